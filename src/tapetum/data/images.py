@@ -1,0 +1,331 @@
+"""Pictures in and out: whatever a user calls an image becomes pixels (1, 3, H, W) in [0, 1], or one line says why not.
+
+Reading ends in one chain whatever the source: bytes -> `_decoded` -> `_from_pil` -> `_from_array` -> `_from_tensor`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import math
+import os
+import re
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from tapetum.types import ImageError
+
+MAX_PIXELS = 64_000_000
+MAX_BYTES = 100_000_000
+TIMEOUT_S = 20
+USER_AGENT = "tapetum (image reader)"
+EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "avif")
+_ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
+PHOTOGRAPHS = {"cat": "chelsea.png", "astronaut": "astronaut.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
+
+# Rasters with a signature. Left out on purpose: EPS (starts Ghostscript), TGA (no signature, so noise would pass).
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
+_FULL_SCALE = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}
+_ROUNDING = 1e-5  # how far a float image may leave [0, 1] by arithmetic alone
+_ORIENTATION_TAG = 0x0112
+# EXIF orientation: exchange rows and columns first?, then flip these axes (TIFF 6.0 specification, tag 274)
+_UPRIGHT = {2: (False, [-1]), 3: (False, [-2, -1]), 4: (False, [-2]), 5: (True, []), 6: (True, [-1]),
+            7: (True, [-2, -1]), 8: (True, [-2])}  # fmt: skip
+_LOOKS_LIKE = {
+    b"<svg": "an SVG drawing", b"<html": "a web page", b"<!doctype html": "a web page", b"%pdf": "a PDF",
+    b"ftyphei": "a HEIC photograph", b"ftypmif1": "a HEIC photograph", b"pk\x03\x04": "a zip archive",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
+}  # fmt: skip
+
+
+def read_image(source: Any) -> Tensor:
+    """The picture as pixels (1, 3, H, W), float32 in [0, 1]; an `ImageError` says what is wrong and what would work.
+
+    source: a path, an http(s) address, bytes, a binary file object, a PIL image, a numpy array (H, W[, 1 | 3 | 4]),
+    a tensor (H, W), (1 | 3 | 4, H, W) or that with a leading 1. Arrays and tensors: uint8, uint16, bool, or float in
+    [0, 1]; tensors keep their device. Transparency is composited over white. EXIF orientation is applied, ICC profiles
+    are ignored. An animation gives its first frame (a PIL image: its current one). Grey keeps 16 bits; color has 8.
+    """
+    if isinstance(source, Tensor):
+        return _from_tensor(source, "the tensor")
+    if isinstance(source, np.ndarray):
+        return _from_array(source, "the array")
+    if isinstance(source, Image.Image):
+        return _from_pil(source, "the PIL image")
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decoded(io.BytesIO(source), "the bytes")
+    if isinstance(source, str) and _SCHEME.match(source):
+        return _decoded(io.BytesIO(_fetched(source)), _shown(source))
+    if isinstance(source, str | os.PathLike):
+        with _opened(source) as file:
+            return _decoded(file, _shown(source))
+    if hasattr(source, "read"):
+        data = source.read()
+        if isinstance(data, str):
+            raise ImageError('the file object gives text; open it in binary mode ("rb")')
+        return _decoded(io.BytesIO(data), "the file object")
+    raise ImageError(f"a {type(source).__name__} is no image; give a path, address, bytes, PIL image, array or tensor")
+
+
+def find_images(paths: Sequence[str]) -> list[str]:
+    """The images meant by files, folders and addresses: each once, folders searched to the bottom in sorted order.
+
+    Hidden files and folders inside a folder are left out. A missing path stays, so that reading it names it.
+    """
+    found: dict[str, str] = {}
+    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
+        path = os.fspath(path)
+        for file in _images_inside(path) if os.path.isdir(path) else [path]:
+            found.setdefault(file if _SCHEME.match(file) else os.path.abspath(file), file)
+    return list(found.values())
+
+
+def to_uint8(pixels: Tensor) -> np.ndarray:
+    """(3, H, W), (1, 3, H, W) or grey (H, W) floats to (H, W, 3) uint8, rounded; values outside [0, 1] are clipped."""
+    planes = _planes(pixels, "the pixels", channels=(1, 3)).cpu()
+    if not planes.is_floating_point() or planes.isnan().any():
+        raise ImageError(f"the pixels: {planes.dtype}, or NaN among them; give floats in [0, 1]")
+    levels = planes.float().clamp(0, 1).mul(255).round().to(torch.uint8)
+    return levels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+
+
+def write_png(path: str | os.PathLike[str], pixels: Tensor, text: Mapping[str, str] | None = None) -> None:
+    """Writes (3, H, W) or (H, W) pixels in [0, 1] and `text` (PNG text chunks): the whole file appears, or nothing."""
+    picture, info = Image.fromarray(to_uint8(pixels)), PngInfo()
+    for key, value in (text or {}).items():
+        info.add_text(key, value)
+    path = Path(path)
+    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        picture.save(unfinished, format="PNG", pnginfo=info)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise ImageError(f"{_shown(path)}: cannot be written ({error.strerror}); choose another place") from error
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+
+
+def packaged_photo(name: str = "cat") -> Path:
+    """The file of a photograph that is installed with scikit-image: cat, astronaut, coffee or rocket. No download."""
+    if name not in PHOTOGRAPHS:
+        raise ImageError(f'no packaged photograph "{_shown(name)}"; there are: {", ".join(PHOTOGRAPHS)}')
+    package = importlib.util.find_spec("skimage")
+    if package is None or package.origin is None:
+        raise ImageError("the packaged photographs come with scikit-image; install it (pip install scikit-image)")
+    return Path(package.origin).parent / "data" / PHOTOGRAPHS[name]
+
+
+def _images_inside(folder: str) -> list[str]:
+    def refuse(error: OSError) -> None:
+        raise ImageError(f"{_shown(error.filename)}: cannot be listed ({error.strerror}); check its permissions")
+
+    images, visited = [], set()
+    for here, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        visited.add(os.path.realpath(here))
+        # a link back up would be walked for ever
+        new = [f for f in folders if f[0] != "." and os.path.realpath(os.path.join(here, f)) not in visited]
+        folders[:] = sorted(new)
+        images += [os.path.join(here, f) for f in files if f[0] != "." and f.lower().endswith(_ENDINGS)]
+    if not images:
+        raise ImageError(f"{_shown(folder)}: no images in this folder (looked for {' '.join(EXTENSIONS)})")
+    return sorted(images)
+
+
+def _opened(path: str | os.PathLike[str]) -> io.BufferedIOBase:
+    try:
+        return open(path, "rb")
+    except FileNotFoundError:
+        why, hint = "no such file", f"looked in {_shown(os.path.dirname(os.path.abspath(path)))}"
+    except (OSError, ValueError) as error:
+        why, hint = f"cannot be opened ({getattr(error, 'strerror', error)})", "check its name and permissions"
+        if isinstance(error, IsADirectoryError) or os.path.isdir(path):
+            why, hint = "a folder, not an image", "name a file inside it"
+    raise ImageError(f"{_shown(path)}: {why}; {hint}")
+
+
+def _fetched(url: str) -> bytes:
+    if not url.lower().startswith(("http://", "https://")):
+        raise ImageError(f"{_shown(url)}: only http and https addresses are read; give one, or a path on this computer")
+    try:
+        address = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and accents, as browsers do
+        request = urllib.request.Request(address, headers={"User-Agent": USER_AGENT})
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            data = response.read(MAX_BYTES + 1)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise ImageError(f"{_shown(url)}: the server answers {error.code} {error.reason}; check the address") from error
+    except (OSError, HTTPException, ValueError) as error:
+        why = _shown(getattr(error, "reason", None) or error)
+        raise ImageError(f"{_shown(url)}: cannot be fetched ({why}); check the address and the network") from error
+    if len(data) > MAX_BYTES:
+        raise ImageError(f"{_shown(url)}: more than {MAX_BYTES / 1e6:g} MB; give the address of a smaller image")
+    return data
+
+
+_readers = 0
+_readers_lock = threading.Lock()
+_switches = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def _strict_pillow() -> Iterator[None]:
+    """Pillow warns of nothing and refuses cut-off files: globals that the first reader sets, the last resets."""
+    global _readers
+    with _readers_lock:
+        if _readers == 0:
+            _switches.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+            _switches.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _readers_lock:
+            _readers -= 1
+            if _readers == 0:
+                _switches.close()
+
+
+@_strict_pillow()
+def _decoded(file: io.BufferedIOBase, name: str) -> Tensor:
+    file = file if file.seekable() else io.BytesIO(file.read())  # a pipe
+    head = file.read(512)
+    if not head:
+        raise ImageError(f"{name}: empty (0 bytes left to read); give the whole file from its start")
+    try:
+        image = Image.open(file, formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: more than {MAX_PIXELS / 1e6:g} million pixels; shrink it first") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: {_kind(head)}; give a picture such as JPEG or PNG") from error
+    except Exception as error:  # format plugins let through whatever their parser stumbles over
+        raise ImageError(f"{name}: cannot be decoded ({_shown(error)}); the file is damaged, copy it again") from error
+    with image:
+        return _from_pil(image, name)
+
+
+@_strict_pillow()
+def _from_pil(image: Image.Image, name: str) -> Tensor:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        limit = f"more than {MAX_PIXELS / 1e6:g} million pixels"
+        raise ImageError(f"{name}: {width} x {height}, {limit}; shrink it first")
+    try:
+        image.load()
+    except Exception as error:
+        raise ImageError(f"{name}: cut off or damaged ({_shown(error)}); copy or fetch it again") from error
+    try:
+        values = _values(image)
+    except Exception as error:
+        raise ImageError(f"{name}: mode {image.mode} cannot be read ({_shown(error)}); convert it to RGB") from error
+    swap, axes = _UPRIGHT.get(_orientation(image), (False, []))
+    pixels = _from_array(values, name)
+    return (pixels.transpose(-2, -1) if swap else pixels).flip(axes).contiguous() if swap or axes else pixels
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged EXIF says nothing about the pixels, which are fine
+        return 1
+
+
+def _values(image: Image.Image) -> np.ndarray:
+    """(H, W) uint16 or float, (H, W, 3) or (H, W, 4) uint8."""
+    if image.mode == "F":
+        return np.asarray(image)
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _grey16(image)
+    if image.has_transparency_data:
+        straight = image.convert("LA") if image.mode == "La" else image  # Pillow has no La -> RGBA
+        return np.asarray(straight.convert("RGBA"))
+    return np.asarray(image.convert("RGB"))
+
+
+def _grey16(image: Image.Image) -> np.ndarray:
+    values = np.array(image)
+    if values.size and (values.min() < 0 or values.max() > 65535):
+        raise ImageError(f"values from {values.min()} to {values.max()}, beyond 16 bits")
+    values = values.astype(np.uint16)
+    values[values == image.info.get("transparency", -1)] = 65535  # PNG's see-through grey, over white
+    return values
+
+
+def _from_array(array: np.ndarray, name: str) -> Tensor:
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[-1] not in (1, 3, 4)):
+        hint = "; use array.transpose(1, 2, 0)" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
+        raise ImageError(f"{name}: shape {tuple(array.shape)} is not (H, W) or (H, W, 1 | 3 | 4){hint}")
+    try:
+        values = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+    except TypeError as error:
+        raise ImageError(f"{name}: {array.dtype} holds no pixels; use uint8, or float in [0, 1]") from error
+    return _from_tensor(values if array.ndim == 2 else values.permute(2, 0, 1), name)
+
+
+def _from_tensor(tensor: Tensor, name: str) -> Tensor:
+    planes = _unit_range(_planes(tensor, name, channels=(1, 3, 4)), name)
+    if len(planes) == 4:
+        color, alpha = planes[:3], planes[3:]
+        planes = color * alpha + (1 - alpha)
+    return planes.expand(3, -1, -1)[None].contiguous()
+
+
+def _planes(tensor: Tensor, name: str, channels: Sequence[int]) -> Tensor:
+    """(c, H, W) of one picture."""
+    planes = tensor.detach()
+    planes = planes[0] if planes.ndim == 4 and len(planes) == 1 else planes
+    planes = planes[None] if planes.ndim == 2 else planes
+    if planes.ndim != 3 or planes.shape[0] not in channels:
+        hint = "; use tensor.permute(2, 0, 1)" if planes.ndim == 3 and planes.shape[-1] in channels else ""
+        hint = "; take its pictures one at a time" if planes.ndim == 4 else hint
+        raise ImageError(f"{name}: shape {tuple(tensor.shape)} is not (H, W), (3, H, W) or (1, 3, H, W){hint}")
+    if planes.numel() == 0:
+        raise ImageError(f"{name}: no pixels (height {planes.shape[1]}, width {planes.shape[2]}); give at least 1 x 1")
+    return planes
+
+
+def _unit_range(planes: Tensor, name: str) -> Tensor:
+    """New float32 values in [0, 1]."""
+    if planes.dtype in _FULL_SCALE:
+        return planes.float().div_(_FULL_SCALE[planes.dtype])
+    if not planes.is_floating_point():
+        raise ImageError(f"{name}: {planes.dtype} has no known range; convert it to uint8, or to float in [0, 1]")
+    low, high = planes.float().min().item(), planes.float().max().item()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ImageError(f"{name}: holds NaN or infinity; replace them first (nan_to_num)")
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        hint = "divide by 255" if low >= 0 and high <= 255 else "rescale it, or undo the model's normalization"
+        raise ImageError(f"{name}: values from {low:g} to {high:g} are not in [0, 1]; {hint}")
+    return planes.float().clamp(0, 1)
+
+
+def _kind(head: bytes) -> str:
+    for mark, kind in _LOOKS_LIKE.items():
+        if mark in head.lower():
+            return kind
+    printable = head.decode("utf-8", "ignore").isprintable() or head.isascii()
+    return "text, not an image" if printable and b"\0" not in head else "not an image in a known format"
+
+
+def _shown(text: object) -> str:
+    """One line of at most 160 characters, whatever the user's name for the file holds."""
+    line = " ".join(str(text).split())
+    return line if len(line) <= 160 else f"{line[:100]}...{line[-57:]}"

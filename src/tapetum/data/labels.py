@@ -1,0 +1,90 @@
+"""Class names that come with installed libraries, and finding a class by its name. Nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import cache
+
+from tapetum.types import TargetError
+
+N_SHOWN = 8  # candidates named in a refusal
+
+
+@cache
+def imagenet_labels() -> tuple[str, ...]:
+    """The 1000 ImageNet-1k class names as torchvision spells them (no name twice; "cardigan" and "Cardigan" differ)."""
+    try:
+        from torchvision.models._meta import _IMAGENET_CATEGORIES as names
+    except ImportError:  # a private name: the weights carry the same list
+        from torchvision.models import ResNet50_Weights
+
+        names = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
+    return tuple(names)
+
+
+@cache
+def coco_labels() -> tuple[str, ...]:
+    """The 91 outputs of torchvision's COCO detectors: "__background__" first, "N/A" for ids that COCO left unused."""
+    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+
+    return tuple(FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
+
+
+@cache
+def labels_for(n_classes: int) -> tuple[str, ...] | None:
+    """The names that a head of this size most likely has: ImageNet-1k, or timm's larger ImageNets; None if unknown.
+
+    timm knows 11221, 11821, 21841, 21842 and 21843 classes; its names list synonyms, "tench, Tinca tinca".
+    """
+    if n_classes == 1000:
+        return imagenet_labels()
+    try:
+        from timm.data import ImageNetInfo, infer_imagenet_subset
+    except ImportError:
+        return None
+    subset = infer_imagenet_subset({"num_classes": n_classes})
+    if subset is None:
+        return None
+    info = ImageNetInfo(subset)
+    return tuple(map(info.index_to_description, range(n_classes))) if info.num_classes() == n_classes else None
+
+
+def find_label(labels: Sequence[str], text: str) -> int:
+    """The index of the one label meant by `text`; a `TargetError` lists the candidates, or near names if there is none.
+
+    Tried in order: the label itself; the same without regard to case, underscores and spaces; one of a label's
+    comma-separated synonyms; a part of a label. The first that finds anything decides.
+    """
+    wanted = _plain(text)
+    if not wanted:
+        raise TargetError('"" names no label; give a class name or its index')
+    quoted = f'"{" ".join(text.split())}"'
+    tests: tuple[Callable[[str], bool], ...] = (
+        lambda label: label == text,
+        lambda label: _plain(label) == wanted,
+        lambda label: wanted in map(_plain, label.split(",")),
+        lambda label: wanted in _plain(label),
+    )
+    for test in tests:
+        found = [index for index, label in enumerate(labels) if test(label)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise TargetError(f"{quoted} fits {len(found)} labels: {_listed(labels, found)}; give one of the indices")
+    raise TargetError(f"no label {quoted} among {len(labels)}; {_near(labels, wanted)}")
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().replace("_", " ").split())
+
+
+def _near(labels: Sequence[str], wanted: str) -> str:
+    index_of = {_plain(name): index for index, label in enumerate(labels) for name in (label, *label.split(","))}
+    close = dict.fromkeys(index_of[name] for name in get_close_matches(wanted, index_of, n=4))
+    return f"close names: {_listed(labels, list(close))}" if close else "give one of the model's labels or an index"
+
+
+def _listed(labels: Sequence[str], indices: Sequence[int]) -> str:
+    shown = ", ".join(f"{index} ({labels[index]})" for index in indices[:N_SHOWN])
+    return shown + (", ..." if len(indices) > N_SHOWN else "")

@@ -1,0 +1,81 @@
+"""How a photograph becomes what a model sees. It travels with the model: the wrong constants cost a tenth of the accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as TF
+
+from tapetum.types import ImageError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of the ImageNet training set; torchvision and timm document the same numbers
+IMAGENET_STD = (0.229, 0.224, 0.225)
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, what PIL's convert("L") uses
+
+Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize the shorter side to `resize`, cut the central `size` x `size`, normalise by `mean` and `std` per channel.
+
+    `resize=None` squashes the whole picture to `size` instead, so nothing is cut off.
+    """
+
+    size: int = 224
+    resize: int | None = 256
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(n, 3, H, W) in [0, 1] to model-ready (n, c, size, size)."""
+        return self.normalize(self.crop(pixels))
+
+    def crop(self, pixels: Tensor) -> Tensor:
+        """The part of the picture that the model sees, in [0, 1]: resized and cut, not normalised."""
+        if pixels.ndim != 4 or pixels.shape[1] != 3:
+            raise ImageError(f"pixels must be (n, 3, H, W) in [0, 1], not {tuple(pixels.shape)}; use tapetum.read_image")
+        target = [self.size, self.size] if self.resize is None else self._resized(*pixels.shape[-2:])
+        mode = InterpolationMode(self.interpolation)
+        resized = TF.resize(pixels, target, interpolation=mode, antialias=True) if list(pixels.shape[-2:]) != target else pixels
+        return TF.center_crop(resized, [self.size, self.size]).clamp(0, 1)  # bicubic overshoots
+
+    def _resized(self, height: int, width: int) -> list[int]:
+        assert self.resize is not None
+        short, long = min(height, width), max(height, width)
+        other = max(self.size, int(self.resize * long / short))
+        return [self.resize, other] if height <= width else [other, self.resize]
+
+    def box(self, height: int, width: int) -> tuple[float, float, float, float]:
+        """(top, left, bottom, right) of the crop in the pixels of a photograph of that size."""
+        if self.resize is None:
+            return 0.0, 0.0, float(height), float(width)
+        resized = self._resized(height, width)
+        top, left = ((side - self.size) // 2 for side in resized)
+        rows, columns = height / resized[0], width / resized[1]
+        return top * rows, left * columns, (top + self.size) * rows, (left + self.size) * columns
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Pixels in [0, 1] to model-ready values; a one-channel model gets the luma (ITU-R BT.601)."""
+        if len(self.mean) == 1 and pixels.shape[1] == 3:
+            pixels = (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        return (pixels - self._per_channel(self.mean, pixels)) / self._per_channel(self.std, pixels)
+
+    def denormalize(self, images: Tensor) -> Tensor:
+        """Model-ready images back to pixels in [0, 1], always three channels, clipped."""
+        pixels = images * self._per_channel(self.std, images) + self._per_channel(self.mean, images)
+        return pixels.expand(-1, 3, -1, -1).clamp(0, 1) if pixels.shape[1] == 1 else pixels.clamp(0, 1)
+
+    def _per_channel(self, numbers: tuple[float, ...], like: Tensor) -> Tensor:
+        return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
+
+    def describe(self) -> str:
+        """In words, for reports and figures."""
+        if self.resize is None:
+            return f"squashed to {self.size} x {self.size} px"
+        return f"shorter side resized to {self.resize} px ({self.interpolation}), central {self.size} x {self.size} px"
