@@ -1,0 +1,100 @@
+"""tapetum: what a vision network looks for, what it found, what mattered, and whether to trust it.
+
+    import tapetum as tp
+
+    model = tp.load("efficientnet_lite0")
+    images = model.preprocess(tp.read_image("cat.jpg"))
+    tp.grad_cam(model, images, target="tabby").heatmap()
+
+Every method of the registry is here under its name (`tp.methods()` lists them). `import tapetum` is quick: what a name
+needs is imported when the name is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tapetum.types import (
+    ActivationMaps,
+    Attribution,
+    Cancelled,
+    Contrast,
+    Evaluation,
+    Layer,
+    Prediction,
+    Provenance,
+    Run,
+    TapetumError,
+    Unit,
+    contrast,
+)
+
+if TYPE_CHECKING:
+    from tapetum.data.images import read_image
+    from tapetum.engines.probe import capture, edit
+    from tapetum.engines.resume import resume
+    from tapetum.figures import draw, show
+    from tapetum.families.inspections import predict
+    from tapetum.families.metrics import evaluate
+    from tapetum.families.running import run
+    from tapetum.models.vision_model import VisionModel
+    from tapetum.models.zoo import known_models, load, wrap
+    from tapetum.progress import Progress, watching
+    from tapetum.registry import lookup
+    from tapetum.reports.job import explain
+    from tapetum.store import open, save
+
+_HOMES = {
+    "VisionModel": "tapetum.models.vision_model",
+    "Progress": "tapetum.progress",
+    "capture": "tapetum.engines.probe",
+    "draw": "tapetum.figures",
+    "edit": "tapetum.engines.probe",
+    "evaluate": "tapetum.families.metrics",
+    "explain": "tapetum.reports.job",
+    "known_models": "tapetum.models.zoo",
+    "load": "tapetum.models.zoo",
+    "lookup": "tapetum.registry",
+    "open": "tapetum.store",
+    "predict": "tapetum.families.inspections",
+    "read_image": "tapetum.data.images",
+    "resume": "tapetum.engines.resume",
+    "run": "tapetum.families.running",
+    "save": "tapetum.store",
+    "show": "tapetum.figures",
+    "watching": "tapetum.progress",
+    "wrap": "tapetum.models.zoo",
+}
+
+__all__ = [
+    "ActivationMaps", "Attribution", "Cancelled", "Contrast", "Evaluation", "Layer", "Prediction", "Progress", "Provenance",
+    "Run", "TapetumError", "Unit", "VisionModel", "capture", "contrast", "draw", "edit", "evaluate", "explain",
+    "known_models", "load", "lookup", "methods", "open", "predict", "read_image", "resume", "run", "save", "show",
+    "watching", "wrap",
+]  # fmt: skip
+
+
+def methods(**only: Any) -> Any:
+    """Every method as a table; `kind=` (attribution, metric, inspection) and `family=` select."""
+    registry = _registry()
+    return registry.methods(**only)
+
+
+def _registry() -> Any:
+    importlib.import_module("tapetum.families")
+    return importlib.import_module("tapetum.registry")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    if not name.startswith("_"):
+        for method in _registry().methods():
+            if method.name == name:
+                return method.function
+    raise AttributeError(f"module 'tapetum' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(method.name for method in methods())])

@@ -1,0 +1,100 @@
+"""Gradients of a score: at the image, averaged over many points, and at a layer.
+
+The body of the network in front of a layer is run without a graph, parameters never get gradients, and points go through
+in small batches: the peers put all of them into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.probe import edit
+from tapetum.engines.scores import ModelScore
+from tapetum.engines.statistics import RunningMean
+from tapetum.progress import track
+from tapetum.types import Batch, Score, TargetError
+
+
+def gradient(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
+    """d score / d image, (n, c, h, w)."""
+    return weighted_gradient(score, len(images), lambda row, _: images[row], [1.0], batch=batch)
+
+
+def _gradient(score: Score, points: Tensor) -> Tensor:
+    with torch.enable_grad():
+        leaf = points.detach().requires_grad_()
+        return derivative(score(leaf), leaf)
+
+
+def derivative(values: Tensor, leaf: Tensor) -> Tensor:
+    """d values.sum() / d leaf; zeros where the score does not depend on it at all."""
+    if not values.requires_grad:
+        raise TargetError("the score has no gradient: the model (or the callable target) detaches it or works without one")
+    (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    return torch.zeros_like(leaf) if grad is None else grad
+
+
+def gradients_at(
+    score: ModelScore, n: int, points: Callable[[int, int], Tensor], n_points: int, *, batch: Batch = "auto"
+) -> Iterator[tuple[int, int, Tensor]]:
+    """(row, k, d score / d point) for every image row and point k, where points(row, k) is (c, h, w).
+
+    Several points of several images share a batch; the answer does not depend on how they are cut.
+    """
+    jobs = [(row, k) for k in range(n_points) for row in range(n)]
+
+    def work(chunk: Sequence[tuple[int, int]]) -> tuple[Sequence[tuple[int, int]], Tensor]:
+        stacked = torch.stack([points(row, k) for row, k in chunk])
+        return chunk, _gradient(score.take([row for row, _ in chunk]), stacked)
+
+    chunks = in_chunks(jobs, batch_size(score.model, batch, gradients=True), work)
+    for chunk, grads in track(chunks, len(jobs), "gradients", size=lambda part: len(part[0])):
+        for (row, k), grad in zip(chunk, grads, strict=True):
+            yield row, k, grad
+
+
+def weighted_gradient(
+    score: ModelScore, n: int, points: Callable[[int, int], Tensor], weights: Sequence[float], *, batch: Batch = "auto"
+) -> Tensor:
+    """sum_k weights[k] * d score / d points(row, k), (n, c, h, w): the integral along a path, by any quadrature."""
+    total = torch.stack([torch.zeros_like(points(row, 0)) for row in range(n)])
+    for row, k, grad in gradients_at(score, n, points, len(weights), batch=batch):
+        total[row] += weights[k] * grad
+    return total
+
+
+def mean_gradient(
+    score: ModelScore, n: int, points: Callable[[int, int], Tensor], n_points: int, *, batch: Batch = "auto"
+) -> tuple[Tensor, Tensor]:
+    """Mean over k of d score / d points(row, k), and its standard error pixel by pixel, each (n, c, h, w)."""
+    means = [RunningMean() for _ in range(n)]
+    for row, _, grad in gradients_at(score, n, points, n_points, batch=batch):
+        means[row].add(grad)
+    return torch.stack([mean.value for mean in means]), torch.stack([mean.stderr for mean in means])
+
+
+def layer_gradient(score: ModelScore, images: Tensor, layer: str, *, batch: Batch = "auto") -> tuple[Tensor, Tensor]:
+    """(activation A, dS/dA) at a layer, maps (n, c, h, w). Only the tail behind the layer keeps a graph."""
+
+    def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        return _layer_gradient(score.take(rows), images[rows[0] : rows[-1] + 1], layer)
+
+    chunks = in_chunks(range(len(images)), batch_size(score.model, batch), work)
+    parts = list(track(chunks, len(images), "images", size=lambda part: len(part[0])))
+    return torch.cat([acts for acts, _ in parts]), torch.cat([grads for _, grads in parts])
+
+
+def _layer_gradient(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+    kept: dict[str, Tensor] = {}
+
+    def cut(activation: Tensor) -> Tensor:
+        kept[layer] = activation.detach().requires_grad_()
+        return kept[layer].clone()  # what follows may work in place, on the clone
+
+    with torch.enable_grad(), edit(score.model, {layer: cut}):
+        grad = derivative(score(images.detach()), kept[layer])
+    return kept[layer].detach(), grad

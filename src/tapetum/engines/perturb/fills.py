@@ -1,0 +1,54 @@
+"""Every fill: what stands where something is hidden. Named for what it is: zero is the training mean, not black."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import ImageError, MethodError
+
+Fill: TypeAlias = Literal["zero", "mean", "black", "white", "blur", "noise"] | float | Tensor
+"""zero    0 for the network: the training set's mean colour (grey) where images are normalised
+mean    each image's own mean colour
+black   truly black, white: truly white
+blur    the image itself, Gaussian blur of sigma 1/20 of the shorter side
+noise   uniform noise over [0, 1] in pixels
+number  that value for the network; tensor: used as it is, broadcast to the images"""
+
+
+def as_fill(model: VisionModel, images: Tensor, fill: Fill, generator: torch.Generator | None = None) -> Tensor:
+    """Model-ready (n, c, h, w): what replaces hidden pixels."""
+    if isinstance(fill, Tensor):
+        return _broadcast(fill.to(images), images)
+    if isinstance(fill, (int, float)):
+        return torch.full_like(images, float(fill))
+    if fill == "zero":
+        return torch.zeros_like(images)
+    if fill == "mean":
+        return images.mean((2, 3), keepdim=True).expand_as(images)
+    if fill in ("black", "white"):
+        pixels = torch.full((len(images), 3, *images.shape[-2:]), float(fill == "white"))
+        return model.preprocessing.normalize(pixels).to(images)
+    if fill == "blur":
+        return blurred(images, min(images.shape[-2:]) / 20)
+    if fill == "noise":
+        pixels = torch.rand(1, 3, *images.shape[-2:], generator=generator or torch.Generator().manual_seed(0))
+        return model.preprocessing.normalize(pixels).to(images).expand_as(images)
+    raise MethodError(f"no fill '{fill}'; there are zero, mean, black, white, blur, noise, a number, a tensor")
+
+
+def blurred(images: Tensor, sigma_px: float) -> Tensor:
+    """Gaussian blur with reflected borders; the kernel reaches three sigma."""
+    radius = max(1, min(round(3 * sigma_px), min(images.shape[-2:]) - 1))
+    return TF.gaussian_blur(images, [2 * radius + 1] * 2, [max(sigma_px, 1e-3)] * 2)
+
+
+def _broadcast(fill: Tensor, images: Tensor) -> Tensor:
+    try:
+        return fill.expand_as(images)
+    except RuntimeError as error:
+        raise ImageError(f"a fill of shape {tuple(fill.shape)} does not fit images of shape {tuple(images.shape)}") from error

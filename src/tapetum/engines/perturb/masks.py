@@ -1,0 +1,76 @@
+"""Every mask: 1 keeps a pixel, 0 replaces it. Masks are made when they are needed, never all at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.types import MethodError
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """`count` masks; `make(start, stop)` gives those from start to stop as (m, 1, h, w) in [0, 1]."""
+
+    count: int
+    make: Callable[[int, int], Tensor]
+
+
+def windows(height: int, width: int, window: int, stride: int, like: Tensor) -> Masks:
+    """A square of `window` px hidden at every `stride` px, row by row; the last ones are clipped at the border.
+
+    As in captum: 1 + ceil((side - window) / stride) positions a side, so every pixel is hidden at least once.
+    """
+    if window > min(height, width):
+        raise MethodError(f"a window of {window} px does not fit into an image of {height} x {width} px")
+    if stride > window:
+        raise MethodError(f"stride {stride} px is larger than the window of {window} px: pixels between would never be hidden")
+    rows, columns = (1 + math.ceil((side - window) / stride) for side in (height, width))
+
+    def make(start: int, stop: int) -> Tensor:
+        masks = torch.ones(stop - start, 1, height, width, dtype=like.dtype, device=like.device)
+        for mask, position in zip(masks, range(start, stop), strict=True):
+            top, left = (position // columns) * stride, (position % columns) * stride
+            mask[:, top : top + window, left : left + window] = 0
+        return masks
+
+    return Masks(rows * columns, make)
+
+
+def random_grids(
+    height: int, width: int, n_masks: int, cells: int, keep: float, generator: torch.Generator, like: Tensor
+) -> Masks:
+    """RISE: a `cells` x `cells` grid of kept (probability `keep`) cells, upsampled bilinearly and shifted by up to a cell.
+
+    Each cell is ceil(side / cells) px; the grid is upsampled to (cells + 1) cells and cut at a random place.
+    """
+    grids = (torch.rand(n_masks, 1, cells, cells, generator=generator) < keep).to(like)
+    cell_h, cell_w = math.ceil(height / cells), math.ceil(width / cells)
+    tops = torch.randint(0, cell_h, (n_masks,), generator=generator).tolist()
+    lefts = torch.randint(0, cell_w, (n_masks,), generator=generator).tolist()
+
+    def make(start: int, stop: int) -> Tensor:
+        size = ((cells + 1) * cell_h, (cells + 1) * cell_w)
+        large = F.interpolate(grids[start:stop], size, mode="bilinear", align_corners=False)
+        places = zip(large, tops[start:stop], lefts[start:stop], strict=True)
+        return torch.stack([mask[:, top : top + height, left : left + width] for mask, top, left in places])
+
+    return Masks(n_masks, make)
+
+
+def staircase(order: Tensor, shape: tuple[int, int], n_steps: int) -> Masks:
+    """n_steps + 1 masks: the k-th hides the first round(k / n_steps) of the pixels of `order` (flat indices, h * w)."""
+    total = order.numel()
+
+    def make(start: int, stop: int) -> Tensor:
+        masks = torch.ones(stop - start, total, device=order.device)
+        for mask, step in zip(masks, range(start, stop), strict=True):
+            mask[order[: round(total * step / n_steps)]] = 0
+        return masks.view(-1, 1, *shape)
+
+    return Masks(n_steps + 1, make)

@@ -1,0 +1,181 @@
+"""Compute only what lies behind a layer: the lever behind every method that perturbs activations.
+
+One recorded pass notes the outermost modules that finish before the layer starts. Later passes return their recorded
+outputs, expanded to the batch, instead of running them; the layer returns the given activation; functional operations in
+between simply run on the recorded values. Nothing is traced, so any Python control flow works.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.engines.probe import edit, map_of
+from tapetum.engines.scores import ModelScore
+from tapetum.engines.structure import is_single, main_tensor, mapped, max_difference, repeated, tensors, with_main_tensor
+from tapetum.models.layers import from_map, to_map
+from tapetum.models.vision_model import VisionModel
+
+TOLERANCE = 1e-3
+"""Largest relative difference between the resumed and the recorded score; float32 batches of other sizes differ by ~1e-6."""
+
+
+@dataclass(eq=False)
+class Tail:
+    """The score of activations (m, c, h, w) at `layer` for one image: (m,).
+
+    activation  (1, c, h, w): what the layer gave on the image itself
+    skipped     the modules that are not computed again; empty where nothing could be skipped
+    """
+
+    score: ModelScore
+    layer: str
+    image: Tensor
+    activation: Tensor
+    raw: Tensor = field(repr=False)
+    outputs: dict[str, Any] = field(repr=False)
+    copied: frozenset[str] = frozenset()
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        return tuple(name for name in self.outputs if name != self.layer)
+
+    def __call__(self, maps: Tensor, /) -> Tensor:
+        batch = len(maps)
+        score = self.score.take([0] * batch)
+        images = self.image.expand(batch, -1, -1, -1)
+        if self.layer not in self.outputs:
+            with edit(self.score.model, {self.layer: lambda _: maps}):
+                return score(images)
+        with _forwards_replaced(self.score.model, {name: self._forward(name, maps) for name in self.outputs}):
+            return score(images)
+
+    def take(self, rows: Sequence[int], /) -> Tail:
+        """The same tail: it belongs to one image."""
+        return self
+
+    def _forward(self, name: str, maps: Tensor) -> Callable[..., Any]:
+        def forward(*_args: Any, **_kwargs: Any) -> Any:
+            if name == self.layer:
+                return self._layer_output(maps)
+            output = repeated(self.outputs[name], len(maps))
+            return mapped(output, torch.clone) if name in self.copied else output
+
+        return forward
+
+    def _layer_output(self, maps: Tensor) -> Any:
+        layer_map = map_of(self.score.model, self.layer)
+        raw = self.raw.expand(len(maps), *self.raw.shape[1:])
+        tensor = maps if layer_map is None else from_map(layer_map, maps, raw)
+        tensor = tensor.clone() if self.layer in self.copied else tensor
+        return with_main_tensor(repeated(self.outputs[self.layer], len(maps)), tensor)
+
+
+def resume(score: ModelScore, layer: str, image: Tensor) -> Tail:
+    """A score of activations at `layer` for one image (1, c, h, w) that does not compute what lies before it.
+
+    Checked on the spot: the recorded activation must give the recorded score, else nothing is skipped.
+    """
+    with torch.no_grad():
+        record = _record(score, layer, image)
+        tail = _tail(score, layer, image, record)
+        if tail.outputs and _is_wrong(tail, record.value):
+            tail.outputs.clear()
+    return tail
+
+
+def _is_wrong(tail: Tail, value: Tensor) -> bool:
+    try:
+        again = tail(tail.activation.expand(2, *tail.activation.shape[1:]))
+    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError):
+        return True  # an output whose batch axis is not the first: run everything instead
+    return max_difference(again, value.expand(2)) > TOLERANCE
+
+
+@dataclass(eq=False)
+class _Record:
+    outputs: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, list[int]] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+    started: bool = False
+    value: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+def _record(score: ModelScore, layer: str, image: Tensor) -> _Record:
+    """One pass with hooks on every module: outputs of those that finish before the layer starts, and of the layer."""
+    record = _Record()
+    replica = score.model.replica
+    handles = []
+    try:
+        for name, module in replica.named_modules():
+            if name and not layer.startswith(f"{name}."):
+                handles.append(module.register_forward_hook(_note(record, name, layer)))
+        handles.append(replica.get_submodule(layer).register_forward_pre_hook(lambda *_: setattr(record, "started", True)))
+        record.value = score(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return record
+
+
+def _note(record: _Record, name: str, layer: str) -> Callable[[nn.Module, Any, Any], None]:
+    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+        record.calls[name] = record.calls.get(name, 0) + 1
+        if name == layer or not record.started:
+            for inner in [key for key in record.outputs if key.startswith(f"{name}.")]:
+                del record.outputs[inner]  # the outermost module is enough
+            record.outputs[name] = output
+            record.versions[name] = [tensor._version for tensor in tensors(output)]
+
+    return hook
+
+
+def _tail(score: ModelScore, layer: str, image: Tensor, record: _Record) -> Tail:
+    once = {name: out for name, out in record.outputs.items() if record.calls[name] == 1 and is_single(out)}
+    changed = frozenset(name for name, out in once.items() if [t._version for t in tensors(out)] != record.versions[name])
+    if changed:
+        once = _recorded_again(score, layer, image, once)
+    raw = main_tensor(once.get(layer, record.outputs[layer]), layer)
+    layer_map = map_of(score.model, layer)
+    size = (int(image.shape[-2]), int(image.shape[-1]))
+    activation = raw if layer_map is None else to_map(layer_map, raw, size)
+    outputs = once if layer in once else {}
+    return Tail(score, layer, image, activation, raw, outputs, changed)
+
+
+def _recorded_again(score: ModelScore, layer: str, image: Tensor, names: dict[str, Any]) -> dict[str, Any]:
+    """The same outputs, copied before a functional in-place operation (`out += identity`) could change them."""
+    fresh: dict[str, Any] = {}
+    replica = score.model.replica
+
+    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        return lambda _module, _args, output: fresh.__setitem__(name, mapped(output, torch.clone))
+
+    handles = [replica.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+    try:
+        score(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return fresh
+
+
+@contextlib.contextmanager
+def _forwards_replaced(model: VisionModel, forwards: dict[str, Callable[..., Any]]) -> Iterator[None]:
+    """On the private replica only, and put back on every path."""
+    modules = {name: model.replica.get_submodule(name) for name in forwards}
+    own = {name: vars(module)["forward"] for name, module in modules.items() if "forward" in vars(module)}
+    try:
+        for name, module in modules.items():
+            module.forward = forwards[name]
+        yield
+    finally:
+        for name, module in modules.items():
+            vars(module).pop("forward", None)
+            if name in own:
+                module.forward = own[name]

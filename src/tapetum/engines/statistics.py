@@ -1,0 +1,39 @@
+"""Mean and standard error of a stream of tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class RunningMean:
+    """Welford's update: exact mean and variance without keeping the terms."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: Tensor | None = None
+        self._spread: Tensor | None = None
+
+    def add(self, term: Tensor) -> None:
+        """One more term; all terms have one shape."""
+        self.count += 1
+        if self._mean is None or self._spread is None:
+            self._mean, self._spread = term.clone(), torch.zeros_like(term)
+            return
+        before = term - self._mean
+        self._mean += before / self.count
+        self._spread += before * (term - self._mean)
+
+    @property
+    def value(self) -> Tensor:
+        """The mean of the terms so far."""
+        assert self._mean is not None, "no terms were added"
+        return self._mean
+
+    @property
+    def stderr(self) -> Tensor:
+        """The standard error of that mean: sqrt(variance / count), infinite after one term."""
+        assert self._spread is not None, "no terms were added"
+        if self.count < 2:
+            return torch.full_like(self._spread, torch.inf)
+        return (self._spread / (self.count - 1) / self.count).sqrt()

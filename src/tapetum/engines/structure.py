@@ -1,0 +1,76 @@
+"""Layers may return tensors, tuples, lists, dicts or dataclasses: the main tensor is the first one inside."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.types import LayerError
+
+
+def main_tensor(output: Any, layer: str = "this layer") -> Tensor:
+    """The first floating point tensor in a layer's output."""
+    for tensor in tensors(output):
+        if tensor.is_floating_point():
+            return tensor
+    raise LayerError(f"{layer} returns no floating point tensor ({type(output).__name__})")
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """Every tensor inside tuples, lists, dicts and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from tensors(part)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from tensors(part)
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from tensors(getattr(value, field.name))
+
+
+def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The same structure with `function` applied to every tensor inside."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        changed = {key: mapped(part, function) for key, part in value.items()}
+        return changed if type(value) is dict else type(value)(**changed)  # Hugging Face outputs are mappings of fields
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(mapped(part, function) for part in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(mapped(part, function) for part in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = {field.name: mapped(getattr(value, field.name), function) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **parts)
+    return value
+
+
+def with_main_tensor(output: Any, replacement: Tensor) -> Any:
+    """The same structure with the main tensor replaced."""
+    if isinstance(output, Tensor):
+        return replacement
+    target = main_tensor(output)
+    return mapped(output, lambda tensor: replacement if tensor is target else tensor)
+
+
+def repeated(value: Any, times: int) -> Any:
+    """Every tensor of batch size 1 inside, seen `times` times without a copy."""
+    return mapped(value, lambda tensor: tensor.expand(times, *tensor.shape[1:]))
+
+
+def is_single(value: Any) -> bool:
+    """Whether every tensor inside has batch size 1 (so `repeated` is right for it)."""
+    return all(tensor.ndim > 0 and tensor.shape[0] == 1 for tensor in tensors(value))
+
+
+def max_difference(a: Tensor, b: Tensor) -> float:
+    """The largest difference relative to the largest magnitude of `b`."""
+    scale = float(b.detach().abs().max()) or 1.0
+    return float((a - b).detach().abs().max()) / scale if torch.isfinite(b).all() else 0.0

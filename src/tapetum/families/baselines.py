@@ -1,0 +1,53 @@
+"""Maps that know nothing of the model's decision: whatever explains it has to beat them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.engines.scores import ModelScore
+from tapetum.families.border import attribution
+from tapetum.types import Range
+
+
+@attribution(cite=None, reduce="positive", laws=("sampled", "baseline"))
+def random_attribution(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    cells: Annotated[int, Range(2, 10_000)] = 7,
+    generator: torch.Generator,
+) -> Tensor:
+    """A baseline that looks at nothing: uniform noise on a coarse grid.
+
+    values (n, 1, cells, cells) ~ U(0, 1), the same for every image. As coarse as a class activation map, so that a
+    comparison is about where it points and not about how fine it is.
+
+    Args:
+        cells: cells a side.
+        seed: of the noise.
+        generator: in place of the seed.
+
+    Example:
+        >>> tp.random_attribution(model, images, seed=3)
+    """
+    noise = torch.rand(1, 1, cells, cells, generator=generator).to(images)
+    return noise.repeat(len(images), 1, 1, 1)
+
+
+@attribution(cite="adebayo2018sanity", reduce="positive", laws=("baseline",))
+def edge_attribution(score: ModelScore, images: Tensor) -> Tensor:
+    """A baseline that looks at the image alone: the strength of its edges.
+
+    values (n, 1, h, w) = the Sobel gradient's length on the mean over channels, at least 0. An attribution that is no
+    better than this may be an edge detector.
+
+    Example:
+        >>> tp.edge_attribution(model, images)
+    """
+    sobel = images.new_tensor([[1, 0, -1], [2, 0, -2], [1, 0, -1]]) / 8
+    grey = F.pad(images.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(grey, torch.stack([sobel, sobel.T])[:, None]).norm(dim=1, keepdim=True)

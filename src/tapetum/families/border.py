@@ -1,0 +1,206 @@
+"""The border of every method: what the user gives is checked and converted here, once; bodies get a score and images.
+
+    @attribution(cite="simonyan2014saliency", reduce="max_abs")
+    def saliency(score, images, *, batch="auto"):        # the body: score in, tensor out
+        return gradient(score, images, batch=batch).abs()
+
+    saliency(model, images, target=None, *, batch="auto") -> Attribution        # what users call
+
+Keywords with a meaning of their own are converted by name (`CONVERTED`), so a body gets a layer that exists, a fill that
+is a tensor, and a generator that is seeded.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Concatenate, Literal, ParamSpec
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.engines.perturb import as_fill
+from tapetum.engines.scores import ModelScore, Scale, as_score, describe_targets, explained
+from tapetum.models.layers import choose_layer
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo import load, wrap
+from tapetum.registry import check_parameters, register
+from tapetum.types import Attribution, ImagesLike, LayerError, Method, ModelError, ModelLike, Reduce, Status, TargetLike
+
+P = ParamSpec("P")
+Body = Callable[Concatenate[ModelScore, Tensor, P], "Tensor | tuple[Tensor, Tensor]"]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call, converted: what a keyword converter may look at."""
+
+    model: VisionModel
+    images: Tensor
+    given: Mapping[str, Any]
+
+
+def attribution(
+    *, cite: str | None, reduce: Reduce, scale: Scale = "logit", laws: Collection[str] = ()
+) -> Callable[[Body[P]], Callable[..., Attribution]]:
+    """Registers a body (score, images, *, keywords) -> values, or (values, standard error), as a public method."""
+
+    def decorate(body: Body[P]) -> Callable[..., Attribution]:
+        @functools.wraps(body)
+        def public(model: ModelLike, images: ImagesLike, target: TargetLike = None, **keywords: Any) -> Attribution:
+            with torch.inference_mode(False), torch.no_grad():
+                given = check_parameters(method, keywords)
+                network = as_model(model)
+                ready = network.as_images(images).clone() if _is_inference(images) else network.as_images(images)
+                score = as_score(network, ready, target, scale)
+                converted, notes = _converted(body, Call(network, ready, given))
+                result = body(score, ready, **converted)
+                return _attribution(method, score, ready, result, converted.get("layer"), notes + _input_notes(network, ready))
+
+        public.__signature__ = _public_signature(body)  # type: ignore[attr-defined]
+        public.__annotations__ = {p.name: p.annotation for p in public.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        method = register(describe(public, cite, "attribution", laws, reduce))
+        return public
+
+    return decorate
+
+
+def describe(
+    function: Callable[..., Any],
+    cite: str | None,
+    kind: Literal["attribution", "metric", "inspection"],
+    laws: Collection[str] = (),
+    reduce: Reduce = "sum",
+) -> Method:
+    """The registry's row for a public function: its family is its file, its summary the docstring's first sentence."""
+    question = {"attribution": "mattered", "metric": "trust", "inspection": "found"}[kind]
+    family = function.__module__.rpartition(".")[2]
+    summary = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
+    return Method(function.__name__, family, question, function, cite, frozenset(laws), summary, kind, reduce)  # type: ignore[arg-type]
+
+
+def as_model(model: ModelLike) -> VisionModel:
+    """A `VisionModel` as it is; an `nn.Module` wrapped; a name loaded."""
+    if isinstance(model, VisionModel):
+        return model
+    if isinstance(model, nn.Module):
+        return wrap(model)
+    if isinstance(model, str):
+        return load(model)
+    raise ModelError(f"a model is a VisionModel, a torch.nn.Module or a name that load takes, not {type(model).__name__}")
+
+
+# --- keywords with a meaning of their own
+
+
+def _layer(call: Call, layer: str | None) -> tuple[str, str | None]:
+    if layer is None:
+        name, reason = choose_layer(call.model.survey)
+        return name, f"layer {name} was chosen: {reason}"
+    names = call.model.find_layers(layer)
+    if len(names) != 1:
+        raise LayerError(f"'{layer}' means {len(names)} layers of {call.model.name}: {', '.join(names[:4])}...; give one")
+    if call.model.survey[names[0]].grid is None:
+        raise LayerError(f"{names[0]} of {call.model.name} gives no map (n, c, h, w) to look at")
+    return names[0], None
+
+
+def _fill(call: Call, fill: Any) -> tuple[Tensor, None]:
+    return as_fill(call.model, call.images, fill), None
+
+
+def _generator(call: Call, generator: torch.Generator | None) -> tuple[torch.Generator, None]:
+    seed = call.given["seed"]
+    return (torch.Generator().manual_seed(seed) if generator is None else generator), None
+
+
+CONVERTED: dict[str, Callable[[Call, Any], tuple[Any, str | None]]] = {
+    "layer": _layer,
+    "fill": _fill,
+    "baseline": _fill,
+    "generator": _generator,
+}
+
+
+def _converted(body: Callable[..., Any], call: Call) -> tuple[dict[str, Any], tuple[str, ...]]:
+    wanted = [p.name for p in inspect.signature(body).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    results = {name: CONVERTED.get(name, lambda _, value: (value, None))(call, call.given[name]) for name in wanted}
+    notes = tuple(note for _, note in results.values() if note)
+    return {name: value for name, (value, _) in results.items()}, notes
+
+
+def _public_signature(body: Callable[..., Any]) -> inspect.Signature:
+    """(model, images, target=None, *, the body's keywords); a `generator` brings `seed` with it."""
+    kind = inspect.Parameter
+    head = [
+        kind("model", kind.POSITIONAL_OR_KEYWORD, annotation=ModelLike),
+        kind("images", kind.POSITIONAL_OR_KEYWORD, annotation=ImagesLike),
+        kind("target", kind.POSITIONAL_OR_KEYWORD, default=None, annotation=TargetLike),
+    ]
+    keywords: list[inspect.Parameter] = []
+    for parameter in inspect.signature(body, eval_str=True).parameters.values():
+        if parameter.name == "generator":
+            keywords += [
+                kind("seed", kind.KEYWORD_ONLY, default=0, annotation=int),
+                parameter.replace(default=None, annotation=torch.Generator | None),
+            ]
+        elif parameter.kind is kind.KEYWORD_ONLY:
+            keywords.append(parameter)
+    return inspect.Signature(head + keywords, return_annotation=Attribution)
+
+
+# --- results
+
+
+def _attribution(
+    method: Method,
+    score: ModelScore,
+    images: Tensor,
+    result: Tensor | tuple[Tensor, Tensor],
+    layer: str | None,
+    notes: tuple[str, ...],
+) -> Attribution:
+    values, stderr = result if isinstance(result, tuple) else (result, None)
+    n = len(images)
+    height, width = images.shape[-2:]
+    return Attribution(
+        values=values.detach(),
+        method=method.name,
+        status=status_of(values.detach(), method.reduce),
+        target=describe_targets(score, n),
+        explains=explained(score, n),
+        size=(int(height), int(width)),
+        reduce=method.reduce,
+        layer=layer,
+        stderr=stderr,
+        notes=notes,
+    )
+
+
+def status_of(values: Tensor, reduce: Reduce) -> tuple[Status, ...]:
+    """One status per image, from the map itself: a heatmap that would be blank or made up says so."""
+    return tuple(_status(value.float(), reduce) for value in values)
+
+
+def _status(value: Tensor, reduce: Reduce) -> Status:
+    if not torch.isfinite(value).all():
+        return "non_finite"
+    flat = value.abs().amax(0) if reduce == "max_abs" else value.sum(0)
+    if flat.max() - flat.min() <= 1e-6 * flat.abs().max():
+        return "constant"
+    return "no_positive_evidence" if reduce != "max_abs" and flat.max() <= 0 else "ok"
+
+
+def _input_notes(model: VisionModel, images: Tensor) -> tuple[str, ...]:
+    """Images in [0, 1] for a model that expects normalised ones are the commonest silent mistake."""
+    mean, std = model.preprocessing.mean, model.preprocessing.std
+    normalised = all(m == 0 for m in mean) and all(s == 1 for s in std)
+    if normalised or images.min() < 0 or images.max() > 1:
+        return ()
+    return ("the images lie in [0, 1] although the model expects normalised ones: use model.preprocess",)
+
+
+def _is_inference(images: Any) -> bool:
+    return isinstance(images, Tensor) and images.is_inference()

@@ -1,0 +1,158 @@
+"""Class activation maps: channels of one layer, weighed and added up.
+
+values are signed and at the layer's own resolution, (n, 1, h, w); the heatmap shows their positive part (the papers' ReLU),
+upsampled bilinearly. Evidence against the target stays readable in the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.engines.batching import batch_size
+from tapetum.engines.gradients import layer_gradient
+from tapetum.engines.perturb import Masks, scores_under
+from tapetum.engines.probe import activations
+from tapetum.engines.resume import resume
+from tapetum.engines.scores import ModelScore
+from tapetum.families.border import attribution
+from tapetum.types import Batch
+
+LAWS = ("class_sensitive", "map_of_layer")
+
+
+@attribution(cite="selvaraju2017gradcam", reduce="positive", laws=(*LAWS, "linear_in_score"))
+def grad_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+    """Where the layer's channels that raise the score are active.
+
+    values = sum_k a_k A_k with a_k = mean over places of d score / d A_k; heatmap = ReLU(values).
+
+    Args:
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.grad_cam(model, images, target="tabby").heatmap()
+    """
+    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
+    weights = grads.mean((2, 3), keepdim=True)
+    return (weights * maps).sum(1, keepdim=True)
+
+
+@attribution(cite="chattopadhay2018gradcampp", reduce="positive", laws=LAWS)
+def grad_cam_plus_plus(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+    """Grad-CAM with weights that let several instances of the class show up, not only the largest.
+
+    g = d score / d A; a = g^2 / (2 g^2 + g^3 sum over places of A) per place (0 where g = 0); values = sum_k w_k A_k
+    with w_k = sum over places of a ReLU(g). The paper differentiates exp(score), which only scales the map.
+
+    Args:
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.grad_cam_plus_plus(model, images, layer="blocks.5")
+    """
+    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
+    total = maps.sum((2, 3), keepdim=True)
+    alpha = grads**2 / (2 * grads**2 + total * grads**3 + 1e-6)  # 1e-6 as in grad-cam: keeps dead gradients finite
+    weights = (alpha.where(grads != 0, 0) * grads.clamp(min=0)).sum((2, 3), keepdim=True)
+    return (weights * maps).sum(1, keepdim=True)
+
+
+@attribution(cite="jiang2021layercam", reduce="positive", laws=LAWS)
+def layer_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+    """Where single activations raise the score, place by place: also sharp at early layers.
+
+    values = sum_k ReLU(d score / d A_k) * A_k, each place with its own weight.
+
+    Args:
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.layer_cam(model, images, layer="blocks.4")
+    """
+    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
+    return (grads.clamp(min=0) * maps).sum(1, keepdim=True)
+
+
+@attribution(cite="wang2020scorecam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only"))
+def score_cam(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    align_corners: bool = True,
+    batch: Batch = "auto",
+) -> Tensor:
+    """Each channel weighed by the score of the image seen through it; no gradients.
+
+    H_k = A_k upsampled to the image, scaled to [0, 1]; w = softmax over k of score(x * H_k); values = sum_k w_k A_k.
+
+    Args:
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        align_corners: how A_k is upsampled; the reference library grad-cam: True, the authors' code: False.
+        batch: masked images a pass, or "auto".
+
+    Example:
+        >>> tp.score_cam(model, images)
+    """
+    maps = activations(score.model, images, layer or "")
+
+    def weights(row: int) -> Tensor:
+        masks = Masks(maps.shape[1], lambda a, b: _as_masks(maps[row, a:b], images, align_corners))
+        return _channel_scores(score, images[row : row + 1], masks, row, batch).softmax(0)
+
+    return _weighed(maps, weights)
+
+
+@attribution(
+    cite="desai2020ablationcam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only")
+)
+def ablation_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+    """Each channel weighed by how much the score drops without it; no gradients.
+
+    w_k = (y - y_k) / y with y_k the score when A_k is set to zero; values = sum_k w_k A_k. Only the network behind the
+    layer is computed again for each channel.
+
+    Args:
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        batch: ablated activations a pass, or "auto".
+
+    Example:
+        >>> tp.ablation_cam(model, images)
+    """
+    maps = activations(score.model, images, layer or "")
+
+    def weights(row: int) -> Tensor:
+        tail = resume(score.take([row]), layer or "", images[row : row + 1])
+        channels = torch.eye(maps.shape[1], dtype=maps.dtype, device=maps.device)[:, :, None, None]
+        masks = Masks(maps.shape[1], lambda a, b: 1 - channels[a:b])
+        whole = tail(tail.activation)
+        return (whole - _channel_scores(tail, tail.activation, masks, 0, batch)) / whole
+
+    return _weighed(maps, weights)
+
+
+def _weighed(maps: Tensor, weights: Callable[[int], Tensor]) -> Tensor:
+    """sum_k w_k A_k for each image, (n, 1, h, w)."""
+    return torch.stack([(weights(row)[:, None, None] * maps[row]).sum(0, keepdim=True) for row in range(len(maps))])
+
+
+def _channel_scores(score, image: Tensor, masks: Masks, row: int, batch: Batch) -> Tensor:  # type: ignore[no-untyped-def]
+    model = getattr(score, "model", None) or score.score.model
+    stream = scores_under(
+        score, image, masks, torch.zeros_like(image), batch=batch_size(model, batch), row=row, unit="channels"
+    )
+    return torch.cat([values for _, values in stream])
+
+
+def _as_masks(maps: Tensor, images: Tensor, align_corners: bool) -> Tensor:
+    """Channels (m, h, w) to masks (m, 1, H, W): upsampled, then scaled to [0, 1]; a constant channel hides everything."""
+    large = F.interpolate(maps[:, None], images.shape[-2:], mode="bilinear", align_corners=align_corners)
+    low = large.amin((2, 3), keepdim=True)
+    return (large - low) / (large.amax((2, 3), keepdim=True) - low + 1e-8)

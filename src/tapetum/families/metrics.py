@@ -1,0 +1,146 @@
+"""Faithfulness: does the model react where the map says it should?"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.batching import batch_size
+from tapetum.engines.perturb import as_fill, scores_under, staircase
+from tapetum.engines.scores import ModelScore, as_score
+from tapetum.families.border import as_model, describe
+from tapetum.models.vision_model import VisionModel
+from tapetum.registry import check_parameters, lookup, register
+from tapetum.types import Attribution, Batch, Evaluation, ImagesLike, MethodError, ModelLike, Range
+
+
+def metric(*, cite: str, laws: Collection[str] = ()) -> Callable[[Callable[..., Evaluation]], Callable[..., Evaluation]]:
+    """Registers (model, images, attribution, *, keywords) -> Evaluation; model and images are converted at the border."""
+
+    def decorate(body: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
+        @functools.wraps(body)
+        def public(model: ModelLike, images: ImagesLike, attribution: Attribution, **keywords: Any) -> Evaluation:
+            given = check_parameters(row, keywords)
+            network = as_model(model)
+            ready = network.as_images(images)
+            if len(ready) != len(attribution):
+                raise MethodError(f"{len(attribution)} maps were given for {len(ready)} images")
+            with torch.inference_mode(False), torch.no_grad():
+                return body(network, ready, attribution, **given)
+
+        row = register(describe(public, cite, "metric", laws))
+        return public
+
+    return decorate
+
+
+@metric(cite="petsiuk2018rise")
+def deletion(
+    model: VisionModel,
+    images: Tensor,
+    attribution: Attribution,
+    *,
+    n_steps: Annotated[int, Range(1, 10_000)] = 32,
+    fill: Tensor | float | str = "zero",
+    batch: Batch = "auto",
+) -> Evaluation:
+    """How fast the target's probability falls when the pixels that the map calls most important are hidden first.
+
+    value = area under p(share of pixels hidden), in [0, 1], low is good. p is the softmax probability of the target; a
+    target that is no class is measured by its score. Pixels of equal importance are hidden in a fixed random order.
+
+    Args:
+        n_steps: equal steps from nothing to everything hidden (the paper: one per 224 px).
+        fill: what hides: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.deletion(model, images, tp.grad_cam(model, images)).value
+    """
+    return _curve("deletion", model, images, attribution, as_fill(model, images, fill), n_steps, batch)
+
+
+@metric(cite="petsiuk2018rise")
+def insertion(
+    model: VisionModel,
+    images: Tensor,
+    attribution: Attribution,
+    *,
+    n_steps: Annotated[int, Range(1, 10_000)] = 32,
+    fill: Tensor | float | str = "blur",
+    batch: Batch = "auto",
+) -> Evaluation:
+    """How fast the target's probability rises when the pixels that the map calls most important are shown first.
+
+    value = area under p(share of pixels shown), in [0, 1], high is good, starting from a blurred image.
+
+    Args:
+        n_steps: equal steps from nothing to everything shown (the paper: one per 224 px).
+        fill: what the image is inserted into: blur (sigma a twentieth of the side; the paper: 5 px), zero, mean, ...
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.insertion(model, images, tp.grad_cam(model, images)).value
+    """
+    return _curve("insertion", model, images, attribution, as_fill(model, images, fill), n_steps, batch)
+
+
+def evaluate(
+    model: ModelLike,
+    images: ImagesLike,
+    attribution: Attribution,
+    metrics: Sequence[str] = ("deletion", "insertion"),
+    **params: Any,
+) -> dict[str, Evaluation]:
+    """Every named metric of one attribution: {name: Evaluation}."""
+    network = as_model(model)
+    ready = network.as_images(images)
+    for name in metrics:
+        if lookup(name).kind != "metric":
+            raise MethodError(f"{name} is no metric")
+    return {name: lookup(name).function(network, ready, attribution, **params) for name in metrics}
+
+
+def _curve(
+    name: Literal["deletion", "insertion"],
+    model: VisionModel,
+    images: Tensor,
+    attribution: Attribution,
+    fill: Tensor,
+    n_steps: int,
+    batch: Batch,
+) -> Evaluation:
+    """One curve per image: hide the most important first (deletion), or hide the least important last (insertion)."""
+    score = _probability(model, images, attribution)
+    ranking = attribution.ranking((int(images.shape[-2]), int(images.shape[-1])))
+    curves = []
+    for row, importance in enumerate(ranking):
+        order = _descending(importance)
+        first, second = (images, fill) if name == "deletion" else (fill, images)
+        masks = staircase(order, (importance.shape[0], importance.shape[1]), n_steps)
+        stream = scores_under(
+            score, first[row : row + 1], masks, second[row : row + 1], batch=batch_size(model, batch), row=row, unit="steps"
+        )
+        curves.append(torch.cat([values for _, values in stream]))
+    curve = torch.stack(curves)
+    fraction = torch.linspace(0, 1, n_steps + 1, device=curve.device, dtype=curve.dtype)
+    area = torch.trapezoid(curve, fraction)
+    area = area.masked_fill(torch.tensor([s == "non_finite" for s in attribution.status], device=area.device), torch.nan)
+    return Evaluation(name, area, curve, fraction, "lower" if name == "deletion" else "higher")
+
+
+def _probability(model: VisionModel, images: Tensor, attribution: Attribution) -> ModelScore:
+    explains = attribution.explains
+    target = explains[0] if callable(explains[0]) else list(explains)
+    return as_score(model, images, target, "probability")
+
+
+def _descending(importance: Tensor) -> Tensor:
+    """Flat pixel indices, most important first; equal ones in a fixed random order, so that a constant map is no order."""
+    generator = torch.Generator().manual_seed(0)
+    shuffled = torch.randperm(importance.numel(), generator=generator).to(importance.device)
+    return shuffled[importance.flatten()[shuffled].argsort(descending=True, stable=True)]

@@ -1,0 +1,105 @@
+"""Perturbation attributions: hide parts of the image and watch the score."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.batching import batch_size
+from tapetum.engines.perturb import random_grids, scores_under, windows
+from tapetum.engines.scores import ModelScore
+from tapetum.engines.statistics import RunningMean
+from tapetum.families.border import attribution
+from tapetum.types import Batch, Range
+
+
+@attribution(cite="zeiler2014deconvnet", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy"))
+def occlusion(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    window: Annotated[int | None, Range(1, 10_000)] = None,
+    stride: Annotated[int | None, Range(1, 10_000)] = None,
+    fill: Tensor | float | str = "zero",
+    batch: Batch = "auto",
+) -> Tensor:
+    """How much the score drops when a square of the image is hidden.
+
+    values (n, 1, h, w) = score(x) - score(x with the window filled), averaged over the windows that cover a pixel;
+    signed, in units of the score: below zero, hiding the place helps.
+
+    Args:
+        window: side of the square in px; None: a seventh of the shorter side (32 px of 224).
+        stride: step between squares in px; None: half the window.
+        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
+        batch: occluded images a pass, or "auto".
+
+    Example:
+        >>> tp.occlusion(model, images, window=48, fill="blur")
+    """
+    assert isinstance(fill, Tensor)
+    height, width = images.shape[-2:]
+    side = window or max(1, round(min(height, width) / 7))
+    masks = windows(height, width, side, stride or max(1, side // 2), images)
+    whole = score(images)
+
+    def drops(row: int) -> Tensor:
+        total, covered = images.new_zeros(1, height, width), images.new_zeros(1, height, width)
+        for mask, hidden in scores_under(
+            score, images[row : row + 1], masks, fill[row : row + 1], batch=batch_size(score.model, batch), row=row
+        ):
+            outside = 1 - mask
+            total += ((whole[row] - hidden)[:, None, None, None] * outside).sum(0)
+            covered += outside.sum(0)
+        return total / covered
+
+    return torch.stack([drops(row) for row in range(len(images))])
+
+
+@attribution(cite="petsiuk2018rise", reduce="sum", scale="probability", laws=("class_sensitive", "forward_only", "sampled"))
+def rise(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    n_masks: Annotated[int, Range(2, 1_000_000)] = 4000,
+    cells: Annotated[int, Range(1, 1000)] = 7,
+    keep: Annotated[float, Range(0.01, 0.99)] = 0.5,
+    fill: Tensor | float | str = "zero",
+    generator: torch.Generator,
+    batch: Batch = "auto",
+) -> tuple[Tensor, Tensor]:
+    """The average of random smooth masks, each weighed by the probability that is left under it.
+
+    values (n, 1, h, w) = 1 / (keep n_masks) sum over m of p(x * M_m) M_m, with p the target's probability (softmax):
+    an estimate of the probability given that a pixel is seen. `stderr` is its standard error. All images of a batch see
+    the same masks.
+
+    Args:
+        n_masks: random masks; the paper: 4000 for VGG-16, 8000 for ResNet-50.
+        cells: cells a side of the random grid; the paper: 7.
+        keep: probability that a cell is seen; the paper: 0.5.
+        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
+        seed: of the masks.
+        generator: in place of the seed.
+        batch: masked images a pass, or "auto".
+
+    Example:
+        >>> tp.rise(model, images, n_masks=1000, seed=1).stderr.mean()
+    """
+    assert isinstance(fill, Tensor)
+    height, width = images.shape[-2:]
+    masks = random_grids(height, width, n_masks, cells, keep, generator, images)
+
+    def mean(row: int) -> tuple[Tensor, Tensor]:
+        running = RunningMean()
+        for mask, seen in scores_under(
+            score, images[row : row + 1], masks, fill[row : row + 1], batch=batch_size(score.model, batch), row=row
+        ):
+            for one, value in zip(mask, seen, strict=True):
+                running.add(value * one / keep)
+        return running.value, running.stderr
+
+    means = [mean(row) for row in range(len(images))]
+    return torch.stack([value for value, _ in means]), torch.stack([stderr for _, stderr in means])

@@ -1,0 +1,1 @@
+"""Models: any PyTorch vision network with the preprocessing and the names that belong to it."""

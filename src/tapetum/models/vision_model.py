@@ -1,0 +1,159 @@
+"""`VisionModel`: a user's module with what travels with it (preprocessing, class names), seen by everything else here."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.data.images import read_image
+from tapetum.data.preprocessing import Preprocessing
+from tapetum.models.layers import Survey, resolve, survey
+from tapetum.models.replica import fingerprint, replicate, weights_sha256
+from tapetum.types import ImageError, Layer, ModelError
+
+T = TypeVar("T")
+
+
+class StopForward(BaseException):
+    """Raised by a probe inside a forward pass that has seen enough; caught by `VisionModel.__call__`."""
+
+
+class VisionModel:
+    """Any `nn.Module` that takes images.
+
+    module         the user's own module: never changed
+    name, labels   labels is a tuple of class names, or None
+    preprocessing  from pixels in [0, 1] to model-ready images
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        name: str,
+        preprocessing: Preprocessing,
+        labels: Sequence[str] | None = None,
+        source: str | None = None,
+    ) -> None:
+        self.module = module
+        self.name = name
+        self.preprocessing = preprocessing
+        self.labels = None if labels is None else tuple(labels)
+        self.source = source or name
+        self._local = threading.local()  # each thread has its own replica, so two can work at the same time
+        self._facts: dict[str, tuple[object, Any]] = {}
+        self._hash: tuple[object, str] | None = None
+
+    def __repr__(self) -> str:
+        classes = "no labels" if self.labels is None else f"{len(self.labels)} labels"
+        return f"VisionModel({self.name}, {self.preprocessing.size} px, {classes})"
+
+    # --- the network
+
+    @property
+    def replica(self) -> nn.Module:
+        """The private module tree in eval mode that shares the user's weights; made again when the user's tensors were replaced."""
+        print_ = fingerprint(self.module)
+        if getattr(self._local, "print", None) != print_:
+            self._local.replica, self._local.print = self._replicate(), print_
+        return self._local.replica
+
+    def _replicate(self) -> nn.Module:
+        try:
+            return replicate(self.module)
+        except Exception as error:
+            raise ModelError(f"{self.name} cannot be copied privately ({type(error).__name__}: {error})") from error
+
+    def __call__(self, images: Tensor) -> Any:
+        """The network's own output in eval mode; None when a probe stopped the pass early."""
+        try:
+            return self.replica(images)
+        except StopForward:
+            return None
+
+    @property
+    def device(self) -> torch.device:
+        return next((tensor.device for tensor in self.module.parameters()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        floats = (tensor.dtype for tensor in self.module.parameters() if tensor.is_floating_point())
+        return next(floats, torch.float32)
+
+    @property
+    def weights_sha256(self) -> str:
+        """The hash of the weights as they are now (kept until one of them changes)."""
+        versions = fingerprint(self.module), tuple(tensor._version for tensor in self.module.state_dict().values())
+        if self._hash is None or self._hash[0] != versions:
+            self._hash = versions, weights_sha256(self.module)
+        return self._hash[1]
+
+    # --- images
+
+    def preprocess(self, pixels: Tensor) -> Tensor:
+        """(n, 3, H, W) in [0, 1] to model-ready images on the model's device."""
+        return self.preprocessing(pixels).to(self.device, self.dtype)
+
+    def denormalize(self, images: Tensor) -> Tensor:
+        """Model-ready images back to pixels in [0, 1] (n, 3, h, w): exactly what the model saw."""
+        return self.preprocessing.denormalize(images)
+
+    def as_images(self, source: Any) -> Tensor:
+        """A model-ready tensor (n, c, h, w) as it is; anything `read_image` takes, or a list of those, preprocessed."""
+        if isinstance(source, Tensor) and source.ndim == 4:
+            return self._checked(source)
+        many = source if isinstance(source, (list, tuple)) else [source]
+        if not many:
+            raise ImageError("no images were given")
+        return torch.cat([self.preprocess(read_image(one)) for one in many])
+
+    def _checked(self, images: Tensor) -> Tensor:
+        if len(images) == 0:
+            raise ImageError("an empty batch was given: no images")
+        if not images.is_floating_point():
+            raise ImageError(f"model-ready images are floating point, not {images.dtype}; use read_image and model.preprocess")
+        channels = len(self.preprocessing.mean)
+        if images.shape[1] != channels:
+            raise ImageError(f"{self.name} takes {channels} channels, these images {tuple(images.shape)} have {images.shape[1]}")
+        if not torch.isfinite(images).all():
+            raise ImageError("the images contain NaN or infinity")
+        pixels = self._unclipped(images)
+        if pixels > 20:  # 8-bit values that were not divided by 255 end near 58 with the usual constants
+            raise ImageError("the images look like 0..255 values; use read_image and model.preprocess")
+        return images.detach().to(self.device, self.dtype)
+
+    def _unclipped(self, images: Tensor) -> float:
+        """The largest value as a pixel, where a picture has 1."""
+        means, stds = self.preprocessing.mean, self.preprocessing.std
+        return max(float(images[:, i].max()) * std + mean for i, (mean, std) in enumerate(zip(means, stds, strict=True)))
+
+    # --- layers
+
+    @property
+    def survey(self) -> Survey:
+        """What one pass at the model's own size showed of every layer."""
+        return self.remember("survey", self._surveyed)
+
+    def _surveyed(self) -> Survey:
+        size = self.preprocessing.size
+        blank = torch.zeros(1, len(self.preprocessing.mean), size, size, device=self.device, dtype=self.dtype)
+        return survey(self.replica, blank, self.name)
+
+    def remember(self, fact: str, find_out: Callable[[], T]) -> T:
+        """A fact about the structure: found out once, and again when modules or tensors were replaced."""
+        structure = fingerprint(self.module)
+        if self._facts.get(fact, (None, None))[0] != structure:
+            self._facts[fact] = structure, find_out()
+        return self._facts[fact][1]
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Every layer that runs: name, kind, output shape, parameters, theoretical receptive field and stride."""
+        return self.survey.layers
+
+    def find_layers(self, patterns: str | Sequence[str]) -> list[str]:
+        """The names that globs such as "layer*" or "blocks.3" mean; a `LayerError` names close ones."""
+        wanted = [patterns] if isinstance(patterns, str) else patterns
+        return list(dict.fromkeys(name for pattern in wanted for name in resolve(self.survey, pattern)))

@@ -1,0 +1,7 @@
+"""Where models come from: one file a family; `load` reads their names, `wrap` takes any module."""
+
+from tapetum.models.zoo.loading import known_models, load
+from tapetum.models.zoo.simple_cnn import SimpleCNN
+from tapetum.models.zoo.wrapping import wrap
+
+__all__ = ["SimpleCNN", "known_models", "load", "wrap"]

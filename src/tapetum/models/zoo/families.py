@@ -1,0 +1,79 @@
+"""torchvision's and timm's networks with their own preprocessing and class names."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+from urllib.error import URLError
+
+import timm
+import torchvision
+from torch import nn
+
+from tapetum.data.labels import labels_for
+from tapetum.data.preprocessing import Interpolation, Preprocessing
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import ModelError
+
+
+def torchvision_model(name: str, pretrained: bool) -> VisionModel:
+    """A classifier of torchvision's, with the weights and the preprocessing of its default weights entry."""
+    weights = torchvision.models.get_model_weights(name).DEFAULT
+    options = _quick_init(name) if not pretrained else {}
+    module = _built(name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options))
+    categories = weights.meta.get("categories")
+    return VisionModel(module, name, _torchvision_preprocessing(weights), categories, f"torchvision:{name}")
+
+
+def _quick_init(name: str) -> dict[str, Any]:
+    """GoogLeNet and Inception draw their random weights by a slow truncated normal, and warn about it."""
+    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
+
+
+def _torchvision_preprocessing(weights: Any) -> Preprocessing:
+    preset = weights.transforms()
+    return Preprocessing(
+        size=preset.crop_size[0],
+        resize=preset.resize_size[0],
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+
+
+def timm_model(name: str, pretrained: bool) -> VisionModel:
+    """A network of timm's, with the preprocessing of its pretrained configuration."""
+    module = _built(name, lambda: timm.create_model(name, pretrained=pretrained))
+    classes = getattr(module, "num_classes", 0)
+    return VisionModel(module, name, timm_preprocessing(module), labels_for(classes), f"timm:{name}")
+
+
+def timm_preprocessing(module: nn.Module) -> Preprocessing:
+    """What timm's own configuration of a network says about its input."""
+    config = timm.data.resolve_data_config({}, model=module)
+    size = config["input_size"][-1]
+    interpolation: Interpolation = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic", "nearest") else "bicubic"
+    resize = None if config["crop_mode"] == "squash" else int(size / config["crop_pct"])
+    return Preprocessing(size, resize, interpolation, tuple(config["mean"]), tuple(config["std"]))
+
+
+def _built(name: str, build: Callable[[], nn.Module]) -> nn.Module:
+    """Builds it; a download that cannot reach its host becomes one clear line."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # their notes on defaults that change are not the user's business
+            return build().eval()
+    except (URLError, ConnectionError, TimeoutError, OSError) as error:
+        raise _offline(name, error) from error
+    except RuntimeError as error:
+        if "No pretrained weights" in str(error) or "hub" in str(error).lower():
+            raise _offline(name, error) from error
+        raise ModelError(f"{name} cannot be built ({error})") from error
+
+
+def _offline(name: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"the weights of {name} cannot be downloaded ({type(error).__name__}); give weights=FILE, weights=None for random "
+        "ones, or use efficientnet_lite0, which is built in"
+    )

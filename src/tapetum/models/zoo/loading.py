@@ -1,0 +1,139 @@
+"""`load`: a model by its name.
+
+efficientnet_lite0 | simple_cnn | resnet50 or torchvision:resnet50 | timm:convnext_tiny | my_model.py:build
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, TypeVar
+
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from tapetum.data.labels import imagenet_labels
+from tapetum.data.preprocessing import Preprocessing
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo import efficientnet_lite
+from tapetum.models.zoo.families import timm_model, torchvision_model
+from tapetum.models.zoo.simple_cnn import SimpleCNN
+from tapetum.models.zoo.weights import load_weights
+from tapetum.models.zoo.wrapping import wrap
+from tapetum.types import ModelError
+
+Weights = Literal["default"] | str | Path | None
+T = TypeVar("T")
+
+
+def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionModel:
+    """The model of that name, in eval mode, with its own preprocessing and class names.
+
+    Args:
+        name: "efficientnet_lite0" (built in, real ImageNet weights, works offline), "simple_cnn", "resnet50" (torchvision),
+            "torchvision:...", "timm:...", or "file.py:factory" for a function of yours that returns a module or VisionModel.
+        weights: "default" (the published ones; may download), None (random, by `seed`), or a .safetensors/.pth file.
+        seed: of random weights; torch's own generator is left as it was.
+    """
+    if not isinstance(name, str) or not name:
+        raise ModelError(f"a model's name is a text such as efficientnet_lite0, not {name!r}")
+    model = _seeded(lambda: _build(name, pretrained=weights == "default"), seed)
+    if weights is not None and weights != "default":
+        load_weights(model.module, weights)
+        model.source = f"{model.source} {Path(weights).name}"
+    return model
+
+
+def known_models() -> dict[str, list[str]]:
+    """The names that `load` takes, by where they come from."""
+    return {
+        "built in": list(BUILT_IN),
+        "torchvision": [f"torchvision:{name}" for name in _classifiers()],
+        "timm": [f"timm:{name}" for name in timm.list_models()],
+    }
+
+
+def _seeded(build: Callable[[], T], seed: int) -> T:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+def _lite0(pretrained: bool) -> VisionModel:
+    module = efficientnet_lite.build(pretrained)
+    return VisionModel(module, "efficientnet_lite0", efficientnet_lite.PREPROCESSING, imagenet_labels())
+
+
+def _simple_cnn(pretrained: bool) -> VisionModel:
+    half = (0.5, 0.5, 0.5)
+    return VisionModel(SimpleCNN().eval(), "simple_cnn", Preprocessing(128, 146, "bilinear", half, half))
+
+
+BUILT_IN: dict[str, Callable[[bool], VisionModel]] = {"efficientnet_lite0": _lite0, "simple_cnn": _simple_cnn}
+
+
+def _build(name: str, pretrained: bool) -> VisionModel:
+    family, _, rest = name.partition(":")
+    if ".py" in name:
+        return _from_file(*name.rsplit(":", 1)) if ".py:" in name else _from_file(name, "build")
+    if name in BUILT_IN:
+        return BUILT_IN[name](pretrained)
+    if family == "timm" and rest.partition(".")[0] in timm.list_models():
+        return timm_model(rest, pretrained)
+    bare = rest if family == "torchvision" else name
+    if bare in _classifiers():
+        return torchvision_model(bare, pretrained)
+    raise ModelError(_unknown(name))
+
+
+def _classifiers() -> list[str]:
+    return torchvision.models.list_models(module=torchvision.models)
+
+
+def _unknown(name: str) -> str:
+    names = [*BUILT_IN, *_classifiers(), *known_models()["timm"]]
+    close = difflib.get_close_matches(name, names, 3, 0.5) or difflib.get_close_matches(f"timm:{name}", names, 3, 0.5)
+    hint = f"close names: {', '.join(close)}" if close else "see `tapetum models`"
+    return f"no model '{name}'; {hint}"
+
+
+# --- a factory in the user's own file
+
+
+def _from_file(path: str, factory: str) -> VisionModel:
+    module = _imported(Path(path))
+    build = getattr(module, factory, None)
+    if not callable(build):
+        functions = [n for n, f in inspect.getmembers(module, callable) if getattr(f, "__module__", "") == module.__name__]
+        raise ModelError(f"{path} has no function '{factory}'; it has {', '.join(functions) or 'none'}")
+    built: Any = build()
+    if isinstance(built, VisionModel):
+        return built
+    if isinstance(built, nn.Module):
+        return wrap(built, name=Path(path).stem)
+    raise ModelError(f"{path}:{factory} returned {type(built).__name__}; it must return a torch.nn.Module or tapetum.wrap(...)")
+
+
+def _imported(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ModelError(f"no file {path}")
+    spec = importlib.util.spec_from_file_location(f"tapetum_user_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    folder = str(path.resolve().parent)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, folder)  # the file may import its neighbours
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ModelError(f"{path} cannot be imported ({type(error).__name__}: {error})") from error
+    finally:
+        sys.path.remove(folder)
+    return module

@@ -1,0 +1,84 @@
+"""`wrap`: any `nn.Module` becomes a `VisionModel`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from tapetum.data.labels import labels_for
+from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo.families import timm_preprocessing
+from tapetum.types import ModelError
+
+
+def wrap(
+    module: nn.Module,
+    *,
+    size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    labels: Sequence[str] | None = None,
+    resize: int | None = None,
+    interpolation: Interpolation = "bilinear",
+    name: str | None = None,
+) -> VisionModel:
+    """A `VisionModel` around your module, which itself is never changed.
+
+    A timm network brings its own preprocessing. Otherwise size is 224, and mean and std are ImageNet's for three channels;
+    say what your model was trained with, since the wrong constants cost accuracy without a word.
+
+    Args:
+        module: any module that takes images (n, c, h, w).
+        size: side of the square input in px.
+        mean, std: per channel, in units of pixels in [0, 1].
+        labels: class names in the order of the logits.
+        resize: the shorter side before the central cut, in px; None: 8/7 of `size` (256 for 224).
+        interpolation: of that resizing.
+        name: for captions; None: the class's name.
+    """
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"wrap takes a torch.nn.Module, not {type(module).__name__}")
+    module = _unwrapped(module)
+    preprocessing = _preprocessing(module, size, mean, std, resize, interpolation)
+    return VisionModel(module, name or type(module).__name__, preprocessing, labels or _timm_labels(module))
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    """What torch.compile and DataParallel are wrapped around."""
+    for attribute in ("_orig_mod", "module"):
+        inner = getattr(module, attribute, None)
+        if isinstance(inner, nn.Module) and len(list(module.children())) == 1:
+            return _unwrapped(inner)
+    return module
+
+
+def _preprocessing(
+    module: nn.Module,
+    size: int | None,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    resize: int | None,
+    interpolation: Interpolation,
+) -> Preprocessing:
+    if hasattr(module, "pretrained_cfg") and (size, mean, std) == (None, None, None):
+        return timm_preprocessing(module)
+    side = size or 224
+    channels = _input_channels(module) if mean is None else len(mean)
+    imagenet = channels == 3
+    means = tuple(mean) if mean is not None else IMAGENET_MEAN if imagenet else (0.0,) * channels
+    stds = tuple(std) if std is not None else IMAGENET_STD if imagenet and mean is None else (1.0,) * channels
+    if len(means) != len(stds):
+        raise ModelError(f"mean has {len(means)} numbers and std {len(stds)}: one per channel each")
+    return Preprocessing(side, resize or round(side * 8 / 7), interpolation, means, stds)
+
+
+def _input_channels(module: nn.Module) -> int:
+    """Of the first convolution, else three."""
+    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
+    return 3 if first is None else first.in_channels
+
+
+def _timm_labels(module: nn.Module) -> Sequence[str] | None:
+    return labels_for(getattr(module, "num_classes", 0)) if hasattr(module, "pretrained_cfg") else None

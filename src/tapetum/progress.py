@@ -1,0 +1,62 @@
+"""One event stream: engines say how far they are, whoever watches (terminal, notebook, web) decides what to draw.
+
+    with watching(print):
+        for batch in track(batches, total=len(batches), unit="batches"): ...
+
+The watcher lives in a context variable: two threads can watch two runs, and nothing has to be passed through.
+A watcher stops the work by returning False; the work then ends with `Cancelled`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tapetum.types import Cancelled
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` units of work; `value` is a number worth showing (a score), or None."""
+
+    done: int
+    total: int
+    unit: str
+    value: float | None = None
+
+
+Watcher = Callable[[Progress], bool | None]
+
+_watcher: ContextVar[Watcher | None] = ContextVar("tapetum_progress", default=None)
+
+
+@contextmanager
+def watching(watcher: Watcher | None) -> Iterator[None]:
+    """Sends every event inside the block to `watcher` (None: to nobody)."""
+    token = _watcher.set(watcher)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
+
+
+def report(done: int, total: int, unit: str, value: float | None = None) -> None:
+    """Emits one event; raises `Cancelled` if the watcher returns False."""
+    watcher = _watcher.get()
+    if watcher is not None and watcher(Progress(done, total, unit, value)) is False:
+        raise Cancelled(f"stopped after {done} of {total} {unit}")
+
+
+def track(items: Iterable[T], total: int, unit: str, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
+    """Yields the items and reports each when its work is done; `size` is how many units an item is worth."""
+    done = 0
+    report(0, total, unit)
+    for item in items:
+        yield item
+        done += size(item)
+        report(done, total, unit)

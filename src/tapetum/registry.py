@@ -1,0 +1,124 @@
+"""The one list of methods: filled by decorators at import, read by CLI, docs, reports, studio and the law tests."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tapetum.types import Method, MethodError, Range
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One keyword of a method: its default, type, allowed range, and the sentence about it in the docstring."""
+
+    name: str
+    default: Any
+    type: Any
+    range: Range | None
+    choices: tuple[str, ...]
+    help: str
+
+
+_methods: dict[str, Method] = {}
+
+
+def register(method: Method) -> Method:
+    """Adds a method; a name that is taken is an error at import."""
+    if method.name in _methods:
+        raise MethodError(f"two methods are called '{method.name}'")
+    _methods[method.name] = method
+    return method
+
+
+def lookup(name: str) -> Method:
+    """The method of that name; a `MethodError` names close ones."""
+    if name not in _methods:
+        close = difflib.get_close_matches(name, _methods, 3, 0.5)
+        hint = f"close names: {', '.join(close)}" if close else f"there are {', '.join(_methods)}"
+        raise MethodError(f"no method '{name}'; {hint}")
+    return _methods[name]
+
+
+class Table(tuple[Method, ...]):
+    """Methods that print as a table."""
+
+    def __str__(self) -> str:
+        width = max((len(method.name) for method in self), default=0)
+        return "\n".join(f"{method.name:<{width}}  {method.family:<13} {method.summary}" for method in self)
+
+    def __iter__(self) -> Iterator[Method]:
+        return super().__iter__()
+
+
+def methods(*, kind: str | None = None, family: str | None = None) -> Table:
+    """The registry as a table, in the order of registration; `kind` is attribution, metric or inspection."""
+    chosen = (m for m in _methods.values() if kind in (None, m.kind) and family in (None, m.family))
+    return Table(chosen)
+
+
+def parameters(method: Method) -> tuple[Parameter, ...]:
+    """The keyword parameters of a method, from its signature and the `Args:` of its docstring."""
+    words = argument_help(method.function.__doc__ or "")
+    signature = inspect.signature(method.function, eval_str=True)
+    return tuple(_parameter(p, words) for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY)
+
+
+def _parameter(parameter: inspect.Parameter, words: Mapping[str, str]) -> Parameter:
+    hint = parameter.annotation
+    limits = next((extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)), None)
+    bare = typing.get_args(hint)[0] if limits else hint
+    return Parameter(parameter.name, parameter.default, bare, limits, _choices(bare), words.get(parameter.name, ""))
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    if typing.get_origin(hint) is typing.Literal:
+        return tuple(str(value) for value in typing.get_args(hint))
+    return tuple(choice for part in typing.get_args(hint) for choice in _choices(part))
+
+
+def argument_help(docstring: str) -> dict[str, str]:
+    """{name: sentence} from the indented `Args:` block of a docstring."""
+    lines = inspect.cleandoc(docstring).splitlines()
+    if "Args:" not in lines:
+        return {}
+    found: dict[str, str] = {}
+    name = ""
+    for line in lines[lines.index("Args:") + 1 :]:
+        if not line.startswith("    "):
+            break
+        if not line.startswith("     "):
+            name, _, text = line.strip().partition(":")
+            found[name] = text.strip()
+        else:
+            found[name] = f"{found[name]} {line.strip()}"
+    return found
+
+
+def check_parameters(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All keywords with their values; refuses unknown names, numbers out of range, and words that are no choice."""
+    known = {parameter.name: parameter for parameter in parameters(method)}
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1, 0.5)
+            hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(known) or 'none'}"
+            raise MethodError(f"{method.name} has no parameter '{name}'; {hint}")
+    values = {name: given.get(name, parameter.default) for name, parameter in known.items()}
+    for name, value in values.items():
+        _check_value(method, known[name], value)
+    return values
+
+
+def _check_value(method: Method, parameter: Parameter, value: Any) -> None:
+    limits = parameter.range
+    if limits is not None and value is not None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise MethodError(f"{method.name}: {parameter.name} is a number from {limits.low:g} to {limits.high:g}, not {value!r}")
+        if not limits.low <= value <= limits.high:
+            raise MethodError(f"{method.name}: {parameter.name} must be from {limits.low:g} to {limits.high:g}, not {value:g}")
+    if parameter.choices and isinstance(value, str) and value not in parameter.choices:
+        raise MethodError(f"{method.name}: {parameter.name} is one of {', '.join(parameter.choices)}, not '{value}'")

@@ -1,0 +1,287 @@
+"""The nouns of tapetum: aliases, targets, and one frozen dataclass per kind of result. No network code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Images: TypeAlias = Float[Tensor, "n c h w"]
+"""Model-ready images (normalised the way the model expects). Pictures in [0, 1] are called `pixels`."""
+
+Status: TypeAlias = Literal["ok", "no_positive_evidence", "constant", "non_finite"]
+"""What became of one map: `ok`; nothing speaks for the target; no structure at all; NaN or infinity inside."""
+
+Reduce: TypeAlias = Literal["sum", "positive", "max_abs"]
+"""How channels become one heatmap: the sum; the sum's positive part (CAMs); the largest magnitude (sensitivities)."""
+
+Batch: TypeAlias = int | Literal["auto"]
+"""Images a forward pass; "auto" fits the measured memory of the model to what is free."""
+
+Question: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
+
+
+class TapetumError(ValueError):
+    """A refusal: one line that says what is wrong and what would work."""
+
+
+class ImageError(TapetumError):
+    """An image that cannot be read, or that a model cannot take."""
+
+
+class ModelError(TapetumError):
+    """A model that cannot be loaded, or that gives no usable output."""
+
+
+class LayerError(TapetumError):
+    """A layer that does not exist, is not unique, or gives no map."""
+
+
+class TargetError(TapetumError):
+    """A target that the model's output does not have."""
+
+
+class MethodError(TapetumError):
+    """A method that is unknown, got a wrong parameter, or does not apply to this model."""
+
+
+class Cancelled(TapetumError):
+    """The work was stopped by whoever watched its progress."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The allowed values of a number, for `Annotated[int, Range(1, 500)]`: checked at the border, shown in CLI and docs."""
+
+    low: float
+    high: float
+
+
+@runtime_checkable
+class Score(Protocol):
+    """What is explained: model-ready images (n, c, h, w) to one value per image (n,).
+
+    A score may treat its images differently (each has its own class): `take(rows)` is the score of those images alone,
+    in that order, so an engine that repeats or splits a batch says which image each row came from.
+    """
+
+    def __call__(self, images: Tensor, /) -> Tensor: ...
+
+    def take(self, rows: Sequence[int], /) -> Score: ...
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The target "a rather than b": score(a) - score(b)."""
+
+    a: int | str
+    b: int | str
+
+    def __str__(self) -> str:
+        return f"{self.a} - {self.b}"
+
+
+def contrast(a: int | str, b: int | str) -> Contrast:
+    """The target "why a rather than b?": the difference of the two logits."""
+    return Contrast(a, b)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A channel of a layer, or one position of it: "layer4.1.conv2:97", "mixed4a:476@7,7" (row, column)."""
+
+    layer: str
+    channel: int
+    position: tuple[int, int] | None = None
+
+    _pattern = re.compile(r"(?P<layer>[^:@]+):(?P<channel>\d+)(@(?P<row>\d+),(?P<column>\d+))?")
+
+    def __str__(self) -> str:
+        where = "" if self.position is None else "@{},{}".format(*self.position)
+        return f"{self.layer}:{self.channel}{where}"
+
+    @classmethod
+    def parse(cls, text: str) -> Unit:
+        """Reads what `str(unit)` writes; a `TargetError` quotes text that is no unit."""
+        match = cls._pattern.fullmatch(text.strip())
+        if match is None:
+            raise TargetError(f'"{text}" is no unit; write layer:channel or layer:channel@row,column')
+        position = None if match["row"] is None else (int(match["row"]), int(match["column"]))
+        return cls(match["layer"], int(match["channel"]), position)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One line of a model's answer: class index, name (None without labels), probability in [0, 1]."""
+
+    index: int
+    label: str | None
+    probability: float
+
+    def __iter__(self):
+        return iter((self.index, self.label, self.probability))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of `model.layers()`.
+
+    Shapes and strides are those of the model's own input size. `grid` is the (h, w) of the layer's map, None where its
+    output is no map. `receptive_field` and `stride` are theoretical, in input pixels: None where they are not defined
+    (after attention or flattening the layer may see everything).
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    receptive_field: int | None
+    stride: int | None
+    grid: tuple[int, int] | None
+    channels: int | None
+    calls: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """How much each place of an image mattered for a target.
+
+    values   (n, c, h, w), signed, at the method's own resolution, on the images' device
+    status   one per image; a map whose status is not `ok` is shown as such, never made up
+    target   what was explained, one text per image
+    explains the same as `as_score` takes it: class indices, contrasts, units, or the callable
+    size     (h, w) of the images, what `heatmap(size="input")` returns
+    reduce   how this method's channels become a heatmap
+    stderr   standard error per pixel for sampled methods, else None
+    notes    what a reader must know (a chosen layer, an input that looks unnormalised)
+    """
+
+    values: Tensor
+    method: str
+    status: tuple[Status, ...]
+    target: tuple[str, ...]
+    size: tuple[int, int]
+    explains: tuple[Any, ...] = ()
+    reduce: Reduce = "sum"
+    layer: str | None = None
+    stderr: Tensor | None = None
+    notes: tuple[str, ...] = ()
+
+    def heatmap(self, size: Literal["input"] | tuple[int, int] | None = "input", reduce: Reduce | None = None) -> Tensor:
+        """(n, h, w): channels reduced, then upsampled bilinearly (align_corners=False); `size=None` keeps the method's own."""
+        flat = _reduced(self.values, reduce or self.reduce)
+        if size is None:
+            return flat[:, 0]
+        shape = self.size if size == "input" else size
+        return F.interpolate(flat, shape, mode="bilinear", align_corners=False)[:, 0] if flat.shape[-2:] != shape else flat[:, 0]
+
+    def ranking(self, size: Literal["input"] | tuple[int, int] = "input") -> Tensor:
+        """(n, h, w): what orders the pixels from most to least important; signed where the heatmap shows the positive part."""
+        return self.heatmap(size, "max_abs" if self.reduce == "max_abs" else "sum")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, row: int) -> Attribution:
+        """The attribution of one image."""
+        rows = slice(row, row + 1) if row != -1 else slice(row, None)
+        return replace(
+            self,
+            values=self.values[rows],
+            status=self.status[rows],
+            target=self.target[rows],
+            explains=self.explains[rows],
+            stderr=None if self.stderr is None else self.stderr[rows],
+        )
+
+
+def _reduced(values: Tensor, reduce: Reduce) -> Tensor:
+    """(n, 1, h, w)."""
+    if reduce == "max_abs":
+        return values.abs().amax(1, keepdim=True)
+    total = values.sum(1, keepdim=True)
+    return total.clamp(min=0) if reduce == "positive" else total
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationMaps:
+    """What a layer found: maps (n, k, h, w) of chosen channels, their indices (n, k), and the layer they come from."""
+
+    values: Tensor
+    channels: Tensor
+    layer: str
+    size: tuple[int, int]
+    by: str
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A faithfulness metric of one attribution.
+
+    value      (n,) the area under the curve
+    curve      (n, steps + 1) the target's probability after each step
+    fraction   (steps + 1,) the share of pixels changed so far
+    better     which direction is good
+    """
+
+    metric: str
+    value: Tensor
+    curve: Tensor
+    fraction: Tensor
+    better: Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Enough to make a result again: what ran, on what, with what, when, and how long."""
+
+    method: str
+    parameters: Mapping[str, Any]
+    target: tuple[str, ...]
+    model: str
+    weights_sha256: str
+    images_sha256: str
+    seed: int | None
+    device: str
+    dtype: str
+    versions: Mapping[str, str]
+    started: str
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A result and its provenance."""
+
+    value: Any
+    provenance: Provenance
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the registry. Parameters are read from the public function's signature; summary from its docstring."""
+
+    name: str
+    family: str
+    question: Question
+    function: Callable[..., Any] = field(repr=False)
+    cite: str | None
+    laws: frozenset[str]
+    summary: str
+    kind: Literal["attribution", "metric", "inspection"] = "attribution"
+    reduce: Reduce = "sum"
+
+
+ModelLike: TypeAlias = Any
+"""A `VisionModel`, a `torch.nn.Module`, or a name that `load` takes."""
+
+ImagesLike: TypeAlias = Any
+"""A model-ready tensor (n, c, h, w), or anything `read_image` takes, or a list of those."""
+
+TargetLike: TypeAlias = "int | str | Contrast | Unit | Callable[[Any], Tensor] | Sequence[Any] | Tensor | None"
