@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from tapetum.models.vision_model import VisionModel
     from tapetum.models.zoo import known_models, load, wrap
     from tapetum.progress import Progress, watching
-    from tapetum.registry import lookup
     from tapetum.reports.job import explain
     from tapetum.store import open, save
 
@@ -55,7 +54,6 @@ _HOMES = {
     "explain": "tapetum.reports.job",
     "known_models": "tapetum.models.zoo",
     "load": "tapetum.models.zoo",
-    "lookup": "tapetum.registry",
     "open": "tapetum.store",
     "predict": "tapetum.families.inspections",
     "read_image": "tapetum.data.images",
@@ -79,6 +77,11 @@ def methods(**only: Any) -> Any:
     """Every method as a table; `kind=` (attribution, metric, inspection) and `family=` select."""
     registry = _registry()
     return registry.methods(**only)
+
+
+def lookup(name: str) -> Any:
+    """The registry's row of that name; a `TapetumError` names close ones."""
+    return _registry().lookup(name)
 
 
 def _registry() -> Any:

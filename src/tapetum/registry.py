@@ -117,8 +117,12 @@ def _check_value(method: Method, parameter: Parameter, value: Any) -> None:
     limits = parameter.range
     if limits is not None and value is not None:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise MethodError(f"{method.name}: {parameter.name} is a number from {limits.low:g} to {limits.high:g}, not {value!r}")
+            raise MethodError(
+                f"{method.name}: {parameter.name} is a number from {limits.low:g} to {limits.high:g}, not {value!r}"
+            )
         if not limits.low <= value <= limits.high:
-            raise MethodError(f"{method.name}: {parameter.name} must be from {limits.low:g} to {limits.high:g}, not {value:g}")
+            raise MethodError(
+                f"{method.name}: {parameter.name} must be from {limits.low:g} to {limits.high:g}, not {value:g}"
+            )
     if parameter.choices and isinstance(value, str) and value not in parameter.choices:
         raise MethodError(f"{method.name}: {parameter.name} is one of {', '.join(parameter.choices)}, not '{value}'")

@@ -59,8 +59,8 @@ class Cancelled(TapetumError):
 class Range:
     """The allowed values of a number, for `Annotated[int, Range(1, 500)]`: checked at the border, shown in CLI and docs."""
 
-    low: float
-    high: float
+    low: int | float
+    high: int | float
 
 
 @runtime_checkable
@@ -173,13 +173,19 @@ class Attribution:
     stderr: Tensor | None = None
     notes: tuple[str, ...] = ()
 
-    def heatmap(self, size: Literal["input"] | tuple[int, int] | None = "input", reduce: Reduce | None = None) -> Tensor:
+    def heatmap(
+        self, size: Literal["input"] | tuple[int, int] | None = "input", reduce: Reduce | None = None
+    ) -> Tensor:
         """(n, h, w): channels reduced, then upsampled bilinearly (align_corners=False); `size=None` keeps the method's own."""
         flat = _reduced(self.values, reduce or self.reduce)
         if size is None:
             return flat[:, 0]
         shape = self.size if size == "input" else size
-        return F.interpolate(flat, shape, mode="bilinear", align_corners=False)[:, 0] if flat.shape[-2:] != shape else flat[:, 0]
+        return (
+            F.interpolate(flat, shape, mode="bilinear", align_corners=False)[:, 0]
+            if flat.shape[-2:] != shape
+            else flat[:, 0]
+        )
 
     def ranking(self, size: Literal["input"] | tuple[int, int] = "input") -> Tensor:
         """(n, h, w): what orders the pixels from most to least important; signed where the heatmap shows the positive part."""

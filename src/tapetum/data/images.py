@@ -6,19 +6,13 @@ Reading ends in one chain whatever the source: bytes -> `_decoded` -> `_from_pil
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import math
 import os
-import re
 import threading
-import urllib.error
-import urllib.parse
-import urllib.request
 import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +22,13 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from tapetum.data.sources import fetched, is_address, opened, shown
 from tapetum.types import ImageError
 
 MAX_PIXELS = 64_000_000
-MAX_BYTES = 100_000_000
-TIMEOUT_S = 20
-USER_AGENT = "tapetum (image reader)"
-EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "avif")
-_ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
-PHOTOGRAPHS = {"cat": "chelsea.png", "astronaut": "astronaut.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
 
 # Rasters with a signature. Left out on purpose: EPS (starts Ghostscript), TGA (no signature, so noise would pass).
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI")
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 _FULL_SCALE = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}
 _ROUNDING = 1e-5  # how far a float image may leave [0, 1] by arithmetic alone
 _ORIENTATION_TAG = 0x0112
@@ -70,30 +58,17 @@ def read_image(source: Any) -> Tensor:
         return _from_pil(source, "the PIL image")
     if isinstance(source, bytes | bytearray | memoryview):
         return _decoded(io.BytesIO(source), "the bytes")
-    if isinstance(source, str) and _SCHEME.match(source):
-        return _decoded(io.BytesIO(_fetched(source)), _shown(source))
+    if isinstance(source, str) and is_address(source):
+        return _decoded(io.BytesIO(fetched(source)), shown(source))
     if isinstance(source, str | os.PathLike):
-        with _opened(source) as file:
-            return _decoded(file, _shown(source))
+        with opened(source) as file:
+            return _decoded(file, shown(source))
     if hasattr(source, "read"):
         data = source.read()
         if isinstance(data, str):
             raise ImageError('the file object gives text; open it in binary mode ("rb")')
         return _decoded(io.BytesIO(data), "the file object")
     raise ImageError(f"a {type(source).__name__} is no image; give a path, address, bytes, PIL image, array or tensor")
-
-
-def find_images(paths: Sequence[str]) -> list[str]:
-    """The images meant by files, folders and addresses: each once, folders searched to the bottom in sorted order.
-
-    Hidden files and folders inside a folder are left out. A missing path stays, so that reading it names it.
-    """
-    found: dict[str, str] = {}
-    for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
-        path = os.fspath(path)
-        for file in _images_inside(path) if os.path.isdir(path) else [path]:
-            found.setdefault(file if _SCHEME.match(file) else os.path.abspath(file), file)
-    return list(found.values())
 
 
 def to_uint8(pixels: Tensor) -> np.ndarray:
@@ -116,67 +91,10 @@ def write_png(path: str | os.PathLike[str], pixels: Tensor, text: Mapping[str, s
         picture.save(unfinished, format="PNG", pnginfo=info)
         os.replace(unfinished, path)
     except OSError as error:
-        raise ImageError(f"{_shown(path)}: cannot be written ({error.strerror}); choose another place") from error
+        raise ImageError(f"{shown(path)}: cannot be written ({error.strerror}); choose another place") from error
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink()
-
-
-def packaged_photo(name: str = "cat") -> Path:
-    """The file of a photograph that is installed with scikit-image: cat, astronaut, coffee or rocket. No download."""
-    if name not in PHOTOGRAPHS:
-        raise ImageError(f'no packaged photograph "{_shown(name)}"; there are: {", ".join(PHOTOGRAPHS)}')
-    package = importlib.util.find_spec("skimage")
-    if package is None or package.origin is None:
-        raise ImageError("the packaged photographs come with scikit-image; install it (pip install scikit-image)")
-    return Path(package.origin).parent / "data" / PHOTOGRAPHS[name]
-
-
-def _images_inside(folder: str) -> list[str]:
-    def refuse(error: OSError) -> None:
-        raise ImageError(f"{_shown(error.filename)}: cannot be listed ({error.strerror}); check its permissions")
-
-    images, visited = [], set()
-    for here, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
-        visited.add(os.path.realpath(here))
-        # a link back up would be walked for ever
-        new = [f for f in folders if f[0] != "." and os.path.realpath(os.path.join(here, f)) not in visited]
-        folders[:] = sorted(new)
-        images += [os.path.join(here, f) for f in files if f[0] != "." and f.lower().endswith(_ENDINGS)]
-    if not images:
-        raise ImageError(f"{_shown(folder)}: no images in this folder (looked for {' '.join(EXTENSIONS)})")
-    return sorted(images)
-
-
-def _opened(path: str | os.PathLike[str]) -> io.BufferedIOBase:
-    try:
-        return open(path, "rb")
-    except FileNotFoundError:
-        why, hint = "no such file", f"looked in {_shown(os.path.dirname(os.path.abspath(path)))}"
-    except (OSError, ValueError) as error:
-        why, hint = f"cannot be opened ({getattr(error, 'strerror', error)})", "check its name and permissions"
-        if isinstance(error, IsADirectoryError) or os.path.isdir(path):
-            why, hint = "a folder, not an image", "name a file inside it"
-    raise ImageError(f"{_shown(path)}: {why}; {hint}")
-
-
-def _fetched(url: str) -> bytes:
-    if not url.lower().startswith(("http://", "https://")):
-        raise ImageError(f"{_shown(url)}: only http and https addresses are read; give one, or a path on this computer")
-    try:
-        address = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and accents, as browsers do
-        request = urllib.request.Request(address, headers={"User-Agent": USER_AGENT})
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            data = response.read(MAX_BYTES + 1)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise ImageError(f"{_shown(url)}: the server answers {error.code} {error.reason}; check the address") from error
-    except (OSError, HTTPException, ValueError) as error:
-        why = _shown(getattr(error, "reason", None) or error)
-        raise ImageError(f"{_shown(url)}: cannot be fetched ({why}); check the address and the network") from error
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{_shown(url)}: more than {MAX_BYTES / 1e6:g} MB; give the address of a smaller image")
-    return data
 
 
 _readers = 0
@@ -205,7 +123,7 @@ def _strict_pillow() -> Iterator[None]:
 
 
 @_strict_pillow()
-def _decoded(file: io.BufferedIOBase, name: str) -> Tensor:
+def _decoded(file: io.BufferedReader | io.BytesIO, name: str) -> Tensor:
     file = file if file.seekable() else io.BytesIO(file.read())  # a pipe
     head = file.read(512)
     if not head:
@@ -217,7 +135,7 @@ def _decoded(file: io.BufferedIOBase, name: str) -> Tensor:
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: {_kind(head)}; give a picture such as JPEG or PNG") from error
     except Exception as error:  # format plugins let through whatever their parser stumbles over
-        raise ImageError(f"{name}: cannot be decoded ({_shown(error)}); the file is damaged, copy it again") from error
+        raise ImageError(f"{name}: cannot be decoded ({shown(error)}); the file is damaged, copy it again") from error
     with image:
         return _from_pil(image, name)
 
@@ -231,11 +149,11 @@ def _from_pil(image: Image.Image, name: str) -> Tensor:
     try:
         image.load()
     except Exception as error:
-        raise ImageError(f"{name}: cut off or damaged ({_shown(error)}); copy or fetch it again") from error
+        raise ImageError(f"{name}: cut off or damaged ({shown(error)}); copy or fetch it again") from error
     try:
         values = _values(image)
     except Exception as error:
-        raise ImageError(f"{name}: mode {image.mode} cannot be read ({_shown(error)}); convert it to RGB") from error
+        raise ImageError(f"{name}: mode {image.mode} cannot be read ({shown(error)}); convert it to RGB") from error
     swap, axes = _UPRIGHT.get(_orientation(image), (False, []))
     pixels = _from_array(values, name)
     return (pixels.transpose(-2, -1) if swap else pixels).flip(axes).contiguous() if swap or axes else pixels
@@ -323,9 +241,3 @@ def _kind(head: bytes) -> str:
             return kind
     printable = head.decode("utf-8", "ignore").isprintable() or head.isascii()
     return "text, not an image" if printable and b"\0" not in head else "not an image in a known format"
-
-
-def _shown(text: object) -> str:
-    """One line of at most 160 characters, whatever the user's name for the file holds."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= 160 else f"{line[:100]}...{line[-57:]}"

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from tapetum.engines.probe import edit, map_of
 from tapetum.engines.scores import ModelScore
-from tapetum.engines.structure import is_single, main_tensor, mapped, max_difference, repeated, tensors, with_main_tensor
+from tapetum.engines.structure import (
+    is_single,
+    main_tensor,
+    mapped,
+    max_difference,
+    repeated,
+    tensors,
+    with_main_tensor,
+)
 from tapetum.models.layers import from_map, to_map
 from tapetum.models.vision_model import VisionModel
 
@@ -115,7 +123,9 @@ def _record(score: ModelScore, layer: str, image: Tensor) -> _Record:
         for name, module in replica.named_modules():
             if name and not layer.startswith(f"{name}."):
                 handles.append(module.register_forward_hook(_note(record, name, layer)))
-        handles.append(replica.get_submodule(layer).register_forward_pre_hook(lambda *_: setattr(record, "started", True)))
+        handles.append(
+            replica.get_submodule(layer).register_forward_pre_hook(lambda *_: setattr(record, "started", True))
+        )
         record.value = score(image)
     finally:
         for handle in handles:
@@ -137,7 +147,9 @@ def _note(record: _Record, name: str, layer: str) -> Callable[[nn.Module, Any, A
 
 def _tail(score: ModelScore, layer: str, image: Tensor, record: _Record) -> Tail:
     once = {name: out for name, out in record.outputs.items() if record.calls[name] == 1 and is_single(out)}
-    changed = frozenset(name for name, out in once.items() if [t._version for t in tensors(out)] != record.versions[name])
+    changed = frozenset(
+        name for name, out in once.items() if [t._version for t in tensors(out)] != record.versions[name]
+    )
     if changed:
         once = _recorded_again(score, layer, image, once)
     raw = main_tensor(once.get(layer, record.outputs[layer]), layer)

@@ -29,5 +29,7 @@ def guided_backprop(score: ModelScore, images: Tensor, *, batch: Batch = "auto")
     with backward_rules({"relu": guided}) as applied:
         values = gradient(score, images, batch=batch)
     if applied.count == 0:
-        raise MethodError(f"{score.model.name} has no ReLU, so guided backprop is the plain gradient; use saliency or smooth_grad")
+        raise MethodError(
+            f"{score.model.name} has no ReLU, so guided backprop is the plain gradient; use saliency or smooth_grad"
+        )
     return values

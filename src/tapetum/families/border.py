@@ -57,7 +57,9 @@ def attribution(
                 score = as_score(network, ready, target, scale)
                 converted, notes = _converted(body, Call(network, ready, given))
                 result = body(score, ready, **converted)
-                return _attribution(method, score, ready, result, converted.get("layer"), notes + _input_notes(network, ready))
+                return _attribution(
+                    method, score, ready, result, converted.get("layer"), notes + _input_notes(network, ready)
+                )
 
         public.__signature__ = _public_signature(body)  # type: ignore[attr-defined]
         public.__annotations__ = {p.name: p.annotation for p in public.__signature__.parameters.values()}  # type: ignore[attr-defined]
@@ -89,7 +91,9 @@ def as_model(model: ModelLike) -> VisionModel:
         return wrap(model)
     if isinstance(model, str):
         return load(model)
-    raise ModelError(f"a model is a VisionModel, a torch.nn.Module or a name that load takes, not {type(model).__name__}")
+    raise ModelError(
+        f"a model is a VisionModel, a torch.nn.Module or a name that load takes, not {type(model).__name__}"
+    )
 
 
 # --- keywords with a meaning of their own
@@ -101,7 +105,9 @@ def _layer(call: Call, layer: str | None) -> tuple[str, str | None]:
         return name, f"layer {name} was chosen: {reason}"
     names = call.model.find_layers(layer)
     if len(names) != 1:
-        raise LayerError(f"'{layer}' means {len(names)} layers of {call.model.name}: {', '.join(names[:4])}...; give one")
+        raise LayerError(
+            f"'{layer}' means {len(names)} layers of {call.model.name}: {', '.join(names[:4])}...; give one"
+        )
     if call.model.survey[names[0]].grid is None:
         raise LayerError(f"{names[0]} of {call.model.name} gives no map (n, c, h, w) to look at")
     return names[0], None

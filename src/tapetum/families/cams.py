@@ -110,9 +110,7 @@ def score_cam(
     return _weighed(maps, weights)
 
 
-@attribution(
-    cite="desai2020ablationcam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only")
-)
+@attribution(cite="desai2020ablationcam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only"))
 def ablation_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
     """Each channel weighed by how much the score drops without it; no gradients.
 

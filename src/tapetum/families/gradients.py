@@ -77,7 +77,9 @@ def smooth_grad(
 
 
 @attribution(
-    cite="sundararajan2017ig", reduce="sum", laws=("class_sensitive", "linear_exact", "dummy", "complete", "reaches_input")
+    cite="sundararajan2017ig",
+    reduce="sum",
+    laws=("class_sensitive", "linear_exact", "dummy", "complete"),
 )
 def integrated_gradients(
     score: ModelScore,

@@ -24,7 +24,10 @@ def predict(model: ModelLike, images: ImagesLike, k: int = 5) -> list[list[Predi
     table = forward_logits(network, ready)
     probabilities = table.sigmoid() if table.shape[1] == 1 else table.softmax(1)
     top = probabilities.topk(min(k, table.shape[1]))
-    return [[_prediction(network, i, p) for i, p in zip(*row, strict=True)] for row in zip(top.indices.tolist(), top.values.tolist(), strict=True)]
+    return [
+        [_prediction(network, i, p) for i, p in zip(*row, strict=True)]
+        for row in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]
 
 
 def _prediction(model: VisionModel, index: int, probability: float) -> Prediction:

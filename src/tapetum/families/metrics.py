@@ -18,7 +18,9 @@ from tapetum.registry import check_parameters, lookup, register
 from tapetum.types import Attribution, Batch, Evaluation, ImagesLike, MethodError, ModelLike, Range
 
 
-def metric(*, cite: str, laws: Collection[str] = ()) -> Callable[[Callable[..., Evaluation]], Callable[..., Evaluation]]:
+def metric(
+    *, cite: str, laws: Collection[str] = ()
+) -> Callable[[Callable[..., Evaluation]], Callable[..., Evaluation]]:
     """Registers (model, images, attribution, *, keywords) -> Evaluation; model and images are converted at the border."""
 
     def decorate(body: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
@@ -123,13 +125,21 @@ def _curve(
         first, second = (images, fill) if name == "deletion" else (fill, images)
         masks = staircase(order, (importance.shape[0], importance.shape[1]), n_steps)
         stream = scores_under(
-            score, first[row : row + 1], masks, second[row : row + 1], batch=batch_size(model, batch), row=row, unit="steps"
+            score,
+            first[row : row + 1],
+            masks,
+            second[row : row + 1],
+            batch=batch_size(model, batch),
+            row=row,
+            unit="steps",
         )
         curves.append(torch.cat([values for _, values in stream]))
     curve = torch.stack(curves)
     fraction = torch.linspace(0, 1, n_steps + 1, device=curve.device, dtype=curve.dtype)
     area = torch.trapezoid(curve, fraction)
-    area = area.masked_fill(torch.tensor([s == "non_finite" for s in attribution.status], device=area.device), torch.nan)
+    area = area.masked_fill(
+        torch.tensor([s == "non_finite" for s in attribution.status], device=area.device), torch.nan
+    )
     return Evaluation(name, area, curve, fraction, "lower" if name == "deletion" else "higher")
 
 

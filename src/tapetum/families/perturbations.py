@@ -15,7 +15,9 @@ from tapetum.families.border import attribution
 from tapetum.types import Batch, Range
 
 
-@attribution(cite="zeiler2014deconvnet", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy"))
+@attribution(
+    cite="zeiler2014deconvnet", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy")
+)
 def occlusion(
     score: ModelScore,
     images: Tensor,
@@ -58,7 +60,9 @@ def occlusion(
     return torch.stack([drops(row) for row in range(len(images))])
 
 
-@attribution(cite="petsiuk2018rise", reduce="sum", scale="probability", laws=("class_sensitive", "forward_only", "sampled"))
+@attribution(
+    cite="petsiuk2018rise", reduce="sum", scale="probability", laws=("class_sensitive", "forward_only", "sampled")
+)
 def rise(
     score: ModelScore,
     images: Tensor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import importlib.metadata
@@ -35,14 +36,20 @@ def run(name: str, model: ModelLike, images: ImagesLike, *, progress: Watcher | 
     keywords = {key: value for key, value in params.items() if key not in ("target", "attribution")}
     checked = check_parameters(method, keywords)
     started, clock = _now(), time.perf_counter()
-    with watching(progress):
+    with contextlib.nullcontext() if progress is None else watching(progress):  # inside a job, its watcher goes on
         value = method.function(network, ready, **params)
     seconds = time.perf_counter() - clock
     return Run(value, _provenance(name, network, ready, {**checked, **_chosen(value)}, value, started, seconds))
 
 
 def _provenance(
-    name: str, model: VisionModel, images: Tensor, parameters: Mapping[str, Any], value: Any, started: str, seconds: float
+    name: str,
+    model: VisionModel,
+    images: Tensor,
+    parameters: Mapping[str, Any],
+    value: Any,
+    started: str,
+    seconds: float,
 ) -> Provenance:
     return Provenance(
         method=name,

@@ -114,10 +114,14 @@ class VisionModel:
         if len(images) == 0:
             raise ImageError("an empty batch was given: no images")
         if not images.is_floating_point():
-            raise ImageError(f"model-ready images are floating point, not {images.dtype}; use read_image and model.preprocess")
+            raise ImageError(
+                f"model-ready images are floating point, not {images.dtype}; use read_image and model.preprocess"
+            )
         channels = len(self.preprocessing.mean)
         if images.shape[1] != channels:
-            raise ImageError(f"{self.name} takes {channels} channels, these images {tuple(images.shape)} have {images.shape[1]}")
+            raise ImageError(
+                f"{self.name} takes {channels} channels, these images {tuple(images.shape)} have {images.shape[1]}"
+            )
         if not torch.isfinite(images).all():
             raise ImageError("the images contain NaN or infinity")
         pixels = self._unclipped(images)
@@ -128,7 +132,9 @@ class VisionModel:
     def _unclipped(self, images: Tensor) -> float:
         """The largest value as a pixel, where a picture has 1."""
         means, stds = self.preprocessing.mean, self.preprocessing.std
-        return max(float(images[:, i].max()) * std + mean for i, (mean, std) in enumerate(zip(means, stds, strict=True)))
+        return max(
+            float(images[:, i].max()) * std + mean for i, (mean, std) in enumerate(zip(means, stds, strict=True))
+        )
 
     # --- layers
 

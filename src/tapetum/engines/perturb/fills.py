@@ -51,4 +51,6 @@ def _broadcast(fill: Tensor, images: Tensor) -> Tensor:
     try:
         return fill.expand_as(images)
     except RuntimeError as error:
-        raise ImageError(f"a fill of shape {tuple(fill.shape)} does not fit images of shape {tuple(images.shape)}") from error
+        raise ImageError(
+            f"a fill of shape {tuple(fill.shape)} does not fit images of shape {tuple(images.shape)}"
+        ) from error

@@ -21,7 +21,9 @@ def torchvision_model(name: str, pretrained: bool) -> VisionModel:
     """A classifier of torchvision's, with the weights and the preprocessing of its default weights entry."""
     weights = torchvision.models.get_model_weights(name).DEFAULT
     options = _quick_init(name) if not pretrained else {}
-    module = _built(name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options))
+    module = _built(
+        name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options)
+    )
     categories = weights.meta.get("categories")
     return VisionModel(module, name, _torchvision_preprocessing(weights), categories, f"torchvision:{name}")
 
@@ -53,7 +55,9 @@ def timm_preprocessing(module: nn.Module) -> Preprocessing:
     """What timm's own configuration of a network says about its input."""
     config = timm.data.resolve_data_config({}, model=module)
     size = config["input_size"][-1]
-    interpolation: Interpolation = config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic", "nearest") else "bicubic"
+    interpolation: Interpolation = (
+        config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic", "nearest") else "bicubic"
+    )
     resize = None if config["crop_mode"] == "squash" else int(size / config["crop_pct"])
     return Preprocessing(size, resize, interpolation, tuple(config["mean"]), tuple(config["std"]))
 

@@ -111,14 +111,18 @@ def _from_file(path: str, factory: str) -> VisionModel:
     module = _imported(Path(path))
     build = getattr(module, factory, None)
     if not callable(build):
-        functions = [n for n, f in inspect.getmembers(module, callable) if getattr(f, "__module__", "") == module.__name__]
+        functions = [
+            n for n, f in inspect.getmembers(module, callable) if getattr(f, "__module__", "") == module.__name__
+        ]
         raise ModelError(f"{path} has no function '{factory}'; it has {', '.join(functions) or 'none'}")
     built: Any = build()
     if isinstance(built, VisionModel):
         return built
     if isinstance(built, nn.Module):
         return wrap(built, name=Path(path).stem)
-    raise ModelError(f"{path}:{factory} returned {type(built).__name__}; it must return a torch.nn.Module or tapetum.wrap(...)")
+    raise ModelError(
+        f"{path}:{factory} returned {type(built).__name__}; it must return a torch.nn.Module or tapetum.wrap(...)"
+    )
 
 
 def _imported(path: Path) -> ModuleType:

@@ -24,7 +24,9 @@ def load_weights(module: nn.Module, path: str | Path) -> nn.Module:
     extra = [name for name in tensors if name not in own]
     other = [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
     if missing or extra or other:
-        raise ModelError(f"{Path(path).name} does not fit {type(module).__name__}: {_misfit(missing, extra, other, own, tensors)}")
+        raise ModelError(
+            f"{Path(path).name} does not fit {type(module).__name__}: {_misfit(missing, extra, other, own, tensors)}"
+        )
     module.load_state_dict(tensors, strict=False)
     return module
 
@@ -73,5 +75,7 @@ def _misfit(
         parts.append(f"{len(extra)} are unknown ({extra[0]}, ...)")
     if other:
         name = other[0]
-        parts.append(f"{len(other)} differ in shape ({name}: {tuple(tensors[name].shape)}, not {tuple(own[name].shape)})")
+        parts.append(
+            f"{len(other)} differ in shape ({name}: {tuple(tensors[name].shape)}, not {tuple(own[name].shape)})"
+        )
     return "; ".join(parts)

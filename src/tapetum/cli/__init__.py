@@ -1,0 +1,5 @@
+"""The command line: `tapetum`, also `python -m tapetum`."""
+
+from tapetum.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,21 @@
+"""glibc gives large buffers back to the system after each pass and asks for them again: on some machines most of a
+forward pass is page faults. A program (never a library) may keep them."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+KEEP = 1 << 30
+
+
+def keep_large_blocks() -> bool:
+    """Blocks up to 1 GiB stay with the process; says whether that could be set (only with glibc)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, KEEP)) and bool(mallopt(M_TRIM_THRESHOLD, KEEP))

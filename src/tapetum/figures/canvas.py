@@ -1,0 +1,94 @@
+"""The blank page of a figure, and the few marks every figure is made of. The one file that imports matplotlib."""
+
+from __future__ import annotations
+
+import io
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, TITLE_PT, anchors
+from tapetum.types import Reduce
+
+HEAD_IN = 0.75  # inches kept at the top for title and subtitle
+
+
+class Page(Figure):
+    """A matplotlib figure that belongs to nobody's global state and shows itself in a notebook."""
+
+    def _repr_png_(self) -> bytes:
+        return rendered(self)
+
+
+def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> Page:
+    """An empty page; the axes go below the title."""
+    top = 1 - HEAD_IN / (height_in + HEAD_IN)
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, top), w_pad=0.06, h_pad=0.06)
+    figure = Page(figsize=(width_in, height_in + HEAD_IN), facecolor=LIGHT.card, layout=layout)
+    FigureCanvasAgg(figure)
+    rise = (1 - top) / HEAD_IN
+    _text(figure, 0.1 / width_in, 1 - 0.14 * rise, title, TITLE_PT, LIGHT.ink, weight="bold")
+    _text(figure, 0.1 / width_in, 1 - 0.42 * rise, subtitle, LABEL_PT, LIGHT.muted)
+    return figure
+
+
+def _text(figure: Figure, x: float, y: float, words: str, size: float, color: str, **style) -> None:
+    # parse_math=False: a "$" in somebody's label is a dollar, not a formula
+    figure.text(x, y, words, fontsize=size, color=color, va="top", parse_math=False, **style)
+
+
+def image(axes: Axes, pixels: Tensor, title: str = "", smooth: bool = True) -> None:
+    """Pixels (3, h, w) in [0, 1] without ticks or frame."""
+    picture = pixels.detach().float().cpu().clamp(0, 1).movedim(0, -1).numpy()
+    axes.imshow(picture, interpolation="auto" if smooth else "nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_anchor("W")
+    heading(axes, title)
+
+
+def heading(axes: Axes, title: str) -> None:
+    axes.set_title(title, fontsize=LABEL_PT, color=LIGHT.ink, loc="left", parse_math=False, pad=4)
+
+
+def side(axes: Axes, words: str) -> None:
+    """What a row shows, written along its left edge."""
+    axes.set_ylabel(words, fontsize=LABEL_PT, color=LIGHT.muted, parse_math=False)
+
+
+def colorbar(axes: Axes, kind: Reduce, top: float, label: str) -> None:
+    """The scale beside a map: 0..top, or -top..top for a signed one."""
+    colormap = LinearSegmentedColormap.from_list(kind, anchors(kind).numpy())
+    scale = ScalarMappable(Normalize(-top if kind == "sum" else 0, top), colormap)
+    bar = axes.figure.colorbar(scale, ax=axes, fraction=0.046, pad=0.03)
+    bar.set_label(label, fontsize=NOTE_PT, color=LIGHT.muted, parse_math=False)
+    bar.ax.tick_params(labelsize=NOTE_PT, colors=LIGHT.muted, width=0.5)
+    bar.ax.yaxis.get_offset_text().set(size=NOTE_PT, color=LIGHT.muted)
+    bar.outline.set_visible(False)
+    bar.locator = MaxNLocator(4, symmetric=kind == "sum")
+    bar.update_ticks()
+
+
+def plot(axes: Axes, xlabel: str, ylabel: str) -> None:
+    """The quiet frame of a chart."""
+    axes.set_xlabel(xlabel, fontsize=LABEL_PT, color=LIGHT.muted)
+    axes.set_ylabel(ylabel, fontsize=LABEL_PT, color=LIGHT.muted)
+    axes.tick_params(labelsize=NOTE_PT, colors=LIGHT.muted, width=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set(color=LIGHT.line)
+    axes.grid(axis="y", color=LIGHT.line, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def rendered(figure: Figure, dpi: int = 150) -> bytes:
+    """The figure as a PNG file."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi, facecolor=figure.get_facecolor())
+    return file.getvalue()

@@ -1,0 +1,183 @@
+"""`draw(result)`: the figure of a result, chosen by its type. matplotlib is imported when the first figure is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, overlay, say
+from tapetum.figures.theme import LIGHT
+from tapetum.figures.words import SHORT_UNITS, caption, grid
+from tapetum.types import ActivationMaps, Attribution, Evaluation, Reduce, Run, TapetumError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+else:
+    Figure = Any  # matplotlib is imported when the first figure is drawn
+
+MAX_ROWS = 8  # images in one figure; the title says when there are more
+SIDE_IN = 2.6  # inches of one panel
+
+
+@singledispatch
+def draw(result: Any, **options: Any) -> Figure:
+    """The figure of a result. Args: for attributions, `pixels` (n, 3, h, w) in [0, 1], the photo under the maps."""
+    kinds = ", ".join(kind.__name__ for kind in draw.registry if kind is not object)
+    raise TypeError(f"cannot draw {type(result).__name__}; what can be drawn: {kinds}")
+
+
+def png(result: Any, *, dpi: int = 150, **options: Any) -> bytes:
+    """The figure of a result as a PNG file."""
+    from tapetum.figures import canvas
+
+    return canvas.rendered(draw(result, **options), dpi)
+
+
+def show(result: Any, **options: Any) -> Figure:
+    """The figure of a result. A notebook displays it; elsewhere save it: `show(result).savefig("map.png")`."""
+    return draw(result, **options)
+
+
+@draw.register
+def _(result: Run, **options: Any) -> Figure:
+    return draw(result.value, **options)
+
+
+@draw.register
+def _(result: Attribution, pixels: Tensor | None = None) -> Figure:
+    """One row per image: the photo, the map with its scale, the map over the photo (the map alone without `pixels`)."""
+    from tapetum.figures import canvas
+
+    rows, photos = min(len(result), MAX_ROWS), _photos(pixels, result)
+    columns = 1 if photos is None else 3
+    title = f"{result.method}: {result.target[0]}" if len(result) == 1 else f"{result.method}{_shown(len(result))}"
+    figure = canvas.page(max(columns * SIDE_IN + 0.9, 4.2), rows * SIDE_IN, title, caption(result))
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for row, axes in enumerate(panels):
+        _map_panel(axes[0 if photos is None else 1], result, row)
+        if photos is not None:
+            canvas.image(axes[0], photos[row], "photograph")
+            canvas.image(axes[2], _over(result, photos, row), "map over the photograph")
+        if len(result) > 1:
+            canvas.side(axes[0], result.target[row])
+    return figure
+
+
+@draw.register
+def _(result: ActivationMaps) -> Figure:
+    """One row per image, one panel per channel, each on its own scale: (k channels of one layer)."""
+    from tapetum.figures import canvas
+
+    n, k = min(len(result.values), MAX_ROWS), result.values.shape[1]
+    columns = min(k, 6)
+    rows = n * ceil(k / columns)
+    title = f"What {result.layer} found{_shown(len(result.values))}"
+    subtitle = f"{grid(result.values)} values a channel · chosen by {result.by} · each channel on its own scale"
+    figure = canvas.page(max(columns * 1.6, 5.2), rows * 1.9, title, subtitle)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for row in range(n):
+        for i in range(k):
+            axes = panels[row * ceil(k / columns) + i // columns, i % columns]
+            canvas.image(axes, channel_picture(result, row, i), f"channel {int(result.channels[row, i])}", smooth=False)
+    return figure
+
+
+@draw.register
+def _(result: Evaluation) -> Figure:
+    """The curve of each image with the area under it filled; the area is the value."""
+    from tapetum.figures import canvas
+
+    n = min(len(result.curve), MAX_ROWS)
+    subtitle = f"area under the curve {_areas(result)} · {result.better} is better"
+    figure = canvas.page(5.2, 3.2, f"{result.metric}{_shown(len(result.curve))}", subtitle)
+    axes = figure.subplots()
+    fraction = result.fraction.cpu().numpy()
+    for curve in result.curve[:n].cpu().numpy():
+        axes.fill_between(fraction, curve, color=LIGHT.accent, alpha=0.18 / n, linewidth=0)
+        axes.plot(fraction, curve, color=LIGHT.accent, linewidth=1.6, alpha=1 if n == 1 else 0.6)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    canvas.plot(axes, "share of the pixels changed", "probability of the target")
+    return figure
+
+
+@draw.register(list)
+@draw.register(tuple)
+def _(results: Sequence[Any], pixels: Tensor | None = None) -> Figure:
+    """Maps side by side: one column per attribution, one row per image."""
+    from tapetum.figures import canvas
+
+    if not results or not all(isinstance(result, Attribution) for result in results):
+        kinds = ", ".join(sorted({type(result).__name__ for result in results})) or "nothing"
+        raise TypeError(f"a list can be drawn if it holds Attributions; this one holds {kinds}")
+    n, across = min(len(r) for r in results), min(len(results), 5)
+    bands = ceil(len(results) / across)
+    rows = min(n, MAX_ROWS)
+    title = f"{len(results)} maps: {results[0].target[0]}" if n == 1 else f"{len(results)} maps{_shown(n)}"
+    figure = canvas.page(max(across * 2.0, 5.2), rows * bands * 2.2, title, f"each map on its own scale, {SCALE}")
+    panels = figure.subplots(rows * bands, across, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for i, result in enumerate(results):
+        photos = _photos(pixels, result)
+        for row in range(rows):
+            axes = panels[(i // across) * rows + row, i % across]
+            canvas.image(axes, _over(result, photos, row), result.method if row == 0 else "")
+    return figure
+
+
+def channel_picture(maps: ActivationMaps, row: int, i: int) -> Tensor:
+    """One channel's map as colours (3, h, w) at the layer's own resolution; words if it holds NaN."""
+    values = maps.values[row, i].detach().float().cpu()
+    if not bool(values.isfinite().all()):
+        return say(values.new_zeros(3, 112, 112), WORDS["non_finite"])
+    return colorize(values, channel_kind(maps))
+
+
+def channel_kind(maps: ActivationMaps) -> Reduce:
+    """One colour scheme for a layer: diverging as soon as any of its shown values is negative."""
+    return "sum" if bool((maps.values < 0).any()) else "positive"
+
+
+def _map_panel(axes: Any, result: Attribution, row: int) -> None:
+    from tapetum.figures import canvas
+
+    if result.status[row] != "ok":
+        canvas.image(axes, _over(result, None, row), "map")
+        return
+    heatmap = result.heatmap("input")[row]
+    canvas.image(axes, colorize(heatmap, result.reduce), "map")
+    canvas.colorbar(axes, result.reduce, limit(heatmap), f"{SHORT_UNITS[result.reduce]}\n{SCALE}")
+
+
+def _over(result: Attribution, photos: Tensor | None, row: int) -> Tensor:
+    """The map over its photo, alone where there is none, or the words that stand for a map that is not `ok`."""
+    if result.status[row] != "ok":
+        ground = result.values.new_full((3, *result.size), 0.5) if photos is None else photos[row]
+        return say(ground, WORDS[result.status[row]])
+    heatmap = result.heatmap("input")[row]
+    return colorize(heatmap, result.reduce) if photos is None else overlay(photos[row], heatmap, result.reduce)
+
+
+def _photos(pixels: Tensor | None, result: Attribution) -> Tensor | None:
+    """(n, 3, h, w), one photo per image; a single photo (3, h, w) is taken for one image."""
+    if pixels is None:
+        return None
+    photos = pixels[None] if pixels.ndim == 3 else pixels
+    if len(photos) != len(result):
+        raise TapetumError(f"{len(result)} maps need {len(result)} photos, got {len(photos)}")
+    return photos
+
+
+def _shown(n: int) -> str:
+    return f" ({MAX_ROWS} of {n} images)" if n > MAX_ROWS else ""
+
+
+def _areas(result: Evaluation) -> str:
+    values = [float(v) for v in result.value]
+    return f"{values[0]:.3f}" if len(values) == 1 else f"{min(values):.3f} to {max(values):.3f}"

@@ -1,0 +1,134 @@
+"""A heatmap as colours, alone or exactly over the pixels it belongs to. Nothing here needs matplotlib."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tapetum.figures.theme import anchors
+from tapetum.types import Attribution, Reduce, Status, TapetumError
+
+ROBUST_QUANTILE = 0.995
+"""The colour scale ends at this quantile of the magnitudes: a few extreme pixels must not darken all the others."""
+
+WORDS: dict[Status, str] = {
+    "no_positive_evidence": "no positive evidence for this class",
+    "constant": "the map is constant",
+    "non_finite": "the map contains NaN or infinity",
+}
+COVER: dict[Reduce, float] = {"sum": 0.5, "positive": 1.0, "max_abs": 0.65}
+"""How fast colour covers the photo: maps of single pixels are sparse and need more of it than the smooth ones."""
+
+SCALE = "full colour at the 99.5th percentile"
+
+
+def limit(values: Tensor) -> float:
+    """The magnitude with the full colour: the 99.5th percentile of |values|, or their maximum where that is zero."""
+    sizes = values.detach().abs().float().cpu().numpy()
+    robust = float(np.quantile(sizes, ROBUST_QUANTILE))
+    return robust or float(sizes.max()) or 1.0
+
+
+def colorize(values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
+    """A map (h, w) as colours (3, h, w) in [0, 1].
+
+    `sum` maps are signed: -top is blue, 0 exactly the neutral colour, +top red. Others run from 0 to top. Args: `top`
+    the magnitude with the full colour (default: `limit(values)`).
+    """
+    strength = _strength(values, kind, top)
+    return _ramp((strength + 1) / 2 if kind == "sum" else strength, anchors(kind))
+
+
+def overlay(
+    pixels: Tensor,
+    heatmap: Tensor,
+    kind: Reduce,
+    *,
+    top: float | None = None,
+    opacity: float = 0.85,
+) -> Tensor:
+    """The map over its photo: (3, h, w) in [0, 1].
+
+    The colour covers the photo in proportion to (|value| / top)^COVER, so where the map is low the grey photo shows.
+
+    Args: `pixels` (3, h, w) in [0, 1]; `heatmap` (h, w), of the same size or it is refused; `opacity` in [0, 1] at
+    full strength.
+    """
+    if heatmap.shape != pixels.shape[-2:]:
+        fits = f"use heatmap(size={tuple(pixels.shape[-2:])})"
+        raise TapetumError(f"a map of {_size(heatmap)} does not lie over pixels of {_size(pixels)}; {fits}")
+    cover = opacity * _strength(heatmap, kind, top).abs().pow(COVER[kind])
+    return torch.lerp(_ground(pixels, kind), colorize(heatmap, kind, top), cover)
+
+
+def picture(attribution: Attribution, pixels: Tensor, row: int = 0) -> Tensor:
+    """What to show of one image's map (3, h, w): the overlay, or the dimmed photo and why there is no map."""
+    status = attribution.status[row]
+    if status != "ok":
+        return say(pixels, WORDS[status])
+    return overlay(pixels, attribution.heatmap("input")[row], attribution.reduce)
+
+
+def say(pixels: Tensor, words: str) -> Tensor:
+    """The photo, dimmed and without colour, with words across its middle: (3, h, w)."""
+    from PIL import Image, ImageDraw
+
+    dimmed = 0.3 * _grey(pixels)
+    canvas = Image.fromarray(dimmed.mul(255).round().to(torch.uint8).movedim(0, -1).numpy())
+    width, height = canvas.size
+    font = _font(max(8, min(width, height) // 14))
+    lines = _wrapped(words, font, 0.86 * width)
+    style = {"fill": "white", "font": font, "anchor": "mm", "align": "center", "spacing": width // 50}
+    ImageDraw.Draw(canvas).multiline_text((width / 2, height / 2), "\n".join(lines), **style)
+    return torch.from_numpy(np.array(canvas)).movedim(-1, 0) / 255
+
+
+def _strength(values: Tensor, kind: Reduce, top: float | None) -> Tensor:
+    """(h, w): signed in [-1, 1] for `sum`, else in [0, 1]."""
+    values = values.detach().float().cpu()
+    return (values / (top or limit(values))).clamp(-1 if kind == "sum" else 0, 1)
+
+
+def _ramp(place: Tensor, colors: Tensor) -> Tensor:
+    """Places (h, w) in [0, 1] along a list of colours, straight lines between neighbours."""
+    place = place * (len(colors) - 1)
+    low = place.floor().long().clamp(max=len(colors) - 2)
+    return torch.lerp(colors[low], colors[low + 1], (place - low)[..., None]).movedim(-1, 0)
+
+
+def _ground(pixels: Tensor, kind: Reduce) -> Tensor:
+    """The photo a map is laid over: grey, moved towards the colour that means zero (dark, or near white if signed)."""
+    grey = _grey(pixels)
+    return 0.65 * grey + 0.3 if kind == "sum" else 0.65 * grey
+
+
+def _grey(pixels: Tensor) -> Tensor:
+    # ITU-R BT.601 luma, what "grey" means in most picture libraries
+    weights = torch.tensor([0.299, 0.587, 0.114])
+    grey = torch.einsum("c,chw->hw", weights, pixels.detach().float().cpu().clamp(0, 1))
+    return grey.expand(3, *grey.shape).clone()
+
+
+@cache
+def _font(size_px: int):
+    from PIL import ImageFont
+
+    return ImageFont.load_default(size_px)
+
+
+def _wrapped(words: str, font, width: float) -> list[str]:
+    lines = [""]
+    for word in words.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _size(tensor: Tensor) -> str:
+    return " × ".join(str(n) for n in tensor.shape[-2:])

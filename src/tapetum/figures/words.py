@@ -1,0 +1,61 @@
+"""What a map shows, in words: for alternative texts, titles and captions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.figures.overlay import WORDS
+from tapetum.types import Attribution, Reduce
+
+UNITS: dict[Reduce, str] = {
+    "sum": "signed share of the score (red for, blue against)",
+    "positive": "positive evidence, no unit",
+    "max_abs": "largest |value| over the channels",
+}
+SHORT_UNITS: dict[Reduce, str] = {"sum": "share of the score", "positive": "evidence", "max_abs": "|value|"}
+
+
+def describe(attribution: Attribution, row: int = 0) -> str:
+    """One sentence on where a map is strong: "strongest at the upper left; half of it lies in 12 % of the picture"."""
+    status = attribution.status[row]
+    if status != "ok":
+        return WORDS[status]
+    heatmap = attribution.heatmap("input")[row].detach().float().cpu()
+    name = "evidence for it is" if attribution.reduce == "sum" else "the map is"
+    strong = heatmap.clamp(min=0)
+    if not bool((strong > 0).any()):
+        return "all of the map speaks against it"
+    return f"{name} strongest at the {where(strong)}; half of it lies in {_share(half_area(strong))} of the picture"
+
+
+def where(heatmap: Tensor) -> str:
+    """The place of the peak of a smoothed map (h, w): "centre", "upper left", "right"..."""
+    blurred = F.adaptive_avg_pool2d(heatmap[None, None].float(), (9, 9))[0, 0]
+    row, column = divmod(int(blurred.argmax()), 9)
+    vertical, horizontal = ("upper", "", "lower")[row // 3], ("left", "", "right")[column // 3]
+    if not vertical and not horizontal:
+        return "centre"
+    return f"{vertical} {horizontal}".strip() if horizontal else {"upper": "top", "lower": "bottom"}[vertical]
+
+
+def half_area(heatmap: Tensor) -> float:
+    """The smallest share of pixels that together hold half of a non-negative map."""
+    mass = heatmap.flatten().double().sort(descending=True).values.cumsum(0)
+    return float((torch.searchsorted(mass, mass[-1] / 2) + 1) / len(mass))
+
+
+def grid(values: Tensor) -> str:
+    """ "7 × 7"."""
+    return f"{values.shape[-2]} × {values.shape[-1]}"
+
+
+def caption(attribution: Attribution) -> str:
+    """Where a map comes from and what its values are: layer, grid and unit."""
+    layer = f"layer {attribution.layer} · " if attribution.layer else ""
+    return f"{layer}{grid(attribution.values)} grid · {UNITS[attribution.reduce]}"
+
+
+def _share(share: float) -> str:
+    return f"{share:.0%}".replace("%", " %") if share >= 0.01 else "less than 1 %"

@@ -1,0 +1,160 @@
+"""Arithmetic of theoretical receptive fields (`araujo2019receptive`): what one place of a tensor can see of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.models.maps import Axes, Axis, axis, labels, role
+
+
+@dataclass(frozen=True)
+class Span:
+    """Along one image axis: first and last input pixel that the first place sees, and the step to the next place."""
+
+    low: Fraction = Fraction(0)
+    high: Fraction = Fraction(0)
+    jump: Fraction = Fraction(1)
+
+    def kernel(self, size: int, stride: int = 1, pad_before: int = 0, dilation: int = 1) -> Span:
+        low = self.low - pad_before * self.jump
+        return Span(low, self.high + ((size - 1) * dilation - pad_before) * self.jump, self.jump * stride)
+
+    def joined(self, other: Span) -> Span:
+        return Span(min(self.low, other.low), max(self.high, other.high), self.jump)
+
+    def shifted(self, places: int) -> Span:
+        return replace(self, low=self.low + places * self.jump, high=self.high + places * self.jump)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What is known of a tensor that depends on the image.
+
+    axes    labels, None after an operation that could not be followed
+    spans   fields along h and w
+    local   False once a place may see the whole image: the spans then hold only the jump
+    """
+
+    axes: Axes | None
+    spans: tuple[Span, Span]
+    local: bool = True
+
+    @property
+    def receptive_field(self) -> int | None:
+        """In pixels, the larger axis; None where it is not defined."""
+        return _whole(max(span.high - span.low for span in self.spans) + 1) if self.local else None
+
+    @property
+    def stride(self) -> int | None:
+        return _whole(max(span.jump for span in self.spans))
+
+
+def _whole(value: Fraction) -> int | None:
+    return int(value) if value.denominator == 1 else None
+
+
+def pair(spans: Iterable[Span]) -> tuple[Span, Span]:
+    """The fields along h and w."""
+    h, w = spans
+    return h, w
+
+
+def spread(trace: Trace) -> Trace:
+    """The same places, each of which may now see the whole image."""
+    return replace(trace, local=False)
+
+
+def settled(trace: Trace) -> Trace:
+    """Places moved into channels (patch merging, focus) make the map coarser: the steps become the stride."""
+    parts = trace.axes or ()
+    places = [atom for part in parts if role(part) != "c" for atom in part if atom.label in "hw"]
+    steps = {atom.label: atom.step for atom in places}
+    if len(steps) < len(places) or all(step == 1 for step in steps.values()):  # windows of a map are no coarser map
+        return trace
+    inner = {label for part in parts if role(part) == "c" for label in labels(part)}
+    spans = pair(
+        span.kernel(steps.get(label, 1) if label in inner else 1, steps.get(label, 1))
+        for span, label in zip(trace.spans, "hw", strict=True)
+    )
+    axes = tuple(
+        axis("c", places_of(part)) if role(part) == "c" else tuple(replace(atom, step=1) for atom in part)
+        for part in parts
+    )
+    return replace(trace, axes=axes, spans=spans)
+
+
+def places_of(part: Axis) -> int:
+    """The size of an axis."""
+    return prod(atom.size for atom in part)
+
+
+def broadcast(traced: Sequence[tuple[Trace, torch.Size]], shape: torch.Size) -> Trace:
+    """Element-wise over several tensors: the union of their fields. A gate from the whole image ends locality."""
+    if any(trace.axes is None for trace, _ in traced):
+        same = [trace for trace, size in traced if trace.axes and size == shape]
+        return spread(same[0] if same else replace(traced[0][0], axes=None))
+    aligned = [((),) * (len(shape) - len(trace.axes)) + trace.axes for trace, _ in traced if trace.axes is not None]
+    axes = tuple(_best(parts, size) for parts, size in zip(zip(*aligned, strict=True), shape, strict=True))
+    places = [{label for part in own for label in labels(part)} & {"h", "w"} for own in aligned]
+    main = traced[max(range(len(traced)), key=lambda i: len(places[i]))][0]
+    spans, local = main.spans, True
+    for (trace, _), own in zip(traced, places, strict=True):
+        same_jump = all(a.jump == b.jump for a, b in zip(trace.spans, spans, strict=True))
+        local &= trace.local and same_jump and own == set().union(*places)
+        spans = pair(a.joined(b) for a, b in zip(spans, trace.spans, strict=True))
+    return Trace(axes, spans, local)
+
+
+def _best(parts: Sequence[Axis], size: int) -> Axis:
+    fitting = [part for part in parts if part and places_of(part) == size]
+    return next((part for part in fitting if "?" not in labels(part)), fitting[0] if fitting else axis("?", size))
+
+
+@dataclass(frozen=True)
+class Call:
+    """One executed operation, as its rule sees it.
+
+    traced   (trace, shape) of the arguments that depend on the image
+    find     the trace of any argument, None where it does not depend on the image
+    note     takes down what kind of operation it was
+    """
+
+    func: Callable
+    name: str
+    args: tuple
+    kwargs: dict
+    tensors: Sequence[Tensor]
+    traced: Sequence[tuple[Trace, torch.Size]]
+    outputs: Sequence[Tensor]
+    find: Callable[[Any], Trace | None]
+    note: Callable[[str], None]
+
+    @property
+    def main(self) -> Trace:
+        return self.traced[0][0]
+
+    def get(self, position: int, name: str, default: Any = None) -> Any:
+        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
+
+    def pair(self, position: int, name: str, default: Any) -> tuple[Any, Any]:
+        value = self.get(position, name, default)
+        value = tuple(value) if isinstance(value, (tuple, list, torch.Size)) else (value,)
+        return value if len(value) == 2 else (value[0], value[0])
+
+    def done(self, kind: str, trace: Trace) -> Trace:
+        self.note(kind)
+        return trace
+
+
+def other(call: Call) -> list[Trace]:
+    """An operation without a rule: axes survive where the shape does, the field does not."""
+    call.note("other")
+    trace, shape = call.traced[0]
+    return [spread(replace(trace, axes=trace.axes if out.shape == shape else None)) for out in call.outputs]

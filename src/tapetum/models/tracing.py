@@ -1,0 +1,100 @@
+"""One recorded pass: which operations ran in which module, and the trace of every tensor that depends on the image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from tapetum.models.maps import axis, guess_axes, read_layout
+from tapetum.models.operations import RULES, tensors_in
+from tapetum.models.receptive import Call, Span, Trace, other, pair, settled
+
+CONSTANTS = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"}
+CONSTANTS |= {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
+IN_PLACE = {"i" + name for name in ("add", "sub", "mul", "truediv", "pow")} | {"radd", "rmul", "rsub", "rtruediv"}
+
+
+class Event(NamedTuple):
+    """One line of the pass: a module started or ended, or an operation of some kind ran inside it."""
+
+    kind: str
+    module: str
+
+
+class Tracer(TorchFunctionMode):
+    """Follows every tensor that depends on the image, and notes what ran in which module.
+
+    Kinds of operations: identity, pointwise, view, channel (1 x 1), join (two tensors of the image meet), pool (window
+    or mean), mix (a kernel wider than 1, attention, a linear map over places), prefix (a class token is taken out),
+    other.
+    """
+
+    def __init__(self, images: Tensor):
+        super().__init__()
+        _, c, h, w = images.shape
+        self.image_size = (h, w)
+        self.grid: tuple[int, int] | None = None
+        self.events: list[Event] = []
+        self.running: list[str] = []
+        self._traces = WeakIdKeyDictionary()
+        self._traces[images] = Trace(((), axis("c", c), axis("h", h), axis("w", w)), (Span(), Span()))
+
+    def note(self, kind: str, module: str | None = None) -> None:
+        self.events.append(Event(kind, (self.running or [""])[-1] if module is None else module))
+
+    def trace(self, tensor: Any) -> Trace | None:
+        """None: the tensor does not depend on the image, or nobody saw how."""
+        return self._traces.get(tensor) if isinstance(tensor, Tensor) else None
+
+    def trace_output(self, tensor: Tensor, inputs: Iterable[Any]) -> Trace | None:
+        """The trace of a module's output; by its shape where an operation inside hid or could not be followed."""
+        found = self.trace(tensor)
+        if found is None or found.axes is None:
+            known = [trace for trace in map(self.trace, inputs) if trace]
+            if not found and not known:
+                return None
+            axes = guess_axes(tensor.shape, self.grid)
+            found = Trace(axes, (found or known[0]).spans, local=False)
+            grid = read_layout(axes)[2]
+            if grid:
+                jumps = (Fraction(side, cells) for side, cells in zip(self.image_size, grid, strict=True))
+                found = replace(found, spans=pair(Span(jump=jump) for jump in jumps))
+            self._traces[tensor] = found
+        settled_trace = settled(found)
+        self.grid = read_layout(settled_trace.axes)[2] or self.grid
+        return settled_trace
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        before = [(tensor, self.trace(tensor), tensor.shape) for tensor in tensors_in((args, kwargs))]
+        out = func(*args, **kwargs)
+        outputs = list(tensors_in(out))
+        traced = [(trace, shape) for _, trace, shape in before if trace]
+        name = _name(func)
+        if not outputs or not traced or name in CONSTANTS:
+            return out
+        call = Call(func, name, args, kwargs, [t for t, *_ in before], traced, outputs, self.trace, self.note)
+        try:
+            results = RULES.get(name, other)(call)
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # an odd signature: not followed
+            results = other(call)
+        results = results if isinstance(results, list) else [results] * len(outputs)
+        for tensor, result in zip(outputs, results, strict=True):
+            if result is not None:
+                self._traces[tensor] = result
+        return out
+
+
+def _name(func: Callable) -> str:
+    """The operation's name without marks of place: `add_`, `__iadd__` and `add` are one."""
+    name = getattr(func, "__name__", "")
+    if name == "__get__":
+        return getattr(getattr(func, "__self__", None), "__name__", "")
+    bare = name.strip("_")
+    return bare[1:] if name.startswith("__") and bare in IN_PLACE else bare

@@ -1,0 +1,143 @@
+"""What operations that look through a window do to places: convolution, pooling, resizing, padding, reduction.
+
+Padding is neutral: a place at the border is treated as one in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
+
+from torch import Tensor
+
+from tapetum.models.maps import Atom, Axes, Axis, axis, is_spatial, labels, role
+from tapetum.models.receptive import Call, Span, Trace, broadcast, other, pair, places_of, settled, spread
+
+
+def pointwise(call: Call) -> Trace:
+    """One place of each tensor makes one place; where two tensors of the image meet, it is a join."""
+    kind = "join" if len({id(trace) for trace, _ in call.traced}) > 1 else "pointwise"
+    return call.done(kind, broadcast(call.traced, call.outputs[0].shape))
+
+
+def convolution(call: Call) -> Trace:
+    trace, out, weight = settled(call.main), call.outputs[0], call.get(1, "weight")
+    if _map_axes(trace, out.ndim) is None:
+        return _over_tokens(call, trace, weight.shape[2:])
+    sizes, dilation = weight.shape[2:], call.pair(5, "dilation", 1)
+    padding = call.get(4, "padding", 0)
+    before = call.pair(4, "padding", 0)
+    if isinstance(padding, str):
+        before = [(size - 1) * d // 2 if padding == "same" else 0 for size, d in zip(sizes, dilation, strict=True)]
+    parts = zip(trace.spans, sizes, call.pair(3, "stride", 1), before, dilation, strict=True)
+    spans = pair(span.kernel(*rest) for span, *rest in parts)
+    return call.done("mix" if max(sizes) > 1 else "channel", Trace(_new_map(out), spans, trace.local))
+
+
+def _over_tokens(call: Call, trace: Trace, sizes: Sequence[int]) -> Trace:
+    """A convolution over anything but a map: kernel 1 along tokens keeps them."""
+    if trace.axes is None or call.outputs[0].ndim != 3 or max(sizes) > 1 or is_spatial(trace.axes[1]):
+        return call.done("mix", spread(replace(trace, axes=None)))
+    return call.done("channel", replace(trace, axes=((), axis("c", call.outputs[0].shape[1]), trace.axes[2])))
+
+
+def transposed_convolution(call: Call) -> Trace:
+    trace, out, weight = settled(call.main), call.outputs[0], call.get(1, "weight")
+    if _map_axes(trace, out.ndim) is None:
+        return other(call)[0]
+    spans = []
+    dilations = call.pair(7, "dilation", 1)
+    for span, size, stride, d in zip(trace.spans, weight.shape[2:], call.pair(3, "stride", 1), dilations, strict=True):
+        seen = ceil(((size - 1) * d + 1) / stride)  # input places under one output place
+        spans.append(replace(span.kernel(seen, 1, seen // 2), jump=span.jump / stride))
+    return call.done("mix", Trace(_new_map(out), pair(spans), trace.local))
+
+
+def pooling(call: Call) -> Trace:
+    trace, out = settled(call.main), call.outputs[0]
+    axes = _map_axes(trace, out.ndim)
+    if axes is None:
+        return other(call)[0]
+    sizes = call.pair(1, "kernel_size", 1)
+    strides = call.pair(2, "stride", None)
+    strides = sizes if strides[0] is None else strides
+    dilation = call.pair(4, "dilation", 1) if call.name.startswith("max") else (1, 1)
+    parts = zip(trace.spans, sizes, strides, call.pair(3, "padding", 0), dilation, strict=True)
+    spans = pair(span.kernel(*rest) for span, *rest in parts)
+    return call.done("pool", Trace(_new_map(out, axes[1]), spans, trace.local))
+
+
+def adaptive_pooling(call: Call) -> Trace:
+    trace, out, size = settled(call.main), call.outputs[0], call.traced[0][1]
+    axes = _map_axes(trace, out.ndim)
+    if axes is None:
+        return other(call)[0]
+    spans, local = [], trace.local
+    for span, old, new in zip(trace.spans, size[2:], out.shape[2:], strict=True):
+        local &= old % new == 0
+        spans.append(replace(span.kernel(old // new), jump=span.jump * old / new))
+    return call.done("pool", Trace(_new_map(out, axes[1]), pair(spans), local))
+
+
+def interpolation(call: Call) -> Trace:
+    trace, out, size = settled(call.main), call.outputs[0], call.traced[0][1]
+    axes = _map_axes(trace, out.ndim)
+    if axes is None:
+        return other(call)[0]
+    taps = {"bilinear": 2, "bicubic": 4}.get(call.get(3, "mode", "nearest"), 1)
+    spans = pair(replace(span.kernel(taps if old != new else 1), jump=span.jump * old / new)
+                 for span, old, new in zip(trace.spans, size[2:], out.shape[2:], strict=True))  # fmt: skip
+    return call.done("pool", Trace(_new_map(out, axes[1]), spans, trace.local))
+
+
+def padding(call: Call) -> Trace:
+    trace, out, pads = settled(call.main), call.outputs[0], call.get(1, "pad")
+    if trace.axes is None:
+        return call.done("other", spread(trace))
+    axes, spans = list(trace.axes), list(trace.spans)
+    for place, before, after in zip(range(out.ndim - 1, -1, -1), pads[::2], pads[1::2], strict=False):
+        label = role(axes[place])
+        if label in ("h", "w"):
+            index = "hw".index(label)
+            spans[index] = spans[index].shifted(-before)
+        if before or after:
+            axes[place] = axis(label if label in ("h", "w", "c") else "?", out.shape[place])
+    return call.done("identity", Trace(tuple(axes), pair(spans), trace.local))
+
+
+def reduction(call: Call) -> Trace | list[Trace]:
+    """A mean, sum or maximum over axes; over all places it is a kernel of the grid's size."""
+    trace, shape = call.traced[0]
+    dims = call.get(1, "dim", call.kwargs.get("axis"))
+    if trace.axes is None or dims is None or isinstance(dims, Tensor):
+        return other(call) if len(call.traced) == 1 else pointwise(call)
+    gone = {dim % len(shape) for dim in (dims if isinstance(dims, (tuple, list)) else (dims,))}
+    keep = call.outputs[0].ndim == len(shape)
+    over = [atom for i in gone for atom in trace.axes[i]]
+    axes = tuple(() if i in gone else part for i, part in enumerate(trace.axes) if keep or i not in gone)
+    left = set().union(*(labels(part) for part in axes))
+    spans = pair(_reduced(span, [atom for atom in over if atom.label == label], label in left)
+                 for span, label in zip(trace.spans, "hw", strict=True))  # fmt: skip
+    local = trace.local and not any(atom.label == "t" for atom in over)
+    kind = "pool" if any(atom.label in "hwt" for atom in over) else "channel"
+    return [call.done(kind, Trace(axes, spans, local))] * len(call.outputs)
+
+
+def _reduced(span: Span, over: Sequence[Atom], partly: bool) -> Span:
+    """One place sees all the places in `over`; where outer factors are left, their own steps carry the stride."""
+    extent = sum((atom.size - 1) * atom.step for atom in over)
+    return replace(span.kernel(extent + 1), jump=span.jump * (1 if partly else places_of(tuple(over))))
+
+
+def _map_axes(trace: Trace, dims: int) -> Axes | None:
+    """The axes of a map (n, c, h, w) of one image; None for anything else."""
+    axes = trace.axes
+    if dims != 4 or axes is None or len(axes) != 4 or axes[0]:
+        return None
+    return axes if role(axes[2]) in ("", "h") and role(axes[3]) in ("", "w") else None
+
+
+def _new_map(out: Tensor, channels: Axis | None = None) -> Axes:
+    _, c, h, w = out.shape
+    return (), axis("c", c) if channels is None else channels, axis("h", h), axis("w", w)

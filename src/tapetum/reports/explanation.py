@@ -1,0 +1,59 @@
+"""What `explain` finds out about one image, before anyone decides how to show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Provenance
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One method's map of one target, with what it cost and how well it stands up.
+
+    `evidence` maps "deletion" (low is good) and "insertion" (high is good) to areas under the probability curve, and
+    "faithfulness" to insertion - deletion, which orders the maps. `baseline` marks the random and edge maps, which look
+    at nothing of the model's decision and are there to be beaten.
+    """
+
+    attribution: Attribution
+    title: str
+    summary: str
+    seconds: float
+    evidence: Mapping[str, float]
+    curves: Mapping[str, Evaluation]
+    baseline: bool
+    provenance: Provenance
+
+    @property
+    def faithfulness(self) -> float:
+        return self.evidence.get("faithfulness", float("nan"))
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Why this class? One target and every map of it, best first, baselines among them."""
+
+    target: str
+    index: int | None
+    probability: float | None
+    role: str  # "predicted", "runner-up" or "asked"
+    maps: tuple[Judged, ...]
+    refused: Mapping[str, str] = field(default_factory=dict)  # method -> why it gave no map
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One image: the crop the model saw, what it answered, what its layers found, what mattered, in plain words."""
+
+    file: str
+    photo: Tensor  # (1, 3, H, W) in [0, 1]: the whole photograph, upright
+    pixels: Tensor  # (1, 3, h, w) in [0, 1]: exactly what the model saw
+    crop: str  # how the photograph became the crop, in words
+    predictions: tuple[Prediction, ...]
+    found: tuple[ActivationMaps, ...]
+    questions: tuple[Question, ...]
+    findings: tuple[str, ...]

@@ -1,0 +1,170 @@
+"""The small parts of the page: pictures with their alternative text, cards, bars, curves, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite
+
+from tapetum.figures.draw import channel_kind, channel_picture
+from tapetum.figures.overlay import picture
+from tapetum.figures.words import caption, describe, grid, where
+from tapetum.reports.explanation import Explanation, Judged, Question
+from tapetum.reports.markup import Markup, tag
+from tapetum.reports.pictures import data_uri
+from tapetum.types import ActivationMaps, Evaluation, Prediction
+
+STATUS_WORDS = {
+    "ok": "ok",
+    "no_positive_evidence": "no positive evidence",
+    "constant": "constant",
+    "non_finite": "NaN inside",
+}
+DEPTHS = {1: ("",), 2: ("Early", "Deep"), 3: ("Early", "Middle", "Deep")}
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with a true minus sign, a dash for what was not measured."""
+    return f"{value:.{digits}f}".replace("-", "−") if isfinite(value) else "–"
+
+
+def seconds(value: float) -> str:
+    """ "45 ms" below a second, else "3.2 s"."""
+    if value < 0.001:
+        return "< 1 ms"
+    return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.1f} s"
+
+
+def percent(value: float) -> str:
+    """A probability in [0, 1] as "43.2 %"; never 0.0 % for what is only small."""
+    return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
+
+
+def class_name(prediction: Prediction) -> str:
+    return prediction.label or f"class {prediction.index}"
+
+
+def facts(pairs: Mapping[str, str], class_: str) -> Markup:
+    """Names and values."""
+    return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs.items()], class_=class_)
+
+
+def bars(predictions: tuple[Prediction, ...]) -> Markup:
+    """The predictions as horizontal bars, the longest first."""
+    rows = [
+        tag(
+            "li",
+            tag("span", class_name(p), class_="name"),
+            tag("span", percent(p.probability), class_="value"),
+            tag("span", class_="bar", style=f"--share:{100 * p.probability:.2f}%", aria_hidden="true"),
+        )
+        for p in predictions
+    ]
+    return tag("ol", rows, class_="bars")
+
+
+def found(maps: ActivationMaps, depth: str) -> Markup:
+    """The channels of one layer as tiles at the layer's own resolution."""
+    signs = "; red is positive, blue negative" if channel_kind(maps) == "sum" else ""
+    tiles = [_tile(maps, i) for i in range(maps.values.shape[1])]
+    title = tag("h4", tag("span", depth, class_="depth") if depth else None, tag("code", maps.layer))
+    note = tag("p", f"{grid(maps.values)} grid, chosen by {maps.by}{signs}", class_="note")
+    return tag("section", tag("header", title, note), tag("div", tiles, class_="tiles"), class_="layer")
+
+
+def _tile(maps: ActivationMaps, i: int) -> Markup:
+    channel = int(maps.channels[0, i])
+    place = where(maps.values[0, i].detach().cpu())
+    alt = f"Channel {channel} of layer {maps.layer}: a {grid(maps.values)} map, most active at the {place}"
+    source = data_uri(channel_picture(maps, 0, i), lossless=True)
+    return tag("figure", tag("img", src=source, alt=alt, class_="grid"), tag("figcaption", f"channel {channel}"))
+
+
+PLACES = {"best": "Best tested", "best unproven": "Best, yet below a baseline"}
+
+
+def card(explanation: Explanation, question: Question, judged: Judged, place: str, crop_class: str) -> Markup:
+    """One map of one question: the picture, what the method says, and how well the map stands up."""
+    first = tag("p", PLACES[place], class_="place") if place else None
+    mark = tag("span", "baseline", class_="tag") if judged.baseline else None
+    title = tag("h5", judged.title, mark)
+    summary = tag("p", judged.summary, class_="summary")
+    body = tag("div", first, title, summary, evidence(judged, _top(question)), class_="body")
+    classes = "card baseline" if judged.baseline else f"card {place}".strip()
+    return tag("article", map_picture(explanation, question, judged, crop_class), body, class_=classes)
+
+
+def map_picture(explanation: Explanation, question: Question, judged: Judged, crop_class: str) -> Markup:
+    """The overlay above the bare crop (a shared background), so that fading the one shows the other."""
+    height, width = explanation.pixels.shape[-2:]
+    alt = f"{judged.title} map for {question.target} over the photograph: {describe(judged.attribution)}."
+    source = data_uri(picture(judged.attribution, explanation.pixels[0]))
+    image = tag("img", src=source, alt=alt, width=width, height=height, decoding="async")
+    return tag("div", image, class_=f"map {crop_class}")
+
+
+def _top(question: Question) -> float:
+    """The highest point of all curves of a question: what makes their small charts comparable."""
+    highs = (float(e.curve.nan_to_num(0, 0, 0).max()) for judged in question.maps for e in judged.curves.values())
+    return max(highs, default=1.0) or 1.0
+
+
+def evidence(judged: Judged, top: float) -> Markup:
+    """Deletion, insertion, their difference and the time, beside the curves."""
+    shown = {
+        "deletion ↓": number(judged.evidence.get("deletion", float("nan"))),
+        "insertion ↑": number(judged.evidence.get("insertion", float("nan"))),
+        "difference": number(judged.faithfulness),
+        "time": seconds(judged.seconds),
+    }
+    origin = tag("p", caption(judged.attribution), class_="note")
+    notes = [tag("p", note, class_="note") for note in judged.attribution.notes]
+    chart = curves(judged.curves, judged.title, top)
+    return tag("div", chart, facts(shown, "numbers"), origin, notes, class_="evidence")
+
+
+def curves(evaluations: Mapping[str, Evaluation], title: str, top: float) -> Markup | None:
+    """The deletion and insertion curves as one small chart; nothing where nothing was measured."""
+    drawn = {name: evaluations[name] for name in ("deletion", "insertion") if name in evaluations}
+    if not drawn:
+        return None
+    areas = ", ".join(f"{name} {number(float(e.value[0]))}" for name, e in drawn.items())
+    label = f"Probability of the class as pixels change, {title}: area under {areas}"
+    shapes = [_shape(name, evaluation, top) for name, evaluation in drawn.items()]
+    axis = tag("path", d="M0 40H100", class_="axis", vector_effect="non-scaling-stroke")
+    return tag("svg", axis, shapes, viewBox="0 0 100 40", preserveAspectRatio="none", role="img", aria_label=label)
+
+
+def _shape(name: str, evaluation: Evaluation, top: float) -> Markup:
+    x = [100 * float(f) for f in evaluation.fraction]
+    y = [40 - 38 * min(max(float(p) / top, 0.0), 1.0) if isfinite(float(p)) else 40.0 for p in evaluation.curve[0]]
+    line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    area = tag("polygon", points=f"{x[0]:.1f},40 {line} {x[-1]:.1f},40", class_="area")
+    stroke = tag("polyline", points=line, class_="line", vector_effect="non-scaling-stroke")
+    return tag("g", area, stroke, class_=name)
+
+
+COLUMNS = ("method", "layer", "deletion ↓", "insertion ↑", "difference ↑", "time", "map")
+
+
+def table(question: Question) -> Markup:
+    """All numbers of one question."""
+    names = [tag("th", name, scope="col", class_="words" if i < 2 else None) for i, name in enumerate(COLUMNS)]
+    head = tag("thead", tag("tr", names))
+    body = tag("tbody", [_row(judged) for judged in question.maps])
+    title = tag("caption", f"All maps for {question.target}, best first")
+    label = f"Numbers for {question.target}"
+    return tag("div", tag("table", title, head, body), class_="scroll", tabindex="0", role="region", aria_label=label)
+
+
+def _row(judged: Judged) -> Markup:
+    name = tag("th", judged.title, tag("span", "baseline", class_="tag") if judged.baseline else None, scope="row")
+    layer = tag("td", tag("code", judged.attribution.layer) if judged.attribution.layer else "–", class_="words")
+    deletion, insertion = (judged.evidence.get(key, float("nan")) for key in ("deletion", "insertion"))
+    cells = [_cell(value, number(value)) for value in (deletion, insertion, judged.faithfulness)]
+    status = tag("td", STATUS_WORDS[judged.attribution.status[0]])
+    row = [name, layer, *cells, _cell(judged.seconds, seconds(judged.seconds)), status]
+    return tag("tr", row, class_="baseline" if judged.baseline else None)
+
+
+def _cell(value: float, shown: str) -> Markup:
+    return tag("td", shown, data_value=f"{value:.6g}" if isfinite(value) else None)

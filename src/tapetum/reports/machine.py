@@ -1,0 +1,85 @@
+"""report.json: the same answers for programs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tapetum.reports.explanation import Explanation, Judged, Question
+from tapetum.reports.pictures import Names
+
+
+def as_json(
+    explanations: Sequence[Explanation],
+    names: Sequence[Names],
+    *,
+    model: str,
+    refused: Sequence[tuple[str, str]],
+    versions: Mapping[str, str],
+    seed: int,
+) -> dict[str, Any]:
+    """The whole report as plain data; numbers that are not finite are null."""
+    images = [_image(explanation, files) for explanation, files in zip(explanations, names, strict=True)]
+    skipped = [{"file": file, "reason": reason} for file, reason in refused]
+    return _finite({"model": model, "images": images, "refused": skipped, "versions": dict(versions), "seed": seed})
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Complete or not at all."""
+    work = path.with_name(f".{path.name}.part")
+    work.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False), "utf-8")
+    os.replace(work, path)
+
+
+def _image(explanation: Explanation, names: Names) -> dict[str, Any]:
+    questions = list(zip(explanation.questions, names, strict=True))
+    return {
+        "file": explanation.file,
+        "crop": explanation.crop,
+        "predictions": [
+            {"index": p.index, "label": p.label, "probability": p.probability} for p in explanation.predictions
+        ],
+        "target": explanation.questions[0].target,
+        "attributions": [
+            _map(question, judged, file)
+            for question, files in questions
+            for judged, file in zip(question.maps, files, strict=True)
+        ],
+        "refused": [
+            {"target": question.target, "method": method, "reason": reason}
+            for question, _ in questions
+            for method, reason in question.refused.items()
+        ],
+        "found": [{"layer": maps.layer, "channels": maps.channels[0].tolist()} for maps in explanation.found],
+        "findings": list(explanation.findings),
+    }
+
+
+def _map(question: Question, judged: Judged, file: str) -> dict[str, Any]:
+    attribution = judged.attribution
+    return {
+        "method": attribution.method,
+        "target": question.target,
+        "role": question.role,
+        "layer": attribution.layer,
+        "status": attribution.status[0],
+        "baseline": judged.baseline,
+        "seconds": judged.seconds,
+        "evidence": dict(judged.evidence),
+        "grid": list(attribution.values.shape[-2:]),
+        "parameters": dict(judged.provenance.parameters),
+        "notes": list(attribution.notes),
+        "file": file,
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    return [_finite(part) for part in value] if isinstance(value, list) else value

@@ -1,0 +1,40 @@
+"""HTML that is safe by construction: every text and every attribute is escaped unless it is already `Markup`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Any
+
+VOID = {"br", "img", "input", "meta"}
+
+
+class Markup(str):
+    """Text that is already HTML."""
+
+    __slots__ = ()
+
+
+def text(value: Any) -> Markup:
+    """Any value as HTML text; `Markup` stays as it is, None is nothing, lists are joined."""
+    if isinstance(value, Markup):
+        return value
+    if value is None:
+        return Markup()
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return Markup("".join(text(part) for part in value))
+    return Markup(escape(str(value)))
+
+
+def tag(element: str, /, *children: Any, **attributes: Any) -> Markup:
+    """One element. `class_` is class, `aria_label` aria-label; None and False leave an attribute out, True is bare."""
+    present = {key: value for key, value in attributes.items() if value is not None and value is not False}
+    written = "".join(_attribute(key, value) for key, value in present.items())
+    if element in VOID:
+        return Markup(f"<{element}{written}>")
+    return Markup(f"<{element}{written}>{text(children)}</{element}>")
+
+
+def _attribute(key: str, value: Any) -> str:
+    name = key.rstrip("_").replace("_", "-")
+    return f" {name}" if value is True else f' {name}="{escape(str(value))}"'

@@ -1,0 +1,269 @@
+"""`report.html`: what was found out about some images, as one page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shlex
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from math import isfinite
+from pathlib import Path
+
+from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, Palette
+from tapetum.reports.explanation import Explanation, Judged, Question
+from tapetum.reports.fragments import DEPTHS, bars, card, class_name, facts, found, number, percent, table
+from tapetum.reports.markup import Markup, tag, text
+from tapetum.reports.pictures import data_uri, pictures, shrink
+
+__all__ = ["pictures", "write_report"]
+
+PHOTO_PX = 1200  # the longer side of the photograph on the page
+THUMB_PX = 240
+
+
+def write_report(
+    folder: Path,
+    explanations: Sequence[Explanation],
+    *,
+    model: str,
+    model_facts: Mapping[str, str],
+    refused: Sequence[tuple[str, str]],
+    versions: Mapping[str, str],
+    seed: int,
+) -> Path:
+    """Writes `folder/report.html` and returns its path. The page holds its pictures and asks nothing of a network.
+
+    Args: `refused` the files that gave no explanation, each with the reason; `versions` library -> version.
+    """
+    title = f"What {model} saw in {_what(explanations)}"
+    alone = len(explanations) == 1
+    main = tag("main", [_image(e, i, alone) for i, e in enumerate(explanations, 1)], _refused_files(refused), id="main")
+    end = _footer(model, [e.file for e in explanations], versions, seed)
+    body = (_skip(), _header(title, model_facts), _index(explanations), main, end)
+    page = _document(title, body, _style(explanations), _resource("page.js"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return _write(folder / "report.html", page)
+
+
+def _document(title: str, body: Sequence[Markup], style: str, script: str) -> str:
+    """The frame. The policy lets the page run its own script and show its own pictures, and nothing else."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    head = (
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        tag("meta", name="color-scheme", content="light dark"),
+        tag("title", title),
+        tag("style", Markup(style)),
+    )
+    end = tag("script", Markup(script))
+    return "<!doctype html>\n" + tag("html", tag("head", head), tag("body", body, end), lang="en") + "\n"
+
+
+def _style(explanations: Sequence[Explanation]) -> str:
+    """The style sheet, the palette as its variables, and each image's crop, once, as a background."""
+    crops = [f".crop-{i}{{background-image:url({data_uri(e.pixels[0])})}}" for i, e in enumerate(explanations, 1)]
+    dark = f"@media screen and (prefers-color-scheme:dark){{{_variables(DARK)}}}"
+    return "\n".join([_variables(LIGHT), dark, _resource("page.css"), *_ramps(), *crops])
+
+
+def _ramps() -> list[str]:
+    ramps = {"one-sided": SEQUENTIAL, "sum": DIVERGING}
+    return [f".ramp.{name}{{background:linear-gradient(90deg,{','.join(colors)})}}" for name, colors in ramps.items()]
+
+
+def _variables(palette: Palette) -> str:
+    return ":root{" + "".join(f"--{name}:{color};" for name, color in asdict(palette).items()) + "}"
+
+
+def _skip() -> Markup:
+    return tag("a", "Skip to the answers", href="#main", class_="skip")
+
+
+def _header(title: str, model_facts: Mapping[str, str]) -> Markup:
+    mark = tag("p", "tapetum", class_="mark")
+    return tag("header", mark, tag("h1", title), facts(model_facts, "facts"), class_="top")
+
+
+def _index(explanations: Sequence[Explanation]) -> Markup:
+    """Thumbnails that lead to the images; nothing for a single one."""
+    if len(explanations) < 2:
+        return text(None)
+    links = [tag("li", _thumb(explanation, i)) for i, explanation in enumerate(explanations, 1)]
+    return tag("nav", tag("ol", links), class_="index", aria_label="Images")
+
+
+def _thumb(explanation: Explanation, i: int) -> Markup:
+    picture = tag("img", src=data_uri(shrink(explanation.photo[0], THUMB_PX)), alt="")
+    answer = _answer(explanation)
+    return tag("a", picture, tag("span", explanation.file, class_="file"), tag("span", answer), href=f"#image-{i}")
+
+
+def _answer(explanation: Explanation) -> str:
+    best = explanation.predictions[:1]
+    return f"{class_name(best[0])}, {percent(best[0].probability)}" if best else "no prediction"
+
+
+def _image(explanation: Explanation, i: int, alone: bool) -> Markup:
+    sections = (
+        tag("h2", explanation.file, id=f"title-{i}", class_="unseen" if alone else None),
+        _seen(explanation, i),
+        _found(explanation),
+        _mattered(explanation, i),
+        _trust(explanation),
+    )
+    return tag("article", sections, id=f"image-{i}", class_="image", aria_labelledby=f"title-{i}")
+
+
+def _seen(explanation: Explanation, i: int) -> Markup:
+    """The photograph, the answer in words, the predictions, and what of the photograph the model saw."""
+    height, width = explanation.photo.shape[-2:]
+    source = data_uri(shrink(explanation.photo[0], PHOTO_PX))
+    alt = f"The photograph {explanation.file}; the model's answer is {_answer(explanation)}"
+    photo = tag("figure", tag("img", src=source, alt=alt, width=width, height=height), class_="photo")
+    said = tag("ul", [tag("li", finding) for finding in explanation.findings])
+    findings = tag("div", tag("h3", "Findings"), said, class_="findings") if explanation.findings else None
+    answers = tag("div", tag("h3", "Predictions"), bars(explanation.predictions), class_="answers")
+    size = f"{explanation.pixels.shape[-1]} × {explanation.pixels.shape[-2]} pixels"
+    view = tag("div", class_=f"view crop-{i}", role="img", aria_label=f"What the model saw of it: {explanation.crop}")
+    words = tag("p", tag("strong", "What the model saw. "), f"{explanation.crop} ({size}).")
+    look = tag("div", photo, tag("div", view, words, class_="saw"), class_="look")
+    return tag("section", look, findings, answers, class_="seen")
+
+
+def _found(explanation: Explanation) -> Markup:
+    if not explanation.found:
+        return text(None)
+    names = DEPTHS.get(len(explanation.found), ("",) * len(explanation.found))
+    layers = [found(maps, name) for maps, name in zip(explanation.found, names, strict=True)]
+    lead = (
+        "What the layers responded to. Each tile is one channel, bright where it is active; early layers answer to "
+        "edges and textures, deep ones to parts and whole things, on an ever coarser grid."
+    )
+    return tag("section", tag("h3", "Found"), tag("p", lead, class_="lead"), layers, class_="found")
+
+
+def _mattered(explanation: Explanation, i: int) -> Markup:
+    lead = "Which places of the picture made the answer, according to each method. The best tested map comes first."
+    questions = [_question(explanation, question, i) for question in explanation.questions]
+    return tag("section", tag("h3", "Mattered"), tag("p", lead, class_="lead"), questions, class_="mattered")
+
+
+def _question(explanation: Explanation, question: Question, i: int) -> Markup:
+    odds = "" if question.probability is None else f", {percent(question.probability)}"
+    ask = tag("h4", "Why ", tag("em", question.target), "?", tag("span", f"{question.role}{odds}", class_="role"))
+    best = best_map(question)
+    place = "best" if proven(question) else "best unproven"
+    cards = [card(explanation, question, m, place if m is best else "", f"crop-{i}") for m in question.maps]
+    parts = (_legend(question), tag("div", cards, class_="cards"), table(question), _refused_methods(question))
+    return tag("section", tag("header", ask, _slider(question.target)), parts, class_="question")
+
+
+def _slider(target: str) -> Markup:
+    """Fades all maps of a question into the photo; the script unhides it, since it does nothing without."""
+    label = f"How strongly the maps for {target} are shown"
+    bar = tag("input", type="range", min=0, max=100, value=100, aria_label=label)
+    return tag("div", tag("span", "photo"), bar, tag("span", "map"), class_="mix", hidden=True)
+
+
+def _legend(question: Question) -> Markup:
+    """The colour scales that the maps below use."""
+    kinds = {"sum" if m.attribution.reduce == "sum" else "one-sided" for m in question.maps}
+    one = tag("span", "low ", tag("i", class_="ramp one-sided", aria_hidden="true"), " high")
+    two = tag("span", "against ", tag("i", class_="ramp sum", aria_hidden="true"), " for")
+    shown = [mark for mark, kind in ((one, "one-sided"), (two, "sum")) if kind in kinds]
+    scale = tag("span", "Grey is no evidence; each map has its own scale, up to its 99.5th percentile.")
+    curve = tag(
+        "span",
+        "Curves: probability while pixels are put back ",
+        tag("i", class_="key", aria_hidden="true"),
+        " (insertion) or removed ",
+        tag("i", class_="key deletion", aria_hidden="true"),
+        " (deletion), all on one scale.",
+    )
+    return tag("p", shown, scale, curve, class_="legend") if shown else text(None)
+
+
+def _refused_methods(question: Question) -> Markup:
+    if not question.refused:
+        return text(None)
+    items = [tag("div", tag("dt", name), tag("dd", why)) for name, why in question.refused.items()]
+    return tag("div", tag("h5", "Methods that gave no map"), tag("dl", items), class_="refused")
+
+
+def _trust(explanation: Explanation) -> Markup:
+    """How to read the numbers, and whether the best map is worth more than a map that knows nothing."""
+    how = (
+        "Deletion removes the pixels a map calls important, most important first, and follows the probability of the "
+        "class: if the map is right it falls fast, so a small area under the curve is good. Insertion starts from an "
+        "emptied picture and puts the same pixels back: the probability should rise fast, so a large area is good."
+    )
+    verdicts = [tag("p", verdict(question), class_="verdict") for question in explanation.questions]
+    return tag("section", tag("h3", "Trust"), tag("p", how, class_="lead"), verdicts, class_="trust")
+
+
+def best_map(question: Question, baseline: bool = False) -> Judged | None:
+    """The map with the largest insertion - deletion among the methods (or the baselines); None if none was tested."""
+    tested = [m for m in question.maps if m.baseline == baseline and isfinite(m.faithfulness)]
+    return max(tested, key=lambda m: m.faithfulness, default=None)
+
+
+def proven(question: Question) -> bool:
+    """Whether the best map beats every tested baseline, or there is none to beat."""
+    best, bar = best_map(question), best_map(question, baseline=True)
+    return best is not None and (bar is None or best.faithfulness > bar.faithfulness)
+
+
+def verdict(question: Question) -> str:
+    """Whether the best map of a question beats the baselines, in one sentence."""
+    best, bar = best_map(question), best_map(question, baseline=True)
+    if best is None:
+        return f"For {question.target}, no map could be tested, so none of them is shown to be right."
+    claim = f"For {question.target}, the best map is {best.title} with a difference of {number(best.faithfulness)}"
+    if bar is None:
+        return f"{claim}; no baseline was run to compare it with."
+    other = f"the best baseline, {bar.title} ({number(bar.faithfulness)})"
+    if proven(question):
+        return f"{claim}; it beats {other}, which knows nothing of the model."
+    return f"{claim}; it does not beat {other}, which knows nothing of the model. Do not rely on these maps."
+
+
+def _refused_files(refused: Sequence[tuple[str, str]]) -> Markup:
+    if not refused:
+        return text(None)
+    items = [tag("div", tag("dt", file), tag("dd", why)) for file, why in refused]
+    return tag("section", tag("h2", "Files that could not be explained"), tag("dl", items), class_="refused")
+
+
+def _footer(model: str, names: Sequence[str], versions: Mapping[str, str], seed: int) -> Markup:
+    command = shlex.join(["tapetum", "explain", *names[:3], *(["..."] if len(names) > 3 else []), "--model", model])
+    again = (
+        tag("p", "To make this page again: ", tag("code", command)),
+        tag("p", "To make one picture again, from the record inside it: ", tag("code", "tapetum reproduce FILE.png")),
+    )
+    return tag("footer", tag("h2", "How this was made"), again, facts({**versions, "seed": str(seed)}, "facts"))
+
+
+def _what(explanations: Sequence[Explanation]) -> str:
+    return explanations[0].file if len(explanations) == 1 else f"{len(explanations)} photographs"
+
+
+def _resource(name: str) -> str:
+    return files("tapetum.reports").joinpath(name).read_text("utf-8")
+
+
+def _write(path: Path, page: str) -> Path:
+    """All or nothing: a reader never meets half a page."""
+    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        # "replace": a file name may hold bytes that are no text; they show as "?"
+        unfinished.write_bytes(page.encode("utf-8", "replace"))
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return path

@@ -1,0 +1,113 @@
+"""Pictures for the page (data URIs) and for the folder beside it (PNG files that carry their provenance)."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path, PurePath
+from typing import Any
+
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from tapetum.data.images import to_uint8, write_png
+from tapetum.figures import picture
+from tapetum.reports.explanation import Explanation, Judged
+from tapetum.types import Provenance
+
+PROVENANCE_KEY = "tapetum"
+"""The keyword of the PNG text chunk that holds the provenance as JSON."""
+
+NAME_LENGTH = 60  # characters: at most 240 bytes, file systems allow 255
+RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}
+
+Names = tuple[tuple[str, ...], ...]
+"""File names of one explanation, aligned with its questions and their maps."""
+
+
+def pictures(folder: Path, explanations: Sequence[Explanation]) -> tuple[Names, ...]:
+    """Saves every map over its photo as a PNG with its provenance; returns the names relative to `folder`.
+
+    The names are aligned with the explanations, their questions and their maps: `names[0][1][2]` is the first image's
+    second question's third map. The same explanations give the same names.
+    """
+    names = file_names(explanations)
+    for explanation, of_image in zip(explanations, names, strict=True):
+        for question, of_question in zip(explanation.questions, of_image, strict=True):
+            for judged, name in zip(question.maps, of_question, strict=True):
+                _save(folder / name, explanation, judged)
+    return names
+
+
+def file_names(explanations: Sequence[Explanation]) -> tuple[Names, ...]:
+    """ "photo-stem/predicted-grad_cam.png": unique, also where case is ignored, and safe on every file system."""
+    folders: set[str] = set()
+    return tuple(_names(explanation, unique(safe(_stem(explanation.file)), folders)) for explanation in explanations)
+
+
+def safe(name: str) -> str:
+    """A file name's letters, digits, "_" and "-", in any alphabet; everything else becomes "-"."""
+    plain = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", name)).strip("-_")[:NAME_LENGTH].rstrip("-_")
+    return f"{plain}-image" if plain.lower() in RESERVED else plain or "image"
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """The name, or the first of name-2, name-3... that is not taken; it is taken from then on."""
+    candidate, number = name, 2
+    while candidate.casefold() in taken:
+        candidate, number = f"{name}-{number}", number + 1
+    taken.add(candidate.casefold())
+    return candidate
+
+
+def data_uri(pixels: Tensor, *, lossless: bool = False) -> str:
+    """A picture (3, h, w) in [0, 1] as a data URI: WebP, or PNG where it must be exact."""
+    file = io.BytesIO()
+    picture_ = Image.fromarray(to_uint8(pixels))
+    if lossless:
+        picture_.save(file, "PNG", optimize=True)
+    else:
+        picture_.save(file, "WEBP", quality=86, method=4)
+    return f"data:image/{'png' if lossless else 'webp'};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def shrink(pixels: Tensor, longest_px: int) -> Tensor:
+    """(3, h, w) with its longer side at most `longest_px`, anti-aliased."""
+    scale = longest_px / max(pixels.shape[-2:])
+    if scale >= 1:
+        return pixels
+    size = [max(1, round(scale * side)) for side in pixels.shape[-2:]]
+    return F.interpolate(pixels[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+
+
+def provenance_json(provenance: Provenance) -> str:
+    """Provenance as JSON; a parameter that JSON does not know is written as its text."""
+    return json.dumps(asdict(provenance), default=_plain, ensure_ascii=True)
+
+
+def _save(path: Path, explanation: Explanation, judged: Judged) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = picture(judged.attribution, explanation.pixels[0])
+    write_png(path, pixels, {PROVENANCE_KEY: provenance_json(judged.provenance)})
+
+
+def _names(explanation: Explanation, folder: str) -> Names:
+    taken: set[str] = set()
+    return tuple(
+        tuple(f"{folder}/{unique(safe(f'{q.role}-{judged.attribution.method}'), taken)}.png" for judged in q.maps)
+        for q in explanation.questions
+    )
+
+
+def _stem(file: str) -> str:
+    return PurePath(file.replace("\\", "/")).stem
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, Tensor) else dict(value) if hasattr(value, "keys") else str(value)
