@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from tapetum.data.images import read_image
     from tapetum.engines.probe import capture, edit
     from tapetum.engines.resume import resume
-    from tapetum.figures import draw, show
     from tapetum.families.inspections import predict
     from tapetum.families.metrics import evaluate
     from tapetum.families.running import run
+    from tapetum.figures import draw, show
     from tapetum.models.vision_model import VisionModel
     from tapetum.models.zoo import known_models, load, wrap
     from tapetum.progress import Progress, watching

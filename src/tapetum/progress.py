@@ -9,7 +9,7 @@ A watcher stops the work by returning False; the work then ends with `Cancelled`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ _watcher: ContextVar[Watcher | None] = ContextVar("tapetum_progress", default=No
 
 
 @contextmanager
-def watching(watcher: Watcher | None) -> Iterator[None]:
+def watching(watcher: Watcher | None) -> Generator[None]:
     """Sends every event inside the block to `watcher` (None: to nobody)."""
     token = _watcher.set(watcher)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import numbers
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -107,22 +108,28 @@ def check_parameters(method: Method, given: Mapping[str, Any]) -> dict[str, Any]
             close = difflib.get_close_matches(name, known, 1, 0.5)
             hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(known) or 'none'}"
             raise MethodError(f"{method.name} has no parameter '{name}'; {hint}")
-    values = {name: given.get(name, parameter.default) for name, parameter in known.items()}
-    for name, value in values.items():
-        _check_value(method, known[name], value)
-    return values
+    return {name: _checked(method, one, given.get(name, one.default)) for name, one in known.items()}
 
 
-def _check_value(method: Method, parameter: Parameter, value: Any) -> None:
-    limits = parameter.range
-    if limits is not None and value is not None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise MethodError(
-                f"{method.name}: {parameter.name} is a number from {limits.low:g} to {limits.high:g}, not {value!r}"
-            )
-        if not limits.low <= value <= limits.high:
-            raise MethodError(
-                f"{method.name}: {parameter.name} must be from {limits.low:g} to {limits.high:g}, not {value:g}"
-            )
+def _checked(method: Method, parameter: Parameter, value: Any) -> Any:
+    """The value, numbers as Python's own of the parameter's type."""
+    kinds = typing.get_args(parameter.type) or (parameter.type,)
+    if value is None and (parameter.default is None or type(None) in kinds):
+        return None
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    whole = int in kinds and float not in kinds
+    only_numbers = parameter.range is not None or parameter.type in (int, float)
+    if (only_numbers and not number) or (whole and number and not isinstance(value, numbers.Integral)):
+        wanted = "whole number" if whole else "number"
+        raise MethodError(f"{method.name}: {parameter.name} is a {wanted}{_from_to(parameter)}, not {value!r}")
+    if parameter.range is not None and not parameter.range.low <= value <= parameter.range.high:
+        raise MethodError(f"{method.name}: {parameter.name} must be{_from_to(parameter)}, not {value:g}")
     if parameter.choices and isinstance(value, str) and value not in parameter.choices:
         raise MethodError(f"{method.name}: {parameter.name} is one of {', '.join(parameter.choices)}, not '{value}'")
+    if number and (whole or float in kinds):
+        return int(value) if whole else float(value)
+    return value
+
+
+def _from_to(parameter: Parameter) -> str:
+    return "" if parameter.range is None else f" from {parameter.range.low:g} to {parameter.range.high:g}"

@@ -12,10 +12,11 @@ import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum import types
@@ -30,11 +31,11 @@ def save(result: Any, folder: str | Path) -> Path:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise TapetumError(f"{target} is there already: give a new or an empty folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     tree = _packed(result, arrays)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        np.savez_compressed(work / "arrays.npz", **arrays)  # type: ignore[arg-type]
+        np.savez_compressed(work / "arrays.npz", **arrays)  # pyright: ignore[reportArgumentType] (no name is allow_pickle)
         manifest = {"schema": SCHEMA, "tapetum": version("tapetum"), "result": tree}
         (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
         work.chmod(0o755)
@@ -59,17 +60,19 @@ def open(folder: str | Path) -> Any:
     return _unpacked(manifest["result"], arrays)
 
 
-def _packed(value: Any, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
+def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     """JSON with arrays taken out: {"$array": name}, {"$type": class, ...fields}, {"$tuple": [...]}."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Tensor):
         return _packed_tensor(value, arrays)
     if isinstance(value, (list, tuple)):
-        parts = [_packed(part, arrays) for part in value]
+        # casts: `isinstance` cannot say what a container holds
+        parts = [_packed(part, arrays) for part in cast("list[Any] | tuple[Any, ...]", value)]
         return parts if isinstance(value, list) else {"$tuple": parts}
     if isinstance(value, Mapping):
-        return {"$dict": [[_packed(key, arrays), _packed(part, arrays)] for key, part in value.items()]}
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return {"$dict": [[_packed(key, arrays), _packed(part, arrays)] for key, part in pairs]}
     if dataclasses.is_dataclass(value) and hasattr(types, type(value).__name__):
         fields = {f.name: _packed(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
         return {"$type": type(value).__name__, **fields}
@@ -78,20 +81,22 @@ def _packed(value: Any, arrays: dict[str, np.ndarray[Any, Any]]) -> Any:
     raise TapetumError(f"a {type(value).__name__} cannot be saved")
 
 
-def _packed_tensor(tensor: Tensor, arrays: dict[str, np.ndarray[Any, Any]]) -> dict[str, str]:
+def _packed_tensor(tensor: Tensor, arrays: dict[str, NDArray[Any]]) -> dict[str, str]:
     name = f"a{len(arrays)}"
     plain = tensor.detach().cpu()
     arrays[name] = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
     return {"$array": name, "dtype": str(tensor.dtype).removeprefix("torch.")}
 
 
-def _unpacked(tree: Any, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+def _unpacked(tree: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     if isinstance(tree, list):
-        return [_unpacked(part, arrays) for part in tree]
-    if not isinstance(tree, dict):
-        return tree
+        return [_unpacked(part, arrays) for part in cast("list[Any]", tree)]
+    return _unpacked_table(cast("dict[str, Any]", tree), arrays) if isinstance(tree, dict) else tree
+
+
+def _unpacked_table(tree: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Any:
     if "$array" in tree:
-        return torch.from_numpy(arrays[tree["$array"]]).to(getattr(torch, tree["dtype"]))
+        return torch.as_tensor(arrays[tree["$array"]]).to(getattr(torch, tree["dtype"]))
     if "$tuple" in tree:
         return tuple(_unpacked(part, arrays) for part in tree["$tuple"])
     if "$dict" in tree:

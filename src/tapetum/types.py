@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
@@ -173,18 +172,14 @@ class Attribution:
     stderr: Tensor | None = None
     notes: tuple[str, ...] = ()
 
-    def heatmap(
-        self, size: Literal["input"] | tuple[int, int] | None = "input", reduce: Reduce | None = None
-    ) -> Tensor:
+    def heatmap(self, size: Literal["input"] | tuple[int, int] | None = "input", reduce: Reduce | None = None) -> Tensor:
         """(n, h, w): channels reduced, then upsampled bilinearly (align_corners=False); `size=None` keeps the method's own."""
         flat = _reduced(self.values, reduce or self.reduce)
         if size is None:
             return flat[:, 0]
         shape = self.size if size == "input" else size
         return (
-            F.interpolate(flat, shape, mode="bilinear", align_corners=False)[:, 0]
-            if flat.shape[-2:] != shape
-            else flat[:, 0]
+            F.interpolate(flat, shape, mode="bilinear", align_corners=False)[:, 0] if flat.shape[-2:] != shape else flat[:, 0]
         )
 
     def ranking(self, size: Literal["input"] | tuple[int, int] = "input") -> Tensor:
@@ -290,4 +285,4 @@ ModelLike: TypeAlias = Any
 ImagesLike: TypeAlias = Any
 """A model-ready tensor (n, c, h, w), or anything `read_image` takes, or a list of those."""
 
-TargetLike: TypeAlias = "int | str | Contrast | Unit | Callable[[Any], Tensor] | Sequence[Any] | Tensor | None"
+TargetLike: TypeAlias = "int | str | Contrast | Unit | Callable[[Any], Any] | Sequence[Any] | Tensor | None"

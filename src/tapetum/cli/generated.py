@@ -67,9 +67,7 @@ def _option(parameter: Parameter) -> inspect.Parameter:
     choices = "" if not parameter.choices else f" One of {', '.join(parameter.choices)}, or as Python takes it."
     option = typer.Option(help=f"{parameter.help}{limits}{choices}".strip())
     annotation = Annotated[_cli_type(parameter), option]
-    return inspect.Parameter(
-        parameter.name, inspect.Parameter.KEYWORD_ONLY, default=parameter.default, annotation=annotation
-    )
+    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=parameter.default, annotation=annotation)
 
 
 def _cli_type(parameter: Parameter) -> Any:

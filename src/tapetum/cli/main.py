@@ -68,15 +68,11 @@ def _add_commands() -> None:
 @app.command()
 def explain(
     images: Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")],
-    model: Annotated[
-        str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")
-    ] = "efficientnet_lite0",
+    model: Annotated[str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")] = "efficientnet_lite0",
     weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = None,
     target: Annotated[str | None, typer.Option(help="Class index or name; the predicted class without it.")] = None,
     methods: Annotated[str, typer.Option(help="Names with commas between, or auto.")] = "auto",
-    out: Annotated[
-        str, typer.Option(help="The folder for report.html, report.json and the pictures.")
-    ] = "tapetum-report",
+    out: Annotated[str, typer.Option(help="The folder for report.html, report.json and the pictures.")] = "tapetum-report",
     json: Annotated[bool, typer.Option("--json", help="Print report.json to standard output as well.")] = False,
     evidence: Annotated[bool, typer.Option(help="Measure deletion and insertion of every map.")] = True,
     runner_up: Annotated[bool, typer.Option(help="Also explain the second class.")] = True,
@@ -92,9 +88,7 @@ def explain(
 
 @app.command()
 def demo(
-    photo: Annotated[
-        str, typer.Option(help="cat, astronaut, coffee or rocket: photographs that scikit-image ships.")
-    ] = "cat",
+    photo: Annotated[str, typer.Option(help="cat, astronaut, coffee or rocket: photographs that scikit-image ships.")] = "cat",
     out: Annotated[str, typer.Option(help="The folder for the report.")] = "demo",
 ) -> None:
     """Explains a packaged photograph with the built-in network: no download, no files of your own needed."""
@@ -109,9 +103,7 @@ def demo(
 @app.command()
 def predict(
     images: Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")],
-    model: Annotated[
-        str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")
-    ] = "efficientnet_lite0",
+    model: Annotated[str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")] = "efficientnet_lite0",
     weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = None,
     k: Annotated[int, typer.Option(help="Classes an image.", min=1)] = 5,
 ) -> None:

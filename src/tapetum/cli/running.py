@@ -50,9 +50,7 @@ def run_files(
                 done = run(name, network, ready, target=as_target(target), progress=watcher, **keywords)
             stem = unique(safe(Path(file).stem), taken)
             provenance = json.dumps({"file": file, **asdict(done.provenance)})
-            write_png(
-                work / f"{stem}.png", picture(done.value, network.denormalize(ready).cpu()), {"tapetum": provenance}
-            )
+            write_png(work / f"{stem}.png", picture(done.value, network.denormalize(ready).cpu()), {"tapetum": provenance})
             save(done, work / stem)
             say(f"{file}: {done.value.target[0]}, {done.value.status[0]}, {folder / stem}.png")
         if refused == len(files):

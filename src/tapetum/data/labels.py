@@ -15,12 +15,12 @@ N_SHOWN = 8  # candidates named in a refusal
 def imagenet_labels() -> tuple[str, ...]:
     """The 1000 ImageNet-1k class names as torchvision spells them (no name twice; "cardigan" and "Cardigan" differ)."""
     try:
-        from torchvision.models._meta import _IMAGENET_CATEGORIES as names
+        from torchvision.models._meta import _IMAGENET_CATEGORIES
     except ImportError:  # a private name: the weights carry the same list
         from torchvision.models import ResNet50_Weights
 
-        names = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
-    return tuple(names)
+        return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
+    return tuple(_IMAGENET_CATEGORIES)
 
 
 @cache
@@ -40,7 +40,7 @@ def labels_for(n_classes: int) -> tuple[str, ...] | None:
     if n_classes == 1000:
         return imagenet_labels()
     try:
-        from timm.data import ImageNetInfo, infer_imagenet_subset
+        from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
     except ImportError:
         return None
     subset = infer_imagenet_subset({"num_classes": n_classes})

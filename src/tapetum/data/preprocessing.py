@@ -1,4 +1,4 @@
-"""How a photograph becomes what a model sees. It travels with the model: the wrong constants cost a tenth of the accuracy."""
+"""How a photograph becomes what a model sees. It travels with the model: wrong constants cost a tenth of accuracy."""
 
 from __future__ import annotations
 
@@ -39,16 +39,10 @@ class Preprocessing:
     def crop(self, pixels: Tensor) -> Tensor:
         """The part of the picture that the model sees, in [0, 1]: resized and cut, not normalised."""
         if pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise ImageError(
-                f"pixels must be (n, 3, H, W) in [0, 1], not {tuple(pixels.shape)}; use tapetum.read_image"
-            )
+            raise ImageError(f"pixels must be (n, 3, H, W) in [0, 1], not {tuple(pixels.shape)}; use tapetum.read_image")
         target = [self.size, self.size] if self.resize is None else self._resized(*pixels.shape[-2:])
         mode = InterpolationMode(self.interpolation)
-        resized = (
-            TF.resize(pixels, target, interpolation=mode, antialias=True)
-            if list(pixels.shape[-2:]) != target
-            else pixels
-        )
+        resized = TF.resize(pixels, target, interpolation=mode, antialias=True) if list(pixels.shape[-2:]) != target else pixels
         return TF.center_crop(resized, [self.size, self.size]).clamp(0, 1)  # bicubic overshoots
 
     def _resized(self, height: int, width: int) -> list[int]:

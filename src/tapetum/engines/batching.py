@@ -12,6 +12,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, MethodError
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 USUAL = 16
 """On a CPU the buffers of larger batches leave the caches; 4 to 16 images a pass were quickest (measured, ResNet-50)."""
@@ -50,7 +51,7 @@ def _physical_bytes() -> int:
         return 8 * 2**30  # nothing says how much there is: assume a small laptop
 
 
-def in_chunks(items: Sequence[T], size: int, work: Callable[[Sequence[T]], object]) -> Iterator[object]:
+def in_chunks(items: Sequence[T], size: int, work: Callable[[Sequence[T]], R]) -> Iterator[R]:
     """`work` on chunks of at most `size` items; a chunk that does not fit into memory is halved and tried again."""
     start = 0
     while start < len(items):

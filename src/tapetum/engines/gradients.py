@@ -33,9 +33,7 @@ def _gradient(score: Score, points: Tensor) -> Tensor:
 def derivative(values: Tensor, leaf: Tensor) -> Tensor:
     """d values.sum() / d leaf; zeros where the score does not depend on it at all."""
     if not values.requires_grad:
-        raise TargetError(
-            "the score has no gradient: the model (or the callable target) detaches it or works without one"
-        )
+        raise TargetError("the score has no gradient: the model (or the callable target) detaches it or works without one")
     (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
     return torch.zeros_like(leaf) if grad is None else grad
 

@@ -8,6 +8,7 @@ between simply run on the recorded values. Nothing is traced, so any Python cont
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,7 @@ class Tail:
     raw: Tensor = field(repr=False)
     outputs: dict[str, Any] = field(repr=False)
     copied: frozenset[str] = frozenset()
+    runs: int = 1
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -58,7 +60,7 @@ class Tail:
         score = self.score.take([0] * batch)
         images = self.image.expand(batch, -1, -1, -1)
         if self.layer not in self.outputs:
-            with edit(self.score.model, {self.layer: lambda _: maps}):
+            with edit(self.score.model, {self.layer: self._at_last_run(maps)}):
                 return score(images)
         with _forwards_replaced(self.score.model, {name: self._forward(name, maps) for name in self.outputs}):
             return score(images)
@@ -66,6 +68,11 @@ class Tail:
     def take(self, rows: Sequence[int], /) -> Tail:
         """The same tail: it belongs to one image."""
         return self
+
+    def _at_last_run(self, maps: Tensor) -> Callable[[Tensor], Tensor | None]:
+        """For a layer that runs several times: `maps`, a copy since what follows may work in place, at its last run."""
+        runs = itertools.count(1)
+        return lambda _: maps.clone() if next(runs) == self.runs else None
 
     def _forward(self, name: str, maps: Tensor) -> Callable[..., Any]:
         def forward(*_args: Any, **_kwargs: Any) -> Any:
@@ -102,7 +109,7 @@ def _is_wrong(tail: Tail, value: Tensor) -> bool:
         again = tail(tail.activation.expand(2, *tail.activation.shape[1:]))
     except (RuntimeError, TypeError, ValueError, AttributeError, KeyError):
         return True  # an output whose batch axis is not the first: run everything instead
-    return max_difference(again, value.expand(2)) > TOLERANCE
+    return not max_difference(again, value.expand(2)) <= TOLERANCE  # NaN is wrong, too
 
 
 @dataclass(eq=False)
@@ -111,6 +118,7 @@ class _Record:
     versions: dict[str, list[int]] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     started: bool = False
+    last: Tensor = field(default_factory=lambda: torch.empty(0))
     value: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
@@ -123,9 +131,7 @@ def _record(score: ModelScore, layer: str, image: Tensor) -> _Record:
         for name, module in replica.named_modules():
             if name and not layer.startswith(f"{name}."):
                 handles.append(module.register_forward_hook(_note(record, name, layer)))
-        handles.append(
-            replica.get_submodule(layer).register_forward_pre_hook(lambda *_: setattr(record, "started", True))
-        )
+        handles.append(replica.get_submodule(layer).register_forward_pre_hook(lambda *_: setattr(record, "started", True)))
         record.value = score(image)
     finally:
         for handle in handles:
@@ -136,6 +142,8 @@ def _record(score: ModelScore, layer: str, image: Tensor) -> _Record:
 def _note(record: _Record, name: str, layer: str) -> Callable[[nn.Module, Any, Any], None]:
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:
         record.calls[name] = record.calls.get(name, 0) + 1
+        if name == layer:
+            record.last = main_tensor(output, layer).clone()  # what follows may overwrite it
         if name == layer or not record.started:
             for inner in [key for key in record.outputs if key.startswith(f"{name}.")]:
                 del record.outputs[inner]  # the outermost module is enough
@@ -147,17 +155,15 @@ def _note(record: _Record, name: str, layer: str) -> Callable[[nn.Module, Any, A
 
 def _tail(score: ModelScore, layer: str, image: Tensor, record: _Record) -> Tail:
     once = {name: out for name, out in record.outputs.items() if record.calls[name] == 1 and is_single(out)}
-    changed = frozenset(
-        name for name, out in once.items() if [t._version for t in tensors(out)] != record.versions[name]
-    )
+    changed = frozenset(name for name, out in once.items() if [t._version for t in tensors(out)] != record.versions[name])
     if changed:
         once = _recorded_again(score, layer, image, once)
-    raw = main_tensor(once.get(layer, record.outputs[layer]), layer)
+    raw = main_tensor(once[layer], layer) if layer in once else record.last
     layer_map = map_of(score.model, layer)
     size = (int(image.shape[-2]), int(image.shape[-1]))
     activation = raw if layer_map is None else to_map(layer_map, raw, size)
     outputs = once if layer in once else {}
-    return Tail(score, layer, image, activation, raw, outputs, changed)
+    return Tail(score, layer, image, activation, raw, outputs, changed, record.calls[layer])
 
 
 def _recorded_again(score: ModelScore, layer: str, image: Tensor, names: dict[str, Any]) -> dict[str, Any]:

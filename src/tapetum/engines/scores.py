@@ -41,9 +41,7 @@ class ClassScore:
         """The model's output to (n,)."""
         table = logits(output, self.model.name)
         if len(table) != len(self.targets):
-            raise TargetError(
-                f"{len(self.targets)} targets were given for {len(table)} images: one per image, or one for all"
-            )
+            raise TargetError(f"{len(self.targets)} targets were given for {len(table)} images: one per image, or one for all")
         for_, against = self._columns(table.device)
         rows = torch.arange(len(table), device=table.device)
         chosen = table[rows, for_]
@@ -77,9 +75,7 @@ class CallableScore:
         values = self.function(output)
         if not isinstance(values, Tensor) or values.ndim != 1:
             shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
-            raise TargetError(
-                f"a callable target returns one value per image, a tensor (n,); this one returned {shape}"
-            )
+            raise TargetError(f"a callable target returns one value per image, a tensor (n,); this one returned {shape}")
         return values
 
     def take(self, rows: Sequence[int], /) -> CallableScore:
@@ -141,9 +137,7 @@ def logits(output: Any, name: str = "the model") -> Tensor:
         table = table[:, None]
     if not isinstance(table, Tensor) or table.ndim != 2:
         shape = tuple(table.shape) if isinstance(table, Tensor) else type(output).__name__
-        raise TargetError(
-            f"{name} gives no table of logits (n, classes) but {shape}; pass target=callable(output) -> (n,)"
-        )
+        raise TargetError(f"{name} gives no table of logits (n, classes) but {shape}; pass target=callable(output) -> (n,)")
     return table
 
 
@@ -209,11 +203,7 @@ def _checked_unit(model: VisionModel, unit: Unit) -> Unit:
         raise LayerError(f"{layer} of {model.name} has no map and so no units")
     if unit.channel >= channels:
         raise TargetError(f"unit {unit} does not exist: {layer} has {channels} channels, 0 to {channels - 1}")
-    if (
-        unit.position is not None
-        and grid is not None
-        and not all(0 <= p < g for p, g in zip(unit.position, grid, strict=True))
-    ):
+    if unit.position is not None and grid is not None and not all(0 <= p < g for p, g in zip(unit.position, grid, strict=True)):
         raise TargetError(f"unit {unit} does not exist: the map of {layer} has {grid[0]} x {grid[1]} positions")
     return unit
 

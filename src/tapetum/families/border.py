@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Concatenate, Literal, ParamSpec
+from typing import Any, Concatenate, Literal, ParamSpec, cast
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.engines.perturb import as_fill
+from tapetum.engines.probe import activations, capture
 from tapetum.engines.scores import ModelScore, Scale, as_score, describe_targets, explained
 from tapetum.models.layers import choose_layer
 from tapetum.models.vision_model import VisionModel
@@ -40,6 +42,7 @@ class Call:
     model: VisionModel
     images: Tensor
     given: Mapping[str, Any]
+    laws: frozenset[str]
 
 
 def attribution(
@@ -50,16 +53,12 @@ def attribution(
     def decorate(body: Body[P]) -> Callable[..., Attribution]:
         @functools.wraps(body)
         def public(model: ModelLike, images: ImagesLike, target: TargetLike = None, **keywords: Any) -> Attribution:
-            with torch.inference_mode(False), torch.no_grad():
-                given = check_parameters(method, keywords)
-                network = as_model(model)
-                ready = network.as_images(images).clone() if _is_inference(images) else network.as_images(images)
+            given = check_parameters(method, keywords)
+            with border(model, images) as (network, ready):
                 score = as_score(network, ready, target, scale)
-                converted, notes = _converted(body, Call(network, ready, given))
-                result = body(score, ready, **converted)
-                return _attribution(
-                    method, score, ready, result, converted.get("layer"), notes + _input_notes(network, ready)
-                )
+                converted, notes = _converted(body, Call(network, ready, given, method.laws))
+                result = cast("Callable[..., Tensor | tuple[Tensor, Tensor]]", body)(score, ready, **converted)
+                return _attribution(method, score, ready, result, converted.get("layer"), notes + _input_notes(network, ready))
 
         public.__signature__ = _public_signature(body)  # type: ignore[attr-defined]
         public.__annotations__ = {p.name: p.annotation for p in public.__signature__.parameters.values()}  # type: ignore[attr-defined]
@@ -83,6 +82,16 @@ def describe(
     return Method(function.__name__, family, question, function, cite, frozenset(laws), summary, kind, reduce)  # type: ignore[arg-type]
 
 
+@contextmanager
+def border(model: ModelLike, images: ImagesLike) -> Generator[tuple[VisionModel, Tensor]]:
+    """The model and the images, converted. Inside, nothing keeps a graph unless an engine asks for one."""
+    with torch.inference_mode(False), torch.no_grad():
+        network = as_model(model)
+        with network.pinned():
+            ready = network.as_images(images)
+            yield network, ready.clone() if ready.is_inference() else ready
+
+
 def as_model(model: ModelLike) -> VisionModel:
     """A `VisionModel` as it is; an `nn.Module` wrapped; a name loaded."""
     if isinstance(model, VisionModel):
@@ -91,26 +100,59 @@ def as_model(model: ModelLike) -> VisionModel:
         return wrap(model)
     if isinstance(model, str):
         return load(model)
-    raise ModelError(
-        f"a model is a VisionModel, a torch.nn.Module or a name that load takes, not {type(model).__name__}"
-    )
+    raise ModelError(f"a model is a VisionModel, a torch.nn.Module or a name that load takes, not {type(model).__name__}")
 
 
 # --- keywords with a meaning of their own
 
 
 def _layer(call: Call, layer: str | None) -> tuple[str, str | None]:
-    if layer is None:
-        name, reason = choose_layer(call.model.survey)
-        return name, f"layer {name} was chosen: {reason}"
-    names = call.model.find_layers(layer)
+    if layer is not None:
+        name = _named_layer(call.model, layer)
+        return name, _negative_note(call, name) if POSITIVE in call.laws else None
+    name, reason = choose_layer(call.model.survey)
+    if POSITIVE in call.laws:
+        name, reason = first_positive(call.model, call.images, name, reason)
+    return name, f"layer {name} was chosen: {reason}"
+
+
+def _named_layer(model: VisionModel, layer: str) -> str:
+    names = model.find_layers(layer)
     if len(names) != 1:
-        raise LayerError(
-            f"'{layer}' means {len(names)} layers of {call.model.name}: {', '.join(names[:4])}...; give one"
-        )
-    if call.model.survey[names[0]].grid is None:
-        raise LayerError(f"{names[0]} of {call.model.name} gives no map (n, c, h, w) to look at")
-    return names[0], None
+        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        raise LayerError(f"'{layer}' means {len(names)} layers of {model.name} ({shown}); give one")
+    if model.survey[names[0]].grid is None:
+        raise LayerError(f"{names[0]} of {model.name} gives no map (n, c, h, w) to look at")
+    return names[0]
+
+
+POSITIVE = "positive_layer"
+"""The law of methods that take a channel's activation for evidence: at a layer with negative values a channel that helps
+by being negative would count against its own place."""
+
+
+def first_positive(model: VisionModel, images: Tensor, name: str, reason: str) -> tuple[str, str]:
+    """The first layer from `name` on, of the same grid, that is never negative on these images."""
+    survey = model.survey
+    later = survey.order[survey.order.index(name) :]
+    same = [one for one in later if survey[one].grid == survey[name].grid]
+    with capture(model, same) as acts:
+        model(images)
+    positive = next((one for one in same if acts[one].min() >= 0), None)
+    if positive == name:
+        return name, reason
+    for outer in same:
+        if positive is not None and positive.startswith(f"{outer}.") and torch.equal(acts[outer], acts[positive]):
+            positive = outer  # the enclosing module that returns the same map has the better name
+    if positive is None:
+        return name, f"{reason}; its negative activations make the weights of some channels point the wrong way"
+    return positive, f"the first layer from {name} on, of the same grid, without negative activations"
+
+
+def _negative_note(call: Call, name: str) -> str | None:
+    if activations(call.model, call.images, name).min() >= 0:
+        return None
+    return f"layer {name} has negative activations: channels that help by being negative count against their own place"
 
 
 def _fill(call: Call, fill: Any) -> tuple[Tensor, None]:
@@ -206,7 +248,3 @@ def _input_notes(model: VisionModel, images: Tensor) -> tuple[str, ...]:
     if normalised or images.min() < 0 or images.max() > 1:
         return ()
     return ("the images lie in [0, 1] although the model expects normalised ones: use model.preprocess",)
-
-
-def _is_inference(images: Any) -> bool:
-    return isinstance(images, Tensor) and images.is_inference()

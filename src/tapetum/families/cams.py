@@ -18,7 +18,7 @@ from tapetum.engines.perturb import Masks, scores_under
 from tapetum.engines.probe import activations
 from tapetum.engines.resume import resume
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
+from tapetum.families.border import POSITIVE, attribution
 from tapetum.types import Batch
 
 LAWS = ("class_sensitive", "map_of_layer")
@@ -80,7 +80,7 @@ def layer_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, ba
     return (grads.clamp(min=0) * maps).sum(1, keepdim=True)
 
 
-@attribution(cite="wang2020scorecam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only"))
+@attribution(cite="wang2020scorecam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only", POSITIVE))
 def score_cam(
     score: ModelScore,
     images: Tensor,
@@ -110,7 +110,7 @@ def score_cam(
     return _weighed(maps, weights)
 
 
-@attribution(cite="desai2020ablationcam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only"))
+@attribution(cite="desai2020ablationcam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only", POSITIVE))
 def ablation_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
     """Each channel weighed by how much the score drops without it; no gradients.
 

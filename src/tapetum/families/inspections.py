@@ -9,19 +9,17 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.probe import capture
-from tapetum.families.border import as_model, describe
+from tapetum.engines.scores import forward_logits
+from tapetum.families.border import border, describe
 from tapetum.models.vision_model import VisionModel
 from tapetum.registry import register
-from tapetum.types import ActivationMaps, ImagesLike, LayerError, ModelLike, Prediction, Range
+from tapetum.types import ActivationMaps, ImagesLike, Layer, LayerError, ModelLike, Prediction, Range
 
 
 def predict(model: ModelLike, images: ImagesLike, k: int = 5) -> list[list[Prediction]]:
     """The k most probable classes of each image: softmax over the logits (one logit: the sigmoid)."""
-    from tapetum.engines.scores import forward_logits
-
-    network = as_model(model)
-    ready = network.as_images(images)
-    table = forward_logits(network, ready)
+    with border(model, images) as (network, ready):
+        table = forward_logits(network, ready)
     probabilities = table.sigmoid() if table.shape[1] == 1 else table.softmax(1)
     top = probabilities.topk(min(k, table.shape[1]))
     return [
@@ -55,14 +53,13 @@ def activation_maps(
     Example:
         >>> [maps.layer for maps in tp.activation_maps(model, images)]
     """
-    network = as_model(model)
-    ready = network.as_images(images)
-    names = depths(network) if layers is None else network.find_layers(layers)
-    for name in names:
-        if network.survey[name].grid is None:
-            raise LayerError(f"{name} of {network.name} gives no map (n, c, h, w) to show")
-    with torch.inference_mode(False), torch.no_grad(), capture(network, names) as acts:
-        network(ready)
+    with border(model, images) as (network, ready):
+        names = depths(network) if layers is None else network.find_layers(layers)
+        for name in names:
+            if network.survey[name].grid is None:
+                raise LayerError(f"{name} of {network.name} gives no map (n, c, h, w) to show")
+        with capture(network, names) as acts:
+            network(ready)
     height, width = ready.shape[-2:]
     return [_top_channels(acts[name], name, (int(height), int(width)), k, by) for name in names]
 
@@ -75,19 +72,37 @@ def _top_channels(maps: Tensor, layer: str, size: tuple[int, int], k: int, by: s
 
 
 def depths(model: VisionModel, n: int = 3) -> list[str]:
-    """n layers from early to deep: the last one of as many grid sizes, spread over the network's depth."""
-    last_of_grid: dict[tuple[int, int], str] = {}
-    for name in model.survey.order:
-        layer = model.survey[name]
-        if layer.grid is not None and min(layer.grid) > 1:
-            last_of_grid[layer.grid] = name
-    names = list(last_of_grid.values())
-    if len(names) < n:  # one grid throughout, as in ViT: by order of execution instead
-        names = [name for name in model.survey.order if (grid := model.survey[name].grid) and min(grid) > 1]
-    if not names:
+    """n layers from early to deep: the outermost module that ends each grid size; in a network of one grid, its blocks."""
+    mapped = [name for name in model.survey.order if _is_feature(model.survey[name])]
+    if not mapped:
         raise LayerError(f"{model.name} has no layer with a map")
+    by_grid: dict[tuple[int, int] | None, list[str]] = {}
+    for name in mapped:
+        by_grid.setdefault(model.survey[name].grid, []).append(name)
+    stages = [_outermost(names)[-1] for names in by_grid.values()]
+    names = stages if len(stages) >= n else max(_siblings(mapped), key=len)
     places = torch.linspace(0, len(names) - 1, min(n, len(names))).round().int().tolist()
     return [names[place] for place in places]
+
+
+def _is_feature(layer: Layer) -> bool:
+    """A map with places, made by something that computes features."""
+    passes_on = ("Pool", "Permute", "Dropout", "Identity", "Flatten")
+    return layer.grid is not None and min(layer.grid) > 1 and not any(word in layer.kind for word in passes_on)
+
+
+def _outermost(names: Sequence[str]) -> list[str]:
+    """Those that are nested least."""
+    depth = min(name.count(".") for name in names)
+    return [name for name in names if name.count(".") == depth]
+
+
+def _siblings(names: Sequence[str]) -> list[list[str]]:
+    """Grouped by the module that they are directly in."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.rpartition(".")[0], []).append(name)
+    return list(groups.values())
 
 
 register(describe(activation_maps, None, "inspection"))

@@ -7,31 +7,28 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import as_fill, scores_under, staircase
 from tapetum.engines.scores import ModelScore, as_score
-from tapetum.families.border import as_model, describe
+from tapetum.families.border import border, describe
 from tapetum.models.vision_model import VisionModel
 from tapetum.registry import check_parameters, lookup, register
 from tapetum.types import Attribution, Batch, Evaluation, ImagesLike, MethodError, ModelLike, Range
 
 
-def metric(
-    *, cite: str, laws: Collection[str] = ()
-) -> Callable[[Callable[..., Evaluation]], Callable[..., Evaluation]]:
+def metric(*, cite: str, laws: Collection[str] = ()) -> Callable[[Callable[..., Evaluation]], Callable[..., Evaluation]]:
     """Registers (model, images, attribution, *, keywords) -> Evaluation; model and images are converted at the border."""
 
     def decorate(body: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
         @functools.wraps(body)
         def public(model: ModelLike, images: ImagesLike, attribution: Attribution, **keywords: Any) -> Evaluation:
             given = check_parameters(row, keywords)
-            network = as_model(model)
-            ready = network.as_images(images)
-            if len(ready) != len(attribution):
-                raise MethodError(f"{len(attribution)} maps were given for {len(ready)} images")
-            with torch.inference_mode(False), torch.no_grad():
+            with border(model, images) as (network, ready):
+                if len(ready) != len(attribution):
+                    raise MethodError(f"{len(attribution)} maps were given for {len(ready)} images")
                 return body(network, ready, attribution, **given)
 
         row = register(describe(public, cite, "metric", laws))
@@ -47,6 +44,7 @@ def deletion(
     attribution: Attribution,
     *,
     n_steps: Annotated[int, Range(1, 10_000)] = 32,
+    cells: Annotated[int | None, Range(1, 10_000)] = None,
     fill: Tensor | float | str = "zero",
     batch: Batch = "auto",
 ) -> Evaluation:
@@ -57,13 +55,15 @@ def deletion(
 
     Args:
         n_steps: equal steps from nothing to everything hidden (the paper: one per 224 px).
+        cells: hide whole squares of a grid of so many cells a side, ranked by their mean; None: single pixels, as in the
+            paper, where fine maps profit from making adversarial noise.
         fill: what hides: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
         batch: images a pass, or "auto".
 
     Example:
         >>> tp.deletion(model, images, tp.grad_cam(model, images)).value
     """
-    return _curve("deletion", model, images, attribution, as_fill(model, images, fill), n_steps, batch)
+    return _curve("deletion", model, images, attribution, as_fill(model, images, fill), n_steps, cells, batch)
 
 
 @metric(cite="petsiuk2018rise")
@@ -73,6 +73,7 @@ def insertion(
     attribution: Attribution,
     *,
     n_steps: Annotated[int, Range(1, 10_000)] = 32,
+    cells: Annotated[int | None, Range(1, 10_000)] = None,
     fill: Tensor | float | str = "blur",
     batch: Batch = "auto",
 ) -> Evaluation:
@@ -82,13 +83,14 @@ def insertion(
 
     Args:
         n_steps: equal steps from nothing to everything shown (the paper: one per 224 px).
+        cells: show whole squares of a grid of so many cells a side, ranked by their mean; None: single pixels.
         fill: what the image is inserted into: blur (sigma a twentieth of the side; the paper: 5 px), zero, mean, ...
         batch: images a pass, or "auto".
 
     Example:
         >>> tp.insertion(model, images, tp.grad_cam(model, images)).value
     """
-    return _curve("insertion", model, images, attribution, as_fill(model, images, fill), n_steps, batch)
+    return _curve("insertion", model, images, attribution, as_fill(model, images, fill), n_steps, cells, batch)
 
 
 def evaluate(
@@ -99,12 +101,11 @@ def evaluate(
     **params: Any,
 ) -> dict[str, Evaluation]:
     """Every named metric of one attribution: {name: Evaluation}."""
-    network = as_model(model)
-    ready = network.as_images(images)
     for name in metrics:
         if lookup(name).kind != "metric":
             raise MethodError(f"{name} is no metric")
-    return {name: lookup(name).function(network, ready, attribution, **params) for name in metrics}
+    with border(model, images) as (network, ready):
+        return {name: lookup(name).function(network, ready, attribution, **params) for name in metrics}
 
 
 def _curve(
@@ -114,13 +115,14 @@ def _curve(
     attribution: Attribution,
     fill: Tensor,
     n_steps: int,
+    cells: int | None,
     batch: Batch,
 ) -> Evaluation:
     """One curve per image: hide the most important first (deletion), or hide the least important last (insertion)."""
     score = _probability(model, images, attribution)
     ranking = attribution.ranking((int(images.shape[-2]), int(images.shape[-1])))
     curves = []
-    for row, importance in enumerate(ranking):
+    for row, importance in enumerate(ranking if cells is None else _in_cells(ranking, cells)):
         order = _descending(importance)
         first, second = (images, fill) if name == "deletion" else (fill, images)
         masks = staircase(order, (importance.shape[0], importance.shape[1]), n_steps)
@@ -137,9 +139,7 @@ def _curve(
     curve = torch.stack(curves)
     fraction = torch.linspace(0, 1, n_steps + 1, device=curve.device, dtype=curve.dtype)
     area = torch.trapezoid(curve, fraction)
-    area = area.masked_fill(
-        torch.tensor([s == "non_finite" for s in attribution.status], device=area.device), torch.nan
-    )
+    area = area.masked_fill(torch.tensor([s == "non_finite" for s in attribution.status], device=area.device), torch.nan)
     return Evaluation(name, area, curve, fraction, "lower" if name == "deletion" else "higher")
 
 
@@ -147,6 +147,13 @@ def _probability(model: VisionModel, images: Tensor, attribution: Attribution) -
     explains = attribution.explains
     target = explains[0] if callable(explains[0]) else list(explains)
     return as_score(model, images, target, "probability")
+
+
+def _in_cells(ranking: Tensor, cells: int) -> Tensor:
+    """(n, h, w) with the mean of each square of a cells x cells grid in place of its pixels."""
+    height, width = int(ranking.shape[-2]), int(ranking.shape[-1])
+    means = F.adaptive_avg_pool2d(ranking, (min(cells, height), min(cells, width)))
+    return F.interpolate(means[:, None], (height, width), mode="nearest-exact")[:, 0]
 
 
 def _descending(importance: Tensor) -> Tensor:

@@ -8,16 +8,14 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.batching import batch_size
-from tapetum.engines.perturb import random_grids, scores_under, windows
+from tapetum.engines.perturb import random_grids, scores, scores_under, windows
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import RunningMean
 from tapetum.families.border import attribution
 from tapetum.types import Batch, Range
 
 
-@attribution(
-    cite="zeiler2014deconvnet", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy")
-)
+@attribution(cite="zeiler2014deconvnet", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy"))
 def occlusion(
     score: ModelScore,
     images: Tensor,
@@ -45,13 +43,12 @@ def occlusion(
     height, width = images.shape[-2:]
     side = window or max(1, round(min(height, width) / 7))
     masks = windows(height, width, side, stride or max(1, side // 2), images)
-    whole = score(images)
+    size = batch_size(score.model, batch)
+    whole = scores(score, images, batch=size)
 
     def drops(row: int) -> Tensor:
         total, covered = images.new_zeros(1, height, width), images.new_zeros(1, height, width)
-        for mask, hidden in scores_under(
-            score, images[row : row + 1], masks, fill[row : row + 1], batch=batch_size(score.model, batch), row=row
-        ):
+        for mask, hidden in scores_under(score, images[row : row + 1], masks, fill[row : row + 1], batch=size, row=row):
             outside = 1 - mask
             total += ((whole[row] - hidden)[:, None, None, None] * outside).sum(0)
             covered += outside.sum(0)
@@ -60,9 +57,7 @@ def occlusion(
     return torch.stack([drops(row) for row in range(len(images))])
 
 
-@attribution(
-    cite="petsiuk2018rise", reduce="sum", scale="probability", laws=("class_sensitive", "forward_only", "sampled")
-)
+@attribution(cite="petsiuk2018rise", reduce="sum", scale="probability", laws=("class_sensitive", "forward_only", "sampled"))
 def rise(
     score: ModelScore,
     images: Tensor,
@@ -95,12 +90,11 @@ def rise(
     assert isinstance(fill, Tensor)
     height, width = images.shape[-2:]
     masks = random_grids(height, width, n_masks, cells, keep, generator, images)
+    size = batch_size(score.model, batch)
 
     def mean(row: int) -> tuple[Tensor, Tensor]:
         running = RunningMean()
-        for mask, seen in scores_under(
-            score, images[row : row + 1], masks, fill[row : row + 1], batch=batch_size(score.model, batch), row=row
-        ):
+        for mask, seen in scores_under(score, images[row : row + 1], masks, fill[row : row + 1], batch=size, row=row):
             for one, value in zip(mask, seen, strict=True):
                 running.add(value * one / keep)
         return running.value, running.stderr

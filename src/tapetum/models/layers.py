@@ -223,7 +223,9 @@ def choose_layer(survey: Survey) -> tuple[str, str]:
                 return _feeding(survey, mixer, survey.maps[chosen].grid, index)
             if chosen is not None:
                 name = _extend(survey, chosen)
-                h, w = survey.maps[name].grid or ()
+                grid = survey.maps[name].grid
+                assert grid is not None  # what `_climb` and `_extend` give has a map
+                h, w = grid
                 return name, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
     raise LayerError(f"{survey.name} has no spatial map; {_why_none(survey)}")
 

@@ -63,6 +63,7 @@ def from_map(layer: LayerMap, values: Tensor, original: Tensor) -> Tensor:
 
 def _token_grid(layer: LayerMap, count: int, image_size: tuple[int, int]) -> tuple[int, int]:
     """The (h, w) with h·w patches that the stride allows: whole patches, or one more where the net pads."""
+    assert layer.stride is not None  # tokens that hold a map have a stride
     (h, w), (down, right) = image_size, layer.stride
     for rows in (floor(h / down), ceil(h / down)):
         for columns in (floor(w / right), ceil(w / right)):
@@ -125,10 +126,8 @@ def view_axes(axes: Axes, viewed: Tensor) -> Axes:
     for atom in reversed([atom for part in axes for atom in part]):
         units.append((atom, unit))
         unit *= atom.size
-    offset = viewed.storage_offset()
-    return tuple(
-        _read_axis(size, stride, offset, units) for size, stride in zip(viewed.shape, viewed.stride(), strict=True)
-    )
+    offset = int(viewed.storage_offset())
+    return tuple(_read_axis(size, stride, offset, units) for size, stride in zip(viewed.shape, viewed.stride(), strict=True))
 
 
 def view_start(axes: Axes, offset: int, label: str) -> int:
@@ -184,7 +183,9 @@ def role(part: Axis) -> str:
 
 def read_layout(axes: Axes | None) -> tuple[Layout, int, tuple[int, int] | None]:
     """(layout, prefix, grid) of an output whose axes are labelled."""
-    roles = tuple(role(part) for part in axes or ())
+    if axes is None:
+        return "none", 0, None
+    roles = tuple(role(part) for part in axes)
     if len(roles) == 3 and roles[0] == "" and roles[1] == "t" and roles[2] in ("c", ""):
         first = axes[1][0]
         grid = first.grid if first.label == "t" else (axes[1][0].size, axes[1][1].size)

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from tapetum.models.maps import Axes, Axis, axis, is_spatial, labels, role, token_axis, view_axes, view_start
-from tapetum.models.receptive import Call, Trace, broadcast, other, pair, settled, spread
+from tapetum.models.receptive import Call, Trace, broadcast, other, pair, pointwise, settled, spread
 from tapetum.models.windows import (
     adaptive_pooling,
     convolution,
     interpolation,
     padding,
-    pointwise,
     pooling,
     reduction,
     transposed_convolution,

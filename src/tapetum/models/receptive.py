@@ -1,4 +1,4 @@
-"""Arithmetic of theoretical receptive fields (`araujo2019receptive`): what one place of a tensor can see of the image."""
+"""What one place of a tensor can see of the image: the arithmetic of receptive fields, `araujo2019receptive`."""
 
 from __future__ import annotations
 
@@ -84,8 +84,7 @@ def settled(trace: Trace) -> Trace:
         for span, label in zip(trace.spans, "hw", strict=True)
     )
     axes = tuple(
-        axis("c", places_of(part)) if role(part) == "c" else tuple(replace(atom, step=1) for atom in part)
-        for part in parts
+        axis("c", places_of(part)) if role(part) == "c" else tuple(replace(atom, step=1) for atom in part) for part in parts
     )
     return replace(trace, axes=axes, spans=spans)
 
@@ -151,6 +150,12 @@ class Call:
     def done(self, kind: str, trace: Trace) -> Trace:
         self.note(kind)
         return trace
+
+
+def pointwise(call: Call) -> Trace:
+    """One place of each tensor makes one place; where two tensors of the image meet, it is a join."""
+    kind = "join" if len({id(trace) for trace, _ in call.traced}) > 1 else "pointwise"
+    return call.done(kind, broadcast(call.traced, call.outputs[0].shape))
 
 
 def other(call: Call) -> list[Trace]:

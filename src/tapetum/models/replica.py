@@ -23,7 +23,8 @@ def replicate(module: nn.Module) -> nn.Module:
     twin = copy.deepcopy(module, memo).eval()
     for part in twin.modules():
         if getattr(part, "inplace", None) is True:
-            part.inplace = False  # an in-place activation would overwrite what a hook captured
+            # an in-place activation would overwrite what a hook captured
+            part.inplace = False  # pyright: ignore[reportArgumentType] (torch types all attributes as tensors or modules)
     return twin
 
 
@@ -36,7 +37,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 
 def fingerprint(module: nn.Module) -> tuple[object, ...]:
-    """Changes when a replica would be out of date: other modules, or tensors replaced by others (`.to()`, a new head)."""
+    """Changes when a replica would be out of date: other modules, or other tensors (by `.to()`, a new head)."""
     modules = tuple(id(part) for part in module.modules())
     return modules, tuple((id(tensor), tensor.data_ptr(), tensor.dtype) for tensor in _tensors(module))
 

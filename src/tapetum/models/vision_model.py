@@ -1,9 +1,10 @@
-"""`VisionModel`: a user's module with what travels with it (preprocessing, class names), seen by everything else here."""
+"""`VisionModel`: a user's module with what travels with it (preprocessing, class names); all else here sees this."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -55,11 +56,23 @@ class VisionModel:
 
     @property
     def replica(self) -> nn.Module:
-        """The private module tree in eval mode that shares the user's weights; made again when the user's tensors were replaced."""
-        print_ = fingerprint(self.module)
-        if getattr(self._local, "print", None) != print_:
-            self._local.replica, self._local.print = self._replicate(), print_
+        """The private module tree in eval mode that shares the user's weights; made again when those were replaced."""
+        if self._print() != getattr(self._local, "replicated", None):
+            self._local.replica, self._local.replicated = self._replicate(), self._print()
         return self._local.replica
+
+    @contextmanager
+    def pinned(self) -> Generator[None]:
+        """Inside the block the user's module is taken not to be rebuilt, so looking for that is done once, not each pass."""
+        outer = getattr(self._local, "pinned", None)
+        self._local.pinned = outer or fingerprint(self.module)
+        try:
+            yield
+        finally:
+            self._local.pinned = outer
+
+    def _print(self) -> tuple[object, ...]:
+        return getattr(self._local, "pinned", None) or fingerprint(self.module)
 
     def _replicate(self) -> nn.Module:
         try:
@@ -114,9 +127,7 @@ class VisionModel:
         if len(images) == 0:
             raise ImageError("an empty batch was given: no images")
         if not images.is_floating_point():
-            raise ImageError(
-                f"model-ready images are floating point, not {images.dtype}; use read_image and model.preprocess"
-            )
+            raise ImageError(f"model-ready images are floating point, not {images.dtype}; use read_image and model.preprocess")
         channels = len(self.preprocessing.mean)
         if images.shape[1] != channels:
             raise ImageError(
@@ -132,9 +143,7 @@ class VisionModel:
     def _unclipped(self, images: Tensor) -> float:
         """The largest value as a pixel, where a picture has 1."""
         means, stds = self.preprocessing.mean, self.preprocessing.std
-        return max(
-            float(images[:, i].max()) * std + mean for i, (mean, std) in enumerate(zip(means, stds, strict=True))
-        )
+        return max(float(images[:, i].max()) * std + mean for i, (mean, std) in enumerate(zip(means, stds, strict=True)))
 
     # --- layers
 
@@ -150,7 +159,7 @@ class VisionModel:
 
     def remember(self, fact: str, find_out: Callable[[], T]) -> T:
         """A fact about the structure: found out once, and again when modules or tensors were replaced."""
-        structure = fingerprint(self.module)
+        structure = self._print()
         if self._facts.get(fact, (None, None))[0] != structure:
             self._facts[fact] = structure, find_out()
         return self._facts[fact][1]

@@ -12,13 +12,7 @@ from math import ceil
 from torch import Tensor
 
 from tapetum.models.maps import Atom, Axes, Axis, axis, is_spatial, labels, role
-from tapetum.models.receptive import Call, Span, Trace, broadcast, other, pair, places_of, settled, spread
-
-
-def pointwise(call: Call) -> Trace:
-    """One place of each tensor makes one place; where two tensors of the image meet, it is a join."""
-    kind = "join" if len({id(trace) for trace, _ in call.traced}) > 1 else "pointwise"
-    return call.done(kind, broadcast(call.traced, call.outputs[0].shape))
+from tapetum.models.receptive import Call, Span, Trace, other, pair, places_of, pointwise, settled, spread
 
 
 def convolution(call: Call) -> Trace:

@@ -46,9 +46,7 @@ def _about(question: Question) -> list[str]:
     lines = _statuses(question)
     if not tested:
         return lines
-    bar = max(
-        (m.faithfulness for m in question.maps if m.baseline and math.isfinite(m.faithfulness)), default=-math.inf
-    )
+    bar = max((m.faithfulness for m in question.maps if m.baseline and math.isfinite(m.faithfulness)), default=-math.inf)
     better = [m for m in tested if m.faithfulness > bar]
     if not better:
         return [
@@ -109,7 +107,8 @@ def _rivals(questions: tuple[Question, ...]) -> list[str]:
         else "the evidence is partly shared"
     )
     return [
-        f"The {best.title} maps of '{first.target}' and '{second.target}' overlap by {_percent(share)} of their top fifth: {verdict}."
+        f"The {best.title} maps of '{first.target}' and '{second.target}' overlap by {_percent(share)} of their top fifth: "
+        f"{verdict}."
     ]
 
 

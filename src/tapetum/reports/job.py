@@ -27,7 +27,12 @@ AUTO = ("grad_cam", "layer_cam", "ablation_cam", "occlusion", "integrated_gradie
 
 BASELINES = ("random_attribution", "edge_attribution")
 
-METRICS: Mapping[str, Mapping[str, Any]] = {"deletion": {}, "insertion": {}}
+METRICS: Mapping[str, Mapping[str, Any]] = {
+    "deletion": {"cells": 14, "n_steps": 28, "fill": "blur"},
+    "insertion": {"cells": 14, "n_steps": 28, "fill": "blur"},
+}
+"""Squares of 16 px (of 224), seven a step: single pixels reward maps that make adversarial noise, and grey squares make a
+picture that no network was trained on."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,7 @@ def explain(
         progress: called with every `Progress`; returning False stops the job with `Cancelled`.
     """
     chosen = AUTO if methods == "auto" else tuple(methods)
-    return explain_one(
-        as_model(model), source, Plan(target, chosen, runner_up, evidence, seed, parameters or {}), progress
-    )
+    return explain_one(as_model(model), source, Plan(target, chosen, runner_up, evidence, seed, parameters or {}), progress)
 
 
 def explain_one(model: VisionModel, source: Any, plan: Plan, progress: Watcher | None = None) -> Explanation:
@@ -100,15 +103,12 @@ def checked_methods(names: Sequence[str]) -> tuple[str, ...]:
     """The attribution methods asked for, each once, and the baselines."""
     for name in names:
         if lookup(name).kind != "attribution":
-            raise MethodError(
-                f"{name} makes no map of what mattered; the methods are {', '.join(m.name for m in methods(kind='attribution'))}"
-            )
+            known = ", ".join(method.name for method in methods(kind="attribution"))
+            raise MethodError(f"{name} makes no map of what mattered; the methods are {known}")
     return tuple(dict.fromkeys([*names, *BASELINES]))
 
 
-def _targets(
-    model: VisionModel, images: Tensor, plan: Plan, predictions: Sequence[Prediction]
-) -> list[tuple[Any, str]]:
+def _targets(model: VisionModel, images: Tensor, plan: Plan, predictions: Sequence[Prediction]) -> list[tuple[Any, str]]:
     if plan.target is not None:
         return [(explained(as_score(model, images, plan.target), 1)[0], "asked")]
     first = [(predictions[0].index, "predicted")]

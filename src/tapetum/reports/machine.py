@@ -40,9 +40,7 @@ def _image(explanation: Explanation, names: Names) -> dict[str, Any]:
     return {
         "file": explanation.file,
         "crop": explanation.crop,
-        "predictions": [
-            {"index": p.index, "label": p.label, "probability": p.probability} for p in explanation.predictions
-        ],
+        "predictions": [{"index": p.index, "label": p.label, "probability": p.probability} for p in explanation.predictions],
         "target": explanation.questions[0].target,
         "attributions": [
             _map(question, judged, file)

@@ -242,15 +242,12 @@ def _refused_files(refused: Sequence[tuple[str, str]]) -> Markup:
 
 def _footer(model: str, names: Sequence[str], versions: Mapping[str, str], seed: int) -> Markup:
     command = shlex.join(["tapetum", "explain", *names[:3], *(["..."] if len(names) > 3 else []), "--model", model])
-    again = (
-        tag("p", "To make this page again: ", tag("code", command)),
-        tag("p", "To make one picture again, from the record inside it: ", tag("code", "tapetum reproduce FILE.png")),
-    )
+    again = (tag("p", "To make this page again: ", tag("code", command)),)
     return tag("footer", tag("h2", "How this was made"), again, facts({**versions, "seed": str(seed)}, "facts"))
 
 
 def _what(explanations: Sequence[Explanation]) -> str:
-    return explanations[0].file if len(explanations) == 1 else f"{len(explanations)} photographs"
+    return Path(explanations[0].file).name if len(explanations) == 1 else f"{len(explanations)} photographs"
 
 
 def _resource(name: str) -> str:

@@ -44,7 +44,7 @@ class _RuleMode(TorchFunctionMode):
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
         operation = operation_of(func, args, kwargs)
-        if operation in self.rules and isinstance(output, Tensor) and output.requires_grad:
+        if operation is not None and operation in self.rules and isinstance(output, Tensor) and output.requires_grad:
             self.rules[operation](output)
             self.applied.count += 1
         return output

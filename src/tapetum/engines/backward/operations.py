@@ -17,11 +17,9 @@ _RELUS: frozenset[Callable[..., Any]] = frozenset(
 _CLAMPS: frozenset[Callable[..., Any]] = frozenset(
     {torch.clamp, torch.clamp_, Tensor.clamp, Tensor.clamp_, torch.clip, torch.clip_, Tensor.clip, Tensor.clip_}
 )
-_CLAMP_MINS: frozenset[Callable[..., Any]] = frozenset(
-    {torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_}
-)
+_CLAMP_MINS: frozenset[Callable[..., Any]] = frozenset({torch.clamp_min, torch.clamp_min_, Tensor.clamp_min, Tensor.clamp_min_})
 _HARDTANHS: frozenset[Callable[..., Any]] = frozenset({F.hardtanh, F.hardtanh_})
-_THRESHOLDS: frozenset[Callable[..., Any]] = frozenset({F.threshold, F.threshold_, torch.threshold, torch.threshold_})
+_THRESHOLDS: frozenset[Callable[..., Any]] = frozenset({F.threshold, vars(F)["threshold_"], torch.threshold, torch.threshold_})
 
 
 def operation_of(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Operation | None:

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as TF
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ImageError, MethodError
 
-Fill: TypeAlias = Literal["zero", "mean", "black", "white", "blur", "noise"] | float | Tensor
+Fill: TypeAlias = Literal["zero", "mean", "black", "white", "blur", "noise"] | int | float | Tensor
 """zero    0 for the network: the training set's mean colour (grey) where images are normalised
 mean    each image's own mean colour
 black   truly black, white: truly white
@@ -20,7 +20,7 @@ noise   uniform noise over [0, 1] in pixels
 number  that value for the network; tensor: used as it is, broadcast to the images"""
 
 
-def as_fill(model: VisionModel, images: Tensor, fill: Fill, generator: torch.Generator | None = None) -> Tensor:
+def as_fill(model: VisionModel, images: Tensor, fill: Fill | str, generator: torch.Generator | None = None) -> Tensor:
     """Model-ready (n, c, h, w): what replaces hidden pixels."""
     if isinstance(fill, Tensor):
         return _broadcast(fill.to(images), images)
@@ -51,6 +51,4 @@ def _broadcast(fill: Tensor, images: Tensor) -> Tensor:
     try:
         return fill.expand_as(images)
     except RuntimeError as error:
-        raise ImageError(
-            f"a fill of shape {tuple(fill.shape)} does not fit images of shape {tuple(images.shape)}"
-        ) from error
+        raise ImageError(f"a fill of shape {tuple(fill.shape)} does not fit images of shape {tuple(images.shape)}") from error

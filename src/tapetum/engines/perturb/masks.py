@@ -29,9 +29,7 @@ def windows(height: int, width: int, window: int, stride: int, like: Tensor) -> 
     if window > min(height, width):
         raise MethodError(f"a window of {window} px does not fit into an image of {height} x {width} px")
     if stride > window:
-        raise MethodError(
-            f"stride {stride} px is larger than the window of {window} px: pixels between would never be hidden"
-        )
+        raise MethodError(f"stride {stride} px is larger than the window of {window} px: pixels between would never be hidden")
     rows, columns = (1 + math.ceil((side - window) / stride) for side in (height, width))
 
     def make(start: int, stop: int) -> Tensor:

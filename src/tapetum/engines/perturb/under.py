@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,18 @@ from tapetum.types import Score
 
 def mixed(image: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
     """masks * image + (1 - masks) * fill, (m, c, h, w)."""
-    return torch.lerp(fill.expand(len(masks), -1, -1, -1), image.expand(len(masks), -1, -1, -1), masks)
+    shape = (len(masks), -1, -1, -1)
+    return torch.lerp(fill.expand(shape), image.expand(shape), masks.to(image.dtype))
+
+
+def scores(score: Score, images: Tensor, *, batch: int) -> Tensor:
+    """The score of every image (n,), in batches, without gradients."""
+
+    def work(rows: Sequence[int]) -> Tensor:
+        with torch.no_grad():
+            return score.take(rows)(images[rows[0] : rows[-1] + 1])
+
+    return torch.cat(list(in_chunks(range(len(images)), batch, work)))
 
 
 def scores_under(
@@ -27,7 +38,7 @@ def scores_under(
     image's place in the batch that the score was made for.
     """
 
-    def work(positions: range) -> tuple[Tensor, Tensor]:
+    def work(positions: Sequence[int]) -> tuple[Tensor, Tensor]:
         some = masks.make(positions[0], positions[-1] + 1)
         with torch.no_grad():
             return some, score.take([row] * len(some))(mixed(image, some, fill))

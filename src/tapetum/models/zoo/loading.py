@@ -37,8 +37,9 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
     """The model of that name, in eval mode, with its own preprocessing and class names.
 
     Args:
-        name: "efficientnet_lite0" (built in, real ImageNet weights, works offline), "simple_cnn", "resnet50" (torchvision),
-            "torchvision:...", "timm:...", or "file.py:factory" for a function of yours that returns a module or VisionModel.
+        name: "efficientnet_lite0" (built in, real ImageNet weights, works offline), "simple_cnn", "resnet50"
+            (torchvision), "torchvision:...", "timm:...", or "file.py:factory" for a function of yours that returns a
+            module or VisionModel.
         weights: "default" (the published ones; may download), None (random, by `seed`), or a .safetensors/.pth file.
         seed: of random weights; torch's own generator is left as it was.
     """
@@ -111,25 +112,22 @@ def _from_file(path: str, factory: str) -> VisionModel:
     module = _imported(Path(path))
     build = getattr(module, factory, None)
     if not callable(build):
-        functions = [
-            n for n, f in inspect.getmembers(module, callable) if getattr(f, "__module__", "") == module.__name__
-        ]
+        functions = [n for n, f in inspect.getmembers(module, callable) if getattr(f, "__module__", "") == module.__name__]
         raise ModelError(f"{path} has no function '{factory}'; it has {', '.join(functions) or 'none'}")
     built: Any = build()
     if isinstance(built, VisionModel):
         return built
     if isinstance(built, nn.Module):
         return wrap(built, name=Path(path).stem)
-    raise ModelError(
-        f"{path}:{factory} returned {type(built).__name__}; it must return a torch.nn.Module or tapetum.wrap(...)"
-    )
+    raise ModelError(f"{path}:{factory} returned {type(built).__name__}; it must return a torch.nn.Module or tapetum.wrap(...)")
 
 
 def _imported(path: Path) -> ModuleType:
     if not path.is_file():
         raise ModelError(f"no file {path}")
     spec = importlib.util.spec_from_file_location(f"tapetum_user_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     folder = str(path.resolve().parent)
     sys.modules[spec.name] = module

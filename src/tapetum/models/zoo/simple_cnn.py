@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class SimpleCNN(nn.Module):
-    """3 -> 16 -> 32 -> 64 channels, each 3x3 convolution with batch-norm, ReLU and 2x2 max pooling; mean over places; linear.
+    """3 -> 16 -> 32 -> 64 channels: 3x3 convolutions with batch-norm, ReLU, 2x2 max pooling; mean over places; linear.
 
     With 10 classes: 24,458 parameters. `widths=(32, 64, 128), hidden=512` is the wider variant.
     """

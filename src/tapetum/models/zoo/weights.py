@@ -75,7 +75,5 @@ def _misfit(
         parts.append(f"{len(extra)} are unknown ({extra[0]}, ...)")
     if other:
         name = other[0]
-        parts.append(
-            f"{len(other)} differ in shape ({name}: {tuple(tensors[name].shape)}, not {tuple(own[name].shape)})"
-        )
+        parts.append(f"{len(other)} differ in shape ({name}: {tuple(tensors[name].shape)}, not {tuple(own[name].shape)})")
     return "; ".join(parts)

@@ -26,8 +26,8 @@ def wrap(
 ) -> VisionModel:
     """A `VisionModel` around your module, which itself is never changed.
 
-    A timm network brings its own preprocessing. Otherwise size is 224, and mean and std are ImageNet's for three channels;
-    say what your model was trained with, since the wrong constants cost accuracy without a word.
+    A timm network brings its own preprocessing. Otherwise size is 224, and mean and std are ImageNet's for three
+    channels; say what your model was trained with, since the wrong constants cost accuracy without a word.
 
     Args:
         module: any module that takes images (n, c, h, w).
