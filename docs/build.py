@@ -1,0 +1,78 @@
+"""`make docs`: the site in docs/_build, made from the registry, the docstrings, Typer's help and docs/*.md.
+
+--gallery also explains the packaged photograph with every method (minutes on a CPU); --out puts the site elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import markup
+import pages
+from bibtex import references
+
+import tapetum
+
+DOCS = Path(__file__).resolve().parent
+GUIDES = {
+    "choosing.html": DOCS / "choosing.md",
+    "limits.html": DOCS / "limits.md",
+    "architecture.html": DOCS.parent / "ARCHITECTURE.md",
+    "changelog.html": DOCS.parent / "CHANGELOG.md",
+}
+
+
+def main() -> None:
+    """Builds the site and says where it is."""
+    options = argparse.ArgumentParser(description="Build tapetum's documentation.")
+    options.add_argument("--gallery", action="store_true", help="also make a picture of every method")
+    options.add_argument("--out", type=Path, default=DOCS / "_build", help="the folder of the site")
+    given = options.parse_args()
+    print(build(given.out, gallery=given.gallery) / "index.html")
+
+
+def build(out: Path, *, gallery: bool = False) -> Path:
+    """Writes the whole site; the folder is replaced only when everything is there."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as work:
+        site = Path(work) / "site"
+        shutil.copytree(DOCS / "images", site / "images")
+        (site / "style.css").write_text(markup.stylesheet(), "utf-8")
+        for name, (title, body) in _contents(site if gallery else None).items():
+            (site / name).parent.mkdir(exist_ok=True)
+            (site / name).write_text(markup.page(name, title, body, version=version("tapetum")), "utf-8")
+        if out.exists():
+            shutil.rmtree(out)
+        site.replace(out)
+    return out
+
+
+def _contents(gallery: Path | None) -> dict[str, tuple[str, str]]:
+    """{page: (title, body)}."""
+    cited = references()
+    found = {
+        "index.html": ("tapetum", pages.index_page(cited, gallery=gallery is not None)),
+        "reference.html": ("Python reference", pages.reference_page()),
+        "cli.html": ("Command line", pages.cli_page()),
+        "references.html": ("References", pages.references_page(cited)),
+    }
+    for method in tapetum.methods():
+        found[f"methods/{method.name}.html"] = method.name, pages.method_page(method, cited)
+    for family in pages.family_names():
+        found[f"families/{family}.html"] = family, pages.family_page(family, cited)
+    for name, file in GUIDES.items():
+        text = file.read_text("utf-8")
+        found[name] = text.partition("\n")[0].removeprefix("# "), markup.markdown(text)
+    if gallery is not None:
+        from gallery import gallery_page
+
+        found["gallery.html"] = "Gallery", gallery_page(gallery)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Makes the picture at the top of the README: `.venv/bin/python docs/make_images.py`.
+
+The photograph is scikit-image's chelsea.png (Stefan van der Walt, CC0). Network, methods and numbers are those of
+`make demo`; the order of the maps is theirs too, best measured faithfulness first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.font_manager import findfont
+from PIL import Image, ImageDraw, ImageFont
+from skimage import data
+from torch import Tensor
+
+import tapetum as tp
+from tapetum.data.images import to_uint8
+from tapetum.figures.overlay import picture
+from tapetum.figures.theme import LIGHT
+from tapetum.reports.explanation import Explanation, Judged, Question
+
+STRIP = Path(__file__).parent / "images" / "strip.webp"
+SIDE, GAP, MARGIN, HEAD, FOOT = 288, 18, 24, 48, 44  # px
+MAPS = 3
+
+
+def main() -> None:
+    """Explains the photograph and writes the strip."""
+    model = tp.load("efficientnet_lite0")
+    found = tp.explain(model, data.chelsea(), runner_up=False)
+    box = model.preprocessing.box(int(found.photo.shape[-2]), int(found.photo.shape[-1]))
+    panels = [_photo_panel(found, box), _crop_panel(found), *_map_panels(found.questions[0], found.pixels[0])]
+    STRIP.parent.mkdir(exist_ok=True)
+    _joined(panels).save(STRIP, quality=88, method=6)
+    print(f"{STRIP}: {STRIP.stat().st_size / 1000:.0f} kB")
+
+
+Panel = tuple[Image.Image, str, str]
+"""A picture, the words above it, the words below it."""
+
+
+def _photo_panel(found: Explanation, box: tuple[float, float, float, float]) -> Panel:
+    """The whole photograph with the part that the model sees framed."""
+    photo = _image(found.photo[0])
+    scale = SIDE / photo.height
+    photo = photo.resize((round(photo.width * scale), SIDE), Image.Resampling.LANCZOS)
+    top, left, bottom, right = (scale * edge for edge in box)
+    frame = [left + 1, top + 1, right - 2, bottom - 2]
+    ImageDraw.Draw(photo).rectangle(frame, outline=LIGHT.card, width=3)
+    return photo, "photograph", "framed: what is left after the crop"
+
+
+def _crop_panel(found: Explanation) -> Panel:
+    best = found.predictions[0]
+    return _square(found.pixels[0]), "what the model saw", f"answer: {best.label}, {best.probability:.2f}"
+
+
+def _map_panels(question: Question, pixels: Tensor) -> list[Panel]:
+    """The best maps, each with its faithfulness beside that of the best map that knows nothing of the model."""
+    floor = max(judged.faithfulness for judged in question.maps if judged.baseline)
+    best = [judged for judged in question.maps if not judged.baseline][:MAPS]
+    return [_map_panel(judged, floor, pixels) for judged in best]
+
+
+def _map_panel(judged: Judged, floor: float, pixels: Tensor) -> Panel:
+    words = f"{judged.faithfulness:+.2f}; best baseline {floor:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return _square(picture(judged.attribution, pixels)), judged.title, words
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    return Image.fromarray(to_uint8(pixels))
+
+
+def _square(pixels: Tensor) -> Image.Image:
+    return _image(pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def _joined(panels: list[Panel]) -> Image.Image:
+    """One row, words above and below."""
+    width = 2 * MARGIN + sum(picture_.width for picture_, _, _ in panels) + GAP * (len(panels) - 1)
+    strip = Image.new("RGB", (width, 2 * MARGIN + HEAD + SIDE + FOOT), LIGHT.paper)
+    draw, left = ImageDraw.Draw(strip), MARGIN
+    for picture_, title, words in panels:
+        draw.text((left, MARGIN), title, LIGHT.ink, _font("DejaVu Sans:bold", 23))
+        strip.paste(picture_, (left, MARGIN + HEAD))
+        draw.text((left, MARGIN + HEAD + SIDE + 14), words, LIGHT.muted, _font("DejaVu Sans", 16.5))
+        left += picture_.width + GAP
+    return strip
+
+
+def _font(name: str, size_px: float) -> ImageFont.FreeTypeFont:
+    """matplotlib ships DejaVu, so the picture looks the same on every machine."""
+    return ImageFont.truetype(findfont(name), size_px)
+
+
+if __name__ == "__main__":
+    main()

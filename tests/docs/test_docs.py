@@ -1,0 +1,265 @@
+"""The documentation is true: what it shows runs, what it names exists, and every method has its page."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import tapetum as tp
+from tapetum.registry import parameters
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+SOURCES = [*(ROOT / "src").rglob("*.py")]
+METHODS = {method.name: method for method in tp.methods()}
+SLOW = ("rise", "score_cam")
+"""Examples that take more than a second or two on the small network."""
+
+
+def _module(name: str) -> ModuleType:
+    """A file of docs/, which is no package."""
+    sys.path.insert(0, str(DOCS))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(DOCS))
+
+
+REFERENCES = _module("bibtex").references()
+
+
+class Page(HTMLParser):
+    """What a page points to, what it loads, and its text."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.ids: set[str] = set()
+        self.text = ""
+        self.feed(file.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.ids |= {given[key] for key in ("id", "name") if key in given}
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        self.loads += [given[key] for key in ("src", "srcset", "data", "poster") if key in given]
+        self.loads += [given["href"]] if tag == "link" else []
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built as `make docs` builds it: in a process of its own, without the shape checks of the test run."""
+    out = tmp_path_factory.mktemp("docs") / "site"
+    subprocess.run([sys.executable, DOCS / "build.py", "--out", out], check=True, capture_output=True)
+    return out
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return {file: Page(file) for file in site.rglob("*.html")}
+
+
+# --- the site
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_a_page_with_its_formula_parameters_and_reference(
+    name: str, site: Path, pages: dict[Path, Page]
+) -> None:
+    method, page = METHODS[name], pages[site / "methods" / f"{name}.html"]
+    words = " ".join(page.text.split())
+    assert method.summary.replace("`", "") in words
+    assert all(parameter.name in words for parameter in parameters(method))
+    assert all(law in words for law in method.laws)
+    if method.cite is not None:
+        assert REFERENCES[method.cite].fields["title"] in words
+    assert f"methods/{name}.html" in pages[site / "index.html"].links
+
+
+def test_every_public_name_is_in_the_reference(site: Path, pages: dict[Path, Page]) -> None:
+    assert set(tp.__all__) <= pages[site / "reference.html"].ids
+
+
+def test_links_inside_the_site_lead_somewhere(site: Path, pages: dict[Path, Page]) -> None:
+    broken = []
+    for file, page in pages.items():
+        for link in (link for link in [*page.links, *page.loads] if "://" not in link):
+            path, _, anchor = link.partition("#")
+            target = (file.parent / path).resolve() if path else file
+            if not target.is_file() or (anchor and anchor not in pages[target].ids):
+                broken.append(f"{file.relative_to(site)}: {link}")
+    assert not broken
+
+
+def test_the_site_loads_nothing_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+    assert not [load for page in pages.values() for load in page.loads if "//" in load]
+    style = (site / "style.css").read_text("utf-8")
+    assert "@import" not in style
+    assert "url(" not in style
+
+
+def test_the_site_has_both_palettes_of_the_figures_theme(site: Path) -> None:
+    from tapetum.figures.theme import DARK, LIGHT
+
+    style = (site / "style.css").read_text("utf-8")
+    assert LIGHT.ink in style
+    assert DARK.ink in style
+
+
+def test_every_declared_law_is_explained() -> None:
+    declared = set().union(*(method.laws for method in METHODS.values()))
+    assert declared == set(_module("pages").LAWS)
+
+
+# --- references
+
+
+def test_every_entry_of_the_bibliography_is_read() -> None:
+    text = (DOCS / "references.bib").read_text("utf-8")
+    assert list(REFERENCES) == re.findall(r"^@\w+\{([^,]+),", text, re.MULTILINE)
+    for reference in REFERENCES.values():
+        assert {"author", "title", "year"} <= set(reference.fields)
+        assert not set("{}\\") & set(reference.html())
+
+
+def test_accents_are_letters() -> None:
+    assert "Viégas" in REFERENCES["smilkov2017smoothgrad"].html()
+
+
+def test_every_cite_key_in_the_code_is_in_the_bibliography() -> None:
+    cited = {key for file in SOURCES for key in re.findall(r'cite="([^"]+)"', file.read_text("utf-8"))}
+    cited |= {method.cite for method in METHODS.values() if method.cite is not None}
+    assert cited <= set(REFERENCES)
+
+
+# --- README, architecture, guides
+
+
+@pytest.mark.weights
+def test_the_python_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, "README.md", "exec"), {})
+    assert (tmp_path / "cat.png").stat().st_size > 0
+    assert "tiger cat" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", ["README.md", "ARCHITECTURE.md", "docs/choosing.md", "docs/limits.md"])
+def test_files_that_a_page_links_to_exist(file: str) -> None:
+    text = (ROOT / file).read_text("utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert not [link for link in links if not ((ROOT / file).parent / link.partition("#")[0]).exists()]
+
+
+@pytest.mark.parametrize("file", ["README.md", "docs/choosing.md", "docs/limits.md"])
+def test_methods_and_commands_that_a_page_names_exist(file: str) -> None:
+    text = (ROOT / file).read_text("utf-8")
+    for name in re.findall(r"\btp\.([a-z_]+)", text):
+        assert hasattr(tp, name), name
+    known = {*METHODS, "activation_maps"}
+    for name in re.findall(r"`([a-z]+(?:_[a-z]+)*_(?:cam|gradients|maps|backprop|attribution))`", text):
+        assert name in known, name
+
+
+def test_commands_of_the_readme_exist() -> None:
+    import typer
+
+    from tapetum.cli.main import app
+
+    known = {*typer.main.get_command(app).commands, "run"}  # type: ignore[attr-defined]
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert set(re.findall(r"^    tapetum (\w+)", text, re.MULTILINE)) <= known
+
+
+def _tree() -> Iterator[str]:
+    """Paths of the tree in ARCHITECTURE.md, relative to the repository."""
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    block = text[text.index("    src/tapetum/\n") :].partition("\n\n")[0]
+    folders: list[tuple[int, str]] = []
+    for line in block.splitlines():
+        indent, name = len(line) - len(line.lstrip()), line.split()[0]
+        folders = [(depth, folder) for depth, folder in folders if depth < indent]
+        yield "".join(folder for _, folder in folders) + name
+        folders += [(indent, name)] if name.endswith("/") else []
+
+
+def test_the_tree_of_the_architecture_page_is_the_tree_of_the_code() -> None:
+    named = list(_tree())
+    assert not [path for path in named if not (ROOT / path).exists()]
+    package = ROOT / "src" / "tapetum"
+    there = [one for one in package.iterdir() if one.name not in ("__pycache__", "__init__.py", "__main__.py")]
+    there += [one for one in (package / "families").glob("*.py") if one.name != "__init__.py"]
+    assert not [str(one) for one in there if not any((ROOT / path) == one for path in named)]
+
+
+def test_readme_and_architecture_stay_short() -> None:
+    for name in ("README.md", "ARCHITECTURE.md"):
+        assert len((ROOT / name).read_text("utf-8").splitlines()) <= 120
+
+
+def test_the_picture_of_the_readme_is_small() -> None:
+    assert (DOCS / "images" / "strip.webp").stat().st_size <= 250_000
+
+
+# --- examples in docstrings
+
+
+class Small(nn.Module):
+    """Seven blocks with ReLUs for 224 px, named as in the built-in model, so that every example finds its layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = [(3, 4, 4), (4, 4, 1), (4, 6, 2), (6, 6, 1), (6, 8, 2), (8, 8, 1), (8, 8, 2)]
+        self.blocks = nn.Sequential(
+            *(nn.Sequential(nn.Conv2d(a, b, 3, s, padding=1), nn.ReLU(inplace=True)) for a, b, s in sizes)
+        )
+        self.linear = nn.Linear(8, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(self.blocks(images).mean((2, 3)))
+
+
+@pytest.fixture(scope="module")
+def scope() -> dict[str, Any]:
+    """What examples may use: tp, model, images."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = tp.wrap(Small(), labels=["tabby", "tiger cat", "lynx"])
+        return {"tp": tp, "model": model, "images": torch.randn(1, 3, 224, 224)}
+
+
+def _examples() -> Iterator[Any]:
+    for name, method in METHODS.items():
+        yield pytest.param(method.function, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
+    for name in tp.__all__:
+        if ">>>" in (getattr(tp, name).__doc__ or "") and name not in METHODS:
+            yield pytest.param(getattr(tp, name), id=name)
+
+
+@pytest.mark.parametrize("thing", list(_examples()))
+def test_the_example_of_the_docstring_runs_and_gives_what_it_says(thing: Any, scope: dict[str, Any]) -> None:
+    examples = doctest.DocTestParser().get_examples(thing.__doc__)
+    assert examples
+    names = dict(scope)
+    for example in examples:
+        mode = "eval" if example.want else "exec"
+        result = eval(compile(example.source.strip(), thing.__name__, mode), names)
+        if example.want:
+            assert repr(result) == example.want.strip()
