@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tapetum.data.images import read_image
     from tapetum.engines.probe import capture, edit
     from tapetum.engines.resume import resume
+    from tapetum.engines.scores import as_score
     from tapetum.families.inspections import predict
     from tapetum.families.metrics import evaluate
     from tapetum.families.running import run
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from tapetum.store import open, save
 
 _HOMES = {
+    "as_score": "tapetum.engines.scores",
     "VisionModel": "tapetum.models.vision_model",
     "Progress": "tapetum.progress",
     "capture": "tapetum.engines.probe",
@@ -67,7 +69,7 @@ _HOMES = {
 
 __all__ = [
     "ActivationMaps", "Attribution", "Cancelled", "Contrast", "Evaluation", "Layer", "Prediction", "Progress", "Provenance",
-    "Run", "TapetumError", "Unit", "VisionModel", "capture", "contrast", "draw", "edit", "evaluate", "explain",
+    "Run", "TapetumError", "Unit", "VisionModel", "as_score", "capture", "contrast", "draw", "edit", "evaluate", "explain",
     "known_models", "load", "lookup", "methods", "open", "predict", "read_image", "resume", "run", "save", "show",
     "watching", "wrap",
 ]  # fmt: skip

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -51,13 +52,17 @@ def open(folder: str | Path) -> Any:
     source = Path(folder)
     try:
         manifest = json.loads((source / "manifest.json").read_text())
-        with np.load(source / "arrays.npz", allow_pickle=False) as stored:
+        with (source / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise TapetumError(f"{source} holds no saved result ({type(error).__name__})") from error
-    if manifest.get("schema") != SCHEMA:
-        raise TapetumError(f"{source} was saved with schema {manifest.get('schema')}, this version reads {SCHEMA}")
-    return _unpacked(manifest["result"], arrays)
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise TapetumError(f"{source} was saved with schema {schema}, this version reads {SCHEMA}")
+    try:
+        return _unpacked(manifest["result"], arrays)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TapetumError(f"{source} is damaged: its manifest does not describe a result ({type(error).__name__})") from error
 
 
 def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
@@ -104,4 +109,7 @@ def _unpacked_table(tree: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) ->
     if "$name" in tree:
         return tree["$name"]
     fields = {name: _unpacked(part, arrays) for name, part in tree.items() if name != "$type"}
-    return getattr(types, tree["$type"])(**fields)
+    kind = getattr(types, tree["$type"])
+    if not dataclasses.is_dataclass(kind):
+        raise TypeError(tree["$type"])
+    return kind(**fields)

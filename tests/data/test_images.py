@@ -18,8 +18,9 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from tapetum.data import images
-from tapetum.data.images import find_images, packaged_photo, read_image, to_uint8, write_png
+from tapetum.data import images, sources
+from tapetum.data.images import read_image, to_uint8, write_png
+from tapetum.data.sources import find_images, packaged_photo
 from tapetum.types import ImageError
 
 RAMP = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 14
@@ -517,11 +518,11 @@ class TestAddresses:
         refusal(f"{server.address}/short")
 
     def test_too_many_bytes(self, server, monkeypatch):
-        monkeypatch.setattr(images, "MAX_BYTES", 4999)
+        monkeypatch.setattr(sources, "MAX_BYTES", 4999)
         assert "0.004999 MB" in refusal(f"{server.address}/big")
 
     def test_reading_stops_at_the_limit(self, server, monkeypatch):
-        monkeypatch.setattr(images, "MAX_BYTES", 4999)
+        monkeypatch.setattr(sources, "MAX_BYTES", 4999)
         assert "0.004999 MB" in refusal(f"{server.address}/endless")
         assert len(server.seen) < 60
 

@@ -67,7 +67,7 @@ def test_other_heads_have_no_names(n_classes):
 
 
 def test_larger_imagenets_need_timm(monkeypatch):
-    monkeypatch.setitem(sys.modules, "timm.data", None)
+    monkeypatch.setitem(sys.modules, "timm.data.imagenet_info", None)
     assert labels_for.__wrapped__(21843) is None
 
 

@@ -69,11 +69,12 @@ def rise(
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """The average of random smooth masks, each weighed by the probability that is left under it.
+    """How much the probability rises when a place is seen, averaged over random smooth masks.
 
-    values (n, 1, h, w) = 1 / (keep n_masks) sum over m of p(x * M_m) M_m, with p the target's probability (softmax):
-    an estimate of the probability given that a pixel is seen. `stderr` is its standard error. All images of a batch see
-    the same masks.
+    values (n, 1, h, w) = 1 / n_masks sum over m of p(x * M_m) (M_m / keep - 1), with p the target's probability (softmax):
+    an estimate of the probability given that a pixel is seen, minus the mean probability. The paper's map is the same
+    without that constant; with it, 0 means that seeing the place makes no difference. `stderr` is the standard error of
+    the estimate. All images of a batch see the same masks.
 
     Args:
         n_masks: random masks; the paper: 4000 for VGG-16, 8000 for ResNet-50.
@@ -96,7 +97,7 @@ def rise(
         running = RunningMean()
         for mask, seen in scores_under(score, images[row : row + 1], masks, fill[row : row + 1], batch=size, row=row):
             for one, value in zip(mask, seen, strict=True):
-                running.add(value * one / keep)
+                running.add(value * (one / keep - 1))
         return running.value, running.stderr
 
     means = [mean(row) for row in range(len(images))]

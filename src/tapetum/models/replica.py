@@ -38,7 +38,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 
 def fingerprint(module: nn.Module) -> tuple[object, ...]:
     """Changes when a replica would be out of date: other modules, or other tensors (by `.to()`, a new head)."""
-    modules = tuple(id(part) for part in module.modules())
+    modules = tuple(module.modules())  # themselves, not their ids: a new module may take the address of one that is gone
     return modules, tuple((id(tensor), tensor.data_ptr(), tensor.dtype) for tensor in _tensors(module))
 
 

@@ -1,0 +1,96 @@
+"""Rules for the backward pass end with their block and stay in their thread."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from zoo import pictures, shared
+
+import tapetum as tp
+from tapetum.engines.backward import backward_rules, guided
+from tapetum.engines.backward.operations import operation_of
+
+
+def gradient(x: Tensor, weight: Tensor) -> Tensor:
+    leaf = x.clone().requires_grad_()
+    (grad,) = torch.autograd.grad((F.relu(leaf) * weight).sum(), leaf)
+    return grad
+
+
+X = torch.tensor([-1.0, 2.0, 3.0, -4.0])
+WEIGHT = torch.tensor([1.0, -1.0, 1.0, -1.0])
+PLAIN = torch.tensor([0.0, -1.0, 1.0, 0.0])
+GUIDED = torch.tensor([0.0, 0.0, 1.0, 0.0])
+
+
+def test_a_rule_ends_with_its_block_also_after_an_error() -> None:
+    with backward_rules({"relu": guided}) as applied:
+        assert torch.equal(gradient(X, WEIGHT), GUIDED)
+    assert applied.count == 1
+    assert torch.equal(gradient(X, WEIGHT), PLAIN)
+    with pytest.raises(KeyError), backward_rules({"relu": guided}):
+        raise KeyError
+    assert torch.equal(gradient(X, WEIGHT), PLAIN)
+
+
+def test_a_rule_in_one_thread_does_not_leak_into_another() -> None:
+    inside, done = threading.Event(), threading.Event()
+    seen: dict[str, Tensor] = {}
+
+    def other() -> None:
+        inside.wait(10)
+        seen["other"] = gradient(X, WEIGHT)
+        done.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with backward_rules({"relu": guided}):
+        inside.set()
+        assert done.wait(10)
+        seen["own"] = gradient(X, WEIGHT)
+    thread.join()
+    assert torch.equal(seen["other"], PLAIN)
+    assert torch.equal(seen["own"], GUIDED)
+
+
+def test_forward_values_do_not_change_under_a_rule() -> None:
+    model, images = shared("functional"), pictures(1)
+    plain = model(images)
+    with torch.enable_grad(), backward_rules({"relu": guided}):
+        assert torch.equal(model(images.clone().requires_grad_()), plain)
+
+
+def test_what_is_no_relu_is_left_alone() -> None:
+    x = torch.randn(3)
+    assert operation_of(torch.clamp, (x,), {"min": 0.1}) is None
+    assert operation_of(torch.clamp, (x, -1), {}) is None
+    assert operation_of(torch.clamp, (x,), {"max": 0}) is None
+    assert operation_of(torch.clamp, (x,), {"min": torch.zeros(3)}) is None  # a tensor may hold anything
+    assert operation_of(F.leaky_relu, (x,), {}) is None
+    assert operation_of(F.gelu, (x,), {}) is None
+    assert operation_of(F.hardtanh, (x,), {}) is None
+    assert operation_of(F.threshold, (x, 0.5, 0), {}) is None
+    assert operation_of(torch.clamp, (x, 0, 6), {}) == "relu"
+
+
+def test_a_relu_on_the_way_of_an_index_is_no_reason_to_count() -> None:
+    """Only operations that the gradient passes count, so a network whose ReLU sits on constants is refused."""
+    with torch.no_grad(), backward_rules({"relu": guided}) as applied:
+        F.relu(X)
+    assert applied.count == 0
+
+
+def test_relus_before_a_plateau_pass_nothing_and_positive_paths_everything() -> None:
+    """With positive weights only, guided backprop is the plain gradient: nothing arrives negative."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(4 * 196, 2))
+    with torch.no_grad():
+        for weight in net.parameters():
+            weight.abs_()
+    model = tp.wrap(net.double(), size=16, mean=(0.0,) * 3, std=(1.0,) * 3)
+    images = pictures(1)
+    assert torch.equal(tp.guided_backprop(model, images, 0).values.abs(), tp.saliency(model, images, 0).values)

@@ -1,0 +1,303 @@
+"""The small exact parts: quadrature, running means, masks, fills, and batches that fit into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from zoo import pictures, shared, wrapped
+
+import tapetum as tp
+from tapetum.data.preprocessing import Preprocessing
+from tapetum.engines import batching, gradients
+from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.perturb import Masks, as_fill, mixed, random_grids, scores_under, staircase, windows
+from tapetum.engines.quadrature import nodes
+from tapetum.engines.statistics import RunningMean
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import ImageError, MethodError
+
+RULES = ("gauss_legendre", "middle", "trapezoid", "left", "right")
+LIKE = torch.zeros((), dtype=torch.float64)
+
+# --- quadrature
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 20, 50])
+@pytest.mark.parametrize("rule", RULES)
+def test_weights_sum_to_one_and_points_lie_in_the_interval_in_order(rule: str, n: int) -> None:
+    points, weights = nodes(rule, n)  # type: ignore[arg-type]
+    assert len(points) == len(weights) == n
+    assert sum(weights) == pytest.approx(1, abs=1e-13)  # n roundings of 1e-16
+    assert points == sorted(points)
+    assert 0 <= points[0] <= points[-1] <= 1
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 12])
+def test_gauss_legendre_is_exact_up_to_degree_two_n_minus_one_and_no_further(n: int) -> None:
+    points, weights = map(np.array, nodes("gauss_legendre", n))
+    for degree in range(2 * n):
+        assert weights @ points**degree == pytest.approx(1 / (degree + 1), rel=1e-12)
+    error = abs(weights @ points ** (2 * n) - 1 / (2 * n + 1))
+    if n <= 5:  # beyond, the error of the next degree is below rounding
+        assert error > 1e-9
+
+
+@pytest.mark.parametrize(("rule", "degree"), [("middle", 1), ("trapezoid", 1), ("left", 0), ("right", 0)])
+def test_simple_rules_are_exact_up_to_their_degree(rule: str, degree: int) -> None:
+    points, weights = map(np.array, nodes(rule, 7))  # type: ignore[arg-type]
+    for power in range(degree + 1):
+        assert weights @ points**power == pytest.approx(1 / (power + 1), rel=1e-13)
+    assert abs(weights @ points ** (degree + 1) - 1 / (degree + 2)) > 1e-3
+
+
+def test_left_and_right_differ_by_one_step_and_their_mean_is_the_trapezoid() -> None:
+    left, right = nodes("left", 4)[0], nodes("right", 4)[0]
+    assert left == [0, 0.25, 0.5, 0.75]
+    assert right == [0.25, 0.5, 0.75, 1]
+    assert nodes("trapezoid", 5) == ([0, 0.25, 0.5, 0.75, 1], [0.125, 0.25, 0.25, 0.25, 0.125])
+
+
+# --- running mean
+
+
+def test_running_mean_and_its_standard_error_equal_numpys() -> None:
+    terms = np.random.default_rng(0).normal(1e4, 1, (37, 2, 3))  # a large mean: naive sums of squares would lose digits
+    running = RunningMean()
+    for term in terms:
+        running.add(torch.from_numpy(term))
+    np.testing.assert_allclose(running.value, terms.mean(0), rtol=1e-14)
+    np.testing.assert_allclose(running.stderr, terms.std(0, ddof=1) / np.sqrt(37), rtol=1e-9)
+
+
+def test_one_term_has_no_error_estimate_and_is_not_overwritten() -> None:
+    running, term = RunningMean(), torch.ones(3)
+    running.add(term)
+    assert torch.isinf(running.stderr).all()
+    running.add(3 * term)
+    assert torch.equal(term, torch.ones(3))
+    assert torch.equal(running.value, 2 * term)
+
+
+# --- masks
+
+
+@pytest.mark.parametrize(("height", "width", "window", "stride"), [(9, 9, 4, 3), (16, 10, 5, 5), (7, 12, 3, 2), (8, 8, 8, 8)])
+def test_windows_hide_every_pixel_and_are_as_many_as_the_formula_says(
+    height: int, width: int, window: int, stride: int
+) -> None:
+    masks = windows(height, width, window, stride, LIKE)
+    rows, columns = (1 + -(-(side - window) // stride) for side in (height, width))
+    assert masks.count == rows * columns
+    made = masks.make(0, masks.count)
+    assert made.shape == (masks.count, 1, height, width)
+    assert set(made.unique().tolist()) <= {0.0, 1.0}
+    assert ((1 - made).sum(0) >= 1).all()
+    assert torch.equal(made[-2:], masks.make(max(0, masks.count - 2), masks.count))
+    expected = torch.ones(height, width, dtype=torch.float64)
+    expected[-(height - (rows - 1) * stride) :, -(width - (columns - 1) * stride) :] = 0  # the last one, cut at the border
+    assert torch.equal(made[-1, 0], expected)
+
+
+def test_windows_that_leave_gaps_or_do_not_fit_are_refused() -> None:
+    with pytest.raises(MethodError, match="stride 5 px is larger than the window of 4 px"):
+        windows(9, 9, 4, 5, LIKE)
+    with pytest.raises(MethodError, match="a window of 10 px does not fit into an image of 9 x 12 px"):
+        windows(9, 12, 10, 5, LIKE)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.8])
+def test_random_grids_keep_each_pixel_with_the_given_probability(keep: float) -> None:
+    n = 4000
+    masks = random_grids(20, 27, n, 4, keep, torch.Generator().manual_seed(0), LIKE)
+    made = masks.make(0, n)
+    assert made.shape == (n, 1, 20, 27)
+    assert made.min() >= 0
+    assert made.max() <= 1 + 1e-12  # the two weights of an interpolation sum to one up to rounding
+    # five standard errors: of 540 correlated pixels none leaves them by chance (p < 4e-4 even if they were independent)
+    error = made.std(0) / n**0.5
+    assert ((made.mean(0) - keep).abs() < 5 * error).all()
+
+
+def test_random_grids_are_the_same_however_they_are_cut() -> None:
+    masks = random_grids(16, 16, 10, 4, 0.5, torch.Generator().manual_seed(3), LIKE)
+    assert torch.equal(masks.make(0, 10), torch.cat([masks.make(0, 3), masks.make(3, 10)]))
+    assert not torch.equal(masks.make(0, 1), masks.make(1, 2))
+
+
+def test_a_random_grid_is_smooth_and_reaches_both_ends() -> None:
+    made = random_grids(40, 40, 200, 4, 0.5, torch.Generator().manual_seed(0), LIKE).make(0, 200)
+    assert made.min() == 0
+    assert made.max() == pytest.approx(1, abs=1e-12)
+    steps = (made[..., 1:] - made[..., :-1]).abs()
+    assert steps.max() <= 1 / 10 + 1e-12  # bilinear: from 0 to 1 over a cell of 10 px
+
+
+def test_a_staircase_hides_nested_sets_in_order() -> None:
+    order = torch.tensor([5, 0, 3, 1, 4, 2])
+    masks = staircase(order, (2, 3), 4)
+    made = masks.make(0, 5).view(5, 6)
+    assert masks.count == 5
+    assert (made[0] == 1).all()
+    assert (made[-1] == 0).all()
+    assert (made[1:] <= made[:-1]).all()
+    for step, hidden in enumerate((0, round(1.5), 3, round(4.5), 6)):
+        assert made[step].nonzero().flatten().tolist() == sorted(order[hidden:].tolist())
+
+
+def test_mixing_takes_the_image_where_the_mask_is_one_exactly() -> None:
+    image, fill = pictures(1), pictures(1, seed=1)
+    masks = (torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64) < 0.5).double()
+    out = mixed(image, masks, fill)
+    keep = masks.bool().expand_as(out)
+    assert torch.equal(out[keep], image.expand_as(out)[keep])
+    assert torch.equal(out[~keep], fill.expand_as(out)[~keep])
+    torch.testing.assert_close(mixed(image, torch.full_like(masks, 0.25), fill)[0], (0.25 * image + 0.75 * fill)[0])
+
+
+# --- fills
+
+
+def normalised() -> VisionModel:
+    model = shared("reused")
+    return VisionModel(model.module, "normalised", Preprocessing(16, 18, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)))
+
+
+@pytest.mark.parametrize(("fill", "pixel"), [("black", 0.0), ("white", 1.0)])
+def test_black_is_truly_black_and_white_truly_white(fill: str, pixel: float) -> None:
+    model, images = normalised(), pictures(2)
+    values = as_fill(model, images, fill)  # type: ignore[arg-type]
+    pixels = values * torch.tensor([0.2, 0.25, 0.3]).view(1, 3, 1, 1) + torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1)
+    assert (pixels - pixel).abs().max() < 1e-6  # the constants are single precision
+    assert values.dtype == images.dtype
+
+
+def test_zero_is_the_mean_colour_of_the_training_set_and_not_black() -> None:
+    model, images = normalised(), pictures(1)
+    pixels = model.denormalize(as_fill(model, images, "zero"))
+    torch.testing.assert_close(pixels[0, :, 0, 0], torch.tensor([0.4, 0.5, 0.6], dtype=torch.float64))
+
+
+def test_every_fill_has_the_images_shape_and_type_and_belongs_to_its_own_image() -> None:
+    model, images = normalised(), pictures(2)
+    for fill in ("zero", "mean", "black", "white", "blur", "noise", 0.5, 2, torch.zeros(3, 1, 1)):
+        both = as_fill(model, images, fill)  # type: ignore[arg-type]
+        assert (both.shape, both.dtype) == (images.shape, images.dtype)
+        assert torch.equal(both[1:], as_fill(model, images[1:], fill))  # type: ignore[arg-type]
+    torch.testing.assert_close(as_fill(model, images, "mean")[1, 2], images[1, 2].mean().expand(16, 16))
+    noise = model.denormalize(as_fill(model, images, "noise"))
+    assert 0 <= noise.min() < 0.05
+    assert 0.95 < noise.max() <= 1
+
+
+def test_a_blur_keeps_a_constant_image_and_the_mean_and_smooths_the_rest() -> None:
+    model, images = normalised(), pictures(1, 64)
+    constant = torch.full_like(images, 0.7)
+    torch.testing.assert_close(as_fill(model, constant, "blur"), constant)
+    blurred = as_fill(model, images, "blur")
+    rough = (images[..., 1:] - images[..., :-1]).abs().mean()
+    assert (blurred[..., 1:] - blurred[..., :-1]).abs().mean() < rough / 2
+    assert (blurred.mean() - images.mean()).abs() < 0.05
+
+
+def test_unknown_fills_are_refused_in_one_line() -> None:
+    model, images = normalised(), pictures(2)
+    with pytest.raises(MethodError, match=r"^no fill 'grey'; there are zero, mean, black, white, blur, noise"):
+        as_fill(model, images, "grey")  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match=r"a fill of shape \(3, 5, 5\) does not fit images of shape"):
+        as_fill(model, images, torch.zeros(3, 5, 5))
+
+
+# --- batches
+
+
+class Small:
+    """A score on a device that holds three images."""
+
+    def __init__(self, limit: int = 3) -> None:
+        self.limit, self.sizes = limit, []
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        self.sizes.append(len(images))
+        if len(images) > self.limit:
+            raise torch.OutOfMemoryError("too much")
+        return images.sum((1, 2, 3))
+
+    def take(self, rows: Sequence[int], /) -> Small:
+        return self
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost() -> None:
+    score, image = Small(), pictures(1)
+    masks = windows(16, 16, 4, 4, LIKE)
+    stream = list(scores_under(score, image, masks, torch.zeros_like(image), batch=16))
+    assert score.sizes == [16, 8, 4, *[2] * 8]
+    assert torch.equal(torch.cat([some for some, _ in stream]), masks.make(0, 16))
+    expected = (masks.make(0, 16) * image).sum((1, 2, 3))
+    torch.testing.assert_close(torch.cat([values for _, values in stream]), expected)
+
+
+def test_an_image_that_does_not_fit_alone_is_a_clear_refusal() -> None:
+    image = pictures(1)
+    with pytest.raises(MethodError, match=r"^one image alone does not fit into the free memory$"):
+        list(scores_under(Small(0), image, windows(16, 16, 8, 8, LIKE), image, batch=4))
+
+
+def test_a_method_goes_on_when_the_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = shared("reused"), pictures(2)
+    usual = tp.integrated_gradients(model, images, [1, 3], n_steps=6).values
+    real, sizes = gradients._gradient, []
+
+    def narrow(score: object, points: Tensor) -> Tensor:
+        sizes.append(len(points))
+        if len(points) > 3:
+            raise torch.OutOfMemoryError("too much")
+        return real(score, points)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(gradients, "_gradient", narrow)
+    short = tp.integrated_gradients(model, images, [1, 3], n_steps=6, batch=8).values
+    assert sizes == [8, 4, *[2] * 6]
+    torch.testing.assert_close(short, usual, rtol=1e-10, atol=1e-12)
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+    def work(_: Sequence[int]) -> None:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        list(in_chunks(range(5), 4, work))
+
+
+def test_automatic_batches_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = shared("reused")
+    one = model.survey.activation_bytes
+    assert one > 0
+    monkeypatch.setattr(batching, "free_bytes", lambda _: int(5.5 * one / batching.SHARE))
+    assert batch_size(model, "auto") == 5
+    assert batch_size(model, "auto", gradients=True) == 2
+    monkeypatch.setattr(batching, "free_bytes", lambda _: 0)
+    assert batch_size(model, "auto") == 1
+    assert batch_size(model, 7) == 7
+    with pytest.raises(MethodError, match="batch must be at least 1, not 0"):
+        batch_size(model, 0)
+
+
+def test_masks_are_made_in_pieces_of_the_batch() -> None:
+    asked: list[tuple[int, int]] = []
+
+    def make(start: int, stop: int) -> Tensor:
+        asked.append((start, stop))
+        return torch.ones(stop - start, 1, 16, 16, dtype=torch.float64)
+
+    image = pictures(1)
+    list(scores_under(Small(9), image, Masks(10, make), image, batch=4))
+    assert asked == [(0, 4), (4, 8), (8, 10)]
+
+
+def test_wrapping_for_the_zoo_is_an_identity() -> None:
+    """What the other tests rely on: the images are what the network sees."""
+    images = pictures(1).clamp(0, 1)
+    assert torch.equal(wrapped(torch.nn.Identity()).preprocessing.normalize(images), images)

@@ -1,0 +1,487 @@
+"""Laws that every attribution obeys, over registry x zoo: a new method and a new network are tested by existing.
+
+Tolerances: networks are float64, where the same sum in another order differs by about 1e-15 relative; 1e-10 leaves room
+for the few places that amplify it (softmax, division by a small score) and is far below any real mistake.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from zoo import EARLY, NETS, SIDE, Functional, Head, conv, net, pictures, shared, vision_model, wrapped
+
+import tapetum as tp
+from tapetum.engines.scores import forward_logits
+from tapetum.progress import Progress
+from tapetum.registry import lookup, parameters
+from tapetum.types import Attribution, Cancelled, LayerError, MethodError, TapetumError, TargetError
+
+EXACT = {"rtol": 1e-10, "atol": 1e-12}
+
+METHODS = [method.name for method in tp.methods(kind="attribution")]
+
+QUICK: dict[str, dict[str, Any]] = {
+    "smooth_grad": {"n_samples": 4},
+    "integrated_gradients": {"n_steps": 4},
+    "occlusion": {"window": 4, "stride": 4},
+    "rise": {"n_masks": 24, "cells": 4},
+}
+"""Settings that keep the suite quick; a method without an entry runs with its defaults."""
+
+CAMS = [name for name in METHODS if "map_of_layer" in lookup(name).laws]
+
+REFUSED: dict[tuple[str, str], type[TapetumError]] = {
+    **{(cam, "linear"): LayerError for cam in CAMS},
+    **{
+        ("guided_backprop", name): MethodError
+        for name in ("linear", "linear_conv", "channels_last", "vit_token", "vit_mean")  # they have no ReLU
+    },
+}
+"""Every pair that is refused, and how. A refusal that is not listed fails, and so does one that is listed and gone."""
+
+WITHOUT_EVIDENCE = {("ablation_cam", "residual")}
+"""Pairs whose map is nowhere positive on the pictures used here."""
+
+PAIRS = [(method, name) for method in METHODS for name in NETS]
+ALLOWED = [pair for pair in PAIRS if pair not in REFUSED]
+PROBES = ("in_place", "residual", "vit_token", "as_dataclass")
+"""Networks for the laws that depend on the method more than on the network."""
+PROBED = [pair for pair in ALLOWED if pair[1] in PROBES]
+
+
+def explain(method: str, model: Any, images: Tensor, target: Any = None, **more: Any) -> Attribution:
+    return lookup(method).function(model, images, target, **{**QUICK.get(method, {}), **more})
+
+
+@functools.cache
+def usual(method: str, name: str) -> Attribution:
+    """Two pictures with a target each."""
+    return explain(method, shared(name), pictures(2), [1, 3])
+
+
+def close(a: Tensor, b: Tensor, **tolerance: float) -> None:
+    torch.testing.assert_close(a, b, **(tolerance or EXACT))
+
+
+# --- results
+
+
+@pytest.mark.parametrize(("method", "name"), PAIRS)
+def test_a_map_is_finite_or_the_refusal_is_one_known_line(method: str, name: str) -> None:
+    if (method, name) in REFUSED:
+        with pytest.raises(REFUSED[method, name]) as caught:
+            explain(method, shared(name), pictures(2))
+        assert str(caught.value)
+        assert "\n" not in str(caught.value)
+        return
+    result = explain(method, shared(name), pictures(2))
+    assert torch.isfinite(result.values).all()
+    wanted = "no_positive_evidence" if (method, name) in WITHOUT_EVIDENCE else "ok"
+    assert result.status == (wanted, wanted)
+    heatmap = result.heatmap()
+    assert heatmap.shape == (2, SIDE, SIDE)
+    assert (heatmap > 0).any() == (wanted == "ok")
+
+
+@pytest.mark.parametrize(("method", "name"), PROBED)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_type_and_device_are_the_images_own(method: str, name: str, dtype: torch.dtype) -> None:
+    model = wrapped(net(name).to(dtype), name)
+    result = explain(method, model, pictures(1, dtype=dtype), 2)
+    for tensor in (result.values, result.stderr, result.heatmap()):
+        assert tensor is None or (tensor.dtype, tensor.device) == (dtype, torch.device("cpu"))
+    # single precision: 1e-7 per operation, amplified by up to a few hundred where scores nearly cancel
+    if dtype == torch.float32:
+        exact = explain(method, shared(name), pictures(1), 2).values
+        assert (result.values - exact).abs().max() <= 1e-4 * exact.abs().max()
+
+
+@pytest.mark.parametrize(("method", "name"), PROBED)
+def test_the_same_seed_gives_the_same_values(method: str, name: str) -> None:
+    again = explain(method, shared(name), pictures(2), [1, 3])
+    assert torch.equal(again.values, usual(method, name).values)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_sampled_methods_take_a_seed_and_another_seed_gives_another_sample(method: str) -> None:
+    takes_seed = "seed" in [parameter.name for parameter in parameters(lookup(method))]
+    assert takes_seed == ("sampled" in lookup(method).laws)
+    if takes_seed:
+        model, images = shared("reused"), pictures(1)
+        one = explain(method, model, images, 1, seed=1).values
+        assert not torch.allclose(one, explain(method, model, images, 1, seed=2).values)
+        generator = torch.Generator().manual_seed(1)
+        assert torch.equal(one, explain(method, model, images, 1, generator=generator).values)
+
+
+@pytest.mark.parametrize(("method", "name"), ALLOWED)
+def test_a_batch_of_two_is_two_single_images_also_with_a_target_each(method: str, name: str) -> None:
+    images, both = pictures(2), usual(method, name)
+    for row, target in enumerate((1, 3)):
+        alone = explain(method, shared(name), images[row : row + 1], target)
+        close(both.values[row : row + 1], alone.values)
+        assert both[row].target == alone.target
+        if both.stderr is not None and alone.stderr is not None:
+            close(both.stderr[row : row + 1], alone.stderr)
+
+
+@pytest.mark.parametrize(("method", "name"), PROBED)
+def test_the_batch_size_does_not_change_the_answer(method: str, name: str) -> None:
+    if "batch" not in [parameter.name for parameter in parameters(lookup(method))]:
+        assert "baseline" in lookup(method).laws  # nothing else can do without a forward pass
+        return
+    one, seven = (explain(method, shared(name), pictures(3), [1, 3, 0], batch=size).values for size in (1, 7))
+    close(one, seven)
+
+
+@pytest.mark.parametrize(("method", "name"), PROBED)
+def test_no_target_means_the_predicted_class_of_each_image(method: str, name: str) -> None:
+    model, images = shared(name), pictures(2)
+    predicted = forward_logits(model, images).argmax(1).tolist()
+    close(explain(method, model, images).values, explain(method, model, images, predicted).values)
+
+
+# --- the caller's surroundings
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(("method", "name"), PROBED)
+def test_works_where_gradients_are_switched_off(method: str, name: str, mode: Callable[[], Any]) -> None:
+    expected = usual(method, name).values
+    model = vision_model(name)
+    with mode():
+        result = explain(method, model, pictures(2), [1, 3])  # the images, too, are made in here
+        assert torch.is_grad_enabled() is False
+    close(result.values, expected)
+    assert not result.values.is_inference()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_replica_made_in_inference_mode_still_gives_gradients(method: str) -> None:
+    model = vision_model("residual")
+    with torch.inference_mode():
+        model(pictures(1))
+    close(explain(method, model, pictures(2), [1, 3]).values, usual(method, "residual").values)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_global_random_states_stay_as_they_were(method: str) -> None:
+    def states() -> tuple[Any, ...]:  # Python's own is left out: beartype draws from it when it checks a list
+        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()  # noqa: NPY002
+
+    before = states()
+    explain(method, vision_model("in_place"), pictures(1))
+    assert states() == before
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_progress_ends_with_everything_done(method: str) -> None:
+    events: list[Progress] = []
+    with tp.watching(events.append):
+        explain(method, shared("in_place"), pictures(2), [1, 3])
+    if "baseline" in lookup(method).laws:
+        return  # over before there is anything to watch
+    assert events
+    assert events[-1].done == events[-1].total > 0
+    assert all(0 <= event.done <= event.total for event in events)
+
+
+@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_watcher_that_says_no_stops_the_work_and_the_model_stays(method: str, at: int) -> None:
+    if "baseline" in lookup(method).laws:
+        return
+    model = vision_model("in_place")
+    before, seen = snapshot(model.module), []
+
+    def watcher(event: Progress) -> bool:
+        seen.append(event)
+        return len(seen) < at
+
+    with tp.watching(watcher), pytest.raises(Cancelled, match=r"^stopped after \d+ of \d+ \w+$"):
+        explain(method, model, pictures(3), [1, 3, 0], batch=1)
+    assert len(seen) == at
+    assert_same(before, snapshot(model.module))
+    assert_no_hooks(model.replica)
+
+
+# --- the user's model
+
+
+def snapshot(module: nn.Module) -> dict[str, Any]:
+    """Everything about a module that a method could leave changed."""
+    seen: dict[str, Any] = {}
+    for path, part in module.named_modules():
+        seen[f"{path} keys"] = sorted(vars(part))
+        seen[f"{path} training"] = part.training
+        seen[f"{path} inplace"] = getattr(part, "inplace", None)
+        for key, value in vars(part).items():
+            if "hooks" in key:
+                seen[f"{path} {key}"] = list(value)
+    for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        seen[f"{path} value"] = tensor.detach().numpy().tobytes()
+        seen[f"{path} state"] = (id(tensor), tensor.data_ptr(), tensor._version, tensor.requires_grad, tensor.grad)
+    return seen
+
+
+def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
+    changed = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
+    assert changed == []
+
+
+def assert_no_hooks(replica: nn.Module) -> None:
+    """Neither hooks nor replaced forwards wait on the private replica for the next call."""
+    for path, part in replica.named_modules():
+        assert "forward" not in vars(part), path
+        assert not any(value for key, value in vars(part).items() if "hooks" in key), path
+
+
+@pytest.mark.parametrize(("method", "name"), PAIRS)
+def test_the_users_model_is_untouched(method: str, name: str) -> None:
+    model = vision_model(name)
+    next(model.module.parameters()).requires_grad_(False)  # a frozen part stays frozen, the rest stays trainable
+    before = snapshot(model.module)
+    with contextlib.suppress(*REFUSED.values()):
+        explain(method, model, pictures(2))
+    assert_same(before, snapshot(model.module))
+    assert_no_hooks(model.replica)
+
+
+class Brittle(Functional):
+    """Raises at a chosen call, in the middle of the network; the count is the class's, so all replicas share it."""
+
+    left = 10**9
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(8)
+        self.fragile = self.Fragile()
+
+    class Fragile(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            Brittle.left -= 1
+            if Brittle.left <= 0:
+                raise RuntimeError("the fragile module broke")
+            return x * 1
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.two(self.one(images).relu())
+        x = self.four(self.fragile(x).relu())
+        return self.head(self.norm(x).relu_())
+
+
+@pytest.mark.parametrize("at", [1, 2, 5])
+@pytest.mark.parametrize("method", METHODS)
+def test_an_error_in_the_forward_pass_leaves_the_users_model_untouched(method: str, at: int) -> None:
+    model = wrapped(Brittle().double())
+    first = explain(method, model, pictures(2)).values  # surveys the model, so the calls below are the method's own
+    before = snapshot(model.module)
+    Brittle.left = at
+    try:
+        with contextlib.suppress(RuntimeError):
+            explain(method, model, pictures(2))
+            # at the second call every method is in its own work: the first one finds the predicted class
+            assert at > 2 or "baseline" in lookup(method).laws or "resume" in lookup(method).function.__globals__
+    finally:
+        Brittle.left = 10**9
+    assert_same(before, snapshot(model.module))
+    assert_no_hooks(model.replica)
+    assert torch.equal(explain(method, model, pictures(2)).values, first)
+
+
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("method", METHODS)
+def test_an_error_in_a_callable_target_leaves_the_users_model_untouched(method: str, at: int) -> None:
+    model, calls = vision_model("in_place"), []
+    before = snapshot(model.module)
+
+    def target(output: Tensor) -> Tensor:
+        calls.append(None)
+        if len(calls) >= at:
+            raise KeyError("the target broke")
+        return output[:, 1]
+
+    if "baseline" in lookup(method).laws:
+        explain(method, model, pictures(2), target)
+    else:
+        keywords = {"batch": 1}  # so that every method asks for the score more than once
+        with pytest.raises(KeyError, match="the target broke"):
+            explain(method, model, pictures(2), target, **keywords)
+    assert_same(before, snapshot(model.module))
+    assert_no_hooks(model.replica)
+
+
+@pytest.mark.parametrize(("method", "name"), PROBED)
+def test_a_callable_that_reads_a_class_equals_that_class(method: str, name: str) -> None:
+    if lookup(method).name == "rise":
+        pytest.xfail("RISE explains the probability of a class, and a callable is taken as it is")
+    read: Callable[[Any], Tensor] = (lambda out: out.logits[:, 2]) if name == "as_dataclass" else (lambda out: out[:, 2])
+    images = pictures(2)
+    close(explain(method, shared(name), images, read).values, explain(method, shared(name), images, 2).values)
+
+
+# --- declared laws
+
+WITH = {law: [name for name in METHODS if law in lookup(name).laws] for name in METHODS for law in lookup(name).laws}
+
+
+def declared(law: str) -> list[tuple[str, str]]:
+    return [(method, name) for method in WITH[law] for name in NETS if (method, name) not in REFUSED]
+
+
+def test_every_declared_law_has_a_test() -> None:
+    tested = {
+        "sampled", "class_sensitive", "linear_exact", "dummy", "complete", "linear_in_score", "map_of_layer",
+        "forward_only", "baseline", "positive_layer",
+    }  # fmt: skip
+    assert set(WITH) == tested
+
+
+@pytest.mark.parametrize(("method", "name"), declared("class_sensitive"))
+def test_class_sensitive_two_classes_have_two_maps(method: str, name: str) -> None:
+    module = net(name)
+    with torch.no_grad():  # a decided network, as training makes it: random ones answer nearly alike to every image
+        *_, weight, _bias = module.parameters()
+        weight *= 30
+    images = pictures(1).expand(len(weight), -1, -1, -1)
+    maps = explain(method, wrapped(module, name), images, list(range(len(weight)))).values
+    maps = maps / maps.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
+    differences = (maps[:, None] - maps).abs().amax((2, 3, 4))
+    assert differences.max() > 0.03  # of the largest value: far above rounding, and no matter of scale
+
+
+def _linear_truth(method: str, w: Tensor, images: Tensor, fill: float) -> Tensor:
+    """What the method must give for score = w . x + b."""
+    share = {
+        "input_x_gradient": lambda: w * images,
+        "integrated_gradients": lambda: w * (images - fill),
+        "occlusion": lambda: (w * (images - fill)).sum(1, keepdim=True),
+    }
+    return share[method]()
+
+
+@pytest.mark.parametrize("fill", [0.0, 0.7])
+@pytest.mark.parametrize("method", WITH["linear_exact"])
+def test_linear_exact_the_closed_form_on_a_linear_model(method: str, fill: float) -> None:
+    model, images = shared("linear"), pictures(2)
+    settings = {
+        "input_x_gradient": {},
+        "integrated_gradients": {"n_steps": 3, "baseline": fill},
+        "occlusion": {"window": 1, "stride": 1, "fill": fill},
+    }[method]
+    weights = model.module[1].weight.detach().view(-1, 3, SIDE, SIDE)
+    for target, w in (
+        (2, weights[2]),
+        (tp.contrast(2, 4), weights[2] - weights[4]),
+        (lambda out: 3 * out[:, 0], 3 * weights[0]),
+    ):
+        close(explain(method, model, images, target, **settings).values, _linear_truth(method, w, images, fill))
+
+
+class LeftHalf(nn.Module):
+    """Sees the left half of the image alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Functional()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images[..., : SIDE // 2])
+
+
+@pytest.mark.parametrize("method", WITH["dummy"])
+def test_dummy_what_the_model_ignores_gets_nothing(method: str) -> None:
+    torch.manual_seed(0)
+    values = explain(method, wrapped(LeftHalf().double()), pictures(2), 1).values
+    assert (values[..., SIDE // 2 :] == 0).all()
+    assert (values[..., : SIDE // 2] != 0).any()
+
+
+@pytest.mark.parametrize(("method", "name"), declared("complete"))
+def test_complete_the_values_sum_to_the_score_difference(method: str, name: str) -> None:
+    model, images = shared(name), pictures(2)
+    result = explain(method, model, images, 2, baseline=0.3, n_steps=64)
+    difference = (forward_logits(model, images) - forward_logits(model, torch.full_like(images, 0.3)))[:, 2]
+    smooth = name in ("linear", "linear_conv", "channels_last", "vit_token", "vit_mean")
+    # 64 Gauss points integrate a smooth path almost exactly; a path that crosses ReLU kinks to about 1/64 of a kink each
+    tolerance = 1e-6 if smooth else 1e-2
+    assert ((result.values.sum((1, 2, 3)) - difference).abs() <= tolerance * difference.abs().clamp(min=0.1)).all()
+
+
+@pytest.mark.parametrize(("method", "name"), declared("linear_in_score"))
+def test_linear_in_score_the_map_of_a_contrast_is_the_difference_of_the_maps(method: str, name: str) -> None:
+    model, images = shared(name), pictures(2)
+    a, b = (explain(method, model, images, target).values for target in (1, 4))
+    close(explain(method, model, images, tp.contrast(1, 4)).values, a - b)
+    assert explain(method, model, images, [tp.contrast(1, 4), 3]).target == ("class 1 rather than class 4", "class 3")
+
+
+@pytest.mark.parametrize(("method", "name"), declared("map_of_layer"))
+def test_map_of_layer_the_values_have_the_layers_own_grid(method: str, name: str) -> None:
+    model, images = shared(name), pictures(1)
+    for layer in (None, EARLY[name]):
+        result = explain(method, model, images, 1, layer=layer)
+        assert result.layer is not None
+        assert layer in (None, result.layer)
+        assert tuple(result.values.shape) == (1, 1, *model.survey[result.layer].grid)  # type: ignore[misc]
+        assert any("was chosen" in note for note in result.notes) == (
+            layer is None
+        )  # a choice that was made for the user is told
+
+
+@pytest.mark.parametrize(("method", "name"), declared("positive_layer"))
+def test_positive_layer_negative_activations_are_told(method: str, name: str) -> None:
+    model, images = shared(name), pictures(1)
+    for layer in (None, EARLY[name]):
+        result = explain(method, model, images, 1, layer=layer)
+        with tp.capture(model, str(result.layer)) as acts:
+            model(images)
+        told = any("negative activations" in note and "without" not in note for note in result.notes)
+        assert told == bool(acts[str(result.layer)].min() < 0)
+
+
+class NoGrad(nn.Module):
+    """Answers, and never gives a gradient: an exported or a wrapped service."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.head = conv(3, 6), Head(6)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.stem(images).relu())
+
+
+class Sealed(NoGrad):
+    def forward(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().forward(images)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_forward_only_methods_need_no_gradient_and_the_others_say_that_they_do(method: str) -> None:
+    torch.manual_seed(0)
+    plain = NoGrad().double()
+    sealed = Sealed().double()
+    sealed.load_state_dict(plain.state_dict())
+    images, laws = pictures(2), lookup(method).laws
+    if {"forward_only", "baseline"} & laws:
+        close(explain(method, wrapped(sealed), images, 1).values, explain(method, wrapped(plain), images, 1).values)
+        return
+    with pytest.raises((TargetError, MethodError)) as caught:
+        explain(method, wrapped(sealed), images, 1)
+    assert "gradient" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_baseline_methods_do_not_look_at_the_weights_and_every_other_method_does(method: str) -> None:
+    images = pictures(2)
+    one, two = (explain(method, vision_model("reused", seed), images, 1).values for seed in (0, 1))
+    assert torch.equal(one, two) == ("baseline" in lookup(method).laws)
