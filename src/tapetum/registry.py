@@ -116,19 +116,32 @@ def _checked(method: Method, parameter: Parameter, value: Any) -> Any:
     kinds = typing.get_args(parameter.type) or (parameter.type,)
     if value is None and (parameter.default is None or type(None) in kinds):
         return None
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     whole = int in kinds and float not in kinds
     only_numbers = parameter.range is not None or parameter.type in (int, float)
-    if (only_numbers and not number) or (whole and number and not isinstance(value, numbers.Integral)):
-        wanted = "whole number" if whole else "number"
-        raise MethodError(f"{method.name}: {parameter.name} is a {wanted}{_from_to(parameter)}, not {value!r}")
-    if parameter.range is not None and not parameter.range.low <= value <= parameter.range.high:
-        raise MethodError(f"{method.name}: {parameter.name} must be{_from_to(parameter)}, not {value:g}")
+    if _is_number(value):
+        return _checked_number(method, parameter, value, whole) if only_numbers or whole or float in kinds else value
+    if only_numbers:
+        raise MethodError(f"{method.name}: {parameter.name} is a {_wanted(parameter, whole)}, not {value!r}")
     if parameter.choices and isinstance(value, str) and value not in parameter.choices:
         raise MethodError(f"{method.name}: {parameter.name} is one of {', '.join(parameter.choices)}, not '{value}'")
-    if number and (whole or float in kinds):
-        return int(value) if whole else float(value)
     return value
+
+
+def _is_number(value: Any) -> bool:
+    """Python's and numpy's numbers; True is no number."""
+    return not isinstance(value, bool) and isinstance(value, numbers.Real)
+
+
+def _checked_number(method: Method, parameter: Parameter, value: Any, whole: bool) -> int | float:
+    if whole and int(value) != value:
+        raise MethodError(f"{method.name}: {parameter.name} is a {_wanted(parameter, whole)}, not {value!r}")
+    if parameter.range is not None and not parameter.range.low <= value <= parameter.range.high:
+        raise MethodError(f"{method.name}: {parameter.name} must be{_from_to(parameter)}, not {value:g}")
+    return int(value) if whole else float(value)
+
+
+def _wanted(parameter: Parameter, whole: bool) -> str:
+    return f"{'whole number' if whole else 'number'}{_from_to(parameter)}"
 
 
 def _from_to(parameter: Parameter) -> str:

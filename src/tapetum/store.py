@@ -56,7 +56,7 @@ def open(folder: str | Path) -> Any:
             arrays = {name: stored[name] for name in stored.files}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise TapetumError(f"{source} holds no saved result ({type(error).__name__})") from error
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    schema = cast("dict[str, Any]", manifest).get("schema") if isinstance(manifest, dict) else None
     if schema != SCHEMA:
         raise TapetumError(f"{source} was saved with schema {schema}, this version reads {SCHEMA}")
     try:
@@ -109,7 +109,7 @@ def _unpacked_table(tree: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) ->
     if "$name" in tree:
         return tree["$name"]
     fields = {name: _unpacked(part, arrays) for name, part in tree.items() if name != "$type"}
-    kind = getattr(types, tree["$type"])
+    kind: Any = getattr(types, tree["$type"])
     if not dataclasses.is_dataclass(kind):
         raise TypeError(tree["$type"])
-    return kind(**fields)
+    return cast("Any", kind)(**fields)

@@ -112,7 +112,7 @@ def _layer(call: Call, layer: str | None) -> tuple[str, str | None]:
         return name, _negative_note(call, name) if POSITIVE in call.laws else None
     name, reason = choose_layer(call.model.survey)
     if POSITIVE in call.laws:
-        name, reason = first_positive(call.model, call.images, name, reason)
+        name, reason = first_positive(call.model, name, reason)
     return name, f"layer {name} was chosen: {reason}"
 
 
@@ -131,22 +131,33 @@ POSITIVE = "positive_layer"
 by being negative would count against its own place."""
 
 
-def first_positive(model: VisionModel, images: Tensor, name: str, reason: str) -> tuple[str, str]:
-    """The first layer from `name` on, of the same grid, that is never negative on these images."""
-    survey = model.survey
-    later = survey.order[survey.order.index(name) :]
-    same = [one for one in later if survey[one].grid == survey[name].grid]
-    with capture(model, same) as acts:
-        model(images)
-    positive = next((one for one in same if acts[one].min() >= 0), None)
+def first_positive(model: VisionModel, name: str, reason: str) -> tuple[str, str]:
+    """The first layer from `name` on, of the same grid, that is never negative: found out once, on noise, for any images."""
+    positive = model.remember(f"positive layer from {name}", lambda: _first_positive(model, name))
     if positive == name:
         return name, reason
-    for outer in same:
-        if positive is not None and positive.startswith(f"{outer}.") and torch.equal(acts[outer], acts[positive]):
-            positive = outer  # the enclosing module that returns the same map has the better name
     if positive is None:
         return name, f"{reason}; its negative activations make the weights of some channels point the wrong way"
     return positive, f"the first layer from {name} on, of the same grid, without negative activations"
+
+
+def _first_positive(model: VisionModel, name: str) -> str | None:
+    order, survey = model.survey.order, model.survey
+    same = [one for one in order[order.index(name) :] if survey[one].grid == survey[name].grid]
+    with capture(model, same) as acts:
+        model(_noise(model))
+    positive = next((one for one in same if acts[one].min() >= 0), None)
+    for outer in same:
+        if positive is not None and positive.startswith(f"{outer}.") and torch.equal(acts[outer], acts[positive]):
+            positive = outer  # the enclosing module that returns the same map has the better name
+    return positive
+
+
+def _noise(model: VisionModel) -> Tensor:
+    """Four model-ready images of unit noise, always the same."""
+    side, channels = model.preprocessing.size, len(model.preprocessing.mean)
+    noise = torch.randn(4, channels, side, side, generator=torch.Generator().manual_seed(0))
+    return noise.to(model.device, model.dtype)
 
 
 def _negative_note(call: Call, name: str) -> str | None:

@@ -114,8 +114,9 @@ def score_cam(
 def ablation_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
     """Each channel weighed by how much the score drops without it; no gradients.
 
-    w_k = (y - y_k) / y with y_k the score when A_k is set to zero; values = sum_k w_k A_k. Only the network behind the
-    layer is computed again for each channel.
+    w_k = (y - y_k) / |y| with y_k the score when A_k is set to zero; values = sum_k w_k A_k. Only the network behind the
+    layer is computed again for each channel. The paper divides by y, which turns the map around where the score is
+    negative; for a positive score the two are the same.
 
     Args:
         layer: name or None: the last layer that mixes places (the choice is in `notes`).
@@ -131,7 +132,7 @@ def ablation_cam(score: ModelScore, images: Tensor, *, layer: str | None = None,
         channels = torch.eye(maps.shape[1], dtype=maps.dtype, device=maps.device)[:, :, None, None]
         masks = Masks(maps.shape[1], lambda a, b: 1 - channels[a:b])
         whole = tail(tail.activation)
-        return (whole - _channel_scores(tail, tail.activation, masks, 0, batch)) / whole
+        return (whole - _channel_scores(tail, tail.activation, masks, 0, batch)) / whole.abs().clamp(min=1e-12)
 
     return _weighed(maps, weights)
 

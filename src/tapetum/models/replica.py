@@ -18,7 +18,7 @@ def replicate(module: nn.Module) -> nn.Module:
     """A copy of the module tree in eval mode whose tensors alias the storage of `module`'s: no weights are copied."""
     memo: dict[int, object] = {}
     for tensor in _tensors(module):
-        alias = tensor.detach()
+        alias = tensor.clone() if tensor.is_inference() else tensor.detach()  # inference tensors refuse gradients
         memo[id(tensor)] = nn.Parameter(alias, requires_grad=False) if isinstance(tensor, nn.Parameter) else alias
     twin = copy.deepcopy(module, memo).eval()
     for part in twin.modules():
@@ -39,7 +39,15 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 def fingerprint(module: nn.Module) -> tuple[object, ...]:
     """Changes when a replica would be out of date: other modules, or other tensors (by `.to()`, a new head)."""
     modules = tuple(module.modules())  # themselves, not their ids: a new module may take the address of one that is gone
-    return modules, tuple((id(tensor), tensor.data_ptr(), tensor.dtype) for tensor in _tensors(module))
+    tensors = tuple((id(tensor), tensor.data_ptr(), tensor.dtype) for tensor in _tensors(module))
+    return modules, tensors, tuple(_settings(part) for part in modules)
+
+
+def _settings(part: nn.Module) -> tuple[object, ...]:
+    """A module's own attributes (a stride, a patched forward) and hooks; its training flag is none of our business."""
+    plain = (bool, int, float, str)
+    own = [(key, one if isinstance(one, plain) else id(one)) for key, one in vars(part).items() if key != "training"]
+    return *own, *part._forward_hooks, *part._forward_pre_hooks
 
 
 def weights_sha256(module: nn.Module) -> str:
