@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum import types
-from tapetum.types import TapetumError
+from tapetum.types import Prediction, TapetumError
 
 SCHEMA = 1
 
@@ -71,6 +71,8 @@ def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
         return value
     if isinstance(value, Tensor):
         return _packed_tensor(value, arrays)
+    if isinstance(value, Prediction):
+        return {"$type": "Prediction", **{name: _packed(one, arrays) for name, one in value._asdict().items()}}
     if isinstance(value, (list, tuple)):
         # casts: `isinstance` cannot say what a container holds
         parts = [_packed(part, arrays) for part in cast("list[Any] | tuple[Any, ...]", value)]
@@ -110,6 +112,6 @@ def _unpacked_table(tree: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) ->
         return tree["$name"]
     fields = {name: _unpacked(part, arrays) for name, part in tree.items() if name != "$type"}
     kind: Any = getattr(types, tree["$type"])
-    if not dataclasses.is_dataclass(kind):
+    if not (dataclasses.is_dataclass(kind) or kind is Prediction):
         raise TypeError(tree["$type"])
     return cast("Any", kind)(**fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -115,16 +115,12 @@ class Unit:
         return cls(match["layer"], int(match["channel"]), position)
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """One line of a model's answer: class index, name (None without labels), probability in [0, 1]."""
 
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride] (the contract's name; tuple.index is not missed)
     label: str | None
     probability: float
-
-    def __iter__(self):
-        return iter((self.index, self.label, self.probability))
 
 
 @dataclass(frozen=True)
@@ -145,6 +141,21 @@ class Layer:
     grid: tuple[int, int] | None
     channels: int | None
     calls: int = 1
+
+
+class Layers(tuple[Layer, ...]):
+    """Rows of layers that print as a table; "-" where a number is not defined."""
+
+    def __str__(self) -> str:
+        head = ("layer", "kind", "shape", "parameters", "receptive field", "stride")
+        rows = [head, *(_cells(layer) for layer in self)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _cells(layer: Layer) -> tuple[str, ...]:
+    numbers = ("-" if one is None else str(one) for one in (layer.receptive_field, layer.stride))
+    return layer.name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.parameters:,}", *numbers
 
 
 @dataclass(frozen=True, eq=False)

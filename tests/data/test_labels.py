@@ -57,7 +57,8 @@ def test_a_head_of_1000_is_imagenet():
 def test_larger_imagenets_have_a_name_for_each_output(n_classes):
     pytest.importorskip("timm")
     labels = labels_for(n_classes)
-    assert len(labels) == n_classes and all(labels)
+    assert len(labels) == n_classes
+    assert all(labels)
     assert labels[find_label(labels, "golden retriever")] == "golden retriever"
 
 
@@ -108,7 +109,9 @@ def test_names_that_repeat_are_refused_with_their_indices():
 
 def test_an_ambiguous_part_lists_the_candidates():
     message = refusal(imagenet_labels(), "terrier")
-    assert "179 (" in message and message.count("(") == 8 and "..." in message
+    assert "179 (" in message
+    assert message.count("(") == 8
+    assert "..." in message
 
 
 def test_a_misspelling_gets_near_names():

@@ -101,7 +101,4 @@ def test_photos_and_maps_must_be_as_many():
 
 def test_matplotlib_is_imported_with_the_first_figure_only():
     code = "import sys, tapetum.figures; sys.exit('matplotlib' in sys.modules)"
-    assert (
-        subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode
-        == 0
-    )
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode == 0

@@ -259,7 +259,7 @@ def build(name, size):
     return getattr(torchvision.models, name)(weights=None, **options).eval()
 
 
-@pytest.mark.parametrize("name, size, chosen, expected", [row[:4] for row in ZOO], ids=[row[0] for row in ZOO])
+@pytest.mark.parametrize(("name", "size", "chosen", "expected"), [row[:4] for row in ZOO], ids=[row[0] for row in ZOO])
 def test_zoo_choice_and_layout(name, size, chosen, expected):
     with torch.device("cpu" if name == "regnet_y_400mf" else "meta"):
         net = build(name, size)
@@ -270,7 +270,7 @@ def test_zoo_choice_and_layout(name, size, chosen, expected):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, size, chosen, expected, placed", ZOO, ids=[row[0] for row in ZOO])
+@pytest.mark.parametrize(("name", "size", "chosen", "expected", "placed"), ZOO, ids=[row[0] for row in ZOO])
 def test_zoo_against_a_real_pass(name, size, chosen, expected, placed):
     """Shapes are those of a real pass; a blob in a corner moves that corner; the score's gradient reaches the map."""
     torch.manual_seed(0)

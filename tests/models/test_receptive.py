@@ -28,7 +28,7 @@ def test_resnet18_layer4_sees_435_pixels_every_32():
 
 
 @pytest.mark.parametrize(
-    "name, layer, expected",
+    ("name", "layer", "expected"),
     [("inception_v3", "Mixed_7c", 1311), ("densenet121", "features.norm5", 2071)],  # table 1 of araujo2019receptive
 )
 def test_published_fields_of_deep_nets(name, layer, expected):
@@ -50,7 +50,7 @@ class Follows(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "operation, field, stride",
+    ("operation", "field", "stride"),
     [
         (F.relu, 5, 1),
         (lambda x: x + 1, 5, 1),
@@ -140,7 +140,7 @@ CASES = [pytest.param(*row, id=row[0]) for row in FAST]
 CASES += [pytest.param(*row, id=row[0] + "-slow", marks=pytest.mark.slow) for row in SLOW]
 
 
-@pytest.mark.parametrize("name, layers, size", CASES)
+@pytest.mark.parametrize(("name", "layers", "size"), CASES)
 def test_field_is_the_extent_of_the_gradient(name, layers, size):
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
     if name.startswith("timm:"):

@@ -53,9 +53,7 @@ def explanation(file="cat.png", label="cat"):
     question = Question(label, 3, 0.7, "predicted", maps, {"lrp": f"no rule for {label}"})
     predictions = (Prediction(3, label, 0.7), Prediction(5, None, 0.0))
     crop = photo[..., :32, :32]
-    return Explanation(
-        file, photo, crop, "the upper left corner", predictions, (found,), (question,), (f"It says {label}.",)
-    )
+    return Explanation(file, photo, crop, "the upper left corner", predictions, (found,), (question,), (f"It says {label}.",))
 
 
 def written(folder, explanations, model="tiny", refused=(), **facts):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tapetum.cli.terminal import bar, fail, note, say
+import torch
+
+from tapetum.cli.batches import Refused, for_each, images_of, status
+from tapetum.cli.folders import checked_folder, complete
+from tapetum.cli.models import load_model
+from tapetum.cli.terminal import note, one_line, say, say_file
 from tapetum.data.images import read_image
-from tapetum.data.sources import find_images
 from tapetum.engines.scores import as_score
 from tapetum.families.inspections import predict
 from tapetum.families.running import versions
@@ -22,102 +22,59 @@ from tapetum.reports.job import AUTO, Plan, checked_methods, explain_one
 from tapetum.reports.machine import as_json, write_json
 from tapetum.reports.page import write_report
 from tapetum.reports.pictures import pictures
-from tapetum.types import Cancelled, ImageError, TapetumError
 
 
 def explain_files(
     paths: Sequence[str],
-    model: VisionModel,
-    target: Any,
+    *,
+    model: str,
+    weights: str | None,
+    target: int | str | None,
     methods: Sequence[str] | Literal["auto"],
     out: str,
     as_json_too: bool,
     settings: Mapping[str, Any],
 ) -> int:
-    """Explains every image and writes the report; 0, or 1 if some were refused, or 2 if all were."""
+    """Explains every image and writes the report; 0, or 1 if something was refused, or 2 if nothing could be done."""
     plan = Plan(target=target, methods=checked_methods(AUTO if methods == "auto" else methods), **settings)
-    _check_target(model, target)
-    folder = _checked_folder(Path(out))
-    files = find_images(paths)
-    done, refused = _explained(model, files, plan)
+    folder = checked_folder(out)
+    files, missing = images_of(paths)
+    if not files:
+        return 2
+    network = load_model(model, weights)
+    check_target(network, target)
+    done, refused = for_each(files, lambda file, watcher: explain_one(network, file, plan, watcher))
+    refused = missing + refused
     if not done:
         return 2
-    report = _written(folder, done, refused, model, plan)
+    _write(folder, done, refused, network, plan)
+    without = _refusing_methods(done)
+    for method, reason in without:
+        note(f"no map from {method}: {reason}")
     if as_json_too:
-        say((folder / "report.json").read_text("utf-8"))
+        say_file(folder / "report.json")
     else:
-        _summarise(done, report)
-    return 1 if refused else 0
+        _summarise(done, Path(out) / "report.html")
+    asked = [] if methods == "auto" else without
+    return status(done, [*refused, *asked])
 
 
-def _check_target(model: VisionModel, target: Any) -> None:
+def check_target(model: VisionModel, target: int | str | None) -> None:
     """A wrong target is wrong for every image: say so once, before any work."""
     if target is not None:
-        import torch
-
         size, channels = model.preprocessing.size, len(model.preprocessing.mean)
-        as_score(model, torch.zeros(1, channels, size, size, device=model.device, dtype=model.dtype), target)
+        noise = torch.rand(1, channels, size, size, generator=torch.Generator().manual_seed(0))
+        as_score(model, noise.to(model.device, model.dtype), target)
 
 
-def _explained(model: VisionModel, files: Sequence[str], plan: Plan) -> tuple[list[Explanation], list[tuple[str, str]]]:
-    done: list[Explanation] = []
-    refused: list[tuple[str, str]] = []
-    for i, file in enumerate(files):
-        title = Path(file).name if len(files) == 1 else f"{i + 1}/{len(files)} {Path(file).name}"
-        try:
-            with bar(title) as watcher:
-                done.append(explain_one(model, file, plan, watcher))
-        except (KeyboardInterrupt, Cancelled):
-            if not done:
-                raise
-            refused += [(left, "not done: stopped before its turn") for left in files[i:]]
-            note(f"stopped: {len(done)} of {len(files)} images are in the report")
-            break
-        except TapetumError as error:
-            fail(str(error) if file in str(error) else f"{file}: {error}")
-            refused.append((file, str(error)))
-    return done, refused
+def _refusing_methods(done: Sequence[Explanation]) -> list[tuple[str, str]]:
+    """(method, reason), each once however many images it is true of."""
+    pairs = [pair for explanation in done for question in explanation.questions for pair in question.refused.items()]
+    return list(dict.fromkeys(pairs))
 
 
-def _checked_folder(folder: Path) -> Path:
-    """A folder that is new, empty, or an earlier report: nothing else is ever replaced."""
-    if folder.is_file():
-        raise TapetumError(f"--out {folder} is a file; give a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "report.json").is_file():
-        raise TapetumError(f"--out {folder} holds other files; give a new or an empty folder")
-    if not os.access(_existing_parent(folder), os.W_OK):
-        raise TapetumError(f"--out {folder} cannot be written")
-    return folder
-
-
-def _existing_parent(folder: Path) -> Path:
-    return next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
-
-
-@contextmanager
-def _complete(folder: Path) -> Iterator[Path]:
-    """A temporary folder that takes the final name only when the block has succeeded."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield work
-        work.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        work.replace(folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-
-
-def _written(
-    folder: Path,
-    done: Sequence[Explanation],
-    refused: Sequence[tuple[str, str]],
-    model: VisionModel,
-    plan: Plan,
-) -> Path:
-    with _complete(folder) as work:
+def _write(folder: Path, done: Sequence[Explanation], refused: Refused, model: VisionModel, plan: Plan) -> None:
+    with complete(folder) as work:
         names = pictures(work, done)
         content = as_json(done, names, model=model.source, refused=refused, versions=versions(), seed=plan.seed)
         write_json(work / "report.json", content)
@@ -130,15 +87,15 @@ def _written(
             versions=versions(),
             seed=plan.seed,
         )
-    return folder / "report.html"
 
 
 def _facts(model: VisionModel) -> dict[str, str]:
     """What a reader should know of the model."""
     parameters = sum(tensor.numel() for tensor in model.module.parameters())
+    count = f"{parameters / 1e6:.1f} million" if parameters >= 1e5 else f"{parameters:,}"
     return {
         "Model": model.source,
-        "Parameters": f"{parameters / 1e6:.1f} million",
+        "Parameters": count,
         "Input": model.preprocessing.describe(),
         "Weights": f"sha256 {model.weights_sha256[:12]}",
     }
@@ -146,23 +103,23 @@ def _facts(model: VisionModel) -> dict[str, str]:
 
 def _summarise(done: Sequence[Explanation], report: Path) -> None:
     for explanation in done:
-        say(f"{Path(explanation.file).name}")
+        say(one_line(Path(explanation.file).name))
         for finding in explanation.findings:
             say(f"  {finding}")
     say(f"\nreport: {report}")
 
 
-def predict_files(paths: Sequence[str], model: VisionModel, k: int) -> int:
-    """Prints the top classes of every image."""
-    files = find_images(paths)
-    refused = 0
-    for file in files:
-        try:
-            best = predict(model, model.preprocess(read_image(file)), k)[0]
-        except ImageError as error:
-            fail(str(error))
-            refused += 1
-            continue
+def predict_files(paths: Sequence[str], *, model: str, weights: str | None, k: int) -> int:
+    """Prints the top classes of every image; the exit status as for `explain_files`."""
+    files, missing = images_of(paths)
+    if not files:
+        return 2
+    network = load_model(model, weights)
+
+    def work(file: str, watcher: object) -> None:
+        best = predict(network, network.preprocess(read_image(file)), k)[0]
         answers = "  ".join(f"{p.label or p.index} {p.probability:.3f}" for p in best)
-        say(f"{file}: {answers}")
-    return 2 if refused == len(files) else 1 if refused else 0
+        say(f"{one_line(file)}: {answers}")
+
+    done, refused = for_each(files, work)
+    return status(done, missing + refused)

@@ -4,26 +4,47 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
 import tapetum
 from tapetum.registry import Parameter, parameters
-from tapetum.types import Method
+from tapetum.types import Method, MethodError
 
 HIDDEN = ("generator",)
 """Keywords that only Python can give."""
 
 
+HELP = "One method by name, with its own options: overlays and arrays into a folder."
+
+
+class RunGroup(TyperGroup):
+    """The registry as a group of commands; each is made when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [method.name for method in tapetum.methods(kind="attribution")]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a method; a `MethodError` names close ones."""
+        method = tapetum.lookup(cmd_name.replace("-", "_"))
+        if method.kind != "attribution":
+            raise MethodError(f"{method.name} makes no map of what mattered; {' '.join(self.list_commands(ctx))} do")
+        return get_command(_typer([method]))
+
+
 def run_group() -> typer.Typer:
-    """A Typer group with a command for each attribution method."""
-    group = typer.Typer(
-        help="One method by name, with its own options: overlays and arrays into a folder.", no_args_is_help=True
-    )
-    for method in tapetum.methods(kind="attribution"):
+    """All of these commands at once, for documentation."""
+    return _typer(tapetum.methods(kind="attribution"))
+
+
+def _typer(methods: Sequence[Method]) -> typer.Typer:
+    group = typer.Typer(help=HELP, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+    for method in methods:
         group.command(method.name, help=_help(method))(_command(method))
     return group
 
@@ -49,30 +70,39 @@ def _command(method: Method) -> Callable[..., None]:
 
 
 def _common() -> list[inspect.Parameter]:
-    def keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
-        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
     model_help = "A name that `tapetum models` lists, or file.py:factory."
-    return [
-        keyword("images", Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")]),
-        keyword("model", Annotated[str, typer.Option(help=model_help)], "efficientnet_lite0"),
-        keyword("weights", Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")], None),
-        keyword("target", Annotated[str | None, typer.Option(help="Class index or name.")], None),
-        keyword("out", Annotated[Path, typer.Option(help="A new or empty folder.")], Path("tapetum-run")),
-    ]
+    options: dict[str, tuple[Any, Any]] = {
+        "model": (Annotated[str, typer.Option(help=model_help)], "efficientnet_lite0"),
+        "weights": (Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")], None),
+        "target": (Annotated[str | None, typer.Option(help="Class index or name.")], None),
+        "out": (Annotated[Path, typer.Option(help="A new or empty folder, or an earlier report.")], Path("tapetum-run")),
+    }
+    images = Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    first = inspect.Parameter("images", keyword, annotation=images)
+    return [first, *(inspect.Parameter(name, keyword, default=d, annotation=kind) for name, (kind, d) in options.items())]
 
 
 def _option(parameter: Parameter) -> inspect.Parameter:
-    limits = "" if parameter.range is None else f" From {parameter.range.low:g} to {parameter.range.high:g}."
-    choices = "" if not parameter.choices else f" One of {', '.join(parameter.choices)}, or as Python takes it."
-    option = typer.Option(help=f"{parameter.help}{limits}{choices}".strip())
-    annotation = Annotated[_cli_type(parameter), option]
-    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=parameter.default, annotation=annotation)
+    limits = "" if parameter.range is None else f" From {parameter.range.low} to {parameter.range.high}."
+    choices = "" if not parameter.choices else f" One of {', '.join(parameter.choices)}{_or_number(parameter)}."
+    kind = _cli_type(parameter)
+    default = str(parameter.default) if kind is str else parameter.default
+    annotation = Annotated[kind, typer.Option(help=f"{parameter.help}{limits}{choices}".strip())]
+    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _kinds(parameter: Parameter) -> set[Any]:
+    return set(typing.get_args(parameter.type)) or {parameter.type}
+
+
+def _or_number(parameter: Parameter) -> str:
+    return ", or a number" if _kinds(parameter) & {int, float} else ""
 
 
 def _cli_type(parameter: Parameter) -> Any:
     """int, float, bool and text as such, also when None is allowed; unions of them are read as text."""
-    kinds = set(typing.get_args(parameter.type)) or {parameter.type}
+    kinds = _kinds(parameter)
     for kind in (bool, int, float):
         if kinds - {type(None)} == {kind}:
             return kind | None if type(None) in kinds else kind
@@ -80,12 +110,13 @@ def _cli_type(parameter: Parameter) -> Any:
 
 
 def _converted(parameter: Parameter, value: Any) -> Any:
-    """Text of a union such as `float | "blur"` becomes the number that it spells."""
+    """Text of a union such as `float | "blur"` becomes the number that it spells; a layer called "4" stays text."""
     if not isinstance(value, str):
         return value
-    for number in (int, float):
-        try:
-            return number(value)
-        except ValueError:
-            continue
+    for kind in (int, float):
+        if _kinds(parameter) & {int, float}:
+            try:
+                return kind(value)
+            except ValueError:
+                continue
     return value

@@ -2,64 +2,118 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 from tapetum.cli.allocator import keep_large_blocks
-from tapetum.cli.terminal import fail, say
-from tapetum.types import TapetumError
+from tapetum.cli.generated import HELP, RunGroup
+from tapetum.cli.terminal import debugging, fail, say, unexpected
+from tapetum.types import MethodError, ModelError, TapetumError
+
+STOPPED = 130
+"""The exit status of a program that Ctrl-C ended: 128 + SIGINT."""
 
 app = typer.Typer(
     name="tapetum",
     help="What a vision network looks for, what it found, what mattered, and whether to trust it.",
-    no_args_is_help=True,
+    epilog="Every command takes --help, and --debug, which shows the traceback of an error.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(typer.Typer(cls=RunGroup), name="run", help=HELP)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a command and exits with its status; refusals are one line on stderr, never a traceback (unless --debug)."""
+    """Runs a command and exits with its status; refusals are one line on stderr, never a traceback (unless --debug).
+
+    With `arguments` it is a function like any other; without them it is the program, which may set the process up.
+    """
+    if arguments is None:
+        _own_the_process()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    given = [word for word in given if word != "--debug"]
-    keep_large_blocks()
-    _add_commands()
+    words = [word for word in given if word != "--debug"]
+    token = debugging.set(words != given)
     try:
-        app(given, standalone_mode=True)
-    except TapetumError as error:
-        if debug:
-            raise
-        fail(str(error))
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
+        status = _status(words)
+    finally:
+        debugging.reset(token)
+    raise SystemExit(status)
+
+
+def _own_the_process() -> None:
+    keep_large_blocks()
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file's name may be no text
+
+
+def _status(words: Sequence[str]) -> int:
+    """Runs the command, tells what went wrong, returns the exit status."""
+    try:
+        _run(words)
+        sys.stdout.flush()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
+    except typer.Exit as end:
+        return end.exit_code if words else 2  # no command: the help, and nothing done
+    except (KeyboardInterrupt, typer.Abort):
         fail("stopped")
-        raise SystemExit(130) from None
+        return STOPPED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has seen enough
-        raise SystemExit(0) from None
+        _close_output()
+        return 0
     except Exception as error:
-        if debug:
+        if debugging.get():
             raise
-        fail(f"unexpected {type(error).__name__}: {_one_line(error)} (--debug shows where; please report it)")
-        raise SystemExit(2) from None
+        fail(_words_for(error))
+        return 2
+    return 0
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+def _run(words: Sequence[str]) -> None:
+    """Without Typer's own `main`, which prints errors in a box, and sets hooks that outlive the call."""
+    command = get_command(app)
+    with command.make_context("tapetum", list(words) or ["--help"]) as context:
+        command.invoke(context)
 
 
-def _add_commands() -> None:
-    """Commands that are made from the registry; importing them is what `tapetum --help` pays for."""
-    if not any(group.name == "run" for group in app.registered_groups):
-        from tapetum.cli.generated import run_group
+def _words_for(error: Exception) -> str:
+    if isinstance(error, TapetumError):
+        return str(error)
+    format_message = getattr(error, "format_message", None)  # wrong usage, as Typer puts it
+    if format_message is None:
+        return unexpected(error)
+    context = getattr(error, "ctx", None)
+    return f"{format_message().rstrip('.')}; see {context.command_path if context else 'tapetum'} --help"
 
-        app.add_typer(run_group(), name="run")
+
+def _close_output() -> None:
+    """Whoever read our output has seen enough; without this Python would complain about it at its end."""
+    with contextlib.suppress(OSError, ValueError):  # no file behind it, so nobody to complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _show_version(wanted: bool) -> bool:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"tapetum {version('tapetum')}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _start(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    pass
 
 
 # --- commands
@@ -80,24 +134,57 @@ def explain(
 ) -> None:
     """Why does the model see this? Predictions, what the layers found, what mattered, and how well each map stands up."""
     from tapetum.cli.explaining import explain_files
+    from tapetum.cli.models import as_target
 
-    names = "auto" if methods == "auto" else [name.strip() for name in methods.split(",") if name.strip()]
-    settings: dict[str, Any] = {"evidence": evidence, "runner_up": runner_up, "seed": seed}
-    raise SystemExit(explain_files(images, load_model(model, weights), as_target(target), names, out, json, settings))
+    status = explain_files(
+        images,
+        model=model,
+        weights=weights,
+        target=as_target(target),
+        methods="auto" if methods == "auto" else _names(methods),
+        out=out,
+        as_json_too=json,
+        settings={"evidence": evidence, "runner_up": runner_up, "seed": seed},
+    )
+    raise SystemExit(status)
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise MethodError("--methods names no method; give names with commas between, or auto")
+    return names
+
+
+DEMO = ("cat", "coffee")
+"""One photograph on which the network hesitates between three kinds of cat, and one on which it is sure."""
 
 
 @app.command()
 def demo(
-    photo: Annotated[str, typer.Option(help="cat, astronaut, coffee or rocket: photographs that scikit-image ships.")] = "cat",
+    photo: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="cat, coffee, astronaut or rocket, shipped by scikit-image; again for more; cat and coffee without it."
+        ),
+    ] = None,
     out: Annotated[str, typer.Option(help="The folder for the report.")] = "demo",
 ) -> None:
-    """Explains a packaged photograph with the built-in network: no download, no files of your own needed."""
+    """Explains packaged photographs with the built-in network: no download, no files of your own needed."""
     from tapetum.cli.explaining import explain_files
     from tapetum.data.sources import packaged_photo
 
-    settings: dict[str, Any] = {"evidence": True, "runner_up": True, "seed": 0}
-    model = load_model("efficientnet_lite0", None)
-    raise SystemExit(explain_files([str(packaged_photo(photo))], model, None, "auto", out, False, settings))
+    status = explain_files(
+        [str(packaged_photo(name)) for name in photo or DEMO],
+        model="efficientnet_lite0",
+        weights=None,
+        target=None,
+        methods="auto",
+        out=out,
+        as_json_too=False,
+        settings={},
+    )
+    raise SystemExit(status)
 
 
 @app.command()
@@ -110,7 +197,7 @@ def predict(
     """The most probable classes of each image."""
     from tapetum.cli.explaining import predict_files
 
-    raise SystemExit(predict_files(images, load_model(model, weights), k))
+    raise SystemExit(predict_files(images, model=model, weights=weights, k=k))
 
 
 @app.command()
@@ -118,11 +205,13 @@ def models(pattern: Annotated[str | None, typer.Argument(help="Only names that c
     """The models that `--model` takes."""
     from tapetum.models.zoo import known_models
 
-    for family, names in known_models().items():
-        shown = [name for name in names if pattern is None or pattern.lower() in name.lower()]
-        if shown:
-            say(f"# {family} ({len(shown)})")
-            say("\n".join(shown))
+    wanted = (pattern or "").lower()
+    found = {family: [name for name in names if wanted in name.lower()] for family, names in known_models().items()}
+    if not any(found.values()):
+        raise ModelError(f"no model's name contains '{pattern}'; `tapetum models` lists all")
+    for family, names in found.items():
+        if names:
+            say("\n".join([f"# {family} ({len(names)})", *names]))
 
 
 @app.command()
@@ -132,9 +221,12 @@ def layers(
     weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = "random",
 ) -> None:
     """Every layer of a model: kind, output shape, parameters, theoretical receptive field and stride in pixels."""
-    from tapetum.cli.tables import layer_table
+    from tapetum.cli.models import load_model
+    from tapetum.types import Layers
 
-    say(layer_table(load_model(model, weights), pattern))
+    network = load_model(model, weights)
+    names = set(network.find_layers(pattern))
+    say(str(Layers(layer for layer in network.layers() if layer.name in names)))
 
 
 @app.command()
@@ -142,18 +234,7 @@ def methods(family: Annotated[str | None, typer.Argument(help="Only this family.
     """Every method, with what its picture shows."""
     import tapetum
 
+    families = dict.fromkeys(method.family for method in tapetum.methods())
+    if family is not None and family not in families:
+        raise MethodError(f"no family '{family}'; there are {', '.join(families)}")
     say(str(tapetum.methods(family=family)))
-
-
-def load_model(name: str, weights: str | None) -> Any:
-    """The model of a command's --model and --weights."""
-    from tapetum.models.zoo import load
-
-    if weights == "random":
-        return load(name, weights=None)
-    return load(name) if weights is None else load(name, weights=weights)
-
-
-def as_target(text: str | None) -> int | str | None:
-    """A number is a class index, anything else a class name."""
-    return int(text) if text is not None and text.strip().isdigit() else text

@@ -8,17 +8,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tapetum.cli.explaining import _checked_folder, _complete
-from tapetum.cli.main import as_target, load_model
-from tapetum.cli.terminal import bar, fail, say
+from tapetum.cli.batches import for_each, images_of, status
+from tapetum.cli.explaining import check_target
+from tapetum.cli.folders import checked_folder, complete
+from tapetum.cli.models import as_target, load_model
+from tapetum.cli.terminal import one_line, say
 from tapetum.data.images import read_image, write_png
-from tapetum.data.sources import find_images
-from tapetum.families.running import run
+from tapetum.families.running import run, versions
 from tapetum.figures.overlay import picture
+from tapetum.progress import Watcher
 from tapetum.registry import check_parameters, lookup
-from tapetum.reports.pictures import safe, unique
+from tapetum.reports.machine import write_json
+from tapetum.reports.pictures import PROVENANCE_KEY, safe, unique
 from tapetum.store import save
-from tapetum.types import ImageError
 
 
 def run_files(
@@ -31,29 +33,41 @@ def run_files(
     out: Path,
     keywords: Mapping[str, Any],
 ) -> int:
-    """Runs one method on every image; 0, or 1 if some were refused, or 2 if all were."""
+    """Runs one method on every image; 0, or 1 if some were refused, or 2 if nothing could be done."""
     check_parameters(lookup(name), keywords)
+    folder = checked_folder(out)
+    files, missing = images_of(images)
+    if not files:
+        return 2
     network = load_model(model, weights)
-    files = find_images(images)
-    folder = _checked_folder(out)
-    refused = 0
+    check_target(network, as_target(target))
+    if keywords.get("layer") is not None:
+        network.find_layers(keywords["layer"])  # a wrong name is wrong for every image
     taken: set[str] = set()
-    with _complete(folder) as work:
-        for file in files:
-            try:
-                ready = network.preprocess(read_image(file))
-            except ImageError as error:
-                fail(str(error))
-                refused += 1
-                continue
-            with bar(f"{name} {Path(file).name}") as watcher:
-                done = run(name, network, ready, target=as_target(target), progress=watcher, **keywords)
+
+    with complete(folder) as work:
+
+        def explained(file: str, watcher: Watcher) -> dict[str, Any]:
+            ready = network.preprocess(read_image(file))
+            done = run(name, network, ready, target=as_target(target), progress=watcher, **keywords)
+            pixels = picture(done.value, network.denormalize(ready)[0].cpu())
             stem = unique(safe(Path(file).stem), taken)
-            provenance = json.dumps({"file": file, **asdict(done.provenance)})
-            write_png(work / f"{stem}.png", picture(done.value, network.denormalize(ready).cpu()), {"tapetum": provenance})
-            save(done, work / stem)
-            say(f"{file}: {done.value.target[0]}, {done.value.status[0]}, {folder / stem}.png")
-        if refused == len(files):
+            provenance = {"file": file, **asdict(done.provenance)}
+            try:
+                write_png(work / f"{stem}.png", pixels, {PROVENANCE_KEY: json.dumps(provenance)})
+                save(done, work / stem)
+            except BaseException:
+                (work / f"{stem}.png").unlink(missing_ok=True)
+                raise
+            answer = {"target": done.value.target[0], "status": done.value.status[0]}
+            return {"file": file, **answer, "layer": done.value.layer, "picture": f"{stem}.png", "result": stem}
+
+        done, refused = for_each(files, explained, f"{name} ")
+        if not done:
             raise SystemExit(2)
-        (work / "report.json").write_text(json.dumps({"method": name, "images": len(files) - refused}))
-    return 1 if refused else 0
+        skipped = [{"file": file, "reason": reason} for file, reason in missing + refused]
+        content = {"method": name, "model": network.source, "images": done, "refused": skipped, "versions": versions()}
+        write_json(work / "report.json", content)
+    for row in done:
+        say(f"{one_line(row['file'])}: {row['target']}, {row['status']}, {out / row['picture']}")
+    return status(done, missing + refused)

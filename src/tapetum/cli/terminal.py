@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -12,35 +14,58 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from tapetum.progress import Progress as Event
 from tapetum.progress import Watcher
 
+debugging: ContextVar[bool] = ContextVar("tapetum_debugging", default=False)
+"""Whether errors that nobody foresaw end the program with their traceback (--debug)."""
+
 
 def say(text: str) -> None:
     """A result, on standard output."""
     print(text)
 
 
+def say_file(path: Path) -> None:
+    """A file's own bytes, on standard output: the same whatever the terminal's encoding."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(path.read_bytes())
+    sys.stdout.buffer.flush()
+
+
 def note(text: str) -> None:
-    """A remark, on standard error."""
-    print(text, file=sys.stderr)
+    """A remark: one line on standard error."""
+    print(one_line(text), file=sys.stderr)
 
 
 def fail(text: str) -> None:
     """A refusal: one line on standard error."""
-    print(f"tapetum: {text}", file=sys.stderr)
+    print(f"tapetum: {one_line(text)}", file=sys.stderr)
+
+
+def one_line(text: object, longest: int = 1000) -> str:
+    """Messages of libraries, and names of files, may have several."""
+    return " ".join(str(text).split())[:longest]
+
+
+def unexpected(error: Exception) -> str:
+    """An error that nobody foresaw, for people."""
+    return f"unexpected {type(error).__name__}: {one_line(error, 300)} (--debug shows where)"
 
 
 @contextmanager
 def bar(title: str) -> Iterator[Watcher]:
-    """A progress bar with the time that is left, on standard error; a watcher for the one event stream."""
+    """A progress bar with the time that is left, on standard error; a watcher for the one event stream.
+
+    Where standard error is no terminal there is nothing to move, and nothing is printed.
+    """
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # a file may be called [bold].png
         BarColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None)
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(one_line(title, 60), total=None)
 
         def watch(event: Event) -> None:
             progress.update(task, completed=event.done, total=event.total)

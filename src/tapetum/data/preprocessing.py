@@ -32,6 +32,12 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
+    def __post_init__(self) -> None:
+        if self.resize is not None and self.resize < self.size:
+            raise ImageError(
+                f"a picture resized to {self.resize} px holds no crop of {self.size} px: resize must not be smaller"
+            )
+
     def __call__(self, pixels: Tensor) -> Tensor:
         """(n, 3, H, W) in [0, 1] to model-ready (n, c, size, size)."""
         return self.normalize(self.crop(pixels))
@@ -40,6 +46,7 @@ class Preprocessing:
         """The part of the picture that the model sees, in [0, 1]: resized and cut, not normalised."""
         if pixels.ndim != 4 or pixels.shape[1] != 3:
             raise ImageError(f"pixels must be (n, 3, H, W) in [0, 1], not {tuple(pixels.shape)}; use tapetum.read_image")
+        pixels = pixels if self.resize is None else _trimmed(pixels)
         target = [self.size, self.size] if self.resize is None else self._resized(*pixels.shape[-2:])
         mode = InterpolationMode(self.interpolation)
         resized = TF.resize(pixels, target, interpolation=mode, antialias=True) if list(pixels.shape[-2:]) != target else pixels
@@ -79,3 +86,13 @@ class Preprocessing:
         if self.resize is None:
             return f"squashed to {self.size} x {self.size} px"
         return f"shorter side resized to {self.resize} px ({self.interpolation}), central {self.size} x {self.size} px"
+
+
+LONGEST = 8
+
+
+def _trimmed(pixels: Tensor) -> Tensor:
+    """A strip of at most 8 : 1 around the centre: a picture of 10 x 20,000 px would otherwise grow to gigabytes."""
+    height, width = (int(side) for side in pixels.shape[-2:])
+    most = LONGEST * min(height, width)
+    return TF.center_crop(pixels, [min(height, most), min(width, most)]) if max(height, width) > most else pixels

@@ -121,10 +121,11 @@ def _curve(
     """One curve per image: hide the most important first (deletion), or hide the least important last (insertion)."""
     score = _probability(model, images, attribution)
     ranking = attribution.ranking((int(images.shape[-2]), int(images.shape[-1])))
+    seen, blank = model.laid_out(images), model.laid_out(fill)
     curves = []
     for row, importance in enumerate(ranking if cells is None else _in_cells(ranking, cells)):
         order = _descending(importance)
-        first, second = (images, fill) if name == "deletion" else (fill, images)
+        first, second = (seen, blank) if name == "deletion" else (blank, seen)
         masks = staircase(order, (importance.shape[0], importance.shape[1]), n_steps)
         stream = scores_under(
             score,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +21,7 @@ TOP = 0.2
 
 def findings(explanation: Explanation) -> tuple[str, ...]:
     """The reader's answer, most important first."""
-    lines = [_answer(explanation.predictions)]
+    lines = [_answer(explanation.predictions, both=len(explanation.questions) > 1)]
     for question in explanation.questions:
         lines += _about(question)
     lines += _rivals(explanation.questions)
@@ -30,53 +29,66 @@ def findings(explanation: Explanation) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _answer(predictions: tuple[Prediction, ...]) -> str:
+def _answer(predictions: tuple[Prediction, ...], both: bool) -> str:
     first, *others = predictions
+    if not others:  # one output: it gives a probability, it does not choose
+        return f"The model gives {_named(first)} a probability of {_percent(first.probability)}."
     line = f"The model answers {_named(first)} ({_percent(first.probability)})"
-    if not others:
-        return f"{line}."
     close = others[0].probability > first.probability / 2
-    tail = ", nearly as probable: read both explanations" if close else ""
+    tail = ", more than half as probable" if close else ""
+    tail += ": read both explanations" if close and both else ""
     return f"{line}; next is {_named(others[0])} ({_percent(others[0].probability)}){tail}."
 
 
 def _about(question: Question) -> list[str]:
     """Which maps to believe for one target."""
-    tested = [m for m in question.maps if not m.baseline and math.isfinite(m.faithfulness)]
+    tested = _tested(question)
     lines = _statuses(question)
+    if question.refused and all(m.baseline for m in question.maps):
+        lines.append(f"No method gave a map of '{question.target}': {len(question.refused)} refused, each with its reason.")
     if not tested:
         return lines
-    bar = max((m.faithfulness for m in question.maps if m.baseline and math.isfinite(m.faithfulness)), default=-math.inf)
-    better = [m for m in tested if m.faithfulness > bar]
+    bars = [m.faithfulness for m in question.maps if m.baseline and math.isfinite(m.faithfulness)]
+    better = [m for m in tested if m.faithfulness > max(bars, default=-math.inf)]
     if not better:
         return [
             f"No map of '{question.target}' beats the baselines, which know nothing of the model: do not rely on them.",
             *lines,
         ]
-    best = better[0]
-    line = (
-        f"For '{question.target}', {best.title} stands up best: {_place(best)}. "
-        f"{len(better)} of {len(tested)} methods beat both baselines (insertion - deletion above {bar:+.2f})."
-    )
+    line = f"For '{question.target}', {better[0].title} stands up best{_place(better[0])}."
+    if bars:
+        line += (
+            f" {len(better)} of {len(tested)} methods beat {'the baseline' if len(bars) == 1 else 'both baselines'} "
+            f"(insertion - deletion above {max(bars):+.2f})."
+        )
     return [line, *_agreement(question, better), *lines]
+
+
+def _tested(question: Question) -> list[Judged]:
+    """Maps of methods that show something and whose evidence was measured, best first."""
+    tested = [m for m in question.maps if not m.baseline and _ok(m) and math.isfinite(m.faithfulness)]
+    return sorted(tested, key=lambda m: -m.faithfulness)
+
+
+def _ok(judged: Judged) -> bool:
+    return judged.attribution.status[0] == "ok"
 
 
 def _place(judged: Judged) -> str:
     heatmap = judged.attribution.ranking()[0].float().clamp(min=0)
-    return f"its evidence peaks at the {where(heatmap)} of the picture"
+    return f": its evidence peaks at the {where(heatmap)} of the picture" if heatmap.max() > 0 else ""
 
 
 def _agreement(question: Question, better: list[Judged]) -> list[str]:
     if len(better) < 2:
         return []
-    for a, b in pairwise(better[:2]):
-        share = overlap(a, b)
-        verdict = "agree" if share >= 0.5 else "agree in part" if share >= 0.3 else "point to different places"
-        return [
-            f"The two best maps of '{question.target}', {a.title} and {b.title}, {verdict}: "
-            f"{_percent(share)} of the top fifth of the picture is common (by chance {_percent(TOP)})."
-        ]
-    return []
+    a, b = better[:2]
+    share = overlap(a, b)
+    verdict = "agree" if share >= 0.5 else "agree in part" if share >= 0.3 else "point to different places"
+    return [
+        f"The two best maps of '{question.target}', {a.title} and {b.title}, {verdict}: "
+        f"{_percent(share)} of the top fifth of the picture is common (by chance {_percent(TOP)})."
+    ]
 
 
 def _statuses(question: Question) -> list[str]:
@@ -94,9 +106,9 @@ def _rivals(questions: tuple[Question, ...]) -> list[str]:
     if len(questions) < 2:
         return []
     first, second = questions
-    best = next((m for m in first.maps if not m.baseline and math.isfinite(m.faithfulness)), None)
-    other = next((m for m in second.maps if best and m.title == best.title), None)
-    if best is None or other is None or {best.attribution.status[0], other.attribution.status[0]} != {"ok"}:
+    best = next(iter(_tested(first)), None)
+    other = next((m for m in second.maps if best and m.title == best.title and _ok(m)), None)
+    if best is None or other is None:
         return []
     share = overlap(best, other)
     verdict = (
@@ -113,16 +125,22 @@ def _rivals(questions: tuple[Question, ...]) -> list[str]:
 
 
 def _grid(question: Question) -> list[str]:
-    """How fine the coarse maps are."""
-    coarse = next((m.attribution for m in question.maps if m.attribution.layer is not None), None)
-    if coarse is None:
-        return []
-    rows, columns = coarse.values.shape[-2:]
-    height, width = coarse.size
-    return [
-        f"Class activation maps come from layer {coarse.layer}, a grid of {rows} x {columns}: each cell covers "
-        f"{height / rows:.0f} x {width / columns:.0f} px, and finer detail in them is only interpolation."
-    ]
+    """How fine the coarse maps are, for each layer that some come from."""
+    by_layer: dict[tuple[str, int, int], list[Judged]] = {}
+    for m in question.maps:
+        if m.attribution.layer is not None:
+            rows, columns = m.attribution.values.shape[-2:]
+            by_layer.setdefault((m.attribution.layer, int(rows), int(columns)), []).append(m)
+    return [_grid_line(layer, rows, columns, maps) for (layer, rows, columns), maps in by_layer.items()]
+
+
+def _grid_line(layer: str, rows: int, columns: int, maps: list[Judged]) -> str:
+    height, width = maps[0].attribution.size
+    names = " and ".join(filter(None, [", ".join(m.title for m in maps[:-1]), maps[-1].title]))
+    return (
+        f"What {names} {'shows comes' if len(maps) == 1 else 'show comes'} from layer {layer}, a grid of {rows} x {columns}: "
+        f"each cell covers {height / rows:.0f} x {width / columns:.0f} px, and finer detail is only interpolation."
+    )
 
 
 def overlap(a: Judged, b: Judged) -> float:
@@ -143,4 +161,7 @@ def _named(prediction: Prediction) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+    """Never 0 % or 100 % for what is only nearly so."""
+    if 0 < share < 0.01:
+        return "under 1 %"
+    return "over 99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"

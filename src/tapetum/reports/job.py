@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from tapetum.data.images import read_image
@@ -16,23 +18,32 @@ from tapetum.families.inspections import activation_maps, predict
 from tapetum.families.metrics import evaluate
 from tapetum.families.running import run
 from tapetum.models.vision_model import VisionModel
-from tapetum.progress import Progress, Watcher, watching
+from tapetum.progress import Progress, Watcher, report, watching
 from tapetum.registry import lookup, methods, parameters
 from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.findings import findings
-from tapetum.types import Contrast, LayerError, MethodError, Prediction
+from tapetum.reports.pictures import shrink
+from tapetum.types import Attribution, Contrast, Evaluation, LayerError, MethodError, Prediction
 
 AUTO = ("grad_cam", "layer_cam", "ablation_cam", "occlusion", "integrated_gradients", "smooth_grad", "guided_backprop")
 """The default: quick, and each from another idea, so that agreement between them means something."""
 
 BASELINES = ("random_attribution", "edge_attribution")
 
+FEWER = 4
+"""Methods for the runner-up when the methods are chosen automatically: those that stood up best for the first class."""
+
+DRAWS = 3
+"""Random maps are measured as the mean of so many: one alone can reach .1 by luck (insertion - deletion, measured)."""
+
 METRICS: Mapping[str, Mapping[str, Any]] = {
-    "deletion": {"cells": 14, "n_steps": 28, "fill": "blur"},
-    "insertion": {"cells": 14, "n_steps": 28, "fill": "blur"},
+    "deletion": {"cells": 14, "n_steps": 14, "fill": "blur"},
+    "insertion": {"cells": 14, "n_steps": 14, "fill": "blur"},
 }
-"""Squares of 16 px (of 224), seven a step: single pixels reward maps that make adversarial noise, and grey squares make a
+"""Squares of 16 px (of 224), fourteen a step: single pixels reward maps that make adversarial noise, and grey squares make a
 picture that no network was trained on."""
+
+PHOTO_PX = 1024  # the longer side of the photograph that is kept: reports of hundreds of images must fit into memory
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,7 @@ def explain(
     source: Any,
     *,
     target: Any = None,
-    methods: Sequence[str] | Literal["auto"] = "auto",
+    methods: Sequence[str] | str = "auto",
     runner_up: bool = True,
     evidence: bool = True,
     seed: int = 0,
@@ -72,31 +83,48 @@ def explain(
         model: a VisionModel, a module, or a name that `load` takes.
         source: what `read_image` takes.
         target: as for any method; None: the predicted class and, with `runner_up`, the second one.
-        methods: names of attribution methods, or "auto". The random and edge baselines are always added.
+        methods: a name or several of attribution methods, or "auto". The random and edge baselines are always added.
         evidence: measure deletion and insertion of every map.
         seed: of everything random.
         parameters: {method: its own keywords}.
         progress: called with every `Progress`; returning False stops the job with `Cancelled`.
     """
-    chosen = AUTO if methods == "auto" else tuple(methods)
+    chosen = AUTO if methods == "auto" else (methods,) if isinstance(methods, str) else tuple(methods)
     return explain_one(as_model(model), source, Plan(target, chosen, runner_up, evidence, seed, parameters or {}), progress)
 
 
 def explain_one(model: VisionModel, source: Any, plan: Plan, progress: Watcher | None = None) -> Explanation:
     """One image by a plan; a `TapetumError` says why it cannot be done."""
+    with nullcontext() if progress is None else watching(progress):
+        return _explained(model, source, plan)
+
+
+def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
     names = checked_methods(plan.methods)
     photo = read_image(source)
     images = model.preprocess(photo)
     predictions = tuple(predict(model, images)[0])
     targets = _targets(model, images, plan, predictions)
-    stages = _Stages(progress, len(targets) * len(names))
+    later = min(len(names), FEWER + len(BASELINES)) if _is_auto(names) else len(names)
+    stages = _Stages(len(names) + later * (len(targets) - 1) + 1)
     with watching(stages):
-        questions = tuple(_question(model, images, target, role, names, plan, stages) for target, role in targets)
+        questions: list[Question] = []
+        for target, role in targets:
+            chosen = _fewer(questions[0]) if questions and _is_auto(names) else names
+            questions.append(_question(model, images, target, role, chosen, plan, stages))
         found = _found(model, images)
-    stages.finish()
-    pixels = model.denormalize(images).cpu()
-    asked = Explanation(_name(source), photo, pixels, model.preprocessing.describe(), predictions, found, questions, ())
-    return Explanation(**{**vars(asked), "findings": findings(asked)})
+        stages.finish()
+    asked = Explanation(
+        file=_name(source),
+        photo=shrink(photo[0].cpu(), PHOTO_PX)[None],
+        pixels=model.denormalize(images).cpu(),
+        crop=model.preprocessing.describe(),
+        predictions=predictions,
+        found=found,
+        questions=tuple(questions),
+        findings=(),
+    )
+    return replace(asked, findings=findings(asked))
 
 
 def checked_methods(names: Sequence[str]) -> tuple[str, ...]:
@@ -106,6 +134,16 @@ def checked_methods(names: Sequence[str]) -> tuple[str, ...]:
             known = ", ".join(method.name for method in methods(kind="attribution"))
             raise MethodError(f"{name} makes no map of what mattered; the methods are {known}")
     return tuple(dict.fromkeys([*names, *BASELINES]))
+
+
+def _is_auto(names: Sequence[str]) -> bool:
+    return tuple(names) == (*AUTO, *BASELINES)
+
+
+def _fewer(question: Question) -> tuple[str, ...]:
+    """The methods that stood up best for another class, and the baselines."""
+    best = [judged.attribution.method for judged in question.maps if not judged.baseline]
+    return (*best[:FEWER], *BASELINES)
 
 
 def _targets(model: VisionModel, images: Tensor, plan: Plan, predictions: Sequence[Prediction]) -> list[tuple[Any, str]]:
@@ -123,7 +161,7 @@ def _question(
     for name in names:
         with stages.stage():
             try:
-                maps.append(_judged(model, images, target, name, plan))
+                maps.append(_judged(model, images, target, name, plan, stages))
             except (MethodError, LayerError) as error:
                 refused[name] = str(error)
     maps.sort(key=lambda judged: -judged.faithfulness if judged.faithfulness == judged.faithfulness else float("inf"))
@@ -132,16 +170,21 @@ def _question(
     return Question(title, index, _probability(model, images, target), role, tuple(maps), refused)
 
 
-def _judged(model: VisionModel, images: Tensor, target: Any, name: str, plan: Plan) -> Judged:
+def _judged(model: VisionModel, images: Tensor, target: Any, name: str, plan: Plan, stages: _Stages) -> Judged:
     method = lookup(name)
     keywords = dict(plan.parameters.get(name, {}))
     if any(parameter.name == "seed" for parameter in parameters(method)):
         keywords.setdefault("seed", plan.seed)
-    done = run(name, model, images, target=target if callable(target) else [target], **keywords)
+    with stages.part(0.5):
+        done = run(name, model, images, target=target if callable(target) else [target], **keywords)
     curves = {}
     if plan.evidence and done.value.status[0] in ("ok", "no_positive_evidence"):
-        for metric, settings in METRICS.items():
-            curves |= evaluate(model, images, done.value, [metric], **settings)
+        tried = [done.value]
+        if {"baseline", "sampled"} <= method.laws:
+            tried += [method.function(model, images, seed=plan.seed + 1 + i) for i in range(DRAWS - 1)]
+            tried = [replace(one, explains=done.value.explains) for one in tried]
+        with stages.part(0.5, times=len(tried) * len(METRICS)):
+            curves = {metric: _mean([_tested(model, images, one, metric) for one in tried]) for metric in METRICS}
     numbers = {metric: float(curve.value[0]) for metric, curve in curves.items()}
     if numbers:
         numbers["faithfulness"] = numbers["insertion"] - numbers["deletion"]
@@ -155,6 +198,16 @@ def _judged(model: VisionModel, images: Tensor, target: Any, name: str, plan: Pl
         baseline="baseline" in method.laws,
         provenance=done.provenance,
     )
+
+
+def _tested(model: VisionModel, images: Tensor, attribution: Attribution, metric: str) -> Evaluation:
+    return evaluate(model, images, attribution, [metric], **METRICS[metric])[metric]
+
+
+def _mean(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Of several draws of a random map: one draw alone may be lucky."""
+    value = torch.stack([one.value for one in evaluations]).mean(0)
+    return replace(evaluations[0], value=value, curve=torch.stack([one.curve for one in evaluations]).mean(0))
 
 
 def _probability(model: VisionModel, images: Tensor, target: Any) -> float | None:
@@ -178,25 +231,48 @@ def _name(source: Any) -> str:
 
 
 class _Stages:
-    """A watcher that turns the steps inside each stage into one rising count for the whole job (in thousandths)."""
+    """A watcher that turns the steps of each stage into one rising count for the whole job (in thousandths).
 
-    def __init__(self, watcher: Watcher | None, count: int) -> None:
-        self.watcher, self.count, self.done = watcher, count, 0
+    It tells whoever watched when it was made, who may stop the job by returning False.
+    """
 
-    def __call__(self, event: Progress) -> bool | None:
-        inner = event.done / max(1, event.total)
-        return self._tell(self.done + 0.5 * inner)
+    def __init__(self, count: int) -> None:
+        self.count, self.told = count, -1
+        self.begun, self.share, self.times = 0.0, 0.0, 1
+        self.outside = copy_context()
+        self._tell(0.0)
+
+    def __call__(self, event: Progress) -> None:
+        step = self.share / self.times
+        inside = step * event.done / max(1, event.total)
+        self._tell(self.begun + inside)
+        if event.done == event.total and self.times > 1:  # one of several rounds is over
+            self.begun, self.share, self.times = self.begun + step, self.share - step, self.times - 1
 
     @contextmanager
     def stage(self) -> Iterator[None]:
+        """One of `count` equal stages, finished at the end of the block whatever parts it had."""
+        end = int(self.begun) + 1.0
         yield
-        self.done += 1
-        self._tell(self.done)
+        self._reach(end)
+
+    @contextmanager
+    def part(self, share: float, times: int = 1) -> Iterator[None]:
+        """A share of the stage, through which the steps inside the block go so many times."""
+        end = self.begun + share
+        self.share, self.times = share, times
+        yield
+        self._reach(end)
 
     def finish(self) -> None:
-        self._tell(self.count)
+        self._reach(float(self.count))
 
-    def _tell(self, done: float) -> bool | None:
-        if self.watcher is None:
-            return None
-        return self.watcher(Progress(round(1000 * done), 1000 * self.count, "thousandths of the job"))
+    def _reach(self, place: float) -> None:
+        self.begun, self.share, self.times = place, 0.0, 1
+        self._tell(place)
+
+    def _tell(self, done: float) -> None:
+        now = min(round(1000 * done), 1000 * self.count)
+        if now > self.told:  # a method may go through its steps more than once
+            self.told = now
+            self.outside.run(report, now, 1000 * self.count, "thousandths of the job")

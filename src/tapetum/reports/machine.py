@@ -31,7 +31,8 @@ def as_json(
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Complete or not at all."""
     work = path.with_name(f".{path.name}.part")
-    work.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False), "utf-8")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    work.write_text(text, "utf-8", errors="backslashreplace")  # bytes of a file's name that are no text: JSON's \udcff
     os.replace(work, path)
 
 
@@ -80,4 +81,4 @@ def _finite(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: _finite(part) for key, part in value.items()}
-    return [_finite(part) for part in value] if isinstance(value, list) else value
+    return [_finite(part) for part in value] if isinstance(value, (list, tuple)) else value

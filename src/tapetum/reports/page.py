@@ -209,7 +209,9 @@ def _trust(explanation: Explanation) -> Markup:
 
 def best_map(question: Question, baseline: bool = False) -> Judged | None:
     """The map with the largest insertion - deletion among the methods (or the baselines); None if none was tested."""
-    tested = [m for m in question.maps if m.baseline == baseline and isfinite(m.faithfulness)]
+    tested = [
+        m for m in question.maps if m.baseline == baseline and isfinite(m.faithfulness) and m.attribution.status[0] == "ok"
+    ]
     return max(tested, key=lambda m: m.faithfulness, default=None)
 
 

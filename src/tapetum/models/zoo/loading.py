@@ -114,12 +114,21 @@ def _from_file(path: str, factory: str) -> VisionModel:
     if not callable(build):
         functions = [n for n, f in inspect.getmembers(module, callable) if getattr(f, "__module__", "") == module.__name__]
         raise ModelError(f"{path} has no function '{factory}'; it has {', '.join(functions) or 'none'}")
-    built: Any = build()
+    model = _built(build, f"{path}:{factory}")
+    model.source = f"{path}:{factory}"
+    return model
+
+
+def _built(build: Callable[[], Any], source: str) -> VisionModel:
+    try:
+        built = build()
+    except Exception as error:
+        raise ModelError(f"{source} failed ({type(error).__name__}: {error})") from error
     if isinstance(built, VisionModel):
         return built
     if isinstance(built, nn.Module):
-        return wrap(built, name=Path(path).stem)
-    raise ModelError(f"{path}:{factory} returned {type(built).__name__}; it must return a torch.nn.Module or tapetum.wrap(...)")
+        return wrap(built, name=Path(source.rpartition(":")[0]).stem)
+    raise ModelError(f"{source} returned {type(built).__name__}; it must return a torch.nn.Module or tapetum.wrap(...)")
 
 
 def _imported(path: Path) -> ModuleType:

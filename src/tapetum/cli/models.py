@@ -1,0 +1,21 @@
+"""--model, --weights and --target as the library takes them."""
+
+from __future__ import annotations
+
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo import load
+
+
+def load_model(name: str, weights: str | None) -> VisionModel:
+    """The model of a command's --model and --weights; "random" means no weights."""
+    if weights is None:
+        return load(name)
+    return load(name, weights=None if weights == "random" else weights)
+
+
+def as_target(text: str | None) -> int | str | None:
+    """A whole number is a class index, anything else a class name."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text

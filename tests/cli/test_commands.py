@@ -1,0 +1,151 @@
+"""Every command helps; `run` has exactly the options of each method; the bar moves only where it can be seen."""
+
+import inspect
+import io
+import json
+import re
+import sys
+from importlib.metadata import version
+
+import pytest
+import torch
+from command_line import png_text
+
+import tapetum as tp
+from tapetum.cli.generated import RunGroup, _converted
+from tapetum.cli.terminal import bar
+from tapetum.progress import Progress
+from tapetum.registry import parameters
+
+METHODS = [method.name for method in tp.methods(kind="attribution")]
+COMMON = {"images", "model", "weights", "target", "out", "help"}
+
+
+@pytest.mark.parametrize("command", ["explain", "demo", "predict", "models", "layers", "methods", "run"])
+def test_every_command_helps(tapetum, command):
+    answer = tapetum(command, "--help")
+    assert (answer.status, answer.err) == (0, "")
+    assert f"tapetum {command}" in answer.out
+
+
+def test_the_version_is_the_package_s(tapetum):
+    assert tapetum("--version").out == f"tapetum {version('tapetum')}\n"
+
+
+def test_without_a_command_it_helps_and_says_that_nothing_was_done(tapetum):
+    answer = tapetum()
+    assert answer.status == 2
+    assert "explain" in answer.out
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_run_has_exactly_the_options_of_the_signature(name):
+    command = RunGroup(name="run").get_command(None, name)
+    options = {parameter.name: parameter for parameter in command.params}
+    own = {p.name: p for p in parameters(tp.lookup(name)) if p.name != "generator"}
+    assert set(options) - COMMON == set(own)
+    signature = inspect.signature(getattr(tp, name))
+    for key, parameter in own.items():
+        default = options[key].default
+        assert default == signature.parameters[key].default or default == str(signature.parameters[key].default)
+        assert parameter.help[:20] in options[key].help
+        if parameter.range is not None:
+            assert f"From {parameter.range.low} to {parameter.range.high}." in options[key].help
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_run_help_shows_ranges_and_defaults(tapetum, name):
+    answer = tapetum("run", name, "--help")
+    assert answer.status == 0
+    words = " ".join(re.sub(r"[│\s]+", " ", answer.out).split())
+    for parameter in parameters(tp.lookup(name)):
+        if parameter.name == "generator":
+            continue
+        assert f"--{parameter.name.replace('_', '-')}" in words
+        if parameter.default not in (None, False, True):
+            assert f"[default: {parameter.default}]" in words
+
+
+def test_run_lists_every_attribution(tapetum):
+    listed = tapetum("run", "--help").out
+    assert [name for name in METHODS if f" {name} " not in listed] == []
+
+
+def test_a_union_takes_a_number_or_a_word_and_a_layer_stays_text():
+    by_name = {p.name: p for p in parameters(tp.lookup("occlusion"))}
+    assert _converted(by_name["fill"], "0.5") == 0.5
+    assert _converted(by_name["fill"], "blur") == "blur"
+    assert _converted(by_name["batch"], "4") == 4
+    assert _converted(by_name["batch"], "auto") == "auto"
+    (layer,) = [p for p in parameters(tp.lookup("grad_cam")) if p.name == "layer"]
+    assert _converted(layer, "4") == "4"
+
+
+def test_run_saves_what_the_method_gives(tapetum, place):
+    words = ["run", "occlusion", "--model", "net.py:build", "--window", "8", "--fill", "0.5", "--target", "dog"]
+    answer = tapetum(*words, "--out", "out", "cat.png", "white.png")
+    assert (answer.status, answer.err) == (0, "")
+    model = tp.load("net.py:build")
+    expected = tp.occlusion(model, "cat.png", "dog", window=8, fill=0.5)
+    saved = tp.open(place / "out" / "cat")
+    assert torch.allclose(saved.value.values, expected.values)
+    provenance = json.loads(png_text(place / "out" / "cat.png")["tapetum"])
+    assert provenance["file"] == "cat.png"
+    assert (provenance["parameters"]["window"], provenance["parameters"]["fill"]) == (8, 0.5)
+    report = json.loads((place / "out" / "report.json").read_text())
+    assert [image["file"] for image in report["images"]] == ["cat.png", "white.png"]
+    assert answer.out.splitlines()[0] == "cat.png: dog, ok, out/cat.png"
+
+
+def test_images_of_one_name_get_files_of_their_own(tapetum, place):
+    (place / "other").mkdir()
+    (place / "other" / "cat.png").symlink_to(place / "dog.png")
+    assert tapetum("run", "saliency", "--model", "net.py:build", "--out", "out", "cat.png", "other").status == 0
+    assert {"cat", "cat.png", "cat-2", "cat-2.png"} < {path.name for path in (place / "out").iterdir()}
+
+
+def test_layers_shows_what_a_glob_means(tapetum, place):
+    answer = tapetum("layers", "resnet18", "layer4*")
+    assert (answer.status, answer.err) == (0, "")
+    head, *rows = answer.out.splitlines()
+    assert head.split()[:3] == ["layer", "kind", "shape"]
+    assert {"layer4", "layer4.1.conv2"} <= {row.split()[0] for row in rows}
+    assert all(row.startswith("layer4") for row in rows)
+
+
+def test_models_and_methods_list_what_there_is(tapetum):
+    assert "efficientnet_lite0" in tapetum("models").out.split()
+    only = tapetum("models", "RESNET18").out
+    assert "torchvision:resnet18" in only.split()
+    assert "convnext" not in only
+    every = tapetum("methods").out
+    assert [name for name in METHODS if name not in every] == []
+    assert "occlusion" not in tapetum("methods", "cams").out
+
+
+class Screen(io.StringIO):
+    """A standard error that says whether it is a terminal."""
+
+    def __init__(self, terminal):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_bar_shows_the_time_left_in_a_terminal_and_nothing_elsewhere(monkeypatch, terminal):
+    screen = Screen(terminal)
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    with bar("[bold]cat.png") as watch:
+        for done in range(11):
+            assert watch(Progress(done, 10, "steps")) is None
+    if terminal:
+        assert "[bold]cat.png" in screen.getvalue()
+        assert "left" in screen.getvalue()
+        assert "0:00:0" in screen.getvalue()
+    else:
+        assert screen.getvalue() == ""

@@ -1,0 +1,177 @@
+"""Each sentence appears exactly when its numbers carry it."""
+
+import pytest
+import torch
+
+from tapetum.reports.explanation import Explanation, Judged, Question
+from tapetum.reports.findings import findings, overlap
+from tapetum.types import Attribution, Prediction, Provenance
+
+SIDE = 28
+PROVENANCE = Provenance("m", {}, ("cat",), "tiny", "ab", "cd", 0, "cpu", "float32", {}, "now", 0.1)
+
+
+def block(rows, columns):
+    """A map that is 1 in a rectangle and fades outside, so that its top fifth is known."""
+    values = torch.zeros(SIDE, SIDE)
+    values[rows, columns] = 1
+    return values
+
+
+LEFT = block(slice(None), slice(0, 6))  # 3 of 14 columns of cells: a bit more than the top fifth
+RIGHT = block(slice(None), slice(22, None))
+HALFWAY = block(slice(None), slice(2, 8))  # shares 2 of 3 columns of cells with LEFT
+
+
+def judged(title, faithfulness=0.3, values=LEFT, *, baseline=False, status="ok", layer=None, reduce="positive"):
+    # a slight slope makes the order of equal cells the same in every map
+    slope = torch.arange(SIDE * SIDE).view(SIDE, SIDE) * -1e-6
+    attribution = Attribution(
+        values=(values + slope)[None, None], method=title, status=(status,), target=("cat",), size=(SIDE, SIDE), reduce=reduce,
+        layer=layer,
+    )  # fmt: skip
+    evidence = {} if faithfulness is None else {"deletion": 0.1, "insertion": 0.1 + faithfulness, "faithfulness": faithfulness}
+    return Judged(attribution, title, "Shows.", 0.1, evidence, {}, baseline, PROVENANCE)
+
+
+RANDOM, EDGE = judged("random", 0.05, baseline=True), judged("edge", 0.1, baseline=True)
+
+
+def question(*maps, target="cat", role="predicted", refused=None):
+    return Question(target, 0, 0.7, role, maps, refused or {})
+
+
+def told(*questions, predictions=((0, "cat", 0.7), (1, "dog", 0.2))):
+    picture = torch.zeros(1, 3, SIDE, SIDE)
+    answers = tuple(Prediction(*one) for one in predictions)
+    return findings(Explanation("cat.png", picture, picture, "all of it", answers, (), questions, ()))
+
+
+def about(lines, words):
+    return [line for line in lines if words in line]
+
+
+def test_the_answer_comes_first():
+    assert told(question())[0] == "The model answers 'cat' (70 %); next is 'dog' (20 %)."
+    assert told(question(), predictions=[(3, None, 1.0)])[0] == "The model answers class 3 (100 %)."
+    assert "(over 99 %); next is 'dog' (under 1 %)." in told(question(), predictions=[(0, "cat", 0.999), (1, "dog", 0.001)])[0]
+
+
+@pytest.mark.parametrize(("second", "close"), [(0.2, False), (0.3, False), (0.31, True)])
+def test_a_close_second_is_said_to_be_close(second, close):
+    predictions = [(0, "cat", 0.6), (1, "dog", second)]
+    one = told(question(), predictions=predictions)[0]
+    assert ("more than half as probable" in one) == close
+    assert "both explanations" not in one  # there is one
+    two = told(question(), question(target="dog"), predictions=predictions)[0]
+    assert ("read both explanations" in two) == close
+
+
+def test_the_best_map_is_named_with_its_place_and_the_baselines_it_beats():
+    lines = told(question(judged("good", 0.4), judged("fair", 0.2, RIGHT), judged("poor", 0.1), RANDOM, EDGE))
+    (best,) = about(lines, "stands up best")
+    assert best.startswith("For 'cat', good stands up best: its evidence peaks at the ")
+    assert "left of the picture." in best
+    assert "2 of 3 methods beat both baselines (insertion - deletion above +0.10)." in best
+
+
+def test_the_best_is_the_best_whatever_the_order():
+    assert about(told(question(RANDOM, judged("fair", 0.2), judged("good", 0.4))), "good stands up best")
+
+
+@pytest.mark.parametrize("value", [0.1, 0.05, -0.2])
+def test_maps_that_beat_no_baseline_are_not_to_be_relied_on(value):
+    lines = told(question(judged("poor", value), judged("poorer", value - 0.1), RANDOM, EDGE))
+    assert about(lines, "No map of 'cat' beats the baselines")
+    assert not about(lines, "stands up best")
+    assert not about(lines, "two best maps")
+
+
+def test_without_measured_evidence_nothing_is_said_about_it():
+    lines = told(question(judged("a", None), judged("b", None), judged("random", None, baseline=True)))
+    assert len(lines) == 1
+
+
+def test_without_baselines_none_is_said_to_be_beaten():
+    (best,) = about(told(question(judged("good", 0.4))), "stands up best")
+    assert "baseline" not in best
+    assert "inf" not in best
+    (one,) = about(told(question(judged("good", 0.4), RANDOM)), "stands up best")
+    assert "beat the baseline (" in one
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"), [(LEFT, ", agree: "), (HALFWAY, ", agree"), (RIGHT, ", point to different places: ")]
+)
+def test_the_two_best_maps_agree_or_not(other, verdict):
+    (line,) = about(told(question(judged("a", 0.4), judged("b", 0.3, other), RANDOM, EDGE)), "two best maps")
+    assert verdict in line
+    assert "a and b" in line
+    assert "by chance 20 %" in line
+
+
+def test_one_good_map_agrees_with_nobody():
+    assert not about(told(question(judged("a", 0.4), judged("b", 0.0), RANDOM)), "two best maps")
+
+
+def test_overlap_is_the_common_share_of_the_top_fifth():
+    assert overlap(judged("a"), judged("b")) == 1
+    assert overlap(judged("a"), judged("b", values=RIGHT)) == 0
+    assert 0.5 < overlap(judged("a"), judged("b", values=HALFWAY)) < 0.9
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("no_positive_evidence", "broken finds nothing that speaks for it."),
+        ("constant", "broken gives a constant map, which says nothing."),
+        ("non_finite", "broken gives NaN or infinity: its map is not shown."),
+    ],
+)
+def test_a_map_that_shows_nothing_is_named_and_never_the_best(status, words):
+    broken = judged("broken", 0.9 if status == "no_positive_evidence" else None, -LEFT, status=status)
+    lines = told(question(broken, judged("good", 0.4), RANDOM, EDGE))
+    assert about(lines, f"For 'cat', {words}")
+    assert about(lines, "good stands up best")
+    assert about(lines, "1 of 1 methods")
+    assert not about(told(question(judged("good", 0.4), RANDOM)), "broken")
+
+
+def test_a_question_that_every_method_refused_says_so():
+    lines = told(question(RANDOM, EDGE, refused={"a": "why", "b": "why"}))
+    assert about(lines, "No method gave a map of 'cat': 2 refused")
+    assert not about(told(question(judged("good"), RANDOM, refused={"a": "why"})), "No method")
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"),
+    [(LEFT, "it uses the same evidence for both"), (RIGHT, "it looks at different places for each")],
+)
+def test_the_maps_of_both_classes_are_compared(other, verdict):
+    first = question(judged("a", 0.4), judged("b", 0.5, status="no_positive_evidence"), RANDOM)
+    second = question(judged("a", 0.1, other), RANDOM, target="dog", role="runner-up")
+    (line,) = about(told(first, second), "overlap by")
+    assert line.startswith("The a maps of 'cat' and 'dog' overlap by ")
+    assert line.endswith(f"{verdict}.")
+
+
+def test_what_cannot_be_compared_is_not():
+    first = question(judged("a", 0.4), RANDOM)
+    assert not about(told(first), "overlap by")
+    assert not about(told(first, question(judged("b", 0.4), RANDOM, target="dog")), "overlap by")
+    broken = question(judged("a", None, status="constant"), RANDOM, target="dog")
+    assert not about(told(first, broken), "overlap by")
+
+
+def test_the_grid_is_told_for_each_layer_that_maps_come_from():
+    coarse = torch.rand(7, 14)
+    maps = [judged(name, 0.4, LEFT, layer="layer4") for name in ("x", "y")]
+    lines = told(question(*maps, _of_layer("cam", coarse, "layer3"), judged("fine"), RANDOM))
+    assert about(lines, "What x and y show comes from layer layer4, a grid of 28 x 28: each cell covers 1 x 1 px")
+    assert about(lines, "What cam shows comes from layer layer3, a grid of 7 x 14: each cell covers 4 x 2 px")
+    assert not about(told(question(judged("fine"), RANDOM)), "grid")
+
+
+def _of_layer(title, values, layer):
+    attribution = Attribution(values[None, None], title, ("ok",), ("cat",), (SIDE, SIDE), layer=layer)
+    return Judged(attribution, title, "Shows.", 0.1, {}, {}, False, PROVENANCE)

@@ -1,0 +1,143 @@
+"""The main job: what it asks, that its progress only rises, that it can be stopped, and how much it keeps."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+import tapetum as tp
+from tapetum.models.zoo import SimpleCNN
+from tapetum.progress import watching
+from tapetum.reports.job import AUTO, BASELINES, FEWER, PHOTO_PX
+
+LABELS = ["tabby", "tiger cat", "dog", "house"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    module = SimpleCNN(4, widths=(4, 8, 8)).eval()
+    return tp.wrap(module, size=32, mean=(0.5,) * 3, std=(0.5,) * 3, labels=LABELS)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    coarse = torch.rand(1, 3, 5, 5, generator=torch.Generator().manual_seed(3))
+    return torch.nn.functional.interpolate(coarse, (40, 48), mode="bilinear")
+
+
+def methods_of(question):
+    return {judged.attribution.method for judged in question.maps}
+
+
+@pytest.mark.parametrize("methods", ["auto", ["grad_cam", "saliency"], "smooth_grad"])
+@pytest.mark.parametrize("evidence", [True, False])
+def test_progress_rises_from_nothing_to_the_total(model, photo, methods, evidence):
+    events = []
+    tp.explain(model, photo, methods=methods, evidence=evidence, progress=events.append)
+    done = [event.done for event in events]
+    assert done[0] == 0
+    assert done == sorted(set(done))
+    assert {event.total for event in events} == {done[-1]}
+    assert max(b - a for a, b in pairwise(done)) <= 1000  # one method's share of the job
+
+
+def test_progress_goes_to_whoever_watches_when_no_watcher_is_given(model, photo):
+    events = []
+    with watching(events.append):
+        tp.explain(model, photo, methods="grad_cam", evidence=False)
+    assert events[-1].done == events[-1].total
+
+
+@pytest.mark.parametrize("nth", [0, 1, 5, -1])
+def test_a_watcher_that_returns_false_stops_the_job(model, photo, nth):
+    every = []
+    tp.explain(model, photo, methods="occlusion", progress=every.append)
+    stop_at = every[nth].done
+    seen = []
+
+    def watch(event):
+        seen.append(event.done)
+        return event.done < stop_at
+
+    with pytest.raises(tp.Cancelled, match="stopped after"):
+        tp.explain(model, photo, methods="occlusion", progress=watch)
+    assert seen[-1] == stop_at
+
+
+def test_a_job_that_was_stopped_leaves_the_model_as_it_was(model, photo):
+    before = tp.predict(model, model.preprocess(photo))
+    with pytest.raises(tp.Cancelled):
+        tp.explain(model, photo, progress=lambda event: event.done < event.total / 3)
+    assert tp.predict(model, model.preprocess(photo)) == before
+    assert not any(module._forward_hooks for module in model.module.modules())
+
+
+def test_the_predicted_class_and_the_runner_up_are_asked_about(model, photo):
+    found = tp.explain(model, photo)
+    first, second = found.questions
+    assert [(q.role, q.index) for q in found.questions] == [
+        ("predicted", found.predictions[0].index),
+        ("runner-up", found.predictions[1].index),
+    ]
+    assert methods_of(first) == {*AUTO, *BASELINES}
+    best = [judged.attribution.method for judged in first.maps if not judged.baseline][:FEWER]
+    assert methods_of(second) == {*best, *BASELINES}
+    assert first.probability == pytest.approx(found.predictions[0].probability, abs=1e-6)
+
+
+def test_methods_that_were_asked_for_are_all_asked_for_both_classes(model, photo):
+    found = tp.explain(model, photo, methods=["saliency", "grad_cam", "saliency"], evidence=False)
+    assert [methods_of(q) for q in found.questions] == [{"saliency", "grad_cam", *BASELINES}] * 2
+
+
+def test_maps_come_best_first(model, photo):
+    for question in tp.explain(model, photo).questions:
+        values = [judged.faithfulness for judged in question.maps if judged.faithfulness == judged.faithfulness]
+        assert values == sorted(values, reverse=True)
+        for judged in question.maps:
+            if judged.evidence:
+                assert judged.faithfulness == pytest.approx(judged.evidence["insertion"] - judged.evidence["deletion"])
+
+
+@pytest.mark.parametrize(
+    ("target", "name"), [(2, "dog"), ("tabby", "tabby"), (tp.contrast("tabby", "dog"), "tabby rather than dog")]
+)
+def test_a_target_is_asked_about_alone(model, photo, target, name):
+    (question,) = tp.explain(model, photo, target=target, methods="grad_cam").questions
+    assert (question.target, question.role) == (name, "asked")
+
+
+def test_a_map_is_what_the_method_gives_alone(model, photo):
+    found = tp.explain(model, photo, methods=["smooth_grad"], seed=5, parameters={"smooth_grad": {"n_samples": 4}})
+    (judged,) = [judged for judged in found.questions[0].maps if not judged.baseline]
+    images = model.preprocess(photo)
+    alone = tp.smooth_grad(model, images, found.predictions[0].index, n_samples=4, seed=5)
+    assert torch.equal(judged.attribution.values, alone.values)
+    assert judged.provenance.seed == 5
+
+
+def test_what_was_seen_is_kept_exactly_and_the_photograph_only_as_large_as_a_page_needs(model):
+    large = torch.rand(1, 3, 300, 2 * PHOTO_PX)
+    found = tp.explain(model, large, methods="grad_cam", evidence=False)
+    assert found.photo.shape == (1, 3, 150, PHOTO_PX)
+    assert torch.allclose(found.pixels, model.denormalize(model.preprocess(large)))
+    small = torch.rand(1, 3, 30, 20)
+    assert torch.equal(tp.explain(model, small, methods="grad_cam", evidence=False).photo, small)
+
+
+def test_a_network_without_maps_is_told_so(photo):
+    flat = tp.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4)), size=32)
+    found = tp.explain(flat, photo, methods=["grad_cam", "saliency"], runner_up=False, evidence=False)
+    assert found.found == ()
+    assert set(found.questions[0].refused) == {"grad_cam"}
+    assert methods_of(found.questions[0]) == {"saliency", *BASELINES}
+
+
+def test_what_is_wrong_for_every_image_is_refused(model, photo):
+    with pytest.raises(tp.TapetumError, match="no method 'grad_cams'; close names: grad_cam"):
+        tp.explain(model, photo, methods="grad_cams")
+    with pytest.raises(tp.TapetumError, match="deletion makes no map"):
+        tp.explain(model, photo, methods=["deletion"])
+    with pytest.raises(tp.TapetumError, match="class 9 does not exist"):
+        tp.explain(model, photo, target=9)
