@@ -24,7 +24,7 @@ def report(tapetum, place):
 
 def test_the_report_holds_what_the_contract_says(report, place):
     assert {"model", "images", "versions", "seed"} <= set(report)
-    assert report["model"] == "tiny"
+    assert report["model"] == "net.py:build"
     assert report["seed"] == 7
     assert report["versions"]["torch"] == version("torch")
     for image, file in zip(report["images"], ("cat.png", "dog.png"), strict=True):
@@ -74,7 +74,7 @@ def test_every_picture_carries_its_provenance(report, place):
         provenance = json.loads(png_text(place / "out" / one["file"])["tapetum"])
         assert provenance["method"] == one["method"]
         assert provenance["target"] == [one["target"]]
-        assert provenance["model"] == "tiny"
+        assert provenance["model"] == "net.py:build"
         assert provenance["weights_sha256"]
         assert provenance["versions"]["tapetum"]
         if "seed" in one["parameters"]:

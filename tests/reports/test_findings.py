@@ -53,7 +53,7 @@ def about(lines, words):
 
 def test_the_answer_comes_first():
     assert told(question())[0] == "The model answers 'cat' (70 %); next is 'dog' (20 %)."
-    assert told(question(), predictions=[(3, None, 1.0)])[0] == "The model answers class 3 (100 %)."
+    assert told(question(), predictions=[(3, None, 1.0)])[0] == "The model gives class 3 a probability of 100 %."
     assert "(over 99 %); next is 'dog' (under 1 %)." in told(question(), predictions=[(0, "cat", 0.999), (1, "dog", 0.001)])[0]
 
 
