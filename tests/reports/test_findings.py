@@ -145,7 +145,7 @@ def test_a_question_that_every_method_refused_says_so():
 
 @pytest.mark.parametrize(
     ("other", "verdict"),
-    [(LEFT, "it uses the same evidence for both"), (RIGHT, "it looks at different places for each")],
+    [(LEFT, "the network uses the same evidence for both"), (RIGHT, "the network looks at different places for each")],
 )
 def test_the_maps_of_both_classes_are_compared(other, verdict):
     first = question(judged("a", 0.4), judged("b", 0.5, status="no_positive_evidence"), RANDOM)

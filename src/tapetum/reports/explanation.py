@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from torch import Tensor
 
@@ -57,3 +58,8 @@ class Explanation:
     found: tuple[ActivationMaps, ...]
     questions: tuple[Question, ...]
     findings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folders, for people."""
+        return Path(self.file).name or self.file

@@ -112,9 +112,9 @@ def _rivals(questions: tuple[Question, ...]) -> list[str]:
         return []
     share = overlap(best, other)
     verdict = (
-        "it uses the same evidence for both"
+        "the network uses the same evidence for both"
         if share > 0.6
-        else "it looks at different places for each"
+        else "the network looks at different places for each"
         if share < 0.35
         else "the evidence is partly shared"
     )

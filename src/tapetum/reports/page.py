@@ -101,7 +101,7 @@ def _index(explanations: Sequence[Explanation]) -> Markup:
 def _thumb(explanation: Explanation, i: int) -> Markup:
     picture = tag("img", src=data_uri(shrink(explanation.photo[0], THUMB_PX)), alt="")
     answer = _answer(explanation)
-    return tag("a", picture, tag("span", explanation.file, class_="file"), tag("span", answer), href=f"#image-{i}")
+    return tag("a", picture, tag("span", explanation.name, class_="file"), tag("span", answer), href=f"#image-{i}")
 
 
 def _answer(explanation: Explanation) -> str:
@@ -111,7 +111,7 @@ def _answer(explanation: Explanation) -> str:
 
 def _image(explanation: Explanation, i: int, alone: bool) -> Markup:
     sections = (
-        tag("h2", explanation.file, id=f"title-{i}", class_="unseen" if alone else None),
+        tag("h2", explanation.name, id=f"title-{i}", class_="unseen" if alone else None),
         _seen(explanation, i),
         _found(explanation),
         _mattered(explanation, i),
@@ -124,7 +124,7 @@ def _seen(explanation: Explanation, i: int) -> Markup:
     """The photograph, the answer in words, the predictions, and what of the photograph the model saw."""
     height, width = explanation.photo.shape[-2:]
     source = data_uri(shrink(explanation.photo[0], PHOTO_PX))
-    alt = f"The photograph {explanation.file}; the model's answer is {_answer(explanation)}"
+    alt = f"The photograph {explanation.name}; the model's answer is {_answer(explanation)}"
     photo = tag("figure", tag("img", src=source, alt=alt, width=width, height=height), class_="photo")
     said = tag("ul", [tag("li", finding) for finding in explanation.findings])
     findings = tag("div", tag("h3", "Findings"), said, class_="findings") if explanation.findings else None
@@ -249,7 +249,7 @@ def _footer(model: str, names: Sequence[str], versions: Mapping[str, str], seed:
 
 
 def _what(explanations: Sequence[Explanation]) -> str:
-    return Path(explanations[0].file).name if len(explanations) == 1 else f"{len(explanations)} photographs"
+    return explanations[0].name if len(explanations) == 1 else f"{len(explanations)} photographs"
 
 
 def _resource(name: str) -> str:
