@@ -30,6 +30,7 @@ LAWS = {
     "linear_exact": "on a linear model the values are the closed form",
     "dummy": "what the model ignores gets nothing",
     "complete": "the values sum to score(image) - score(baseline), as far as the quadrature is exact",
+    "at_image": "asks for the score of the images alone: left to choose the class, it reads it off the same pass",
     "linear_in_score": "the map of a contrast is the difference of the two classes' maps",
     "map_of_layer": "the values have the layer's own grid",
     "positive_layer": "takes activation for evidence: left to choose, it goes on to a layer that is never negative",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
@@ -62,6 +62,34 @@ class ClassScore:
 
 
 @dataclass(frozen=True, eq=False)
+class PredictedScore:
+    """The logit of each image's own predicted class, found out in the first pass that sees the image.
+
+    For engines that ask for the score of the images themselves and of nothing else: it saves a pass.
+    """
+
+    model: VisionModel
+    rows: tuple[int, ...]
+    found: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> tuple[int, ...]:
+        return tuple(self.found[row] for row in self.rows)
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        return self.read(self.model(images))
+
+    def read(self, output: Any) -> Tensor:
+        best = _finite(logits(output, self.model.name), self.model).argmax(1).tolist()
+        for row, index in zip(self.rows, best, strict=True):
+            self.found.setdefault(row, index)
+        return ClassScore(self.model, self.targets).read(output)
+
+    def take(self, rows: Sequence[int], /) -> PredictedScore:
+        return dataclasses.replace(self, rows=tuple(self.rows[row] for row in rows))
+
+
+@dataclass(frozen=True, eq=False)
 class CallableScore:
     """The user's own function of the model's output: (n,) values, one per image."""
 
@@ -101,7 +129,7 @@ class UnitScore:
         return dataclasses.replace(self, units=tuple(self.units[row] for row in rows))
 
 
-ModelScore = ClassScore | CallableScore | UnitScore
+ModelScore = ClassScore | PredictedScore | CallableScore | UnitScore
 """A score that knows its model, so that engines can look at layers on the way."""
 
 
@@ -145,6 +173,10 @@ def forward_logits(model: VisionModel, images: Tensor) -> Tensor:
     """(n, k) without gradients; NaN or infinity is refused, since every explanation of it would be made up."""
     with torch.no_grad():
         table = logits(model(images), model.name)
+    return _finite(table, model)
+
+
+def _finite(table: Tensor, model: VisionModel) -> Tensor:
     if not torch.isfinite(table).all():
         raise TargetError(f"{model.name} answers with NaN or infinity: its weights or the images are broken")
     return table

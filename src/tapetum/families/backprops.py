@@ -7,11 +7,11 @@ from torch import Tensor
 from tapetum.engines.backward import backward_rules, guided
 from tapetum.engines.gradients import gradient
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
+from tapetum.families.border import AT_IMAGE, attribution
 from tapetum.types import Batch, MethodError
 
 
-@attribution(cite="springenberg2015guided", reduce="max_abs")
+@attribution(cite="springenberg2015guided", reduce="max_abs", laws=(AT_IMAGE,))
 def guided_backprop(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
     """The fine structures that excite the active ReLUs: sharp, but nearly the same for every class.
 

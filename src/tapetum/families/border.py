@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from tapetum.engines.perturb import as_fill
 from tapetum.engines.probe import activations, capture
-from tapetum.engines.scores import ModelScore, Scale, as_score, describe_targets, explained
+from tapetum.engines.scores import ModelScore, PredictedScore, Scale, as_score, describe_targets, explained
 from tapetum.models.layers import choose_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import load, wrap
@@ -55,7 +55,7 @@ def attribution(
         def public(model: ModelLike, images: ImagesLike, target: TargetLike = None, **keywords: Any) -> Attribution:
             given = check_parameters(method, keywords)
             with border(model, images) as (network, ready):
-                score = as_score(network, ready, target, scale)
+                score = _score(network, ready, target, scale, method)
                 converted, notes = _converted(body, Call(network, ready, given, method.laws))
                 result = cast("Callable[..., Tensor | tuple[Tensor, Tensor]]", body)(score, ready, **converted)
                 return _attribution(method, score, ready, result, converted.get("layer"), notes + _input_notes(network, ready))
@@ -66,6 +66,16 @@ def attribution(
         return public
 
     return decorate
+
+
+AT_IMAGE = "at_image"
+"""The law of methods that ask for the score of the images themselves alone: the predicted class costs no pass of its own."""
+
+
+def _score(model: VisionModel, images: Tensor, target: TargetLike, scale: Scale, method: Method) -> ModelScore:
+    if target is None and AT_IMAGE in method.laws:
+        return PredictedScore(model, tuple(range(len(images))))
+    return as_score(model, images, target, scale)
 
 
 def describe(

@@ -18,13 +18,13 @@ from tapetum.engines.perturb import Masks, scores_under
 from tapetum.engines.probe import activations
 from tapetum.engines.resume import resume
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import POSITIVE, attribution
+from tapetum.families.border import AT_IMAGE, POSITIVE, attribution
 from tapetum.types import Batch
 
 LAWS = ("class_sensitive", "map_of_layer")
 
 
-@attribution(cite="selvaraju2017gradcam", reduce="positive", laws=(*LAWS, "linear_in_score"))
+@attribution(cite="selvaraju2017gradcam", reduce="positive", laws=(*LAWS, AT_IMAGE, "linear_in_score"))
 def grad_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
     """Where the layer's channels that raise the score are active.
 
@@ -42,7 +42,7 @@ def grad_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, bat
     return (weights * maps).sum(1, keepdim=True)
 
 
-@attribution(cite="chattopadhay2018gradcampp", reduce="positive", laws=LAWS)
+@attribution(cite="chattopadhay2018gradcampp", reduce="positive", laws=(*LAWS, AT_IMAGE))
 def grad_cam_plus_plus(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
     """Grad-CAM with weights that let several instances of the class show up, not only the largest.
 
@@ -63,7 +63,7 @@ def grad_cam_plus_plus(score: ModelScore, images: Tensor, *, layer: str | None =
     return (weights * maps).sum(1, keepdim=True)
 
 
-@attribution(cite="jiang2021layercam", reduce="positive", laws=LAWS)
+@attribution(cite="jiang2021layercam", reduce="positive", laws=(*LAWS, AT_IMAGE))
 def layer_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
     """Where single activations raise the score, place by place: also sharp at early layers.
 

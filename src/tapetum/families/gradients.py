@@ -10,11 +10,11 @@ from torch import Tensor
 from tapetum.engines.gradients import gradient, mean_gradient, weighted_gradient
 from tapetum.engines.quadrature import Quadrature, nodes
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
+from tapetum.families.border import AT_IMAGE, attribution
 from tapetum.types import Batch, Range
 
 
-@attribution(cite="simonyan2014saliency", reduce="max_abs", laws=("class_sensitive",))
+@attribution(cite="simonyan2014saliency", reduce="max_abs", laws=("class_sensitive", AT_IMAGE))
 def saliency(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
     """The steepness of the score at each value of the image: where a tiny change matters most.
 
@@ -30,7 +30,7 @@ def saliency(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Ten
     return gradient(score, images, batch=batch).abs()
 
 
-@attribution(cite="shrikumar2016inputxgradient", reduce="sum", laws=("class_sensitive", "linear_exact", "dummy"))
+@attribution(cite="shrikumar2016inputxgradient", reduce="sum", laws=("class_sensitive", AT_IMAGE, "linear_exact", "dummy"))
 def input_x_gradient(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
     """Each value of the image times its gradient: its share of the score if the model were linear.
 
