@@ -133,7 +133,7 @@ def pairs(slow: bool) -> Iterator[Pair]:
         "captum",
         ours("occlusion", window=32, stride=16),
         lambda: occlusion.attribute(images, target=target, **windows)[:, :1],
-        1.0,
+        1.8,
         1e-3,
         1,
     )
@@ -165,7 +165,7 @@ def pairs(slow: bool) -> Iterator[Pair]:
             "torchcam",
             lambda: scaled(tp.score_cam(small, images, best, layer="layer4", align_corners=False).heatmap(None)),
             lambda: _torchcam(TorchcamScoreCAM, small.module, images, best),
-            1.0,
+            1.8,
             1e-3,
             1,
         )

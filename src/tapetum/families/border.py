@@ -29,7 +29,18 @@ from tapetum.models.layers import choose_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import load, wrap
 from tapetum.registry import check_parameters, register
-from tapetum.types import Attribution, ImagesLike, LayerError, Method, ModelError, ModelLike, Reduce, Status, TargetLike
+from tapetum.types import (
+    Attribution,
+    ImagesLike,
+    LayerError,
+    Method,
+    ModelError,
+    ModelLike,
+    Question,
+    Reduce,
+    Status,
+    TargetLike,
+)
 
 P = ParamSpec("P")
 Body = Callable[Concatenate[ModelScore, Tensor, P], "Tensor | tuple[Tensor, Tensor]"]
@@ -60,8 +71,9 @@ def attribution(
                 result = cast("Callable[..., Tensor | tuple[Tensor, Tensor]]", body)(score, ready, **converted)
                 return _attribution(method, score, ready, result, converted.get("layer"), notes + _input_notes(network, ready))
 
-        public.__signature__ = _public_signature(body)  # type: ignore[attr-defined]
-        public.__annotations__ = {p.name: p.annotation for p in public.__signature__.parameters.values()}  # type: ignore[attr-defined]
+        signature = _public_signature(body)
+        vars(public)["__signature__"] = signature
+        public.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
         method = register(describe(public, cite, "attribution", laws, reduce))
         return public
 
@@ -86,10 +98,10 @@ def describe(
     reduce: Reduce = "sum",
 ) -> Method:
     """The registry's row for a public function: its family is its file, its summary the docstring's first sentence."""
-    question = {"attribution": "mattered", "metric": "trust", "inspection": "found"}[kind]
+    questions: dict[str, Question] = {"attribution": "mattered", "metric": "trust", "inspection": "found"}
     family = function.__module__.rpartition(".")[2]
     summary = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
-    return Method(function.__name__, family, question, function, cite, frozenset(laws), summary, kind, reduce)  # type: ignore[arg-type]
+    return Method(function.__name__, family, questions[kind], function, cite, frozenset(laws), summary, kind, reduce)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from tapetum.engines.batching import batch_size
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.perturb import Masks, scores_under
 from tapetum.engines.probe import activations
-from tapetum.engines.resume import resume
+from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import ModelScore
 from tapetum.families.border import AT_IMAGE, POSITIVE, attribution
 from tapetum.types import Batch
@@ -102,10 +102,11 @@ def score_cam(
         >>> tp.score_cam(model, images)
     """
     maps = activations(score.model, images, layer or "")
+    seen = score.model.laid_out(images)
 
     def weights(row: int) -> Tensor:
         masks = Masks(maps.shape[1], lambda a, b: _as_masks(maps[row, a:b], images, align_corners))
-        return _channel_scores(score, images[row : row + 1], masks, row, batch).softmax(0)
+        return _channel_scores(score, seen[row : row + 1], masks, row, batch).softmax(0)
 
     return _weighed(maps, weights)
 
@@ -142,8 +143,8 @@ def _weighed(maps: Tensor, weights: Callable[[int], Tensor]) -> Tensor:
     return torch.stack([(weights(row)[:, None, None] * maps[row]).sum(0, keepdim=True) for row in range(len(maps))])
 
 
-def _channel_scores(score, image: Tensor, masks: Masks, row: int, batch: Batch) -> Tensor:  # type: ignore[no-untyped-def]
-    model = getattr(score, "model", None) or score.score.model
+def _channel_scores(score: ModelScore | Tail, image: Tensor, masks: Masks, row: int, batch: Batch) -> Tensor:
+    model = score.score.model if isinstance(score, Tail) else score.model
     stream = scores_under(
         score, image, masks, torch.zeros_like(image), batch=batch_size(model, batch), row=row, unit="channels"
     )

@@ -92,11 +92,12 @@ def rise(
     height, width = images.shape[-2:]
     masks = random_grids(height, width, n_masks, cells, keep, generator, images)
     size = batch_size(score.model, batch)
+    seen, blank = score.model.laid_out(images), score.model.laid_out(fill)
 
     def mean(row: int) -> tuple[Tensor, Tensor]:
         running = RunningMean()
-        for mask, seen in scores_under(score, images[row : row + 1], masks, fill[row : row + 1], batch=size, row=row):
-            for one, value in zip(mask, seen, strict=True):
+        for mask, left in scores_under(score, seen[row : row + 1], masks, blank[row : row + 1], batch=size, row=row):
+            for one, value in zip(mask, left, strict=True):
                 running.add(value * (one / keep - 1))
         return running.value, running.stderr
 

@@ -14,9 +14,11 @@ from tapetum.types import Score
 
 
 def mixed(image: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
-    """masks * image + (1 - masks) * fill, (m, c, h, w)."""
-    shape = (len(masks), -1, -1, -1)
-    return torch.lerp(fill.expand(shape), image.expand(shape), masks.to(image.dtype))
+    """masks * image + (1 - masks) * fill, (m, c, h, w), in the image's memory layout."""
+    masks = masks.to(image.dtype)
+    both = torch.lerp(fill.expand(len(masks), -1, -1, -1), image.expand(len(masks), -1, -1, -1), masks)
+    last = image.shape[1] > 1 and image.is_contiguous(memory_format=torch.channels_last)
+    return both.contiguous(memory_format=torch.channels_last) if last else both
 
 
 def scores(score: Score, images: Tensor, *, batch: int) -> Tensor:
