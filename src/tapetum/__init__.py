@@ -13,6 +13,7 @@ needs is imported when the name is used.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from tapetum.types import (
@@ -103,3 +104,20 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, *(method.name for method in methods())])
+
+
+def _display_in_notebooks() -> None:
+    """Results show themselves as pictures in IPython and Jupyter; figures are imported with the first one."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is not None:
+        formatter = shell.display_formatter.formatters["image/png"]
+        for name in ("Attribution", "ActivationMaps", "Evaluation", "Run"):
+            formatter.for_type_by_name("tapetum.types", name, lambda result: _figures().png(result))
+
+
+def _figures() -> Any:
+    return importlib.import_module("tapetum.figures")
+
+
+_display_in_notebooks()

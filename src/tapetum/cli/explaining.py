@@ -82,6 +82,7 @@ def _write(folder: Path, done: Sequence[Explanation], refused: Refused, model: V
             work,
             done,
             model=model.source,
+            weights=None if model.weights == "default" else model.weights,
             model_facts=_facts(model),
             refused=refused,
             versions=versions(),
@@ -97,8 +98,13 @@ def _facts(model: VisionModel) -> dict[str, str]:
         "Model": model.source,
         "Parameters": count,
         "Input": model.preprocessing.describe(),
-        "Weights": f"sha256 {model.weights_sha256[:12]}",
+        "Weights": f"{_weights_in_words(model)}, sha256 {model.weights_sha256[:12]}",
     }
+
+
+def _weights_in_words(model: VisionModel) -> str:
+    words = {"default": "as they came", "random": "random, untrained"}
+    return words.get(model.weights, Path(model.weights).name)
 
 
 def _summarise(done: Sequence[Explanation], report: Path) -> None:

@@ -28,6 +28,8 @@ class VisionModel:
 
     module         the user's own module: never changed
     name, labels   labels is a tuple of class names, or None
+    source         what `load` takes to build it again
+    weights        "default" (as published, or as the module came), "random", or the file they were read from
     preprocessing  from pixels in [0, 1] to model-ready images
     """
 
@@ -44,6 +46,7 @@ class VisionModel:
         self.preprocessing = preprocessing
         self.labels = None if labels is None else tuple(labels)
         self.source = source or name
+        self.weights = "default"
         self._local = threading.local()  # each thread has its own replica, so two can work at the same time
         self._facts: dict[str, tuple[object, Any]] = {}
         self._hash: tuple[object, str] | None = None

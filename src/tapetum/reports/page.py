@@ -30,6 +30,7 @@ def write_report(
     explanations: Sequence[Explanation],
     *,
     model: str,
+    weights: str | None = None,
     model_facts: Mapping[str, str],
     refused: Sequence[tuple[str, str]],
     versions: Mapping[str, str],
@@ -42,7 +43,9 @@ def write_report(
     title = f"What {model} saw in {_what(explanations)}"
     alone = len(explanations) == 1
     main = tag("main", [_image(e, i, alone) for i, e in enumerate(explanations, 1)], _refused_files(refused), id="main")
-    end = _footer(model, [e.file for e in explanations], versions, seed)
+    end = _footer(
+        ["--model", model, *(["--weights", weights] if weights else [])], [e.file for e in explanations], versions, seed
+    )
     body = (_skip(), _header(title, model_facts), _index(explanations), main, end)
     page = _document(title, body, _style(explanations), _resource("page.js"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -242,8 +245,8 @@ def _refused_files(refused: Sequence[tuple[str, str]]) -> Markup:
     return tag("section", tag("h2", "Files that could not be explained"), tag("dl", items), class_="refused")
 
 
-def _footer(model: str, names: Sequence[str], versions: Mapping[str, str], seed: int) -> Markup:
-    command = shlex.join(["tapetum", "explain", *names[:3], *(["..."] if len(names) > 3 else []), "--model", model])
+def _footer(options: Sequence[str], names: Sequence[str], versions: Mapping[str, str], seed: int) -> Markup:
+    command = shlex.join(["tapetum", "explain", *names[:3], *(["..."] if len(names) > 3 else []), *options])
     again = (tag("p", "To make this page again: ", tag("code", command)),)
     return tag("footer", tag("h2", "How this was made"), again, facts({**versions, "seed": str(seed)}, "facts"))
 

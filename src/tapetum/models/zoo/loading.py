@@ -48,7 +48,9 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
     model = _seeded(lambda: _build(name, pretrained=weights == "default"), seed)
     if weights is not None and weights != "default":
         load_weights(model.module, weights)
-        model.source = f"{model.source} {Path(weights).name}"
+        model.weights = str(weights)
+    elif weights is None or name in UNTRAINED:
+        model.weights = "random"
     return model
 
 
@@ -78,6 +80,10 @@ def _simple_cnn(pretrained: bool) -> VisionModel:
 
 
 BUILT_IN: dict[str, Callable[[bool], VisionModel]] = {"efficientnet_lite0": _lite0, "simple_cnn": _simple_cnn}
+
+
+UNTRAINED = ("simple_cnn",)
+"""Networks that nobody publishes weights of: they are there to be trained, and say that they are random until then."""
 
 
 def _build(name: str, pretrained: bool) -> VisionModel:
