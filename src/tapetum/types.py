@@ -20,6 +20,9 @@ Status: TypeAlias = Literal["ok", "no_positive_evidence", "constant", "non_finit
 Reduce: TypeAlias = Literal["sum", "positive", "max_abs"]
 """How channels become one heatmap: the sum; the sum's positive part (CAMs); the largest magnitude (sensitivities)."""
 
+Scale: TypeAlias = Literal["logit", "probability"]
+"""What a class target's score is: its logit, or its probability."""
+
 Batch: TypeAlias = int | Literal["auto"]
 """Images a forward pass; "auto" fits the measured memory of the model to what is free."""
 
@@ -288,6 +291,7 @@ class Method:
     summary: str
     kind: Literal["attribution", "metric", "inspection"] = "attribution"
     reduce: Reduce = "sum"
+    scale: Scale = "logit"
 
 
 ModelLike: TypeAlias = Any

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tables import LINEAR, METHODS, QUICK, REFUSED, WITHOUT_EVIDENCE
 from torch import Tensor, nn
 from zoo import EARLY, NETS, SIDE, Functional, Head, conv, net, pictures, shared, vision_model, wrapped
 
@@ -21,33 +22,9 @@ import tapetum as tp
 from tapetum.engines.scores import forward_logits
 from tapetum.progress import Progress
 from tapetum.registry import lookup, parameters
-from tapetum.types import Attribution, Cancelled, LayerError, MethodError, TapetumError, TargetError
+from tapetum.types import Attribution, Cancelled, MethodError, TargetError
 
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
-
-METHODS = [method.name for method in tp.methods(kind="attribution")]
-
-QUICK: dict[str, dict[str, Any]] = {
-    "smooth_grad": {"n_samples": 4},
-    "integrated_gradients": {"n_steps": 4},
-    "occlusion": {"window": 4, "stride": 4},
-    "rise": {"n_masks": 24, "cells": 4},
-}
-"""Settings that keep the suite quick; a method without an entry runs with its defaults."""
-
-CAMS = [name for name in METHODS if "map_of_layer" in lookup(name).laws]
-
-REFUSED: dict[tuple[str, str], type[TapetumError]] = {
-    **{(cam, "linear"): LayerError for cam in CAMS},
-    **{
-        ("guided_backprop", name): MethodError
-        for name in ("linear", "linear_conv", "channels_last", "vit_token", "vit_mean")  # they have no ReLU
-    },
-}
-"""Every pair that is refused, and how. A refusal that is not listed fails, and so does one that is listed and gone."""
-
-WITHOUT_EVIDENCE = {("ablation_cam", "residual")}
-"""Pairs whose map is nowhere positive on the pictures used here."""
 
 PAIRS = [(method, name) for method in METHODS for name in NETS]
 ALLOWED = [pair for pair in PAIRS if pair not in REFUSED]
@@ -321,7 +298,7 @@ def test_an_error_in_a_callable_target_leaves_the_users_model_untouched(method: 
 
 @pytest.mark.parametrize(("method", "name"), PROBED)
 def test_a_callable_that_reads_a_class_equals_that_class(method: str, name: str) -> None:
-    on_its_scale = (lambda table: table.softmax(1)) if method == "rise" else (lambda table: table)  # RISE: probabilities
+    on_its_scale = (lambda table: table.softmax(1)) if lookup(method).scale == "probability" else (lambda table: table)
 
     def read(output: Any) -> Tensor:
         return on_its_scale(output.logits if name == "as_dataclass" else output)[:, 2]
@@ -375,32 +352,18 @@ def test_at_image_the_predicted_class_costs_no_pass_and_is_the_same(method: str,
     assert len(passes) == 1
 
 
-def _linear_truth(method: str, w: Tensor, images: Tensor, fill: float) -> Tensor:
-    """What the method must give for score = w . x + b."""
-    share = {
-        "input_x_gradient": lambda: w * images,
-        "integrated_gradients": lambda: w * (images - fill),
-        "occlusion": lambda: (w * (images - fill)).sum(1, keepdim=True),
-    }
-    return share[method]()
-
-
 @pytest.mark.parametrize("fill", [0.0, 0.7])
 @pytest.mark.parametrize("method", WITH["linear_exact"])
 def test_linear_exact_the_closed_form_on_a_linear_model(method: str, fill: float) -> None:
     model, images = shared("linear"), pictures(2)
-    settings = {
-        "input_x_gradient": {},
-        "integrated_gradients": {"n_steps": 3, "baseline": fill},
-        "occlusion": {"window": 1, "stride": 1, "fill": fill},
-    }[method]
+    settings, truth = LINEAR[method]
     weights = model.module[1].weight.detach().view(-1, 3, SIDE, SIDE)
     for target, w in (
         (2, weights[2]),
         (tp.contrast(2, 4), weights[2] - weights[4]),
         (lambda out: 3 * out[:, 0], 3 * weights[0]),
     ):
-        close(explain(method, model, images, target, **settings).values, _linear_truth(method, w, images, fill))
+        close(explain(method, model, images, target, **settings(fill)).values, truth(w, images, fill))
 
 
 class LeftHalf(nn.Module):

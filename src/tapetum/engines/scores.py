@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,9 +18,7 @@ from torch import Tensor
 from tapetum.data.labels import find_label
 from tapetum.engines.probe import edit
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Contrast, LayerError, TargetError, TargetLike, Unit
-
-Scale = Literal["logit", "probability"]
+from tapetum.types import Contrast, LayerError, Scale, TargetError, TargetLike, Unit
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
-"""Methods: one family a file, each a few lines on an engine. Importing this package fills the registry with all of them."""
+"""Methods: one family a file or folder, each a few lines on an engine. Importing this package fills the registry."""
 
 import importlib
 import pkgutil
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from tapetum.engines.perturb import as_fill
 from tapetum.engines.probe import activations, capture
-from tapetum.engines.scores import ModelScore, PredictedScore, Scale, as_score, describe_targets, explained
+from tapetum.engines.scores import ModelScore, PredictedScore, as_score, describe_targets, explained
 from tapetum.models.layers import choose_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import load, wrap
@@ -38,6 +38,7 @@ from tapetum.types import (
     ModelLike,
     Question,
     Reduce,
+    Scale,
     Status,
     TargetLike,
 )
@@ -74,7 +75,7 @@ def attribution(
         signature = _public_signature(body)
         vars(public)["__signature__"] = signature
         public.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
-        method = register(describe(public, cite, "attribution", laws, reduce))
+        method = register(describe(public, cite, "attribution", laws, reduce, scale))
         return public
 
     return decorate
@@ -96,12 +97,13 @@ def describe(
     kind: Literal["attribution", "metric", "inspection"],
     laws: Collection[str] = (),
     reduce: Reduce = "sum",
+    scale: Scale = "logit",
 ) -> Method:
-    """The registry's row for a public function: its family is its file, its summary the docstring's first sentence."""
+    """The registry's row for a public function: its family is its file or folder, its summary the first sentence."""
     questions: dict[str, Question] = {"attribution": "mattered", "metric": "trust", "inspection": "found"}
-    family = function.__module__.rpartition(".")[2]
+    family = function.__module__.removeprefix("tapetum.families.").partition(".")[0]
     summary = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
-    return Method(function.__name__, family, questions[kind], function, cite, frozenset(laws), summary, kind, reduce)
+    return Method(function.__name__, family, questions[kind], function, cite, frozenset(laws), summary, kind, reduce, scale)
 
 
 @contextmanager

@@ -1,0 +1,48 @@
+"""What the laws must know of single methods: one line a method, in any order; a method without a line needs none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+import tapetum as tp
+from tapetum.registry import lookup
+from tapetum.types import LayerError, MethodError, TapetumError
+
+METHODS = [method.name for method in tp.methods(kind="attribution")]
+
+QUICK: dict[str, dict[str, Any]] = {
+    "smooth_grad": {"n_samples": 4},
+    "integrated_gradients": {"n_steps": 4},
+    "occlusion": {"window": 4, "stride": 4},
+    "rise": {"n_masks": 24, "cells": 4},
+}
+"""Settings that keep the suite quick; a method without an entry runs with its defaults."""
+
+CAMS = [name for name in METHODS if "map_of_layer" in lookup(name).laws]
+
+WITHOUT_RELU = ("linear", "linear_conv", "channels_last", "vit_token", "vit_mean")
+"""Networks of the zoo that have no ReLU."""
+
+REFUSED: dict[tuple[str, str], type[TapetumError]] = {
+    **{(cam, "linear"): LayerError for cam in CAMS},
+    **{("guided_backprop", name): MethodError for name in WITHOUT_RELU},
+}
+"""Every pair that is refused, and how. A refusal that is not listed fails, and so does one that is listed and gone."""
+
+WITHOUT_EVIDENCE: set[tuple[str, str]] = {
+    ("ablation_cam", "residual"),
+}
+"""Pairs whose map is nowhere positive on the pictures used here."""
+
+LINEAR: dict[str, tuple[Callable[[float], dict[str, Any]], Callable[[Tensor, Tensor, float], Tensor]]] = {
+    "input_x_gradient": (lambda fill: {}, lambda w, x, fill: w * x),
+    "integrated_gradients": (lambda fill: {"n_steps": 3, "baseline": fill}, lambda w, x, fill: w * (x - fill)),
+    "occlusion": (
+        lambda fill: {"window": 1, "stride": 1, "fill": fill},
+        lambda w, x, fill: (w * (x - fill)).sum(1, keepdim=True),
+    ),
+}
+"""Of methods that declare `linear_exact`: keywords for a fill, and the values for score = w . x + b."""
