@@ -7,7 +7,7 @@
     saliency(model, images, target=None, *, batch="auto") -> Attribution        # what users call
 
 Keywords with a meaning of their own are converted by name (`CONVERTED`), so a body gets a layer that exists, a fill that
-is a tensor, and a generator that is seeded.
+is a tensor, segments that are labels, and a generator that is seeded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any, Concatenate, Literal, ParamSpec, cast
 import torch
 from torch import Tensor, nn
 
-from tapetum.engines.perturb import as_fill
+from tapetum.engines.perturb import as_fill, segment
+from tapetum.engines.perturb.superpixels import given
 from tapetum.engines.probe import activations, capture
 from tapetum.engines.scores import ModelScore, PredictedScore, as_score, describe_targets, explained
 from tapetum.models.layers import choose_layer
@@ -199,11 +200,21 @@ def _generator(call: Call, generator: torch.Generator | None) -> tuple[torch.Gen
     return (torch.Generator().manual_seed(seed) if generator is None else generator), None
 
 
+def _segments(call: Call, segments: Any) -> tuple[Tensor, str | None]:
+    """Labels (n, h, w) of what each image shows: a picture that is one segment has nothing to compare."""
+    pixels = call.model.denormalize(call.images)
+    n = call.given.get("n_segments", 50)
+    labels = given(segments, pixels) if isinstance(segments, Tensor) else segment(pixels, segments, n)
+    single = not labels.flatten(1).amax(1).all()
+    return labels, "an image is one segment, so no place stands out: segments='grid' always cuts it" if single else None
+
+
 CONVERTED: dict[str, Callable[[Call, Any], tuple[Any, str | None]]] = {
     "layer": _layer,
     "fill": _fill,
     "baseline": _fill,
     "generator": _generator,
+    "segments": _segments,
 }
 
 

@@ -2,6 +2,21 @@
 
 from tapetum.engines.perturb.fills import Fill, as_fill
 from tapetum.engines.perturb.masks import Masks, random_grids, staircase, windows
+from tapetum.engines.perturb.superpixels import Segmentation, coalitions, painted, segment
 from tapetum.engines.perturb.under import mixed, scores, scores_under
 
-__all__ = ["Fill", "Masks", "as_fill", "mixed", "random_grids", "scores", "scores_under", "staircase", "windows"]
+__all__ = [
+    "Fill",
+    "Masks",
+    "Segmentation",
+    "as_fill",
+    "coalitions",
+    "mixed",
+    "painted",
+    "random_grids",
+    "scores",
+    "scores_under",
+    "segment",
+    "staircase",
+    "windows",
+]
