@@ -71,9 +71,11 @@ def parameters(method: Method) -> tuple[Parameter, ...]:
 
 def _parameter(parameter: inspect.Parameter, words: Mapping[str, str]) -> Parameter:
     hint = parameter.annotation
-    limits = next((extra for extra in getattr(hint, "__metadata__", ()) if isinstance(extra, Range)), None)
-    bare = typing.get_args(hint)[0] if limits else hint
-    return Parameter(parameter.name, parameter.default, bare, limits, _choices(bare), words.get(parameter.name, ""))
+    extras: tuple[Any, ...] = getattr(hint, "__metadata__", ())
+    limits = next((extra for extra in extras if isinstance(extra, Range)), None)
+    help_ = next((extra for extra in extras if isinstance(extra, str)), "")
+    bare = typing.get_args(hint)[0] if extras else hint
+    return Parameter(parameter.name, parameter.default, bare, limits, _choices(bare), words.get(parameter.name, help_))
 
 
 def _choices(hint: Any) -> tuple[str, ...]:

@@ -173,6 +173,7 @@ class Attribution:
     reduce   how this method's channels become a heatmap
     stderr   standard error per pixel for sampled methods, else None
     notes    what a reader must know (a chosen layer, an input that looks unnormalised)
+    tried    of `layer="best"`: each layer's insertion - deletion, one per image
     """
 
     values: Tensor
@@ -185,6 +186,7 @@ class Attribution:
     layer: str | None = None
     stderr: Tensor | None = None
     notes: tuple[str, ...] = ()
+    tried: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
     def heatmap(self, size: Literal["input"] | tuple[int, int] | None = "input", reduce: Reduce | None = None) -> Tensor:
         """(n, h, w): channels reduced, then upsampled bilinearly (align_corners=False); `size=None` keeps the method's own."""
@@ -213,6 +215,7 @@ class Attribution:
             target=self.target[rows],
             explains=self.explains[rows],
             stderr=None if self.stderr is None else self.stderr[rows],
+            tried={layer: numbers[rows] for layer, numbers in self.tried.items()},
         )
 
 

@@ -14,6 +14,7 @@ from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import as_target, load_model
 from tapetum.cli.terminal import one_line, say
 from tapetum.data.images import read_image, write_png
+from tapetum.families.keywords import BEST, named_layers
 from tapetum.families.running import run, versions
 from tapetum.figures.overlay import picture
 from tapetum.progress import Watcher
@@ -41,8 +42,9 @@ def run_files(
         return 2
     network = load_model(model, weights)
     check_target(network, as_target(target))
-    if keywords.get("layer") is not None:
-        network.find_layers(keywords["layer"])  # a wrong name is wrong for every image
+    for layer in named_layers(keywords.get("layer")):
+        if layer not in (None, BEST):
+            network.find_layers(layer)  # a wrong name is wrong for every image
     taken: set[str] = set()
 
     with complete(folder) as work:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -106,6 +106,20 @@ def evaluate(
             raise MethodError(f"{name} is no metric")
     with border(model, images) as (network, ready):
         return {name: lookup(name).function(network, ready, attribution, **params) for name in metrics}
+
+
+EVIDENCE: Mapping[str, Mapping[str, Any]] = {
+    "deletion": {"cells": 14, "n_steps": 14, "fill": "blur"},
+    "insertion": {"cells": 14, "n_steps": 14, "fill": "blur"},
+}
+"""How maps are compared: squares of 16 px (of 224), fourteen a step. Single pixels reward maps that make adversarial noise,
+and grey squares make a picture that no network was trained on."""
+
+
+def faithfulness(model: ModelLike, images: ImagesLike, attribution: Attribution) -> Tensor:
+    """insertion - deletion of each image's map (n,), in [-1, 1], high is good: what maps and layers are ranked by."""
+    areas = {name: evaluate(model, images, attribution, [name], **given)[name].value for name, given in EVIDENCE.items()}
+    return areas["insertion"] - areas["deletion"]
 
 
 def _curve(

@@ -15,7 +15,7 @@ from tapetum.data.images import read_image
 from tapetum.engines.scores import as_score, describe_targets, explained
 from tapetum.families.border import as_model
 from tapetum.families.inspections import activation_maps, predict
-from tapetum.families.metrics import evaluate
+from tapetum.families.metrics import EVIDENCE, evaluate
 from tapetum.families.running import run
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, report, watching
@@ -35,13 +35,6 @@ FEWER = 4
 
 DRAWS = 3
 """Random maps are measured as the mean of so many: one alone can reach .1 by luck (insertion - deletion, measured)."""
-
-METRICS: Mapping[str, Mapping[str, Any]] = {
-    "deletion": {"cells": 14, "n_steps": 14, "fill": "blur"},
-    "insertion": {"cells": 14, "n_steps": 14, "fill": "blur"},
-}
-"""Squares of 16 px (of 224), fourteen a step: single pixels reward maps that make adversarial noise, and grey squares make a
-picture that no network was trained on."""
 
 PHOTO_PX = 1024  # the longer side of the photograph that is kept: reports of hundreds of images must fit into memory
 
@@ -183,8 +176,8 @@ def _judged(model: VisionModel, images: Tensor, target: Any, name: str, plan: Pl
         if {"baseline", "sampled"} <= method.laws:
             tried += [method.function(model, images, seed=plan.seed + 1 + i) for i in range(DRAWS - 1)]
             tried = [replace(one, explains=done.value.explains) for one in tried]
-        with stages.part(0.5, times=len(tried) * len(METRICS)):
-            curves = {metric: _mean([_tested(model, images, one, metric) for one in tried]) for metric in METRICS}
+        with stages.part(0.5, times=len(tried) * len(EVIDENCE)):
+            curves = {metric: _mean([_tested(model, images, one, metric) for one in tried]) for metric in EVIDENCE}
     numbers = {metric: float(curve.value[0]) for metric, curve in curves.items()}
     if numbers:
         numbers["faithfulness"] = numbers["insertion"] - numbers["deletion"]
@@ -201,7 +194,7 @@ def _judged(model: VisionModel, images: Tensor, target: Any, name: str, plan: Pl
 
 
 def _tested(model: VisionModel, images: Tensor, attribution: Attribution, metric: str) -> Evaluation:
-    return evaluate(model, images, attribution, [metric], **METRICS[metric])[metric]
+    return evaluate(model, images, attribution, [metric], **EVIDENCE[metric])[metric]
 
 
 def _mean(evaluations: Sequence[Evaluation]) -> Evaluation:

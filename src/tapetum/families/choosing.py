@@ -1,0 +1,51 @@
+"""`layer="best"`: a choice of layer that rests on a measurement instead of a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.families.inspections import depths
+from tapetum.families.keywords import automatic_layer
+from tapetum.families.metrics import faithfulness
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Attribution, LayerError, Method, MethodError, TargetLike
+
+DEPTHS = 4
+"""Candidates besides the automatic choice: layers from early to deep."""
+
+
+def best_layer(
+    method: Method, model: VisionModel, images: Tensor, target: TargetLike, keywords: Mapping[str, Any]
+) -> Attribution:
+    """The map of the layer with the highest insertion - deletion, the mean over the images; `tried` holds all numbers."""
+    found: dict[str, Attribution] = {}
+    tried: dict[str, tuple[float, ...]] = {}
+    for layer in candidates(method, model):
+        try:
+            one = method.function(model, images, target, **{**keywords, "layer": layer})
+        except (LayerError, MethodError):
+            continue  # a layer that this method cannot read is no candidate
+        target = list(one.explains) if not callable(one.explains[0]) else target
+        found[layer], tried[layer] = one, tuple(faithfulness(model, images, one).tolist())
+    if not found:
+        raise LayerError(f"{method.name} gives no map at any layer of {model.name}")
+    means = {layer: sum(numbers) / len(numbers) for layer, numbers in tried.items()}
+    ranked = sorted(found, key=lambda layer: _last_if_nan(means[layer]), reverse=True)
+    best = found[ranked[0]]
+    table = ", ".join(f"{layer} {means[layer]:+.3f}" for layer in ranked)
+    note = f"layer {ranked[0]} was chosen: the highest insertion - deletion ({table})"
+    return replace(best, notes=(note, *best.notes), tried={layer: tried[layer] for layer in ranked})
+
+
+def candidates(method: Method, model: VisionModel) -> list[str]:
+    """The automatic choice first, then deep to early."""
+    chosen, _ = automatic_layer(model, method.laws)
+    return list(dict.fromkeys([chosen, *reversed(depths(model, DEPTHS))]))
+
+
+def _last_if_nan(value: float) -> float:
+    return value if value == value else float("-inf")

@@ -1,0 +1,97 @@
+"""How libraries and papers define a method differently, as a table: their defaults, and what they do to the values.
+
+    tp.grad_cam(model, images, like="grad-cam")      # ReLU, scaled to [0, 1], at the input's size, as that library returns it
+
+tests/oracles compares every row with the library's own numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from tapetum.families.fusion import upsampled
+from tapetum.types import MethodError
+
+Step: TypeAlias = Callable[[Tensor, tuple[int, int]], Tensor]
+"""(values (n, c, h, w), size of the images) -> values."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """defaults   the library's own, for keywords that are not given
+    each       what becomes of the values of each layer
+    join       and, where there are several, what becomes of each before they are joined
+    after      what becomes of them when the layers are joined
+    """
+
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    each: tuple[Step, ...] = ()
+    join: tuple[Step, ...] = ()
+    after: tuple[Step, ...] = ()
+
+
+def through(steps: Sequence[Step], values: Tensor, size: tuple[int, int]) -> Tensor:
+    """One step after the other."""
+    return functools.reduce(lambda so_far, step: step(so_far, size), steps, values)
+
+
+def relu(values: Tensor, _size: tuple[int, int]) -> Tensor:
+    return values.clamp(min=0)
+
+
+def to_input(values: Tensor, size: tuple[int, int]) -> Tensor:
+    return upsampled(values, size)
+
+
+def tanh_2(values: Tensor, _size: tuple[int, int]) -> Tensor:
+    """LayerCAM's scaling of early layers: tanh(2 v)."""
+    return (2 * values).tanh()
+
+
+def min_max(eps: float) -> Step:
+    """Each image's values to [0, 1]: (v - min) / (max - min + eps)."""
+
+    def scaled(values: Tensor, _size: tuple[int, int]) -> Tensor:
+        values = values - values.amin((1, 2, 3), keepdim=True)
+        return values / (values.amax((1, 2, 3), keepdim=True) + eps)
+
+    return scaled
+
+
+_SAME = Profile()
+_GRAD_CAM = Profile(each=(relu, min_max(1e-7), to_input), after=(relu, min_max(1e-7)))
+_TORCHCAM = Profile({"fuse": "max"}, each=(relu, min_max(1e-8)))
+_PAPER = Profile(each=(relu,))
+
+PROFILES: Mapping[str, Mapping[str, Profile]] = {
+    "saliency": {"captum": _SAME, "paper": _SAME},
+    "input_x_gradient": {"captum": _SAME, "zennit": _SAME},
+    "integrated_gradients": {"captum": _SAME, "zennit": Profile({"n_steps": 20, "quadrature": "right"})},
+    "occlusion": {"captum": Profile({"stride": 1})},
+    "grad_cam": {"captum": _SAME, "grad-cam": _GRAD_CAM, "torchcam": _TORCHCAM, "paper": _PAPER},
+    # torchcam 0.5.0 divides a copy of its alphas and goes on without: its Grad-CAM++ is not the paper's
+    "grad_cam_plus_plus": {"grad-cam": _GRAD_CAM, "paper": _PAPER},
+    "layer_cam": {"grad-cam": _GRAD_CAM, "torchcam": replace(_TORCHCAM, join=(tanh_2,)), "paper": _PAPER},
+    "score_cam": {
+        "grad-cam": _GRAD_CAM,
+        "torchcam": replace(_TORCHCAM, defaults={"fuse": "max", "align_corners": False}),
+        "paper": _PAPER,
+    },
+    "ablation_cam": {"grad-cam": _GRAD_CAM, "paper": _PAPER},
+}
+"""{method: {library: profile}}; a library whose numbers are ours has the empty profile."""
+
+
+def profile(method: str, like: str | None) -> Profile:
+    """The row of a method and a library; a `MethodError` names the libraries that there are."""
+    known = PROFILES.get(method, {})
+    if like is None:
+        return _SAME
+    if like not in known:
+        raise MethodError(f"{method} has no profile '{like}'; there {'are ' + ', '.join(known) if known else 'is none'}")
+    return known[like]

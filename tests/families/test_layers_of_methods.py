@@ -1,0 +1,105 @@
+"""One layer, several, or the best: what `layer=` and `fuse=` mean for every method that has them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from zoo import pictures, shared, vision_model
+
+import tapetum as tp
+from tapetum.families.metrics import faithfulness
+from tapetum.types import LayerError, MethodError
+
+BOTH = ["features.2", "features.6"]
+
+
+def test_several_layers_are_fused_on_the_finest_grid_each_by_its_largest_magnitude() -> None:
+    model, images = shared("in_place"), pictures(2)
+    fine, coarse = (tp.grad_cam(model, images, [1, 3], layer=layer).values for layer in BOTH)
+    assert fine.shape[-2:] == (16, 16)
+    assert coarse.shape[-2:] == (8, 8)
+    fine, coarse = (maps / maps.abs().amax((2, 3), keepdim=True) for maps in (fine, coarse))
+    coarse = F.interpolate(coarse, (16, 16), mode="bilinear", align_corners=False)
+    result = tp.grad_cam(model, images, [1, 3], layer=BOTH)
+    torch.testing.assert_close(result.values, (fine + coarse) / 2)
+    torch.testing.assert_close(tp.grad_cam(model, images, [1, 3], layer=BOTH, fuse="max").values, torch.maximum(fine, coarse))
+    assert result.layer == "features.2, features.6"
+    assert "2 layers are fused by their mean" in result.notes
+    again = tp.grad_cam(model, images, [1, 3], layer=result.layer)  # what the result says can be asked for again
+    assert torch.equal(again.values, result.values)
+
+
+def test_a_layer_without_any_evidence_adds_nothing_instead_of_dividing_by_zero() -> None:
+    model = vision_model("in_place")
+    with torch.no_grad():
+        model.module.features[4].weight.zero_()  # the deep layer still has a map, and no gradient gets behind it
+    result = tp.grad_cam(model, pictures(1), 1, layer=BOTH)
+    assert torch.isfinite(result.values).all()
+
+
+def test_a_fused_map_of_one_wrong_layer_is_refused_by_name() -> None:
+    with pytest.raises(LayerError, match=r"no layer 'features\.99'"):
+        tp.grad_cam(shared("in_place"), pictures(1), layer=["features.2", "features.99"])
+    with pytest.raises(LayerError, match="a list to fuse"):
+        tp.grad_cam(shared("in_place"), pictures(1), layer="features.*")
+    with pytest.raises(LayerError, match="a name or several"):
+        tp.grad_cam(shared("in_place"), pictures(1), layer=[])
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "ablation_cam"])
+@pytest.mark.parametrize("name", ["residual", "vit_mean", "channels_last"])
+def test_the_best_layer_is_the_one_whose_own_map_measures_best(method: str, name: str) -> None:
+    model, images = shared(name), pictures(2)
+    explain = getattr(tp, method)
+    result = explain(model, images, [1, 3], layer="best")
+    assert len(result.tried) >= 2
+    measured = {
+        layer: float(faithfulness(model, images, explain(model, images, [1, 3], layer=layer)).mean()) for layer in result.tried
+    }
+    assert result.layer == max(measured, key=lambda layer: measured[layer])
+    assert next(iter(result.tried)) == result.layer
+    for layer, numbers in result.tried.items():
+        assert sum(numbers) / 2 == pytest.approx(measured[layer], abs=1e-9)
+    assert any("highest insertion - deletion" in note for note in result.notes)
+    assert torch.equal(result.values, explain(model, images, [1, 3], layer=result.layer).values)
+    assert [len(one) for one in result[0].tried.values()] == [1] * len(result.tried)
+
+
+def test_the_automatic_choice_is_among_the_tried() -> None:
+    model, images = shared("residual"), pictures(1)
+    assert tp.grad_cam(model, images, 1).layer in tp.grad_cam(model, images, 1, layer="best").tried
+
+
+def test_a_network_without_maps_refuses_the_best_layer_as_well() -> None:
+    with pytest.raises(LayerError, match=r"no spatial map|no layer with a map"):
+        tp.grad_cam(shared("linear"), pictures(1), layer="best")
+
+
+def test_what_was_tried_is_saved(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    result = tp.grad_cam(shared("residual"), pictures(1), 1, layer="best")
+    assert dict(tp.open(tp.save(result, tmp_path / "saved")).tried) == dict(result.tried)
+
+
+def test_a_profile_that_a_method_does_not_have_is_refused_with_those_it_has() -> None:
+    with pytest.raises(MethodError, match="grad_cam has no profile 'zennit'; there are captum, grad-cam, torchcam, paper"):
+        tp.grad_cam(shared("residual"), pictures(1), like="zennit")
+    with pytest.raises(MethodError, match="rise has no profile 'captum'; there is none"):
+        tp.rise(shared("residual"), pictures(1), like="captum")
+
+
+def test_a_profile_changes_defaults_and_leaves_what_is_given() -> None:
+    model, images = shared("functional"), pictures(1)
+    theirs = tp.integrated_gradients(model, images, 1, like="zennit").values
+    ours = tp.integrated_gradients(model, images, 1, n_steps=20, quadrature="right").values
+    assert torch.equal(theirs, ours)
+    given = tp.integrated_gradients(model, images, 1, like="zennit", n_steps=3).values
+    assert torch.equal(given, tp.integrated_gradients(model, images, 1, n_steps=3, quadrature="right").values)
+
+
+def test_a_profile_does_not_hide_that_nothing_speaks_for_the_target() -> None:
+    """Scaled to [0, 1] a map without positive evidence is blank: the status is that of the map before."""
+    model, images = shared("residual"), pictures(8)
+    for target in range(5):
+        plain = tp.grad_cam(model, images, target)
+        assert tp.grad_cam(model, images, target, like="grad-cam").status == plain.status
