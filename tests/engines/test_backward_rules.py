@@ -70,9 +70,10 @@ def test_what_is_no_relu_is_left_alone() -> None:
     assert operation_of(torch.clamp, (x, -1), {}) is None
     assert operation_of(torch.clamp, (x,), {"max": 0}) is None
     assert operation_of(torch.clamp, (x,), {"min": torch.zeros(3)}) is None  # a tensor may hold anything
-    assert operation_of(F.leaky_relu, (x,), {}) is None
-    assert operation_of(F.gelu, (x,), {}) is None
-    assert operation_of(F.hardtanh, (x,), {}) is None
+    assert operation_of(F.leaky_relu, (x,), {}) == "activation"
+    assert operation_of(F.gelu, (x,), {}) == "activation"
+    assert operation_of(F.hardtanh, (x,), {}) == "squash"
+    assert operation_of(torch.Tensor.reshape, (x, 3), {}) is None
     assert operation_of(F.threshold, (x, 0.5, 0), {}) is None
     assert operation_of(torch.clamp, (x, 0, 6), {}) == "relu"
 

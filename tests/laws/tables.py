@@ -29,6 +29,9 @@ WITHOUT_RELU = ("linear", "linear_conv", "channels_last", "vit_token", "vit_mean
 REFUSED: dict[tuple[str, str], type[TapetumError]] = {
     **{(cam, "linear"): LayerError for cam in CAMS},
     **{("guided_backprop", name): MethodError for name in WITHOUT_RELU},
+    **{("deconvnet", name): MethodError for name in WITHOUT_RELU},
+    **{("guided_grad_cam", name): MethodError for name in WITHOUT_RELU},
+    ("guided_grad_cam", "linear"): LayerError,
 }
 """Every pair that is refused, and how. A refusal that is not listed fails, and so does one that is listed and gone."""
 

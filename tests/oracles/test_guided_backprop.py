@@ -1,4 +1,4 @@
-"""Guided backprop: captum's to the last bit where ReLUs are modules, and right where they are functions."""
+"""Guided backprop, deconvnet, guided Grad-CAM: captum's where ReLUs are modules, and right where they are functions."""
 
 from __future__ import annotations
 
@@ -29,6 +29,39 @@ def test_equals_captums_bit_for_bit_on_relu_modules() -> None:
     assert torch.equal(tp.guided_backprop(model("resnet18"), x, [3, 1]).values, theirs.detach())
 
 
+def test_deconvnet_equals_captums_bit_for_bit_on_relu_modules() -> None:
+    x = images("resnet18")
+    theirs = captum.attr.Deconvolution(network("resnet18")).attribute(x.clone().requires_grad_(), [3, 1])
+    assert torch.equal(tp.deconvnet(model("resnet18"), x, [3, 1]).values, theirs.detach())
+
+
+def test_guided_grad_cam_is_captums_but_for_the_upsampling() -> None:
+    """captum upsamples the CAM to the nearest place, the paper bilinearly: with its upsampling, our factors are its product."""
+    x, net = images("resnet18"), network("resnet18")
+    peer = captum.attr.GuidedGradCam(net, net.layer3)  # 6 x 6 places, so that upsampling matters
+    theirs = peer.attribute(x.clone().requires_grad_(), [3, 1], interpolate_mode="nearest")
+    ours = tp.guided_grad_cam(model("resnet18"), x, [3, 1], layer="layer3")
+    guided = tp.guided_backprop(model("resnet18"), x, [3, 1]).values
+    cam = tp.grad_cam(model("resnet18"), x, [3, 1], layer="layer3").heatmap(None)[:, None]
+    nearest = guided * F.interpolate(cam, x.shape[-2:], mode="nearest")
+    assert relative(nearest, theirs.detach()) < 1e-5  # single precision
+    bilinear = guided * F.interpolate(cam, x.shape[-2:], mode="bilinear", align_corners=False)
+    assert relative(ours.values, bilinear) < 1e-5
+    assert relative(ours.values, theirs.detach()) > 0.05
+
+
+class DeconvolvedReLU(torch.autograd.Function):
+    """Zeiler & Fergus 2014: the ReLU is applied to what goes back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * (x > 0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        return grad * (grad > 0)
+
+
 class GuidedReLU(torch.autograd.Function):
     """Springenberg et al. 2015, written as the paper does: both the input and the arriving gradient must be positive."""
 
@@ -44,8 +77,8 @@ class GuidedReLU(torch.autograd.Function):
 
 
 @contextmanager
-def _patched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    guided: Callable[..., Tensor] = lambda x, inplace=False: GuidedReLU.apply(x)  # noqa: E731
+def _patched(monkeypatch: pytest.MonkeyPatch, relu: type[torch.autograd.Function] = GuidedReLU) -> Iterator[None]:
+    guided: Callable[..., Tensor] = lambda x, inplace=False: relu.apply(x)  # noqa: E731
     with monkeypatch.context() as patch:
         patch.setattr(F, "relu", guided)
         patch.setattr(torch, "relu", guided)
@@ -69,6 +102,15 @@ def test_functional_relus_obey_where_captums_silently_gives_the_plain_gradient(
     theirs = captum.attr.GuidedBackprop(net).attribute(leaf, targets)
     assert torch.equal(theirs.detach(), plain)  # the reason for rules that follow operations and not modules
     assert relative(ours, plain) > 0.1
+
+
+@pytest.mark.parametrize("name", ["googlenet", "functional"])
+def test_deconvnet_obeys_functional_relus_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, net = images(name), network(name)
+    leaf = x.clone().requires_grad_()
+    with _patched(monkeypatch, DeconvolvedReLU):
+        (expected,) = torch.autograd.grad(net(leaf)[range(2), [3, 1]].sum(), leaf)
+    assert relative(tp.deconvnet(model(name), x, [3, 1]).values, expected) < 1e-5  # single precision
 
 
 def test_every_spelling_of_relu_gives_the_same_answer() -> None:

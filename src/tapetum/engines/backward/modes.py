@@ -1,7 +1,8 @@
 """Rules follow operations, not modules: functional, in-place and reused ReLUs obey like any other.
 
 A torch function mode sees every operation of the forward pass while the graph is recorded. It is thread-local and ends
-with its block, so there is nothing to undo on the model.
+with its block, so there is nothing to undo on the model. Nothing is overwritten in there: `x.relu_()` is computed out of
+place, and whoever uses x later gets the new value, so rules may keep what they saw until the backward pass.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from typing import Any
 
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
-from tapetum.engines.backward.operations import Operation, operation_of
+from tapetum.engines.backward.operations import Call, Operation, operation_of, out_of_place
 from tapetum.engines.backward.rules import Rule
+from tapetum.engines.structure import mapped, tensors
+from tapetum.types import MethodError
 
 
 @dataclass
@@ -29,22 +33,49 @@ class Applied:
 def backward_rules(rules: Mapping[Operation, Rule]) -> Iterator[Applied]:
     """Inside the block, gradients of graphs recorded here flow back through each operation by its rule."""
     applied = Applied()
-    with _RuleMode(rules, applied):
+
+    def run(call: Call) -> Any:
+        rule = rules.get(call.operation) if call.operation and call.active else None
+        if rule is None:
+            return call()
+        applied.count += 1
+        return rule(call)
+
+    with OperationMode(run):
         yield applied
 
 
-class _RuleMode(TorchFunctionMode):
-    def __init__(self, rules: Mapping[Operation, Rule], applied: Applied) -> None:
+class OperationMode(TorchFunctionMode):
+    """Runs every operation through `run`, the overwriting ones as their out-of-place version."""
+
+    def __init__(self, run: Callable[[Call], Any]) -> None:
         super().__init__()
-        self.rules, self.applied = rules, applied
+        self.run = run
+        self.newer = WeakTensorKeyDictionary()  # a tensor that was overwritten: its new value
+        self.overwritten: dict[int, Tensor] = {}  # by storage; kept alive, so that no other tensor gets the storage
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
-        output = func(*args, **kwargs)
-        operation = operation_of(func, args, kwargs)
-        if operation is not None and operation in self.rules and isinstance(output, Tensor) and output.requires_grad:
-            self.rules[operation](output)
-            self.applied.count += 1
+        now: tuple[Any, ...] = self._newest(args)
+        named: dict[str, Any] = self._newest(kwargs or {})
+        call = Call(func, now, named, operation_of(func, now, named))
+        pure = out_of_place(call) if call.active else None
+        if pure is None:
+            return self.run(call)
+        target, output = call.main, self.run(pure)
+        self.newer[target] = output
+        self.overwritten[target.untyped_storage().data_ptr()] = target
         return output
+
+    def _newest(self, arguments: Any) -> Any:
+        return mapped(arguments, self._new) if self.overwritten and any(True for _ in tensors(arguments)) else arguments
+
+    def _new(self, tensor: Tensor) -> Tensor:
+        while tensor in self.newer:
+            tensor = self.newer[tensor]
+        if tensor.requires_grad and tensor.untyped_storage().data_ptr() in self.overwritten:
+            raise MethodError(
+                "a view of a tensor was overwritten in place: backward rules cannot follow that; write it as a sum"
+            )
+        return tensor

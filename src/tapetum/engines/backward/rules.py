@@ -1,15 +1,45 @@
-"""Backward rules: each takes the output of an operation and changes the gradient that will flow back through it."""
+"""Backward rules: each runs an operation and says what happens to the gradient that comes back through it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor
 
-Rule = Callable[[Tensor], None]
-"""Gets an operation's output while the graph is recorded and registers what happens to its gradient."""
+from tapetum.engines.backward.operations import Call
+
+Rule = Callable[[Call], Any]
+"""Gets an operation while the graph is recorded, with its inputs and parameters, and returns its output."""
+
+Backward = Callable[[Tensor], "tuple[Tensor | None, ...]"]
+"""What arrives at an output, to what goes on to each of the inputs."""
 
 
-def guided(output: Tensor) -> None:
+def guided(call: Call) -> Tensor:
     """Guided backprop: R_in = R_out * (R_out > 0) * (x > 0). The second factor is the operation's own derivative."""
+    output = call()
     output.register_hook(lambda grad: grad.clamp(min=0))
+    return output
+
+
+def deconvolved(call: Call) -> Tensor:
+    """Deconvnet: R_in = R_out * (R_out > 0), whatever the input was: the ReLU acts on the signal that goes back."""
+    return replaced(call, lambda grad: (grad.clamp(min=0),), call.main)
+
+
+def replaced(run: Callable[[], Tensor], backward: Backward, *inputs: Tensor) -> Tensor:
+    """The output of `run`, with another backward pass to its inputs."""
+    return _Replaced.apply(run, backward, *inputs)
+
+
+class _Replaced(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, run: Callable[[], Tensor], backward: Backward, *inputs: Tensor) -> Tensor:
+        ctx.arriving = backward
+        return run()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return None, None, *ctx.arriving(*grads)

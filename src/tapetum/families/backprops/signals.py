@@ -1,0 +1,80 @@
+"""ReLUs that let only helpful signals back: guided backprop and its kin."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.engines.backward import backward_rules, deconvolved, guided
+from tapetum.engines.backward.rules import Rule
+from tapetum.engines.gradients import gradient, layer_gradient
+from tapetum.engines.scores import ModelScore
+from tapetum.families.border import AT_IMAGE, attribution
+from tapetum.types import Batch, MethodError
+
+
+@attribution(cite="springenberg2015guided", reduce="max_abs", laws=(AT_IMAGE,))
+def guided_backprop(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
+    """The fine structures that excite the active ReLUs: sharp, but nearly the same for every class.
+
+    At every ReLU (any spelling, also ReLU6 and clamp(min=0)): R_in = R_out * (R_out > 0) * (x > 0). values: signed,
+    (n, c, h, w). It restores the image's edges and is only weakly sensitive to the class and to the weights
+    (Adebayo et al. 2018, adebayo2018sanity): read it as "which details", never as "why this class". A network without
+    ReLUs is refused, since the answer would be the plain gradient.
+
+    Args:
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.guided_backprop(model, images).heatmap()
+    """
+    return _by_relu(guided, score, images, batch, "guided backprop")
+
+
+@attribution(cite="zeiler2014deconvnet", reduce="max_abs", laws=(AT_IMAGE,))
+def deconvnet(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
+    """The image projected back from the score through the transposed network: what would excite the path, not the decision.
+
+    At every ReLU (any spelling, also ReLU6 and clamp(min=0)): R_in = R_out * (R_out > 0), whatever its input was; max-pooling
+    sends back to where its maximum was (the paper's switches). values: signed, (n, c, h, w). The paper starts from one
+    activation; so does target=Unit(...). Only the switches know the image, so it is noisier than guided backprop and as
+    weakly sensitive to the class (adebayo2018sanity). A network without ReLUs is refused, since the answer would be the
+    plain gradient.
+
+    Args:
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.deconvnet(model, images).heatmap()
+    """
+    return _by_relu(deconvolved, score, images, batch, "deconvnet")
+
+
+@attribution(cite="selvaraju2017gradcam", reduce="max_abs")
+def guided_grad_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+    """The fine structures of guided backprop, only where Grad-CAM finds evidence for the class.
+
+    values = guided backprop * ReLU(Grad-CAM), the latter upsampled bilinearly to the image as in the paper (captum: nearest),
+    signed, (n, c, h, w). Where no place speaks for the target all values are 0. The class decides where, not what, is shown.
+    A network without ReLUs is refused.
+
+    Args:
+        layer: of Grad-CAM; name or None: the last layer that mixes places (the choice is in `notes`).
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.guided_grad_cam(model, images, target="tabby")
+    """
+    signal = _by_relu(guided, score, images, batch, "guided Grad-CAM")
+    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
+    cam = (grads.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).clamp(min=0)
+    return signal * F.interpolate(cam, images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _by_relu(rule: Rule, score: ModelScore, images: Tensor, batch: Batch, name: str) -> Tensor:
+    """The gradient with another rule at the ReLUs; refused where there is none."""
+    with backward_rules({"relu": rule}) as applied:
+        values = gradient(score, images, batch=batch)
+    if applied.count == 0:
+        raise MethodError(f"{score.model.name} has no ReLU, so {name} is the plain gradient; use saliency or smooth_grad")
+    return values
