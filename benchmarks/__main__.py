@@ -1,27 +1,59 @@
-"""`make bench`: the table of ratios. `--slow` adds the pairs whose peer takes minutes; `--strict` fails below a target."""
+"""`make bench`: speed against the peers, then the grid-pointing table.
+
+python -m benchmarks [speed] [pointing] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import warnings
+from pathlib import Path
 
 import torch
 
-from benchmarks.attributions import pairs
-from benchmarks.harness import Row, measure, table
 from tapetum.cli.allocator import keep_large_blocks
 
 
 def main(arguments: list[str]) -> int:
+    """Runs what is named, or speed and pointing; 1 if something fell short under --strict or could not run."""
+    given = _options().parse_args(arguments)
     keep_large_blocks()  # for both sides: without it most of a forward pass may be page faults
     warnings.simplefilter("ignore")  # the peers' own
+    codes = [0]
+    for name in given.tables or ["speed", "pointing"]:
+        if name == "speed":
+            codes.append(_speed(given.slow, given.strict))
+        else:
+            from benchmarks import pointing
+
+            codes.append(pointing.run(given.photos, given.cache, given.seconds, given.only))
+    return max(codes)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("tables", nargs="*", metavar="speed|pointing", help="none: speed and pointing")
+    parser.add_argument("--slow", action="store_true", help="speed: also the pairs whose peer takes minutes")
+    parser.add_argument("--strict", action="store_true", help="speed: fail below a target")
+    parser.add_argument("--photos", type=Path, help="pointing: a folder with photos.csv and photos/")
+    parser.add_argument("--cache", type=Path, default=Path("build/benchmarks"), help="where finished cells are kept")
+    parser.add_argument("--seconds", type=float, default=8, help="pointing: for one method")
+    parser.add_argument("--only", nargs="*", default=[], help="rows whose name contains one of these")
+    return parser
+
+
+def _speed(slow: bool, strict: bool) -> int:
+    from benchmarks.attributions import pairs
+    from benchmarks.harness import Row, measure, table
+
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, cpu; medians of runs in turn", flush=True)
     rows: list[Row] = []
-    for pair in pairs(slow="--slow" in arguments):
+    for pair in pairs(slow=slow):
         rows.append(measure(pair))
         print(table(rows).splitlines()[-1], flush=True)
     print(f"\n{table(rows)}")
-    return 1 if "--strict" in arguments and not all(row.reached for row in rows) else 0
+    return 1 if strict and not all(row.reached for row in rows) else 0
 
 
 if __name__ == "__main__":
