@@ -18,7 +18,7 @@ from tapetum.families.inspections import predict
 from tapetum.families.running import versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.reports.explanation import Explanation
-from tapetum.reports.job import AUTO, Plan, checked_methods, explain_one
+from tapetum.reports.job import BUDGET_S, Plan, checked_methods, explain_one, plan_methods
 from tapetum.reports.machine import as_json, write_json
 from tapetum.reports.page import write_report
 from tapetum.reports.pictures import pictures
@@ -30,13 +30,16 @@ def explain_files(
     model: str,
     weights: str | None,
     target: int | str | None,
-    methods: Sequence[str] | Literal["auto"],
+    methods: Sequence[str] | Literal["auto", "best"],
+    budget_s: float = BUDGET_S,
     out: str,
     as_json_too: bool,
     settings: Mapping[str, Any],
 ) -> int:
     """Explains every image and writes the report; 0, or 1 if something was refused, or 2 if nothing could be done."""
-    plan = Plan(target=target, methods=checked_methods(AUTO if methods == "auto" else methods), **settings)
+    chosen = plan_methods(methods, budget_s, settings.get("evidence", True))
+    checked_methods(chosen["methods"])
+    plan = Plan(target=target, **chosen, **settings)
     folder = checked_folder(out)
     files, missing = images_of(paths)
     if not files:
@@ -49,13 +52,13 @@ def explain_files(
         return 2
     _write(folder, done, refused, network, plan)
     without = _refusing_methods(done)
-    for method, reason in without:
+    for method, reason in [] if methods == "best" else without:
         note(f"no map from {method}: {reason}")
     if as_json_too:
         say_file(folder / "report.json")
     else:
         _summarise(done, Path(out) / "report.html")
-    asked = [] if methods == "auto" else without
+    asked = [] if methods in ("auto", "best") else without
     return status(done, [*refused, *asked])
 
 

@@ -125,7 +125,8 @@ def explain(
     model: Annotated[str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")] = "efficientnet_lite0",
     weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = None,
     target: Annotated[str | None, typer.Option(help="Class index or name; the predicted class without it.")] = None,
-    methods: Annotated[str, typer.Option(help="Names with commas between, or auto.")] = "auto",
+    methods: Annotated[str, typer.Option(help="Names with commas between, auto, or best (tried within --budget).")] = "auto",
+    budget: Annotated[float, typer.Option(help="Seconds an image that --methods best may try methods for.")] = 60.0,
     out: Annotated[str, typer.Option(help="The folder for report.html, report.json and the pictures.")] = "tapetum-report",
     json: Annotated[bool, typer.Option("--json", help="Print report.json to standard output as well.")] = False,
     evidence: Annotated[bool, typer.Option(help="Measure deletion and insertion of every map.")] = True,
@@ -141,7 +142,8 @@ def explain(
         model=model,
         weights=weights,
         target=as_target(target),
-        methods="auto" if methods == "auto" else _names(methods),
+        methods=methods if methods in ("auto", "best") else _names(methods),
+        budget_s=budget,
         out=out,
         as_json_too=json,
         settings={"evidence": evidence, "runner_up": runner_up, "seed": seed},
@@ -152,7 +154,7 @@ def explain(
 def _names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise MethodError("--methods names no method; give names with commas between, or auto")
+        raise MethodError("--methods names no method; give names with commas between, auto, or best")
     return names
 
 

@@ -36,14 +36,20 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Why this class? One target and every map of it, best first, baselines among them."""
+    """Why this class? One target and every map of it, best first, baselines among them.
+
+    refused  {method: why it gave no map}
+    tried    of methods="best": {method: insertion - deletion} of all that were tried, also of those whose map is not
+             kept; NaN where the time ran out
+    """
 
     target: str
     index: int | None
     probability: float | None
     role: str  # "predicted", "runner-up" or "asked"
     maps: tuple[Judged, ...]
-    refused: Mapping[str, str] = field(default_factory=dict)  # method -> why it gave no map
+    refused: Mapping[str, str] = field(default_factory=dict)
+    tried: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

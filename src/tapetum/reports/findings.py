@@ -56,12 +56,23 @@ def _about(question: Question) -> list[str]:
             *lines,
         ]
     line = f"For '{question.target}', {better[0].title} stands up best{_place(better[0])}."
+    numbers = [value for value in question.tried.values() if math.isfinite(value)] or [m.faithfulness for m in tested]
     if bars:
-        line += (
-            f" {len(better)} of {len(tested)} methods beat {'the baseline' if len(bars) == 1 else 'both baselines'} "
-            f"(insertion - deletion above {max(bars):+.2f})."
-        )
-    return [line, *_agreement(question, better), *lines]
+        higher, rivals = sum(value > max(bars) for value in numbers), "the baseline" if len(bars) == 1 else "both baselines"
+        line += f" {higher} of {len(numbers)} methods beat {rivals} (insertion - deletion above {max(bars):+.2f})."
+    return [line, *_contest(question), *_agreement(question, better), *lines]
+
+
+def _contest(question: Question) -> list[str]:
+    """How many methods were tried for the best one, and how close the next ones come."""
+    if not question.tried:
+        return []
+    ranked = sorted((value, name) for name, value in question.tried.items() if math.isfinite(value))[::-1]
+    numbers = ", ".join(f"{name} {value:+.2f}" for value, name in ranked[:5])
+    late = len(question.tried) - len(ranked)
+    rest = f"; {late} more did not finish within the time" if late else ""
+    more = ", ..." if len(ranked) > 5 else ""
+    return [f"{len(ranked)} methods were tried (insertion - deletion: {numbers}{more}){rest}."]
 
 
 def _tested(question: Question) -> list[Judged]:

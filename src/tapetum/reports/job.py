@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import copy_context
@@ -20,6 +21,7 @@ from tapetum.families.running import run
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, report, watching
 from tapetum.registry import lookup, methods, parameters
+from tapetum.reports.budget import Budget, OutOfTimeError, cheap_first
 from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.findings import findings
 from tapetum.reports.pictures import shrink
@@ -33,6 +35,11 @@ BASELINES = ("random_attribution", "edge_attribution")
 FEWER = 4
 """Methods for the runner-up when the methods are chosen automatically: those that stood up best for the first class."""
 
+FINALISTS = 3
+"""Maps that are kept of the methods tried by "best"."""
+
+BUDGET_S = 60.0
+
 DRAWS = 3
 """Random maps are measured as the mean of so many: one alone can reach .1 by luck (insertion - deletion, measured)."""
 
@@ -45,6 +52,7 @@ class Plan:
 
     target      as `as_score` takes it, or None for the predicted class
     methods     names, or AUTO
+    budget_s    of "best": as many methods as this allows are tried, and the FINALISTS that stand up best are kept
     runner_up   also ask why the second class, when no target is given
     parameters  {method: its own keywords}
     evidence    measure deletion and insertion, and order the maps by them
@@ -52,6 +60,7 @@ class Plan:
 
     target: Any = None
     methods: Sequence[str] = AUTO
+    budget_s: float | None = None
     runner_up: bool = True
     evidence: bool = True
     seed: int = 0
@@ -64,6 +73,7 @@ def explain(
     *,
     target: Any = None,
     methods: Sequence[str] | str = "auto",
+    budget_s: float = BUDGET_S,
     runner_up: bool = True,
     evidence: bool = True,
     seed: int = 0,
@@ -76,14 +86,28 @@ def explain(
         model: a VisionModel, a module, or a name that `load` takes.
         source: what `read_image` takes.
         target: as for any method; None: the predicted class and, with `runner_up`, the second one.
-        methods: a name or several of attribution methods, or "auto". The random and edge baselines are always added.
+        methods: a name or several of attribution methods, "auto", or "best": as many as the budget allows, of which those
+            that stand up best are kept. The random and edge baselines are always added.
+        budget_s: seconds for "best", for the first target.
         evidence: measure deletion and insertion of every map.
         seed: of everything random.
         parameters: {method: its own keywords}.
         progress: called with every `Progress`; returning False stops the job with `Cancelled`.
     """
-    chosen = AUTO if methods == "auto" else (methods,) if isinstance(methods, str) else tuple(methods)
-    return explain_one(as_model(model), source, Plan(target, chosen, runner_up, evidence, seed, parameters or {}), progress)
+    settings = plan_methods(methods, budget_s, evidence)
+    plan = Plan(target=target, runner_up=runner_up, evidence=evidence, seed=seed, parameters=parameters or {}, **settings)
+    return explain_one(as_model(model), source, plan, progress)
+
+
+def plan_methods(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, evidence: bool = True) -> dict[str, Any]:
+    """The `methods` and `budget_s` of a plan for "auto", "best", or names."""
+    if wanted == "best":
+        if not evidence:
+            raise MethodError('methods="best" chooses by evidence: leave evidence on, or name the methods')
+        if not budget_s > 0:
+            raise MethodError(f"budget_s is a number of seconds above 0, not {budget_s:g}")
+        return {"methods": (*BASELINES, *cheap_first(AUTO)), "budget_s": budget_s}
+    return {"methods": AUTO if wanted == "auto" else (wanted,) if isinstance(wanted, str) else tuple(wanted)}
 
 
 def explain_one(model: VisionModel, source: Any, plan: Plan, progress: Watcher | None = None) -> Explanation:
@@ -98,13 +122,16 @@ def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
     images = model.preprocess(photo)
     predictions = tuple(predict(model, images)[0])
     targets = _targets(model, images, plan, predictions)
-    later = min(len(names), FEWER + len(BASELINES)) if _is_auto(names) else len(names)
+    choosing = plan.budget_s is not None or _is_auto(names)
+    later = min(len(names), FEWER + len(BASELINES)) if choosing else len(names)
     stages = _Stages(len(names) + later * (len(targets) - 1) + 1)
     with watching(stages):
         questions: list[Question] = []
         for target, role in targets:
-            chosen = _fewer(questions[0]) if questions and _is_auto(names) else names
-            questions.append(_question(model, images, target, role, chosen, plan, stages))
+            chosen = _fewer(questions[0]) if questions and choosing else names
+            budget = Budget(plan.budget_s) if plan.budget_s and not questions else None
+            question = _question(model, images, target, role, chosen, plan, stages, budget)
+            questions.append(question if budget is None else _finalists(question))
         found = _found(model, images)
         stages.finish()
     asked = Explanation(
@@ -139,6 +166,13 @@ def _fewer(question: Question) -> tuple[str, ...]:
     return (*best[:FEWER], *BASELINES)
 
 
+def _finalists(question: Question) -> Question:
+    """The best maps and the baselines; what all others measured stays in `tried`."""
+    tried = {judged.title: judged.faithfulness for judged in question.maps if not judged.baseline} | dict(question.tried)
+    best = [judged for judged in question.maps if not judged.baseline][:FINALISTS]
+    return replace(question, maps=tuple(m for m in question.maps if m.baseline or m in best), tried=tried)
+
+
 def _targets(model: VisionModel, images: Tensor, plan: Plan, predictions: Sequence[Prediction]) -> list[tuple[Any, str]]:
     if plan.target is not None:
         return [(explained(as_score(model, images, plan.target), 1)[0], "asked")]
@@ -147,20 +181,32 @@ def _targets(model: VisionModel, images: Tensor, plan: Plan, predictions: Sequen
 
 
 def _question(
-    model: VisionModel, images: Tensor, target: Any, role: str, names: Sequence[str], plan: Plan, stages: _Stages
+    model: VisionModel,
+    images: Tensor,
+    target: Any,
+    role: str,
+    names: Sequence[str],
+    plan: Plan,
+    stages: _Stages,
+    budget: Budget | None = None,
 ) -> Question:
     maps: list[Judged] = []
     refused: dict[str, str] = {}
+    late: dict[str, float] = {}
     for name in names:
+        timed = None if name in BASELINES else budget  # without the baselines there is nothing to beat
         with stages.stage():
             try:
-                maps.append(_judged(model, images, target, name, plan, stages))
+                with nullcontext() if timed is None else timed.share(stages):
+                    maps.append(_judged(model, images, target, name, plan, stages))
+            except OutOfTimeError:
+                late[name] = math.nan
             except (MethodError, LayerError) as error:
                 refused[name] = str(error)
     maps.sort(key=lambda judged: -judged.faithfulness if judged.faithfulness == judged.faithfulness else float("inf"))
     index = target if isinstance(target, int) else None
     title = describe_targets(as_score(model, images, target if callable(target) else [target]), 1)[0]
-    return Question(title, index, _probability(model, images, target), role, tuple(maps), refused)
+    return Question(title, index, _probability(model, images, target), role, tuple(maps), refused, late)
 
 
 def _judged(model: VisionModel, images: Tensor, target: Any, name: str, plan: Plan, stages: _Stages) -> Judged:

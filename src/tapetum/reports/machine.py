@@ -53,6 +53,11 @@ def _image(explanation: Explanation, names: Names) -> dict[str, Any]:
             for question, _ in questions
             for method, reason in question.refused.items()
         ],
+        "tried": [
+            {"target": question.target, "method": method, "faithfulness": value}
+            for question, _ in questions
+            for method, value in question.tried.items()
+        ],
         "found": [{"layer": maps.layer, "channels": maps.channels[0].tolist()} for maps in explanation.found],
         "findings": list(explanation.findings),
     }

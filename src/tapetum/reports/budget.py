@@ -1,0 +1,58 @@
+"""`methods="best"`: as many methods as a time budget allows, cheap ones first, and none may take more than its share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from tapetum.progress import Progress, Watcher, watching
+from tapetum.registry import methods
+from tapetum.types import Cancelled, MethodError
+
+SHARE = 0.5
+"""Of the time that is left, for one method and its evidence: a slow one cannot keep all others from their turn."""
+
+
+class OutOfTimeError(MethodError):
+    """A method that did not finish within its share of the budget."""
+
+
+class Budget:
+    """`seconds` for all methods together, from now on."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds, self.clock = seconds, clock
+        self.end = clock() + seconds
+
+    @contextmanager
+    def share(self, watcher: Watcher) -> Iterator[None]:
+        """Inside the block work that reports its progress is stopped after its share, with `OutOfTimeError`."""
+        begun = self.clock()
+        end = begun + max(0.0, SHARE * (self.end - begun))
+        stopped = False
+
+        def limited(event: Progress) -> bool | None:
+            nonlocal stopped
+            answer = watcher(event)
+            stopped = event.done < event.total and self.clock() > end
+            return False if stopped else answer
+
+        try:
+            if begun >= self.end:
+                raise OutOfTimeError(f"the {self.seconds:g} s were over before its turn")
+            with watching(limited):
+                yield
+        except Cancelled as error:
+            if not stopped:
+                raise
+            raise OutOfTimeError(
+                f"stopped after {self.clock() - begun:.0f} s: not done within its share of the time"
+            ) from error
+
+
+def cheap_first(first: Sequence[str]) -> tuple[str, ...]:
+    """Every attribution method: those of `first`, then those of a pass or a few, then those of many passes."""
+    rows = [method for method in methods(kind="attribution") if "baseline" not in method.laws]
+    rows.sort(key=lambda method: len({"forward_only", "sampled"} & method.laws))
+    return tuple(dict.fromkeys([*first, *(method.name for method in rows)]))
