@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision.models import VisionTransformer
 
 import tapetum as tp
 from tapetum.registry import parameters
@@ -238,11 +239,12 @@ class Small(nn.Module):
 
 @pytest.fixture(scope="module")
 def scope() -> dict[str, Any]:
-    """What examples may use: tp, model, images."""
+    """What examples may use: tp, model, images, and a vision transformer."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = tp.wrap(Small(), labels=["tabby", "tiger cat", "lynx"])
-        return {"tp": tp, "model": model, "images": torch.randn(1, 3, 224, 224)}
+        vit = tp.wrap(VisionTransformer(224, 56, 2, 2, 8, 16, num_classes=3), labels=["tabby", "tiger cat", "lynx"])
+        return {"tp": tp, "model": model, "vit": vit, "images": torch.randn(1, 3, 224, 224)}
 
 
 def _examples() -> Iterator[Any]:

@@ -26,8 +26,16 @@ CAMS = [name for name in METHODS if "map_of_layer" in lookup(name).laws]
 WITHOUT_RELU = ("linear", "linear_conv", "channels_last", "vit_token", "vit_mean")
 """Networks of the zoo that have no ReLU."""
 
+WITHOUT_ATTENTION = ("linear", "linear_conv", "in_place", "functional", "reused", "residual", "channels_last", "as_dict",
+                     "as_dataclass", "branches")  # fmt: skip
+
 REFUSED: dict[tuple[str, str], type[TapetumError]] = {
     **{(cam, "linear"): LayerError for cam in CAMS},
+    **{
+        (method, name): MethodError
+        for method in ("attention_rollout", "gradient_attention", "le_grad")
+        for name in WITHOUT_ATTENTION
+    },
     **{("guided_backprop", name): MethodError for name in WITHOUT_RELU},
     **{("deconvnet", name): MethodError for name in WITHOUT_RELU},
     **{("guided_grad_cam", name): MethodError for name in WITHOUT_RELU},
