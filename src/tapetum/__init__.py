@@ -19,16 +19,24 @@ from typing import TYPE_CHECKING, Any
 from tapetum.types import (
     ActivationMaps,
     Attribution,
+    Box,
     Cancelled,
     Contrast,
     Evaluation,
     Layer,
+    Output,
     Prediction,
     Provenance,
+    Region,
     Run,
+    Scaled,
+    Similarity,
     TapetumError,
     Unit,
     contrast,
+    log_probability,
+    logit,
+    probability,
 )
 
 if TYPE_CHECKING:
@@ -69,10 +77,11 @@ _HOMES = {
 }
 
 __all__ = [
-    "ActivationMaps", "Attribution", "Cancelled", "Contrast", "Evaluation", "Layer", "Prediction", "Progress", "Provenance",
-    "Run", "TapetumError", "Unit", "VisionModel", "as_score", "capture", "contrast", "draw", "edit", "evaluate", "explain",
-    "known_models", "load", "lookup", "methods", "open", "predict", "read_image", "resume", "run", "save", "show",
-    "watching", "wrap",
+    "ActivationMaps", "Attribution", "Box", "Cancelled", "Contrast", "Evaluation", "Layer", "Output", "Prediction",
+    "Progress", "Provenance", "Region", "Run", "Scaled", "Similarity", "TapetumError", "Unit", "VisionModel", "as_score",
+    "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models", "load", "log_probability", "logit",
+    "lookup", "methods", "open", "predict", "probability", "read_image", "resume", "run", "save", "show", "watching",
+    "wrap",
 ]  # fmt: skip
 
 

@@ -50,12 +50,11 @@ def edit(model: VisionModel, edits: Mapping[str, Edit], *, stop: bool = False, r
     """
     survey = model.survey
     visits = _Visits({name: survey[name].calls for name in edits})
-    sizes: list[tuple[int, int]] = []
     replica = model.replica
-    handles = [replica.register_forward_pre_hook(lambda _module, args: sizes.append(_size(args)))]
+    handles = []
     try:
         for name, function in edits.items():
-            hook = _hook(name, function, None if raw else map_of(model, name), sizes, visits if stop else None)
+            hook = _hook(name, function, None if raw else map_of(model, name), model, visits if stop else None)
             handles.append(replica.get_submodule(name).register_forward_hook(hook))
         yield
     finally:
@@ -69,17 +68,12 @@ def map_of(model: VisionModel, layer: str) -> LayerMap | None:
     return None if found.layout == "none" else found
 
 
-def _size(args: tuple[Any, ...]) -> tuple[int, int]:
-    height, width = args[0].shape[-2:]
-    return int(height), int(width)
-
-
 def _hook(
-    name: str, function: Edit, layer_map: LayerMap | None, sizes: list[tuple[int, int]], visits: _Visits | None
+    name: str, function: Edit, layer_map: LayerMap | None, model: VisionModel, visits: _Visits | None
 ) -> Callable[[nn.Module, Any, Any], Any]:
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
         tensor = main_tensor(output, name)
-        seen = tensor if layer_map is None else to_map(layer_map, tensor, sizes[-1])
+        seen = tensor if layer_map is None else to_map(layer_map, tensor, model.image_size)
         changed = function(seen)
         if visits is not None and visits.reached(name):
             raise StopForward

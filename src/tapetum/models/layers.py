@@ -6,7 +6,7 @@ import copy
 import difflib
 import fnmatch
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from math import prod
@@ -21,6 +21,9 @@ from tapetum.models.tracing import Event, Tracer
 from tapetum.types import Layer, LayerError
 
 __all__ = ["LayerMap", "Survey", "choose_layer", "from_map", "main_tensor", "resolve", "survey", "to_map"]
+
+Forward = Callable[[nn.Module, Tensor], Any]
+"""How a network is run on images."""
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -54,17 +57,19 @@ class Survey:
         return by_name[name]
 
 
-def survey(module: nn.Module, images: Tensor, name: str | None = None) -> Survey:
+def survey(module: nn.Module, images: Tensor, name: str | None = None, call: Forward | None = None) -> Survey:
     """Runs the network once on one image (1, c, h, w), on the meta device where it can, and notes every layer.
 
-    `module` is in eval mode and is left as it came; `name` is what errors call it (its class name without one).
+    `module` is in eval mode and is left as it came; `name` is what errors call it (its class name without one); `call`
+    runs it where `module(images)` is not enough.
     """
+    run = call or (lambda network, ready: network(ready))
     device: Literal["meta", "real"] = "meta"
     try:
-        record = _recorded(_meta_copy(module), torch.empty_like(images[:1], device="meta"))
+        record = _recorded(_meta_copy(module), torch.empty_like(images[:1], device="meta"), run)
     except Exception:  # whatever a network does that needs numbers: .item(), numpy, data-dependent branches
         record, device = None, "real"
-    record = record or _recorded(module, images[:1].detach().clone())
+    record = record or _recorded(module, images[:1].detach().clone(), run)
     return record.survey(module, name or type(module).__name__, device)
 
 
@@ -150,10 +155,10 @@ class _Record:
         )  # fmt: skip
 
 
-def _recorded(module: nn.Module, images: Tensor) -> _Record:
+def _recorded(module: nn.Module, images: Tensor, run: Forward) -> _Record:
     record = _Record(Tracer(images))
     with _hooks(module, record), torch.no_grad(), record.tracer:
-        module(images)
+        run(module, images)
     return record
 
 

@@ -31,6 +31,8 @@ class VisionModel:
     source         what `load` takes to build it again
     weights        "default" (as published, or as the module came), "random", or the file they were read from
     preprocessing  from pixels in [0, 1] to model-ready images
+    call           (module, images) -> output, where `module(images)` is not enough: further inputs, another method
+    encode_text    (module, texts) -> embeddings (m, d) that are alike to those of images; None: no text tower
     """
 
     def __init__(
@@ -40,6 +42,9 @@ class VisionModel:
         preprocessing: Preprocessing,
         labels: Sequence[str] | None = None,
         source: str | None = None,
+        *,
+        call: Callable[[nn.Module, Tensor], Any] | None = None,
+        encode_text: Callable[[nn.Module, Sequence[str]], Tensor] | None = None,
     ) -> None:
         self.module = module
         self.name = name
@@ -47,6 +52,8 @@ class VisionModel:
         self.labels = None if labels is None else tuple(labels)
         self.source = source or name
         self.weights = "default"
+        self.call = call
+        self.encode_text = encode_text
         self._local = threading.local()  # each thread has its own replica, so two can work at the same time
         self._facts: dict[str, tuple[object, Any]] = {}
         self._hash: tuple[object, str] | None = None
@@ -85,10 +92,19 @@ class VisionModel:
 
     def __call__(self, images: Tensor) -> Any:
         """The network's own output in eval mode; None when a probe stopped the pass early."""
+        self._local.image_size = int(images.shape[-2]), int(images.shape[-1])
         try:
-            return self.replica(images)
+            return self._forward(self.replica, images)
         except StopForward:
             return None
+
+    def _forward(self, module: nn.Module, images: Tensor) -> Any:
+        return module(images) if self.call is None else self.call(module, images)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(h, w) of the images that this thread's last pass was given: what hooks inside the network go by."""
+        return self._local.image_size
 
     def laid_out(self, images: Tensor) -> Tensor:
         """The same images in the memory layout that convolutions like best (channels last), if this network takes it.
@@ -104,7 +120,7 @@ class VisionModel:
         blank = torch.zeros(2, channels, side, side, device=self.device, dtype=self.dtype)
         try:
             with torch.no_grad():
-                self.replica(blank.contiguous(memory_format=torch.channels_last))
+                self(blank.contiguous(memory_format=torch.channels_last))
         except RuntimeError:
             return False
         return True
@@ -177,7 +193,7 @@ class VisionModel:
     def _surveyed(self) -> Survey:
         size = self.preprocessing.size
         blank = torch.zeros(1, len(self.preprocessing.mean), size, size, device=self.device, dtype=self.dtype)
-        return survey(self.replica, blank, self.name)
+        return survey(self.replica, blank, self.name, self._forward)
 
     def remember(self, fact: str, find_out: Callable[[], T]) -> T:
         """A fact about the structure: found out once, and again when modules or tensors were replaced."""
@@ -185,6 +201,11 @@ class VisionModel:
         if self._facts.get(fact, (None, None))[0] != structure:
             self._facts[fact] = structure, find_out()
         return self._facts[fact][1]
+
+    def recall(self, fact: str) -> Any:
+        """The fact if somebody has found it out, else None."""
+        structure, found = self._facts.get(fact, (None, None))
+        return found if structure == self._print() else None
 
     def layers(self) -> Layers:
         """Every layer that runs: name, kind, output shape, parameters, theoretical receptive field and stride."""

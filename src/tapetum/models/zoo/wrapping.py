@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from tapetum.data.labels import labels_for
 from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing
@@ -23,6 +24,7 @@ def wrap(
     resize: int | None = None,
     interpolation: Interpolation = "bilinear",
     name: str | None = None,
+    call: Callable[[nn.Module, Tensor], Any] | None = None,
 ) -> VisionModel:
     """A `VisionModel` around your module, which itself is never changed.
 
@@ -37,12 +39,15 @@ def wrap(
         resize: the shorter side before the central cut, in px; None: 8/7 of `size` (256 for 224).
         interpolation: of that resizing.
         name: for captions; None: the class's name.
+        call: how to run it where `module(images)` is not enough, `lambda module, images: module(images, metadata)`. It
+            gets a private copy of the module and images of any number, which differ from those it was made for where a
+            method hides or repeats some: whatever it adds must fit every image.
     """
     if not isinstance(module, nn.Module):
         raise ModelError(f"wrap takes a torch.nn.Module, not {type(module).__name__}")
     module = _unwrapped(module)
     preprocessing = _preprocessing(module, size, mean, std, resize, interpolation)
-    return VisionModel(module, name or type(module).__name__, preprocessing, labels or _timm_labels(module))
+    return VisionModel(module, name or type(module).__name__, preprocessing, labels or _timm_labels(module), call=call)
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -10,6 +9,67 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checka
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from tapetum.types.refusals import (
+    Cancelled as Cancelled,
+)
+from tapetum.types.refusals import (
+    ImageError as ImageError,
+)
+from tapetum.types.refusals import (
+    LayerError as LayerError,
+)
+from tapetum.types.refusals import (
+    MethodError as MethodError,
+)
+from tapetum.types.refusals import (
+    ModelError as ModelError,
+)
+from tapetum.types.refusals import (
+    TapetumError as TapetumError,
+)
+from tapetum.types.refusals import (
+    TargetError as TargetError,
+)
+from tapetum.types.targets import (
+    Box as Box,
+)
+from tapetum.types.targets import (
+    Contrast as Contrast,
+)
+from tapetum.types.targets import (
+    Output as Output,
+)
+from tapetum.types.targets import (
+    Region as Region,
+)
+from tapetum.types.targets import (
+    Scale as Scale,
+)
+from tapetum.types.targets import (
+    Scaled as Scaled,
+)
+from tapetum.types.targets import (
+    Similarity as Similarity,
+)
+from tapetum.types.targets import (
+    TargetLike as TargetLike,
+)
+from tapetum.types.targets import (
+    Unit as Unit,
+)
+from tapetum.types.targets import (
+    contrast as contrast,
+)
+from tapetum.types.targets import (
+    log_probability as log_probability,
+)
+from tapetum.types.targets import (
+    logit as logit,
+)
+from tapetum.types.targets import (
+    probability as probability,
+)
 
 Images: TypeAlias = Float[Tensor, "n c h w"]
 """Model-ready images (normalised the way the model expects). Pictures in [0, 1] are called `pixels`."""
@@ -20,41 +80,10 @@ Status: TypeAlias = Literal["ok", "no_positive_evidence", "constant", "non_finit
 Reduce: TypeAlias = Literal["sum", "positive", "max_abs"]
 """How channels become one heatmap: the sum; the sum's positive part (CAMs); the largest magnitude (sensitivities)."""
 
-Scale: TypeAlias = Literal["logit", "probability"]
-"""What a class target's score is: its logit, or its probability."""
-
 Batch: TypeAlias = int | Literal["auto"]
 """Images a forward pass; "auto" fits the measured memory of the model to what is free."""
 
 Question: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
-
-
-class TapetumError(ValueError):
-    """A refusal: one line that says what is wrong and what would work."""
-
-
-class ImageError(TapetumError):
-    """An image that cannot be read, or that a model cannot take."""
-
-
-class ModelError(TapetumError):
-    """A model that cannot be loaded, or that gives no usable output."""
-
-
-class LayerError(TapetumError):
-    """A layer that does not exist, is not unique, or gives no map."""
-
-
-class TargetError(TapetumError):
-    """A target that the model's output does not have."""
-
-
-class MethodError(TapetumError):
-    """A method that is unknown, got a wrong parameter, or does not apply to this model."""
-
-
-class Cancelled(TapetumError):
-    """The work was stopped by whoever watched its progress."""
 
 
 @dataclass(frozen=True)
@@ -76,46 +105,6 @@ class Score(Protocol):
     def __call__(self, images: Tensor, /) -> Tensor: ...
 
     def take(self, rows: Sequence[int], /) -> Score: ...
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """The target "a rather than b": score(a) - score(b)."""
-
-    a: int | str
-    b: int | str
-
-    def __str__(self) -> str:
-        return f"{self.a} - {self.b}"
-
-
-def contrast(a: int | str, b: int | str) -> Contrast:
-    """The target "why a rather than b?": the difference of the two logits."""
-    return Contrast(a, b)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A channel of a layer, or one position of it: "layer4.1.conv2:97", "mixed4a:476@7,7" (row, column)."""
-
-    layer: str
-    channel: int
-    position: tuple[int, int] | None = None
-
-    _pattern = re.compile(r"(?P<layer>[^:@]+):(?P<channel>\d+)(@(?P<row>\d+),(?P<column>\d+))?")
-
-    def __str__(self) -> str:
-        where = "" if self.position is None else "@{},{}".format(*self.position)
-        return f"{self.layer}:{self.channel}{where}"
-
-    @classmethod
-    def parse(cls, text: str) -> Unit:
-        """Reads what `str(unit)` writes; a `TargetError` quotes text that is no unit."""
-        match = cls._pattern.fullmatch(text.strip())
-        if match is None:
-            raise TargetError(f'"{text}" is no unit; write layer:channel or layer:channel@row,column')
-        position = None if match["row"] is None else (int(match["row"]), int(match["column"]))
-        return cls(match["layer"], int(match["channel"]), position)
 
 
 class Prediction(NamedTuple):
@@ -302,5 +291,3 @@ ModelLike: TypeAlias = Any
 
 ImagesLike: TypeAlias = Any
 """A model-ready tensor (n, c, h, w), or anything `read_image` takes, or a list of those."""
-
-TargetLike: TypeAlias = "int | str | Contrast | Unit | Callable[[Any], Any] | Sequence[Any] | Tensor | None"

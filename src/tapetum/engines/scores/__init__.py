@@ -1,0 +1,29 @@
+"""From targets to scores: the one place that knows class indices, labels and output types.
+
+score = as_score(model, images, "tabby")     # or 281, [281, 207], contrast(281, 282), Box, Region, Unit, callable, None
+score(images)                                # (n,)
+score.take([0])                              # the score of the first image alone
+"""
+
+from tapetum.engines.scores.base import ModelScore
+from tapetum.engines.scores.building import (
+    PredictedScore,
+    as_score,
+    check_target,
+    class_name,
+    describe_targets,
+    explained,
+    n_classes,
+)
+from tapetum.engines.scores.classes import ClassScore, OutputScore
+from tapetum.engines.scores.embeddings import SimilarityScore
+from tapetum.engines.scores.inside import CallableScore, UnitScore
+from tapetum.engines.scores.outputs import forward_logits, logits
+from tapetum.engines.scores.places import BoxScore, RegionScore
+from tapetum.engines.scores.texts import FORMS
+
+__all__ = [
+    "FORMS", "BoxScore", "CallableScore", "ClassScore", "ModelScore", "OutputScore", "PredictedScore", "RegionScore",
+    "SimilarityScore", "UnitScore", "as_score", "check_target", "class_name", "describe_targets", "explained",
+    "forward_logits", "logits", "n_classes",
+]  # fmt: skip

@@ -1,0 +1,267 @@
+"""`as_score`: what the user asked about, checked, and found in the images where it is for the model to say."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.data.labels import find_label
+from tapetum.engines.scores.base import ANSWER, ModelScore
+from tapetum.engines.scores.classes import ClassScore, OutputScore, words_for
+from tapetum.engines.scores.embeddings import SimilarityScore, embedded
+from tapetum.engines.scores.inside import CallableScore, UnitScore, checked_unit
+from tapetum.engines.scores.outputs import (
+    Answer,
+    answer,
+    answer_in,
+    asked,
+    detections,
+    finite,
+    forward_logits,
+    logits,
+    map_logits,
+)
+from tapetum.engines.scores.places import (
+    BoxScore,
+    RegionScore,
+    best_box,
+    check_corners,
+    check_mask,
+    predicted_region,
+    seen_box,
+    seen_region,
+)
+from tapetum.engines.scores.texts import FORMS, read_text
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Box, Contrast, Output, Region, Scale, Scaled, Similarity, TargetError, TargetLike, Unit
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedScore(ModelScore):
+    """What the model itself answers for each image, found out in the first pass that sees the image.
+
+    For engines that ask for the score of the images themselves and of nothing else: it saves a pass.
+    """
+
+    model: VisionModel
+    rows: tuple[int, ...]
+    found: dict[int, Any] = field(default_factory=dict)
+    size: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def targets(self) -> tuple[Any, ...]:
+        return tuple(self.found[row] for row in self.rows)
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        self.size[:] = [(int(images.shape[-2]), int(images.shape[-1]))]
+        return self.read(self.model(images))
+
+    def read(self, output: Any) -> Tensor:
+        """The model's output to (n,)."""
+        for row, target in zip(self.rows, predicted(self.model, output, self.size[0]), strict=True):
+            self.found.setdefault(row, target)
+        return score_of(self.model, self.targets).read(output)
+
+    def take(self, rows: Sequence[int], /) -> PredictedScore:
+        return dataclasses.replace(self, rows=tuple(self.rows[row] for row in rows))
+
+    def explains(self, n: int) -> tuple[Any, ...]:
+        return self.targets
+
+    def describe(self, n: int) -> tuple[str, ...]:
+        return score_of(self.model, self.targets).describe(n)
+
+
+def as_score(model: VisionModel, images: Tensor, target: TargetLike = None, scale: Scale = "logit") -> ModelScore:
+    """What the user asked about, checked: None is what the model answers for each image.
+
+    That is the predicted class; of a detector its surest detection; of a segmentation network the class of most places.
+    """
+    if callable(target):
+        return CallableScore(model, target)
+    many = check_target(model, images, target)
+    if all(one is None for one in many):
+        return score_of(model, predicted(model, asked(model, images), _size(images)), scale)
+    return score_of(model, _seen(model, images, many), scale)
+
+
+def check_target(model: VisionModel, images: Tensor, target: TargetLike = None) -> tuple[Any, ...]:
+    """One target per image, as far as it can be checked without knowing what the model finds in these images.
+
+    Labels become indices, texts the targets that they spell; a box without corners and a region without a mask stay so.
+    """
+    if callable(target):
+        return (target,) * len(images)
+    many = [read_text(model, one) if isinstance(one, str) else one for one in _one_per_image(target, len(images))]
+    checked = tuple(_checked(model, images, one) for one in many)
+    if len({_kind(one) for one in checked}) > 1:
+        raise TargetError("the targets of one call are of one kind: all classes, or all boxes, units, ...")
+    return checked
+
+
+def _one_per_image(target: TargetLike, n: int) -> list[Any]:
+    if isinstance(target, Tensor):
+        target = target.tolist()
+    many = list(target) if isinstance(target, (list, tuple)) else [target] * n
+    if len(many) != n:
+        raise TargetError(f"{len(many)} targets were given for {n} images: one per image, or one for all")
+    return many
+
+
+# --- what can be checked before the images are looked at
+
+
+def _checked(model: VisionModel, images: Tensor, target: Any) -> Any:
+    if target is None or isinstance(target, Similarity):
+        return target
+    if isinstance(target, Unit):
+        return checked_unit(model, target)
+    if isinstance(target, Output):
+        return _checked_output(target)
+    given = answer(model, images)
+    if given.kind == "detections" and not isinstance(target, (Contrast, Scaled, Region)):
+        return _checked_box(model, images, target, given)
+    if given.kind == "maps" and not isinstance(target, (Contrast, Scaled)):
+        return _checked_region(model, images, target, given)
+    return _checked_class(model, target, given)
+
+
+def _checked_output(target: Output) -> Output:
+    if isinstance(target.index, bool) or not hasattr(target.index, "__index__") or target.index < 0:
+        raise TargetError(f"an output has an index from 0 up, not {target.index!r}")
+    return target
+
+
+def _checked_box(model: VisionModel, images: Tensor, target: Any, given: Answer) -> Box:
+    box = target if isinstance(target, Box) else Box(target)
+    if box.corners is not None:
+        check_corners(box.corners, _size(images))
+    return dataclasses.replace(box, label=_class_index(model, box.label, given))
+
+
+def _checked_region(model: VisionModel, images: Tensor, target: Any, given: Answer) -> Region:
+    region = Region(target.label, target.corners) if isinstance(target, Box) else target
+    region = region if isinstance(region, Region) else Region(region)
+    if isinstance(region.mask, Tensor):
+        region = dataclasses.replace(region, mask=check_mask(region.mask, _size(images)))
+    elif region.mask is not None:
+        check_corners(region.mask, _size(images), whole_pixels=True)
+    return dataclasses.replace(region, label=_class_index(model, region.label, given))
+
+
+def _checked_class(model: VisionModel, target: Any, given: Answer) -> Any:
+    if given.kind != "table":
+        of = "detectors" if given.kind == "detections" else "segmentation networks"
+        raise TargetError(
+            f"{target} is no target for {of}: give a label{' with a box' if of == 'detectors' else ' or a Region'}"
+        )
+    if isinstance(target, (Box, Region)):
+        kind = "box" if isinstance(target, Box) else "region"
+        of = "a detector" if kind == "box" else "a segmentation network"
+        raise TargetError(f"{model.name} is not {of}: a {kind} is no target for it; give a class")
+    if isinstance(target, Scaled):
+        return dataclasses.replace(target, of=None if target.of is None else _checked_class(model, target.of, given))
+    if isinstance(target, Contrast):
+        return Contrast(_class_index(model, target.a, given), _class_index(model, target.b, given))
+    return _class_index(model, target, given)
+
+
+def _class_index(model: VisionModel, target: Any, given: Answer) -> int:
+    if isinstance(target, str):
+        if model.labels is None:
+            raise TargetError(f"{model.name} has no class names: give an index{_to(given)}, not '{target}'")
+        return find_label(model.labels, target)
+    if isinstance(target, bool) or not hasattr(target, "__index__"):
+        raise TargetError(f"{target!r} is no target: give {FORMS}, or a callable")
+    index = target.__index__()
+    if index < 0 or (given.classes is not None and index >= given.classes):
+        raise TargetError(f"class {index} does not exist: {model.name} has {given.classes or 'its'} classes{_to(given)}")
+    return index
+
+
+def _to(given: Answer) -> str:
+    return " from 0 up" if given.classes is None else f", 0 to {given.classes - 1}"
+
+
+def _kind(target: Any) -> str:
+    return "class" if isinstance(target, (int, Contrast, Scaled)) else type(target).__name__
+
+
+# --- what the model finds in the images
+
+
+def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[Any, ...]:
+    """What an output answers, one target per image: classes, the surest boxes, or the largest regions."""
+    if model.encode_text is not None:
+        raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
+    kind = model.remember(ANSWER, lambda: answer_in(model, output)).kind
+    if kind == "detections":
+        return tuple(best_box(model, found) for found in detections(output, model.name))
+    if kind == "maps":
+        return tuple(predicted_region(model, maps.detach(), size) for maps in map_logits(output, model.name))
+    return tuple(finite(logits(output, model.name), model).argmax(1).tolist())
+
+
+def _seen(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> tuple[Any, ...]:
+    """Targets with what only the images tell: corners, masks, embeddings, the predicted class of a scale."""
+    predicted_class = None
+    if any(isinstance(one, Scaled) and one.of is None for one in targets):
+        predicted_class = forward_logits(model, images).argmax(1).tolist()
+    seen = []
+    for row, target in enumerate(targets):
+        image = images[row : row + 1]
+        if isinstance(target, Box):
+            seen.append(seen_box(model, image, target))
+        elif isinstance(target, Region):
+            seen.append(seen_region(model, image, target))
+        elif isinstance(target, Similarity):
+            seen.append(embedded(model, target))
+        elif isinstance(target, Scaled) and target.of is None and predicted_class is not None:
+            seen.append(dataclasses.replace(target, of=predicted_class[row]))
+        else:
+            seen.append(target)
+    return tuple(seen)
+
+
+def score_of(model: VisionModel, targets: tuple[Any, ...], scale: Scale = "logit") -> ModelScore:
+    """The score of targets of one kind that need no more checking."""
+    first = targets[0]
+    if isinstance(first, Unit):
+        return UnitScore(model, targets)
+    if isinstance(first, Output):
+        return OutputScore(model, targets)
+    if isinstance(first, Box):
+        return BoxScore(model, targets)
+    if isinstance(first, Region):
+        return RegionScore(model, targets, scale)
+    if isinstance(first, Similarity):
+        return SimilarityScore(model, targets)
+    return ClassScore(model, targets, scale)
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return int(images.shape[-2]), int(images.shape[-1])
+
+
+def n_classes(model: VisionModel, images: Tensor) -> int:
+    """How many logits the model gives; one pass the first time, kept on the model until its structure changes."""
+    return answer(model, images).classes or forward_logits(model, images[:1]).shape[1]
+
+
+def describe_targets(score: ModelScore, n: int) -> tuple[str, ...]:
+    """One text per image for captions: the class name where there is one."""
+    return score.describe(n)
+
+
+def class_name(model: VisionModel, target: int | str | Contrast | Scaled) -> str:
+    """ "tabby", "tabby rather than tiger cat", or "class 281" without labels."""
+    return words_for(model, target)
+
+
+def explained(score: ModelScore, n: int) -> tuple[Any, ...]:
+    """What `as_score` takes to build this score again, one per image."""
+    return score.explains(n)

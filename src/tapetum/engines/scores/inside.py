@@ -1,0 +1,92 @@
+"""Scores that are no answer of the model: a unit inside it, or whatever the user computes from its output."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.probe import edit
+from tapetum.engines.scores.base import ModelScore, one_each
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import LayerError, TargetError, Unit
+
+
+@dataclass(frozen=True, eq=False)
+class CallableScore(ModelScore):
+    """The user's own function of the model's output: (n,) values, one per image."""
+
+    model: VisionModel
+    function: Callable[[Any], Tensor]
+
+    def read(self, output: Any) -> Tensor:
+        """The model's output to (n,)."""
+        values = self.function(output)
+        if not isinstance(values, Tensor) or values.ndim != 1:
+            shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+            raise TargetError(f"a callable target returns one value per image, a tensor (n,); this one returned {shape}")
+        return values
+
+    def take(self, rows: Sequence[int], /) -> CallableScore:
+        return self
+
+    def explains(self, n: int) -> tuple[Any, ...]:
+        return (self.function,) * n
+
+    def describe(self, n: int) -> tuple[str, ...]:
+        return (getattr(self.function, "__name__", "callable"),) * n
+
+
+@dataclass(frozen=True, eq=False)
+class UnitScore(ModelScore):
+    """A unit inside the network: the activation at its position, else its mean over the map (n,)."""
+
+    model: VisionModel
+    units: tuple[Unit, ...]
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        one_each(self.units, len(images))
+        seen: dict[str, Tensor] = {}
+        layers = {unit.layer: None for unit in self.units}
+        edits = {layer: _remember(seen, layer) for layer in layers}
+        with edit(self.model, edits, stop=True):
+            self.model(images)
+        return torch.stack([_unit_value(seen[unit.layer][row], unit) for row, unit in enumerate(self.units)])
+
+    def take(self, rows: Sequence[int], /) -> UnitScore:
+        return dataclasses.replace(self, units=tuple(self.units[row] for row in rows))
+
+    def explains(self, n: int) -> tuple[Unit, ...]:
+        return self.units
+
+    def describe(self, n: int) -> tuple[str, ...]:
+        return tuple(map(str, self.units))
+
+
+def _remember(seen: dict[str, Tensor], layer: str) -> Callable[[Tensor], None]:
+    return lambda activation: seen.__setitem__(layer, activation.clone())
+
+
+def _unit_value(activation: Tensor, unit: Unit) -> Tensor:
+    """(c, h, w) or (c,) to a scalar."""
+    channel = activation[unit.channel]
+    if unit.position is None:
+        return channel.mean()
+    return channel[unit.position]
+
+
+def checked_unit(model: VisionModel, unit: Unit) -> Unit:
+    """The unit with its layer's full name; a refusal where the layer has no such channel or place."""
+    (layer,) = model.find_layers(unit.layer)
+    channels, grid = model.survey[layer].channels, model.survey[layer].grid
+    if channels is None:
+        raise LayerError(f"{layer} of {model.name} has no map and so no units")
+    if unit.channel >= channels:
+        raise TargetError(f"unit {unit} does not exist: {layer} has {channels} channels, 0 to {channels - 1}")
+    if unit.position is not None and grid is not None and not all(0 <= p < g for p, g in zip(unit.position, grid, strict=True)):
+        raise TargetError(f"unit {unit} does not exist: the map of {layer} has {grid[0]} x {grid[1]} positions")
+    return unit

@@ -1,0 +1,181 @@
+"""Scores of places: a box of a detector, a region of a segmentation network."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import box_iou
+
+from tapetum.engines.scores.base import ModelScore, class_name, one_each
+from tapetum.engines.scores.outputs import Detections, asked, detections, map_logits, on_scale
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Box, Region, Scale, TargetError
+
+BACKGROUND = ("__background__", "background")
+
+
+@dataclass(frozen=True, eq=False)
+class BoxScore(ModelScore):
+    """max over the detections d of the box's label of IoU(box, d) * score(d); 0 where there is none (n,).
+
+    The gradient is that of the best detection, through its score and its corners.
+    """
+
+    model: VisionModel
+    boxes: tuple[Box, ...]
+
+    def read(self, output: Any) -> Tensor:
+        """The model's output to (n,)."""
+        found = detections(output, self.model.name)
+        one_each(self.boxes, len(found))
+        return torch.stack([_likeness(one, box) for one, box in zip(found, self.boxes, strict=True)])
+
+    def take(self, rows: Sequence[int], /) -> BoxScore:
+        return dataclasses.replace(self, boxes=tuple(self.boxes[row] for row in rows))
+
+    def explains(self, n: int) -> tuple[Box, ...]:
+        return self.boxes
+
+    def describe(self, n: int) -> tuple[str, ...]:
+        return tuple(str(dataclasses.replace(box, label=class_name(self.model, box.label))) for box in self.boxes)
+
+
+def _likeness(found: Detections, box: Box) -> Tensor:
+    same = found["labels"].eq(int(box.label))
+    if not same.any():
+        return (found["scores"] * 0).sum()  # zero, and still of the graph
+    corners = torch.tensor([box.corners], dtype=found["boxes"].dtype, device=found["boxes"].device)
+    return (box_iou(found["boxes"][same], corners)[:, 0] * found["scores"][same]).max()
+
+
+def best_box(model: VisionModel, found: Detections, label: int | None = None) -> Box:
+    """The surest detection of one image, of that label or of any."""
+    scores = found["scores"] if label is None else found["scores"][found["labels"] == label]
+    if not len(scores):
+        what = "anything" if label is None else class_name(model, label)
+        raise TargetError(f"{model.name} has no detection of {what} in the image; lower the detector's score_thresh, or see "
+                          "what it finds with model(images)")  # fmt: skip
+    place = int((found["scores"] if label is None else found["scores"].where(found["labels"] == label, -1)).argmax())
+    return Box(int(found["labels"][place]), *map(float, found["boxes"][place]))
+
+
+def seen_box(model: VisionModel, image: Tensor, box: Box) -> Box:
+    """The box with corners, checked to be like some detection in the image (1, c, h, w)."""
+    (found,) = detections(asked(model, image), model.name)
+    assert isinstance(box.label, int)  # labels are indices by now
+    best = best_box(model, found, box.label)
+    if box.corners is None:
+        return best
+    if _likeness(found, box) <= 0:
+        name = class_name(model, box.label)
+        raise TargetError(f"no detection of {name} overlaps the box; the surest is {dataclasses.replace(best, label=name)}")
+    return box
+
+
+@dataclass(frozen=True, eq=False)
+class RegionScore(ModelScore):
+    """The mean over a region of one class's logit, or on the other scales of its softmax or log-softmax (n,).
+
+    Maps of another size than the image: a cell counts by the share of it that the region covers.
+    """
+
+    model: VisionModel
+    regions: tuple[Region, ...]
+    scale: Scale = "logit"
+
+    def read(self, output: Any) -> Tensor:
+        """The model's output to (n,)."""
+        maps = map_logits(output, self.model.name)
+        one_each(self.regions, len(maps))
+        of_class = on_scale(maps, self.scale)
+        return torch.stack([_mean(of_class[row], region) for row, region in enumerate(self.regions)])
+
+    def take(self, rows: Sequence[int], /) -> RegionScore:
+        return dataclasses.replace(self, regions=tuple(self.regions[row] for row in rows))
+
+    def explains(self, n: int) -> tuple[Region, ...]:
+        return self.regions
+
+    def describe(self, n: int) -> tuple[str, ...]:
+        return tuple(str(dataclasses.replace(one, label=class_name(self.model, one.label))) for one in self.regions)
+
+
+def _mean(maps: Tensor, region: Region) -> Tensor:
+    """Of (k, h, w) to a scalar."""
+    assert isinstance(region.mask, Tensor)  # regions are masks by now
+    covered = region.mask.to(maps.device, maps.dtype)[None, None]
+    weights = F.interpolate(covered, (int(maps.shape[1]), int(maps.shape[2])), mode="area")[0, 0]
+    return (maps[int(region.label)] * weights).sum() / weights.sum()
+
+
+def predicted_region(model: VisionModel, maps: Tensor, size: tuple[int, int], label: int | None = None) -> Region:
+    """Where the model predicts a class in one image: maps (k, h, w); None: the class of most places but the background."""
+    large = maps if maps.shape[-2:] == size else F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
+    best = large.argmax(0) if len(large) > 1 else (large[0] <= 0).long()  # one map: the class is where its logit is positive
+    if label is None:
+        label = _most_frequent(model, best, len(large))
+    mask = best == label
+    if not mask.any():
+        name = class_name(model, label)
+        raise TargetError(f"{model.name} predicts {name} nowhere in the image: give the region, tp.Region({label}, mask)")
+    return Region(label, mask)
+
+
+def _most_frequent(model: VisionModel, best: Tensor, classes: int) -> int:
+    counts = torch.bincount(best.flatten(), minlength=classes)[:classes]
+    for index, name in enumerate((model.labels or ())[:classes]):
+        if name in BACKGROUND:
+            counts[index] = 0
+    if not counts.any():
+        raise TargetError(
+            f"{model.name} predicts only background in the image: give a label and a region, tp.Region(label, mask)"
+        )
+    return int(counts.argmax())
+
+
+def seen_region(model: VisionModel, image: Tensor, region: Region) -> Region:
+    """The region as a mask of the image's size."""
+    size = int(image.shape[-2]), int(image.shape[-1])
+    if region.mask is None:
+        assert isinstance(region.label, int)  # labels are indices by now
+        return predicted_region(model, map_logits(asked(model, image), model.name)[0], size, region.label)
+    if isinstance(region.mask, Tensor):
+        return region
+    x1, y1, x2, y2 = (round(corner) for corner in region.mask)
+    mask = torch.zeros(size, dtype=torch.bool, device=image.device)
+    mask[max(y1, 0) : y2, max(x1, 0) : x2] = True
+    return dataclasses.replace(region, mask=mask)
+
+
+SLACK_PX = 0.5
+"""Corners that a detector or a text gave may end a rounding error outside the image."""
+
+
+def check_corners(corners: Sequence[float], size: tuple[int, int], *, whole_pixels: bool = False) -> None:
+    """Refuses a rectangle that does not lie in an image of (h, w), or (of whole pixels) holds none."""
+    x1, y1, x2, y2 = corners
+    shown = ", ".join(f"{corner:g}" for corner in corners)
+    if not (-SLACK_PX <= x1 < x2 <= size[1] + SLACK_PX and -SLACK_PX <= y1 < y2 <= size[0] + SLACK_PX):
+        raise TargetError(
+            f"the box ({shown}) does not lie in the image of {size[1]} x {size[0]} px: x1, y1, x2, y2 count from its upper "
+            "left corner, after preprocessing"
+        )
+    if whole_pixels and (round(x1) >= round(x2) or round(y1) >= round(y2)):
+        raise TargetError(f"the region is empty: the box ({shown}) holds no pixel")
+
+
+def check_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask as bool (h, w); refuses one of another size, or without a pixel."""
+    mask = mask[0] if mask.ndim == 3 and len(mask) == 1 else mask
+    if tuple(mask.shape) != size:
+        shape = " x ".join(map(str, mask.shape))
+        raise TargetError(f"the region's mask is {shape}, the image {size[0]} x {size[1]} (h x w): give one of that size")
+    if not mask.bool().any():
+        raise TargetError("the region is empty: its mask has no pixel")
+    return mask.bool()

@@ -1,0 +1,79 @@
+"""Targets as texts: what `str(target)` writes, read again; the one grammar of the command line and of Python's strings."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Box, Contrast, LayerError, Output, Scaled, Similarity, Unit
+from tapetum.types.targets import WORDS
+
+INDEX = re.compile(r"(?:class )?(\d+)")
+NUMBER = r"\s*([0-9.]+)\s*"
+BOX = re.compile(rf"(?P<label>.+?)\s*@{','.join([NUMBER] * 4)}")
+OUTPUT = re.compile(r"output\s+(?P<index>\d+)(\s+of\s+(?P<head>.+))?")
+SCALED = re.compile(rf"({'|'.join(WORDS)})\s+of\s+(.+)")
+RATHER = (" rather than ", " vs ", " - ")
+SIMILAR = "similarity to "
+
+FORMS = (
+    'a class (index or name), "tabby rather than tiger cat", "probability of tabby", "output 0", "dog@x1,y1,x2,y2" (a box in '
+    'px), "similarity to a photo of a cat", or a unit "layer:channel"'
+)
+"""In words, for help and refusals."""
+
+
+def read_text(model: VisionModel, text: str) -> Any:
+    """The target that a text means; a text that has no form of its own is left as the name of a class."""
+    words = text.strip()
+    if text in (model.labels or ()):
+        return text
+    scaled = SCALED.fullmatch(words)
+    if scaled is not None:
+        return Scaled(_class_or_contrast(scaled[2]), WORDS[scaled[1]])
+    output = OUTPUT.fullmatch(words)
+    if output is not None:
+        return Output(int(output["index"]), _number_or_text(output["head"]))
+    box = BOX.fullmatch(words)
+    if box is not None:
+        return Box(_number_or_text(box["label"]), *map(float, box.groups()[1:]))
+    if words.startswith(SIMILAR):
+        return Similarity(words.removeprefix(SIMILAR))
+    return _unit(model, words) or _contrast(words) or _plain(model, text)
+
+
+def _number_or_text(text: Any) -> Any:
+    """ "281" and "class 281", as a class without a name is called, are indices."""
+    found = INDEX.fullmatch(text) if isinstance(text, str) else None
+    return text if found is None else int(found[1])
+
+
+def _class_or_contrast(text: str) -> Any:
+    return None if text == "the predicted class" else _contrast(text) or _number_or_text(text)
+
+
+def _contrast(text: str) -> Contrast | None:
+    for between in RATHER:
+        a, found, b = text.partition(between)
+        if found and a.strip() and b.strip():
+            return Contrast(_number_or_text(a.strip()), _number_or_text(b.strip()))
+    return None
+
+
+def _unit(model: VisionModel, text: str) -> Unit | None:
+    """Only where the layer is one of the model's: a class may be called anything."""
+    layer = text.partition(":")[0]
+    if ":" not in text:
+        return None
+    try:
+        model.find_layers(layer)
+    except LayerError:
+        if model.labels is None:
+            raise
+        return None
+    return Unit.parse(text)
+
+
+def _plain(model: VisionModel, text: str) -> int | str | Similarity:
+    return _number_or_text(text) if model.encode_text is None else Similarity(text)

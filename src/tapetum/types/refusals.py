@@ -1,0 +1,31 @@
+"""What is refused, by what is wrong: one line each."""
+
+from __future__ import annotations
+
+
+class TapetumError(ValueError):
+    """A refusal: one line that says what is wrong and what would work."""
+
+
+class ImageError(TapetumError):
+    """An image that cannot be read, or that a model cannot take."""
+
+
+class ModelError(TapetumError):
+    """A model that cannot be loaded, or that gives no usable output."""
+
+
+class LayerError(TapetumError):
+    """A layer that does not exist, is not unique, or gives no map."""
+
+
+class TargetError(TapetumError):
+    """A target that the model's output does not have."""
+
+
+class MethodError(TapetumError):
+    """A method that is unknown, got a wrong parameter, or does not apply to this model."""
+
+
+class Cancelled(TapetumError):
+    """The work was stopped by whoever watched its progress."""

@@ -1,0 +1,198 @@
+"""What can be explained: a class, a contrast, a raw output, a box, a region, a likeness, a unit, on the scale one asks for.
+
+Every target is a small frozen dataclass whose `str` says in words what it is; `as_score` reads such words, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor
+
+from tapetum.types.refusals import TargetError
+
+Scale: TypeAlias = Literal["logit", "probability", "log_probability"]
+"""What a class target's score is: its logit, its probability, or the logarithm of that."""
+
+WORDS: dict[str, Scale] = {"logit": "logit", "probability": "probability", "log-probability": "log_probability"}
+"""How scales are written in texts."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The target "a rather than b": score(a) - score(b)."""
+
+    a: int | str
+    b: int | str
+
+    def __str__(self) -> str:
+        return f"{self.a} - {self.b}"
+
+
+def contrast(a: int | str, b: int | str) -> Contrast:
+    """The target "why a rather than b?": the difference of the two logits."""
+    return Contrast(a, b)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A class or a contrast on a scale of your choice, whatever the method's own is; None: the predicted class.
+
+    Probabilities are the softmax over all classes; of a model with one output, the sigmoid; of a contrast, the
+    probability of `a` against `b` alone, sigmoid(logit a - logit b).
+    """
+
+    of: int | str | Contrast | None = None
+    scale: Scale = "logit"
+
+    def __str__(self) -> str:
+        word = next(word for word, scale in WORDS.items() if scale == self.scale)
+        return f"{word} of {'the predicted class' if self.of is None else self.of}"
+
+
+def logit(of: int | str | Contrast | None = None) -> Scaled:
+    """The target's logit, also for methods that explain probabilities."""
+    return Scaled(of, "logit")
+
+
+def probability(of: int | str | Contrast | None = None) -> Scaled:
+    """The target's probability: softmax, sigmoid for one output, `a` against `b` for a contrast."""
+    return Scaled(of, "probability")
+
+
+def log_probability(of: int | str | Contrast | None = None) -> Scaled:
+    """The logarithm of the target's probability, whose gradient does not vanish where the model is sure."""
+    return Scaled(of, "log_probability")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A number that the model gives as it is, never turned into a probability: the target for regression.
+
+    index   of the model's outputs (n,), (n, k)
+    head    which of several: the key or the attribute of a tensor in the model's answer, or its place in a tuple
+    """
+
+    index: int = 0
+    head: int | str | None = None
+
+    def __str__(self) -> str:
+        return f"output {self.index}" if self.head is None else f"output {self.index} of {self.head}"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A detection: score = max over detections d of the label of IoU(box, d) * score(d), in [0, 1].
+
+    Corners in px of the model-ready image, x to the right, y down. Without corners: the model's surest detection of that
+    label in the image, found once, before anything is hidden. The similarity is that of D-RISE for one label.
+    """
+
+    label: int | str
+    x1: float | None = None
+    y1: float | None = None
+    x2: float | None = None
+    y2: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [corner is not None for corner in self._corners]
+        if any(given) and not all(given):
+            raise TargetError("a box has four corners x1, y1, x2, y2 in px, or none for the surest detection of its label")
+        if self.corners is not None and not (self.corners[0] < self.corners[2] and self.corners[1] < self.corners[3]):
+            raise TargetError(f"box {_px(self.corners)} is empty: it needs x1 < x2 and y1 < y2")
+
+    @property
+    def corners(self) -> tuple[float, float, float, float] | None:
+        """(x1, y1, x2, y2) in px."""
+        x1, y1, x2, y2 = self._corners
+        return None if x1 is None or y1 is None or x2 is None or y2 is None else (x1, y1, x2, y2)
+
+    @property
+    def _corners(self) -> tuple[float | None, ...]:
+        return self.x1, self.y1, self.x2, self.y2
+
+    def __str__(self) -> str:
+        return f"{self.label}" if self.corners is None else f"{self.label}@{_px(self.corners)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A class in a segmentation: the mean over a region of the class's logit (on the probability scale, of its softmax).
+
+    mask   bool (h, w) of the model-ready image's size; (x1, y1, x2, y2) in px; or None: the places where the model
+           itself predicts that class in the image, found once, before anything is hidden
+    """
+
+    label: int | str
+    mask: Tensor | tuple[float, float, float, float] | None = None
+
+    def __str__(self) -> str:
+        if isinstance(self.mask, Tensor):
+            return f"{self.label} in {int(self.mask.sum())} of {self.mask.numel()} px"
+        return f"{self.label}" if self.mask is None else f"{self.label}@{_px(self.mask)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """How alike the model's embedding (n, d) is to another, as the cosine of the angle between them, in [-1, 1].
+
+    to     a text (models with a text tower, such as open_clip's); another image: a model-ready tensor (1, c, h, w) or
+           (c, h, w), or what `read_image` takes except text (a `Path`, a picture); or an embedding (d,)
+    name   for captions
+    """
+
+    to: Any
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return f"similarity to {self.name or (self.to if isinstance(self.to, str) else 'the given embedding')}"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A channel of a layer, or one position of it: "layer4.1.conv2:97", "mixed4a:476@7,7" (row, column)."""
+
+    layer: str
+    channel: int
+    position: tuple[int, int] | None = None
+
+    _pattern = re.compile(r"(?P<layer>[^:@]+):(?P<channel>\d+)(@(?P<row>\d+),(?P<column>\d+))?")
+
+    def __str__(self) -> str:
+        where = "" if self.position is None else "@{},{}".format(*self.position)
+        return f"{self.layer}:{self.channel}{where}"
+
+    @classmethod
+    def parse(cls, text: str) -> Unit:
+        """Reads what `str(unit)` writes; a `TargetError` quotes text that is no unit."""
+        match = cls._pattern.fullmatch(text.strip())
+        if match is None:
+            raise TargetError(f'"{text}" is no unit; write layer:channel or layer:channel@row,column')
+        position = None if match["row"] is None else (int(match["row"]), int(match["column"]))
+        return cls(match["layer"], int(match["channel"]), position)
+
+
+def _px(corners: Sequence[float]) -> str:
+    """A tenth of a pixel is enough to say where."""
+    return ",".join(f"{round(float(corner), 1):g}" for corner in corners)
+
+
+TargetLike: TypeAlias = (
+    int
+    | str
+    | Contrast
+    | Scaled
+    | Output
+    | Box
+    | Region
+    | Similarity
+    | Unit
+    | Callable[[Any], Any]
+    | Sequence[Any]
+    | Tensor
+    | None
+)
+"""What a method's `target` takes: one for all images, or a sequence with one each; None: what the model answers."""
