@@ -34,6 +34,8 @@ LAWS = {
     "linear_in_score": "the map of a contrast is the difference of the two classes' maps",
     "map_of_layer": "the values have the layer's own grid",
     "positive_layer": "takes activation for evidence: left to choose, it goes on to a layer that is never negative",
+    "pooled_layer": "reads the map that the head pools: left to choose, it goes on to the last layer of that grid",
+    "target_free": "never asks for the score: every class has the same map",
     "forward_only": "needs no gradient, so it also explains a model that has none",
     "sampled": "random: the same seed gives the same values, another seed another sample",
     "baseline": "never looks at the weights: it is there to be beaten",

@@ -18,6 +18,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"n_steps": 4},
     "occlusion": {"window": 4, "stride": 4},
     "rise": {"n_masks": 24, "cells": 4},
+    "fem": {"k": 1},  # two standard deviations leave no peaks on maps of 4 x 4
 }
 """Settings that keep the suite quick; a method without an entry runs with its defaults."""
 
@@ -40,6 +41,8 @@ REFUSED: dict[tuple[str, str], type[TapetumError]] = {
     **{("deconvnet", name): MethodError for name in WITHOUT_RELU},
     **{("guided_grad_cam", name): MethodError for name in WITHOUT_RELU},
     ("guided_grad_cam", "linear"): LayerError,
+    **{("cam", name): MethodError for name in ("functional", "branches", "vit_token")},  # a functional ReLU, a class token
+    ("hires_cam", "vit_token"): MethodError,  # a LayerNorm follows: the channels cancel
 }
 """Every pair that is refused, and how. A refusal that is not listed fails, and so does one that is listed and gone."""
 

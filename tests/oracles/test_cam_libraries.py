@@ -22,6 +22,10 @@ THEIRS: dict[str, Any] = {
     "grad_cam": pytorch_grad_cam.GradCAM,
     "grad_cam_plus_plus": pytorch_grad_cam.GradCAMPlusPlus,
     "layer_cam": pytorch_grad_cam.LayerCAM,
+    "xgrad_cam": pytorch_grad_cam.XGradCAM,
+    "hires_cam": pytorch_grad_cam.HiResCAM,
+    "shapley_cam": pytorch_grad_cam.ShapleyCAM,
+    "fem": pytorch_grad_cam.FEM,
     "score_cam": pytorch_grad_cam.ScoreCAM,
     "ablation_cam": pytorch_grad_cam.AblationCAM,
 }
@@ -56,6 +60,7 @@ def _cases() -> list[Any]:
         pytest.param(method, *place, marks=pytest.mark.slow if method in FORWARD_ONLY and "vgg16" in place else ())
         for method in THEIRS
         for place in LAYERS
+        if (method, place[1]) != ("fem", "features.30")  # 2 x 2 places: no peak lies two deviations above the mean
     ]
 
 

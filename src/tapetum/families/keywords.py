@@ -25,6 +25,9 @@ POSITIVE = "positive_layer"
 """The law of methods that take a channel's activation for evidence: at a layer with negative values a channel that helps
 by being negative would count against its own place."""
 
+POOLED = "pooled_layer"
+"""The law of methods that want the map that the head pools."""
+
 BEST = "best"
 """`layer="best"`: several are tried, and the map that stands up best is kept."""
 
@@ -50,6 +53,8 @@ def _layer(call: Call, layer: str | None) -> tuple[str, str | None]:
 def automatic_layer(model: VisionModel, laws: Collection[str]) -> tuple[str, str]:
     """The layer for a method of these laws when nobody names one, and why."""
     name, reason = choose_layer(model.survey)
+    if POOLED in laws:
+        return last_map(model, name, reason)
     return first_positive(model, name, reason) if POSITIVE in laws else (name, reason)
 
 
@@ -84,15 +89,36 @@ def first_positive(model: VisionModel, name: str, reason: str) -> tuple[str, str
 
 
 def _first_positive(model: VisionModel, name: str) -> str | None:
+    acts = _maps_from(model, name)
+    positive = next((one for one in acts if acts[one].min() >= 0), None)
+    return positive and _outermost(acts, positive)
+
+
+def last_map(model: VisionModel, name: str, reason: str) -> tuple[str, str]:
+    """The last layer with the grid of `name` (the first of several that give the same map): what the head reads."""
+    last = model.remember(f"last map from {name}", lambda: _last_map(model, name))
+    return (name, reason) if last == name else (last, f"the last layer with the grid of {name}, which is what the head reads")
+
+
+def _last_map(model: VisionModel, name: str) -> str:
+    acts = _maps_from(model, name)
+    last = acts[list(acts)[-1]]
+    return _outermost(acts, next(one for one in acts if acts[one].shape == last.shape and torch.equal(acts[one], last)))
+
+
+def _maps_from(model: VisionModel, name: str) -> dict[str, Tensor]:
+    """What the layers from `name` on with the same grid give on noise, in the order in which they end."""
     order, survey = model.survey.order, model.survey
     same = [one for one in order[order.index(name) :] if survey[one].grid == survey[name].grid]
     with capture(model, same) as acts:
         model(_noise(model))
-    positive = next((one for one in same if acts[one].min() >= 0), None)
-    for outer in same:
-        if positive is not None and positive.startswith(f"{outer}.") and torch.equal(acts[outer], acts[positive]):
-            positive = outer  # the enclosing module that returns the same map has the better name
-    return positive
+    return {one: acts[one] for one in same}
+
+
+def _outermost(acts: Mapping[str, Tensor], name: str) -> str:
+    """The enclosing module that returns the same map has the better name."""
+    around = (one for one in list(acts)[::-1] if name.startswith(f"{one}.") and torch.equal(acts[one], acts[name]))
+    return next(around, name)
 
 
 def _noise(model: VisionModel) -> Tensor:

@@ -1,8 +1,4 @@
-"""Class activation maps: channels of one layer, weighed and added up.
-
-values are signed and at the layer's own resolution, (n, 1, h, w); the heatmap shows their positive part (the papers' ReLU),
-upsampled bilinearly. Evidence against the target stays readable in the values.
-"""
+"""CAMs whose weights are scores: of the image seen through a channel, or of the network without it. No gradients."""
 
 from __future__ import annotations
 
@@ -13,71 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.engines.batching import batch_size
-from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.perturb import Masks, scores_under
 from tapetum.engines.probe import activations
 from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import AT_IMAGE, POSITIVE, attribution
+from tapetum.families.border import POSITIVE, attribution
 from tapetum.types import Batch
-
-LAWS = ("class_sensitive", "map_of_layer")
-
-
-@attribution(cite="selvaraju2017gradcam", reduce="positive", laws=(*LAWS, AT_IMAGE, "linear_in_score"))
-def grad_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
-    """Where the layer's channels that raise the score are active.
-
-    values = sum_k a_k A_k with a_k = mean over places of d score / d A_k; heatmap = ReLU(values).
-
-    Args:
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
-        batch: images a pass, or "auto".
-
-    Example:
-        >>> tp.grad_cam(model, images, target="tabby").heatmap()
-    """
-    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
-    weights = grads.mean((2, 3), keepdim=True)
-    return (weights * maps).sum(1, keepdim=True)
-
-
-@attribution(cite="chattopadhay2018gradcampp", reduce="positive", laws=(*LAWS, AT_IMAGE))
-def grad_cam_plus_plus(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
-    """Grad-CAM with weights that let several instances of the class show up, not only the largest.
-
-    g = d score / d A; a = g^2 / (2 g^2 + g^3 sum over places of A) per place (0 where g = 0); values = sum_k w_k A_k
-    with w_k = sum over places of a ReLU(g). The paper differentiates exp(score), which only scales the map.
-
-    Args:
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
-        batch: images a pass, or "auto".
-
-    Example:
-        >>> tp.grad_cam_plus_plus(model, images, layer="blocks.5")
-    """
-    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
-    total = maps.sum((2, 3), keepdim=True)
-    alpha = grads**2 / (2 * grads**2 + total * grads**3 + 1e-6)  # 1e-6 as in grad-cam: keeps dead gradients finite
-    weights = (alpha.where(grads != 0, 0) * grads.clamp(min=0)).sum((2, 3), keepdim=True)
-    return (weights * maps).sum(1, keepdim=True)
-
-
-@attribution(cite="jiang2021layercam", reduce="positive", laws=(*LAWS, AT_IMAGE))
-def layer_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
-    """Where single activations raise the score, place by place: also sharp at early layers.
-
-    values = sum_k ReLU(d score / d A_k) * A_k, each place with its own weight.
-
-    Args:
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
-        batch: images a pass, or "auto".
-
-    Example:
-        >>> tp.layer_cam(model, images, layer="blocks.4")
-    """
-    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
-    return (grads.clamp(min=0) * maps).sum(1, keepdim=True)
 
 
 @attribution(cite="wang2020scorecam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only", POSITIVE))
