@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from zoo import pictures, shared, wrapped
+from zoo import net, pictures, shared, wrapped
 
 import tapetum as tp
 from tapetum.data.preprocessing import Preprocessing
@@ -16,9 +16,10 @@ from tapetum.engines import batching, gradients
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.perturb import Masks, as_fill, mixed, random_grids, scores_under, staircase, windows
 from tapetum.engines.quadrature import nodes
-from tapetum.engines.statistics import RunningMean
+from tapetum.engines.statistics import CHECK, RunningMean
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import ImageError, MethodError
+from tapetum.progress import Progress
+from tapetum.types import Attribution, ImageError, MethodError
 
 RULES = ("gauss_legendre", "middle", "trapezoid", "left", "right")
 LIKE = torch.zeros((), dtype=torch.float64)
@@ -80,6 +81,75 @@ def test_one_term_has_no_error_estimate_and_is_not_overwritten() -> None:
     running.add(3 * term)
     assert torch.equal(term, torch.ones(3))
     assert torch.equal(running.value, 2 * term)
+
+
+def test_a_mean_settles_at_multiples_of_check_when_its_error_is_a_small_share_of_it() -> None:
+    running, asked = RunningMean(), {}
+    for k in range(1, 3 * CHECK + 1):
+        running.add(torch.tensor([3 + (-1.0) ** k, -20 + (-1.0) ** k]))
+        asked[k] = [running.settled(tolerance) for tolerance in (None, 0.0135, 0.0125, 0.008, 0.007)]
+    # after 16 terms of +-1 the error is 1 / sqrt(15) = 0.258, 0.0129 of the largest mean; after 48, 1 / sqrt(47) or 0.0073
+    assert asked[CHECK] == [False, True, False, False, False]
+    assert asked[3 * CHECK] == [False, True, True, True, False]
+    assert all(not any(answers) for k, answers in asked.items() if k % CHECK)
+
+
+def _passes(model: VisionModel, call: Callable[[], object]) -> int:
+    """Images that go through the network meanwhile."""
+    seen: list[int] = []
+    handle = model.replica.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    try:
+        call()
+    finally:
+        handle.remove()
+    return sum(seen)
+
+
+SAMPLED = {"smooth_grad": ("n_samples", 0.02), "rise": ("n_masks", 0.27)}
+"""Methods that stop at a tolerance: their count, and a tolerance that these images reach."""
+
+
+@pytest.mark.parametrize("method", SAMPLED)
+def test_at_a_tolerance_each_image_stops_alone_and_nothing_is_computed_for_it_any_more(method: str) -> None:
+    count, tolerance = SAMPLED[method]
+    module = net("reused")
+    with torch.no_grad():
+        list(module.parameters())[-2].mul_(30)  # a decided network: of an undecided one no mask says much
+    model, images = wrapped(module), torch.cat([pictures(1), 3 * pictures(1, seed=1)])
+    settings = {count: 40 * CHECK, "tolerance": tolerance, "batch": CHECK}
+
+    def explain(x: Tensor, **more: float) -> Attribution:
+        return getattr(tp, method)(model, x, 1, **{**settings, **more})
+
+    early = [explain(images[:1]), explain(images[1:])]
+    counts = [_passes(model, lambda row=row: explain(images[row : row + 1])) for row in (0, 1)]
+    for one, n in zip(early, counts, strict=True):
+        assert n % CHECK == 0
+        assert CHECK <= n < 40 * CHECK
+        assert one.stderr is not None
+        assert one.stderr.mean() <= tolerance * one.values.abs().max()
+    assert counts[0] != counts[1]
+    assert _passes(model, lambda: explain(images)) == sum(counts)
+    for batch in (7, CHECK):  # neither the other image nor the batch decides where an image stops
+        both = explain(images, batch=batch).values
+        torch.testing.assert_close(both, torch.cat([one.values for one in early]), rtol=1e-10, atol=1e-12)
+
+
+def test_stopping_gives_bit_for_bit_the_run_with_that_many_samples() -> None:
+    model, image, count = shared("reused"), pictures(1), CHECK
+    early = tp.smooth_grad(model, image, 1, n_samples=10 * CHECK, tolerance=1, batch=7)
+    exact = tp.smooth_grad(model, image, 1, n_samples=count, batch=7)
+    assert torch.equal(early.values, exact.values)
+    assert torch.equal(early.stderr, exact.stderr)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", SAMPLED)
+def test_progress_ends_with_everything_done_also_when_an_image_stops_early(method: str) -> None:
+    events: list[Progress] = []
+    with tp.watching(events.append):
+        getattr(tp, method)(shared("reused"), pictures(2), 1, **{SAMPLED[method][0]: 5 * CHECK}, tolerance=0.5)
+    assert events[-1].done == events[-1].total > 0
+    assert [event.done for event in events] == sorted(event.done for event in events) or method == "rise"
 
 
 # --- masks

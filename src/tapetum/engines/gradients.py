@@ -6,7 +6,7 @@ in small batches: the peers put all of them into one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore
-from tapetum.engines.statistics import RunningMean
+from tapetum.engines.statistics import CHECK, RunningMean
 from tapetum.progress import track
 from tapetum.types import Batch, Score, TargetError
 
@@ -39,22 +39,39 @@ def derivative(values: Tensor, leaf: Tensor) -> Tensor:
 
 
 def gradients_at(
-    score: ModelScore, n: int, points: Callable[[int, int], Tensor], n_points: int, *, batch: Batch = "auto"
+    score: ModelScore,
+    n: int,
+    points: Callable[[int, int], Tensor],
+    n_points: int,
+    *,
+    batch: Batch = "auto",
+    stopped: Collection[int] = (),
 ) -> Iterator[tuple[int, int, Tensor]]:
     """(row, k, d score / d point) for every image row and point k, where points(row, k) is (c, h, w).
 
-    Several points of several images share a batch; the answer does not depend on how they are cut.
+    Several points of several images share a batch; the answer does not depend on how they are cut. The points of a row
+    come in order. A row that the caller adds to `stopped` on the way gets no more of them, and they are not computed.
     """
-    jobs = [(row, k) for k in range(n_points) for row in range(n)]
+    jobs = _jobs(n, n_points)
 
-    def work(chunk: Sequence[tuple[int, int]]) -> tuple[Sequence[tuple[int, int]], Tensor]:
-        stacked = torch.stack([points(row, k) for row, k in chunk])
-        return chunk, _gradient(score.take([row for row, _ in chunk]), stacked)
+    def work(chunk: Sequence[tuple[int, int]]) -> tuple[int, Sequence[tuple[int, int]], Tensor]:
+        going = [(row, k) for row, k in chunk if row not in stopped]
+        if not going:
+            return len(chunk), [], torch.empty(0)
+        stacked = torch.stack([points(row, k) for row, k in going])
+        return len(chunk), going, _gradient(score.take([row for row, _ in going]), stacked)
 
     chunks = in_chunks(jobs, batch_size(score.model, batch, gradients=True), work)
-    for chunk, grads in track(chunks, len(jobs), "gradients", size=lambda part: len(part[0])):
-        for (row, k), grad in zip(chunk, grads, strict=True):
-            yield row, k, grad
+    for _, going, grads in track(chunks, len(jobs), "gradients", size=lambda part: part[0]):
+        for (row, k), grad in zip(going, grads, strict=True):
+            if row not in stopped:
+                yield row, k, grad
+
+
+def _jobs(n: int, n_points: int) -> list[tuple[int, int]]:
+    """CHECK points of one image, then of the next: a batch is mostly one image, so one that has stopped leaves few gaps."""
+    starts = range(0, n_points, CHECK)
+    return [(row, k) for start in starts for row in range(n) for k in range(start, min(start + CHECK, n_points))]
 
 
 def weighted_gradient(
@@ -68,12 +85,24 @@ def weighted_gradient(
 
 
 def mean_gradient(
-    score: ModelScore, n: int, points: Callable[[int, int], Tensor], n_points: int, *, batch: Batch = "auto"
+    score: ModelScore,
+    n: int,
+    points: Callable[[int, int], Tensor],
+    n_points: int,
+    *,
+    tolerance: float | None = None,
+    batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Mean over k of d score / d points(row, k), and its standard error pixel by pixel, each (n, c, h, w)."""
+    """Mean over k of d score / d points(row, k), and its standard error pixel by pixel, each (n, c, h, w).
+
+    With a tolerance, an image whose mean has settled gets no more points.
+    """
     means = [RunningMean() for _ in range(n)]
-    for row, _, grad in gradients_at(score, n, points, n_points, batch=batch):
+    settled: set[int] = set()
+    for row, _, grad in gradients_at(score, n, points, n_points, batch=batch, stopped=settled):
         means[row].add(grad)
+        if means[row].settled(tolerance):
+            settled.add(row)
     return torch.stack([mean.value for mean in means]), torch.stack([mean.stderr for mean in means])
 
 

@@ -1,9 +1,12 @@
-"""Mean and standard error of a stream of tensors."""
+"""Mean and standard error of a stream of tensors, and whether it may end."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+CHECK = 16
+"""Every so many terms a stream asks whether it has settled: of its own count alone, so batches do not matter."""
 
 
 class RunningMean:
@@ -37,3 +40,12 @@ class RunningMean:
         if self.count < 2:
             return torch.full_like(self._spread, torch.inf)
         return (self._spread / (self.count - 1) / self.count).sqrt()
+
+    def settled(self, tolerance: float | None) -> bool:
+        """Whether the standard error, averaged over all values, is at most `tolerance` of the largest magnitude.
+
+        True at multiples of CHECK terms only; None never settles.
+        """
+        if tolerance is None or self.count == 0 or self.count % CHECK:
+            return False
+        return bool(self.stderr.mean() <= tolerance * self.value.abs().max())
