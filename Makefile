@@ -28,8 +28,8 @@ check: format-check lint types layers test ## format, lint, types, import layers
 bench: .venv/.dev ## benchmarks against the peers, as ratios
 	$(BIN)/python -m benchmarks
 
-docs: .venv/.dev ## the documentation
-	$(BIN)/python docs/build.py
+docs: .venv/.dev ## the documentation, with a picture of every method (a quarter of an hour; QUICK=1: without)
+	$(BIN)/python docs/build.py $(if $(QUICK),,--gallery)
 
 format: .venv/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix-only --quiet

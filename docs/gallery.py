@@ -1,50 +1,141 @@
-"""The gallery: every attribution of the registry on one photograph, with the evidence for and against it."""
+"""The gallery: every attribution of the registry on the same photographs, with the evidence for it and the time it took."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import markup
+import torch
 from PIL import Image
 from skimage import data
 
 import tapetum
 from tapetum.data.images import to_uint8
+from tapetum.families.metrics import EVIDENCE, evaluate
 from tapetum.figures.overlay import picture
-from tapetum.reports.explanation import Judged, Question
+from tapetum.types import Method, TapetumError
 
-SHORTER = {"rise": {"n_masks": 1000}}
+PHOTOS = {"cat": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
+"""scikit-image's, all free: chelsea.png and coffee.png are CC0, rocket.jpg is NASA's, in the public domain."""
+
+SHORTER: Mapping[str, Mapping[str, Any]] = {
+    "rise": {"n_masks": 1000},
+}
 """Settings below the default, for time; the tile says so."""
 
 
-def gallery_page(site: Path) -> str:
-    """Explains the photograph with every method, writes the pictures into `site`, and gives the page."""
-    names = [method.name for method in tapetum.methods(kind="attribution")]
+@dataclass(frozen=True)
+class Tile:
+    """One method on one photograph; `refusal` in place of a map, where there is none."""
+
+    photo: str
+    file: str
+    status: str
+    evidence: Mapping[str, float]
+    seconds: float
+    refusal: str = ""
+
+    @property
+    def faithfulness(self) -> float:
+        return self.evidence.get("insertion", float("nan")) - self.evidence.get("deletion", float("nan"))
+
+
+def make_tiles(site: Path, names: Sequence[str] | None = None, photos: Sequence[str] = tuple(PHOTOS)) -> dict[str, list[Tile]]:
+    """Explains the photographs with every method and writes the pictures into `site`: {method: a tile for each photograph}."""
     model = tapetum.load("efficientnet_lite0")
-    found = tapetum.explain(model, data.chelsea(), methods=names, runner_up=False, parameters=SHORTER)
-    question = found.questions[0]
-    (site / "images" / "gallery").mkdir()
-    tiles = "".join(_tile(judged, found.pixels[0], site) for judged in question.maps)
-    refused = "".join(f"<li>{name}: {escape(why)}</li>" for name, why in question.refused.items())
+    images = {photo: model.preprocess(tapetum.read_image(PHOTOS[photo]())) for photo in photos}
+    (site / "images" / "gallery").mkdir(parents=True)
+    tapetum.saliency(model, next(iter(images.values())))  # so that the first method's time is its own
+    for photo, image in images.items():
+        _write(model.denormalize(image)[0], site / _file("photo", photo))
+    methods = [method for method in tapetum.methods(kind="attribution") if names is None or method.name in names]
+    tiles: dict[str, list[Tile]] = {}
+    for i, method in enumerate(methods, 1):
+        tiles[method.name] = [_tile(method, model, photo, image, site) for photo, image in images.items()]
+        seconds = sum(tile.seconds for tile in tiles[method.name])
+        print(f"gallery {i}/{len(methods)} {method.name}: {seconds:.1f} s", flush=True)
+    return tiles
+
+
+def _tile(method: Method, model: tapetum.VisionModel, photo: str, image: torch.Tensor, site: Path) -> Tile:
+    start = time.perf_counter()
+    try:
+        found = method.function(model, image, **SHORTER.get(method.name, {}))
+    except TapetumError as error:
+        return Tile(photo, "", "refused", {}, time.perf_counter() - start, str(error))
+    seconds = time.perf_counter() - start
+    file = _file(method.name, photo)
+    _write(picture(found, model.denormalize(image)[0]), site / file)
+    areas = {name: evaluate(model, image, found, [name], **given)[name].value for name, given in EVIDENCE.items()}
+    return Tile(photo, file, found.status[0], {name: float(value) for name, value in areas.items()}, seconds)
+
+
+def _file(name: str, photo: str) -> str:
+    return f"images/gallery/{name}-{photo}.webp"
+
+
+def _write(pixels: torch.Tensor, file: Path) -> None:
+    Image.fromarray(to_uint8(pixels)).save(file, quality=88, method=6)
+
+
+# --- pages
+
+
+def gallery_page(tiles: Mapping[str, Sequence[Tile]]) -> str:
+    """Every method, those that stand up best on average first."""
+    ranked = sorted(tiles, key=lambda name: -_mean(tiles[name]))
+    photos = [tile.photo for tile in next(iter(tiles.values()))]
+    seen = "".join(_photo_figure(photo) for photo in photos)
+    rows = "".join(_row(name, tiles[name]) for name in ranked)
     return f"""<h1>Gallery</h1>
-<p>Every attribution on one photograph, best measured faithfulness (insertion &minus; deletion) first. One photograph is
-no ranking of methods: on another one the order is another.</p>
-<p class="muted">{_setting(question)} Photograph: scikit-image's chelsea.png, CC0.</p>
-<div class="tiles">{tiles}</div>{f"<h2>Refused</h2><ul>{refused}</ul>" if refused else ""}"""
+<p>Every attribution on the same photographs, each of its predicted class. The order is by measured faithfulness (insertion
+&minus; deletion, {EVIDENCE["insertion"]["cells"]} &times; {EVIDENCE["insertion"]["cells"]} squares, blur), the mean of the
+photographs. {len(photos)} photographs are no ranking of methods: on others the order is another.</p>
+<p class="muted">Model efficientnet_lite0 with its ImageNet weights, default settings unless a tile says
+otherwise, seed 0; seconds on the machine that built this page, for comparison with each other only. Photographs:
+scikit-image's.</p>
+<div class="tiles">{seen}</div>
+{rows}"""
 
 
-def _setting(question: Question) -> str:
-    share = "" if question.probability is None else f", probability {question.probability:.2f}"
-    return escape(f"Model efficientnet_lite0; target {question.target}{share}; seed 0.")
+def _photo_figure(photo: str) -> str:
+    (best, *_), *_ = tapetum.predict("efficientnet_lite0", PHOTOS[photo]())
+    words = f"{photo}: {best.label}, probability {best.probability:.2f}"
+    return f'<figure><img src="{_file("photo", photo)}" alt="The photograph."><figcaption>{words}</figcaption></figure>'
 
 
-def _tile(judged: Judged, pixels, site: Path) -> str:  # type: ignore[no-untyped-def]
-    file = f"images/gallery/{judged.title}.webp"
-    Image.fromarray(to_uint8(picture(judged.attribution, pixels))).save(site / file, quality=88, method=6)
-    given = ", ".join(f"{key} {value}" for key, value in SHORTER.get(judged.title, {}).items())
-    numbers = ", ".join(f"{name} {judged.evidence[name]:.2f}" for name in ("deletion", "insertion") if judged.evidence)
-    notes = "; ".join(filter(None, ["a baseline" if judged.baseline else "", given, numbers]))
-    alt = escape(f"{judged.title} over the photograph")
-    return f"""<figure><img src="{file}" alt="{alt}" loading="lazy">
-<figcaption><a href="methods/{judged.title}.html">{judged.title}</a><br>{markup.inline(notes)}</figcaption></figure>"""
+def _row(name: str, tiles: Sequence[Tile]) -> str:
+    method = tapetum.lookup(name)
+    mark = ", a baseline" if "baseline" in method.laws else ""
+    given = ", ".join(f"{key} {value}" for key, value in SHORTER.get(name, {}).items())
+    words = "; ".join(filter(None, [f"mean {_mean(tiles):+.2f}{mark}", given and f"here with {given}"]))
+    cells = "".join(_figure(name, tile) for tile in tiles)
+    return f"""<h2 id="{name}"><a href="methods/{name}.html">{name}</a></h2>
+<p>{markup.inline(method.summary)} <span class="muted">{escape(words)}</span></p>
+<div class="tiles">{cells}</div>"""
+
+
+def _figure(name: str, tile: Tile) -> str:
+    if not tile.file:
+        return f"<figure><figcaption>refused: {escape(tile.refusal)}</figcaption></figure>"
+    numbers = ", ".join(f"{metric} {value:.2f}" for metric, value in tile.evidence.items())
+    status = "" if tile.status == "ok" else f"{tile.status}; "
+    return f"""<figure><img src="{tile.file}" alt="{name} over the photograph" loading="lazy">
+<figcaption>{escape(status + numbers)}; {tile.seconds:.1f} s</figcaption></figure>"""
+
+
+def _mean(tiles: Sequence[Tile]) -> float:
+    known = [tile.faithfulness for tile in tiles if tile.faithfulness == tile.faithfulness]
+    return sum(known) / len(known) if known else float("-inf")
+
+
+def method_pictures(name: str, tiles: Sequence[Tile]) -> str:
+    """The pictures of one method, for its own page."""
+    shown = "".join(_figure(name, tile) for tile in tiles).replace('src="', 'src="../')
+    link = f'<a href="../gallery.html#{name}">gallery</a>'
+    return f'<h2>Picture</h2><div class="tiles">{shown}</div><p class="muted">From the {link}.</p>'

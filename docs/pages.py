@@ -45,8 +45,8 @@ LAWS = {
 Cited = Mapping[str, Reference]
 
 
-def method_page(method: Method, cited: Cited) -> str:
-    """Summary, formula, how to call it, parameters, laws, reference."""
+def method_page(method: Method, cited: Cited, pictures: str = "") -> str:
+    """Summary, formula, pictures where they were made, how to call it, parameters, laws, reference."""
     doc = method.function.__doc__ or ""
     reference = cited[method.cite].html() if method.cite else "No paper: a baseline or a plain measurement."
     family = f'<a href="../families/{method.family}.html">{method.family}</a>'
@@ -57,6 +57,7 @@ def method_page(method: Method, cited: Cited) -> str:
 <p class="muted">{escape(QUESTIONS[method.question])} · family {family} · {method.kind}</p>
 <h2>Formula</h2>
 <div class="formula">{formula}</div>
+{pictures}
 <h2>Call</h2>
 {markup.code(_call(method))}
 {markup.code(markup.example(doc))}
