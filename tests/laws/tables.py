@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
 import tapetum as tp
@@ -19,6 +20,10 @@ QUICK: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 4, "stride": 4},
     "rise": {"n_masks": 24, "cells": 4},
     "fem": {"k": 1},  # two standard deviations leave no peaks on maps of 4 x 4
+    "feature_ablation": {"segments": "grid", "n_segments": 16},
+    "lime": {"segments": "grid", "n_segments": 9, "n_samples": 32},
+    "kernel_shap": {"segments": "grid", "n_segments": 9, "n_samples": 40},
+    "shapley_sampling": {"segments": "grid", "n_segments": 16, "n_samples": 3},
 }
 """Settings that keep the suite quick; a method without an entry runs with its defaults."""
 
@@ -51,6 +56,17 @@ WITHOUT_EVIDENCE: set[tuple[str, str]] = {
 }
 """Pairs whose map is nowhere positive on the pictures used here."""
 
+
+def by_cells(w: Tensor, x: Tensor, fill: float) -> Tensor:
+    """What sixteen cells of a picture of 16 px are worth to a linear score, at each of their pixels."""
+    of_cells = F.avg_pool2d((w * (x - fill)).sum(1, keepdim=True), 4) * 16
+    return of_cells.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+def sixteen_cells(fill: float) -> dict[str, Any]:
+    return {"segments": "grid", "n_segments": 16, "fill": fill}
+
+
 LINEAR: dict[str, tuple[Callable[[float], dict[str, Any]], Callable[[Tensor, Tensor, float], Tensor]]] = {
     "input_x_gradient": (lambda fill: {}, lambda w, x, fill: w * x),
     "integrated_gradients": (lambda fill: {"n_steps": 3, "baseline": fill}, lambda w, x, fill: w * (x - fill)),
@@ -58,5 +74,8 @@ LINEAR: dict[str, tuple[Callable[[float], dict[str, Any]], Callable[[Tensor, Ten
         lambda fill: {"window": 1, "stride": 1, "fill": fill},
         lambda w, x, fill: (w * (x - fill)).sum(1, keepdim=True),
     ),
+    "feature_ablation": (sixteen_cells, by_cells),
+    "kernel_shap": (sixteen_cells, by_cells),
+    "shapley_sampling": (sixteen_cells, by_cells),
 }
 """Of methods that declare `linear_exact`: keywords for a fill, and the values for score = w . x + b."""

@@ -397,7 +397,8 @@ class LeftHalf(nn.Module):
 def test_dummy_what_the_model_ignores_gets_nothing(method: str) -> None:
     torch.manual_seed(0)
     values = explain(method, wrapped(LeftHalf().double()), pictures(2), 1).values
-    assert (values[..., SIDE // 2 :] == 0).all()
+    # one picture in batches of two sizes: its two scores, whose difference is the value, may differ in their last bits
+    assert values[..., SIDE // 2 :].abs().max() <= 1e-13
     assert (values[..., : SIDE // 2] != 0).any()
 
 

@@ -1,0 +1,71 @@
+"""Scores of coalitions as a weighted sum of the players that are present: coefficients and their standard errors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def cosine_kernel(present: Tensor, width: float) -> Tensor:
+    """Weights (m,) of LIME for images: sqrt(exp(-d^2 / width^2)), d the cosine distance to the full coalition.
+
+    The cosine of m of k players to all k is sqrt(m / k).
+    """
+    distance = 1 - present.double().mean(1).sqrt()
+    return (-(distance**2) / width**2).exp().sqrt()
+
+
+def weighted_ridge(present: Tensor, values: Tensor, weights: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Coefficients (k,) of min sum_j w_j (v_j - b_0 - z_j . b)^2 + alpha |b|^2, and their standard errors.
+
+    The weights say where the fit shall be good, not how noisy values are, so the errors are those of White's sandwich
+    (with n / (n - k - 1)), infinite with too few coalitions to tell.
+    """
+    z, v, w = precise(present, values), precise(values, values), precise(weights, values)
+    z, v = z - w @ z / w.sum(), v - w @ v / w.sum()
+    inverse = torch.linalg.pinv(z.T @ (w[:, None] * z) + alpha * torch.eye(z.shape[1]).to(z), hermitian=True)
+    coefficients = inverse @ (z.T @ (w * v))
+    influence = (w * (v - z @ coefficients))[:, None] * z @ inverse
+    n, spare = len(z), len(z) - z.shape[1] - 1
+    error = influence.square().sum(0).sqrt() * (n / spare) ** 0.5 if spare > 0 else torch.full_like(coefficients, torch.inf)
+    return coefficients, error
+
+
+def shapley_regression(
+    listed: tuple[Tensor, Tensor, Tensor], drawn: tuple[Tensor, Tensor, float], nobody: Tensor, everybody: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The Shapley values (k,) as the weighted least squares that sums to v(all) - v(none), and their standard errors.
+
+    listed: coalitions (e, k), their values (e,) and weights (e,).
+    drawn: pairs of coalitions (p, 2, k), their values (p, 2), and the weight of all of them together. Only they are random:
+    without them the answer is exact, and so its error is zero.
+
+    The sum is built in: the last player gets what the others leave, and the others are fitted freely.
+    """
+    pairs, of_pairs, rest = drawn
+    z = precise(torch.cat([listed[0].to(nobody.device), pairs.flatten(0, 1).to(nobody.device)]), nobody)
+    v = precise(torch.cat([listed[1], of_pairs.flatten()]), nobody)
+    each = torch.full((2 * len(pairs),), rest / max(1, 2 * len(pairs)))
+    w = precise(torch.cat([listed[2], each]), nobody)
+    total = precise(everybody - nobody, nobody)
+    z, v = z[:, :-1] - z[:, -1:], v - precise(nobody, nobody) - z[:, -1] * total
+    inverse = torch.linalg.pinv(z.T @ (w[:, None] * z), hermitian=True)
+    free = inverse @ (z.T @ (w * v))
+    values = torch.cat([free, (total - free.sum())[None]])
+    influence = ((w * (v - z @ free))[:, None] * z @ inverse)[len(listed[0]) :].view(len(pairs), 2, len(free)).sum(1)
+    influence = torch.cat([influence, -influence.sum(1, keepdim=True)], 1)
+    return values, _spread(influence)
+
+
+def _spread(influence: Tensor) -> Tensor:
+    """The standard error of a sum of independent terms (p, k)."""
+    p = len(influence)
+    if p == 1:
+        return torch.full_like(influence[0], torch.inf)
+    centred = influence - influence.sum(0) / max(p, 1)
+    return (centred.square().sum(0) * (p / max(p - 1, 1))).sqrt()
+
+
+def precise(tensor: Tensor, like: Tensor) -> Tensor:
+    """In double precision, where the device of `like` has it."""
+    return tensor.to(like.device, torch.float32 if like.device.type == "mps" else torch.float64)

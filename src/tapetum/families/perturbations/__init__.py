@@ -1,0 +1,1 @@
+"""Perturbation attributions: hide parts of the image and watch the score."""

@@ -1,0 +1,91 @@
+"""Parts of the image hidden one after another: by how much the score drops without each."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.batching import batch_size
+from tapetum.engines.perturb import Segmentation, scores, scores_under, windows
+from tapetum.engines.perturb.games import Game, all_but_one, games
+from tapetum.engines.scores import ModelScore
+from tapetum.families.border import attribution
+from tapetum.types import Batch, Range
+
+
+@attribution(cite="zeiler2014deconvnet", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy"))
+def occlusion(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    window: Annotated[int | None, Range(1, 10_000)] = None,
+    stride: Annotated[int | None, Range(1, 10_000)] = None,
+    fill: Tensor | float | str = "zero",
+    batch: Batch = "auto",
+) -> Tensor:
+    """How much the score drops when a square of the image is hidden.
+
+    values (n, 1, h, w) = score(x) - score(x with the window filled), averaged over the windows that cover a pixel;
+    signed, in units of the score: below zero, hiding the place helps.
+
+    Args:
+        window: side of the square in px; None: a seventh of the shorter side (32 px of 224).
+        stride: step between squares in px; None: half the window.
+        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
+        batch: occluded images a pass, or "auto".
+
+    Example:
+        >>> tp.occlusion(model, images, window=48, fill="blur")
+    """
+    assert isinstance(fill, Tensor)
+    height, width = images.shape[-2:]
+    side = window or max(1, round(min(height, width) / 7))
+    masks = windows(height, width, side, stride or max(1, side // 2), images)
+    size = batch_size(score.model, batch)
+    whole = scores(score, images, batch=size)
+
+    def drops(row: int) -> Tensor:
+        total, covered = images.new_zeros(1, height, width), images.new_zeros(1, height, width)
+        for mask, hidden in scores_under(score, images[row : row + 1], masks, fill[row : row + 1], batch=size, row=row):
+            outside = 1 - mask
+            total += ((whole[row] - hidden)[:, None, None, None] * outside).sum(0)
+            covered += outside.sum(0)
+        return total / covered
+
+    return torch.stack([drops(row) for row in range(len(images))])
+
+
+@attribution(cite="ribeiro2016lime", reduce="sum", laws=("class_sensitive", "forward_only", "linear_exact", "dummy"))
+def feature_ablation(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    segments: Segmentation | Tensor = "slic",
+    n_segments: Annotated[int, Range(1, 10_000)] = 50,
+    fill: Tensor | float | str = "zero",
+    batch: Batch = "auto",
+) -> Tensor:
+    """How much the score drops when one segment of the picture is hidden.
+
+    values (n, 1, h, w) = score(x) - score(x with the segment filled), the same for every pixel of a segment; signed, in
+    units of the score: below zero, hiding the segment helps. captum's FeatureAblation with the segments as its feature mask.
+
+    Args:
+        segments: slic, quickshift, felzenszwalb, grid, or labels (h, w) or (n, h, w).
+        n_segments: about how many; quickshift finds its own number.
+        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
+        batch: masked images a pass, or "auto".
+
+    Example:
+        >>> tp.feature_ablation(model, images, segments="grid", n_segments=16)
+    """
+    assert isinstance(fill, Tensor)
+    assert isinstance(segments, Tensor)
+
+    def drops(game: Game) -> Tensor:
+        values = game(all_but_one(game.players))
+        return game.paint(values[0] - values[1:])
+
+    return torch.stack([drops(game) for game in games(score, images, segments, fill, batch)])
