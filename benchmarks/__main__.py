@@ -1,6 +1,6 @@
-"""`make bench`: speed against the peers, then the grid-pointing table.
+"""`make bench`: speed against the peers, then the grid-pointing table. `python -m benchmarks sweep` is the third.
 
-python -m benchmarks [speed] [pointing] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
+python -m benchmarks [speed] [pointing] [sweep] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
 from __future__ import annotations
@@ -14,32 +14,42 @@ import torch
 
 from tapetum.cli.allocator import keep_large_blocks
 
+TABLES = ("speed", "pointing", "sweep")
+
 
 def main(arguments: list[str]) -> int:
     """Runs what is named, or speed and pointing; 1 if something fell short under --strict or could not run."""
     given = _options().parse_args(arguments)
+    if unknown := set(given.tables) - set(TABLES):
+        print(f"no table {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}", file=sys.stderr)
+        return 2
     keep_large_blocks()  # for both sides: without it most of a forward pass may be page faults
     warnings.simplefilter("ignore")  # the peers' own
     codes = [0]
     for name in given.tables or ["speed", "pointing"]:
         if name == "speed":
             codes.append(_speed(given.slow, given.strict))
-        else:
+        elif name == "pointing":
             from benchmarks import pointing
 
             codes.append(pointing.run(given.photos, given.cache, given.seconds, given.only))
+        else:
+            from benchmarks import sweep
+
+            codes.append(sweep.run(given.cache, given.only, given.methods))
     return max(codes)
 
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("tables", nargs="*", metavar="speed|pointing", help="none: speed and pointing")
+    parser.add_argument("tables", nargs="*", metavar="|".join(TABLES), help="none: speed and pointing")
     parser.add_argument("--slow", action="store_true", help="speed: also the pairs whose peer takes minutes")
     parser.add_argument("--strict", action="store_true", help="speed: fail below a target")
     parser.add_argument("--photos", type=Path, help="pointing: a folder with photos.csv and photos/")
     parser.add_argument("--cache", type=Path, default=Path("build/benchmarks"), help="where finished cells are kept")
     parser.add_argument("--seconds", type=float, default=8, help="pointing: for one method")
-    parser.add_argument("--only", nargs="*", default=[], help="rows whose name contains one of these")
+    parser.add_argument("--only", nargs="*", default=[], help="rows (sweep: models) whose name contains one of these")
+    parser.add_argument("--methods", nargs="*", default=[], help="sweep: these alone")
     return parser
 
 
