@@ -79,9 +79,9 @@ def outcome(model: tp.VisionModel, image: Tensor, method: str) -> Outcome:
     except tp.TapetumError as refusal:
         return {"outcome": "refused", "kind": type(refusal).__name__, "why": str(refusal)}
     except Exception as error:
-        *_, frame = traceback.extract_tb(error.__traceback__)
-        ours = [one for one in traceback.extract_tb(error.__traceback__) if "tapetum" in one.filename][-1]
-        where = f"{Path(ours.filename).name}:{ours.lineno}, {Path(frame.filename).name}:{frame.lineno}"
+        frames = traceback.extract_tb(error.__traceback__)
+        shown = [*[one for one in frames if "tapetum" in one.filename][-1:], frames[-1]]
+        where = ", ".join(f"{Path(one.filename).name}:{one.lineno}" for one in shown)
         return {"outcome": "crash", "why": f"{type(error).__name__}: {str(error)[:300]} ({where})"}
     return {"outcome": found.status[0], "layer": found.layer, "shape": list(found.values.shape[1:])}
 
