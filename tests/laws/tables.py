@@ -19,6 +19,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"n_steps": 4},
     "occlusion": {"window": 4, "stride": 4},
     "rise": {"n_masks": 24, "cells": 4},
+    "smooth_grad_cam_plus_plus": {"n_samples": 4},
     "fem": {"k": 1},  # two standard deviations leave no peaks on maps of 4 x 4
     "feature_ablation": {"segments": "grid", "n_segments": 16},
     "lime": {"segments": "grid", "n_segments": 9, "n_samples": 32},
@@ -48,8 +49,14 @@ REFUSED: dict[tuple[str, str], type[TapetumError]] = {
     ("guided_grad_cam", "linear"): LayerError,
     **{("cam", name): MethodError for name in ("functional", "branches", "vit_token")},  # a functional ReLU, a class token
     ("hires_cam", "vit_token"): MethodError,  # a LayerNorm follows: the channels cancel
+    **{
+        ("refine_cam", name): LayerError for name in ("linear", "linear_conv", "channels_last", "vit_token", "vit_mean")
+    },  # one grid
 }
 """Every pair that is refused, and how. A refusal that is not listed fails, and so does one that is listed and gone."""
+
+CLASSES_ONLY = {"finer_cam"}
+"""Methods that explain a class and nothing else: a callable is refused."""
 
 WITHOUT_EVIDENCE: set[tuple[str, str]] = {
     ("ablation_cam", "residual"),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tables import LINEAR, METHODS, QUICK, REFUSED, WITHOUT_EVIDENCE
+from tables import CLASSES_ONLY, LINEAR, METHODS, QUICK, REFUSED, WITHOUT_EVIDENCE
 from torch import Tensor, nn
 from zoo import EARLY, NETS, SIDE, Functional, ViT, net, pictures, shared, vision_model, wrapped
 
@@ -304,6 +304,9 @@ def test_an_error_in_a_callable_target_leaves_the_users_model_untouched(method: 
 
     if {"baseline", "target_free"} & lookup(method).laws:
         explain(method, model, pictures(2), target)
+    elif method in CLASSES_ONLY:
+        with pytest.raises(MethodError, match="give a class"):
+            explain(method, model, pictures(2), target)
     else:
         keywords = {"batch": 1}  # so that every method asks for the score more than once
         with pytest.raises(KeyError, match="the target broke"):
@@ -320,6 +323,10 @@ def test_a_callable_that_reads_a_class_equals_that_class(method: str, name: str)
         return on_its_scale(output.logits if name == "as_dataclass" else output)[:, 2]
 
     images = pictures(2)
+    if method in CLASSES_ONLY:
+        with pytest.raises(MethodError, match="give a class"):
+            explain(method, shared(name), images, read)
+        return
     close(explain(method, shared(name), images, read).values, explain(method, shared(name), images, 2).values)
 
 

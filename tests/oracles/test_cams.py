@@ -6,14 +6,16 @@ import logging
 from typing import Any
 
 import pytest
+import pytorch_grad_cam
 import torch
 import torchcam.methods
 from oracle_networks import model, network, relative, side
 from torch import Tensor, nn
+from torch.nn import functional as F
 from zoo import conv, pictures, shared, wrapped
 
 import tapetum as tp
-from tapetum.types import MethodError
+from tapetum.types import LayerError, MethodError
 
 pytestmark = pytest.mark.oracle
 
@@ -160,7 +162,7 @@ class Smooth(nn.Module):
         self.first, self.hidden, self.head = conv(3, 4), nn.Linear(4, 6), nn.Linear(6, 5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(nn.functional.gelu(self.hidden(self.first(x).mean((2, 3)))))
+        return self.head(F.gelu(self.hidden(self.first(x).mean((2, 3)))))
 
 
 def test_shapley_cam_equals_the_weights_of_the_whole_hessian() -> None:
@@ -170,7 +172,7 @@ def test_shapley_cam_equals_the_weights_of_the_whole_hessian() -> None:
 
     def tail(flat: Tensor) -> Tensor:
         maps = flat.view_as(acts)
-        return net.head(nn.functional.gelu(net.hidden(maps.mean((2, 3)))))[0, 1]
+        return net.head(F.gelu(net.hidden(maps.mean((2, 3)))))[0, 1]
 
     grad = torch.autograd.functional.jacobian(tail, acts.flatten())
     hessian = torch.autograd.functional.hessian(tail, acts.flatten())
@@ -188,3 +190,205 @@ def test_shapley_cam_is_grad_cam_where_the_tail_is_piecewise_linear(name: str) -
 def test_shapley_cam_differs_from_grad_cam_on_a_transformer() -> None:
     one, two = (tp.lookup(m).function(shared("vit_token"), pictures(2), 1).values for m in ("shapley_cam", "grad_cam"))
     assert relative(one, two) > 0.01
+
+
+# --- principal components
+
+
+def grad_cams(method: type, name: str, layer: str, **more: Any) -> Tensor:
+    """grad-cam's map of two images before its upsampling, (2, h, w), in whatever sign it has."""
+    net, classes = network(name), targets(name)
+    net.requires_grad_(True)
+    try:
+        with method(model=net, target_layers=[net.get_submodule(layer)], **more) as cam:
+            cam.outputs = cam.activations_and_grads(images(name))
+            wanted = [pytorch_grad_cam.utils.model_targets.ClassifierOutputTarget(target) for target in classes]
+            sum(target(output) for target, output in zip(wanted, cam.outputs, strict=True)).backward()
+            seen = [
+                part[0].detach().numpy()
+                for part in (cam.activations_and_grads.activations, cam.activations_and_grads.gradients)
+            ]
+            return torch.from_numpy(cam.get_cam_image(None, None, None, *seen, False))
+    finally:
+        net.requires_grad_(False)
+        net.zero_grad()
+
+
+PEERS = {
+    "eigen_cam": pytorch_grad_cam.EigenCAM,
+    "eigen_grad_cam": pytorch_grad_cam.EigenGradCAM,
+    "kpca_cam": pytorch_grad_cam.KPCA_CAM,
+}
+
+
+@pytest.mark.parametrize(("name", "layer"), [("resnet18", "layer3"), ("vgg16", "features.22")])
+@pytest.mark.parametrize("method", PEERS)
+def test_components_equal_grad_cams_but_for_the_sign(method: str, name: str, layer: str) -> None:
+    ours = tp.lookup(method).function(model(name), images(name), targets(name), layer=layer).values[:, 0]
+    expected = grad_cams(PEERS[method], name, layer)
+    signs = (ours * expected).sum((1, 2), keepdim=True).sign()
+    # single precision: components are as exact as the gap between the first two eigenvalues allows
+    assert relative(ours * signs, expected) < 1e-3
+
+
+def test_kpca_cam_equals_grad_cams_with_another_kernel_and_is_eigen_cam_with_the_linear_one() -> None:
+    x, classes = images("resnet18"), targets("resnet18")
+    ours = tp.kpca_cam(model("resnet18"), x, classes, layer="layer3", kernel="rbf", gamma=0.01).values[:, 0]
+    expected = grad_cams(pytorch_grad_cam.KPCA_CAM, "resnet18", "layer3", kernel="rbf", gamma=0.01)
+    assert relative(ours * (ours * expected).sum((1, 2), keepdim=True).sign(), expected) < 1e-3
+    linear, eigen = (
+        tp.kpca_cam(shared("residual"), pictures(2), 1, kernel="linear"),
+        tp.eigen_cam(shared("residual"), pictures(2), 1),
+    )
+    torch.testing.assert_close(linear.values, eigen.values, rtol=1e-7, atol=1e-9)
+
+
+def test_kpca_cam_refuses_maps_whose_pairs_of_places_do_not_fit() -> None:
+    class Wide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = conv(3, 4), nn.Linear(4, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.first(x).mean((2, 3)))
+
+    with pytest.raises(MethodError, match=r"first has 80 x 80, more than 4096; name a later layer or use eigen_cam"):
+        tp.kpca_cam(wrapped(Wide().double()), pictures(1, 80), 1, layer="first")
+
+
+class Rearranged(nn.Module):
+    """Two convolutions and a head, with the channels between them in another order and with other signs."""
+
+    def __init__(self, order: Tensor, signs: Tensor) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.first, self.second, self.head = conv(3, 6), conv(6, 8), nn.Linear(8, 5)
+        with torch.no_grad():
+            for weights in (self.first.weight, self.first.bias):
+                weights[:] = (weights.transpose(0, -1) * signs).transpose(0, -1)[order]
+            self.second.weight[:] = (self.second.weight * signs[:, None, None])[:, order]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.gelu(self.second(self.first(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("method", PEERS)
+def test_neither_the_order_nor_the_sign_of_channels_turns_a_component_around(method: str) -> None:
+    """The same function of the image; grad-cam's sign follows whatever the SVD returns."""
+    as_it_was = wrapped(Rearranged(torch.arange(6), torch.ones(6)).double())
+    expected = tp.lookup(method).function(as_it_was, pictures(4), 1, layer="first").values
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        order, signs = torch.randperm(6, generator=generator), torch.randint(0, 2, (6,), generator=generator) * 2.0 - 1
+        other = wrapped(Rearranged(order, signs).double())
+        torch.testing.assert_close(tp.lookup(method).function(other, pictures(4), 1, layer="first").values, expected)
+
+
+@pytest.mark.parametrize("method", ["eigen_cam", "kpca_cam"])
+def test_the_sign_is_the_one_that_helps_the_score(method: str) -> None:
+    """Behind global average pooling the score of the places alone is the map's product with the class's CAM."""
+    for target in range(5):
+        result = tp.lookup(method).function(shared("residual"), pictures(3), target)
+        evidence = tp.cam(shared("residual"), pictures(3), target).values
+        assert ((result.values * evidence).sum((1, 2, 3)) > 0).all()
+
+
+# --- several passes
+
+
+def test_smooth_grad_cam_plus_plus_without_noise_equals_torchcams() -> None:
+    """With noise, torchcam 0.5.0 adds up the activations of its last noisy copy, and weighs by ReLU(g) of that copy alone."""
+    ours = tp.smooth_grad_cam_plus_plus(model("resnet18"), images("resnet18"), targets("resnet18"), n_samples=2, sigma=0)
+    assert ours.layer == "layer4"
+    expected = theirs(torchcam.methods.SmoothGradCAMpp, "resnet18", "layer4", num_samples=2, std=1e-9)
+    assert relative(min_max(ours.heatmap(size=None)), expected) < 1e-4  # single precision, cubes of gradients
+
+
+def test_smooth_grad_cam_plus_plus_equals_a_plain_loop_and_its_error_is_that_of_repetition() -> None:
+    net, x, n = shared("functional"), pictures(2), 24
+    ours = tp.smooth_grad_cam_plus_plus(net, x, 1, layer="two", n_samples=n, sigma=0.2, seed=5)
+    noise = torch.randn(n, 3, 16, 16, generator=torch.Generator().manual_seed(5)).double()
+    for row, image in enumerate(x):
+        grads, clean = [], None
+        for one in [torch.zeros_like(image), *(noise * 0.2 * (image.max() - image.min()))]:
+            acts = net.module.two(F.relu(net.module.one((image + one)[None]))).detach().requires_grad_()
+            later = net.module.four(net.module.three(acts.relu()).clamp(min=0)).clamp(min=0)
+            (grad,) = torch.autograd.grad(net.module.head(later)[0, 1], acts)
+            clean = acts.detach()[0] if clean is None else clean
+            grads.append(grad[0])
+        g = torch.stack(grads[1:])
+        d1, d2, d3 = g.mean(0), (g**2).mean(0), (g**3).mean(0)
+        alpha = d2 / (2 * d2 + clean.sum((1, 2), keepdim=True) * d3 + 1e-8)
+        weights = (alpha * d1.clamp(min=0)).sum((1, 2))
+        torch.testing.assert_close(ours.values[row, 0], torch.einsum("k,khw->hw", weights, clean))
+
+    many = [tp.smooth_grad_cam_plus_plus(net, x, 1, layer="two", n_samples=n, sigma=0.2, seed=seed) for seed in range(40)]
+    spread = torch.stack([one.values for one in many]).std(0)
+    claimed = torch.stack([one.stderr for one in many if one.stderr is not None]).mean(0)
+    # a standard deviation from 40 runs is off by about 11 percent, the jackknife of eight parts by a little more
+    assert 0.6 < float((claimed / spread).median()) < 1.7
+
+
+def test_smooth_grad_cam_plus_plus_stops_at_its_tolerance_each_image_alone() -> None:
+    calm = tp.smooth_grad_cam_plus_plus(shared("reused"), pictures(2), 1, n_samples=400, tolerance=0.5)
+    short = tp.smooth_grad_cam_plus_plus(shared("reused"), pictures(2), 1, n_samples=16)
+    torch.testing.assert_close(calm.values, tp.smooth_grad_cam_plus_plus(
+        shared("reused"), pictures(2), 1, n_samples=400, tolerance=0.5, batch=3).values)  # fmt: skip
+    assert calm.stderr is not None
+    assert short.values.shape == calm.values.shape
+    assert (calm.stderr.mean((1, 2, 3)) <= 0.5 * calm.values.abs().amax((1, 2, 3))).all()
+
+
+@pytest.mark.parametrize(("n_classes", "alpha"), [(3, 1.0), (2, 0.6), (30, 1.0)])
+def test_finer_cam_equals_torchcams(n_classes: int, alpha: float) -> None:
+    x, net, classes = images("resnet18"), network("resnet18"), targets("resnet18")
+    ours = tp.finer_cam(model("resnet18"), x, classes, n_classes=n_classes, alpha=alpha)
+    net.requires_grad_(True)
+    try:
+        with torchcam.methods.FinerCAM(net, "layer4", gamma=alpha, num_references=n_classes) as cam:
+            (expected,) = cam(classes, net(x))
+    finally:
+        net.requires_grad_(False)
+    assert relative(min_max(ours.heatmap(size=None)), expected.detach()) < 1e-4
+
+
+def test_finer_cam_with_one_class_is_grad_cam_of_the_contrast_and_equals_grad_cams() -> None:
+    """grad-cam weighs several classes by their probabilities and differentiates the weights; one class has no weight."""
+    x, net, classes = images("resnet18"), network("resnet18"), targets("resnet18")
+    runners_up = net(x).topk(2, 1).indices[:, 1].tolist()
+    ours = tp.finer_cam(model("resnet18"), x, classes, n_classes=1)
+    contrasts = [tp.contrast(a, b) for a, b in zip(classes, runners_up, strict=True)]
+    assert relative(ours.values, tp.grad_cam(model("resnet18"), x, contrasts).values) < 1e-4
+    assert "is set apart from" in ours.notes[-1]
+    net.requires_grad_(True)
+    try:
+        with pytorch_grad_cam.FinerCAM(net, [net.get_submodule("layer4")]) as cam:
+            expected = torch.from_numpy(cam(x, comparison_categories=[1], alpha=1))
+    finally:
+        net.requires_grad_(False)
+    assert (min_max(ours.heatmap()) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("target", [tp.contrast(1, 2), lambda out: out[:, 0]])
+def test_finer_cam_refuses_what_is_no_class(target: Any) -> None:
+    with pytest.raises(MethodError, match=r"give a class, or contrast\(a, b\) to grad_cam"):
+        tp.finer_cam(shared("residual"), pictures(1), target)
+
+
+def test_refine_cam_equals_torchcams() -> None:
+    """On layers where torchcam's Grad-CAM++ is the paper's: it divides a copy of its alphas and goes on without."""
+    x, classes = images("resnet18"), targets("resnet18")
+    ours = tp.refine_cam(model("resnet18"), x, classes)
+    assert "layers layer2, layer3, layer4 were chosen" in ours.notes[0]
+    peers = [grad_cams(pytorch_grad_cam.GradCAMPlusPlus, "resnet18", layer) for layer in ("layer2", "layer3", "layer4")]
+    expected = torchcam.methods.RefineCAM.fuse_cams([one.clamp(min=0) for one in peers], normalized=False)
+    assert relative(ours.values[:, 0], expected) < 1e-4
+
+
+def test_refine_cam_takes_layers_by_name_and_says_what_it_cannot_do() -> None:
+    named = tp.refine_cam(shared("branches"), pictures(1), 1, layers="stem,last")
+    torch.testing.assert_close(named.values, tp.refine_cam(shared("branches"), pictures(1), 1, layers=["stem", "last"]).values)
+    with pytest.raises(LayerError, match="multiplies the maps of several layers, and norm is one: name more with layers="):
+        tp.refine_cam(shared("vit_mean"), pictures(1), 1)
+    with pytest.raises(LayerError, match="head of branches gives no map"):
+        tp.refine_cam(shared("branches"), pictures(1), 1, layers="stem,head")

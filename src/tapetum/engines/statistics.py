@@ -49,3 +49,14 @@ class RunningMean:
         if tolerance is None or self.count == 0 or self.count % CHECK:
             return False
         return bool(self.stderr.mean() <= tolerance * self.value.abs().max())
+
+
+def jackknife(leave_one_out: Tensor) -> Tensor:
+    """The standard error of an estimate from its values when one of the n equal parts of its sample is left out, (n, ...).
+
+    For estimates that are no means: ratios of means, a softmax of means. Infinite for one part.
+    """
+    n = len(leave_one_out)
+    if n < 2:
+        return torch.full_like(leave_one_out[0], torch.inf)
+    return ((leave_one_out - leave_one_out.mean(0)).square().sum(0) * (n - 1) / n).sqrt()

@@ -46,9 +46,13 @@ def grad_cam_plus_plus(score: ModelScore, images: Tensor, *, layer: str | None =
         >>> tp.grad_cam_plus_plus(model, images, layer="blocks.5")
     """
     maps, grads = layer_gradient(score, images, layer or "", batch=batch)
-    total = maps.sum((2, 3), keepdim=True)
-    alpha = grads**2 / (2 * grads**2 + total * grads**3 + 1e-6)  # 1e-6 as in grad-cam: keeps dead gradients finite
-    weights = (alpha.where(grads != 0, 0) * grads.clamp(min=0)).sum((2, 3), keepdim=True)
+    return plus_plus(maps, grads, grads**2, grads**3, 1e-6)  # 1e-6 as in grad-cam: keeps dead gradients finite
+
+
+def plus_plus(maps: Tensor, first: Tensor, second: Tensor, third: Tensor, eps: float) -> Tensor:
+    """Grad-CAM++ from an activation (n, c, h, w) and the powers g, g^2, g^3 of its gradient, or their means."""
+    alpha = second / (2 * second + maps.sum((2, 3), keepdim=True) * third + eps)
+    weights = (alpha.where(second != 0, 0) * first.clamp(min=0)).sum((2, 3), keepdim=True)
     return (weights * maps).sum(1, keepdim=True)
 
 

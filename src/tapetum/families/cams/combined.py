@@ -1,0 +1,228 @@
+"""CAMs made of several gradient passes: over noisy images, over similar classes, over layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.gradients import layer_gradient
+from tapetum.engines.probe import activations
+from tapetum.engines.scores import CallableScore, ClassScore, ModelScore, class_name, forward_logits, logits
+from tapetum.engines.statistics import CHECK, jackknife
+from tapetum.families.border import attribution
+from tapetum.families.cams.weighted import plus_plus
+from tapetum.families.fusion import upsampled
+from tapetum.families.keywords import named_layers
+from tapetum.models.layers import choose_layer
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.progress import report, track, watching
+from tapetum.types import Batch, LayerError, MethodError, Range
+
+PARTS = 8
+"""Of a sample, for the jackknife: each keeps the sums of three powers of the gradient."""
+
+
+@attribution(cite="omeiza2019smoothgradcampp", reduce="positive", laws=("class_sensitive", "map_of_layer", "sampled"))
+def smooth_grad_cam_plus_plus(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    n_samples: Annotated[int, Range(1, 10_000)] = 50,
+    sigma: Annotated[float, Range(0, 2)] = 0.15,
+    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    generator: torch.Generator,
+    batch: Batch = "auto",
+) -> tuple[Tensor, Tensor]:
+    """Grad-CAM++ with gradients averaged over noisy copies of the image: steadier weights for the same activations.
+
+    values = sum_k w_k A_k with w_k = sum over places of a ReLU(D1), a = D2 / (2 D2 + D3 sum over places of A) and Dp the
+    mean over samples of g^p, g = d score / d A at x + e, e ~ N(0, s^2), s = sigma * (max x - min x); A is that of the image
+    itself. The paper has D1 in the numerator of a, which is Grad-CAM++ no more; like torchcam we follow Grad-CAM++, but its
+    D1 and A are those of the last noisy copy alone. `stderr` is a jackknife over eight parts of the sample. Number and
+    noise are SmoothGrad's. All images of a batch get the same noise, scaled.
+
+    Args:
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        n_samples: noisy copies.
+        sigma: noise as a share of the image's range.
+        tolerance: stop an image when its standard error, averaged over places, is below this share of the largest
+            magnitude; asked every 16 samples; n_samples is then the most.
+        seed: of the noise.
+        generator: in place of the seed.
+        batch: copies a pass, or "auto".
+
+    Example:
+        >>> tp.smooth_grad_cam_plus_plus(model, images, n_samples=16, seed=1).stderr.max()
+    """
+    spread = sigma * (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))
+    noise = torch.randn(n_samples, *images.shape[1:], generator=generator, dtype=torch.float32).to(images)
+    maps = activations(score.model, images, layer or "")
+    size = batch_size(score.model, batch)
+
+    def estimate(row: int) -> tuple[Tensor, Tensor]:
+        moments = _Moments(maps[row])
+        report(0, n_samples, "gradients")
+        for start in range(0, n_samples, CHECK):
+            some = images[row] + spread[row] * noise[start : start + CHECK]
+            with watching(None):  # one stream of progress: this one
+                _, grads = layer_gradient(score.take([row] * len(some)), some, layer or "", batch=size)
+            for grad in grads:
+                moments.add(grad)
+            values, stderr = moments.estimate()
+            settled = tolerance is not None and stderr.mean() <= tolerance * values.abs().max()
+            report(n_samples if settled else min(start + CHECK, n_samples), n_samples, "gradients")
+            if settled:
+                break
+        return moments.estimate()
+
+    found = [estimate(row) for row in range(len(images))]
+    return torch.stack([values for values, _ in found]), torch.stack([stderr for _, stderr in found])
+
+
+class _Moments:
+    """Sums of g, g^2, g^3 in parts of the sample, and the map and its standard error that follow from them."""
+
+    def __init__(self, maps: Tensor) -> None:
+        self.maps, self.count = maps, 0
+        self.sums = torch.zeros(PARTS, 3, *maps.shape, dtype=maps.dtype, device=maps.device)
+        self.counts = [0] * PARTS
+
+    def add(self, grad: Tensor) -> None:
+        part = self.count % PARTS
+        self.sums[part] += torch.stack([grad, grad**2, grad**3])
+        self.counts[part] += 1
+        self.count += 1
+
+    def estimate(self) -> tuple[Tensor, Tensor]:
+        """(1, h, w) each."""
+        used = [part for part in range(PARTS) if self.counts[part]]
+        total = self.sums.sum(0)
+        whole = self._map(total / self.count)
+        if len(used) < 2:
+            return whole, torch.full_like(whole, torch.inf)
+        without = [self._map((total - self.sums[part]) / (self.count - self.counts[part])) for part in used]
+        return whole, jackknife(torch.stack(without))
+
+    def _map(self, means: Tensor) -> Tensor:
+        first, second, third = means
+        return plus_plus(self.maps[None], first[None], second[None], third[None], 1e-8)[0]  # 1e-8 as in torchcam
+
+
+@attribution(cite="zhang2025finercam", reduce="positive", laws=("class_sensitive", "map_of_layer"))
+def finer_cam(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    n_classes: Annotated[int, Range(1, 1000)] = 3,
+    alpha: Annotated[float, Range(0, 10)] = 1.0,
+    batch: Batch = "auto",
+) -> Tensor:
+    """Grad-CAM of what sets the class apart from those most like it: the details that decide between close classes.
+
+    values = Grad-CAM of score_c - alpha * mean of the scores of the `n_classes` classes whose logits lie closest to that of
+    c in this image (named in `notes`; fewer where the network has fewer). alpha = 0 is Grad-CAM. The target must be a class;
+    for two classes of your choice give Grad-CAM the target contrast(a, b). The library grad-cam weighs the classes by their
+    probabilities and differentiates those, too; torchcam's mean is the paper's sum, and ours.
+
+    Args:
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        n_classes: how many similar classes.
+        alpha: strength of the comparison; 0.6 in torchcam.
+        batch: images a pass in which the similar classes are found, or "auto".
+
+    Example:
+        >>> tp.finer_cam(model, images, target="tabby", n_classes=2).notes
+    """
+    classes = [one for one in score.targets if isinstance(one, int)] if isinstance(score, ClassScore) else []
+    if len(classes) < len(images):
+        raise MethodError("finer_cam compares a class with similar ones: give a class, or contrast(a, b) to grad_cam")
+    size = batch_size(score.model, batch)
+    table = torch.cat(list(in_chunks(range(len(images)), size, lambda rows: forward_logits(score.model, images[list(rows)]))))
+    values: list[Tensor] = []
+    for row in track(range(len(images)), len(images), "images"):
+        similar = _closest(table[row], classes[row], n_classes)
+        names = ", ".join(class_name(score.model, one) for one in similar)
+        note(f"{class_name(score.model, classes[row])} is set apart from {names}")
+        finer = CallableScore(score.model, _against(score.model, classes[row], similar, alpha))
+        with watching(None):
+            maps, grads = layer_gradient(finer, images[row : row + 1], layer or "")
+        values.append((grads.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True))
+    return torch.cat(values)
+
+
+def _closest(table: Tensor, of: int, n: int) -> list[int]:
+    """The n other classes whose logits lie closest to that of class `of`."""
+    distances = (table - table[of]).abs()
+    distances[of] = torch.inf
+    return distances.argsort(stable=True)[: min(n, len(table) - 1)].tolist()
+
+
+def _against(model: VisionModel, of: int, similar: Sequence[int], alpha: float) -> Any:
+    def read(output: Any) -> Tensor:
+        table = logits(output, model.name)
+        return table[:, of] - (alpha * table[:, list(similar)].mean(1) if similar else 0)
+
+    return read
+
+
+@attribution(cite="domeniconi2026refinecam", reduce="positive", laws=("class_sensitive",))
+def refine_cam(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    layers: str | Sequence[str] | None = None,
+    batch: Batch = "auto",
+) -> Tensor:
+    """Grad-CAM++ of several layers multiplied: as fine as the earliest, and only where the deepest agree.
+
+    values = product over layers of min-max(ReLU(Grad-CAM++ of the layer)), each upsampled bilinearly to the finest grid
+    (n, 1, h, w), in [0, 1]. A layer without positive evidence makes the product zero, which the status then says.
+
+    Args:
+        layers: names with commas between, or a glob; None: the last map of each of the last three grids (see `notes`).
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.refine_cam(model, images).notes
+    """
+    names = _several(score.model, layers)
+    maps: list[Tensor] = []
+    for name in names:
+        acts, grads = layer_gradient(score, images, name, batch=batch)
+        positive = plus_plus(acts, grads, grads**2, grads**3, 1e-6).clamp(min=0)
+        low, high = positive.amin((2, 3), keepdim=True), positive.amax((2, 3), keepdim=True)
+        maps.append((positive - low) / torch.where(high > low, high - low, 1))
+    finest = max((tuple(one.shape[-2:]) for one in maps), key=lambda size: size[0] * size[1])
+    return torch.stack([upsampled(one, (int(finest[0]), int(finest[1]))) for one in maps]).prod(0)
+
+
+def _several(model: VisionModel, layers: str | Sequence[str] | None) -> list[str]:
+    names = [name for pattern in named_layers(layers) if pattern for name in model.find_layers(pattern)]
+    names = list(dict.fromkeys(names)) or _stages(model)
+    for name in names:
+        if model.survey[name].grid is None:
+            raise LayerError(f"{name} of {model.name} gives no map (n, c, h, w) to look at")
+    if len(names) < 2:
+        raise LayerError(f"refine_cam multiplies the maps of several layers, and {names[0]} is one: name more with layers=")
+    if layers is None:
+        note(f"layers {', '.join(names)} were chosen: the last maps of the last {len(names)} grids")
+    return names
+
+
+def _stages(model: VisionModel, n: int = 3) -> list[str]:
+    """The layer for a CAM, and before it the last and outermost module of each larger grid."""
+    survey = model.survey
+    chosen, _ = choose_layer(survey)
+    last: dict[tuple[int, int], str] = {}
+    for name in survey.order[: survey.order.index(chosen)]:
+        grid = survey[name].grid
+        if grid is not None and grid != survey[chosen].grid and name.count(".") <= last.get(grid, name).count("."):
+            last[grid] = name
+    return [*list(last.values())[-(n - 1) :], chosen]

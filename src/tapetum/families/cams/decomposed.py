@@ -1,0 +1,154 @@
+"""CAMs from principal components: the one map that explains most of what a layer's channels do together.
+
+A principal component has no sign: its negative explains as much. Here the sign is the model's answer to the question which
+part of the map, positive or negative, keeps the higher score when its places alone are left of the layer. So neither the
+order nor the signs of the channels can turn the picture around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.gradients import layer_gradient
+from tapetum.engines.resume import Tail, resume
+from tapetum.engines.scores import ModelScore
+from tapetum.families.border import attribution
+from tapetum.progress import track
+from tapetum.types import Batch, MethodError, Range
+
+Kernel: TypeAlias = Literal["sigmoid", "rbf", "linear", "cosine"]
+
+MOST_PLACES = 4096
+"""Kernel PCA compares all pairs of places: 64 x 64 of them make a matrix of 128 MiB."""
+
+
+@attribution(cite="muhammad2020eigencam", reduce="positive", laws=("map_of_layer", "forward_only"))
+def eigen_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+    """The pattern that most of the layer's channels share: what stands out in the image for the network.
+
+    values = (A - mean) v, with A (places, channels) less each channel's mean and v its first right singular vector; a
+    principal component without a sign of its own. The class decides only the sign: the part of the map, positive or
+    negative, whose places alone keep the higher score at the layer is shown as positive. The paper does not subtract the
+    mean, which mostly shows where anything is active; the reference library grad-cam does, and so do we.
+
+    Args:
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        batch: accepted like everywhere; two passes an image from the layer on are all there is.
+
+    Example:
+        >>> tp.eigen_cam(model, images)
+    """
+    return _with_the_models_sign(score, images, layer or "", lambda _, maps: _component(maps))
+
+
+@attribution(cite="gildenblat2021gradcam", reduce="positive", laws=("class_sensitive", "map_of_layer"))
+def eigen_grad_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+    """The pattern that the contributions of most channels to the score share: Eigen-CAM of gradient times activation.
+
+    values = (G - mean) v with G = d score / d A * A as (places, channels) less each channel's mean, v its first right
+    singular vector; the sign is found as in `eigen_cam`. There is no paper; the method is the reference library's.
+
+    Args:
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.eigen_grad_cam(model, images, target="tabby")
+    """
+    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
+    found = [_component(one) for one in grads * maps]
+    return _with_the_models_sign(score, images, layer or "", lambda row, _: found[row])
+
+
+@attribution(cite="karmani2024kpcacam", reduce="positive", laws=("map_of_layer", "forward_only"))
+def kpca_cam(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    kernel: Kernel = "sigmoid",
+    gamma: Annotated[float | None, Range(1e-9, 1e3)] = None,
+    batch: Batch = "auto",
+) -> Tensor:
+    """Eigen-CAM with a kernel: the shared pattern may depend on the channels in a curved way.
+
+    values = sqrt(l) u, with l, u the largest eigenvalue and its eigenvector of the doubly centred kernel matrix of all pairs
+    of places x, y, vectors of channels less each channel's mean: sigmoid tanh(gamma x.y + 1), rbf exp(-gamma |x - y|^2),
+    linear x.y (Eigen-CAM), cosine x.y / |x| |y|. The sign is found as in `eigen_cam`. More than 4096 places are refused.
+
+    Args:
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        kernel: sigmoid (as in the paper's code), rbf, linear, cosine.
+        gamma: scale of the kernel, positive; None: 1 / channels.
+        batch: accepted like everywhere; two passes an image from the layer on are all there is.
+
+    Example:
+        >>> tp.kpca_cam(model, images, kernel="rbf")
+    """
+
+    def component(_: int, maps: Tensor) -> Tensor:
+        _check_places(maps, layer)
+        return _kernel_component(maps, kernel, gamma or 1 / len(maps))
+
+    return _with_the_models_sign(score, images, layer or "", component)
+
+
+def _component(maps: Tensor) -> Tensor:
+    """The first principal component of channels (c, h, w) over places, (h, w), in either sign."""
+    centred = _by_place(maps)
+    _, _, right = torch.linalg.svd(centred, full_matrices=False)
+    return (centred @ right[0]).view(maps.shape[1:]).to(maps)
+
+
+def _by_place(maps: Tensor) -> Tensor:
+    """(c, h, w) to (places, channels) less each channel's mean, at least in single precision: there is no SVD of half."""
+    rows = maps.flatten(1).T.to(torch.promote_types(maps.dtype, torch.float32))
+    return rows - rows.mean(0)
+
+
+def _kernel_component(maps: Tensor, kernel: Kernel, gamma: float) -> Tensor:
+    rows = _by_place(maps)
+    if kernel == "cosine":
+        rows = rows / rows.norm(dim=1, keepdim=True).clamp(min=torch.finfo(rows.dtype).tiny)
+    products = rows @ rows.T
+    if kernel == "sigmoid":
+        products = (gamma * products + 1).tanh()
+    if kernel == "rbf":
+        squares = products.diagonal()
+        products = (-gamma * (squares[:, None] + squares - 2 * products).clamp(min=0)).exp()
+    centred = products - products.mean(0) - products.mean(1, keepdim=True) + products.mean()
+    values, vectors = torch.linalg.eigh(centred)
+    return (values[-1].clamp(min=0).sqrt() * vectors[:, -1]).view(maps.shape[1:]).to(maps)
+
+
+def _check_places(maps: Tensor, layer: str | None) -> None:
+    height, width = maps.shape[1:]
+    if height * width > MOST_PLACES:
+        raise MethodError(
+            f"kpca_cam compares all pairs of places: {layer} has {height} x {width}, more than {MOST_PLACES}; name a later "
+            "layer or use eigen_cam"
+        )
+
+
+def _with_the_models_sign(score: ModelScore, images: Tensor, layer: str, component: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """component(row, activation (c, h, w)) of every image, each in the sign that helps the score, (n, 1, h, w)."""
+    signed: list[Tensor] = []
+    for row in track(range(len(images)), len(images), "images"):
+        tail = resume(score.take([row]), layer, images[row : row + 1])
+        found = component(row, tail.activation[0])
+        signed.append(-found if _is_reversed(tail, found) else found)
+    return torch.stack(signed)[:, None]
+
+
+def _is_reversed(tail: Tail, found: Tensor) -> bool:
+    """Whether the places where the map is negative, alone at the layer, give a higher score than the positive ones."""
+    parts = torch.stack([found.clamp(min=0), (-found).clamp(min=0)]) / found.abs().max().clamp(
+        min=torch.finfo(found.dtype).tiny
+    )
+    with torch.no_grad():
+        positive, negative = tail(tail.activation * parts[:, None])
+    return bool(negative > positive)
