@@ -149,3 +149,35 @@ def test_the_bar_shows_the_time_left_in_a_terminal_and_nothing_elsewhere(monkeyp
         assert "0:00:0" in screen.getvalue()
     else:
         assert screen.getvalue() == ""
+
+
+def test_layers_can_be_fused_tried_and_taken_as_a_library_does(tapetum, place):
+    common = ("run", "grad_cam", "cat.png", "--model", "net.py:build", "--target", "dog")
+    model = tp.load("net.py:build")
+    first, *_, last = [row.name for row in model.layers() if row.grid is not None and min(row.grid) > 1]
+    for i, (words, keywords) in enumerate(
+        [
+            (("--layer", f"{first},{last}", "--fuse", "max"), {"layer": [first, last], "fuse": "max"}),
+            (("--layer", "best"), {"layer": "best"}),
+            (("--like", "grad-cam"), {"like": "grad-cam"}),
+        ]
+    ):
+        answer = tapetum(*common, *words, "--out", f"out{i}")
+        assert (answer.status, answer.err) == (0, "")
+        expected = tp.grad_cam(model, "cat.png", "dog", **keywords)
+        saved = tp.open(place / f"out{i}" / "cat").value
+        assert torch.allclose(saved.values, expected.values)
+        assert saved.layer == expected.layer
+        assert json.loads((place / f"out{i}" / "report.json").read_text())["images"][0]["layer"] == expected.layer
+
+
+def test_explain_tries_methods_within_a_budget(tapetum, place):
+    words = ("explain", "cat.png", "--model", "net.py:build", "--methods", "best", "--budget", "3", "--no-runner-up")
+    answer = tapetum(*words, "--json", "--out", "out")
+    assert (answer.status, answer.err) == (0, "")
+    (image,) = json.loads(answer.out)["images"]
+    tried = {one["method"]: one["faithfulness"] for one in image["tried"]}
+    finished = {name for name, value in tried.items() if value is not None}
+    assert len(finished) >= 1
+    assert {one["method"] for one in image["attributions"]} - {"random_attribution", "edge_attribution"} <= finished
+    assert tapetum(*words[:-2], "3", "--no-evidence", "--out", "other").status == 2
