@@ -66,8 +66,17 @@ def repeated(value: Any, times: int) -> Any:
 
 
 def is_single(value: Any) -> bool:
-    """Whether every tensor inside has batch size 1 (so `repeated` is right for it)."""
-    return all(tensor.ndim > 0 and tensor.shape[0] == 1 for tensor in tensors(value))
+    """Whether every tensor inside has batch size 1, and nothing else is there that may hold some (so `repeated` is right)."""
+    return _is_plain(value) and all(tensor.ndim > 0 and tensor.shape[0] == 1 for tensor in tensors(value))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether `mapped` reaches every part: no object of a kind of its own, such as a detector's list of images."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (Tensor, bool, int, float, str)) or dataclasses.is_dataclass(value)
 
 
 def max_difference(a: Tensor, b: Tensor) -> float:

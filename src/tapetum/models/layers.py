@@ -218,12 +218,13 @@ def choose_layer(survey: Survey) -> tuple[str, str]:
     pooling) and gives a map of more than one cell, unless this is already the answer (a map of classes); then the
     enclosing modules that give the same map; then the normalisation and activation that directly follow. Where only the
     class token is read at the end, nothing behind the last attention reaches the patches, and the layer that feeds this
-    attention is taken.
+    attention is taken. Of a detector only the trunk counts: each of its heads reads another of several maps.
     """
-    mixers = [(i, name) for i, (kind, name) in enumerate(survey.events) if kind == "mix" and name]
+    trunk = _trunk(survey)
+    mixers = [(i, name) for i, (kind, name) in enumerate(survey.events) if kind == "mix" and name and name.startswith(trunk)]
     for readout in (False, True):
         for index, mixer in reversed(mixers):
-            chosen = _climb(survey, mixer, readout)
+            chosen = _climb(survey, mixer, readout, trunk)
             if chosen is not None and survey.maps[chosen].prefix and _reads_class_token(survey, chosen):
                 return _feeding(survey, mixer, survey.maps[chosen].grid, index)
             if chosen is not None:
@@ -233,6 +234,17 @@ def choose_layer(survey: Survey) -> tuple[str, str]:
                 h, w = grid
                 return name, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
     raise LayerError(f"{survey.name} has no spatial map; {_why_none(survey)}")
+
+
+TRUNKS = ("backbone.body.", "backbone.features.0.", "backbone.features.", "backbone.")
+
+
+def _trunk(survey: Survey) -> str:
+    """Of torchvision's detectors, where the layers lie from which all of its maps are made, else all: ""."""
+    started = {name for kind, name in survey.events if kind == "start"}
+    if "transform" not in started or not started & {"anchor_generator", "rpn.anchor_generator"}:
+        return ""
+    return next((trunk for trunk in TRUNKS if any(name.startswith(trunk) for name in survey.maps)), "")
 
 
 def _why_none(survey: Survey) -> str:
@@ -246,13 +258,13 @@ def _is_map(survey: Survey, name: str) -> bool:
     return bool(where and where.grid and prod(where.grid) > 1)
 
 
-def _climb(survey: Survey, mixer: str, readout: bool) -> str | None:
-    """The outermost module around `mixer` that gives its map; None when nothing around it gives one."""
+def _climb(survey: Survey, mixer: str, readout: bool, trunk: str) -> str | None:
+    """The outermost module around `mixer`, inside the trunk, that gives its map; None when nothing around it gives one."""
     calls, chosen = {layer.name: layer.calls for layer in survey.layers}, None
     path = mixer.split(".")
     for depth in range(len(path), 0, -1):
         name = ".".join(path[:depth])
-        if name not in survey.maps or calls[name] > 1:
+        if name not in survey.maps or calls[name] > 1 or not name.startswith(trunk):
             continue
         if not readout and _is_readout(survey, name):
             break

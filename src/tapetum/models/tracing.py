@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from tapetum.models.maps import axis, guess_axes, read_layout
+from tapetum.models.maps import axis, guess_axes, read_layout, role
 from tapetum.models.operations import RULES, tensors_in
 from tapetum.models.receptive import Call, Span, Trace, other, pair, settled
 
 CONSTANTS = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"}
 CONSTANTS |= {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
+REGIONS = {"roi_align", "roi_pool", "ps_roi_align"}
+"""What comes out are parts of the image, as many as a detector proposes: no longer one map an image."""
 IN_PLACE = {"i" + name for name in ("add", "sub", "mul", "truediv", "pow")} | {"radd", "rmul", "rsub", "rtruediv"}
 
 
@@ -72,12 +74,16 @@ class Tracer(TorchFunctionMode):
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
+        if _name(func) == "iter":  # what it gives is made one by one, unseen
+            return iter(self.__torch_function__(Tensor.unbind, types, args))
         before = [(tensor, self.trace(tensor), tensor.shape) for tensor in tensors_in((args, kwargs))]
         out = func(*args, **kwargs)
         outputs = list(tensors_in(out))
         traced = [(trace, shape) for _, trace, shape in before if trace]
         name = _name(func)
-        if not outputs or not traced or name in CONSTANTS:
+        if name in ("copy", "setitem"):
+            self._into_batch(args[0], args[-1])
+        if not outputs or not traced or name in CONSTANTS or name in REGIONS:
             return out
         call = Call(func, name, args, kwargs, [t for t, *_ in before], traced, outputs, self.trace, self.note)
         try:
@@ -89,6 +95,13 @@ class Tracer(TorchFunctionMode):
             if result is not None:
                 self._traces[tensor] = result
         return out
+
+    def _into_batch(self, place: Tensor, image: Any) -> None:
+        """`batch[i, :, :h, :w].copy_(image)`, as detectors put images of several sizes into one batch, filled up with zeros."""
+        trace, batch = self.trace(image), place if place._base is None else place._base
+        if trace is None or trace.axes is None or self.trace(batch) is not None or batch.ndim != len(trace.axes) + 1:
+            return
+        self._traces[batch] = replace(trace, axes=((), *map(axis, map(role, trace.axes), batch.shape[1:])))
 
 
 def _name(func: Callable) -> str:

@@ -17,6 +17,8 @@ from tapetum.types.refusals import TargetError
 Scale: TypeAlias = Literal["logit", "probability", "log_probability"]
 """What a class target's score is: its logit, its probability, or the logarithm of that."""
 
+Number: TypeAlias = int | float
+
 WORDS: dict[str, Scale] = {"logit": "logit", "probability": "probability", "log-probability": "log_probability"}
 """How scales are written in texts."""
 
@@ -92,13 +94,15 @@ class Box:
     """
 
     label: int | str
-    x1: float | None = None
-    y1: float | None = None
-    x2: float | None = None
-    y2: float | None = None
+    x1: Number | None = None
+    y1: Number | None = None
+    x2: Number | None = None
+    y2: Number | None = None
 
     def __post_init__(self) -> None:
         given = [corner is not None for corner in self._corners]
+        for name, corner in zip(("x1", "y1", "x2", "y2"), self._corners, strict=True):
+            object.__setattr__(self, name, None if corner is None else float(corner))  # also of a detector's tensors
         if any(given) and not all(given):
             raise TargetError("a box has four corners x1, y1, x2, y2 in px, or none for the surest detection of its label")
         if self.corners is not None and not (self.corners[0] < self.corners[2] and self.corners[1] < self.corners[3]):
@@ -111,7 +115,7 @@ class Box:
         return None if x1 is None or y1 is None or x2 is None or y2 is None else (x1, y1, x2, y2)
 
     @property
-    def _corners(self) -> tuple[float | None, ...]:
+    def _corners(self) -> tuple[Number | None, ...]:
         return self.x1, self.y1, self.x2, self.y2
 
     def __str__(self) -> str:
@@ -127,7 +131,11 @@ class Region:
     """
 
     label: int | str
-    mask: Tensor | tuple[float, float, float, float] | None = None
+    mask: Tensor | tuple[Number, Number, Number, Number] | None = None
+
+    def __post_init__(self) -> None:
+        if self.mask is not None and not isinstance(self.mask, Tensor):
+            object.__setattr__(self, "mask", tuple(map(float, self.mask)))
 
     def __str__(self) -> str:
         if isinstance(self.mask, Tensor):

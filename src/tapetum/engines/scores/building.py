@@ -122,6 +122,10 @@ def _checked(model: VisionModel, images: Tensor, target: Any) -> Any:
         return checked_unit(model, target)
     if isinstance(target, Output):
         return _checked_output(target)
+    if model.encode_text is not None:
+        raise TargetError(
+            f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image), or tp.Output(i)"
+        )
     given = answer(model, images)
     if given.kind == "detections" and not isinstance(target, (Contrast, Scaled, Region)):
         return _checked_box(model, images, target, given)
@@ -139,7 +143,7 @@ def _checked_output(target: Output) -> Output:
 def _checked_box(model: VisionModel, images: Tensor, target: Any, given: Answer) -> Box:
     box = target if isinstance(target, Box) else Box(target)
     if box.corners is not None:
-        check_corners(box.corners, _size(images))
+        check_corners([*box.corners], _size(images))
     return dataclasses.replace(box, label=_class_index(model, box.label, given))
 
 
@@ -149,7 +153,7 @@ def _checked_region(model: VisionModel, images: Tensor, target: Any, given: Answ
     if isinstance(region.mask, Tensor):
         region = dataclasses.replace(region, mask=check_mask(region.mask, _size(images)))
     elif region.mask is not None:
-        check_corners(region.mask, _size(images), whole_pixels=True)
+        check_corners([*region.mask], _size(images), whole_pixels=True)
     return dataclasses.replace(region, label=_class_index(model, region.label, given))
 
 

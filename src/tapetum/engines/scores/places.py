@@ -56,13 +56,16 @@ def _likeness(found: Detections, box: Box) -> Tensor:
 
 def best_box(model: VisionModel, found: Detections, label: int | None = None) -> Box:
     """The surest detection of one image, of that label or of any."""
-    scores = found["scores"] if label is None else found["scores"][found["labels"] == label]
+    boxes, labels, scores = (found[key].detach() for key in ("boxes", "labels", "scores"))
+    if label is not None:
+        boxes, labels, scores = (part[found["labels"] == label] for part in (boxes, labels, scores))
     if not len(scores):
         what = "anything" if label is None else class_name(model, label)
-        raise TargetError(f"{model.name} has no detection of {what} in the image; lower the detector's score_thresh, or see "
-                          "what it finds with model(images)")  # fmt: skip
-    place = int((found["scores"] if label is None else found["scores"].where(found["labels"] == label, -1)).argmax())
-    return Box(int(found["labels"][place]), *map(float, found["boxes"][place]))
+        raise TargetError(
+            f"no detection of {what}: lower the score_thresh of {model.name}, or give a box and label that it finds"
+        )
+    best = int(scores.argmax())
+    return Box(int(labels[best]), *boxes[best].tolist())
 
 
 def seen_box(model: VisionModel, image: Tensor, box: Box) -> Box:
@@ -157,7 +160,7 @@ SLACK_PX = 0.5
 """Corners that a detector or a text gave may end a rounding error outside the image."""
 
 
-def check_corners(corners: Sequence[float], size: tuple[int, int], *, whole_pixels: bool = False) -> None:
+def check_corners(corners: Sequence[int | float], size: tuple[int, int], *, whole_pixels: bool = False) -> None:
     """Refuses a rectangle that does not lie in an image of (h, w), or (of whole pixels) holds none."""
     x1, y1, x2, y2 = corners
     shown = ", ".join(f"{corner:g}" for corner in corners)

@@ -23,7 +23,7 @@ def torchvision_model(name: str, pretrained: bool) -> VisionModel:
     # cast: the base class of torchvision's enums does not declare the DEFAULT that each of them has
     weights = cast(Any, torchvision.models.get_model_weights(name)).DEFAULT
     options = _quick_init(name) if not pretrained else {}
-    module = _built(name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options))
+    module = built(name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options))
     categories = weights.meta.get("categories")
     return VisionModel(module, name, _torchvision_preprocessing(weights), categories, f"torchvision:{name}")
 
@@ -46,7 +46,7 @@ def _torchvision_preprocessing(weights: Any) -> Preprocessing:
 
 def timm_model(name: str, pretrained: bool) -> VisionModel:
     """A network of timm's, with the preprocessing of its pretrained configuration."""
-    module = _built(name, lambda: timm.create_model(name, pretrained=pretrained))
+    module = built(name, lambda: timm.create_model(name, pretrained=pretrained))
     classes = getattr(module, "num_classes", 0)
     return VisionModel(module, name, timm_preprocessing(module), labels_for(classes), f"timm:{name}")
 
@@ -62,8 +62,8 @@ def timm_preprocessing(module: nn.Module) -> Preprocessing:
     return Preprocessing(size, resize, interpolation, tuple(config["mean"]), tuple(config["std"]))
 
 
-def _built(name: str, build: Callable[[], nn.Module]) -> nn.Module:
-    """Builds it; a download that cannot reach its host becomes one clear line."""
+def built(name: str, build: Callable[[], nn.Module]) -> nn.Module:
+    """Builds it in eval mode; a download that cannot reach its host becomes one clear line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # their notes on defaults that change are not the user's business

@@ -1,6 +1,6 @@
 """`load`: a model by its name.
 
-efficientnet_lite0 | simple_cnn | resnet50 or torchvision:resnet50 | timm:convnext_tiny | my_model.py:build
+efficientnet_lite0 | simple_cnn | resnet50 or torchvision:resnet50 | timm:convnext_tiny | open_clip:ViT-B-32 | my_model.py:build
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from tapetum.data.labels import imagenet_labels
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import efficientnet_lite
+from tapetum.models.zoo.dense import detector, detectors, segmenter, segmenters
 from tapetum.models.zoo.families import timm_model, torchvision_model
+from tapetum.models.zoo.open_clip import open_clip_model
 from tapetum.models.zoo.simple_cnn import SimpleCNN
 from tapetum.models.zoo.weights import load_weights
 from tapetum.models.zoo.wrapping import wrap
@@ -38,8 +40,8 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
 
     Args:
         name: "efficientnet_lite0" (built in, real ImageNet weights, works offline), "simple_cnn", "resnet50"
-            (torchvision), "torchvision:...", "timm:...", or "file.py:factory" for a function of yours that returns a
-            module or VisionModel.
+            (torchvision), "torchvision:..." (its detectors and segmentation networks, too), "timm:...",
+            "open_clip:ViT-B-32", or "file.py:factory" for a function of yours that returns a module or VisionModel.
         weights: "default" (the published ones; may download), None (random, by `seed`), or a .safetensors/.pth file.
         seed: of random weights; torch's own generator is left as it was.
     """
@@ -59,6 +61,8 @@ def known_models() -> dict[str, list[str]]:
     return {
         "built in": list(BUILT_IN),
         "torchvision": [f"torchvision:{name}" for name in _classifiers()],
+        "torchvision detectors": [f"torchvision:{name}" for name in detectors()],
+        "torchvision segmentation": [f"torchvision:{name}" for name in segmenters()],
         "timm": [f"timm:{name}" for name in timm.list_models()],
     }
 
@@ -94,9 +98,15 @@ def _build(name: str, pretrained: bool) -> VisionModel:
         return BUILT_IN[name](pretrained)
     if family == "timm" and rest.partition(".")[0] in timm.list_models():
         return timm_model(rest, pretrained)
+    if family == "open_clip":
+        return open_clip_model(rest, pretrained)
     bare = rest if family == "torchvision" else name
     if bare in _classifiers():
         return torchvision_model(bare, pretrained)
+    if bare in detectors():
+        return detector(bare, pretrained)
+    if bare in segmenters():
+        return segmenter(bare, pretrained)
     raise ModelError(_unknown(name))
 
 
@@ -105,7 +115,7 @@ def _classifiers() -> list[str]:
 
 
 def _unknown(name: str) -> str:
-    names = [*BUILT_IN, *_classifiers(), *known_models()["timm"]]
+    names = [*BUILT_IN, *_classifiers(), *detectors(), *segmenters(), *known_models()["timm"]]
     close = difflib.get_close_matches(name, names, 3, 0.5) or difflib.get_close_matches(f"timm:{name}", names, 3, 0.5)
     hint = f"close names: {', '.join(close)}" if close else "see `tapetum models`"
     return f"no model '{name}'; {hint}"

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tapetum.data.labels import labels_for
 from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing
 from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
 from tapetum.models.zoo.families import timm_preprocessing
 from tapetum.types import ModelError
 
@@ -28,8 +29,9 @@ def wrap(
 ) -> VisionModel:
     """A `VisionModel` around your module, which itself is never changed.
 
-    A timm network brings its own preprocessing. Otherwise size is 224, and mean and std are ImageNet's for three
-    channels; say what your model was trained with, since the wrong constants cost accuracy without a word.
+    A timm network brings its own preprocessing, and torchvision's detectors normalise images themselves. Otherwise size is
+    224, and mean and std are ImageNet's for three channels; say what your model was trained with, since the wrong constants
+    cost accuracy without a word.
 
     Args:
         module: any module that takes images (n, c, h, w).
@@ -67,6 +69,9 @@ def _preprocessing(
     resize: int | None,
     interpolation: Interpolation,
 ) -> Preprocessing:
+    if normalises_itself(module) and (mean, std) == (None, None):
+        own = detector_preprocessing(module)
+        return own if size is None else Preprocessing(size, resize or size, interpolation, own.mean, own.std)
     if hasattr(module, "pretrained_cfg") and (size, mean, std) == (None, None, None):
         return timm_preprocessing(module)
     side = size or 224
