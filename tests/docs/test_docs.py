@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SOURCES = [*(ROOT / "src").rglob("*.py")]
 METHODS = {method.name: method for method in tp.methods()}
-SLOW = ("rise", "score_cam")
+SLOW = ("rise", "score_cam", "ss_cam", "is_cam")
 """Examples that take more than a second or two on the small network."""
 
 

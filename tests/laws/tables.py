@@ -20,6 +20,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 4, "stride": 4},
     "rise": {"n_masks": 24, "cells": 4},
     "smooth_grad_cam_plus_plus": {"n_samples": 4},
+    "ss_cam": {"n_samples": 3},
+    "is_cam": {"n_steps": 3},
     "fem": {"k": 1},  # two standard deviations leave no peaks on maps of 4 x 4
     "feature_ablation": {"segments": "grid", "n_segments": 16},
     "lime": {"segments": "grid", "n_segments": 9, "n_samples": 32},

@@ -392,3 +392,126 @@ def test_refine_cam_takes_layers_by_name_and_says_what_it_cannot_do() -> None:
         tp.refine_cam(shared("vit_mean"), pictures(1), 1)
     with pytest.raises(LayerError, match="head of branches gives no map"):
         tp.refine_cam(shared("branches"), pictures(1), 1, layers="stem,head")
+
+
+# --- weights from scores
+
+
+class _InThePapersOrder:
+    """torchcam's loops over masks that are upsampled, then scaled, with one noise image for all channels."""
+
+    def _upsample(self, activation: Tensor) -> Tensor:
+        large = F.interpolate(activation, self._input.shape[2:], mode="bilinear", align_corners=False)
+        low = large.amin((2, 3), keepdim=True)
+        return (large - low) / (large.amax((2, 3), keepdim=True) - low + 1e-8)
+
+    @staticmethod
+    def _normalize(cams: Tensor, spatial_dims: int | None = None, eps: float = 1e-8) -> Tensor:
+        return cams  # the map itself too: its values are compared as they are
+
+
+class SmoothedScoreCAM(_InThePapersOrder, torchcam.methods.SSCAM):
+    pass
+
+
+def test_ss_cam_equals_torchcams_with_the_same_noise() -> None:
+    net, x = network("functional"), images("functional", 1)
+    target = net(x).argmax(1).tolist()
+    ours = tp.ss_cam(model("functional"), x, target, layer="three", n_samples=3, seed=4, align_corners=False)
+    noise = iter(2 * torch.randn(3, 1, 32, 32, generator=torch.Generator().manual_seed(4)))
+    with SmoothedScoreCAM(net, "three", num_samples=3) as cam:
+        cam._distrib = type("Same", (), {"sample": lambda _self, size: next(noise).expand(size)})()
+        net(x)
+        (expected,) = cam(target)
+    assert relative(ours.heatmap(size=None), expected) < 1e-4  # single precision under a softmax
+
+
+def test_is_cam_equals_torchcams_where_its_factors_are_ours() -> None:
+    """At one step; at more, torchcam adds the factors up beyond one."""
+
+    class Integrated(_InThePapersOrder, torchcam.methods.ISCAM):
+        pass
+
+    net, x = network("functional"), images("functional", 1)
+    target = net(x).argmax(1).tolist()
+    with Integrated(net, "three", num_samples=1) as cam:
+        net(x)
+        (expected,) = cam(target)
+    for method in (tp.is_cam, tp.score_cam):
+        steps = {"n_steps": 1} if method is tp.is_cam else {}
+        ours = method(model("functional"), x, target, layer="three", align_corners=False, **steps)
+        assert relative(ours.heatmap(size=None), expected) < 1e-4
+
+
+def test_is_cam_equals_a_plain_loop() -> None:
+    net, x = shared("functional"), pictures(1)
+    with tp.capture(net.module, ["two"]) as acts:
+        net.module(x)
+    maps, scores = acts["two"][0].detach(), []
+    for one in maps:
+        large = F.interpolate(one[None, None], (16, 16), mode="bilinear", align_corners=True)
+        mask = (large - large.min()) / (large.max() - large.min())
+        scores.append(sum(net.module(x * mask * i / 4)[0, 2] for i in (1, 2, 3, 4)) / 4)
+    expected = torch.einsum("k,khw->hw", torch.stack(scores).softmax(0), maps).detach()
+    values = tp.is_cam(net, x, 2, layer="two", n_steps=4).values[0, 0]
+    torch.testing.assert_close(values, expected, rtol=1e-6, atol=1e-9)  # 1e-8 in the range of the masks
+
+
+def test_score_cam_computes_constant_channels_once_and_gives_what_all_passes_give() -> None:
+    """Half of the channels are dead and one is constant; grad-cam's own loop over every channel is the reference."""
+
+    class Dying(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.head = conv(3, 12), nn.Linear(12, 5)
+            with torch.no_grad():
+                self.first.weight[::2] = 0
+                self.first.bias[::2] = -1
+                self.first.bias[4] = 0.3
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.first(x).relu().mean((2, 3)))
+
+    net, x = Dying().double(), pictures(1)
+    passes: list[int] = []
+    wrapped_net = wrapped(nn.Sequential(net.first, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), net.head))
+    tp.score_cam(wrapped_net, x, 1, layer="1")
+    handle = wrapped_net.replica.register_forward_pre_hook(lambda _, args: passes.append(len(args[0])))
+    values = tp.score_cam(wrapped_net, x, 1, layer="1").values
+    handle.remove()
+    maps = net.first(x).relu().detach()
+    scores = []
+    for one in maps[0]:
+        large = F.interpolate(one[None, None], (16, 16), mode="bilinear", align_corners=True)
+        flat = one.max() == one.min()
+        mask = torch.zeros_like(large) if flat else (large - large.min()) / (large.max() - large.min())
+        scores.append(net(x * mask)[0, 1])
+    expected = torch.einsum("k,khw->hw", torch.stack(scores).softmax(0), maps[0]).detach()
+    torch.testing.assert_close(values[0, 0], expected, rtol=1e-6, atol=1e-9)
+    assert sum(passes) <= 6 + 1 + 2  # six live channels, one for all others, two of the image for layer and note
+
+
+@pytest.mark.parametrize("method", ["score_cam", "is_cam", "ss_cam"])
+def test_score_weights_do_not_change_with_the_batch_size(method: str) -> None:
+    settings = {"ss_cam": {"n_samples": 1}, "is_cam": {"n_steps": 1}}.get(method, {})
+    run = tp.lookup(method).function
+    maps = [
+        run(model("resnet18"), images("resnet18", 1), 3, layer="layer2", batch=size, **settings).values for size in (1, 5, 48)
+    ]
+    for other in maps[1:]:  # convolutions choose other kernels for other batches: 1e-6 in a score, and so in its softmax
+        assert relative(other, maps[0]) < 1e-5
+
+
+def test_score_cam_and_rise_do_not_change_with_the_batch_size_in_double_precision() -> None:
+    for method, settings in (("score_cam", {}), ("rise", {"n_masks": 40, "seed": 2}), ("ss_cam", {"n_samples": 4})):
+        run = tp.lookup(method).function
+        one, many = (run(shared("residual"), pictures(2), 1, batch=size, **settings).values for size in (1, 13))
+        torch.testing.assert_close(one, many, rtol=1e-12, atol=1e-14)
+
+
+def test_ss_cam_has_the_error_of_repetition() -> None:
+    many = [tp.ss_cam(shared("functional"), pictures(1), 1, n_samples=12, sigma=0.5, seed=seed) for seed in range(40)]
+    spread = torch.stack([one.values for one in many]).std(0)
+    claimed = torch.stack([one.stderr for one in many if one.stderr is not None]).mean(0)
+    assert 0.7 < float((claimed / spread).median()) < 1.4  # a standard deviation from 40 runs is off by about 11 percent
