@@ -54,6 +54,8 @@ REFUSED: dict[tuple[str, str], type[TapetumError]] = {
     **{
         ("refine_cam", name): LayerError for name in ("linear", "linear_conv", "channels_last", "vit_token", "vit_mean")
     },  # one grid
+    **{("excitation_backprop", name): MethodError for name in WITHOUT_RELU},
+    **{("contrastive_excitation_backprop", name): MethodError for name in WITHOUT_RELU},
 }
 """Every pair that is refused, and how. A refusal that is not listed fails, and so does one that is listed and gone."""
 
@@ -62,6 +64,7 @@ CLASSES_ONLY = {"finer_cam"}
 
 WITHOUT_EVIDENCE: set[tuple[str, str]] = {
     ("ablation_cam", "residual"),
+    ("lrp", "functional"),
 }
 """Pairs whose map is nowhere positive on the pictures used here."""
 

@@ -44,7 +44,7 @@ class Call:
 
 def _layer(call: Call, layer: str | None) -> tuple[str, str | None]:
     if layer is not None:
-        name = _named_layer(call.model, layer)
+        name = named_layer(call.model, layer)
         return name, _negative_note(call, name) if POSITIVE in call.laws else None
     name, reason = automatic_layer(call.model, call.laws)
     return name, f"layer {name} was chosen: {reason}"
@@ -58,7 +58,8 @@ def automatic_layer(model: VisionModel, laws: Collection[str]) -> tuple[str, str
     return first_positive(model, name, reason) if POSITIVE in laws else (name, reason)
 
 
-def _named_layer(model: VisionModel, layer: str) -> str:
+def named_layer(model: VisionModel, layer: str) -> str:
+    """The one layer with a map that a name or glob means."""
     names = model.find_layers(layer)
     if len(names) != 1:
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")

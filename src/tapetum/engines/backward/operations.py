@@ -22,10 +22,11 @@ Operation = Literal[
 
 _NAMES: dict[Operation, str] = {
     "relu": "relu relu6",
-    "activation": "gelu silu hardswish mish elu celu selu leaky_relu rrelu prelu softplus logsigmoid hardshrink softshrink",
+    "activation": "gelu silu hardswish mish elu celu selu leaky_relu rrelu prelu softplus logsigmoid hardshrink softshrink "
+    "neg negative",
     "squash": "sigmoid hardsigmoid tanh erf softsign hardtanh",  # bounded on both sides: what is used as a gate
     "softmax": "softmax",
-    "statistic": "exp rsqrt sqrt reciprocal norm var std linalg_vector_norm",
+    "statistic": "exp rsqrt sqrt reciprocal norm var std linalg_vector_norm rdiv rtruediv",
     "convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     "linear": "linear",
     "product": "matmul mm bmm rmatmul einsum",

@@ -1,0 +1,173 @@
+"""The rules of layer-wise relevance propagation (LRP), each as its equation.
+
+An operation that is affine in its input, z = W x + b, shares the relevance R of its outputs out to its inputs. With
+parts x_k, W_k, b_k of it, every rule is made of
+
+    shares:  R_in = sum_k x_k * W_k^T (R / z),   z = sum_k (W_k x_k + b_k)
+
+What the bias b and the stabilizer take is not passed on; the rest of R is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+Apply = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
+"""(x, weight, bias) to the output of an operation that is affine in x."""
+
+Part = tuple[Tensor, Tensor | None, Tensor | None]
+"""x, weight, bias."""
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """One executed operation that is affine in its input.
+
+    box   the least and the largest value that x can have, where x is the image itself
+    seen  what is done to the relevance that arrives at the output, before it is shared out
+    """
+
+    apply: Apply
+    x: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+    name: str = ""
+    box: tuple[Tensor, Tensor] | None = None
+    seen: Callable[[Tensor], Tensor] | None = None
+
+    def scaled(self, factor: Tensor, shift: Tensor) -> Affine:
+        """factor * (this) + shift, channel by channel: a batch-norm merged into the weights."""
+        assert self.weight is not None
+        weight = self.weight * factor.view(-1, *(1,) * (self.weight.ndim - 1))
+        return replace(self, weight=weight, bias=shift if self.bias is None else self.bias * factor + shift)
+
+
+AffineRule = Callable[[Affine, Tensor], Tensor]
+"""The operation and the relevance of its outputs, to the relevance of its inputs."""
+
+
+def over(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
+    """R / (z + stabilizer * sign(z)), sign(0) = 1; 0 where nothing divides by nothing."""
+    z = z + stabilizer * torch.where(z < 0, -1.0, 1.0).to(z.dtype)
+    return torch.where(z == 0, 0.0, relevance / z)
+
+
+def shares(apply: Apply, parts: Sequence[Part], relevance: Tensor, stabilizer: float) -> Tensor:
+    """sum_k x_k * W_k^T (R / z), z = sum_k (W_k x_k + b_k)."""
+    with torch.enable_grad():
+        xs = [x.detach().requires_grad_() for x, _, _ in parts]
+        z = reduce(torch.add, [apply(x, w, b) for x, (_, w, b) in zip(xs, parts, strict=True)])
+    gradients = torch.autograd.grad(z, xs, over(relevance, z.detach(), stabilizer))
+    return reduce(torch.add, [x.detach() * gradient for x, gradient in zip(xs, gradients, strict=True)])
+
+
+def epsilon(value: float = 1e-6) -> AffineRule:
+    """R_i = sum_j x_i w_ij / (z_j + epsilon sign z_j) R_j (Bach et al. 2015); epsilon = 0 is LRP-0."""
+    return lambda a, relevance: shares(a.apply, [(a.x, a.weight, a.bias)], relevance, value)
+
+
+def z_plus(stabilizer: float = 1e-6, bias: bool = True) -> AffineRule:
+    """R_i = sum_j (x_i w_ij)+ / sum_i (x_i w_ij)+ R_j; a positive bias takes its share (Bach et al. 2015: alpha 1, beta 0)."""
+    return lambda a, relevance: shares(a.apply, _excitatory(a, bias), relevance, stabilizer)
+
+
+def z_minus(stabilizer: float = 1e-6, bias: bool = True) -> AffineRule:
+    """R_i = sum_j (x_i w_ij)- / sum_i (x_i w_ij)- R_j: z+ of the negated weights, who speaks against."""
+    return lambda a, relevance: shares(a.apply, _inhibitory(a, bias), relevance, stabilizer)
+
+
+def alpha_beta(alpha: float, stabilizer: float = 1e-6) -> AffineRule:
+    """R_i = sum_j (alpha (x_i w_ij)+ / z_j+ - beta (x_i w_ij)- / z_j-) R_j with alpha - beta = 1 (Bach et al. 2015)."""
+
+    def rule(a: Affine, relevance: Tensor) -> Tensor:
+        excited = shares(a.apply, _excitatory(a), relevance, stabilizer)
+        inhibited = shares(a.apply, _inhibitory(a), relevance, stabilizer)
+        return alpha * excited - (alpha - 1) * inhibited
+
+    return rule
+
+
+def gamma(value: float = 0.25, stabilizer: float = 1e-6) -> AffineRule:
+    """R_i = sum_j (x_i w_ij + gamma (x_i w_ij)+) / (...) R_j where z_j > 0, with (...)- where z_j < 0.
+
+    The second half is the generalisation to negative outputs (Andeol et al. 2021); the first alone is Montavon et al. 2019.
+    """
+
+    def rule(a: Affine, relevance: Tensor) -> Tensor:
+        z = a.apply(a.x, a.weight, a.bias)
+        whole = (a.x, a.weight, a.bias)
+        raised = shares(
+            a.apply, _split(whole, _favoured(value, low=0.0), _favoured(value, high=0.0)), relevance * (z > 0), stabilizer
+        )
+        if not (z < 0).any():
+            return raised
+        sunk = shares(
+            a.apply, _split(whole, _favoured(value, high=0.0), _favoured(value, low=0.0)), relevance * (z < 0), stabilizer
+        )
+        return raised + sunk
+
+    return rule
+
+
+def z_box(stabilizer: float = 1e-6) -> AffineRule:
+    """R_i = sum_j (x_i w_ij - l_i w_ij+ - h_i w_ij-) / (...) R_j for x between l and h (Montavon et al. 2017).
+
+    The bias cancels in the denominator.
+    """
+
+    def rule(a: Affine, relevance: Tensor) -> Tensor:
+        assert a.weight is not None
+        assert a.box is not None
+        low, high = (one.expand_as(a.x) for one in a.box)
+        parts = [(a.x, a.weight, None), (low, -a.weight.clamp(min=0), None), (high, -a.weight.clamp(max=0), None)]
+        return shares(a.apply, parts, relevance, stabilizer)
+
+    return rule
+
+
+def w_square(stabilizer: float = 1e-6) -> AffineRule:
+    """R_i = sum_j w_ij^2 / (sum_i w_ij^2 + b_j^2) R_j (Montavon et al. 2017)."""
+
+    def rule(a: Affine, relevance: Tensor) -> Tensor:
+        part = (torch.ones_like(a.x), _map(torch.square, a.weight), _map(torch.square, a.bias))
+        return shares(a.apply, [part], relevance, stabilizer)
+
+    return rule
+
+
+def flat(stabilizer: float = 1e-6) -> AffineRule:
+    """R_i = sum_j 1 / (number of i) R_j over the inputs i that output j sees (Lapuschkin et al. 2019)."""
+    return lambda a, r: shares(a.apply, [(torch.ones_like(a.x), _map(torch.ones_like, a.weight), None)], r, stabilizer)
+
+
+# --- parts of an operation
+
+
+def _excitatory(a: Affine, bias: bool = True) -> list[Part]:
+    """Where x_i w_ij > 0: positive x on positive weights, negative on negative ones."""
+    return _split((a.x, a.weight, a.bias if bias else None), lambda w: w.clamp(min=0), lambda w: w.clamp(max=0))
+
+
+def _inhibitory(a: Affine, bias: bool = True) -> list[Part]:
+    """Where x_i w_ij < 0."""
+    return _split((a.x, a.weight, a.bias if bias else None), lambda w: w.clamp(max=0), lambda w: w.clamp(min=0))
+
+
+def _split(part: Part, on_positive: Callable[[Tensor], Tensor], on_negative: Callable[[Tensor], Tensor]) -> list[Part]:
+    """Positive and negative inputs, each on weights of its own; the bias belongs to the first (its input is 1)."""
+    x, weight, bias = part
+    parts: list[Part] = [(x.clamp(min=0), _map(on_positive, weight), _map(on_positive, bias))]
+    return [*parts, (x.clamp(max=0), _map(on_negative, weight), None)] if (x < 0).any() else parts
+
+
+def _favoured(value: float, low: float | None = None, high: float | None = None) -> Callable[[Tensor], Tensor]:
+    return lambda w: w + value * w.clamp(min=low, max=high)
+
+
+def _map(function: Callable[[Tensor], Tensor], parameter: Tensor | None) -> Tensor | None:
+    return None if parameter is None else function(parameter)

@@ -1,0 +1,148 @@
+"""Relevance of a score: at the image, and at layers on the way.
+
+    relevance(score, images, composite("epsilon_plus", 1e-6, 0.25))        (n, c, h, w), sums to the score but for biases
+
+The network runs once and is gone back through once. Relevance starts at its answer: with g the gradient of the score by
+the answer y it is y * g there, so a logit starts with its own value and a contrast with both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.backward.composites import Composite
+from tapetum.engines.backward.propagation import Propagation, refuse_unknown
+from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.probe import edit
+from tapetum.engines.scores import ModelScore
+from tapetum.engines.structure import mapped
+from tapetum.models.maps import to_map
+from tapetum.models.vision_model import VisionModel
+from tapetum.progress import track
+from tapetum.types import Batch, MethodError
+
+Seed = Callable[[Tensor, Tensor], Tensor]
+"""(answer y, gradient g of the score by it) to the relevance that starts there."""
+
+Through = Mapping[str, Callable[[Tensor], Tensor]]
+"""{layer: what is done to the relevance that arrives there, in the layer's own layout}."""
+
+
+def of_score(answer: Tensor, gradient: Tensor) -> Tensor:
+    """y * g: it sums to the score, where that is linear in the answer."""
+    return answer * gradient
+
+
+def of_one(answer: Tensor, gradient: Tensor) -> Tensor:
+    """g: the target starts with relevance 1 (excitation backprop's winner)."""
+    return gradient
+
+
+def relevance(
+    score: ModelScore,
+    images: Tensor,
+    composite: Composite,
+    *,
+    seed: Seed = of_score,
+    through: Through | None = None,
+    batch: Batch = "auto",
+) -> Tensor:
+    """What arrives at the image, (n, c, h, w)."""
+
+    def work(rows: Sequence[int]) -> Tensor:
+        return _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, through or {})
+
+    chunks = in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)
+    return torch.cat(list(track(chunks, len(images), "images", size=len)))
+
+
+def relevance_at(
+    score: ModelScore, images: Tensor, layer: str, composite: Composite, *, seed: Seed = of_score, batch: Batch = "auto"
+) -> Tensor:
+    """What arrives at a layer, as a map (n, c, h, w)."""
+
+    def work(rows: Sequence[int]) -> Tensor:
+        seen: list[Tensor] = []
+
+        def watch(arriving: Tensor) -> Tensor:
+            seen.append(arriving)
+            return arriving
+
+        _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, {layer: watch})
+        if not seen:
+            raise MethodError(f"no relevance reaches layer {layer} of {score.model.name}: the score does not depend on it")
+        return to_map(score.model.survey.maps[layer], torch.stack(seen).sum(0), (int(images.shape[-2]), int(images.shape[-1])))
+
+    chunks = in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)
+    return torch.cat(list(track(chunks, len(images), "images", size=len)))
+
+
+def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Seed, through: Through) -> Tensor:
+    leaf = images.detach().requires_grad_()
+    propagation = Propagation(composite, leaf, _box(score.model, leaf))
+    edits = {layer: _intercepting(propagation, seen) for layer, seen in through.items()}
+    with (
+        torch.enable_grad(),
+        propagation.mode,
+        edit(score.model, edits, raw=True),
+        _answers(score.model, propagation) as answers,
+    ):
+        values = score(leaf)
+    outputs, seeds = _seeds(values, answers, seed)
+    if not any(one.requires_grad for one in outputs):
+        raise MethodError(
+            f"no relevance reaches the image: {score.model.name} answers without a gradient, or its answer ignores the image"
+        )
+    if composite.supposes_relu and propagation.relus == 0:
+        raise MethodError(f"{score.model.name} has no ReLU, and excitation backprop supposes activations from zero up; use lrp")
+    refuse_unknown(outputs, score.model.name)
+    (arrived,) = torch.autograd.grad(outputs, leaf, seeds, allow_unused=True)
+    if composite.first is not None and propagation.first == 0:
+        raise MethodError(f"{score.model.name} has no convolution or linear layer at the image for the composite's first rule")
+    return torch.zeros_like(images) if arrived is None else arrived
+
+
+def _intercepting(propagation: Propagation, seen: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda activation: propagation.intercept(activation, seen)
+
+
+@contextlib.contextmanager
+def _answers(model: VisionModel, propagation: Propagation) -> Iterator[list[tuple[Tensor, Tensor]]]:
+    """Cuts the graph at the network's answer: (tensor of the answer, leaf in its place) pairs."""
+    pairs: list[tuple[Tensor, Tensor]] = []
+
+    def cut(tensor: Tensor) -> Tensor:
+        if not tensor.requires_grad:
+            return tensor
+        pairs.append((tensor, tensor.detach().requires_grad_()))
+        return pairs[-1][1]
+
+    def answered(_module: Any, _args: Any, output: Any) -> Any:
+        propagation.answered = True
+        return mapped(output, cut)
+
+    handle = model.replica.register_forward_hook(answered)
+    try:
+        yield pairs
+    finally:
+        handle.remove()
+
+
+def _seeds(values: Tensor, answers: Sequence[tuple[Tensor, Tensor]], seed: Seed) -> tuple[list[Tensor], list[Tensor]]:
+    """Where relevance starts and with how much; a unit inside the network starts with its own value."""
+    if not answers:
+        return [values], [seed(values.detach(), torch.ones_like(values))]
+    gradients = torch.autograd.grad(values, [leaf for _, leaf in answers], torch.ones_like(values), allow_unused=True)
+    found = [(output, leaf, g) for (output, leaf), g in zip(answers, gradients, strict=True) if g is not None]
+    return [output for output, _, _ in found], [seed(leaf.detach(), gradient) for _, leaf, gradient in found]
+
+
+def _box(model: VisionModel, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Black and white as the network sees them: the least and largest value of each channel."""
+    ends = [model.preprocessing.normalize(torch.full_like(images[:1], end)) for end in (0.0, 1.0)]
+    return torch.minimum(*ends), torch.maximum(*ends)
