@@ -16,7 +16,7 @@ from tapetum.engines import batching, gradients
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.perturb import Masks, as_fill, mixed, random_grids, scores_under, staircase, windows
 from tapetum.engines.quadrature import nodes
-from tapetum.engines.statistics import CHECK, RunningMean
+from tapetum.engines.statistics import CHECK, Draws, RunningMean, RunningVariance
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress
 from tapetum.types import Attribution, ImageError, MethodError
@@ -83,6 +83,57 @@ def test_one_term_has_no_error_estimate_and_is_not_overwritten() -> None:
     assert torch.equal(running.value, 2 * term)
 
 
+def test_running_variance_and_its_standard_error_equal_numpys() -> None:
+    terms = np.random.default_rng(0).gamma(2, 1, (37, 2, 3)) + 1e3  # skewed, and far from zero
+    running = RunningVariance()
+    for term in terms:
+        running.add(torch.from_numpy(term))
+    variance, fourth = terms.var(0, ddof=1), ((terms - terms.mean(0)) ** 4).mean(0)
+    np.testing.assert_allclose(running.mean, terms.mean(0), rtol=1e-14)
+    np.testing.assert_allclose(running.value, variance, rtol=1e-9)  # 1e3 of offset costs six digits
+    np.testing.assert_allclose(running.stderr, np.sqrt((fourth - variance**2 * 34 / 36) / 37), rtol=1e-7)
+
+
+def test_the_standard_error_of_a_variance_is_the_spread_that_repeated_variances_have() -> None:
+    draws = torch.randn(400, 5_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    running = RunningVariance()
+    for term in draws:
+        running.add(term)
+    # 5000 repetitions know their spread to 1 %; the estimate is low by 3 / 400 or so, as for normal terms
+    assert running.stderr.mean() == pytest.approx(float(running.value.std()), rel=0.05)
+
+
+def test_one_term_has_no_variance_yet() -> None:
+    running = RunningVariance()
+    running.add(torch.ones(2))
+    assert torch.equal(running.value, torch.zeros(2))
+    assert torch.isinf(running.stderr).all()
+
+
+@pytest.mark.parametrize("statistic", [RunningMean, RunningVariance])
+def test_half_precision_adds_up_in_single_and_is_given_back(statistic: type[RunningMean]) -> None:
+    running, exact = statistic(), statistic()
+    for term in torch.randn(300, 4, generator=torch.Generator().manual_seed(0)).bfloat16():
+        running.add(term)
+        exact.add(term.double())
+    assert running.value.dtype == running.stderr.dtype == torch.bfloat16
+    torch.testing.assert_close(running.value.double(), exact.value, rtol=2**-8, atol=0)  # one rounding to 8 bits
+
+
+def test_draws_are_the_same_in_any_order_and_a_long_run_begins_with_a_short_one() -> None:
+    like = torch.zeros(3, 5, 7, dtype=torch.float64)
+    long, short = (Draws.of(torch.Generator().manual_seed(4), n) for n in (40, 9))
+    assert torch.equal(long.normal(8, like), short.normal(8, like))
+    assert long.shares[:9] == short.shares
+    assert torch.equal(long.normal(3, like), long.normal(3, like))
+    assert torch.equal(long.normal(3, like), long.normal(3, like.float()).double())
+    many = torch.stack([long.normal(k, like) for k in range(40)])  # 4200 numbers: the mean is known to 0.015
+    assert abs(float(many.mean())) < 0.06
+    assert abs(float(many.std()) - 1) < 0.04
+    firsts = torch.stack([many[:, 0, 0, 0], torch.tensor(long.shares, dtype=torch.float64)])
+    assert abs(float(torch.corrcoef(firsts)[0, 1])) < 0.5  # 40 pairs: three standard errors
+
+
 def test_a_mean_settles_at_multiples_of_check_when_its_error_is_a_small_share_of_it() -> None:
     running, asked = RunningMean(), {}
     for k in range(1, 3 * CHECK + 1):
@@ -105,7 +156,13 @@ def _passes(model: VisionModel, call: Callable[[], object]) -> int:
     return sum(seen)
 
 
-SAMPLED = {"smooth_grad": ("n_samples", 0.02), "rise": ("n_masks", 0.27)}
+SAMPLED = {
+    "smooth_grad": ("n_samples", 0.02),
+    "smooth_grad_squared": ("n_samples", 0.019),
+    "var_grad": ("n_samples", 0.06),
+    "gradient_shap": ("n_samples", 0.02),
+    "rise": ("n_masks", 0.27),
+}
 """Methods that stop at a tolerance: their count, and a tolerance that these images reach."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,6 +17,11 @@ METHODS = [method.name for method in tp.methods(kind="attribution")]
 
 QUICK: dict[str, dict[str, Any]] = {
     "smooth_grad": {"n_samples": 4},
+    "smooth_grad_squared": {"n_samples": 4},
+    "var_grad": {"n_samples": 4},
+    "gradient_shap": {"n_samples": 4},
+    "blur_integrated_gradients": {"n_steps": 6, "max_sigma_px": 4},
+    "guided_integrated_gradients": {"n_steps": 6},
     "integrated_gradients": {"n_steps": 4},
     "occlusion": {"window": 4, "stride": 4},
     "rise": {"n_masks": 24, "cells": 4},
@@ -46,6 +52,7 @@ REFUSED: dict[tuple[str, str], type[TapetumError]] = {
         for name in WITHOUT_ATTENTION
     },
     **{("guided_backprop", name): MethodError for name in WITHOUT_RELU},
+    **{("var_grad", name): MethodError for name in ("linear", "linear_conv")},  # one gradient everywhere
     **{("deconvnet", name): MethodError for name in WITHOUT_RELU},
     **{("guided_grad_cam", name): MethodError for name in WITHOUT_RELU},
     ("guided_grad_cam", "linear"): LayerError,
@@ -82,6 +89,8 @@ def sixteen_cells(fill: float) -> dict[str, Any]:
 LINEAR: dict[str, tuple[Callable[[float], dict[str, Any]], Callable[[Tensor, Tensor, float], Tensor]]] = {
     "input_x_gradient": (lambda fill: {}, lambda w, x, fill: w * x),
     "integrated_gradients": (lambda fill: {"n_steps": 3, "baseline": fill}, lambda w, x, fill: w * (x - fill)),
+    "guided_integrated_gradients": (lambda fill: {"n_steps": 3, "baseline": fill}, lambda w, x, fill: w * (x - fill)),
+    "gradient_shap": (lambda fill: {"n_samples": 2, "baseline": fill, "sigma": 0}, lambda w, x, fill: w * (x - fill)),
     "occlusion": (
         lambda fill: {"window": 1, "stride": 1, "fill": fill},
         lambda w, x, fill: (w * (x - fill)).sum(1, keepdim=True),
@@ -91,3 +100,19 @@ LINEAR: dict[str, tuple[Callable[[float], dict[str, Any]], Callable[[Tensor, Ten
     "shapley_sampling": (sixteen_cells, by_cells),
 }
 """Of methods that declare `linear_exact`: keywords for a fill, and the values for score = w . x + b."""
+
+COMPLETE: dict[str, tuple[dict[str, Any], Callable[[Tensor], Tensor], float, float]] = {
+    # 64 Gauss points integrate a smooth path almost exactly; a path that crosses ReLU kinks to about 1/64 of a kink each
+    "integrated_gradients": ({"n_steps": 64, "baseline": 0.3}, lambda x: torch.full_like(x, 0.3), 1e-6, 1e-2),
+    # a blur of 1000 px leaves the mean colour; a LayerNorm turns sharply where contrast begins, which costs digits
+    "blur_integrated_gradients": (
+        {"n_steps": 64, "max_sigma_px": 1000},
+        lambda x: x.mean((2, 3), keepdim=True).expand_as(x),
+        1e-5,
+        1e-2,
+    ),
+    # the path is made of 64 straight pieces, each a trapezoid: the error falls with the square of their length
+    "guided_integrated_gradients": ({"n_steps": 64, "baseline": 0.3}, lambda x: torch.full_like(x, 0.3), 1e-3, 1e-2),
+}
+"""Of methods that declare `complete`: keywords, the baseline, and the share of the difference by which the sum may be off on
+smooth networks and on those with kinks."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tables import CLASSES_ONLY, LINEAR, METHODS, QUICK, REFUSED, WITHOUT_EVIDENCE
+from tables import CLASSES_ONLY, COMPLETE, LINEAR, METHODS, QUICK, REFUSED, WITHOUT_EVIDENCE
 from torch import Tensor, nn
 from zoo import EARLY, NETS, SIDE, Functional, ViT, net, pictures, shared, vision_model, wrapped
 
@@ -412,11 +412,10 @@ def test_dummy_what_the_model_ignores_gets_nothing(method: str) -> None:
 @pytest.mark.parametrize(("method", "name"), declared("complete"))
 def test_complete_the_values_sum_to_the_score_difference(method: str, name: str) -> None:
     model, images = shared(name), pictures(2)
-    result = explain(method, model, images, 2, baseline=0.3, n_steps=64)
-    difference = (forward_logits(model, images) - forward_logits(model, torch.full_like(images, 0.3)))[:, 2]
-    smooth = name in ("linear", "linear_conv", "channels_last", "vit_token", "vit_mean")
-    # 64 Gauss points integrate a smooth path almost exactly; a path that crosses ReLU kinks to about 1/64 of a kink each
-    tolerance = 1e-6 if smooth else 1e-2
+    settings, baseline, smooth, kinked = COMPLETE[method]
+    result = explain(method, model, images, 2, **settings)
+    difference = (forward_logits(model, images) - forward_logits(model, baseline(images)))[:, 2]
+    tolerance = smooth if name in ("linear", "linear_conv", "channels_last", "vit_token", "vit_mean") else kinked
     assert ((result.values.sum((1, 2, 3)) - difference).abs() <= tolerance * difference.abs().clamp(min=0.1)).all()
 
 

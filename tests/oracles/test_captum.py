@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import captum.attr
+import numpy as np
 import pytest
 import torch
+from captum.attr._core.gradient_shap import InputBaselineXGradient
 from oracle_networks import model, network, relative, side
 from torch import Tensor
 from zoo import pictures
 
 import tapetum as tp
+from tapetum.engines.statistics import Draws
 
 pytestmark = pytest.mark.oracle
 
@@ -92,18 +95,66 @@ def test_captums_layer_grad_cam_is_our_signed_values() -> None:
     assert relative(tp.grad_cam(model("resnet18"), x, TARGETS, layer="layer4").values, theirs.detach()) < CLOSE
 
 
-def test_smooth_grad_is_the_mean_over_the_noise_that_its_docstring_describes() -> None:
-    """captum's NoiseTunnel draws its own noise with an absolute sigma, so this is a plain loop over the same noise."""
-    net, x, n, sigma = network("functional", torch.float64), images("functional").double(), 7, 0.2
-    noise = torch.randn(n, 3, 32, 32, generator=torch.Generator().manual_seed(5)).double()
-    spread = sigma * (x.flatten(1).max(1).values - x.flatten(1).min(1).values)
+N, SIGMA, SEED = 7, 0.2, 5
+
+
+def our_noise(x: Tensor) -> Tensor:
+    """(samples, n, c, h, w): what the docstrings describe, from the draws of the seed."""
+    draws = Draws.of(torch.Generator().manual_seed(SEED), N)
+    spread = SIGMA * (x.flatten(1).max(1).values - x.flatten(1).min(1).values)
+    return torch.stack([spread.view(-1, 1, 1, 1) * draws.normal(k, x[0]) for k in range(N)])
+
+
+NOISY = {"smooth_grad": "smoothgrad", "smooth_grad_squared": "smoothgrad_sq", "var_grad": "vargrad"}
+
+
+@pytest.mark.parametrize("method", NOISY)
+@pytest.mark.parametrize("name", NETS)
+def test_noise_tunnel_over_the_same_noise(name: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """captum's own noise has an absolute sigma and comes from torch's global generator, so ours is put in its place."""
+    net, x = network(name, torch.float64), images(name).double()
+    noisy = (x + our_noise(x)).transpose(0, 1).flatten(0, 1)  # all copies of the first image, then of the second
+    monkeypatch.setattr(captum.attr.NoiseTunnel, "_add_noise_to_input", staticmethod(lambda *_: noisy.clone()))
+    tunnel = captum.attr.NoiseTunnel(captum.attr.Saliency(net))
+    theirs = tunnel.attribute(x, nt_type=NOISY[method], nt_samples=N, target=TARGETS, abs=False)
+    if method == "var_grad":
+        theirs = theirs * N / (N - 1)  # captum divides by n
+    ours = getattr(tp, method)(model(name, torch.float64), x, TARGETS, n_samples=N, sigma=SIGMA, seed=SEED)
+    assert relative(ours.values, theirs) < 1e-10  # captum's variance is a difference of sums
+
+
+def test_the_standard_errors_of_noisy_gradients_are_those_of_numpy_over_a_plain_loop() -> None:
+    net, x = network("functional", torch.float64), images("functional").double()
     grads = []
-    for one in noise:
-        leaf = (x + spread.view(2, 1, 1, 1) * one).requires_grad_()
+    for noise in our_noise(x):
+        leaf = (x + noise).requires_grad_()
         (grad,) = torch.autograd.grad(net(leaf)[range(2), TARGETS].sum(), leaf)
-        grads.append(grad)
-    stacked = torch.stack(grads)
-    ours = tp.smooth_grad(model("functional", torch.float64), x, TARGETS, n_samples=n, sigma=sigma, seed=5)
-    assert relative(ours.values, stacked.mean(0)) < 1e-12
+        grads.append(grad.numpy())
+    g = np.stack(grads)
+    variance, fourth = g.var(0, ddof=1), ((g - g.mean(0)) ** 4).mean(0)
+    expected = {
+        "smooth_grad": g.std(0, ddof=1) / N**0.5,
+        "smooth_grad_squared": (g**2).std(0, ddof=1) / N**0.5,
+        "var_grad": np.sqrt((fourth - variance**2 * (N - 3) / (N - 1)) / N),
+    }
+    for method, stderr in expected.items():
+        ours = getattr(tp, method)(model("functional", torch.float64), x, TARGETS, n_samples=N, sigma=SIGMA, seed=SEED)
+        assert ours.stderr is not None
+        assert relative(ours.stderr, torch.from_numpy(stderr)) < 1e-10, method
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_gradient_shap_over_the_same_draws(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """captum draws places with NumPy's global generator and baselines out of a batch of them: ours are put in their place."""
+    net, x = network(name, torch.float64), images(name).double()
+    shares = Draws.of(torch.Generator().manual_seed(SEED), N).shares
+    theirs = []
+    for share, noise in zip(shares, our_noise(x), strict=True):
+        monkeypatch.setattr(np.random, "uniform", lambda _low, _high, size, share=share: np.full(size, share))
+        one = InputBaselineXGradient(net).attribute(x.clone().requires_grad_(), 0.3 + noise, TARGETS)
+        theirs.append(one.detach())
+    given = {"n_samples": N, "sigma": SIGMA, "seed": SEED, "baseline": 0.3}
+    ours = tp.gradient_shap(model(name, torch.float64), x, TARGETS, **given)
+    assert relative(ours.values, torch.stack(theirs).mean(0)) < 1e-10
     assert ours.stderr is not None
-    assert relative(ours.stderr, stacked.std(0) / n**0.5) < 1e-12
+    assert relative(ours.stderr, torch.stack(theirs).std(0) / N**0.5) < 1e-10

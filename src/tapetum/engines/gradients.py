@@ -7,6 +7,7 @@ in small batches: the peers put all of them into one.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import CHECK, RunningMean
 from tapetum.progress import track
 from tapetum.types import Batch, Score, TargetError
+
+S = TypeVar("S", bound=RunningMean)
 
 
 def gradient(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
@@ -84,26 +87,63 @@ def weighted_gradient(
     return total
 
 
-def mean_gradient(
+Term = Callable[[int, int, Tensor], Tensor]
+"""(row, k, gradient) to what enters the statistic."""
+
+
+def as_it_is(_row: int, _k: int, grad: Tensor) -> Tensor:
+    """The gradient itself."""
+    return grad
+
+
+def sampled_gradients(
     score: ModelScore,
     n: int,
     points: Callable[[int, int], Tensor],
     n_points: int,
+    statistic: type[S],
+    term: Term = as_it_is,
     *,
     tolerance: float | None = None,
     batch: Batch = "auto",
-) -> tuple[Tensor, Tensor]:
-    """Mean over k of d score / d points(row, k), and its standard error pixel by pixel, each (n, c, h, w).
+) -> list[S]:
+    """A statistic over k of the gradients at points(row, k), one per image.
 
-    With a tolerance, an image whose mean has settled gets no more points.
+    With a tolerance, an image whose statistic has settled gets no more points.
     """
-    means = [RunningMean() for _ in range(n)]
+    found = [statistic() for _ in range(n)]
     settled: set[int] = set()
-    for row, _, grad in gradients_at(score, n, points, n_points, batch=batch, stopped=settled):
-        means[row].add(grad)
-        if means[row].settled(tolerance):
+    for row, k, grad in gradients_at(score, n, points, n_points, batch=batch, stopped=settled):
+        found[row].add(term(row, k, grad))
+        if found[row].settled(tolerance):
             settled.add(row)
-    return torch.stack([mean.value for mean in means]), torch.stack([mean.stderr for mean in means])
+    return found
+
+
+def gathered(
+    score: ModelScore,
+    start: Tensor,
+    step: Callable[[int, int, Tensor, Tensor], Tensor],
+    n_steps: int,
+    *,
+    batch: Batch = "auto",
+) -> Tensor:
+    """sum over steps of (x_k+1 - x_k) * (g_k + g_k+1) / 2 along a path that finds its own way, (n, c, h, w).
+
+    step(row, k, x_k, g_k) is the next point (c, h, w) of an image; g is the gradient there.
+    """
+
+    def work(rows: Sequence[int]) -> Tensor:
+        part, here = score.take(rows), start[rows[0] : rows[-1] + 1]
+        grads, total = _gradient(part, here), torch.zeros_like(here)
+        for k in track(range(n_steps), n_steps, "steps"):
+            there = torch.stack([step(row, k, x, g) for row, x, g in zip(rows, here, grads, strict=True)])
+            ahead = _gradient(part, there)
+            total += (there - here) * (grads + ahead) / 2
+            here, grads = there, ahead
+        return total
+
+    return torch.cat(list(in_chunks(range(len(start)), batch_size(score.model, batch, gradients=True), work)))
 
 
 def layer_gradient(score: ModelScore, images: Tensor, layer: str, *, batch: Batch = "auto") -> tuple[Tensor, Tensor]:

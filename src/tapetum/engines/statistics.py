@@ -1,6 +1,9 @@
-"""Mean and standard error of a stream of tensors, and whether it may end."""
+"""Statistics of a stream of tensors with their standard errors, whether it may end, and the random numbers behind it."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,36 +13,42 @@ CHECK = 16
 
 
 class RunningMean:
-    """Welford's update: exact mean and variance without keeping the terms."""
+    """Welford's update: exact mean and variance without keeping the terms; half precision adds up in single."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._mean: Tensor | None = None
-        self._spread: Tensor | None = None
+        self._dtype = torch.float32
+        self._mean = self._spread = torch.empty(0)
 
     def add(self, term: Tensor) -> None:
         """One more term; all terms have one shape."""
+        if self.count == 0:
+            self._dtype = term.dtype
+            wide = torch.promote_types(term.dtype, torch.float32)
+            self._mean, self._spread = torch.zeros_like(term, dtype=wide), torch.zeros_like(term, dtype=wide)
         self.count += 1
-        if self._mean is None or self._spread is None:
-            self._mean, self._spread = term.clone(), torch.zeros_like(term)
-            return
         before = term - self._mean
         self._mean += before / self.count
         self._spread += before * (term - self._mean)
 
     @property
-    def value(self) -> Tensor:
+    def mean(self) -> Tensor:
         """The mean of the terms so far."""
-        assert self._mean is not None, "no terms were added"
-        return self._mean
+        assert self.count, "no terms were added"
+        return self._mean.to(self._dtype)
+
+    @property
+    def value(self) -> Tensor:
+        """What this statistic estimates: here the mean."""
+        return self.mean
 
     @property
     def stderr(self) -> Tensor:
         """The standard error of that mean: sqrt(variance / count), infinite after one term."""
-        assert self._spread is not None, "no terms were added"
+        assert self.count, "no terms were added"
         if self.count < 2:
-            return torch.full_like(self._spread, torch.inf)
-        return (self._spread / (self.count - 1) / self.count).sqrt()
+            return torch.full_like(self._spread, torch.inf, dtype=self._dtype)
+        return (self._spread / (self.count - 1) / self.count).sqrt().to(self._dtype)
 
     def settled(self, tolerance: float | None) -> bool:
         """Whether the standard error, averaged over all values, is at most `tolerance` of the largest magnitude.
@@ -60,3 +69,70 @@ def jackknife(leave_one_out: Tensor) -> Tensor:
     if n < 2:
         return torch.full_like(leave_one_out[0], torch.inf)
     return ((leave_one_out - leave_one_out.mean(0)).square().sum(0) * (n - 1) / n).sqrt()
+
+
+class RunningVariance(RunningMean):
+    """The variance of the terms (divided by count - 1), and its standard error from their fourth moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._third = self._fourth = torch.zeros(())
+
+    def add(self, term: Tensor) -> None:
+        """One more term, with Pebay's update of the third and fourth central moments."""
+        n = self.count + 1
+        if n > 1:
+            before = term - self._mean
+            step = before / n
+            fourth = before * step**3 * (n - 1) * (n * n - 3 * n + 3) + 6 * step**2 * self._spread - 4 * step * self._third
+            self._third = self._third + before * step**2 * (n - 1) * (n - 2) - 3 * step * self._spread
+            self._fourth = self._fourth + fourth
+        super().add(term)
+
+    @property
+    def value(self) -> Tensor:
+        """The unbiased variance so far; zero after one term."""
+        assert self.count, "no terms were added"
+        return (self._spread / max(self.count - 1, 1)).to(self._dtype)
+
+    @property
+    def stderr(self) -> Tensor:
+        """sqrt((m4 - v^2 (n - 3) / (n - 1)) / n), m4 the fourth central moment; infinite after one term."""
+        n = self.count
+        if n < 2:
+            return super().stderr
+        variance = self._spread / (n - 1)
+        return ((self._fourth / n - variance**2 * (n - 3) / (n - 1)).clamp(min=0) / n).sqrt().to(self._dtype)
+
+
+def stacked(statistics: Sequence[RunningMean]) -> tuple[Tensor, Tensor]:
+    """The values and the standard errors of one statistic per image, each (n, ...)."""
+    return torch.stack([one.value for one in statistics]), torch.stack([one.stderr for one in statistics])
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Random numbers for each of many samples, from seeds of their own: made again whenever they are asked for.
+
+    So they take no memory, batches may be cut anyhow, and a long run begins with the samples of a short one.
+    """
+
+    seeds: tuple[int, ...]
+    shares: tuple[float, ...]
+
+    @classmethod
+    def of(cls, generator: torch.Generator, n: int) -> Draws:
+        numbers = torch.randint(2**62, (n, 2), generator=generator)
+        return cls(tuple(numbers[:, 0].tolist()), tuple((numbers[:, 1].double() / 2**62).tolist()))
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def normal(self, k: int, like: Tensor) -> Tensor:
+        """N(0, 1) of a tensor's shape for the k-th sample; the same numbers in every precision."""
+        generator = torch.Generator().manual_seed(self.seeds[k])
+        return torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like)
+
+    def uniform(self, k: int) -> float:
+        """One number in [0, 1) for the k-th sample, independent of the normal ones."""
+        return self.shares[k]

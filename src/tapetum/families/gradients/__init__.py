@@ -1,0 +1,1 @@
+"""Gradient attributions: how the score reacts to each value of the image."""
