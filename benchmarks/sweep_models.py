@@ -2,7 +2,8 @@
 
 Weights are random, and made such that a map can be expected: batch-norm statistics come from one pass over noisy copies of
 the photograph, since without them deep networks explode or vanish; weights that are all zero (the heads of torchvision's
-vision transformers, of mixers) are drawn anew, since a network that always answers zero has nothing to explain.
+vision transformers, of mixers) are drawn anew, since a network that always answers zero has nothing to explain; and so that
+its last branches say something, a batch-norm scale that starts as all zeros (timm's residual networks) is one.
 """
 
 from __future__ import annotations
@@ -79,6 +80,9 @@ def network(name: str) -> tuple[tp.VisionModel, Tensor]:
         for weight in module.parameters():
             if weight.ndim > 1 and not weight.any():
                 nn.init.normal_(weight, std=0.02)
+        for part in module.modules():
+            if hasattr(part, "running_mean") and part.weight is not None and not part.weight.any():
+                part.weight.fill_(1)
     pixels = read_image(packaged_photo("cat"))
     for side in (*(side for side in SIDES if side < own.size), own.size):
         model = tp.wrap(module, size=side, resize=side, mean=own.mean, std=own.std, name=name)

@@ -239,6 +239,8 @@ ZOO = [
     ("vit_b_16", 224, "encoder.layers.encoder_layer_11.ln_1", ("tokens", 1, 14, 14, 768), "encoder.dropout"),
     ("maxvit_t", 224, "blocks.3", ("nchw", 0, 7, 7, 512), "stem"),
     ("timm:deit_tiny_patch16_224", 224, "blocks.11.norm1", ("tokens", 1, 14, 14, 192), "blocks.0.norm1"),
+    ("timm:pit_xs_224", 224, "transformers.2.blocks.3.norm1", ("tokens", 1, 7, 7, 384), "patch_embed"),
+    ("timm:coat_tiny", 224, "parallel_blocks.5.norm14", ("tokens", 1, 7, 7, 152), "patch_embed1"),
     ("timm:vit_medium_patch16_reg4_gap_256", 256, "blocks", ("tokens", 4, 16, 16, 512), None),
     ("timm:vit_small_patch14_reg4_dinov2", 224, "blocks.11.norm1", ("tokens", 5, 16, 16, 384), None),
     ("timm:resnetv2_50", 224, "norm", ("nchw", 0, 7, 7, 2048), None),

@@ -225,7 +225,7 @@ def choose_layer(survey: Survey) -> tuple[str, str]:
     for readout in (False, True):
         for index, mixer in reversed(mixers):
             chosen = _climb(survey, mixer, readout, trunk)
-            if chosen is not None and survey.maps[chosen].prefix and _reads_class_token(survey, chosen):
+            if chosen is not None and _reads_class_token(survey, mixer, chosen):
                 return _feeding(survey, mixer, survey.maps[chosen].grid, index)
             if chosen is not None:
                 name = _extend(survey, chosen)
@@ -312,10 +312,15 @@ def _extend(survey: Survey, chosen: str) -> str:
     return chosen
 
 
-def _reads_class_token(survey: Survey, chosen: str) -> bool:
-    """Whether what follows takes a prefix token out and never pools the patches."""
-    after = [kind for kind, _ in survey.events[survey.events.index(Event("end", chosen)) :]]
-    return "prefix" in after and "pool" not in after
+def _reads_class_token(survey: Survey, mixer: str, chosen: str) -> bool:
+    """Whether what follows takes a prefix token out and, behind the last tokens, never pools the patches."""
+    tokens = next((name for name in (mixer, chosen) if name in survey.maps and survey.maps[name].prefix), None)
+    if tokens is None:
+        return False
+    kinds = [kind for kind, _ in survey.events]
+    with_prefix = {name for name, where in survey.maps.items() if where.prefix}
+    last = max(i for i, (kind, name) in enumerate(survey.events) if kind == "end" and name in with_prefix)
+    return "prefix" in kinds[survey.events.index(Event("end", tokens)) :] and "pool" not in kinds[last:]
 
 
 def _feeding(survey: Survey, mixer: str, grid: tuple[int, int] | None, index: int) -> tuple[str, str]:
