@@ -31,14 +31,20 @@ FEWEST = 4  # maps of even the slowest method: one in each quarter
 SMALLER: dict[str, tuple[dict[str, Any], str]] = {
     "rise": ({"n_masks": 128}, "4000 masks are minutes a map"),
     "smooth_grad": ({"n_samples": 10}, "the share changes little behind ten samples"),
+    "smooth_grad_cam_plus_plus": ({"n_samples": 10}, "as SmoothGrad"),
     "integrated_gradients": ({"n_steps": 16}, "Gauss-Legendre has converged to a few per cent"),
-    "occlusion": ({"window": 112, "stride": 56}, "one of four pictures is 224 px wide"),
+    "occlusion": ({"window": 112, "stride": 56}, "one of the four photographs is 224 px wide"),
+    "lime": ({"n_samples": 100}, "a pass is a tenth of a second"),
+    "kernel_shap": ({"n_samples": 100, "n_segments": 16}, "six samples a segment"),
+    "shapley_sampling": ({"n_samples": 4, "n_segments": 16}, "64 passes"),
+    "score_cam": ({"layer": "blocks.6"}, "320 channels; the first layer that is never negative has 1280"),
 }
 """Settings below the default, and why. A method that is not here runs as it comes."""
 
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "grad_cam, last norm": ("grad_cam", {"layer": "bn2"}),
-    "grad_cam, stage before": ("grad_cam", {"layer": "blocks.5"}),
+    "grad_cam at bn2": ("grad_cam", {"layer": "bn2"}),
+    "grad_cam at blocks.5": ("grad_cam", {"layer": "blocks.5"}),
+    "finer_cam, alpha 0.6": ("finer_cam", {"alpha": 0.6}),
 }
 """Rows beside the defaults: name to method and keywords."""
 
