@@ -137,7 +137,8 @@ def measure(row: Row, scenes: list[Mosaic], cells: Cells, seconds: float) -> Res
         quarter = (number + lap) % 4
         key = (row.name, number, quarter, row.note)
         if key not in cells:
-            if len(done) >= FEWEST and sum(cell["seconds"] for cell in done) > seconds:
+            refused = all(cell["status"] == "refused" for cell in done)
+            if len(done) >= FEWEST and (refused or sum(cell["seconds"] for cell in done) > seconds):
                 break
             cells.add(key, **_cell(row, scenes[number], quarter))
         done.append(cells[key])
