@@ -23,6 +23,7 @@ import tapetum
 DOCS = Path(__file__).resolve().parent
 GUIDES = {
     "choosing.html": DOCS / "choosing.md",
+    "targets.html": DOCS / "targets.md",
     "limits.html": DOCS / "limits.md",
     "architecture.html": DOCS.parent / "ARCHITECTURE.md",
     "changelog.html": DOCS.parent / "CHANGELOG.md",

@@ -21,6 +21,7 @@ from tapetum.figures.theme import DARK, LIGHT, Palette
 NAVIGATION = {
     "index.html": "tapetum",
     "choosing.html": "Choosing a method",
+    "targets.html": "Targets",
     "limits.html": "Limits",
     "reference.html": "Python",
     "cli.html": "Command line",

@@ -162,14 +162,14 @@ def test_the_python_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pyte
     assert "tiger cat" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("file", ["README.md", "ARCHITECTURE.md", "docs/choosing.md", "docs/limits.md"])
+@pytest.mark.parametrize("file", ["README.md", "ARCHITECTURE.md", "docs/choosing.md", "docs/targets.md", "docs/limits.md"])
 def test_files_that_a_page_links_to_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     assert not [link for link in links if not ((ROOT / file).parent / link.partition("#")[0]).exists()]
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/choosing.md", "docs/limits.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/choosing.md", "docs/targets.md", "docs/limits.md"])
 def test_methods_and_commands_that_a_page_names_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")
     for name in re.findall(r"\btp\.([a-z_]+)", text):
@@ -177,6 +177,17 @@ def test_methods_and_commands_that_a_page_names_exist(file: str) -> None:
     known = {*METHODS, "activation_maps"}
     for name in re.findall(r"`([a-z]+(?:_[a-z]+)*_(?:cam|gradients|maps|backprop|attribution))`", text):
         assert name in known, name
+
+
+def test_the_examples_of_every_target_run() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "targets.md").read_text("utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for block in blocks:
+            exec(compile(block, "targets.md", "exec"), names)
+    assert len(blocks) == 6
+    assert "@" in names["surest"].target[0]
 
 
 def test_commands_of_the_readme_exist() -> None:

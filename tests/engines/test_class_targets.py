@@ -212,3 +212,16 @@ def test_one_head_of_several_is_chosen_by_its_key_or_place(form: str) -> None:
     with pytest.raises(TargetError, match=r"gives no output ('size'|7)") as caught:
         values(model, tp.Output(0, 7 if form == "tuple" else "size"))
     assert "\n" not in str(caught.value)
+
+
+def test_faithfulness_is_measured_by_the_probability_of_a_class_and_by_any_other_score_itself() -> None:
+    model = shared("residual")
+    probability = model(IMAGES).softmax(1)[:, 2]
+    for target in (2, tp.probability(2), tp.log_probability(2), tp.logit(2)):
+        result = tp.deletion(model, IMAGES, tp.saliency(model, IMAGES, target), n_steps=2)
+        assert result.measures == "probability"
+        torch.testing.assert_close(result.curve[:, 0], probability, **EXACT)
+    for target in (tp.Output(2), lambda output: output[:, 2], tp.Unit("second", 1), tp.Similarity(torch.arange(5.0) + 1)):
+        result = tp.insertion(model, IMAGES, tp.saliency(model, IMAGES, target), n_steps=2)
+        assert result.measures == "score"
+        torch.testing.assert_close(result.curve[:, -1], as_score(model, IMAGES, target)(IMAGES), **EXACT)

@@ -13,7 +13,7 @@ from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import load_model
 from tapetum.cli.terminal import note, one_line, say, say_file
 from tapetum.data.images import read_image
-from tapetum.engines.scores import as_score
+from tapetum.engines import scores
 from tapetum.families.inspections import predict
 from tapetum.families.running import versions
 from tapetum.models.vision_model import VisionModel
@@ -63,11 +63,11 @@ def explain_files(
 
 
 def check_target(model: VisionModel, target: int | str | None) -> None:
-    """A wrong target is wrong for every image: say so once, before any work."""
+    """A target that is wrong for every image: say so once, before any work. What the model finds differs by image."""
     if target is not None:
         size, channels = model.preprocessing.size, len(model.preprocessing.mean)
         noise = torch.rand(1, channels, size, size, generator=torch.Generator().manual_seed(0))
-        as_score(model, noise.to(model.device, model.dtype), target)
+        scores.check_target(model, noise.to(model.device, model.dtype), target)
 
 
 def _refusing_methods(done: Sequence[Explanation]) -> list[tuple[str, str]]:

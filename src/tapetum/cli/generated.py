@@ -20,6 +20,13 @@ HIDDEN = ("generator",)
 """Keywords that only Python can give."""
 
 
+TARGET_HELP = (
+    'A class (index or name), "tabby rather than tiger cat", "probability of tabby", "output 0", "dog@x1,y1,x2,y2" (a box of a '
+    'detector or a segmentation network, in px of the cut that it sees), "similarity to a photo of a cat", a unit '
+    '"layer:channel"; without it, what the model answers.'
+)
+"""The forms that `engines.scores.texts` reads."""
+
 HELP = "One method by name, with its own options: overlays and arrays into a folder."
 
 
@@ -74,7 +81,7 @@ def _common() -> list[inspect.Parameter]:
     options: dict[str, tuple[Any, Any]] = {
         "model": (Annotated[str, typer.Option(help=model_help)], "efficientnet_lite0"),
         "weights": (Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")], None),
-        "target": (Annotated[str | None, typer.Option(help="Class index or name.")], None),
+        "target": (Annotated[str | None, typer.Option(help=TARGET_HELP)], None),
         "out": (Annotated[Path, typer.Option(help="A new or empty folder, or an earlier report.")], Path("tapetum-run")),
     }
     images = Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")]

@@ -12,7 +12,7 @@ import typer
 from typer.main import get_command
 
 from tapetum.cli.allocator import keep_large_blocks
-from tapetum.cli.generated import HELP, RunGroup
+from tapetum.cli.generated import HELP, TARGET_HELP, RunGroup
 from tapetum.cli.terminal import debugging, fail, say, unexpected
 from tapetum.types import MethodError, ModelError, TapetumError
 
@@ -124,7 +124,7 @@ def explain(
     images: Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")],
     model: Annotated[str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")] = "efficientnet_lite0",
     weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = None,
-    target: Annotated[str | None, typer.Option(help="Class index or name; the predicted class without it.")] = None,
+    target: Annotated[str | None, typer.Option(help=TARGET_HELP)] = None,
     methods: Annotated[str, typer.Option(help="Names with commas between, auto, or best (tried within --budget).")] = "auto",
     budget: Annotated[float, typer.Option(help="Seconds an image that --methods best may try methods for.")] = 60.0,
     out: Annotated[str, typer.Option(help="The folder for report.html, report.json and the pictures.")] = "tapetum-report",

@@ -14,7 +14,7 @@ def load_model(name: str, weights: str | None) -> VisionModel:
 
 
 def as_target(text: str | None) -> int | str | None:
-    """A whole number is a class index, anything else a class name."""
+    """A whole number is a class index, anything else a text for `as_score`: a class name, a box, a unit, ..."""
     try:
         return None if text is None else int(text)
     except ValueError:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import as_fill, scores_under, staircase
-from tapetum.engines.scores import ModelScore, as_score
+from tapetum.engines.scores import as_probability, measures
 from tapetum.families.border import border, describe
 from tapetum.models.vision_model import VisionModel
 from tapetum.registry import check_parameters, lookup, register
@@ -50,8 +50,10 @@ def deletion(
 ) -> Evaluation:
     """How fast the target's probability falls when the pixels that the map calls most important are hidden first.
 
-    value = area under p(share of pixels hidden), in [0, 1], low is good. p is the softmax probability of the target; a
-    target that is no class is measured by its score. Pixels of equal importance are hidden in a fixed random order.
+    value = area under p(share of pixels hidden), in [0, 1], low is good. p is the softmax probability of the target,
+    whatever scale was explained; of a box its similarity to the best detection, of a region the mean probability in it.
+    Another target is measured by its own score, in its own units (`measures` of the result says so). Pixels of equal
+    importance are hidden in a fixed random order.
 
     Args:
         n_steps: equal steps from nothing to everything hidden (the paper: one per 224 px).
@@ -133,7 +135,7 @@ def _curve(
     batch: Batch,
 ) -> Evaluation:
     """One curve per image: hide the most important first (deletion), or hide the least important last (insertion)."""
-    score = _probability(model, images, attribution)
+    score = as_probability(model, images, attribution.explains)
     ranking = attribution.ranking((int(images.shape[-2]), int(images.shape[-1])))
     seen, blank = model.laid_out(images), model.laid_out(fill)
     curves = []
@@ -155,13 +157,7 @@ def _curve(
     fraction = torch.linspace(0, 1, n_steps + 1, device=curve.device, dtype=curve.dtype)
     area = torch.trapezoid(curve, fraction)
     area = area.masked_fill(torch.tensor([s == "non_finite" for s in attribution.status], device=area.device), torch.nan)
-    return Evaluation(name, area, curve, fraction, "lower" if name == "deletion" else "higher")
-
-
-def _probability(model: VisionModel, images: Tensor, attribution: Attribution) -> ModelScore:
-    explains = attribution.explains
-    target = explains[0] if callable(explains[0]) else list(explains)
-    return as_score(model, images, target, "probability")
+    return Evaluation(name, area, curve, fraction, "lower" if name == "deletion" else "higher", measures(score))
 
 
 def _in_cells(ranking: Tensor, cells: int) -> Tensor:

@@ -101,8 +101,10 @@ def _(result: Evaluation) -> Figure:
     for curve in result.curve[:n].cpu().numpy():
         axes.fill_between(fraction, curve, color=LIGHT.accent, alpha=0.18 / n, linewidth=0)
         axes.plot(fraction, curve, color=LIGHT.accent, linewidth=1.6, alpha=1 if n == 1 else 0.6)
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    canvas.plot(axes, "share of the pixels changed", "probability of the target")
+    axes.set(xlim=(0, 1))
+    if result.measures == "probability":
+        axes.set(ylim=(0, 1))
+    canvas.plot(axes, "share of the pixels changed", f"{result.measures} of the target")
     return figure
 
 

@@ -21,7 +21,7 @@ TOP = 0.2
 
 def findings(explanation: Explanation) -> tuple[str, ...]:
     """The reader's answer, most important first."""
-    lines = [_answer(explanation.predictions, both=len(explanation.questions) > 1)]
+    lines = [_answer(explanation.predictions, both=len(explanation.questions) > 1)] if explanation.predictions else []
     for question in explanation.questions:
         lines += _about(question)
     lines += _rivals(explanation.questions)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tapetum.data.images import read_image
-from tapetum.engines.scores import as_score, describe_targets, explained
+from tapetum.engines.scores import as_score, describe_targets, explained, gives_classes
 from tapetum.families.border import as_model
 from tapetum.families.inspections import activation_maps, predict
 from tapetum.families.metrics import EVIDENCE, evaluate
@@ -120,7 +120,7 @@ def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
     names = checked_methods(plan.methods)
     photo = read_image(source)
     images = model.preprocess(photo)
-    predictions = tuple(predict(model, images)[0])
+    predictions = tuple(predict(model, images)[0]) if gives_classes(model, images) else ()
     targets = _targets(model, images, plan, predictions)
     choosing = plan.budget_s is not None or _is_auto(names)
     later = min(len(names), FEWER + len(BASELINES)) if choosing else len(names)
@@ -176,6 +176,8 @@ def _finalists(question: Question) -> Question:
 def _targets(model: VisionModel, images: Tensor, plan: Plan, predictions: Sequence[Prediction]) -> list[tuple[Any, str]]:
     if plan.target is not None:
         return [(explained(as_score(model, images, plan.target), 1)[0], "asked")]
+    if not predictions:  # the surest detection, the largest region
+        return [(explained(as_score(model, images), 1)[0], "predicted")]
     first = [(predictions[0].index, "predicted")]
     return [*first, (predictions[1].index, "runner-up")] if plan.runner_up and len(predictions) > 1 else first
 

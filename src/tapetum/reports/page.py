@@ -131,7 +131,9 @@ def _seen(explanation: Explanation, i: int) -> Markup:
     photo = tag("figure", tag("img", src=source, alt=alt, width=width, height=height), class_="photo")
     said = tag("ul", [tag("li", finding) for finding in explanation.findings])
     findings = tag("div", tag("h3", "Findings"), said, class_="findings") if explanation.findings else None
-    answers = tag("div", tag("h3", "Predictions"), bars(explanation.predictions), class_="answers")
+    answers = (
+        tag("div", tag("h3", "Predictions"), bars(explanation.predictions), class_="answers") if explanation.predictions else ""
+    )
     size = f"{explanation.pixels.shape[-1]} × {explanation.pixels.shape[-2]} pixels"
     view = tag("div", class_=f"view crop-{i}", role="img", aria_label=f"What the model saw of it: {explanation.crop}")
     words = tag("p", tag("strong", "What the model saw. "), f"{explanation.crop} ({size}).")

@@ -232,9 +232,10 @@ class Evaluation:
     """A faithfulness metric of one attribution.
 
     value      (n,) the area under the curve
-    curve      (n, steps + 1) the target's probability after each step
+    curve      (n, steps + 1) the target's probability after each step, or its score
     fraction   (steps + 1,) the share of pixels changed so far
     better     which direction is good
+    measures   "score" where the target has no probability (an output, a unit, a similarity, a callable): in its own units
     """
 
     metric: str
@@ -242,6 +243,7 @@ class Evaluation:
     curve: Tensor
     fraction: Tensor
     better: Literal["higher", "lower"]
+    measures: Literal["probability", "score"] = "probability"
 
 
 @dataclass(frozen=True)

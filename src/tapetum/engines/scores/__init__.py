@@ -18,12 +18,13 @@ from tapetum.engines.scores.building import (
 from tapetum.engines.scores.classes import ClassScore, OutputScore
 from tapetum.engines.scores.embeddings import SimilarityScore
 from tapetum.engines.scores.inside import CallableScore, UnitScore
+from tapetum.engines.scores.measuring import as_probability, gives_classes, measures
 from tapetum.engines.scores.outputs import forward_logits, logits
 from tapetum.engines.scores.places import BoxScore, RegionScore
 from tapetum.engines.scores.texts import FORMS
 
 __all__ = [
     "FORMS", "BoxScore", "CallableScore", "ClassScore", "ModelScore", "OutputScore", "PredictedScore", "RegionScore",
-    "SimilarityScore", "UnitScore", "as_score", "check_target", "class_name", "describe_targets", "explained",
-    "forward_logits", "logits", "n_classes",
+    "SimilarityScore", "UnitScore", "as_probability", "as_score", "check_target", "class_name", "describe_targets", "explained",
+    "forward_logits", "gives_classes", "logits", "measures", "n_classes",
 ]  # fmt: skip

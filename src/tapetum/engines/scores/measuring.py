@@ -1,0 +1,33 @@
+"""What faithfulness is measured by: a probability where the target has one, else the target's own score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from torch import Tensor
+
+from tapetum.engines.scores.base import ModelScore
+from tapetum.engines.scores.building import as_score
+from tapetum.engines.scores.classes import ClassScore
+from tapetum.engines.scores.outputs import answer
+from tapetum.engines.scores.places import BoxScore, RegionScore
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Scaled
+
+
+def as_probability(model: VisionModel, images: Tensor, explains: Sequence[Any]) -> ModelScore:
+    """The score of what maps explain, on the probability scale where there is one, whatever scale was explained."""
+    if callable(explains[0]):
+        return as_score(model, images, explains[0])
+    return as_score(model, images, [one.of if isinstance(one, Scaled) else one for one in explains], "probability")
+
+
+def measures(score: ModelScore) -> Literal["probability", "score"]:
+    """Whether the values of that score are probabilities (of a class, in a region, of a detection) or in units of their own."""
+    return "probability" if isinstance(score, (ClassScore, RegionScore, BoxScore)) else "score"
+
+
+def gives_classes(model: VisionModel, images: Tensor) -> bool:
+    """Whether the model answers with classes of the whole image."""
+    return model.encode_text is None and answer(model, images).kind == "table"
