@@ -515,3 +515,39 @@ def test_ss_cam_has_the_error_of_repetition() -> None:
     spread = torch.stack([one.values for one in many]).std(0)
     claimed = torch.stack([one.stderr for one in many if one.stderr is not None]).mean(0)
     assert 0.7 < float((claimed / spread).median()) < 1.4  # a standard deviation from 40 runs is off by about 11 percent
+
+
+# --- all layers
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg16"])
+def test_full_grad_equals_grad_cams_on_networks_of_relu_modules(name: str) -> None:
+    x, net, classes = images(name), network(name), targets(name)
+    ours = tp.full_grad(model(name), x, classes).values[:, 0]
+    net.requires_grad_(True)
+    try:
+        with pytorch_grad_cam.FullGrad(net, []) as cam:
+            wanted = [pytorch_grad_cam.utils.model_targets.ClassifierOutputTarget(target) for target in classes]
+            expected = torch.from_numpy(cam(x, wanted))
+    finally:
+        net.requires_grad_(False)
+    # grad-cam adds 1e-7 to the range of every channel, some of which are of that order, and resizes each by itself
+    assert (min_max(ours) - expected).abs().max() < 0.02
+    for one, other in zip(min_max(ours), expected, strict=True):
+        assert torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1] > 0.999
+
+
+def test_full_grad_of_the_authors_code_scales_each_layer() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    ).double()
+    x = pictures(1)
+    leaf = x.clone().requires_grad_()
+    conv = net[0](leaf)
+    at_conv, at_input = torch.autograd.grad(net[1:](conv)[0, 2], [conv, leaf])
+    expected = torch.zeros(16, 16, dtype=torch.float64)
+    for term in (at_conv * net[0].bias[:, None, None], at_input * x):
+        size = (term.abs() - term.abs().min()) / (term.abs().max() - term.abs().min())
+        expected += F.interpolate(size, (16, 16), mode="bilinear", align_corners=False).sum((0, 1)).detach()
+    torch.testing.assert_close(tp.full_grad(wrapped(net), x, 2, rescale="layer").values[0, 0], expected)

@@ -1,0 +1,136 @@
+"""A score taken apart completely: what the input contributes, and what each operation adds of its own.
+
+    score = sum of x * d score / d x  +  sum over operations of b * d score / d output
+
+b, an operation's implicit bias, is its output less the part that is proportional to its inputs: out - J in, with J its own
+Jacobian. A convolution's is its bias, batch-norm's what it shifts by, ReLU's and pooling's are zero, and a GELU, a
+softmax or a product has one, too. So the sum is exact for any network of differentiable operations, however it is spelled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from tapetum.engines.gradients import derivative
+from tapetum.engines.scores import ModelScore
+
+See = Callable[[Tensor], None]
+"""Gets the bias term b * d score / d output of one operation, in the output's own shape (n, ...)."""
+
+
+@dataclass
+class Parts:
+    """A score and what it is made of.
+
+    score       (n,)
+    from_input  x * d score / d x, (n, c, h, w)
+    biases      the sum of all bias terms, (n,)
+    magnitude   the sum of the magnitudes of everything: what rounding is measured by, (n,)
+    unknown     operations that could not be taken apart: their terms are missing
+    """
+
+    score: Tensor
+    from_input: Tensor
+    biases: Tensor
+    magnitude: Tensor
+    unknown: set[str] = field(default_factory=set)
+
+    @property
+    def missing(self) -> Tensor:
+        """The share of the magnitude that the parts do not sum to, (n,)."""
+        gap = self.score - self.from_input.sum((1, 2, 3)) - self.biases
+        return gap.abs() / self.magnitude.clamp(min=torch.finfo(gap.dtype).tiny)
+
+
+def full_gradients(score: ModelScore, images: Tensor, see: See) -> Parts:
+    """The parts of the score of each image; `see` gets the bias terms one by one, last operations first."""
+    n = len(images)
+    parts = Parts(*(images.new_zeros(n) for _ in range(4)))
+
+    def sink(term: Tensor) -> None:
+        if term.ndim == 0 or len(term) % n:
+            parts.unknown.add("one whose output does not begin with the images")
+            return
+        by_image = term.reshape(n, -1)  # windows of one image lie side by side
+        parts.biases = parts.biases + by_image.sum(1)
+        parts.magnitude = parts.magnitude + by_image.abs().sum(1)
+        if len(term) == n:
+            see(term)
+
+    with torch.enable_grad(), _forward_mode():
+        leaf = images.detach().requires_grad_()
+        with _ImplicitBiases(sink) as biases:
+            values = score(leaf)
+        gradient = derivative(values, leaf)
+    parts.score, parts.from_input = values.detach(), leaf.detach() * gradient
+    parts.magnitude = parts.magnitude + parts.from_input.abs().sum((1, 2, 3))
+    parts.unknown |= biases.unknown
+    return parts
+
+
+@contextlib.contextmanager
+def _forward_mode() -> Iterator[None]:
+    """The fused attentions have no forward derivative; torch compiles those of some operations with a deprecated call."""
+    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"`torch\.jit", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=r"`torch\.jit", category=DeprecationWarning)
+        yield
+
+
+class _ImplicitBiases(TorchFunctionMode):
+    """Follows every operation of the forward pass and hooks the gradient of those that have a bias."""
+
+    def __init__(self, sink: See) -> None:
+        super().__init__()
+        self.sink, self.unknown = sink, set[str]()
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        biases = self._biases(func, args, kwargs)  # first: what works in place changes its inputs
+        output = func(*args, **kwargs)
+        for tensor, bias in zip(_floats(output), biases, strict=False):
+            if bias is not None and tensor.requires_grad:
+                tensor.register_hook(lambda grad, bias=bias: self.sink(grad * bias))
+        return output
+
+    def _biases(self, func: Callable[..., Any], args: Any, kwargs: Any) -> list[Tensor | None]:
+        if not any(tensor.requires_grad for tensor in _floats((args, kwargs))):
+            return []
+        try:
+            with torch.no_grad(), forward_ad.dual_level():
+                output = func(*tree_map(_along_itself, args), **tree_map(_along_itself, kwargs))
+                return [_bias(tensor) for tensor in _floats(output)]
+        except (RuntimeError, NotImplementedError, TypeError, AttributeError):
+            self.unknown.add(getattr(func, "__name__", str(func)))
+            return []
+
+
+def _along_itself(value: Any) -> Any:
+    """A tensor on the graph as a dual number whose tangent is the tensor itself; anything else as it is."""
+    if not isinstance(value, Tensor) or not value.requires_grad:
+        return value
+    return forward_ad.make_dual(value.detach().clone(), value.detach().clone())
+
+
+def _bias(output: Tensor) -> Tensor | None:
+    """out - J in, None where that is nothing but rounding."""
+    primal, tangent = forward_ad.unpack_dual(output)
+    bias = (primal if tangent is None else primal - tangent).detach()
+    return bias if bias.numel() and bias.abs().max() > 100 * torch.finfo(bias.dtype).eps * primal.abs().max() else None
+
+
+def _floats(tree: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.is_floating_point())

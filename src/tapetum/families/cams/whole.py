@@ -1,0 +1,98 @@
+"""FullGrad: the input and every layer's biases at once, so there is no layer to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, floor
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.full_gradients import full_gradients
+from tapetum.engines.scores import ModelScore
+from tapetum.families.border import AT_IMAGE, attribution
+from tapetum.families.fusion import upsampled
+from tapetum.models.vision_model import VisionModel
+from tapetum.progress import track
+from tapetum.types import Batch, MethodError
+
+Rescale: TypeAlias = Literal["channel", "layer"]
+
+INCOMPLETE = 1e-3
+"""Of the magnitude of all terms: what may be missing before the picture is refused. Single precision leaves 1e-6."""
+
+
+@attribution(cite="srinivas2019fullgrad", reduce="sum", laws=("class_sensitive", AT_IMAGE))
+def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel", batch: Batch = "auto") -> Tensor:
+    """Everything that makes up the score, all layers added: input times gradient and each bias times its gradient.
+
+    score = sum of x g + sum over operations of b g_out, exactly: b is what an operation adds of its own (a bias, what
+    batch-norm shifts by, the bend of a GELU). values = psi(x g) + sum over operations with a map of psi(b g_out), psi =
+    magnitude, scaled to [0, 1] for each channel, summed over channels, upsampled bilinearly; (n, 1, h, w) of the image, at
+    least 0, without a sign. The paper has the biases of convolutions and batch-norms alone, which on a network of ReLUs
+    are all there are; ours are those of every operation, modules or not, and a network whose terms do not sum to its score
+    is refused. Terms without places (those of the head) are in the sum but in no picture.
+
+    Args:
+        rescale: what is scaled to [0, 1]: each channel (the paper's formula, grad-cam) or each layer (its authors' code).
+        batch: images a pass, or "auto".
+
+    Example:
+        >>> tp.full_grad(model, images, rescale="layer")
+    """
+    size = int(images.shape[-2]), int(images.shape[-1])
+    grids, prefixes = _grids(score.model, size), {where.prefix for where in score.model.survey.maps.values()}
+
+    def work(rows: Sequence[int]) -> Tensor:
+        maps = images.new_zeros(len(rows), 1, *size)
+
+        def see(term: Tensor) -> None:
+            nonlocal maps
+            places = _as_map(term, grids, prefixes)
+            if places is not None:
+                maps = maps + upsampled(_rescaled(places, rescale).sum(1, keepdim=True), size)
+
+        parts = full_gradients(score.take(rows), images[rows[0] : rows[-1] + 1], see)
+        if (parts.missing > INCOMPLETE).any():
+            raise MethodError(
+                f"full_grad: the terms of {score.model.name} do not sum to its score; operations that cannot be taken apart: "
+                f"{', '.join(sorted(parts.unknown)) or 'none'}; use integrated_gradients"
+            )
+        see(parts.from_input)
+        return maps
+
+    chunks = in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)
+    return torch.cat(list(track(chunks, len(images), "images", size=len)))
+
+
+def _rescaled(term: Tensor, rescale: Rescale) -> Tensor:
+    axes = (2, 3) if rescale == "channel" else (1, 2, 3)
+    low, high = term.abs().amin(axes, keepdim=True), term.abs().amax(axes, keepdim=True)
+    return (term.abs() - low) / torch.where(high > low, high - low, 1)
+
+
+def _grids(model: VisionModel, size: tuple[int, int]) -> set[tuple[int, int]]:
+    """The (h, w) that maps of this network have for an image of this size."""
+    found = {size}
+    for where in model.survey.maps.values():
+        if where.stride is not None:
+            down, right = (side / step for side, step in zip(size, where.stride, strict=True))
+            found |= {(rows, columns) for rows in (floor(down), ceil(down)) for columns in (floor(right), ceil(right))}
+    return {grid for grid in found if grid[0] * grid[1] > 1}
+
+
+def _as_map(term: Tensor, grids: set[tuple[int, int]], prefixes: set[int]) -> Tensor | None:
+    """(n, c, h, w) of an operation's output, channels first or last or as tokens; None where it has no places."""
+    shape = tuple(term.shape)
+    if term.ndim == 4 and shape[2:] in grids:
+        return term
+    if term.ndim == 4 and shape[1:3] in grids:
+        return term.permute(0, 3, 1, 2)
+    if term.ndim == 3:
+        for height, width in sorted(grids):
+            prefix = shape[1] - height * width
+            if prefix in prefixes:
+                return term[:, prefix:].transpose(1, 2).reshape(shape[0], shape[2], height, width)
+    return None
