@@ -23,6 +23,9 @@ Rescale: TypeAlias = Literal["channel", "layer"]
 INCOMPLETE = 1e-3
 """Of the magnitude of all terms: what may be missing before the picture is refused. Single precision leaves 1e-6."""
 
+CONSTANT = 1e-4
+"""Of its largest magnitude: a channel that varies by less is the same everywhere but for rounding, and adds no structure."""
+
 
 @attribution(cite="srinivas2019fullgrad", reduce="sum", laws=("class_sensitive", AT_IMAGE))
 def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel", batch: Batch = "auto") -> Tensor:
@@ -70,7 +73,8 @@ def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel"
 def _rescaled(term: Tensor, rescale: Rescale) -> Tensor:
     axes = (2, 3) if rescale == "channel" else (1, 2, 3)
     low, high = term.abs().amin(axes, keepdim=True), term.abs().amax(axes, keepdim=True)
-    return (term.abs() - low) / torch.where(high > low, high - low, 1)
+    varies = high - low > CONSTANT * high  # scaled up, rounding would look like structure
+    return torch.where(varies, (term.abs() - low) / torch.where(varies, high - low, 1), 0)
 
 
 def _grids(model: VisionModel, size: tuple[int, int]) -> set[tuple[int, int]]:
