@@ -92,7 +92,13 @@ class Call:
     @property
     def active(self) -> bool:
         """Whether a backward pass will come through here."""
-        return torch.is_grad_enabled() and any(one.requires_grad for one in tensors([self.args, self.kwargs]))
+        return torch.is_grad_enabled() and bool(self.inputs)
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The operands that a backward pass will go on to, each once."""
+        found = [one for one in tensors([self.args, self.kwargs]) if one.requires_grad]
+        return [one for i, one in enumerate(found) if not any(one is other for other in found[:i])]
 
     def get(self, position: int, name: str, default: Any = None) -> Any:
         """An argument, given by place or by name."""
@@ -107,6 +113,24 @@ class Call:
         if len(self.args) > position:
             return replace(self, args=(*self.args[:position], value, *self.args[position + 1 :]))
         return replace(self, kwargs={**self.kwargs, name: value})
+
+    def on(self, operands: Sequence[Tensor], values: Sequence[Tensor]) -> Call:
+        """The same call on other values in place of some operands."""
+        by_id = {id(one): value for one, value in zip(operands, values, strict=True)}
+        return replace(self, args=_swapped(self.args, by_id), kwargs=_swapped(self.kwargs, by_id))
+
+    def holding(self, signal: Tensor) -> Call:
+        """The same call with every operand but the signal held constant."""
+        others = [one for one in self.inputs if one is not signal]
+        return self.on(others, [one.detach() for one in others])
+
+
+def _swapped(tree: Any, values: Mapping[int, Tensor]) -> Any:
+    if isinstance(tree, dict):
+        return {key: _swapped(one, values) for key, one in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        return type(tree)([_swapped(branch, values) for branch in tree])
+    return values.get(id(tree), tree)
 
 
 _AUGMENTED = {"__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div"}

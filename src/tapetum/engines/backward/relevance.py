@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.backward.composites import Composite
+from tapetum.engines.backward.handlers import HANDLERS
 from tapetum.engines.backward.propagation import Propagation, refuse_unknown
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.probe import edit
@@ -84,7 +85,7 @@ def relevance_at(
 
 def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Seed, through: Through) -> Tensor:
     leaf = images.detach().requires_grad_()
-    propagation = Propagation(composite, leaf, _box(score.model, leaf))
+    propagation = Propagation(composite, HANDLERS, leaf, _box(score.model, leaf))
     edits = {layer: _intercepting(propagation, seen) for layer, seen in through.items()}
     with (
         torch.enable_grad(),

@@ -37,9 +37,9 @@ def deconvnet(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Te
 
     At every ReLU (any spelling, also ReLU6 and clamp(min=0)): R_in = R_out * (R_out > 0), whatever its input was; max-pooling
     sends back to where its maximum was (the paper's switches). values: signed, (n, c, h, w). The paper starts from one
-    activation; so does target=Unit(...). Only the switches know the image, so it is noisier than guided backprop and as
-    weakly sensitive to the class (adebayo2018sanity). A network without ReLUs is refused, since the answer would be the
-    plain gradient.
+    activation; so does target=Unit(...). Only the switches know the image: a network that has no max-pooling (MobileNets,
+    EfficientNets) shows the checkerboard of its strides, the same for every image. Weakly sensitive to the class
+    (adebayo2018sanity). A network without ReLUs is refused, since the answer would be the plain gradient.
 
     Args:
         batch: images a pass, or "auto".

@@ -1,0 +1,160 @@
+"""One handler a kind of operation: how relevance goes back through it.
+
+Each runs the operation of a `Call` within a `Propagation` and returns its output, which takes relevance back. One that calls
+the operation as it is leaves it to be refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.backward.affine import batch_norm_scale, channelwise, normalization, weighted
+from tapetum.engines.backward.attention import multi_head_attention
+from tapetum.engines.backward.equations import Affine, over
+from tapetum.engines.backward.operations import Call
+from tapetum.engines.backward.propagation import Handlers, Propagation
+from tapetum.engines.backward.rules import replaced
+
+
+def _weighted(pass_: Propagation, call: Call) -> Any:
+    operation = weighted(call)
+    return pass_.affine_operation(call, operation) if _is_only(operation.x, call.inputs) else call()
+
+
+def _is_only(x: Tensor, inputs: list[Tensor]) -> bool:
+    return len(inputs) == 1 and inputs[0] is x
+
+
+def _batch_norm(pass_: Propagation, call: Call) -> Any:
+    scale = batch_norm_scale(call)
+    if scale is None:
+        return call()
+    if call.main in pass_.boxes:
+        return _pass_on(pass_, call, call.main)
+    before: Affine | None = pass_.affine.get(call.main)
+    if before is None or "transpose" in before.name:
+        return pass_.normalized(call, channelwise(call.main, *scale))
+    merged = before.scaled(*scale)
+    pass_.last = merged if pass_.last is before else pass_.last
+    return replaced(call, lambda relevance: (pass_.shared(merged, relevance),), merged.x)
+
+
+def _normalize(pass_: Propagation, call: Call) -> Any:
+    operation = normalization(call)
+    return call() if operation is None else pass_.normalized(call, operation)
+
+
+def _activation(pass_: Propagation, call: Call) -> Tensor:
+    """R_in = R_out."""
+    output = replaced(call, lambda relevance: (relevance,), call.main)
+    rank = _RANKS.get(call.operation or "", 1 if call.name in ("relu6", "hardtanh", "clamp", "clip") else 0)
+    if rank:
+        pass_.gates[output] = rank
+    return output
+
+
+_RANKS = {"squash": 2}
+"""How likely a factor is a gate: sigmoids and the like are, a bounded ReLU may be (relu6(x + 3) / 6)."""
+
+
+def _gate(rank: int) -> Callable[[Propagation, Call], Any]:
+    def handle(pass_: Propagation, call: Call) -> Any:
+        output = call()
+        pass_.gates[output] = rank
+        return output
+
+    return handle
+
+
+def _add(pass_: Propagation, call: Call) -> Any:
+    """R_x = x / (x + y) R, R_y = y / (x + y) R; a constant keeps its share."""
+    inputs = call.inputs
+    if len(inputs) == 1 and inputs[0] in pass_.boxes:
+        return _pass_on(pass_, call, inputs[0])  # an input normalisation inside the network
+    if len(inputs) < 2:
+        return pass_.proportional(call, inputs[0])
+
+    def backward(relevance: Tensor) -> tuple[Tensor, ...]:
+        with torch.enable_grad():
+            leaves = [one.detach().requires_grad_() for one in inputs]
+            z = call.on(inputs, leaves)()
+        gradients = torch.autograd.grad(z, leaves, over(relevance, z.detach(), pass_.composite.stabilizer))
+        return tuple(leaf.detach() * gradient for leaf, gradient in zip(leaves, gradients, strict=True))
+
+    return replaced(call, backward, *inputs)
+
+
+def _pass_on(_: Propagation, call: Call, signal: Tensor) -> Tensor:
+    """R_in = R_out, summed over what was broadcast."""
+    return replaced(call.holding(signal), lambda relevance: (relevance.sum_to_size(signal.shape),), signal)
+
+
+def _multiply(pass_: Propagation, call: Call) -> Any:
+    """R_signal = R; the gate is held constant. So is a denominator."""
+    a, b = call.get(0, "input"), call.get(1, "other")
+    divides = "div" in call.name
+    active = [one for one in (a, b) if isinstance(one, Tensor) and one.requires_grad]
+    if divides:
+        return _pass_on(pass_, call, a) if a is active[0] else _gate(2)(pass_, call)
+    if len(active) == 1 and active[0] is not None:
+        return _pass_on(pass_, call, active[0])
+    signal = _signal(pass_, a, b)
+    return call() if signal is None else _pass_on(pass_, call, signal)
+
+
+def _signal(pass_: Propagation, a: Tensor, b: Tensor) -> Tensor | None:
+    """Of two factors the one that is no gate: by what made them, else the larger one; None where nothing tells."""
+    if a is b:
+        return None
+    rank_a, rank_b = (int(pass_.gates.get(one) or 0) for one in (a, b))
+    if rank_a != rank_b:
+        return a if rank_a < rank_b else b
+    return None if a.numel() == b.numel() else max(a, b, key=Tensor.numel)
+
+
+def _product(pass_: Propagation, call: Call) -> Any:
+    """Matrix products with a constant: with weights, or with attention weights (softmax), which are held constant."""
+    inputs = call.inputs
+    if len(inputs) == 2:
+        signal = [one for one in inputs if one not in pass_.gates]
+        return pass_.proportional(call, signal[0]) if len(signal) == 1 else call()
+    return pass_.proportional(call, inputs[0]) if len(inputs) == 1 else call()
+
+
+def _attention(pass_: Propagation, call: Call) -> Any:
+    """softmax(q k^T) v with the attention weights held constant: all relevance goes to the values."""
+    value = call.get(2, "value")
+    return pass_.proportional(call, value) if value.requires_grad else call()
+
+
+def _multi_head(pass_: Propagation, call: Call) -> Any:
+    """Written out, so that each of its operations is seen."""
+    with pass_.mode:
+        return multi_head_attention(*call.args, **call.kwargs)
+
+
+def _average(pass_: Propagation, call: Call) -> Any:
+    return pass_.proportional(call, call.main)
+
+
+HANDLERS: Handlers = {
+    "convolution": _weighted,
+    "linear": _weighted,
+    "batch_norm": _batch_norm,
+    "normalize": _normalize,
+    "relu": _activation,
+    "activation": _activation,
+    "squash": _activation,
+    "softmax": _gate(2),
+    "statistic": _gate(2),
+    "add": _add,
+    "multiply": _multiply,
+    "average": _average,
+    "product": _product,
+    "attention": _attention,
+    "multi_head_attention": _multi_head,
+}
