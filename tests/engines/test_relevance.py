@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
+from torchvision.models.convnext import CNBlockConfig
 from zoo import CLASSES, NETS, SIDE, Head, ViT, conv, net, pictures, shared, wrapped
 
 import tapetum as tp
@@ -430,3 +433,39 @@ def test_excitation_is_read_at_any_layer_and_is_a_probability_there() -> None:
         assert tuple(values.shape[2:]) == model.survey[layer].grid
         total = values.sum((1, 2, 3))
         assert ((total > 0.5) & (total <= 1 + 1e-9)).all()
+
+
+# --- published networks
+
+PUBLISHED: dict[str, Callable[[], nn.Module]] = {
+    "torchvision resnet18": lambda: torchvision.models.resnet18(num_classes=CLASSES),
+    "torchvision densenet": lambda: torchvision.models.DenseNet(8, (2, 2), 16, num_classes=CLASSES),
+    "torchvision efficientnet_b0": lambda: torchvision.models.efficientnet_b0(num_classes=CLASSES),
+    "torchvision mobilenet_v3": lambda: torchvision.models.mobilenet_v3_small(num_classes=CLASSES),
+    "torchvision googlenet": lambda: torchvision.models.googlenet(num_classes=CLASSES, init_weights=False, aux_logits=False),
+    "torchvision vit": lambda: torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=CLASSES),
+    "torchvision swin": lambda: torchvision.models.SwinTransformer([4, 4], 16, [2, 2], [2, 2], [4, 4], num_classes=CLASSES),
+    "torchvision convnext": lambda: torchvision.models.ConvNeXt([CNBlockConfig(16, 32, 1), CNBlockConfig(32, None, 1)],
+                                                                num_classes=CLASSES),
+    "timm vit": lambda: timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, depth=2, num_classes=CLASSES),
+    "timm efficientnet_lite0": lambda: timm.create_model("efficientnet_lite0", num_classes=CLASSES),
+    "timm convnext": lambda: timm.create_model("convnext_atto", num_classes=CLASSES),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_relevance_is_conserved_on_networks_as_they_are_published(name: str) -> None:
+    """With random weights, without biases and positions; a gradient taken for relevance anywhere would show in the sum."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = PUBLISHED[name]().double().eval()
+        for path, tensor in module.named_parameters():
+            if path.endswith("bias") or "pos_embed" in path or "token" in path:
+                tensor.data.zero_()
+            elif "relative_position" not in path and not tensor.any():
+                nn.init.normal_(tensor, std=0.1)  # a classifier that starts with zeros
+    model, x = tp.wrap(module, size=32), pictures(1, 32)
+    with torch.no_grad():
+        score = module(x)[:, 2]
+    total = tp.lrp(model, x, 2, composite="zero").values.sum((1, 2, 3))
+    torch.testing.assert_close(total, score, rtol=1e-6, atol=0)  # hundreds of operations, some sums nearly cancel

@@ -96,11 +96,10 @@ def _pass_on(_: Propagation, call: Call, signal: Tensor) -> Tensor:
 def _multiply(pass_: Propagation, call: Call) -> Any:
     """R_signal = R; the gate is held constant. So is a denominator."""
     a, b = call.get(0, "input"), call.get(1, "other")
-    divides = "div" in call.name
     active = [one for one in (a, b) if isinstance(one, Tensor) and one.requires_grad]
-    if divides:
+    if "div" in call.name:
         return _pass_on(pass_, call, a) if a is active[0] else _gate(2)(pass_, call)
-    if len(active) == 1 and active[0] is not None:
+    if len(active) == 1:
         return _pass_on(pass_, call, active[0])
     signal = _signal(pass_, a, b)
     return call() if signal is None else _pass_on(pass_, call, signal)
