@@ -29,6 +29,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "ss_cam": {"n_samples": 3},
     "is_cam": {"n_steps": 3},
     "fem": {"k": 1},  # two standard deviations leave no peaks on maps of 4 x 4
+    "sobol": {"n_designs": 4, "cells": 3},
+    "hsic": {"n_samples": 40, "cells": 3},
     "feature_ablation": {"segments": "grid", "n_segments": 16},
     "lime": {"segments": "grid", "n_segments": 9, "n_samples": 32},
     "kernel_shap": {"segments": "grid", "n_segments": 9, "n_samples": 40},

@@ -1,0 +1,54 @@
+"""How a score depends on each cell of a grid of masks: designs of masks, and estimates from their scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sobol_design(n: int, cells: int, generator: torch.Generator) -> Tensor:
+    """(n (d + 1), d) in [0, 1], d = cells^2: n points of A, then for each cell the same points with that cell from B.
+
+    A and B are the two halves of one Sobol sequence of 2 d dimensions, scrambled (Owen), so that a seed gives its own.
+    """
+    d, seed = cells**2, int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+    a, b = torch.quasirandom.SobolEngine(2 * d, scramble=True, seed=seed).draw(n, dtype=torch.float64).chunk(2, dim=1)
+    one = torch.eye(d, dtype=torch.bool)[:, None]
+    return torch.cat([a, torch.where(one, b, a).flatten(0, 1)])
+
+
+def jansen(scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Total Sobol indices (d,) from the scores of a `sobol_design`, and their standard errors.
+
+    S_i = mean_j (f(A_j) - f(A_j with cell i of B))^2 / (2 Var f(A)): the share of the variance that cell i takes part in,
+    alone or with others (Jansen, 1999). Zero where the score does not vary.
+    """
+    plain, replaced = scores[:n], scores[n:].view(-1, n)
+    variance, halves = plain.var(), (plain - replaced) ** 2 / 2
+    if variance == 0:
+        return torch.zeros_like(halves[:, 0]), torch.zeros_like(halves[:, 0])
+    total = halves.mean(1) / variance
+    influence = (halves - total[:, None] * (plain - plain.mean()) ** 2) / variance
+    return total, influence.std(1) / n**0.5
+
+
+def balanced_design(n: int, cells: int, generator: torch.Generator) -> Tensor:
+    """(n, d) of zeros and ones: each cell is seen in half of the n masks, whichever (a Latin hypercube, rounded)."""
+    return (torch.rand(n, cells**2, generator=generator).argsort(0) < n // 2).double()
+
+
+def hsic_binary(design: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The Hilbert-Schmidt independence criterion (d,) between each column of zeros and ones and the scores, with errors.
+
+    tr(K H L H) / (n - 1)^2 with k(x, x') = 1/2 - (x - x')^2 and l(y, y') = exp(-(y - y')^2 / (2 s^2)), s the median distance
+    of two scores. Centring leaves 2 (x - mean x)(x' - mean x') of k, so no n x n matrix of masks is made.
+    """
+    n, distances = len(scores), (scores[:, None] - scores).abs()
+    between = distances[torch.triu_indices(n, n, 1).unbind()]
+    middle = between.median()
+    width = middle if middle > 0 else between.mean().clamp(min=torch.finfo(scores.dtype).tiny)
+    kernel = (-((distances / width) ** 2) / 2).exp()
+    kernel = kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
+    x = design - design.mean(0)
+    each = 2 * x * (kernel @ x) * n / (n - 1) ** 2  # its mean over samples is the estimate
+    return each.mean(0), 2 * each.std(0) / n**0.5
