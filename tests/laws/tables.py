@@ -29,6 +29,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "ss_cam": {"n_samples": 3},
     "is_cam": {"n_steps": 3},
     "fem": {"k": 1},  # two standard deviations leave no peaks on maps of 4 x 4
+    "extremal_perturbation": {"n_steps": 80},
     "sobol": {"n_designs": 4, "cells": 3},
     "hsic": {"n_samples": 40, "cells": 3},
     "feature_ablation": {"segments": "grid", "n_segments": 16},

@@ -167,9 +167,15 @@ CONVERTED: dict[str, Callable[[Call, Any], tuple[Any, str | None]]] = {
 
 
 def converted(body: Callable[..., Any], call: Call) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The body's keywords as it takes them, and what a reader must know of the choices that were made."""
-    wanted = [p.name for p in inspect.signature(body).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    results = {name: CONVERTED.get(name, _as_given)(call, call.given[name]) for name in wanted}
+    """The body's keywords as it takes them, and what a reader must know of the choices that were made.
+
+    A method whose `fill` is None by default has a way of hiding of its own.
+    """
+    wanted = [p for p in inspect.signature(body).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    own = {p.name for p in wanted if p.name == "fill" and p.default is None and call.given["fill"] is None}
+    results = {
+        p.name: (_as_given if p.name in own else CONVERTED.get(p.name, _as_given))(call, call.given[p.name]) for p in wanted
+    }
     notes = tuple(note for _, note in results.values() if note)
     return {name: value for name, (value, _) in results.items()}, notes
 

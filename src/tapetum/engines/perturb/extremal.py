@@ -1,0 +1,103 @@
+"""Smooth masks of a given area that a score likes best: max-convolution, blur pyramid, and the ascent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.engines.gradients import derivative
+from tapetum.engines.perturb.fills import blurred
+from tapetum.progress import track
+
+COLDNESS = 20
+"""1 / temperature of the smooth maximum."""
+
+LEVELS = 8
+"""Of the blur pyramid, the image itself included."""
+
+LEARNING_RATE, MOMENTUM, AREA_WEIGHT, AREA_GROWTH = 0.01, 0.9, 300, 1.0035
+"""The ascent's numbers, those of the authors' code."""
+
+TIED = 0.01
+"""Mask values that differ by less share their place in the order: else rounding would decide which of them is kept."""
+
+
+class SmoothMask:
+    """Controls (n, 1, rows, columns), one every `step` px, to masks that vary over no less than about sigma px.
+
+    m(u) = smooth maximum over controls v of k(|u - v|) c(v), k(d) = exp(-2 max(0, d / sigma - 1/2)^2). The mask goes on for
+    about sigma px around the image, so that a place at its border costs as much area as one in the middle.
+    """
+
+    def __init__(self, height: int, width: int, step: int, sigma: float, like: Tensor) -> None:
+        self.rows, self.columns = math.ceil(height / step), math.ceil(width / step)
+        self._margin, self._reach = math.ceil(sigma / step), 1 + math.ceil(sigma / step)
+        self._step, self._size = step, (height, width)
+        inside = torch.arange(step, dtype=like.dtype, device=like.device)
+        offsets = step * torch.arange(-self._reach, self._reach + 1, dtype=like.dtype, device=like.device)
+        away = (inside - offsets[:, None]) ** 2
+        distance = (away[:, None, :, None] + away[None, :, None, :]).sqrt()  # (dy, dx, y in its cell, x in its cell)
+        self._kernel = (-2 * (distance / sigma - 0.5).clamp(min=0) ** 2).exp().flatten(0, 1)
+
+    def __call__(self, controls: Tensor) -> Tensor:
+        """(n, H, W), the image and what is around it."""
+        side, around = 2 * self._reach + 1, self._margin + self._reach
+        near = F.unfold(controls, side, padding=around)
+        cells = (self.rows + 2 * self._margin, self.columns + 2 * self._margin)
+        near = near.view(len(controls), side**2, cells[0], 1, cells[1], 1)
+        values = near * self._kernel[:, None, :, None, :]
+        most = (values * (COLDNESS * values).softmax(1)).sum(1)
+        return most.reshape(len(controls), cells[0] * self._step, cells[1] * self._step)
+
+    def cut(self, whole: Tensor) -> Tensor:
+        """The part on the image, (n, 1, h, w)."""
+        start, (height, width) = self._margin * self._step, self._size
+        return whole[:, None, start : start + height, start : start + width]
+
+
+def blur_pyramid(images: Tensor, sigma_px: float) -> Callable[[Tensor], Tensor]:
+    """Masks (n, 1, h, w) to images blurred by (1 - mask) * sigma_px, interpolated between eight blurred ones."""
+    sigmas = [sigma_px * (1 - level / (LEVELS - 1)) for level in range(LEVELS - 1)]
+    levels = [*(blurred(images, sigma) for sigma in sigmas), images]
+
+    def seen_through(masks: Tensor) -> Tensor:
+        place = masks * (LEVELS - 1)
+        return sum(((1 - (place - k).abs()).clamp(min=0) * level for k, level in enumerate(levels)), torch.zeros_like(images))
+
+    return seen_through
+
+
+def area_reference(whole: Tensor, kept: int) -> Tensor:
+    """(n, p): what each of the p values of a mask should be for `kept` of them to be 1: the largest 1, the others 0.
+
+    Values that are tied (within TIED) with the last that is kept get the share that is left for them.
+    """
+    order = whole.sort(1).values
+    below = torch.searchsorted(order, whole - TIED)
+    upto = torch.searchsorted(order, whole + TIED, right=True)
+    return ((upto - (whole.shape[1] - kept)).to(whole) / (upto - below)).clamp(0, 1)
+
+
+def extremal_mask(
+    reward: Callable[[Tensor, int], Tensor], mask: SmoothMask, n: int, kept: int, n_steps: int, like: Tensor
+) -> Tensor:
+    """(n, 1, h, w): ascent of reward(mask, step) - weight * mean (mask - area_reference)^2, the weight growing each step."""
+    controls, velocity = like.new_ones(n, 1, mask.rows, mask.columns), None
+    weight = float(AREA_WEIGHT)
+    for step in track(range(n_steps), n_steps, "steps"):
+        with torch.enable_grad():
+            leaf = controls.detach().requires_grad_()
+            whole = mask(leaf)
+            flat = whole.detach().flatten(1)
+            shown = whole.detach().requires_grad_()
+            slope = derivative(reward(mask.cut(shown), step), shown)
+            slope = slope - (2 * weight / flat.shape[1] * (flat - area_reference(flat, kept))).view_as(shown)
+            (grad,) = torch.autograd.grad(whole, leaf, slope)
+        velocity = grad if velocity is None else MOMENTUM * velocity + (1 - MOMENTUM) * grad
+        controls = (controls + LEARNING_RATE * velocity).clamp(0, 1)
+        weight *= AREA_GROWTH
+    return mask.cut(mask(controls))
