@@ -22,6 +22,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "gradient_shap": {"n_samples": 4},
     "blur_integrated_gradients": {"n_steps": 6, "max_sigma_px": 4},
     "guided_integrated_gradients": {"n_steps": 6},
+    "xrai": {"n_steps": 4, "min_size_px": 6, "min_new_px": 4, "dilation_px": 1},
     "integrated_gradients": {"n_steps": 4},
     "occlusion": {"window": 4, "stride": 4},
     "rise": {"n_masks": 24, "cells": 4},

@@ -32,7 +32,9 @@ def integrated_gradients(
     """Each value's share of the score, gathered along a straight path from a baseline to the image.
 
     values = (x - x0) * integral over a in [0, 1] of d score / d (x0 + a (x - x0)), signed, (n, c, h, w). They sum to
-    score(x) - score(x0) as far as the quadrature is exact (completeness).
+    score(x) - score(x0) as far as the quadrature is exact (completeness): on smooth networks to many digits, but where ReLUs
+    switch on the way the gradient jumps, and any rule is off by a share of the jumps. On EfficientNet-Lite0 and photographs
+    50 points were off by 5 to 11 % of the difference, 200 points by 1 to 2 %.
 
     Args:
         n_steps: points on the path; the paper: 20 to 300.
