@@ -95,6 +95,7 @@ LINEAR: dict[str, tuple[Callable[[float], dict[str, Any]], Callable[[Tensor, Ten
     "integrated_gradients": (lambda fill: {"n_steps": 3, "baseline": fill}, lambda w, x, fill: w * (x - fill)),
     "guided_integrated_gradients": (lambda fill: {"n_steps": 3, "baseline": fill}, lambda w, x, fill: w * (x - fill)),
     "gradient_shap": (lambda fill: {"n_samples": 2, "baseline": fill, "sigma": 0}, lambda w, x, fill: w * (x - fill)),
+    "deep_lift": (lambda fill: {"baseline": fill}, lambda w, x, fill: w * (x - fill)),
     "occlusion": (
         lambda fill: {"window": 1, "stride": 1, "fill": fill},
         lambda w, x, fill: (w * (x - fill)).sum(1, keepdim=True),
@@ -117,6 +118,8 @@ COMPLETE: dict[str, tuple[dict[str, Any], Callable[[Tensor], Tensor], float, flo
     ),
     # the path is made of 64 straight pieces, each a trapezoid: the error falls with the square of their length
     "guided_integrated_gradients": ({"n_steps": 64, "baseline": 0.3}, lambda x: torch.full_like(x, 0.3), 1e-3, 1e-2),
+    # nothing is approximated
+    "deep_lift": ({"baseline": 0.3}, lambda x: torch.full_like(x, 0.3), 1e-10, 1e-10),
 }
 """Of methods that declare `complete`: keywords, the baseline, and the share of the difference by which the sum may be off on
 smooth networks and on those with kinks."""

@@ -87,10 +87,10 @@ class _Watcher(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             with self:
-                return _attend(*args, **kwargs)
+                return attend(*args, **kwargs)
         if func is F.multi_head_attention_forward:
             with self:
-                return _entered(F.multi_head_attention_forward)(*args, **kwargs)
+                return entered(F.multi_head_attention_forward)(*args, **kwargs)
         name = getattr(func, "__name__", "")
         first = args[0] if args else None
         attention = self.found.softmaxes.get(first) if isinstance(first, Tensor) else None
@@ -129,7 +129,7 @@ class _Watcher(TorchFunctionMode):
             self.inside(attention)
 
 
-def _attend(
+def attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -151,9 +151,10 @@ def _attend(
     return F.dropout(logits.softmax(-1), dropout_p) @ value
 
 
-def _entered(function: Any) -> Callable[..., Any]:
+def entered(function: Any) -> Callable[..., Any]:
     """The same function, whose inner calls a mode sees; called as it is, it would hand itself to the mode as a whole."""
-    names = {**function.__globals__, "has_torch_function": lambda *_: False}
+    checks = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
+    names = {**function.__globals__, **dict.fromkeys(checks, lambda *_: False)}
     twin = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     twin.__kwdefaults__ = function.__kwdefaults__
     return twin
