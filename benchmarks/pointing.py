@@ -32,8 +32,13 @@ LONGEST = 5  # times a method's seconds, if it has two maps by then
 SMALLER: dict[str, tuple[dict[str, Any], str]] = {
     "rise": ({"n_masks": 128}, "4000 masks are minutes a map"),
     "smooth_grad": ({"n_samples": 10}, "the share changes little behind ten samples"),
+    "smooth_grad_squared": ({"n_samples": 10}, "as SmoothGrad"),
+    "var_grad": ({"n_samples": 10}, "as SmoothGrad"),
     "smooth_grad_cam_plus_plus": ({"n_samples": 10}, "as SmoothGrad"),
     "integrated_gradients": ({"n_steps": 16}, "Gauss-Legendre has converged to a few per cent"),
+    "gradient_shap": ({"n_samples": 10}, "as SmoothGrad"),
+    "blur_integrated_gradients": ({"n_steps": 16}, "as integrated gradients"),
+    "guided_integrated_gradients": ({"n_steps": 16}, "as integrated gradients"),
     "occlusion": ({"window": 112, "stride": 56}, "one of the four photographs is 224 px wide"),
     "lime": ({"n_samples": 100}, "a pass is a tenth of a second"),
     "kernel_shap": ({"n_samples": 100, "n_segments": 16}, "six samples a segment"),
