@@ -315,3 +315,10 @@ def test_two_models_made_at_once_in_two_threads_do_not_share_a_replica() -> None
     thread.join()
     assert seen[0] is not model.replica
     assert seen[0].head.linear.weight.data_ptr() == model.replica.head.linear.weight.data_ptr()
+
+
+def test_a_network_without_weights_has_the_size_it_was_built_for() -> None:
+    with torch.device("meta"):
+        model = tp.load("torchvision:vit_h_14", weights=None)  # its published weights are for 518 px
+        assert model.preprocessing.size == 224
+        assert model.survey["encoder.layers.encoder_layer_31"].grid == (16, 16)

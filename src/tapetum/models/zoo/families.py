@@ -25,7 +25,7 @@ def torchvision_model(name: str, pretrained: bool) -> VisionModel:
     options = _quick_init(name) if not pretrained else {}
     module = built(name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options))
     categories = weights.meta.get("categories")
-    return VisionModel(module, name, _torchvision_preprocessing(weights), categories, f"torchvision:{name}")
+    return VisionModel(module, name, _torchvision_preprocessing(weights, module), categories, f"torchvision:{name}")
 
 
 def _quick_init(name: str) -> dict[str, Any]:
@@ -33,11 +33,13 @@ def _quick_init(name: str) -> dict[str, Any]:
     return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
 
 
-def _torchvision_preprocessing(weights: Any) -> Preprocessing:
+def _torchvision_preprocessing(weights: Any, module: nn.Module) -> Preprocessing:
+    """A vision transformer is built for one size; without its weights this may be another than theirs (vit_h_14)."""
     preset = weights.transforms()
+    size = getattr(module, "image_size", preset.crop_size[0])
     return Preprocessing(
-        size=preset.crop_size[0],
-        resize=preset.resize_size[0],
+        size=size,
+        resize=max(size, round(preset.resize_size[0] * size / preset.crop_size[0])),
         interpolation=preset.interpolation.value,
         mean=tuple(preset.mean),
         std=tuple(preset.std),
