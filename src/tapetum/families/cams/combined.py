@@ -16,7 +16,7 @@ from tapetum.engines.statistics import CHECK, jackknife
 from tapetum.families.border import attribution
 from tapetum.families.cams.weighted import plus_plus
 from tapetum.families.fusion import upsampled
-from tapetum.families.keywords import named_layers
+from tapetum.families.keywords import first_positive, named_layers
 from tapetum.models.layers import choose_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
@@ -186,7 +186,8 @@ def refine_cam(
     (n, 1, h, w), in [0, 1]. A layer without positive evidence makes the product zero, which the status then says.
 
     Args:
-        layers: names with commas between, or a glob; None: the last map of each of the last three grids (see `notes`).
+        layers: names with commas between, or a glob; None: the last map without negative values of each of the last
+            three grids (see `notes`).
         batch: images a pass, or "auto".
 
     Example:
@@ -217,7 +218,8 @@ def _several(model: VisionModel, layers: str | Sequence[str] | None) -> list[str
 
 
 def _stages(model: VisionModel, n: int = 3) -> list[str]:
-    """The layer for a CAM, and before it the last and outermost module of each larger grid."""
+    """The layer for a CAM, and before it the last and outermost module of each larger grid; of those, where activations
+    are not negative: Grad-CAM++ takes them for evidence, and a product multiplies what is wrong with each."""
     survey = model.survey
     chosen, _ = choose_layer(survey)
     last: dict[tuple[int, int], str] = {}
@@ -225,4 +227,5 @@ def _stages(model: VisionModel, n: int = 3) -> list[str]:
         grid = survey[name].grid
         if grid is not None and grid != survey[chosen].grid and name.count(".") <= last.get(grid, name).count("."):
             last[grid] = name
-    return [*list(last.values())[-(n - 1) :], chosen]
+    stages = [*list(last.values())[-(n - 1) :], chosen]
+    return [first_positive(model, name, "")[0] for name in stages]

@@ -27,16 +27,17 @@ CONSTANT = 1e-4
 """Of its largest magnitude: a channel that varies by less is the same everywhere but for rounding, and adds no structure."""
 
 
-@attribution(cite="srinivas2019fullgrad", reduce="sum", laws=("class_sensitive", AT_IMAGE))
+@attribution(cite="srinivas2019fullgrad", reduce="max_abs", laws=("class_sensitive", AT_IMAGE))
 def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel", batch: Batch = "auto") -> Tensor:
     """Everything that makes up the score, all layers added: input times gradient and each bias times its gradient.
 
     score = sum of x g + sum over operations of b g_out, exactly: b is what an operation adds of its own (a bias, what
     batch-norm shifts by, the bend of a GELU). values = psi(x g) + sum over operations with a map of psi(b g_out), psi =
-    magnitude, scaled to [0, 1] for each channel, summed over channels, upsampled bilinearly; (n, 1, h, w) of the image, at
-    least 0, without a sign. The paper has the biases of convolutions and batch-norms alone, which on a network of ReLUs
-    are all there are; ours are those of every operation, modules or not, and a network whose terms do not sum to its score
-    is refused. Terms without places (those of the head) are in the sum but in no picture.
+    magnitude, scaled to [0, 1] for each channel, summed over channels, upsampled bilinearly; (n, 1, h, w) of the image, less
+    its smallest value, since the offsets of thousands of channels say nothing about places; at least 0, without a sign.
+    The paper has the biases of convolutions and batch-norms alone, which on a network of ReLUs are all there are; ours are
+    those of every operation, modules or not, and a network whose terms do not sum to its score is refused. Terms without
+    places (those of the head) are in the sum but in no picture.
 
     Args:
         rescale: what is scaled to [0, 1]: each channel (the paper's formula, grad-cam) or each layer (its authors' code).
@@ -64,7 +65,7 @@ def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel"
                 f"{', '.join(sorted(parts.unknown)) or 'none'}; use integrated_gradients"
             )
         see(parts.from_input)
-        return maps
+        return maps - maps.amin((2, 3), keepdim=True)
 
     chunks = in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)
     return torch.cat(list(track(chunks, len(images), "images", size=len)))
