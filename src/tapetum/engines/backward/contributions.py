@@ -34,186 +34,31 @@ from tapetum.engines.scores import ModelScore
 from tapetum.engines.structure import mapped, tensors
 from tapetum.types import MethodError
 
-ELEMENTWISE = frozenset(
-    [
-        "relu",
-        "relu6",
-        "gelu",
-        "silu",
-        "sigmoid",
-        "tanh",
-        "hardtanh",
-        "hardswish",
-        "hardsigmoid",
-        "leaky_relu",
-        "elu",
-        "selu",
-        "celu",
-        "mish",
-        "softplus",
-        "softsign",
-        "prelu",
-        "rrelu",
-        "logsigmoid",
-        "threshold",
-        "hardshrink",
-        "softshrink",
-        "tanhshrink",
-        "exp",
-        "expm1",
-        "log",
-        "log1p",
-        "log2",
-        "sqrt",
-        "rsqrt",
-        "pow",
-        "rpow",
-        "square",
-        "abs",
-        "absolute",
-        "sin",
-        "cos",
-        "erf",
-        "reciprocal",
-        "clamp",
-        "clamp_min",
-        "clamp_max",
-        "clip",
-        "sign",
-        "round",
-        "floor",
-        "ceil",
-        "rtruediv",
-        "rdiv",
-    ]
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ELEMENTWISE = _names(
+    """relu relu6 gelu silu sigmoid tanh hardtanh hardswish hardsigmoid leaky_relu elu selu celu mish softplus softsign
+    prelu rrelu logsigmoid threshold hardshrink softshrink tanhshrink exp expm1 log log1p log2 sqrt rsqrt pow rpow
+    square abs absolute sin cos erf reciprocal clamp clamp_min clamp_max clip sign round floor ceil rtruediv rdiv"""
 )
 PRODUCTS = frozenset(["mul", "multiply", "rmul", "matmul", "rmatmul", "bmm", "mm", "einsum"])
 QUOTIENTS = frozenset(["div", "divide", "true_divide", "truediv"])
-LINEAR = frozenset(
-    [
-        "add",
-        "radd",
-        "sub",
-        "subtract",
-        "rsub",
-        "neg",
-        "negative",
-        "positive",
-        "mean",
-        "sum",
-        "cat",
-        "concat",
-        "concatenate",
-        "stack",
-        "hstack",
-        "vstack",
-        "permute",
-        "transpose",
-        "swapaxes",
-        "swapdims",
-        "movedim",
-        "moveaxis",
-        "t",
-        "T",
-        "mT",
-        "H",
-        "mH",
-        "view",
-        "view_as",
-        "reshape",
-        "reshape_as",
-        "flatten",
-        "unflatten",
-        "ravel",
-        "squeeze",
-        "unsqueeze",
-        "select",
-        "narrow",
-        "chunk",
-        "split",
-        "split_with_sizes",
-        "tensor_split",
-        "unbind",
-        "getitem",
-        "setitem",
-        "expand",
-        "expand_as",
-        "broadcast_to",
-        "repeat",
-        "repeat_interleave",
-        "tile",
-        "roll",
-        "flip",
-        "rot90",
-        "index_select",
-        "gather",
-        "take_along_dim",
-        "index_put",
-        "index_add",
-        "scatter",
-        "scatter_add",
-        "where",
-        "masked_fill",
-        "masked_select",
-        "fill",
-        "zero",
-        "copy",
-        "clone",
-        "contiguous",
-        "to",
-        "type",
-        "type_as",
-        "float",
-        "double",
-        "half",
-        "bfloat16",
-        "cpu",
-        "cuda",
-        "dropout",
-        "dropout1d",
-        "dropout2d",
-        "dropout3d",
-        "feature_dropout",
-        "alpha_dropout",
-        "pad",
-        "constant_pad_nd",
-        "avg_pool1d",
-        "avg_pool2d",
-        "avg_pool3d",
-        "adaptive_avg_pool1d",
-        "adaptive_avg_pool2d",
-        "adaptive_avg_pool3d",
-        "interpolate",
-        "upsample",
-        "pixel_shuffle",
-        "pixel_unshuffle",
-        "channel_shuffle",
-        "unfold",
-        "fold",
-        "tril",
-        "triu",
-        "diagonal",
-        "cumsum",
-        "atleast_1d",
-        "atleast_2d",
-        "atleast_3d",
-        "requires_grad",
-    ]
+LINEAR = _names(
+    """add radd sub subtract rsub neg negative positive mean sum cat concat concatenate stack hstack vstack permute
+    transpose swapaxes swapdims movedim moveaxis t T mT H mH view view_as reshape reshape_as flatten unflatten ravel
+    squeeze unsqueeze select narrow chunk split split_with_sizes tensor_split unbind getitem setitem expand expand_as
+    broadcast_to repeat repeat_interleave tile roll flip rot90 index_select gather take_along_dim index_put index_add
+    scatter scatter_add where masked_fill masked_select fill zero copy clone contiguous to type type_as float double
+    half bfloat16 cpu cuda dropout dropout1d dropout2d dropout3d feature_dropout alpha_dropout pad constant_pad_nd
+    avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample
+    pixel_shuffle pixel_unshuffle channel_shuffle unfold fold tril triu diagonal cumsum atleast_1d atleast_2d
+    atleast_3d requires_grad"""
 )
-WEIGHTED = frozenset(
-    [
-        "linear",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "conv_transpose1d",
-        "conv_transpose2d",
-        "conv_transpose3d",
-        "addcmul",
-        "addmm",
-        "baddbmm",
-        "lerp",
-    ]
+WEIGHTED = _names(
+    """linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addcmul addmm baddbmm lerp"""
 )
 """Linear as long as only one argument depends on the image: weights usually do not."""
 
