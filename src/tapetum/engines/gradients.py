@@ -6,7 +6,7 @@ in small batches: the peers put all of them into one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -17,7 +17,7 @@ from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import CHECK, RunningMean
 from tapetum.progress import track
-from tapetum.types import Batch, Score, TargetError
+from tapetum.types import Batch, LayerError, Score, TargetError
 
 S = TypeVar("S", bound=RunningMean)
 
@@ -165,5 +165,13 @@ def _layer_gradient(score: ModelScore, images: Tensor, layer: str) -> tuple[Tens
         return kept[layer].clone()  # what follows may work in place, on the clone
 
     with torch.enable_grad(), edit(score.model, {layer: cut}):
-        grad = derivative(score(images.detach()), kept[layer])
+        values = score(images.detach())
+        grad = derivative(values, reached(kept, layer))
     return kept[layer].detach(), grad
+
+
+def reached(kept: Mapping[str, Tensor], layer: str) -> Tensor:
+    """What the layer gave; a refusal where the score was known before the layer ran: a unit in front of it."""
+    if layer not in kept:
+        raise LayerError(f"{layer} runs after the target and so has no part in it: give a layer= in front of the unit")
+    return kept[layer]

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.gradients import reached
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore
 from tapetum.progress import track
@@ -41,7 +42,7 @@ def _product(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Ten
 
     with torch.enable_grad(), edit(score.model, {layer: cut}), sdpa_kernel(SDPBackend.MATH):  # the others differentiate once
         values = score(images.detach())
-        acts = kept[layer]
+        acts = reached(kept, layer)
         if not values.requires_grad:
             raise TargetError("the score has no gradient: the model (or the callable target) detaches it or works without one")
         grads = _derivative(values.sum(), acts, again=True)
