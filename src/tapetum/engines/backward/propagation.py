@@ -42,6 +42,12 @@ class Propagation:
         self.boxes = WeakTensorKeyDictionary()  # the image and what is cut from it: its least and largest values
         self.boxes[images] = box
 
+    def forget(self) -> None:
+        """Lets go of every tensor: the graph holds this pass by its backwards, and this would hold the graph for ever."""
+        self.last = None
+        for kept in (self.affine, self.gates, self.boxes, self.mode.newer, self.mode.overwritten):
+            kept.clear()
+
     def _run(self, call: Call) -> Any:
         if self.answered or not call.active:
             return call()

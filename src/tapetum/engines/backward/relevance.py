@@ -86,6 +86,14 @@ def relevance_at(
 def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Seed, through: Through) -> Tensor:
     leaf = images.detach().requires_grad_()
     propagation = Propagation(composite, HANDLERS, leaf, _box(score.model, leaf))
+    try:
+        return _propagated(score, leaf, propagation, seed, through)
+    finally:
+        propagation.forget()
+
+
+def _propagated(score: ModelScore, leaf: Tensor, propagation: Propagation, seed: Seed, through: Through) -> Tensor:
+    composite = propagation.composite
     edits = {layer: _intercepting(propagation, seen) for layer, seen in through.items()}
     with (
         torch.enable_grad(),
@@ -105,7 +113,7 @@ def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Se
     (arrived,) = torch.autograd.grad(outputs, leaf, seeds, allow_unused=True)
     if composite.first is not None and propagation.first == 0:
         raise MethodError(f"{score.model.name} has no convolution or linear layer at the image for the composite's first rule")
-    return torch.zeros_like(images) if arrived is None else arrived
+    return torch.zeros_like(leaf) if arrived is None else arrived
 
 
 def _intercepting(propagation: Propagation, seen: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
