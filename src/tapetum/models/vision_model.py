@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tapetum.data.images import read_image
 from tapetum.data.preprocessing import Preprocessing
+from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.replica import fingerprint, replicate, weights_sha256
 from tapetum.types import ImageError, Layers, ModelError
@@ -94,7 +95,8 @@ class VisionModel:
         """The network's own output in eval mode; None when a probe stopped the pass early."""
         self._local.image_size = int(images.shape[-2]), int(images.shape[-1])
         try:
-            return self._forward(self.replica, images)
+            with SoundGradients() if torch.is_grad_enabled() else nullcontext():
+                return self._forward(self.replica, images)
         except StopForward:
             return None
 

@@ -175,10 +175,7 @@ class _Differences(TorchFunctionMode):
         if linear:
             return call.plain()
         if call.name == "batch_norm" and not several and not _argument(call, 5, "training", False):
-            output = call.plain()
-            # torch 2.14 misreads the strides of a transposed gradient here for a batch of one image on the CPU
-            output.register_hook(Tensor.contiguous)
-            return output
+            return call.plain()
         return self._other(call)
 
     def _noted(self, call: _Call) -> Any:
