@@ -469,3 +469,12 @@ def test_relevance_is_conserved_on_networks_as_they_are_published(name: str) -> 
         score = module(x)[:, 2]
     total = tp.lrp(model, x, 2, composite="zero").values.sum((1, 2, 3))
     torch.testing.assert_close(total, score, rtol=1e-6, atol=0)  # hundreds of operations, some sums nearly cancel
+
+
+def test_the_share_of_the_score_that_arrives_is_told() -> None:
+    model, images = shared("in_place"), pictures(1)
+    result = tp.lrp(model, images, 1)
+    with torch.no_grad():
+        share = float(result.values.sum() / model(images)[0, 1])
+    assert f"{share:.0%} of the score arrives at the image" in " ".join(result.notes)
+    assert not any("arrives" in note for note in tp.lrp(model, images, 1, through="features.3:0").notes)

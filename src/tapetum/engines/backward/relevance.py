@@ -24,6 +24,7 @@ from tapetum.engines.scores import ModelScore
 from tapetum.engines.structure import mapped
 from tapetum.models.maps import to_map
 from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
 from tapetum.progress import track
 from tapetum.types import Batch, MethodError
 
@@ -53,13 +54,28 @@ def relevance(
     through: Through | None = None,
     batch: Batch = "auto",
 ) -> Tensor:
-    """What arrives at the image, (n, c, h, w)."""
+    """What arrives at the image, (n, c, h, w); how much of the score that is, where it is not all of it, is noted."""
 
-    def work(rows: Sequence[int]) -> Tensor:
+    def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         return _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, through or {})
 
     chunks = in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)
-    return torch.cat(list(track(chunks, len(images), "images", size=len)))
+    parts = list(track(chunks, len(images), "images", size=lambda part: len(part[0])))
+    arrived = torch.cat([one for one, _ in parts])
+    if seed is of_score and not through:
+        _note_share(arrived, torch.cat([started for _, started in parts]))
+    return arrived
+
+
+TOLD = 0.01
+"""Relevance that is lost or gained on the way is noted from this share of the score on."""
+
+
+def _note_share(arrived: Tensor, started: Tensor) -> None:
+    shares = (arrived.flatten(1).sum(1) / started.where(started != 0, torch.nan)).nan_to_num(1.0).tolist()
+    if any(abs(share - 1) > TOLD for share in shares):
+        told = ", ".join(f"{share:.0%}" for share in shares[:4]) + (", ..." if len(shares) > 4 else "")
+        note(f"{told} of the score arrives at the image: biases, constants and the stabilizer account for the rest")
 
 
 def relevance_at(
@@ -83,7 +99,7 @@ def relevance_at(
     return torch.cat(list(track(chunks, len(images), "images", size=len)))
 
 
-def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Seed, through: Through) -> Tensor:
+def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Seed, through: Through) -> tuple[Tensor, Tensor]:
     leaf = images.detach().requires_grad_()
     propagation = Propagation(composite, HANDLERS, leaf, _box(score.model, leaf))
     try:
@@ -92,7 +108,10 @@ def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Se
         propagation.forget()
 
 
-def _propagated(score: ModelScore, leaf: Tensor, propagation: Propagation, seed: Seed, through: Through) -> Tensor:
+def _propagated(
+    score: ModelScore, leaf: Tensor, propagation: Propagation, seed: Seed, through: Through
+) -> tuple[Tensor, Tensor]:
+    """(what arrives, with how much each image started)."""
     composite = propagation.composite
     edits = {layer: _intercepting(propagation, seen) for layer, seen in through.items()}
     with (
@@ -113,7 +132,8 @@ def _propagated(score: ModelScore, leaf: Tensor, propagation: Propagation, seed:
     (arrived,) = torch.autograd.grad(outputs, leaf, seeds, allow_unused=True)
     if composite.first is not None and propagation.first == 0:
         raise MethodError(f"{score.model.name} has no convolution or linear layer at the image for the composite's first rule")
-    return torch.zeros_like(leaf) if arrived is None else arrived
+    started = torch.stack([one.reshape(len(leaf), -1).sum(1) for one in seeds]).sum(0)
+    return torch.zeros_like(leaf) if arrived is None else arrived, started
 
 
 def _intercepting(propagation: Propagation, seen: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
