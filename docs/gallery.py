@@ -25,6 +25,11 @@ PHOTOS = {"cat": data.chelsea, "coffee": data.coffee, "rocket": data.rocket}
 
 SHORTER: Mapping[str, Mapping[str, Any]] = {
     "rise": {"n_masks": 1000},
+    "ss_cam": {"n_samples": 3},
+    "is_cam": {"n_steps": 3},
+    "extremal_perturbation": {"n_steps": 300},
+    "guided_integrated_gradients": {"n_steps": 100},
+    "gradient_shap": {"n_samples": 50},
 }
 """Settings below the default, for time; the tile says so."""
 
