@@ -48,6 +48,14 @@ def _vgg16() -> nn.Module:
     return nn.Sequential(OrderedDict(features=features, **head))
 
 
+def _chain() -> nn.Module:
+    """Modules in a row, each used once, and no maximum: what every peer can follow."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AvgPool2d(2),
+        nn.Conv2d(8, 12, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(12 * 64, 20),
+    )  # fmt: skip
+
+
 def _googlenet() -> nn.Module:
     return torchvision.models.googlenet(num_classes=20, init_weights=False, aux_logits=False)
 
@@ -57,6 +65,7 @@ BUILD: dict[str, tuple[Callable[[], nn.Module], int]] = {
     "vgg16": (_vgg16, 64),
     "googlenet": (_googlenet, 64),
     "functional": (FunctionalNet, 32),
+    "chain": (_chain, 32),
 }
 
 

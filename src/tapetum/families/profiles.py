@@ -2,7 +2,7 @@
 
     tp.grad_cam(model, images, like="grad-cam")      # ReLU, scaled to [0, 1], at the input's size, as that library returns it
 
-tests/oracles compares every row with the library's own numbers.
+tests/oracles compares every row with the library's own numbers: of sampled methods over the same draws.
 """
 
 from __future__ import annotations
@@ -68,20 +68,48 @@ _GRAD_CAM = Profile(each=(relu, min_max(1e-7), to_input), after=(relu, min_max(1
 _TORCHCAM = Profile({"fuse": "max"}, each=(relu, min_max(1e-8)))
 _PAPER = Profile(each=(relu,))
 
+# Not here, although the library has a method of that name:
+# captum       smooth_grad, smooth_grad_squared, var_grad: its noise has an absolute sigma of 1.0, no share of each image's
+#              range; var_grad divides by n. lime: another regression (lasso). kernel_shap: its 25 coalitions do not determine
+#              50 segments, which is refused here.
+# grad-cam     eigen_cam, eigen_grad_cam, kpca_cam: its sign is whatever the decomposition returns. finer_cam: weighs the
+#              similar classes by their probabilities and differentiates the weights.
+# torchcam     grad_cam_plus_plus, refine_cam: it divides a copy of its alphas and goes on without. smooth_grad_cam_plus_plus:
+#              activations and ReLU(g) are those of its last noisy copy. is_cam: its factors add up to 5.5. ss_cam: scales masks
+#              before it upsamples them, with noise of their own.
+# zennit       smooth_grad: one of its samples is the image without noise. excitation_backprop: keeps biases unless it is told
+#              zero_params="bias". occlusion: shows one window at a time instead of hiding it.
 PROFILES: Mapping[str, Mapping[str, Profile]] = {
     "saliency": {"captum": _SAME, "paper": _SAME},
     "input_x_gradient": {"captum": _SAME, "zennit": _SAME},
     "integrated_gradients": {"captum": _SAME, "zennit": Profile({"n_steps": 20, "quadrature": "right"})},
+    "gradient_shap": {"captum": Profile({"n_samples": 5, "sigma": 0})},
+    "deep_lift": {"captum": _SAME},
+    "guided_backprop": {"captum": _SAME, "zennit": _SAME},
+    "deconvnet": {"captum": _SAME, "zennit": _SAME},
+    "guided_grad_cam": {"captum": Profile({"upsampling": "nearest"}), "paper": _SAME},
+    "lrp": {"captum": Profile({"composite": "epsilon", "epsilon": 1e-9}), "zennit": _SAME},
     "occlusion": {"captum": Profile({"stride": 1})},
+    "feature_ablation": {"captum": _SAME},
+    "shapley_sampling": {"captum": _SAME},
     "grad_cam": {"captum": _SAME, "grad-cam": _GRAD_CAM, "torchcam": _TORCHCAM, "paper": _PAPER},
-    # torchcam 0.5.0 divides a copy of its alphas and goes on without: its Grad-CAM++ is not the paper's
     "grad_cam_plus_plus": {"grad-cam": _GRAD_CAM, "paper": _PAPER},
+    "smooth_grad_cam_plus_plus": {"paper": _PAPER},
     "layer_cam": {"grad-cam": _GRAD_CAM, "torchcam": replace(_TORCHCAM, join=(tanh_2,)), "paper": _PAPER},
+    "xgrad_cam": {"grad-cam": _GRAD_CAM, "torchcam": _TORCHCAM},
+    "hires_cam": {"grad-cam": _GRAD_CAM},
+    "shapley_cam": {"grad-cam": _GRAD_CAM},
+    "finer_cam": {"torchcam": replace(_TORCHCAM, defaults={"fuse": "max", "alpha": 0.6}), "paper": _PAPER},
+    "fem": {"grad-cam": _GRAD_CAM},
+    "cam": {"torchcam": replace(_TORCHCAM, each=(min_max(1e-8),)), "paper": _SAME},  # without the ReLU
+    "full_grad": {"grad-cam": Profile(each=(min_max(1e-7),))},
     "score_cam": {
         "grad-cam": _GRAD_CAM,
         "torchcam": replace(_TORCHCAM, defaults={"fuse": "max", "align_corners": False}),
         "paper": _PAPER,
     },
+    "ss_cam": {"paper": _PAPER},
+    "is_cam": {"paper": _PAPER},
     "ablation_cam": {"grad-cam": _GRAD_CAM, "paper": _PAPER},
 }
 """{method: {library: profile}}; a library whose numbers are ours has the empty profile."""

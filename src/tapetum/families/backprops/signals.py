@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -51,15 +53,22 @@ def deconvnet(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Te
 
 
 @attribution(cite="selvaraju2017gradcam", reduce="max_abs")
-def guided_grad_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+def guided_grad_cam(
+    score: ModelScore,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    upsampling: Literal["bilinear", "nearest"] = "bilinear",
+    batch: Batch = "auto",
+) -> Tensor:
     """The fine structures of guided backprop, only where Grad-CAM finds evidence for the class.
 
-    values = guided backprop * ReLU(Grad-CAM), the latter upsampled bilinearly to the image as in the paper (captum: nearest),
-    signed, (n, c, h, w). Where no place speaks for the target all values are 0. The class decides where, not what, is shown.
-    A network without ReLUs is refused.
+    values = guided backprop * ReLU(Grad-CAM), the latter upsampled to the image; signed, (n, c, h, w). Where no place speaks
+    for the target all values are 0. The class decides where, not what, is shown. A network without ReLUs is refused.
 
     Args:
         layer: of Grad-CAM; name or None: the last layer that mixes places (the choice is in `notes`).
+        upsampling: of Grad-CAM; the paper: bilinear, captum: nearest.
         batch: images a pass, or "auto".
 
     Example:
@@ -68,7 +77,9 @@ def guided_grad_cam(score: ModelScore, images: Tensor, *, layer: str | None = No
     signal = _by_relu(guided, score, images, batch, "guided Grad-CAM")
     maps, grads = layer_gradient(score, images, layer or "", batch=batch)
     cam = (grads.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).clamp(min=0)
-    return signal * F.interpolate(cam, images.shape[-2:], mode="bilinear", align_corners=False)
+    return signal * F.interpolate(
+        cam, images.shape[-2:], mode=upsampling, align_corners=None if upsampling == "nearest" else False
+    )
 
 
 def _by_relu(rule: Rule, score: ModelScore, images: Tensor, batch: Batch, name: str) -> Tensor:
