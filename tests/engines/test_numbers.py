@@ -192,10 +192,11 @@ def test_at_a_tolerance_each_image_stops_alone_and_nothing_is_computed_for_it_an
         torch.testing.assert_close(both, torch.cat([one.values for one in early]), rtol=1e-10, atol=1e-12)
 
 
-def test_stopping_gives_bit_for_bit_the_run_with_that_many_samples() -> None:
-    model, image, count = shared("reused"), pictures(1), CHECK
-    early = tp.smooth_grad(model, image, 1, n_samples=10 * CHECK, tolerance=1, batch=7)
-    exact = tp.smooth_grad(model, image, 1, n_samples=count, batch=7)
+@pytest.mark.parametrize("method", SAMPLED)
+def test_stopping_gives_bit_for_bit_the_run_with_that_many_samples(method: str) -> None:
+    model, image, run, count = shared("reused"), pictures(1), getattr(tp, method), SAMPLED[method][0]
+    early = run(model, image, 1, **{count: 10 * CHECK}, tolerance=1, batch=7)
+    exact = run(model, image, 1, **{count: CHECK}, batch=7)
     assert torch.equal(early.values, exact.values)
     assert torch.equal(early.stderr, exact.stderr)  # type: ignore[arg-type]
 
@@ -253,6 +254,17 @@ def test_random_grids_are_the_same_however_they_are_cut() -> None:
     masks = random_grids(16, 16, 10, 4, 0.5, torch.Generator().manual_seed(3), LIKE)
     assert torch.equal(masks.make(0, 10), torch.cat([masks.make(0, 3), masks.make(3, 10)]))
     assert not torch.equal(masks.make(0, 1), masks.make(1, 2))
+
+
+def test_a_random_grid_depends_on_the_seed_and_its_place_in_the_row_alone() -> None:
+    few, many = (random_grids(16, 23, n, 7, 0.5, torch.Generator().manual_seed(3), LIKE) for n in (5, 4000))
+    assert torch.equal(few.make(0, 5), many.make(0, 5))
+
+
+def test_a_random_grid_is_cut_at_every_place_of_a_cell() -> None:
+    made = random_grids(4, 4, 4000, 2, 0.5, torch.Generator().manual_seed(0), LIKE).make(0, 4000)
+    # 2 x 2 cuts of 2^4 grids; of four grids of equal rows or columns two cuts look alike, of the two of one value all do
+    assert len({tuple(mask.flatten().tolist()) for mask in made.round(decimals=6)}) == 10 * 4 + 4 * 2 + 2
 
 
 def test_a_random_grid_is_smooth_and_reaches_both_ends() -> None:

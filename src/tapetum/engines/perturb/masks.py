@@ -47,12 +47,13 @@ def random_grids(
 ) -> Masks:
     """RISE: a `cells` x `cells` grid of kept (probability `keep`) cells, upsampled bilinearly and shifted by up to a cell.
 
-    Each cell is ceil(side / cells) px; the grid is upsampled to (cells + 1) cells and cut at a random place.
+    Each cell is ceil(side / cells) px; the grid is upsampled to (cells + 1) cells and cut at a random place. One row of
+    numbers a mask, its cells and its place: a long run begins with the masks of a short one.
     """
-    grids = (torch.rand(n_masks, 1, cells, cells, generator=generator) < keep).to(like)
+    drawn = torch.rand(n_masks, cells * cells + 2, generator=generator)
+    grids = (drawn[:, 2:] < keep).to(like).view(n_masks, 1, cells, cells)
     cell_h, cell_w = math.ceil(height / cells), math.ceil(width / cells)
-    tops = torch.randint(0, cell_h, (n_masks,), generator=generator).tolist()
-    lefts = torch.randint(0, cell_w, (n_masks,), generator=generator).tolist()
+    tops, lefts = ((drawn[:, axis].double() * cell).long().tolist() for axis, cell in enumerate((cell_h, cell_w)))
 
     def make(start: int, stop: int) -> Tensor:
         size = ((cells + 1) * cell_h, (cells + 1) * cell_w)
