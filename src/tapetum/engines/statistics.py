@@ -55,9 +55,18 @@ class RunningMean:
 
         True at multiples of CHECK terms only; None never settles.
         """
-        if tolerance is None or self.count == 0 or self.count % CHECK:
-            return False
-        return bool(self.stderr.mean() <= tolerance * self.value.abs().max())
+        return self.count > 0 and self.count % CHECK == 0 and settled(self.value, self.stderr, tolerance)
+
+
+def settled(values: Tensor, stderr: Tensor, tolerance: float | None) -> bool:
+    """Whether the standard error, averaged over all values, is at most `tolerance` of the largest magnitude."""
+    return tolerance is not None and bool(stderr.mean() <= tolerance * values.abs().max())
+
+
+def checks(n: int, tolerance: float | None) -> list[tuple[int, int]]:
+    """The rounds, from sample to sample, after which n samples may turn out to be enough: one without a tolerance."""
+    step = max(n, 1) if tolerance is None else CHECK
+    return [(start, min(start + step, n)) for start in range(0, max(n, 1), step)]
 
 
 def jackknife(leave_one_out: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.probe import activations
 from tapetum.engines.scores import CallableScore, ClassScore, ModelScore, class_name, forward_logits, logits
-from tapetum.engines.statistics import CHECK, jackknife
+from tapetum.engines.statistics import CHECK, jackknife, settled
 from tapetum.families.border import attribution
 from tapetum.families.cams.weighted import plus_plus
 from tapetum.families.fusion import upsampled
@@ -75,9 +75,9 @@ def smooth_grad_cam_plus_plus(
             for grad in grads:
                 moments.add(grad)
             values, stderr = moments.estimate()
-            settled = tolerance is not None and stderr.mean() <= tolerance * values.abs().max()
-            report(n_samples if settled else min(start + CHECK, n_samples), n_samples, "gradients")
-            if settled:
+            enough = settled(values, stderr, tolerance)
+            report(n_samples if enough else min(start + CHECK, n_samples), n_samples, "gradients")
+            if enough:
                 break
         return moments.estimate()
 

@@ -14,7 +14,7 @@ from tapetum.engines.perturb import Masks, scores_under
 from tapetum.engines.probe import activations
 from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import ModelScore
-from tapetum.engines.statistics import CHECK, jackknife
+from tapetum.engines.statistics import checks, jackknife, settled
 from tapetum.families.border import POSITIVE, attribution
 from tapetum.types import Batch, Range
 
@@ -98,12 +98,12 @@ def ss_cam(
     def estimate(row: int) -> tuple[Tensor, Tensor]:
         through = _Channels(maps[row], images, align_corners)
         table = maps.new_empty(0, len(through))  # (samples, channels)
-        for start, stop in _rounds(n_samples, tolerance):
+        for start, stop in checks(n_samples, tolerance):
             masks = through.repeated(stop - start, lambda sample, mask, start=start: mask + noise[start + sample])
             scores = _channel_scores(score, seen[row : row + 1], masks, row, batch)
             table = torch.cat([table, scores.view(-1, len(through))])
             values, stderr = _of_means(through, table)
-            if tolerance is not None and stderr.mean() <= tolerance * values.abs().max():
+            if settled(values, stderr, tolerance):
                 break
         return _of_means(through, table)
 
@@ -186,12 +186,6 @@ def _channel_scores(score: ModelScore | Tail, image: Tensor, masks: Masks, row: 
         score, image, masks, torch.zeros_like(image), batch=batch_size(model, batch), row=row, unit="channels"
     )
     return torch.cat([values for _, values in stream])
-
-
-def _rounds(n_samples: int, tolerance: float | None) -> list[tuple[int, int]]:
-    """Where samples stop to look whether they are enough."""
-    step = n_samples if tolerance is None else CHECK
-    return [(start, min(start + step, n_samples)) for start in range(0, n_samples, step)]
 
 
 def _of_means(through: _Channels, table: Tensor) -> tuple[Tensor, Tensor]:

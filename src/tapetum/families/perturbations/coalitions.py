@@ -16,7 +16,7 @@ from tapetum.engines.perturb import Segmentation
 from tapetum.engines.perturb.games import Game, games, marginals, replayed, shapley_sample
 from tapetum.engines.perturb.regressions import cosine_kernel, shapley_regression, weighted_ridge
 from tapetum.engines.scores import ModelScore
-from tapetum.engines.statistics import CHECK, RunningMean
+from tapetum.engines.statistics import RunningMean, checks, settled
 from tapetum.families.border import attribution
 from tapetum.types import Batch, MethodError, Range
 
@@ -71,7 +71,7 @@ def lime(
         present[0] = 1
         weights = cosine_kernel(present, kernel_width)
         b, error = images.new_zeros(game.players), images.new_zeros(game.players)
-        for stop in checks(n_samples, tolerance):
+        for _, stop in checks(n_samples, tolerance):
             b, error = weighted_ridge(present[:stop], game(present[:stop]), weights[:stop], alpha)
             if settled(b, error, tolerance):
                 break
@@ -128,7 +128,7 @@ def kernel_shap(
         nobody, everybody = game(torch.tensor([[0.0], [1.0]]).expand(2, k))
         pairs = torch.stack([drawn, 1 - drawn], 1)
         phi, error = images.new_zeros(k), images.new_zeros(k)
-        for stop in checks(len(pairs), tolerance):
+        for _, stop in checks(len(pairs), tolerance):
             known = game(torch.cat([listed, pairs[:stop].flatten(0, 1)])) if len(listed) + stop else everybody[None][:0]
             of_pairs = known[len(listed) :].view(-1, 2)
             phi, error = shapley_regression(
@@ -179,26 +179,15 @@ def shapley_sampling(
     again = replayed(generator)
 
     def shares(game: Game) -> tuple[Tensor, Tensor]:
-        orders, mean, start = torch.rand(n_samples, game.players, generator=again()).argsort(1), RunningMean(), 0
-        for stop in checks(n_samples, tolerance):
+        orders, mean = torch.rand(n_samples, game.players, generator=again()).argsort(1), RunningMean()
+        for start, stop in checks(n_samples, tolerance):
             for change in marginals(game, orders[start:stop]):
                 mean.add(change)
             if settled(mean.value, mean.stderr, tolerance):
                 break
-            start = stop
         return game.paint(mean.value), game.paint(mean.stderr)
 
     return stacked(shares(game) for game in games(score, images, segments, fill, batch))
-
-
-def checks(n: int, tolerance: float | None) -> list[int]:
-    """After how many of n samples to look whether they are enough."""
-    return [n] if tolerance is None else [*range(CHECK, n, CHECK), n]
-
-
-def settled(values: Tensor, error: Tensor, tolerance: float | None) -> bool:
-    """Whether the standard error, averaged over segments, is below that share of the largest magnitude."""
-    return tolerance is not None and bool(error.mean() <= tolerance * values.abs().max())
 
 
 def stacked(parts: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
