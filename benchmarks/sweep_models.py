@@ -18,6 +18,7 @@ import tapetum as tp
 from benchmarks.cells import Cells
 from tapetum.data.images import read_image
 from tapetum.data.sources import packaged_photo
+from tapetum.models.choice import choose_layer
 
 SIDES = (96, 192)  # tried before the network's own size, which is usually 224: most families run at any size
 CANDIDATES = 4
@@ -26,9 +27,16 @@ SPARSE = ("naflex",)  # images come as dictionaries of patches
 
 
 def names(cells: Cells) -> list[str]:
-    """torchvision's in its own order, then timm's by family."""
-    ours = torchvision.models.list_models(module=torchvision.models)
-    return [*(f"torchvision:{name}" for name in ours), *(f"timm:{name}" for name in _smallest(cells).values())]
+    """The smallest network of every family first, torchvision's before timm's; then the rest of torchvision by size."""
+    sizes = {name: _published_parameters(name) for name in torchvision.models.list_models(module=torchvision.models)}
+    ours = [f"torchvision:{name}" for name in sorted(sizes, key=lambda name: (sizes[name], name))]
+    first = list({family(name): name for name in reversed(ours)}.values())[::-1]
+    return [*first, *(f"timm:{name}" for name in _smallest(cells).values()), *(name for name in ours if name not in first)]
+
+
+def _published_parameters(name: str) -> int:
+    weights = torchvision.models.get_model_weights(name)
+    return next(iter(weights)).meta["num_params"]
 
 
 def family(name: str) -> str:
@@ -72,7 +80,7 @@ def _parameters(name: str) -> int | None:
 
 
 def network(name: str) -> tuple[tp.VisionModel, Tensor]:
-    """The network, in a state to be explained, and the photograph at the smallest size that it takes."""
+    """The network, in a state to be explained, and the photograph at the smallest size at which it works as at its own."""
     loaded = tp.load(name, weights=None, seed=0)
     module, own = loaded.module, loaded.preprocessing
     torch.manual_seed(0)
@@ -83,14 +91,22 @@ def network(name: str) -> tuple[tp.VisionModel, Tensor]:
         for part in module.modules():
             if hasattr(part, "running_mean") and part.weight is not None and not part.weight.any():
                 part.weight.fill_(1)
-    pixels = read_image(packaged_photo("cat"))
+    pixels, layer = read_image(packaged_photo("cat")), _layer(loaded)
     for side in (*(side for side in SIDES if side < own.size), own.size):
         model = tp.wrap(module, size=side, resize=side, mean=own.mean, std=own.std, name=name)
         image = model.preprocess(pixels)
-        if side == own.size or _runs(module, image):
+        if side == own.size or (_runs(module, image) and _layer(model) == layer):
             break
     _set_statistics(module, image)
     return model, image
+
+
+def _layer(model: tp.VisionModel) -> str | None:
+    """The layer for a CAM. On too small an image the last map is one cell, or mostly padding, and another is chosen."""
+    try:
+        return choose_layer(model.survey)[0]
+    except tp.TapetumError:
+        return None
 
 
 def _runs(module: nn.Module, image: Tensor) -> bool:

@@ -16,7 +16,7 @@ import tapetum as tp
 from tapetum.engines.probe import activations, edit
 from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import as_score
-from tapetum.models.layers import choose_layer
+from tapetum.models.choice import choose_layer
 from tapetum.models.vision_model import VisionModel
 
 CASES = [(name, layer) for name in NETS if name != "linear" for layer in (None, EARLY[name])]

@@ -103,3 +103,22 @@ def test_a_profile_does_not_hide_that_nothing_speaks_for_the_target() -> None:
     for target in range(5):
         plain = tp.grad_cam(model, images, target)
         assert tp.grad_cam(model, images, target, like="grad-cam").status == plain.status
+
+
+class TwoScales(torch.nn.Module):
+    """One module without weights runs on a fine map, then on the chosen coarse one, as CoaT's stochastic depth does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine, self.coarse = torch.nn.Conv2d(3, 4, 3, 2, 1), torch.nn.Conv2d(4, 4, 3, 2, 1)
+        self.drop, self.head = torch.nn.Tanh(), torch.nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.drop(self.coarse(self.drop(self.fine(x)))).mean((2, 3)))
+
+
+def test_a_module_that_runs_at_two_scales_is_no_layer_of_one_grid() -> None:
+    model = tp.wrap(TwoScales().double(), size=16, mean=(0.0,) * 3, std=(1.0,) * 3)
+    result = tp.ablation_cam(model, torch.rand(1, 3, 16, 16, dtype=torch.float64), 1)
+    assert result.layer == "coarse"
+    assert result.values.shape[-2:] == (4, 4)

@@ -15,7 +15,7 @@ from torchvision.ops import box_iou
 
 import tapetum as tp
 from tapetum.engines.scores import as_score
-from tapetum.models.layers import choose_layer
+from tapetum.models.choice import choose_layer
 from tapetum.models.vision_model import VisionModel
 
 QUICK = ("fasterrcnn_mobilenet_v3_large_320_fpn", "ssdlite320_mobilenet_v3_large")

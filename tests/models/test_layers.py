@@ -10,7 +10,8 @@ import torch.nn.functional as F
 import torchvision
 from torch import nn
 
-from tapetum.models.layers import choose_layer, from_map, main_tensor, resolve, survey, to_map
+from tapetum.models.choice import choose_layer
+from tapetum.models.layers import from_map, main_tensor, resolve, survey, to_map
 from tapetum.types import LayerError
 
 
@@ -211,6 +212,39 @@ def test_choice_on_small_nets():
     assert choose_layer(survey(classes.eval(), images()))[0] == "1", "a map of classes is the answer, not evidence"
 
 
+class Branches(nn.Module):
+    """Two branches of 3 x 3 convolutions and their sum."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.left, self.right = nn.Conv2d(8, 8, 3, **options), nn.Sequential(nn.Conv2d(8, 8, 3, **options), nn.ReLU())
+
+    def forward(self, x):
+        return self.left(x) + self.right(x)
+
+
+class BranchesAtTheTop(Branches):
+    """As HRNet: the sum is made by the network itself, and a 1 x 1 convolution with its activation reads it."""
+
+    def __init__(self):
+        super().__init__(padding=1)
+        self.stem, self.fused, self.act = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), nn.ReLU()
+
+    def forward(self, x):
+        return self.act(self.fused(super().forward(self.stem(x)))).mean((2, 3))
+
+
+def test_choice_sees_every_branch():
+    assert choose_layer(survey(BranchesAtTheTop().eval(), images()))[0] == "act", "not right, which is half of the sum"
+    stem = [nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()]
+    cell = Branches(padding=1, stride=2)  # as Inception on small images: of 2 x 2 it makes one cell
+    cell.right = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, 2, 1))
+    net = nn.Sequential(*stem, cell, nn.Conv2d(8, 8, 3, padding=1), nn.Flatten(), nn.Linear(8, 5)).eval()
+    name, reason = choose_layer(survey(net, images(16)))
+    assert name == "3", "not 4.right.0, one branch of two"
+    assert reason == "the last 2 x 2 map that all of 4 reads, which makes one cell of it"
+
+
 def test_a_net_without_places_says_so():
     mlp = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5)).eval()
     with pytest.raises(LayerError, match=r"mlp has no spatial map; none of its layers gives an output with places"):
@@ -249,6 +283,8 @@ ZOO = [
     ("timm:poolformer_s12", 224, "stages.3", ("nchw", 0, 7, 7, 512), None),
     ("timm:swin_tiny_patch4_window7_224", 224, "norm", ("nhwc", 0, 7, 7, 768), None),
     ("timm:convnext_tiny", 224, "stages.3", ("nchw", 0, 7, 7, 768), None),
+    ("timm:hrnet_w18_small", 224, "final_layer", ("nchw", 0, 7, 7, 2048), None),
+    ("timm:tnt_s_patch16_224", 224, "blocks.11.norm_out", ("tokens", 1, 14, 14, 384), "norm2_proj"),
     ("timm:tf_efficientnet_lite0", 224, "blocks.6", ("nchw", 0, 7, 7, 320), "blocks.4"),
 ]
 

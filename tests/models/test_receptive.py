@@ -62,6 +62,8 @@ class Follows(nn.Module):
         (lambda x: F.adaptive_avg_pool2d(x, 8), 3 + 3 + 8, 4),
         (lambda x: torch.cat([x, F.conv2d(x, torch.ones(3, 3, 5, 5, device=x.device), padding=2)], 1)[:, :3], 9, 1),
         (lambda x: torch.cat([x[..., 0::2, 0::2], x[..., 1::2, 1::2]], 1)[:, :3], 3 + 1 + 4, 2),
+        (lambda x: F.unfold(x, 3, 1, 1, 2)[:, :3].unflatten(2, (16, 16)), 3 + 2 + 4, 2),
+        (lambda x: x.unfold(2, 1, 1).squeeze(-1), None, 1),
         (lambda x: F.pixel_unshuffle(x, 1), None, 1),
         (lambda x: F.adaptive_avg_pool2d(x, 9), None, None),
         (lambda x: x * x.mean((2, 3), keepdim=True), None, 1),

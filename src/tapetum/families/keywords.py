@@ -17,7 +17,7 @@ from tapetum.engines.perturb import as_fill, segment
 from tapetum.engines.perturb.superpixels import given
 from tapetum.engines.probe import activations, capture
 from tapetum.families.fusion import Fuse
-from tapetum.models.layers import choose_layer
+from tapetum.models.choice import choose_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, ImagesLike, LayerError, ModelLike, TargetLike
 
@@ -110,7 +110,8 @@ def _last_map(model: VisionModel, name: str) -> str:
 def _maps_from(model: VisionModel, name: str) -> dict[str, Tensor]:
     """What the layers from `name` on with the same grid give on noise, in the order in which they end."""
     order, survey = model.survey.order, model.survey
-    same = [one for one in order[order.index(name) :] if survey[one].grid == survey[name].grid]
+    behind = [one for one in order[order.index(name) :] if survey[one].calls == 1]
+    same = [one for one in behind if survey[one].grid == survey[name].grid]
     with capture(model, same) as acts:
         model(_noise(model))
     return {one: acts[one] for one in same}

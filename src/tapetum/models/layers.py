@@ -1,4 +1,4 @@
-"""The layers of any network: one recorded pass gives names, shapes, maps, receptive fields, and the layer for a CAM."""
+"""The layers of any network: one recorded pass gives names, shapes, maps and receptive fields."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
-from math import prod
 from typing import Any, Literal
 
 import torch
@@ -20,7 +19,7 @@ from tapetum.models.receptive import Trace
 from tapetum.models.tracing import Event, Tracer
 from tapetum.types import Layer, LayerError
 
-__all__ = ["LayerMap", "Survey", "choose_layer", "from_map", "main_tensor", "resolve", "survey", "to_map"]
+__all__ = ["LayerMap", "Survey", "from_map", "kinds_of_operations", "main_tensor", "resolve", "survey", "to_map"]
 
 Forward = Callable[[nn.Module, Tensor], Any]
 """How a network is run on images."""
@@ -131,7 +130,7 @@ class _Record:
         maps = {path: self._map(path) for path in modules}
         layers = tuple(self._layer(path, part, maps[path]) for path, part in modules.items())
         events = tuple(self.tracer.events)
-        kinds = _kinds(events)
+        kinds = kinds_of_operations(events)
         leaves = [path for path in kinds if "start" not in kinds[path] and not kinds[path] <= {"view", "identity"}]
         size = sum(self.sizes[path] for path in leaves)
         containers = frozenset(path for path, part in modules.items() if type(part) in CONTAINERS)
@@ -178,7 +177,7 @@ def _hooks(module: nn.Module, record: _Record) -> Iterator[None]:
             handle.remove()
 
 
-def _kinds(events: tuple[Event, ...]) -> dict[str, set[str]]:
+def kinds_of_operations(events: tuple[Event, ...]) -> dict[str, set[str]]:
     """The kinds of operations that ran inside each module, children's included; "start" marks one that ran children."""
     kinds: dict[str, set[str]] = defaultdict(set)
     running: list[str] = []
@@ -209,124 +208,3 @@ def _unknown(survey: Survey, name: str) -> str:
     names = [layer.name for layer in survey.layers]
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[-3:]
     return f"no layer '{name}' in {survey.name}; close names: {', '.join(close)}"
-
-
-def choose_layer(survey: Survey) -> tuple[str, str]:
-    """The layer for a CAM when nobody names one, and why.
-
-    The last layer that looks at more than one place (a convolution wider than 1 x 1, attention, token mixing; no
-    pooling) and gives a map of more than one cell, unless this is already the answer (a map of classes); then the
-    enclosing modules that give the same map; then the normalisation and activation that directly follow. Where only the
-    class token is read at the end, nothing behind the last attention reaches the patches, and the layer that feeds this
-    attention is taken. Of a detector only the trunk counts: each of its heads reads another of several maps.
-    """
-    trunk = _trunk(survey)
-    mixers = [(i, name) for i, (kind, name) in enumerate(survey.events) if kind == "mix" and name and name.startswith(trunk)]
-    for readout in (False, True):
-        for index, mixer in reversed(mixers):
-            chosen = _climb(survey, mixer, readout, trunk)
-            if chosen is not None and _reads_class_token(survey, mixer, chosen):
-                return _feeding(survey, mixer, survey.maps[chosen].grid, index)
-            if chosen is not None:
-                name = _extend(survey, chosen)
-                grid = survey.maps[name].grid
-                assert grid is not None  # what `_climb` and `_extend` give has a map
-                h, w = grid
-                return name, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
-    raise LayerError(f"{survey.name} has no spatial map; {_why_none(survey)}")
-
-
-TRUNKS = ("backbone.body.", "backbone.features.0.", "backbone.features.", "backbone.")
-
-
-def _trunk(survey: Survey) -> str:
-    """Of torchvision's detectors, where the layers lie from which all of its maps are made, else all: ""."""
-    started = {name for kind, name in survey.events if kind == "start"}
-    if "transform" not in started or not started & {"anchor_generator", "rpn.anchor_generator"}:
-        return ""
-    return next((trunk for trunk in TRUNKS if any(name.startswith(trunk) for name in survey.maps)), "")
-
-
-def _why_none(survey: Survey) -> str:
-    if not any(prod(where.grid or ()) > 1 for where in survey.maps.values()):
-        return "none of its layers gives an output with places: use a method that needs no layer"
-    return "no convolution or attention gives a map of more than one cell: use a method that needs no layer"
-
-
-def _is_map(survey: Survey, name: str) -> bool:
-    where = survey.maps.get(name)
-    return bool(where and where.grid and prod(where.grid) > 1)
-
-
-def _climb(survey: Survey, mixer: str, readout: bool, trunk: str) -> str | None:
-    """The outermost module around `mixer`, inside the trunk, that gives its map; None when nothing around it gives one."""
-    calls, chosen = {layer.name: layer.calls for layer in survey.layers}, None
-    path = mixer.split(".")
-    for depth in range(len(path), 0, -1):
-        name = ".".join(path[:depth])
-        if name not in survey.maps or calls[name] > 1 or not name.startswith(trunk):
-            continue
-        if not readout and _is_readout(survey, name):
-            break
-        if chosen is None:
-            chosen = name if _is_map(survey, name) else None
-        elif survey.maps[name].grid != survey.maps[chosen].grid or not _uniform(survey, name):
-            break
-        else:
-            chosen = name
-    return chosen
-
-
-def _is_readout(survey: Survey, name: str) -> bool:
-    """Whether a module's output, as a convolution or linear map left it, is the network's answer: a map of classes."""
-    end = survey.events.index(Event("end", name))
-    inside = [kind for kind, _ in survey.events[:end] if kind not in ("start", "end", "identity", "view")]
-    after = {kind for kind, _ in survey.events[end:]}
-    return inside[-1:] in (["channel"], ["mix"]) and after <= {"start", "end", "identity", "view", "pool"}
-
-
-def _uniform(survey: Survey, name: str) -> bool:
-    """Whether a plain container's mapped children all have its grid; other modules may do inside what they like."""
-    if name not in survey.containers:
-        return True
-    depth = name.count(".") + 1
-    children = [child for child in survey.maps if child.startswith(name + ".") and child.count(".") == depth]
-    return all(survey.maps[child].grid in (None, survey.maps[name].grid) for child in children)
-
-
-def _extend(survey: Survey, chosen: str) -> str:
-    """The last of the element-wise modules that take over the map of `chosen` one after the other."""
-    kinds, calls = _kinds(survey.events), {layer.name: layer.calls for layer in survey.layers}
-    index = survey.events.index(Event("end", chosen)) + 1
-    while index < len(survey.events):
-        kind, name = survey.events[index]
-        index += 1
-        if kind in ("end", "identity"):
-            continue
-        if kind != "start" or calls.get(name) != 1:
-            break
-        if kinds[name] <= {"pointwise", "identity", "start"}:
-            index = survey.events.index(Event("end", name)) + 1
-            same = _is_map(survey, name) and survey.maps[name].grid == survey.maps[chosen].grid
-            chosen = name if same and "pointwise" in kinds[name] else chosen
-    return chosen
-
-
-def _reads_class_token(survey: Survey, mixer: str, chosen: str) -> bool:
-    """Whether what follows takes a prefix token out and, behind the last tokens, never pools the patches."""
-    tokens = next((name for name in (mixer, chosen) if name in survey.maps and survey.maps[name].prefix), None)
-    if tokens is None:
-        return False
-    kinds = [kind for kind, _ in survey.events]
-    with_prefix = {name for name, where in survey.maps.items() if where.prefix}
-    last = max(i for i, (kind, name) in enumerate(survey.events) if kind == "end" and name in with_prefix)
-    return "prefix" in kinds[survey.events.index(Event("end", tokens)) :] and "pool" not in kinds[last:]
-
-
-def _feeding(survey: Survey, mixer: str, grid: tuple[int, int] | None, index: int) -> tuple[str, str]:
-    """The last layer done before `mixer` starts whose tokens it takes."""
-    start = max(i for i, event in enumerate(survey.events[:index]) if event == Event("start", mixer))
-    for kind, name in reversed(survey.events[:start]):
-        if kind == "end" and name in survey.maps and survey.maps[name].grid == grid and survey.maps[name].prefix:
-            return name, f"the tokens that the last attention ({mixer}) reads: behind it only the class token counts"
-    raise LayerError(f"{survey.name} reads only its class token, and no layer before {mixer} gives the tokens")

@@ -23,6 +23,7 @@ from tapetum.models.windows import (
     pooling,
     reduction,
     transposed_convolution,
+    unfolding,
 )
 
 
@@ -200,6 +201,7 @@ _GROUPS: dict[Callable, str] = {
     reduction: "mean sum amax amin max min logsumexp std var",
     interpolation: "interpolate upsample",
     padding: "pad",
+    unfolding: "unfold",
     _matmul: "matmul bmm",
     _einsum: "einsum",
     _attention: "scaled_dot_product_attention multi_head_attention_forward",

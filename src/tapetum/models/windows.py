@@ -30,10 +30,13 @@ def convolution(call: Call) -> Trace:
 
 
 def _over_tokens(call: Call, trace: Trace, sizes: Sequence[int]) -> Trace:
-    """A convolution over anything but a map: kernel 1 along tokens keeps them."""
-    if trace.axes is None or call.outputs[0].ndim != 3 or max(sizes) > 1 or is_spatial(trace.axes[1]):
+    """A convolution over anything but a map: kernel 1 along tokens keeps them, and places in the batch are kept."""
+    out = call.outputs[0]
+    if trace.axes and out.ndim == len(trace.axes) == 4 and not any(is_spatial(part) for part in trace.axes[1:]):
+        return call.done("channel", replace(trace, axes=(trace.axes[0], *(axis("c", size) for size in out.shape[1:]))))
+    if trace.axes is None or out.ndim != 3 or max(sizes) > 1 or is_spatial(trace.axes[1]):
         return call.done("mix", spread(replace(trace, axes=None)))
-    return call.done("channel", replace(trace, axes=((), axis("c", call.outputs[0].shape[1]), trace.axes[2])))
+    return call.done("channel", replace(trace, axes=((), axis("c", out.shape[1]), trace.axes[2])))
 
 
 def transposed_convolution(call: Call) -> Trace:
@@ -83,6 +86,20 @@ def interpolation(call: Call) -> Trace:
     spans = pair(replace(span.kernel(taps if old != new else 1), jump=span.jump * old / new)
                  for span, old, new in zip(trace.spans, size[2:], out.shape[2:], strict=True))  # fmt: skip
     return call.done("pool", Trace(_new_map(out, axes[1]), spans, trace.local))
+
+
+def unfolding(call: Call) -> Trace:
+    """`F.unfold`: what each window shows, as channels (n, c·k·k, windows), row by row. A tensor's own `unfold` is another."""
+    trace, out, size = settled(call.main), call.outputs[0], call.traced[0][1]
+    if out.ndim != 3 or _map_axes(trace, len(size)) is None:
+        return other(call)[0]
+    sizes, dilation = call.pair(1, "kernel_size", 1), call.pair(2, "dilation", 1)
+    before, strides = call.pair(3, "padding", 0), call.pair(4, "stride", 1)
+    parts = list(zip(trace.spans, size[2:], sizes, strides, before, dilation, strict=True))
+    counts = [(side + 2 * pad - (k - 1) * d - 1) // step + 1 for _, side, k, step, pad, d in parts]
+    spans = pair(span.kernel(*rest) for span, _, *rest in parts)
+    places = (*axis("h", counts[0]), *axis("w", counts[1]))
+    return call.done("mix" if max(sizes) > 1 else "view", Trace(((), axis("c", out.shape[1]), places), spans, trace.local))
 
 
 def padding(call: Call) -> Trace:

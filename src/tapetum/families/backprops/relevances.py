@@ -15,7 +15,7 @@ from tapetum.engines.backward.relevance import of_one, relevance, relevance_at
 from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.border import AT_IMAGE, attribution, border, describe
 from tapetum.families.keywords import named_layer
-from tapetum.models.layers import choose_layer
+from tapetum.models.choice import choose_layer
 from tapetum.registry import register
 from tapetum.types import ActivationMaps, Batch, ImagesLike, ModelLike, Range, TargetLike, Unit
 

@@ -17,7 +17,7 @@ from tapetum.families.border import attribution
 from tapetum.families.cams.weighted import plus_plus
 from tapetum.families.fusion import upsampled
 from tapetum.families.keywords import first_positive, named_layers
-from tapetum.models.layers import choose_layer
+from tapetum.models.choice import choose_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report, track, watching

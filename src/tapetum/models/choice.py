@@ -1,0 +1,164 @@
+"""The layer for a CAM when nobody names one, from what one recorded pass showed."""
+
+from __future__ import annotations
+
+from math import prod
+
+from tapetum.models.layers import Survey, kinds_of_operations
+from tapetum.models.tracing import Event
+from tapetum.types import LayerError
+
+__all__ = ["choose_layer"]
+
+
+def choose_layer(survey: Survey) -> tuple[str, str]:
+    """The layer for a CAM when nobody names one, and why.
+
+    The last layer that looks at more than one place (a convolution wider than 1 x 1, attention, token mixing; no
+    pooling) and gives a map of more than one cell, unless this is already the answer (a map of classes); then the
+    enclosing modules that give the same map; then the normalisation and activation that directly follow. Where only the
+    class token is read at the end, nothing behind the last attention reaches the patches, and the layer that feeds this
+    attention is taken. Where the map is one of several that are added or concatenated next, the module behind the sum is
+    taken; where the branches of a module still have a map but their sum is one cell, what the module reads. Of a detector
+    only the trunk counts: each of its heads reads another of several maps.
+    """
+    trunk = _trunk(survey)
+    mixers = [(i, name) for i, (kind, name) in enumerate(survey.events) if kind == "mix" and name and name.startswith(trunk)]
+    for readout in (False, True):
+        for index, mixer in reversed(mixers):
+            chosen = _climb(survey, mixer, readout, trunk)
+            if chosen is not None and _reads_class_token(survey, mixer, chosen):
+                return _feeding(survey, mixer, survey.maps[chosen].grid, index)
+            if chosen is not None:
+                if feeding := _before_one_cell(survey, chosen):
+                    return feeding
+                name = _behind_sum(survey, _extend(survey, chosen), readout)
+                grid = survey.maps[name].grid
+                assert grid is not None  # what `_climb` and `_extend` give has a map
+                h, w = grid
+                return name, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
+    raise LayerError(f"{survey.name} has no spatial map; {_why_none(survey)}")
+
+
+TRUNKS = ("backbone.body.", "backbone.features.0.", "backbone.features.", "backbone.")
+
+
+def _trunk(survey: Survey) -> str:
+    """Of torchvision's detectors, where the layers lie from which all of its maps are made, else all: ""."""
+    started = {name for kind, name in survey.events if kind == "start"}
+    if "transform" not in started or not started & {"anchor_generator", "rpn.anchor_generator"}:
+        return ""
+    return next((trunk for trunk in TRUNKS if any(name.startswith(trunk) for name in survey.maps)), "")
+
+
+def _why_none(survey: Survey) -> str:
+    if not any(prod(where.grid or ()) > 1 for where in survey.maps.values()):
+        return "none of its layers gives an output with places: use a method that needs no layer"
+    return "no convolution or attention gives a map of more than one cell: use a method that needs no layer"
+
+
+def _is_map(survey: Survey, name: str) -> bool:
+    where = survey.maps.get(name)
+    return bool(where and where.grid and prod(where.grid) > 1)
+
+
+def _climb(survey: Survey, mixer: str, readout: bool, trunk: str) -> str | None:
+    """The outermost module around `mixer`, inside the trunk, that gives its map; None when nothing around it gives one."""
+    calls, chosen = {layer.name: layer.calls for layer in survey.layers}, None
+    path = mixer.split(".")
+    for depth in range(len(path), 0, -1):
+        name = ".".join(path[:depth])
+        if name not in survey.maps or calls[name] > 1 or not name.startswith(trunk):
+            continue
+        if not readout and _is_readout(survey, name):
+            break
+        if chosen is None:
+            chosen = name if _is_map(survey, name) else None
+        elif survey.maps[name].grid != survey.maps[chosen].grid or not _uniform(survey, name):
+            break
+        else:
+            chosen = name
+    return chosen
+
+
+def _is_readout(survey: Survey, name: str) -> bool:
+    """Whether a module's output, as a convolution or linear map left it, is the network's answer: a map of classes."""
+    end = survey.events.index(Event("end", name))
+    inside = [kind for kind, _ in survey.events[:end] if kind not in ("start", "end", "identity", "view")]
+    after = {kind for kind, _ in survey.events[end:]}
+    return inside[-1:] in (["channel"], ["mix"]) and after <= {"start", "end", "identity", "view", "pool"}
+
+
+def _uniform(survey: Survey, name: str) -> bool:
+    """Whether a plain container's mapped children all have its grid; other modules may do inside what they like."""
+    if name not in survey.containers:
+        return True
+    depth = name.count(".") + 1
+    children = [child for child in survey.maps if child.startswith(name + ".") and child.count(".") == depth]
+    return all(survey.maps[child].grid in (None, survey.maps[name].grid) for child in children)
+
+
+def _extend(survey: Survey, chosen: str) -> str:
+    """The last of the element-wise modules that take over the map of `chosen` one after the other."""
+    kinds, calls = kinds_of_operations(survey.events), {layer.name: layer.calls for layer in survey.layers}
+    index = survey.events.index(Event("end", chosen)) + 1
+    while index < len(survey.events):
+        kind, name = survey.events[index]
+        index += 1
+        if kind in ("end", "identity"):
+            continue
+        if kind != "start" or calls.get(name) != 1:
+            break
+        if kinds[name] <= {"pointwise", "identity", "start"}:
+            index = survey.events.index(Event("end", name)) + 1
+            same = _is_map(survey, name) and survey.maps[name].grid == survey.maps[chosen].grid
+            chosen = name if same and "pointwise" in kinds[name] else chosen
+    return chosen
+
+
+def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
+    """Where `chosen` is one branch of a sum, the next module: it sees all of them at the same places."""
+    end = survey.events.index(Event("end", chosen))
+    after = [event for event in survey.events[end + 1 :] if event.kind not in ("end", "identity")]
+    joins = next((i for i, event in enumerate(after) if event.kind != "join"), 0)
+    if not joins or after[joins].kind != "start":
+        return chosen
+    name, where = after[joins].module, survey.maps[chosen]
+    same = _is_map(survey, name) and survey.maps[name].grid == where.grid and survey[name].calls == 1
+    return _extend(survey, name) if same and (readout or not _is_readout(survey, name)) else chosen
+
+
+def _before_one_cell(survey: Survey, chosen: str) -> tuple[str, str] | None:
+    """Inside a block that makes one cell of the map, `chosen` may be one of its branches: the map that all of them read."""
+    path = chosen.split(".")
+    outer = [".".join(path[:depth]) for depth in range(len(path) - 1, 0, -1)]
+    blocks = [name for name in outer if name in survey.maps and name not in survey.containers]
+    block = next((name for name in blocks if prod(survey.maps[name].grid or ()) == 1 and survey.maps[name].grid), None)
+    if block is None:
+        return None
+    done = [name for kind, name in survey.events[: survey.events.index(Event("start", block))] if kind == "end"]
+    last = next((name for name in reversed(done) if name in survey.maps), chosen)
+    grid = survey.maps[last].grid
+    if grid is None or grid != survey.maps[chosen].grid:
+        return None
+    return last, f"the last {grid[0]} x {grid[1]} map that all of {block} reads, which makes one cell of it"
+
+
+def _reads_class_token(survey: Survey, mixer: str, chosen: str) -> bool:
+    """Whether what follows takes a prefix token out and, behind the last tokens, never pools the patches."""
+    tokens = next((name for name in (mixer, chosen) if name in survey.maps and survey.maps[name].prefix), None)
+    if tokens is None:
+        return False
+    kinds = [kind for kind, _ in survey.events]
+    with_prefix = {name for name, where in survey.maps.items() if where.prefix}
+    last = max(i for i, (kind, name) in enumerate(survey.events) if kind == "end" and name in with_prefix)
+    return "prefix" in kinds[survey.events.index(Event("end", tokens)) :] and "pool" not in kinds[last:]
+
+
+def _feeding(survey: Survey, mixer: str, grid: tuple[int, int] | None, index: int) -> tuple[str, str]:
+    """The last layer done before `mixer` starts whose tokens it takes."""
+    start = max(i for i, event in enumerate(survey.events[:index]) if event == Event("start", mixer))
+    for kind, name in reversed(survey.events[:start]):
+        if kind == "end" and name in survey.maps and survey.maps[name].grid == grid and survey.maps[name].prefix:
+            return name, f"the tokens that the last attention ({mixer}) reads: behind it only the class token counts"
+    raise LayerError(f"{survey.name} reads only its class token, and no layer before {mixer} gives the tokens")
