@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tables import CLASSES_ONLY, COMPLETE, LINEAR, METHODS, QUICK, REFUSED, WITHOUT_EVIDENCE
+from tables import CLASS_SENSITIVE, CLASSES_ONLY, COMPLETE, LINEAR, METHODS, QUICK, REFUSED, WITHOUT_EVIDENCE
 from torch import Tensor, nn
 from zoo import EARLY, NETS, SIDE, Functional, ViT, net, pictures, shared, vision_model, wrapped
 
@@ -371,7 +371,8 @@ def test_class_sensitive_two_classes_have_two_maps(method: str, name: str) -> No
         *_, weight, _bias = module.parameters()
         weight *= 30
     images = pictures(1).expand(len(weight), -1, -1, -1)
-    maps = explain(method, wrapped(module, name), images, list(range(len(weight)))).values
+    more = CLASS_SENSITIVE.get(method, {})
+    maps = explain(method, wrapped(module, name), images, list(range(len(weight))), **more).values
     maps = maps / maps.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
     differences = (maps[:, None] - maps).abs().amax((2, 3, 4))
     assert differences.max() > 0.03  # of the largest value: far above rounding, and no matter of scale
