@@ -25,6 +25,8 @@ class SoundGradients(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
-        if func in _BATCH_NORMS and isinstance(output, Tensor) and output.requires_grad and output.is_contiguous():
-            output.register_hook(Tensor.contiguous)
+        if func in _BATCH_NORMS and isinstance(output, Tensor):
+            with torch._C.DisableTorchFunction():  # what is done here is no operation of the network, for no other mode
+                if output.requires_grad and output.is_contiguous():
+                    output.register_hook(Tensor.contiguous)
         return output
