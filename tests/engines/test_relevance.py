@@ -227,6 +227,7 @@ SPELLINGS: list[tuple[Any, ...]] = [
     (_without_use, torch.relu_, nn.AdaptiveAvgPool2d(1), lambda x: x.view(len(x), -1)),
     (_by_item, lambda x: x.clamp_(min=0), lambda x: F.avg_pool2d(x, SIDE), lambda x: x[..., 0, 0]),
     (lambda out, x: torch.stack([out, x]).sum(0), lambda x: x.relu_(), lambda x: x.flatten(2).mean(-1), lambda x: x),
+    (lambda out, x: torch.addcmul(x, torch.full_like(x, 2), out, value=0.5), F.relu, lambda x: x.mean((2, 3)), lambda x: x),
     (lambda out, x: sum([out, x]), Tensor.relu, lambda x: x.sum((2, 3)) / SIDE**2, lambda x: x),
 ]
 
@@ -298,6 +299,7 @@ class Swish(torch.autograd.Function):
 REFUSED: list[tuple[Callable[[Tensor], Tensor], str]] = [
     (lambda x: x**2, "Pow"),
     (lambda x: torch.cat([x[:, :3] * x[:, 3:], x[:, :3]], 1), "Mul"),
+    (lambda x: torch.addcmul(x, x.flip(1), x.flip(2)), "Addcmul"),
     (lambda x: x.softmax(1), "Softmax"),
     (lambda x: x.cumsum(1), "Cumsum"),
     (Swish.apply, "Swish"),

@@ -73,6 +73,8 @@ def _gate(rank: int) -> Callable[[Propagation, Call], Any]:
 def _add(pass_: Propagation, call: Call) -> Any:
     """R_x = x / (x + y) R, R_y = y / (x + y) R; a constant keeps its share."""
     inputs = call.inputs
+    if call.name == "addcmul" and call.get(1, "tensor1").requires_grad and call.get(2, "tensor2").requires_grad:
+        return call()  # x + y * z of two signals y, z
     if len(inputs) == 1 and inputs[0] in pass_.boxes:
         return _pass_on(pass_, call, inputs[0])  # an input normalisation inside the network
     if len(inputs) < 2:

@@ -30,7 +30,7 @@ _NAMES: dict[Operation, str] = {
     "convolution": "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d",
     "linear": "linear",
     "product": "matmul mm bmm rmatmul einsum",
-    "add": "add radd iadd sub rsub isub subtract",
+    "add": "add radd iadd sub rsub isub subtract addcmul",
     "multiply": "mul rmul imul multiply div truediv itruediv true_divide divide",
     "average": "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean sum "
     "interpolate upsample",
