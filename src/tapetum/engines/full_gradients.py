@@ -44,7 +44,7 @@ class Parts:
     from_input: Tensor
     biases: Tensor
     magnitude: Tensor
-    unknown: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set[str])
 
     @property
     def missing(self) -> Tensor:
@@ -56,7 +56,8 @@ class Parts:
 def full_gradients(score: ModelScore, images: Tensor, see: See) -> Parts:
     """The parts of the score of each image; `see` gets the bias terms one by one, last operations first."""
     n = len(images)
-    parts = Parts(*(images.new_zeros(n) for _ in range(4)))
+    nothing = images.new_zeros(n)
+    parts = Parts(score=nothing, from_input=nothing, biases=nothing, magnitude=nothing)
 
     def sink(term: Tensor) -> None:
         if term.ndim == 0 or len(term) % n:
