@@ -90,7 +90,7 @@ def first_positive(model: VisionModel, name: str, reason: str) -> tuple[str, str
 
 
 def _first_positive(model: VisionModel, name: str) -> str | None:
-    acts = _maps_from(model, name)
+    acts = _maps_from(model, name, again=False)  # an ablated channel would have to be ablated at every run
     positive = next((one for one in acts if acts[one].min() >= 0), None)
     return positive and _outermost(acts, positive)
 
@@ -102,15 +102,18 @@ def last_map(model: VisionModel, name: str, reason: str) -> tuple[str, str]:
 
 
 def _last_map(model: VisionModel, name: str) -> str:
-    acts = _maps_from(model, name)
+    acts = _maps_from(model, name, again=True)
     last = acts[list(acts)[-1]]
     return _outermost(acts, next(one for one in acts if acts[one].shape == last.shape and torch.equal(acts[one], last)))
 
 
-def _maps_from(model: VisionModel, name: str) -> dict[str, Tensor]:
-    """What the layers from `name` on with the same grid give on noise, in the order in which they end."""
+def _maps_from(model: VisionModel, name: str, *, again: bool) -> dict[str, Tensor]:
+    """What the layers from `name` on with the same grid give on noise, in the order in which they end.
+
+    `again`: also those that run more than once, by their last run.
+    """
     order, survey = model.survey.order, model.survey
-    behind = [one for one in order[order.index(name) :] if survey[one].calls == 1]
+    behind = [one for one in order[order.index(name) :] if again or survey[one].calls == 1]
     same = [one for one in behind if survey[one].grid == survey[name].grid]
     with capture(model, same) as acts:
         model(_noise(model))
