@@ -1,0 +1,5 @@
+"""Rendering: pictures by optimisation. One loop, and small parts for its slots."""
+
+from tapetum.engines.render.optimize import Recipe, Step, measure, optimize
+
+__all__ = ["Recipe", "Step", "measure", "optimize"]

@@ -1,0 +1,153 @@
+"""What an objective is: a name, what it needs to see of the network, and one value per image; they add, subtract and scale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import LayerError, MethodError, Unit
+
+OUTPUT = "output"
+"""What an objective needs that reads the model's answer, not a layer on the way."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What one pass showed of a batch of pictures: all that an objective may look at.
+
+    pixels   (n, 3, h, w) in [0, 1], the pictures themselves, before the transforms; (n, 4, h, w) with alpha
+    images   (n, c, h', w') model-ready, after the transforms: what the network saw
+    acts     {layer: activation}, a map (n, c, h, w) where the layer has one
+    output   the model's own answer, None when the pass stopped at the deepest layer that was asked for
+    step     counts from 0 to n_steps - 1, for objectives that fade in or out
+    """
+
+    model: VisionModel
+    pixels: Tensor
+    images: Tensor
+    acts: Mapping[str, Tensor]
+    output: Any = None
+    step: int = 0
+    n_steps: int = 1
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, layer: str) -> Tensor:
+        """The activation of a layer that the objective said it needs."""
+        if layer not in self.acts:
+            raise LayerError(f"'{layer}' was not recorded: name it in the objective's `needs`")
+        return self.acts[layer]
+
+    def split(self, size: int) -> list[Seen]:
+        """The pictures in groups of `size`; the activations are split once, so that gradients are joined once."""
+        n = len(self) // size
+        acts = {layer: act.split(size) for layer, act in self.acts.items()}
+        outputs: list[Any] = [None] * n
+        if self.output is not None:
+            if not isinstance(self.output, Tensor):
+                raise MethodError("pictures for different answers can be made at once only where the answer is one tensor")
+            outputs = list(self.output.split(size))
+        pixels, images = self.pixels.split(size), self.images.split(size)
+        return [
+            replace(self, pixels=pixels[i], images=images[i], acts={k: v[i] for k, v in acts.items()}, output=outputs[i])
+            for i in range(n)
+        ]
+
+
+Value = Callable[[Seen], Tensor]
+"""From what was seen of n pictures to n values, (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What pictures are optimised for: one value per picture, to be raised. A picture's value depends on it alone, unless
+    the objective compares the pictures of one group (diversity, alignment).
+
+        channel("blocks.3.0", 5) - 0.1 * total_variation()
+
+    name    as it prints, in the words that made it
+    needs   the layers and units that it looks at; OUTPUT for the model's answer
+    value   from what was seen to (n,)
+    """
+
+    name: str
+    needs: tuple[Unit | str, ...]
+    value: Value
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that it looks at, OUTPUT among them if it reads the answer."""
+        return tuple(dict.fromkeys(need.layer if isinstance(need, Unit) else need for need in self.needs))
+
+    def __call__(self, seen: Seen) -> Tensor:
+        return self.value(seen)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"Objective({self.name})"
+
+    def __add__(self, other: Objective | float) -> Objective:
+        return _joined(self, other, "+", torch.add)
+
+    def __radd__(self, other: float) -> Objective:
+        return self if other == 0 else _joined(_constant(other), self, "+", torch.add)  # sum() begins with 0
+
+    def __sub__(self, other: Objective | float) -> Objective:
+        return _joined(self, other, "-", torch.sub)
+
+    def __rsub__(self, other: float) -> Objective:
+        return _joined(_constant(other), self, "-", torch.sub)
+
+    def __mul__(self, other: Objective | float) -> Objective:
+        return _joined(self, other, "*", torch.mul)
+
+    def __rmul__(self, other: float) -> Objective:
+        return _joined(_constant(other), self, "*", torch.mul)
+
+    def __truediv__(self, other: Objective | float) -> Objective:
+        return _joined(self, other, "/", torch.div)
+
+    def __neg__(self) -> Objective:
+        return Objective(f"-{_in_brackets(self)}", self.needs, lambda seen: -self.value(seen))
+
+
+def _constant(number: float) -> Objective:
+    return Objective(f"{number:g}", (), lambda seen: seen.pixels.new_full((len(seen),), number))
+
+
+def _joined(a: Objective, other: Objective | float, sign: str, join: Callable[[Tensor, Tensor], Tensor]) -> Objective:
+    b = other if isinstance(other, Objective) else _constant(other)
+    left, right = (str(a), str(b)) if sign in "+-" else (_in_brackets(a), _in_brackets(b))
+    if sign == "-":
+        right = _in_brackets(b)
+    return Objective(f"{left} {sign} {right}", a.needs + b.needs, lambda seen: join(a.value(seen), b.value(seen)))
+
+
+def _in_brackets(objective: Objective) -> str:
+    depth = 0
+    for letter in objective.name:  # a sum outside of every bracket
+        depth += (letter in "([") - (letter in ")]")
+        if letter == " " and depth == 0:
+            return f"({objective.name})"
+    return objective.name
+
+
+def each(objectives: Sequence[Objective], group: int = 1) -> Objective:
+    """Different objectives for different pictures: the first `group` pictures have the first one, and so on."""
+    if len(objectives) == 1:
+        return objectives[0]
+    needs = tuple(dict.fromkeys(need for one in objectives for need in one.needs))
+
+    def value(seen: Seen) -> Tensor:
+        parts = [one(part) for one, part in zip(objectives, seen.split(group), strict=True)]
+        return torch.cat(parts)
+
+    return Objective(f"each({', '.join(map(str, objectives))})", needs, value)

@@ -1,0 +1,155 @@
+"""`optimize`: the one loop that makes pictures. Objective x parametrization x transforms x optimizer x steps.
+
+for step in optimize(model, objective, size=(128, 128)):
+    step.values, step.pixels()                       # whoever watches decides what to draw
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+from torch import Generator, Tensor
+
+from tapetum.engines.probe import edit
+from tapetum.engines.render.objectives.base import OUTPUT, Objective, Seen
+from tapetum.engines.render.optimizers import Mover, adam
+from tapetum.engines.render.parametrizations import Canvas, Parametrization, Start, fourier
+from tapetum.engines.render.redirect import redirected_relus
+from tapetum.engines.render.transforms import STANDARD, Transform, transformed
+from tapetum.models.vision_model import VisionModel
+
+Precision = Literal["exact", "fast"]
+"""exact: the model's own numbers. fast: bfloat16 in the network (autocast), the picture's own numbers stay as they are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """Everything that makes a picture except the model, the objective, and where it starts.
+
+    views      how often the transforms are drawn at each step; a picture's value is the mean over its views
+    redirect   steps at the beginning in which blocked ReLUs let a way through
+    """
+
+    parametrization: Parametrization = field(default_factory=fourier)
+    transforms: Sequence[Transform] = STANDARD
+    optimizer: Mover = field(default_factory=adam)
+    n_steps: int = 256
+    views: int = 1
+    redirect: int = 16
+    precision: Precision = "exact"
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step: its number from 1, the values (n,) of the transformed pictures before it, and the pictures after it.
+
+    answered   (n,) whether any gradient has reached the picture so far
+    broken     (n,) at how many steps the gradient was not finite, and the picture was left as it was
+    """
+
+    number: int
+    values: Tensor
+    canvas: Canvas
+    answered: Tensor
+    broken: Tensor
+
+    def pixels(self) -> Tensor:
+        """(n, 3, h, w) in [0, 1]; (n, 4, h, w) with alpha."""
+        with torch.no_grad():
+            return self.canvas.pixels().detach()
+
+
+def optimize(model: VisionModel, objective: Objective, recipe: Recipe, start: Start) -> Iterator[Step]:
+    """Steps of gradient ascent on the objective, one value per picture; stops the network at the deepest layer it needs.
+
+    Each step draws the transforms once for all pictures, from `start.seed`, so a batch of B pictures is what B single runs
+    give. A picture whose gradient is not finite is left alone at that step.
+    """
+    with torch.enable_grad():
+        canvas = recipe.parametrization(start)
+    mover = recipe.optimizer.begin(canvas.parameters)
+    generator = torch.Generator().manual_seed(start.seed)
+    answered = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+    broken = torch.zeros(len(start), dtype=torch.long, device=start.device)
+    for number in range(1, recipe.n_steps + 1):
+        with torch.inference_mode(False), torch.enable_grad():
+            values = _values(model, objective, recipe, canvas, generator, number - 1)
+            gradients = torch.autograd.grad(values.sum(), canvas.parameters, allow_unused=True)
+        with torch.no_grad():
+            for parameter, gradient in zip(canvas.parameters, gradients, strict=True):
+                ascent = torch.zeros_like(parameter) if gradient is None else gradient
+                bad = _not_finite(ascent)
+                if len(bad) == len(broken):
+                    answered |= ascent.flatten(1).any(1) & ~bad
+                    broken += bad
+                else:
+                    answered |= bool(ascent.any())
+                parameter.grad = -torch.where(bad.view(-1, *[1] * (ascent.ndim - 1)), 0, ascent) if bad.any() else -ascent
+            mover.step()
+        yield Step(number, values.detach(), canvas, answered, broken)
+
+
+def _not_finite(gradient: Tensor) -> Tensor:
+    return ~gradient.isfinite().flatten(1).all(1) if gradient.ndim else ~gradient.isfinite()[None]
+
+
+def _values(
+    model: VisionModel, objective: Objective, recipe: Recipe, canvas: Canvas, generator: Generator, step: int
+) -> Tensor:
+    """(n,), the mean over the views."""
+    pixels = canvas.pixels()
+    total: Any = 0
+    for _ in range(recipe.views):
+        seen = look(
+            model, objective, over_background(transformed(pixels, recipe.transforms, generator), generator), recipe, step
+        )
+        total = total + objective(replace(seen, pixels=pixels, step=step, n_steps=recipe.n_steps))
+    return total / recipe.views
+
+
+def look(model: VisionModel, objective: Objective, pixels: Tensor, recipe: Recipe | None = None, step: int = 1_000_000) -> Seen:
+    """What the network shows of pictures (n, 3, h, w) in [0, 1], up to the deepest layer that the objective needs."""
+    images = model.preprocessing.normalize(pixels).to(model.dtype)
+    acts: dict[str, Tensor] = {}
+    layers = [layer for layer in objective.layers if layer != OUTPUT]
+    whole = OUTPUT in objective.layers
+    output = None
+    with ExitStack() as blocks:
+        if recipe is not None and recipe.precision == "fast":
+            blocks.enter_context(torch.autocast(images.device.type, torch.bfloat16))
+        if recipe is not None and step < recipe.redirect:
+            blocks.enter_context(redirected_relus())
+        blocks.enter_context(edit(model, {layer: _keeper(acts, layer) for layer in layers}, stop=not whole))
+        if layers or whole:
+            output = model(images)
+    return Seen(model, pixels, images, acts, output)
+
+
+def _keeper(acts: dict[str, Tensor], layer: str) -> Callable[[Tensor], None]:
+    def keep(activation: Tensor) -> None:
+        acts[layer] = activation.clone()  # what follows may work in place
+
+    return keep
+
+
+def measure(model: VisionModel, objective: Objective, pixels: Tensor) -> Tensor:
+    """(n,): the objective of pictures as they are, without transforms."""
+    with torch.no_grad():
+        shown = pixels if pixels.shape[1] == 3 else over_background(pixels, None)
+        return objective(replace(look(model, objective, shown), pixels=pixels))
+
+
+def over_background(pixels: Tensor, generator: Generator | None) -> Tensor:
+    """Transparent pictures (n, 4, h, w) over something that they cannot know; without a generator over grey."""
+    if pixels.shape[1] == 3:
+        return pixels
+    colors, alpha = pixels[:, :3], pixels[:, 3:]
+    ground = torch.full((1, 3, 1, 1), 0.5, device=pixels.device, dtype=pixels.dtype)
+    if generator is not None:
+        shape = (1, 3, *pixels.shape[-2:])
+        ground = torch.rand(shape, generator=generator, dtype=torch.float64).to(pixels.device, pixels.dtype)
+    return colors * alpha + ground * (1 - alpha)

@@ -1,0 +1,38 @@
+"""Redirected ReLUs: a way for units that are silent on noise to begin. For rendering alone, never for attributions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.backward import backward_rules
+from tapetum.engines.backward.operations import Call
+from tapetum.engines.backward.rules import replaced
+
+
+@contextmanager
+def redirected_relus() -> Iterator[None]:
+    """Inside the block, a ReLU that lets nothing of an image's gradient through passes what would open it instead.
+
+    G_in = G * (0 < x < 6), and where that is zero at every place of an image: G * (x <= 0 and G > 0, or x >= 6 and G < 0),
+    G the gradient of what is to be raised. Source: lucid's redirected ReLU (olah2017feature).
+    """
+    with backward_rules({"relu": _redirected}):
+        yield
+
+
+def _redirected(call: Call) -> Tensor:
+    x = call.main
+    with torch.no_grad():
+        passes = call() == x
+
+    def backward(grad: Tensor) -> tuple[Tensor]:
+        plain = grad * passes
+        opening = torch.where(passes, grad, torch.where(x <= 0, grad.clamp(min=0), grad.clamp(max=0)))
+        open_ = plain.flatten(1).any(1).view(-1, *[1] * (grad.ndim - 1))
+        return (torch.where(open_, plain, opening),)
+
+    return replaced(call, backward, x)

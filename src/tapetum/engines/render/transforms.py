@@ -1,0 +1,161 @@
+"""Transforms: small random changes before the network looks, so that a picture must please it from many sides.
+
+Each draws once a step for the whole batch. Jitter, scale and rotation that follow each other become one affine map, and
+one sampling of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from tapetum.types import MethodError
+
+Fill = Literal["reflect", "grey", "noise"]
+Apply = Callable[[Tensor, Generator], Tensor]
+Matrix = Callable[[tuple[int, int], Generator], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """Pixels (n, c, h, w) to pixels, by a generator. A geometric one gives the 3 x 3 map of its step instead.
+
+    apply    the pixels of the step
+    matrix   from places of the result to places of the picture, in px from the centre (x to the right, y down)
+    """
+
+    name: str
+    apply: Apply | None = None
+    matrix: Matrix | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def jitter(px: int) -> Transform:
+    """Moves the picture by up to px pixels, -px to px, in both directions."""
+
+    def matrix(_size: tuple[int, int], generator: Generator) -> Tensor:
+        dx, dy = torch.randint(-px, px + 1, (2,), generator=generator).tolist()
+        return torch.tensor([[1.0, 0, dx], [0, 1, dy], [0, 0, 1]], dtype=torch.float64)
+
+    return Transform(f"jitter({px})", matrix=matrix)
+
+
+def random_scale(low: float = 0.9, high: float = 1.1) -> Transform:
+    """Enlarges the picture by a factor between low and high; the canvas keeps its size."""
+
+    def matrix(_size: tuple[int, int], generator: Generator) -> Tensor:
+        factor = low + (high - low) * _uniform(generator)
+        return torch.diag(torch.tensor([1 / factor, 1 / factor, 1], dtype=torch.float64))
+
+    return Transform(f"random_scale({low:g}, {high:g})", matrix=matrix)
+
+
+def random_rotate(degrees: float = 10) -> Transform:
+    """Turns the picture by an angle between -degrees and degrees; what comes in at the corners is the mirrored picture."""
+
+    def matrix(_size: tuple[int, int], generator: Generator) -> Tensor:
+        angle = math.radians(degrees) * (2 * _uniform(generator) - 1)
+        c, s = math.cos(angle), math.sin(angle)
+        return torch.tensor([[c, -s, 0], [s, c, 0], [0, 0, 1]], dtype=torch.float64)
+
+    return Transform(f"random_rotate({degrees:g})", matrix=matrix)
+
+
+def random_crop(low: float = 0.5, high: float = 1.0) -> Transform:
+    """Looks at a part of the picture, its sides a share between low and high of the picture's, at the canvas's size."""
+
+    def matrix(size: tuple[int, int], generator: Generator) -> Tensor:
+        share = low + (high - low) * _uniform(generator)
+        x, y = (side * (1 - share) * (_uniform(generator) - 0.5) for side in (size[1], size[0]))
+        return torch.tensor([[share, 0, x], [0, share, y], [0, 0, 1]], dtype=torch.float64)
+
+    return Transform(f"random_crop({low:g}, {high:g})", matrix=matrix)
+
+
+def pad(px: int, fill: Fill = "grey") -> Transform:
+    """Adds px pixels at every side: grey (.5), the mirrored picture, or uniform noise."""
+
+    def apply(pixels: Tensor, generator: Generator) -> Tensor:
+        if fill == "reflect":
+            return F.pad(pixels, [px] * 4, mode="reflect")
+        if fill == "grey":
+            return F.pad(pixels, [px] * 4, value=0.5)
+        inside = F.pad(torch.ones_like(pixels[:1, :1]), [px] * 4)
+        shape = (1, pixels.shape[1], *inside.shape[-2:])
+        return F.pad(pixels, [px] * 4) + (1 - inside) * _drawn(torch.rand, shape, pixels, generator)
+
+    return Transform(f"pad({px}, {fill})", apply)
+
+
+def noise(sd: float = 0.02) -> Transform:
+    """Adds normal noise of that standard deviation, in pixels of [0, 1]."""
+
+    def apply(pixels: Tensor, generator: Generator) -> Tensor:
+        return pixels + sd * _drawn(torch.randn, (1, *pixels.shape[1:]), pixels, generator)
+
+    return Transform(f"noise({sd:g})", apply)
+
+
+STANDARD = (jitter(8), random_scale(0.9, 1.1), random_rotate(10), jitter(4))
+"""Those of olah2017feature without its grey padding: the picture goes on mirrored at its edges instead."""
+
+LUCID = (pad(12), jitter(8), random_scale(0.9, 1.1), random_rotate(10), jitter(4))
+"""Those of olah2017feature; scale and angle are drawn evenly here, from eleven steps there."""
+
+PRESETS: dict[str, Sequence[Transform]] = {"standard": STANDARD, "lucid": LUCID, "none": ()}
+
+
+def as_transforms(given: Any) -> tuple[Transform, ...]:
+    """A preset's name, one transform, or several."""
+    if isinstance(given, str):
+        if given not in PRESETS:
+            raise MethodError(f"transforms are {', '.join(PRESETS)}, or a list of them, not '{given}'")
+        return tuple(PRESETS[given])
+    many = (given,) if isinstance(given, Transform) else tuple(given or ())
+    if not all(isinstance(one, Transform) for one in many):
+        raise MethodError(f"transforms are {', '.join(PRESETS)}, or a list such as [tp.transforms.jitter(8)]")
+    return many
+
+
+def transformed(pixels: Tensor, transforms: Sequence[Transform], generator: Generator) -> Tensor:
+    """One draw of all of them, in order; neighbours that only move places are joined to one sampling."""
+    waiting: Tensor | None = None
+    for one in transforms:
+        if one.matrix is not None:
+            step = one.matrix((int(pixels.shape[-2]), int(pixels.shape[-1])), generator)
+            waiting = step if waiting is None else waiting @ step
+            continue
+        pixels = pixels if waiting is None else sampled(pixels, waiting)
+        waiting = None
+        assert one.apply is not None
+        pixels = one.apply(pixels, generator)
+    return pixels if waiting is None else sampled(pixels, waiting)
+
+
+def sampled(pixels: Tensor, matrix: Tensor) -> Tensor:
+    """The picture at the places that the map (3 x 3, px from the centre) names, bilinear; outside it is mirrored."""
+    n, c, height, width = pixels.shape
+    half = torch.tensor([width / 2, height / 2, 1], dtype=torch.float64)
+    unit = matrix * half / half[:, None]  # in halves of the picture, as grid_sample counts
+    theta = unit[None, :2].to(pixels.device, pixels.dtype)
+    grid = F.affine_grid(theta, [1, 1, height, width], align_corners=False)
+    flat = pixels.reshape(1, n * c, height, width)  # one set of weights for all planes
+    moved = F.grid_sample(flat, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return moved.view(n, c, height, width)
+
+
+def _uniform(generator: Generator) -> float:
+    return float(torch.rand((), generator=generator, dtype=torch.float64))
+
+
+def _drawn(draw: Callable[..., Tensor], shape: Sequence[int], like: Tensor, generator: Generator) -> Tensor:
+    """On the CPU, so that every device sees the same numbers."""
+    return draw(shape, generator=generator, dtype=torch.float64).to(like.device, like.dtype)
