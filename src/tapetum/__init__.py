@@ -28,6 +28,7 @@ from tapetum.types import (
     Prediction,
     Provenance,
     Region,
+    Rendering,
     Run,
     Scaled,
     Similarity,
@@ -76,17 +77,24 @@ _HOMES = {
     "wrap": "tapetum.models.zoo",
 }
 
+_MODULES = {
+    "objectives": "tapetum.engines.render.objectives",
+    "parametrizations": "tapetum.engines.render.parametrizations",
+    "transforms": "tapetum.engines.render.transforms",
+}
+"""The parts of which renderings are made, each a module of its own: `tp.objectives.channel("layer4", 7)`."""
+
 __all__ = [
     "ActivationMaps", "Attribution", "Box", "Cancelled", "Contrast", "Evaluation", "Layer", "Output", "Prediction",
-    "Progress", "Provenance", "Region", "Run", "Scaled", "Similarity", "TapetumError", "Unit", "VisionModel", "as_score",
-    "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models", "load", "log_probability", "logit",
-    "lookup", "methods", "open", "predict", "probability", "read_image", "resume", "run", "save", "show", "watching",
-    "wrap",
+    "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "Similarity", "TapetumError", "Unit",
+    "VisionModel", "as_score", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models", "load",
+    "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "resume", "run",
+    "save", "show", "watching", "wrap",
 ]  # fmt: skip
 
 
 def methods(**only: Any) -> Any:
-    """Every method as a table; `kind=` (attribution, metric, inspection) and `family=` select."""
+    """Every method as a table; `kind=` (attribution, rendering, metric, inspection) and `family=` select."""
     registry = _registry()
     return registry.methods(**only)
 
@@ -104,6 +112,8 @@ def _registry() -> Any:
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
     if not name.startswith("_"):
         for method in _registry().methods():
             if method.name == name:
@@ -112,7 +122,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *(method.name for method in methods())])
+    return sorted([*__all__, *_MODULES, *(method.name for method in methods())])
 
 
 def _display_in_notebooks() -> None:
@@ -121,7 +131,7 @@ def _display_in_notebooks() -> None:
     shell = ipython.get_ipython() if ipython else None
     if shell is not None:
         formatter = shell.display_formatter.formatters["image/png"]
-        for name in ("Attribution", "ActivationMaps", "Evaluation", "Run"):
+        for name in ("Attribution", "ActivationMaps", "Evaluation", "Rendering", "Run"):
             formatter.for_type_by_name("tapetum.types", name, lambda result: _figures().png(result))
 
 

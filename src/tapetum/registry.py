@@ -57,7 +57,7 @@ class Table(tuple[Method, ...]):
 
 
 def methods(*, kind: str | None = None, family: str | None = None) -> Table:
-    """The registry as a table, in the order of registration; `kind` is attribution, metric or inspection."""
+    """The registry as a table, in the order of registration; `kind` is attribution, rendering, metric or inspection."""
     chosen = (m for m in _methods.values() if kind in (None, m.kind) and family in (None, m.family))
     return Table(chosen)
 

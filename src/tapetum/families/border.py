@@ -18,7 +18,7 @@ import inspect
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Concatenate, Literal, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ from tapetum.registry import check_parameters, register
 from tapetum.types import (
     Attribution,
     ImagesLike,
+    Kind,
     Method,
     ModelError,
     ModelLike,
@@ -128,13 +129,18 @@ def _score(model: VisionModel, images: Tensor, target: TargetLike, method: Metho
 def describe(
     function: Callable[..., Any],
     cite: str | None,
-    kind: Literal["attribution", "metric", "inspection"],
+    kind: Kind,
     laws: Collection[str] = (),
     reduce: Reduce = "sum",
     scale: Scale = "logit",
 ) -> Method:
     """The registry's row for a public function: its family is its file or folder, its summary the first sentence."""
-    questions: dict[str, Question] = {"attribution": "mattered", "metric": "trust", "inspection": "found"}
+    questions: dict[Kind, Question] = {
+        "attribution": "mattered",
+        "metric": "trust",
+        "inspection": "found",
+        "rendering": "looks_for",
+    }
     family = function.__module__.removeprefix("tapetum.families.").partition(".")[0]
     summary = inspect.cleandoc(function.__doc__ or "").partition("\n\n")[0].replace("\n", " ")
     return Method(function.__name__, family, questions[kind], function, cite, frozenset(laws), summary, kind, reduce, scale)

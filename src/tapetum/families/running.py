@@ -18,34 +18,36 @@ from tapetum.families.border import as_model
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Watcher, watching
 from tapetum.registry import check_parameters, lookup
-from tapetum.types import Attribution, ImagesLike, ModelLike, Provenance, Run
+from tapetum.types import Attribution, ImagesLike, ModelLike, Provenance, Rendering, Run
 
 
-def run(name: str, model: ModelLike, images: ImagesLike, *, progress: Watcher | None = None, **params: Any) -> Run:
+def run(name: str, model: ModelLike, subject: ImagesLike, *, progress: Watcher | None = None, **params: Any) -> Run:
     """Any registered method by name: its result with provenance.
 
     Args:
         name: a method of `tapetum.methods()`.
-        model, images: as for the method itself.
+        model, subject: as for the method itself: images for most, units for `visualize`.
         progress: called with every `Progress`; returning False stops the run with `Cancelled`.
         params: the method's own, `target` among them.
     """
     method = lookup(name)
     network = as_model(model)
-    ready = network.as_images(images)
+    ready = network.as_images(subject) if method.takes == "images" else subject
     keywords = {key: value for key, value in params.items() if key not in ("target", "attribution")}
     checked = check_parameters(method, keywords)
     started, clock = _now(), time.perf_counter()
     with contextlib.nullcontext() if progress is None else watching(progress):  # inside a job, its watcher goes on
         value = method.function(network, ready, **params)
     seconds = time.perf_counter() - clock
+    if method.takes == "units":
+        checked = {"units": subject, **checked}
     return Run(value, _provenance(name, network, ready, {**checked, **_chosen(value)}, value, started, seconds))
 
 
 def _provenance(
     name: str,
     model: VisionModel,
-    images: Tensor,
+    subject: Any,
     parameters: Mapping[str, Any],
     value: Any,
     started: str,
@@ -54,10 +56,10 @@ def _provenance(
     return Provenance(
         method=name,
         parameters={key: plain(one) for key, one in parameters.items()},
-        target=value.target if isinstance(value, Attribution) else (),
+        target=_about(value),
         model=model.source,
         weights_sha256=model.weights_sha256,
-        images_sha256=sha256(images),
+        images_sha256=sha256(subject) if isinstance(subject, Tensor) else "",
         seed=parameters.get("seed"),
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
@@ -65,6 +67,13 @@ def _provenance(
         started=started,
         seconds=seconds,
     )
+
+
+def _about(value: Any) -> tuple[str, ...]:
+    """What the result explains, or was made for, one text each."""
+    if isinstance(value, Rendering):
+        return value.objectives
+    return value.target if isinstance(value, Attribution) else ()
 
 
 def _chosen(value: Any) -> dict[str, Any]:

@@ -31,6 +31,12 @@ from tapetum.types.refusals import (
 from tapetum.types.refusals import (
     TargetError as TargetError,
 )
+from tapetum.types.renderings import (
+    Made as Made,
+)
+from tapetum.types.renderings import (
+    Rendering as Rendering,
+)
 from tapetum.types.targets import (
     Box as Box,
 )
@@ -84,6 +90,13 @@ Batch: TypeAlias = int | Literal["auto"]
 """Images a forward pass; "auto" fits the measured memory of the model to what is free."""
 
 Question: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
+
+
+Kind: TypeAlias = Literal["attribution", "metric", "inspection", "rendering"]
+
+Takes: TypeAlias = Literal["images", "pictures", "units"]
+"""What a method is asked about besides the model: images, cut and normalised as the model wants them; pictures as they are,
+in [0, 1] and at their own size; or units of the network."""
 
 
 @dataclass(frozen=True)
@@ -283,9 +296,10 @@ class Method:
     cite: str | None
     laws: frozenset[str]
     summary: str
-    kind: Literal["attribution", "metric", "inspection"] = "attribution"
+    kind: Kind = "attribution"
     reduce: Reduce = "sum"
     scale: Scale = "logit"
+    takes: Takes = "images"
 
 
 ModelLike: TypeAlias = Any

@@ -1,5 +1,6 @@
 """Rendering: pictures by optimisation. One loop, and small parts for its slots."""
 
 from tapetum.engines.render.optimize import Recipe, Step, measure, optimize
+from tapetum.engines.render.render import render
 
-__all__ = ["Recipe", "Step", "measure", "optimize"]
+__all__ = ["Recipe", "Step", "measure", "optimize", "render"]

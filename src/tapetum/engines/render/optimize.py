@@ -19,6 +19,7 @@ from tapetum.engines.render.objectives.base import OUTPUT, Objective, Seen
 from tapetum.engines.render.optimizers import Mover, adam
 from tapetum.engines.render.parametrizations import Canvas, Parametrization, Start, fourier
 from tapetum.engines.render.redirect import redirected_relus
+from tapetum.engines.render.rows import rowwise
 from tapetum.engines.render.transforms import STANDARD, Transform, transformed
 from tapetum.models.vision_model import VisionModel
 
@@ -63,14 +64,23 @@ class Step:
             return self.canvas.pixels().detach()
 
 
-def optimize(model: VisionModel, objective: Objective, recipe: Recipe, start: Start) -> Iterator[Step]:
+def optimize(
+    model: VisionModel,
+    objective: Objective,
+    recipe: Recipe,
+    start: Start,
+    *,
+    before: Callable[[Tensor], object] | None = None,
+) -> Iterator[Step]:
     """Steps of gradient ascent on the objective, one value per picture; stops the network at the deepest layer it needs.
 
     Each step draws the transforms once for all pictures, from `start.seed`, so a batch of B pictures is what B single runs
-    give. A picture whose gradient is not finite is left alone at that step.
+    give. A picture whose gradient is not finite is left alone at that step. `before` gets the pictures of step 0.
     """
     with torch.enable_grad():
         canvas = recipe.parametrization(start)
+    if before is not None:
+        before(canvas.pixels().detach())
     mover = recipe.optimizer.begin(canvas.parameters)
     generator = torch.Generator().manual_seed(start.seed)
     answered = torch.zeros(len(start), dtype=torch.bool, device=start.device)
@@ -113,7 +123,7 @@ def _values(
 
 def look(model: VisionModel, objective: Objective, pixels: Tensor, recipe: Recipe | None = None, step: int = 1_000_000) -> Seen:
     """What the network shows of pictures (n, 3, h, w) in [0, 1], up to the deepest layer that the objective needs."""
-    images = model.preprocessing.normalize(pixels).to(model.dtype)
+    images = model.laid_out(model.preprocessing.normalize(pixels).to(model.dtype))
     acts: dict[str, Tensor] = {}
     layers = [layer for layer in objective.layers if layer != OUTPUT]
     whole = OUTPUT in objective.layers
@@ -121,6 +131,8 @@ def look(model: VisionModel, objective: Objective, pixels: Tensor, recipe: Recip
     with ExitStack() as blocks:
         if recipe is not None and recipe.precision == "fast":
             blocks.enter_context(torch.autocast(images.device.type, torch.bfloat16))
+        else:
+            blocks.enter_context(rowwise(len(images)))
         if recipe is not None and step < recipe.redirect:
             blocks.enter_context(redirected_relus())
         blocks.enter_context(edit(model, {layer: _keeper(acts, layer) for layer in layers}, stop=not whole))

@@ -21,16 +21,16 @@ class Mover:
         return self.name
 
 
-def adam(lr: float = 0.05) -> Mover:
+def adam(lr: float | int = 0.05) -> Mover:
     """Adam (kingma2015adam); .05 is what olah2017feature uses."""
     return Mover(f"adam({lr:g})", lambda numbers: torch.optim.Adam(list(numbers), lr=lr, foreach=False))
 
 
-def nadam(lr: float = 1.0) -> Mover:
+def nadam(lr: float | int = 1.0) -> Mover:
     """Adam with Nesterov's momentum; fel2023maco uses a rate of 1 for phases."""
     return Mover(f"nadam({lr:g})", lambda numbers: torch.optim.NAdam(list(numbers), lr=lr, foreach=False))
 
 
-def sgd(lr: float = 1.0, momentum: float = 0.0) -> Mover:
+def sgd(lr: float | int = 1.0, momentum: float | int = 0.0) -> Mover:
     """Plain gradient ascent."""
     return Mover(f"sgd({lr:g})", lambda numbers: torch.optim.SGD(list(numbers), lr=lr, momentum=momentum, foreach=False))

@@ -48,7 +48,7 @@ def jitter(px: int) -> Transform:
     return Transform(f"jitter({px})", matrix=matrix)
 
 
-def random_scale(low: float = 0.9, high: float = 1.1) -> Transform:
+def random_scale(low: float | int = 0.9, high: float | int = 1.1) -> Transform:
     """Enlarges the picture by a factor between low and high; the canvas keeps its size."""
 
     def matrix(_size: tuple[int, int], generator: Generator) -> Tensor:
@@ -58,7 +58,7 @@ def random_scale(low: float = 0.9, high: float = 1.1) -> Transform:
     return Transform(f"random_scale({low:g}, {high:g})", matrix=matrix)
 
 
-def random_rotate(degrees: float = 10) -> Transform:
+def random_rotate(degrees: float | int = 10) -> Transform:
     """Turns the picture by an angle between -degrees and degrees; what comes in at the corners is the mirrored picture."""
 
     def matrix(_size: tuple[int, int], generator: Generator) -> Tensor:
@@ -69,7 +69,7 @@ def random_rotate(degrees: float = 10) -> Transform:
     return Transform(f"random_rotate({degrees:g})", matrix=matrix)
 
 
-def random_crop(low: float = 0.5, high: float = 1.0) -> Transform:
+def random_crop(low: float | int = 0.5, high: float | int = 1.0) -> Transform:
     """Looks at a part of the picture, its sides a share between low and high of the picture's, at the canvas's size."""
 
     def matrix(size: tuple[int, int], generator: Generator) -> Tensor:
@@ -95,7 +95,7 @@ def pad(px: int, fill: Fill = "grey") -> Transform:
     return Transform(f"pad({px}, {fill})", apply)
 
 
-def noise(sd: float = 0.02) -> Transform:
+def noise(sd: float | int = 0.02) -> Transform:
     """Adds normal noise of that standard deviation, in pixels of [0, 1]."""
 
     def apply(pixels: Tensor, generator: Generator) -> Tensor:

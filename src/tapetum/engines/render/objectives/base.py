@@ -94,36 +94,36 @@ class Objective:
     def __repr__(self) -> str:
         return f"Objective({self.name})"
 
-    def __add__(self, other: Objective | float) -> Objective:
+    def __add__(self, other: Objective | float | int) -> Objective:
         return _joined(self, other, "+", torch.add)
 
-    def __radd__(self, other: float) -> Objective:
+    def __radd__(self, other: float | int) -> Objective:
         return self if other == 0 else _joined(_constant(other), self, "+", torch.add)  # sum() begins with 0
 
-    def __sub__(self, other: Objective | float) -> Objective:
+    def __sub__(self, other: Objective | float | int) -> Objective:
         return _joined(self, other, "-", torch.sub)
 
-    def __rsub__(self, other: float) -> Objective:
+    def __rsub__(self, other: float | int) -> Objective:
         return _joined(_constant(other), self, "-", torch.sub)
 
-    def __mul__(self, other: Objective | float) -> Objective:
+    def __mul__(self, other: Objective | float | int) -> Objective:
         return _joined(self, other, "*", torch.mul)
 
-    def __rmul__(self, other: float) -> Objective:
+    def __rmul__(self, other: float | int) -> Objective:
         return _joined(_constant(other), self, "*", torch.mul)
 
-    def __truediv__(self, other: Objective | float) -> Objective:
+    def __truediv__(self, other: Objective | float | int) -> Objective:
         return _joined(self, other, "/", torch.div)
 
     def __neg__(self) -> Objective:
         return Objective(f"-{_in_brackets(self)}", self.needs, lambda seen: -self.value(seen))
 
 
-def _constant(number: float) -> Objective:
+def _constant(number: float | int) -> Objective:
     return Objective(f"{number:g}", (), lambda seen: seen.pixels.new_full((len(seen),), number))
 
 
-def _joined(a: Objective, other: Objective | float, sign: str, join: Callable[[Tensor, Tensor], Tensor]) -> Objective:
+def _joined(a: Objective, other: Objective | float | int, sign: str, join: Callable[[Tensor, Tensor], Tensor]) -> Objective:
     b = other if isinstance(other, Objective) else _constant(other)
     left, right = (str(a), str(b)) if sign in "+-" else (_in_brackets(a), _in_brackets(b))
     if sign == "-":

@@ -12,7 +12,7 @@ SCALE = 0.25
 """Frequencies are divided by 4, as in olah2017feature: it sets how far one step of the optimizer goes."""
 
 
-def pixel(*, sd: float = 0.01, decorrelated: bool = True, start: Tensor | None = None) -> Parametrization:
+def pixel(*, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | None = None) -> Parametrization:
     """One number a pixel and channel: p = sigmoid(M x), x from N(0, sd^2), or from the picture `start` (1 or n, 3, h, w)."""
 
     def begin(at: Start) -> Canvas:
@@ -22,7 +22,9 @@ def pixel(*, sd: float = 0.01, decorrelated: bool = True, start: Tensor | None =
     return Parametrization("pixel" + _from(start), begin)
 
 
-def fourier(*, sd: float = 0.01, decay: float = 1.0, decorrelated: bool = True, start: Tensor | None = None) -> Parametrization:
+def fourier(
+    *, sd: float | int = 0.01, decay: float | int = 1.0, decorrelated: bool = True, start: Tensor | None = None
+) -> Parametrization:
     """One complex number a frequency: p = sigmoid(M irfft2(x / max(f, 1/max(h, w))^decay) / 4), f in cycles a pixel.
 
     All frequencies of the picture move alike at a step, where pixels favour the high ones. x from N(0, sd^2), or from the

@@ -1,0 +1,26 @@
+"""Recipes by name: which picture of a unit is clearest is a matter of its parametrization and its transforms."""
+
+from __future__ import annotations
+
+from tapetum.engines.render import transforms as T
+from tapetum.engines.render.optimize import Recipe
+from tapetum.engines.render.optimizers import adam
+from tapetum.engines.render.parametrizations import fourier, pixel
+from tapetum.types import MethodError
+
+PRESETS: dict[str, Recipe] = {
+    "standard": Recipe(),
+    "lucid": Recipe(transforms=T.LUCID, n_steps=512),
+    "pixel": Recipe(parametrization=pixel(), transforms=T.STANDARD, optimizer=adam(0.05)),
+    "plain": Recipe(parametrization=pixel(decorrelated=False), transforms=()),
+    "fourier_plain": Recipe(parametrization=fourier(), transforms=()),
+}
+"""standard: frequencies, decorrelated colours, jitter, scale, rotation. lucid: with its grey padding, 512 steps. pixel: pixels
+in place of frequencies. plain: pixels and nothing that keeps noise away, to see what the rest is for."""
+
+
+def preset(name: str) -> Recipe:
+    """The recipe of that name; a refusal lists all."""
+    if name not in PRESETS:
+        raise MethodError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
+    return PRESETS[name]

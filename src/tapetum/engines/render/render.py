@@ -1,0 +1,138 @@
+"""`render`: any number of pictures, in batches that fit the memory, each with its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.render.objectives.base import Objective, each
+from tapetum.engines.render.optimize import Recipe, Step, measure, optimize
+from tapetum.engines.render.parametrizations import Start
+from tapetum.models.vision_model import VisionModel
+from tapetum.progress import report
+from tapetum.types import Batch, Made, MethodError, Rendering
+
+NOTED = 64
+"""Values noted in a run, evenly over its steps."""
+
+
+def render(
+    model: VisionModel,
+    objectives: Sequence[Objective],
+    recipe: Recipe,
+    *,
+    size: tuple[int, int],
+    seed: int = 0,
+    group: int = 1,
+    batch: Batch = "auto",
+    frames: Sequence[int] = (),
+) -> Rendering:
+    """`group` pictures for each objective, in that order; those of a group may be compared by their objective.
+
+    Args:
+        frames: the steps whose pictures are kept; 0 is the picture before the first step.
+    """
+    if not objectives:
+        raise MethodError("nothing to make a picture of was given")
+    most = max(1, _batch(model, batch, size, recipe) // group)
+    done = [0]
+
+    def work(rows: Sequence[int]) -> _Part:
+        before = done[0]
+        try:
+            part = _part(
+                model, [objectives[row] for row in rows], rows, recipe, size, seed, group, frames, done, len(objectives)
+            )
+        except BaseException:
+            done[0] = before
+            raise
+        return part
+
+    parts = list(in_chunks(range(len(objectives)), most, work))
+    return _joined(parts, [str(one) for one in objectives for _ in range(group)])
+
+
+def _batch(model: VisionModel, batch: Batch, size: tuple[int, int], recipe: Recipe) -> int:
+    """Pictures at once: twice as many as other passes with gradients take, if the pictures are small."""
+    if batch != "auto":
+        return batch_size(model, batch)
+    share = size[0] * size[1] * recipe.views / model.preprocessing.size**2
+    return max(1, round(2 * batch_size(model, "auto", gradients=True) / max(1.0, share)))
+
+
+@dataclass
+class _Part:
+    pixels: Tensor
+    scores: Tensor
+    status: list[Made]
+    steps: tuple[int, ...]
+    values: Tensor
+    frames: list[Tensor] = field(default_factory=list[Tensor])
+
+
+def _part(
+    model: VisionModel,
+    objectives: Sequence[Objective],
+    rows: Sequence[int],
+    recipe: Recipe,
+    size: tuple[int, int],
+    seed: int,
+    group: int,
+    frames: Sequence[int],
+    done: list[int],
+    total: int,
+) -> _Part:
+    """One batch, from noise to finished pictures."""
+    start = Start(
+        size=size,
+        variants=tuple(range(group)) * len(rows),
+        rows=tuple(row * group + i for row in rows for i in range(group)),
+        seed=seed,
+        dtype=model.dtype if model.dtype == torch.float64 else torch.float32,
+        device=model.device,
+    )
+    joined = each(objectives, group)
+    kept: list[Tensor] = []
+    values: list[Tensor] = []
+    steps: list[int] = []
+    noted = {round(1 + i * (recipe.n_steps - 1) / (NOTED - 1)) for i in range(NOTED)}
+    step: Step | None = None
+    report(done[0], total * recipe.n_steps, "steps")
+    for step in optimize(model, joined, recipe, start, before=kept.append if 0 in frames else None):
+        if step.number in noted:
+            values.append(step.values)
+            steps.append(step.number)
+        if step.number in frames:
+            kept.append(step.pixels())
+        done[0] += len(rows)
+        report(done[0], total * recipe.n_steps, "steps", float(step.values.mean()))
+    assert step is not None
+    pixels = step.pixels()
+    scores = measure(model, joined, pixels)
+    return _Part(pixels, scores, _status(step, scores), tuple(steps), torch.stack(values), kept)
+
+
+def _status(step: Step, scores: Tensor) -> list[Made]:
+    """A picture that was left alone at more than half of its steps is not the objective's."""
+    broken = (step.broken > step.number // 2) | ~scores.isfinite()
+    return [
+        "non_finite" if bad else "ok" if answered else "silent"
+        for bad, answered in zip(broken.tolist(), step.answered.tolist(), strict=True)
+    ]
+
+
+def _joined(parts: Sequence[_Part], texts: Sequence[str]) -> Rendering:
+    frames = [torch.cat(some) for some in zip(*(part.frames for part in parts), strict=True)]
+    return Rendering(
+        pixels=torch.cat([part.pixels for part in parts]),
+        scores=torch.cat([part.scores for part in parts]),
+        objectives=tuple(texts),
+        status=tuple(one for part in parts for one in part.status),
+        steps=parts[0].steps,
+        values=torch.cat([part.values for part in parts], 1),
+        frames=torch.stack(frames) if frames else None,
+    )

@@ -1,0 +1,89 @@
+"""Feature visualisation: pictures that units, classes or directions of a network would like to see.
+
+A picture is optimised from noise until the network answers as much as it can; how it is written (frequencies, decorrelated
+colours) and what is done to it before the network looks (jitter, scale, rotation) decide whether it shows what the unit
+stands for, or noise that happens to excite it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from tapetum.engines.render import objectives as O
+from tapetum.engines.render import render
+from tapetum.engines.render.optimize import Precision, Recipe
+from tapetum.engines.render.presets import preset as named_preset
+from tapetum.engines.render.sizes import as_size
+from tapetum.engines.render.transforms import as_transforms
+from tapetum.engines.scores.inside import checked_unit
+from tapetum.families.rendering import rendering
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Batch, Range, Rendering, Unit
+
+
+@rendering(cite="olah2017feature", takes="units")
+def visualize(
+    model: VisionModel,
+    units: Any,
+    *,
+    size: int | str | tuple[int, int] | None = None,
+    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
+    negative: bool = False,
+    preset: str = "standard",
+    parametrization: Any = None,
+    transforms: Any = None,
+    seed: int = 0,
+    batch: Batch = "auto",
+    precision: Precision = "exact",
+    frames: Sequence[int] = (),
+) -> Rendering:
+    """The pictures that units of a network would most like to see.
+
+    x* = argmax over x of the mean over draws t of objective(network(t(x))), by gradient ascent from noise. A unit's objective
+    is the mean of its channel over the map; with a position the value there; a class's is its logit. pixels (n, 3, h, w) in
+    [0, 1]; scores (n,) the objective of the finished pictures without transforms. A batch of units gives what single runs
+    give. A unit that no gradient reaches has the status `silent`. `units` are "layer:channel", "layer:channel@row,column",
+    a `tp.Unit`, one of `tp.objectives`, or a list of these.
+
+    Args:
+        size: side in px, or (height, width), "96x160"; None: 128, or the network's own size where it takes no other.
+        n_steps: steps of ascent; None: the preset's (256).
+        negative: make what the unit answers least to (the objective's opposite).
+        preset: a recipe by name: standard, lucid, pixel, plain...
+        parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
+        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
+        seed: of the noise at the beginning and of the transforms.
+        batch: pictures at once, or "auto".
+        precision: exact, or fast (bfloat16 in the network).
+        frames: steps whose pictures are kept; 0 is the noise at the beginning.
+
+    Example:
+        >>> tp.visualize(model, "blocks.3:5", size=64, n_steps=4).scores
+    """
+    recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
+    objectives = _objectives(model, units)
+    if negative:
+        objectives = [-one for one in objectives]
+    return render(model, objectives, recipe, size=as_size(model, size), seed=seed, batch=batch, frames=frames)
+
+
+def _objectives(model: VisionModel, units: Any) -> list[O.Objective]:
+    many = units if isinstance(units, (list, tuple)) else [units]
+    return [
+        one if isinstance(one, O.Objective) else O.unit(checked_unit(model, one if isinstance(one, Unit) else Unit.parse(one)))
+        for one in many
+    ]
+
+
+def chosen(recipe: Recipe, n_steps: int | None, parametrization: Any, transforms: Any, precision: Precision) -> Recipe:
+    """A preset with what the user set differently."""
+    given: dict[str, Any] = {"precision": precision}
+    if n_steps is not None:
+        given["n_steps"] = n_steps
+    if parametrization is not None:
+        given["parametrization"] = parametrization
+    if transforms is not None:
+        given["transforms"] = as_transforms(transforms)
+    return replace(recipe, **given)
