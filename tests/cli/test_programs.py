@@ -52,7 +52,7 @@ def test_ctrl_c_in_the_middle(place, before):
 def test_a_reader_that_has_seen_enough_is_no_error():
     words = f"{shlex.join(PROGRAM)} models | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, env=QUIET, check=False)
-    assert done.stdout.splitlines() == ["# built in (2)", "0"]
+    assert done.stdout.splitlines() == ["# built in (3)", "0"]
     assert done.stderr == ""
 
 

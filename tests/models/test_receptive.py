@@ -8,6 +8,7 @@ import torchvision
 from torch import nn
 
 from tapetum.models.layers import survey
+from tapetum.models.zoo.inception_v1 import InceptionV1
 
 
 def fields(net, names, h=224, w=None):
@@ -49,6 +50,11 @@ class Follows(nn.Module):
         return self.b(self.operation(self.a(x)))
 
 
+def beside(x):
+    """The map, and behind its channels what a 5 x 5 convolution makes of it."""
+    return torch.cat([x, F.conv2d(x, torch.ones(3, x.shape[1], 5, 5, device=x.device), padding=2)], 1)
+
+
 @pytest.mark.parametrize(
     ("operation", "field", "stride"),
     [
@@ -60,8 +66,17 @@ class Follows(nn.Module):
         (lambda x: F.interpolate(F.max_pool2d(x, 2), scale_factor=2), 3 + 1 + 2, 1),
         (lambda x: F.conv2d(x, torch.ones(3, 1, 3, 1, device=x.device), dilation=2, groups=3), 3 + 4 + 2, 1),
         (lambda x: F.adaptive_avg_pool2d(x, 8), 3 + 3 + 8, 4),
-        (lambda x: torch.cat([x, F.conv2d(x, torch.ones(3, 3, 5, 5, device=x.device), padding=2)], 1)[:, :3], 9, 1),
-        (lambda x: torch.cat([x[..., 0::2, 0::2], x[..., 1::2, 1::2]], 1)[:, :3], 3 + 1 + 4, 2),
+        (lambda x: beside(x)[:, :3], 5, 1),
+        (lambda x: beside(x)[:, 2:5], 9, 1),
+        (lambda x: F.max_pool2d(F.relu(beside(x)), 2).split([3, 3], 1)[0], 3 + 1 + 4, 2),
+        (lambda x: F.max_pool2d(F.relu(beside(x)), 2).split([3, 3], 1)[1], 7 + 1 + 4, 2),
+        (lambda x: (beside(x) + beside(x).flip(1))[:, :3], None, 1),
+        (lambda x: beside(x).softmax(1)[:, :3], 9, 1),
+        (lambda x: beside(beside(x))[:, :3], 5, 1),
+        (lambda x: beside(beside(x))[:, 3:6], 9, 1),
+        (lambda x: beside(beside(x)[:, :3])[:, 3:], 9, 1),
+        (lambda x: torch.cat([x[..., 0::2, 0::2], x[..., 1::2, 1::2]], 1)[:, :3], 3 + 4, 2),
+        (lambda x: torch.cat([x[..., 0::2, 0::2], x[..., 1::2, 1::2]], 1)[:, 2:5], 3 + 1 + 4, 2),
         (lambda x: F.unfold(x, 3, 1, 1, 2)[:, :3].unflatten(2, (16, 16)), 3 + 2 + 4, 2),
         (lambda x: x.unfold(2, 1, 1).squeeze(-1), None, 1),
         (lambda x: F.pixel_unshuffle(x, 1), None, 1),
@@ -128,6 +143,7 @@ FAST = [
     ("mobilenet_v2", ["features.1", "features.7"], 192),
     ("googlenet", ["inception3a", "inception3b", "inception4a"], 256),
     ("timm:tf_efficientnet_lite0", ["blocks.1", "blocks.3"], 320),
+    ("inception_v1", ["mixed3a_3x3", "mixed3a", "mixed3b_1x1", "mixed3b_pool_reduce", "mixed3b"], 256),
 ]
 SLOW = [
     ("vgg16", ["features.2", "features.9", "features.16"], 96),
@@ -147,6 +163,8 @@ def test_field_is_the_extent_of_the_gradient(name, layers, size):
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
     if name.startswith("timm:"):
         net = positive(timm.create_model(name[5:], pretrained=False))
+    elif name == "inception_v1":
+        net = positive(InceptionV1())
     else:
         net = positive(getattr(torchvision.models, name)(weights=None, **options))
     expected = [gradient_extent(net, layer, size) for layer in layers]

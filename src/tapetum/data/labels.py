@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cache
 
+from tapetum.data.ilsvrc2012 import ORDER
 from tapetum.types import TargetError
 
 N_SHOWN = 8  # candidates named in a refusal
@@ -21,6 +22,16 @@ def imagenet_labels() -> tuple[str, ...]:
 
         return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
     return tuple(_IMAGENET_CATEGORIES)
+
+
+@cache
+def inception_labels() -> tuple[str, ...]:
+    """The 1008 outputs of InceptionV1: "dummy", the ImageNet classes in ILSVRC2012's own order, and seven more dummies.
+
+    The dummies stand for nothing: the network was trained with more outputs than classes. 229 is strawberry.
+    """
+    names = imagenet_labels()
+    return ("dummy", *(names[place] for place in ORDER), *(f"dummy {index}" for index in range(1001, 1008)))
 
 
 @cache

@@ -117,15 +117,36 @@ def _extend(survey: Survey, chosen: str) -> str:
 
 
 def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
-    """Where `chosen` is one branch of a sum, the next module: it sees all of them at the same places."""
+    """Where `chosen` is one branch of a sum, the next module: it sees all of them at the same places.
+
+    A module may also do nothing but put the branches together.
+    """
     end = survey.events.index(Event("end", chosen))
     after = [event for event in survey.events[end + 1 :] if event.kind not in ("end", "identity")]
     joins = next((i for i, event in enumerate(after) if event.kind != "join"), 0)
-    if not joins or after[joins].kind != "start":
+    puts_together = bool(after) and kinds_of_operations(survey.events).get(after[0].module) == {"join"}
+    if not (joins or puts_together) or after[joins].kind != "start":
         return chosen
     name, where = after[joins].module, survey.maps[chosen]
     same = _is_map(survey, name) and survey.maps[name].grid == where.grid and survey[name].calls == 1
-    return _extend(survey, name) if same and (readout or not _is_readout(survey, name)) else chosen
+    return _rejoined(survey, _extend(survey, name)) if same and (readout or not _is_readout(survey, name)) else chosen
+
+
+def _rejoined(survey: Survey, chosen: str) -> str:
+    """Where the channels of `chosen` go through element-wise modules in parts, the module that puts all together again."""
+    kinds, where = kinds_of_operations(survey.events), survey.maps[chosen]
+    index = survey.events.index(Event("end", chosen)) + 1
+    while index < len(survey.events):
+        kind, name = survey.events[index]
+        if kind == "start" and kinds[name] == {"join"}:
+            again = survey.maps.get(name)
+            return name if again and (again.grid, again.channels) == (where.grid, where.channels) else chosen
+        if kind == "start" and kinds[name] <= {"pointwise", "identity"}:
+            index = survey.events.index(Event("end", name))
+        elif kind not in ("view", "identity", "end"):
+            break
+        index += 1
+    return chosen
 
 
 def _before_one_cell(survey: Survey, chosen: str) -> tuple[str, str] | None:

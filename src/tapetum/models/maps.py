@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import groupby
 from math import ceil, floor, prod
 from typing import Literal, TypeAlias
 
@@ -15,6 +16,10 @@ from torch import Tensor
 from tapetum.types import LayerError
 
 Layout: TypeAlias = Literal["nchw", "nhwc", "tokens", "none"]
+
+Margins: TypeAlias = tuple[Fraction, Fraction, Fraction, Fraction]
+"""(top, bottom, left, right), in input pixels."""
+NO_MARGINS: Margins = Fraction(0), Fraction(0), Fraction(0), Fraction(0)
 
 MAX_PREFIX = 16  # class and register tokens; the largest family in use has 1 + 8
 
@@ -81,6 +86,7 @@ class Atom:
 
     Splitting an axis h of 56 into windows of 7 gives h(8, step 7) and h(7, step 1); joined again they are h(56).
     Labels: h, w, c; t = prefix tokens followed by the places of `grid`; ? = anything else. Axes of size 1 have no atom.
+    `insets`: of channels put side by side, (how many, by how much less these see than all together).
     """
 
     label: str
@@ -88,6 +94,7 @@ class Atom:
     step: int = 1
     prefix: int = 0
     grid: tuple[int, int] = (0, 0)
+    insets: tuple[tuple[int, Margins], ...] = ()
 
 
 Axis: TypeAlias = tuple[Atom, ...]
@@ -159,7 +166,44 @@ def _read_axis(size: int, stride: int, offset: int, units: Sequence[tuple[Atom, 
 
 
 def axis_piece(atom: Atom, size: int, every: int) -> Axis:
-    return (replace(atom, size=size, step=atom.step * every),) if size > 1 else ()
+    return (replace(atom, size=size, step=atom.step * every, insets=()),) if size > 1 else ()
+
+
+def cut_channels(before: Axes, after: Axes, offset: int) -> tuple[Axes, Margins]:
+    """A view of joined channels with the insets of those that it holds, and how much less all of these see."""
+    joined = [atom for part in before for atom in part if "c" in atom.label]
+    pieces = [(place, atom) for place, part in enumerate(after) for atom in part if "c" in atom.label]
+    if len(joined) != 1 or len(pieces) != 1 or not joined[0].insets or pieces[0][1].step != joined[0].step:
+        return after, NO_MARGINS
+    (place, piece), first = pieces[0], view_start(before, offset, "c") // joined[0].step
+    each = [margins for count, margins in joined[0].insets for _ in range(count)][first : first + piece.size]
+    least = min_margins(each)
+    runs = ((margins, len(list(run))) for margins, run in groupby(each))
+    rest = tuple((count, less(margins, least)) for margins, count in runs) if set(each) != {least} else ()
+    return tuple((replace(piece, insets=rest),) if i == place else part for i, part in enumerate(after)), least
+
+
+def without_insets(axes: Axes) -> Axes:
+    """Channels that meet others, or one another: from here on each sees what all see."""
+    return tuple(tuple(replace(atom, insets=()) for atom in part) for part in axes)
+
+
+def min_margins(many: Sequence[Margins]) -> Margins:
+    """What all of them leave out."""
+    top, bottom, left, right = (min(side) for side in zip(*many, strict=True))
+    return top, bottom, left, right
+
+
+def more(margins: Margins, added: Margins) -> Margins:
+    """The sum, side by side."""
+    top, bottom, left, right = (a + b for a, b in zip(margins, added, strict=True))
+    return top, bottom, left, right
+
+
+def less(margins: Margins, least: Margins) -> Margins:
+    """The difference, side by side."""
+    top, bottom, left, right = (a - b for a, b in zip(margins, least, strict=True))
+    return top, bottom, left, right
 
 
 def _token_piece(atom: Atom, size: int, every: int, start: int) -> Axis:

@@ -13,8 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.models.maps import Axes, Axis, axis, is_spatial, labels, role, token_axis, view_axes, view_start
-from tapetum.models.receptive import Call, Trace, broadcast, other, pair, pointwise, settled, spread
+from tapetum.models.maps import (
+    NO_MARGINS,
+    Axes,
+    Axis,
+    Margins,
+    axis,
+    cut_channels,
+    is_spatial,
+    labels,
+    more,
+    role,
+    token_axis,
+    view_axes,
+    view_start,
+    without_insets,
+)
+from tapetum.models.receptive import Call, Trace, broadcast, margins, other, pointwise, settled, spread
 from tapetum.models.windows import (
     adaptive_pooling,
     convolution,
@@ -44,8 +59,9 @@ def _identity(call: Call) -> Trace:
 
 def _softmax(call: Call) -> Trace:
     axes, dim = call.main.axes, call.get(1, "dim", -1)
-    mixes = axes is None or dim is None or is_spatial(axes[dim])
-    return call.done("other", spread(call.main)) if mixes else call.done("pointwise", call.main)
+    if axes is None or dim is None or is_spatial(axes[dim]):
+        return call.done("other", spread(call.main))
+    return call.done("pointwise", replace(call.main, axes=without_insets(axes)))
 
 
 def _view(call: Call) -> list[Trace]:
@@ -62,8 +78,10 @@ def _view(call: Call) -> list[Trace]:
 
 
 def _viewed(call: Call, trace: Trace, before: Axes, view: Tensor) -> Trace:
-    axes, offset = view_axes(before, view), int(view.storage_offset())
-    spans = pair(span.shifted(view_start(before, offset, label)) for span, label in zip(trace.spans, "hw", strict=True))
+    offset = int(view.storage_offset())
+    axes, (top, bottom, left, right) = cut_channels(before, view_axes(before, view), offset)
+    h, w = (span.shifted(view_start(before, offset, label)) for span, label in zip(trace.spans, "hw", strict=True))
+    spans = h.inset(top, bottom), w.inset(left, right)
     tokens = next((atom for part in before for atom in part if atom.label == "t"), None)
     if tokens and not any(is_spatial(part) for part in axes) and view_start(before, offset, "t") < tokens.prefix:
         call.note("prefix")
@@ -88,8 +106,21 @@ def _cat(call: Call) -> Trace:
         joined = joined if len(call.traced) == 1 else spread(joined)
     else:
         joined = broadcast(same, shape)
+        whole = _with_insets(whole, joined, parts, traces)
     axes = tuple(whole if i == dim else part for i, part in enumerate(joined.axes or ()))
     return call.done("join" if len(call.traced) > 1 else "pointwise", replace(joined, axes=axes))
+
+
+def _with_insets(whole: Axis, joined: Trace, parts: Sequence[tuple[Axis, int]], traces: Sequence[Trace | None]) -> Axis:
+    """What each of the channels put side by side sees alone."""
+    if role(whole) != "c" or len(whole) != 1 or not joined.local:
+        return whole
+    insets: list[tuple[int, Margins]] = []
+    for trace, (part, size) in zip(traces, parts, strict=True):
+        outer = NO_MARGINS if trace is None else margins(joined, trace)
+        own = part[0].insets if len(part) == 1 and part[0].insets else ((size, NO_MARGINS),)
+        insets += [(count, more(outer, inner)) for count, inner in own]
+    return (replace(whole[0], insets=tuple(insets)),) if any(any(one) for _, one in insets) else whole
 
 
 def _without(axes: Axes, dim: int) -> Axes:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.models.maps import Axes, Axis, axis, labels, role
+from tapetum.models.maps import Axes, Axis, Margins, axis, labels, role, without_insets
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Span:
 
     def joined(self, other: Span) -> Span:
         return Span(min(self.low, other.low), max(self.high, other.high), self.jump)
+
+    def inset(self, before: Fraction, after: Fraction) -> Span:
+        return replace(self, low=self.low + before, high=self.high - after)
 
     def shifted(self, places: int) -> Span:
         return replace(self, low=self.low + places * self.jump, high=self.high + places * self.jump)
@@ -54,6 +57,12 @@ class Trace:
     @property
     def stride(self) -> int | None:
         return _whole(max(span.jump for span in self.spans))
+
+
+def margins(trace: Trace, inner: Trace) -> Margins:
+    """How much less `inner` sees than `trace`, on each side."""
+    (h, w), (own_h, own_w) = trace.spans, inner.spans
+    return own_h.low - h.low, h.high - own_h.high, own_w.low - w.low, w.high - own_w.high
 
 
 def _whole(value: Fraction) -> int | None:
@@ -101,6 +110,7 @@ def broadcast(traced: Sequence[tuple[Trace, torch.Size]], shape: torch.Size) -> 
         return spread(same[0] if same else replace(traced[0][0], axes=None))
     aligned = [((),) * (len(shape) - len(trace.axes)) + trace.axes for trace, _ in traced if trace.axes is not None]
     axes = tuple(_best(parts, size) for parts, size in zip(zip(*aligned, strict=True), shape, strict=True))
+    axes = axes if len(traced) == 1 else without_insets(axes)
     places = [{label for part in own for label in labels(part)} & {"h", "w"} for own in aligned]
     main = traced[max(range(len(traced)), key=lambda i: len(places[i]))][0]
     spans, local = main.spans, True

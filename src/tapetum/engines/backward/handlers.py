@@ -48,6 +48,11 @@ def _normalize(pass_: Propagation, call: Call) -> Any:
     return call() if operation is None else pass_.normalized(call, operation)
 
 
+def _response_norm(pass_: Propagation, call: Call) -> Any:
+    """R_in = R_out: what each channel is divided by is held constant."""
+    return _pass_on(pass_, call, call.main)
+
+
 def _activation(pass_: Propagation, call: Call) -> Tensor:
     """R_in = R_out."""
     output = replaced(call, lambda relevance: (relevance,), call.main)
@@ -147,6 +152,7 @@ HANDLERS: Handlers = {
     "linear": _weighted,
     "batch_norm": _batch_norm,
     "normalize": _normalize,
+    "response_norm": _response_norm,
     "relu": _activation,
     "activation": _activation,
     "squash": _activation,

@@ -17,7 +17,7 @@ from tapetum.engines.structure import tensors
 
 Operation = Literal[
     "relu", "activation", "squash", "softmax", "statistic", "convolution", "linear", "product", "add", "multiply", "average",
-    "batch_norm", "normalize", "attention", "multi_head_attention",
+    "batch_norm", "normalize", "response_norm", "attention", "multi_head_attention",
 ]  # fmt: skip
 
 _NAMES: dict[Operation, str] = {
@@ -36,6 +36,7 @@ _NAMES: dict[Operation, str] = {
     "interpolate upsample",
     "batch_norm": "batch_norm",
     "normalize": "layer_norm group_norm instance_norm rms_norm",
+    "response_norm": "local_response_norm",
     "attention": "scaled_dot_product_attention",
     "multi_head_attention": "multi_head_attention_forward",
 }

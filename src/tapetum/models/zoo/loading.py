@@ -1,6 +1,7 @@
 """`load`: a model by its name.
 
-efficientnet_lite0 | simple_cnn | resnet50 or torchvision:resnet50 | timm:convnext_tiny | open_clip:ViT-B-32 | my_model.py:build
+efficientnet_lite0 | inception_v1 | simple_cnn | resnet50 or torchvision:resnet50 | timm:convnext_tiny |
+open_clip:ViT-B-32 | my_model.py:build
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import torch
 import torchvision
 from torch import nn
 
-from tapetum.data.labels import imagenet_labels
+from tapetum.data.labels import imagenet_labels, inception_labels
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.models.vision_model import VisionModel
-from tapetum.models.zoo import efficientnet_lite
+from tapetum.models.zoo import efficientnet_lite, inception_v1
 from tapetum.models.zoo.dense import detector, detectors, segmenter, segmenters
 from tapetum.models.zoo.families import timm_model, torchvision_model
 from tapetum.models.zoo.open_clip import open_clip_model
@@ -39,9 +40,10 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
     """The model of that name, in eval mode, with its own preprocessing and class names.
 
     Args:
-        name: "efficientnet_lite0" (built in, real ImageNet weights, works offline), "simple_cnn", "resnet50"
-            (torchvision), "torchvision:..." (its detectors and segmentation networks, too), "timm:...",
-            "open_clip:ViT-B-32", or "file.py:factory" for a function of yours that returns a module or VisionModel.
+        name: "efficientnet_lite0" (built in, real ImageNet weights, works offline), "inception_v1" (downloads its 28 MB
+            once), "simple_cnn", "resnet50" (torchvision), "torchvision:..." (its detectors and segmentation networks,
+            too), "timm:...", "open_clip:ViT-B-32", or "file.py:factory" for a function of yours that returns a module or
+            VisionModel.
         weights: "default" (the published ones; may download), None (random, by `seed`), or a .safetensors/.pth file.
         seed: of random weights; torch's own generator is left as it was.
     """
@@ -78,12 +80,21 @@ def _lite0(pretrained: bool) -> VisionModel:
     return VisionModel(module, "efficientnet_lite0", efficientnet_lite.PREPROCESSING, imagenet_labels())
 
 
+def _inception_v1(pretrained: bool) -> VisionModel:
+    module = inception_v1.build(pretrained)
+    return VisionModel(module, "inception_v1", inception_v1.PREPROCESSING, inception_labels())
+
+
 def _simple_cnn(pretrained: bool) -> VisionModel:
     half = (0.5, 0.5, 0.5)
     return VisionModel(SimpleCNN().eval(), "simple_cnn", Preprocessing(128, 146, "bilinear", half, half))
 
 
-BUILT_IN: dict[str, Callable[[bool], VisionModel]] = {"efficientnet_lite0": _lite0, "simple_cnn": _simple_cnn}
+BUILT_IN: dict[str, Callable[[bool], VisionModel]] = {
+    "efficientnet_lite0": _lite0,
+    "inception_v1": _inception_v1,
+    "simple_cnn": _simple_cnn,
+}
 
 
 UNTRAINED = ("simple_cnn",)

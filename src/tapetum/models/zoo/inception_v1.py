@@ -1,0 +1,206 @@
+"""InceptionV1 (`szegedy2015going`) as TensorFlow published it, "inception5h": feature visualisation grew up with it.
+
+Its units are known one by one (`olah2017feature`), so pictures can be compared with published ones. The weights are those of
+the TensorFlow graph, ported to PyTorch; the network here is written from the graph, and each of its tensors has the graph's
+name with "_" for "/". Three things decide whether the ported weights do what they did in TensorFlow:
+
+    padding  SAME, which for an even side and stride 2 pads the far side more than the near one
+    LRN      x / sqrt(2 + 1e-4 * the sum of x² over 11 neighbouring channels)
+    pixels   255 x - 117, for x in [0, 1]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tapetum.data.preprocessing import Preprocessing
+from tapetum.models.zoo.downloads import Published, fetched
+from tapetum.models.zoo.families import built
+from tapetum.models.zoo.weights import load_weights
+
+PUBLISHED = Published(
+    "inception5h.pth",
+    "https://github.com/ProGamerGov/pytorch-old-tensorflow-models/raw/master/inception5h.pth",
+    size=28_283_262,
+    blob="119f77db85c8352960933e025312b507d9a96ed7",
+)
+PREPROCESSING = Preprocessing(size=224, resize=256, mean=(117 / 255,) * 3, std=(1 / 255,) * 3)
+
+PARTS = ("1x1", "3x3_bottleneck", "3x3", "5x5_bottleneck", "5x5", "pool_reduce")
+BRANCHES = ("1x1", "3x3", "5x5", "pool_reduce")
+"""Whose maps a block puts together, in this order."""
+
+BLOCKS = {
+    "mixed3a": (64, 96, 128, 16, 32, 32),
+    "mixed3b": (128, 128, 192, 32, 96, 64),
+    "mixed4a": (192, 96, 204, 16, 48, 64),
+    "mixed4b": (160, 112, 224, 24, 64, 64),
+    "mixed4c": (128, 128, 256, 24, 64, 64),
+    "mixed4d": (112, 144, 288, 32, 64, 64),
+    "mixed4e": (256, 160, 320, 32, 128, 128),
+    "mixed5a": (256, 160, 320, 48, 128, 128),
+    "mixed5b": (384, 192, 384, 48, 128, 128),
+}
+"""Channels of the `PARTS` of each block. mixed4a has 508 in all: TensorFlow's variant differs there from the paper."""
+
+POOLED = {"mixed4a": "maxpool4", "mixed5a": "maxpool10"}
+"""The pooling in front of a block."""
+
+SPREAD = 70
+"""About the standard deviation of pixels in 0 to 255: random weights start with activations near 1."""
+
+CONVOLUTION = "_pre_relu_conv"
+
+
+class InceptionV1(nn.Module):
+    """Nine blocks of four branches: (n, 3, h, w), 255 x - 117, to logits (n, 1008). 7,066,380 parameters in 116 tensors.
+
+    Layers have the published names: conv2d0 to conv2d2 and mixed3a to mixed5b are behind their ReLU, mixed3a_3x3 is a branch
+    behind it, mixed3a_3x3_pre_relu_conv in front of it. mixed3a_pre_relu, all branches in front of the ReLU, is ours. Each
+    lies on the way to the logits: what is changed there counts, and gradients reach it.
+
+    The last pooling is the mean over all places, which for 224 px is the graph's 7 x 7; larger images keep one row each.
+    softmax2 runs so that it can be looked at; what comes out is softmax2_pre_activation_matmul, the logits.
+    """
+
+    def __init__(self, classes: int = 1008) -> None:
+        super().__init__()
+        self._add_convolution("conv2d0", SameConv2d(3, 64, 7, 2))
+        self._add(maxpool0=SameMaxPool2d(), localresponsenorm0=ResponseNorm())
+        self._add_convolution("conv2d1", nn.Conv2d(64, 64, 1))
+        self._add_convolution("conv2d2", nn.Conv2d(64, 192, 3, padding=1))
+        self._add(localresponsenorm1=ResponseNorm(), maxpool1=SameMaxPool2d())
+        channels = 192
+        for name, widths in BLOCKS.items():
+            if name in POOLED:
+                self.add_module(POOLED[name], SameMaxPool2d())
+            channels = self._add_block(name, channels, dict(zip(PARTS, widths, strict=True)))
+        self._add(avgpool0=nn.AdaptiveAvgPool2d(1), softmax2_pre_activation_matmul=nn.Linear(channels, classes))
+        self._add(softmax2=nn.Softmax(1))
+        self.apply(_start)
+        with torch.no_grad():
+            self.get_parameter(f"conv2d0{CONVOLUTION}.weight").div_(SPREAD)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, 3, h, w) to logits (n, 1008)."""
+        x = self._through(images, "conv2d0" + CONVOLUTION, "conv2d0", "maxpool0", "localresponsenorm0")
+        x = self._through(x, "conv2d1" + CONVOLUTION, "conv2d1", "conv2d2" + CONVOLUTION, "conv2d2")
+        x = self._through(x, "localresponsenorm1", "maxpool1")
+        for name in BLOCKS:
+            x = self._block(name, self._through(x, POOLED[name]) if name in POOLED else x)
+        logits = self._through(self._through(x, "avgpool0").flatten(1), "softmax2_pre_activation_matmul")
+        self._through(logits, "softmax2")
+        return logits
+
+    def _through(self, x: Tensor, *names: str) -> Tensor:
+        for name in names:
+            x = self.get_submodule(name)(x)
+        return x
+
+    def _block(self, name: str, x: Tensor) -> Tensor:
+        """The branches side by side, twice: in front of their ReLU and behind it."""
+        maps = {branch: self._through(x, *steps) for branch, steps in _branches(name)}
+        before = self.get_submodule(f"{name}_pre_relu")(*(maps[branch] for branch in BRANCHES))
+        parts = before.split([maps[branch].shape[1] for branch in BRANCHES], 1)
+        return self.get_submodule(name)(*(self._through(part, f"{name}_{b}") for part, b in zip(parts, BRANCHES, strict=True)))
+
+    # --- building
+
+    def _add(self, **modules: nn.Module) -> None:
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def _add_convolution(self, name: str, convolution: nn.Conv2d) -> None:
+        self.add_module(name + CONVOLUTION, convolution)
+        self.add_module(name, nn.ReLU())
+
+    def _add_block(self, name: str, channels: int, widths: dict[str, int]) -> int:
+        for part in ("1x1", "3x3", "5x5"):
+            before = channels
+            if part != "1x1":
+                before = widths[f"{part}_bottleneck"]
+                self._add_convolution(f"{name}_{part}_bottleneck", nn.Conv2d(channels, before, 1))
+            size = int(part[0])
+            self.add_module(f"{name}_{part}{CONVOLUTION}", nn.Conv2d(before, widths[part], size, padding=size // 2))
+        self.add_module(f"{name}_pool", nn.MaxPool2d(3, 1, 1))
+        self.add_module(f"{name}_pool_reduce{CONVOLUTION}", nn.Conv2d(channels, widths["pool_reduce"], 1))
+        self._add(**{f"{name}_pre_relu": Concat(), **{f"{name}_{branch}": nn.ReLU() for branch in BRANCHES}, name: Concat()})
+        return sum(widths[branch] for branch in BRANCHES)
+
+
+def _branches(name: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The layers of each branch up to its ReLU; the widest window last, so that what follows it is their union."""
+    yield "1x1", (f"{name}_1x1{CONVOLUTION}",)
+    yield "pool_reduce", (f"{name}_pool", f"{name}_pool_reduce{CONVOLUTION}")
+    for size in ("3x3", "5x5"):
+        narrow = f"{name}_{size}_bottleneck"
+        yield size, (narrow + CONVOLUTION, narrow, f"{name}_{size}{CONVOLUTION}")
+
+
+class Concat(nn.Module):
+    """Maps side by side along channels."""
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        """(n, c_i, h, w) each to (n, sum of c_i, h, w)."""
+        return torch.cat(maps, 1)
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution that pads as TensorFlow's SAME does: to ceil(side / stride) places, the odd zero at the far side."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(n, c, h, w) to (n, c', ceil(h / stride), ceil(w / stride))."""
+        parts = zip(input.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True)  # the last axis first
+        pads = [side for total in (_same(*part) for part in parts) for side in (total // 2, total - total // 2)]
+        return F.conv2d(F.pad(input, pads), self.weight, self.bias, self.stride)
+
+
+def _same(side: int, kernel: int, stride: int) -> int:
+    """How much SAME pads a side in all."""
+    return max((-(-side // stride) - 1) * stride + kernel - side, 0)
+
+
+class SameMaxPool2d(nn.MaxPool2d):
+    """3 x 3 maxima every 2 places over what is there, in TensorFlow's SAME places.
+
+    An odd side is padded by one place on both; of an even side the last window reaches one place over the end. torch leaves
+    out what is outside, so no minus infinity enters the network.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(3, 2, ceil_mode=True)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(n, c, h, w) to (n, c, ceil(h / 2), ceil(w / 2))."""
+        return F.max_pool2d(
+            input, self.kernel_size, self.stride, (input.shape[-2] % 2, input.shape[-1] % 2), ceil_mode=self.ceil_mode
+        )
+
+
+class ResponseNorm(nn.LocalResponseNorm):
+    """TensorFlow's depth_radius 5, bias 2, alpha 1e-4, beta .5: torch divides alpha by the 11 channels of the window."""
+
+    def __init__(self) -> None:
+        super().__init__(size=11, alpha=11e-4, beta=0.5, k=2)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(n, c, h, w) to the same; in float32 where the type is too narrow for squares of activations."""
+        wide = input if input.dtype in (torch.float32, torch.float64) else input.float()
+        return super().forward(wide).to(input.dtype)
+
+
+def _start(module: nn.Module) -> None:
+    """Random weights that keep the size of activations from layer to layer, `he2015delving`."""
+    if isinstance(module, (nn.Conv2d, nn.Linear)):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if isinstance(module, nn.Conv2d) else "linear")
+        assert module.bias is not None
+        nn.init.zeros_(module.bias)
+
+
+def build(pretrained: bool = True) -> nn.Module:
+    """The network; its published weights are downloaded once, 28 MB, and checked."""
+    return built("inception_v1", lambda: load_weights(InceptionV1(), fetched(PUBLISHED)) if pretrained else InceptionV1())
