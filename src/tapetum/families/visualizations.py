@@ -17,10 +17,9 @@ from tapetum.engines.render.optimize import Precision, Recipe
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size
 from tapetum.engines.render.transforms import as_transforms
-from tapetum.engines.scores.inside import checked_unit
 from tapetum.families.rendering import rendering
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Batch, Range, Rendering, Unit
+from tapetum.types import Batch, Range, Rendering
 
 
 @rendering(cite="olah2017feature", takes="units")
@@ -44,8 +43,9 @@ def visualize(
     x* = argmax over x of the mean over draws t of objective(network(t(x))), by gradient ascent from noise. A unit's objective
     is the mean of its channel over the map; with a position the value there; a class's is its logit. pixels (n, 3, h, w) in
     [0, 1]; scores (n,) the objective of the finished pictures without transforms. A batch of units gives what single runs
-    give. A unit that no gradient reaches has the status `silent`. `units` are "layer:channel", "layer:channel@row,column",
-    a `tp.Unit`, one of `tp.objectives`, or a list of these.
+    give. A unit that no gradient reaches has the status `silent`. `units` are "layer:5", "layer:5@row,column", several as
+    "layer:0-15", "layer:3,5,7" or "layer:*", a class (index or name), a `tp.Unit` or another target that reads the model's
+    answer, one of `tp.objectives`, or a list of these.
 
     Args:
         size: side in px, or (height, width), "96x160"; None: 128, or the network's own size where it takes no other.
@@ -63,18 +63,10 @@ def visualize(
         >>> tp.visualize(model, "blocks.3:5", size=64, n_steps=4).scores
     """
     recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
-    objectives = _objectives(model, units)
+    objectives = O.as_objectives(model, units)
     if negative:
         objectives = [-one for one in objectives]
     return render(model, objectives, recipe, size=as_size(model, size), seed=seed, batch=batch, frames=frames)
-
-
-def _objectives(model: VisionModel, units: Any) -> list[O.Objective]:
-    many = units if isinstance(units, (list, tuple)) else [units]
-    return [
-        one if isinstance(one, O.Objective) else O.unit(checked_unit(model, one if isinstance(one, Unit) else Unit.parse(one)))
-        for one in many
-    ]
 
 
 def chosen(recipe: Recipe, n_steps: int | None, parametrization: Any, transforms: Any, precision: Precision) -> Recipe:

@@ -1,31 +1,46 @@
-"""Objectives inside the network: what a unit answers."""
+"""Objectives inside the network: what a unit, some places or a whole layer answer."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from tapetum.engines.render.objectives.base import Objective, Seen
-from tapetum.types import Unit
+from tapetum.engines.render.objectives.common import (
+    Vector,
+    along,
+    called,
+    channel_of,
+    maps,
+    mean,
+    place_of,
+    placed,
+    vector_of,
+    whole,
+)
+from tapetum.types import TargetError, Unit
 
 
 def channel(layer: str, index: int) -> Objective:
-    """The mean of a channel over its map, (n,)."""
-    return Objective(f"channel({layer}, {index})", (Unit(layer, index),), lambda seen: _mean(seen[layer][:, index]))
+    """The mean of a channel over its map, (n,). `-channel(layer, index)` looks for what speaks against it."""
+    index = whole(index, "a channel")
+    name = called("channel", layer, index)
+    return Objective(name, (Unit(layer, index),), lambda seen: mean(channel_of(maps(seen, layer), layer, index)))
 
 
 def neuron(layer: str, index: int, row: int | None = None, column: int | None = None) -> Objective:
-    """A channel at one place of its map (n,): without row and column the middle one."""
+    """A channel at one place of its map (n,): without row and column the middle one, of an even number the later one.
+
+    Rows and columns count from 0 in the layer's map at the size of the picture that is rendered.
+    """
+    index, place = whole(index, "a channel"), placed(row, column)
 
     def value(seen: Seen) -> Tensor:
-        act = seen[layer][:, index]
-        if act.ndim == 1:
-            return act
-        y, x = act.shape[-2] // 2 if row is None else row, act.shape[-1] // 2 if column is None else column
-        return act[:, y, x]
+        return channel_of(place_of(maps(seen, layer), layer, row, column), layer, index)
 
-    where = "" if row is None or column is None else f", {row}, {column}"
-    position = None if row is None or column is None else (row, column)
-    return Objective(f"neuron({layer}, {index}{where})", (Unit(layer, index, position),), value)
+    return Objective(called("neuron", layer, index, row, column), (Unit(layer, index, place),), value)
 
 
 def unit(one: Unit) -> Objective:
@@ -33,5 +48,67 @@ def unit(one: Unit) -> Objective:
     return channel(one.layer, one.channel) if one.position is None else neuron(one.layer, one.channel, *one.position)
 
 
-def _mean(act: Tensor) -> Tensor:
-    return act.flatten(1).mean(1) if act.ndim > 1 else act
+def channel_weight(layer: str, weights: Vector) -> Objective:
+    """Channels together (n,): the mean over the map of sum_c w_c a_c; a weight of one channel alone is `channel`.
+
+    Lucent takes the mean over channels where this takes the sum, so its values are c times smaller.
+    """
+    vector = vector_of(weights, "a weight")
+
+    def value(seen: Seen) -> Tensor:
+        return mean(_weighted(maps(seen, layer), layer, vector))
+
+    return Objective(called("channel_weight", layer, vector), (layer,), value)
+
+
+def neuron_weight(layer: str, weights: Vector, row: int | None = None, column: int | None = None) -> Objective:
+    """Channels together at one place (n,): sum_c w_c a_c; without row and column the middle of the map."""
+    vector = vector_of(weights, "a weight")
+    placed(row, column)
+
+    def value(seen: Seen) -> Tensor:
+        return _weighted(place_of(maps(seen, layer), layer, row, column), layer, vector)
+
+    return Objective(called("neuron_weight", layer, vector, row, column), (layer,), value)
+
+
+def local_group(layer: str, channels: int | Vector | None, row: int, column: int, height: int = 1, width: int = 1) -> Objective:
+    """A rectangle of the map (n,): the mean over its places of one channel, of sum_c w_c a_c, or (None) of all channels.
+
+    The rectangle begins at (row, column), counted from 0, and must lie in the map.
+    """
+    y, x = whole(row, "a row"), whole(column, "a column")
+    h, w = whole(height, "a height", 1), whole(width, "a width", 1)
+    read, needs, which = _channels(layer, channels)
+
+    def value(seen: Seen) -> Tensor:
+        act = maps(seen, layer)
+        if y + h > act.shape[-2] or x + w > act.shape[-1]:
+            shape = f"{act.shape[-2]} x {act.shape[-1]}"
+            raise TargetError(
+                f"{h} x {w} places from {y}, {x} do not lie in the map of {layer}, {shape} at this size of picture"
+            )
+        return mean(read(act[:, :, y : y + h, x : x + w]))
+
+    return Objective(called("local_group", layer, "all" if which is None else which, y, x, h, w), needs, value)
+
+
+def _channels(layer: str, channels: Any) -> tuple[Any, tuple[Unit | str, ...], int | Tensor | None]:
+    """How maps (n, c, h, w) are read, what that needs, and how it is called."""
+    if channels is None:
+        return (lambda act: act), (layer,), None
+    if isinstance(channels, int):
+        index = whole(channels, "a channel")
+        return (lambda act: channel_of(act, layer, index)), (Unit(layer, index),), index
+    vector = vector_of(channels, "a weight")
+    return (lambda act: _weighted(act, layer, vector)), (layer,), vector
+
+
+def _weighted(act: Tensor, layer: str, vector: Tensor) -> Tensor:
+    """(n, c, ...) to (n, ...)."""
+    return (act * along(vector, act, layer)).sum(1)
+
+
+def deep_dream(layer: str) -> Objective:
+    """Whatever a layer sees, more of it (n,): the mean square of its activation (mordvintsev2015inceptionism)."""
+    return Objective(called("deep_dream", layer), (layer,), lambda seen: mean(torch.square(maps(seen, layer))))

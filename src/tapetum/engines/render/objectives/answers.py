@@ -1,0 +1,90 @@
+"""Objectives at the model's answer: a class, a contrast, a number, a likeness: whatever is a target for explanations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.render.objectives.base import OUTPUT, Objective, Seen
+from tapetum.engines.render.objectives.common import called
+from tapetum.engines.scores import CallableScore, ModelScore, check_target
+from tapetum.engines.scores.building import score_of
+from tapetum.engines.scores.embeddings import embedded
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Box, Contrast, Region, Scale, Scaled, Similarity, TargetError, Unit
+
+
+def class_logit(label: int | str) -> Objective:
+    """The logit of a class, by index or name (n,)."""
+    return target(label, name=called("class_logit", label))
+
+
+def class_probability(label: int | str) -> Objective:
+    """The probability of a class (n,): its gradient vanishes where the model is sure; `class_log_probability` keeps one."""
+    return target(Scaled(label, "probability"), name=called("class_probability", label))
+
+
+def class_log_probability(label: int | str) -> Objective:
+    """The logarithm of a class's probability (n,), which also asks that the other classes be unlikely."""
+    return target(Scaled(label, "log_probability"), name=called("class_log_probability", label))
+
+
+def class_contrast(a: int | str, b: int | str) -> Objective:
+    """What speaks for a rather than b (n,): the difference of their logits."""
+    return target(Contrast(a, b), name=called("class_contrast", a, b))
+
+
+def target(what: Any, *, scale: Scale = "logit", name: str | None = None) -> Objective:
+    """Any target that reads the model's answer (n,): a class, `tp.probability(...)`, `tp.contrast(...)`, `tp.Output`,
+    `tp.Box` with corners, `tp.Region` with a mask, `tp.Similarity`, or a function of the output that gives (n,).
+
+    Refused is what only a photograph could tell: the predicted class, the surest box.
+    """
+    _check_given(what)
+    scores: dict[VisionModel, ModelScore] = {}
+
+    def value(seen: Seen) -> Tensor:
+        if seen.model not in scores:
+            scores[seen.model] = _score(seen.model, seen.images[:1], what, scale)
+        values = scores[seen.model].take([0] * len(seen)).read(seen.output)
+        if len(values) != len(seen):
+            raise TargetError(f"a callable target returns one value per image: {len(values)} came back for {len(seen)}")
+        return values.to(torch.promote_types(values.dtype, seen.pixels.dtype))
+
+    return Objective(name or called("target", getattr(what, "__name__", what)), (OUTPUT,), value)
+
+
+def checked_answer(model: VisionModel, what: Any) -> Any:
+    """A target with its labels as indices and its text read, checked for a model before a picture is made."""
+    _check_given(what)
+    side, channels = model.preprocessing.size, len(model.preprocessing.mean)
+    blank = torch.zeros(1, channels, side, side, device=model.device, dtype=model.dtype)
+    (found,) = check_target(model, blank, what)
+    _check_given(found)
+    return found
+
+
+def _score(model: VisionModel, image: Tensor, what: Any, scale: Scale) -> ModelScore:
+    if callable(what):
+        function: Any = what
+        return CallableScore(model, function)
+    (found,) = check_target(model, image.detach(), what)
+    _check_given(found)
+    return score_of(model, (embedded(model, found) if isinstance(found, Similarity) else found,), scale)
+
+
+def _check_given(what: Any) -> None:
+    if isinstance(what, (list, tuple)):
+        raise TargetError("an objective has one target: give each(...) one objective a picture")
+    if isinstance(what, Unit):
+        raise TargetError(f"{what} is inside the network: unit({what}) is its objective")
+    if what is None or (isinstance(what, Scaled) and what.of is None):
+        raise TargetError("a picture that is still to be made has no predicted class: name one")
+    if isinstance(what, Box) and what.corners is None:
+        raise TargetError(
+            f"a picture that is still to be made has no surest box: give the corners, Box({what.label!r}, x1, ...)"
+        )
+    if isinstance(what, Region) and what.mask is None:
+        raise TargetError(f"a picture that is still to be made has no region of {what.label}: give its mask or corners")

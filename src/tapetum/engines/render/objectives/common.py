@@ -1,0 +1,154 @@
+"""What objectives share: maps of any layer, one number per picture, checked arguments, names that read as calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tapetum.engines.render.objectives.base import Seen
+from tapetum.types import LayerError, MethodError, TapetumError, TargetError
+
+Vector = Tensor | Sequence[float | int] | NDArray[Any]
+"""Numbers, one a channel, (c,)."""
+
+# --- what was seen
+
+
+def maps(seen: Seen, layer: str) -> Tensor:
+    """The activation of a layer as maps (n, c, h, w), no less exact than the pixels; a vector (n, c) is a map of one place."""
+    act = seen[layer]
+    act = act.to(torch.promote_types(act.dtype, seen.pixels.dtype))  # a sum of bfloat16 would keep two digits
+    if act.ndim not in (2, 4):
+        shape = " x ".join(map(str, act.shape))
+        raise LayerError(f"{layer} gives {shape} numbers: an objective reads maps (n, c, h, w) or vectors (n, c)")
+    return act if act.ndim == 4 else act[..., None, None]
+
+
+def channel_of(act: Tensor, layer: str, index: int) -> Tensor:
+    """One channel of maps (n, c, h, w), (n, h, w)."""
+    channels = int(act.shape[1])
+    if index >= channels:
+        raise TargetError(f"unit {layer}:{index} does not exist: {layer} has {channels} channels, 0 to {channels - 1}")
+    return act[:, index]
+
+
+def place_of(act: Tensor, layer: str, row: int | None, column: int | None) -> Tensor:
+    """Maps (n, c, h, w) at one place, (n, c): without row and column the middle, of an even number the later one."""
+    height, width = (int(side) for side in act.shape[-2:])
+    y, x = height // 2 if row is None else row, width // 2 if column is None else column
+    if y >= height or x >= width:
+        raise TargetError(f"place {y}, {x} does not exist: the map of {layer} has {height} x {width} at this size of picture")
+    return act[:, :, y, x]
+
+
+def along(vector: Tensor, act: Tensor, layer: str) -> Tensor:
+    """A vector (c,) in the number type of maps (n, c, ...), to be multiplied with them."""
+    if len(vector) != act.shape[1]:
+        raise TargetError(
+            f"{len(vector)} numbers were given for {layer}, which has {act.shape[1]} channels: give one a channel"
+        )
+    return vector.to(act.device, act.dtype).view(-1, *[1] * (act.ndim - 2))
+
+
+# --- one number per picture; picture by picture, since a sum over many may add in another order for another batch
+
+
+def total(values: Tensor) -> Tensor:
+    """(n, ...) to (n,): the sum."""
+    return _each(values, torch.sum)
+
+
+def mean(values: Tensor) -> Tensor:
+    """(n, ...) to (n,): the mean."""
+    return _each(values, torch.mean)
+
+
+def norm(values: Tensor) -> Tensor:
+    """(n, ...) to (n,): the Euclidean length, whose gradient at zero is zero here."""
+    return _each(values, torch.linalg.vector_norm)
+
+
+def _each(values: Tensor, number: Callable[[Tensor], Tensor]) -> Tensor:
+    return torch.stack([number(one) for one in values])
+
+
+# --- arguments
+
+
+def whole(number: Any, what: str, low: int = 0, refusal: type[TapetumError] = TargetError) -> int:
+    """A whole number from `low` up, or a refusal."""
+    if isinstance(number, bool) or not hasattr(number, "__index__") or number.__index__() < low:
+        raise refusal(f"{what} is a whole number from {low} up, not {number!r}")
+    return number.__index__()
+
+
+def placed(row: Any, column: Any) -> tuple[int, int] | None:
+    """A place, or None where neither is given."""
+    if (row is None) != (column is None):
+        raise TargetError("a place has a row and a column: give both, or neither for the middle")
+    return None if row is None else (whole(row, "a row"), whole(column, "a column"))
+
+
+def vector_of(numbers: Any, what: str) -> Tensor:
+    """(c,) of finite numbers that are not all zero, the caller's own copy."""
+    try:
+        vector = numbers.detach() if isinstance(numbers, Tensor) else torch.as_tensor(numbers, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TargetError(f"{what} is one number a channel, (c,), not {numbers!r:.40}") from error
+    if vector.ndim != 1 or not len(vector) or vector.dtype == torch.bool or vector.is_complex():
+        raise TargetError(f"{what} is one number a channel, (c,), not {shown(vector)}")
+    return _sound(vector if vector.is_floating_point() else vector.double(), what)
+
+
+def activation_of(given: Any, what: str = "the given activation") -> Tensor:
+    """The activation of one picture, (c, h, w), from (1, c, h, w), (c, h, w), (1, c) or (c,): the caller's own copy."""
+    if not isinstance(given, Tensor) or not given.is_floating_point():
+        raise TargetError(f"{what} is a tensor of floating-point numbers (c, h, w), not {type(given).__name__}")
+    act = given.detach()
+    if act.ndim in (2, 4):
+        if len(act) != 1:
+            raise TargetError(f"{what} is of one picture, not of {len(act)}: give each(...) one objective a picture")
+        act = act[0]
+    act = act[:, None, None] if act.ndim == 1 else act
+    if act.ndim != 3 or not act.numel():
+        raise TargetError(f"{what} is (c, h, w) or (c,), not {shown(given)}")
+    return _sound(act, what)
+
+
+def _sound(values: Tensor, what: str) -> Tensor:
+    if not values.isfinite().all():
+        raise TargetError(f"{what} holds NaN or infinity")
+    if not values.any():
+        raise TargetError(f"{what} is zero everywhere: it has no direction, and nothing can be compared with it")
+    return values.clone()
+
+
+def positive(number: Any, what: str, low: float | int = 0, *, reached: bool = False) -> float:
+    """A finite number above `low` (or equal, with `reached`), or a refusal."""
+    known = isinstance(number, (int, float)) and not isinstance(number, bool) and abs(number) != float("inf")
+    if not known or not (number > low or (reached and number == low)):
+        raise MethodError(
+            f"{what} is a number {'from' if reached else 'above'} {low:g}{' up' if reached else ''}, not {number!r}"
+        )
+    return float(number)
+
+
+# --- names
+
+
+def called(function: str, *arguments: Any, **options: Any) -> str:
+    """ "neuron(layer4, 5, 3, 3)": the call that made an objective; what is None is left out."""
+    words = [shown(one) for one in arguments if one is not None]
+    words += [f"{key}={shown(one)}" for key, one in options.items() if one is not None]
+    return f"{function}({', '.join(words)})"
+
+
+def shown(argument: Any) -> str:
+    """An argument in a name: numbers short, tensors by their size."""
+    if isinstance(argument, Tensor):
+        return f"{' x '.join(map(str, argument.shape)) or 'one'} numbers"
+    return f"{argument:g}" if isinstance(argument, float) else str(argument)

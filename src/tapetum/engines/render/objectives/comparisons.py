@@ -1,0 +1,137 @@
+"""Objectives that compare with what another picture gave: its activation, its style, its pixels.
+
+`given` is the activation of one picture, (c, h, w) or (c,) or either with a first axis of 1; for several pictures
+`each([...])` has one objective a picture. Distances are positive, to be subtracted; they are relative to what is given, so
+that layers of large and of small numbers weigh the same, and a weight keeps its meaning in another model.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.render.objectives.base import Objective, Seen
+from tapetum.engines.render.objectives.common import activation_of, called, maps, norm, positive, shown, total
+from tapetum.engines.render.objectives.directions import FLOOR, cosine
+from tapetum.types import ImageError, LayerError
+
+
+def dot_cosine(layer: str, given: Tensor, *, cosine_power: float | int = 1) -> Objective:
+    """What a given activation g is made of, exaggerated (n,): (a . g / |g|^2) max(.1, cos(a, g))^p over all places at once.
+
+    The objective of caricatures: p = 0 makes everything in g stronger, larger p asks for g and nothing else. 1 at a = g.
+    Lucid's cosine is a . g / |g| (it leaves out |a|); this is the cosine.
+    """
+    g, p = activation_of(given), positive(cosine_power, "cosine_power", reached=True)
+
+    def value(seen: Seen) -> Tensor:
+        act, wanted = _together(seen, layer, g)
+        share = total(act * wanted) / total(wanted[None] ** 2)
+        return share if p == 0 else share * _cosine(act, wanted).clamp(min=FLOOR) ** p
+
+    return Objective(called("dot_cosine", layer, g, cosine_power=p), (layer,), value)
+
+
+def cosine_similarity(layer: str, given: Tensor) -> Objective:
+    """How alike an activation is to a given one whatever its length, in [-1, 1] (n,): the cosine over all places at once."""
+    g = activation_of(given)
+    return Objective(called("cosine_similarity", layer, g), (layer,), lambda seen: _cosine(*_together(seen, layer, g)))
+
+
+def correlation(layer: str, given: Tensor) -> Objective:
+    """Pearson's correlation of an activation with a given one, in [-1, 1] (n,): the cosine once each has mean 0."""
+    g = activation_of(given)
+    centred = activation_of(g - g.mean(), "the given activation without its mean")
+
+    def value(seen: Seen) -> Tensor:
+        act, wanted = _together(seen, layer, centred)
+        return _cosine(act - (total(act) / wanted.numel()).view(-1, 1, 1, 1), wanted)
+
+    return Objective(called("correlation", layer, g), (layer,), value)
+
+
+def _cosine(act: Tensor, wanted: Tensor) -> Tensor:
+    return torch.cat([cosine(one.reshape(1, -1), wanted.reshape(1, -1)) for one in act])
+
+
+def feature_match(layer: str, given: Tensor) -> Objective:
+    """The same activation as a given one, place by place (n,): -|a - g|^2 / |g|^2, 0 at best, -1 for a = 0.
+
+    The objective of inversion (mahendran2015inversion), without its penalties.
+    """
+    g = activation_of(given)
+    return Objective(called("feature_match", layer, g), (layer,), lambda seen: -_distance(*_together(seen, layer, g), 2))
+
+
+def content_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Objective:
+    """How far an activation is from a given one (n,): sum |a - g|^p / sum |g|^p, to be subtracted.
+
+    The content term of style transfer (gatys2016style) and the regularizer of accentuation, p = 2; p = 1 forgives
+    large differences in few places.
+    """
+    g, p = activation_of(given), positive(power, "power", 1, reached=True)
+
+    def value(seen: Seen) -> Tensor:
+        return _distance(*_together(seen, layer, g), p)
+
+    return Objective(called("content_distance", layer, g, power=None if p == 2 else p), (layer,), value)
+
+
+def style_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Objective:
+    """How far the style is from that of a given activation (n,): sum |G - G0|^p / sum |G0|^p, to be subtracted.
+
+    G = F F^T / (h w), F (c, h w): how often channels are active together, wherever. The mean over places lets the given
+    activation have another height and width; relative to G0, since gatys2016style's 1 / (4 c^2) leaves the size of the
+    activations in, so that each layer needs a weight of its own.
+    """
+    g, p = activation_of(given), positive(power, "power", 1, reached=True)
+    wanted = gram(g[None])[0]
+
+    def value(seen: Seen) -> Tensor:
+        act = maps(seen, layer)
+        if act.shape[1] != len(wanted):
+            raise LayerError(
+                f"the given activation has {len(wanted)} channels, {layer} has {act.shape[1]}: take it from {layer}"
+            )
+        return _distance(gram(act), wanted.to(act.device, act.dtype), p)
+
+    return Objective(called("style_distance", layer, g, power=None if p == 2 else p), (layer,), value)
+
+
+def gram(act: Tensor) -> Tensor:
+    """(n, c, h, w) to (n, c, c): the products of channels, their mean over places."""
+    flat = act.flatten(2)
+    return torch.stack([one @ one.T for one in flat]) / flat.shape[2]  # one by one: a batch may sum in another order
+
+
+def input_diff(picture: Tensor) -> Objective:
+    """How far the pixels are from a given picture (n,): the root of the mean square difference, in [0, 1], to be subtracted.
+
+    picture   (3, h, w) or (1, 3, h, w) in [0, 1], of the size that is rendered
+    """
+    wanted = activation_of(picture, "the given picture")
+
+    def value(seen: Seen) -> Tensor:
+        colors = seen.pixels[:, :3]
+        if colors.shape[1:] != wanted.shape:
+            raise ImageError(f"the given picture is {shown(wanted)} (c x h x w), the rendered one {tuple(colors.shape[1:])}")
+        return norm(colors - wanted.to(colors.device, colors.dtype)) / wanted.numel() ** 0.5
+
+    return Objective(called("input_diff", wanted), (), value)
+
+
+def _together(seen: Seen, layer: str, given: Tensor) -> tuple[Tensor, Tensor]:
+    """What was seen (n, c, h, w), and what was given (c, h, w) in its number type."""
+    act = maps(seen, layer)
+    if act.shape[1:] != given.shape:
+        here, there = (" x ".join(map(str, shape)) for shape in (act.shape[1:], given.shape))
+        raise LayerError(
+            f"the given activation is {there} (c x h x w), {layer} gives {here} here: take it from {layer} and a picture "
+            "of the size that is rendered"
+        )
+    return act, given.to(act.device, act.dtype)
+
+
+def _distance(values: Tensor, wanted: Tensor, power: float | int) -> Tensor:
+    """(n, ...) and (...) to (n,): sum |v - w|^p / sum |w|^p."""
+    return total((values - wanted).abs() ** power) / total(wanted[None].abs() ** power)

@@ -1,0 +1,112 @@
+"""Objectives along directions: combinations of channels, weighted by how purely the activation points that way.
+
+    dot x max(.1, cosine)^p
+
+The dot product alone (p = 0) is large wherever the activation is long; the cosine asks that it be nothing else. The floor of
+.1 keeps two negative factors from making a positive one.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.render.objectives.base import Objective, Seen
+from tapetum.engines.render.objectives.common import (
+    Vector,
+    activation_of,
+    along,
+    called,
+    maps,
+    mean,
+    place_of,
+    placed,
+    positive,
+    vector_of,
+)
+from tapetum.types import TargetError
+
+FLOOR = 0.1
+"""The least cosine that counts in dot x cosine^p, as in Lucid."""
+
+SHORT = 1e-4
+"""Activations shorter than this share of the direction count as this long in a cosine: at zero its gradient is finite."""
+
+
+def direction(layer: str, vector: Vector, *, cosine_power: float | int = 0) -> Objective:
+    """A direction in the space of channels (n,): the mean over the map of (a . v) max(.1, cos(a, v))^p, v as it is given."""
+    v, p = vector_of(vector, "a direction"), positive(cosine_power, "cosine_power", reached=True)
+
+    def value(seen: Seen) -> Tensor:
+        act = maps(seen, layer)
+        return mean(dot_times_cosine(act, along(v, act, layer), p))
+
+    return Objective(called("direction", layer, v, cosine_power=p or None), (layer,), value)
+
+
+def direction_neuron(
+    layer: str, vector: Vector, row: int | None = None, column: int | None = None, *, cosine_power: float | int = 0
+) -> Objective:
+    """A direction at one place (n,): (a . v) max(.1, cos(a, v))^p; without row and column the middle of the map."""
+    v, p = vector_of(vector, "a direction"), positive(cosine_power, "cosine_power", reached=True)
+    placed(row, column)
+
+    def value(seen: Seen) -> Tensor:
+        act = place_of(maps(seen, layer), layer, row, column)
+        return dot_times_cosine(act, along(v, act, layer), p)
+
+    return Objective(called("direction_neuron", layer, v, row, column, cosine_power=p or None), (layer,), value)
+
+
+def cosine_direction(layer: str, vector: Vector) -> Objective:
+    """How purely a layer points along a direction, in [-1, 1] (n,): the mean over the map of cos(a, v); 0 where a is zero.
+
+    Lucent's `direction` is this one.
+    """
+    v = vector_of(vector, "a direction")
+
+    def value(seen: Seen) -> Tensor:
+        act = maps(seen, layer)
+        return mean(cosine(act, along(v, act, layer)))
+
+    return Objective(called("cosine_direction", layer, v), (layer,), value)
+
+
+def tensor_direction(layer: str, tensor: Tensor, *, cosine_power: float | int = 0) -> Objective:
+    """A direction for each place (n,): the mean over places of (a . v) max(.1, cos(a, v))^p, v of `tensor` (c, h', w').
+
+    A tensor smaller than the map stands in its middle; a larger one is refused.
+    """
+    given, p = activation_of(tensor, "a direction for each place"), positive(cosine_power, "cosine_power", reached=True)
+
+    def value(seen: Seen) -> Tensor:
+        act = _middle(maps(seen, layer), given, layer)
+        return mean(dot_times_cosine(act, given.to(act.device, act.dtype), p))
+
+    return Objective(called("tensor_direction", layer, given, cosine_power=p or None), (layer,), value)
+
+
+def _middle(act: Tensor, given: Tensor, layer: str) -> Tensor:
+    """The part of maps (n, c, h, w) under a tensor (c, h', w') in their middle."""
+    channels, height, width = (int(side) for side in given.shape)
+    if channels != act.shape[1] or height > act.shape[-2] or width > act.shape[-1]:
+        here = " x ".join(map(str, act.shape[1:]))
+        raise TargetError(
+            f"{channels} x {height} x {width} numbers do not fit {layer}, {here} (c x h x w) at this size of picture"
+        )
+    y, x = act.shape[-2] // 2 - height // 2, act.shape[-1] // 2 - width // 2
+    return act[:, :, y : y + height, x : x + width]
+
+
+def dot_times_cosine(act: Tensor, v: Tensor, power: float | int) -> Tensor:
+    """(n, c, ...) to (n, ...): (a . v) max(.1, cos(a, v))^power at each place."""
+    dot = (act * v).sum(1)
+    return dot if power == 0 else dot * cosine(act, v).clamp(min=FLOOR) ** power
+
+
+def cosine(act: Tensor, v: Tensor) -> Tensor:
+    """(n, c, ...) to (n, ...): a . v / (|a| |v|) at each place, 0 where one of them is zero."""
+    v = v.expand_as(act)
+    lengths = torch.linalg.vector_norm(act, dim=1), torch.linalg.vector_norm(v, dim=1)
+    product = torch.maximum(lengths[0], SHORT * lengths[1]) * lengths[1]
+    return (act * v).sum(1) / torch.where(product > 0, product, 1)

@@ -1,0 +1,86 @@
+"""Objectives that compare the pictures of one group: different ones, aligned ones, a path from one to another.
+
+They see all pictures that they are given; `each(objectives, group=g)` gives each objective the g pictures of its own group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.engines.render.objectives.base import Objective, Seen
+from tapetum.engines.render.objectives.common import called, maps, mean, norm, positive, whole
+from tapetum.engines.render.objectives.comparisons import gram
+from tapetum.engines.render.objectives.units import channel
+from tapetum.types import MethodError
+
+
+def diversity(layer: str) -> Objective:
+    """Pictures that differ in style from the others of their group (n,): -sum over the others of G_i . G_j / (|G_i| |G_j|).
+
+    G the Gram matrix of the layer. The mean over the group is olah2017feature's number, the sum over all ordered pairs
+    divided by the group's size, and to be ADDED, `channel(...) + w * diversity(...)`: Lucid and Lucent name what they subtract.
+    """
+
+    def value(seen: Seen) -> Tensor:
+        _check_group(seen, "diversity")
+        grams = gram(maps(seen, layer))
+        lengths = norm(grams).view(-1, 1, 1)
+        sides = grams / torch.where(lengths > 0, lengths, 1)  # a picture that the layer does not see is like no other
+        return -(sides * (sides.sum(0) - sides)).flatten(1).sum(1)
+
+    return Objective(called("diversity", layer), (layer,), value)
+
+
+def alignment(layer: str, *, decay: float | int = 2, distances: Sequence[int] = (1, 2, 3, 4)) -> Objective:
+    """Pictures like their neighbours in the group (n,): -sum over those d before and d after of mean((a_i - a_j)^2) / decay^d.
+
+    For paths whose pictures should show things at the same place; to be added. Every pair counts for both of its pictures:
+    Lucid's number is half the sum over the group.
+    """
+    base = positive(decay, "decay")
+    steps = tuple(dict.fromkeys(whole(one, "a distance", 1, MethodError) for one in distances))
+    if not steps:
+        raise MethodError("alignment compares pictures at some distance in the group: give distances such as (1, 2)")
+
+    def value(seen: Seen) -> Tensor:
+        n = _check_group(seen, "alignment", min(steps) + 1)
+        act = maps(seen, layer)
+        apart = act.new_zeros(n)
+        for d in steps:
+            if d < n:
+                pairs = mean((act[d:] - act[:-d]) ** 2) / base**d
+                apart = apart + F.pad(pairs, (0, d)) + F.pad(pairs, (d, 0))
+        return -apart
+
+    options = {"decay": None if base == 2 else base, "distances": None if steps == (1, 2, 3, 4) else steps}
+    return Objective(called("alignment", layer, **options), (layer,), value)
+
+
+def interpolate(a: Objective, b: Objective) -> Objective:
+    """A path from one objective to another (n,): (1 - t) a + t b, t from 0 at the group's first picture to 1 at its last."""
+
+    def value(seen: Seen) -> Tensor:
+        n = _check_group(seen, "interpolate")
+        start, end = a(seen), b(seen)
+        t = torch.linspace(0, 1, n, device=start.device, dtype=start.dtype)
+        return (1 - t) * start + t * end
+
+    return Objective(called("interpolate", a, b), tuple(dict.fromkeys(a.needs + b.needs)), value)
+
+
+def channel_interpolate(layer_a: str, index_a: int, layer_b: str, index_b: int) -> Objective:
+    """A path from one channel to another across the group, (n,)."""
+    path = interpolate(channel(layer_a, index_a), channel(layer_b, index_b))
+    return Objective(called("channel_interpolate", layer_a, index_a, layer_b, index_b), path.needs, path.value)
+
+
+def _check_group(seen: Seen, name: str, least: int = 2) -> int:
+    if len(seen) < least:
+        raise MethodError(
+            f"{name} compares the pictures of a group: it needs {least} or more of one objective, not {len(seen)}"
+        )
+    return len(seen)

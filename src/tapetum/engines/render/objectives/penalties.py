@@ -1,0 +1,153 @@
+"""Penalties on the picture itself: positive numbers to subtract, as in `channel(...) - 2 * total_variation()`.
+
+Each is a mean over pixels and channels, as the mean of a channel is one over places, so that a weight means the same at
+every size. Where a paper or Lucid has the sum, its weight is that of here divided by 3 h w.
+
+    of   "colors": red, green and blue in [0, 1];   "alpha": transparency;   "model_ready": colours as the network gets them
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.engines.render.objectives.base import Objective, Seen
+from tapetum.engines.render.objectives.common import called, mean, positive, total, whole
+from tapetum.types import MethodError
+
+Of = Literal["colors", "alpha", "model_ready"]
+"""Which values of a picture."""
+
+COLOR_WEIGHT = 0.8
+"""How much the colour of the border counts beside its roughness, as in Lucid."""
+
+
+def total_variation(*, beta: float | int = 1, of: Of = "colors") -> Objective:
+    """How much neighbouring pixels differ (n,): the mean of (dx^2 + dy^2)^(beta / 2), 0 for one colour.
+
+    Isotropic (rudin1992tv; mahendran2015inversion with beta 2): edges in all directions cost the same. Lucid and Lucent add
+    |dx| + |dy|. Differences are to the right and down, 0 beyond the border.
+    """
+    power = positive(beta, "beta", 1, reached=True)
+
+    def value(seen: Seen) -> Tensor:
+        x = _values(seen, of)
+        dx = F.pad(x[..., :, 1:] - x[..., :, :-1], (0, 1))
+        dy = F.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 0, 1))
+        if power == 2:
+            return mean(dx**2 + dy**2)
+        return mean(torch.linalg.vector_norm(torch.stack([dx, dy], -1), dim=-1) ** power)  # gradient 0 where both are 0
+
+    return _penalty("total_variation", of, value, beta=None if power == 1 else power)
+
+
+def l1(*, constant: float | int = 0.5, of: Of = "colors") -> Objective:
+    """How far pixels are from a grey (n,): the mean of |x - constant|."""
+    return _penalty("l1", of, lambda seen: mean((_values(seen, of) - constant).abs()), constant=_unless(constant, 0.5))
+
+
+def l2(*, constant: float | int = 0.5, of: Of = "colors") -> Objective:
+    """How far pixels are from a grey, squared (n,): the mean of (x - constant)^2. Lucid's is the root of the sum."""
+    return _penalty("l2", of, lambda seen: mean((_values(seen, of) - constant) ** 2), constant=_unless(constant, 0.5))
+
+
+def power_norm(*, power: float | int = 6, of: Of = "model_ready") -> Objective:
+    """How far values are from zero, above all the extreme ones (n,): the mean of |x|^power (mahendran2015inversion: 6)."""
+    p = positive(power, "power", 1, reached=True)
+    name = called("power_norm", power=_unless(p, 6), of=_unless(of, "model_ready"))
+    _check_of(of)
+    return Objective(name, (), lambda seen: mean(_values(seen, of).abs() ** p))
+
+
+def blur_difference(*, sigma_px: float | int = 1, of: Of = "colors") -> Objective:
+    """How much of a picture a blur would take away (n,): the mean of (x - blur(x))^2, which high frequencies raise.
+
+    Subtracting it lowers high frequencies; old notebooks add it, which raises them. The blur is Gaussian, over what lies
+    inside the picture at its edge. Lucid's `blur_input_each_step` takes the blurred picture for a constant; here the gradient
+    is that of the number.
+    """
+    sigma = positive(sigma_px, "sigma_px")
+
+    def value(seen: Seen) -> Tensor:
+        x = _values(seen, of)
+        return mean((x - blurred(x, sigma)) ** 2)
+
+    return _penalty("blur_difference", of, value, sigma_px=_unless(sigma, 1))
+
+
+def boundary_complexity(*, width_px: int = 20, constant: float | int = 0.5) -> Objective:
+    """How rough and how far from grey the border is (n,): its mean of (x - blur(x))^2 + .8 (x - constant)^2.
+
+    The border is what lies within width_px of an edge; a picture that is all border is refused. Lucid's
+    `penalize_boundary_complexity` is minus the sum, to be added, with a blur of 5 px where this one has a sigma of 1 px.
+    """
+    border = whole(width_px, "width_px", 1, MethodError)
+
+    def value(seen: Seen) -> Tensor:
+        x = seen.pixels[:, :3]
+        inside = _inside(x, border)
+        rough = (x - blurred(x, 1)) ** 2 + COLOR_WEIGHT * (x - constant) ** 2
+        return total(rough * ~inside) / (x.shape[1] * (~inside).sum())
+
+    return Objective(called("boundary_complexity", width_px=_unless(border, 20), constant=_unless(constant, 0.5)), (), value)
+
+
+def _inside(x: Tensor, border: int) -> Tensor:
+    """Bool (h, w): what is no border."""
+    height, width = (int(side) for side in x.shape[-2:])
+    if 2 * border >= min(height, width):
+        raise MethodError(f"a border of {border} px fills the picture of {height} x {width} px: give a smaller width_px")
+    inside = torch.zeros(height, width, dtype=torch.bool, device=x.device)
+    inside[border:-border, border:-border] = True
+    return inside
+
+
+def alpha_mean() -> Objective:
+    """How much of a transparent picture is there (n,): the mean of its alpha, in [0, 1]."""
+    return Objective("alpha_mean()", (), lambda seen: mean(_values(seen, "alpha")))
+
+
+def blurred(x: Tensor, sigma_px: float | int) -> Tensor:
+    """(..., h, w) with a Gaussian, cut at 3 sigma, whose weights at the edge are shared among the pixels that exist."""
+    reach = math.ceil(3 * sigma_px)
+    offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    weights = torch.exp(-0.5 * (offsets / sigma_px) ** 2).tolist()
+    return _blurred_across(_blurred_across(x, weights).mT, weights).mT
+
+
+def _blurred_across(x: Tensor, weights: list[float]) -> Tensor:
+    """Along the last axis. Shifts are added up: a convolution may add in another order for another batch."""
+    width, reach = x.shape[-1], len(weights) // 2
+    wide, ones = F.pad(x, (reach, reach)), F.pad(torch.ones_like(x[(0,) * (x.ndim - 1)]), (reach, reach))
+    values = sum(weight * wide[..., i : i + width] for i, weight in enumerate(weights))
+    shares = sum(weight * ones[i : i + width] for i, weight in enumerate(weights))
+    assert isinstance(values, Tensor)
+    return values / shares
+
+
+def _values(seen: Seen, of: Of) -> Tensor:
+    if of == "alpha":
+        if seen.pixels.shape[1] != 4:
+            raise MethodError("these pictures have no alpha: choose a parametrization with transparency")
+        return seen.pixels[:, 3:]
+    colors = seen.pixels[:, :3]
+    return colors if of == "colors" else seen.model.preprocessing.normalize(colors)
+
+
+def _penalty(name: str, of: Of, value: Any, **options: Any) -> Objective:
+    _check_of(of)
+    return Objective(called(name, **options, of=_unless(of, "colors")), (), value)
+
+
+def _check_of(of: Any) -> None:
+    if of not in ("colors", "alpha", "model_ready"):
+        raise MethodError(f'a penalty is of "colors", "alpha" or "model_ready", not {of!r}')
+
+
+def _unless(value: Any, usual: Any) -> Any:
+    """What a name leaves out."""
+    return None if value == usual else value

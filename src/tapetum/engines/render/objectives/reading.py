@@ -1,0 +1,152 @@
+"""From what users write to objectives: units, ranges of them, classes, targets, and objectives as they are.
+
+as_objective(model, "blocks.3.0:5")       # a channel; "blocks.3.0:5@7,7" a place of it; 281 or "tabby" a class
+as_objectives(model, "blocks.3.0:0-15")   # sixteen of them; "blocks.3.0:3,5,7", "blocks.3.0:*", or a list
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from tapetum.engines.render.objectives.answers import checked_answer, target
+from tapetum.engines.render.objectives.base import OUTPUT, Objective
+from tapetum.engines.render.objectives.common import called
+from tapetum.engines.render.objectives.units import unit
+from tapetum.engines.scores import class_name
+from tapetum.engines.scores.inside import checked_unit
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Contrast, LayerError, MethodError, Scaled, TargetError, Unit
+
+RANGE = r"\d+(?:\s*-\s*\d+)?"
+UNITS = re.compile(
+    rf"(?P<layer>[^:@]+):\s*(?P<channels>\*|{RANGE}(?:\s*,\s*{RANGE})*)\s*(?:@\s*(?P<row>\d+)\s*,\s*(?P<column>\d+))?"
+)
+
+FORMS = 'units as "layer:5", "layer:5@row,column", "layer:0-15", "layer:3,5,7" or "layer:*"'
+"""In words, for help and refusals."""
+
+
+def as_objective(model: VisionModel, thing: Any) -> Objective:
+    """One objective: of a unit (`Unit` or text), a class (index or label), any target that reads the answer, or as it is."""
+    found = as_objectives(model, thing)
+    if isinstance(thing, (list, tuple)) or len(found) != 1:
+        raise TargetError(f"{thing!r} means {len(found)} objectives, where one is asked for")
+    return found[0]
+
+
+def as_objectives(model: VisionModel, things: Any) -> list[Objective]:
+    """One objective each, texts such as "layer:0-15" in their order; layers and channels are checked for the model."""
+    with model.pinned():
+        many = list(things) if isinstance(things, (list, tuple)) else [things]
+        found = [one for thing in many for one in _read(model, thing)]
+    if not found:
+        raise TargetError(f"nothing to make a picture of was given: give a class or {FORMS}")
+    return found
+
+
+def _read(model: VisionModel, thing: Any) -> list[Objective]:
+    if isinstance(thing, (list, tuple)):
+        raise TargetError("a list of lists is no list of objectives: add up what one picture should show, a + b")
+    if isinstance(thing, Objective):
+        check_needs(model, thing)
+        return [thing]
+    if isinstance(thing, Unit):
+        return [unit(check_unit(model, thing))]
+    if isinstance(thing, str):
+        units = units_in(model, thing)
+        if units:
+            return [unit(one) for one in units]
+    return [_answer(model, thing)]
+
+
+def _answer(model: VisionModel, thing: Any) -> Objective:
+    found = checked_answer(model, thing)
+    if isinstance(found, int):
+        return target(found, name=called("class_logit", class_name(model, found)))
+    if isinstance(found, (Contrast, Scaled)):
+        return target(found, name=called("target", class_name(model, found)))
+    return target(found)
+
+
+def units_in(model: VisionModel, text: str) -> list[Unit]:
+    """The units that a text means, none where it is something else; a layer may be a glob."""
+    words = text.strip()
+    if text in (model.labels or ()):
+        return []
+    match = UNITS.fullmatch(words)
+    if match is None:
+        _check_no_layer(model, words)
+        return []
+    place = None if match["row"] is None else (int(match["row"]), int(match["column"]))
+    found = []
+    for layer in model.find_layers(match["layer"].strip()):
+        channels = _channels(match["channels"], n_channels(model, layer))
+        check_unit(model, Unit(layer, max(channels)))
+        found += [Unit(layer, channel, place) for channel in channels]
+    return found
+
+
+def _check_no_layer(model: VisionModel, text: str) -> None:
+    """Refuses a layer without a channel, and a unit that is written in another way."""
+    layer, colon, _ = text.partition(":")
+    if layer not in (row.name for row in model.survey.layers):
+        return
+    if not colon:
+        raise TargetError(f"'{text}' is a layer: write '{text}:5' for a channel, '{text}:*' for all, or deep_dream('{text}')")
+    raise TargetError(f"'{text}' is no unit: write {FORMS}")
+
+
+def _channels(text: str, n: int) -> list[int]:
+    """ "*", "3,5,7" and "0-15" as indices, each once."""
+    if text == "*":
+        return list(range(n))
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        low, high = int(first), int(last or first)
+        if high < low:
+            raise TargetError(f"'{part.strip()}' is an empty range of channels: write the smaller number first")
+        found += range(low, min(high, max(n, low)) + 1)  # one too many is enough to be refused
+    return list(dict.fromkeys(found))
+
+
+def n_channels(model: VisionModel, layer: str) -> int:
+    """How many units a layer has: of a map its channels, of a vector its numbers."""
+    row = model.survey[layer]
+    channels = row.shape[1] if row.channels is None and len(row.shape) == 2 else row.channels
+    if channels is None:
+        raise LayerError(f"{layer} of {model.name} has no map and so no units")
+    return channels
+
+
+def check_unit(model: VisionModel, one: Unit) -> Unit:
+    """The unit with its layer's full name; a refusal where the layer has no such channel.
+
+    A place is checked when the picture's size is known: a larger one has a larger map.
+    """
+    layers = model.find_layers(one.layer)
+    if len(layers) > 1:
+        raise LayerError(f"'{one.layer}' means {len(layers)} layers of {model.name} ({', '.join(layers[:3])}, ...): give one")
+    full = dataclasses.replace(one, layer=layers[0])
+    n = n_channels(model, full.layer)
+    if model.survey[full.layer].channels is not None:
+        checked_unit(model, dataclasses.replace(full, position=None))
+    elif full.channel >= n:
+        raise TargetError(f"unit {full} does not exist: {full.layer} has {n} channels, 0 to {n - 1}")
+    return full
+
+
+def check_needs(model: VisionModel, objective: Objective) -> None:
+    """Refuses an objective that looks at a layer or channel that the model does not have."""
+    names = {row.name for row in model.survey.layers}
+    for need in objective.needs:
+        layer = need.layer if isinstance(need, Unit) else need
+        if layer == OUTPUT:
+            continue
+        if layer not in names:
+            found = model.find_layers(layer)  # refuses with close names
+            raise MethodError(f"an objective looks at layers by their full names, not '{layer}': such as {found[0]}")
+        if isinstance(need, Unit):
+            check_unit(model, need)
