@@ -164,4 +164,5 @@ def over_background(pixels: Tensor, generator: Generator | None) -> Tensor:
     if generator is not None:
         shape = (1, 3, *pixels.shape[-2:])
         ground = torch.rand(shape, generator=generator, dtype=torch.float64).to(pixels.device, pixels.dtype)
-    return colors * alpha + ground * (1 - alpha)
+    mixed = [colors[:, c : c + 1] * alpha + ground[:, c : c + 1] * (1 - alpha) for c in range(3)]
+    return torch.cat(mixed, 1)  # written out: the gradient of alpha is a sum in the same order for every batch

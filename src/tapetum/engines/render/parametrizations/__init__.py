@@ -1,6 +1,31 @@
 """Parametrizations: how a picture is written in the numbers that are optimised. The choice decides how pictures look."""
 
 from tapetum.engines.render.parametrizations.base import Canvas, Parametrization, Start
+from tapetum.engines.render.parametrizations.channels import grayscale, with_alpha
+from tapetum.engines.render.parametrizations.choice import PARAMETRIZATIONS, as_parametrization
+from tapetum.engines.render.parametrizations.generators import gan
 from tapetum.engines.render.parametrizations.images import fourier, pixel
+from tapetum.engines.render.parametrizations.networks import cppn
+from tapetum.engines.render.parametrizations.phases import maco
+from tapetum.engines.render.parametrizations.pyramids import laplacian, shared
+from tapetum.engines.render.parametrizations.spectra import Spectrum, natural_spectrum, spectrum_of
 
-__all__ = ["Canvas", "Parametrization", "Start", "fourier", "pixel"]
+__all__ = [
+    "PARAMETRIZATIONS",
+    "Canvas",
+    "Parametrization",
+    "Spectrum",
+    "Start",
+    "as_parametrization",
+    "cppn",
+    "fourier",
+    "gan",
+    "grayscale",
+    "laplacian",
+    "maco",
+    "natural_spectrum",
+    "pixel",
+    "shared",
+    "spectrum_of",
+    "with_alpha",
+]

@@ -48,10 +48,13 @@ class Canvas:
     """Numbers that are optimised, and the pictures (n, 3, h, w) in [0, 1] that they stand for now ((n, 4, h, w) with alpha).
 
     A parameter whose first axis is n belongs to the pictures one by one; any other is shared by all.
+
+    sized   the same pictures at another size (h, w), drawn anew and not resampled; None where the size is part of the numbers
     """
 
     parameters: tuple[Tensor, ...]
     pixels: Callable[[], Tensor]
+    sized: Callable[[tuple[int, int]], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -14,13 +16,18 @@ EDGE = 1e-4
 
 def to_colors(free: Tensor, decorrelated: bool = True) -> Tensor:
     """Free numbers (n, 3, h, w) to pixels in (0, 1): p = sigmoid(M x), M the colour matrix (or the identity)."""
-    return _mixed(free, color_matrix(free)).sigmoid() if decorrelated else free.sigmoid()
+    return one_by_one(torch.sigmoid, _mixed(free, color_matrix(free)) if decorrelated else free)
 
 
 def from_colors(pixels: Tensor, decorrelated: bool = True) -> Tensor:
     """The free numbers of given pixels, the inverse of `to_colors`; black and white are moved inside by 1e-4."""
     free = pixels.clamp(EDGE, 1 - EDGE).logit()
     return _mixed(free, torch.linalg.inv(color_matrix(free))) if decorrelated else free
+
+
+def one_by_one(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """A function of numbers, on each picture alone: the last few of a tensor may be rounded otherwise than those before."""
+    return torch.stack([function(one) for one in batch])
 
 
 def color_matrix(like: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -16,10 +18,10 @@ def pixel(*, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | 
     """One number a pixel and channel: p = sigmoid(M x), x from N(0, sd^2), or from the picture `start` (1 or n, 3, h, w)."""
 
     def begin(at: Start) -> Canvas:
-        free = sd * at.noise(3, *at.size) if start is None else from_colors(fitted(at.of_rows(start), at), decorrelated)
+        free = sd * at.noise(3, *at.size) if start is None else free_of(start, at, decorrelated)
         return Canvas((free,), lambda: to_colors(free, decorrelated))
 
-    return Parametrization("pixel" + _from(start), begin)
+    return Parametrization("pixel" + from_a_picture(start), begin)
 
 
 def fourier(
@@ -32,37 +34,64 @@ def fourier(
     """
 
     def begin(at: Start) -> Canvas:
-        scale = frequency_scale(at, decay)
-        if start is None:
-            free = sd * at.noise(3, *scale.shape, 2)
-        else:
-            given = from_colors(fitted(at.of_rows(start), at), decorrelated) / SCALE
-            free = torch.view_as_real(torch.fft.rfft2(given, norm="ortho") / scale).contiguous()
+        numbers, values = frequencies(
+            at, sd=sd, decay=decay, given=start if start is None else free_of(start, at, decorrelated)
+        )
+        return Canvas((numbers,), lambda: to_colors(values(), decorrelated))
 
-        def pixels() -> Tensor:
-            spectrum = torch.view_as_complex(free) * scale
-            return to_colors(SCALE * torch.fft.irfft2(spectrum, s=at.size, norm="ortho"), decorrelated)
+    return Parametrization(f"fourier{'' if decay == 1 else f'(decay={decay:g})'}" + from_a_picture(start), begin)
 
-        return Canvas((free,), pixels)
 
-    return Parametrization(f"fourier{'' if decay == 1 else f'(decay={decay:g})'}" + _from(start), begin)
+def frequencies(
+    at: Start, *, channels: int = 3, sd: float | int = 0.01, decay: float | int = 1.0, given: Tensor | None = None
+) -> tuple[Tensor, Callable[[], Tensor]]:
+    """The numbers x of `fourier` (n, channels, h, w // 2 + 1, 2), and what they stand for before the colours."""
+    scale = frequency_scale(at, decay)
+    if given is None:
+        numbers = sd * at.noise(channels, *scale.shape, 2)
+    else:
+        numbers = torch.view_as_real(torch.fft.rfft2(given / SCALE, norm="ortho") / scale).contiguous()
+
+    def values() -> Tensor:
+        return SCALE * torch.fft.irfft2(torch.view_as_complex(numbers) * scale, s=at.size, norm="ortho")
+
+    return numbers, values
 
 
 def frequency_scale(at: Start, decay: float) -> Tensor:
     """(h, w // 2 + 1): 1 / max(f, 1/max(h, w))^decay, f in cycles a pixel."""
-    height, width = at.size
-    down = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
-    across = torch.fft.rfftfreq(width, dtype=torch.float64)[None]
-    f = (down**2 + across**2).sqrt().clamp(min=1 / max(height, width))
+    f = cycles(at.size).clamp(min=1 / max(at.size))
     return (f**-decay).to(at.device, at.dtype)
 
 
-def fitted(pictures: Tensor, at: Start) -> Tensor:
+def cycles(size: tuple[int, int]) -> Tensor:
+    """(h, w // 2 + 1), float64: how many cycles a pixel each number of `rfft2` is, in whatever direction."""
+    down = torch.fft.fftfreq(size[0], dtype=torch.float64)[:, None]
+    across = torch.fft.rfftfreq(size[1], dtype=torch.float64)[None]
+    return (down**2 + across**2).sqrt()
+
+
+def free_of(start: Tensor, at: Start, decorrelated: bool = True) -> Tensor:
+    """The free numbers (n, 3, h, w) of the given pictures of these rows, at the canvas's size."""
+    return from_colors(fitted(at.of_rows(start), at.size), decorrelated)
+
+
+def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
     """Given pictures at the canvas's size."""
-    if tuple(pictures.shape[-2:]) == at.size:
+    if tuple(pictures.shape[-2:]) == tuple(size):
         return pictures
-    return torch.nn.functional.interpolate(pictures, at.size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+    return torch.nn.functional.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
 
 
-def _from(start: Tensor | None) -> str:
+def covering(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """The largest middle part with the canvas's proportions, at its size: cut, not stretched."""
+    height, width = pictures.shape[-2:]
+    share = min(height / size[0], width / size[1])
+    h, w = (max(1, min(side, round(share * wanted))) for side, wanted in zip((height, width), size, strict=True))
+    top, left = (height - h) // 2, (width - w) // 2
+    return fitted(pictures[..., top : top + h, left : left + w], size)
+
+
+def from_a_picture(start: Tensor | None) -> str:
+    """What a name says of where it begins."""
     return "" if start is None else " from a picture"

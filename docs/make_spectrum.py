@@ -1,0 +1,53 @@
+"""Makes the spectrum that maco ships with: `.venv/bin/python docs/make_spectrum.py`, and prints its sha256.
+
+The photographs are scikit-image's: chelsea.png (Stefan van der Walt, CC0), coffee.png (Rachel Michetti, CC0), astronaut.png
+(NASA, public domain), rocket.jpg (SpaceX, public domain). Each is measured whole and in four corners of two thirds, at
+256 x 256, and averaged over rings of equal ratio: what a few photographs say about single frequencies and directions is
+chance, what they say about rings holds for others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tapetum.data.images import read_image
+from tapetum.data.sources import PHOTOGRAPHS, packaged_photo
+from tapetum.engines.render.parametrizations import spectra
+
+SIDE, RINGS, SHARE = 256, 16, 2 / 3
+FILE = Path(spectra.__file__).parent / spectra.FILE
+
+
+def main() -> None:
+    """Measures, writes, and tells the checksum that belongs into spectra.py."""
+    parts = [part for name in PHOTOGRAPHS for part in _parts(read_image(packaged_photo(name)))]
+    magnitude = spectra.spectrum_of(parts, (SIDE, SIDE)).magnitude
+    k = spectra.cycles((SIDE, SIDE)) * SIDE
+    edges = np.geomspace(1, SIDE, RINGS + 1)
+    rings = [(k >= low) & (k < high) for low, high in pairwise(edges)]
+    rings = [ring for ring in rings if ring.any()]
+    strength = torch.stack([magnitude[:, ring].mean(1) for ring in rings], 1)
+    cycles = torch.stack([k[ring].log().mean().exp() for ring in rings])
+    np.savez(
+        FILE,
+        cycles=cycles.numpy().astype(np.float32),
+        strength=strength.numpy().astype(np.float32),
+        mean=magnitude[:, 0, 0].numpy().astype(np.float32),
+    )
+    print(f"{FILE.name}: {FILE.stat().st_size} bytes, sha256 {hashlib.sha256(FILE.read_bytes()).hexdigest()}")
+
+
+def _parts(photo: Tensor) -> list[Tensor]:
+    height, width = (round(SHARE * side) for side in photo.shape[-2:])
+    corners = [photo[..., y, x] for y in (slice(height), slice(-height, None)) for x in (slice(width), slice(-width, None))]
+    return [photo, *corners]
+
+
+if __name__ == "__main__":
+    main()

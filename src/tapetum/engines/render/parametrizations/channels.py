@@ -1,0 +1,47 @@
+"""Parametrizations on top of another one: with transparency, or without colour."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.render.parametrizations.base import Canvas, Parametrization, Start
+from tapetum.engines.render.parametrizations.colors import one_by_one
+from tapetum.engines.render.parametrizations.images import fourier, frequencies
+
+
+def with_alpha(base: Parametrization | None = None, *, sd: float | int = 0.01, decay: float | int = 1.0) -> Parametrization:
+    """Pictures with transparency (n, 4, h, w): the base's colours, and alpha = sigmoid(fourier of one channel), half at first.
+
+    The network sees them over a background that changes at every step, so what stays opaque is what the objective needs.
+    Source: the transparent pictures of mordvintsev2018differentiable.
+    """
+    base = fourier() if base is None else base
+
+    def begin(at: Start) -> Canvas:
+        colors = base(at)
+        other = replace(at, seed=-1 - at.seed)  # not the noise that the colours begin with
+        alpha, values = frequencies(other, channels=1, sd=sd, decay=decay)
+        return Canvas((*colors.parameters, alpha), lambda: torch.cat([colors.pixels(), one_by_one(torch.sigmoid, values())], 1))
+
+    return Parametrization(f"with_alpha({base})", begin)
+
+
+def grayscale(base: Parametrization | None = None) -> Parametrization:
+    """Pictures without colour: the mean of the base's three channels, in all three."""
+    base = fourier() if base is None else base
+
+    def grey(pixels: Tensor) -> Tensor:
+        mean = (pixels[:, :1] + pixels[:, 1:2] + pixels[:, 2:]) / 3  # in this order whatever the batch
+        return torch.cat([mean] * 3, 1)
+
+    def begin(at: Start) -> Canvas:
+        colors = base(at)
+        sized = colors.sized
+        return Canvas(
+            colors.parameters, lambda: grey(colors.pixels()), None if sized is None else lambda size: grey(sized(size))
+        )
+
+    return Parametrization(f"grayscale({base})", begin)
