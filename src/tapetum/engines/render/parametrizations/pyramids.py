@@ -16,7 +16,9 @@ SHARED = ((2, 1), (4, 1), (8, 1), (8, 2), (16, 1), (16, 2))
 """(how many times smaller, how many along the group), as in the aligned interpolations of mordvintsev2018differentiable."""
 
 
-def laplacian(*, levels: int = 4, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | None = None) -> Parametrization:
+def laplacian(
+    *, levels: int = 4, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | None = None
+) -> Parametrization:
     """A sum of `levels` pictures, each half as large as the one before and enlarged: p = sigmoid(M sum_k up(x_k)).
 
     Coarse parts move many pixels at once, so pictures are smoother than by pixels. x from N(0, sd^2), or from the picture
