@@ -7,7 +7,6 @@ import re
 import textwrap
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from types import NoneType
@@ -16,7 +15,7 @@ from typing import Any
 from bibtex import Reference
 from markdown_it import MarkdownIt
 
-from tapetum.figures.theme import DARK, LIGHT, Palette
+from tapetum.figures.theme import DARK, LIGHT, css_variables
 
 NAVIGATION = {
     "index.html": "tapetum",
@@ -59,13 +58,9 @@ def page(name: str, title: str, body: str, *, version: str) -> str:
 
 def stylesheet() -> str:
     """The theme's two palettes as variables, then style.css."""
-    light, dark = _variables(LIGHT), _variables(DARK)
+    light, dark = css_variables(LIGHT), css_variables(DARK)
     rules = (Path(__file__).parent / "style.css").read_text("utf-8")
     return f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n{rules}"
-
-
-def _variables(palette: Palette) -> str:
-    return " ".join(f"--{name}: {color};" for name, color in asdict(palette).items())
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from tapetum.families.inspections import predict
     from tapetum.families.metrics import evaluate
     from tapetum.families.running import run
-    from tapetum.figures import draw, show
+    from tapetum.figures import animate, draw, show
     from tapetum.models.vision_model import VisionModel
     from tapetum.models.zoo import known_models, load, wrap
     from tapetum.progress import Progress, watching
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from tapetum.store import open, save
 
 _HOMES = {
+    "animate": "tapetum.figures",
     "as_score": "tapetum.engines.scores",
     "VisionModel": "tapetum.models.vision_model",
     "Progress": "tapetum.progress",
@@ -87,8 +88,8 @@ _MODULES = {
 __all__ = [
     "ActivationMaps", "Attribution", "Box", "Cancelled", "Contrast", "Evaluation", "Layer", "Output", "Prediction",
     "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "Similarity", "TapetumError", "Unit",
-    "VisionModel", "as_score", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models", "load",
-    "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "resume", "run",
+    "VisionModel", "animate", "as_score", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models",
+    "load", "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "resume", "run",
     "save", "show", "watching", "wrap",
 ]  # fmt: skip
 

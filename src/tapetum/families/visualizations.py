@@ -36,7 +36,7 @@ def visualize(
     seed: int = 0,
     batch: Batch = "auto",
     precision: Precision = "exact",
-    frames: Sequence[int] = (),
+    frames: Sequence[int] | int = (),
 ) -> Rendering:
     """The pictures that units of a network would most like to see.
 
@@ -57,7 +57,7 @@ def visualize(
         seed: of the noise at the beginning and of the transforms.
         batch: pictures at once, or "auto".
         precision: exact, or fast (bfloat16 in the network).
-        frames: steps whose pictures are kept; 0 is the noise at the beginning.
+        frames: steps whose pictures are kept, or how many, evenly; 0 is the noise at the beginning.
 
     Example:
         >>> tp.visualize(model, "blocks.3:5", size=64, n_steps=4).scores

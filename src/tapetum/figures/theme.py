@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 
 import torch
@@ -71,3 +71,8 @@ def contrast_ratio(a: str, b: str) -> float:
 def _luminance(color: str) -> float:
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in rgb(color)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def css_variables(palette: Palette) -> str:
+    """The colours as custom properties of a style sheet: "--paper: #faf9f6; ..."."""
+    return " ".join(f"--{name}: {color};" for name, color in asdict(palette).items())

@@ -8,12 +8,11 @@ import os
 import shlex
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 
-from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, Palette
+from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, css_variables
 from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.fragments import DEPTHS, bars, card, class_name, facts, found, number, percent, table
 from tapetum.reports.markup import Markup, tag, text
@@ -71,17 +70,14 @@ def _document(title: str, body: Sequence[Markup], style: str, script: str) -> st
 def _style(explanations: Sequence[Explanation]) -> str:
     """The style sheet, the palette as its variables, and each image's crop, once, as a background."""
     crops = [f".crop-{i}{{background-image:url({data_uri(e.pixels[0])})}}" for i, e in enumerate(explanations, 1)]
-    dark = f"@media screen and (prefers-color-scheme:dark){{{_variables(DARK)}}}"
-    return "\n".join([_variables(LIGHT), dark, _resource("page.css"), *_ramps(), *crops])
+    light, dark = (f":root{{{css_variables(palette)}}}" for palette in (LIGHT, DARK))
+    dark = f"@media screen and (prefers-color-scheme:dark){{{dark}}}"
+    return "\n".join([light, dark, _resource("page.css"), *_ramps(), *crops])
 
 
 def _ramps() -> list[str]:
     ramps = {"one-sided": SEQUENTIAL, "sum": DIVERGING}
     return [f".ramp.{name}{{background:linear-gradient(90deg,{','.join(colors)})}}" for name, colors in ramps.items()]
-
-
-def _variables(palette: Palette) -> str:
-    return ":root{" + "".join(f"--{name}:{color};" for name, color in asdict(palette).items()) + "}"
 
 
 def _skip() -> Markup:

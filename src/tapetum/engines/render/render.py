@@ -29,31 +29,42 @@ def render(
     seed: int = 0,
     group: int = 1,
     batch: Batch = "auto",
-    frames: Sequence[int] = (),
+    frames: Sequence[int] | int = (),
 ) -> Rendering:
     """`group` pictures for each objective, in that order; those of a group may be compared by their objective.
 
     Args:
-        frames: the steps whose pictures are kept; 0 is the picture before the first step.
+        frames: the steps whose pictures are kept, or how many, evenly; 0 is the picture before the first step.
     """
     if not objectives:
         raise MethodError("nothing to make a picture of was given")
+    kept = kept_steps(frames, recipe.n_steps)
     most = max(1, _batch(model, batch, size, recipe) // group)
     done = [0]
 
     def work(rows: Sequence[int]) -> _Part:
         before = done[0]
         try:
-            part = _part(
-                model, [objectives[row] for row in rows], rows, recipe, size, seed, group, frames, done, len(objectives)
-            )
+            part = _part(model, [objectives[row] for row in rows], rows, recipe, size, seed, group, kept, done, len(objectives))
         except BaseException:
             done[0] = before
             raise
         return part
 
     parts = list(in_chunks(range(len(objectives)), most, work))
-    return _joined(parts, [str(one) for one in objectives for _ in range(group)])
+    return _joined(parts, [str(one) for one in objectives for _ in range(group)], kept)
+
+
+def kept_steps(frames: Sequence[int] | int, n_steps: int) -> tuple[int, ...]:
+    """The steps whose pictures are kept, in order: those that were named, or that many evenly from 0 to the last."""
+    if isinstance(frames, int):
+        if frames < 0:
+            raise MethodError(f"frames are steps, or a number of pictures to keep, not {frames}")
+        return tuple(sorted({n_steps - round(i * n_steps / max(1, frames - 1)) for i in range(frames)}))
+    wrong = [frame for frame in frames if not 0 <= frame <= n_steps]
+    if wrong:
+        raise MethodError(f"there is no step {wrong[0]} to keep the picture of: they go from 0 to {n_steps}")
+    return tuple(sorted(set(frames)))
 
 
 def _batch(model: VisionModel, batch: Batch, size: tuple[int, int], recipe: Recipe) -> int:
@@ -125,7 +136,7 @@ def _status(step: Step, scores: Tensor) -> list[Made]:
     ]
 
 
-def _joined(parts: Sequence[_Part], texts: Sequence[str]) -> Rendering:
+def _joined(parts: Sequence[_Part], texts: Sequence[str], kept: tuple[int, ...]) -> Rendering:
     frames = [torch.cat(some) for some in zip(*(part.frames for part in parts), strict=True)]
     return Rendering(
         pixels=torch.cat([part.pixels for part in parts]),
@@ -135,4 +146,5 @@ def _joined(parts: Sequence[_Part], texts: Sequence[str]) -> Rendering:
         steps=parts[0].steps,
         values=torch.cat([part.values for part in parts], 1),
         frames=torch.stack(frames) if frames else None,
+        frame_steps=kept if frames else (),
     )

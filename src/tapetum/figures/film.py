@@ -1,0 +1,112 @@
+"""Pictures in time: an animation (GIF, WebP) or a page to scroll through (HTML), from the frames that were kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+
+from tapetum.data.images import to_uint8
+from tapetum.figures.renderings import step_words
+from tapetum.figures.strip import strip_page
+from tapetum.figures.tiles import across, collage, tile, unit_words
+from tapetum.types import Rendering, Run, TapetumError
+
+MAX_PICTURES = 16  # side by side in one frame
+LAST_FRAME_MS = 1500  # the finished picture stays for a moment before the animation begins again
+MARK = "tapetum"
+"""How an animation says who made it: a GIF's comment and a WebP's XMP begin with it, a page names it as its generator."""
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """Frames in their order, each a picture (3, h, w) for every name, and what to call each frame."""
+
+    title: str
+    names: tuple[str, ...]
+    moments: tuple[str, ...]
+    frames: tuple[tuple[Tensor, ...], ...]
+
+
+def animate(result: Rendering | Run, file: str | Path, *, seconds: float | int = 4, note: str = "") -> Path:
+    """Writes the way to the pictures as an animation, or as a page with a slider; returns the file.
+
+    The suffix decides: .gif (256 colours a frame), .webp, or .html (one file that opens offline, with every frame and a
+    slider). Frames are those that the method kept (`frames=25`); a result without frames shows its pictures one after the
+    other, as `interpolate` makes them. Up to 16 pictures move side by side. The file appears when it is complete.
+
+    Args:
+        result: what a rendering method gave.
+        file: a path that ends with .gif, .webp or .html.
+        seconds: how long one round takes.
+        note: a text to keep inside the file, such as its provenance.
+    """
+    rendering = result.value if isinstance(result, Run) else result
+    if not isinstance(rendering, Rendering):
+        raise TapetumError(f"only made pictures can be animated, not {type(rendering).__name__}")
+    path = Path(file)
+    write = WRITERS.get(path.suffix.lower())
+    if write is None:
+        raise TapetumError(f"an animation is a {', '.join(WRITERS)} file, not '{path.name}'")
+    if not 0 < seconds <= 600:
+        raise TapetumError(f"a round takes up to 600 seconds, not {seconds:g}")
+    film = filmed(rendering)
+    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        write(film, unfinished, seconds, note)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise TapetumError(f"{path} cannot be written ({error.strerror}); choose another place") from error
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+    return path
+
+
+def filmed(result: Rendering) -> Film:
+    """Its frames; without them its pictures one after the other."""
+    method = result.method or "pictures"
+    rows = range(min(len(result), MAX_PICTURES))
+    if result.frames is not None:
+        moments = tuple(step_words(result, frame) for frame in range(len(result.frames)))
+        frames = tuple(tuple(tile(result, row, frame) for row in rows) for frame in range(len(result.frames)))
+        names = tuple(unit_words(result.objectives[row]) for row in rows)
+        more = f" ({len(rows)} of {len(result)} pictures)" if len(rows) < len(result) else ""
+        return Film(f"{method}, step by step{more}", names, moments, frames)
+    if len(result) < 2:
+        raise TapetumError("one picture without frames does not move: keep some, frames=25")
+    frames = tuple((tile(result, row),) for row in range(len(result)))
+    return Film(f"{method}, picture by picture", (method,), tuple(map(unit_words, result.objectives)), frames)
+
+
+def _moving(film: Film, seconds: float | int) -> tuple[list[Image.Image], list[int]]:
+    """Each frame as one picture, and how long it stays (ms)."""
+    columns = across(len(film.names), MAX_PICTURES)
+    frames = [Image.fromarray(to_uint8(collage(frame, columns))) for frame in film.frames]
+    times = [max(20, round(1000 * seconds / len(frames)))] * len(frames)  # browsers slow a GIF of less than 20 ms down
+    return frames, [*times[:-1], max(times[-1], LAST_FRAME_MS)]
+
+
+def _gif(film: Film, path: Path, seconds: float | int, note: str) -> None:
+    (first, *rest), times = _moving(film, seconds)
+    first.save(path, "GIF", save_all=True, append_images=rest, duration=times, loop=0, comment=f"{MARK} {note}".encode())
+
+
+def _webp(film: Film, path: Path, seconds: float | int, note: str) -> None:
+    (first, *rest), times = _moving(film, seconds)
+    kept: dict[str, Any] = {"xmp": f"{MARK} {note}".encode()}
+    first.save(path, "WEBP", save_all=True, append_images=rest, duration=times, loop=0, quality=90, method=4, **kept)
+
+
+def _html(film: Film, path: Path, seconds: float | int, note: str) -> None:
+    path.write_text(strip_page(film.title, film.names, film.moments, film.frames, seconds, note), "utf-8")
+
+
+WRITERS: dict[str, Callable[[Film, Path, float | int, str], None]] = {".gif": _gif, ".webp": _webp, ".html": _html}

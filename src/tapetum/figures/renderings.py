@@ -1,0 +1,226 @@
+"""`draw` for made pictures: a sheet of them, the way they came about, the values they reached."""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor
+
+from tapetum.data.images import read_image
+from tapetum.figures.draw import Figure, draw
+from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.figures.tiles import across, shown, tile, unit_words, whole
+from tapetum.types import Rendering, TapetumError
+
+MAX_TILES = 64  # pictures in one figure; the title says when there are more
+MAX_COLUMNS = 8
+MAX_LINES = 8  # pictures whose steps or values one figure follows
+TILE_IN = 1.75
+NAME_CHARACTERS = 24  # what fits over a tile in LABEL_PT
+
+View: TypeAlias = Literal["pictures", "steps", "values"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """A picture with its name above and its score below; `before` is the photograph it was made from."""
+
+    pixels: Tensor
+    name: str
+    score: str
+    before: Tensor | None = None
+
+
+@draw.register
+def _(result: Rendering, pixels: Any = None, view: View | None = None) -> Figure:
+    """Pictures with what they were made for and their score; with frames their steps. `layout` grids are one picture.
+
+    Args: `pixels` the photographs that the pictures were made from, shown before them; `view` "pictures", "steps" (one row a
+    picture, one column a frame) or "values" (the objective at each step); without it steps where frames were kept.
+    """
+    chosen = view or ("steps" if result.frames is not None and pixels is None else "pictures")
+    if chosen == "steps":
+        return _steps(result)
+    if chosen == "values":
+        return _values(result)
+    grid = whole(result)
+    return _sheet(_tiles(result, pixels), _title(result), caption(result)) if grid is None else _grid(result, grid)
+
+
+def sheet(results: Sequence[Rendering], title: str) -> Figure:
+    """The pictures of several results, of any sizes, on one page."""
+    return _sheet([one for result in results for one in _tiles(result, None)], title, caption(results[0]))
+
+
+def caption(result: Rendering, what: str = "score: the objective of the finished picture") -> str:
+    """Size, steps, and what the numbers are."""
+    height, width = result.pixels.shape[-2:]
+    steps = f"{result.steps[-1]} steps · " if result.steps else ""
+    return f"{width} × {height} px · {steps}{what}".removesuffix(" · ")
+
+
+def _title(result: Rendering) -> str:
+    method = result.method or "pictures"
+    return (
+        f"{method}: {unit_words(result.objectives[0])}" if len(result) == 1 else f"{method}: {_count(len(result), MAX_TILES)}"
+    )
+
+
+def _count(n: int, most: int) -> str:
+    return f"{most} of {n} pictures" if n > most else f"{n} pictures"
+
+
+def _tiles(result: Rendering, pixels: Any) -> list[Tile]:
+    before = _photos(pixels, len(result))
+    return [_tile(result, row, None if before is None else before[row]) for row in range(len(result))]
+
+
+def _tile(result: Rendering, row: int, before: Tensor | None) -> Tile:
+    return Tile(tile(result, row), unit_words(result.objectives[row]), _score(result, row), before)
+
+
+def _score(result: Rendering, row: int) -> str:
+    return f"score {_number(float(result.scores[row]))}" if result.status[row] == "ok" else result.status[row].replace("_", " ")
+
+
+def _photos(pixels: Any, n: int) -> list[Tensor] | None:
+    """One photograph (3, h, w) a picture: from a batch, a single one, or a list of whatever is an image."""
+    if pixels is None:
+        return None
+    batch = isinstance(pixels, Tensor) and pixels.ndim == 4
+    photos = list(pixels) if batch else [read_image(one)[0] for one in (pixels if isinstance(pixels, list) else [pixels])]
+    if len(photos) not in (1, n):
+        raise TapetumError(f"{n} pictures need one photograph or {n}, got {len(photos)}")
+    return [shown(photo) for photo in photos] * (n if len(photos) == 1 else 1)
+
+
+def _sheet(tiles: Sequence[Tile], title: str, subtitle: str) -> Figure:
+    """Rows of tiles; with photographs, pairs of before and after."""
+    from tapetum.figures import canvas
+
+    tiles = tiles[:MAX_TILES]
+    wide = 2 if tiles[0].before is not None else 1
+    columns = across(len(tiles), MAX_COLUMNS // wide)
+    rows = ceil(len(tiles) / columns)
+    ratio = max(one.pixels.shape[-2] / one.pixels.shape[-1] for one in tiles)
+    lines = [textwrap.wrap(one.name, NAME_CHARACTERS * wide) for one in tiles]
+    room_in = 0.36 + 0.15 * min(2, max(map(len, lines)))
+    side_in = TILE_IN if len(tiles) > 4 else 1.5 * TILE_IN
+    page = max(columns * wide * side_in, 4.6), rows * (side_in * ratio + room_in)
+    figure = canvas.page(*page, title, subtitle)
+    panels = figure.subplots(rows, columns * wide, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for i, one in enumerate(tiles):
+        places = panels[i // columns, (i % columns) * wide : (i % columns + 1) * wide]
+        if one.before is not None:
+            _panel(places[0], one.before, "before", "")
+        _panel(places[-1], one.pixels, _short(one.name, NAME_CHARACTERS), one.score)
+    return figure
+
+
+def _panel(axes: Any, pixels: Tensor, name: str, note: str) -> None:
+    """A picture, its name above, a note below."""
+    from tapetum.figures import canvas
+
+    axes.set_axis_on()
+    canvas.image(axes, pixels, name)
+    axes.set_xlabel(note, fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3, parse_math=False)
+
+
+def _short(name: str, characters: int) -> str:
+    """At most two lines; what is left out shows as dots."""
+    lines = textwrap.wrap(name, characters) or [""]
+    return "\n".join(lines if len(lines) <= 2 else [lines[0], f"{lines[1][: characters - 1]}…"])
+
+
+def _grid(result: Rendering, grid: Tensor) -> Figure:
+    """The whole layout as one picture."""
+    from tapetum.figures import canvas
+
+    height, width = grid.shape[-2:]
+    rows, columns = result.layout or (1, len(result))
+    wide_in = 6.4 if columns > 1 else 3.2
+    subtitle = f"{rows} × {columns} pictures of {' × '.join(map(str, result.pixels.shape[:1:-1]))} px"
+    broken = sum(status != "ok" for status in result.status)
+    figure = canvas.page(
+        wide_in, wide_in * height / width, _title(result), subtitle + (f" · {broken} show nothing" if broken else "")
+    )
+    canvas.image(figure.subplots(), grid)
+    return figure
+
+
+def _steps(result: Rendering) -> Figure:
+    """One row a picture, one column a frame: at most eight of each, the last frame among them."""
+    from tapetum.figures import canvas
+
+    if result.frames is None:
+        raise TapetumError("no frames were kept: make the pictures with frames=8, or draw view='pictures'")
+    chosen = evenly(len(result.frames), MAX_COLUMNS)
+    rows = min(len(result), MAX_LINES)
+    ratio = result.pixels.shape[-2] / result.pixels.shape[-1]
+    page = max(len(chosen) * 1.35 + 0.3, 4.6), rows * (1.35 * ratio + 0.12) + 0.25
+    figure = canvas.page(*page, f"{result.method or 'pictures'}, step by step{_of(len(result))}", caption(result, ""))
+    panels = figure.subplots(rows, len(chosen), squeeze=False)
+    for row in range(rows):
+        for axes, frame in zip(panels[row], chosen, strict=True):
+            canvas.image(axes, tile(result, row, frame), step_words(result, frame) if row == 0 else "")
+        canvas.side(panels[row, 0], _short(unit_words(result.objectives[row]), 22))
+    return figure
+
+
+def step_words(result: Rendering, frame: int) -> str:
+    """ "step 16"; frames whose steps were not noted are counted."""
+    return f"step {result.frame_steps[frame]}" if frame < len(result.frame_steps) else f"frame {frame + 1}"
+
+
+def evenly(n: int, most: int) -> list[int]:
+    """At most `most` of n places, evenly, the first and the last among them."""
+    return list(range(n)) if n <= most else [round(i * (n - 1) / (most - 1)) for i in range(most)]
+
+
+def _values(result: Rendering) -> Figure:
+    """The objective at each step, one line a picture; its name at its end."""
+    from tapetum.figures import canvas
+
+    if result.values is None or len(result.values) == 0:
+        raise TapetumError("no values were noted on the way to these pictures")
+    n = min(len(result), MAX_LINES)
+    subtitle = caption(result, "of the pictures as the transforms showed them")
+    figure = canvas.page(6.4, 3.4, f"{result.method or 'pictures'}: the objective{_of(len(result))}", subtitle)
+    axes = figure.subplots()
+    values = result.values[:, :n].detach().float().cpu().numpy()
+    for row in range(n):
+        axes.plot(result.steps, values[:, row], color=LIGHT.accent, linewidth=1.5, alpha=1 - 0.6 * row / n)
+    finite = [row for row in range(n) if values[-1, row] == values[-1, row]]
+    low, high = axes.get_ylim()
+    heights = spread([float(values[-1, row]) for row in finite], (high - low) / 16)
+    for row, height in zip(finite, heights, strict=True):
+        words = _short(unit_words(result.objectives[row]), 30).partition("\n")[0]
+        place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+        axes.annotate(words, (result.steps[-1], height), color=LIGHT.ink, fontsize=NOTE_PT, parse_math=False, **place)
+    axes.margins(x=0)
+    canvas.plot(axes, "step", "objective")
+    return figure
+
+
+def spread(heights: Sequence[float], apart: float) -> list[float]:
+    """The same heights, moved up where two would be closer than `apart`: labels that do not lie on each other."""
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    placed = list(heights)
+    for below, above in itertools.pairwise(order):
+        placed[above] = max(placed[above], placed[below] + apart)
+    return placed
+
+
+def _of(n: int) -> str:
+    return f" ({MAX_LINES} of {n} pictures)" if n > MAX_LINES else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"

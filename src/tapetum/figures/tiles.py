@@ -1,0 +1,82 @@
+"""Made pictures as colours that can be shown: transparency over a checkerboard, words where there is no picture, grids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import ceil, sqrt
+
+import torch
+from torch import Tensor
+
+from tapetum.figures.overlay import say
+from tapetum.figures.theme import LIGHT, rgb
+from tapetum.types import Made, Rendering
+
+WORDS: dict[Made, str] = {
+    "silent": "no gradient ever reached this picture",
+    "non_finite": "NaN or infinity came up",
+}
+"""What stands where a picture would show nothing of the network."""
+
+SQUARE_PX = 8
+LIGHT_SQUARE, DARK_SQUARE = 0.93, 0.78
+"""The checkerboard under transparent pictures, as image editors draw it."""
+
+CHANNEL = re.compile(r"channel\(([^(),]+), (\d+)\)")
+NEURON = re.compile(r"neuron\(([^(),]+), (\d+)(?:, (\d+), (\d+))?\)")
+
+GAP_PX = 4  # between the pictures of a collage
+
+
+def tile(rendering: Rendering, row: int, frame: int | None = None) -> Tensor:
+    """One picture (3, h, w) in [0, 1] for the eye; `frame` is one on the way. Words in place of one that is not `ok`."""
+    pixels = rendering.pixels[row] if frame is None or rendering.frames is None else rendering.frames[frame, row]
+    return shown(pixels, rendering.status[row])
+
+
+def unit_words(objective: str) -> str:
+    """An objective as units are written: "channel(layer4, 7) - l1" is "layer4:7 - l1"."""
+    words = CHANNEL.sub(r"\1:\2", objective)
+    return NEURON.sub(lambda found: f"{found[1]}:{found[2]}@{found[3] or 'middle'}{f',{found[4]}' if found[4] else ''}", words)
+
+
+def shown(pixels: Tensor, status: Made = "ok") -> Tensor:
+    """(3 | 4, h, w) as (3, h, w) on the CPU: over a checkerboard where it is transparent, words where it is not `ok`."""
+    picture = pixels.detach().float().cpu()
+    if status != "ok":
+        return say(torch.full((3, *picture.shape[-2:]), 0.5), WORDS[status])
+    if len(picture) == 4:
+        colors, alpha = picture[:3].clamp(0, 1), picture[3:].clamp(0, 1)
+        picture = colors * alpha + checkerboard(*picture.shape[-2:]) * (1 - alpha)
+    return picture.clamp(0, 1)
+
+
+def checkerboard(height: int, width: int) -> Tensor:
+    """(1, height, width): squares of two greys."""
+    down, across = torch.arange(height)[:, None] // SQUARE_PX, torch.arange(width)[None] // SQUARE_PX
+    return torch.where((down + across) % 2 == 0, LIGHT_SQUARE, DARK_SQUARE)[None]
+
+
+def whole(rendering: Rendering) -> Tensor | None:
+    """The pictures of a layout as one, edge to edge: (3, rows * h, columns * w); None where there is no layout."""
+    if rendering.layout is None or rendering.layout[0] * rendering.layout[1] != len(rendering):
+        return None
+    return collage([tile(rendering, row) for row in range(len(rendering))], rendering.layout[1], gap_px=0)
+
+
+def collage(tiles: Sequence[Tensor], columns: int, gap_px: int = GAP_PX) -> Tensor:
+    """Pictures (3, h, w) of one size in rows of `columns`, the gaps and the cells left over in the colour of paper."""
+    height, width = tiles[0].shape[-2:]
+    rows = ceil(len(tiles) / columns)
+    size = rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px
+    page = torch.tensor(rgb(LIGHT.paper))[:, None, None].expand(3, *size).clone()
+    for i, one in enumerate(tiles):
+        top, left = (i // columns) * (height + gap_px), (i % columns) * (width + gap_px)
+        page[:, top : top + height, left : left + width] = one
+    return page
+
+
+def across(n: int, most: int, stretch: float = 1.6) -> int:
+    """How many columns n pictures are set in: a page that is a little wider than high."""
+    return min(n, most, max(1, ceil(sqrt(n * stretch)))) if n > 4 else min(n, most)
