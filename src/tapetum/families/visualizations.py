@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
 from tapetum.engines.render.optimize import Precision, Recipe
+from tapetum.engines.render.parametrizations import as_parametrization
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size
 from tapetum.engines.render.transforms import as_transforms
@@ -52,7 +53,8 @@ def visualize(
         n_steps: steps of ascent; None: the preset's (256).
         negative: make what the unit answers least to (the objective's opposite).
         preset: a recipe by name: standard, lucid, pixel, plain...
-        parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
+        parametrization: how pictures are written: "fourier", "pixel", "cppn", "maco", "gan:FILE"..., or one of
+            `tp.parametrizations`; None: the preset's. Each moves at a rate of its own: the preset of its name has it.
         transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
         seed: of the noise at the beginning and of the transforms.
         batch: pictures at once, or "auto".
@@ -75,7 +77,7 @@ def chosen(recipe: Recipe, n_steps: int | None, parametrization: Any, transforms
     if n_steps is not None:
         given["n_steps"] = n_steps
     if parametrization is not None:
-        given["parametrization"] = parametrization
+        given["parametrization"] = as_parametrization(parametrization)
     if transforms is not None:
         given["transforms"] = as_transforms(transforms)
     return replace(recipe, **given)

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from tapetum.engines.probe import edit
 from tapetum.engines.render.objectives.base import OUTPUT, Objective, Seen
-from tapetum.engines.render.optimizers import Mover, adam
+from tapetum.engines.render.optimizers import Mover
 from tapetum.engines.render.parametrizations import Canvas, Parametrization, Start, fourier
 from tapetum.engines.render.redirect import redirected_relus
 from tapetum.engines.render.rows import rowwise
@@ -31,13 +31,14 @@ Precision = Literal["exact", "fast"]
 class Recipe:
     """Everything that makes a picture except the model, the objective, and where it starts.
 
+    optimizer  None: the one that suits the parametrization
     views      how often the transforms are drawn at each step; a picture's value is the mean over its views
     redirect   steps at the beginning in which blocked ReLUs let a way through
     """
 
     parametrization: Parametrization = field(default_factory=fourier)
     transforms: Sequence[Transform] = STANDARD
-    optimizer: Mover = field(default_factory=adam)
+    optimizer: Mover | None = None
     n_steps: int = 256
     views: int = 1
     redirect: int = 16
@@ -81,7 +82,7 @@ def optimize(
         canvas = recipe.parametrization(start)
     if before is not None:
         before(canvas.pixels().detach())
-    mover = recipe.optimizer.begin(canvas.parameters)
+    mover = (recipe.optimizer or recipe.parametrization.mover).begin(canvas.parameters)
     generator = torch.Generator().manual_seed(start.seed)
     answered = torch.zeros(len(start), dtype=torch.bool, device=start.device)
     broken = torch.zeros(len(start), dtype=torch.long, device=start.device)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from tapetum.engines.render import transforms as T
 from tapetum.engines.render.optimize import Recipe
-from tapetum.engines.render.optimizers import adam
 from tapetum.engines.render.parametrizations import fourier, pixel
 from tapetum.types import MethodError
 
 PRESETS: dict[str, Recipe] = {
     "standard": Recipe(),
     "lucid": Recipe(transforms=T.LUCID, n_steps=512),
-    "pixel": Recipe(parametrization=pixel(), transforms=T.STANDARD, optimizer=adam(0.05)),
+    "pixel": Recipe(parametrization=pixel()),
     "plain": Recipe(parametrization=pixel(decorrelated=False), transforms=()),
     "fourier_plain": Recipe(parametrization=fourier(), transforms=()),
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from tapetum.engines.render.optimizers import Mover, adam
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ class Canvas:
 
 @dataclass(frozen=True, eq=False)
 class Parametrization:
-    """A way to write a picture in numbers: it begins canvases."""
+    """A way to write a picture in numbers: it begins canvases, and knows the optimizer whose steps suit such numbers."""
 
     name: str
     begin: Callable[[Start], Canvas]
+    mover: Mover = field(default_factory=adam)
 
     def __call__(self, start: Start) -> Canvas:
         canvas = self.begin(start)

@@ -26,7 +26,7 @@ def with_alpha(base: Parametrization | None = None, *, sd: float | int = 0.01, d
         alpha, values = frequencies(other, channels=1, sd=sd, decay=decay)
         return Canvas((*colors.parameters, alpha), lambda: torch.cat([colors.pixels(), one_by_one(torch.sigmoid, values())], 1))
 
-    return Parametrization(f"with_alpha({base})", begin)
+    return Parametrization(f"with_alpha({base})", begin, base.mover)
 
 
 def grayscale(base: Parametrization | None = None) -> Parametrization:
@@ -44,4 +44,4 @@ def grayscale(base: Parametrization | None = None) -> Parametrization:
             colors.parameters, lambda: grey(colors.pixels()), None if sized is None else lambda size: grey(sized(size))
         )
 
-    return Parametrization(f"grayscale({base})", begin)
+    return Parametrization(f"grayscale({base})", begin, base.mover)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tapetum.engines.render.optimizers import adam
 from tapetum.engines.render.parametrizations.base import Canvas, Parametrization, Start
 from tapetum.engines.render.parametrizations.colors import to_colors
 
@@ -33,7 +34,7 @@ def cppn(*, hidden: int = 24, layers: int = 8, decorrelated: bool = False) -> Pa
 
         return Canvas(tuple(weights), lambda: sized(at.size), sized)
 
-    return Parametrization("cppn", begin)
+    return Parametrization("cppn", begin, adam(0.003))
 
 
 def _weights(at: Start, hidden: int, layers: int) -> list[Tensor]:

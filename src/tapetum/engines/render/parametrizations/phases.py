@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from tapetum.engines.render.optimizers import nadam
 from tapetum.engines.render.parametrizations.base import Canvas, Parametrization, Start
 from tapetum.engines.render.parametrizations.colors import one_by_one, to_colors
 from tapetum.engines.render.parametrizations.images import free_of, from_a_picture
@@ -49,7 +50,7 @@ def maco(
 
         return Canvas((phase,), pixels)
 
-    return Parametrization("maco" + from_a_picture(start), begin)
+    return Parametrization("maco" + from_a_picture(start), begin, nadam(0.2))
 
 
 def with_phases(magnitude: Tensor, phase: Tensor, mirror: Tensor, size: tuple[int, int]) -> Tensor:
