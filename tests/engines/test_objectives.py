@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,21 +107,35 @@ def test_a_pictures_value_is_the_one_it_has_alone(name: str) -> None:
     assert len(set(together.tolist())) == 4  # it did look at the pictures
 
 
-@pytest.mark.parametrize("name", [name for name, make in (ALONE | GROUPS).items() if "map" in make().layers])
+ANYWHERE: dict[str, Callable[[Tensor], Objective]] = {
+    "channel": lambda _: o.channel("map", 2),
+    "neuron": lambda _: o.neuron("map", 2),
+    "channel_weight": lambda _: o.channel_weight("map", VECTOR),
+    "neuron_weight": lambda _: o.neuron_weight("map", VECTOR),
+    "local_group": lambda _: o.local_group("map", None, 0, 0),
+    "deep_dream": lambda _: o.deep_dream("map"),
+    "direction": lambda _: o.direction("map", VECTOR, cosine_power=1),
+    "direction_neuron": lambda _: o.direction_neuron("map", VECTOR),
+    "cosine_direction": lambda _: o.cosine_direction("map", VECTOR),
+    "tensor_direction": lambda given: o.tensor_direction("map", given),
+    "dot_cosine": lambda given: o.dot_cosine("map", given),
+    "cosine_similarity": lambda given: o.cosine_similarity("map", given),
+    "correlation": lambda given: o.correlation("map", given),
+    "feature_match": lambda given: o.feature_match("map", given),
+    "content_distance": lambda given: o.content_distance("map", given),
+    "style_distance": lambda given: o.style_distance("map", given),
+    "diversity": lambda _: o.diversity("map"),
+    "alignment": lambda _: o.alignment("map"),
+}
+"""Objectives at a layer, by what may be given."""
+
+
+@pytest.mark.parametrize("name", ANYWHERE)
 def test_a_vector_is_a_map_of_one_place(name: str) -> None:
-    if name in ("neuron at", "unit", "neuron_weight", "direction_neuron") or "local_group" in name or "tensor" in name:
-        pytest.skip("it names places")
-    given = VECTOR.view(C, 1, 1) if name == "dot_cosine" else numbers(C, 1, 1, seed=13)
-    objective = {
-        "dot_cosine": lambda: o.dot_cosine("map", given, cosine_power=2),
-        "cosine_similarity": lambda: o.cosine_similarity("map", given),
-        "correlation": lambda: o.correlation("map", given),
-        "feature_match": lambda: o.feature_match("map", given),
-        "content_distance": lambda: o.content_distance("map", given, power=1),
-    }.get(name, (ALONE | GROUPS)[name])()
     seen = seen_by_hand()
-    flat = with_acts(seen, seen["vector"])
-    assert torch.equal(objective(flat), objective(with_acts(seen, seen["vector"][..., None, None])))
+    given = numbers(C, seed=13)
+    of_vectors = ANYWHERE[name](given)(with_acts(seen, seen["vector"]))
+    assert torch.equal(of_vectors, ANYWHERE[name](given[None, :, None, None])(with_acts(seen, seen["vector"][..., None, None])))
 
 
 def with_acts(seen: Seen, act: Tensor) -> Seen:
@@ -268,6 +284,41 @@ def test_each_group_is_compared_for_itself() -> None:
     both = o.each([o.channel("map", 0) + o.diversity("map"), o.channel("map", 1)], group=2)
     first, second = seen.split(2)
     close(both(seen), torch.cat([(o.channel("map", 0) + o.diversity("map"))(first), o.channel("map", 1)(second)]))
+
+
+@dataclass
+class Answer:
+    """As Hugging Face's networks answer."""
+
+    logits: Tensor
+    loss: None = None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda logits: logits, lambda logits: {"logits": logits, "scale": torch.ones(())}, lambda logits: (logits, None),
+        lambda logits: [{"scores": one} for one in logits], Answer,
+    ],
+    ids=["tensor", "dict", "tuple", "detections", "dataclass"],
+)  # fmt: skip
+def test_any_answer_is_split_by_groups(answer: Callable[[Tensor], Any]) -> None:
+    seen = dataclasses.replace(seen_by_hand(6), output=answer(numbers(6, 5)))
+    for i, part in enumerate(seen.split(2)):
+        expected = answer(numbers(6, 5)[2 * i : 2 * i + 2])
+        assert str(part.output if not isinstance(expected, tuple) else tuple(part.output)) == str(expected)
+
+
+def test_a_layer_may_be_called_output() -> None:
+    class Net(torch.nn.Sequential):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.output = torch.nn.Conv2d(3, 4, 3).double(), torch.nn.ReLU()
+
+    model, pixels = tp.wrap(Net(), size=16), numbers(2, 3, 16, 16).sigmoid()
+    found = measure(model, o.as_objective(model, "output:1") + o.target(lambda answer: answer[:, 2].mean((1, 2))), pixels)
+    answer = model(model.preprocessing.normalize(pixels)).detach()
+    close(found, answer[:, 1:3].mean((2, 3)).sum(1))
 
 
 # --- penalties
@@ -432,7 +483,7 @@ RAISED: dict[str, Callable[[tuple[int, int]], Objective]] = {
 }
 
 
-def rendered(objective: Objective, size: tuple[int, int], n: int = 1, n_steps: int = 12) -> list[Tensor]:
+def rendered(objective: Objective, size: tuple[int, int], n: int = 1, n_steps: int = 8) -> list[Tensor]:
     """The pixels before and after: as they are, without transforms."""
     start = Start(size, variants=tuple(range(n)), rows=tuple(range(n)), dtype=torch.float64)
     recipe = Recipe(pixel(sd=0.5), transforms=(), n_steps=n_steps, redirect=0)
@@ -466,7 +517,7 @@ def high_share(pixels: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("penalty", [o.blur_difference(), o.total_variation(beta=2)])
 def test_subtracting_a_smoothness_penalty_lowers_high_frequencies(penalty: Objective) -> None:
-    shares = [high_share(rendered(o.channel(LAYER, 2) + w * penalty, (16, 24))[1]) for w in (-40, 0, 40)]
+    shares = [high_share(rendered(o.channel(LAYER, 2) + w * penalty, (16, 24), n_steps=20)[1]) for w in (-40, 0, 40)]
     assert (shares[0] < 0.5 * shares[1]).all()
     assert (shares[1] < shares[2]).all()  # the wrong sign
 
@@ -608,6 +659,7 @@ def test_texts_are_read_as_units_ranges_and_classes() -> None:
     assert names_of(["one:0", 1, "emu", tp.contrast("cat", "dog"), tp.probability("emu")]) == [
         "channel(one, 0)", "class_logit(dog)", "class_logit(emu)", "target(cat rather than dog)", "target(probability of emu)",
     ]  # fmt: skip
+    assert names_of("3") == ["class_logit(a:1)"]
     assert names_of("cat rather than dog") == ["target(cat rather than dog)"]
     assert names_of("a:1") == ["class_logit(a:1)"]  # a class may be called anything
     assert names_of(o.channel("one", 1) - o.l1()) == ["channel(one, 1) - l1()"]
@@ -650,6 +702,23 @@ def test_what_cannot_be_read_is_refused(thing: Any, words: str) -> None:
         o.as_objectives(labelled(), thing)
     assert words in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_text_is_a_likeness_where_the_model_reads_texts() -> None:
+    net, ready = shared("reused").module, shared("reused").preprocessing
+    model = tp.VisionModel(net, "net", ready, encode_text=lambda _, texts: numbers(len(texts), 5, seed=len(texts[0])))
+    pixels = numbers(2, 3, 16, 16).sigmoid()
+    objective = o.as_objective(model, "a photo of a cat")
+    assert str(objective) == "target(similarity to a photo of a cat)"
+    expected = tp.as_score(model, pixels, "a photo of a cat")(model.preprocessing.normalize(pixels)).detach()
+    torch.testing.assert_close(measure(model, objective, pixels), expected, rtol=1e-12, atol=0)
+
+
+def test_visualize_reads_what_objectives_are_read_from() -> None:
+    made = tp.visualize(labelled(), ["three:0-1", "emu", o.channel("one", 1) - o.l2()], size=16, n_steps=1, batch=4)
+    assert made.objectives == (
+        "channel(three, 0)", "channel(three, 1)", "class_logit(emu)", "channel(one, 1) - l2()",
+    )  # fmt: skip
 
 
 def test_one_objective_is_one() -> None:

@@ -1,7 +1,7 @@
 """Objectives: what pictures are optimised for. Each gives one value per picture, to be raised, and they add and scale.
 
 from tapetum import objectives
-objectives.channel("blocks.3.0", 5) - 2 * objectives.total_variation()
+objectives.channel("blocks.3.0", 5) - 100 * objectives.total_variation()
 
     units         channel, neuron, unit, channel_weight, neuron_weight, local_group, deep_dream
     directions    direction, direction_neuron, cosine_direction, tensor_direction

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.engines.render.objectives.splitting import split_answer
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import LayerError, MethodError, Unit
+from tapetum.types import LayerError, Unit
 
-OUTPUT = "output"
-"""What an objective needs that reads the model's answer, not a layer on the way."""
+OUTPUT = ".output"
+"""What an objective needs that reads the model's answer, not a layer on the way; no layer has a name that begins like this."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +49,7 @@ class Seen:
         """The pictures in groups of `size`; the activations are split once, so that gradients are joined once."""
         n = len(self) // size
         acts = {layer: act.split(size) for layer, act in self.acts.items()}
-        outputs: list[Any] = [None] * n
-        if self.output is not None:
-            if not isinstance(self.output, Tensor):
-                raise MethodError("pictures for different answers can be made at once only where the answer is one tensor")
-            outputs = list(self.output.split(size))
+        outputs = split_answer(self.output, size, n)
         pixels, images = self.pixels.split(size), self.images.split(size)
         return [
             replace(self, pixels=pixels[i], images=images[i], acts={k: v[i] for k, v in acts.items()}, output=outputs[i])
@@ -69,7 +66,7 @@ class Objective:
     """What pictures are optimised for: one value per picture, to be raised. A picture's value depends on it alone, unless
     the objective compares the pictures of one group (diversity, alignment).
 
-        channel("blocks.3.0", 5) - 0.1 * total_variation()
+        channel("blocks.3.0", 5) - 100 * total_variation()
 
     name    as it prints, in the words that made it
     needs   the layers and units that it looks at; OUTPUT for the model's answer

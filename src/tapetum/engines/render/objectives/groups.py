@@ -21,8 +21,9 @@ from tapetum.types import MethodError
 def diversity(layer: str) -> Objective:
     """Pictures that differ in style from the others of their group (n,): -sum over the others of G_i . G_j / (|G_i| |G_j|).
 
-    G the Gram matrix of the layer. The mean over the group is olah2017feature's number, the sum over all ordered pairs
-    divided by the group's size, and to be ADDED, `channel(...) + w * diversity(...)`: Lucid and Lucent name what they subtract.
+    G the Gram matrix of the layer; from -(g - 1), all g alike, to 0. The mean over the group is olah2017feature's number, the
+    sum over all ordered pairs divided by the group's size. To be ADDED, `channel(...) + w * diversity(...)`: what Lucid and
+    Lucent call diversity is the likeness, which they subtract.
     """
 
     def value(seen: Seen) -> Tensor:

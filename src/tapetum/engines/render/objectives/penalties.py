@@ -1,7 +1,9 @@
-"""Penalties on the picture itself: positive numbers to subtract, as in `channel(...) - 2 * total_variation()`.
+"""Penalties on the picture itself: positive numbers to subtract, as in `channel(...) - 100 * total_variation()`.
 
 Each is a mean over pixels and channels, as the mean of a channel is one over places, so that a weight means the same at
-every size. Where a paper or Lucid has the sum, its weight is that of here divided by 3 h w.
+every size. Where a paper or Lucid has the sum, its weight is that of here divided by 3 h w. What weight shows depends on how
+large the objective is: for channel 5 of blocks.3.0 of EfficientNet-Lite0, whose pictures of 96 px reach 33, a weight of 100
+halves the total variation, and one of 1000 halves the blur difference; both leave the channel at 32 or more.
 
     of   "colors": red, green and blue in [0, 1];   "alpha": transparency;   "model_ready": colours as the network gets them
 """

@@ -1,0 +1,31 @@
+"""A model's answer, whatever its type, in the groups of pictures that it is about."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def split_answer(output: Any, size: int, groups: int) -> list[Any]:
+    """The answer for n = size x groups pictures, `size` of them at a time: every tensor with n rows is split, also inside
+    tuples, dicts and dataclasses; so is a list of one thing a picture, as detectors give it. All else is the same for each.
+    """
+    n = size * groups
+    if isinstance(output, Tensor):
+        return list(output.split(size)) if output.ndim and len(output) == n else [output] * groups
+    if isinstance(output, Mapping):
+        parts = {key: split_answer(value, size, groups) for key, value in output.items()}
+        return [{key: part[i] for key, part in parts.items()} for i in range(groups)]
+    if isinstance(output, (tuple, list)):
+        if len(output) == n and not any(isinstance(one, Tensor) for one in output):
+            return [output[i * size : (i + 1) * size] for i in range(groups)]
+        each = [split_answer(one, size, groups) for one in output]
+        return [[one[i] for one in each] for i in range(groups)]
+    if dataclasses.is_dataclass(output) and not isinstance(output, type):
+        names = [field.name for field in dataclasses.fields(output)]
+        found = {name: split_answer(getattr(output, name), size, groups) for name in names}
+        return [dataclasses.replace(output, **{name: found[name][i] for name in names}) for i in range(groups)]
+    return [output] * groups
