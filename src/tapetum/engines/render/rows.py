@@ -1,9 +1,10 @@
 """Pictures that do not know of each other: inside `rowwise`, an image's numbers are the same bits in any batch.
 
-Fast kernels choose by the size of the batch in which order they sum, and optimisation lets a last bit grow: after some
-steps a picture made in a batch would be another one than the same picture made alone. So each product of a network
-(convolution, linear, matrix product) is tried once for each shape: if the rows of a batch get other bits than a row alone,
-forward or backward, it is computed row by row, and all else stays as quick as it was.
+Kernels are chosen by the size of the batch (torch takes another one for a single small map than for two), so they sum in
+another order, and optimisation lets a last bit grow: after some steps a picture made in a batch would be another one than
+the same picture made alone. So each product of a network (convolution, linear, matrix product) is tried once for each
+shape, forward and backward: what a row gets in a batch of two is the rule. Where a batch gives other bits it is computed
+row by row, where a single image does it is computed twice; all else stays as quick as it was.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _SEVERAL: frozenset[Callable[..., Any]] = frozenset(
 )
 
 _alike: dict[Any, bool] = {}
-"""For each product and its shapes: whether a batch's rows have the bits of a row alone. A fact of the machine's kernels."""
+"""For each product and its shapes: whether a batch's rows have the bits of a row in a pair. A fact of the machine's kernels."""
 
 
 class rowwise(TorchFunctionMode):  # noqa: N801 (used as a block: `with rowwise(n):`)
@@ -38,7 +39,7 @@ class rowwise(TorchFunctionMode):  # noqa: N801 (used as a block: `with rowwise(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         named = kwargs or {}
-        rows = self._rows(func, args) if self.n > 1 else []
+        rows = self._rows(func, args)
         return _product(func, args, named, rows, self.n) if any(rows) else func(*args, **named)
 
     def _rows(self, func: Callable[..., Any], args: Sequence[Any]) -> list[bool]:
@@ -69,7 +70,15 @@ def _row_by_row(
 ) -> Tensor:
     parts = [one.chunk(n) if mine else None for one, mine in zip(args, rows, strict=True)]
     each = [[one if part is None else part[i] for one, part in zip(args, parts, strict=True)] for i in range(n)]
-    return torch.cat([func(*some, **named) for some in each])
+    made = [_in_a_pair(func, some, named, rows) for some in each]
+    return made[0] if n == 1 else torch.cat(made)
+
+
+def _in_a_pair(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool]) -> Tensor:
+    """One row, computed beside a copy of itself whose result nobody reads."""
+    pairs = [torch.cat([one, one.detach()]) if mine else one for one, mine in zip(args, rows, strict=True)]
+    both = func(*pairs, **named)
+    return both[: len(both) // 2]
 
 
 def _kind(value: Any) -> Any:
@@ -82,21 +91,18 @@ def _kind(value: Any) -> Any:
 def _rows_are_alike(
     func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool], n: int
 ) -> bool:
-    """One row of noise, alone and n times over: every row must have the bits of the one alone, and so its gradient."""
+    """One row of noise, in a pair and n times over: every row must have the bits of the one in the pair, and its gradient."""
     with torch.enable_grad():
         generator = torch.Generator().manual_seed(0)
         single = [_noise(one, n, generator) if mine else one for one, mine in zip(args, rows, strict=True)]
         batch = [_repeated(one, like, n) if mine else one for one, like, mine in zip(single, args, rows, strict=True)]
-        alone, together = func(*single, **named), func(*batch, **named)
-        if not _equal(together.detach(), alone.detach(), n):
+        rule, together = _in_a_pair(func, single, named, rows), func(*batch, **named)
+        if not _equal(together.detach(), rule.detach(), n):
             return False
-        arriving = torch.randn(alone.shape, generator=generator, dtype=torch.float32).to(alone)
-        wanted = [one for one, mine in zip(single, rows, strict=True) if mine and one.requires_grad]
-        wanted_n = [one for one, mine in zip(batch, rows, strict=True) if mine and one.requires_grad]
-        if not wanted:
-            return True
-        back = torch.autograd.grad(alone, wanted, arriving)
-        back_n = torch.autograd.grad(together, wanted_n, _tiled(arriving, together, n))
+        arriving = torch.randn(rule.shape, generator=generator, dtype=torch.float32).to(rule)
+        back = torch.autograd.grad(rule, [one for one, mine in zip(single, rows, strict=True) if mine], arriving)
+        moved = [one for one, mine in zip(batch, rows, strict=True) if mine]
+        back_n = torch.autograd.grad(together, moved, _tiled(arriving, together, n))
         return all(_equal(a, b, n) for a, b in zip(back_n, back, strict=True))
 
 
@@ -105,13 +111,13 @@ def _noise(like: Tensor, n: int, generator: torch.Generator) -> Tensor:
     row = like.detach()[: len(like) // n]
     drawn = torch.empty_strided(row.shape, row.stride(), dtype=row.dtype, device=row.device)
     drawn.copy_(torch.randn(row.shape, generator=generator, dtype=torch.float32))
-    return drawn.requires_grad_(like.requires_grad)
+    return drawn.requires_grad_()
 
 
 def _repeated(row: Tensor, like: Tensor, n: int) -> Tensor:
     many = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype, device=like.device)
     many.copy_(_tiled(row.detach(), like, n))
-    return many.requires_grad_(like.requires_grad)
+    return many.requires_grad_()
 
 
 def _tiled(row: Tensor, like: Tensor, n: int) -> Tensor:
