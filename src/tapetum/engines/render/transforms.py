@@ -48,6 +48,16 @@ def jitter(px: int) -> Transform:
     return Transform(f"jitter({px})", matrix=matrix)
 
 
+def roll(px: int) -> Transform:
+    """Moves the picture by up to px pixels, -px to px, in both directions; what leaves at one side comes in at the other."""
+
+    def apply(pixels: Tensor, generator: Generator) -> Tensor:
+        dx, dy = torch.randint(-px, px + 1, (2,), generator=generator).tolist()
+        return pixels.roll((dy, dx), (-2, -1))
+
+    return Transform(f"roll({px})", apply)
+
+
 def random_scale(low: float | int = 0.9, high: float | int = 1.1) -> Transform:
     """Enlarges the picture by a factor between low and high; the canvas keeps its size."""
 

@@ -4,7 +4,7 @@ from tapetum.engines.render.parametrizations.base import Canvas, Parametrization
 from tapetum.engines.render.parametrizations.channels import grayscale, with_alpha
 from tapetum.engines.render.parametrizations.choice import PARAMETRIZATIONS, as_parametrization
 from tapetum.engines.render.parametrizations.generators import gan
-from tapetum.engines.render.parametrizations.images import fourier, pixel
+from tapetum.engines.render.parametrizations.images import as_it_is, fourier, pixel
 from tapetum.engines.render.parametrizations.networks import cppn
 from tapetum.engines.render.parametrizations.phases import maco
 from tapetum.engines.render.parametrizations.pyramids import laplacian, shared
@@ -16,6 +16,7 @@ __all__ = [
     "Parametrization",
     "Spectrum",
     "Start",
+    "as_it_is",
     "as_parametrization",
     "cppn",
     "fourier",

@@ -24,6 +24,16 @@ def pixel(*, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | 
     return Parametrization("pixel" + from_a_picture(start), begin)
 
 
+def as_it_is(start: Tensor) -> Parametrization:
+    """The pixels themselves, p = x, from the picture `start` (1 or n, 3, h, w): for optimizers that keep them in [0, 1]."""
+
+    def begin(at: Start) -> Canvas:
+        free = fitted(at.of_rows(start), at.size).clone()
+        return Canvas((free,), lambda: free)
+
+    return Parametrization("pixels as they are", begin)
+
+
 def fourier(
     *, sd: float | int = 0.01, decay: float | int = 1.0, decorrelated: bool = True, start: Tensor | None = None
 ) -> Parametrization:

@@ -1,0 +1,69 @@
+"""Photographs as renderings begin with them: of one size, which the network takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.engines.render.parametrizations.images import covering
+from tapetum.engines.render.sizes import as_size, takes
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import ImageError, LayerError
+
+Size = tuple[int, int]
+
+
+def begun_with(model: VisionModel, pictures: Sequence[Tensor], size: Any, longest_px: int) -> Tensor:
+    """Pictures (n, 3, h, w) in [0, 1] to begin with: at `size`, or at their own size up to a longer side of longest_px.
+
+    A network that takes no such size gets its own: the middle part of the picture, which is noted. Never enlarged, unless
+    `size` asks for it. Pictures of several sizes are refused without `size`.
+    """
+    wanted = _shrunk(pictures, longest_px) if size is None else as_size(model, size)
+    if not takes(model, wanted):
+        own = model.preprocessing.size
+        note(
+            f"{model.name} takes no images of {_text(wanted)} px: the middle of the picture at {_text((own, own))} px was used"
+        )
+        wanted = own, own
+    return torch.cat([covering(picture, wanted).contiguous() for picture in pictures])
+
+
+def _shrunk(pictures: Sequence[Tensor], longest_px: int) -> Size:
+    """The common size of the pictures, its longer side at most longest_px."""
+    sizes = sorted({(int(one.shape[-2]), int(one.shape[-1])) for one in pictures})
+    if len(sizes) > 1:
+        raise ImageError(
+            f"these pictures have {len(sizes)} sizes ({_text(sizes[0])}, {_text(sizes[-1])} px): give size=(height, width) "
+            "for all, or make them one by one"
+        )
+    (height, width) = sizes[0]
+    share = min(1.0, longest_px / max(height, width))
+    made = max(1, round(share * height)), max(1, round(share * width))
+    if share < 1:
+        note(f"made at {_text(made)} px, from {_text((height, width))}: longest_px={longest_px} is the limit")
+    return made
+
+
+def resized(pictures: Tensor, size: Size) -> Tensor:
+    """(n, c, h, w) at another size, bilinear, each pixel of a smaller one the mean of those that it stands for."""
+    if tuple(pictures.shape[-2:]) == tuple(size):
+        return pictures
+    return F.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _text(size: Size) -> str:
+    return f"{size[0]} x {size[1]}"
+
+
+def one_layer(model: VisionModel, layer: str) -> str:
+    """The full name of the one layer that a text means."""
+    found = model.find_layers(layer)
+    if len(found) != 1:
+        raise LayerError(f"'{layer}' means {len(found)} layers of {model.name} ({', '.join(found[:3])}, ...): give one")
+    return found[0]

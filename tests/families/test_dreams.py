@@ -1,0 +1,129 @@
+"""Photographs that a network redraws: octaves by their formula, styles and accents by their distances, nothing left behind."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import skimage.data
+import torch
+from torch import Tensor, nn
+from zoo import shared, vision_model
+
+import tapetum as tp
+from tapetum.engines.render.parametrizations.images import covering
+from tapetum.families.dreams.octaves import octave_sizes
+
+
+def photographs(n: int = 2, size: tuple[int, int] = (96, 160)) -> list[Tensor]:
+    """Parts of a photograph, (1, 3, h, w), float32 numbers in float64: what reading a picture keeps."""
+    cat = tp.read_image(skimage.data.chelsea())
+    return [covering(cat[..., 40 * i :], size).double() for i in range(n)]
+
+
+class Maps(nn.Module):
+    """Two layers with maps and known values: the picture itself, and halved in size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same = nn.Conv2d(3, 3, 1, bias=False)
+        nn.init.dirac_(self.same.weight)
+        self.pooled = nn.AvgPool2d(2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.pooled(self.same(images)).mean((2, 3))
+
+
+def plain() -> tp.VisionModel:
+    """Its layers see pixels as they are, in [0, 1]."""
+    return tp.wrap(Maps().double(), size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+# --- dreams
+
+
+def test_octaves_are_the_picture_divided_by_powers_of_the_scale() -> None:
+    # 96 / 1.4^4 = 25 would be below 32 px
+    assert octave_sizes((96, 160), 5, 1.4) == [(35, 58), (49, 82), (69, 114), (96, 160)]
+    assert octave_sizes((128, 64), 2, 2.0) == [(64, 32), (128, 64)]
+    assert octave_sizes((16, 16), 3, 2.0) == [(16, 16)]
+
+
+def test_a_dream_of_brightness_adds_the_same_number_of_steps_at_every_octave() -> None:
+    # the gradient of the mean of one channel is the same everywhere, so g / mean|g| is 3 in this channel, 0 in the others
+    (picture,) = photographs(1)
+    made = tp.deep_dream(plain(), [picture / 2], units="same:1", n_octaves=3, n_steps=4, step_size=0.01)
+    expected = picture / 2
+    expected[:, 1] += 3 * 0.01 * 4 * 3
+    assert torch.allclose(made.pixels, expected, rtol=0, atol=1e-12)  # float64, 12 steps
+    assert torch.allclose(made.scores - made.numbers["before"], torch.tensor([0.36], dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["in_place", "residual", "channels_last"])
+def test_the_objective_rises_at_every_octave(name: str) -> None:
+    made = tp.deep_dream(shared(name), photographs(1), n_octaves=3, n_steps=8, step_size=0.004, jitter_px=0)
+    assert made.values is not None
+    octaves = made.values.view(3, 8)
+    assert (octaves[:, -1] > octaves[:, 0]).all()
+    assert (made.scores > made.numbers["before"]).all()
+    assert made.pixels.shape[-2:] == (96, 160)
+
+
+def test_the_dream_of_two_pictures_is_two_dreams() -> None:
+    model, pictures = shared("residual"), photographs(2, (48, 64))
+    together = tp.deep_dream(model, pictures, n_octaves=2, n_steps=2, frames=(0, 3))
+    alone = [tp.deep_dream(model, [one], n_octaves=2, n_steps=2, frames=(0, 3)) for one in pictures]
+    assert torch.equal(together.pixels, torch.cat([one.pixels for one in alone]))
+    assert together.frames is not None
+    assert torch.equal(together.frames[0], torch.cat(pictures))
+    assert torch.equal(together.frames, torch.cat([one.frames for one in alone if one.frames is not None], 1))
+    assert not torch.equal(together.frames[1], together.pixels)
+
+
+def test_a_network_of_one_size_dreams_of_the_middle_at_one_octave_and_says_so() -> None:
+    made = tp.deep_dream(shared("vit_token"), photographs(1, (48, 64)), n_steps=2)
+    assert made.pixels.shape[-2:] == (16, 16)
+    assert any("the middle of the picture" in one for one in made.notes)
+    assert any("octaves" in one for one in made.notes)
+
+
+def test_large_pictures_are_made_smaller_and_pictures_of_several_sizes_need_one() -> None:
+    model, (a, b) = plain(), (*photographs(1, (40, 80)), *photographs(1, (64, 64)))
+    made = tp.deep_dream(model, [a], layer="pooled", longest_px=60, n_octaves=1, n_steps=1)
+    assert made.pixels.shape[-2:] == (30, 60)
+    assert any("longest_px" in one for one in made.notes)
+    with pytest.raises(tp.TapetumError, match="2 sizes"):
+        tp.deep_dream(model, [a, b], layer="pooled", n_steps=1)
+    assert len(tp.deep_dream(model, [a, b], layer="pooled", n_octaves=1, n_steps=1, size="96x160")) == 2
+
+
+def test_a_dream_has_a_layer_or_units() -> None:
+    with pytest.raises(tp.TapetumError, match="one of the two"):
+        tp.deep_dream(plain(), photographs(1), layer="pooled", units="same:1")
+
+
+def test_a_dream_of_what_no_gradient_reaches_is_the_photograph_and_says_so() -> None:
+    (picture,) = photographs(1)
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1)).double()
+    nn.init.constant_(net[0].bias, -1e3)
+    made = tp.deep_dream(tp.wrap(net, size=32), [picture], layer="1", n_octaves=2, n_steps=2)
+    assert made.status == ("silent",)
+    assert torch.allclose(made.pixels, picture, rtol=0, atol=1e-15)  # what an octave adds to its base is taken off again
+
+
+def test_the_users_model_is_left_as_it_came() -> None:
+    model = vision_model("in_place")
+    module = model.module
+    before, mode = copy.deepcopy(module.state_dict()), [part.training for part in module.modules()]
+    tp.deep_dream(model, photographs(1), n_octaves=1, n_steps=1)
+    assert all(torch.equal(before[key], tensor) for key, tensor in module.state_dict().items())
+    assert mode == [part.training for part in module.modules()]
+    assert not any(part._forward_hooks or part._backward_hooks for part in module.modules())
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_a_dream_doubles_what_the_layer_sees() -> None:
+    made = tp.deep_dream(tp.load("efficientnet_lite0"), skimage.data.chelsea(), longest_px=256)
+    assert made.scores > 2 * made.numbers["before"]
