@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from tapetum.models.zoo import known_models, load, wrap
     from tapetum.progress import Progress, watching
     from tapetum.reports.job import explain
+    from tapetum.reports.reproducing import reproduce
     from tapetum.store import open, save
 
 _HOMES = {
@@ -70,6 +71,7 @@ _HOMES = {
     "open": "tapetum.store",
     "predict": "tapetum.families.inspections",
     "read_image": "tapetum.data.images",
+    "reproduce": "tapetum.reports.reproducing",
     "resume": "tapetum.engines.resume",
     "run": "tapetum.families.running",
     "save": "tapetum.store",
@@ -89,8 +91,8 @@ __all__ = [
     "ActivationMaps", "Attribution", "Box", "Cancelled", "Contrast", "Evaluation", "Layer", "Output", "Prediction",
     "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "Similarity", "TapetumError", "Unit",
     "VisionModel", "animate", "as_score", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models",
-    "load", "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "resume", "run",
-    "save", "show", "watching", "wrap",
+    "load", "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "reproduce",
+    "resume", "run", "save", "show", "watching", "wrap",
 ]  # fmt: skip
 
 

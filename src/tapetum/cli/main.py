@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from typer.main import get_command
 
 from tapetum.cli.allocator import keep_large_blocks
 from tapetum.cli.generated import HELP, TARGET_HELP, RunGroup
-from tapetum.cli.terminal import debugging, fail, say, unexpected
+from tapetum.cli.terminal import bar, debugging, fail, one_line, say, unexpected
 from tapetum.types import MethodError, ModelError, TapetumError
 
 STOPPED = 130
@@ -240,3 +241,26 @@ def methods(family: Annotated[str | None, typer.Argument(help="Only this family.
     if family is not None and family not in families:
         raise MethodError(f"no family '{family}'; there are {', '.join(families)}")
     say(str(tapetum.methods(family=family)))
+
+
+@app.command()
+def reproduce(
+    file: Annotated[str, typer.Argument(help="A PNG that tapetum saved.", metavar="FILE")],
+    out: Annotated[Path | None, typer.Option(help="Where the new picture goes; without it, nowhere.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="In place of the model that the file names; needed for file.py:factory.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Of --model: a .safetensors or .pth file, or 'random'.")] = None,
+    image: Annotated[list[str] | None, typer.Option(help="The photograph, where it has moved; again for more.")] = None,
+) -> None:
+    """Makes a saved picture again from the provenance inside its file: 0 the same pixels, 1 others (and why), 2 refused."""
+    from tapetum.cli.models import load_model
+    from tapetum.reports.reproducing import reproduce as made_again
+
+    if weights is not None and model is None:
+        raise ModelError("--weights are those of --model; give both")
+    with bar(Path(file).name) as watcher:
+        network = None if model is None else load_model(model, weights)
+        again = made_again(file, out, model=network, images=image or None, progress=watcher)
+    say(f"{one_line(file)}: {again.words}")
+    raise SystemExit(0 if again.same else 1)

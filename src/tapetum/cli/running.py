@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ from tapetum.cli.explaining import check_target
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import as_target, load_model
 from tapetum.cli.terminal import one_line, say
-from tapetum.data.images import read_image, write_png
+from tapetum.data.images import read_image
 from tapetum.families.keywords import BEST, named_layers
 from tapetum.families.running import run, versions
 from tapetum.figures.overlay import picture
 from tapetum.progress import Watcher
 from tapetum.registry import check_parameters, lookup
 from tapetum.reports.machine import write_json
-from tapetum.reports.pictures import PROVENANCE_KEY, safe, unique
+from tapetum.reports.pictures import safe, unique
+from tapetum.reports.provenance import of_file, write_picture
 from tapetum.store import save
 
 
@@ -54,9 +54,9 @@ def run_files(
             done = run(name, network, ready, target=as_target(target), progress=watcher, **keywords)
             pixels = picture(done.value, network.denormalize(ready)[0].cpu())
             stem = unique(safe(Path(file).stem), taken)
-            provenance = {"file": file, **asdict(done.provenance)}
+            done = replace(done, provenance=of_file(done.provenance, file))
             try:
-                write_png(work / f"{stem}.png", pixels, {PROVENANCE_KEY: json.dumps(provenance)})
+                write_picture(work / f"{stem}.png", pixels, done.provenance, file=file, row=0)
                 save(done, work / stem)
             except BaseException:
                 (work / f"{stem}.png").unlink(missing_ok=True)

@@ -72,16 +72,16 @@ def read_image(source: Any) -> Tensor:
 
 
 def to_uint8(pixels: Tensor) -> np.ndarray:
-    """(3, H, W), (1, 3, H, W) or grey (H, W) floats to (H, W, 3) uint8, rounded; values outside [0, 1] are clipped."""
-    planes = _planes(pixels, "the pixels", channels=(1, 3)).cpu()
+    """(3 | 4, H, W), that with a leading 1, or grey (H, W) floats to (H, W, 3 | 4) uint8, rounded; clipped to [0, 1]."""
+    planes = _planes(pixels, "the pixels", channels=(1, 3, 4)).cpu()
     if not planes.is_floating_point() or planes.isnan().any():
         raise ImageError(f"the pixels: {planes.dtype}, or NaN among them; give floats in [0, 1]")
     levels = planes.float().clamp(0, 1).mul(255).round().to(torch.uint8)
-    return levels.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
+    return levels.expand(max(3, len(levels)), -1, -1).permute(1, 2, 0).contiguous().numpy()
 
 
 def write_png(path: str | os.PathLike[str], pixels: Tensor, text: Mapping[str, str] | None = None) -> None:
-    """Writes (3, H, W) or (H, W) pixels in [0, 1] and `text` (PNG text chunks): the whole file appears, or nothing."""
+    """Writes (3 | 4, H, W) or (H, W) pixels in [0, 1] and `text` (PNG text chunks): the whole file appears, or nothing."""
     picture, info = Image.fromarray(to_uint8(pixels)), PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)

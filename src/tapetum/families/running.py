@@ -8,17 +8,33 @@ import hashlib
 import importlib.metadata
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tapetum.families.border import as_model
+from tapetum.families.rendering import as_pictures
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Watcher, watching
 from tapetum.registry import check_parameters, lookup
-from tapetum.types import Attribution, ImagesLike, ModelLike, Provenance, Rendering, Run
+from tapetum.types import (
+    Attribution,
+    Box,
+    Contrast,
+    ImagesLike,
+    ModelLike,
+    Output,
+    Provenance,
+    Rendering,
+    Run,
+    Scaled,
+    Similarity,
+    Takes,
+    Unit,
+)
 
 
 def run(name: str, model: ModelLike, subject: ImagesLike, *, progress: Watcher | None = None, **params: Any) -> Run:
@@ -32,7 +48,7 @@ def run(name: str, model: ModelLike, subject: ImagesLike, *, progress: Watcher |
     """
     method = lookup(name)
     network = as_model(model)
-    ready = network.as_images(subject) if method.takes == "images" else subject
+    ready = _ready(network, subject, method.takes)
     keywords = {key: value for key, value in params.items() if key not in ("target", "attribution")}
     checked = check_parameters(method, keywords)
     started, clock = _now(), time.perf_counter()
@@ -41,32 +57,74 @@ def run(name: str, model: ModelLike, subject: ImagesLike, *, progress: Watcher |
     seconds = time.perf_counter() - clock
     if method.takes == "units":
         checked = {"units": subject, **checked}
-    return Run(value, _provenance(name, network, ready, {**checked, **_chosen(value)}, value, started, seconds))
-
-
-def _provenance(
-    name: str,
-    model: VisionModel,
-    subject: Any,
-    parameters: Mapping[str, Any],
-    value: Any,
-    started: str,
-    seconds: float,
-) -> Provenance:
-    return Provenance(
+    about = Provenance(
         method=name,
-        parameters={key: plain(one) for key, one in parameters.items()},
+        parameters={key: plain(one) for key, one in {**checked, **_chosen(value)}.items()},
         target=_about(value),
-        model=model.source,
-        weights_sha256=model.weights_sha256,
-        images_sha256=sha256(subject) if isinstance(subject, Tensor) else "",
-        seed=parameters.get("seed"),
-        device=str(model.device),
-        dtype=str(model.dtype).removeprefix("torch."),
+        model=network.source,
+        weights_sha256=network.weights_sha256,
+        images_sha256=_images_sha256(ready) if method.takes != "units" else "",
+        seed=checked.get("seed"),
+        device=str(network.device),
+        dtype=str(network.dtype).removeprefix("torch."),
         versions=versions(),
         started=started,
         seconds=seconds,
+        weights=network.weights,
+        **_origin(subject, method.takes, {**checked, **_chosen(value)}),
+        machine=machine(),
     )
+    return Run(value, about)
+
+
+def _ready(model: VisionModel, subject: Any, takes: Takes) -> Any:
+    """The subject as the method gets it: files are read here, so that they can be hashed."""
+    if takes == "images":
+        return model.as_images(subject)
+    return as_pictures(model, subject) if takes == "pictures" else subject
+
+
+def _images_sha256(images: Tensor | Sequence[Tensor]) -> str:
+    """Of a batch, or of pictures one after the other."""
+    if isinstance(images, Tensor):
+        return sha256(images)
+    hashes = [sha256(one) for one in images]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
+def _origin(subject: Any, takes: Takes, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The provenance's subject, files, and what was lost of both."""
+    many = list(subject) if isinstance(subject, (list, tuple)) else [subject]
+    texts = tuple(str(one) for one in many) if all(isinstance(one, (str, int, Path, Unit)) for one in many) else ()
+    lost = [key for key, value in parameters.items() if not readable(value)]
+    if takes != "units" and not texts:
+        lost.append("images")
+    words = [*(texts if takes != "units" else ()), *(word for value in parameters.values() for word in _words(value))]
+    return {"subject": texts, "files": hashed_files(words), "lost": tuple(lost)}
+
+
+def _words(value: Any) -> list[str]:
+    """Texts among a parameter's values that may name a file, such as "gan:FILE"."""
+    many = list(value) if isinstance(value, (list, tuple)) else [value]
+    words = [str(one) for one in many if isinstance(one, (str, Path))]
+    return [*words, *(word.partition(":")[2] for word in words if ":" in word)]
+
+
+def hashed_files(names: Sequence[str]) -> dict[str, str]:
+    """{file: sha256} of those that are files."""
+    return {name: file_sha256(name) for name in dict.fromkeys(names) if _is_file(name)}
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).is_file()
+    except (OSError, ValueError):  # no name of a file: too long, a null in it
+        return False
+
+
+def file_sha256(file: str | Path) -> str:
+    with open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _about(value: Any) -> tuple[str, ...]:
@@ -84,6 +142,19 @@ def _chosen(value: Any) -> dict[str, Any]:
     return chosen if value.layer is None else {**chosen, "layer": value.layer}
 
 
+READABLE = (Unit, Contrast, Scaled, Output)
+"""Targets whose text says all that they are."""
+
+
+def readable(value: Any) -> bool:
+    """Whether `plain` keeps all of a parameter, so that it can be read back."""
+    if isinstance(value, (list, tuple)):
+        return all(map(readable, value))
+    if isinstance(value, Similarity):
+        return isinstance(value.to, str)
+    return isinstance(value, (bool, int, float, str, Path, Box, *READABLE)) or value is None
+
+
 def plain(value: Any) -> Any:
     """A parameter as JSON can hold it: tensors by their hash, targets and functions by their text."""
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -92,6 +163,8 @@ def plain(value: Any) -> Any:
         return [plain(one) for one in value]
     if isinstance(value, Tensor):
         return f"tensor {tuple(value.shape)} sha256:{sha256(value)}"
+    if isinstance(value, Box) and value.corners is not None:
+        return f"{value.label}@{','.join(f'{corner:.17g}' for corner in value.corners)}"  # its text for people is rounded
     return getattr(value, "__name__", None) or str(value)
 
 
@@ -107,6 +180,11 @@ def versions() -> dict[str, str]:
     """Of everything that can change a number."""
     packages = {name: importlib.metadata.version(name) for name in ("tapetum", "torch", "torchvision", "timm", "numpy")}
     return {"python": platform.python_version(), **packages}
+
+
+def machine() -> str:
+    """What can change the last bits of a sum: the processor's kind, and how many threads share the work."""
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, threads: {torch.get_num_threads()}"
 
 
 def _now() -> str:

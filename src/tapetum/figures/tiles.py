@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tapetum.figures.overlay import say
 from tapetum.figures.theme import LIGHT, rgb
-from tapetum.types import Made, Rendering
+from tapetum.types import Made, Rendering, TapetumError
 
 WORDS: dict[Made, str] = {
     "silent": "no gradient ever reached this picture",
@@ -33,6 +33,18 @@ def tile(rendering: Rendering, row: int, frame: int | None = None) -> Tensor:
     """One picture (3, h, w) in [0, 1] for the eye; `frame` is one on the way. Words in place of one that is not `ok`."""
     pixels = rendering.pixels[row] if frame is None or rendering.frames is None else rendering.frames[frame, row]
     return shown(pixels, rendering.status[row])
+
+
+def finished(rendering: Rendering, row: int | None) -> Tensor:
+    """One picture as a file keeps it, alpha and all; words in place of one that is not `ok`; None: the layout as one."""
+    if row is None:
+        grid = whole(rendering)
+        if grid is None:
+            raise TapetumError(f"the pictures of {rendering.method} have no layout that makes them one")
+        return grid
+    if rendering.status[row] != "ok":
+        return tile(rendering, row)
+    return rendering.pixels[row].detach().float().cpu().clamp(0, 1)
 
 
 def unit_words(objective: str) -> str:

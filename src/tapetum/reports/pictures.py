@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path, PurePath
-from typing import Any
 
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from tapetum.data.images import to_uint8, write_png
+from tapetum.data.images import to_uint8
 from tapetum.figures import picture
 from tapetum.reports.explanation import Explanation, Judged
-from tapetum.types import Provenance
-
-PROVENANCE_KEY = "tapetum"
-"""The keyword of the PNG text chunk that holds the provenance as JSON."""
+from tapetum.reports.provenance import of_file, write_picture
 
 NAME_LENGTH = 60  # characters: at most 240 bytes, file systems allow 255
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}
@@ -86,15 +80,10 @@ def shrink(pixels: Tensor, longest_px: int) -> Tensor:
     return F.interpolate(pixels[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
 
 
-def provenance_json(provenance: Provenance) -> str:
-    """Provenance as JSON; a parameter that JSON does not know is written as its text."""
-    return json.dumps(asdict(provenance), default=_plain, ensure_ascii=True)
-
-
 def _save(path: Path, explanation: Explanation, judged: Judged) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = picture(judged.attribution, explanation.pixels[0])
-    write_png(path, pixels, {PROVENANCE_KEY: provenance_json(judged.provenance)})
+    write_picture(path, pixels, of_file(judged.provenance, explanation.file), row=0)
 
 
 def _names(explanation: Explanation, folder: str) -> Names:
@@ -107,7 +96,3 @@ def _names(explanation: Explanation, folder: str) -> Names:
 
 def _stem(file: str) -> str:
     return PurePath(file.replace("\\", "/")).stem
-
-
-def _plain(value: Any) -> Any:
-    return value.tolist() if isinstance(value, Tensor) else dict(value) if hasattr(value, "keys") else str(value)

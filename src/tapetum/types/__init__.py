@@ -261,7 +261,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Enough to make a result again: what ran, on what, with what, when, and how long."""
+    """Enough to make a result again: what ran, on what, with what, when, and how long.
+
+    weights   of the model: "default", "random", or their file
+    subject   units as texts, or the images' files; empty where the images were no files
+    files     {file: sha256} of all that was read: images, weights of a generator, ...
+    lost      parameters that were objects without a text, or images that were no files: a run cannot be repeated from here
+    machine   what can change the last bits: processor, threads
+    """
 
     method: str
     parameters: Mapping[str, Any]
@@ -275,6 +282,11 @@ class Provenance:
     versions: Mapping[str, str]
     started: str
     seconds: float
+    weights: str = "default"
+    subject: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    lost: tuple[str, ...] = ()
+    machine: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,106 @@
+"""Where a picture came from, inside its own file: a PNG text chunk with JSON, and checksums that tell when either was changed.
+
+{...the fields of `Provenance`, "row": 0, "pixels_sha256": ..., "sha256": of all the rest}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from tapetum.data.images import to_uint8, write_png
+from tapetum.data.sources import shown
+from tapetum.families.running import hashed_files
+from tapetum.types import Provenance, TapetumError
+
+PROVENANCE_KEY = "tapetum"
+"""The keyword of the PNG text chunk that holds the provenance as JSON."""
+
+MAX_BYTES = 200_000_000
+
+
+def of_file(provenance: Provenance, file: str) -> Provenance:
+    """The provenance of a run on one image whose tensor was given, now that its file is known."""
+    lost = tuple(name for name in provenance.lost if name != "images")
+    return replace(provenance, subject=(file,), files={**hashed_files([file]), **provenance.files}, lost=lost)
+
+
+def write_picture(path: Path, pixels: Tensor, provenance: Provenance, **more: Any) -> None:
+    """A PNG (3 | 4, h, w) that carries its provenance; complete or not at all."""
+    write_png(path, pixels, {PROVENANCE_KEY: signed({**asdict(provenance), **more, "pixels_sha256": pixels_sha256(pixels)})})
+
+
+def signed(content: Mapping[str, Any]) -> str:
+    """JSON with the checksum of all its other fields; what JSON does not know is written as its text."""
+    plain = json.loads(json.dumps(content, default=_plain))
+    return json.dumps({**plain, "sha256": checksum(plain)})
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """Of the fields in any order, without the checksum itself."""
+    rest = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def pixels_sha256(pixels: Tensor | np.ndarray) -> str:
+    """Of the 8-bit values as a PNG holds them (h, w, 3 | 4)."""
+    levels = to_uint8(pixels) if isinstance(pixels, Tensor) else pixels
+    return hashlib.sha256(f"{levels.shape} ".encode() + levels.tobytes()).hexdigest()
+
+
+def carried(file: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The provenance that a PNG carries, as it was written; None for any other file, or one that was changed."""
+    try:
+        content, _ = read_picture(file)
+    except TapetumError:
+        return None
+    return content
+
+
+def read_picture(file: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray]:
+    """The provenance inside a PNG, and its pixels (h, w, 3 | 4) uint8; refused where either is not as it was written."""
+    name = shown(file)
+    text, levels = _opened(file)
+    if text is None:
+        raise TapetumError(f"{name} carries no provenance: only PNG files that tapetum wrote do, and other programs drop it")
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise TapetumError(f"{name}: its provenance is damaged ({error})") from error
+    if not isinstance(content, dict) or "sha256" not in content:
+        raise TapetumError(f"{name}: its provenance has no checksum, an earlier version wrote it; make the picture again")
+    if content["sha256"] != checksum(content):
+        raise TapetumError(f"{name}: its provenance was changed after it was written (the checksum differs)")
+    if "pixels_sha256" in content and content["pixels_sha256"] != pixels_sha256(levels):
+        raise TapetumError(f"{name}: its pixels were changed after it was written (the checksum differs)")
+    return content, levels
+
+
+def _opened(file: str | os.PathLike[str]) -> tuple[str | None, np.ndarray]:
+    try:
+        if os.path.getsize(file) > MAX_BYTES:
+            raise TapetumError(f"{shown(file)} is larger than {MAX_BYTES // 1_000_000} MB")
+        with Image.open(file, formats=["PNG"]) as picture:
+            levels = np.asarray(picture)
+            return getattr(picture, "text", {}).get(PROVENANCE_KEY), levels
+    except FileNotFoundError as error:
+        raise TapetumError(f"{shown(file)}: no such file") from error
+    except IsADirectoryError as error:
+        raise TapetumError(f"{shown(file)} is a folder; give one of the PNG files inside it") from error
+    except TapetumError:
+        raise
+    except Exception as error:  # whatever Pillow stumbles over in a file that is no PNG, or is cut off
+        raise TapetumError(f"{shown(file)} is no PNG file that can be read ({type(error).__name__})") from error
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, Tensor) else dict(value) if hasattr(value, "keys") else str(value)

@@ -1,0 +1,169 @@
+"""`reproduce`: runs what a picture's provenance says, and compares pixel for pixel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from tapetum.data.images import to_uint8
+from tapetum.data.sources import shown
+from tapetum.families.border import as_model
+from tapetum.families.running import file_sha256, hashed_files, run
+from tapetum.figures.overlay import picture
+from tapetum.figures.tiles import finished
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo import load
+from tapetum.progress import Watcher
+from tapetum.registry import lookup
+from tapetum.reports.provenance import carried, read_picture, write_picture
+from tapetum.types import ModelLike, Rendering, Run, TapetumError
+
+NOT_REPEATED = ("units", "frames", "generator")
+"""Parameters that are not given again: the subject is in a field of its own, frames on the way change nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reproduction:
+    """A picture made again: `same` pixels or not, what that means in `words`, the new `pixels` (3 | 4, h, w), and the run.
+
+    differences   what is not as it was when the first picture was made: versions, weights, processor
+    """
+
+    same: bool
+    words: str
+    pixels: Tensor
+    run: Run
+    differences: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def reproduce(
+    file: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    model: ModelLike = None,
+    images: str | Sequence[str] | None = None,
+    progress: Watcher | None = None,
+) -> Reproduction:
+    """Makes a saved picture again from the provenance inside its file, and says whether it has the same pixels.
+
+    Works for what `tapetum run`, `explain`, `render` and the like save as PNG. Refused in one line: a file without provenance,
+    provenance or pixels that were changed, photographs that are no longer the same, parameters that no text can hold.
+
+    Args:
+        file: a PNG file.
+        out: where the new picture goes, with its own provenance; None: nowhere.
+        model: in place of the one that the provenance names, such as your own module; a factory in a .py file is only run
+            when it is named here, since a picture from elsewhere must not choose the code that runs.
+        images: the photographs, where they are no longer at the place that the provenance names.
+        progress: called with every `Progress`.
+    """
+    said, before = read_picture(file)
+    _check(said, shown(file))
+    _check_out(file, out)
+    network = _model(said, model)
+    subject = _subject(said, images)
+    parameters = {key: value for key, value in said["parameters"].items() if key not in NOT_REPEATED}
+    done = run(said["method"], network, subject, progress=progress, **parameters)
+    pixels = _pixels(done, network, subject, said["row"])
+    differences = tuple(_differences(said, done))
+    same, words = _compared(before, to_uint8(pixels), differences)
+    if out is not None:
+        write_picture(Path(out), pixels, done.provenance, row=said["row"])
+    return Reproduction(same, words, pixels, done, differences)
+
+
+def _check(said: Mapping[str, Any], name: str) -> None:
+    """Refuses what cannot be made again."""
+    if "pictures" in said:
+        raise TapetumError(f"{name} is a figure of {len(said['pictures'])} pictures: reproduce them one by one")
+    fields = {"method": str, "parameters": dict, "model": str, "weights": str, "subject": list, "files": dict, "lost": list}
+    if not all(isinstance(said.get(key), kind) for key, kind in fields.items()) or "row" not in said:
+        raise TapetumError(f"{name}: its provenance is not complete; an earlier version wrote it")
+    if said["lost"]:
+        lost = ", ".join(map(str, said["lost"]))
+        raise TapetumError(f"{name} cannot be made again from its file: no text could hold what was given for {lost}")
+    if lookup(said["method"]).kind not in ("attribution", "rendering"):
+        raise TapetumError(f"{name}: {said['method']} makes no picture")
+
+
+def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None) -> None:
+    """The new picture takes nobody's place but that of another of ours."""
+    if out is None or not os.path.exists(out):
+        return
+    if os.path.samefile(file, out) or carried(out) is None:
+        raise TapetumError(f"--out {shown(out)} is there already; give a new file")
+
+
+def _model(said: Mapping[str, Any], model: ModelLike) -> VisionModel:
+    """The model that was given, or the one that is named."""
+    if model is not None:
+        return as_model(model)
+    source, weights = said["model"], said["weights"]
+    if ".py" in source:
+        raise TapetumError(
+            f"the picture was made with {source}, code of somebody's own: name it to have it run, --model {source}"
+        )
+    if weights in ("default", "random"):
+        return load(source, weights="default" if weights == "default" else None)
+    return load(source, weights=weights)
+
+
+def _subject(said: Mapping[str, Any], images: str | Sequence[str] | None) -> Any:
+    """Units as texts, or the image files, which must be what they were."""
+    takes = lookup(said["method"]).takes
+    places: list[str] = [images] if isinstance(images, str) else list(images or said["subject"])
+    if len(places) != len(said["subject"]):
+        raise TapetumError(f"the picture was made from {len(said['subject'])} images, {len(places)} were given")
+    replaced: dict[str, Any] = dict(zip(said["subject"], places, strict=True)) if takes != "units" else {}
+    for name, digest in said["files"].items():
+        place: Any = replaced.get(name, name)
+        if not hashed_files([place]):
+            there = f"looked in {shown(Path(place).absolute().parent)}"
+            raise TapetumError(f"the picture was made from {shown(name)}, which is not here ({there}); say where, --image FILE")
+        if file_sha256(place) != digest:
+            raise TapetumError(f"{shown(place)} is not the file that the picture was made from (its checksum differs)")
+    return list(said["subject"]) if takes == "units" else places
+
+
+def _pixels(done: Run, model: VisionModel, subject: Sequence[str], row: int | None) -> Tensor:
+    """What was saved: a picture as it is, a layout as one, a map over its photo."""
+    if isinstance(done.value, Rendering):
+        return finished(done.value, row)
+    return picture(done.value, model.denormalize(model.as_images(subject))[row or 0].cpu(), row or 0)
+
+
+def _differences(said: Mapping[str, Any], done: Run) -> list[str]:
+    now = done.provenance
+    found: list[str] = []
+    for name, version in said.get("versions", {}).items():
+        if now.versions.get(name) != version:
+            found.append(f"{name} was {version}, is {now.versions.get(name, 'gone')}")
+    if said.get("weights_sha256") != now.weights_sha256:
+        found.append(f"the weights are others ({str(said.get('weights_sha256'))[:8]}, now {now.weights_sha256[:8]})")
+    if said.get("images_sha256") != now.images_sha256:
+        found.append("the images came out differently")
+    for name in ("device", "dtype", "machine"):
+        if said.get(name) != getattr(now, name):
+            found.append(f"{name} was {said.get(name)}, is {getattr(now, name)}")
+    return found
+
+
+def _compared(before: np.ndarray, after: np.ndarray, differences: Sequence[str]) -> tuple[bool, str]:
+    since = f" ({'; '.join(differences)})" if differences else ""
+    if before.shape != after.shape:
+        sizes = " and ".join(f"{levels.shape[1]} x {levels.shape[0]}" for levels in (before, after))
+        return False, f"another size: {sizes} px{since}"
+    apart = np.abs(before.astype(int) - after.astype(int)).max(-1)
+    if not apart.any():
+        return True, f"the same pixels{since}"
+    share = f"{(apart > 0).mean():.1%}".replace("%", " %")
+    return False, f"other pixels: {share} of them differ, by up to {apart.max()} of 255{since}"
