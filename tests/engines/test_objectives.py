@@ -16,7 +16,7 @@ from torch import Tensor
 from zoo import shared, vision_model
 
 import tapetum as tp
-from tapetum.engines.render import Recipe, measure, optimize
+from tapetum.engines.render import Recipe, measure, optimize, render
 from tapetum.engines.render import objectives as o
 from tapetum.engines.render.objectives import Objective, Seen
 from tapetum.engines.render.parametrizations import Start, pixel
@@ -105,6 +105,23 @@ def test_a_pictures_value_is_the_one_it_has_alone(name: str) -> None:
     assert torch.equal(together, torch.cat([objective(one) for one in seen.split(1)]))
     assert torch.equal(together, torch.cat([objective(two) for two in seen.split(2)]))
     assert len(set(together.tolist())) == 4  # it did look at the pictures
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_pictures_gradient_is_the_one_it_has_alone(name: str) -> None:
+    objective = ALONE[name]()
+    together, alone = gradients(objective, seen_by_hand(3)), [gradients(objective, one) for one in seen_by_hand(3).split(1)]
+    for i, leaf in enumerate(together):
+        assert torch.equal(leaf, torch.cat([one[i] for one in alone]))
+    assert any(leaf.any() for leaf in together)
+
+
+def gradients(objective: Objective, seen: Seen) -> list[Tensor]:
+    """Of the map, the pixels and the answer."""
+    leaves = [one.clone().requires_grad_() for one in (seen["map"], seen.pixels, seen.output)]
+    again = Seen(seen.model, leaves[1], seen.images, {"map": leaves[0]}, leaves[2])
+    found = torch.autograd.grad(objective(again).sum(), leaves, allow_unused=True)
+    return [torch.zeros_like(leaf) if one is None else one for leaf, one in zip(leaves, found, strict=True)]
 
 
 ANYWHERE: dict[str, Callable[[Tensor], Objective]] = {
@@ -508,6 +525,15 @@ def test_every_objective_is_optimised_here() -> None:
     assert {name.lstrip("-").partition(" ")[0] for name in RAISED} == set(o.__all__) - NOT_OBJECTIVES - {"alpha_mean"}
 
 
+def test_groups_that_are_made_together_are_those_made_alone() -> None:
+    objectives = [o.channel(LAYER, i) + o.diversity(LAYER) - o.l2() for i in range(2)]
+    objectives.append(o.class_logit(1) + o.alignment("three"))
+    together = render(shared("reused"), objectives, Recipe(n_steps=3), size=(12, 16), group=3, batch=9)
+    alone = [render(shared("reused"), [one], Recipe(n_steps=3), size=(12, 16), group=3, batch=9) for one in objectives]
+    assert torch.equal(together.pixels, torch.cat([one.pixels for one in alone]))
+    assert torch.equal(together.scores, torch.cat([one.scores for one in alone]))
+
+
 def high_share(pixels: Tensor) -> Tensor:
     """(n,): the share of a picture's energy, without its mean, above a quarter of a cycle a pixel."""
     energy = torch.fft.fft2(pixels - pixels.mean((2, 3), keepdim=True)).abs() ** 2
@@ -520,6 +546,34 @@ def test_subtracting_a_smoothness_penalty_lowers_high_frequencies(penalty: Objec
     shares = [high_share(rendered(o.channel(LAYER, 2) + w * penalty, (16, 24), n_steps=20)[1]) for w in (-40, 0, 40)]
     assert (shares[0] < 0.5 * shares[1]).all()
     assert (shares[1] < shares[2]).all()  # the wrong sign
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_penalties_and_groups_on_a_trained_network() -> None:
+    model = tp.load("efficientnet_lite0")
+    channel, layer = o.channel("blocks.3.0", 5), "blocks.4.2"
+    penalties = [o.total_variation(), o.blur_difference(), o.l2(), o.boundary_complexity()]
+    weights = [100, 1000, 300, 300]
+    made = tp.visualize(
+        model, [channel, *(channel - w * one for w, one in zip(weights, penalties, strict=True))], size=64, n_steps=48
+    )
+    for i, penalty in enumerate(penalties):
+        plain, penalised = measure(model, penalty, made.pixels[[0, i + 1]])
+        assert penalised < 0.8 * plain
+        assert measure(model, channel, made.pixels[i + 1 :][:1]) > 0.9 * made.scores[0]  # and the channel is still seen
+    shares = high_share(made.pixels[[0, 2]])
+    assert shares[1] < 0.9 * shares[0]
+    likeness = -o.diversity(layer)
+    alike, diverse = (
+        measure(
+            model,
+            likeness,
+            render(model, [o.channel(layer, 7) - w * likeness], Recipe(n_steps=48), size=(64, 64), group=3).pixels,
+        )
+        for w in (0, 10)
+    )
+    assert diverse.mean() < 0.9 * alike.mean()
 
 
 def test_a_dead_channel_leaves_the_picture_as_it_was() -> None:
