@@ -43,6 +43,7 @@ from tapetum.types import (
 if TYPE_CHECKING:
     from tapetum.data.images import read_image
     from tapetum.engines.probe import capture, edit
+    from tapetum.engines.render import sheet
     from tapetum.engines.resume import resume
     from tapetum.engines.scores import as_score
     from tapetum.families.inspections import predict
@@ -75,6 +76,7 @@ _HOMES = {
     "resume": "tapetum.engines.resume",
     "run": "tapetum.families.running",
     "save": "tapetum.store",
+    "sheet": "tapetum.engines.render",
     "show": "tapetum.figures",
     "watching": "tapetum.progress",
     "wrap": "tapetum.models.zoo",
@@ -92,7 +94,7 @@ __all__ = [
     "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "Similarity", "TapetumError", "Unit",
     "VisionModel", "animate", "as_score", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models",
     "load", "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "reproduce",
-    "resume", "run", "save", "show", "watching", "wrap",
+    "resume", "run", "save", "sheet", "show", "watching", "wrap",
 ]  # fmt: skip
 
 

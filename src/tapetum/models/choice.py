@@ -8,7 +8,7 @@ from tapetum.models.layers import Survey, kinds_of_operations
 from tapetum.models.tracing import Event
 from tapetum.types import LayerError
 
-__all__ = ["choose_layer"]
+__all__ = ["choose_layer", "detailed_layer"]
 
 
 def choose_layer(survey: Survey) -> tuple[str, str]:
@@ -38,6 +38,27 @@ def choose_layer(survey: Survey) -> tuple[str, str]:
                 h, w = grid
                 return name, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
     raise LayerError(f"{survey.name} has no spatial map; {_why_none(survey)}")
+
+
+DETAILED = 10
+"""Cells a side that a map needs to tell the parts of a photograph apart."""
+
+
+def detailed_layer(survey: Survey) -> tuple[str, str]:
+    """The layer whose places are shown one by one when nobody names one, and why.
+
+    Of the maps with at least 10 cells a side the coarsest (the latest of a usual network: 14 x 14), and of the modules that
+    give it the outermost, of these the last. A network without such a map has the layer of `choose_layer`.
+    """
+    grids = {name: where.grid for name, where in survey.maps.items() if where.grid is not None}
+    fine = [grid for grid in grids.values() if min(grid) >= DETAILED]
+    if not fine:
+        return choose_layer(survey)
+    coarsest = min(fine, key=prod)
+    same = [name for name in survey.order if grids.get(name) == coarsest]
+    depth = min(name.count(".") for name in same)
+    name = [one for one in same if one.count(".") == depth][-1]
+    return name, f"the last {coarsest[0]} x {coarsest[1]} map, which still tells the parts of an image apart"
 
 
 TRUNKS = ("backbone.body.", "backbone.features.0.", "backbone.features.", "backbone.")

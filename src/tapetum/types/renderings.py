@@ -24,7 +24,7 @@ class Rendering:
     values      (s, n) the objective at those steps, of the pictures as the transforms showed them
     frames      (f, n, 3, h, w) the pictures on the way, at the steps of `frame_steps`; None if none were kept
     layout      (rows, columns) where the pictures belong on a grid, None for a plain row
-    numbers     further measurements by name, (n,) each, with their meaning in the method's documentation
+    numbers     further measurements by name, (n, ...) each, with their meaning in the method's documentation
     """
 
     pixels: Tensor

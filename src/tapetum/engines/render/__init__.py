@@ -2,5 +2,6 @@
 
 from tapetum.engines.render.optimize import Recipe, Step, measure, optimize
 from tapetum.engines.render.render import render
+from tapetum.engines.render.sheets import places_over, sheet
 
-__all__ = ["Recipe", "Step", "measure", "optimize", "render"]
+__all__ = ["Recipe", "Step", "measure", "optimize", "places_over", "render", "sheet"]

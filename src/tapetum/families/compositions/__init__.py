@@ -1,0 +1,5 @@
+"""Compositions: pictures of many units at once, in the proportions in which a layer has them, or of two that meet.
+
+caricatures   all that a layer found in an image, exaggerated
+grids         what it found place by place, and in a few groups of channels
+"""

@@ -1,0 +1,93 @@
+"""Caricatures: what a whole layer found in a photograph, exaggerated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.render import measure, render
+from tapetum.engines.render import objectives as O
+from tapetum.engines.render.optimize import Precision
+from tapetum.engines.render.presets import preset as named_preset
+from tapetum.families.compositions.grids import chosen_layer, found_in
+from tapetum.families.rendering import rendering
+from tapetum.families.visualizations import chosen
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Batch, MethodError, Range, Rendering
+
+
+@rendering(cite="lucid2018", takes="images")
+def caricature(
+    model: VisionModel,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    cosine_power: Annotated[float, Range(0, 8)] = 1,
+    compare: Literal["whole", "places"] = "whole",
+    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
+    preset: str = "standard",
+    parametrization: Any = None,
+    transforms: Any = None,
+    seed: int = 0,
+    batch: Batch = "auto",
+    precision: Precision = "exact",
+    frames: Sequence[int] | int = (),
+) -> Rendering:
+    """A picture that has what a layer found in an image, only more of it.
+
+    With a the layer's activation of the picture and g that of the image, it raises (a . g / |g|^2) max(.1, cos(a, g))^p over
+    all places at once, from noise: 1 for the image itself, and more where its traits are exaggerated. pixels (n, 3, h, w) of
+    the images' size; scores as this; numbers of the finished pictures: `dot` a . g / |g|^2 and `cosine`. The formula is
+    lucid's, whose cosine leaves |a| out.
+
+    Args:
+        layer: name or None: the last module with at least 10 cells a side (14 x 14 of most networks; in `notes`).
+        cosine_power: p: 0 makes all that was found stronger, .5, 1 and 2 keep ever more to what was found and nothing else.
+        compare: whole, one cosine over all places, or places: dot and cosine at each place by itself, then their mean over
+            places (as many |g|^2 / places), so that what was found little of counts as it should, where it was.
+        n_steps: steps of ascent; None: the preset's (256).
+        preset: a recipe by name: standard, lucid, pixel, plain...
+        parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
+        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
+        seed: of the noise at the beginning and of the transforms.
+        batch: pictures at once, or "auto".
+        precision: exact, or fast (bfloat16 in the network).
+        frames: steps whose pictures are kept, or how many, evenly; 0 is the noise at the beginning.
+
+    Example:
+        >>> tp.caricature(model, images, layer="blocks.3", n_steps=2).numbers["cosine"]
+    """
+    name = chosen_layer(model, layer)
+    given = found_in(model, images, name)
+    zero = [row for row in range(len(given)) if not given[row].any()]
+    if zero:
+        raise MethodError(f"{name} is zero everywhere for image {zero[0]}: there is nothing to exaggerate")
+    wanted = [_objective(name, one, cosine_power, compare) for one in given]
+    recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
+    size = (int(images.shape[-2]), int(images.shape[-1]))
+    made = render(model, wanted, recipe, size=size, seed=seed, batch=batch, frames=frames)
+    return replace(
+        made,
+        objectives=tuple(f"image {row} in {name}" for row in range(len(given))),
+        numbers={
+            "dot": _of(model, made, [O.dot_cosine(name, one, cosine_power=0) for one in given]),
+            "cosine": _of(model, made, [O.cosine_similarity(name, one) for one in given]),
+        },
+    )
+
+
+def _objective(layer: str, given: Tensor, p: float, compare: str) -> O.Objective:
+    if compare == "whole":
+        return O.dot_cosine(layer, given, cosine_power=p)
+    places = given.shape[-2] * given.shape[-1]
+    return O.tensor_direction(layer, given, cosine_power=p) * (places / float(given.square().sum()))
+
+
+def _of(model: VisionModel, made: Rendering, objectives: Sequence[O.Objective]) -> Tensor:
+    """(n,): what the finished pictures, each for itself, are by other objectives."""
+    rows = zip(objectives, made.pixels.split(1), strict=True)
+    return torch.cat([measure(model, one, pixels) for one, pixels in rows])

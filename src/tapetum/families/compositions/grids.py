@@ -1,0 +1,182 @@
+"""What a layer found in a photograph, place by place, as pictures: a grid of all places, and groups of places.
+
+An activation is a vector of channels at each place. The picture that points along it shows what the network sees there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.batching import batch_size
+from tapetum.engines.directions import factorize
+from tapetum.engines.probe import activations
+from tapetum.engines.render import objectives as O
+from tapetum.engines.render import render
+from tapetum.engines.render.optimize import Precision
+from tapetum.engines.render.presets import preset as named_preset
+from tapetum.engines.render.sizes import as_size
+from tapetum.families.keywords import first_positive, named_layer
+from tapetum.families.rendering import rendering
+from tapetum.families.visualizations import chosen
+from tapetum.models.choice import detailed_layer
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import Batch, MethodError, Range, Rendering
+
+CELLS = 64
+"""Small pictures at once: from there on the time of each falls no further (measured at 48 px on a CPU)."""
+
+MOST_CELLS = 4096
+
+
+@rendering(cite="olah2018building", takes="images")
+def activation_grid(
+    model: VisionModel,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    cosine_power: Annotated[float, Range(0, 8)] = 1,
+    size: int | str | tuple[int, int] | None = 48,
+    n_steps: Annotated[int, Range(1, 100_000)] = 96,
+    preset: str = "standard",
+    parametrization: Any = None,
+    transforms: Any = None,
+    seed: int = 0,
+    batch: Batch = "auto",
+    precision: Precision = "exact",
+) -> Rendering:
+    """What a layer sees at every place of an image: one small picture for the activation vector at each place.
+
+    The picture of place (i, j) raises the mean over its map of (a . u) max(.1, cos(a, u))^p, u = a_ij / |a_ij| the direction
+    of the layer's activation there. pixels (n * rows * columns, 3, h, w), row by row; `layout` (n * rows, columns), the grids
+    of several images one below the other; numbers: `magnitude` |a_ij| (how much was found there). A place where the layer is
+    zero has no direction, and its picture the status `silent`. `tp.sheet` makes one picture of the grid. The paper weights by
+    p = 0 in its simplest form; 1 keeps each cell to what its vector is mostly about.
+
+    Args:
+        layer: name or None: the last module with at least 10 cells a side (14 x 14 of most networks; in `notes`).
+        cosine_power: p, how strictly a picture is of this direction and no other.
+        size: of each cell, px a side.
+        n_steps: steps of ascent for each cell.
+        preset: a recipe by name: standard, lucid, pixel, plain...
+        parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
+        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
+        seed: of the noise at the beginning, the same for all cells, and of the transforms.
+        batch: cells at once, or "auto".
+        precision: exact, or fast (bfloat16 in the network).
+
+    Example:
+        >>> tp.activation_grid(model, images, layer="blocks.6", size=16, n_steps=2).layout
+        (7, 7)
+    """
+    name = chosen_layer(model, layer)
+    maps = found_in(model, images, name)
+    n, _, rows, columns = maps.shape
+    if n * rows * columns > MOST_CELLS:
+        raise MethodError(f"{name} has {rows} x {columns} places, {n * rows * columns} in all; up to {MOST_CELLS} are made")
+    vectors = maps.permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # sums over strides may have other last bits
+    wanted = [_towards(name, vector, cosine_power) for vector in vectors]
+    pixels = as_size(model, size)
+    recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
+    made = render(model, wanted, recipe, size=pixels, seed=seed, batch=_cells(model, batch, pixels))
+    texts = tuple(f"{name} @ {i},{j}" for _ in range(n) for i in range(rows) for j in range(columns))
+    return replace(made, objectives=texts, layout=(n * rows, columns), numbers={"magnitude": vectors.norm(dim=1)})
+
+
+@rendering(cite="olah2018building", takes="images")
+def neuron_groups(
+    model: VisionModel,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    n_groups: Annotated[int, Range(1, 64)] = 6,
+    cosine_power: Annotated[float, Range(0, 8)] = 1,
+    size: int | str | tuple[int, int] | None = None,
+    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
+    preset: str = "standard",
+    parametrization: Any = None,
+    transforms: Any = None,
+    seed: int = 0,
+    batch: Batch = "auto",
+    precision: Precision = "exact",
+) -> Rendering:
+    """What a layer found in an image in a few groups of channels: a picture of each, and where in the image it is.
+
+    The activation A (places, channels) >= 0 is factorised, A ~ W H, W (places, k) >= 0 and H (k, channels) >= 0, for each
+    image by itself; the picture of group g raises the mean over its map of (a . h_g) max(.1, cos(a, h_g))^p. pixels
+    (n * k, 3, h, w), strongest group first; `layout` (n, k); numbers: `places` (n * k, rows, columns), the maps w_g, with
+    |h_g| = 1; `magnitude` |w_g|; `missed` the share |A - W H| / |A| of the image's activation that no group has. Negative
+    activations count as zero (in `notes`).
+
+    Args:
+        layer: name or None: the first without negative values from the last module with 10 cells a side on (in `notes`).
+        n_groups: k.
+        cosine_power: p, how strictly a picture is of this direction and no other.
+        size: side in px, or (height, width); None: 128, or the network's own size where it takes no other.
+        n_steps: steps of ascent; None: the preset's (256).
+        preset: a recipe by name: standard, lucid, pixel, plain...
+        parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
+        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
+        seed: of the noise that pictures and factors begin as, and of the transforms.
+        batch: pictures at once, or "auto".
+        precision: exact, or fast (bfloat16 in the network).
+
+    Example:
+        >>> tp.neuron_groups(model, images, n_groups=2, size=32, n_steps=2).layout
+        (1, 2)
+    """
+    name = chosen_layer(model, layer, positive=True)
+    maps = found_in(model, images, name)
+    if (maps < 0).any():
+        note(f"{name} has negative activations, which count as zero here")
+    found = [factorize(one.clamp(min=0).flatten(1).T, n_groups, seed=seed) for one in maps]
+    wanted = [O.direction(name, h, cosine_power=cosine_power) for factors in found for h in factors.directions]
+    recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
+    made = render(model, wanted, recipe, size=as_size(model, size), seed=seed, batch=batch)
+    shares = torch.cat([factors.shares.T for factors in found])
+    return replace(
+        made,
+        objectives=tuple(f"group {k + 1} of {name}" for _ in found for k in range(n_groups)),
+        layout=(len(maps), n_groups),
+        numbers={
+            "places": shares.view(-1, *maps.shape[-2:]),
+            "magnitude": shares.norm(dim=1),
+            "missed": torch.stack([one.errors[-1] for one in found]).repeat_interleave(n_groups),
+        },
+    )
+
+
+def chosen_layer(model: VisionModel, layer: str | None, *, positive: bool = False) -> str:
+    """The layer that was named, or one that is chosen and noted."""
+    if layer is not None:
+        return named_layer(model, layer)
+    name, reason = detailed_layer(model.survey)
+    if positive:
+        name, reason = first_positive(model, name, reason)
+    note(f"layer {name} was chosen: {reason}")
+    return name
+
+
+def found_in(model: VisionModel, images: Tensor, layer: str) -> Tensor:
+    """A layer's activation (n, c, h, w), image by image: a batch may have other last bits, which steps of ascent let grow."""
+    return torch.cat([activations(model, one, layer) for one in images.split(1)])
+
+
+def _towards(layer: str, vector: Tensor, cosine_power: float) -> O.Objective:
+    """The direction of a vector, without its length; of a vector of zeros an objective that asks for nothing."""
+    length = vector.norm()
+    if length == 0:
+        return O.Objective(f"nothing of {layer}", (layer,), lambda seen: 0 * seen[layer].flatten(1).sum(1))
+    return O.direction(layer, vector / length, cosine_power=cosine_power)
+
+
+def _cells(model: VisionModel, batch: Batch, size: tuple[int, int]) -> int:
+    """Small pictures at once: as many as have the pixels of the images that fit, up to 64."""
+    if batch != "auto":
+        return batch_size(model, batch)
+    share = size[0] * size[1] / model.preprocessing.size**2
+    return max(1, min(CELLS, int(batch_size(model, "auto", gradients=True) / share)))
