@@ -24,6 +24,7 @@ DOCS = Path(__file__).resolve().parent
 GUIDES = {
     "choosing.html": DOCS / "choosing.md",
     "targets.html": DOCS / "targets.md",
+    "objectives.html": DOCS / "objectives.md",
     "limits.html": DOCS / "limits.md",
     "architecture.html": DOCS.parent / "ARCHITECTURE.md",
     "changelog.html": DOCS.parent / "CHANGELOG.md",

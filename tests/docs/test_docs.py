@@ -162,14 +162,16 @@ def test_the_python_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pyte
     assert "tiger cat" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("file", ["README.md", "ARCHITECTURE.md", "docs/choosing.md", "docs/targets.md", "docs/limits.md"])
+@pytest.mark.parametrize(
+    "file", ["README.md", "ARCHITECTURE.md", "docs/choosing.md", "docs/targets.md", "docs/objectives.md", "docs/limits.md"]
+)
 def test_files_that_a_page_links_to_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")
     links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
     assert not [link for link in links if not ((ROOT / file).parent / link.partition("#")[0]).exists()]
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/choosing.md", "docs/targets.md", "docs/limits.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/choosing.md", "docs/targets.md", "docs/objectives.md", "docs/limits.md"])
 def test_methods_and_commands_that_a_page_names_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")
     for name in re.findall(r"\btp\.([a-z_]+)", text):
@@ -188,6 +190,16 @@ def test_the_examples_of_every_target_run() -> None:
             exec(compile(block, "targets.md", "exec"), names)
     assert len(blocks) == 6
     assert "@" in names["surest"].target[0]
+
+
+def test_the_examples_of_objectives_run_and_every_objective_is_there() -> None:
+    text = (DOCS / "objectives.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "objectives.md", "exec"), names)
+    assert f'("{names["made"].objectives[0]}",)' in text
+    parts = {"OUTPUT", "Objective", "Seen", "as_objective", "as_objectives", "blurred", "check_needs", "gram"}
+    assert not [name for name in set(tp.objectives.__all__) - parts if f"`{name}(" not in text]
 
 
 def test_commands_of_the_readme_exist() -> None:
