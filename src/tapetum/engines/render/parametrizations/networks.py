@@ -16,13 +16,14 @@ REACH = 3**0.5
 """Places reach from -sqrt 3 to sqrt 3 along the longer side, so that those of a square have variance 1."""
 
 
-def cppn(*, hidden: int = 24, layers: int = 8, decorrelated: bool = False) -> Parametrization:
-    """A network of the place alone, p = sigmoid(W_L a_L + b_L), a_0 = (x, y), a_l = [t / .67, t^2 / .6], t = atan(W_l a + b_l).
+def cppn(*, hidden: int = 24, layers: int = 8, decorrelated: bool = True) -> Parametrization:
+    """A network of the place: p = sigmoid(M (W_L a_L + b_L)), a_l = [t / .67, t^2 / .6], t = atan(W_l a + b_l), a_0 = (x, y).
 
     Each picture has weights of its own. The last layer starts at zero: pictures start grey. What is optimised does not know
     the canvas's size: `Canvas.sized` draws a finished picture at any other. Source: stanley2007cppn in the form of
     mordvintsev2018differentiable. There the outermost pixels lie on the ends of the square; here places are the middles of
-    pixels, so that a larger drawing shows the same values at the same places, and no stretched ones on other proportions.
+    pixels, so that a larger drawing shows the same values at the same places, and other proportions no stretched ones. There
+    colours are plain sigmoids; decorrelated ones look calmer and excite units as much.
     """
 
     def begin(at: Start) -> Canvas:
