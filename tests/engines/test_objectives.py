@@ -714,6 +714,7 @@ def test_texts_are_read_as_units_ranges_and_classes() -> None:
         "channel(one, 0)", "class_logit(dog)", "class_logit(emu)", "target(cat rather than dog)", "target(probability of emu)",
     ]  # fmt: skip
     assert names_of("3") == ["class_logit(a:1)"]
+    assert names_of(torch.tensor([0, 1])) == names_of(np.arange(2)) == names_of(range(2)) == names_of(["cat", "dog"])
     assert names_of("cat rather than dog") == ["target(cat rather than dog)"]
     assert names_of("a:1") == ["class_logit(a:1)"]  # a class may be called anything
     assert names_of(o.channel("one", 1) - o.l1()) == ["channel(one, 1) - l1()"]

@@ -127,7 +127,7 @@ def _together(seen: Seen, layer: str, given: Tensor) -> tuple[Tensor, Tensor]:
         here, there = (" x ".join(map(str, shape)) for shape in (act.shape[1:], given.shape))
         raise LayerError(
             f"the given activation is {there} (c x h x w), {layer} gives {here} here: take it from {layer} and a picture "
-            "of the size that is rendered"
+            "of the size that is rendered, and leave out transforms that enlarge it (pad)"
         )
     return act, given.to(act.device, act.dtype)
 

@@ -10,6 +10,9 @@ import dataclasses
 import re
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from tapetum.engines.render.objectives.answers import checked_answer, target
 from tapetum.engines.render.objectives.base import OUTPUT, Objective
 from tapetum.engines.render.objectives.common import called
@@ -31,7 +34,7 @@ FORMS = 'units as "layer:5", "layer:5@row,column", "layer:0-15", "layer:3,5,7" o
 def as_objective(model: VisionModel, thing: Any) -> Objective:
     """One objective: of a unit (`Unit` or text), a class (index or label), any target that reads the answer, or as it is."""
     found = as_objectives(model, thing)
-    if isinstance(thing, (list, tuple)) or len(found) != 1:
+    if isinstance(thing, (list, tuple, range)) or len(found) != 1:
         raise TargetError(f"{thing!r} means {len(found)} objectives, where one is asked for")
     return found[0]
 
@@ -39,11 +42,17 @@ def as_objective(model: VisionModel, thing: Any) -> Objective:
 def as_objectives(model: VisionModel, things: Any) -> list[Objective]:
     """One objective each, texts such as "layer:0-15" in their order; layers and channels are checked for the model."""
     with model.pinned():
-        many = list(things) if isinstance(things, (list, tuple)) else [things]
+        many = _listed(things)
         found = [one for thing in many for one in _read(model, thing)]
     if not found:
         raise TargetError(f"nothing to make a picture of was given: give a class or {FORMS}")
     return found
+
+
+def _listed(things: Any) -> list[Any]:
+    """Several things one by one: lists, ranges, tensors and arrays of class indices."""
+    things = things.tolist() if isinstance(things, (Tensor, np.ndarray)) else things
+    return list(things) if isinstance(things, (list, tuple, range)) else [things]
 
 
 def _read(model: VisionModel, thing: Any) -> list[Objective]:
