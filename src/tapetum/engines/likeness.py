@@ -1,0 +1,60 @@
+"""How alike two pictures are: pixel by pixel, by structure, and as a network sees them. Pictures (n, 3, h, w) in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.probe import capture
+from tapetum.models.vision_model import VisionModel
+
+WINDOW_PX = 7
+"""Side of the windows that SSIM compares, scikit-image's; pictures that are smaller take the largest odd side that fits."""
+
+
+def ssim(pictures: Tensor, others: Tensor) -> Tensor:
+    """Structural similarity in [-1, 1] (n,): the mean over windows of 7 px and over colours (wang2004ssim). 1: the same.
+
+    Computed by scikit-image, so it passes through NumPy; uniform windows, data range 1.
+    """
+    from skimage.metrics import structural_similarity  # half a second that only inversions need
+
+    height, width = (int(side) for side in pictures.shape[-2:])
+    side = min(WINDOW_PX, min(height, width) - 1 + min(height, width) % 2)
+    pairs = zip(_arrays(pictures), _arrays(others), strict=True)
+    values = [structural_similarity(a, b, win_size=side, data_range=1.0, channel_axis=0) for a, b in pairs]
+    return torch.tensor(values, dtype=torch.float64).to(pictures)
+
+
+def _arrays(pictures: Tensor) -> list[Any]:
+    return [picture.detach().double().cpu().numpy() for picture in pictures]
+
+
+def psnr(pictures: Tensor, others: Tensor) -> Tensor:
+    """Peak signal to noise in dB (n,): -10 log10 of the mean square difference; infinity where they are the same."""
+    return -10 * (pictures - others).square().flatten(1).mean(1).log10()
+
+
+def feature_distance(model: VisionModel, images: Tensor, others: Tensor, layers: Sequence[str]) -> Tensor:
+    """How differently a network sees two batches of model-ready images (n,), in [0, 4] ([0, 2] after ReLUs).
+
+    The mean over layers and places of |u - v|^2, u and v the activations there divided by their length: LPIPS
+    (zhang2018lpips) without its learned weights, in the network that is looked at.
+    """
+    with torch.no_grad():
+        seen = [_activations(model, batch, layers) for batch in (images, others)]
+    return torch.stack([_unlike(seen[0][layer], seen[1][layer]) for layer in layers]).mean(0)
+
+
+def _activations(model: VisionModel, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    with capture(model, layers) as acts:
+        model(images)
+    return acts
+
+
+def _unlike(a: Tensor, b: Tensor) -> Tensor:
+    u, v = (torch.nn.functional.normalize(one, dim=1, eps=1e-10) for one in (a, b))
+    return (u - v).square().sum(1).flatten(1).mean(1) if a.ndim > 2 else (u - v).square().sum(1)
