@@ -5,10 +5,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from skimage import data
 from torch import Tensor
 from zoo import pictures
 from zoo import shared as network
 
+import tapetum as tp
 from tapetum.engines.render import Recipe, measure, optimize
 from tapetum.engines.render.objectives import channel, each
 from tapetum.engines.render.optimizers import adam
@@ -29,6 +31,7 @@ from tapetum.engines.render.parametrizations import (
 from tapetum.engines.render.parametrizations.colors import from_colors, to_colors
 from tapetum.engines.render.parametrizations.images import SCALE, fitted, frequency_scale
 from tapetum.engines.render.parametrizations.networks import places
+from tapetum.engines.render.presets import preset
 from tapetum.engines.render.transforms import jitter, random_scale
 from tapetum.types import MethodError
 
@@ -269,3 +272,24 @@ def test_an_unknown_name_is_refused_with_the_choices(wrong: object) -> None:
 @pytest.mark.parametrize("make", PARAMETRIZATIONS.values(), ids=PARAMETRIZATIONS)
 def test_every_named_one_draws(make: Callable[[], Parametrization]) -> None:
     assert drawn(make(), start()).isfinite().all()
+
+
+def test_visualize_takes_a_name_and_the_rate_that_goes_with_it() -> None:
+    named = tp.visualize(network("reused"), "two:1", size=12, n_steps=3, parametrization="cppn")
+    same = tp.visualize(network("reused"), "two:1", size=12, n_steps=3, preset="cppn")
+    assert torch.equal(named.pixels, same.pixels)
+    with pytest.raises(MethodError, match="not 'furier'"):
+        tp.visualize(network("reused"), "two:1", size=12, n_steps=3, parametrization="furier")
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.parametrize("name", ["maco", "cppn", "standard"])
+def test_units_of_a_trained_network_prefer_their_picture_to_photographs(name: str) -> None:
+    model = tp.load("efficientnet_lite0")
+    photos = model.as_images([data.chelsea(), data.coffee(), data.astronaut(), data.rocket()])
+    objective = channel("blocks.3.0", 21)
+    *_, step = optimize(
+        model, objective, Recipe(preset(name).parametrization, preset(name).transforms, n_steps=64), Start((64, 64))
+    )
+    assert measure(model, objective, step.pixels()) > 2 * measure(model, objective, model.denormalize(photos)).max()

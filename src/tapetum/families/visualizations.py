@@ -52,9 +52,9 @@ def visualize(
         size: side in px, or (height, width), "96x160"; None: 128, or the network's own size where it takes no other.
         n_steps: steps of ascent; None: the preset's (256).
         negative: make what the unit answers least to (the objective's opposite).
-        preset: a recipe by name: standard, lucid, pixel, plain...
+        preset: a recipe by name: standard, lucid, maco, cppn, pixel, plain...
         parametrization: how pictures are written: "fourier", "pixel", "cppn", "maco", "gan:FILE"..., or one of
-            `tp.parametrizations`; None: the preset's. Each moves at a rate of its own: the preset of its name has it.
+            `tp.parametrizations`; None: the preset's.
         transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
         seed: of the noise at the beginning and of the transforms.
         batch: pictures at once, or "auto".

@@ -29,7 +29,8 @@ def maco(
 
     The four frequencies at most that are real by symmetry, the mean colour among them, are S cos(phase); the mean starts at
     grey. Source: fel2023maco, which makes phases and pictures have standard deviation 1 at every step; here S keeps the
-    contrast of the photographs that were measured, and phases are left as they are.
+    contrast of the photographs that were measured, and phases are left as they are. There they move at a rate of 1; here at
+    .2, which after 128 steps excited units of EfficientNet-Lite0 twice as much.
     """
 
     def begin(at: Start) -> Canvas:
