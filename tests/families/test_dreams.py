@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import skimage.data
 import torch
@@ -120,6 +121,68 @@ def test_the_users_model_is_left_as_it_came() -> None:
     assert mode == [part.training for part in module.modules()]
     assert not any(part._forward_hooks or part._backward_hooks for part in module.modules())
     assert all(parameter.grad is None for parameter in module.parameters())
+
+
+# --- styles
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> float:
+    return float(((a - b) ** 2).sum() / (b**2).sum())
+
+
+def gram(picture: Tensor) -> np.ndarray:
+    """Of pixels, by the definition, place by place."""
+    flat = picture[0].flatten(1).numpy()
+    return np.mean([np.outer(place, place) for place in flat.T], 0)
+
+
+def test_content_and_style_are_those_of_the_definition() -> None:
+    p, s = photographs(2, (16, 24))
+    made = tp.style_transfer(
+        plain(), [p], style=s, content_layer="same", style_layers=["same", "pooled"], style_weight=3, n_steps=4, jitter_px=0
+    )
+    content = relative(made.pixels[0].numpy(), p[0].numpy())
+    style = []
+    for at in (lambda x: x, lambda x: nn.functional.avg_pool2d(x, 2)):
+        grams = [gram(at(picture)) for picture in (made.pixels, p, s)]
+        style.append(relative(grams[0], grams[2]) / relative(grams[1], grams[2]))
+    assert made.numbers["content"].item() == pytest.approx(content, rel=1e-9)
+    assert made.numbers["style"].item() == pytest.approx(np.mean(style), rel=1e-9)
+    assert made.scores.item() == pytest.approx(-content - 3 * np.mean(style), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["in_place", "residual"])
+def test_style_comes_nearer_while_content_stays_nearer_than_noise(name: str) -> None:
+    model, (p, s) = shared(name), photographs(2, (32, 48))
+    noise = torch.rand(p.shape, generator=torch.Generator().manual_seed(0), dtype=p.dtype)
+    made = tp.style_transfer(model, [p], style=s.flip(-1) ** 2, n_steps=20)
+    assert made.numbers["style"].item() < 0.5
+    at_any_price = tp.style_transfer(model, [p], style=noise, style_weight=1e6, n_steps=20)
+    assert made.numbers["content"].item() < at_any_price.numbers["content"].item()
+
+
+def test_without_style_weight_the_photograph_stays() -> None:
+    p, s = photographs(2, (48, 64))
+    made = tp.style_transfer(shared("residual"), [p], style=s, style_weight=0, n_steps=3, jitter_px=0)
+    assert torch.equal(made.pixels, p)  # at its own content the gradient is zero, to the last bit
+
+
+def test_two_pictures_in_one_style_are_two_runs() -> None:
+    model, (a, b) = shared("residual"), photographs(2, (32, 48))
+    together = tp.style_transfer(model, [a, b], style=b.flip(-2) ** 2, n_steps=3, frames=(0, 2))
+    alone = [tp.style_transfer(model, [one], style=b.flip(-2) ** 2, n_steps=3, frames=(0, 2)) for one in (a, b)]
+    assert torch.equal(together.pixels, torch.cat([one.pixels for one in alone]))
+    assert torch.equal(together.numbers["style"], torch.cat([one.numbers["style"] for one in alone]))
+    assert together.frames is not None
+    assert torch.equal(together.frames[0], torch.cat([a, b]))
+
+
+def test_one_picture_gives_the_style() -> None:
+    with pytest.raises(tp.TapetumError, match="not 2"):
+        tp.style_transfer(shared("residual"), photographs(1, (32, 32)), style=photographs(2, (32, 32)))
+
+
+# --- the built-in network
 
 
 @pytest.mark.weights

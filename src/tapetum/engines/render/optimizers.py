@@ -27,6 +27,11 @@ def adam(lr: float | int = 0.05) -> Mover:
     return Mover(f"adam({lr:g})", lambda numbers: torch.optim.Adam(list(numbers), lr=lr, foreach=False))
 
 
+def bounded_adam(lr: float | int = 0.02, low: float = 0.0, high: float = 1.0) -> Mover:
+    """Adam whose numbers are kept between low and high: for pixels as they are, which black and white do not hold fast."""
+    return Mover(f"bounded_adam({lr:g})", lambda numbers: _BoundedAdam(list(numbers), lr, low, high))
+
+
 def nadam(lr: float | int = 1.0) -> Mover:
     """Adam with Nesterov's momentum; fel2023maco uses a rate of 1 for phases."""
     return Mover(f"nadam({lr:g})", lambda numbers: torch.optim.NAdam(list(numbers), lr=lr, foreach=False))
@@ -56,3 +61,16 @@ class _Normalized(Optimizer):
                     mean = gradient.abs().mean()
                     row.sub_(group["step_size"] * gradient / torch.where(mean > 0, mean, 1))
                 x.clamp_(group["low"], group["high"])
+
+
+class _BoundedAdam(torch.optim.Adam):
+    def __init__(self, numbers: list[Tensor], lr: float, low: float, high: float) -> None:
+        super().__init__(numbers, lr=lr, foreach=False)
+        self.bounds = low, high
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        super().step()
+        for group in self.param_groups:
+            for x in group["params"]:
+                x.clamp_(*self.bounds)

@@ -1,0 +1,136 @@
+"""Style transfer: the places of one picture, the textures and colours of another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.render import Recipe, render
+from tapetum.engines.render import objectives as O
+from tapetum.engines.render import transforms as T
+from tapetum.engines.render.optimize import Precision, look, measure
+from tapetum.engines.render.optimizers import bounded_adam
+from tapetum.engines.render.parametrizations import as_it_is
+from tapetum.engines.render.parametrizations.images import covering
+from tapetum.families.dreams.pictures import begun_with, one_layer
+from tapetum.families.inspections import depths
+from tapetum.families.rendering import as_pictures, rendering
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import Batch, ImageError, Range, Rendering
+
+DEPTHS, CONTENT = 5, 2
+"""Without layers: content at the third of five depths, style at the first four."""
+
+
+@rendering(cite="gatys2016style", takes="pictures")
+def style_transfer(
+    model: VisionModel,
+    pictures: list[Tensor],
+    *,
+    style: Any,
+    content_layer: str | None = None,
+    style_layers: Sequence[str] | str | None = None,
+    style_weight: Annotated[float, Range(0, 1e9)] = 10.0,
+    smoothness: Annotated[float, Range(0, 1e9)] = 0.0,
+    n_steps: Annotated[int, Range(1, 100_000)] = 150,
+    step_size: Annotated[float, Range(0, 1)] = 0.02,
+    jitter_px: Annotated[int, Range(0, 1000)] = 2,
+    size: int | str | tuple[int, int] | None = None,
+    longest_px: Annotated[int, Range(32, 8192)] = 384,
+    seed: int = 0,
+    batch: Batch = "auto",
+    precision: Precision = "exact",
+    frames: Sequence[int] | int = (),
+) -> Rendering:
+    """A photograph's places painted with the textures and colours of another picture.
+
+    By Adam on the pixels of the photograph p, kept in [0, 1]; values (s, n) = -(C + style_weight S + smoothness TV) rise.
+
+    C = |F(x) - F(p)|^2 / |F(p)|^2 in the content layer; S the mean over style layers of |G(x) - G(s)|^2 / |G(p) - G(s)|^2,
+    G = F F^T / places, the Gram matrix: how often channels are active together, wherever. So S is the share of the way to the
+    style s that is left, 1 at the start. scores (n,) are the value at the end, pixels (n, 3, h, w) in [0, 1]; `numbers` has
+    "content" C and "style" S of the finished pictures. gatys2016style weighs squared differences of layers as they come and
+    uses L-BFGS; relative ones need no weights of their own in another model.
+
+    Args:
+        style: the picture whose style is taken, anything `read_image` takes; cut to the photograph's proportions.
+        content_layer: where places are compared; None: the third of five depths, noted.
+        style_layers: names or globs of where styles are compared, weighed alike; None: the first four of five depths, noted.
+        style_weight: how much style counts beside content; 0 keeps the photograph.
+        smoothness: weight of the mean total variation of the pixels.
+        n_steps: steps of Adam.
+        step_size: about how far a step moves a pixel, of [0, 1].
+        jitter_px: how far the picture is moved about before the network looks, against the grid of its strides.
+        size: side in px, or (height, width), "96x160"; None: the photograph's own.
+        longest_px: the longer side is made no larger, without `size`.
+        seed: of the jitter.
+        batch: pictures at once, or "auto".
+        precision: exact, or fast (bfloat16 in the network).
+        frames: steps whose pictures are kept, or how many, evenly; 0 is the photograph.
+
+    Example:
+        >>> tp.style_transfer(model, images, style=images.clamp(0, 1)[0].flip(-1), n_steps=2).numbers["style"]
+    """
+    content, styles = _layers(model, content_layer, style_layers)
+    begun = begun_with(model, pictures, size, longest_px)
+    height, width = (int(side) for side in begun.shape[-2:])
+    painted = covering(_style(model, style), (height, width))
+    parts = [_distances(model, picture, painted, content, styles) for picture in begun.split(1)]
+    objectives = [-(c + s * style_weight) for c, s in parts]
+    if smoothness:
+        objectives = [one - O.total_variation() * smoothness for one in objectives]
+    recipe = Recipe(
+        as_it_is(begun), (T.roll(jitter_px),), bounded_adam(step_size), n_steps=n_steps, redirect=0, precision=precision
+    )
+    made = render(model, objectives, recipe, size=(height, width), seed=seed, batch=batch, frames=frames)
+    numbers = {
+        name: torch.cat([measure(model, pair[i], x) for pair, x in zip(parts, made.pixels.split(1), strict=True)])
+        for i, name in enumerate(("content", "style"))
+    }
+    return replace(made, numbers=numbers, objectives=("style transfer",) * len(made))
+
+
+def _layers(model: VisionModel, content: str | None, styles: Sequence[str] | str | None) -> tuple[str, list[str]]:
+    usual = depths(model, DEPTHS)
+    if content is None:
+        content = usual[round(CONTENT / (DEPTHS - 1) * (len(usual) - 1))]
+        note(f"content layer {content} was chosen")
+    if styles is None:
+        styles = usual[:-1] or usual
+        note(f"style layers {', '.join(styles)} were chosen")
+    return one_layer(model, content), model.find_layers(styles)
+
+
+def _style(model: VisionModel, style: Any) -> Tensor:
+    """(1, 3, H, W) in [0, 1]."""
+    found = as_pictures(model, style)
+    if len(found) != 1:
+        raise ImageError(f"one picture gives the style, not {len(found)}")
+    return found[0]
+
+
+def _distances(
+    model: VisionModel, picture: Tensor, painted: Tensor, content: str, styles: Sequence[str]
+) -> tuple[O.Objective, O.Objective]:
+    """C and S of one picture: what is there already divides each layer's distance from the style."""
+    there, wanted = _acts(model, picture, [content, *styles]), _acts(model, painted, styles)
+    total = None
+    for layer in styles:
+        distance = O.style_distance(layer, wanted[layer])
+        first = float(measure(model, distance, picture))
+        part = distance / (first * len(styles)) if first > 0 else distance * 0.0  # the same style: nothing to do
+        total = part if total is None else total + part
+    assert total is not None  # `find_layers` gives one or more
+    return O.content_distance(content, there[content]), total
+
+
+def _acts(model: VisionModel, pixels: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
+    """Seen as the loop sees them, so that a picture has no distance from itself, to the last bit."""
+    nothing = O.Objective("", tuple(dict.fromkeys(layers)), lambda seen: seen.pixels.new_zeros(len(seen)))
+    with torch.no_grad():
+        return look(model, nothing, pixels).acts
