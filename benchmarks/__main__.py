@@ -1,6 +1,7 @@
-"""`make bench`: speed against the peers, then the grid-pointing table. `python -m benchmarks sweep` is the third.
+"""`make bench`: speed against the peers, the grid-pointing table, pictures; `sweep` and `quality` are asked for by name.
 
-python -m benchmarks [speed] [pointing] [sweep] [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
+python -m benchmarks [speed] [pointing] [renderings] [sweep] [quality]
+    [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import torch
 
 from tapetum.cli.allocator import keep_large_blocks
 
-TABLES = ("speed", "pointing", "sweep")
+TABLES = ("speed", "pointing", "renderings", "sweep", "quality")
+USUAL = ("speed", "pointing", "renderings")
 
 
 def main(arguments: list[str]) -> int:
@@ -26,13 +28,21 @@ def main(arguments: list[str]) -> int:
     keep_large_blocks()  # for both sides: without it most of a forward pass may be page faults
     warnings.simplefilter("ignore")  # the peers' own
     codes = [0]
-    for name in given.tables or ["speed", "pointing"]:
+    for name in given.tables or USUAL:
         if name == "speed":
             codes.append(_speed(given.slow, given.strict))
         elif name == "pointing":
             from benchmarks import pointing
 
             codes.append(pointing.run(given.photos, given.cache, given.seconds, given.only))
+        elif name == "renderings":
+            from benchmarks import renderings
+
+            codes.append(renderings.run(given.photos, given.cache))
+        elif name == "quality":
+            from benchmarks import quality
+
+            codes.append(quality.run(given.photos, given.cache, given.only))
         else:
             from benchmarks import sweep
 
@@ -42,13 +52,15 @@ def main(arguments: list[str]) -> int:
 
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("tables", nargs="*", metavar="|".join(TABLES), help="none: speed and pointing")
+    parser.add_argument("tables", nargs="*", metavar="|".join(TABLES), help=f"none: {', '.join(USUAL)}")
     parser.add_argument("--slow", action="store_true", help="speed: also the pairs whose peer takes minutes")
     parser.add_argument("--strict", action="store_true", help="speed: fail below a target")
-    parser.add_argument("--photos", type=Path, help="pointing: a folder with photos.csv and photos/")
+    parser.add_argument("--photos", type=Path, help="pointing, renderings, quality: a folder with photos.csv and photos/")
     parser.add_argument("--cache", type=Path, default=Path("build/benchmarks"), help="where finished cells are kept")
     parser.add_argument("--seconds", type=float, default=8, help="pointing: for one method")
-    parser.add_argument("--only", nargs="*", default=[], help="rows (sweep: models) whose name contains one of these")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="rows (sweep: models, quality: presets) whose name contains one of these"
+    )
     parser.add_argument("--methods", nargs="*", default=[], help="sweep: these alone")
     return parser
 
