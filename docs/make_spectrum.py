@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum.data.images import read_image
@@ -26,6 +27,12 @@ FILE = Path(spectra.__file__).parent / spectra.FILE
 
 def main() -> None:
     """Measures, writes, and tells the checksum that belongs into spectra.py."""
+    np.savez(FILE, **measured())
+    print(f"{FILE.name}: {FILE.stat().st_size} bytes, sha256 {hashlib.sha256(FILE.read_bytes()).hexdigest()}")
+
+
+def measured() -> dict[str, NDArray[np.float32]]:
+    """cycles (rings,) a picture, strength (3, rings), mean (3,): that of the mean colour."""
     parts = [part for name in PHOTOGRAPHS for part in _parts(read_image(packaged_photo(name)))]
     magnitude = spectra.spectrum_of(parts, (SIDE, SIDE)).magnitude
     k = spectra.cycles((SIDE, SIDE)) * SIDE
@@ -34,13 +41,8 @@ def main() -> None:
     rings = [ring for ring in rings if ring.any()]
     strength = torch.stack([magnitude[:, ring].mean(1) for ring in rings], 1)
     cycles = torch.stack([k[ring].log().mean().exp() for ring in rings])
-    np.savez(
-        FILE,
-        cycles=cycles.numpy().astype(np.float32),
-        strength=strength.numpy().astype(np.float32),
-        mean=magnitude[:, 0, 0].numpy().astype(np.float32),
-    )
-    print(f"{FILE.name}: {FILE.stat().st_size} bytes, sha256 {hashlib.sha256(FILE.read_bytes()).hexdigest()}")
+    table = {"cycles": cycles, "strength": strength, "mean": magnitude[:, 0, 0]}
+    return {name: values.numpy().astype(np.float32) for name, values in table.items()}
 
 
 def _parts(photo: Tensor) -> list[Tensor]:

@@ -1,8 +1,10 @@
 """Spectra, and MACO, which keeps them while the phases move."""
 
+import importlib.util
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from skimage import data
@@ -20,6 +22,8 @@ from tapetum.engines.render.parametrizations.images import covering, cycles
 from tapetum.engines.render.parametrizations.phases import mirrored, with_phases
 from tapetum.engines.render.parametrizations.spectra import periodic
 from tapetum.types import ImageError, MethodError
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def own_sign(size: tuple[int, int]) -> Tensor:
@@ -161,6 +165,22 @@ def test_the_shipped_spectrum_falls_like_that_of_photographs() -> None:
         assert -1.8 < slope < -1.0
     std = torch.fft.irfft2(torch.polar(shipped, torch.rand_like(shipped) * 6.28), norm="ortho")[0].std()
     assert 1 < std < 4  # in logits times 1.7: pictures are neither flat nor black and white
+
+
+def test_the_shipped_spectrum_is_what_the_script_measures() -> None:
+    """`docs/make_spectrum.py` on scikit-image's photographs."""
+    spec = importlib.util.spec_from_file_location("make_spectrum", DOCS / "make_spectrum.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    with np.load(script.FILE) as shipped:
+        found = script.measured()
+        assert set(found) == set(shipped)
+        for name, values in found.items():
+            np.testing.assert_allclose(
+                values, shipped[name], rtol=1e-4
+            )  # decoders of JPEG may differ by a level here and there
 
 
 def test_a_spectrum_file_that_was_changed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
