@@ -14,8 +14,9 @@ import typer
 from bibtex import Reference
 
 import tapetum
-from tapetum.cli.generated import HIDDEN, run_group
+from tapetum.cli.generated import COMMANDS, HELP, rendering_command, run_group
 from tapetum.cli.main import app
+from tapetum.cli.options import HIDDEN
 from tapetum.registry import Parameter, parameters
 from tapetum.types import Method
 
@@ -38,9 +39,13 @@ LAWS = {
     "target_free": "never asks for the score: every class has the same map",
     "forward_only": "needs no gradient, so it also explains a model that has none",
     "sampled": "random: the same seed gives the same values, another seed another sample",
+    "separate": "each picture depends on its own unit alone: a batch gives what single runs give, to the last bit",
     "baseline": "never looks at the weights: it is there to be beaten",
 }
 """Each law that a method can declare; tests/laws checks it on every network of the test zoo that it applies to."""
+
+UNITS = '"layer4:0-15"'
+"""What stands for units in examples of the command line."""
 
 Cited = Mapping[str, Reference]
 
@@ -73,6 +78,9 @@ def method_page(method: Method, cited: Cited, pictures: str = "") -> str:
 
 
 def _law_words(method: Method) -> str:
+    if method.kind == "rendering":
+        common = "leaves the model untouched, gives the same pictures for the same seed, and a status to each picture"
+        return f'<p class="muted">Every rendering {common}.{" This one also declares:" if method.laws else ""}</p>'
     if method.kind != "attribution":
         return '<p class="muted">It declares none.</p>' if not method.laws else ""
     common = "keeps type and device, leaves the model untouched, and gives a batch what its images get alone"
@@ -80,7 +88,7 @@ def _law_words(method: Method) -> str:
 
 
 def _call(method: Method) -> str:
-    result = {"attribution": "Attribution", "metric": "Evaluation"}.get(method.kind)
+    result = {"attribution": "Attribution", "metric": "Evaluation", "rendering": "Rendering"}.get(method.kind)
     signature = inspect.signature(method.function)
     shown = signature.replace(return_annotation=result or signature.return_annotation)
     return markup.call(f"tp.{method.name}", shown)
@@ -94,6 +102,10 @@ def _command_line(method: Method) -> str:
             f"tapetum run {method.name} photo.jpg{options} --out maps\n"
             f"tapetum explain photo.jpg --methods {method.name} --out report"
         )
+    if method.kind == "rendering":
+        name = next((name for name, (one, _) in COMMANDS.items() if one == method.name), f"run {method.name}")
+        subject = UNITS if method.takes == "units" else "photo.jpg"
+        return markup.code(f"tapetum {name} {subject} --out pictures\ntapetum reproduce pictures/NAME.png")
     what = "measures it for every map" if method.kind == "metric" else "shows it for three depths"
     return markup.code("tapetum explain photo.jpg --out report") + f"<p>The report of <code>explain</code> {what}.</p>"
 
@@ -228,6 +240,8 @@ def cli_page() -> str:
     """Every command with the options that Typer knows of it."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     plain = "".join(_command(name, command) for name, command in commands.items() if name != "run")
+    there = {method.name for method in tapetum.methods(kind="rendering")}
+    plain += "".join(_command(name, rendering_command(name)) for name, (method, _) in COMMANDS.items() if method in there)
     return f"""<h1>Command line</h1>
 <p><code>tapetum</code>, also <code>python -m tapetum</code>. Exit status: 0 done; 1 done, but some inputs were refused
 (each is named); 2 wrong use, or nothing could be done. An error is one line
@@ -256,21 +270,32 @@ def _option(param: Any) -> tuple[str, str, str]:
 
 
 def _run_commands() -> str:
-    group: Any = typer.main.get_command(run_group())
-    commands = group.commands
-    names = [{p.name for p in command.params} for command in commands.values()]
-    common = set.intersection(*names)
+    tables = "".join(_run_table(kind, words) for kind, words in RUN.items())
+    return f"""<h2 id="run">run</h2><p>{markup.inline(HELP)}</p>
+{markup.code("tapetum run METHOD IMAGE... [options]")}
+{tables}"""
+
+
+RUN = {
+    "attribution": "Maps of what mattered in an image.",
+    "rendering": "Pictures, of units or of images; some have a command of their own above.",
+}
+
+
+def _run_table(kind: str, words: str) -> str:
+    """The options that all methods of a kind share, and those of each."""
+    commands: Any = typer.main.get_command(run_group(kind))
+    commands = getattr(commands, "commands", {commands.name: commands})  # a single one is no group
+    shared = set.intersection(*({p.name for p in command.params} for command in commands.values()))
     first = next(iter(commands.values()))
     rows = (
         (
             f'<a href="methods/{name}.html"><code>tapetum run {name}</code></a>',
-            " ".join(f"<code>{p.opts[0]}</code>" for p in command.params if p.name not in common and p.name != "help"),
+            " ".join(f"<code>{p.opts[0]}</code>" for p in command.params if p.name not in shared and p.name != "help"),
         )
         for name, command in commands.items()
     )
-    return f"""<h2 id="run">run</h2><p>{markup.inline(group.help)}</p>
-{markup.code("tapetum run METHOD IMAGE... [options]")}
-{_options([p for p in first.params if p.name in common])}
+    return f"""<p>{words}</p>{_options([p for p in first.params if p.name in shared])}
 <p>Each method adds its own parameters, read from its signature:</p>
 {markup.table(("command", "its own options"), rows)}"""
 

@@ -20,6 +20,15 @@ BIBLIOGRAPHY = (Path(__file__).parents[1] / "docs" / "references.bib").read_text
 KEYS = set(re.findall(r"^@\w+\{([^,]+),", BIBLIOGRAPHY, re.MULTILINE))
 
 
+def test_a_range_inside_a_union_counts() -> None:
+    (steps,) = [one for one in parameters(lookup("visualize")) if one.name == "n_steps"]
+    assert steps.range == Range(1, 100_000)
+    assert steps.type == int | None
+    with pytest.raises(MethodError, match="n_steps must be from 1 to 100000, not 0"):
+        check_parameters(lookup("visualize"), {"n_steps": 0})
+    assert check_parameters(lookup("visualize"), {"n_steps": None})["n_steps"] is None
+
+
 @pytest.mark.parametrize("method", METHODS, ids=NAMES)
 def test_every_method_says_in_one_sentence_what_it_shows(method: Method) -> None:
     assert method.summary.endswith(".")

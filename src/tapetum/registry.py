@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import numbers
+import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -70,12 +71,20 @@ def parameters(method: Method) -> tuple[Parameter, ...]:
 
 
 def _parameter(parameter: inspect.Parameter, words: Mapping[str, str]) -> Parameter:
-    hint = parameter.annotation
-    extras: tuple[Any, ...] = getattr(hint, "__metadata__", ())
+    bare, extras = _unwrapped(parameter.annotation)
     limits = next((extra for extra in extras if isinstance(extra, Range)), None)
     help_ = next((extra for extra in extras if isinstance(extra, str)), "")
-    bare = typing.get_args(hint)[0] if extras else hint
     return Parameter(parameter.name, parameter.default, bare, limits, _choices(bare), words.get(parameter.name, help_))
+
+
+def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without `Annotated`, and what that said; also inside a union, `Annotated[int, Range(1, 9)] | None`."""
+    if typing.get_origin(hint) is typing.Annotated:
+        return typing.get_args(hint)[0], hint.__metadata__
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint, ()
+    parts = [_unwrapped(one) for one in typing.get_args(hint)]
+    return typing.Union[tuple(bare for bare, _ in parts)], tuple(extra for _, extras in parts for extra in extras)  # noqa: UP007
 
 
 def _choices(hint: Any) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ import torch
 from command_line import png_text
 
 import tapetum as tp
-from tapetum.cli.generated import RunGroup, _converted
+from tapetum.cli.generated import RunGroup
+from tapetum.cli.options import converted
 from tapetum.cli.terminal import bar
 from tapetum.progress import Progress
 from tapetum.registry import parameters
@@ -73,12 +74,12 @@ def test_run_lists_every_attribution(tapetum):
 
 def test_a_union_takes_a_number_or_a_word_and_a_layer_stays_text():
     by_name = {p.name: p for p in parameters(tp.lookup("occlusion"))}
-    assert _converted(by_name["fill"], "0.5") == 0.5
-    assert _converted(by_name["fill"], "blur") == "blur"
-    assert _converted(by_name["batch"], "4") == 4
-    assert _converted(by_name["batch"], "auto") == "auto"
+    assert converted(by_name["fill"], "0.5") == 0.5
+    assert converted(by_name["fill"], "blur") == "blur"
+    assert converted(by_name["batch"], "4") == 4
+    assert converted(by_name["batch"], "auto") == "auto"
     (layer,) = [p for p in parameters(tp.lookup("grad_cam")) if p.name == "layer"]
-    assert _converted(layer, "4") == "4"
+    assert converted(layer, "4") == "4"
 
 
 def test_run_saves_what_the_method_gives(tapetum, place):

@@ -115,7 +115,7 @@ REFUSED = {
     "an unknown model": (lambda c: c.update(model="resnet51"), "no model 'resnet51'"),
     "what no text holds": (lambda c: c.update(lost=["parametrization"]), "no text could hold .* parametrization"),
     "half of it": (lambda c: c.pop("subject"), "not complete"),
-    "a figure": (lambda c: c.update(pictures=["a.png", "b.png"]), "a figure of 2 pictures"),
+    "a figure": (lambda c: c.update(pictures=["a.png", "b.png"]), "a figure of other pictures .a.png, b.png"),
 }
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,16 @@ from tapetum.types import TapetumError
 REPORT = ("report.html", "report.json")
 
 
-def checked_folder(out: str | Path) -> Path:
-    """A folder that is new, empty, or an earlier report: nothing else is ever replaced."""
+def checked_folder(out: str | Path, ours: Callable[[Path], set[Path]] | None = None) -> Path:
+    """A folder that is new, empty, or an earlier report: nothing else is ever replaced.
+
+    Args:
+        ours: which of a folder's files are ours; without it those that an earlier report names.
+    """
     folder = Path(os.path.realpath(out))
     try:
         if folder.is_dir():
-            _check_contents(folder, out)
+            _check_contents(folder, out, (ours or _report_files)(folder))
         elif folder.exists():
             raise TapetumError(f"--out {out} is a file; give a folder")
         with tempfile.TemporaryDirectory(prefix=".tapetum-", dir=_existing(folder)):
@@ -35,8 +39,7 @@ def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
-def _check_contents(folder: Path, out: str | Path) -> None:
-    ours = _report_files(folder)
+def _check_contents(folder: Path, out: str | Path, ours: set[Path]) -> None:
     strangers = (path for path in folder.rglob("*") if path not in ours and not path.is_dir())
     if stranger := next(strangers, None):
         raise TapetumError(f"--out {out} holds other files ({stranger.name}); give a new or an empty folder")

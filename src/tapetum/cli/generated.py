@@ -1,24 +1,20 @@
-"""`tapetum run METHOD`: one command for every attribution of the registry, its options read from the signature."""
+"""Commands made from the registry: `tapetum run METHOD` for every attribution and rendering, and the renderings' own names."""
 
 from __future__ import annotations
 
 import inspect
-import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 import tapetum
+from tapetum.cli.options import HIDDEN, argument, converted, help_of, model_options, option, plain_option
 from tapetum.registry import Parameter, parameters
 from tapetum.types import Method, MethodError
-
-HIDDEN = ("generator",)
-"""Keywords that only Python can give."""
-
 
 TARGET_HELP = (
     'A class (index or name), "tabby rather than tiger cat", "probability of tabby", "output 0", "dog@x1,y1,x2,y2" (a box of a '
@@ -27,103 +23,121 @@ TARGET_HELP = (
 )
 """The forms that `engines.scores.texts` reads."""
 
-HELP = "One method by name, with its own options: overlays and arrays into a folder."
+HELP = "One method by name, with its own options: pictures with their provenance, and arrays, into a folder."
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "render": ("visualize", "Looks for: pictures of what units of the network would most like to see."),
+    "invert": ("invert", "Pictures with the same activation at a layer: what it kept of a photograph."),
+    "dream": ("deep_dream", "Photographs changed so that a layer finds more of what it finds."),
+    "style": ("style_transfer", "A photograph in the style of another picture."),
+    "caricature": ("caricature", "Pictures that have what a layer found in a photograph, only more of it."),
+}
+"""{command: (method, help in the list of commands)}: renderings under the names that people know."""
+
+MADE = ("attribution", "rendering")
+"""The kinds of methods that make pictures."""
+
+UNITS_HELP = 'Units: "layer:5", "layer:5@row,column", "layer:0-15", "layer:*"; or classes, by index or name.'
+
+
+class CommandGroup(TyperGroup):
+    """The app's own commands, and those of COMMANDS, whose options are read from the registry when one is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """For the list of commands a line of help, without importing any method."""
+        if cmd_name in COMMANDS:
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1], rich_markup_mode="markdown")
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in COMMANDS:
+            return args[0], rendering_command(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
+def rendering_command(name: str) -> Any:
+    """A command of COMMANDS with its options."""
+    return get_command(_typer({name: tapetum.lookup(COMMANDS[name][0])}))
 
 
 class RunGroup(TyperGroup):
     """The registry as a group of commands; each is made when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [method.name for method in tapetum.methods(kind="attribution")]
+        return [method.name for kind in MADE for method in tapetum.methods(kind=kind)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a method; a `MethodError` names close ones."""
         method = tapetum.lookup(cmd_name.replace("-", "_"))
-        if method.kind != "attribution":
-            raise MethodError(f"{method.name} makes no map of what mattered; {' '.join(self.list_commands(ctx))} do")
-        return get_command(_typer([method]))
+        if method.kind not in MADE:
+            raise MethodError(f"{method.name} makes no map and no picture; {' '.join(self.list_commands(ctx))} do")
+        return get_command(_typer({method.name: method}))
 
 
-def run_group() -> typer.Typer:
-    """All of these commands at once, for documentation."""
-    return _typer(tapetum.methods(kind="attribution"))
+def run_group(kind: str) -> typer.Typer:
+    """All commands of `run` for one kind at once, for documentation."""
+    return _typer({method.name: method for method in tapetum.methods(kind=kind)})
 
 
-def _typer(methods: Sequence[Method]) -> typer.Typer:
+def _typer(methods: Mapping[str, Method]) -> typer.Typer:
     group = typer.Typer(help=HELP, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-    for method in methods:
-        group.command(method.name, help=_help(method))(_command(method))
+    for name, method in methods.items():
+        make = _rendering if method.kind == "rendering" else _attribution
+        group.command(name, help=help_of(method))(make(method))
     return group
 
 
-def _help(method: Method) -> str:
-    text = inspect.cleandoc(method.function.__doc__ or "")
-    return text.partition("\nArgs:")[0].partition("\nExample:")[0].strip()
+def _own(method: Method, *hidden: str) -> list[Parameter]:
+    return [parameter for parameter in parameters(method) if parameter.name not in (*HIDDEN, *hidden)]
 
 
-def _command(method: Method) -> Callable[..., None]:
-    own = [parameter for parameter in parameters(method) if parameter.name not in HIDDEN]
+def _attribution(method: Method) -> Callable[..., None]:
+    own = _own(method)
 
     def command(**given: Any) -> None:
         from tapetum.cli.running import run_files
 
-        keywords = {p.name: _converted(p, given.pop(p.name)) for p in own}
+        keywords = {p.name: converted(p, given.pop(p.name)) for p in own}
         raise SystemExit(run_files(method.name, keywords=keywords, **given))
 
-    signature = [*_common(), *(_option(parameter) for parameter in own)]
-    command.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
+    images = argument("images", "IMAGE...", "Files, folders or URLs.")
+    target = plain_option("target", str | None, None, TARGET_HELP)
+    return _signed(command, [images, *model_options(), target, _out("tapetum-run", "an earlier report"), *map(option, own)])
+
+
+def _rendering(method: Method) -> Callable[..., None]:
+    """Pictures, one after the other into the folder, and again only those that are missing."""
+    own = _own(method, "frames")
+    keeps_frames = any(p.name == "frames" for p in parameters(method))
+
+    def command(**given: Any) -> None:
+        from tapetum.cli.rendering import render_subjects
+
+        keywords = {p.name: converted(p, given.pop(p.name)) for p in own}
+        raise SystemExit(render_subjects(method.name, keywords=keywords, **given))
+
+    units = method.takes == "units"
+    subjects = argument("subjects", "UNIT..." if units else "IMAGE...", UNITS_HELP if units else "Files, folders or URLs.")
+    again = "Leave pictures that are there already with the same settings as they are; else make all of them again."
+    common = [
+        _out("tapetum-pictures", "one with earlier pictures"),
+        plain_option("resume", bool, True, again),
+        plain_option("animate", str | None, None, "Also the way there, as gif, webp, html, or several with commas between."),
+    ]
+    if keeps_frames:
+        common.append(plain_option("frames", int, 0, "Keep that many pictures on the way; 25 with --animate."))
+    return _signed(command, [subjects, *model_options(), *map(option, own), *common])
+
+
+def _out(default: str, earlier: str) -> inspect.Parameter:
+    return plain_option("out", Path, Path(default), f"A new or empty folder, or {earlier}.")
+
+
+def _signed(command: Callable[..., None], signature: Sequence[inspect.Parameter]) -> Callable[..., None]:
+    """The function with the signature that Typer reads."""
+    command.__signature__ = inspect.Signature(list(signature))  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in signature}
     return command
-
-
-def _common() -> list[inspect.Parameter]:
-    model_help = "A name that `tapetum models` lists, or file.py:factory."
-    options: dict[str, tuple[Any, Any]] = {
-        "model": (Annotated[str, typer.Option(help=model_help)], "efficientnet_lite0"),
-        "weights": (Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")], None),
-        "target": (Annotated[str | None, typer.Option(help=TARGET_HELP)], None),
-        "out": (Annotated[Path, typer.Option(help="A new or empty folder, or an earlier report.")], Path("tapetum-run")),
-    }
-    images = Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")]
-    keyword = inspect.Parameter.KEYWORD_ONLY
-    first = inspect.Parameter("images", keyword, annotation=images)
-    return [first, *(inspect.Parameter(name, keyword, default=d, annotation=kind) for name, (kind, d) in options.items())]
-
-
-def _option(parameter: Parameter) -> inspect.Parameter:
-    limits = "" if parameter.range is None else f" From {parameter.range.low} to {parameter.range.high}."
-    choices = "" if not parameter.choices else f" One of {', '.join(parameter.choices)}{_or_number(parameter)}."
-    kind = _cli_type(parameter)
-    default = str(parameter.default) if kind is str else parameter.default
-    annotation = Annotated[kind, typer.Option(help=f"{parameter.help}{limits}{choices}".strip())]
-    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _kinds(parameter: Parameter) -> set[Any]:
-    return set(typing.get_args(parameter.type)) or {parameter.type}
-
-
-def _or_number(parameter: Parameter) -> str:
-    return ", or a number" if _kinds(parameter) & {int, float} else ""
-
-
-def _cli_type(parameter: Parameter) -> Any:
-    """int, float, bool and text as such, also when None is allowed; unions of them are read as text."""
-    kinds = _kinds(parameter)
-    for kind in (bool, int, float):
-        if kinds - {type(None)} == {kind}:
-            return kind | None if type(None) in kinds else kind
-    return str | None if parameter.default is None else str
-
-
-def _converted(parameter: Parameter, value: Any) -> Any:
-    """Text of a union such as `float | "blur"` becomes the number that it spells; a layer called "4" stays text."""
-    if not isinstance(value, str):
-        return value
-    for kind in (int, float):
-        if _kinds(parameter) & {int, float}:
-            try:
-                return kind(value)
-            except ValueError:
-                continue
-    return value

@@ -13,7 +13,7 @@ import typer
 from typer.main import get_command
 
 from tapetum.cli.allocator import keep_large_blocks
-from tapetum.cli.generated import HELP, TARGET_HELP, RunGroup
+from tapetum.cli.generated import HELP, TARGET_HELP, CommandGroup, RunGroup
 from tapetum.cli.terminal import bar, debugging, fail, one_line, say, unexpected
 from tapetum.types import MethodError, ModelError, TapetumError
 
@@ -22,6 +22,7 @@ STOPPED = 130
 
 app = typer.Typer(
     name="tapetum",
+    cls=CommandGroup,
     help="What a vision network looks for, what it found, what mattered, and whether to trust it.",
     epilog="Every command takes --help, and --debug, which shows the traceback of an error.",
     add_completion=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import platform
@@ -75,6 +76,22 @@ def run(name: str, model: ModelLike, subject: ImagesLike, *, progress: Watcher |
         machine=machine(),
     )
     return Run(value, about)
+
+
+def intended(name: str, model: VisionModel, subject: Any, **params: Any) -> dict[str, Any]:
+    """The fields of the provenance that a run would have which decide what it gives, before it is made."""
+    method = lookup(name)
+    checked = check_parameters(method, params)
+    return {
+        "method": name,
+        "parameters": {key: plain(one) for key, one in checked.items()},
+        "model": model.source,
+        "weights": model.weights,
+        "weights_sha256": model.weights_sha256,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "versions": versions(),
+        **_origin(subject, method.takes, checked),
+    }
 
 
 def _ready(model: VisionModel, subject: Any, takes: Takes) -> Any:
@@ -178,6 +195,11 @@ def sha256(tensor: Tensor) -> str:
 
 def versions() -> dict[str, str]:
     """Of everything that can change a number."""
+    return dict(_versions())
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
     packages = {name: importlib.metadata.version(name) for name in ("tapetum", "torch", "torchvision", "timm", "numpy")}
     return {"python": platform.python_version(), **packages}
 

@@ -23,7 +23,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, Range, Rendering
 
 
-@rendering(cite="olah2017feature", takes="units")
+@rendering(cite="olah2017feature", takes="units", laws=("separate",))
 def visualize(
     model: VisionModel,
     units: Any,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from tapetum.data.images import read_image
 from tapetum.figures.draw import Figure, draw
 from tapetum.figures.theme import LIGHT, NOTE_PT
-from tapetum.figures.tiles import across, shown, tile, unit_words, whole
+from tapetum.figures.tiles import across, is_mosaic, shown, tile, unit_words, whole
 from tapetum.types import Rendering, TapetumError
 
 MAX_TILES = 64  # pictures in one figure; the title says when there are more
@@ -38,7 +39,7 @@ class Tile:
 
 @draw.register
 def _(result: Rendering, pixels: Any = None, view: View | None = None) -> Figure:
-    """Pictures with what they were made for and their score; with frames their steps. `layout` grids are one picture.
+    """Pictures with what they were made for and their score; with frames their steps. A large `layout` is one picture.
 
     Args: `pixels` the photographs that the pictures were made from, shown before them; `view` "pictures", "steps" (one row a
     picture, one column a frame) or "values" (the objective at each step); without it steps where frames were kept.
@@ -48,13 +49,38 @@ def _(result: Rendering, pixels: Any = None, view: View | None = None) -> Figure
         return _steps(result)
     if chosen == "values":
         return _values(result)
-    grid = whole(result)
-    return _sheet(_tiles(result, pixels), _title(result), caption(result)) if grid is None else _grid(result, grid)
+    grid = whole(result) if is_mosaic(result) else None
+    columns = result.layout[1] if result.layout is not None and len(result) % result.layout[1] == 0 else None
+    return _sheet(_tiles(result, pixels), _title(result), caption(result), columns) if grid is None else _grid(result, grid)
 
 
-def sheet(results: Sequence[Rendering], title: str) -> Figure:
-    """The pictures of several results, of any sizes, on one page."""
-    return _sheet([one for result in results for one in _tiles(result, None)], title, caption(results[0]))
+def sheet(results: Sequence[Rendering], title: str, photos: Sequence[Tensor | None] = ()) -> Figure:
+    """The pictures of several results, of any sizes, on one page, each after its photo; a mosaic is one of them."""
+    tiles: list[Tile] = []
+    for result, photo in itertools.zip_longest(results, photos):
+        grid = whole(result) if is_mosaic(result) else None
+        if grid is not None:
+            tiles.append(Tile(grid, f"{len(result)} pictures", "", photo))
+        else:
+            tiles += _tiles(result, photo)
+    return _sheet(tiles, title, caption(results[0]))
+
+
+def together(results: Sequence[Rendering]) -> Rendering:
+    """The results with the first one's size, frames and steps as one."""
+    first = results[0]
+    alike = [one for one in results if one.pixels.shape[1:] == first.pixels.shape[1:] and one.frame_steps == first.frame_steps]
+    return replace(
+        first,
+        pixels=torch.cat([one.pixels for one in alike]),
+        scores=torch.cat([one.scores for one in alike]),
+        objectives=tuple(text for one in alike for text in one.objectives),
+        status=tuple(status for one in alike for status in one.status),
+        values=None,
+        frames=None if first.frames is None else torch.cat([one.frames for one in alike if one.frames is not None], 1),
+        layout=None,
+        numbers={},
+    )
 
 
 def caption(result: Rendering, what: str = "score: the objective of the finished picture") -> str:
@@ -99,13 +125,13 @@ def _photos(pixels: Any, n: int) -> list[Tensor] | None:
     return [shown(photo) for photo in photos] * (n if len(photos) == 1 else 1)
 
 
-def _sheet(tiles: Sequence[Tile], title: str, subtitle: str) -> Figure:
+def _sheet(tiles: Sequence[Tile], title: str, subtitle: str, columns: int | None = None) -> Figure:
     """Rows of tiles; with photographs, pairs of before and after."""
     from tapetum.figures import canvas
 
     tiles = tiles[:MAX_TILES]
     wide = 2 if tiles[0].before is not None else 1
-    columns = across(len(tiles), MAX_COLUMNS // wide)
+    columns = columns or across(len(tiles), MAX_COLUMNS // wide)
     rows = ceil(len(tiles) / columns)
     ratio = max(one.pixels.shape[-2] / one.pixels.shape[-1] for one in tiles)
     lines = [textwrap.wrap(one.name, NAME_CHARACTERS * wide) for one in tiles]

@@ -72,9 +72,22 @@ def checkerboard(height: int, width: int) -> Tensor:
 
 def whole(rendering: Rendering) -> Tensor | None:
     """The pictures of a layout as one, edge to edge: (3, rows * h, columns * w); None where there is no layout."""
-    if rendering.layout is None or rendering.layout[0] * rendering.layout[1] != len(rendering):
+    if not _has_grid(rendering) or rendering.layout is None:
         return None
     return collage([tile(rendering, row) for row in range(len(rendering))], rendering.layout[1], gap_px=0)
+
+
+def _has_grid(rendering: Rendering) -> bool:
+    return rendering.layout is not None and rendering.layout[0] * rendering.layout[1] == len(rendering)
+
+
+FEW = 16
+"""Up to so many pictures of a layout have room for their names."""
+
+
+def is_mosaic(rendering: Rendering) -> bool:
+    """Many pictures on a grid that only mean something side by side."""
+    return _has_grid(rendering) and len(rendering) > FEW and min(rendering.layout or (1,)) > 1
 
 
 def collage(tiles: Sequence[Tensor], columns: int, gap_px: int = GAP_PX) -> Tensor:

@@ -84,7 +84,8 @@ def reproduce(
 def _check(said: Mapping[str, Any], name: str) -> None:
     """Refuses what cannot be made again."""
     if "pictures" in said:
-        raise TapetumError(f"{name} is a figure of {len(said['pictures'])} pictures: reproduce them one by one")
+        first = ", ".join(map(str, said["pictures"][:3]))
+        raise TapetumError(f"{name} is a figure of other pictures ({first}): reproduce those")
     fields = {"method": str, "parameters": dict, "model": str, "weights": str, "subject": list, "files": dict, "lost": list}
     if not all(isinstance(said.get(key), kind) for key, kind in fields.items()) or "row" not in said:
         raise TapetumError(f"{name}: its provenance is not complete; an earlier version wrote it")

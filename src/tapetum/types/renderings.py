@@ -43,9 +43,9 @@ class Rendering:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, row: int) -> Rendering:
-        """One of the pictures."""
-        rows = slice(row, row + 1) if row != -1 else slice(row, None)
+    def __getitem__(self, row: int | slice) -> Rendering:
+        """One of the pictures, or several."""
+        rows = row if isinstance(row, slice) else slice(row, row + 1) if row != -1 else slice(row, None)
         return replace(
             self,
             pixels=self.pixels[rows],

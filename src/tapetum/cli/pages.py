@@ -1,0 +1,165 @@
+"""What stands beside the pictures at the end of a run: sheets, the steps, animations, report.json, a line for each picture."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tapetum import store
+from tapetum.cli.batches import Refused
+from tapetum.cli.resumable import RESULTS, Task, names
+from tapetum.cli.terminal import fail, one_line, say
+from tapetum.data.images import read_image, write_png
+from tapetum.data.sources import shown
+from tapetum.families.running import versions
+from tapetum.figures.canvas import rendered
+from tapetum.figures.film import animate
+from tapetum.figures.renderings import MAX_LINES, MAX_TILES, draw, sheet, together
+from tapetum.models.vision_model import VisionModel
+from tapetum.reports.machine import write_json
+from tapetum.reports.provenance import PROVENANCE_KEY, pixels_sha256, signed
+from tapetum.types import Method, Rendering, Run, TapetumError
+
+
+@dataclass
+class Job:
+    """One call of a command, and what is done so far: tasks, each with whether its pictures were there before."""
+
+    method: Method
+    network: VisionModel
+    folder: Path
+    keywords: Mapping[str, Any]
+    done: list[tuple[Task, bool]] = field(default_factory=list[tuple[Task, bool]])
+    refused: Refused = field(default_factory=list[tuple[str, str]])
+
+    def refuse(self, subject: str, reason: str) -> None:
+        """Says it at once, and keeps it for the report."""
+        fail(reason if reason.startswith(shown(subject)) else f"{shown(subject)}: {reason}")
+        self.refused.append((subject, reason))
+
+    def result(self, task: Task) -> Run:
+        """What was saved: all of a layer need not be held at once."""
+        return store.open(self.folder / RESULTS / task.stem)
+
+
+def finish(job: Job, suffixes: Sequence[str], out: Path) -> None:
+    """Writes the pages, report.json last, and says where everything is."""
+    rows: list[dict[str, Any]] = []
+    films: list[str] = []
+    for task, was_there in job.done:
+        result = job.result(task)
+        rows += _rows(task, result.value, was_there)
+        films += _films(job, task, result, suffixes)
+    figures = [*_sheets(job, rows), *_steps(job)]
+    content = {
+        "method": job.method.name,
+        "model": job.network.source,
+        "weights": job.network.weights,
+        "parameters": job.done[0][0].wanted["parameters"],
+        "pictures": rows,
+        "figures": figures,
+        "animations": films,
+        "refused": [{"subject": subject, "reason": reason} for subject, reason in job.refused],
+        "versions": versions(),
+        "seed": job.keywords.get("seed"),
+    }
+    write_json(job.folder / "report.json", content)
+    for row in rows:
+        say(f"{one_line(row['subject'])}: {_outcome(row)}, {out / row['file']}")
+    for name in (*figures, *films):
+        say(str(out / name))
+
+
+def _rows(task: Task, made: Rendering, was_there: bool) -> list[dict[str, Any]]:
+    """One entry of the report for each picture file."""
+    rows: list[dict[str, Any]] = []
+    for name, row in names(task, made):
+        score = math.nan if row is None else float(made.scores[row])
+        entry = {
+            "subject": task.title,
+            "objective": made.objectives[row or 0],
+            "status": made.status[row] if row is not None else "ok" if "ok" in made.status else made.status[0],
+            "score": score if math.isfinite(score) else None,
+            "file": name,
+            "result": f"{RESULTS}/{task.stem}",
+            "was_there": was_there,
+        }
+        rows.append(entry)
+    return rows
+
+
+def _outcome(row: Mapping[str, Any]) -> str:
+    return row["status"] if row["score"] is None else f"{row['status']}, score {row['score']:.3g}"
+
+
+def _films(job: Job, task: Task, result: Run, suffixes: Sequence[str]) -> list[str]:
+    found: list[str] = []
+    for suffix in suffixes:
+        try:
+            file = animate(result, job.folder / f"{task.stem}{suffix}", note=signed(asdict(result.provenance)))
+            found.append(file.name)
+        except TapetumError as error:
+            job.refuse(task.title, str(error))
+    return found
+
+
+def _sheets(job: Job, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """sheet.png, sheet-2.png, ...: all pictures, those of one task on one page."""
+    found: list[str] = []
+    for page in _pages(job, rows):
+        files = [row["file"] for task in page for row in rows if row["result"] == f"{RESULTS}/{task.stem}"]
+        photos = [_photo(job, task) for task in page] if job.method.takes != "units" else []
+        title = f"{job.method.name}, {job.network.name}: {len(files)} picture{'s' if len(files) > 1 else ''}"
+        name = f"sheet-{len(found) + 1}.png" if found else "sheet.png"
+        _write_figure(job, name, sheet([job.result(task).value for task in page], title, photos), files)
+        found.append(name)
+    return found
+
+
+def _pages(job: Job, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Task]]:
+    """Tasks, as many as fit on a page."""
+    page: list[Task] = []
+    count = 0
+    for task, _ in job.done:
+        more = sum(row["result"] == f"{RESULTS}/{task.stem}" for row in rows)
+        if page and count + more > MAX_TILES:
+            yield page
+            page, count = [], 0
+        page.append(task)
+        count += more
+    yield page
+
+
+def _photo(job: Job, task: Task) -> Tensor:
+    """What the pictures of an image are shown beside: what the network saw, or the photograph as it is."""
+    if job.method.takes == "images":
+        return job.network.denormalize(job.network.as_images(task.subject[0]))[0].cpu()
+    return read_image(task.subject[0])[0]
+
+
+def _steps(job: Job) -> list[str]:
+    """steps.png: the way to the first pictures, where it was kept."""
+    made = together([job.result(task).value for task, _ in job.done[:MAX_LINES]])
+    if made.frames is None:
+        return []
+    files = [name for task, _ in job.done[:MAX_LINES] for name, _ in names(task, job.result(task).value)]
+    _write_figure(job, "steps.png", draw(made, view="steps"), files)
+    return ["steps.png"]
+
+
+def _write_figure(job: Job, name: str, figure: Any, files: Sequence[str]) -> None:
+    """A figure that says which pictures it shows."""
+    with Image.open(io.BytesIO(rendered(figure))) as opened:
+        levels = np.array(opened.convert("RGB"))
+    pixels = torch.from_numpy(levels).permute(2, 0, 1) / 255
+    content = {"method": job.method.name, "pictures": list(files), "versions": versions()}
+    write_png(job.folder / name, pixels, {PROVENANCE_KEY: signed({**content, "pixels_sha256": pixels_sha256(pixels)})})
