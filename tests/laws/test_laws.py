@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from snapshots import assert_no_hooks, assert_same, snapshot
 from tables import CLASS_SENSITIVE, CLASSES_ONLY, COMPLETE, LINEAR, METHODS, QUICK, REFUSED, WITHOUT_EVIDENCE
 from torch import Tensor, nn
 from zoo import EARLY, NETS, SIDE, Functional, ViT, net, pictures, shared, vision_model, wrapped
@@ -222,34 +223,6 @@ def test_nothing_is_left_in_memory(method: str) -> None:
 
 
 # --- the user's model
-
-
-def snapshot(module: nn.Module) -> dict[str, Any]:
-    """Everything about a module that a method could leave changed."""
-    seen: dict[str, Any] = {}
-    for path, part in module.named_modules():
-        seen[f"{path} keys"] = sorted(vars(part))
-        seen[f"{path} training"] = part.training
-        seen[f"{path} inplace"] = getattr(part, "inplace", None)
-        for key, value in vars(part).items():
-            if "hooks" in key:
-                seen[f"{path} {key}"] = list(value)
-    for path, tensor in [*module.named_parameters(), *module.named_buffers()]:
-        seen[f"{path} value"] = tensor.detach().numpy().tobytes()
-        seen[f"{path} state"] = (id(tensor), tensor.data_ptr(), tensor._version, tensor.requires_grad, tensor.grad)
-    return seen
-
-
-def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
-    changed = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
-    assert changed == []
-
-
-def assert_no_hooks(replica: nn.Module) -> None:
-    """Neither hooks nor replaced forwards wait on the private replica for the next call."""
-    for path, part in replica.named_modules():
-        assert "forward" not in vars(part), path
-        assert not any(value for key, value in vars(part).items() if "hooks" in key), path
 
 
 @pytest.mark.parametrize(("method", "name"), PAIRS)

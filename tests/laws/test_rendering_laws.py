@@ -1,0 +1,127 @@
+"""Laws that every method that makes pictures obeys, over registry x zoo."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from snapshots import assert_no_hooks, assert_same, snapshot
+from zoo import EARLY, pictures, shared, vision_model
+
+import tapetum as tp
+from tapetum.progress import Progress
+from tapetum.registry import lookup, parameters
+from tapetum.types import Cancelled, Rendering
+
+METHODS = [method.name for method in tp.methods(kind="rendering")]
+NETS = ("in_place", "functional", "residual", "channels_last", "vit_token", "as_dict", "branches")
+PAIRS = [(method, name) for method in METHODS for name in NETS]
+
+QUICK: dict[str, Callable[[str], dict[str, Any]]] = {
+    "visualize": lambda name: {"n_steps": 3, "size": 16},
+    "invert": lambda name: {"layer": EARLY[name], "n_steps": 3},
+    "deep_dream": lambda name: {"layer": EARLY[name], "n_octaves": 2, "n_steps": 2},
+    "caricature": lambda name: {"layer": EARLY[name], "n_steps": 3, "size": 16},
+    "activation_grid": lambda name: {"layer": EARLY[name], "n_steps": 2, "size": 16},
+}
+"""Small settings for each method: the layer of each network is one that is not its last."""
+
+JOINT = frozenset({"interact", "interpolate"})
+"""Methods whose pictures of one call are about each other, so that a batch is no set of single runs."""
+
+
+def subject(method: str, name: str, n: int = 2) -> Any:
+    """n images, or n units of the layer."""
+    if lookup(method).takes == "units":
+        return [f"{EARLY[name]}:{i}" for i in range(n)]
+    return pictures(n)
+
+
+def make(method: str, model: Any, name: str, about: Any = None, **more: Any) -> Rendering:
+    about = subject(method, name) if about is None else about
+    return lookup(method).function(model, about, **{**QUICK[method](name), **more})
+
+
+@pytest.mark.parametrize(("method", "name"), PAIRS)
+def test_pictures_are_finite_and_in_range_with_one_outcome_each(method: str, name: str) -> None:
+    made = make(method, shared(name), name)
+    assert made.method == method
+    assert made.pixels.dtype == torch.float64
+    assert 0 <= float(made.pixels.min()) <= float(made.pixels.max()) <= 1  # NaN would fail both
+    assert len(made.pixels) == len(made.scores) == len(made.objectives) == len(made.status)
+    assert set(made.status) == {"ok"}
+    assert made.scores.isfinite().all()
+
+
+@pytest.mark.parametrize(("method", "name"), PAIRS)
+def test_the_same_seed_gives_the_same_picture(method: str, name: str) -> None:
+    assert torch.equal(make(method, shared(name), name).pixels, make(method, vision_model(name), name).pixels)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_another_seed_gives_another_picture(method: str) -> None:
+    assert "seed" in {parameter.name for parameter in parameters(lookup(method))}
+    a, b = (make(method, shared("residual"), "residual", seed=seed).pixels for seed in (1, 2))
+    assert not torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("method", "name"), [pair for pair in PAIRS if pair[0] not in JOINT])
+def test_a_batch_of_two_is_two_single_runs(method: str, name: str) -> None:
+    about = subject(method, name)
+    together = make(method, shared(name), name).pixels
+    alone = torch.cat([make(method, shared(name), name, about[i : i + 1]).pixels for i in range(2)])
+    assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("block", [torch.no_grad, torch.inference_mode])
+def test_the_callers_gradient_mode_does_not_matter(method: str, block: Any) -> None:
+    usual = make(method, shared("residual"), "residual").pixels
+    with block():
+        assert torch.equal(make(method, shared("residual"), "residual").pixels, usual)
+
+
+@pytest.mark.parametrize(("method", "name"), PAIRS)
+def test_the_users_model_is_untouched(method: str, name: str) -> None:
+    model = vision_model(name)
+    before = snapshot(model.module)
+    make(method, model, name)
+    assert_same(before, snapshot(model.module))
+    assert_no_hooks(model.replica)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("at", [1, 3])
+def test_it_can_be_stopped_and_leaves_nothing_behind(method: str, at: int) -> None:
+    model, seen = vision_model("residual"), []
+    before = snapshot(model.module)
+
+    def watcher(event: Progress) -> bool:
+        seen.append(event)
+        return len(seen) < at
+
+    with tp.watching(watcher), pytest.raises(Cancelled):
+        make(method, model, "residual")
+    assert_same(before, snapshot(model.module))
+    assert_no_hooks(model.replica)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_progress_ends_at_its_total(method: str) -> None:
+    events: list[Progress] = []
+    with tp.watching(events.append):
+        make(method, shared("residual"), "residual")
+    assert events[-1].done == events[-1].total > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_runs_by_name_with_provenance(method: str) -> None:
+    about = subject(method, "residual")
+    run = tp.run(method, shared("residual"), about, **QUICK[method]("residual"))
+    assert torch.equal(run.value.pixels, make(method, shared("residual"), "residual").pixels)
+    assert run.provenance.target == run.value.objectives
+    with contextlib.suppress(KeyError):
+        assert run.provenance.parameters["n_steps"] == QUICK[method]("residual")["n_steps"]
