@@ -109,7 +109,8 @@ def chosen(recipe: Recipe, n_steps: int | None, parametrization: Any, transforms
 def map_layer(model: VisionModel, *objectives: O.Objective) -> str:
     """The first layer with a map that objectives look at; where there is none, one that tells the parts of a picture apart."""
     layers = [layer for one in objectives for layer in one.layers if layer != O.OUTPUT]
-    return next((layer for layer in layers if model.survey[layer].grid is not None), detailed_layer(model.survey)[0])
+    with_maps = [layer for layer in layers if model.survey[layer].grid is not None]
+    return with_maps[0] if with_maps else detailed_layer(model.survey)[0]
 
 
 def _diverse(one: O.Objective, layer: str, weight: float) -> O.Objective:

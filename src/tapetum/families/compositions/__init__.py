@@ -2,4 +2,5 @@
 
 caricatures   all that a layer found in an image, exaggerated
 grids         what it found place by place, and in a few groups of channels
+combinations  two units alone, against each other and at once; and the way from the one to the other
 """

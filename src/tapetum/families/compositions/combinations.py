@@ -1,0 +1,183 @@
+"""Two units together: what they ask for alone, against each other, and at once; and the way from the one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.render import measure, render
+from tapetum.engines.render import objectives as O
+from tapetum.engines.render.optimize import Precision
+from tapetum.engines.render.parametrizations import as_parametrization
+from tapetum.engines.render.presets import preset as named_preset
+from tapetum.engines.render.sizes import as_size
+from tapetum.families.keywords import named_layer
+from tapetum.families.rendering import rendering
+from tapetum.families.visualizations import chosen, map_layer
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Batch, MethodError, Range, Rendering, Unit
+
+SIGNS = ((-1, 0), (1, 0), (0, -1), (0, 1), (1, 1), (1, -1), (-1, 1), (-1, -1))
+"""The weights of A and B in the pictures of `neuron_interaction`."""
+
+
+@rendering(cite="olah2017feature", takes="units")
+def neuron_interaction(
+    model: VisionModel,
+    units: Any,
+    *,
+    size: int | str | tuple[int, int] | None = None,
+    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
+    preset: str = "standard",
+    parametrization: Any = None,
+    transforms: Any = None,
+    seed: int = 0,
+    batch: Batch = "auto",
+    precision: Precision = "exact",
+) -> Rendering:
+    """What two units ask for alone, turned around, and together.
+
+    Eight pictures, `layout` (2, 4): -A, A, -B, B; then A + B, A - B, B - A, -A - B. Alone each is the picture of `visualize`.
+    Together they raise +-A / s_A +- B / s_B, s the value that the unit's own picture reaches above that of the noise all
+    begin as, so that the unit of larger numbers does not outvote the other. numbers: `first` and `second` (8,), the values of
+    A and B in every picture: whether one can be had with the other. `units` are two, as for `visualize`.
+
+    Args:
+        size: side in px, or (height, width), "96x160"; None: 128, or the network's own size where it takes no other.
+        n_steps: steps of ascent; None: the preset's (256).
+        preset: a recipe by name: standard, lucid, pixel, plain...
+        parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
+        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
+        seed: of the noise at the beginning and of the transforms.
+        batch: pictures at once, or "auto".
+        precision: exact, or fast (bfloat16 in the network).
+
+    Example:
+        >>> tp.neuron_interaction(model, ["blocks.3:5", "blocks.3:2"], size=32, n_steps=2).numbers["first"]
+    """
+    a, b = _pair(model, units)
+    recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
+    options: dict[str, Any] = {"size": as_size(model, size), "seed": seed, "batch": batch}
+    alone = render(model, [-a, a, -b, b], recipe, **options, frames=(0,))
+    s = _reached(model, (a, b), alone, rows=(1, 3))
+    joint = render(model, [x * (a / s[0]) + y * (b / s[1]) for x, y in SIGNS[4:]], recipe, **options)
+    made = _both(alone, joint)
+    texts = tuple(_text(x, a, y, b) for x, y in SIGNS)
+    return replace(made, objectives=texts, layout=(2, 4), numbers=_values(model, a, b, made.pixels))
+
+
+@rendering(cite="mordvintsev2018differentiable", takes="units")
+def interpolate(
+    model: VisionModel,
+    units: Any,
+    *,
+    n_images: Annotated[int, Range(2, 64)] = 6,
+    align: Annotated[float, Range(0, 1e6)] = 0.1,
+    align_layer: str | None = None,
+    size: int | str | tuple[int, int] | None = None,
+    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
+    preset: str = "standard",
+    parametrization: Any = "shared",
+    transforms: Any = None,
+    seed: int = 0,
+    batch: Batch = "auto",
+    precision: Precision = "exact",
+    frames: Sequence[int] | int = (),
+) -> Rendering:
+    """The way from what one unit asks for to what another does, in pictures that show things at the same place.
+
+    Picture i of n raises (1 - t) A / s_A + t B / s_B, t = i / (n - 1), s as in `neuron_interaction`, less `align` times
+    sum_d 2^-d mean((a_i - a_i+-d)^2) / mean(a^2), a the activation at the layer `align_layer`, d to 4: what differs from the
+    neighbours, relative to what the units' own pictures have there. The pictures have their coarse parts in common. numbers:
+    `first` and `second` (n,), the values of A and B, and `t`. `units` are two, as for `visualize`.
+
+    Args:
+        n_images: pictures from the one to the other, the ends among them.
+        align: weight of the alignment: at 1 pictures of the built-in model hardly differ; 0: only coarse parts in common.
+        align_layer: where neighbours shall be alike; None: where the units are, of a class the last map of 10 cells a side.
+        size: side in px, or (height, width), "96x160"; None: 128, or the network's own size where it takes no other.
+        n_steps: steps of ascent; None: the preset's (256).
+        preset: a recipe by name: standard, lucid, pixel, plain...
+        parametrization: "shared": coarse parts in common; or any other, as for `visualize`.
+        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
+        seed: of the noise at the beginning and of the transforms.
+        batch: the pictures are made together whatever it is.
+        precision: exact, or fast (bfloat16 in the network).
+        frames: steps whose pictures are kept, or how many, evenly; 0 is the noise at the beginning.
+
+    Example:
+        >>> tp.interpolate(model, ["blocks.3:5", "blocks.3:2"], size=32, n_steps=2).numbers["t"]
+        tensor([0.0000, 0.2000, 0.4000, 0.6000, 0.8000, 1.0000])
+    """
+    a, b = _pair(model, units)
+    recipe = chosen(named_preset(preset), n_steps, None, transforms, precision)
+    options: dict[str, Any] = {"size": as_size(model, size), "seed": seed}
+    alone = render(model, [a, b], recipe, **options, batch=batch, frames=(0,))
+    s = _reached(model, (a, b), alone, rows=(0, 1))
+    path = O.interpolate(a / s[0], b / s[1])
+    if align:
+        path = path + _aligned(model, align_layer or map_layer(model, a, b), alone.pixels, align)
+    recipe = replace(recipe, parametrization=as_parametrization(parametrization))
+    made = render(model, [path], recipe, **options, group=n_images, batch=batch, frames=frames)
+    t = torch.linspace(0, 1, n_images, device=made.pixels.device, dtype=made.pixels.dtype)
+    texts = tuple(f"{1 - one:.2g} {a} + {one:.2g} {b}" for one in t.tolist())
+    return replace(made, objectives=texts, numbers={**_values(model, a, b, made.pixels), "t": t})
+
+
+def _pair(model: VisionModel, units: Any) -> tuple[O.Objective, O.Objective]:
+    found = O.as_objectives(model, units)
+    same = len(found) == 2 and found[0].needs == found[1].needs and all(isinstance(need, Unit) for need in found[0].needs)
+    if len(found) != 2 or same:
+        given = "one of them twice" if same else str(len(found))
+        raise MethodError(f'two different units are combined, such as ["layer:5", "layer:7"], not {given}')
+    return found[0], found[1]
+
+
+def _reached(model: VisionModel, units: Sequence[O.Objective], alone: Rendering, rows: Sequence[int]) -> list[float]:
+    """How far above the noise that all begin as (frame 0) each unit's own picture is; 1 where it is not."""
+    assert alone.frames is not None
+    found = []
+    for one, row in zip(units, rows, strict=True):
+        before, after = measure(model, one, torch.stack([alone.frames[0, row], alone.pixels[row]])).tolist()
+        found.append(after - before if after > before else 1.0)
+    return found
+
+
+def _both(first: Rendering, second: Rendering) -> Rendering:
+    """The pictures of one rendering, then those of another with the same steps; frames are left out."""
+    assert first.values is not None
+    assert second.values is not None
+    return replace(
+        first,
+        pixels=torch.cat([first.pixels, second.pixels]),
+        scores=torch.cat([first.scores, second.scores]),
+        objectives=first.objectives + second.objectives,
+        status=first.status + second.status,
+        values=torch.cat([first.values, second.values], 1),
+        frames=None,
+        frame_steps=(),
+    )
+
+
+def _values(model: VisionModel, a: O.Objective, b: O.Objective, pixels: Tensor) -> dict[str, Tensor]:
+    """Of both units in every finished picture."""
+    return {
+        name: torch.cat([measure(model, one, picture) for picture in pixels.split(1)])
+        for name, one in (("first", a), ("second", b))
+    }
+
+
+def _text(x: int, a: O.Objective, y: int, b: O.Objective) -> str:
+    terms = [f"{'-' if sign < 0 else '+'} {one}" for sign, one in ((x, a), (y, b)) if sign]
+    return " ".join(terms).removeprefix("+ ")
+
+
+def _aligned(model: VisionModel, layer: str, pixels: Tensor, weight: float) -> O.Objective:
+    """The alignment at a layer, in shares of the mean square of its activation for given pictures."""
+    name = named_layer(model, layer)
+    size = float(measure(model, O.deep_dream(name), pixels).mean())
+    return O.alignment(name) * (weight / (size or 1.0))
