@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo import shared, vision_model
 
 import tapetum as tp
+from tapetum.engines.render import transforms
 from tapetum.engines.render.parametrizations.images import covering
 from tapetum.families.dreams.octaves import octave_sizes
 
@@ -112,17 +113,6 @@ def test_a_dream_of_what_no_gradient_reaches_is_the_photograph_and_says_so() -> 
     assert torch.allclose(made.pixels, picture, rtol=0, atol=1e-15)  # what an octave adds to its base is taken off again
 
 
-def test_the_users_model_is_left_as_it_came() -> None:
-    model = vision_model("in_place")
-    module = model.module
-    before, mode = copy.deepcopy(module.state_dict()), [part.training for part in module.modules()]
-    tp.deep_dream(model, photographs(1), n_octaves=1, n_steps=1)
-    assert all(torch.equal(before[key], tensor) for key, tensor in module.state_dict().items())
-    assert mode == [part.training for part in module.modules()]
-    assert not any(part._forward_hooks or part._backward_hooks for part in module.modules())
-    assert all(parameter.grad is None for parameter in module.parameters())
-
-
 # --- styles
 
 
@@ -180,6 +170,92 @@ def test_two_pictures_in_one_style_are_two_runs() -> None:
 def test_one_picture_gives_the_style() -> None:
     with pytest.raises(tp.TapetumError, match="not 2"):
         tp.style_transfer(shared("residual"), photographs(1, (32, 32)), style=photographs(2, (32, 32)))
+
+
+# --- accents
+
+
+def test_held_firmly_the_picture_stays_and_let_go_it_drives_the_unit() -> None:
+    model, (picture,) = shared("residual"), photographs(1, (32, 48))
+    free, held = (tp.accentuate(model, [picture], units=2, hold=hold, n_steps=25, n_views=1) for hold in (0, 1e6))
+    far, near = ((one.pixels - picture).square().mean().sqrt() for one in (free, held))
+    assert free.scores > free.numbers["before"]
+    assert near < 0.25 * far  # Adam's steps of .05 leave it swaying about the photograph
+    assert torch.equal(free.numbers["before"], held.numbers["before"])
+
+
+@pytest.mark.parametrize("parametrization", ["fourier", "phase", "pixel"])
+def test_accents_of_two_pictures_are_two_runs(parametrization: str) -> None:
+    model, pictures = shared("residual"), photographs(2, (32, 48))
+    options = {"n_steps": 2, "n_views": 2, "frames": (0, 1), "parametrization": parametrization}
+    together = tp.accentuate(model, pictures, **options)
+    alone = [tp.accentuate(model, [one], **options) for one in pictures]
+    assert torch.equal(together.pixels, torch.cat([one.pixels for one in alone]))
+    assert together.objectives == tuple(one.objectives[0] for one in alone)  # each its predicted class
+    assert together.frames is not None
+    # a photograph's blacks and whites are moved inside by 1e-4, and frequencies round
+    assert torch.allclose(together.frames[0], torch.cat(pictures), rtol=0, atol=1.01e-4)
+
+
+class Bright(nn.Module):
+    """Answers to what is brighter than a half, wherever it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Conv2d(3, 3, 1)
+        nn.init.dirac_(self.map.weight)
+        nn.init.constant_(self.map.bias, -0.5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.map(images).relu().mean((2, 3))
+
+
+def test_what_the_unit_never_asked_for_is_transparent() -> None:
+    model = tp.wrap(Bright().double(), size=16, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    picture = torch.full((1, 3, 48, 64), 0.1)
+    picture[..., 32:] = 0.9
+    made = tp.accentuate(
+        model, [picture], units=0, layer="map", n_steps=12, noise_sd=0, transparency=True, parametrization="pixel"
+    )
+    alpha = made.pixels[0, 3]
+    assert made.pixels.shape == (1, 4, 48, 64)
+    assert alpha[:, :26].max() < 0.01  # 5 px are the reach of the blur
+    assert alpha[8:-8, 40:-8].min() > 0.4
+
+
+def test_units_are_one_for_all_or_one_each() -> None:
+    model, pictures = shared("residual"), photographs(2, (32, 32))
+    made = tp.accentuate(model, pictures, units=[1, 3], n_steps=1, n_views=1)
+    assert made.objectives == ("class_logit(class 1)", "class_logit(class 3)")
+    with pytest.raises(tp.TapetumError, match="one for all, or one each"):
+        tp.accentuate(model, pictures, units=[1, 2, 3], n_steps=1)
+
+
+def test_a_view_is_a_square_part_at_the_size_that_was_asked_for() -> None:
+    ramp = torch.arange(96).double().expand(1, 1, 64, 96) / 96
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        view = transforms.random_view(16, 0.5, 0.75).apply(ramp, generator)
+        slopes = view[0, 0, :, 3:-3].diff(dim=-1)  # at the edges of the part the mean has no pixels beyond
+        assert view.shape[-2:] == (16, 16)
+        assert torch.allclose(slopes, slopes.mean(), rtol=0.05, atol=0)  # triangles at fractions of a pixel: a ripple of 3 %
+        assert 32 / 16 - 0.1 <= 96 * slopes.mean() <= 48 / 16 + 0.1
+
+
+# --- all three
+
+
+@pytest.mark.parametrize("name", ["deep_dream", "style_transfer", "accentuate"])
+def test_the_users_model_is_left_as_it_came(name: str) -> None:
+    model = vision_model("in_place")
+    module = model.module
+    before, mode = copy.deepcopy(module.state_dict()), [part.training for part in module.modules()]
+    (picture,) = photographs(1, (32, 48))
+    tp.run(name, model, [picture], n_steps=1, **({"style": picture.flip(-1)} if name == "style_transfer" else {}))
+    assert all(torch.equal(before[key], tensor) for key, tensor in module.state_dict().items())
+    assert mode == [part.training for part in module.modules()]
+    assert not any(part._forward_hooks or part._backward_hooks for part in module.modules())
+    assert all(parameter.grad is None for parameter in module.parameters())
 
 
 # --- the built-in network

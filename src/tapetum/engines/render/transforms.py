@@ -90,6 +90,22 @@ def random_crop(low: float | int = 0.5, high: float | int = 1.0) -> Transform:
     return Transform(f"random_crop({low:g}, {high:g})", matrix=matrix)
 
 
+def random_view(size: int, low: float | int = 0.5, high: float | int = 1.0) -> Transform:
+    """Looks at a square part, its side a share between low and high of the picture's shorter one, at size x size px.
+
+    For pictures of any size before a network that has one of its own; a pixel of a smaller view is a mean of the picture's.
+    """
+
+    def apply(pixels: Tensor, generator: Generator) -> Tensor:
+        height, width = (int(side) for side in pixels.shape[-2:])
+        side = max(1, round((low + (high - low) * _uniform(generator)) * min(height, width)))
+        top, left = (round(_uniform(generator) * (whole - side)) for whole in (height, width))
+        part = pixels[..., top : top + side, left : left + side]
+        return F.interpolate(part, (size, size), mode="bilinear", antialias=True, align_corners=False)
+
+    return Transform(f"random_view({size}, {low:g}, {high:g})", apply)
+
+
 def pad(px: int, fill: Fill = "grey") -> Transform:
     """Adds px pixels at every side: grey (.5), the mirrored picture, or uniform noise."""
 
