@@ -124,9 +124,15 @@ def _row(parameter: Parameter, cited: Cited) -> tuple[str, ...]:
         f"<code>{parameter.name}</code>",
         f"<code>{escape(markup.type_words(parameter.type), quote=False)}</code>",
         limits,
-        f"<code>{escape(markup.default_words(parameter.default), quote=False)}</code>",
+        _default(parameter),
         markup.inline(parameter.help, cited, "../"),
     )
+
+
+def _default(parameter: Parameter) -> str:
+    if parameter.default is inspect.Parameter.empty:
+        return "required"
+    return f"<code>{escape(markup.default_words(parameter.default), quote=False)}</code>"
 
 
 def family_page(name: str, cited: Cited) -> str:

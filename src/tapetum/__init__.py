@@ -136,8 +136,8 @@ def _display_in_notebooks() -> None:
     shell = ipython.get_ipython() if ipython else None
     if shell is not None:
         formatter = shell.display_formatter.formatters["image/png"]
-        for name in ("Attribution", "ActivationMaps", "Evaluation", "Rendering", "Run"):
-            formatter.for_type_by_name("tapetum.types", name, lambda result: _figures().png(result))
+        for kind in (Attribution, ActivationMaps, Evaluation, Rendering, Run):
+            formatter.for_type(kind, lambda result: _figures().png(result))
 
 
 def _figures() -> Any:

@@ -119,6 +119,9 @@ def check_parameters(method: Method, given: Mapping[str, Any]) -> dict[str, Any]
             close = difflib.get_close_matches(name, known, 1, 0.5)
             hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(known) or 'none'}"
             raise MethodError(f"{method.name} has no parameter '{name}'; {hint}")
+    missing = [name for name, one in known.items() if one.default is inspect.Parameter.empty and name not in given]
+    if missing:
+        raise MethodError(f"{method.name} needs {', '.join(missing)}")
     return {name: _checked(method, one, given.get(name, one.default)) for name, one in known.items()}
 
 

@@ -288,3 +288,22 @@ def test_pictures_of_photographs_stand_beside_them(tapetum, place, monkeypatch):
     assert "2 of 2 are there already" in tapetum(
         "run", "brighter", "cat.png", "dog.png", "--model", "net.py:build", "--by", "0.25", "--out", "out"
     ).err  # fmt: skip
+
+
+def test_diverse_pictures_of_a_unit_are_files_of_their_own_and_made_again_one_by_one(tapetum, place):
+    assert tapetum(*RENDER, f"{LAYER}:0-1", "--diversity", "2").status == 0
+    report = json.loads((place / "out" / "report.json").read_text())
+    assert [one["file"] for one in report["pictures"]] == [f"features-1-0-{unit}.{i}.png" for unit in (0, 1) for i in (1, 2)]
+    assert not np.array_equal(*(pixels(place / "out" / f"features-1-0-1.{i}.png") for i in (1, 2)))
+    assert tapetum("reproduce", "out/features-1-0-1.2.png", "--model", "net.py:build").status == 0
+    assert tapetum(*RENDER, f"{LAYER}:0", "--no-resume").status == 0  # one picture takes the place of the two
+    names = {path.name for path in (place / "out").glob("features-1-0-0*")}
+    assert names == {"features-1-0-0.png"}
+
+
+def test_a_keyword_without_a_default_is_a_required_option(tapetum, place):
+    answer = tapetum("style", "cat.png", "--model", "net.py:build", "--out", "out")
+    assert answer.status == 2
+    assert "--style" in answer.err
+    with pytest.raises(TapetumError, match="style_transfer needs style"):
+        tp.style_transfer("simple_cnn", torch.zeros(1, 3, 32, 32))

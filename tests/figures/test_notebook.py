@@ -13,6 +13,8 @@ model = tp.load("simple_cnn", weights=None)
 result = tp.edge_attribution(model, torch.rand(1, 3, 32, 32) - 0.5, target=0)
 data, _ = shell.display_formatter.format(result)
 assert data["image/png"].startswith(b"\\x89PNG"), data.keys()
+made, _ = shell.display_formatter.format(tp.visualize(model, "features.1.0:0", size=16, n_steps=1))
+assert made["image/png"].startswith(b"\\x89PNG"), made.keys()
 plain, _ = shell.display_formatter.format(tp.contrast(1, 2))
 assert "image/png" not in plain
 """

@@ -57,10 +57,14 @@ def option(parameter: Parameter) -> inspect.Parameter:
     limits = "" if parameter.range is None else f" From {parameter.range.low} to {parameter.range.high}."
     choices = "" if not parameter.choices else f" One of {', '.join(parameter.choices)}{_or_number(parameter)}."
     kind = _cli_type(parameter)
-    default = _default(parameter) if kind is str else parameter.default
+    default = parameter.default if kind is not str or _is_required(parameter) else _default(parameter)
     names = ALIASES.get(parameter.name, ())
     annotation = Annotated[kind, typer.Option(*names, help=f"{parameter.help}{limits}{choices}".strip())]
     return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _is_required(parameter: Parameter) -> bool:
+    return parameter.default is inspect.Parameter.empty
 
 
 def _default(parameter: Parameter) -> str:

@@ -84,17 +84,24 @@ def _rows(task: Task, made: Rendering, was_there: bool) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, row in names(task, made):
         score = math.nan if row is None else float(made.scores[row])
-        entry = {
+        entry: dict[str, Any] = {
             "subject": task.title,
             "objective": made.objectives[row or 0],
             "status": made.status[row] if row is not None else "ok" if "ok" in made.status else made.status[0],
-            "score": score if math.isfinite(score) else None,
+            "score": _number(score),
             "file": name,
             "result": f"{RESULTS}/{task.stem}",
             "was_there": was_there,
         }
+        if row is not None and made.numbers:
+            entry["numbers"] = {key: _number(each[row]) for key, each in made.numbers.items() if each.ndim == 1}
         rows.append(entry)
     return rows
+
+
+def _number(value: Any) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if math.isfinite(float(value)) else None
 
 
 def _outcome(row: Mapping[str, Any]) -> str:
