@@ -176,6 +176,8 @@ def type_words(hint: Any) -> str:
         return type_words(inner[0])
     if inner and getattr(typing.get_origin(hint), "__name__", "") == "Sequence":
         return f"sequence of {type_words(inner[0])}"
+    if inner and typing.get_origin(hint) is tuple:
+        return f"({', '.join('...' if one is ... else type_words(one) for one in inner)})"
     return " | ".join(map(type_words, inner)) if inner else getattr(hint, "__name__", str(hint))
 
 

@@ -44,7 +44,7 @@ LAWS = {
 }
 """Each law that a method can declare; tests/laws checks it on every network of the test zoo that it applies to."""
 
-UNITS = '"layer4:0-15"'
+UNITS = '"blocks.3.0:0-15"'
 """What stands for units in examples of the command line."""
 
 Cited = Mapping[str, Reference]

@@ -114,7 +114,7 @@ def neuron_groups(
 
     Args:
         layer: name or None: the first without negative values from the last module with 10 cells a side on (in `notes`).
-        n_groups: k.
+        n_groups: k, how many groups.
         cosine_power: p, how strictly a picture is of this direction and no other.
         size: side in px, or (height, width); None: 128, or the network's own size where it takes no other.
         n_steps: steps of ascent; None: the preset's (256).
