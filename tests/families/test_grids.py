@@ -131,6 +131,11 @@ def test_two_images_are_two_single_ones(method: str) -> None:
         assert torch.allclose(values, torch.cat([s.numbers[name] for s in single]))
 
 
+def test_cells_have_the_size_of_a_network_that_takes_no_smaller_one() -> None:
+    made = tp.activation_grid(shared("vit_mean"), pictures(1), layer="blocks.0", n_steps=1)
+    assert made.pixels.shape == (16, 3, SIDE, SIDE)
+
+
 # --- groups
 
 

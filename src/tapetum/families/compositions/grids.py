@@ -18,7 +18,7 @@ from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
 from tapetum.engines.render.optimize import Precision
 from tapetum.engines.render.presets import preset as named_preset
-from tapetum.engines.render.sizes import as_size
+from tapetum.engines.render.sizes import as_size, takes
 from tapetum.families.keywords import first_positive, named_layer
 from tapetum.families.rendering import rendering
 from tapetum.families.visualizations import chosen
@@ -30,6 +30,9 @@ from tapetum.types import Batch, MethodError, Range, Rendering
 CELLS = 64
 """Small pictures at once: from there on the time of each falls no further (measured at 48 px on a CPU)."""
 
+CELL_PX = 48
+"""Three cells of a usual 14 x 14 map a side: enough for a form, and a grid of them for a page."""
+
 MOST_CELLS = 4096
 
 
@@ -40,7 +43,7 @@ def activation_grid(
     *,
     layer: str | None = None,
     cosine_power: Annotated[float, Range(0, 8)] = 1,
-    size: int | str | tuple[int, int] | None = 48,
+    size: int | str | tuple[int, int] | None = None,
     n_steps: Annotated[int, Range(1, 100_000)] = 96,
     preset: str = "standard",
     parametrization: Any = None,
@@ -60,7 +63,7 @@ def activation_grid(
     Args:
         layer: name or None: the last module with at least 10 cells a side (14 x 14 of most networks; in `notes`).
         cosine_power: p, how strictly a picture is of this direction and no other.
-        size: of each cell, px a side.
+        size: of each cell, px a side, or (height, width); None: 48, or the network's own size where it takes no other.
         n_steps: steps of ascent for each cell.
         preset: a recipe by name: standard, lucid, pixel, plain...
         parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
@@ -80,7 +83,8 @@ def activation_grid(
         raise MethodError(f"{name} has {rows} x {columns} places, {n * rows * columns} in all; up to {MOST_CELLS} are made")
     vectors = maps.permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # sums over strides may have other last bits
     wanted = [_towards(name, vector, cosine_power) for vector in vectors]
-    pixels = as_size(model, size)
+    small = min(CELL_PX, model.preprocessing.size)
+    pixels = as_size(model, small if size is None and takes(model, (small, small)) else size)
     recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
     made = render(model, wanted, recipe, size=pixels, seed=seed, batch=_cells(model, batch, pixels))
     texts = tuple(f"{name} @ {i},{j}" for _ in range(n) for i in range(rows) for j in range(columns))
@@ -156,7 +160,8 @@ def chosen_layer(model: VisionModel, layer: str | None, *, positive: bool = Fals
         return named_layer(model, layer)
     name, reason = detailed_layer(model.survey)
     if positive:
-        name, reason = first_positive(model, name, reason)
+        later, why = first_positive(model, name, reason)
+        name, reason = (later, why) if later != name else (name, reason)
     note(f"layer {name} was chosen: {reason}")
     return name
 
