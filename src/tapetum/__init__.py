@@ -23,6 +23,8 @@ from tapetum.types import (
     Cancelled,
     Contrast,
     Evaluation,
+    FilterSpecialization,
+    InformationByDepth,
     Layer,
     Output,
     Prediction,
@@ -90,7 +92,8 @@ _MODULES = {
 """The parts of which renderings are made, each a module of its own: `tp.objectives.channel("layer4", 7)`."""
 
 __all__ = [
-    "ActivationMaps", "Attribution", "Box", "Cancelled", "Contrast", "Evaluation", "Layer", "Output", "Prediction",
+    "ActivationMaps", "Attribution", "Box", "Cancelled", "Contrast", "Evaluation",
+    "FilterSpecialization", "InformationByDepth", "Layer", "Output", "Prediction",
     "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "Similarity", "TapetumError", "Unit",
     "VisionModel", "animate", "as_score", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models",
     "load", "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "reproduce",

@@ -9,18 +9,20 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from tapetum.engines.likeness import psnr, ssim
+from tapetum.engines.likeness import feature_distance, psnr, ssim
 from tapetum.engines.probe import capture
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.converge import Found, converge
+from tapetum.engines.render.objectives.common import mean
 from tapetum.engines.render.parametrizations import Parametrization, Start, fourier, pixel
 from tapetum.engines.render.render import NOTED, kept_steps
 from tapetum.families.inspections import depths
 from tapetum.families.keywords import named_layers
 from tapetum.families.rendering import rendering
 from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
 from tapetum.progress import report
-from tapetum.types import Range, Rendering
+from tapetum.types import InformationByDepth, Range, Rendering
 
 Way = Literal["fourier", "pixel"]
 
@@ -48,9 +50,11 @@ def invert(
     """The pictures that give the same activation as the photographs at a layer: what it kept, and what it forgot.
 
     x* = argmin over x of |phi(x) - phi(x0)|^2 / |phi(x0)|^2 + norm_weight sum |x|^6 + tv_weight sum (dx^2 + dy^2), from
-    noise; phi the layer, x the model-ready picture (as the network gets it), dx and dy its differences to the next pixels. By
-    L-BFGS, which takes its steps from the curvature, so that one setting converges at every depth; the paper has gradient
-    descent with momentum and a rate that is set for each layer. Pixels are sigmoids here, so none leaves [0, 1].
+    noise; phi the layer, x the pixels from -1 (black) to 1 (white), dx and dy their differences to the next ones. Sums are over
+    pixels and colours. By L-BFGS, which takes its steps from the curvature, so that one setting converges at every depth; the
+    paper has gradient descent with momentum and a rate that is set for each layer. x is not what the network gets: where
+    that reaches 2.6 for white, |x|^6 would outweigh the features of a bright photograph. Pixels are sigmoids here, so none
+    leaves [0, 1].
 
     pixels (n, 3, h, w) in [0, 1] at the images' own size, one for each image and layer: all layers of the first image, then
     of the next. values (s, n) the relative feature loss of the best picture so far. numbers (n,): feature_loss, that loss of
@@ -70,19 +74,83 @@ def invert(
         >>> tp.invert(model, images, layer="blocks.1", n_steps=5).numbers["ssim"]
     """
     names = depths(model) if layer is None else model.find_layers([name for name in named_layers(layer) if name])
+    task = _Task(model, *_way(method, tv_weight), n_steps, norm_weight, seed, kept_steps(frames, n_steps))
+    return _inversions(task, images, names)
+
+
+def _way(method: Way, tv_weight: float | int | None) -> tuple[Parametrization, float | int]:
     parametrization, usual = WAYS[method]
-    task = _Task(
-        model,
-        parametrization,
-        n_steps,
-        norm_weight,
-        usual if tv_weight is None else tv_weight,
-        seed,
-        kept_steps(frames, n_steps),
-        len(images) * len(names),
+    return parametrization, usual if tv_weight is None else tv_weight
+
+
+def _inversions(task: _Task, images: Tensor, layers: Sequence[str]) -> Rendering:
+    jobs = [(image, layer) for image in images.split(1) for layer in layers]
+    return _rendering(task, images, layers, [_inverted(task, *job, done=i, total=len(jobs)) for i, job in enumerate(jobs)])
+
+
+@rendering(cite="mahendran2015inversion", takes="images", question="found")
+def information_by_depth(
+    model: VisionModel,
+    images: Tensor,
+    *,
+    layers: str | Sequence[str] | None = None,
+    method: Way = "fourier",
+    n_steps: Annotated[int, Range(1, 100_000)] = 100,
+    norm_weight: Annotated[float | int, Range(0, 1)] = 1e-7,
+    tv_weight: Annotated[float | int, Range(0, 1)] | None = None,
+    seed: int = 0,
+) -> InformationByDepth:
+    """How much of a photograph is left at each depth: inversions at several layers, compared with it.
+
+    As `invert`, at seven depths. numbers (n,) for each picture: feature_loss, ssim and psnr as there, and feature_distance in
+    [0, 4], how differently the network sees picture and photograph: the mean over five layers and all places of |u - v|^2,
+    u and v the activations divided by their length (LPIPS without its learned weights, zhang2018lpips; 0: the same). The
+    bottleneck is where SSIM drops most from one depth to the next, the photograph itself (1) being the first. What a search
+    did not find again counts as lost, so these are lower bounds of what is left.
+
+    Args:
+        layers: names or globs, from early to deep; None: seven depths of the network.
+        method: fourier, or pixel, the paper's.
+        n_steps: passes forward and back a picture, at most.
+        norm_weight: of sum |x|^6, as for `invert`.
+        tv_weight: of the total variation, as for `invert`.
+        seed: of the noise at the beginning.
+
+    Example:
+        >>> tp.information_by_depth(model, images, layers=["blocks.0", "blocks.3"], n_steps=4).bottlenecks
+    """
+    names = depths(model, 7) if layers is None else model.find_layers([name for name in named_layers(layers) if name])
+    made = _inversions(_Task(model, *_way(method, tv_weight), n_steps, norm_weight, seed), images, names)
+    table = made.numbers["ssim"].view(len(images), len(names))
+    for row, ssims in enumerate(table):
+        note(f"image {row + 1}: {_most_lost(ssims, names)}")
+    return InformationByDepth(
+        **{**vars(made), "numbers": {**made.numbers, "feature_distance": _distances(model, images, made.pixels)}},
+        photographs=model.denormalize(images),
+        layers=tuple(names),
+        bottlenecks=tuple(_bottleneck(ssims, names)[0] for ssims in table),
     )
-    jobs = [(image, name) for image in images.split(1) for name in names]
-    return _rendering(task, images, names, [_inverted(task, *job, done=i) for i, job in enumerate(jobs)])
+
+
+def _distances(model: VisionModel, images: Tensor, pixels: Tensor) -> Tensor:
+    """(n,): how differently the network sees each picture and its photograph."""
+    layers, each = depths(model, 5), len(pixels) // len(images)
+    ready = model.preprocessing.normalize(pixels).to(model.dtype).split(1)
+    pairs = zip(images.repeat_interleave(each, 0).split(1), ready, strict=True)
+    return torch.cat([feature_distance(model, image, picture, layers) for image, picture in pairs]).to(pixels.dtype)
+
+
+def _bottleneck(ssims: Tensor, layers: Sequence[str]) -> tuple[tuple[str, str], float, float]:
+    """Between which depths SSIM drops most, and from what to what."""
+    known = torch.cat([ssims.new_ones(1), ssims])
+    place = int((known[:-1] - known[1:]).argmax())
+    named = ("photograph", *layers)
+    return (named[place], named[place + 1]), float(known[place]), float(known[place + 1])
+
+
+def _most_lost(ssims: Tensor, layers: Sequence[str]) -> str:
+    (before, after), high, low = _bottleneck(ssims, layers)
+    return f"most is lost between {before} and {after} (SSIM {high:.2f} to {low:.2f})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +159,11 @@ class _Task:
 
     model: VisionModel
     parametrization: Parametrization
+    tv_weight: float | int
     n_steps: int
     norm_weight: float | int
-    tv_weight: float | int
     seed: int
-    frames: tuple[int, ...]
-    total: int
+    frames: tuple[int, ...] = ()
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -109,9 +176,13 @@ class _Task:
         return Start(size=(image.shape[-2], image.shape[-1]), seed=self.seed, dtype=dtype, device=model.device)
 
     def terms(self, layer: str, given: Tensor, image: Tensor) -> tuple[O.Objective, O.Objective]:
-        """The relative feature loss and the penalties, negative: both are raised. Penalties are sums over the values."""
-        penalty = self.norm_weight * O.power_norm() + self.tv_weight * O.total_variation(beta=2, of="model_ready")
-        return O.feature_match(layer, given), -image.numel() * penalty
+        """The relative feature loss and the penalties, negative: both are raised. Penalties are sums over pixels, colours."""
+        penalty = self.norm_weight * CENTRED_NORM + 4 * self.tv_weight * O.total_variation(beta=2)  # (2 p - 2 q)^2
+        return O.feature_match(layer, given), -3 * image.shape[-2] * image.shape[-1] * penalty
+
+
+CENTRED_NORM = O.Objective("power_norm(2 p - 1)", (), lambda seen: mean((2 * seen.pixels - 1) ** 6))
+"""The mean of |x|^6, x from -1 (black) to 1 (white)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,14 +202,14 @@ class _Inverted:
         return self.frames.get(step, self.found.pixels)
 
 
-def _inverted(task: _Task, image: Tensor, layer: str, done: int) -> _Inverted:
+def _inverted(task: _Task, image: Tensor, layer: str, done: int, total: int) -> _Inverted:
     way, start = task.parametrization, task.start(image)
     frames = {0: way(start).pixels().detach()}
 
     def watch(step: int, found: Found) -> None:
         if step in task.frames:
             frames[step] = found.pixels
-        report(done * task.n_steps + step, task.total * task.n_steps, "steps", -float(found.terms[-1][0]))
+        report(done * task.n_steps + step, total * task.n_steps, "steps", -float(found.terms[-1][0]))
 
     given = _activation(task.model, image, layer)
     if given.any() and given.isfinite().all():

@@ -37,6 +37,15 @@ from tapetum.types.renderings import (
 from tapetum.types.renderings import (
     Rendering as Rendering,
 )
+from tapetum.types.studies import (
+    FilterSpecialization as FilterSpecialization,
+)
+from tapetum.types.studies import (
+    InformationByDepth as InformationByDepth,
+)
+from tapetum.types.studies import (
+    Study as Study,
+)
 from tapetum.types.targets import (
     Box as Box,
 )

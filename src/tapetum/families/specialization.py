@@ -1,0 +1,140 @@
+"""What the filters that answer a photograph look for, early and late."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.probe import capture
+from tapetum.engines.render import objectives as O
+from tapetum.engines.render import render
+from tapetum.engines.render.presets import preset as named_preset
+from tapetum.engines.render.sizes import as_size
+from tapetum.families.inspections import depths
+from tapetum.families.keywords import named_layers
+from tapetum.families.rendering import rendering
+from tapetum.families.visualizations import chosen
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import Batch, FilterSpecialization, LayerError, Range, Rendering
+
+
+@rendering(cite="olah2017feature", takes="images", question="found")
+def filter_specialization(
+    model: VisionModel,
+    images: Tensor,
+    *,
+    layers: str | Sequence[str] | None = None,
+    k: Annotated[int, Range(1, 100)] = 10,
+    by: Literal["max", "mean", "variance"] = "max",
+    size: int | str | tuple[int, int] | None = None,
+    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
+    preset: str = "standard",
+    seed: int = 0,
+    batch: Batch = "auto",
+) -> FilterSpecialization:
+    """The channels that answer a photograph most, early and late: what each looks for, and where it found it.
+
+    At each layer the k most active channels, by their largest value; of each the picture that drives it most (as `visualize`
+    makes it) and its map. pixels (m d k, 3, h, w) for m images and d layers. numbers (n,) for each picture: activation, the
+    mean of the channel's map in that image; share, mean |a| of the channel over the sum of all channels' of its layer; extent,
+    the share of places above half of its maximum (0 where that is not positive), which is small where a filter found what it
+    looks for in few spots. A place of a deep layer is a large part of the photograph. A channel that several images share is
+    made once.
+
+    Args:
+        layers: names or globs; None: the second and the last of seven depths.
+        k: channels a layer; fewer where a layer has fewer.
+        by: what makes a channel active: its max, mean or variance over places.
+        size: side of the pictures in px, (height, width) or "96x160"; None: 128, or what the network takes.
+        n_steps: steps of ascent; None: the preset's.
+        preset: a recipe by name, as for `visualize`.
+        seed: of the noise at the beginning and of the transforms.
+        batch: pictures at once, or "auto".
+
+    Example:
+        >>> tp.filter_specialization(model, images, k=2, size=32, n_steps=2).numbers["extent"]
+    """
+    names = _early_and_late(model) if layers is None else model.find_layers([one for one in named_layers(layers) if one])
+    maps = _maps(model, images, names)
+    k = min(k, *(one.shape[1] for one in maps))
+    channels = torch.stack([_rank(one, by).topk(k).indices for one in maps], 1)
+    units = [(names[i], channel) for row in channels.tolist() for i, some in enumerate(row) for channel in some]
+    made = _pictures(model, units, chosen(named_preset(preset), n_steps, None, None, "exact"), size, seed, batch)
+    numbers = {name: value.flatten() for name, value in _numbers(maps, channels).items()}
+    _compare(names, channels.shape, numbers)
+    return FilterSpecialization(
+        **{**vars(made), "numbers": numbers, "layout": (len(images) * len(names), k)},
+        photographs=model.denormalize(images),
+        layers=tuple(names),
+        channels=channels,
+        maps=tuple(_chosen(one, channels[:, i]) for i, one in enumerate(maps)),
+    )
+
+
+def _early_and_late(model: VisionModel) -> list[str]:
+    """The second of seven depths and the last: the first is mostly colours."""
+    several = depths(model, 7)
+    return list(dict.fromkeys([several[min(1, len(several) - 1)], several[-1]]))
+
+
+def _rank(maps: Tensor, by: str) -> Tensor:
+    """(m, c, h, w) to (m, c)."""
+    if by == "variance":
+        return maps.var((2, 3), correction=0)
+    return maps.amax((2, 3)) if by == "max" else maps.mean((2, 3))
+
+
+def _maps(model: VisionModel, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
+    for layer in layers:
+        if model.survey[layer].grid is None:
+            raise LayerError(f"{layer} of {model.name} gives no map (n, c, h, w) to show")
+    ready = model.laid_out(images)
+    with torch.no_grad(), capture(model, layers) as acts:
+        model(ready)
+    return [acts[layer] for layer in layers]
+
+
+def _chosen(maps: Tensor, channels: Tensor) -> Tensor:
+    """(m, c, h, w) and (m, k) to (m, k, h, w)."""
+    return torch.stack([one[some] for one, some in zip(maps, channels, strict=True)])
+
+
+def _pictures(
+    model: VisionModel, units: Sequence[tuple[str, int]], recipe: Any, size: Any, seed: int, batch: Batch
+) -> Rendering:
+    """One picture a unit; units that come up several times are made once."""
+    once = list(dict.fromkeys(units))
+    made = render(model, [O.channel(*unit) for unit in once], recipe, size=as_size(model, size), seed=seed, batch=batch)
+    rows = [once.index(unit) for unit in units]
+    return Rendering(
+        pixels=made.pixels[rows],
+        scores=made.scores[rows],
+        objectives=tuple(made.objectives[row] for row in rows),
+        status=tuple(made.status[row] for row in rows),
+        steps=made.steps,
+        values=None if made.values is None else made.values[:, rows],
+    )
+
+
+def _numbers(maps: Sequence[Tensor], channels: Tensor) -> dict[str, Tensor]:
+    """(m, d, k) each."""
+    found: dict[str, list[Tensor]] = {"activation": [], "share": [], "extent": []}
+    for i, layer in enumerate(maps):
+        some, size = _chosen(layer, channels[:, i]), layer.abs().mean((2, 3))
+        peak = some.amax((2, 3), keepdim=True)
+        found["activation"].append(some.mean((2, 3)))
+        found["share"].append(some.abs().mean((2, 3)) / size.sum(1, keepdim=True))
+        found["extent"].append(((some > peak / 2) & (peak > 0)).to(some.dtype).mean((2, 3)))
+    return {name: torch.stack(values, 1) for name, values in found.items()}
+
+
+def _compare(layers: Sequence[str], shape: Sequence[int], numbers: dict[str, Tensor]) -> None:
+    """In words, for each layer: how much of the activation its top channels hold, and in how many places they answer."""
+    share, extent = (numbers[name].view(*shape) for name in ("share", "extent"))
+    for i, layer in enumerate(layers):
+        held, places = float(share[:, i].sum(1).mean()), float(extent[:, i].mean())
+        note(f"{layer}: its {shape[2]} top channels hold {held:.0%} of the activation and answer in {places:.0%} of places")

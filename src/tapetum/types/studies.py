@@ -1,0 +1,48 @@
+"""Pictures that were made of photographs, and are read together with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor
+
+from tapetum.types.renderings import Rendering
+
+
+@dataclass(frozen=True, eq=False)
+class Study(Rendering):
+    """Pictures of several photographs at several layers.
+
+    photographs   (m, 3, H, W) in [0, 1], as the model saw them
+    layers        (d,) from early to deep
+    """
+
+    photographs: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 0, 0))
+    layers: tuple[str, ...] = ()
+
+    def __getitem__(self, row: int) -> Rendering:
+        """One of the pictures, alone."""
+        return Rendering(**{one.name: getattr(self, one.name) for one in fields(Rendering)})[row]
+
+
+@dataclass(frozen=True, eq=False)
+class InformationByDepth(Study):
+    """What is left of photographs at each depth: pictures (m * d), all layers of a photograph one after the other.
+
+    bottlenecks   for each photograph the two neighbouring depths between which most is lost; "photograph" is the first
+    """
+
+    bottlenecks: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class FilterSpecialization(Study):
+    """What the filters that answer a photograph look for: pictures (m * d * k), by photograph, layer, and rank.
+
+    channels      (m, d, k) the most active channels of each layer, the most active first
+    maps          for each layer where they answered, (m, k, h, w)
+    """
+
+    channels: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, dtype=torch.long))
+    maps: tuple[Tensor, ...] = ()
