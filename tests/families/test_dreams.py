@@ -197,6 +197,22 @@ def test_accents_of_two_pictures_are_two_runs(parametrization: str) -> None:
     assert torch.allclose(together.frames[0], torch.cat(pictures), rtol=0, atol=1.01e-4)
 
 
+def test_a_network_of_one_size_looks_at_views_of_the_whole_picture() -> None:
+    (picture,) = photographs(1, (32, 48))
+    made = tp.accentuate(shared("vit_token"), [picture], units=1, hold=0, n_steps=6)
+    assert made.pixels.shape == picture.shape
+    assert (made.scores > made.numbers["before"]).all()
+
+
+def test_an_accent_of_what_no_gradient_reaches_is_the_photograph_and_says_so() -> None:
+    (picture,) = photographs(1, (32, 48))
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.Conv2d(2, 2, 1)).double()
+    nn.init.constant_(net[0].bias, -1e3)  # the layer that holds it is zero everywhere, too
+    made = tp.accentuate(tp.wrap(net, size=32), [picture], units="2:1", layer="1", n_steps=3)
+    assert made.status == ("silent",)
+    assert torch.allclose(made.pixels, picture, rtol=0, atol=1.01e-4)  # black and white are moved inside by 1e-4
+
+
 class Bright(nn.Module):
     """Answers to what is brighter than a half, wherever it is."""
 

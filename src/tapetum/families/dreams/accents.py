@@ -46,7 +46,7 @@ def accentuate(
     layer: str | None = None,
     parametrization: Literal["fourier", "phase", "pixel"] = "fourier",
     n_steps: Annotated[int, Range(1, 100_000)] = 40,
-    step_size: Annotated[float, Range(0, 100)] | None = None,
+    step_size: Annotated[float | None, Range(0, 100)] = None,
     n_views: Annotated[int, Range(1, 256)] = 4,
     smallest_view: Annotated[float, Range(0.01, 1)] = 0.5,
     noise_sd: Annotated[float, Range(0, 1)] = 0.02,
@@ -94,7 +94,7 @@ def accentuate(
     """
     objectives = _objectives(model, pictures, units)
     held = one_layer(model, layer) if layer is not None else _early(model)
-    begun = begun_with(model, pictures, size, longest_px)
+    begun = begun_with(model, pictures, size, longest_px, whole=False)
     views = (T.random_view(model.preprocessing.size, smallest_view, 0.99), T.noise(noise_sd))
     rate = step_size if step_size is not None else 0.15 if parametrization == "phase" else 0.05
     recipe = Recipe(PARAMETRIZATIONS[parametrization](start=begun), views, adam(rate), n_steps, n_views, 0, precision)
@@ -183,19 +183,21 @@ class _Accent:
         value = self.objective(replace(seen, pixels=now)).mean()
         (up,) = torch.autograd.grad(value, pixels, retain_graph=True, materialize_grads=True)
         self.values.append(value.detach()[None])
-        if not up.isfinite().all():
+        ascent = up - self.back(seen, before, pixels, up, recipe) if self.hold and len(self.values) > 1 else up
+        if not ascent.isfinite().all():
             self.broken += 1
             return torch.zeros_like(up)
         self.moved += up.abs()
-        self.shown_to += torch.autograd.grad([view[:1].sum() for view in views], pixels, retain_graph=True)[0]
-        return up - self.back(seen, before, pixels, up, recipe) if self.hold and len(self.values) > 1 else up
+        self.shown_to += torch.autograd.grad([view[:1].sum() for view in views], pixels)[0]
+        return ascent
 
     def back(self, seen: O.Seen, before: Tensor, pixels: Tensor, up: Tensor, recipe: Recipe) -> Tensor:
         """The gradient of the distance from the photograph in the held layer, weighed."""
         with torch.no_grad():
             was = look(self.model, self.anchor, before, recipe)[self.held]
-        distance = torch.stack([(a - b).norm() / b.norm() for a, b in zip(seen[self.held], was, strict=True)]).mean()
-        (away,) = torch.autograd.grad(distance, pixels)
+        pairs = zip(seen[self.held], was, strict=True)
+        distance = torch.stack([(a - b).norm() / b.norm().clamp(min=torch.finfo(b.dtype).tiny) for a, b in pairs]).mean()
+        (away,) = torch.autograd.grad(distance, pixels, retain_graph=True)
         if self.balance is None and away.any():
             self.balance = float(up.abs().sum() / away.abs().sum())
         return self.hold * (self.balance or 0.0) * away

@@ -18,14 +18,15 @@ from tapetum.types import ImageError, LayerError
 Size = tuple[int, int]
 
 
-def begun_with(model: VisionModel, pictures: Sequence[Tensor], size: Any, longest_px: int) -> Tensor:
+def begun_with(model: VisionModel, pictures: Sequence[Tensor], size: Any, longest_px: int, *, whole: bool = True) -> Tensor:
     """Pictures (n, 3, h, w) in [0, 1] to begin with: at `size`, or at their own size up to a longer side of longest_px.
 
     A network that takes no such size gets its own: the middle part of the picture, which is noted. Never enlarged, unless
-    `size` asks for it. Pictures of several sizes are refused without `size`.
+    `size` asks for it. Pictures of several sizes are refused without `size`. `whole`: the network sees pictures as they are,
+    not views at its own size.
     """
     wanted = _shrunk(pictures, longest_px) if size is None else as_size(model, size)
-    if not takes(model, wanted):
+    if whole and not takes(model, wanted):
         own = model.preprocessing.size
         note(
             f"{model.name} takes no images of {_text(wanted)} px: the middle of the picture at {_text((own, own))} px was used"
