@@ -208,6 +208,8 @@ def test_animations_and_steps_stand_beside_the_pictures(tapetum, place):
     before = times(place / "out")["features-1-0-0.png"]
     assert tapetum(*RENDER, f"{LAYER}:0", "--animate", "gif,html").status == 0
     assert times(place / "out")["features-1-0-0.png"] == before
+    assert tapetum(*RENDER, f"{LAYER}:0", "--seed", "1", "--no-resume").status == 0  # what showed the other seed goes
+    assert {path.name for path in (place / "out").iterdir()} == {"features-1-0-0.png", "sheet.png", "report.json", "results"}
 
 
 @pytest.mark.weights

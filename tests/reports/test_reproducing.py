@@ -115,6 +115,7 @@ REFUSED = {
     "an unknown model": (lambda c: c.update(model="resnet51"), "no model 'resnet51'"),
     "what no text holds": (lambda c: c.update(lost=["parametrization"]), "no text could hold .* parametrization"),
     "half of it": (lambda c: c.pop("subject"), "not complete"),
+    "another row": (lambda c: c.update(row=7), "made 1 pictures, none of them is number 7"),
     "a figure": (lambda c: c.update(pictures=["a.png", "b.png"]), "a figure of other pictures .a.png, b.png"),
 }
 
@@ -124,7 +125,7 @@ def test_what_cannot_be_made_again_is_refused_with_the_reason(change: str, tmp_p
     made(tmp_path / "a.png")
     alter, words = REFUSED[change]
     rewritten(tmp_path / "a.png", alter, sign=True)
-    model = shared("reused") if "parameter" in change else None
+    model = shared("reused") if change in ("an unknown parameter", "another row") else None
     with pytest.raises(TapetumError, match=words):
         tp.reproduce(tmp_path / "a.png", model=model)
 
@@ -138,6 +139,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TapetumError, match="is a folder"):
         tp.reproduce(tmp_path)
     made(tmp_path / "a.png")
+    with pytest.raises(TapetumError, match="no such folder"):
+        tp.reproduce(tmp_path / "a.png", tmp_path / "nowhere" / "b.png", model=shared("reused"))
     for out in ("plain.png", "a.png"):
         with pytest.raises(TapetumError, match="is there already"):
             tp.reproduce(tmp_path / "a.png", tmp_path / out, model=shared("reused"))

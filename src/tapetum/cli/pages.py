@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tapetum import store
 from tapetum.cli.batches import Refused
-from tapetum.cli.resumable import RESULTS, Task, names
+from tapetum.cli.resumable import RESULTS, Task, clear_figures, names
 from tapetum.cli.terminal import fail, one_line, say
 from tapetum.data.images import read_image, write_png
 from tapetum.data.sources import shown
@@ -53,6 +53,7 @@ class Job:
 
 def finish(job: Job, suffixes: Sequence[str], out: Path) -> None:
     """Writes the pages, report.json last, and says where everything is."""
+    clear_figures(job.folder)
     rows: list[dict[str, Any]] = []
     films: list[str] = []
     for task, was_there in job.done:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from tapetum import store
 from tapetum.cli.folders import checked_folder
-from tapetum.figures.film import MARK
+from tapetum.figures.film import MARK, WRITERS
 from tapetum.figures.tiles import finished, is_mosaic
 from tapetum.reports.provenance import PROVENANCE_KEY, carried, write_picture
 from tapetum.types import Rendering, Run, TapetumError
@@ -164,8 +164,9 @@ def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(folder: Path, task: Task, run: Run) -> list[str]:
     """The arrays, then each picture, each complete or not at all; returns the pictures' names."""
-    for file in _files(folder, task):
-        if carried(file) is not None or _is_ours(file):
+    films = [folder / f"{task.stem}{suffix}" for suffix in WRITERS]  # those of other settings must not stay
+    for file in (*_files(folder, task), *films):
+        if file.is_file() and _is_ours(file):
             file.unlink()
     saved = folder / RESULTS / task.stem
     if saved.is_dir() and _is_result(saved):
@@ -175,6 +176,15 @@ def write(folder: Path, task: Task, run: Run) -> list[str]:
     for name, row in named:
         write_picture(folder / name, finished(run.value, row), run.provenance, row=row)
     return [name for name, _ in named]
+
+
+def clear_figures(folder: Path) -> None:
+    """Takes away the sheets of an earlier run, which may have been more."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        for name in json.loads((folder / "report.json").read_text("utf-8"))["figures"]:
+            file = folder / Path(name).name
+            if _is_ours(file):
+                file.unlink()
 
 
 def parts(run: Run, tasks: Sequence[Task]) -> list[Run]:

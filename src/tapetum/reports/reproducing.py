@@ -98,7 +98,11 @@ def _check(said: Mapping[str, Any], name: str) -> None:
 
 def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None) -> None:
     """The new picture takes nobody's place but that of another of ours."""
-    if out is None or not os.path.exists(out):
+    if out is None:
+        return
+    if not Path(out).absolute().parent.is_dir():
+        raise TapetumError(f"--out {shown(out)}: there is no such folder")
+    if not os.path.exists(out):
         return
     if os.path.samefile(file, out) or carried(out) is None:
         raise TapetumError(f"--out {shown(out)} is there already; give a new file")
@@ -137,6 +141,8 @@ def _subject(said: Mapping[str, Any], images: str | Sequence[str] | None) -> Any
 
 def _pixels(done: Run, model: VisionModel, subject: Sequence[str], row: int | None) -> Tensor:
     """What was saved: a picture as it is, a layout as one, a map over its photo."""
+    if row is not None and not (isinstance(row, int) and 0 <= row < len(done.value)):
+        raise TapetumError(f"{done.provenance.method} made {len(done.value)} pictures, none of them is number {row}")
     if isinstance(done.value, Rendering):
         return finished(done.value, row)
     return picture(done.value, model.denormalize(model.as_images(subject))[row or 0].cpu(), row or 0)
