@@ -132,6 +132,16 @@ def test_a_large_sheet_says_how_much_of_it_is_shown() -> None:
     assert len(pictures(figure)) == 64
 
 
+def test_a_mosaic_names_the_rows_or_columns_that_were_made_for_the_same() -> None:
+    made = replace(rendering(20), layout=(5, 4))
+    by_rows = words(draw(replace(made, objectives=tuple(f"channel(a, {i // 4})" for i in range(20)))))
+    by_columns = words(draw(replace(made, objectives=tuple(f"channel(b, {i % 4})" for i in range(20)))))
+    assert all(f"a:{row}" in by_rows for row in range(5))
+    assert all(f"b:{column}" in by_columns for column in range(4))
+    assert "layer.3:3" not in words(draw(made))
+    assert len(pictures(draw(made))) == 1
+
+
 def test_before_stands_before_after() -> None:
     photo = plain(GREY, 10, 20)
     first, second = pictures(draw(rendering(1), pixels=photo))

@@ -22,6 +22,7 @@ MAX_TILES = 64  # pictures in one figure; the title says when there are more
 MAX_COLUMNS = 8
 MAX_LINES = 8  # pictures whose steps or values one figure follows
 TILE_IN = 1.75
+GRID_IN = 6.4
 NAME_CHARACTERS = 24  # what fits over a tile in LABEL_PT
 
 View: TypeAlias = Literal["pictures", "steps", "values"]
@@ -166,18 +167,25 @@ def _short(name: str, characters: int) -> str:
 
 
 def _grid(result: Rendering, grid: Tensor) -> Figure:
-    """The whole layout as one picture."""
+    """The whole layout as one picture; rows, or columns, that were made for the same have its name."""
     from tapetum.figures import canvas
 
     height, width = grid.shape[-2:]
     rows, columns = result.layout or (1, len(result))
-    wide_in = 6.4 if columns > 1 else 3.2
-    subtitle = f"{rows} × {columns} pictures of {' × '.join(map(str, result.pixels.shape[:1:-1]))} px"
+    names = [[unit_words(result.objectives[row * columns + column]) for column in range(columns)] for row in range(rows)]
+    by_row = all(len(set(row)) == 1 for row in names)
     broken = sum(status != "ok" for status in result.status)
-    figure = canvas.page(
-        wide_in, wide_in * height / width, _title(result), subtitle + (f" · {broken} show nothing" if broken else "")
-    )
-    canvas.image(figure.subplots(), grid)
+    subtitle = f"{rows} × {columns} pictures of {' × '.join(map(str, result.pixels.shape[:1:-1]))} px"
+    subtitle += f" · {broken} show nothing" if broken else ""
+    figure = canvas.page(GRID_IN + by_row, GRID_IN * height / width, _title(result), subtitle)
+    axes = figure.subplots()
+    canvas.image(axes, grid)
+    style = {"fontsize": NOTE_PT, "color": LIGHT.muted, "parse_math": False}
+    if by_row:
+        axes.set_yticks([(row + 0.5) * height / rows for row in range(rows)], [row[0] for row in names], **style)
+    elif all(len(set(column)) == 1 for column in zip(*names, strict=True)):
+        axes.set_xticks([(column + 0.5) * width / columns for column in range(columns)], names[0], **style)
+    axes.tick_params(length=0)
     return figure
 
 
