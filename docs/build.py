@@ -1,7 +1,8 @@
 """`make docs`: the site in docs/_build, made from the registry, the docstrings, Typer's help and docs/*.md.
 
---gallery also explains three free photographs with every method (a quarter of an hour on two cores) and puts the pictures
-on the methods' pages; --only limits that to some; --out puts the site elsewhere.
+--gallery also explains three free photographs with every method (a quarter of an hour on two cores), puts the pictures on
+the methods' pages, and makes the pictures that units ask for (as long again); --only limits that to some methods; --out
+puts the site elsewhere.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import markup
 import pages
 from bibtex import references
 from gallery import Tile, gallery_page, make_tiles, method_pictures
+from pictures import Shown, make_shelves, pictures_page
 
 import tapetum
 
@@ -50,7 +52,8 @@ def build(out: Path, *, gallery: bool = False, only: Sequence[str] | None = None
         shutil.copytree(DOCS / "images", site / "images")
         (site / "style.css").write_text(markup.stylesheet(), "utf-8")
         tiles = make_tiles(site, only) if gallery else {}
-        for name, (title, body) in _contents(tiles).items():
+        shelves = make_shelves(site, only) if gallery else []
+        for name, (title, body) in _contents(tiles, shelves).items():
             (site / name).parent.mkdir(exist_ok=True)
             (site / name).write_text(markup.page(name, title, body, version=version("tapetum")), "utf-8")
         if out.exists():
@@ -59,11 +62,11 @@ def build(out: Path, *, gallery: bool = False, only: Sequence[str] | None = None
     return out
 
 
-def _contents(tiles: Mapping[str, Sequence[Tile]]) -> dict[str, tuple[str, str]]:
+def _contents(tiles: Mapping[str, Sequence[Tile]], shelves: Sequence[Shown] = ()) -> dict[str, tuple[str, str]]:
     """{page: (title, body)}."""
     cited = references()
     found = {
-        "index.html": ("tapetum", pages.index_page(cited, gallery=bool(tiles))),
+        "index.html": ("tapetum", pages.index_page(cited, gallery=bool(tiles), made=bool(shelves))),
         "reference.html": ("Python reference", pages.reference_page()),
         "cli.html": ("Command line", pages.cli_page()),
         "references.html": ("References", pages.references_page(cited)),
@@ -78,6 +81,8 @@ def _contents(tiles: Mapping[str, Sequence[Tile]]) -> dict[str, tuple[str, str]]
         found[name] = text.partition("\n")[0].removeprefix("# "), markup.markdown(text)
     if tiles:
         found["gallery.html"] = "Gallery", gallery_page(tiles)
+    if shelves:
+        found["pictures.html"] = "Pictures", pictures_page(shelves)
     return found
 
 

@@ -57,7 +57,7 @@ def make_tiles(site: Path, names: Sequence[str] | None = None, photos: Sequence[
     (site / "images" / "gallery").mkdir(parents=True)
     tapetum.saliency(model, next(iter(images.values())))  # so that the first method's time is its own
     for photo, image in images.items():
-        _write(model.denormalize(image)[0], site / _file("photo", photo))
+        write_picture(model.denormalize(image)[0], site / _file("photo", photo))
     methods = [method for method in tapetum.methods(kind="attribution") if names is None or method.name in names]
     tiles: dict[str, list[Tile]] = {}
     for i, method in enumerate(methods, 1):
@@ -75,7 +75,7 @@ def _tile(method: Method, model: tapetum.VisionModel, photo: str, image: torch.T
         return Tile(photo, "", "refused", {}, time.perf_counter() - start, str(error))
     seconds = time.perf_counter() - start
     file = _file(method.name, photo)
-    _write(picture(found, model.denormalize(image)[0]), site / file)
+    write_picture(picture(found, model.denormalize(image)[0]), site / file)
     areas = {name: evaluate(model, image, found, [name], **given)[name].value for name, given in EVIDENCE.items()}
     return Tile(photo, file, found.status[0], {name: float(value) for name, value in areas.items()}, seconds)
 
@@ -84,7 +84,7 @@ def _file(name: str, photo: str) -> str:
     return f"images/gallery/{name}-{photo}.webp"
 
 
-def _write(pixels: torch.Tensor, file: Path) -> None:
+def write_picture(pixels: torch.Tensor, file: Path) -> None:
     Image.fromarray(to_uint8(pixels)).save(file, quality=88, method=6)
 
 

@@ -154,7 +154,7 @@ def _method_table(methods: Any, cited: Cited, up: str = "") -> str:
     return markup.table(("method", "what its picture shows", "reference"), rows)
 
 
-def index_page(cited: Cited, *, gallery: bool) -> str:
+def index_page(cited: Cited, *, gallery: bool, made: bool = False) -> str:
     """What it is, how to start, every method by its question."""
     doc = markup.paragraphs(tapetum.__doc__ or "")
     lead = doc[0].partition(": ")[2]
@@ -169,6 +169,7 @@ def index_page(cited: Cited, *, gallery: bool) -> str:
         parts.append(f"<h2>{escape(QUESTIONS[question])}</h2>{_method_table(methods, cited)}")
     families = ", ".join(f'<a href="families/{name}.html">{name}</a>' for name in family_names())
     more = ' · <a href="gallery.html">gallery</a>' if gallery else ""
+    more += ' · <a href="pictures.html">pictures</a>' if made else ""
     return f"""<h1>tapetum</h1>
 <p class="lead">{escape(lead[0].upper() + lead[1:])}</p>
 {picture}

@@ -22,14 +22,23 @@ PAIRS = [(method, name) for method in METHODS for name in NETS]
 
 QUICK: dict[str, Callable[[str], dict[str, Any]]] = {
     "visualize": lambda name: {"n_steps": 3, "size": 16},
+    "neuron_interaction": lambda name: {"n_steps": 2, "size": 16},
+    "interpolate": lambda name: {"n_steps": 2, "size": 16, "n_images": 3},
     "invert": lambda name: {"layer": EARLY[name], "n_steps": 3},
-    "deep_dream": lambda name: {"layer": EARLY[name], "n_octaves": 2, "n_steps": 2},
-    "caricature": lambda name: {"layer": EARLY[name], "n_steps": 3, "size": 16},
+    "information_by_depth": lambda name: {"layers": EARLY[name], "n_steps": 2},
+    "filter_specialization": lambda name: {"layers": EARLY[name], "n_steps": 2, "k": 2, "size": 16},
+    "caricature": lambda name: {"layer": EARLY[name], "n_steps": 3},
     "activation_grid": lambda name: {"layer": EARLY[name], "n_steps": 2, "size": 16},
-}
+    "neuron_groups": lambda name: {"layer": EARLY[name], "n_steps": 2, "size": 16, "n_groups": 2},
+    "deep_dream": lambda name: {"layer": EARLY[name], "n_octaves": 2, "n_steps": 2, "size": 16},
+    "style_transfer": lambda name: {
+        "style": pictures(1), "content_layer": EARLY[name], "style_layers": EARLY[name], "n_steps": 2, "size": 16
+    },
+    "accentuate": lambda name: {"layer": EARLY[name], "n_steps": 2, "n_views": 2, "size": 16},
+}  # fmt: skip
 """Small settings for each method: the layer of each network is one that is not its last."""
 
-JOINT = frozenset({"interact", "interpolate"})
+JOINT = frozenset({"neuron_interaction", "interpolate"})
 """Methods whose pictures of one call are about each other, so that a batch is no set of single runs."""
 
 

@@ -1,0 +1,127 @@
+"""The gallery of pictures that a network was asked for: every method that makes some, with the call that made them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import markup
+from gallery import PHOTOS, write_picture
+from skimage import data
+
+import tapetum
+from tapetum.figures.tiles import tile, unit_words, whole
+from tapetum.types import Rendering
+
+EARLY, MIDDLE, DEEP = "blocks.2.1", "blocks.4.2", "blocks.6.0"
+
+PHOTOGRAPHS = {**PHOTOS, "astronaut": data.astronaut}
+"""astronaut.png is NASA's, in the public domain."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """One call: its method, what it is asked about (units, or the names of photographs), its keywords, words about it."""
+
+    method: str
+    title: str
+    words: str
+    subject: Any
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 144
+
+
+SHELVES: Sequence[Shelf] = (
+    Shelf("visualize", "An early layer", "Edges become lines, lattices and weaves.", [f"{EARLY}:{i}" for i in range(8)]),
+    Shelf("visualize", "A middle layer", "Parts and materials.", [f"{MIDDLE}:{i}" for i in range(8)]),
+    Shelf("visualize", "A deep layer", "Whole things, from many sides at once.", [f"{DEEP}:{i}" for i in range(8)]),
+    Shelf(
+        "visualize",
+        "Against",
+        "What the same middle units answer least to.",
+        [f"{MIDDLE}:{i}" for i in range(4)],
+        {"negative": True},
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a shelf holds when it is made: picture files with their captions, the call, and the time it took."""
+
+    shelf: Shelf
+    call: str
+    files: Sequence[tuple[str, str]]
+    seconds: float
+
+
+def make_shelves(site: Path, names: Sequence[str] | None = None) -> list[Shown]:
+    """Makes the pictures of all shelves (of the methods of these names) and writes them into `site`."""
+    model = tapetum.load("efficientnet_lite0")
+    (site / "images" / "pictures").mkdir(parents=True, exist_ok=True)
+    shown = []
+    for i, shelf in enumerate(SHELVES):
+        if names is None or shelf.method in names:
+            shown.append(_made(shelf, i, model, site))
+            print(f"pictures {i + 1}/{len(SHELVES)} {shelf.method}, {shelf.title}: {shown[-1].seconds:.0f} s", flush=True)
+    return shown
+
+
+def _made(shelf: Shelf, number: int, model: tapetum.VisionModel, site: Path) -> Shown:
+    start = time.perf_counter()
+    of_photographs = tapetum.lookup(shelf.method).takes != "units"
+    about = [tapetum.read_image(PHOTOGRAPHS[name]()) for name in shelf.subject] if of_photographs else shelf.subject
+    keywords = dict(shelf.keywords)
+    if "style" in keywords:
+        keywords["style"] = tapetum.read_image(PHOTOGRAPHS[keywords["style"]]())
+    made = tapetum.lookup(shelf.method).function(model, about, **keywords)
+    seconds = time.perf_counter() - start
+    files = []
+    grid = whole(made)
+    pictures = [tile(made, row) for row in range(len(made))] if grid is None else [grid]
+    for row, pixels in enumerate(pictures):
+        file = f"images/pictures/{number:02d}-{shelf.method}-{row}.webp"
+        write_picture(pixels, site / file)
+        files.append((file, _caption(made, row, shelf) if grid is None else ""))
+    return Shown(shelf, _call(shelf), files, seconds)
+
+
+def _caption(made: Rendering, row: int, shelf: Shelf) -> str:
+    words = unit_words(made.objectives[row])
+    return words if len(words) < 60 else f"{words[:56]}..."
+
+
+def _call(shelf: Shelf) -> str:
+    given = "".join(f", {name}={value!r}" for name, value in shelf.keywords.items())
+    about = shelf.subject[0] if len(shelf.subject) == 1 else shelf.subject
+    return f"tp.{shelf.method}(model, {about!r}{given})"
+
+
+def pictures_page(shown: Sequence[Shown]) -> str:
+    """Every shelf with its call."""
+    parts = "".join(_section(one) for one in shown)
+    return f"""<h1>Pictures a network was asked for</h1>
+<p>Made from noise or from a photograph, by asking a trained network (efficientnet_lite0, its ImageNet weights) what would
+make it answer more. Every call is the whole recipe: the same call gives the same pixels. What such pictures can and cannot
+show is said in <a href="limits.html">limits</a>.</p>
+<p class="muted">Seconds are those of the machine that built this page, for comparison with each other only. Photographs:
+scikit-image's.</p>
+{parts}"""
+
+
+def _section(shown: Shown) -> str:
+    shelf = shown.shelf
+    figures = "".join(
+        f'<figure><img src="{file}" alt="{escape(shelf.title)}: {escape(words)}" loading="lazy">'
+        f"<figcaption>{escape(words)}</figcaption></figure>"
+        for file, words in shown.files
+    )
+    return f"""<h2>{escape(shelf.title)}</h2>
+<p><a href="methods/{shelf.method}.html"><code>{shelf.method}</code></a>: {markup.inline(shelf.words)}
+<span class="muted">{shown.seconds:.0f} s</span></p>
+{markup.code(shown.call)}
+<div class="tiles">{figures}</div>"""
