@@ -282,3 +282,24 @@ def test_the_users_model_is_left_as_it_came(name: str) -> None:
 def test_a_dream_doubles_what_the_layer_sees() -> None:
     made = tp.deep_dream(tp.load("efficientnet_lite0"), skimage.data.chelsea(), longest_px=256)
     assert made.scores > 2 * made.numbers["before"]
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_a_cat_accentuated_towards_a_tiger_is_one_to_the_network_and_held_stays_nearer() -> None:
+    model, cat = tp.load("efficientnet_lite0"), tp.read_image(skimage.data.chelsea())
+    options = {"units": "tiger", "n_steps": 12, "n_views": 2, "longest_px": 224}
+    free, held = (tp.accentuate(model, [cat], hold=hold, **options) for hold in (0, 1))
+    assert tp.predict(model, held.pixels[0])[0][0].label == "tiger"
+    photograph = covering(cat, (int(held.pixels.shape[-2]), 224))
+    far, near = ((one.pixels - photograph).square().mean() for one in (free, held))
+    assert near < far
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_a_photograph_gets_most_of_the_way_to_a_style() -> None:
+    photo, style = skimage.data.chelsea(), skimage.data.immunohistochemistry()
+    made = tp.style_transfer(tp.load("efficientnet_lite0"), photo, style=style, n_steps=60, longest_px=192)
+    assert made.numbers["style"].item() < 0.3
+    assert made.numbers["content"].item() < 1  # 1 is what a picture without content has

@@ -188,7 +188,8 @@ class _Accent:
             self.broken += 1
             return torch.zeros_like(up)
         self.moved += up.abs()
-        self.shown_to += torch.autograd.grad([view[:1].sum() for view in views], pixels)[0]
+        if self.transparency:
+            self.shown_to += torch.autograd.grad([view[:1].sum() for view in views], pixels)[0]
         return ascent
 
     def back(self, seen: O.Seen, before: Tensor, pixels: Tensor, up: Tensor, recipe: Recipe) -> Tensor:
