@@ -293,7 +293,9 @@ def test_pictures_of_photographs_stand_beside_them(tapetum, place, monkeypatch):
 
 
 def test_diverse_pictures_of_a_unit_are_files_of_their_own_and_made_again_one_by_one(tapetum, place):
-    assert tapetum(*RENDER, f"{LAYER}:0-1", "--diversity", "2").status == 0
+    answer = tapetum(*RENDER, f"{LAYER}:0-1", "--diversity", "2")
+    assert answer.status == 0
+    assert f"{LAYER}:1, {LAYER}:1: ok, score" in answer.out
     report = json.loads((place / "out" / "report.json").read_text())
     assert [one["file"] for one in report["pictures"]] == [f"features-1-0-{unit}.{i}.png" for unit in (0, 1) for i in (1, 2)]
     assert not np.array_equal(*(pixels(place / "out" / f"features-1-0-1.{i}.png") for i in (1, 2)))

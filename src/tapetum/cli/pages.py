@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from tapetum.families.running import versions
 from tapetum.figures.canvas import rendered
 from tapetum.figures.film import animate
 from tapetum.figures.renderings import MAX_LINES, MAX_TILES, draw, sheet, together
+from tapetum.figures.tiles import unit_words
 from tapetum.models.vision_model import VisionModel
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import PROVENANCE_KEY, pixels_sha256, signed
@@ -74,8 +76,10 @@ def finish(job: Job, suffixes: Sequence[str], out: Path) -> None:
         "seed": job.keywords.get("seed"),
     }
     write_json(job.folder / "report.json", content)
+    each = Counter(row["result"] for row in rows)
     for row in rows:
-        say(f"{one_line(row['subject'])}: {_outcome(row)}, {out / row['file']}")
+        what = f", {unit_words(row['objective'])}" if each[row["result"]] > 1 else ""
+        say(f"{one_line(row['subject'] + what)}: {_outcome(row)}, {out / row['file']}")
     for name in (*figures, *films):
         say(str(out / name))
 
