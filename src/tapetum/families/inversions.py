@@ -27,7 +27,7 @@ from tapetum.types import InformationByDepth, Range, Rendering
 Way = Literal["fourier", "pixel"]
 
 WAYS: dict[Way, tuple[Parametrization, float]] = {
-    "fourier": (fourier(sd=0.1), 1e-5),
+    "fourier": (fourier(sd=0.1), 3e-6),
     "pixel": (pixel(sd=0.1, decorrelated=False), 1e-8),
 }
 """How pictures are written, and the weight of their total variation. On plain grey deep units may give no gradient, so the
@@ -66,7 +66,7 @@ def invert(
         method: fourier (frequencies, decorrelated colours), or pixel, the paper's, which is slower and noisier.
         n_steps: passes forward and back, at most.
         norm_weight: of sum |x|^6, which keeps values from the extremes.
-        tv_weight: of the total variation; None: 1e-5 for fourier, the paper's 1e-8 for pixel. More is smoother, less alike.
+        tv_weight: of the total variation; None: 3e-6 for fourier, 1e-8 for pixel. More is smoother, and less alike.
         seed: of the noise at the beginning.
         frames: steps whose pictures are kept (the best so far), or how many, evenly; 0 is the noise at the beginning.
 
