@@ -19,8 +19,10 @@ from tapetum.types import Rendering
 
 EARLY, MIDDLE, DEEP = "blocks.2.1", "blocks.4.2", "blocks.6.0"
 
-PHOTOGRAPHS = {**PHOTOS, "astronaut": data.astronaut}
-"""astronaut.png is NASA's, in the public domain."""
+PHOTOGRAPHS = {
+    **PHOTOS, "astronaut": data.astronaut, "stained tissue": data.immunohistochemistry, "galaxies": data.hubble_deep_field
+}  # fmt: skip
+"""astronaut.png and hubble_deep_field.jpg are NASA's, in the public domain; ihc.png has no known copyright restriction."""
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,63 @@ class Shelf:
     words: str
     subject: Any
     keywords: Mapping[str, Any] = field(default_factory=dict)
-    size: int = 144
 
 
 SHELVES: Sequence[Shelf] = (
-    Shelf("visualize", "An early layer", "Edges become lines, lattices and weaves.", [f"{EARLY}:{i}" for i in range(8)]),
-    Shelf("visualize", "A middle layer", "Parts and materials.", [f"{MIDDLE}:{i}" for i in range(8)]),
-    Shelf("visualize", "A deep layer", "Whole things, from many sides at once.", [f"{DEEP}:{i}" for i in range(8)]),
+    Shelf("visualize", "An early layer", "Lines, lattices, weaves.", [f"{EARLY}:{i}" for i in (0, 1, 3, 4, 9, 10, 11, 15)]),
+    Shelf("visualize", "A middle layer", "Materials and parts.", [f"{MIDDLE}:{i}" for i in (0, 2, 4, 6, 16, 20, 24, 30)]),
+    Shelf("visualize", "A deep layer", "Things, many at once.", [f"{DEEP}:{i}" for i in range(0, 16, 2)], {"size": 192}),
+    Shelf(
+        "visualize",
+        "Classes",
+        "What would be the surest flamingo?",
+        ["flamingo", "golden retriever", "lion", "zebra", "balloon", "strawberry"],
+        {"size": 224},
+    ),
     Shelf(
         "visualize",
         "Against",
-        "What the same middle units answer least to.",
-        [f"{MIDDLE}:{i}" for i in range(4)],
+        "What middle units answer least to.",
+        [f"{MIDDLE}:{i}" for i in (0, 2, 4, 6)],
         {"negative": True},
+    ),
+    Shelf("visualize", "Several faces of one unit", "Pictures kept apart by their styles.", [f"{MIDDLE}:7"], {"diversity": 4}),
+    Shelf(
+        "neuron_interaction", "Two units", "Alone, turned around, together.", [f"{MIDDLE}:36", f"{MIDDLE}:33"], {"n_steps": 128}
+    ),
+    Shelf("interpolate", "From one unit to another", "In aligned steps.", [f"{MIDDLE}:36", f"{MIDDLE}:33"], {"n_steps": 128}),
+    Shelf("caricature", "Caricatures", "What a layer found, only more of it.", ["cat", "coffee"], {"n_steps": 128}),
+    Shelf("activation_grid", "What a layer sees at each place", "One cell a place.", ["coffee"]),
+    Shelf("neuron_groups", "Groups of channels", "What six groups that fire together ask for.", ["cat"]),
+    Shelf(
+        "invert",
+        "What a layer kept",
+        "Pictures with the same activation as the photograph, early to deep.",
+        ["cat"],
+        {"layer": ["blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4", "blocks.6"]},
+    ),
+    Shelf(
+        "deep_dream",
+        "Dreams",
+        "Whatever the layer sees, more of it.",
+        ["coffee", "cat"],
+        {"layer": "blocks.4", "n_steps": 20, "step_size": 0.006, "size": 448},
+    ),
+    Shelf(
+        "style_transfer",
+        "Style",
+        "The places of one picture, the textures of another.",
+        ["astronaut"],
+        {"style": "stained tissue"},
+    ),
+    Shelf("style_transfer", "Style", "A launch under Hubble's sky.", ["rocket"], {"style": "galaxies", "longest_px": 320}),
+    Shelf("accentuate", "Accents", "What the cat lacks to be a tiger.", ["cat"], {"units": "tiger"}),
+    Shelf(
+        "accentuate",
+        "Transparent accents",
+        "Only what was moved stays.",
+        ["coffee"],
+        {"units": "espresso", "transparency": True},
     ),
 )
 
