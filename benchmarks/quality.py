@@ -41,6 +41,8 @@ SIZE = (128, 128)
 N_STEPS = 96
 """For every preset the same, so that none is better by its patience."""
 PERCENTILE = 0.999
+MEASURED = [name for name in PRESETS if name != "best"]
+"""`best` is another name of one of these."""
 
 
 def run(photos: Path | None, cache: Path, only: Sequence[str]) -> int:
@@ -48,7 +50,7 @@ def run(photos: Path | None, cache: Path, only: Sequence[str]) -> int:
     cells = Cells(cache / "quality.jsonl")
     model, other = tp.load("efficientnet_lite0"), lite1()
     reference = photo_percentiles(model, photos, cache)
-    for name in [name for name in PRESETS if not only or any(word in name for word in only)]:
+    for name in [name for name in MEASURED if not only or any(word in name for word in only)]:
         for key in [*LAYERS, "classes"]:
             for seed in SEEDS:
                 if (name, key, seed) not in cells:
@@ -157,7 +159,7 @@ def _crops() -> list[Tensor]:
 
 def table(cells: Cells) -> str:
     """Every preset that is measured, the best first."""
-    rows = {name: found for name in PRESETS if (found := _row(cells, name))}
+    rows = {name: found for name in MEASURED if (found := _row(cells, name))}
     better = {"reached": -1, "transfer": -1, "spectrum": 1, "colours": 1}
     for key, sign in better.items():
         for place, name in enumerate(sorted(rows, key=lambda name: sign * rows[name][key]), 1):

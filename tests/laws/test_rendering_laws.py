@@ -20,6 +20,13 @@ METHODS = [method.name for method in tp.methods(kind="rendering")]
 NETS = ("in_place", "functional", "residual", "channels_last", "vit_token", "as_dict", "branches")
 PAIRS = [(method, name) for method in METHODS for name in NETS]
 
+
+def coarsest(name: str) -> str:
+    """The map with the fewest places, but more than one."""
+    mapped = [layer for layer in shared(name).layers() if layer.grid is not None and min(layer.grid) > 1]
+    return min(mapped, key=lambda layer: layer.grid[0] * layer.grid[1]).name
+
+
 QUICK: dict[str, Callable[[str], dict[str, Any]]] = {
     "visualize": lambda name: {"n_steps": 3, "size": 16},
     "neuron_interaction": lambda name: {"n_steps": 2, "size": 16},
@@ -28,7 +35,7 @@ QUICK: dict[str, Callable[[str], dict[str, Any]]] = {
     "information_by_depth": lambda name: {"layers": EARLY[name], "n_steps": 2},
     "filter_specialization": lambda name: {"layers": EARLY[name], "n_steps": 2, "k": 2, "size": 16},
     "caricature": lambda name: {"layer": EARLY[name], "n_steps": 3},
-    "activation_grid": lambda name: {"layer": EARLY[name], "n_steps": 2, "size": 16},
+    "activation_grid": lambda name: {"layer": coarsest(name), "n_steps": 1, "size": 16},
     "neuron_groups": lambda name: {"layer": EARLY[name], "n_steps": 2, "size": 16, "n_groups": 2},
     "deep_dream": lambda name: {"layer": EARLY[name], "n_octaves": 2, "n_steps": 2, "size": 16},
     "style_transfer": lambda name: {

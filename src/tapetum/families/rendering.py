@@ -79,7 +79,14 @@ def as_pictures(model: VisionModel, source: Any) -> list[Tensor]:
     if isinstance(source, Tensor) and source.ndim == 4:
         return list(model.denormalize(model.as_images(source)).clone().split(1))
     many = source if isinstance(source, (list, tuple)) else [source]
-    return [read_image(one).to(model.device, torch.float32 if model.dtype.itemsize < 4 else model.dtype) for one in many]
+    return [_picture(one).to(model.device, torch.float32 if model.dtype.itemsize < 4 else model.dtype) for one in many]
+
+
+def _picture(one: Any) -> Tensor:
+    """(1, 3, H, W); a tensor of pixels that is one already keeps all of its digits."""
+    pixels = read_image(one)
+    exact = isinstance(one, Tensor) and one.is_floating_point() and one.shape == pixels.shape
+    return one if exact else pixels
 
 
 def _note_outcomes(made: Rendering) -> None:

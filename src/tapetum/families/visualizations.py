@@ -40,7 +40,7 @@ def visualize(
     diversity: Annotated[int, Range(1, 64)] = 1,
     diversity_weight: Annotated[float, Range(0, 1e6)] = 1,
     diversity_layer: str | None = None,
-    preset: str = "standard",
+    preset: str = "best",
     parametrization: Any = None,
     transforms: Any = None,
     seed: int = 0,
@@ -69,7 +69,7 @@ def visualize(
         diversity: pictures of each unit.
         diversity_weight: w; at 1 the built-in model's units keep four fifths of what they reach alone (measured).
         diversity_layer: where pictures are to differ; None: the unit's own layer, of a class the last map of 10 cells a side.
-        preset: a recipe by name: standard, lucid, maco, cppn, pixel, plain...
+        preset: a recipe by name: best (clear), standard, bold, maco, cppn, lucid, pixel, plain...
         parametrization: how pictures are written: "fourier", "pixel", "cppn", "maco", "gan:FILE"..., or one of
             `tp.parametrizations`; None: the preset's.
         transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.

@@ -9,9 +9,12 @@ from tapetum.types import MethodError
 
 NOISY = (*T.STANDARD, T.noise(0.04))
 
+CLEAR = Recipe(parametrization=fourier(decay=1.2), transforms=NOISY)
+
 PRESETS: dict[str, Recipe] = {
+    "best": CLEAR,
     "standard": Recipe(),
-    "clear": Recipe(parametrization=fourier(decay=1.2), transforms=NOISY),
+    "clear": CLEAR,
     "bold": Recipe(parametrization=fourier(decay=1.5), transforms=NOISY),
     "lucid": Recipe(transforms=T.LUCID, n_steps=512),
     "maco": Recipe(parametrization=maco(), transforms=(*T.STANDARD, T.noise(0.05))),
@@ -20,11 +23,12 @@ PRESETS: dict[str, Recipe] = {
     "plain": Recipe(parametrization=pixel(decorrelated=False), transforms=()),
     "fourier_plain": Recipe(parametrization=fourier(), transforms=()),
 }
-"""standard: frequencies, decorrelated colours, jitter, scale, rotation (olah2017feature; 256 steps, there 512). clear, bold:
-low frequencies move further, and noise keeps fine dots away. lucid: with its grey padding, 512 steps. maco: the spectrum of
-photographs, natural contrast and colours (fel2023maco: crops and noise, 6 views or more; on EfficientNet-Lite0 these
-transforms excite units as much in half the passes). cppn: smooth forms, for large prints, and slow to begin. pixel: pixels in
-place of frequencies. plain: pixels and nothing that keeps noise away; fourier_plain: frequencies and nothing else."""
+"""best: the one that `python -m benchmarks quality` puts first, clear. standard: frequencies, decorrelated colours, jitter,
+scale, rotation (olah2017feature; 256 steps, there 512). clear, bold: low frequencies move further, and noise keeps fine dots
+away. lucid: with its grey padding, 512 steps. maco: the spectrum of photographs, natural contrast and colours (fel2023maco:
+crops and noise, 6 views or more; on EfficientNet-Lite0 these transforms excite units as much in half the passes). cppn:
+smooth forms, for large prints, and slow to begin. pixel: pixels in place of frequencies. plain: pixels and nothing that keeps
+noise away; fourier_plain: frequencies and nothing else."""
 
 
 def preset(name: str) -> Recipe:
