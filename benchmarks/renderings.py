@@ -79,7 +79,7 @@ def against_lucent() -> list[Line]:
         ),
         Line(
             f"score after {FULL_STEPS} steps equal or higher",
-            f"mean {float(mine.mean()):.4f}, Lucent {float(theirs.mean()):.4f}; higher for {wins} of {UNITS} units",
+            f"mean {float(mine.mean()):.3g}, Lucent {float(theirs.mean()):.3g}; higher for {wins} of {UNITS} units",
             float(mine.mean()) >= float(theirs.mean()),
         ),
     ]

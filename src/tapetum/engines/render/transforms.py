@@ -168,14 +168,12 @@ def transformed(pixels: Tensor, transforms: Sequence[Transform], generator: Gene
 
 def sampled(pixels: Tensor, matrix: Tensor) -> Tensor:
     """The picture at the places that the map (3 x 3, px from the centre) names, bilinear; outside it is mirrored."""
-    n, c, height, width = pixels.shape
+    n, _, height, width = pixels.shape
     half = torch.tensor([width / 2, height / 2, 1], dtype=torch.float64)
     unit = matrix * half / half[:, None]  # in halves of the picture, as grid_sample counts
     theta = unit[None, :2].to(pixels.device, pixels.dtype)
-    grid = F.affine_grid(theta, [1, 1, height, width], align_corners=False)
-    flat = pixels.reshape(1, n * c, height, width)  # one set of weights for all planes
-    moved = F.grid_sample(flat, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return moved.view(n, c, height, width)
+    grid = F.affine_grid(theta, [1, 1, height, width], align_corners=False).expand(n, -1, -1, -1)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def _uniform(generator: Generator) -> float:
