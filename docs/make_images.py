@@ -1,4 +1,4 @@
-"""Makes the picture at the top of the README: `.venv/bin/python docs/make_images.py`.
+"""Makes the pictures of the README: `.venv/bin/python docs/make_images.py`.
 
 The photographs are scikit-image's coffee.png (Rachel Michetti, CC0) and chelsea.png (Stefan van der Walt, CC0). Network,
 methods and numbers are those of `make demo`; the order of the maps is theirs too, best measured faithfulness first.
@@ -22,6 +22,13 @@ from tapetum.figures.theme import LIGHT
 from tapetum.reports.explanation import Explanation, Judged, Question
 
 STRIP = Path(__file__).parent / "images" / "strip.webp"
+UNITS = Path(__file__).parent / "images" / "units.webp"
+DEPTHS = {
+    "blocks.2.1": (0, 1, 3, 4, 9, 10, 11, 15),
+    "blocks.4.2": (0, 2, 4, 6, 16, 20, 24, 30),
+    "blocks.6.0": (0, 2, 4, 6, 8, 10, 14, 16),
+}
+"""Units of an early, a middle and a deep layer, chosen by eye from the first 32 channels."""
 SIDE, GAP, MARGIN, HEAD, FOOT = 288, 18, 24, 48, 44  # px
 MAPS = 3
 
@@ -36,6 +43,20 @@ def main() -> None:
     STRIP.parent.mkdir(exist_ok=True)
     both.save(STRIP, quality=88, method=6)
     print(f"{STRIP}: {STRIP.stat().st_size / 1000:.0f} kB")
+    _units(model)
+
+
+def _units(model: tp.VisionModel) -> None:
+    """A row of eight units for each depth, as `visualize` makes them at 160 px."""
+    side, gap = 112, 4
+    sheet = Image.new("RGB", (8 * (side + gap) - gap, len(DEPTHS) * (side + gap) - gap), LIGHT.paper)
+    for row, (layer, channels) in enumerate(DEPTHS.items()):
+        made = tp.visualize(model, [f"{layer}:{channel}" for channel in channels], size=160)
+        for column, pixels in enumerate(made.pixels):
+            small = Image.fromarray(to_uint8(pixels)).resize((side, side), Image.Resampling.LANCZOS)
+            sheet.paste(small, (column * (side + gap), row * (side + gap)))
+    sheet.save(UNITS, quality=86, method=6)
+    print(f"{UNITS}: {UNITS.stat().st_size / 1000:.0f} kB")
 
 
 def _strip(model: tp.VisionModel, photo: NDArray[np.uint8]) -> Image.Image:

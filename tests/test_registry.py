@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def test_every_method_says_in_one_sentence_what_it_shows(method: Method) -> None
 @pytest.mark.parametrize("method", METHODS, ids=NAMES)
 def test_every_method_states_its_formula_or_what_its_values_are(method: Method) -> None:
     body = (method.function.__doc__ or "").partition("Args:")[0]
-    assert re.search(r"^\s*.*\b(values|value|R_in)\b.*(=|~|\(n, )", body, re.MULTILINE), body
+    told = r"\bpixels\s+\(|\bnumbers\b" if method.kind == "rendering" else r"^\s*.*\b(values|value|R_in)\b.*(=|~|\(n, )"
+    assert re.search(told, body, re.MULTILINE), body
 
 
 @pytest.mark.parametrize("method", METHODS, ids=NAMES)
@@ -76,7 +78,8 @@ def test_every_method_is_reachable_under_its_name(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS, ids=NAMES)
 def test_every_default_is_in_its_own_range(method: Method) -> None:
     defaults = {parameter.name: parameter.default for parameter in parameters(method)}
-    assert check_parameters(method, {}) == defaults
+    required = {name: "given" for name, default in defaults.items() if default is inspect.Parameter.empty}
+    assert check_parameters(method, required) == {**defaults, **required}
 
 
 def test_the_table_can_be_narrowed() -> None:

@@ -13,7 +13,7 @@ from tapetum.engines.render import objectives as O
 from tapetum.engines.render.parametrizations import pixel
 from tapetum.types import MethodError
 
-OPTIONS = {"size": 16, "n_steps": 16}
+OPTIONS = {"size": 16, "n_steps": 16, "preset": "standard"}
 
 
 class Bands(nn.Module):

@@ -23,7 +23,10 @@ def likeness(maps: Tensor) -> Tensor:
 @pytest.mark.weights
 @pytest.mark.parametrize("negative", [False, True])
 def test_diversity_lowers_the_likeness_and_leaves_the_unit_most_of_its_value(negative: bool) -> None:
-    model, options = tp.load("efficientnet_lite0"), OPTIONS | {"size": 48, "n_steps": 24, "negative": negative}
+    model, options = (
+        tp.load("efficientnet_lite0"),
+        OPTIONS | {"size": 48, "n_steps": 24, "preset": "standard", "negative": negative},
+    )
     free, diverse = (tp.visualize(model, "blocks.2.1:5", diversity_weight=weight, **options) for weight in (0, 1))
     assert diverse.numbers["likeness"].max() < 0.7 * free.numbers["likeness"].min()
     assert diverse.scores.min() > 0.6 * free.scores.mean()

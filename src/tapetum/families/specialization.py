@@ -32,7 +32,7 @@ def filter_specialization(
     by: Literal["max", "mean", "variance"] = "max",
     size: int | str | tuple[int, int] | None = None,
     n_steps: Annotated[int, Range(1, 100_000)] | None = None,
-    preset: str = "standard",
+    preset: str = "best",
     seed: int = 0,
     batch: Batch = "auto",
 ) -> FilterSpecialization:

@@ -21,8 +21,8 @@ class Study(Rendering):
     photographs: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 0, 0))
     layers: tuple[str, ...] = ()
 
-    def __getitem__(self, row: int) -> Rendering:
-        """One of the pictures, alone."""
+    def __getitem__(self, row: int | slice) -> Rendering:
+        """One of the pictures alone, or several."""
         return Rendering(**{one.name: getattr(self, one.name) for one in fields(Rendering)})[row]
 
 
