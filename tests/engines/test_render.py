@@ -90,6 +90,27 @@ def test_a_unit_that_a_relu_blocks_begins_through_redirected_relus() -> None:
     assert measure(model, O.channel("1", 1), opened.pixels()) > 0
 
 
+class Overwritten(nn.Module):
+    """Overwrites a view of its map in place, which rules on operations cannot follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.end = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images)
+        maps[:, :2].relu_()
+        return self.end(maps).mean((2, 3))
+
+
+def test_a_network_that_redirected_relus_cannot_follow_is_rendered_without_them() -> None:
+    torch.manual_seed(0)
+    model = tp.wrap(Overwritten().double(), size=16)
+    usual, plain = (render(model, [O.channel("end", 2)], Recipe(n_steps=3, redirect=r), size=(16, 16)) for r in (3, 0))
+    assert torch.equal(usual.pixels, plain.pixels)
+
+
 def test_attributions_after_a_rendering_are_the_same_as_before() -> None:
     model = vision_model("reused")
     before = tp.saliency(model, pictures(1), 1).values

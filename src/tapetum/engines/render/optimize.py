@@ -7,7 +7,7 @@ for step in optimize(model, objective, size=(128, 128)):
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from tapetum.engines.render.redirect import redirected_relus
 from tapetum.engines.render.rows import rowwise
 from tapetum.engines.render.transforms import STANDARD, Transform, transformed
 from tapetum.models.vision_model import VisionModel
+from tapetum.types import MethodError
 
 Precision = Literal["exact", "fast"]
 """exact: the model's own numbers. fast: bfloat16 in the network (autocast), the picture's own numbers stay as they are."""
@@ -123,19 +124,28 @@ def _values(
 
 
 def look(model: VisionModel, objective: Objective, pixels: Tensor, recipe: Recipe | None = None, step: int = 1_000_000) -> Seen:
-    """What the network shows of pictures (n, 3, h, w) in [0, 1], up to the deepest layer that the objective needs."""
+    """What the network shows of pictures (n, 3, h, w) in [0, 1], up to the deepest layer that the objective needs.
+
+    Redirected ReLUs are an aid: a network whose operations they cannot follow is looked at without them.
+    """
     images = model.laid_out(model.preprocessing.normalize(pixels).to(model.dtype))
+    fast = recipe is not None and recipe.precision == "fast"
+    if recipe is not None and step < recipe.redirect:
+        with suppress(MethodError), redirected_relus():
+            return _seen(model, objective, pixels, images, fast)
+    return _seen(model, objective, pixels, images, fast)
+
+
+def _seen(model: VisionModel, objective: Objective, pixels: Tensor, images: Tensor, fast: bool) -> Seen:
     acts: dict[str, Tensor] = {}
     layers = [layer for layer in objective.layers if layer != OUTPUT]
     whole = OUTPUT in objective.layers
     output = None
     with ExitStack() as blocks:
-        if recipe is not None and recipe.precision == "fast":
+        if fast:
             blocks.enter_context(torch.autocast(images.device.type, torch.bfloat16))
-        else:
+        elif images.device.type == "cpu":  # kernels of a GPU need large batches to be quick, and repeat no sum anyway
             blocks.enter_context(rowwise(len(images)))
-        if recipe is not None and step < recipe.redirect:
-            blocks.enter_context(redirected_relus())
         blocks.enter_context(edit(model, {layer: _keeper(acts, layer) for layer in layers}, stop=not whole))
         if layers or whole:
             output = model(images)

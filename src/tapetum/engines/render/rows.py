@@ -4,7 +4,8 @@ Kernels are chosen by the size of the batch (torch takes another one for a singl
 another order, and optimisation lets a last bit grow: after some steps a picture made in a batch would be another one than
 the same picture made alone. So each product of a network (convolution, linear, matrix product) is tried once for each
 shape, forward and backward: what a row gets in a batch of two is the rule. Where a batch gives other bits it is computed
-row by row, where a single image does it is computed twice; all else stays as quick as it was.
+row by row, where a single image does it is computed twice; all else stays as quick as it was. This is for a CPU: on a GPU
+pictures of a batch agree with single runs up to rounding, and what optimisation makes of it.
 """
 
 from __future__ import annotations
