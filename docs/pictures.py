@@ -25,6 +25,10 @@ PHOTOGRAPHS = {
 """astronaut.png and hubble_deep_field.jpg are NASA's, in the public domain; ihc.png has no known copyright restriction."""
 
 
+FEW = 16
+"""Up to so many pictures have a tile each, more of them are one mosaic across the page."""
+
+
 @dataclass(frozen=True)
 class Shelf:
     """One call: its method, what it is asked about (units, or the names of photographs), its keywords, words about it."""
@@ -127,7 +131,7 @@ def _made(shelf: Shelf, number: int, model: tapetum.VisionModel, site: Path) -> 
     made = tapetum.lookup(shelf.method).function(model, about, **keywords)
     seconds = time.perf_counter() - start
     files = []
-    grid = whole(made)
+    grid = whole(made) if len(made) > FEW else None
     pictures = [tile(made, row) for row in range(len(made))] if grid is None else [grid]
     for row, pixels in enumerate(pictures):
         file = f"images/pictures/{number:02d}-{shelf.method}-{row}.webp"
@@ -159,10 +163,13 @@ scikit-image's.</p>
 {parts}"""
 
 
+WIDE = ' style="grid-column: 1 / -1; max-width: 44rem"'
+
+
 def _section(shown: Shown) -> str:
     shelf = shown.shelf
     figures = "".join(
-        f'<figure><img src="{file}" alt="{escape(shelf.title)}: {escape(words)}" loading="lazy">'
+        f'<figure{WIDE if not words else ""}><img src="{file}" alt="{escape(shelf.title)}: {escape(words)}" loading="lazy">'
         f"<figcaption>{escape(words)}</figcaption></figure>"
         for file, words in shown.files
     )
