@@ -1,6 +1,6 @@
 """Pictures in and out: whatever a user calls an image becomes pixels (1, 3, H, W) in [0, 1], or one line says why not.
 
-Reading ends in one chain whatever the source: bytes -> `_decoded` -> `_from_pil` -> `_from_array` -> `_from_tensor`.
+Reading ends in one chain whatever the source: bytes -> `decoded` -> `_from_pil` -> `_from_array` -> `_from_tensor`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import threading
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +57,17 @@ def read_image(source: Any) -> Tensor:
     if isinstance(source, Image.Image):
         return _from_pil(source, "the PIL image")
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decoded(io.BytesIO(source), "the bytes")
+        return decoded(io.BytesIO(source), "the bytes")
     if isinstance(source, str) and is_address(source):
-        return _decoded(io.BytesIO(fetched(source)), shown(source))
+        return decoded(io.BytesIO(fetched(source)), shown(source))
     if isinstance(source, str | os.PathLike):
         with opened(source) as file:
-            return _decoded(file, shown(source))
+            return decoded(file, shown(source))
     if hasattr(source, "read"):
         data = source.read()
         if isinstance(data, str):
             raise ImageError('the file object gives text; open it in binary mode ("rb")')
-        return _decoded(io.BytesIO(data), "the file object")
+        return decoded(io.BytesIO(data), "the file object")
     raise ImageError(f"a {type(source).__name__} is no image; give a path, address, bytes, PIL image, array or tensor")
 
 
@@ -123,29 +123,42 @@ def _strict_pillow() -> Iterator[None]:
 
 
 @_strict_pillow()
-def _decoded(file: io.BufferedReader | io.BytesIO, name: str) -> Tensor:
+def decoded(file: io.BufferedReader | io.BytesIO, name: str) -> Tensor:
+    """A picture's bytes as pixels (1, 3, H, W); refusals begin with `name`."""
+    with _open(file, name) as image:
+        return _from_pil(image, name)
+
+
+@_strict_pillow()
+def header(file: io.BytesIO, name: str) -> tuple[str, Callable[[Tensor], Tensor]]:
+    """What stands before the pixels: Pillow's name for the kind of picture, "JPEG RGB", and what turns its planes upright.
+
+    Refused as `decoded` refuses it, as far as a header tells.
+    """
+    with _open(file, name) as image:
+        _check_size(image, name)
+        orientation = _orientation(image)
+        return f"{image.format} {image.mode}", lambda planes: _upright(planes, orientation)
+
+
+def _open(file: io.BufferedReader | io.BytesIO, name: str) -> Image.Image:
     file = file if file.seekable() else io.BytesIO(file.read())  # a pipe
     head = file.read(512)
     if not head:
         raise ImageError(f"{name}: empty (0 bytes left to read); give the whole file from its start")
     try:
-        image = Image.open(file, formats=_FORMATS)
+        return Image.open(file, formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: more than {MAX_PIXELS / 1e6:g} million pixels; shrink it first") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: {_kind(head)}; give a picture such as JPEG or PNG") from error
     except Exception as error:  # format plugins let through whatever their parser stumbles over
         raise ImageError(f"{name}: cannot be decoded ({shown(error)}); the file is damaged, copy it again") from error
-    with image:
-        return _from_pil(image, name)
 
 
 @_strict_pillow()
 def _from_pil(image: Image.Image, name: str) -> Tensor:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        limit = f"more than {MAX_PIXELS / 1e6:g} million pixels"
-        raise ImageError(f"{name}: {width} x {height}, {limit}; shrink it first")
+    _check_size(image, name)
     try:
         image.load()
     except Exception as error:
@@ -154,9 +167,19 @@ def _from_pil(image: Image.Image, name: str) -> Tensor:
         values = _values(image)
     except Exception as error:
         raise ImageError(f"{name}: mode {image.mode} cannot be read ({shown(error)}); convert it to RGB") from error
-    swap, axes = _UPRIGHT.get(_orientation(image), (False, []))
-    pixels = _from_array(values, name)
-    return (pixels.transpose(-2, -1) if swap else pixels).flip(axes).contiguous() if swap or axes else pixels
+    return _upright(_from_array(values, name), _orientation(image))
+
+
+def _check_size(image: Image.Image, name: str) -> None:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        limit = f"more than {MAX_PIXELS / 1e6:g} million pixels"
+        raise ImageError(f"{name}: {width} x {height}, {limit}; shrink it first")
+
+
+def _upright(planes: Tensor, orientation: int) -> Tensor:
+    swap, axes = _UPRIGHT.get(orientation, (False, []))
+    return (planes.transpose(-2, -1) if swap else planes).flip(axes).contiguous() if swap or axes else planes
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,0 +1,119 @@
+"""What a scan reads from: numbered pictures with names, labels and a fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from tapetum.data.labels import imagenet_labels
+
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
+"""Folders that cut a data set in parts: never a class."""
+
+_WNID = re.compile(r"n\d{8}")
+_NAMED_BY_WNID = re.compile(r"n\d{8}_(\D+)\.\w+")  # n01440764_tench.JPEG, but not n01440764_10026.JPEG
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Pictures by number: sample 0..n-1 has the name `ids[sample]` (sorted, no name twice) and perhaps a label.
+
+    Sources never change once made; they can be pickled, and several threads may call `read` at once.
+    """
+
+    @property
+    def name(self) -> str:
+        """What people call it: "photos", "imagenette-320/train"."""
+        ...
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """One name per sample, sorted, with / between folders; len(ids) is the number of samples."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[str | None]:
+        """The class's name per sample, None where the source does not say."""
+        ...
+
+    def fingerprint(self) -> str:
+        """SHA-256 in hex over what tells another version of the data: names, and sizes and modification times of files."""
+        ...
+
+    def read(self, sample: int) -> Tensor:
+        """Pixels (1, 3, H, W), float32 in [0, 1], the numbers of `read_image`; an `ImageError` where there is no picture."""
+        ...
+
+
+def digest(name: str, parts: Iterable[object]) -> str:
+    """SHA-256 over a name and some parts, each ended by a line break, so that no two lists give the same text."""
+    whole = hashlib.sha256(name.encode())
+    for part in parts:
+        whole.update(b"\n" + repr(part).encode("utf-8", "backslashreplace"))
+    return whole.hexdigest()
+
+
+def stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    """A file's size in bytes and its modification time in ns; None where there is no such file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def readable(path: str) -> str:
+    """A relative path as an id: / between folders, and bytes that are no UTF-8 written as \\xff, so any file can hold it."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace").replace(os.sep, "/")
+
+
+def folder_labels(ids: Sequence[str]) -> tuple[str | None, ...]:
+    """The class of each picture: its first folder, where there are class folders (the layout of torchvision's ImageFolder).
+
+    Folders that hold everything (images/cat/1.jpg) and those of splits (train/cat/1.jpg) are passed by, if no picture
+    lies in them directly. ImageNet's folder names (n02123045) become the class's name. Without folders, a picture that
+    is called n02123045_tabby.JPEG is a tabby; others have no label.
+    """
+    parts = [one.split("/") for one in ids]
+    depth = 0
+    while _passed_by([part[depth:] for part in parts]):
+        depth += 1
+    if all(len(part) == depth + 1 for part in parts):
+        return tuple(map(_label_in_name, (part[-1] for part in parts)))
+    return tuple(class_name(part[depth]) if len(part) > depth + 1 else None for part in parts)
+
+
+def _passed_by(parts: Sequence[Sequence[str]]) -> bool:
+    """Whether the first folder of these paths cuts or holds the whole set, and says nothing of classes."""
+    if not parts or any(len(part) < 2 for part in parts):
+        return False
+    folders = {part[0] for part in parts}
+    if all(folder.lower() in SPLITS for folder in folders):
+        return True
+    return len(folders) == 1 and all(len(part) > 2 for part in parts)
+
+
+def _label_in_name(file: str) -> str | None:
+    found = _NAMED_BY_WNID.fullmatch(file)
+    return found[1].replace("_", " ") if found else None
+
+
+def class_name(folder: str) -> str:
+    """A class folder's name for people: that of a WordNet id of ImageNet-1k (n01440764: tench), else the folder's own."""
+    return _imagenet_names().get(folder, folder) if _WNID.fullmatch(folder) else folder
+
+
+@cache
+def _imagenet_names() -> dict[str, str]:
+    """ImageNet-1k's WordNet ids with the names of its classes, both in the order of the ids."""
+    try:
+        from timm.data.imagenet_info import ImageNetInfo
+    except ImportError:
+        return {}
+    return dict(zip(ImageNetInfo("imagenet-1k").label_names(), imagenet_labels(), strict=True))

@@ -1,0 +1,75 @@
+"""Pictures in folders, with or without class folders, and lists of files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from tapetum.data.decoding import pixels_of
+from tapetum.data.sources import find_images, is_address, opened, shown
+from tapetum.data.streams.base import digest, folder_labels, readable, stamp
+from tapetum.types import ImageError
+
+
+@dataclass(frozen=True)
+class Files:
+    """Pictures that are files of their own, `paths` below the folder `root`, in the order of their `ids`."""
+
+    name: str
+    root: str
+    paths: tuple[str, ...] = field(repr=False)
+    ids: tuple[str, ...] = field(repr=False)
+    labels: tuple[str | None, ...] = field(repr=False)
+
+    def fingerprint(self) -> str:
+        """Over every file's id, size and modification time as they are now; the place of the folder does not count."""
+        return digest("files", ((one, stamp(self.path(sample))) for sample, one in enumerate(self.ids)))
+
+    def path(self, sample: int) -> str:
+        """Where the file is."""
+        return os.path.join(self.root, self.paths[sample])
+
+    def content(self, sample: int) -> bytes:
+        """The file's bytes."""
+        path = self.path(sample)
+        with opened(path) as file:
+            try:
+                return file.read()
+            except OSError as error:
+                raise ImageError(f"{shown(path)}: cannot be read ({error.strerror}); copy it again") from error
+
+    def read(self, sample: int) -> Tensor:
+        """Pixels (1, 3, H, W), float32 in [0, 1]."""
+        return pixels_of(self.content(sample), shown(self.path(sample)))
+
+
+def folder(path: str | os.PathLike[str], name: str | None = None) -> Files:
+    """The pictures of a folder, searched to the bottom; class folders give the labels. Refused where there are none."""
+    root = os.path.abspath(os.fspath(path))
+    return _files(name or os.path.basename(root) or root, root, [os.path.relpath(file, root) for file in find_images([root])])
+
+
+def files(paths: Sequence[str | os.PathLike[str]]) -> Files:
+    """The pictures of a list of files and folders, each once; ids are relative to the folder that holds them all.
+
+    A file that is missing stays in the list: a scan names it among those it skipped. Addresses are refused.
+    """
+    given = [os.fspath(path) for path in paths]
+    if not given:
+        raise ImageError("an empty list holds no pictures; give some files, or a folder")
+    for path in given:
+        if is_address(path):
+            raise ImageError(f"{shown(path)}: an address among files; download it first, and give the file")
+    found = dict.fromkeys(map(os.path.abspath, find_images(given)))
+    root = os.path.commonpath([os.path.dirname(file) for file in found])
+    what = "1 file" if len(found) == 1 else f"{len(found)} files"
+    return _files(what, root, [os.path.relpath(file, root) for file in found])
+
+
+def _files(name: str, root: str, paths: Sequence[str]) -> Files:
+    pairs = sorted((readable(path), path) for path in paths)
+    ids = tuple(one for one, _ in pairs)
+    return Files(name, root, tuple(path for _, path in pairs), ids, folder_labels(ids))
