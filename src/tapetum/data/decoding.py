@@ -24,18 +24,27 @@ def pixels_of(data: bytes, name: str = "the bytes") -> Tensor:
     Pillow reads the header (format, size, orientation, limits), torchvision the pixels of a JPEG, which is quicker. Every
     other picture, and every file at which the quick decoder stumbles, is `read_image`'s: it also words the refusals.
     """
-    quick = _quick(data) if data[:3] == _START and _agrees() else None
+    quick = _quick(data)
     return decoded(io.BytesIO(data), name) if quick is None else quick
 
 
 def _quick(data: bytes) -> Tensor | None:
     """Pixels of a JPEG in colour or grey, None where `read_image` must decide."""
+    if data[:3] != _START or not _agrees():
+        return None
     try:
         kind, upright = header(io.BytesIO(data), "the bytes")
         levels = _levels(data) if kind in _QUICK else None
     except (ImageError, RuntimeError):  # a decoder's refusal is a RuntimeError
         return None
-    return None if levels is None else upright(levels.float()[None].contiguous().div_(255))
+    return None if levels is None else upright(_unit(levels))
+
+
+def _unit(levels: Tensor) -> Tensor:
+    """(3, H, W) in any layout to contiguous floats (1, 3, H, W): laid out and converted in one go."""
+    planes = torch.empty((1, *levels.shape), dtype=torch.float32)
+    planes[0].copy_(levels)
+    return planes.div_(255)
 
 
 def _levels(data: bytes) -> Tensor:
