@@ -23,6 +23,7 @@ from tapetum.types import (
     Cancelled,
     Contrast,
     Evaluation,
+    Example,
     FilterSpecialization,
     InformationByDepth,
     Layer,
@@ -33,7 +34,9 @@ from tapetum.types import (
     Rendering,
     Run,
     Scaled,
+    ScanResult,
     Similarity,
+    SpectrumResult,
     TapetumError,
     Unit,
     contrast,
@@ -44,13 +47,16 @@ from tapetum.types import (
 
 if TYPE_CHECKING:
     from tapetum.data.images import read_image
+    from tapetum.data.streams import as_source
     from tapetum.engines.probe import capture, edit
     from tapetum.engines.render import sheet
     from tapetum.engines.resume import resume
+    from tapetum.engines.scan.trackers import Counts, Spectrum, TopK
     from tapetum.engines.scores import as_score
     from tapetum.families.inspections import predict
     from tapetum.families.metrics import evaluate
     from tapetum.families.running import run
+    from tapetum.families.scanning import scan
     from tapetum.figures import animate, draw, show
     from tapetum.models.vision_model import VisionModel
     from tapetum.models.zoo import known_models, load, wrap
@@ -61,7 +67,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "animate": "tapetum.figures",
+    "Counts": "tapetum.engines.scan.trackers",
+    "Spectrum": "tapetum.engines.scan.trackers",
+    "TopK": "tapetum.engines.scan.trackers",
     "as_score": "tapetum.engines.scores",
+    "as_source": "tapetum.data.streams",
     "VisionModel": "tapetum.models.vision_model",
     "Progress": "tapetum.progress",
     "capture": "tapetum.engines.probe",
@@ -78,6 +88,7 @@ _HOMES = {
     "resume": "tapetum.engines.resume",
     "run": "tapetum.families.running",
     "save": "tapetum.store",
+    "scan": "tapetum.families.scanning",
     "sheet": "tapetum.engines.render",
     "show": "tapetum.figures",
     "watching": "tapetum.progress",
@@ -92,12 +103,12 @@ _MODULES = {
 """The parts of which renderings are made, each a module of its own: `tp.objectives.channel("layer4", 7)`."""
 
 __all__ = [
-    "ActivationMaps", "Attribution", "Box", "Cancelled", "Contrast", "Evaluation",
-    "FilterSpecialization", "InformationByDepth", "Layer", "Output", "Prediction",
-    "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "Similarity", "TapetumError", "Unit",
-    "VisionModel", "animate", "as_score", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models",
-    "load", "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "reproduce",
-    "resume", "run", "save", "sheet", "show", "watching", "wrap",
+    "ActivationMaps", "Attribution", "Box", "Cancelled", "Contrast", "Counts", "Evaluation", "Example",
+    "FilterSpecialization", "InformationByDepth", "Layer", "Output", "Prediction", "Progress", "Provenance", "Region",
+    "Rendering", "Run", "Scaled", "ScanResult", "Similarity", "Spectrum", "SpectrumResult", "TapetumError", "TopK", "Unit",
+    "VisionModel", "animate", "as_score", "as_source", "capture", "contrast", "draw", "edit", "evaluate", "explain",
+    "known_models", "load", "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image",
+    "reproduce", "resume", "run", "save", "scan", "sheet", "show", "watching", "wrap",
 ]  # fmt: skip
 
 

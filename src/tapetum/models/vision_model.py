@@ -59,6 +59,13 @@ class VisionModel:
         self._facts: dict[str, tuple[object, Any]] = {}
         self._hash: tuple[object, str] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another process: not this one's replicas, nor what was found out with them."""
+        return {**vars(self), "_local": None, "_facts": {}, "_hash": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({**state, "_local": threading.local()})
+
     def __repr__(self) -> str:
         classes = "no labels" if self.labels is None else f"{len(self.labels)} labels"
         return f"VisionModel({self.name}, {self.preprocessing.size} px, {classes})"

@@ -37,6 +37,36 @@ from tapetum.types.renderings import (
 from tapetum.types.renderings import (
     Rendering as Rendering,
 )
+from tapetum.types.scans import (
+    GROUPS as GROUPS,
+)
+from tapetum.types.scans import (
+    Example as Example,
+)
+from tapetum.types.scans import (
+    Group as Group,
+)
+from tapetum.types.scans import (
+    Histogram as Histogram,
+)
+from tapetum.types.scans import (
+    HistogramResult as HistogramResult,
+)
+from tapetum.types.scans import (
+    Ranking as Ranking,
+)
+from tapetum.types.scans import (
+    ScanResult as ScanResult,
+)
+from tapetum.types.scans import (
+    ScoreKind as ScoreKind,
+)
+from tapetum.types.scans import (
+    SpectrumResult as SpectrumResult,
+)
+from tapetum.types.scans import (
+    TopKResult as TopKResult,
+)
 from tapetum.types.studies import (
     FilterSpecialization as FilterSpecialization,
 )

@@ -1,0 +1,10 @@
+"""The scan: a plan of shards, a pure function per shard, trackers that merge exactly."""
+
+from tapetum.engines.scan.job import Job as Job
+from tapetum.engines.scan.job import ShardResult as ShardResult
+from tapetum.engines.scan.ledger import FolderLedger as FolderLedger
+from tapetum.engines.scan.ledger import Ledger as Ledger
+from tapetum.engines.scan.local import Runner as Runner
+from tapetum.engines.scan.local import Threads as Threads
+from tapetum.engines.scan.plan import Plan as Plan
+from tapetum.engines.scan.scan import scan as scan

@@ -1,0 +1,173 @@
+"""What one shard is worth: a function of the shard and nothing else, wherever it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.data.streams import Source
+from tapetum.engines.probe import capture
+from tapetum.engines.scan.ledger import Ledger
+from tapetum.engines.scan.plan import Plan
+from tapetum.engines.scan.trackers import Seen, State, Tracker
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import ImageError, LayerError, TapetumError
+
+Tick = Callable[[int], None]
+"""Called with a number of pictures whenever so many are done."""
+
+States = dict[str, list[State]]
+"""layer -> the state of each of its trackers."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShardResult:
+    """What became of a shard: the states (left out where a ledger has them), what was skipped, where the time went."""
+
+    shard: int
+    states: States
+    skipped: Mapping[int, str] = field(default_factory=dict[int, str])
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Everything a worker needs; can be pickled. `ledger` is where finished shards are written, None keeps them."""
+
+    model: VisionModel
+    source: Source
+    trackers: Mapping[str, Sequence[Tracker]]
+    plan: Plan
+    pre_activation: bool = False
+    precision: Literal["exact", "fast"] = "exact"
+    ledger: Ledger | None = None
+
+    def channels(self) -> dict[str, int]:
+        """layer -> how many units it has."""
+        found: dict[str, int] = {}
+        for name in self.trackers:
+            channels = self.model.survey[name].channels
+            if channels is None:
+                raise LayerError(
+                    f"{name} has no channels that a scan could rank (its output is {self.model.survey[name].shape})"
+                )
+            found[name] = channels
+        return found
+
+    def start(self) -> States:
+        """The states that have seen nothing."""
+        channels = self.channels()
+        return {layer: [one.start(channels[layer]) for one in many] for layer, many in self.trackers.items()}
+
+    def merge(self, a: States, b: States) -> States:
+        """The states of both."""
+        return {
+            layer: [one.merge(x, y) for one, x, y in zip(many, a[layer], b[layer], strict=True)]
+            for layer, many in self.trackers.items()
+        }
+
+    def work(self, shard: int, tick: Tick = lambda _: None) -> ShardResult:
+        """One shard, from files to states. The number of threads of a pass decides its last bits: callers set one."""
+        clock = Clock()
+        states, skipped = self.start(), {}
+        with torch.no_grad(), self.model.pinned():
+            for batch, samples in self._decoded(shard, skipped, clock):
+                if samples:
+                    self._look(batch, samples, states, skipped, clock)
+                tick(len(samples))
+        result = ShardResult(shard, states, skipped, clock.seconds)
+        if self.ledger is None:
+            return result
+        self.ledger.write(result)
+        return replace(result, states={})
+
+    def _look(self, images: Tensor, samples: list[int], states: States, skipped: dict[int, str], clock: Clock) -> None:
+        with clock("network"):
+            seen = self.look(images, samples)
+        with clock("trackers"):
+            seen = _finite(seen, skipped)
+            for layer, one in seen.items():
+                for i, tracker in enumerate(self.trackers[layer]):
+                    states[layer][i] = tracker.update(states[layer][i], one)
+
+    def look(self, images: Tensor, samples: Sequence[int]) -> dict[str, Seen]:
+        """What every layer shows of a batch of model-ready images; the pass ends at the deepest."""
+        images = self.model.laid_out(images.to(self.model.device, self.model.dtype))
+        with self._autocast(images.device.type), self._watched() as maps:
+            self.model(images)
+        numbers = torch.tensor(samples)
+        return {layer: Seen(_places(maps[layer]), numbers) for layer in self.trackers}
+
+    def _watched(self) -> AbstractContextManager[dict[str, Tensor]]:
+        layers = list(self.trackers)
+        if not self.pre_activation:
+            return capture(self.model, layers)
+        raise TapetumError("pre-activations cannot be scanned yet")
+
+    def _autocast(self, device: str) -> AbstractContextManager[object]:
+        return torch.autocast(device, torch.bfloat16) if self.precision == "fast" else nullcontext()
+
+    # --- decoding, beside the network
+
+    def _decoded(self, shard: int, skipped: dict[int, str], clock: Clock) -> Iterator[tuple[Tensor, list[int]]]:
+        """Batches of the shard's pictures that can be read; the next one is decoded while the network looks at this one."""
+        with ThreadPoolExecutor(1) as decoder:
+            batches = list(self.plan.batches(shard))
+            pending = decoder.submit(self._read, batches[0], clock)
+            for i in range(len(batches)):
+                images, samples, refused = pending.result()
+                skipped.update(refused)
+                if i + 1 < len(batches):
+                    pending = decoder.submit(self._read, batches[i + 1], clock)
+                yield images, samples
+
+    def _read(self, batch: range, clock: Clock) -> tuple[Tensor, list[int], dict[int, str]]:
+        images, samples, refused = [], [], {}
+        with clock("decoding"):
+            for sample in batch:
+                try:
+                    images.append(self.model.preprocessing(self.source.read(sample)))
+                except ImageError as error:
+                    refused[sample] = str(error)
+                else:
+                    samples.append(sample)
+        return torch.cat(images) if images else torch.zeros(0), samples, refused
+
+
+def _places(maps: Tensor) -> Tensor:
+    """Vectors (n, c) are maps of one place."""
+    return maps[:, :, None, None] if maps.ndim == 2 else maps
+
+
+def _finite(seen: dict[str, Seen], skipped: dict[int, str]) -> dict[str, Seen]:
+    """Without the pictures that drove a layer to NaN or infinity: they have no rank."""
+    first = next(iter(seen.values()))
+    good = torch.ones(len(first.samples), dtype=torch.bool)
+    for layer, one in seen.items():
+        fine = (torch.isfinite(one.peak) & torch.isfinite(one.mean)).all(1)
+        for sample in one.samples[good & ~fine].tolist():
+            skipped[sample] = f"NaN or infinity at {layer}"
+        good &= fine
+    return seen if bool(good.all()) else {layer: one.rows(good) for layer, one in seen.items()}
+
+
+class Clock:
+    """Seconds by what they went to."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {"decoding": 0.0, "network": 0.0, "trackers": 0.0}
+
+    @contextmanager
+    def __call__(self, what: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[what] += time.perf_counter() - start

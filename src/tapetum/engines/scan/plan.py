@@ -1,0 +1,62 @@
+"""How a data set is cut up: batches of a fixed make-up, shards of whole batches, and the key that names the work."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tapetum.types import TapetumError
+
+SCHEMA = 1
+SHARD = 64
+"""Pictures a shard: what a killed run loses at most, and what is written at once."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Samples 0 .. count - 1 in shards of `shard` pictures, each in batches of `batch`.
+
+    What goes through the network together does not depend on who works on it, so neither do the last bits.
+    """
+
+    count: int
+    batch: int
+    shard: int = SHARD
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise TapetumError(f"batch must be at least 1, not {self.batch}")
+        if self.shard < 1:
+            raise TapetumError(f"a shard holds at least 1 picture, not {self.shard}")
+
+    @property
+    def shards(self) -> range:
+        return range(-(-self.count // self.shard))
+
+    def samples(self, shard: int) -> range:
+        """The samples of a shard."""
+        return range(shard * self.shard, min(self.count, (shard + 1) * self.shard))
+
+    def batches(self, shard: int) -> Iterator[range]:
+        """The samples of a shard, batch by batch."""
+        samples = self.samples(shard)
+        for start in range(0, len(samples), self.batch):
+            yield samples[start : start + self.batch]
+
+
+def described(trackers: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
+    """layer -> each tracker with its parameters, as text."""
+    return {layer: [f"{type(one).__name__}({_parameters(one)})" for one in many] for layer, many in trackers.items()}
+
+
+def _parameters(tracker: Any) -> str:
+    return ", ".join(f"{field.name}={getattr(tracker, field.name)!r}" for field in dataclasses.fields(tracker))
+
+
+def key_of(facts: Mapping[str, Any]) -> str:
+    """A hash of what decides a scan's numbers: another model, data set or setting has another key."""
+    return hashlib.sha256(json.dumps({"schema": SCHEMA, **facts}, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,115 @@
+"""Look at every picture of a data set once, and keep of every unit what trackers ask for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+
+from tapetum import progress
+from tapetum.engines.scan.job import Job, ShardResult, States
+from tapetum.engines.scan.local import Runner
+from tapetum.engines.scan.plan import described, key_of
+from tapetum.engines.scan.trackers import Context
+from tapetum.types import ScanResult, TapetumError
+
+
+def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
+    """The job's shards, wherever `run` works on them, and what their states come to together."""
+    begun = time.perf_counter()
+    _prepare(job)
+    facts = facts_of(job)
+    key = key_of(facts)
+    done: set[int] = set()
+    if job.ledger is not None:
+        job.ledger.open(facts, key, resume=resume)
+        done = job.ledger.done()
+    todo = [shard for shard in job.plan.shards if shard not in done]
+    before = sum(len(job.plan.samples(shard)) for shard in done)
+    fresh = _run(job, run, todo, before)
+    results = fresh if job.ledger is None else (job.ledger.read(shard) for shard in job.plan.shards)
+    if job.ledger is not None:
+        for _ in fresh:  # the ledger has them
+            pass
+    states, skipped, seconds = _folded(job, results)
+    seconds["in all"] = time.perf_counter() - begun
+    return _result(job, states, skipped, seconds, key=key, resumed=before)
+
+
+def _prepare(job: Job) -> None:
+    """What every worker's thread would otherwise find out for itself."""
+    job.channels()
+    if len(job.source.ids) == 0:
+        raise TapetumError(f"{job.source.name} has no pictures")
+    side, channels = job.model.preprocessing.size, len(job.model.preprocessing.mean)
+    job.model.laid_out(torch.zeros(1, channels, side, side, device=job.model.device, dtype=job.model.dtype))
+    _taps(job)
+
+
+def _taps(job: Job) -> dict[str, str]:
+    """layer -> "output", or "pre-activation" where that is what is looked at."""
+    if not job.pre_activation:
+        return dict.fromkeys(job.trackers, "output")
+    raise TapetumError("pre-activations cannot be scanned yet")
+
+
+def facts_of(job: Job) -> dict[str, Any]:
+    """All that decides the numbers of a scan."""
+    return {
+        "weights": job.model.weights_sha256,
+        "model": job.model.name,
+        "preprocessing": repr(job.model.preprocessing),
+        "data": job.source.fingerprint(),
+        "pictures": job.plan.count,
+        "batch": job.plan.batch,
+        "shard": job.plan.shard,
+        "trackers": described(job.trackers),
+        "pre_activation": job.pre_activation,
+        "precision": job.precision,
+        "dtype": str(job.model.dtype).removeprefix("torch."),
+        "torch": torch.__version__,
+    }
+
+
+def _run(job: Job, run: Runner, todo: Sequence[int], before: int) -> Iterable[ShardResult]:
+    """Reports pictures as they are done, with pictures a second as the value."""
+    begun, count = time.perf_counter(), 0
+    progress.report(before, job.plan.count, "pictures")
+
+    def tick(pictures: int) -> None:
+        nonlocal count
+        count += pictures
+        progress.report(before + count, job.plan.count, "pictures", count / max(1e-9, time.perf_counter() - begun))
+
+    yield from run(job, todo, tick)
+
+
+def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int, str], dict[str, float]]:
+    states, skipped = job.start(), {}
+    seconds: dict[str, float] = {}
+    for result in results:
+        states = job.merge(states, result.states)
+        skipped.update(result.skipped)
+        for what, spent in result.seconds.items():
+            seconds[what] = seconds.get(what, 0.0) + spent
+    return states, skipped, seconds
+
+
+def _result(
+    job: Job, states: States, skipped: dict[int, str], seconds: dict[str, float], *, key: str, resumed: int
+) -> ScanResult:
+    ids = job.source.ids
+    tapped = _taps(job)
+    results: dict[str, tuple[Any, ...]] = {}
+    for layer, many in job.trackers.items():
+        context = Context(layer, ids, job.model.survey[layer].grid, tapped[layer])
+        results[layer] = tuple(one.result(state, context) for one, state in zip(many, states[layer], strict=True))
+    named = {ids[sample]: skipped[sample] for sample in sorted(skipped)}
+    notes = ()
+    if len(named) == len(ids):
+        raise TapetumError(f"none of the {len(ids)} pictures of {job.source.name} could be used: {next(iter(named.values()))}")
+    if job.precision == "fast":
+        notes = ("computed in bfloat16: scores differ from full precision in the third digit",)
+    return ScanResult(results, tuple(ids), named, tapped, seconds, key, resumed, notes)

@@ -1,0 +1,9 @@
+"""Trackers: what a scan keeps of every unit. Each is a frozen dataclass of parameters with pure functions over a state."""
+
+from tapetum.engines.scan.trackers.base import Context as Context
+from tapetum.engines.scan.trackers.base import Seen as Seen
+from tapetum.engines.scan.trackers.base import State as State
+from tapetum.engines.scan.trackers.base import Tracker as Tracker
+from tapetum.engines.scan.trackers.counts import Counts as Counts
+from tapetum.engines.scan.trackers.spectrum import Spectrum as Spectrum
+from tapetum.engines.scan.trackers.top import TopK as TopK

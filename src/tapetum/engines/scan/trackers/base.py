@@ -1,0 +1,90 @@
+"""What a tracker is: parameters, and pure functions over a state that is a table of tensors.
+
+`merge` is associative and commutative with the identity `start`, to the last bit: so any cut of the data set into
+shards, any number of workers and any order of merging give the same answer. Sums are therefore sums of integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One batch at one layer: maps (n, c, h, w), and the samples (n,) they belong to."""
+
+    maps: Tensor
+    samples: Tensor
+
+    @cached_property
+    def _peaks(self) -> tuple[Tensor, Tensor]:
+        peak, where = self.maps.flatten(2).max(2)
+        return peak.float().cpu(), where.to(torch.int32).cpu()
+
+    @property
+    def peak(self) -> Tensor:
+        """(n, c) float32: the maximum over the places."""
+        return self._peaks[0]
+
+    @property
+    def where(self) -> Tensor:
+        """(n, c) int32: the flat position of the maximum, the first where there are several."""
+        return self._peaks[1]
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """(n, c) float32: the mean over the places."""
+        return self.maps.flatten(2).mean(2, dtype=torch.float32 if self.maps.dtype != torch.float64 else None).float().cpu()
+
+    def score(self, kind: str) -> Tensor:
+        """(n, c) float32: what a unit's picture is ranked by."""
+        return self.peak if kind == "max" else self.mean
+
+    def rows(self, keep: Tensor) -> Seen:
+        """Some of the pictures."""
+        return Seen(self.maps[keep.to(self.maps.device)], self.samples[keep])
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a result says besides numbers: the layer, its grid (None without places), the samples' ids, what was tapped."""
+
+    layer: str
+    ids: Sequence[str]
+    grid: tuple[int, int] | None
+    tap: str = "output"
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Parameters in the fields of a frozen dataclass; everything else is in the state."""
+
+    def start(self, channels: int) -> State:
+        """The state that has seen nothing."""
+        ...
+
+    def update(self, state: State, seen: Seen) -> State:
+        """The state after one more batch; the given one is not changed."""
+        ...
+
+    def merge(self, a: State, b: State) -> State:
+        """The state of both sets of pictures together, which have none in common."""
+        ...
+
+    def result(self, state: State, context: Context) -> Any:
+        """What people read."""
+        ...
+
+
+def used_ids(samples: Sequence[Tensor], ids: Sequence[str]) -> dict[int, str]:
+    """sample -> id of the pictures that occur."""
+    found: list[int] = torch.cat([one.flatten() for one in samples]).unique().tolist()
+    return {sample: ids[sample] for sample in found if sample >= 0}

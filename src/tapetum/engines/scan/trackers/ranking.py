@@ -1,0 +1,55 @@
+"""The first k of a stream, exactly: the same pictures whatever the order in which they came.
+
+A score and its sample are one integer: the score's bits in an order that integers share, then the sample, smaller first.
+No two pictures of a unit have the same key, so the largest k keys of a set do not depend on how it was cut up.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tapetum.types import Ranking
+
+NOTHING = torch.iinfo(torch.int64).min
+"""The key of no picture."""
+
+SAMPLES = 1 << 32
+"""Samples are smaller than this."""
+
+
+def keys(score: Tensor, sample: Tensor) -> Tensor:
+    """(c, n) scores and (n,) samples to (c, n) int64: a larger key is a higher score, or the same and an earlier sample."""
+    bits = (score.float() + 0.0).contiguous().view(torch.int32)  # + 0.0: minus zero becomes zero
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # negative floats count downwards
+    return ordered.long() * SAMPLES + (SAMPLES - 1 - sample)
+
+
+def split(key: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys back to (score, sample); NaN and -1 where there is no picture."""
+    ordered = torch.div(key, SAMPLES, rounding_mode="floor").to(torch.int32)
+    score = (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(torch.float32)
+    sample = SAMPLES - 1 - torch.remainder(key, SAMPLES)
+    empty = key == NOTHING
+    return score.masked_fill(empty, float("nan")), sample.masked_fill(empty, -1)
+
+
+def first(k: int, key: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """The k largest keys of each row (c, m), largest first, and their places; filled up where there are fewer."""
+    missing = k - key.shape[1]
+    if missing > 0:
+        key = torch.cat([key, key.new_full((len(key), missing), NOTHING)], 1)
+        place = torch.cat([place, place.new_zeros(len(place), missing)], 1)
+    top, index = key.topk(k, dim=1)
+    return top, place.gather(1, index).masked_fill(top == NOTHING, 0)
+
+
+def empty(channels: int, k: int) -> tuple[Tensor, Tensor]:
+    """No pictures yet: keys and places (c, k)."""
+    return torch.full((channels, k), NOTHING), torch.zeros(channels, k, dtype=torch.int32)
+
+
+def ranking(key: Tensor, place: Tensor, *, negated: bool = False) -> Ranking:
+    """What people read; `negated` where the key was made of minus the score."""
+    score, sample = split(key)
+    return Ranking(-score + 0.0 if negated else score, sample, place)

@@ -1,0 +1,142 @@
+"""The activation spectrum: lowest, nearest below a threshold, nearest above it, highest; exact under merging."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.scan.trackers import ranking
+from tapetum.engines.scan.trackers.base import Context, Seen, State, used_ids
+from tapetum.engines.scan.trackers.counts import Counts
+from tapetum.types import GROUPS, Ranking, ScoreKind, SpectrumResult, TapetumError
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The k pictures at four places of every unit's spectrum: minimum, slightly negative, slightly positive, maximum.
+
+    A unit's score on a picture is the maximum (or mean) over its map's places. The threshold is zero: slightly negative are
+    the highest scores below it, slightly positive the lowest above it. A unit that is never negative on any picture has the
+    median instead: its pictures in the order of (score, sample), cut in the middle, nearest to the cut first.
+
+    around   "auto" as above; "zero" or "median" for all units
+    memory   rankings take c x k; the median needs all scores of the units that are never negative: 8 bytes x pictures x units
+
+    Source: olah2017feature shows it; here the extremes are those of the whole data set, not of a sample.
+    """
+
+    k: int = 9
+    score: ScoreKind = "max"
+    around: Literal["auto", "zero", "median"] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise TapetumError(f"k must be at least 1, not {self.k}")
+        if self.around not in ("auto", "zero", "median"):
+            raise TapetumError(f'around is "auto", "zero" or "median", not {self.around!r}')
+
+    @property
+    def _counts(self) -> Counts:
+        return Counts(self.score)
+
+    def start(self, channels: int) -> State:
+        state = dict(self._counts.start(channels))
+        for group in GROUPS:
+            state[f"{group} key"], state[f"{group} place"] = ranking.empty(channels, self.k)
+        state["kept"] = torch.full((channels,), self.around != "zero")
+        width = channels if self.around != "zero" else 0
+        return {**state, **_table(torch.zeros(0, width), torch.zeros(0, width, dtype=torch.int32), torch.zeros(0).long())}
+
+    def update(self, state: State, seen: Seen) -> State:
+        score = seen.score(self.score) + 0.0
+        kept = self._keep((score >= 0).all(0))
+        new: State = {
+            **self._counts.update(self._counts.start(score.shape[1]), seen),
+            **_table(score[:, kept], seen.where[:, kept], seen.samples),
+            "kept": kept,
+        }
+        for group, key in _keys(score.T, seen.samples).items():
+            new[f"{group} key"], new[f"{group} place"] = key, seen.where.T
+        return self.merge(state, new)
+
+    def _keep(self, never_negative: Tensor) -> Tensor:
+        """The units whose scores are all kept."""
+        return torch.full_like(never_negative, self.around == "median") if self.around != "auto" else never_negative
+
+    def merge(self, a: State, b: State) -> State:
+        merged = self._counts.merge(a, b)
+        for group in GROUPS:
+            parts = (torch.cat([s[f"{group} {what}"] for s in (a, b)], 1) for what in ("key", "place"))
+            merged[f"{group} key"], merged[f"{group} place"] = ranking.first(self.k, *parts)
+        kept = a["kept"] & b["kept"]
+        score, place = (torch.cat([s[name][:, kept[s["kept"]]] for s in (a, b)]) for name in ("scores", "places"))
+        samples, order = torch.cat([a["samples"], b["samples"]]).sort()
+        return {**merged, **_table(score[order], place[order], samples), "kept": kept}
+
+    def result(self, state: State, context: Context) -> SpectrumResult:
+        found = {group: _read(state, group) for group in GROUPS}
+        threshold = torch.zeros(len(state["kept"]))
+        kept, n = state["kept"], len(state["samples"])
+        if n and bool(kept.any()):
+            below, above, threshold[kept] = _halves(state, self.k)
+            for group, half in (("slightly_negative", below), ("slightly_positive", above)):
+                for name in ("score", "sample", "place"):
+                    getattr(found[group], name)[kept] = getattr(half, name)
+        median = kept.clone() if n else torch.zeros_like(kept)
+        return SpectrumResult(
+            context.layer,
+            found,
+            threshold,
+            median,
+            used_ids([one.sample for one in found.values()], context.ids),
+            context.grid,
+            n,
+            self._counts.result(state, context),
+            self.score,
+            context.tap,
+        )
+
+
+def _table(scores: Tensor, places: Tensor, samples: Tensor) -> State:
+    """All scores of the units that were never negative, pictures down."""
+    return {"scores": scores, "places": places, "samples": samples}
+
+
+def _keys(score: Tensor, samples: Tensor) -> dict[str, Tensor]:
+    """group -> (c, n) keys: the larger, the nearer to that place of the spectrum."""
+    up, down = ranking.keys(score, samples), ranking.keys(-score, samples)
+    return {
+        "minimum": down,
+        "slightly_negative": up.masked_fill(score >= 0, ranking.NOTHING),
+        "slightly_positive": down.masked_fill(score <= 0, ranking.NOTHING),
+        "maximum": up,
+    }
+
+
+def _read(state: State, group: str) -> Ranking:
+    return ranking.ranking(state[f"{group} key"], state[f"{group} place"], negated=group in ("minimum", "slightly_positive"))
+
+
+def _halves(state: State, k: int) -> tuple[Ranking, Ranking, Tensor]:
+    """Of the kept units: the pictures nearest below and above the middle of (score, sample), and the medians."""
+    scores, places = state["scores"].T.contiguous(), state["places"].T
+    order = scores.sort(dim=1, stable=True).indices  # stable, and the samples ascend: ties by sample
+    n = order.shape[1]
+    cut = n // 2
+    ascending = scores.gather(1, order)
+    median = ascending[:, cut] if n % 2 else (ascending[:, cut - 1] + ascending[:, cut]) / 2
+    below, above = order[:, max(0, cut - k) : cut].flip(1), order[:, cut : cut + k]
+    return _picked(state, scores, places, below, k), _picked(state, scores, places, above, k), median
+
+
+def _picked(state: State, scores: Tensor, places: Tensor, index: Tensor, k: int) -> Ranking:
+    missing = k - index.shape[1]
+
+    def filled(values: Tensor, value: float | int) -> Tensor:
+        return torch.cat([values, values.new_full((len(values), missing), value)], 1)
+
+    sample = state["samples"][index]
+    return Ranking(filled(scores.gather(1, index), float("nan")), filled(sample, -1), filled(places.gather(1, index), 0))

@@ -1,0 +1,40 @@
+"""The k pictures on which each unit's score is highest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from tapetum.engines.scan.trackers import ranking
+from tapetum.engines.scan.trackers.base import Context, Seen, State, used_ids
+from tapetum.types import ScoreKind, TapetumError, TopKResult
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The k pictures with the highest scores of every unit, with the place where the map is highest; ties by sample."""
+
+    k: int = 9
+    score: ScoreKind = "max"
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise TapetumError(f"k must be at least 1, not {self.k}")
+
+    def start(self, channels: int) -> State:
+        key, place = ranking.empty(channels, self.k)
+        return {"key": key, "place": place}
+
+    def update(self, state: State, seen: Seen) -> State:
+        key = ranking.keys(seen.score(self.score).T, seen.samples)
+        return self.merge(state, {"key": key, "place": seen.where.T})
+
+    def merge(self, a: State, b: State) -> State:
+        key, place = ranking.first(self.k, torch.cat([a["key"], b["key"]], 1), torch.cat([a["place"], b["place"]], 1))
+        return {"key": key, "place": place}
+
+    def result(self, state: State, context: Context) -> TopKResult:
+        found = ranking.ranking(state["key"], state["place"])
+        n = int((found.sample >= 0).sum(1).max()) if found.sample.numel() else 0
+        return TopKResult(context.layer, found, used_ids([found.sample], context.ids), context.grid, n, self.score)

@@ -1,0 +1,217 @@
+"""What a scan of a data set found: examples, activation spectra, and what else was kept of each unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor
+
+from tapetum.types.refusals import LayerError, TapetumError
+
+Group: TypeAlias = Literal["minimum", "slightly_negative", "slightly_positive", "maximum"]
+"""The four places of an activation spectrum."""
+
+GROUPS: tuple[Group, ...] = ("minimum", "slightly_negative", "slightly_positive", "maximum")
+
+ScoreKind: TypeAlias = Literal["max", "mean"]
+"""A unit's score on a picture: the maximum over the places of its map, or the mean."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture with a unit's score on it.
+
+    id        the picture's name in its source (a path relative to the folder)
+    score     the unit's score
+    position  (row, column) on the layer's grid where the map is highest; None where the layer has no places
+    sample    the picture's number in its source
+    """
+
+    id: str
+    score: float
+    position: tuple[int, int] | None
+    sample: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The first pictures of every unit in some order, best first: (c, k) each; sample -1 where there were fewer than k.
+
+    place is the flat position row * width + column on the layer's grid.
+    """
+
+    score: Tensor
+    sample: Tensor
+    place: Tensor
+
+    def examples(self, channel: int, ids: Mapping[int, str], grid: tuple[int, int] | None) -> list[Example]:
+        """The pictures of one unit."""
+        found = []
+        rows = zip(self.score[channel].tolist(), self.sample[channel].tolist(), self.place[channel].tolist(), strict=True)
+        for score, sample, place in rows:
+            if sample >= 0:
+                position = None if grid is None else (place // grid[1], place % grid[1])
+                found.append(Example(ids[sample], score, position, sample))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How often one unit's score fell between `edges` (m + 1): counts (m), and densities, whose integral is one."""
+
+    edges: Tensor
+    counts: Tensor
+
+    @property
+    def density(self) -> Tensor:
+        """(m,) counts / (n * width of the bin)."""
+        return self.counts / (self.counts.sum().clamp(min=1) * self.edges.diff())
+
+
+@dataclass(frozen=True, eq=False)
+class HistogramResult:
+    """Counts of every unit's scores over one lattice of edges that is fixed beforehand, so that they add up exactly.
+
+    lattice (e,) ascending edges; counts (c, e + 1): below the first edge, between each two, from the last on
+    low, high (c,) the smallest and the largest score
+    """
+
+    layer: str
+    lattice: Tensor
+    counts: Tensor
+    low: Tensor
+    high: Tensor
+    n: int
+
+    def histogram(self, channel: int, bins: int = 32) -> Histogram:
+        """At most `bins` bins between the unit's extremes; edges are those of the lattice, so that no count is a guess."""
+        from tapetum.types.histograms import condensed
+
+        row = checked_channel(channel, len(self.counts), self.layer)
+        return condensed(self.lattice, self.counts[row], float(self.low[row]), float(self.high[row]), bins)
+
+
+@dataclass(frozen=True, eq=False)
+class TopKResult:
+    """The k pictures of a data set on which each unit's score is highest."""
+
+    layer: str
+    ranking: Ranking
+    ids: Mapping[int, str] = field(repr=False)
+    grid: tuple[int, int] | None
+    n: int
+    score: ScoreKind = "max"
+
+    def examples(self, channel: int) -> list[Example]:
+        """Best first; equal scores in the order of the source."""
+        row = checked_channel(channel, len(self.ranking.sample), self.layer)
+        return self.ranking.examples(row, self.ids, self.grid)
+
+    @property
+    def channels(self) -> int:
+        return len(self.ranking.sample)
+
+
+@dataclass(frozen=True, eq=False)
+class SpectrumResult:
+    """Every unit's activation spectrum: the true extremes of the data set, and the pictures nearest to a threshold.
+
+    rankings   group -> (c, k) pictures, best first: lowest, nearest below the threshold, nearest above it, highest
+    threshold  (c,) zero; the median for a unit that is never negative (`around` says which)
+    around     (c,) True where the threshold is the median
+    ids        sample -> id of the pictures that occur
+    tap        whether the values are the layer's output, or what it was before the activation function that ends it
+    """
+
+    layer: str
+    rankings: Mapping[str, Ranking]
+    threshold: Tensor
+    median: Tensor
+    ids: Mapping[int, str] = field(repr=False)
+    grid: tuple[int, int] | None
+    n: int
+    histograms: HistogramResult
+    score: ScoreKind = "max"
+    tap: str = "output"
+
+    @property
+    def channels(self) -> int:
+        return len(self.threshold)
+
+    def examples(self, group: Group, channel: int) -> list[Example]:
+        """The pictures of one unit at one place of the spectrum, best first."""
+        row = checked_channel(channel, self.channels, self.layer)
+        if group not in self.rankings:
+            raise TapetumError(f"no group '{group}' in a spectrum; there are {', '.join(GROUPS)}")
+        return self.rankings[group].examples(row, self.ids, self.grid)
+
+    def minimum(self, channel: int) -> list[Example]:
+        """The pictures with the lowest scores of the data set, lowest first."""
+        return self.examples("minimum", channel)
+
+    def slightly_negative(self, channel: int) -> list[Example]:
+        """The pictures whose scores are nearest below the threshold, nearest first."""
+        return self.examples("slightly_negative", channel)
+
+    def slightly_positive(self, channel: int) -> list[Example]:
+        """The pictures whose scores are nearest above the threshold, nearest first."""
+        return self.examples("slightly_positive", channel)
+
+    def maximum(self, channel: int) -> list[Example]:
+        """The pictures with the highest scores of the data set, highest first."""
+        return self.examples("maximum", channel)
+
+    def around(self, channel: int) -> Literal["zero", "median"]:
+        """What the threshold of a unit is: the median of its scores if it is never negative."""
+        return "median" if bool(self.median[checked_channel(channel, self.channels, self.layer)]) else "zero"
+
+    def histogram(self, channel: int, bins: int = 32) -> Histogram:
+        """How the unit's scores are distributed over the data set."""
+        return self.histograms.histogram(channel, bins)
+
+
+@dataclass(frozen=True, eq=False)
+class ScanResult(Mapping[str, Any]):
+    """What a scan found: layer -> one result per tracker, in the order in which they were asked for.
+
+    ids      of all samples, in order
+    skipped  id -> why a picture was left out
+    taps     layer -> "output" or "pre-activation"
+    seconds  in all, and of the workers: decoding, network, trackers
+    key      the hash of weights, data, preprocessing and settings: what a cached scan is known by
+    resumed  pictures that an earlier run had done
+    """
+
+    results: Mapping[str, tuple[Any, ...]]
+    ids: tuple[str, ...] = field(repr=False)
+    skipped: Mapping[str, str]
+    taps: Mapping[str, str]
+    seconds: Mapping[str, float]
+    key: str = ""
+    resumed: int = 0
+    notes: tuple[str, ...] = ()
+
+    def __getitem__(self, layer: str) -> tuple[Any, ...]:
+        if layer not in self.results:
+            raise LayerError(f"'{layer}' was not scanned; there are {', '.join(self.results)}")
+        return self.results[layer]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.results)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    @property
+    def images(self) -> int:
+        """How many pictures were looked at."""
+        return len(self.ids) - len(self.skipped)
+
+
+def checked_channel(channel: int, channels: int, layer: str) -> int:
+    """A channel that exists."""
+    if not 0 <= channel < channels:
+        raise TapetumError(f"{layer} has channels 0 to {channels - 1}, not {channel}")
+    return channel
