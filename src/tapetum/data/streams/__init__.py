@@ -4,40 +4,78 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, cast
 
-from tapetum.data.sources import is_address, shown
+from tapetum.data.sources import EXTENSIONS, is_address, shown
 from tapetum.data.streams.base import Source
 from tapetum.data.streams.folders import files, folder
+from tapetum.data.streams.patterns import is_pattern, paths_of
+from tapetum.data.streams.tars import is_tar, tars
 from tapetum.types import ImageError
 
 __all__ = ["Source", "as_source"]
 
-_KNOWN = "a folder of pictures, a list of files"
+_ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
+_KNOWN = 'a folder of pictures, a list of files, tar archives ("x-{000..009}.tar")'
 
 
 def as_source(source: Any) -> Source:
-    """The pictures meant by a folder (class folders give labels), a list of files, or a source."""
+    """The pictures meant by a path, a pattern, a list, or a source itself; an `ImageError` says what would work.
+
+    source: a folder, searched to the bottom (class folders give labels; its tar archives where it holds no pictures);
+    a picture or a .tar archive; a pattern of them ("shards/x-{000..009}.tar", "photos/*.jpg"); a list of pictures and
+    folders, or of archives.
+    """
     if isinstance(source, Source):
         return source
-    if isinstance(source, os.PathLike):
-        return _from_path(os.fspath(cast("os.PathLike[str]", source)))
-    if isinstance(source, str):
-        return _from_text(source)
+    if isinstance(source, str | os.PathLike):
+        return _from_text(os.fspath(cast("str | os.PathLike[str]", source)))
     if isinstance(source, Sequence) and all(isinstance(one, str | os.PathLike) for one in cast("Sequence[Any]", source)):
-        return files(cast("Sequence[str]", source))
+        paths = [os.fspath(path) for path in cast("Sequence[str]", source)]
+        return _from_list(paths, "1 archive" if len(paths) == 1 else f"{len(paths)} archives")
     raise ImageError(f"a {type(source).__name__} is no source of pictures; give {_KNOWN}")
 
 
 def _from_text(text: str) -> Source:
     if is_address(text):
         raise ImageError(f"{shown(text)}: an address is no source of pictures; give {_KNOWN}")
-    return _from_path(text)
+    if is_pattern(text):
+        return _from_list(paths_of(text), os.path.basename(text).removesuffix(".tar"))
+    if os.path.isdir(text):
+        return _from_folder(text)
+    if os.path.exists(text):
+        return _from_list([text], os.path.basename(text).removesuffix(".tar"))
+    raise ImageError(f"{shown(text)}: no such folder or file{_close(text)}; give {_KNOWN}")
 
 
-def _from_path(path: str) -> Source:
-    if os.path.isdir(path):
-        return folder(path)
-    if os.path.exists(path):
-        return files([path])
-    raise ImageError(f"{shown(path)}: no such folder or file; give {_KNOWN}")
+def _from_folder(path: str) -> Source:
+    archives = sorted(os.fspath(file) for file in Path(path).iterdir() if is_tar(file.name) and file.is_file())
+    if archives and not _has_images(path):
+        return tars(archives, os.path.basename(os.path.abspath(path)))
+    return folder(path)
+
+
+def _has_images(path: str) -> bool:
+    return any(name[0] != "." and name.lower().endswith(_ENDINGS) for _, _, names in os.walk(path) for name in names)
+
+
+def _from_list(paths: Sequence[str], name: str) -> Source:
+    archives = [path for path in paths if is_tar(path)]
+    if archives and len(archives) < len(paths):
+        other = next(path for path in paths if not is_tar(path))
+        raise ImageError(f"archives and other files in one list ({shown(other)}); give archives alone, or files alone")
+    if archives:
+        return tars(archives, name)
+    for path in paths:
+        if os.path.isfile(path) and not path.lower().endswith(_ENDINGS):
+            raise ImageError(f"{shown(path)}: no picture by its name (looked for {' '.join(EXTENSIONS)}); give {_KNOWN}")
+    return files(paths)
+
+
+def _close(text: str) -> str:
+    """Names like the missing one, in its folder."""
+    here = os.path.dirname(text) or os.curdir
+    names = get_close_matches(os.path.basename(text), os.listdir(here) if os.path.isdir(here) else [], n=3)
+    return f" (close names: {', '.join(map(shown, names))})" if names else ""

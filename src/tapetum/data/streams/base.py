@@ -104,9 +104,14 @@ def _label_in_name(file: str) -> str | None:
     return found[1].replace("_", " ") if found else None
 
 
+def is_wordnet_id(name: str) -> bool:
+    """Whether it is written as ImageNet names its classes: n01440764."""
+    return _WNID.fullmatch(name) is not None
+
+
 def class_name(folder: str) -> str:
     """A class folder's name for people: that of a WordNet id of ImageNet-1k (n01440764: tench), else the folder's own."""
-    return _imagenet_names().get(folder, folder) if _WNID.fullmatch(folder) else folder
+    return _imagenet_names().get(folder, folder) if is_wordnet_id(folder) else folder
 
 
 @cache

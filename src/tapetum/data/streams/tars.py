@@ -1,0 +1,207 @@
+"""Pictures in tar archives, by WebDataset's names: 0001.jpg, 0001.cls and 0001.json belong together."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from tapetum.data.decoding import pixels_of
+from tapetum.data.sources import EXTENSIONS, opened, shown
+from tapetum.data.streams.base import class_name, digest, folder_labels, is_wordnet_id, stamp
+from tapetum.progress import track
+from tapetum.types import ImageError
+
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
+_BLOCK = 512
+_LARGEST_LABEL = 1_000_000
+_LABEL_KEYS = ("label", "class_name", "class", "cls")
+
+
+class Member(NamedTuple):
+    """Where a picture's bytes are: number of the archive, first byte, number of bytes."""
+
+    tar: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Tars:
+    """Pictures inside uncompressed tar archives, read by their place; `left_out`: members that are no samples, with why."""
+
+    name: str
+    paths: tuple[str, ...]
+    stamps: tuple[tuple[int, int] | None, ...] = field(repr=False)
+    members: tuple[Member, ...] = field(repr=False)
+    ids: tuple[str, ...] = field(repr=False)
+    labels: tuple[str | None, ...] = field(repr=False)
+    left_out: dict[str, str] = field(repr=False)
+
+    def fingerprint(self) -> str:
+        """Over the pictures' ids and the archives' sizes and modification times as they are now."""
+        return digest("tars", [*map(stamp, self.paths), *self.ids])
+
+    def content(self, sample: int) -> bytes:
+        """The member's bytes; refused when the archive is no longer the one that was indexed."""
+        tar, offset, size = self.members[sample]
+        with opened(self.paths[tar]) as file:
+            status = os.fstat(file.fileno())
+            if (status.st_size, status.st_mtime_ns) != self.stamps[tar]:
+                raise ImageError(f"{shown(self.paths[tar])}: changed since the scan began; scan it again")
+            file.seek(offset)
+            return file.read(size)
+
+    def read(self, sample: int) -> Tensor:
+        """Pixels (1, 3, H, W), float32 in [0, 1]."""
+        return pixels_of(self.content(sample), shown(f"{self.paths[self.members[sample].tar]}:{self.ids[sample]}"))
+
+
+def is_tar(path: str) -> bool:
+    """Whether the name is a tar archive's, compressed or not."""
+    return path.lower().endswith((".tar", *COMPRESSED))
+
+
+def tars(paths: Sequence[str], name: str) -> Tars:
+    """The pictures of tar archives, whose headers are read once. Ids are the members' names, below that of their archive
+    where there are several.
+
+    A member with a picture's extension is a sample. Its label: the text of the .cls member with its key (its name up to the
+    first dot), else "label", "class_name", "class" or "cls" of its .json, else its class folder, else an archive's name that
+    is a WordNet id. With 0001.jpg there, 0001.mask.png is another field of it and left out, as are links and sparse members.
+    Refused: archives that are compressed (nothing can be read by its place), damaged or cut off.
+    """
+    paths = tuple(map(os.path.abspath, paths))
+    stamps = tuple(map(stamp, paths))  # before their index: an archive that grows meanwhile is then refused
+    names = _archive_names(paths)
+    found: dict[str, tuple[Member, str, str | None]] = {}
+    left_out: dict[str, str] = {}
+    for number, path in enumerate(track(paths, total=len(paths), unit="archives")):
+        index = _index(path)
+        prefix = f"{names[number]}/" if len(paths) > 1 else ""
+        label = class_name(stem) if is_wordnet_id(stem := _stem(path)) else None
+        for member, offset, size in index.pictures:
+            found[prefix + member] = (Member(number, offset, size), member, index.labels.get(_key(member), label))
+        left_out |= {prefix + member: why for member, why in index.left_out.items()}
+    if not found:
+        raise ImageError(f"{shown(name)}: no images in the archive (looked for {' '.join(EXTENSIONS)})")
+    ids = sorted(found)
+    folders = folder_labels([found[one][1] for one in ids])
+    labels = tuple(found[one][2] or folder for one, folder in zip(ids, folders, strict=True))
+    return Tars(name, paths, stamps, tuple(found[one][0] for one in ids), tuple(ids), labels, left_out)
+
+
+class _Index(NamedTuple):
+    """One archive: (name, first byte, bytes) of its pictures, labels by key, and members that are no samples."""
+
+    pictures: list[tuple[str, int, int]]
+    labels: dict[str, str]
+    left_out: dict[str, str]
+
+
+def _index(path: str) -> _Index:
+    with opened(path) as file:
+        if file.read(6).startswith(_MAGIC):
+            raise ImageError(
+                f"{shown(path)}: a compressed archive, in which nothing can be read by its place; unpack it "
+                f"(tar -xf {shown(os.path.basename(path))}) and give the folder"
+            )
+        file.seek(0)
+        try:
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                index = _sorted_out(archive, list(_whole_members(archive, path)))
+                _check_end(file, archive, path)
+        except (tarfile.TarError, OSError) as error:
+            raise ImageError(f"{shown(path)}: no tar archive, or damaged ({shown(error)}); copy it again") from error
+    return index
+
+
+def _whole_members(archive: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
+    length = os.path.getsize(path)
+    for member in archive:
+        if member.isreg() and member.offset_data + member.size > length:
+            raise ImageError(f"{shown(path)}: cut off within {shown(member.name)}; copy it again")
+        yield member
+
+
+def _check_end(file: Any, archive: tarfile.TarFile, path: str) -> None:
+    """The end mark of zeros, and nothing behind it: tarfile takes a damaged header in the middle for the end, silently."""
+    file.seek(archive.offset)
+    block = file.read(_BLOCK)
+    if not block:
+        raise ImageError(f"{shown(path)}: ends without a tar archive's end mark, so it was cut off; copy it again")
+    while block:
+        if block.strip(b"\0"):
+            hint = "it is damaged, or several were joined: copy it again, or give them apart"
+            raise ImageError(f"{shown(path)}: something unreadable after {len(archive.getmembers())} members; {hint}")
+        block = file.read(1 << 20)
+
+
+def _sorted_out(archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo]) -> _Index:
+    pictures: dict[str, tuple[str, int, int]] = {}
+    labels: dict[str, dict[str, str]] = {"json": {}, "cls": {}}
+    left_out: dict[str, str] = {}
+    for member in members:  # a name that comes twice means its last one, as when unpacking
+        name = _plain_name(member.name)
+        kind = _extension(name)
+        if member.isdir() or any(part.startswith(".") for part in name.split("/")):
+            continue
+        if kind in labels and member.isreg() and member.size <= _LARGEST_LABEL:
+            text = _label(kind, archive.extractfile(member).read())  # pyright: ignore[reportOptionalMemberAccess]
+            labels[kind] |= {_key(name): text} if text else {}
+        elif name.lower().endswith(_ENDINGS):
+            if member.isreg() and not member.issparse():
+                pictures[name] = (name, member.offset_data, member.size)
+            else:
+                left_out[name] = "a link or a sparse file, not a picture of its own"
+    main = {_key(name) for name in pictures if _extension(name) in EXTENSIONS}
+    for name in [name for name in pictures if _extension(name) not in EXTENSIONS and _key(name) in main]:
+        del pictures[name]
+        left_out[name] = f"another field of {_key(name)}"
+    return _Index(list(pictures.values()), labels["json"] | labels["cls"], left_out)
+
+
+_ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
+
+
+def _label(kind: str, content: bytes) -> str | None:
+    text = content.decode("utf-8", "replace").strip()
+    if kind == "cls":
+        return " ".join(text.split())
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return None
+    values = [fields.get(key) for key in _LABEL_KEYS] if isinstance(fields, dict) else []
+    return next((str(value) for value in values if isinstance(value, str | int)), None)
+
+
+def _key(name: str) -> str:
+    """WebDataset's key: the name up to the first dot after the last folder."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.split(".", 1)[0]
+
+
+def _extension(name: str) -> str:
+    return name.rpartition("/")[2].partition(".")[2].lower()
+
+
+def _plain_name(name: str) -> str:
+    """Without ./ in front, and any file can hold it."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").lstrip("/").removeprefix("./")
+
+
+def _stem(path: str) -> str:
+    return os.path.basename(path)[: -len(".tar")]
+
+
+def _archive_names(paths: Sequence[str]) -> list[str]:
+    """The archives' paths below the folder that holds them all."""
+    root = os.path.commonpath([os.path.dirname(path) for path in paths])
+    return [_plain_name(os.path.relpath(path, root).replace(os.sep, "/")) for path in paths]

@@ -1,0 +1,207 @@
+"""Claims about tar shards: every picture of a whole archive once, by its place; nothing of a damaged one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import random
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import tapetum as tp
+from tapetum.data.images import read_image
+from tapetum.data.streams import as_source
+from tapetum.data.streams.patterns import paths_of
+from tapetum.types import ImageError
+
+
+def jpeg(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (9, 11, 3), dtype=np.uint8)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def archive(path: Path, files: dict[str, bytes], mode: str = "w", form: int = tarfile.PAX_FORMAT) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode, format=form) as out:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            out.addfile(member, io.BytesIO(content))
+    return path
+
+
+def refusal(source: object) -> str:
+    with pytest.raises(ImageError) as caught:
+        as_source(source)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_files_that_share_a_key_are_one_sample(tmp_path: Path, form: int) -> None:
+    files = {
+        "./b/0002.jpg": jpeg(2), "b/0002.cls": b"207\n", "a/0001.json": json.dumps({"label": "cat", "x": 1}).encode(),
+        "a/0001.jpg": jpeg(1), "a/0001.mask.png": jpeg(3), "a/0003.json": b"{broken", "a/0003.JPEG": jpeg(4),
+        "a/0003.cls": b"German shepherd", "a/._0001.jpg": b"resources of another system", "a/plain.jpg": jpeg(5),
+        "readme.txt": b"hello", "c/two.dots.jpg": jpeg(6),
+    }  # fmt: skip
+    source = as_source(archive(tmp_path / "x.tar", files, form=form))
+    assert source.name == "x"
+    assert dict(zip(source.ids, source.labels, strict=True)) == {
+        "a/0001.jpg": "cat", "a/0003.JPEG": "German shepherd", "a/plain.jpg": "a", "b/0002.jpg": "207", "c/two.dots.jpg": "c",
+    }  # fmt: skip
+    assert list(source.ids) == sorted(source.ids)
+    assert source.left_out == {"a/0001.mask.png": "another field of a/0001"}
+    for sample, one in enumerate(source.ids):
+        content = files.get(one) or files["./" + one]
+        assert source.content(sample) == content
+        assert torch.equal(source.read(sample), read_image(content))
+
+
+def test_shards_are_one_source_however_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for shard in range(3):
+        files = {f"{key:04}.jpg": jpeg(10 * shard + key) for key in range(4)}
+        archive(tmp_path / "shards" / f"x-{shard:03}.tar", files)
+    ways = ["shards/x-{000..002}.tar", "shards/*.tar", "shards", "shards/x-00{0,1,2}.tar"]
+    monkeypatch.chdir(tmp_path)
+    sources = [as_source(way) for way in [*ways, [Path(f"shards/x-{shard:03}.tar") for shard in (2, 0, 1)]]]
+    assert [source.name for source in sources] == ["x-{000..002}", "*", "shards", "x-00{0,1,2}", "3 archives"]
+    for source in sources:
+        assert list(source.ids) == [f"x-{shard:03}.tar/{key:04}.jpg" for shard in range(3) for key in range(4)]
+        assert torch.equal(source.read(5), read_image(jpeg(11)))
+    assert len({as_source(way).fingerprint() for way in ways}) == 1
+    assert "x-003.tar: no such file" in refusal("shards/x-{000..003}.tar")
+    assert "no file is called like that" in refusal("shards/y-*.tar")
+    assert "close names: shards" in refusal("shard")
+    assert "more than 100000 files" in refusal("x-{0..999999999999}.tar")
+
+
+def test_braces_are_a_shells(tmp_path: Path) -> None:
+    # bash: echo {train,val}-{08..10}-{3..1}.tar
+    expected = [f"{split}-{a}-{b}.tar" for split in ("train", "val") for a in ("08", "09", "10") for b in "321"]
+    assert paths_of("{train,val}-{08..10}-{3..1}.tar") == expected
+
+
+def test_archives_named_by_a_wordnet_id_are_classes(tmp_path: Path) -> None:
+    for wnid in ("n01440764", "n02102040"):  # as ImageNet's training set comes
+        archive(tmp_path / f"{wnid}.tar", {f"{wnid}_1.JPEG": jpeg(1)})
+    assert list(as_source(tmp_path).labels) == ["tench", "English springer"]
+
+
+def test_a_tar_of_class_folders_gives_labels(tmp_path: Path) -> None:
+    path = archive(tmp_path / "pets.tar", {"pets/cat/1.jpg": jpeg(1), "pets/dog/1.jpg": jpeg(2)})
+    assert list(as_source(path).labels) == ["cat", "dog"]
+
+
+def test_the_last_of_two_members_of_one_name_counts_as_when_unpacking(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.tar", {"a.jpg": jpeg(1), "b.jpg": jpeg(2)})
+    archive(path, {"a.jpg": jpeg(3)}, mode="a")
+    source = as_source(path)
+    assert list(source.ids) == ["a.jpg", "b.jpg"]
+    assert source.content(0) == jpeg(3)
+
+
+def test_links_are_left_out_by_name(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.tar", {"a.jpg": jpeg(1)})
+    with tarfile.open(path, "a") as out:
+        for kind, name in ((tarfile.SYMTYPE, "soft.jpg"), (tarfile.LNKTYPE, "hard.jpg")):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "../../etc/passwd"
+            out.addfile(member)
+    source = as_source(path)
+    assert list(source.ids) == ["a.jpg"]
+    assert sorted(source.left_out) == ["hard.jpg", "soft.jpg"]
+
+
+def test_names_longer_than_a_header_and_names_of_any_bytes(tmp_path: Path) -> None:
+    names = ["d" * 90 + "/" + "f" * 150 + ".jpg", "caf\xe9.jpg", "caf\udce9.jpg"]
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        source = as_source(archive(tmp_path / "x.tar", {name: jpeg(1) for name in names}, form=form))
+        assert sorted(source.ids) == sorted([names[0], names[1], "caf\\xe9.jpg"])
+        assert all(one.encode("utf-8") for one in source.ids)
+
+
+def test_sources_travel_and_are_read_by_many_threads_at_once(tmp_path: Path) -> None:
+    contents = {f"{key:03}.jpg": jpeg(key) for key in range(30)}
+    source = pickle.loads(pickle.dumps(as_source(archive(tmp_path / "x.tar", contents))))
+    order = random.Random(0).choices(range(30), k=300)
+    with ThreadPoolExecutor(8) as pool:
+        assert all(map(lambda at, read: read == contents[f"{at:03}.jpg"], order, pool.map(source.content, order)))
+
+
+def test_an_archive_that_changed_is_not_read_at_old_places(tmp_path: Path) -> None:
+    path = archive(tmp_path / "x.tar", {"a.jpg": jpeg(1), "b.jpg": jpeg(2)})
+    source = as_source(path)
+    before = source.fingerprint()
+    archive(path, {"b.jpg": jpeg(2), "a.jpg": jpeg(1)})
+    os.utime(path, ns=(0, 10**18))
+    assert source.fingerprint() != before
+    with pytest.raises(ImageError, match=r"x.tar: changed since the scan began"):
+        source.read(0)
+    path.unlink()
+    with pytest.raises(ImageError, match=r"x.tar: no such file"):
+        source.read(0)
+
+
+def test_a_damaged_picture_is_refused_alone(tmp_path: Path) -> None:
+    source = as_source(archive(tmp_path / "x.tar", {"a.jpg": jpeg(1)[:-50], "b.jpg": jpeg(2), "c.jpg": b""}))
+    assert len(source.ids) == 3
+    for sample, says in ((0, r"x.tar:a.jpg: cut off or damaged"), (2, r"x.tar:c.jpg: empty")):
+        with pytest.raises(ImageError, match=says):
+            source.read(sample)
+    assert torch.equal(source.read(1), read_image(jpeg(2)))
+
+
+def test_an_archive_cut_off_anywhere_or_damaged_between_members_is_refused(tmp_path: Path) -> None:
+    whole = archive(tmp_path / "whole.tar", {f"{key}.jpg": jpeg(key) for key in range(4)}).read_bytes()
+    with tarfile.open(tmp_path / "whole.tar") as opened:
+        members = opened.getmembers()
+    end_of_members = members[-1].offset_data + -(-members[-1].size // 512) * 512
+    path = tmp_path / "x.tar"
+    for length in (0, 100, 511, 512, 700, 1024, 2000, end_of_members - 512 - 1, end_of_members):
+        path.write_bytes(whole[:length])
+        assert "x.tar" in refusal(path), length
+    for header in [member.offset for member in members]:
+        damaged = bytearray(whole)
+        damaged[header + 150] ^= 0x55  # in the header's checksum
+        path.write_bytes(damaged)
+        assert "copy it again" in refusal(path)
+    path.write_bytes(whole + whole)  # cat a.tar b.tar: tar itself stops at the first end mark
+    assert "several were joined" in refusal(path)
+
+
+@pytest.mark.parametrize("way", ["gz", "bz2", "xz"])
+def test_compressed_archives_are_refused_whatever_they_are_called(tmp_path: Path, way: str) -> None:
+    for name in (f"x.tar.{way}", "x.tar"):
+        assert "a compressed archive" in refusal(archive(tmp_path / name, {"a.jpg": jpeg(1)}, mode=f"w:{way}"))
+
+
+def test_what_is_no_archive_of_pictures_is_refused_in_one_line(tmp_path: Path) -> None:
+    assert "no images in the archive" in refusal(archive(tmp_path / "x.tar", {"a.txt": b"hello"}))
+    (tmp_path / "y.tar").write_text("hello " * 1000)
+    assert "no tar archive" in refusal(tmp_path / "y.tar")
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    assert "archives and other files" in refusal([tmp_path / "x.tar", tmp_path / "a.png"])
+    (tmp_path / "notes.pdf").write_text("hello")
+    assert "no picture by its name" in refusal(tmp_path / "notes.pdf")
+
+
+def test_reading_headers_is_reported_and_can_be_stopped(tmp_path: Path) -> None:
+    for shard in range(3):
+        archive(tmp_path / f"{shard}.tar", {"a.jpg": jpeg(shard)})
+    events = []
+    with tp.watching(lambda event: events.append((event.done, event.total, event.unit))):
+        as_source(tmp_path)
+    assert events == [(done, 3, "archives") for done in range(4)]
+    with pytest.raises(tp.Cancelled), tp.watching(lambda event: event.done < 2):
+        as_source(tmp_path)
