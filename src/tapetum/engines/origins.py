@@ -1,0 +1,247 @@
+"""What stood before activation functions, noted while a network runs: result -> the tensor the function was applied to.
+
+A torch function mode sees every operation, so functional, in-place and reused activations are noted like any other. It is
+thread-local and ends with its block. A note is worth something only while neither the result nor what it rests on was
+overwritten since; torch counts that in `_version`, for views and their bases together.
+
+Activation functions written by hand are known by their shape: the product of a tensor and a bounded function of itself
+alone, such as x * sigmoid(x) or 0.5 x (1 + tanh(c (x + d x³))).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from tapetum.engines.backward.operations import Call, operation_of, out_of_place, spelled
+
+ACTIVATIONS = {"relu", "activation", "squash"}
+"""The kinds of operations (`operation_of`) that are activation functions: one value in, one value out."""
+NEGATIONS = {"neg", "negative"}
+
+MOVES = frozenset(
+    [
+        "clone",
+        "contiguous",
+        "detach",
+        "alias",
+        "view",
+        "view_as",
+        "reshape",
+        "reshape_as",
+        "flatten",
+        "unflatten",
+        "permute",
+        "transpose",
+        "swapaxes",
+        "swapdims",
+        "movedim",
+        "moveaxis",
+        "squeeze",
+        "unsqueeze",
+        "select",
+        "narrow",
+        "chunk",
+        "split",
+        "split_with_sizes",
+        "tensor_split",
+        "unbind",
+        "getitem",
+        "channel_shuffle",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "roll",
+        "flip",
+    ]
+)
+"""Operations on one tensor that move its values and change none."""
+JOINS = frozenset(("cat", "concat", "concatenate"))
+PRODUCTS = frozenset(("mul", "rmul", "imul", "multiply"))
+ARITHMETIC = PRODUCTS | frozenset(
+    [
+        "add",
+        "radd",
+        "iadd",
+        "sub",
+        "rsub",
+        "isub",
+        "div",
+        "rdiv",
+        "truediv",
+        "rtruediv",
+        "itruediv",
+        "true_divide",
+        "divide",
+        "pow",
+        "square",
+        "exp",
+        "log1p",
+    ]
+)
+"""Operations that hand-written activation functions are made of, besides activation functions."""
+
+
+@dataclass(frozen=True, eq=False)
+class Note:
+    """How a result's pre-activation is made, the tensors (with their versions) it is made of, and in which modules.
+
+    Made when asked for: most results are nobody's layer, and a concatenation costs a copy.
+    """
+
+    make: Callable[[], Tensor]
+    rests_on: tuple[tuple[Tensor, int], ...]
+    version: int  # of the result
+    modules: frozenset[str]
+
+    def holds_for(self, result: Tensor) -> bool:
+        return _version(result) == self.version and all(_version(one) == version for one, version in self.rests_on)
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """A result that is a function of `source` alone, value by value; `bounded` where that function is."""
+
+    source: Tensor
+    version: int  # of the source
+    bounded: bool
+    result_version: int
+    modules: frozenset[str]
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version  # inference tensors count nothing
+
+
+class Lines:
+    """From results back to the tensors they are functions of alone."""
+
+    def __init__(self) -> None:
+        self._links = WeakTensorKeyDictionary()
+
+    def line(self, tensor: Tensor) -> list[tuple[Tensor, bool, frozenset[str]]]:
+        """The tensor, what it is a function of, what that is a function of, ...; with each: is the tensor bounded by it,
+        and in which modules that was computed."""
+        found, bounded, modules = [(tensor, False, frozenset[str]())], False, frozenset[str]()
+        while (link := self._links.get(found[-1][0])) is not None:
+            if _version(link.source) != link.version or _version(found[-1][0]) != link.result_version:
+                break
+            bounded, modules = bounded or link.bounded, modules | link.modules
+            found.append((link.source, bounded, modules))
+        return found
+
+    def meeting(self, operands: Sequence[Tensor]) -> tuple[Tensor, list[bool], frozenset[str]] | None:
+        """The nearest tensor all operands are functions of alone, which of them are bounded ones, and the modules."""
+        lines = [self.line(one) for one in operands]
+        for source, *_ in lines[0]:
+            steps = [next((step for step in line if step[0] is source), None) for line in lines]
+            met = [step for step in steps if step is not None]
+            if len(met) == len(lines):
+                return source, [bounded for _, bounded, _ in met], frozenset().union(*(modules for *_, modules in met))
+        return None
+
+    def add(self, result: Tensor, source: Tensor, bounded: bool, modules: frozenset[str]) -> None:
+        if result is not source:
+            self._links[result] = Link(source, _version(source), bounded, _version(result), modules)
+
+
+class Origins(TorchFunctionMode):
+    """Inside the block, notes for every result of an activation function what it was applied to.
+
+    Followed are operations that only move values (views, copies, concatenations of results that all have a note). The
+    copy that an in-place activation needs is made before it runs. `here` says which module runs. Nothing is noted while
+    `on` is zero: what stands before an activation is kept in memory as long as its result.
+    """
+
+    def __init__(self, here: Callable[[], str] = str, on: int = 1) -> None:
+        super().__init__()
+        self.here, self.on = here, on
+        self._notes, self._lines = WeakTensorKeyDictionary(), Lines()
+
+    def note(self, result: Tensor) -> Note | None:
+        """What is known of the activation function that made `result`; None where none did, or where its input is gone."""
+        note: Note | None = self._notes.get(result)
+        return note if note is not None and note.holds_for(result) else None
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if not self.on:
+            return func(*args, **named)
+        name = spelled(func)
+        if name in MOVES:
+            return self._moved(func, args, named)
+        if name in JOINS:
+            return self._joined(func, args, named)
+        operation = operation_of(func, args, named)
+        if operation in ACTIVATIONS and name not in NEGATIONS:
+            return self._activated(Call(func, args, named, operation))
+        return self._combined(Call(func, args, named, operation)) if name in ARITHMETIC else func(*args, **named)
+
+    def _activated(self, call: Call, source: Tensor | None = None, modules: frozenset[str] = frozenset()) -> Any:
+        """Runs it and notes what it was applied to: its main argument, if not said otherwise."""
+        before = call.main if source is None else source
+        if not isinstance(before, Tensor):
+            return call()
+        if before is call.main and out_of_place(call) is not None:
+            before = before.clone()
+        version = _version(before)
+        result = call()
+        if isinstance(result, Tensor) and result is not before and _version(before) == version:  # else written by out=
+            modules = modules | {self.here()}
+            self._notes[result] = Note(lambda: before, ((before, version),), _version(result), modules)
+            if source is None:
+                self._lines.add(result, before, call.operation == "squash" or call.name == "relu6", modules)
+        return result
+
+    def _combined(self, call: Call) -> Any:
+        """Arithmetic: of one tensor with functions of itself alone it may be an activation function written by hand."""
+        operands = [one for one in (*call.args, *call.kwargs.values()) if isinstance(one, Tensor)]
+        met = self._lines.meeting(operands) if operands and len({one.shape for one in operands}) == 1 else None
+        if met is None:
+            return call()
+        source, bounded, modules = met
+        if call.name in PRODUCTS and any(bounded) and not all(bounded):
+            return self._activated(call, source, modules)
+        overwritten = source is call.main and out_of_place(call) is not None
+        earlier = self._lines.line(source)[1:2] if overwritten and len(operands) == 1 else []
+        result = call()
+        if isinstance(result, Tensor):
+            step = earlier[0] if earlier else (source, all(bounded), modules)
+            self._lines.add(result, step[0], step[1], step[2] | {self.here()})
+        return result
+
+    def _moved(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        source = args[0] if args else None
+        note = self.note(source) if isinstance(source, Tensor) else None
+        moved = func(*args, **kwargs)
+        if note is None or moved is source:  # the same tensor keeps its note, unless it was moved in place
+            if moved is source and note is not None and getattr(func, "__name__", "").endswith("_"):
+                self._notes.pop(source, None)
+            return moved
+        rest, modules = args[1:], note.modules | {self.here()}
+        again = lambda: func(note.make(), *rest, **kwargs)  # noqa: E731
+        if isinstance(moved, Tensor):
+            self._notes[moved] = Note(again, note.rests_on, _version(moved), modules)
+        else:
+            for i, part in enumerate(moved):
+                self._notes[part] = Note(lambda i=i: again()[i], note.rests_on, _version(part), modules)
+        return moved
+
+    def _joined(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        parts: Sequence[Tensor] = args[0] if args else kwargs.get("tensors", ())
+        notes = [self.note(part) for part in parts]
+        joined = func(*args, **kwargs)
+        known = [note for note in notes if note is not None]
+        if known and len(known) == len(notes):
+            rest, named = args[1:], {key: one for key, one in kwargs.items() if key not in ("tensors", "out")}
+            again = lambda: func([note.make() for note in known], *rest, **named)  # noqa: E731
+            rests_on = tuple(one for note in known for one in note.rests_on)
+            modules = frozenset({self.here()}).union(*(note.modules for note in known))
+            self._notes[joined] = Note(again, rests_on, _version(joined), modules)
+        return joined

@@ -1,0 +1,145 @@
+"""What a layer's units were before the activation function that ends it: signed, where outputs are never negative.
+
+    with torch.no_grad(), capture_signed(model, ["layer1", "layer4"]) as acts:
+        model(images)
+    acts["layer4"]                                   # the residual sum (n, c, h, w); its ReLU is the layer's output
+
+    taps(model, ["layer4", "layer4.1.conv2"])        # {"layer4": "pre-activation", "layer4.1.conv2": "output"}
+
+Of a layer that ends otherwise (a convolution, a residual sum, normalisation, pooling) the output is taken as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.origins import Origins
+from tapetum.engines.probe import edit, map_of
+from tapetum.engines.structure import tensors
+from tapetum.models.layers import to_map
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import LayerError
+
+Tap: TypeAlias = Literal["pre-activation", "output"]
+"""Where a layer's values are taken: in front of the activation function that ends it, or behind the layer."""
+
+
+def taps(model: VisionModel, layers: Sequence[str] | str) -> dict[str, Tap]:
+    """Which layers end in an activation function, so that `capture_signed` takes what came before it: {layer: tap}.
+
+    Seen in one pass on a blank image of the model's own size, which is remembered for all layers.
+    """
+    ends = _ends(model)
+    return {name: "pre-activation" if name in ends else "output" for name in model.find_layers(layers)}
+
+
+@contextlib.contextmanager
+def capture_signed(
+    model: VisionModel, layers: Sequence[str] | str, *, stop: bool = True, raw: bool = False
+) -> Iterator[dict[str, Tensor]]:
+    """What layers hold before the activation function that ends them: {layer: (n, c, h, w)}, filled by the pass in the block.
+
+    As `capture` in everything else. An activation function is any of ReLU, ReLU6, GELU, SiLU, Hardswish, ELU, sigmoid and
+    their kin, in every spelling: module, function, method, in place, `clamp(min=0)`; behind it, operations that only move
+    values (views, copies, concatenations of parts that all end in one). Applied to the values here, it gives the layer's
+    output, bit for bit. Layers that end otherwise give their output: `taps` says which. Which of the two a layer gives never
+    changes from image to image: a network that decides otherwise for some images is refused.
+    """
+    names, ends = model.find_layers(layers), _ends(model)
+    modules = frozenset[str]().union(*(ends.get(name, ()) for name in names))
+    acts, origins = dict[str, Tensor](), Origins(on=int("" in modules))
+    keeps = {name: _keep(model, name, acts, origins if name in ends else None, raw) for name in names}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(edit(model, keeps, stop=stop, raw=True))
+        if modules:
+            stack.enter_context(_counting_versions())
+            stack.enter_context(_on_within(model, modules, origins))
+            stack.enter_context(origins)
+        yield acts
+
+
+def _keep(
+    model: VisionModel, name: str, acts: dict[str, Tensor], origins: Origins | None, raw: bool
+) -> Callable[[Tensor], Tensor | None]:
+    """What follows may work in place, on a clone: of the output, or of what is kept."""
+    layer_map = None if raw else map_of(model, name)
+
+    def keep(output: Tensor) -> Tensor | None:
+        taken = output if origins is None else _before(origins, name, output)
+        acts[name] = taken if layer_map is None else to_map(layer_map, taken, model.image_size)
+        return output.clone() if origins is None else None
+
+    return keep
+
+
+def _before(origins: Origins, name: str, output: Tensor) -> Tensor:
+    note = origins.note(output)
+    if note is None:
+        raise LayerError(f"{name} ends in an activation function for a blank image and not for these; take its output")
+    return note.make().clone()
+
+
+def _ends(model: VisionModel) -> Mapping[str, frozenset[str]]:
+    """Every layer that ends in an activation function: the modules that run while what must be noted happens."""
+    return model.remember("activation functions at the end", lambda: _found(model))
+
+
+def _found(model: VisionModel) -> dict[str, frozenset[str]]:
+    """Of a layer that runs several times, its last run counts, as for `capture`."""
+    side, running, found = model.preprocessing.size, [""], dict[str, frozenset[str]]()
+    origins = Origins(lambda: running[-1])
+    blank = torch.zeros(1, len(model.preprocessing.mean), side, side, device=model.device, dtype=model.dtype)
+
+    def ended(name: str, output: Any) -> None:
+        running.pop()
+        found.pop(name, None)
+        tensor = next((one for one in tensors(output) if one.is_floating_point()), None)
+        note = None if tensor is None else origins.note(tensor)
+        if note is not None:
+            found[name] = note.modules
+
+    names = [name for name, _ in model.replica.named_modules() if name]
+    with _hooks(model, names, running.append, ended), torch.no_grad(), _counting_versions(), origins:
+        model(blank)
+    return found
+
+
+@contextlib.contextmanager
+def _hooks(
+    model: VisionModel, names: Iterable[str], start: Callable[[str], Any], end: Callable[[str, Any], Any]
+) -> Iterator[None]:
+    """Inside the block, `start(name)` before one of these modules of the replica runs and `end(name, output)` after it."""
+    handles = []
+    try:
+        for name in names:
+            part = model.replica.get_submodule(name)
+            handles.append(part.register_forward_pre_hook(lambda *_, name=name: start(name) and None))
+            handles.append(part.register_forward_hook(lambda _module, _args, output, name=name: end(name, output) and None))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _on_within(model: VisionModel, modules: Iterable[str], origins: Origins) -> contextlib.AbstractContextManager[None]:
+    """Notes are made while these modules run; a pass that is stopped inside leaves them on, which costs time alone."""
+
+    def turned(by: int) -> None:
+        origins.on += by
+
+    return _hooks(model, [name for name in modules if name], lambda _: turned(1), lambda *_: turned(-1))
+
+
+@contextlib.contextmanager
+def _counting_versions() -> Iterator[None]:
+    """Outside of inference mode, where tensors do not count how often they were overwritten."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        yield
