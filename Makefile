@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test slow browser check bench docs format format-check lint types layers clean
+.PHONY: help demo test slow browser web check bench docs format format-check lint types layers clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ check: format-check lint types layers test ## format, lint, types, import layers
 
 bench: .venv/.dev ## benchmarks against the peers, as ratios
 	$(BIN)/python -m benchmarks
+
+web: ## the atlas's pages from their TypeScript (needs node and npm; users do not)
+	cd web/atlas && npm ci --no-audit --no-fund && npm run build
 
 docs: .venv/.dev ## the documentation, with a picture of every method (a quarter of an hour; QUICK=1: without)
 	$(BIN)/python docs/build.py $(if $(QUICK),,--gallery)

@@ -1,6 +1,6 @@
-"""`make bench`: speed against the peers, the grid-pointing table, pictures; `sweep` and `quality` are asked for by name.
+"""`make bench`: speed against the peers, the grid-pointing table, pictures, scans; `sweep` and `quality` are asked for by name.
 
-python -m benchmarks [speed] [pointing] [renderings] [sweep] [quality]
+python -m benchmarks [speed] [pointing] [renderings] [scan] [sweep] [quality]
     [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
@@ -15,8 +15,8 @@ import torch
 
 from tapetum.cli.allocator import keep_large_blocks
 
-TABLES = ("speed", "pointing", "renderings", "sweep", "quality")
-USUAL = ("speed", "pointing", "renderings")
+TABLES = ("speed", "pointing", "renderings", "scan", "sweep", "quality")
+USUAL = ("speed", "pointing", "renderings", "scan")
 
 
 def main(arguments: list[str]) -> int:
@@ -39,6 +39,10 @@ def main(arguments: list[str]) -> int:
             from benchmarks import renderings
 
             codes.append(renderings.run(given.photos, given.cache))
+        elif name == "scan":
+            from benchmarks import scans
+
+            codes.append(scans.run(given.photos, given.only))
         elif name == "quality":
             from benchmarks import quality
 
@@ -55,7 +59,7 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("tables", nargs="*", metavar="|".join(TABLES), help=f"none: {', '.join(USUAL)}")
     parser.add_argument("--slow", action="store_true", help="speed: also the pairs whose peer takes minutes")
     parser.add_argument("--strict", action="store_true", help="speed: fail below a target")
-    parser.add_argument("--photos", type=Path, help="pointing, renderings, quality: a folder with photos.csv and photos/")
+    parser.add_argument("--photos", type=Path, help="pointing, renderings, scan, quality: a folder with photos.csv and photos/")
     parser.add_argument("--cache", type=Path, default=Path("build/benchmarks"), help="where finished cells are kept")
     parser.add_argument("--seconds", type=float, default=8, help="pointing: for one method")
     parser.add_argument(
