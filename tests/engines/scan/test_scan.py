@@ -193,6 +193,7 @@ def test_progress_counts_every_picture(folder: Path) -> None:
     assert events[0].done == 0
     assert events[-1].total == PICTURES
     assert events[-1].unit == "pictures"
+    assert events[-1].done == PICTURES  # also those that cannot be read
     assert [e.done for e in events] == sorted(e.done for e in events)
 
 
@@ -204,3 +205,17 @@ def test_a_job_can_be_pickled_and_works_the_same(folder: Path) -> None:
     job = Job(model, as_source(folder), {layer: (tp.TopK(),)}, Plan(PICTURES, 4, 8))
     a, b = job.work(2), pickle.loads(pickle.dumps(job)).work(2)
     assert all(torch.equal(a.states[layer][0][name], b.states[layer][0][name]) for name in a.states[layer][0])
+
+
+def test_pre_activations_are_scanned_where_a_layer_ends_in_a_relu(folder: Path) -> None:
+    model = vision_model("in_place")  # features.2 is a ReLU in place
+    plain = tp.scan(model, folder, {"features.2": tp.Spectrum(k=3)}, batch=4, shard=8)
+    signed = tp.scan(model, folder, {"features.2": tp.Spectrum(k=3)}, batch=4, shard=8, pre_activation=True)
+    assert (plain.taps["features.2"], signed.taps["features.2"]) == ("output", "pre-activation")
+    assert plain.key != signed.key
+    before = tp.scan(model, folder, {"features.1": tp.Spectrum(k=3)}, batch=4, shard=8)["features.1"][0]
+    for channel in range(before.channels):
+        spectrum = signed["features.2"][0]
+        assert spectrum.minimum(channel) == before.minimum(channel)
+        assert spectrum.maximum(channel) == before.maximum(channel)
+        assert all(one.score >= 0 for one in plain["features.2"][0].minimum(channel))

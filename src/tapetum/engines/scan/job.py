@@ -17,8 +17,9 @@ from tapetum.engines.probe import capture
 from tapetum.engines.scan.ledger import Ledger
 from tapetum.engines.scan.plan import Plan
 from tapetum.engines.scan.trackers import Seen, State, Tracker
+from tapetum.engines.signed import capture_signed
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import ImageError, LayerError, TapetumError
+from tapetum.types import ImageError, LayerError
 
 Tick = Callable[[int], None]
 """Called with a number of pictures whenever so many are done."""
@@ -78,10 +79,10 @@ class Job:
         clock = Clock()
         states, skipped = self.start(), {}
         with torch.no_grad(), self.model.pinned():
-            for batch, samples in self._decoded(shard, skipped, clock):
+            for pictures, images, samples in self._decoded(shard, skipped, clock):
                 if samples:
-                    self._look(batch, samples, states, skipped, clock)
-                tick(len(samples))
+                    self._look(images, samples, states, skipped, clock)
+                tick(pictures)
         result = ShardResult(shard, states, skipped, clock.seconds)
         if self.ledger is None:
             return result
@@ -100,24 +101,19 @@ class Job:
     def look(self, images: Tensor, samples: Sequence[int]) -> dict[str, Seen]:
         """What every layer shows of a batch of model-ready images; the pass ends at the deepest."""
         images = self.model.laid_out(images.to(self.model.device, self.model.dtype))
-        with self._autocast(images.device.type), self._watched() as maps:
+        watch = capture_signed if self.pre_activation else capture
+        with self._autocast(images.device.type), watch(self.model, list(self.trackers)) as maps:
             self.model(images)
         numbers = torch.tensor(samples)
         return {layer: Seen(_places(maps[layer]), numbers) for layer in self.trackers}
-
-    def _watched(self) -> AbstractContextManager[dict[str, Tensor]]:
-        layers = list(self.trackers)
-        if not self.pre_activation:
-            return capture(self.model, layers)
-        raise TapetumError("pre-activations cannot be scanned yet")
 
     def _autocast(self, device: str) -> AbstractContextManager[object]:
         return torch.autocast(device, torch.bfloat16) if self.precision == "fast" else nullcontext()
 
     # --- decoding, beside the network
 
-    def _decoded(self, shard: int, skipped: dict[int, str], clock: Clock) -> Iterator[tuple[Tensor, list[int]]]:
-        """Batches of the shard's pictures that can be read; the next one is decoded while the network looks at this one."""
+    def _decoded(self, shard: int, skipped: dict[int, str], clock: Clock) -> Iterator[tuple[int, Tensor, list[int]]]:
+        """Of each batch: how many pictures, those that can be read, their samples. The next one is decoded meanwhile."""
         with ThreadPoolExecutor(1) as decoder:
             batches = list(self.plan.batches(shard))
             pending = decoder.submit(self._read, batches[0], clock)
@@ -126,7 +122,7 @@ class Job:
                 skipped.update(refused)
                 if i + 1 < len(batches):
                     pending = decoder.submit(self._read, batches[i + 1], clock)
-                yield images, samples
+                yield len(batches[i]), images, samples
 
     def _read(self, batch: range, clock: Clock) -> tuple[Tensor, list[int], dict[int, str]]:
         images, samples, refused = [], [], {}

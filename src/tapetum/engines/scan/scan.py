@@ -13,6 +13,7 @@ from tapetum.engines.scan.job import Job, ShardResult, States
 from tapetum.engines.scan.local import Runner
 from tapetum.engines.scan.plan import described, key_of
 from tapetum.engines.scan.trackers import Context
+from tapetum.engines.signed import taps
 from tapetum.types import ScanResult, TapetumError
 
 
@@ -52,7 +53,7 @@ def _taps(job: Job) -> dict[str, str]:
     """layer -> "output", or "pre-activation" where that is what is looked at."""
     if not job.pre_activation:
         return dict.fromkeys(job.trackers, "output")
-    raise TapetumError("pre-activations cannot be scanned yet")
+    return dict(taps(job.model, list(job.trackers)))
 
 
 def facts_of(job: Job) -> dict[str, Any]:
@@ -87,13 +88,21 @@ def _run(job: Job, run: Runner, todo: Sequence[int], before: int) -> Iterable[Sh
 
 
 def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int, str], dict[str, float]]:
-    states, skipped = job.start(), {}
+    """All shards together; like with like is merged (one and one, two and two, ...), so no state is copied often."""
+    stack: list[tuple[int, States]] = []
+    skipped: dict[int, str] = {}
     seconds: dict[str, float] = {}
     for result in results:
-        states = job.merge(states, result.states)
+        stack.append((1, result.states))
+        while len(stack) > 1 and stack[-1][0] == stack[-2][0]:
+            (n, b), (_, a) = stack.pop(), stack.pop()
+            stack.append((2 * n, job.merge(a, b)))
         skipped.update(result.skipped)
         for what, spent in result.seconds.items():
             seconds[what] = seconds.get(what, 0.0) + spent
+    states = job.start()
+    for _, more in reversed(stack):
+        states = job.merge(states, more)
     return states, skipped, seconds
 
 
