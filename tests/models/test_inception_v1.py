@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import tapetum as tp
+from tapetum.data import downloads
 from tapetum.data.labels import find_label, imagenet_labels, inception_labels
 from tapetum.models.vision_model import VisionModel
-from tapetum.models.zoo import downloads, inception_v1
+from tapetum.models.zoo import inception_v1
 from tapetum.models.zoo.downloads import Published, blob_id, fetched
 from tapetum.types import Cancelled, ModelError
 

@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from tapetum.data.sources import EXTENSIONS, is_address, shown
+from tapetum.data.streams import imagenette
 from tapetum.data.streams.base import Source
 from tapetum.data.streams.folders import files, folder
 from tapetum.data.streams.patterns import is_pattern, paths_of
-from tapetum.data.streams.tars import is_tar, tars
+from tapetum.data.streams.tars import is_tar, shards
 from tapetum.types import ImageError
 
 __all__ = ["Source", "as_source"]
 
 _ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
-_KNOWN = 'a folder of pictures, a list of files, tar archives ("x-{000..009}.tar")'
+_KNOWN = 'a folder of pictures, a list of files, tar archives ("x-{000..009}.tar"), or "imagenette"'
+
+
+_SCHEMES = {"imagenette": imagenette.from_text}
 
 
 def as_source(source: Any) -> Source:
@@ -26,7 +30,8 @@ def as_source(source: Any) -> Source:
 
     source: a folder, searched to the bottom (class folders give labels; its tar archives where it holds no pictures);
     a picture or a .tar archive; a pattern of them ("shards/x-{000..009}.tar", "photos/*.jpg"); a list of pictures and
-    folders, or of archives.
+    folders, or of archives; or "imagenette[:160|320|full][:train|val]", which is downloaded once.
+    A file or folder of a given name comes before what else the name may mean.
     """
     if isinstance(source, Source):
         return source
@@ -41,6 +46,9 @@ def as_source(source: Any) -> Source:
 def _from_text(text: str) -> Source:
     if is_address(text):
         raise ImageError(f"{shown(text)}: an address is no source of pictures; give {_KNOWN}")
+    scheme = text.partition(":")[0]
+    if scheme in _SCHEMES and not os.path.exists(text):
+        return _SCHEMES[scheme](text)
     if is_pattern(text):
         return _from_list(paths_of(text), os.path.basename(text).removesuffix(".tar"))
     if os.path.isdir(text):
@@ -53,7 +61,7 @@ def _from_text(text: str) -> Source:
 def _from_folder(path: str) -> Source:
     archives = sorted(os.fspath(file) for file in Path(path).iterdir() if is_tar(file.name) and file.is_file())
     if archives and not _has_images(path):
-        return tars(archives, os.path.basename(os.path.abspath(path)))
+        return shards(archives, os.path.basename(os.path.abspath(path)))
     return folder(path)
 
 
@@ -67,7 +75,7 @@ def _from_list(paths: Sequence[str], name: str) -> Source:
         other = next(path for path in paths if not is_tar(path))
         raise ImageError(f"archives and other files in one list ({shown(other)}); give archives alone, or files alone")
     if archives:
-        return tars(archives, name)
+        return shards(archives, name)
     for path in paths:
         if os.path.isfile(path) and not path.lower().endswith(_ENDINGS):
             raise ImageError(f"{shown(path)}: no picture by its name (looked for {' '.join(EXTENSIONS)}); give {_KNOWN}")

@@ -68,7 +68,7 @@ def is_tar(path: str) -> bool:
     return path.lower().endswith((".tar", *COMPRESSED))
 
 
-def tars(paths: Sequence[str], name: str) -> Tars:
+def shards(paths: Sequence[str], name: str) -> Tars:
     """The pictures of tar archives, whose headers are read once. Ids are the members' names, below that of their archive
     where there are several.
 

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO
-from urllib.request import Request, urlopen
 
 import torch
 
-from tapetum.progress import track
+from tapetum.data.downloads import CHUNK, download
 from tapetum.types import ModelError
-
-CHUNK = 1 << 20
-TIMEOUT_S = 20
 
 
 @dataclass(frozen=True)
@@ -54,34 +45,11 @@ def blob_id(path: Path) -> str:
 
 
 def _download(file: Published, path: Path) -> None:
-    """Under a name of its own until it is complete and right, so nobody ever reads half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            for chunk in track(_received(file), total=file.size, unit="bytes", size=len):
-                out.write(chunk)
+    def check(part: Path) -> None:
         if blob_id(part) != file.blob:
             raise ModelError(
                 f"what {file.url} gave is not the published {file.name} ({part.stat().st_size} bytes of {file.size}, git blob "
                 f"{blob_id(part)[:12]} for {file.blob[:12]}) and was not kept; try again, or give weights=FILE"
             )
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
-
-def _received(file: Published) -> Iterator[bytes]:
-    """The bytes as they come in, at most one more than there should be."""
-    try:
-        with urlopen(Request(file.url, headers={"User-Agent": "tapetum"}), timeout=TIMEOUT_S) as response:
-            yield from _read(response, file.size + 1)
-    except HTTPException as error:  # a connection that ends early
-        raise ConnectionError(str(error)) from error
-
-
-def _read(response: BinaryIO, left: int) -> Iterator[bytes]:
-    while left and (chunk := response.read(min(CHUNK, left))):
-        left -= len(chunk)
-        yield chunk
+    download(file.url, path, check, size=file.size)

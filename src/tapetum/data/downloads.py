@@ -1,0 +1,57 @@
+"""Files from the network: complete and right, or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from http.client import HTTPException
+from pathlib import Path
+from typing import BinaryIO
+from urllib.request import Request, urlopen
+
+from tapetum.progress import track
+
+CHUNK = 1 << 20
+TIMEOUT_S = 20
+
+
+def download(url: str, path: Path, check: Callable[[Path], None], size: int | None = None) -> None:
+    """Writes what an address gives to `path`, under a name of its own until `check` has taken it (which raises otherwise).
+
+    Reports bytes. At most one byte more than `size`, or than the server announces, is read: that is enough to tell.
+    Raises OSError where the network or the disk fails.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            _receive(url, out, size)
+        check(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _receive(url: str, out: BinaryIO, size: int | None) -> None:
+    try:
+        with urlopen(Request(url, headers={"User-Agent": "tapetum"}), timeout=TIMEOUT_S) as response:
+            total = int(response.headers.get("Content-Length") or 0) if size is None else size
+            for chunk in track(_read(response, total + 1 if total else None), total=total, unit="bytes", size=len):
+                out.write(chunk)
+    except HTTPException as error:  # a connection that ends early
+        raise ConnectionError(str(error)) from error
+
+
+def _read(response: BinaryIO, left: int | None) -> Iterator[bytes]:
+    while left != 0 and (chunk := response.read(CHUNK if left is None else min(CHUNK, left))):
+        left = None if left is None else left - len(chunk)
+        yield chunk
+
+
+def md5_of(path: Path) -> str:
+    """The MD5 of a file in hex, which tells a published file from another; no protection against a forger."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
