@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from zoo import NETS, Head, conv, pictures, shared, wrapped
 
 import tapetum as tp
+from tapetum.engines.render import Recipe, measure, render
+from tapetum.engines.render.objectives import channel
 from tapetum.engines.scores import logits
 from tapetum.engines.signed import capture_signed, taps
 from tapetum.models.vision_model import VisionModel
@@ -351,3 +353,21 @@ def test_a_network_that_decides_from_image_to_image_is_refused() -> None:
 def test_names_of_pre_relu_layers_are_refused_with_the_layer_that_has_them() -> None:
     with pytest.raises(LayerError, match="no layer 'second_pre_relu' in residual; close names: second"):
         taps(shared("residual"), "second_pre_relu")
+
+
+def test_an_objective_in_front_of_the_relu_reads_and_raises_what_the_convolution_gives() -> None:
+    """A channel that its ReLU silences everywhere gets no gradient behind it, and the convolution's own in front of it."""
+    model = network(F.relu)
+    model.module.get_submodule("0").bias.data[2] = -100.0
+    behind, before, linear = channel("1", 2), channel("1", 2, pre_activation=True), channel("0", 2)
+    pixels = pictures(3).clamp(0, 1)
+    assert torch.equal(measure(model, before, pixels), measure(model, linear, pixels))
+    assert not measure(model, behind, pixels).any()
+    recipe = Recipe(n_steps=4, transforms=(), redirect=0)
+    made = [render(model, [-one], recipe, size=(16, 16)) for one in (behind, before, linear)]
+    assert [one.status for one in made] == [("silent",), ("ok",), ("ok",)]
+    assert torch.equal(made[1].pixels, made[2].pixels)
+    assert torch.equal(made[1].values, made[2].values)
+    both = render(model, [-before, channel("1", 3), before + channel("2", 0)], recipe, size=(16, 16))
+    assert torch.equal(both.pixels[:1], made[1].pixels)  # one of several, each as it would be alone
+    assert str(before) == "channel(1, 2, pre_activation=True)"

@@ -23,7 +23,7 @@ SQUARE_PX = 8
 LIGHT_SQUARE, DARK_SQUARE = 0.93, 0.78
 """The checkerboard under transparent pictures, as image editors draw it."""
 
-CHANNEL = re.compile(r"channel\(([^(),]+), (\d+)\)")
+CHANNEL = re.compile(r"channel\(([^(),]+), (\d+)(, pre_activation=True)?\)")
 NEURON = re.compile(r"neuron\(([^(),]+), (\d+)(?:, (\d+), (\d+))?\)")
 
 GAP_PX = 4  # between the pictures of a collage
@@ -49,7 +49,7 @@ def finished(rendering: Rendering, row: int | None) -> Tensor:
 
 def unit_words(objective: str) -> str:
     """An objective as units are written: "channel(layer4, 7) - l1" is "layer4:7 - l1"."""
-    words = CHANNEL.sub(r"\1:\2", objective)
+    words = CHANNEL.sub(lambda found: f"{found[1]}:{found[2]}{' before its activation' if found[3] else ''}", objective)
     return NEURON.sub(lambda found: f"{found[1]}:{found[2]}@{found[3] or 'middle'}{f',{found[4]}' if found[4] else ''}", words)
 
 

@@ -21,8 +21,9 @@ from tapetum.engines.render.parametrizations import Canvas, Parametrization, Sta
 from tapetum.engines.render.redirect import redirected_relus
 from tapetum.engines.render.rows import rowwise
 from tapetum.engines.render.transforms import STANDARD, Transform, transformed
+from tapetum.engines.signed import capture_signed
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import MethodError
+from tapetum.types import LayerError, MethodError
 
 Precision = Literal["exact", "fast"]
 """exact: the model's own numbers. fast: bfloat16 in the network (autocast), the picture's own numbers stay as they are."""
@@ -131,7 +132,7 @@ def look(model: VisionModel, objective: Objective, pixels: Tensor, recipe: Recip
     images = model.laid_out(model.preprocessing.normalize(pixels).to(model.dtype))
     fast = recipe is not None and recipe.precision == "fast"
     if recipe is not None and step < recipe.redirect:
-        with suppress(MethodError), redirected_relus():
+        with suppress(MethodError, LayerError), redirected_relus():
             return _seen(model, objective, pixels, images, fast)
     return _seen(model, objective, pixels, images, fast)
 
@@ -146,10 +147,12 @@ def _seen(model: VisionModel, objective: Objective, pixels: Tensor, images: Tens
             blocks.enter_context(torch.autocast(images.device.type, torch.bfloat16))
         elif images.device.type == "cpu":  # kernels of a GPU need large batches to be quick, and repeat no sum anyway
             blocks.enter_context(rowwise(len(images)))
+        signed = objective.signed_layers
+        before = blocks.enter_context(capture_signed(model, signed, stop=False)) if signed else {}
         blocks.enter_context(edit(model, {layer: _keeper(acts, layer) for layer in layers}, stop=not whole))
         if layers or whole:
             output = model(images)
-    return Seen(model, pixels, images, acts, output)
+    return Seen(model, pixels, images, acts, output, before)
 
 
 def _keeper(acts: dict[str, Tensor], layer: str) -> Callable[[Tensor], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,17 @@ OUTPUT = ".output"
 """What an objective needs that reads the model's answer, not a layer on the way; no layer has a name that begins like this."""
 
 
+@dataclass(frozen=True)
+class PreActivation:
+    """What an objective needs that reads a unit before the activation function that ends its layer."""
+
+    unit: Unit
+
+
+Need = Unit | PreActivation | str
+"""A unit, a unit before the activation function, or a layer's name."""
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
     """What one pass showed of a batch of pictures: all that an objective may look at.
@@ -24,6 +35,7 @@ class Seen:
     pixels   (n, 3, h, w) in [0, 1], the pictures themselves, before the transforms; (n, 4, h, w) with alpha
     images   (n, c, h', w') model-ready, after the transforms: what the network saw
     acts     {layer: activation}, a map (n, c, h, w) where the layer has one
+    before   {layer: what it was before the activation function that ends it}, of the layers that were asked for so
     output   the model's own answer, None when the pass stopped at the deepest layer that was asked for
     step     counts from 0 to n_steps - 1, for objectives that fade in or out
     """
@@ -33,6 +45,7 @@ class Seen:
     images: Tensor
     acts: Mapping[str, Tensor]
     output: Any = None
+    before: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     step: int = 0
     n_steps: int = 1
 
@@ -49,10 +62,18 @@ class Seen:
         """The pictures in groups of `size`; the activations are split once, so that gradients are joined once."""
         n = len(self) // size
         acts = {layer: act.split(size) for layer, act in self.acts.items()}
+        before = {layer: act.split(size) for layer, act in self.before.items()}
         outputs = split_answer(self.output, size, n)
         pixels, images = self.pixels.split(size), self.images.split(size)
         return [
-            replace(self, pixels=pixels[i], images=images[i], acts={k: v[i] for k, v in acts.items()}, output=outputs[i])
+            replace(
+                self,
+                pixels=pixels[i],
+                images=images[i],
+                acts={k: v[i] for k, v in acts.items()},
+                before={k: v[i] for k, v in before.items()},
+                output=outputs[i],
+            )
             for i in range(n)
         ]
 
@@ -74,13 +95,18 @@ class Objective:
     """
 
     name: str
-    needs: tuple[Unit | str, ...]
+    needs: tuple[Need, ...]
     value: Value
 
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that it looks at, OUTPUT among them if it reads the answer."""
-        return tuple(dict.fromkeys(need.layer if isinstance(need, Unit) else need for need in self.needs))
+        return tuple(dict.fromkeys(map(layer_of, self.needs)))
+
+    @property
+    def signed_layers(self) -> tuple[str, ...]:
+        """Those that it looks at before the activation function that ends them."""
+        return tuple(dict.fromkeys(layer_of(need) for need in self.needs if isinstance(need, PreActivation)))
 
     def __call__(self, seen: Seen) -> Tensor:
         return self.value(seen)
@@ -114,6 +140,12 @@ class Objective:
 
     def __neg__(self) -> Objective:
         return Objective(f"-{_in_brackets(self)}", self.needs, lambda seen: -self.value(seen))
+
+
+def layer_of(need: Need) -> str:
+    """The layer of what an objective needs."""
+    unit = need.unit if isinstance(need, PreActivation) else need
+    return unit.layer if isinstance(unit, Unit) else unit
 
 
 def _constant(number: float | int) -> Objective:

@@ -18,9 +18,9 @@ Vector = Tensor | Sequence[float | int] | NDArray[Any]
 # --- what was seen
 
 
-def maps(seen: Seen, layer: str) -> Tensor:
+def maps(seen: Seen, layer: str, pre_activation: bool = False) -> Tensor:
     """The activation of a layer as maps (n, c, h, w), no less exact than the pixels; a vector (n, c) is a map of one place."""
-    act = seen[layer]
+    act = seen.before[layer] if pre_activation else seen[layer]
     act = act.to(torch.promote_types(act.dtype, seen.pixels.dtype))  # a sum of bfloat16 would keep two digits
     if act.ndim not in (2, 4):
         shape = " x ".join(map(str, act.shape))

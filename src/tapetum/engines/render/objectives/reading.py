@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from tapetum.engines.render.objectives.answers import checked_answer, target
-from tapetum.engines.render.objectives.base import OUTPUT, Objective
+from tapetum.engines.render.objectives.base import OUTPUT, Objective, PreActivation, layer_of
 from tapetum.engines.render.objectives.common import called
 from tapetum.engines.render.objectives.units import unit
 from tapetum.engines.scores import class_name
@@ -151,11 +151,11 @@ def check_needs(model: VisionModel, objective: Objective) -> None:
     """Refuses an objective that looks at a layer or channel that the model does not have."""
     names = {row.name for row in model.survey.layers}
     for need in objective.needs:
-        layer = need.layer if isinstance(need, Unit) else need
+        layer = layer_of(need)
         if layer == OUTPUT:
             continue
         if layer not in names:
             found = model.find_layers(layer)  # refuses with close names
             raise MethodError(f"an objective looks at layers by their full names, not '{layer}': such as {found[0]}")
-        if isinstance(need, Unit):
-            check_unit(model, need)
+        if not isinstance(need, str):
+            check_unit(model, need.unit if isinstance(need, PreActivation) else need)

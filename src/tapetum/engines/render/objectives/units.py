@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.engines.render.objectives.base import Objective, Seen
+from tapetum.engines.render.objectives.base import Objective, PreActivation, Seen
 from tapetum.engines.render.objectives.common import (
     Vector,
     along,
@@ -23,11 +23,16 @@ from tapetum.engines.render.objectives.common import (
 from tapetum.types import TargetError, Unit
 
 
-def channel(layer: str, index: int) -> Objective:
-    """The mean of a channel over its map, (n,). `-channel(layer, index)` looks for what speaks against it."""
+def channel(layer: str, index: int, pre_activation: bool = False) -> Objective:
+    """The mean of a channel over its map, (n,). `-channel(layer, index)` looks for what speaks against it.
+
+    With `pre_activation` what the channel was before the activation function that ends the layer: behind a ReLU a channel
+    that is silent everywhere cannot answer less. A layer that ends otherwise is looked at as it is.
+    """
     index = whole(index, "a channel")
-    name = called("channel", layer, index)
-    return Objective(name, (Unit(layer, index),), lambda seen: mean(channel_of(maps(seen, layer), layer, index)))
+    name = called("channel", layer, index, pre_activation=pre_activation or None)
+    need = PreActivation(Unit(layer, index)) if pre_activation else Unit(layer, index)
+    return Objective(name, (need,), lambda seen: mean(channel_of(maps(seen, layer, pre_activation), layer, index)))
 
 
 def neuron(layer: str, index: int, row: int | None = None, column: int | None = None) -> Objective:
