@@ -8,7 +8,7 @@ from tapetum.models.layers import Survey, kinds_of_operations
 from tapetum.models.tracing import Event
 from tapetum.types import LayerError
 
-__all__ = ["choose_layer", "detailed_layer"]
+__all__ = ["choose_layer", "detailed_layer", "extended", "rejoined"]
 
 
 def choose_layer(survey: Survey) -> tuple[str, str]:
@@ -32,9 +32,9 @@ def choose_layer(survey: Survey) -> tuple[str, str]:
             if chosen is not None:
                 if feeding := _before_one_cell(survey, chosen):
                     return feeding
-                name = _behind_sum(survey, _extend(survey, chosen), readout)
+                name = _behind_sum(survey, extended(survey, chosen), readout)
                 grid = survey.maps[name].grid
-                assert grid is not None  # what `_climb` and `_extend` give has a map
+                assert grid is not None  # what `_climb` and `extended` give has a map
                 h, w = grid
                 return name, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
     raise LayerError(f"{survey.name} has no spatial map; {_why_none(survey)}")
@@ -119,7 +119,7 @@ def _uniform(survey: Survey, name: str) -> bool:
     return all(survey.maps[child].grid in (None, survey.maps[name].grid) for child in children)
 
 
-def _extend(survey: Survey, chosen: str) -> str:
+def extended(survey: Survey, chosen: str) -> str:
     """The last of the element-wise modules that take over the map of `chosen` one after the other."""
     kinds, calls = kinds_of_operations(survey.events), {layer.name: layer.calls for layer in survey.layers}
     index = survey.events.index(Event("end", chosen)) + 1
@@ -150,10 +150,10 @@ def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
         return chosen
     name, where = after[joins].module, survey.maps[chosen]
     same = _is_map(survey, name) and survey.maps[name].grid == where.grid and survey[name].calls == 1
-    return _rejoined(survey, _extend(survey, name)) if same and (readout or not _is_readout(survey, name)) else chosen
+    return rejoined(survey, extended(survey, name)) if same and (readout or not _is_readout(survey, name)) else chosen
 
 
-def _rejoined(survey: Survey, chosen: str) -> str:
+def rejoined(survey: Survey, chosen: str) -> str:
     """Where the channels of `chosen` go through element-wise modules in parts, the module that puts all together again."""
     kinds, where = kinds_of_operations(survey.events), survey.maps[chosen]
     index = survey.events.index(Event("end", chosen)) + 1
