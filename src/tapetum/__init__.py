@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from tapetum.engines.probe import capture, edit
     from tapetum.engines.render import sheet
     from tapetum.engines.resume import resume
-    from tapetum.engines.scan.trackers import Counts, Spectrum, TopK
+    from tapetum.engines.scan.trackers import CoActivation, Counts, Moments, Positions, Scores, Sparsity, Spectrum, TopK
     from tapetum.engines.scores import as_score
     from tapetum.families.inspections import predict
     from tapetum.families.metrics import evaluate
@@ -68,6 +68,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "animate": "tapetum.figures",
     "Counts": "tapetum.engines.scan.trackers",
+    "Sparsity": "tapetum.engines.scan.trackers",
+    "Scores": "tapetum.engines.scan.trackers",
+    "Positions": "tapetum.engines.scan.trackers",
+    "Moments": "tapetum.engines.scan.trackers",
+    "CoActivation": "tapetum.engines.scan.trackers",
     "Spectrum": "tapetum.engines.scan.trackers",
     "TopK": "tapetum.engines.scan.trackers",
     "as_score": "tapetum.engines.scores",
@@ -103,12 +108,12 @@ _MODULES = {
 """The parts of which renderings are made, each a module of its own: `tp.objectives.channel("layer4", 7)`."""
 
 __all__ = [
-    "ActivationMaps", "Attribution", "Box", "Cancelled", "Contrast", "Counts", "Evaluation", "Example",
-    "FilterSpecialization", "InformationByDepth", "Layer", "Output", "Prediction", "Progress", "Provenance", "Region",
-    "Rendering", "Run", "Scaled", "ScanResult", "Similarity", "Spectrum", "SpectrumResult", "TapetumError", "TopK", "Unit",
-    "VisionModel", "animate", "as_score", "as_source", "capture", "contrast", "draw", "edit", "evaluate", "explain",
-    "known_models", "load", "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image",
-    "reproduce", "resume", "run", "save", "scan", "sheet", "show", "watching", "wrap",
+    "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "Contrast", "Counts", "Evaluation", "Example",
+    "FilterSpecialization", "InformationByDepth", "Layer", "Moments", "Output", "Positions", "Prediction", "Progress",
+    "Provenance", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum",
+    "SpectrumResult", "TapetumError", "TopK", "Unit", "VisionModel", "animate", "as_score", "as_source", "capture", "contrast",
+    "draw", "edit", "evaluate", "explain", "known_models", "load", "log_probability", "logit", "lookup", "methods", "open",
+    "predict", "probability", "read_image", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "watching", "wrap",
 ]  # fmt: skip
 
 

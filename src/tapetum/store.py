@@ -77,12 +77,12 @@ def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
         # casts: `isinstance` cannot say what a container holds
         parts = [_packed(part, arrays) for part in cast("list[Any] | tuple[Any, ...]", value)]
         return parts if isinstance(value, list) else {"$tuple": parts}
-    if isinstance(value, Mapping):
-        pairs = cast("Mapping[Any, Any]", value).items()
-        return {"$dict": [[_packed(key, arrays), _packed(part, arrays)] for key, part in pairs]}
     if dataclasses.is_dataclass(value) and hasattr(types, type(value).__name__):
         fields = {f.name: _packed(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
         return {"$type": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return {"$dict": [[_packed(key, arrays), _packed(part, arrays)] for key, part in pairs]}
     if callable(value):
         return {"$name": getattr(value, "__name__", str(value))}
     raise TapetumError(f"a {type(value).__name__} cannot be saved")

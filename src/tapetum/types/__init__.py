@@ -115,6 +115,24 @@ from tapetum.types.targets import (
 from tapetum.types.targets import (
     probability as probability,
 )
+from tapetum.types.unit_statistics import (
+    CoActivationResult as CoActivationResult,
+)
+from tapetum.types.unit_statistics import (
+    Fires as Fires,
+)
+from tapetum.types.unit_statistics import (
+    MomentsResult as MomentsResult,
+)
+from tapetum.types.unit_statistics import (
+    PositionsResult as PositionsResult,
+)
+from tapetum.types.unit_statistics import (
+    ScoresResult as ScoresResult,
+)
+from tapetum.types.unit_statistics import (
+    SparsityResult as SparsityResult,
+)
 
 Images: TypeAlias = Float[Tensor, "n c h w"]
 """Model-ready images (normalised the way the model expects). Pictures in [0, 1] are called `pixels`."""

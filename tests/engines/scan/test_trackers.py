@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import random
+from dataclasses import fields, is_dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +16,44 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tapetum.engines.scan.trackers import Context, Counts, Seen, Spectrum, State, TopK, Tracker, ranking
+import tapetum as tp
+from tapetum.engines.scan import trackers as package
+from tapetum.engines.scan.trackers import (
+    CoActivation,
+    Context,
+    Counts,
+    Moments,
+    Positions,
+    Scores,
+    Seen,
+    Sparsity,
+    Spectrum,
+    State,
+    TopK,
+    Tracker,
+    ranking,
+    together,
+)
+from tapetum.types import ScanResult
 
 CHANNELS = 6
 IDS = [f"{i:03d}.jpg" for i in range(64)]
 CONTEXT = Context("layer", IDS, (2, 2))
 
-TRACKERS: list[Tracker] = [Spectrum(k=3), Spectrum(k=2, around="zero"), Spectrum(k=4, around="median"), TopK(k=5), Counts()]
+TRACKERS: list[Tracker] = [
+    Spectrum(k=3),
+    Spectrum(k=2, around="zero"),
+    Spectrum(k=4, around="median"),
+    TopK(k=5),
+    Counts(),
+    Moments(),
+    Sparsity(),
+    CoActivation(),
+    CoActivation(score="mean"),
+    Scores(),
+    Positions(),
+    Positions(count=3, seed=7, border=0, dtype="float16"),
+]
 
 
 def maps(n: int, seed: int) -> Tensor:
@@ -68,6 +103,63 @@ def test_any_cut_and_any_order_of_merging_give_the_state_of_one_pass(
     assert_same(in_parts(tracker, values, [min(cut, n) for cut in cuts], random.Random(seed)), expected)
     assert_same(tracker.merge(tracker.start(CHANNELS), expected), expected)
     assert_same(tracker.merge(expected, tracker.start(CHANNELS)), expected)
+
+
+def test_every_tracker_is_held_to_these_laws() -> None:
+    known = {type(tracker) for tracker in TRACKERS}
+    modules = [importlib.import_module(f"{package.__name__}.{one.name}") for one in pkgutil.iter_modules(package.__path__)]
+    classes = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
+    found = {one for one in classes if issubclass(one, Tracker) and one is not Tracker}
+    assert found == known
+    assert all(getattr(tp, one.__name__) is one and getattr(package, one.__name__) is one for one in found)
+
+
+def copied(state: State) -> State:
+    return {name: tensor.clone() for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("tracker", TRACKERS, ids=str)
+def test_states_that_were_given_are_not_changed(tracker: Tracker) -> None:
+    values = maps(20, seed=1)
+    a = tracker.update(tracker.start(CHANNELS), Seen(values[:12], torch.arange(12)))
+    b = tracker.update(tracker.start(CHANNELS), Seen(values[12:], torch.arange(12, 20)))
+    before = copied(a), copied(b)
+    tracker.update(a, Seen(values[12:], torch.arange(12, 20)))
+    merged = tracker.merge(a, b)
+    seen = copied(merged)
+    tracker.result(merged, CONTEXT)
+    assert_same(merged, seen)
+    assert_same(a, before[0])
+    assert_same(b, before[1])
+
+
+@pytest.mark.parametrize("tracker", [one for one in TRACKERS if getattr(one, "sees", "maps") == "scores"], ids=str)
+def test_a_tracker_of_scores_needs_no_maps(tracker: Tracker) -> None:
+    values = maps(20, seed=2)
+    parts = [Seen(values[i : i + 7], torch.arange(i, min(20, i + 7))).scores() for i in range(0, 20, 7)]
+    assert parts[0].maps.numel() == 0
+    assert_same(tracker.update(tracker.start(CHANNELS), together(parts)), whole(tracker, values))
+
+
+def test_a_saved_scan_opens_as_it_was(tmp_path: Path) -> None:
+    results = tuple(one.result(whole(one, maps(30, seed=4)), CONTEXT) for one in TRACKERS)
+    scan = ScanResult({"layer": results}, tuple(IDS[:30]), {"003.jpg": "damaged"}, {"layer": "output"}, {"in all": 1.5}, "key")
+    back = tp.open(tp.save(scan, tmp_path / "scan"))
+    assert isinstance(back, ScanResult)
+    assert same(back, scan)
+    assert back["layer"][0].maximum(3) == results[0].maximum(3)
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return a.dtype == b.dtype and torch.equal(a.nan_to_num(7e7), b.nan_to_num(7e7))
+    if is_dataclass(a):
+        return type(a) is type(b) and all(same(getattr(a, one.name), getattr(b, one.name)) for one in fields(a))
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return type(a) is type(b) and a == b
 
 
 def brute_force(score: Tensor, k: int) -> tuple[dict[str, list[tuple[int, float]]], float, bool]:

@@ -16,7 +16,7 @@ from tapetum.data.streams import Source
 from tapetum.engines.probe import capture
 from tapetum.engines.scan.ledger import Ledger
 from tapetum.engines.scan.plan import Plan
-from tapetum.engines.scan.trackers import Seen, State, Tracker
+from tapetum.engines.scan.trackers import Seen, Sees, State, Tracker, together
 from tapetum.engines.signed import capture_signed
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ImageError, LayerError
@@ -78,24 +78,37 @@ class Job:
         """One shard, from files to states. The number of threads of a pass decides its last bits: callers set one."""
         clock = Clock()
         states, skipped = self.start(), {}
+        scored: list[dict[str, Seen]] = []
         with torch.no_grad(), self.model.pinned():
             for pictures, images, samples in self._decoded(shard, skipped, clock):
                 if samples:
-                    self._look(images, samples, states, skipped, clock)
+                    scored.append(self._look(images, samples, states, skipped, clock))
                 tick(pictures)
+        with clock("trackers"):
+            if scored:
+                self._update(states, {layer: together([one[layer] for one in scored]) for layer in states}, "scores")
         result = ShardResult(shard, states, skipped, clock.seconds)
         if self.ledger is None:
             return result
         self.ledger.write(result)
         return replace(result, states={})
 
-    def _look(self, images: Tensor, samples: list[int], states: States, skipped: dict[int, str], clock: Clock) -> None:
+    def _look(
+        self, images: Tensor, samples: list[int], states: States, skipped: dict[int, str], clock: Clock
+    ) -> dict[str, Seen]:
+        """One batch: maps to the trackers that need them, and what the others need."""
         with clock("network"):
             seen = self.look(images, samples)
         with clock("trackers"):
             seen = _finite(seen, skipped)
-            for layer, one in seen.items():
-                for i, tracker in enumerate(self.trackers[layer]):
+            self._update(states, seen, "maps")
+            return {layer: one.scores() for layer, one in seen.items()}
+
+    def _update(self, states: States, seen: Mapping[str, Seen], what: Sees) -> None:
+        """The trackers that look at maps, or those that look at scores."""
+        for layer, one in seen.items():
+            for i, tracker in enumerate(self.trackers[layer]):
+                if len(one.samples) and getattr(tracker, "sees", "maps") == what:
                     states[layer][i] = tracker.update(states[layer][i], one)
 
     def look(self, images: Tensor, samples: Sequence[int]) -> dict[str, Seen]:

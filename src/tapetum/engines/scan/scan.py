@@ -41,7 +41,7 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
 
 def _prepare(job: Job) -> None:
     """What every worker's thread would otherwise find out for itself."""
-    job.channels()
+    job.start()
     if len(job.source.ids) == 0:
         raise TapetumError(f"{job.source.name} has no pictures")
     side, channels = job.model.preprocessing.size, len(job.model.preprocessing.mean)

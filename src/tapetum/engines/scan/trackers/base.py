@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
 
 State = dict[str, Tensor]
+
+Sees: TypeAlias = Literal["maps", "scores"]
+"""What a tracker looks at: maps, batch by batch (also where it does not say); or only their maxima and means, which a
+shard keeps until its last batch, so that the tracker is updated once a shard."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,19 @@ class Seen:
         """Some of the pictures."""
         return Seen(self.maps[keep.to(self.maps.device)], self.samples[keep])
 
+    def scores(self) -> Seen:
+        """Without the maps, which take memory: what is left of them are the maxima and the means."""
+        return together([self])
+
+
+def together(parts: Sequence[Seen]) -> Seen:
+    """The maxima and the means of several batches as one; its maps have no places."""
+    samples = torch.cat([part.samples for part in parts])
+    seen = Seen(torch.zeros(len(samples), parts[0].peak.shape[1], 0, 0), samples)
+    peak, where = (torch.cat([getattr(part, name) for part in parts]) for name in ("peak", "where"))
+    vars(seen).update(_peaks=(peak, where), mean=torch.cat([part.mean for part in parts]))  # what is cached is not computed
+    return seen
+
 
 @dataclass(frozen=True, eq=False)
 class Context:
@@ -65,7 +82,10 @@ class Context:
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Parameters in the fields of a frozen dataclass; everything else is in the state."""
+    """Parameters in the fields of a frozen dataclass; everything else is in the state.
+
+    A class attribute `sees = "scores"` says that `update` does not look at `seen.maps`.
+    """
 
     def start(self, channels: int) -> State:
         """The state that has seen nothing."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from tapetum.engines.scan.trackers.base import Context, Seen, State
+from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State
 from tapetum.types import HistogramResult, ScoreKind
 
 PER_OCTAVE = 16
@@ -27,6 +28,7 @@ class Counts:
     """How every unit's scores are distributed: counts over a lattice of fixed edges, the extremes, the number of pictures."""
 
     score: ScoreKind = "max"
+    sees: ClassVar[Sees] = "scores"
 
     def start(self, channels: int) -> State:
         return {

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from tapetum.engines.scan.trackers import ranking
-from tapetum.engines.scan.trackers.base import Context, Seen, State, used_ids
+from tapetum.engines.scan.trackers import ranking, tables
+from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, used_ids
 from tapetum.engines.scan.trackers.counts import Counts
 from tapetum.types import GROUPS, Ranking, ScoreKind, SpectrumResult, TapetumError
 
@@ -31,6 +31,7 @@ class Spectrum:
     k: int = 9
     score: ScoreKind = "max"
     around: Literal["auto", "zero", "median"] = "auto"
+    sees: ClassVar[Sees] = "scores"
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -72,12 +73,12 @@ class Spectrum:
             parts = (torch.cat([s[f"{group} {what}"] for s in (a, b)], 1) for what in ("key", "place"))
             merged[f"{group} key"], merged[f"{group} place"] = ranking.first(self.k, *parts)
         kept = a["kept"] & b["kept"]
-        score, place = (torch.cat([s[name][:, kept[s["kept"]]] for s in (a, b)]) for name in ("scores", "places"))
-        samples, order = torch.cat([a["samples"], b["samples"]]).sort()
-        return {**merged, **_table(score[order], place[order], samples), "kept": kept}
+        tabled = [_table(s["scores"][:, kept[s["kept"]]], s["places"][:, kept[s["kept"]]], s["samples"]) for s in (a, b)]
+        table = tables.joined(tabled[0], tabled[1])
+        return {**merged, **table, "kept": kept}
 
     def result(self, state: State, context: Context) -> SpectrumResult:
-        found = {group: _read(state, group) for group in GROUPS}
+        found = {group: _read(state, group) for group in GROUPS}  # tensors of their own: halves are written into them
         threshold = torch.zeros(len(state["kept"]))
         kept, n = state["kept"], len(state["samples"])
         if n and bool(kept.any()):
@@ -117,7 +118,9 @@ def _keys(score: Tensor, samples: Tensor) -> dict[str, Tensor]:
 
 
 def _read(state: State, group: str) -> Ranking:
-    return ranking.ranking(state[f"{group} key"], state[f"{group} place"], negated=group in ("minimum", "slightly_positive"))
+    return ranking.ranking(
+        state[f"{group} key"], state[f"{group} place"].clone(), negated=group in ("minimum", "slightly_positive")
+    )
 
 
 def _halves(state: State, k: int) -> tuple[Ranking, Ranking, Tensor]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from tapetum.engines.scan.trackers import ranking
-from tapetum.engines.scan.trackers.base import Context, Seen, State, used_ids
+from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, used_ids
 from tapetum.types import ScoreKind, TapetumError, TopKResult
 
 
@@ -17,6 +18,7 @@ class TopK:
 
     k: int = 9
     score: ScoreKind = "max"
+    sees: ClassVar[Sees] = "scores"
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -1,0 +1,156 @@
+"""Units that fire together: correlations of their scores over all pictures of a data set, the same for any cut of it.
+
+Sums of products of floats depend on their order, so scores become whole numbers first. Their unit may depend on nothing but the
+picture (else it would depend on the cut), must be common to pictures (else it would change the correlation, as dividing by
+each picture's strongest unit does), and has to follow a network's scale, which nobody knows beforehand. So it is a power of
+sixteen: 16^level 2^-15, where 16^(level - 1) <= the picture's largest magnitude < 16^level. Pictures of one level have one
+table of products; a data set has one level or few, and their tables are put together at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.scan.trackers import tables
+from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State
+from tapetum.types import CoActivationResult, ScoreKind, TapetumError
+
+MOST = 8192
+"""Units: the table of products takes 8 bytes x units x units."""
+
+BITS = 19
+"""Scores are whole numbers of at most 2^19."""
+
+OCTAVES = 4
+"""Exponents a level: the strongest unit of a picture has at least 2^(19 - 4) steps."""
+
+PICTURES = 1 << (63 - 2 - 2 * BITS)
+"""So many products of 2^38 fit into an int64, with two bits to spare for `_centered`."""
+
+ROWS = 1 << (53 - 2 * BITS)
+"""So many products of 2^38 are exact in float64."""
+
+
+@dataclass(frozen=True)
+class CoActivation:
+    """Which units have high scores on the same pictures: Pearson's correlation of their scores over the data set.
+
+    correlation_ij = sum_p (s_pi - mean_i) (s_pj - mean_j) / sqrt(same of ii * same of jj). Scores are rounded to steps between
+    2^-15 and 2^-19 of the picture's strongest unit, whatever its scale; sums of them are exact, so that any cut of the data
+    set gives the same bits. A unit whose standard deviation is below a step counts as one that does not vary.
+
+    memory   8 bytes x units x units a level of scale (most data sets have one or two); while there are fewer pictures than
+             units, their scores instead. More than 8192 units are refused.
+    """
+
+    score: ScoreKind = "max"
+    sees: ClassVar[Sees] = "scores"
+
+    def start(self, channels: int) -> State:
+        if channels > MOST:
+            raise TapetumError(f"CoActivation takes at most {MOST} units, not {channels}: correlate some columns of tp.Scores")
+        none = torch.zeros(0, dtype=torch.int64)
+        waiting: State = {"samples": none, "scores": torch.zeros(0, channels)}
+        sums = torch.zeros(0, channels, dtype=torch.int64)
+        return {
+            **waiting,
+            "levels": none,
+            "counts": none,
+            "sums": sums,
+            "products": sums[:, None].expand(0, channels, channels),
+        }
+
+    def update(self, state: State, seen: Seen) -> State:
+        one = self.start(seen.peak.shape[1])
+        return self.merge(state, {**one, "samples": seen.samples, "scores": seen.score(self.score) + 0.0})
+
+    def merge(self, a: State, b: State) -> State:
+        """Pictures wait as scores until there are more of them than units: what is kept depends on their number alone."""
+        waiting = tables.joined(*({name: one[name] for name in ("samples", "scores")} for one in (a, b)))
+        folded = _added(a, b)
+        counted = int(folded["counts"].sum())
+        if counted + len(waiting["samples"]) > PICTURES:
+            raise TapetumError(f"CoActivation adds up at most {PICTURES} pictures exactly: scan fewer, with limit=")
+        if counted + len(waiting["samples"]) > waiting["scores"].shape[1]:
+            folded = _added(folded, _products(waiting["scores"]))
+            waiting = {name: rows[:0].clone() for name, rows in waiting.items()}
+        return {**waiting, **folded}
+
+    def result(self, state: State, context: Context) -> CoActivationResult:
+        whole = _added(state, _products(state["scores"]))
+        n = int(whole["counts"].sum())
+        return CoActivationResult(context.layer, n, _correlation(whole), self.score)
+
+
+SUMS = ("counts", "sums", "products")
+
+
+def levels(scores: Tensor) -> Tensor:
+    """(n,) int64: where a picture's largest magnitude lies among the powers of sixteen."""
+    exponent = torch.frexp(scores.abs().amax(1)).exponent.long()  # largest < 2^exponent
+    return torch.div(exponent + OCTAVES - 1, OCTAVES, rounding_mode="floor")
+
+
+def steps(level: int) -> float:
+    """How much a whole number counts."""
+    return 2.0 ** (OCTAVES * level - BITS)
+
+
+def _products(scores: Tensor) -> State:
+    """(n, c) scores to what is added up of them, by level."""
+    level = levels(scores) if len(scores) else torch.zeros(0, dtype=torch.int64)
+    found, c = level.unique(), scores.shape[1]
+    sums, products = torch.zeros(len(found), c, dtype=torch.int64), torch.zeros(len(found), c, c, dtype=torch.int64)
+    for i, one in enumerate(found.tolist()):
+        numbers = (scores[level == one].double() / steps(one)).round()
+        sums[i] = numbers.sum(0).long()
+        for rows in numbers.split(ROWS):  # whole numbers below 2^53 all the way: floats add them up exactly
+            products[i] += (rows.T @ rows).long()
+    counts = torch.stack([(level == one).sum() for one in found]) if len(found) else level
+    return {"levels": found, "counts": counts, "sums": sums, "products": products}
+
+
+def _added(a: State, b: State) -> State:
+    """The sums of both, level by level."""
+    parts = [{name: one[name] for name in ("levels", *SUMS)} for one in (a, b)]
+    if not len(a["levels"]) or not len(b["levels"]):
+        return parts[0] if len(a["levels"]) else parts[1]
+    if torch.equal(a["levels"], b["levels"]):
+        return {"levels": a["levels"], **{name: a[name] + b[name] for name in SUMS}}
+    found, where = torch.cat([a["levels"], b["levels"]]).unique(return_inverse=True)
+    added = {name: a[name].new_zeros(len(found), *a[name].shape[1:]) for name in SUMS}
+    for name in SUMS:
+        for part, rows in zip(parts, where.split([len(part["levels"]) for part in parts]), strict=True):
+            added[name][rows] += part[name]
+    return {"levels": found, **added}
+
+
+def _correlation(state: State) -> Tensor:
+    """(c, c) float32 from the sums; NaN where a standard deviation is below a step."""
+    units = state["sums"].shape[1]
+    step = torch.tensor([steps(level) for level in state["levels"].tolist()], dtype=torch.float64)
+    mean = (state["sums"].double() * step[:, None]).sum(0) / state["counts"].sum()
+    covariance = torch.zeros(units, units, dtype=torch.float64)
+    for i, one in enumerate(step.tolist()):
+        covariance += one**2 * _centered(state["products"][i], state["sums"][i], state["counts"][i], mean / one)
+    variance = covariance.diagonal().clone()
+    variance[variance <= (state["counts"] * step**2).sum()] = float("nan")
+    scale = variance.rsqrt()
+    return (covariance * (scale[:, None] * scale)).clamp(-1, 1).float()
+
+
+def _centered(products: Tensor, sums: Tensor, count: Tensor, mean: Tensor) -> Tensor:
+    """sum_p (q_i - mean_i) (q_j - mean_j) over the pictures of a level, float64.
+
+    Most of the means is taken off as whole numbers, so that scores far from zero cost no digits.
+    """
+    center = (sums.double() / count).round().long()
+    rest = (sums - count * center).double()
+    whole = (products - center[:, None] * sums) + (count * center[:, None] - sums[:, None]) * center
+    shift = center.double() - mean
+    mixed = shift[:, None] * rest
+    return whole.double() + (mixed + mixed.T) + count * (shift[:, None] * shift)

@@ -1,0 +1,87 @@
+"""Sums of float32 numbers without rounding: integers, which come to the same in any order.
+
+A float32 is m 2^(e - 150) with |m| < 2^24 and 1 <= e <= 254. Numbers whose exponents share e // 8 are added up in one int64, as
+m << e % 8: 32 bins a sum, and each term is below 2^31, so that 2^32 terms fit. Squares are m m << 2 (e % 8), below 2^62,
+and are added up as a lower and an upper half of 31 bits. What a sum comes to is rounded once, at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from tapetum.types import TapetumError
+
+BINS = 32
+OCTAVES = 8
+"""Exponents a bin."""
+
+HALF = 31
+"""Bits of the lower half of a square."""
+
+UNIT = 150
+"""Sums count 2^-150, sums of squares 2^-300."""
+
+
+def _parts(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(n, c) float32 to (c, n) int64: the mantissa, the bin, and how far the mantissa is shifted within it."""
+    bits = (values + 0.0).T.contiguous().view(torch.int32).long()
+    biased = (bits >> 23) & 0xFF
+    if bool((biased == 0xFF).any()):
+        raise TapetumError("an exact sum takes finite numbers: leave NaN and infinity out")
+    mantissa = (bits & 0x7FFFFF) | ((biased > 0).long() << 23)  # subnormal numbers have no hidden bit
+    exponent = biased.clamp(min=1)
+    return torch.where(bits < 0, -mantissa, mantissa), exponent // OCTAVES, exponent % OCTAVES
+
+
+def sums(values: Tensor) -> Tensor:
+    """(n, c) float32 to (c, 32) int64: the sum over n of each column."""
+    mantissa, index, shift = _parts(values)
+    return torch.zeros(len(mantissa), BINS, dtype=torch.int64).scatter_add_(1, index, mantissa << shift)
+
+
+def squares(values: Tensor) -> Tensor:
+    """(n, c) float32 to (c, 2, 32) int64: the sum over n of each column's squares, in halves."""
+    mantissa, index, shift = _parts(values)
+    square = (mantissa * mantissa) << (2 * shift)
+    halves = torch.stack([square & ((1 << HALF) - 1), square >> HALF], 1)
+    out = torch.zeros(len(mantissa), 2, BINS, dtype=torch.int64)
+    return out.scatter_add_(2, index[:, None].expand_as(halves), halves)
+
+
+def total(sums: Tensor) -> list[int]:
+    """(c, 32) to whole numbers, in units of 2^-150."""
+    return [sum(term << (OCTAVES * i) for i, term in enumerate(row)) for row in sums.tolist()]
+
+
+def total_squares(squares: Tensor) -> list[int]:
+    """(c, 2, 32) to whole numbers, in units of 2^-300."""
+    step = 2 * OCTAVES
+    return [
+        sum((low + (high << HALF)) << (step * i) for i, (low, high) in enumerate(zip(*row, strict=True)))
+        for row in squares.tolist()
+    ]
+
+
+def fractions(sums: Tensor) -> list[Fraction]:
+    """(c, 32) to the sums themselves."""
+    return [Fraction(one, 1 << UNIT) for one in total(sums)]
+
+
+def mean_and_deviation(sums: Tensor, squares: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """(c,) float64 each: the mean and the standard deviation of n numbers, sqrt((n sum v v - (sum v)^2) / (n n)).
+
+    Both are rounded once from the true value (the root once more), so they do not suffer where the mean is far larger than
+    the deviation. NaN for no numbers.
+    """
+    if n == 0:
+        nothing = torch.full((len(sums),), float("nan"), dtype=torch.float64)
+        return nothing, nothing.clone()
+    firsts, seconds = total(sums), total_squares(squares)
+    means = [first / (n << UNIT) for first in firsts]  # Python's division of whole numbers rounds once
+    below = (n * n) << (2 * UNIT)
+    spread = [math.sqrt((n * second - first * first) / below) for first, second in zip(firsts, seconds, strict=True)]
+    return torch.tensor(means, dtype=torch.float64), torch.tensor(spread, dtype=torch.float64)

@@ -1,0 +1,37 @@
+"""All scores of all units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from tapetum.engines.scan.trackers import tables
+from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, used_ids
+from tapetum.types import ScoreKind, ScoresResult
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Every unit's score on every picture, as a table: which units fire on a picture, and how rare that is.
+
+    score    the maximum over the places of a unit's map, or the mean
+    memory   4 bytes x pictures x units: for data sets of up to some ten thousand pictures
+    """
+
+    score: ScoreKind = "max"
+    sees: ClassVar[Sees] = "scores"
+
+    def start(self, channels: int) -> State:
+        return {"samples": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0, channels)}
+
+    def update(self, state: State, seen: Seen) -> State:
+        return self.merge(state, {"samples": seen.samples, "scores": seen.score(self.score) + 0.0})
+
+    def merge(self, a: State, b: State) -> State:
+        return tables.joined(a, b)
+
+    def result(self, state: State, context: Context) -> ScoresResult:
+        ids = used_ids([state["samples"]], context.ids)
+        return ScoresResult(context.layer, state["scores"], state["samples"], ids, self.score)

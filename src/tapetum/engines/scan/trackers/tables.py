@@ -1,0 +1,21 @@
+"""Tables of rows that belong to samples, kept in the order of the samples: the same table however it was put together."""
+
+from __future__ import annotations
+
+import torch
+
+from tapetum.engines.scan.trackers.base import State
+
+SAMPLES = "samples"
+
+
+def joined(a: State, b: State) -> State:
+    """The rows of both, which have no sample in common; rows of one sample stay in their order."""
+    if not len(a[SAMPLES]) or not len(b[SAMPLES]):
+        return dict(b if len(b[SAMPLES]) else a)
+    first, second = (a, b) if int(a[SAMPLES][-1]) < int(b[SAMPLES][0]) else (b, a)
+    both = {name: torch.cat([first[name], second[name]]) for name in first}
+    if int(first[SAMPLES][-1]) < int(second[SAMPLES][0]):
+        return both
+    samples, order = both[SAMPLES].sort(stable=True)
+    return {name: samples if name == SAMPLES else rows[order] for name, rows in both.items()}
