@@ -6,67 +6,15 @@ Whatever a test does, its page may ask for files of the site's folder alone and 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from made_atlas import ODD, SITE, Made
+from watching import watched
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium")
-WIDE = 20_000
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return Made(tmp_path_factory.mktemp("atlas") / "a folder's name", pictures=2000, wide=WIDE)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium here")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-quic"])
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def watched(browser: Any, folder: Path, missing: tuple[str, ...] = (), **options: Any) -> Iterator[Any]:
-    """A page of its own. At the end: nothing but files of `folder` was asked for, and only `missing` ones failed."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, **options)
-    page = context.new_page()
-    asked: list[str] = []
-    errors: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    context.close()
-    inside = (folder.as_uri() + "/", "data:,")
-    assert [url for url in asked if not url.startswith(inside)] == []
-    assert [text for text in errors if not (missing and "ERR_FILE_NOT_FOUND" in text)] == []
-    assert all(any(url.endswith(name) for url in asked) for name in missing)
-
-
-@pytest.fixture
-def go(browser: Any, made: Made) -> Iterator[Callable[[str], Any]]:
-    """Opens an address of the atlas, "#/..."."""
-    with watched(browser, made.folder) as page:
-
-        def to(address: str = "#/") -> Any:
-            page.goto("about:blank")
-            page.goto((made.folder / "index.html").as_uri() + address)
-            page.wait_for_selector("main h1")
-            return page
-
-        yield to
 
 
 def texts(page: Any, selector: str) -> list[str]:
@@ -274,7 +222,7 @@ def test_what_does_not_exist_is_refused_in_words(go: Any, address: str, words: s
 
 def test_a_missing_file_is_named(browser: Any, made: Made) -> None:
     missing = "data/units/wide-100.js"  # the made atlas leaves it out
-    with watched(browser, made.folder, (missing,)) as page:
+    with watched(browser, made.folder.as_uri(), missing=(missing,)) as page:
         page.goto((made.folder / "index.html").as_uri() + "#/unit/wide:6400")
         page.get_by_role("alert").wait_for()
         assert missing in page.get_by_role("alert").inner_text()
@@ -282,50 +230,11 @@ def test_a_missing_file_is_named(browser: Any, made: Made) -> None:
 
 def test_another_schema_and_no_data_are_refused(browser: Any, tmp_path: Path) -> None:
     shutil.copytree(SITE, tmp_path, dirs_exist_ok=True)
-    with watched(browser, tmp_path, ("data/index.js",)) as page:
+    with watched(browser, tmp_path.as_uri(), missing=("data/index.js",)) as page:
         page.goto((tmp_path / "index.html").as_uri())
         page.get_by_text("No atlas here").wait_for()
     (tmp_path / "data").mkdir()
     (tmp_path / "data/index.js").write_text('atlas("index", {"schema": 2});')
-    with watched(browser, tmp_path) as page:
+    with watched(browser, tmp_path.as_uri()) as page:
         page.goto((tmp_path / "index.html").as_uri())
         page.get_by_text("This atlas is of schema version 2; these pages read version 1.").wait_for()
-
-
-# Runs before the page's scripts: when were the first tiles there, in ms since the navigation, and painted?
-FIRST = """
-new MutationObserver((_, watch) => {
-  if (!document.querySelector(".grid .tile")) return;
-  watch.disconnect();
-  requestAnimationFrame(() => requestAnimationFrame(() => (window.firstTiles = performance.now())));
-}).observe(document, { childList: true, subtree: true });
-"""
-# Types a channel and presses Go; answers after how many ms its tile was painted.
-JUMP = """channel => new Promise(done => {
-  const begin = performance.now();
-  const form = document.querySelector(".tools form");
-  form.channel.value = channel;
-  form.requestSubmit();
-  const look = () => {
-    const tile = document.querySelector(`[data-place="${channel}"]`);
-    const seen = tile && tile.getBoundingClientRect().bottom > 0 && tile.getBoundingClientRect().top < innerHeight;
-    if (!seen) return requestAnimationFrame(look);
-    requestAnimationFrame(() => done(performance.now() - begin));
-  };
-  look();
-})"""
-
-
-def test_twenty_thousand_tiles_are_quick(go: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """Aims for a machine at rest: first screen < 1 s, jump < .3 s. A busy one may take four times that."""
-    page = go()
-    page.context.add_init_script(FIRST)
-    go("#/layer/wide")
-    page.wait_for_function("window.firstTiles")
-    first, jump = page.evaluate("firstTiles"), page.evaluate(JUMP, 15_000)
-    with capsys.disabled():
-        print(f"\n20,000 tiles: first screen {first:.0f} ms, jump to tile 15,000 {jump:.0f} ms")
-    assert page.evaluate("document.activeElement.closest('[data-place]').dataset.place") == "15000"
-    assert page.locator(".grid li").count() < 300  # the rest exists as height alone
-    assert first < 4000
-    assert jump < 1200

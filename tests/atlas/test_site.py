@@ -25,3 +25,7 @@ def test_the_site_is_three_small_files_that_name_no_other_host() -> None:
     hosts = {host for data in files.values() for host in re.findall(rb"https?://([^/\"'`]+)", data)}
     assert hosts <= {b"www.w3.org"}  # the names of SVG and MathML, which are no addresses
     assert len(gzip.compress(files["atlas.js"])) < 20_000
+
+
+def test_nothing_moves_where_that_is_not_wanted() -> None:
+    assert "prefers-reduced-motion:reduce" in (SITE / "atlas.css").read_text().replace(" ", "")

@@ -94,7 +94,7 @@ export interface LayerData {
   sprites?: { positive?: Sprite | null; negative?: Sprite | null } | null;
 }
 
-/** A picture, its score, and where on the layer's grid that was. */
+/** A picture, its score, and where on the layer's grid that was; 0, 0 where the grid is [1, 1]. */
 export type Example = [picture: PictureNumber, score: number, row: number, column: number];
 /** A unit of a layer (its place in index.layers) and the correlation of the two units' scores, -1 ... 1. */
 export type Neighbor = [layer: number, channel: number, correlation: number];
@@ -106,6 +106,7 @@ export interface UnitData {
   threshold: number;
   /** Best first; fewer than nine, or none, where the data set has no more. */
   spectrum: Record<Column, Example[]>;
+  /** Of the scores: counts (m) of pictures between edges (m + 1), which ascend and need not be evenly spaced. */
   histogram?: { edges: number[]; counts: number[] } | null;
   neighbors?: Neighbor[] | null;
   opposite?: Neighbor[] | null;
@@ -151,7 +152,10 @@ export interface Cell {
   pictures: PictureNumber[];
 }
 
-/** What `POST api/fires` answers where the pages are served; the request's body is the picture's bytes. */
+/**
+ * What `POST api/fires` answers where the pages are served: index.html then has <meta name="tapetum-served" content="1">. The
+ * request's body is the picture's bytes. A refusal has another status than 200 and {"error": "one line"}.
+ */
 export interface Answer {
   predictions: [label: string, probability: number][];
   fires: Fire[];

@@ -32,7 +32,7 @@ function SearchBox({ query }: { query: string }) {
     const text = box.current!.value.trim();
     const asked = understand(text, index().layers);
     if (asked.kind === "unit") location.hash = href.unit(asked.layer, asked.channel);
-    else if (asked.kind !== "nothing") location.hash = href.search(text);
+    else location.hash = href.search(text);
   };
   return (
     <form role="search" class="search" onSubmit={go}>
@@ -40,6 +40,7 @@ function SearchBox({ query }: { query: string }) {
         ref={box}
         type="search"
         aria-label="Search units, layers, labels, statistics"
+        title="Press / to come here"
         placeholder={`${index().layers[0]?.name ?? "layer"}:0, a label, sd > 2`}
         list="layers"
         value={query}

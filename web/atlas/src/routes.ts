@@ -79,5 +79,9 @@ export function remember(params: Record<string, string>): void {
   const [path = ""] = location.hash.split("?");
   const kept = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== ""));
   const query = kept.toString();
-  history.replaceState(history.state, "", (path || "#/") + (query ? `?${query}` : ""));
+  try {
+    history.replaceState(history.state, "", (path || "#/") + (query ? `?${query}` : ""));
+  } catch {
+    // Safari allows a hundred a half minute; the address then says what was a moment ago
+  }
 }

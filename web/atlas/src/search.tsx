@@ -77,7 +77,7 @@ export function SearchPage({ text, params }: { text: string; params: URLSearchPa
   const names = useNames();
   useEffect(() => remember({ layer: chosen, show: kind === "units" ? "" : kind }), [chosen, kind]);
 
-  const complete = within.every((layer) => peek(layerKey(layer)));
+  const complete = error !== undefined || within.every((layer) => peek(layerKey(layer)));
   const found = useMemo(() => (complete ? units(query, within) : []), [query, chosen, complete]);
   const seen = useMemo(() => pictures(query, names.value), [query, names.value]);
   const layers = query.kind === "words" ? all.filter((layer) => holds(layer.name, query.text)) : [];
@@ -86,7 +86,7 @@ export function SearchPage({ text, params }: { text: string; params: URLSearchPa
     : `${plural(found.length, "unit")}${asked(query).length ? `, each with its ${asked(query).join(" · ")}` : ""}${both ? `, ${plural(layers.length, "layer")}, ${plural(seen.length, "picture")}` : ""}`;
   return (
     <main>
-      <Heading text={`Search: ${text}`}>Search: <q>{text}</q></Heading>
+      {query.kind === "nothing" ? <Heading text="Search" /> : <Heading text={`Search: ${text}`}>Search: <q>{text}</q></Heading>}
       <div class="tools">
         <label>
           Layer{" "}
@@ -114,7 +114,12 @@ export function SearchPage({ text, params }: { text: string; params: URLSearchPa
             id={(i) => `${found[i]!.layer.name}:${found[i]!.channel}`}
             tile={(i) => <UnitTile {...found[i]!} data={peek(layerKey(found[i]!.layer))} note={noteOf(query, found[i]!)} />}
           />}
-      {complete && found.length + seen.length + layers.length === 0 && <><p>Nothing found. What can be asked:</p><Help /></>}
+      {complete && found.length + seen.length + layers.length === 0 && (
+        <>
+          <p>{query.kind === "nothing" ? "" : "Nothing found. "}What can be asked:</p>
+          <Help />
+        </>
+      )}
     </main>
   );
 }

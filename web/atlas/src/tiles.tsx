@@ -35,9 +35,9 @@ interface UnitProps {
 export function UnitTile({ layer, channel, data, examples, short, note }: UnitProps) {
   const label = data?.labels?.[channel];
   return (
-    <a class="unit" href={href.unit(layer.name, channel)} aria-label={`${layer.name}:${channel}${label ? `, ${label}` : ""}`}>
+    <a class="unit" href={href.unit(layer.name, channel)}>
       <UnitLook data={data} channel={channel} examples={examples ?? false} />
-      <span class="name">{short ? channel : `${layer.name}:${channel}`}</span>
+      <span class="name">{short ? channel : <>{layer.name}<wbr />:{channel}</>}</span>
       <span class="note">{note ?? label ?? " "}</span>
     </a>
   );

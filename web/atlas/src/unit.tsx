@@ -50,7 +50,8 @@ function Permanent({ to }: { to: string }) {
   const copy = () => navigator.clipboard.writeText(address).then(() => say("copied"), () => say("the browser does not allow it"));
   return (
     <p class="permanent">
-      <a href={to}>Link to this unit</a> <button type="button" onClick={copy}>Copy</button> <span aria-live="polite">{copied}</span>
+      <a href={to}>Link to this unit</a>{" "}
+      {"clipboard" in navigator && <button type="button" onClick={copy}>Copy</button>} <span aria-live="polite">{copied}</span>
     </p>
   );
 }

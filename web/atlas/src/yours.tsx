@@ -7,14 +7,24 @@ import { percent } from "./words";
 
 type State = { kind: "empty" } | { kind: "asking" } | { kind: "refused"; why: string } | { kind: "answered"; name: string; answer: Answer };
 
+/** The words of a refusal: {"error": "..."}, or the text as it is. */
+async function why(reply: Response): Promise<string> {
+  const text = await reply.text();
+  try {
+    return (JSON.parse(text) as { error: string }).error;
+  } catch {
+    return text.slice(0, 300) || `The server answered ${reply.status}.`;
+  }
+}
+
 /** Sends the picture's bytes; a refusal comes back in words. */
 async function ask(file: File): Promise<State> {
   try {
     const reply = await fetch("api/fires", { method: "POST", body: file });
-    if (!reply.ok) return { kind: "refused", why: (await reply.text()).slice(0, 300) || `the server answered ${reply.status}` };
+    if (!reply.ok) return { kind: "refused", why: await why(reply) };
     return { kind: "answered", name: file.name, answer: (await reply.json()) as Answer };
   } catch {
-    return { kind: "refused", why: "the server does not answer; is `tapetum atlas serve` running?" };
+    return { kind: "refused", why: "The server does not answer; is tapetum atlas serve still running?" };
   }
 }
 

@@ -1,0 +1,45 @@
+"""One browser and one made atlas for all tests of pages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from made_atlas import Made
+from watching import watched
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """2,000 pictures, 20,000 units in its widest layer."""
+    return Made(tmp_path_factory.mktemp("atlas") / "a folder's name", pictures=2000, wide=20_000)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, the system's."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-quic"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def go(browser: Any, made: Made) -> Iterator[Callable[[str], Any]]:
+    """Opens an address of the made atlas, "#/..."."""
+    with watched(browser, made.folder.as_uri()) as page:
+
+        def to(address: str = "#/") -> Any:
+            page.goto("about:blank")
+            page.goto((made.folder / "index.html").as_uri() + address)
+            page.wait_for_selector("main h1")
+            return page
+
+        yield to
