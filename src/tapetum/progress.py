@@ -22,17 +22,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` units of work; `value` is a number worth showing (a score), or None."""
+    """`done` of `total` units of work; `value` is a number worth showing, or None; `stage` names a part of a long job."""
 
     done: int
     total: int
     unit: str
     value: float | None = None
+    stage: str | None = None
 
 
 Watcher = Callable[[Progress], bool | None]
 
 _watcher: ContextVar[Watcher | None] = ContextVar("tapetum_progress", default=None)
+_stage: ContextVar[str | None] = ContextVar("tapetum_stage", default=None)
 
 
 @contextmanager
@@ -45,10 +47,20 @@ def watching(watcher: Watcher | None) -> Generator[None]:
         _watcher.reset(token)
 
 
+@contextmanager
+def stage(name: str) -> Generator[None]:
+    """Events inside the block say that they belong to this part of the job."""
+    token = _stage.set(name)
+    try:
+        yield
+    finally:
+        _stage.reset(token)
+
+
 def report(done: int, total: int, unit: str, value: float | None = None) -> None:
     """Emits one event; raises `Cancelled` if the watcher returns False."""
     watcher = _watcher.get()
-    if watcher is not None and watcher(Progress(done, total, unit, value)) is False:
+    if watcher is not None and watcher(Progress(done, total, unit, value, _stage.get())) is False:
         raise Cancelled(f"stopped after {done} of {total} {unit}")
 
 

@@ -13,6 +13,7 @@ import typer
 from typer.main import get_command
 
 from tapetum.cli.allocator import keep_large_blocks
+from tapetum.cli.atlas import atlas
 from tapetum.cli.generated import HELP, TARGET_HELP, CommandGroup, RunGroup
 from tapetum.cli.terminal import bar, debugging, fail, one_line, say, unexpected
 from tapetum.types import MethodError, ModelError, TapetumError
@@ -30,6 +31,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(typer.Typer(cls=RunGroup), name="run", help=HELP)
+app.add_typer(atlas, name="atlas", help="A microscope for a model: every unit with what it looks for in a data set.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -65,9 +65,11 @@ def bar(title: str) -> Iterator[Watcher]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(one_line(title, 60), total=None)
+        name = one_line(title, 60)
+        task = progress.add_task(name, total=None)
 
         def watch(event: Event) -> None:
-            progress.update(task, completed=event.done, total=event.total)
+            stage = name if event.stage is None else f"{name}: {one_line(event.stage, 60)}"
+            progress.update(task, completed=event.done, total=event.total, description=stage)
 
         yield watch

@@ -1,0 +1,246 @@
+"""An atlas from a model and a data set: scan, store, sheets of pictures, renderings, pages; stage by stage."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import io
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tapetum.atlas import sprites
+from tapetum.atlas.export import PAGES, export
+from tapetum.atlas.neighbors import NEIGHBORS, neighbors
+from tapetum.atlas.numbers import LayerNumbers, fires, layer_numbers, pictures_of
+from tapetum.atlas.stages import SCHEMA, STORE, Stages, alone, check_folder, key_of, keyed_folder
+from tapetum.atlas.store import Store
+from tapetum.atlas.writing import Picture, write_store
+from tapetum.data.streams import as_source
+from tapetum.engines.scan import FolderLedger, Job, Plan, Runner, Threads, scan
+from tapetum.engines.scan.ledger import written
+from tapetum.engines.scan.plan import SHARD
+from tapetum.engines.scan.plan import key_of as scan_key
+from tapetum.engines.scan.scan import facts_of
+from tapetum.engines.scan.trackers import Scores, Sparsity, Spectrum, Tracker
+from tapetum.families.border import as_model
+from tapetum.families.running import versions
+from tapetum.families.scanning import BATCH
+from tapetum.models.blocks import block_layers
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import LayerError, ModelLike, ScanResult, TapetumError
+
+EXAMPLES = 9
+FIRES = 24
+TRACKERS: tuple[Tracker, ...] = (Spectrum(k=EXAMPLES), Scores(), Sparsity())
+SCORE = "spatial maximum"
+LARGEST_HALF = 65_504
+"""The largest number that float16 holds."""
+
+
+@dataclass(frozen=True, eq=False)
+class Built:
+    """What a build made: the page to open, what was skipped, and the stages that were done now."""
+
+    index: Path
+    pictures: int
+    units: int
+    skipped: Mapping[str, str]
+    done: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def build(
+    model: ModelLike,
+    source: Any,
+    out: str | Path,
+    *,
+    layers: Sequence[str] | str | None = None,
+    render: Literal["auto"] | Sequence[str] | None = "auto",
+    minutes: float | int = 15,
+    workers: int | None = None,
+    run: Runner | None = None,
+    resume: bool = True,
+    limit: int | None = None,
+) -> Built:
+    """A microscope for a model: every unit of some layers with its spectrum over a data set, as a site that opens anywhere.
+
+    DATA is scanned once; of every unit are kept the pictures at four places of its spectrum, all scores, its neighbours.
+    A build that was stopped or killed goes on where it was. A folder of another model, data set or setting is refused.
+
+    layers   names or globs; None: the output of every block
+    render   layers whose units are rendered; "auto": those that fit into `minutes`, the middle one first; None: none
+    minutes  for "auto"
+    workers  threads; None: one a core
+    run      another runner for the scan
+    resume   False: everything is made again
+    limit    only so many pictures, from the start
+    """
+    network, stream, folder = as_model(model), as_source(source), Path(out)
+    if limit is not None and limit < 1:
+        raise TapetumError(f"limit must be at least 1, not {limit}")
+    names = chosen_layers(network, layers)
+    check_folder(folder)
+    with alone(folder):
+        plan = Plan(len(stream.ids) if limit is None else min(limit, len(stream.ids)), BATCH, SHARD)
+        ledger = FolderLedger(folder / "scan")
+        job = Job(network, stream, dict.fromkeys(names, TRACKERS), plan, pre_activation=True, ledger=ledger)
+        work = _Build(job, Stages(folder, resume=resume), run or Threads(workers), resume)
+        work.look()
+        work.pictures()
+        work.pages()
+        return work.built()
+
+
+def chosen_layers(model: VisionModel, layers: Sequence[str] | str | None) -> list[str]:
+    """The layers of an atlas, in the order of the network; those without channels are refused."""
+    names = block_layers(model.survey) if layers is None else model.find_layers(layers)
+    without = [name for name in names if model.survey[name].channels is None]
+    if without:
+        raise LayerError(f"{without[0]} has no channels that could be units; `tapetum layers` lists what each layer gives")
+    return [name for name in model.survey.order if name in names]
+
+
+class _Build:
+    """The stages of one build, each with the key of what decides its files."""
+
+    def __init__(self, job: Job, stages: Stages, run: Runner, resume: bool) -> None:
+        self.job, self.stages, self.run, self.resume = job, stages, run, resume
+        self.folder = stages.folder
+        self.now: list[str] = []
+        self.scan_key = scan_key(facts_of(job))
+        self.store_key = key_of(scan=self.scan_key, examples=EXAMPLES, fires=FIRES, neighbors=NEIGHBORS, most=sprites.MOST)
+
+    @contextmanager
+    def _stage(self, name: str, key: str) -> Iterator[None]:
+        with self.stages.stage(name, key):
+            yield
+        self.now.append(name)
+
+    # --- what the scan found, into the store
+
+    def look(self) -> None:
+        """Scans, compares the units, and writes the store."""
+        if self.stages.is_done("store", self.store_key) and (self.folder / STORE).is_file():
+            return
+        with self._stage("scan", self.scan_key):
+            result = scan(self.job, self.run, resume=self.resume)
+        with self._stage("store", self.store_key):
+            self._store(result)
+            self.stages.tell(**about(self.job, result))
+
+    def _store(self, result: ScanResult) -> None:
+        stream = self.job.source
+        scores = [found[1] for found in result.values()]
+        samples = scores[0].samples.tolist()
+        shown = pictures_of(result, samples, sprites.MOST)
+        layers = layer_numbers(result, [self.job.model.survey[name] for name in result], shown, stream.labels)
+        tables = [one.scores.numpy() for one in scores]
+        self._keep_scores(tables, layers, samples)
+        found = neighbors(tables)
+        rows = np.searchsorted(samples, shown)
+        named = [Picture(sample, stream.ids[sample], stream.labels[sample]) for sample in shown]
+        meta = {"schema": str(SCHEMA), "scan": self.scan_key, "score": SCORE}
+        write_store(self.folder / STORE, layers, named, found, fires(tables, layers, rows, FIRES), meta)
+
+    def _keep_scores(self, tables: Sequence[NDArray[np.float32]], layers: Sequence[LayerNumbers], samples: list[int]) -> None:
+        """All scores (pictures, channels), as float16 where they fit."""
+        place = keyed_folder(self.folder / "embeddings", self.store_key)
+        written(place / "samples.npy", _npy(np.asarray(samples, dtype=np.int64)))
+        for table, layer in zip(tables, layers, strict=True):
+            fits = bool(np.abs(table).max() <= LARGEST_HALF)
+            written(place / f"{layer.file}.npy", _npy(table.astype(np.float16) if fits else table))
+
+    # --- pictures and pages
+
+    def pictures(self) -> None:
+        """Sheets of what the model saw."""
+        key = key_of(store=self.store_key, tile=sprites.TILE_PX, quality=sprites.QUALITY)
+        if self.stages.is_done("pictures", key):
+            return
+        with Store(self.folder / STORE) as store, self._stage("pictures", key):
+            samples = [row["sample"] for row in store.pictures()]
+            sprites.write_sheets(self.job.model, self.job.source, samples, self.folder / "pictures", key)
+
+    def pages(self) -> None:
+        """The static site, made again when anything that it shows is new."""
+        shown = {name: value for name, value in self.stages.about.items() if name != "made"}
+        key = key_of(store=self.store_key, pages=pages_hash(), shown=shown)
+        if self.stages.is_done("site", key) and (self.folder / "site" / "index.html").is_file():
+            return
+        with self._stage("site", key):
+            export(self.folder)
+
+    def built(self) -> Built:
+        about = self.stages.about
+        counts = about["data"]["pictures"], sum(about["units"].values())
+        index = self.folder / "site" / "index.html"
+        return Built(index, *counts, about["skipped"], tuple(self.now), tuple(about["notes"]))
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def about(job: Job, result: ScanResult) -> dict[str, Any]:
+    """What the manifest and the front page say of an atlas: provenance, and what a reader must know."""
+    model, source = job.model, job.source
+    shape = model.preprocessing
+    return {
+        "title": f"{model.name} on {source.name}",
+        "model": {
+            "name": model.name,
+            "source": model.source,
+            "classes": None if model.labels is None else len(model.labels),
+            "weights": model.weights,
+            "weights_sha256": model.weights_sha256,
+            "sees": shape.describe(),
+            "size": shape.size,
+        },
+        "data": {
+            "name": source.name,
+            "pictures": len(next(iter(result.values()))[1].samples),
+            "fingerprint": source.fingerprint(),
+        },
+        "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "versions": versions(),
+        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "score": SCORE,
+        "settings": facts_of(job),
+        "taps": dict(result.taps),
+        "units": {name: found[0].channels for name, found in result.items()},
+        "skipped": dict(result.skipped),
+        "notes": notes(job, result),
+    }
+
+
+def notes(job: Job, result: ScanResult) -> list[str]:
+    """What a reader must know."""
+    said = list(result.notes)
+    before = [layer for layer, tap in result.taps.items() if tap == "pre-activation"]
+    if before:
+        which = "all layers" if len(before) == len(result.taps) else ", ".join(before)
+        said.append(
+            f"Values of {which} are those before the activation function that ends the layer, so that they have a sign."
+        )
+    if result.images > sprites.MOST:
+        said.append(f"{sprites.MOST:,} of {result.images:,} pictures are shown: the examples, and others from the start.")
+    if len(result.ids) > job.plan.count:
+        said.append(f"Only the first {job.plan.count:,} pictures were scanned.")
+    return said
+
+
+def pages_hash() -> str:
+    """Of the pages' own files."""
+    whole = hashlib.sha256()
+    for file in sorted(PAGES.iterdir()):
+        whole.update(file.name.encode() + file.read_bytes())
+    return whole.hexdigest()

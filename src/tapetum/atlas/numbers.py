@@ -1,0 +1,175 @@
+"""What a scan says of every unit, as arrays by unit: the rows that the store keeps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tapetum.reports.pictures import safe, unique
+from tapetum.types import GROUPS, Layer, ScanResult
+
+Floats = NDArray[np.floating]
+Integers = NDArray[np.integer]
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Pictures of each unit in some order (c, k): picture numbers (-1: none), scores, flat places on the layer's grid."""
+
+    picture: Integers
+    score: Floats
+    place: Integers
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNumbers:
+    """One layer's units.
+
+    mean, sd     (c,) of the scores over the data set (sd over all n pictures)
+    sparsity     (c,) the share of places of all pictures that are <= 0
+    threshold    (c,) of the spectrum: zero, or the median where `median`
+    histograms   per unit: edges (m + 1), counts (m)
+    labels       the commonest label among the strongest pictures, and how many of them have it
+    """
+
+    name: str
+    file: str
+    kind: str
+    grid: tuple[int, int]
+    receptive_field: int | None
+    stride: int | None
+    tap: str
+    mean: Floats
+    sd: Floats
+    sparsity: Floats
+    minimum: Floats
+    maximum: Floats
+    threshold: Floats
+    median: NDArray[np.bool_]
+    examples: Mapping[str, Examples]
+    histograms: Sequence[tuple[Floats, Integers]]
+    labels: Sequence[tuple[str, int, int] | None]
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    @property
+    def signed(self) -> bool:
+        """Whether any unit is ever negative."""
+        return bool((self.minimum < 0).any())
+
+
+def pictures_of(scan: ScanResult, samples: Sequence[int], most: int) -> list[int]:
+    """The samples that the atlas shows: all that could be read, or those that occur as examples and as many more as fit."""
+    if len(samples) <= most:
+        return list(samples)
+    occur = {one for many in scan.values() for ranking in many[0].rankings.values() for one in ranking.sample.unique().tolist()}
+    found = occur - {-1}
+    for sample in samples:
+        if len(found) >= most:
+            break
+        found.add(sample)
+    return sorted(found)
+
+
+def layer_numbers(
+    scan: ScanResult, layers: Sequence[Layer], shown: Sequence[int], labels: Sequence[str | None]
+) -> list[LayerNumbers]:
+    """Each layer's, with `shown` the samples of the atlas's pictures in order, and `labels` those of all samples."""
+    number = np.full(len(scan.ids) + 1, -1, dtype=np.int64)  # the last for sample -1: none
+    number[np.asarray(shown, dtype=np.int64)] = np.arange(len(shown))
+    taken: set[str] = set()
+    return [_layer(scan, layer, unique(safe(layer.name), taken), number, labels) for layer in layers]
+
+
+def _layer(scan: ScanResult, layer: Layer, file: str, number: Integers, labels: Sequence[str | None]) -> LayerNumbers:
+    spectrum, scores, sparsity = scan[layer.name]
+    examples = {}
+    for group in GROUPS:
+        ranking = spectrum.rankings[group]
+        examples[group] = Examples(number[ranking.sample.numpy()], ranking.score.numpy(), ranking.place.numpy())
+    drawn = [spectrum.histogram(channel) for channel in range(spectrum.channels)]
+    return LayerNumbers(
+        name=layer.name,
+        file=file,
+        kind=layer.kind,
+        grid=layer.grid or (1, 1),
+        receptive_field=layer.receptive_field,
+        stride=layer.stride,
+        tap=scan.taps[layer.name],
+        mean=scores.mean.numpy(),
+        sd=scores.sd.numpy(),
+        sparsity=sparsity.sparsity.numpy(),
+        minimum=spectrum.histograms.low.numpy(),
+        maximum=spectrum.histograms.high.numpy(),
+        threshold=spectrum.threshold.numpy(),
+        median=spectrum.median.numpy(),
+        examples=examples,
+        histograms=[(one.edges.numpy(), one.counts.numpy()) for one in drawn],
+        labels=[commonest([labels[i] for i in row if i >= 0]) for row in spectrum.rankings["maximum"].sample.tolist()],
+    )
+
+
+def commonest(labels: Sequence[str | None]) -> tuple[str, int, int] | None:
+    """(label, how often, of how many): of equally common ones that of the strongest picture; None where none comes twice."""
+    counts = Counter(label for label in labels if label is not None)
+    label, count = next(iter(counts.most_common(1)), ("", 0))  # first come, first listed
+    return (label, count, len(labels)) if count > 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Fires:
+    """Which units answer to each picture most unusually, (p, k) each, the highest z first; unit -1 where there are fewer.
+
+    z           (score - mean) / sd of the unit over the data set
+    percentile  100 * (pictures with a lower score + half of those with the same) / pictures
+    """
+
+    unit: Integers
+    score: Floats
+    z: Floats
+    percentile: Floats
+
+
+def fires(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int) -> Fires:
+    """The k units of all layers with the highest z on each picture; `rows` are the pictures' rows in the tables (n, c)."""
+    k = min(k, sum(layer.channels for layer in layers))
+    unit, z = np.full((len(rows), k), -1, dtype=np.int64), np.full((len(rows), k), -np.inf)
+    score = np.zeros((len(rows), k), dtype=np.float32)
+    first = 0
+    for table, layer in zip(tables, layers, strict=True):
+        unit, score, z = _best(k, unit, score, z, first, table[rows], layer)
+        first += layer.channels
+    unit = np.where(np.isfinite(z), unit, -1)
+    percentile = np.full(unit.shape, np.nan)
+    first = 0
+    for table, layer in zip(tables, layers, strict=True):
+        mine = (unit >= first) & (unit < first + layer.channels)
+        ascending = np.sort(table, axis=0)
+        for row, column in np.argwhere(mine):
+            percentile[row, column] = percentile_of(ascending[:, unit[row, column] - first], float(score[row, column]))
+        first += layer.channels
+    return Fires(unit, score, np.where(unit >= 0, z, np.nan), percentile)
+
+
+def _best(
+    k: int, unit: Integers, score: Floats, z: Floats, first: int, mine: Floats, layer: LayerNumbers
+) -> tuple[Integers, Floats, Floats]:
+    """The k highest of those so far and a layer's; equal ones by unit."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        own = np.where(layer.sd > 0, (mine - layer.mean) / layer.sd, -np.inf)
+    units = np.broadcast_to(np.arange(first, first + layer.channels), own.shape)
+    all_unit, all_score, all_z = (np.concatenate(pair, 1) for pair in ((unit, units), (score, mine), (z, own)))
+    order = np.argsort(-all_z, axis=1, kind="stable")[:, :k]
+    return tuple(np.take_along_axis(one, order, 1) for one in (all_unit, all_score, all_z))  # type: ignore[return-value]
+
+
+def percentile_of(ascending: Floats, score: float) -> float:
+    """Where a score stands among a unit's scores in ascending order, 0 to 100; half of the equal ones count as lower."""
+    low, high = (int(np.searchsorted(ascending, score, side)) for side in ("left", "right"))
+    return 100 * (low + high) / (2 * len(ascending))

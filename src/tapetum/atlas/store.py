@@ -1,0 +1,198 @@
+"""The store is read: one unit's page, a page of tiles, searches, the units that fire on a picture; each in milliseconds."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapetum.types import GROUPS, LayerError, TapetumError
+
+SORTS = ("channel", "mean", "sd", "sparsity", "minimum", "maximum")
+"""What a layer's units can be sorted by."""
+
+STATISTIC = re.compile(
+    r"(mean|sd|sparsity|minimum|maximum|min|max)\s*(<=|>=|<|>|=)\s*(-?\d+(?:\.\d*)?(?:e-?\d+)?)", re.IGNORECASE
+)
+ALIASES = {"min": "minimum", "max": "maximum"}
+COMPARISONS = {"<": "<", "<=": "<=", ">": ">", ">=": ">=", "=": "="}
+
+
+class Store:
+    """An atlas.sqlite, opened for reading; several threads may ask at once, each has a connection of its own."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise TapetumError(f"{path}: no such store; `tapetum atlas build` makes one")
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        while self._open:
+            self._open.pop().close()
+        self._local = threading.local()
+
+    def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
+        """What a query gives; its columns by name."""
+        try:
+            return self._connection().execute(sql, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise TapetumError(f"{self.path} is damaged ({error}); build the atlas again") from error
+
+    def _connection(self) -> sqlite3.Connection:
+        if getattr(self._local, "connection", None) is None:
+            address = f"{self.path.resolve().as_uri()}?mode=ro"
+            connection = sqlite3.connect(address, uri=True, check_same_thread=False)  # closed by another thread
+            connection.row_factory = sqlite3.Row
+            self._local.connection = connection
+            self._open.append(connection)
+        return self._local.connection
+
+    # --- what there is
+
+    def meta(self) -> dict[str, str]:
+        return {row["key"]: row["value"] for row in self.rows("SELECT key, value FROM meta")}
+
+    def layers(self) -> list[sqlite3.Row]:
+        """In the network's order."""
+        return self.rows("SELECT * FROM layers ORDER BY id")
+
+    def layer(self, name: str) -> sqlite3.Row:
+        found = self.rows("SELECT * FROM layers WHERE name = ?", (name,))
+        if not found:
+            names = ", ".join(row["name"] for row in self.layers())
+            raise LayerError(f"no layer '{name}' in this atlas; there are {names}")
+        return found[0]
+
+    def unit_number(self, name: str) -> int:
+        """The number of "blocks.3.0:5"."""
+        layer_name, _, channel = name.rpartition(":")
+        if not layer_name or not re.fullmatch(r"\d{1,9}", channel):
+            raise TapetumError(f"'{name}' names no unit; write layer:channel, such as blocks.3.0:5")
+        layer = self.layer(layer_name)
+        if int(channel) >= layer["channels"]:
+            raise TapetumError(f"{layer_name} has channels 0 to {layer['channels'] - 1}, not {channel}")
+        return layer["first"] + int(channel)
+
+    # --- pages
+
+    def unit(self, name: str) -> dict[str, Any]:
+        """All of one unit: statistics, spectrum, histogram, neighbours."""
+        number = self.unit_number(name)
+        row = dict(self.rows("SELECT * FROM units WHERE id = ?", (number,))[0])
+        statistics = {
+            key: row[key] for key in ("mean", "sd", "sparsity", "minimum", "maximum", "label", "label_count", "label_of")
+        }
+        return {"unit": name, **statistics, **self.details(number, number + 1)[0]}
+
+    def details(self, start: int, stop: int) -> list[dict[str, Any]]:
+        """The units `start` to `stop` - 1 as their pages show them: spectrum, histogram, neighbours."""
+        between = (start, stop - 1)
+        found: dict[int, dict[str, Any]] = {}
+        for row in self.rows("SELECT id, channel, around, threshold FROM units WHERE id BETWEEN ? AND ? ORDER BY id", between):
+            empty: dict[str, Any] = {"spectrum": {group: [] for group in GROUPS}, "neighbors": [], "opposite": []}
+            found[row["id"]] = {"channel": row["channel"], "around": row["around"], "threshold": row["threshold"], **empty}
+        for unit, part, *example in self._examples(between):
+            found[unit]["spectrum"][GROUPS[part]].append(example)
+        for row in self.rows("SELECT * FROM histograms WHERE unit BETWEEN ? AND ?", between):
+            edges, counts = np.frombuffer(row["edges"], "<f4"), np.frombuffer(row["counts"], "<i4")
+            found[row["unit"]]["histogram"] = {"edges": edges.tolist(), "counts": counts.tolist()}
+        for unit, opposite, *other in self._neighbors(between):
+            found[unit]["opposite" if opposite else "neighbors"].append(other)
+        return list(found.values())
+
+    def _examples(self, between: tuple[int, int]) -> list[sqlite3.Row]:
+        columns = "unit, part, picture, score, grid_row, grid_column"
+        return self.rows(f"SELECT {columns} FROM examples WHERE unit BETWEEN ? AND ? ORDER BY unit, part, place", between)
+
+    def _neighbors(self, between: tuple[int, int]) -> list[sqlite3.Row]:
+        sql = """SELECT n.unit, n.opposite, u.layer, u.channel, n.correlation FROM neighbors n JOIN units u ON u.id = n.other
+                 WHERE n.unit BETWEEN ? AND ? ORDER BY n.unit, n.opposite, n.place"""
+        return self.rows(sql, between)
+
+    def tiles(
+        self, layer: str, by: str = "channel", *, descending: bool = False, first: int = 0, count: int = 200
+    ) -> list[sqlite3.Row]:
+        """A page of a layer's units: channel, statistics, label, strongest pictures; sorted by one of `SORTS`."""
+        if by not in SORTS:
+            raise TapetumError(f"units are sorted by {', '.join(SORTS)}, not '{by}'")
+        way = "DESC" if descending else "ASC"
+        sql = f"SELECT * FROM units WHERE layer = ? ORDER BY {by} {way}, channel {way} LIMIT ? OFFSET ?"
+        return self.rows(sql, (self.layer(layer)["id"], count, first))
+
+    def columns(self, layer: int) -> list[sqlite3.Row]:
+        """All units of a layer, by channel."""
+        return self.rows("SELECT * FROM units WHERE layer = ? ORDER BY channel", (layer,))
+
+    def pictures(self, start: int = 0, stop: int | None = None) -> list[sqlite3.Row]:
+        return self.rows(
+            "SELECT * FROM pictures WHERE id >= ? AND id < ? ORDER BY id", (start, 1 << 62 if stop is None else stop)
+        )
+
+    def picture_number(self, name: str) -> int:
+        found = self.rows("SELECT id FROM pictures WHERE name = ?", (name,))
+        if not found:
+            raise TapetumError(f"no picture '{name}' in this atlas")
+        return found[0]["id"]
+
+    def fires(self, start: int, stop: int) -> list[list[list[Any]]]:
+        """Of each picture [layer, channel, score, z, percentile] of the units that answer to it most unusually."""
+        found: list[list[list[Any]]] = [[] for _ in range(start, stop)]
+        sql = """SELECT f.picture, u.layer, u.channel, f.score, f.z, f.percentile FROM fires f JOIN units u ON u.id = f.unit
+                 WHERE f.picture BETWEEN ? AND ? ORDER BY f.picture, f.place"""
+        for picture, *fire in self.rows(sql, (start, stop - 1)):
+            found[picture - start].append(fire)
+        return found
+
+    # --- searches
+
+    def search(self, text: str, *, layer: str | None = None, limit: int = 50) -> dict[str, list[str]]:
+        """Units, layers and pictures that a text means: "blocks.3.0:5", "blocks.3", "sparsity > 0.9", or a label."""
+        text = text.strip()
+        statistic = STATISTIC.fullmatch(text)
+        if statistic:
+            return {"units": self._by_statistic(statistic, layer, limit), "layers": [], "pictures": []}
+        like = "%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"
+        layers = self.rows("SELECT name FROM layers WHERE name LIKE ? ESCAPE '\\' ORDER BY id LIMIT ?", (like, limit))
+        pictures = """SELECT name FROM pictures WHERE label LIKE :like ESCAPE '\\' OR name LIKE :like ESCAPE '\\'
+                      ORDER BY id LIMIT :limit"""
+        return {
+            "units": self._by_text(text, like, layer, limit) if text else [],
+            "layers": [row["name"] for row in layers],
+            "pictures": [row["name"] for row in self.rows(pictures, {"like": like, "limit": limit})] if text else [],
+        }
+
+    def _by_statistic(self, found: re.Match[str], layer: str | None, limit: int) -> list[str]:
+        name = ALIASES.get(found[1].lower(), found[1].lower())
+        where, parameters = (" AND u.layer = :layer", self.layer(layer)["id"]) if layer else ("", None)
+        way = "ASC" if found[2].startswith("<") else "DESC"
+        sql = f"""SELECT l.name, u.channel FROM units u JOIN layers l ON l.id = u.layer
+                  WHERE u.{name} {COMPARISONS[found[2]]} :value{where} ORDER BY u.{name} {way}, u.id LIMIT :limit"""
+        rows = self.rows(sql, {"value": float(found[3]), "layer": parameters, "limit": limit})
+        return [f"{row['name']}:{row['channel']}" for row in rows]
+
+    def _by_text(self, text: str, like: str, layer: str | None, limit: int) -> list[str]:
+        try:
+            self.unit_number(text)
+        except TapetumError:
+            pass
+        else:
+            return [text]
+        # distinct labels first: a few hundred of them, where there may be 200,000 units
+        sql = """SELECT l.name, u.channel FROM units u JOIN layers l ON l.id = u.layer
+                 WHERE u.label IN (SELECT DISTINCT label FROM units WHERE label LIKE :like ESCAPE '\\')
+                 AND (:layer IS NULL OR l.name = :layer) ORDER BY u.label_count DESC, u.id LIMIT :limit"""
+        rows = self.rows(sql, {"like": like, "layer": layer, "limit": limit})
+        return [f"{row['name']}:{row['channel']}" for row in rows]

@@ -1,0 +1,148 @@
+"""The store is written: one SQLite file, whole under its name or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tapetum import progress
+from tapetum.atlas.neighbors import Neighbors
+from tapetum.atlas.numbers import Fires, LayerNumbers
+from tapetum.types import GROUPS
+
+SHEET = 256
+"""Tiles a sheet."""
+
+TOP = 4
+"""Strongest pictures that a unit's tile shows."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the atlas: its number in the data set, its name there, its label."""
+
+    sample: int
+    name: str
+    label: str | None
+
+
+def write_store(
+    path: Path,
+    layers: Sequence[LayerNumbers],
+    pictures: Sequence[Picture],
+    neighbors: Neighbors | None,
+    fires: Fires | None,
+    meta: Mapping[str, str],
+) -> None:
+    """Writes all rows into a new file under a temporary name, then gives it its own."""
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        with closing(sqlite3.connect(part, isolation_level=None)) as database:
+            database.execute("PRAGMA journal_mode = OFF")  # nobody reads it before it has its name
+            database.execute("PRAGMA synchronous = OFF")
+            database.executescript(_sql("schema.sql"))
+            database.execute("BEGIN")
+            _write(database, layers, pictures, neighbors, fires, meta)
+            database.execute("COMMIT")
+            database.executescript(_sql("indices.sql"))
+            database.execute("ANALYZE")
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _sql(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
+def _write(
+    database: sqlite3.Connection,
+    layers: Sequence[LayerNumbers],
+    pictures: Sequence[Picture],
+    neighbors: Neighbors | None,
+    fires: Fires | None,
+    meta: Mapping[str, str],
+) -> None:
+    _insert(database, "meta", meta.items())
+    rows = ((i, one.sample, one.name, one.label, i // SHEET, i % SHEET) for i, one in enumerate(pictures))
+    _insert(database, "pictures", rows)
+    first, total = 0, sum(layer.channels for layer in layers)
+    for i, layer in enumerate(layers):
+        progress.report(first, total, "units")
+        about = (layer.kind, layer.channels, first, *layer.grid, layer.receptive_field, layer.stride)
+        _insert(database, "layers", [(i, layer.name, layer.file, *about, int(layer.signed), layer.tap)])
+        _insert(database, "units", _units(i, first, layer))
+        _insert(database, "examples", _examples(first, layer))
+        _insert(database, "histograms", _histograms(first, layer))
+        first += layer.channels
+    if neighbors is not None:
+        _insert(database, "neighbors", _neighbors(neighbors))
+    if fires is not None:
+        _insert(database, "fires", _fires(fires))
+    progress.report(total, total, "units")
+
+
+def _insert(database: sqlite3.Connection, table: str, rows: Iterable[Sequence[Any]]) -> None:
+    rows = iter(rows)
+    head = next(rows, None)
+    if head is not None:
+        marks = ", ".join("?" * len(head))
+        database.execute(f"INSERT INTO {table} VALUES ({marks})", head)
+        database.executemany(f"INSERT INTO {table} VALUES ({marks})", rows)
+
+
+def _units(number: int, first: int, layer: LayerNumbers) -> Iterator[tuple[Any, ...]]:
+    top = layer.examples["maximum"].picture[:, :TOP].tolist()
+    columns = (layer.mean, layer.sd, layer.sparsity, layer.minimum, layer.maximum, layer.threshold)
+    numbers = np.stack([np.asarray(column, dtype=np.float64) for column in columns], 1).tolist()
+    for channel in range(layer.channels):
+        around = "median" if layer.median[channel] else "zero"
+        strongest = json.dumps([one for one in top[channel] if one >= 0], separators=(",", ":"))
+        label = layer.labels[channel] or (None, None, None)
+        yield first + channel, number, channel, *numbers[channel], around, strongest, *label
+
+
+def _examples(first: int, layer: LayerNumbers) -> Iterator[tuple[Any, ...]]:
+    """In the order of the key, which is how they lie in the file."""
+    groups = [layer.examples[group] for group in GROUPS]
+    parts = [(one.picture.tolist(), one.score.tolist(), one.place.tolist()) for one in groups]
+    columns = layer.grid[1]
+    for channel in range(layer.channels):
+        for part, (pictures, scores, places) in enumerate(parts):
+            rows = zip(pictures[channel], scores[channel], places[channel], strict=True)
+            for i, (picture, score, place) in enumerate(rows):
+                if picture >= 0:
+                    yield first + channel, part, i, picture, score, place // columns, place % columns
+
+
+def _histograms(first: int, layer: LayerNumbers) -> Iterator[tuple[int, bytes, bytes]]:
+    for channel, (edges, counts) in enumerate(layer.histograms):
+        yield first + channel, edges.astype("<f4").tobytes(), counts.astype("<i4").tobytes()
+
+
+def _neighbors(found: Neighbors) -> Iterator[tuple[Any, ...]]:
+    sides = ((found.unit, found.correlation), (found.opposite, found.opposite_correlation))
+    for unit in range(len(found.unit)):
+        for opposite, (others, values) in enumerate(sides):
+            for place, (other, value) in enumerate(zip(others[unit].tolist(), values[unit].tolist(), strict=True)):
+                if other >= 0:
+                    yield unit, opposite, place, other, value
+
+
+def _fires(found: Fires) -> Iterator[tuple[Any, ...]]:
+    columns = (found.unit.tolist(), found.score.tolist(), found.z.tolist(), found.percentile.tolist())
+    for picture, rows in enumerate(zip(*columns, strict=True)):
+        for place, (unit, score, z, percentile) in enumerate(zip(*rows, strict=True)):
+            if unit >= 0:
+                yield picture, place, unit, score, z, percentile

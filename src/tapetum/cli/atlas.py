@@ -1,0 +1,92 @@
+"""`tapetum atlas build | serve | export`: a microscope for a model, as a folder, a site, a server on this computer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tapetum.cli.models import load_model
+from tapetum.cli.options import MODEL_HELP, WEIGHTS_HELP
+from tapetum.cli.terminal import bar, note, one_line, say
+from tapetum.types import TapetumError
+
+LISTED = 10
+"""Skipped pictures that are named on the terminal; the atlas names a hundred."""
+
+atlas = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+
+Folder = Annotated[Path, typer.Argument(help="The folder of a built atlas.", metavar="DIR")]
+
+
+@atlas.command()
+def build(
+    data: Annotated[str, typer.Argument(help="A folder, tar shards, imagenette, hf:NAME.", metavar="DATA")],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "efficientnet_lite0",
+    weights: Annotated[str | None, typer.Option(help=WEIGHTS_HELP)] = None,
+    out: Annotated[Path, typer.Option(help="A new or empty folder, or one that an earlier run began.")] = Path("tapetum-atlas"),
+    layers: Annotated[
+        str | None, typer.Option(help="Names or globs with commas between; without it every block's output.")
+    ] = None,
+    render: Annotated[str, typer.Option(help="Layers whose units are rendered, with commas between; auto, or none.")] = "auto",
+    minutes: Annotated[float, typer.Option(help="What --render auto may take.", min=0)] = 15.0,
+    workers: Annotated[int | None, typer.Option(help="Threads; without it one a core.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Only so many pictures, from the start.", min=1)] = None,
+    resume: Annotated[bool, typer.Option(help="Go on where an earlier run stopped; else everything is made again.")] = True,
+) -> None:
+    """Every unit of a model with what it looks for in a data set: a site that opens from a file, with a link for each unit."""
+    from tapetum.atlas.build import build as built
+
+    with bar("atlas") as watcher:
+        from tapetum.progress import watching
+
+        network = load_model(model, weights)
+        try:
+            with watching(watcher):
+                done = built(
+                    network,
+                    data,
+                    out,
+                    layers=_names(layers),
+                    render="auto" if render == "auto" else _names(render if render != "none" else None),
+                    minutes=minutes,
+                    workers=workers,
+                    resume=resume,
+                    limit=limit,
+                )
+        except KeyboardInterrupt:
+            note(f"what is finished is kept in {one_line(out)}: the same command goes on from there")
+            raise
+    for text in done.notes:
+        note(text)
+    for name, reason in list(done.skipped.items())[:LISTED]:
+        note(f"skipped {name}: {reason}")
+    if len(done.skipped) > LISTED:
+        note(f"... and {len(done.skipped) - LISTED} more pictures that could not be read")
+    note(f"{done.units:,} units over {done.pictures:,} pictures")
+    say(str(done.index))
+    raise SystemExit(1 if done.skipped else 0)
+
+
+def _names(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise TapetumError("no layer is named; give names or globs with commas between")
+    return names
+
+
+@atlas.command()
+def export(
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option(help="A new or empty folder, or an earlier site; DIR/site without it.")] = None,
+) -> None:
+    """The static site of an atlas: a folder that opens from a file or from any web host, without a server."""
+    from tapetum.atlas.export import export as exported
+    from tapetum.progress import watching
+
+    with bar("site") as watcher, watching(watcher):
+        index = exported(folder, out)
+    say(str(index))
