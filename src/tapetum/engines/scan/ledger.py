@@ -1,19 +1,25 @@
-"""Where finished shards are kept, so that a run that was killed goes on where it was: one file a shard, whole or not there."""
+"""Where finished shards are kept, so that a run that was killed goes on where it was: one file a shard, whole or not there.
+
+Every shard carries the key of its scan. One of another scan, or one that is damaged, is as good as none: it is made again.
+Several runs may share a ledger: they write the same bits under the same names.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import json
 import os
 import re
 import uuid
-import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from tapetum.types import TapetumError
 
@@ -22,6 +28,12 @@ if TYPE_CHECKING:
 
 PLAN = "plan.json"
 PART = re.compile(r"\.[0-9a-f]{32}\.part")
+TRIES = 5
+DIGEST = hashlib.sha256().digest_size
+
+
+class DamagedShard(TapetumError):
+    """A shard that cannot be read, or is another scan's; made again once."""
 
 
 @runtime_checkable
@@ -41,7 +53,11 @@ class Ledger(Protocol):
         ...
 
     def read(self, shard: int) -> ShardResult:
-        """A shard that is there."""
+        """A shard that is there; a `DamagedShard` where it is not, not whole, or another scan's."""
+        ...
+
+    def forget(self, shard: int) -> None:
+        """Takes a shard away, so that it is made again."""
         ...
 
 
@@ -49,39 +65,57 @@ class FolderLedger:
     """A folder of this computer: plan.json, and shards/000012.npz for every shard that is done."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(os.path.abspath(folder))
+        self.key = ""
 
     def open(self, facts: dict[str, Any], key: str, *, resume: bool) -> None:
-        shards = self.folder / "shards"
+        self.key = key
         earlier = self._earlier()
-        if earlier is not None and (not resume or earlier.get("key") != key):
-            if resume:
-                raise TapetumError(refusal(str(self.folder), earlier.get("facts", {}), facts))
-            for file in shards.glob("*.npz"):
-                file.unlink()
-        shards.mkdir(parents=True, exist_ok=True)
-        for file in shards.iterdir():
-            if PART.fullmatch(file.name):
-                file.unlink(missing_ok=True)
-        text = json.dumps({"key": key, "facts": facts}, indent=1, default=str)
-        written(self.folder / PLAN, text.encode())
+        if resume and earlier is not None and earlier.get("key") != key:
+            raise TapetumError(refusal(str(self.folder), earlier.get("facts", {}), facts))
+        shards = self.folder / "shards"
+        with writable(shards):
+            shards.mkdir(parents=True, exist_ok=True)
+            for file in (*self.folder.iterdir(), *shards.iterdir()):
+                if PART.fullmatch(file.name) or (file.parent == shards and file.suffix == ".npz" and not resume):
+                    file.unlink(missing_ok=True)
+        written(self.folder / PLAN, plan_text(facts, key).encode())
 
     def _earlier(self) -> dict[str, Any] | None:
-        with contextlib.suppress(OSError):
-            return json.loads((self.folder / PLAN).read_text())
+        with contextlib.suppress(OSError, ValueError):
+            return plan_read((self.folder / PLAN).read_bytes())
         return None
 
     def done(self) -> set[int]:
         return {int(file.stem) for file in (self.folder / "shards").glob("*.npz") if file.stem.isdecimal()}
 
     def write(self, result: ShardResult) -> None:
-        written(self._file(result.shard), packed(result))
+        written(self._file(result.shard), packed(result, self.key))
 
     def read(self, shard: int) -> ShardResult:
-        return unpacked(self._file(shard).read_bytes(), str(self._file(shard)))
+        file = self._file(shard)
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise DamagedShard(f"{file} cannot be read ({error.strerror})") from error
+        return unpacked(data, str(file), self.key)
+
+    def forget(self, shard: int) -> None:
+        self._file(shard).unlink(missing_ok=True)
 
     def _file(self, shard: int) -> Path:
         return self.folder / "shards" / f"{shard:06d}.npz"
+
+
+def plan_text(facts: dict[str, Any], key: str) -> str:
+    """plan.json: what is scanned with what, and the key that shards carry."""
+    return json.dumps({"key": key, "facts": facts}, indent=1, default=str)
+
+
+def plan_read(data: bytes) -> dict[str, Any] | None:
+    """plan.json as it was written; None where it is damaged: the shards themselves know what they belong to."""
+    found = json.loads(data)
+    return found if isinstance(found, dict) and isinstance(found.get("facts"), dict) else None
 
 
 def refusal(place: str, then: dict[str, Any], now: dict[str, Any]) -> str:
@@ -98,8 +132,27 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:24]}...{text[-12:]}"
 
 
+@contextlib.contextmanager
+def writable(place: str | Path) -> Iterator[None]:
+    """A full or read-only disk is a line, and the work goes on once there is room."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise TapetumError(f"{place} cannot be written ({reason}); once it can, the same command goes on") from error
+
+
 def written(path: Path, data: bytes) -> None:
     """The whole file under its name, on the disk, or nothing."""
+    with writable(path):
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(FileNotFoundError):  # a run that begins has cleared our file away, as a leftover
+                _written(path, data)
+                return
+        _written(path, data)
+
+
+def _written(path: Path, data: bytes) -> None:
     part = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         with part.open("wb") as file:
@@ -111,32 +164,50 @@ def written(path: Path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def packed(result: ShardResult) -> bytes:
-    """A shard as npz: the states' tensors as layer|tracker|name, and a line of JSON."""
-    arrays: dict[str, Any] = {}
-    for layer, states in result.states.items():
-        for i, state in enumerate(states):
-            arrays |= {f"{layer}|{i}|{name}": tensor.numpy() for name, tensor in state.items()}
-    about = {"shard": result.shard, "skipped": list(result.skipped.items()), "seconds": dict(result.seconds)}
-    buffer = io.BytesIO()
-    np.savez(buffer, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
-    return buffer.getvalue()
+def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[str, int, str, NDArray[Any]]]]:
+    """A shard as plain data: what is said about it, and its arrays by layer, tracker and name."""
+    about = {"key": key, "shard": result.shard, "skipped": list(result.skipped.items()), "seconds": dict(result.seconds)}
+    return about, [
+        (layer, i, name, tensor.numpy())
+        for layer, states in result.states.items()
+        for i, state in enumerate(states)
+        for name, tensor in state.items()
+    ]
 
 
-def unpacked(data: bytes, name: str) -> ShardResult:
-    """What `packed` made."""
+def result_of(about: dict[str, Any], rows: Iterable[tuple[str, int, str, NDArray[Any]]], place: str, key: str) -> ShardResult:
+    """What `rows_of` took apart; refused where it belongs to another scan."""
     from tapetum.engines.scan.job import ShardResult
 
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            about = json.loads(stored["about"].tobytes())
-            states: dict[str, list[dict[str, torch.Tensor]]] = {}
-            for path in stored.files:
-                if path != "about":
-                    layer, i, part = path.rsplit("|", 2)
-                    many = states.setdefault(layer, [])
-                    many.extend({} for _ in range(int(i) + 1 - len(many)))
-                    many[int(i)][part] = torch.from_numpy(stored[path])
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise TapetumError(f"{name} is damaged ({type(error).__name__}): delete it, and resume") from error
+    if about["key"] != key:
+        raise DamagedShard(f"{place} belongs to another scan")
+    states: dict[str, list[dict[str, torch.Tensor]]] = {}
+    for layer, i, name, array in rows:
+        many = states.setdefault(layer, [])
+        many.extend({} for _ in range(i + 1 - len(many)))
+        many[i][name] = torch.from_numpy(array)
     return ShardResult(about["shard"], states, {int(k): v for k, v in about["skipped"]}, about["seconds"])
+
+
+def packed(result: ShardResult, key: str) -> bytes:
+    """A shard as npz: the states' tensors as layer|tracker|name, and a line of JSON; behind the archive its SHA-256.
+
+    numpy reads it as it is. The archive's own checksums leave out its lists of names, so a flipped bit there would be believed.
+    """
+    about, rows = rows_of(result, key)
+    arrays: dict[str, Any] = {f"{layer}|{i}|{name}": array for layer, i, name, array in rows}
+    buffer = io.BytesIO()
+    np.savez(buffer, about=np.frombuffer(json.dumps(about).encode(), dtype=np.uint8), **arrays)
+    return buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest()
+
+
+def unpacked(data: bytes, place: str, key: str) -> ShardResult:
+    """What `packed` made."""
+    archive, digest = data[:-DIGEST], data[-DIGEST:]
+    if hashlib.sha256(archive).digest() != digest:
+        raise DamagedShard(f"{place} is damaged")
+    with np.load(io.BytesIO(archive), allow_pickle=False) as stored:
+        about = json.loads(stored["about"].tobytes())
+        paths = [path.rsplit("|", 2) for path in stored.files if path != "about"]
+        rows = [(layer, int(i), name, stored[f"{layer}|{i}|{name}"]) for layer, i, name in paths]
+        return result_of(about, rows, place, key)

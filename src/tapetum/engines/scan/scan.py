@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from tapetum import progress
 from tapetum.engines.scan.job import Job, ShardResult, States
+from tapetum.engines.scan.ledger import DamagedShard, Ledger
 from tapetum.engines.scan.local import Runner
 from tapetum.engines.scan.plan import described, key_of
 from tapetum.engines.scan.trackers import Context
@@ -26,17 +27,47 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
     done: set[int] = set()
     if job.ledger is not None:
         job.ledger.open(facts, key, resume=resume)
-        done = job.ledger.done()
+        done = job.ledger.done() & set(job.plan.shards)
     todo = [shard for shard in job.plan.shards if shard not in done]
     before = sum(len(job.plan.samples(shard)) for shard in done)
     fresh = _run(job, run, todo, before)
-    results = fresh if job.ledger is None else (job.ledger.read(shard) for shard in job.plan.shards)
+    notes: list[str] = []
     if job.ledger is not None:
-        for _ in fresh:  # the ledger has them
-            pass
+        _exhaust(fresh)
+    if not collects(run):
+        return ScanResult(
+            {}, tuple(job.source.ids[: job.plan.count]), {}, {}, {}, key, before, ("the result is that of rank 0",)
+        )
+    results = fresh if job.ledger is None else _kept(job, job.ledger, run, notes)
     states, skipped, seconds = _folded(job, results)
     seconds["in all"] = time.perf_counter() - begun
-    return _result(job, states, skipped, seconds, key=key, resumed=before)
+    return _result(job, states, skipped, seconds, key=key, resumed=before, notes=notes)
+
+
+def collects(run: Runner) -> bool:
+    """Whether whoever called gets the result; of several ranks only the first does."""
+    return getattr(run, "collects", True)
+
+
+def _exhaust(results: Iterable[ShardResult]) -> None:
+    for _ in results:  # the ledger has them
+        pass
+
+
+def _kept(job: Job, ledger: Ledger, run: Runner, notes: list[str]) -> Iterator[ShardResult]:
+    """What the ledger has; a shard that turns out to be damaged, or another scan's, is made again, once."""
+    damaged: list[int] = []
+    for shard in job.plan.shards:
+        try:
+            yield ledger.read(shard)
+        except DamagedShard as error:
+            damaged.append(shard)
+            notes.append(f"{error}; made again")
+            ledger.forget(shard)
+    if damaged:
+        _exhaust(_run(job, run, damaged, job.plan.count - sum(len(job.plan.samples(shard)) for shard in damaged)))
+    for shard in damaged:
+        yield ledger.read(shard)
 
 
 def _prepare(job: Job) -> None:
@@ -107,18 +138,24 @@ def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int,
 
 
 def _result(
-    job: Job, states: States, skipped: dict[int, str], seconds: dict[str, float], *, key: str, resumed: int
+    job: Job,
+    states: States,
+    skipped: dict[int, str],
+    seconds: dict[str, float],
+    *,
+    key: str,
+    resumed: int,
+    notes: Sequence[str],
 ) -> ScanResult:
-    ids = job.source.ids
+    ids = job.source.ids[: job.plan.count]
     tapped = _taps(job)
     results: dict[str, tuple[Any, ...]] = {}
     for layer, many in job.trackers.items():
         context = Context(layer, ids, job.model.survey[layer].grid, tapped[layer])
         results[layer] = tuple(one.result(state, context) for one, state in zip(many, states[layer], strict=True))
     named = {ids[sample]: skipped[sample] for sample in sorted(skipped)}
-    notes = ()
     if len(named) == len(ids):
         raise TapetumError(f"none of the {len(ids)} pictures of {job.source.name} could be used: {next(iter(named.values()))}")
     if job.precision == "fast":
-        notes = ("computed in bfloat16: scores differ from full precision in the third digit",)
-    return ScanResult(results, tuple(ids), named, tapped, seconds, key, resumed, notes)
+        notes = ["computed in bfloat16: scores differ from full precision in the third digit", *notes]
+    return ScanResult(results, tuple(ids), named, tapped, seconds, key, resumed, tuple(notes))
