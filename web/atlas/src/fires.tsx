@@ -6,7 +6,7 @@ import type { Fire, Layer } from "./format";
 import { Choice } from "./parts";
 import { href } from "./routes";
 import { UnitLook } from "./tiles";
-import { number } from "./words";
+import { fixed, number } from "./words";
 
 type Order = "together" | "layers";
 let lastOrder: Order = "together";
@@ -23,7 +23,7 @@ function Row({ layer, fire, most }: { layer: Layer; fire: Fire; most: number }) 
       </a>
       <span class="note">{label ?? ""}</span>
       <span class="value">
-        z {number(z)} · score {number(score)}{percentile !== null && ` · ${percentile >= 100 ? "the highest" : `above ${percentile.toFixed(percentile > 99 ? 1 : 0)} %`}`}
+        z {fixed(z)} · score {number(score)}{percentile !== null && ` · ${percentile >= 100 ? "the highest" : `above ${percentile.toFixed(percentile > 99 ? 1 : 0)} %`}`}
       </span>
       <span class="bar" style={{ "--share": `${Math.max(0, Math.min(100, (100 * (z ?? 0)) / most))}%` }} />
     </li>

@@ -34,7 +34,7 @@ export interface Index {
     skipped_count: number;
     labels: boolean;
   };
-  /** ISO date. */
+  /** ISO date, or date and time, of which the date is shown. */
   made: string;
   versions: Record<string, string>;
   /** What a unit's score on a picture is: "spatial maximum". */
@@ -88,7 +88,7 @@ export interface LayerData {
   non_negative: (0 | 1)[];
   /** Its strongest pictures, the strongest first; four are shown. */
   top: PictureNumber[][];
-  /** The commonest label among its strongest pictures with its count, "tabby 4/9". */
+  /** The commonest label among its strongest pictures with its count, "tabby 4/9"; null where none occurs twice. */
   labels?: (string | null)[] | null;
   /** Channel i is tile i. */
   sprites?: { positive?: Sprite | null; negative?: Sprite | null } | null;

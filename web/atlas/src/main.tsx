@@ -69,7 +69,7 @@ function Frame({ route, children }: { route: Route; children: ComponentChildren 
         </nav>
         <SearchBox query={route.page === "search" ? route.rest : ""} />
       </header>
-      {children}
+      <div id="main">{children}</div>
     </>
   );
 }

@@ -55,7 +55,7 @@ function Layers({ layers }: { layers: Layer[] }) {
               <td>{count(layer.channels)}</td>
               <td>{grid(layer)}</td>
               <td>{field(layer, model.size)}</td>
-              {maps && <td class="words to">{layer.map && <a href={href.map(layer.name)} aria-label={`Activation atlas of ${layer.name}`}>map</a>}</td>}
+              {maps && <td class="words to">{layer.map && <a href={href.map(layer.name)} aria-label={`map of ${layer.name}`}>map</a>}</td>}
               <td class="words"><Glance layer={layer} many={8} /></td>
             </tr>
           ))}
@@ -83,14 +83,14 @@ function Provenance() {
   const { model, data, versions, made, score, notes } = index();
   const rows: [string, string | null | undefined][] = [
     ["Model", model.name],
-    ["From", model.source],
+    ["From", model.source === model.name ? null : model.source],
     ["Weights", model.weights],
     ["SHA-256", model.weights_sha256],
     ["Classes", model.classes ? count(model.classes) : null],
     ["Sees", model.sees],
     ["Pictures", `${count(data.pictures)} of ${data.name}`],
     ["Score", `${score} of a unit's map`],
-    ["Made", made],
+    ["Made", made.slice(0, 10)],
     ["With", Object.entries(versions).map((pair) => pair.join(" ")).join(", ")],
   ];
   return (

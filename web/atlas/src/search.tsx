@@ -58,14 +58,18 @@ function noteOf(query: Query, { layer, channel }: Found): string | undefined {
   return asked(query).map((statistic) => number(data[statistic][channel])).join(" · ");
 }
 
-const Help = () => (
-  <dl class="help">
-    <div><dt><code>blocks.3.0:5</code></dt><dd>goes to a unit</dd></div>
-    <div><dt><code>blocks.3</code></dt><dd>lists layers whose name holds it</dd></div>
-    <div><dt><code>tabby</code></dt><dd>units by the label of their strongest pictures, and pictures</dd></div>
-    <div><dt><code>sparsity &gt; 0.9 and max &gt; 5</code></dt><dd>units by {STATISTICS.join(", ")}; a layer's name before it stays in that layer</dd></div>
-  </dl>
-);
+function Help() {
+  const name = index().layers[0]?.name ?? "layer";
+  return (
+    <dl class="help">
+      <div><dt><code>{name}:5</code></dt><dd>goes to a unit</dd></div>
+      <div><dt><code>{name.split(".")[0]}</code></dt><dd>layers whose name holds it</dd></div>
+      <div><dt>a word</dt><dd>units by the commonest label of their strongest pictures, pictures by name or label</dd></div>
+      <div><dt><code>sparsity &gt; 0.9 and max &gt; 5</code></dt><dd>units by {STATISTICS.join(", ")}</dd></div>
+      <div><dt><code>{name} sd &gt; 2</code></dt><dd>the same in one layer</dd></div>
+    </dl>
+  );
+}
 
 export function SearchPage({ text, params }: { text: string; params: URLSearchParams }) {
   const all = index().layers;
@@ -96,7 +100,7 @@ export function SearchPage({ text, params }: { text: string; params: URLSearchPa
           </select>
         </label>
         {both && <Choice label="Show" value={kind} of={{ units: "Units", pictures: "Pictures" }} set={setKind} />}
-        <span class="state" aria-live="polite">{state}</span>
+        <span class="state" aria-live="polite">{query.kind === "nothing" ? "" : state}</span>
       </div>
       {error && <Missing error={error} />}
       {names.error && both && <Missing error={names.error} />}

@@ -52,13 +52,13 @@ function Nine({ layer, unit, column, shown }: { layer: Layer; unit: UnitData; co
 function Made(props: { layer: Layer; channel: number; sprite: Sprite | null | undefined; sign: "positive" | "negative" }) {
   const { layer, channel, sprite, sign } = props;
   const unit = `${layer.name}:${channel}`;
-  const command = `tapetum render "${unit}" --model ${index().model.name}${sign === "negative" ? " --negative" : ""}`;
+  const command = ["tapetum render", `"${unit}"`, `--model ${index().model.name}`, ...(sign === "negative" ? ["--negative"] : [])];
   return (
     <figure class="made">
       <figcaption>{sign === "negative" ? "Negative optimised" : "Positive optimised"}</figcaption>
       {sprite
         ? <Tile sprite={sprite} number={channel} alt={`A picture made so that ${unit} answers ${sign === "negative" ? "least" : "most"}`} />
-        : <p class="none">Not rendered in this atlas. To see it: <code>{command}</code></p>}
+        : <p class="none">Not rendered in this atlas. To see it: <code>{command.map((part) => <><span>{part}</span> </>)}</code></p>}
     </figure>
   );
 }

@@ -8,7 +8,7 @@ import { Choice, Heading, Missing, Refusal, Steps, Wait } from "./parts";
 import { href } from "./routes";
 import { Spectrum, type Shown } from "./spectrum";
 import { FarUnit } from "./tiles";
-import { number, percent } from "./words";
+import { fixed, number, percent } from "./words";
 
 let lastShown: Shown = "whole"; // stays as one goes from unit to unit
 
@@ -36,7 +36,7 @@ function Others({ title, words, of }: { title: string; words: string; of: Neighb
       <p class="note">{words}</p>
       <ul class="row">
         {of.map(([layer, channel, correlation]) => (
-          <li key={`${layer}:${channel}`}><FarUnit layer={layer} channel={channel} note={`r = ${number(correlation)}`} /></li>
+          <li key={`${layer}:${channel}`}><FarUnit layer={layer} channel={channel} note={`r ${fixed(correlation)}`} /></li>
         ))}
       </ul>
     </section>

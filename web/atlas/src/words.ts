@@ -11,6 +11,9 @@ export function number(value: Finite | undefined): string {
   return text.replaceAll("-", "−");
 }
 
+/** Two decimals: what has a scale of its own, as correlations and z have. */
+export const fixed = (value: Finite) => (value === null ? "–" : value.toFixed(2).replace(/^-0\.00$/, "0.00").replace("-", "−"));
+
 /** A score under a small picture: two digits where there are zeros before them. */
 export const score = (value: number) => (value !== 0 && Math.abs(value) < 0.1 && Math.abs(value) >= 1e-3 ? number(Number(value.toPrecision(2))).replace(/0$/, "") : number(value));
 
