@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tapetum.data.sources import EXTENSIONS, is_address, shown
-from tapetum.data.streams import imagenette
+from tapetum.data.streams import huggingface, imagenette
 from tapetum.data.streams.base import Source
 from tapetum.data.streams.folders import files, folder
 from tapetum.data.streams.patterns import is_pattern, paths_of
@@ -19,10 +19,10 @@ from tapetum.types import ImageError
 __all__ = ["Source", "as_source"]
 
 _ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
-_KNOWN = 'a folder of pictures, a list of files, tar archives ("x-{000..009}.tar"), or "imagenette"'
+_KNOWN = 'a folder of pictures, a list of files, tar archives ("x-{000..009}.tar"), "imagenette", or "hf:NAME[:SPLIT]"'
 
 
-_SCHEMES = {"imagenette": imagenette.from_text}
+_SCHEMES = {"imagenette": imagenette.from_text, "hf": huggingface.from_text}
 
 
 def as_source(source: Any) -> Source:
@@ -30,11 +30,14 @@ def as_source(source: Any) -> Source:
 
     source: a folder, searched to the bottom (class folders give labels; its tar archives where it holds no pictures);
     a picture or a .tar archive; a pattern of them ("shards/x-{000..009}.tar", "photos/*.jpg"); a list of pictures and
-    folders, or of archives; or "imagenette[:160|320|full][:train|val]", which is downloaded once.
+    folders, or of archives; "imagenette[:160|320|full][:train|val]", which is downloaded once; "hf:NAME[:SPLIT]", a
+    data set that Hugging Face's `datasets` streams, or such a data set itself.
     A file or folder of a given name comes before what else the name may mean.
     """
     if isinstance(source, Source):
         return source
+    if huggingface.is_dataset(source):
+        return huggingface.from_dataset(source)
     if isinstance(source, str | os.PathLike):
         return _from_text(os.fspath(cast("str | os.PathLike[str]", source)))
     if isinstance(source, Sequence) and all(isinstance(one, str | os.PathLike) for one in cast("Sequence[Any]", source)):
