@@ -27,6 +27,7 @@ GUIDES = {
     "choosing.html": DOCS / "choosing.md",
     "targets.html": DOCS / "targets.md",
     "objectives.html": DOCS / "objectives.md",
+    "scanning.html": DOCS / "scanning.md",
     "limits.html": DOCS / "limits.md",
     "architecture.html": DOCS.parent / "ARCHITECTURE.md",
     "changelog.html": DOCS.parent / "CHANGELOG.md",

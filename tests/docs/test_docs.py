@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
@@ -166,7 +167,12 @@ def test_the_python_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "file", ["README.md", "ARCHITECTURE.md", "docs/choosing.md", "docs/targets.md", "docs/objectives.md", "docs/limits.md"]
+    "file",
+    [
+        "README.md",
+        "ARCHITECTURE.md",
+        *(f"docs/{name}.md" for name in ("choosing", "targets", "objectives", "scanning", "limits")),
+    ],
 )
 def test_files_that_a_page_links_to_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")
@@ -174,7 +180,9 @@ def test_files_that_a_page_links_to_exist(file: str) -> None:
     assert not [link for link in links if not ((ROOT / file).parent / link.partition("#")[0]).exists()]
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/choosing.md", "docs/targets.md", "docs/objectives.md", "docs/limits.md"])
+@pytest.mark.parametrize(
+    "file", ["README.md", *(f"docs/{name}.md" for name in ("choosing", "targets", "objectives", "scanning", "limits"))]
+)
 def test_methods_and_commands_that_a_page_names_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")
     for name in re.findall(r"\btp\.([a-z_]+)", text):
@@ -203,6 +211,22 @@ def test_the_examples_of_objectives_run_and_every_objective_is_there() -> None:
     assert f'("{names["made"].objectives[0]}",)' in text
     parts = {"OUTPUT", "Objective", "Seen", "as_objective", "as_objectives", "blurred", "check_needs", "gram"}
     assert not [name for name in set(tp.objectives.__all__) - parts if f"`{name}(" not in text]
+
+
+def test_the_examples_of_scanning_run_and_every_tracker_is_there(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tapetum.engines.scan import trackers
+
+    monkeypatch.chdir(photos.parent)
+    text = (DOCS / "scanning.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "scanning.md", "exec"), names)
+    assert ".png" in capsys.readouterr().out
+    assert len(names["positions"].vectors) == 4 * 12
+    known = [name for name, one in vars(trackers).items() if isinstance(one, type) and hasattr(one, "merge")]
+    assert not [name for name in known if name != "Tracker" and f"| `{name}(" not in text]
 
 
 def test_commands_of_the_readme_exist() -> None:
@@ -264,13 +288,24 @@ class Small(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def scope() -> dict[str, Any]:
-    """What examples may use: tp, model, images, and a vision transformer."""
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of twelve smooth pictures."""
+    place = tmp_path_factory.mktemp("docs") / "photos"
+    place.mkdir()
+    noise = torch.rand(12, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    for i, picture in enumerate(nn.functional.interpolate(noise, 130, mode="bilinear")):
+        Image.fromarray((picture * 255).byte().permute(1, 2, 0).numpy()).save(place / f"{i:03d}.png")
+    return place
+
+
+@pytest.fixture(scope="module")
+def scope(photos: Path) -> dict[str, Any]:
+    """What examples may use: tp, model, images, a vision transformer, and a folder of pictures."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = tp.wrap(Small(), labels=["tabby", "tiger cat", "lynx"])
         vit = tp.wrap(VisionTransformer(224, 56, 2, 2, 8, 16, num_classes=3), labels=["tabby", "tiger cat", "lynx"])
-        return {"tp": tp, "model": model, "vit": vit, "images": torch.randn(1, 3, 224, 224)}
+        return {"tp": tp, "model": model, "vit": vit, "images": torch.randn(1, 3, 224, 224), "folder": photos}
 
 
 def _examples() -> Iterator[Any]:

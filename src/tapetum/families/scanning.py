@@ -51,8 +51,9 @@ def scan(
     precision       "fast": bfloat16, said in the notes
 
     Example:
-        >>> result = tp.scan(model, folder, {layer: [tp.Spectrum(k=4)]})
-        >>> [example.id for example in result[layer][0].maximum(0)]
+        >>> result = tp.scan(model, folder, {"blocks.3": [tp.Spectrum(k=4)]})
+        >>> len([example.id for example in result["blocks.3"][0].maximum(0)])
+        4
     """
     network = as_model(model)
     stream = as_source(source)

@@ -52,13 +52,12 @@ class Job:
 
     def channels(self) -> dict[str, int]:
         """layer -> how many units it has."""
+        survey = self.model.survey  # once: looking whether the model is still the same takes a millisecond
         found: dict[str, int] = {}
         for name in self.trackers:
-            channels = self.model.survey[name].channels
+            channels = survey[name].channels
             if channels is None:
-                raise LayerError(
-                    f"{name} has no channels that a scan could rank (its output is {self.model.survey[name].shape})"
-                )
+                raise LayerError(f"{name} has no channels that a scan could rank (its output is {survey[name].shape})")
             found[name] = channels
         return found
 

@@ -28,7 +28,8 @@ class Sparsity:
 
     def update(self, state: State, seen: Seen) -> State:
         n, _, h, w = seen.maps.shape
-        on = (seen.maps > 0).sum((0, 2, 3)).cpu()
+        fires = torch.gt(seen.maps, 0, out=torch.empty_like(seen.maps, dtype=torch.float32))
+        on = fires.sum((2, 3)).long().sum(0).cpu()  # a map has fewer than 2^24 places; floats add up quicker than booleans
         silent = (seen.peak <= 0).sum(0)
         counts = {"pictures": torch.tensor([n]), "places": torch.tensor([n * h * w]), "off": n * h * w - on, "silent": silent}
         return self.merge(state, counts)
