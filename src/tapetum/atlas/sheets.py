@@ -1,0 +1,86 @@
+"""Sheets of tiles: many small pictures in a few WebP files, tile i at i % (columns * rows) of its sheet, row by row."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from tapetum.engines.scan.ledger import written
+from tapetum.figures.theme import LIGHT, rgb
+from tapetum.figures.tiles import shown
+from tapetum.types import Made
+
+COLUMNS = ROWS = 16
+QUALITY = 85
+
+
+class Sprite(TypedDict):
+    """Where tiles are: every sheet is exactly columns * tile by rows * tile px."""
+
+    tile: int
+    columns: int
+    rows: int
+    sheets: list[str]
+
+
+def write_sheets(tiles: NDArray[np.uint8], folder: Path, stem: str, *, quality: int = QUALITY) -> Sprite:
+    """Tiles (n, t, t, 3) uint8 as folder/STEM-000.webp, ...; sheets of 16 x 16, the only one no higher than it must be.
+
+    Places that are left over have the colour of paper. Each file appears whole; those of an earlier, longer run go away.
+    """
+    n, tile = len(tiles), tiles.shape[1]
+    rows = min(ROWS, max(1, -(-n // COLUMNS)))
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [f"{stem}-{i:03d}.webp" for i in range(-(-n // (COLUMNS * rows)))]
+    for i, name in enumerate(names):
+        written(folder / name, webp(_sheet(tiles[i * COLUMNS * rows : (i + 1) * COLUMNS * rows], tile, rows), quality))
+    for old in folder.glob(f"{stem}-[0-9][0-9][0-9].webp"):
+        if old.name not in names:
+            old.unlink(missing_ok=True)
+    return Sprite(tile=tile, columns=COLUMNS, rows=rows, sheets=names)
+
+
+def _sheet(tiles: NDArray[np.uint8], tile: int, rows: int) -> NDArray[np.uint8]:
+    page = np.empty((rows * tile, COLUMNS * tile, 3), np.uint8)
+    page[:] = paper()
+    for i, one in enumerate(tiles):
+        top, left = i // COLUMNS * tile, i % COLUMNS * tile
+        page[top : top + tile, left : left + tile] = one
+    return page
+
+
+def webp(pixels: NDArray[np.uint8], quality: int = QUALITY) -> bytes:
+    """Pixels (h, w, 3) as a file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=4)
+    return buffer.getvalue()
+
+
+def as_tiles(pixels: NDArray[np.uint8], status: Sequence[Made], tile: int) -> NDArray[np.uint8]:
+    """Pictures (n, h, w, 3) as tiles (n, t, t, 3); words in place of one that shows nothing of the network."""
+    found = np.empty((len(pixels), tile, tile, 3), np.uint8)
+    for i, one in enumerate(pixels):
+        if status[i] != "ok":
+            found[i] = _bytes(shown(torch.full((3, tile, tile), 0.5), status[i]))
+        elif one.shape[:2] == (tile, tile):
+            found[i] = one
+        else:
+            found[i] = np.asarray(Image.fromarray(one).resize((tile, tile), Image.Resampling.LANCZOS))
+    return found
+
+
+def _bytes(pixels: Tensor) -> NDArray[Any]:
+    return pixels.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def paper() -> NDArray[np.uint8]:
+    """(3,): what stands where nothing is."""
+    return (np.array(rgb(LIGHT.paper)) * 255).round().astype(np.uint8)

@@ -1,0 +1,242 @@
+"""The pictures that a layer's units would most, and least, like to see: all of them, in sheets for the atlas's pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+
+from tapetum.atlas.painting import Canvases, forget, key_of, paint, seconds_each
+from tapetum.atlas.sheets import Sprite, as_tiles, paper, write_sheets
+from tapetum.engines.render import objectives as O
+from tapetum.engines.render.presets import preset as named_preset
+from tapetum.engines.render.sizes import as_size, takes
+from tapetum.engines.scan.ledger import written
+from tapetum.engines.signed import taps
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import LayerError, Made, TapetumError
+
+Sign = Literal["positive", "negative"]
+
+SIGNS: tuple[Sign, ...] = ("positive", "negative")
+
+SIDE_PX = 96
+N_STEPS = 128
+PRESET = "clear"
+"""Of 64, 96 and 128 px, 64, 128 and 256 steps: at 96 px a texture repeats often enough to be told, and after 128 steps only
+its contrast still grows."""
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class UnitSheets:
+    """What was rendered of one layer: {sign: sprite}, in which channel i is tile i.
+
+    channels  that were rendered, in order; None: all
+    status    {sign: {channel: "silent" or "non_finite"}}, those whose tile says so in words
+    scores    {sign: the mean of the unit's map on the finished picture, one per rendered channel}
+    settings  all that decides the pictures
+    """
+
+    layer: str
+    key: str
+    sprites: Mapping[Sign, Sprite]
+    status: Mapping[Sign, Mapping[int, Made]]
+    scores: Mapping[Sign, tuple[float, ...]]
+    channels: tuple[int, ...] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def file_stem(layer: str) -> str:
+    """A layer's name as part of a file's name: blocks.3.0 is blocks-3-0."""
+    return "".join(letter if letter.isalnum() or letter in "_-" else "-" for letter in layer) or "model"
+
+
+def render_units(
+    model: VisionModel,
+    layer: str,
+    channels: Sequence[int] | None = None,
+    signs: Sequence[Sign] = SIGNS,
+    *,
+    folder: str | Path,
+    size: int | None = None,
+    n_steps: int = N_STEPS,
+    preset: str = PRESET,
+    tile: int = SIDE_PX,
+    seed: int = 0,
+    workers: int | None = None,
+    resume: bool = True,
+) -> UnitSheets:
+    """Sprite sheets folder/FILE-positive-000.webp, ... of all (or some) units of a layer, and their index FILE-units.json.
+
+    A unit's picture raises (negative: lowers) the mean of its channel over the map, from noise (olah2017feature); of a layer
+    that ends in an activation function, before that function: behind a ReLU nothing could be lowered below zero. What is
+    there, whole and made with the same weights and settings, is not made again; anything else is replaced, and a run that
+    was killed goes on with the batches that it had finished. Pictures are the same bits for any number of workers.
+
+    size     side of the pictures in px; None: 96, or the network's own where it takes no other
+    tile     side of the tiles that they are shown as
+    workers  threads; None: one a core
+    resume   False: everything is made again
+    """
+    place, stem = Path(folder), file_stem(layer)
+    job = units_job(model, layer, channels, signs, size=size, n_steps=n_steps, preset=preset, seed=seed)
+    rows = _channels(model, layer, channels)
+    facts = {"schema": SCHEMA, "layer": layer, "signs": list(signs), "channels": rows, "tile": tile, **job.facts()}
+    key = key_of(facts)
+    earlier = read_units(place, layer)
+    if resume and earlier is not None and earlier.key == key:
+        return earlier
+    painted = paint(job, place, key, workers=workers, resume=resume)
+    tiles = as_tiles(painted.pixels, painted.status, tile)
+    sprites: dict[Sign, Sprite] = {}
+    for i, sign in enumerate(signs):
+        mine = tiles[i * len(rows) : (i + 1) * len(rows)]
+        sprites[sign] = write_sheets(_by_channel(mine, rows), place, f"{stem}-{sign}")
+    made = UnitSheets(
+        layer, key, sprites,
+        {sign: _odd(rows, painted.status[i * len(rows) : (i + 1) * len(rows)]) for i, sign in enumerate(signs)},
+        {sign: _answers(sign, painted.scores[i * len(rows) : (i + 1) * len(rows)]) for i, sign in enumerate(signs)},
+        None if channels is None else tuple(rows),
+        {name: value for name, value in facts.items() if name != "objectives"},
+    )  # fmt: skip
+    written(_index(place, layer), json.dumps(asdict(made), indent=1).encode())
+    forget(place, key)
+    return made
+
+
+def read_units(folder: str | Path, layer: str) -> UnitSheets | None:
+    """What was rendered of a layer before; None where there is nothing whole."""
+    place = Path(folder)
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        table = json.loads(_index(place, layer).read_text("utf-8"))
+        status = {sign: {int(channel): what for channel, what in odd.items()} for sign, odd in table["status"].items()}
+        scores = {sign: tuple(values) for sign, values in table["scores"].items()}
+        channels = None if table["channels"] is None else tuple(table["channels"])
+        made = UnitSheets(**{**table, "status": status, "scores": scores, "channels": channels})
+        if all((place / name).is_file() for sprite in made.sprites.values() for name in sprite["sheets"]):
+            return made
+    return None
+
+
+def _index(folder: Path, layer: str) -> Path:
+    return folder / f"{file_stem(layer)}-units.json"
+
+
+def units_job(
+    model: VisionModel,
+    layer: str,
+    channels: Sequence[int] | None = None,
+    signs: Sequence[Sign] = SIGNS,
+    *,
+    size: int | None = None,
+    n_steps: int = N_STEPS,
+    preset: str = PRESET,
+    seed: int = 0,
+) -> Canvases:
+    """The pictures of a layer's units: all channels of the first sign, then of the second."""
+    rows = _channels(model, layer, channels)
+    if not signs or any(sign not in SIGNS for sign in signs) or len(set(signs)) != len(signs):
+        raise TapetumError(f"signs are {', '.join(SIGNS)}, or one of them, not {list(signs)}")
+    before = taps(model, [layer])[layer] == "pre-activation"
+    upward = [O.channel(layer, channel, before) for channel in rows]
+    objectives = [one if sign == "positive" else -one for sign in signs for one in upward]
+    return Canvases(model, objectives, replace(named_preset(preset), n_steps=n_steps), side_of(model, size), seed)
+
+
+def side_of(model: VisionModel, size: int | None) -> tuple[int, int]:
+    """(h, w) of small pictures: 96 px, or what the network takes."""
+    usual = min(SIDE_PX, model.preprocessing.size)
+    return as_size(model, usual if size is None and takes(model, (usual, usual)) else size)
+
+
+def _channels(model: VisionModel, layer: str, channels: Sequence[int] | None) -> list[int]:
+    count = model.survey[model.find_layers(layer)[0]].channels
+    if count is None:
+        raise LayerError(f"{layer} has no channels to make pictures of")
+    rows = list(range(count)) if channels is None else sorted(set(channels))
+    if not rows or rows[0] < 0 or rows[-1] >= count:
+        raise LayerError(f"{layer} has channels 0 to {count - 1}; give some of them")
+    return rows
+
+
+def _by_channel(tiles: Any, rows: Sequence[int]) -> Any:
+    """Tile i is channel i: those that were not asked for are blank."""
+    whole = np.empty((rows[-1] + 1, *tiles.shape[1:]), np.uint8)
+    whole[:] = paper()
+    whole[list(rows)] = tiles
+    return whole
+
+
+def _answers(sign: Sign, scores: Sequence[float]) -> tuple[float, ...]:
+    """What the units answer: the objective of the negative pictures is the opposite."""
+    return tuple(score if sign == "positive" else -score for score in scores)
+
+
+def _odd(rows: Sequence[int], status: Sequence[Made]) -> dict[int, Made]:
+    return {row: one for row, one in zip(rows, status, strict=True) if one != "ok"}
+
+
+# --- how many layers
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which layers are rendered within a time: in the order of the network, with the seconds that each will take.
+
+    seconds  layer -> estimate, of those that were measured; `layers` are those of them that fit
+    said     the choice in words
+    """
+
+    layers: tuple[str, ...]
+    seconds: Mapping[str, float]
+    said: str
+
+
+def choose_layers(
+    model: VisionModel,
+    layers: Sequence[str],
+    budget_seconds: float | int,
+    signs: Sequence[Sign] = SIGNS,
+    *,
+    workers: int | None = None,
+    size: int | None = None,
+    n_steps: int = N_STEPS,
+    preset: str = PRESET,
+) -> Choice:
+    """The layers whose units can all be rendered within a time: the middle one first, then its neighbours, while they fit.
+
+    The seconds a picture takes are measured at each layer, on a few steps of its first batch with all workers busy. The
+    first that does not fit ends the choice; at least one is chosen, since an atlas without such pictures shows less.
+    """
+    if not layers:
+        return Choice((), {}, "no layers to render")
+    middle = len(layers) // 2
+    order = sorted(range(len(layers)), key=lambda i: (abs(i - middle), -i))
+    seconds: dict[str, float] = {}
+    chosen: list[int] = []
+    for i in order:
+        job = units_job(model, layers[i], None, signs, size=size, n_steps=n_steps, preset=preset)
+        seconds[layers[i]] = seconds_each(job, workers) * len(job)
+        if chosen and sum(seconds.values()) > budget_seconds:
+            break
+        chosen.append(i)
+    names = tuple(layers[i] for i in sorted(chosen))
+    return Choice(names, seconds, _said(names, seconds, len(layers), budget_seconds))
+
+
+def _said(names: Sequence[str], seconds: Mapping[str, float], count: int, budget: float | int) -> str:
+    takes_minutes = sum(seconds[name] for name in names) / 60
+    what = f"all {count} layers" if len(names) == count else f"{len(names)} of {count} layers ({', '.join(names)})"
+    return f"units of {what} are rendered, about {takes_minutes:.1f} min, within {budget / 60:g} min; --render names others"
+
+
+def sprites_of(sheets: UnitSheets | None) -> dict[str, Any]:
+    """{"positive": sprite or None, "negative": ...}, as a layer's page reads it."""
+    return {sign: None if sheets is None else cast("Any", sheets.sprites.get(sign)) for sign in SIGNS}
