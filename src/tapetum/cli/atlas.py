@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -90,3 +92,26 @@ def export(
     with bar("site") as watcher, watching(watcher):
         index = exported(folder, out)
     say(str(index))
+
+
+@atlas.command()
+def serve(
+    folder: Folder,
+    host: Annotated[str, typer.Option(help="0.0.0.0 lets other computers in; nothing is encrypted.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = 7870,
+    model: Annotated[str | None, typer.Option(help="Where the model is now, if it has moved.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Of --model: " + WEIGHTS_HELP)] = None,
+) -> None:
+    """The atlas in a browser, where it also answers which units fire on any picture. Ctrl-C ends it."""
+    from tapetum.atlas.asking import Asking
+    from tapetum.atlas.serve import Server
+
+    if weights is not None and model is None:
+        raise TapetumError("--weights are those of --model; give both")
+    asking = Asking(folder, None if model is None else lambda: load_model(model, weights))
+    with Server(asking, host, port) as server:
+        say(server.address)
+        sys.stdout.flush()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+    asking.close()

@@ -1,0 +1,119 @@
+"""Which units fire on a picture that nobody scanned: one pass, against the scores of the whole data set."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tapetum.atlas.numbers import percentile_of
+from tapetum.atlas.sprites import webp
+from tapetum.atlas.stages import STORE, read_manifest
+from tapetum.atlas.store import Store
+from tapetum.data.images import read_image, to_uint8
+from tapetum.engines.signed import capture_signed
+from tapetum.families.inspections import predict
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo import load
+from tapetum.types import ModelError, Prediction, TapetumError
+
+FIRES = 24
+PREDICTIONS = 5
+
+
+class Asking:
+    """An atlas and its model, which is loaded with the first question. All passes run in one thread, one after the other."""
+
+    def __init__(self, folder: str | Path, model: Callable[[], VisionModel] | None = None) -> None:
+        self.folder = Path(folder)
+        self.manifest = read_manifest(folder)
+        self.store = Store(self.folder / STORE)
+        self.layers = self.store.layers()
+        self._load = model or self._described
+        self._pass = ThreadPoolExecutor(1)
+
+    def close(self) -> None:
+        self._pass.shutdown(cancel_futures=True)
+        self.store.close()
+
+    def fires(self, data: bytes) -> dict[str, Any]:
+        """The answer to a picture's bytes: predictions, the units with the highest z, what the model saw."""
+        pixels = read_image(data)
+        return self._pass.submit(self._answer, pixels).result()
+
+    def _answer(self, pixels: Tensor) -> dict[str, Any]:
+        model = self.model
+        seen = model.preprocessing.crop(pixels)
+        scores, predictions = self._scores(model.preprocess(pixels))
+        return {
+            "predictions": [[one.label or str(one.index), round(one.probability, 4)] for one in predictions],
+            "fires": self._strongest(scores),
+            "seen": "data:image/webp;base64," + base64.b64encode(webp(to_uint8(seen), 90)).decode(),
+        }
+
+    @cached_property
+    def model(self) -> VisionModel:
+        """The model that was scanned; refused where its weights or its preprocessing are others now."""
+        model = self._load()
+        then, now = self.manifest["settings"], {"weights": model.weights_sha256, "preprocessing": repr(model.preprocessing)}
+        for what, value in now.items():
+            if then[what] != value:
+                raise ModelError(f"{model.name} has other {what} than the model of this atlas; give that one with --model")
+        return model
+
+    def _described(self) -> VisionModel:
+        about = self.manifest["model"]
+        weights = about["weights"]
+        if weights == "default":
+            return load(about["source"])
+        return load(about["source"], weights=None if weights == "random" else weights)
+
+    def _scores(self, images: Tensor) -> tuple[list[NDArray[np.float64]], list[Prediction]]:
+        """Each layer's scores (c,), tapped as they were scanned; and the most probable classes, none where there are none."""
+        names = [layer["name"] for layer in self.layers]
+        predictions: list[Prediction] = []
+        with torch.no_grad(), capture_signed(self.model, names, stop=False) as acts:
+            try:
+                predictions = predict(self.model, images, PREDICTIONS)[0]
+            except TapetumError:  # no classifier; if there was no pass, there is one now
+                if len(acts) < len(names):
+                    self.model(images)
+        scores = [acts[name].flatten(2).amax(2) if acts[name].ndim > 2 else acts[name] for name in names]
+        return [one[0].float().double().cpu().numpy() for one in scores], predictions
+
+    @cached_property
+    def _moments(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        rows = self.store.rows("SELECT mean, sd FROM units ORDER BY id")
+        table = np.array([tuple(row) for row in rows], dtype=np.float64)
+        return table[:, 0], table[:, 1]
+
+    def _strongest(self, scores: list[NDArray[np.float64]]) -> list[list[Any]]:
+        """[layer, channel, score, z, percentile], the highest z first."""
+        mean, sd = self._moments
+        score = np.concatenate(scores)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = np.where(sd > 0, (score - mean) / sd, -np.inf)
+        z = np.where(np.isfinite(z), z, -np.inf)
+        order = [unit for unit in np.argsort(-z, kind="stable")[:FIRES].tolist() if np.isfinite(z[unit])]
+        first = np.array([layer["first"] for layer in self.layers])
+        found = []
+        for unit in order:
+            layer = int(np.searchsorted(first, unit, side="right")) - 1
+            channel = unit - int(first[layer])
+            percentile = self._percentile(self.layers[layer]["file"], channel, float(score[unit]))
+            found.append([layer, channel, float(f"{score[unit]:.5g}"), round(float(z[unit]), 2), round(percentile, 1)])
+        return found
+
+    def _percentile(self, file: str, channel: int, score: float) -> float:
+        """Among the stored scores, rounded as they are."""
+        table = np.load(self.folder / "embeddings" / f"{file}.npy", mmap_mode="r", allow_pickle=False)
+        ascending = np.sort(table[:, channel])
+        return percentile_of(ascending, float(np.clip(score, -65_504, 65_504).astype(table.dtype)))
