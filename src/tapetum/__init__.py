@@ -38,7 +38,11 @@ from tapetum.types import (
     Similarity,
     SpectrumResult,
     TapetumError,
+    TopExamples,
     Unit,
+    UnitExamples,
+    UnitSpectra,
+    UnitSpectrum,
     contrast,
     log_probability,
     logit,
@@ -57,6 +61,7 @@ if TYPE_CHECKING:
     from tapetum.families.metrics import evaluate
     from tapetum.families.running import run
     from tapetum.families.scanning import scan
+    from tapetum.families.spectra import activation_spectrum, top_examples
     from tapetum.figures import animate, draw, show
     from tapetum.models.vision_model import VisionModel
     from tapetum.models.zoo import known_models, load, wrap
@@ -77,6 +82,8 @@ _HOMES = {
     "TopK": "tapetum.engines.scan.trackers",
     "as_score": "tapetum.engines.scores",
     "as_source": "tapetum.data.streams",
+    "activation_spectrum": "tapetum.families.spectra",
+    "top_examples": "tapetum.families.spectra",
     "VisionModel": "tapetum.models.vision_model",
     "Progress": "tapetum.progress",
     "capture": "tapetum.engines.probe",
@@ -111,9 +118,11 @@ __all__ = [
     "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "Contrast", "Counts", "Evaluation", "Example",
     "FilterSpecialization", "InformationByDepth", "Layer", "Moments", "Output", "Positions", "Prediction", "Progress",
     "Provenance", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum",
-    "SpectrumResult", "TapetumError", "TopK", "Unit", "VisionModel", "animate", "as_score", "as_source", "capture", "contrast",
-    "draw", "edit", "evaluate", "explain", "known_models", "load", "log_probability", "logit", "lookup", "methods", "open",
-    "predict", "probability", "read_image", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "watching", "wrap",
+    "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum",
+    "VisionModel", "activation_spectrum", "animate", "as_score", "as_source", "capture", "contrast", "draw", "edit",
+    "evaluate", "explain", "known_models", "load", "log_probability", "logit", "lookup", "methods", "open", "predict",
+    "probability", "read_image", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples", "watching",
+    "wrap",
 ]  # fmt: skip
 
 
@@ -155,7 +164,7 @@ def _display_in_notebooks() -> None:
     shell = ipython.get_ipython() if ipython else None
     if shell is not None:
         formatter = shell.display_formatter.formatters["image/png"]
-        for kind in (Attribution, ActivationMaps, Evaluation, Rendering, Run):
+        for kind in (Attribution, ActivationMaps, Evaluation, Rendering, Run, TopExamples, UnitSpectra):
             formatter.for_type(kind, lambda result: _figures().png(result))
 
 

@@ -246,6 +246,68 @@ def methods(family: Annotated[str | None, typer.Argument(help="Only this family.
     say(str(tapetum.methods(family=family)))
 
 
+UNIT_HELP = 'Units: "layer:5", "layer:0-15", "layer:3,5,7", "layer:*".'
+DATA_HELP = "Pictures: a folder, .tar shards, imagenette, hf:NAME."
+SCAN_HELP = "A folder that keeps what was looked at, so that a run that was stopped goes on there."
+MODEL_HELP = "A name that `tapetum models` lists, or file.py:factory."
+WEIGHTS_HELP = "A .safetensors or .pth file, or 'random'."
+
+
+@app.command()
+def spectrum(
+    units: Annotated[list[str], typer.Argument(help=UNIT_HELP, metavar="UNIT...")],
+    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "efficientnet_lite0",
+    weights: Annotated[str | None, typer.Option(help=WEIGHTS_HELP)] = None,
+    out: Annotated[Path, typer.Option(help="A new or empty folder, or an earlier report.")] = Path("tapetum-spectrum"),
+    k: Annotated[int, typer.Option(help="Pictures at each of the four places.", min=1)] = 9,
+    score: Annotated[str, typer.Option(help="Of a unit on a picture: max or mean over its map.")] = "max",
+    optimize: Annotated[bool, typer.Option(help="Also make the pictures that the unit answers least and most to.")] = True,
+    size: Annotated[str | None, typer.Option(help="Of made pictures, in px.")] = None,
+    n_steps: Annotated[int | None, typer.Option("--n-steps", "--steps", help="Of made pictures.", min=1)] = None,
+    preset: Annotated[str, typer.Option(help="Of made pictures, as for `render`.")] = "best",
+    seed: Annotated[int, typer.Option(help="Of made pictures.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Passes side by side; one a core without it.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Only so many pictures of the data, from the start.", min=1)] = None,
+    scan: Annotated[Path | None, typer.Option(help=SCAN_HELP)] = None,
+) -> None:
+    """What units answer to, from least to most: pictures made against and for them, and the true examples between."""
+    from tapetum.cli.spectra import show_units
+
+    made = {"optimize": optimize, "size": size, "n_steps": n_steps, "preset": preset, "seed": seed}
+    keywords = {"k": k, "score": _score(score), **made, "workers": workers, "limit": limit, "out": scan}
+    raise SystemExit(
+        show_units("activation_spectrum", units, data=data, model=model, weights=weights, out=out, keywords=keywords)
+    )
+
+
+@app.command()
+def examples(
+    units: Annotated[list[str], typer.Argument(help=UNIT_HELP, metavar="UNIT...")],
+    data: Annotated[str, typer.Option(help=DATA_HELP)],
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "efficientnet_lite0",
+    weights: Annotated[str | None, typer.Option(help=WEIGHTS_HELP)] = None,
+    out: Annotated[Path, typer.Option(help="A new or empty folder, or an earlier report.")] = Path("tapetum-examples"),
+    k: Annotated[int, typer.Option(help="Pictures of each unit.", min=1)] = 9,
+    score: Annotated[str, typer.Option(help="Of a unit on a picture: max or mean over its map.")] = "max",
+    crop_px: Annotated[int | None, typer.Option(help="The side of the crops around the strongest places.", min=1)] = None,
+    workers: Annotated[int | None, typer.Option(help="Passes side by side; one a core without it.", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="Only so many pictures of the data, from the start.", min=1)] = None,
+    scan: Annotated[Path | None, typer.Option(help=SCAN_HELP)] = None,
+) -> None:
+    """The pictures of a data set on which units answer most, and where in them."""
+    from tapetum.cli.spectra import show_units
+
+    keywords = {"k": k, "score": _score(score), "crop_px": crop_px, "workers": workers, "limit": limit, "out": scan}
+    raise SystemExit(show_units("top_examples", units, data=data, model=model, weights=weights, out=out, keywords=keywords))
+
+
+def _score(text: str) -> str:
+    if text not in ("max", "mean"):
+        raise MethodError(f"--score is max or mean, not '{text}'")
+    return text
+
+
 @app.command()
 def reproduce(
     file: Annotated[str, typer.Argument(help="A PNG that tapetum saved.", metavar="FILE")],

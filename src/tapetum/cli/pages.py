@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,25 +9,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
 from tapetum import store
 from tapetum.cli.batches import Refused
 from tapetum.cli.resumable import RESULTS, Task, clear_figures, names
 from tapetum.cli.terminal import fail, one_line, say
-from tapetum.data.images import read_image, write_png
+from tapetum.data.images import read_image
 from tapetum.data.sources import shown
 from tapetum.families.running import versions
-from tapetum.figures.canvas import rendered
 from tapetum.figures.film import animate
 from tapetum.figures.renderings import MAX_LINES, MAX_TILES, draw, sheet, together
 from tapetum.figures.tiles import unit_words
 from tapetum.models.vision_model import VisionModel
 from tapetum.reports.machine import write_json
-from tapetum.reports.provenance import PROVENANCE_KEY, pixels_sha256, signed
+from tapetum.reports.provenance import signed, write_figure
 from tapetum.types import Method, Rendering, Run, TapetumError
 
 
@@ -170,8 +165,4 @@ def _steps(job: Job) -> list[str]:
 
 def _write_figure(job: Job, name: str, figure: Any, files: Sequence[str]) -> None:
     """A figure that says which pictures it shows."""
-    with Image.open(io.BytesIO(rendered(figure))) as opened:
-        levels = np.array(opened.convert("RGB"))
-    pixels = torch.from_numpy(levels).permute(2, 0, 1) / 255
-    content = {"method": job.method.name, "pictures": list(files), "versions": versions()}
-    write_png(job.folder / name, pixels, {PROVENANCE_KEY: signed({**content, "pixels_sha256": pixels_sha256(pixels)})})
+    write_figure(job.folder / name, figure, {"method": job.method.name, "pictures": list(files), "versions": versions()})

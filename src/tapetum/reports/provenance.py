@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -37,6 +39,16 @@ def of_file(provenance: Provenance, file: str) -> Provenance:
 def write_picture(path: Path, pixels: Tensor, provenance: Provenance, **more: Any) -> None:
     """A PNG (3 | 4, h, w) that carries its provenance; complete or not at all."""
     write_png(path, pixels, {PROVENANCE_KEY: signed({**asdict(provenance), **more, "pixels_sha256": pixels_sha256(pixels)})})
+
+
+def write_figure(path: Path, figure: Any, content: Mapping[str, Any]) -> None:
+    """A figure as a PNG that carries what it shows; complete or not at all."""
+    from tapetum.figures.canvas import rendered
+
+    with Image.open(io.BytesIO(rendered(figure))) as opened:
+        levels = np.array(opened.convert("RGB"))
+    pixels = torch.from_numpy(levels).permute(2, 0, 1) / 255
+    write_png(path, pixels, {PROVENANCE_KEY: signed({**content, "pixels_sha256": pixels_sha256(pixels)})})
 
 
 def signed(content: Mapping[str, Any]) -> str:

@@ -67,6 +67,21 @@ from tapetum.types.scans import (
 from tapetum.types.scans import (
     TopKResult as TopKResult,
 )
+from tapetum.types.spectra import (
+    OfDataSet as OfDataSet,
+)
+from tapetum.types.spectra import (
+    TopExamples as TopExamples,
+)
+from tapetum.types.spectra import (
+    UnitExamples as UnitExamples,
+)
+from tapetum.types.spectra import (
+    UnitSpectra as UnitSpectra,
+)
+from tapetum.types.spectra import (
+    UnitSpectrum as UnitSpectrum,
+)
 from tapetum.types.studies import (
     FilterSpecialization as FilterSpecialization,
 )

@@ -1,0 +1,119 @@
+"""`tapetum spectrum` and `tapetum examples`: units over a data set, a figure each, and the same as arrays."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tapetum.cli.folders import checked_folder, complete
+from tapetum.cli.models import load_model
+from tapetum.cli.terminal import bar, fail, note, one_line, say
+from tapetum.data.sources import shown
+from tapetum.data.streams import as_source
+from tapetum.families.running import machine, versions
+from tapetum.families.spectra import activation_spectrum, top_examples
+from tapetum.figures import draw
+from tapetum.models.vision_model import VisionModel
+from tapetum.progress import watching
+from tapetum.reports.machine import write_json
+from tapetum.reports.pictures import safe, unique
+from tapetum.reports.provenance import write_figure
+from tapetum.store import save
+from tapetum.types import GROUPS, OfDataSet, UnitExamples, UnitSpectrum
+
+FUNCTIONS = {"activation_spectrum": activation_spectrum, "top_examples": top_examples}
+
+MAX_NAMED = 20  # pictures that were skipped; report.json names all
+
+
+def show_units(
+    name: str,
+    units: list[str],
+    *,
+    data: str,
+    model: str,
+    weights: str | None,
+    out: Path,
+    keywords: Mapping[str, Any],
+) -> int:
+    """One figure a unit, arrays, and report.json, all or nothing; 0, or 1 if pictures were skipped."""
+    folder = checked_folder(out)
+    source, network = as_source(data), load_model(model, weights)
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with bar(name.replace("_", " ")) as watcher, watching(watcher):
+        found = FUNCTIONS[name](network, source, units, **keywords)
+    about = {
+        **_origin(network, weights),
+        "method": name,
+        "parameters": {key: str(one) if isinstance(one, Path) else one for key, one in keywords.items()},
+        "data": {"name": source.name, "sha256": source.fingerprint(), "pictures": found.n, "skipped": len(found.skipped)},
+        "started": started,
+    }
+    with complete(folder) as work:
+        rows = list(_written(work, found, about))
+        write_json(work / "report.json", {**about, "images": rows, "skipped": dict(found.skipped)})
+    for row in rows:
+        say(f"{one_line(row['unit'])}: {_ends(row['examples'])}, {out / row['picture']}")
+    for words in found.notes:
+        note(words)
+    for id_, reason in list(found.skipped.items())[:MAX_NAMED]:
+        fail(reason if reason.startswith(shown(id_)) else f"{shown(id_)}: {reason}")
+    if len(found.skipped) > MAX_NAMED:
+        fail(f"and {len(found.skipped) - MAX_NAMED} more, which report.json names")
+    return 1 if found.skipped else 0
+
+
+def _origin(network: VisionModel, weights: str | None) -> dict[str, Any]:
+    return {
+        "model": network.source,
+        "weights": weights or network.weights,
+        "weights_sha256": network.weights_sha256,
+        "device": str(network.device),
+        "dtype": str(network.dtype).removeprefix("torch."),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _written(work: Path, found: Any, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A figure and a folder of arrays for each unit."""
+    taken: set[str] = set()
+    for i, one in enumerate(found):
+        stem = unique(safe(one.unit), taken)
+        alone = _alone(found, i)
+        row = {"unit": one.unit, "picture": f"{stem}.png", "result": stem, **_numbers(one)}
+        write_figure(work / row["picture"], draw(alone), {**about, **row})
+        save(alone, work / stem)
+        yield row
+
+
+def _alone(found: Any, row: int) -> OfDataSet:
+    """The result of one unit."""
+    more = {name: getattr(found, name)[row : row + 1] for name in ("crop_px", "receptive_field") if hasattr(found, name)}
+    return replace(found, units=found.units[row : row + 1], **more)
+
+
+def _numbers(one: UnitSpectrum | UnitExamples) -> dict[str, Any]:
+    """What a program may want to know, without the pictures."""
+    if isinstance(one, UnitExamples):
+        return {"tap": one.tap, "examples": {"maximum": _listed(one)}}
+    made = (
+        None
+        if one.optimized_scores is None
+        else dict(zip(("negative", "positive"), one.optimized_scores.tolist(), strict=True))
+    )
+    examples = {group: _listed(one.examples(group)) for group in GROUPS}
+    return {"tap": one.tap, "around": one.around, "threshold": one.threshold, "optimized": made, "examples": examples}
+
+
+def _listed(examples: UnitExamples) -> list[dict[str, Any]]:
+    return [{"id": one.id, "score": one.score, "position": one.position} for one in examples.examples]
+
+
+def _ends(examples: Mapping[str, Any]) -> str:
+    """The lowest and the highest score, or the highest alone."""
+    scores = [row["score"] for row in (*examples.get("minimum", [])[:1], *examples["maximum"][:1])]
+    return " to ".join(f"{score:.3g}" for score in scores)

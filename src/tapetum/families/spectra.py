@@ -1,0 +1,316 @@
+"""Units over a data set: which real pictures they answer to, from the least to the most, beside what they look for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from tapetum.data.images import to_uint8
+from tapetum.data.streams import Source, as_source
+from tapetum.engines.render import objectives as O
+from tapetum.engines.render.objectives.reading import FORMS, check_unit, units_in
+from tapetum.engines.scan import Ledger, Runner
+from tapetum.engines.scan.trackers import Spectrum, TopK, Tracker
+from tapetum.engines.signed import capture_signed, taps
+from tapetum.families.border import as_model
+from tapetum.families.scanning import BATCH, scan
+from tapetum.families.visualizations import visualize
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import (
+    GROUPS,
+    Example,
+    ModelLike,
+    Rendering,
+    ScanResult,
+    ScoreKind,
+    SpectrumResult,
+    TapetumError,
+    TargetError,
+    TopExamples,
+    TopKResult,
+    Unit,
+    UnitExamples,
+    UnitSpectra,
+    UnitSpectrum,
+)
+
+T = TypeVar("T")
+
+BINS = 48
+"""Of a unit's histogram, at most."""
+
+
+def activation_spectrum(
+    model: ModelLike,
+    source: Any,
+    units: Any,
+    *,
+    k: int = 9,
+    score: ScoreKind = "max",
+    optimize: bool = True,
+    size: int | str | tuple[int, int] | None = None,
+    n_steps: int | None = None,
+    preset: str = "best",
+    seed: int = 0,
+    workers: int | None = None,
+    run: Runner | None = None,
+    out: str | Path | Ledger | None = None,
+    resume: bool = True,
+    batch: int = BATCH,
+    limit: int | None = None,
+    precision: Literal["exact", "fast"] = "exact",
+) -> UnitSpectra:
+    """What units answer to, from what they are against to what they look for: made pictures at the ends, real ones between.
+
+    Of each unit: the picture made so that it answers least; the k pictures of the data set with the lowest scores, with the
+    scores nearest below and nearest above the threshold, and with the highest; the picture made so that it answers most. The
+    examples are the true ones of the data set, as `tp.scan` finds them with `tp.Spectrum`. Layers that end in an activation
+    function are looked at in front of it (`tap`), so that negative values exist, and made pictures are those of the same
+    values. The threshold is zero; of a unit that is never negative the median. Units are whole channels: a place
+    ("layer:5@3,3") is refused. `tp.show` draws the six columns (olah2017feature) with a histogram of the scores.
+
+    model, source  as for `tp.scan`
+    units          "layer:5", "layer:0-15", "layer:3,5,7", "layer:*", a `tp.Unit`, or a list of these
+    k              pictures at each of the four places
+    score          a unit's score on a picture: the maximum over the places of its map, or the mean
+    optimize       False: real pictures alone
+    size, n_steps, preset, seed                      of the made pictures, as for `tp.visualize`
+    workers, run, out, resume, batch, limit, precision   of the scan, as for `tp.scan`
+
+    Example:
+        >>> spectra = tp.activation_spectrum(model, folder, "blocks.3:1", k=2, optimize=False)
+        >>> [example.score for example in spectra[0].maximum.examples]
+    """
+    network, stream = as_model(model), as_source(source)
+    with network.pinned():
+        wanted = as_units(network, units)
+        how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit}
+        found = _scanned(network, stream, wanted, Spectrum(k, score), {**how, "precision": precision})
+        picture = remembering(lambda sample: as_seen(network, stream, sample))
+        spectra = [unit_spectrum(network, found[one.layer][0], one.channel, picture) for one in wanted]
+        if optimize:
+            made = _optimized(network, wanted, {"size": size, "n_steps": n_steps, "preset": preset, "seed": seed})
+            spectra = [_with(network, one, pair, score) for one, pair in zip(spectra, made, strict=True)]
+        return UnitSpectra(**_common(network, stream, found, score, limit), units=tuple(spectra))
+
+
+def top_examples(
+    model: ModelLike,
+    source: Any,
+    units: Any,
+    *,
+    k: int = 9,
+    score: ScoreKind = "max",
+    crop_px: int | None = None,
+    workers: int | None = None,
+    run: Runner | None = None,
+    out: str | Path | Ledger | None = None,
+    resume: bool = True,
+    batch: int = BATCH,
+    limit: int | None = None,
+    precision: Literal["exact", "fast"] = "exact",
+) -> TopExamples:
+    """The k pictures of a data set on which units answer most, and where in them.
+
+    As `tp.scan` finds them with `tp.TopK`. A crop is a square around the centre of the unit's strongest place, moved into
+    the picture where it would lie outside: of the side of the layer's receptive field, at most half of what the model sees.
+    Of a place near the border the unit itself sees padding there.
+
+    model, source, units   as for `tp.activation_spectrum`
+    k                      pictures of each unit
+    score                  the maximum over the places of a unit's map, or the mean (the place is that of the maximum)
+    crop_px                the side of the crops; None: as above
+    workers, run, out, resume, batch, limit, precision   of the scan, as for `tp.scan`
+
+    Example:
+        >>> tops = tp.top_examples(model, folder, "blocks.3:1", k=2)
+        >>> [example.position for example in tops[0].examples]
+    """
+    network, stream = as_model(model), as_source(source)
+    with network.pinned():
+        wanted = as_units(network, units)
+        how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit}
+        found = _scanned(network, stream, wanted, TopK(k, score), {**how, "precision": precision})
+        picture = remembering(lambda sample: as_seen(network, stream, sample))
+        tops = [unit_tops(network, found[one.layer][0], one.channel, picture, crop_px) for one in wanted]
+        shown = [replace(top, tap=found.taps[one.layer]) for top, one in zip(tops, wanted, strict=True)]
+        fields = tuple(network.survey[one.layer].receptive_field for one in wanted)
+        sides = tuple(_side(network, one.layer, crop_px) for one in wanted)
+        common = _common(network, stream, found, score, limit)
+        return TopExamples(**common, units=tuple(shown), crop_px=sides, receptive_field=fields)
+
+
+def illustrated(
+    model: ModelLike, source: Any, result: SpectrumResult | TopKResult, channels: int | Sequence[int] = 0
+) -> UnitSpectra | TopExamples:
+    """Some units of a scan's result with their pictures, read from the source again; without made ones.
+
+    The model and the source must be those of the scan: a picture that is no longer what it was is not noticed.
+    """
+    network, stream = as_model(model), as_source(source)
+    _check_source(stream, result)
+    many = [channels] if isinstance(channels, int) else list(channels)
+    picture = remembering(lambda sample: as_seen(network, stream, sample))
+    common: dict[str, Any] = {
+        "model": network.name,
+        "source": stream.name,
+        "seen": network.preprocessing.describe(),
+        "score": result.score,
+    }
+    common |= {"n": result.n, "skipped": {}, "notes": ()}
+    if isinstance(result, SpectrumResult):
+        return UnitSpectra(**common, units=tuple(unit_spectrum(network, result, one, picture) for one in many))
+    side, field = _side(network, result.layer, None), network.survey[result.layer].receptive_field
+    tops = tuple(unit_tops(network, result, one, picture) for one in many)
+    return TopExamples(**common, units=tops, crop_px=(side,) * len(many), receptive_field=(field,) * len(many))
+
+
+def _check_source(source: Source, result: SpectrumResult | TopKResult) -> None:
+    """The names of the pictures are those that the scan wrote down."""
+    for sample, name in result.ids.items():
+        if sample >= len(source.ids) or source.ids[sample] != name:
+            raise TapetumError(f"{source.name} is not what was scanned: picture {sample} was {name}")
+
+
+def as_units(model: VisionModel, units: Any) -> list[Unit]:
+    """Whole channels, each once, in the order given; refuses places and classes."""
+    many = list(units) if isinstance(units, (list, tuple)) else [units]
+    found = [one for thing in many for one in _units(model, thing)]
+    for one in found:
+        if one.position is not None:
+            raise TargetError(f"{one} is one place of a map: give the whole channel, '{one.layer}:{one.channel}'")
+    if not found:
+        raise TargetError(f"no unit was given: give {FORMS}")
+    return list(dict.fromkeys(found))
+
+
+def _units(model: VisionModel, thing: Any) -> list[Unit]:
+    found = units_in(model, thing) if isinstance(thing, str) else [check_unit(model, thing)] if isinstance(thing, Unit) else []
+    if not found:
+        raise TargetError(f"{thing!r} is no unit of {model.name}: give {FORMS}")
+    return found
+
+
+def _scanned(model: VisionModel, source: Source, units: Sequence[Unit], tracker: Tracker, how: Mapping[str, Any]) -> ScanResult:
+    layers = list(dict.fromkeys(one.layer for one in units))
+    signed = "pre-activation" in taps(model, layers).values()
+    return scan(model, source, {layer: [tracker] for layer in layers}, pre_activation=signed, **how)
+
+
+def _common(model: VisionModel, source: Source, found: ScanResult, score: ScoreKind, limit: int | None) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "source": source.name,
+        "seen": model.preprocessing.describe(),
+        "score": score,
+        "n": min(len(found.ids), limit or len(found.ids)) - len(found.skipped),
+        "skipped": found.skipped,
+        "notes": found.notes,
+    }
+
+
+# --- real pictures
+
+
+def as_seen(model: VisionModel, source: Source, sample: int) -> Tensor:
+    """(3, h, w) uint8: what the model saw of a picture."""
+    levels = to_uint8(model.preprocessing.crop(source.read(sample))[0])
+    return torch.from_numpy(levels).movedim(-1, 0)
+
+
+def remembering(read: Callable[[int], T]) -> Callable[[int], T]:
+    """The same, each sample once: a picture may be an example of many units."""
+    known: dict[int, T] = {}
+
+    def recalled(sample: int) -> T:
+        if sample not in known:
+            known[sample] = read(sample)
+        return known[sample]
+
+    return recalled
+
+
+def unit_spectrum(model: VisionModel, found: SpectrumResult, channel: int, picture: Callable[[int], Tensor]) -> UnitSpectrum:
+    """One unit of a scan with its pictures, `picture(sample)` (3, h, w) uint8; without made ones."""
+    low, below, above, high = (_shown(model, found, channel, found.examples(group, channel), picture) for group in GROUPS)
+    return UnitSpectrum(
+        unit=f"{found.layer}:{channel}",
+        minimum=low,
+        slightly_negative=below,
+        slightly_positive=above,
+        maximum=high,
+        threshold=float(found.threshold[channel]),
+        around=found.around(channel),
+        histogram=found.histogram(channel, BINS),
+        tap=found.tap,
+    )
+
+
+def unit_tops(
+    model: VisionModel, found: TopKResult, channel: int, picture: Callable[[int], Tensor], crop_px: int | None = None
+) -> UnitExamples:
+    """The strongest pictures of one unit of a scan."""
+    return _shown(model, found, channel, found.examples(channel), picture, crop_px)
+
+
+def _shown(
+    model: VisionModel,
+    found: SpectrumResult | TopKResult,
+    channel: int,
+    examples: Sequence[Example],
+    picture: Callable[[int], Tensor],
+    crop_px: int | None = None,
+) -> UnitExamples:
+    side = model.preprocessing.size
+    pictures = [picture(one.sample) for one in examples]
+    stacked = torch.stack(pictures) if pictures else torch.zeros(0, 3, side, side, dtype=torch.uint8)
+    crop = _side(model, found.layer, crop_px)
+    places = [one.position for one in examples if one.position is not None]
+    boxes = None
+    if found.grid is not None and crop is not None and len(places) == len(examples):
+        boxes = torch.tensor([box_around(place, found.grid, side, crop) for place in places], dtype=torch.long).view(-1, 4)
+    return UnitExamples(f"{found.layer}:{channel}", tuple(examples), stacked, boxes, getattr(found, "tap", "output"))
+
+
+def _side(model: VisionModel, layer: str, crop_px: int | None) -> int | None:
+    """Of the crops, in px of what the model sees; None where the layer has no places."""
+    row, size = model.survey[layer], model.preprocessing.size
+    if row.grid is None:
+        return None
+    if crop_px is not None:
+        if not 1 <= crop_px <= size:
+            raise TargetError(f"crop_px is a side from 1 to {size} px, what {model.name} sees, not {crop_px}")
+        return crop_px
+    cell = -(-size // min(row.grid))
+    return min(size, max(cell, min(row.receptive_field or size, size // 2)))
+
+
+def box_around(place: tuple[int, int], grid: tuple[int, int], size: int, side: int) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) in px: a square of that side around the centre of a place of the grid, inside the picture."""
+    centre = [(one + 0.5) * size / cells for one, cells in zip(place, grid, strict=True)]
+    top, left = (min(max(0, round(middle - side / 2)), size - side) for middle in centre)
+    return top, left, top + side, left + side
+
+
+# --- made pictures
+
+
+def _optimized(model: VisionModel, units: Sequence[Unit], how: Mapping[str, Any]) -> list[Rendering]:
+    """Of each unit the picture against it and the one for it, in front of the activation function that ends its layer."""
+    objectives = [O.channel(one.layer, one.channel, pre_activation=True) for one in units]
+    made = visualize(model, [signed for one in objectives for signed in (-one, one)], **how)
+    return [made[2 * row : 2 * row + 2] for row in range(len(units))]
+
+
+def _with(model: VisionModel, spectrum: UnitSpectrum, made: Rendering, score: ScoreKind) -> UnitSpectrum:
+    layer, _, channel = spectrum.unit.rpartition(":")
+    images = model.preprocessing.normalize(made.pixels.to(model.device, model.dtype))
+    with torch.no_grad(), capture_signed(model, layer) as acts:
+        model(images)
+    values = acts[layer][:, int(channel)].flatten(1)
+    return replace(spectrum, optimized=made, optimized_scores=(values.amax(1) if score == "max" else values.mean(1)).cpu())

@@ -1,0 +1,270 @@
+"""`draw` for units over a data set: the six columns of an activation spectrum, and the strongest pictures with their places."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from tapetum.families.spectra import illustrated
+from tapetum.figures.draw import Figure, draw
+from tapetum.figures.theme import DIVERGING, LABEL_PT, LIGHT, NOTE_PT, rgb
+from tapetum.figures.tiles import tile
+from tapetum.types import (
+    GROUPS,
+    Example,
+    Group,
+    OfDataSet,
+    SpectrumResult,
+    TapetumError,
+    TopExamples,
+    TopKResult,
+    UnitExamples,
+    UnitSpectra,
+    UnitSpectrum,
+)
+
+MAX_UNITS = 4  # in one figure; the title says when there are more
+ACROSS = 3  # pictures of a column, each way
+MAX_TOPS = 9
+COLUMN_IN, HISTOGRAM_IN, NAME_IN = 2.05, 1.0, 0.3
+LETTER_IN = 0.069  # of LABEL_PT, on average
+TOP_IN = 1.3
+TILE_PX, GAP_PX, NOTE_PX = 150, 6, 26  # of a picture in a column, between two, and of the line with its score
+HEAD_PX = 10  # below the bar that a column begins with
+
+TITLES: dict[Group, str] = {
+    "minimum": "Minimum",
+    "slightly_negative": "Slightly negative",
+    "slightly_positive": "Slightly positive",
+    "maximum": "Maximum",
+}
+BY_MEDIAN = {"slightly_negative": "Slightly below the median", "slightly_positive": "Slightly above the median"}
+MADE = ("Negative optimized", "Positive optimized")
+COLORS: dict[Group, str] = dict(zip(GROUPS, (DIVERGING[0], DIVERGING[2], DIVERGING[6], DIVERGING[8]), strict=True))
+
+
+@draw.register
+def _(result: UnitSpectra) -> Figure:
+    """A band a unit: made against it, its minimum, slightly negative, slightly positive, maximum, made for it; a histogram."""
+    from tapetum.figures import canvas
+
+    shown = result.units[:MAX_UNITS]
+    made = any(one.optimized is not None for one in shown)
+    columns, band_in = 4 + 2 * made, NAME_IN + COLUMN_IN * _ratio() + HISTOGRAM_IN + 0.45
+    more = f" ({MAX_UNITS} of {len(result)} units)" if len(result) > MAX_UNITS else ""
+    title = f"The activation spectrum of {shown[0].unit}" if len(result) == 1 else f"Activation spectra{more}"
+    about = _wrapped(f"below each picture {_about(result, shown)}", columns * COLUMN_IN)
+    figure = canvas.page(columns * COLUMN_IN, band_in * len(shown), f"{title} · {result.model}", about)
+    for band, axes in zip(shown, _bands(figure, len(shown), columns), strict=True):
+        _spectrum(axes[:-1], axes[-1], band, result, made)
+    return figure
+
+
+@draw.register(SpectrumResult)
+@draw.register(TopKResult)
+def _(
+    result: SpectrumResult | TopKResult, *, model: Any = None, source: Any = None, channels: int | Sequence[int] = 0
+) -> Figure:
+    """Units of a scan, with their pictures read again: `model` and `source` as they were scanned, `channels` one or several."""
+    if model is None or source is None:
+        raise TapetumError("a scan keeps names, not pictures: give model= and source= as they were scanned")
+    return draw(illustrated(model, source, result, channels))
+
+
+def _bands(figure: Any, bands: int, columns: int) -> list[list[Any]]:
+    """Of each unit an axes a column, and one below all of them."""
+    grid = figure.add_gridspec(2 * bands, columns, height_ratios=[COLUMN_IN * _ratio() + NAME_IN, HISTOGRAM_IN] * bands)
+    return [
+        [*(figure.add_subplot(grid[2 * band, i]) for i in range(columns)), figure.add_subplot(grid[2 * band + 1, :])]
+        for band in range(bands)
+    ]
+
+
+def _ratio() -> float:
+    """Height of a column's pictures by its width, which has a margin."""
+    height, width = _frame()
+    return 0.93 * (height + HEAD_PX) / width
+
+
+def _spectrum(columns: Sequence[Any], below: Any, one: UnitSpectrum, result: UnitSpectra, made: bool) -> None:
+    places = columns[1:-1] if made else columns
+    if made:
+        for axes, row in ((columns[0], 0), (columns[-1], 1)):
+            _made(axes, one, row)
+    for axes, group in zip(places, GROUPS, strict=True):
+        words = BY_MEDIAN.get(group, TITLES[group]) if one.around == "median" else TITLES[group]
+        _real(axes, one, group, words)
+    if len(result) > 1:
+        columns[0].text(0, 1.13, one.unit, transform=columns[0].transAxes, fontsize=LABEL_PT + 1, weight="bold",
+                        color=LIGHT.ink, parse_math=False)  # fmt: skip
+    _histogram(below, one, result)
+
+
+def _about(result: OfDataSet, shown: Sequence[UnitSpectrum | UnitExamples]) -> str:
+    """What a score is, of how many pictures, and what the model saw of them."""
+    where = {"output": "in the layer's output", "pre-activation": "before the activation function that ends the layer"}
+    of = " or ".join(dict.fromkeys(where.get(one.tap, one.tap) for one in shown))
+    skipped = f" ({len(result.skipped)} could not be used)" if result.skipped else ""
+    return f"the unit's {_score(result)} {of} · {result.n} pictures of {result.source}{skipped} · {result.seen}"
+
+
+def _wrapped(words: str, width_in: float | int) -> str:
+    """At most two lines of a subtitle; what is left out shows as dots."""
+    return "\n".join(textwrap.wrap(words, int(width_in / LETTER_IN), max_lines=2, placeholder=" …"))
+
+
+def _score(result: OfDataSet) -> str:
+    return "highest value over the places" if result.score == "max" else "mean over the places"
+
+
+def _blank(axes: Any, words: str, color: str) -> None:
+    """No ticks, no frame; a heading over a bar of the column's colour."""
+    from tapetum.figures import canvas
+
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.set_anchor("N")
+    canvas.heading(axes, words)
+    axes.spines["top"].set(visible=True, color=color, linewidth=2.5)
+
+
+def _made(axes: Any, one: UnitSpectrum, row: int) -> None:
+    """An optimised picture in the same frame as nine real ones."""
+    height, width = _frame()
+    _blank(axes, MADE[row], LIGHT.muted)
+    axes.set(xlim=(0, width), ylim=(height, -HEAD_PX), aspect="equal")
+    if one.optimized is None or one.optimized_scores is None:
+        _words(axes, "none was made")
+        return
+    picture = tile(one.optimized, row)
+    tall = min(height - NOTE_PX, width * picture.shape[-2] / picture.shape[-1])
+    _place(axes, picture, 0, 0, tall * picture.shape[-1] / picture.shape[-2], tall)
+    note = one.optimized.status[row] if one.optimized.status[row] != "ok" else number(float(one.optimized_scores[row]))
+    _note(axes, 0, tall, note.replace("_", " "))
+
+
+def _real(axes: Any, one: UnitSpectrum, group: Group, title: str) -> None:
+    """Nine pictures, best first, each with its score."""
+    examples = one.examples(group)
+    height, width = _frame()
+    _blank(axes, title, COLORS[group])
+    axes.set(xlim=(0, width), ylim=(height, -HEAD_PX), aspect="equal")
+    if not len(examples):
+        side = "below" if group == "slightly_negative" else "above"
+        _words(axes, f"no picture has\na score {side} zero" if one.around == "zero" else "no picture")
+        return
+    for i, example in enumerate(examples.examples[: ACROSS**2]):
+        left, top = (i % ACROSS) * (TILE_PX + GAP_PX), (i // ACROSS) * (TILE_PX + NOTE_PX + GAP_PX)
+        _place(axes, examples.pixels[i], left, top, TILE_PX, TILE_PX)
+        _note(axes, left, top + TILE_PX, number(example.score))
+
+
+def _frame() -> tuple[int, int]:
+    return ACROSS * (TILE_PX + NOTE_PX + GAP_PX) - GAP_PX, ACROSS * (TILE_PX + GAP_PX) - GAP_PX
+
+
+def _place(axes: Any, pixels: Tensor, left: float | int, top: float | int, width: float | int, height: float | int) -> None:
+    levels = pixels.detach().float().cpu().clamp(0, 1).movedim(0, -1).numpy()
+    axes.imshow(levels, extent=(left, left + width, top + height, top), interpolation="antialiased")
+
+
+def _note(axes: Any, x: float | int, y: float | int, words: str) -> None:
+    axes.text(x, y + 4, words, fontsize=NOTE_PT - 0.5, color=LIGHT.muted, va="top", parse_math=False)
+
+
+def _words(axes: Any, words: str) -> None:
+    height, width = _frame()
+    axes.text(width / 2, height / 3, words, fontsize=LABEL_PT, color=LIGHT.muted, ha="center", parse_math=False)
+
+
+def _histogram(axes: Any, one: UnitSpectrum, result: OfDataSet) -> None:
+    """Densities of the scores, the threshold as a line, and a stroke for each example in its column's colour."""
+    from tapetum.figures import canvas
+
+    density = one.histogram.density.tolist()
+    axes.stairs(density, one.histogram.edges.tolist(), fill=True, color=LIGHT.wash, edgecolor=LIGHT.accent, linewidth=0.8)
+    top = max(density, default=1.0) or 1.0
+    axes.axvline(one.threshold, color=LIGHT.ink, linewidth=0.9, linestyle=(0, (4, 2)))
+    words = "zero" if one.around == "zero" else f"median {number(one.threshold)}, the unit is never negative"
+    axes.annotate(words, (one.threshold, 1.02), xycoords=("data", "axes fraction"), va="bottom", ha="center",
+                  fontsize=NOTE_PT, color=LIGHT.ink, parse_math=False)  # fmt: skip
+    for group in GROUPS:
+        scores = [example.score for example in one.examples(group).examples]
+        axes.vlines(scores, -0.14 * top, -0.02 * top, color=COLORS[group], linewidth=1.1)
+    axes.set_ylim(-0.16 * top, 1.05 * top)
+    canvas.plot(axes, f"score on a picture: the unit's {_score(result)}", "density")
+
+
+@draw.register
+def _(result: TopExamples) -> Figure:
+    """Two rows a unit: the crops around its strongest places, and the pictures they are from with the crops marked."""
+    from tapetum.figures import canvas
+
+    shown = result.units[:MAX_UNITS]
+    columns = max(1, min(MAX_TOPS, max(map(len, shown))))
+    more = f" ({MAX_UNITS} of {len(result)} units)" if len(result) > MAX_UNITS else ""
+    title = f"Where {shown[0].unit} answers most" if len(result) == 1 else f"Where units answer most{more}"
+    wide = max(columns * TOP_IN, 5.2)
+    about = _wrapped(f"below each crop {_about(result, shown)}", wide)
+    figure = canvas.page(wide, len(shown) * 2 * (TOP_IN + 0.24), f"{title} · {result.model}", about)
+    panels = figure.subplots(2 * len(shown), columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for band, unit in enumerate(shown):
+        heads = [unit.unit if len(result) > 1 else "", _crop_words(result, band)]
+        for i, example in enumerate(unit.examples[:columns]):
+            _top(panels[2 * band, i], panels[2 * band + 1, i], unit, i, example, heads if i == 0 else ["", ""])
+    return figure
+
+
+def _crop_words(result: TopExamples, band: int) -> str:
+    """How large the crops are, and how that compares with what a place can see."""
+    side, field = result.crop_px[band], result.receptive_field[band]
+    if side is None:
+        return ""
+    sees = "" if field is None else ", all that a place sees" if field <= side else f"; a place sees up to {field} px"
+    return f"above: crops of {side} px{sees}"
+
+
+def _top(above: Any, below: Any, unit: UnitExamples, row: int, example: Example, heads: Sequence[str]) -> None:
+    from matplotlib.patches import Rectangle
+
+    from tapetum.figures import canvas
+
+    crop = unit.crop(row)
+    for axes, pixels, head in ((above, _sized(crop), heads[0]), (below, unit.pixels[row], heads[1])):
+        axes.set_axis_on()
+        canvas.image(axes, pixels)
+        axes.set_title(head, fontsize=NOTE_PT if axes is below else LABEL_PT, color=LIGHT.muted if axes is below else LIGHT.ink,
+                       loc="left", parse_math=False, pad=4)  # fmt: skip
+    above.set_xlabel(number(example.score), fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=2, parse_math=False)
+    below.set_xlabel(_short(example.id), fontsize=NOTE_PT - 1, color=LIGHT.muted, loc="left", labelpad=2, parse_math=False)
+    if unit.boxes is not None:
+        top, left, bottom, right = unit.boxes[row].tolist()
+        for color, width in ((LIGHT.card, 2.4), (rgb(DIVERGING[8]), 1.2)):  # seen on dark and on light pictures
+            below.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=color,
+                                      linewidth=width))  # fmt: skip
+
+
+def _sized(crop: Tensor, side: int = 224) -> Tensor:
+    """Small crops larger, so that a grid of pixels looks like one."""
+    if crop.shape[-1] >= side:
+        return crop
+    return interpolate(crop[None], (side, side), mode="bilinear", align_corners=False)[0]
+
+
+def _short(name: str, characters: int = 22) -> str:
+    """The end of a file's name: numbers are there."""
+    bare = name.rpartition("/")[2].rpartition(".")[0] or name
+    return bare if len(bare) <= characters else f"…{bare[-characters + 1 :]}"
+
+
+def number(value: float | int) -> str:
+    """Three digits, with a true minus sign."""
+    text = f"{value:.3g}" if 1e-3 <= abs(value) < 1000 or value == 0 else f"{value:.1e}" if abs(value) < 1 else f"{value:.0f}"
+    return text.replace("-", "\N{MINUS SIGN}")

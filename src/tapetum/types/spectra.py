@@ -1,0 +1,136 @@
+"""Units with the pictures of a data set that show what they answer to, ready to be looked at, saved and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from tapetum.types.renderings import Rendering
+from tapetum.types.scans import GROUPS, Example, Group, Histogram, ScoreKind
+
+
+@dataclass(frozen=True, eq=False)
+class UnitExamples:
+    """Pictures of a data set with one unit's score on each, best first.
+
+    unit      "blocks.3.0:5"
+    examples  one per picture
+    pictures  (k, 3, h, w) uint8, 0 to 255: what the model saw
+    boxes     (k, 4) top, left, bottom, right in px of those: a square around the place where the unit answers most; None
+              where the layer has no places
+    tap       "output", or "pre-activation": what the layer was before the activation function that ends it
+    """
+
+    unit: str
+    examples: tuple[Example, ...]
+    pictures: Tensor
+    boxes: Tensor | None = None
+    tap: str = "output"
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def pixels(self) -> Tensor:
+        """(k, 3, h, w) in [0, 1]."""
+        return self.pictures.float() / 255
+
+    def crop(self, row: int) -> Tensor:
+        """(3, side, side) in [0, 1]: the part of a picture around its strongest place, all of it where there are no places."""
+        if self.boxes is None:
+            return self.pixels[row]
+        top, left, bottom, right = self.boxes[row].tolist()
+        return self.pixels[row, :, top:bottom, left:right]
+
+
+@dataclass(frozen=True, eq=False)
+class UnitSpectrum:
+    """One unit over a data set: what it looks for and against, and real pictures at four places between.
+
+    minimum, slightly_negative, slightly_positive, maximum   the pictures, best first, as `SpectrumResult` has them
+    threshold, around   what slightly negative and positive are near to: zero, or the median of a unit that is never negative
+    histogram           of the unit's scores over the data set
+    tap                 as for `UnitExamples`
+    optimized           two pictures: the one made so that the unit answers least, and most; None if none were made
+    optimized_scores    (2,) the unit's score on those
+    """
+
+    unit: str
+    minimum: UnitExamples
+    slightly_negative: UnitExamples
+    slightly_positive: UnitExamples
+    maximum: UnitExamples
+    threshold: float
+    around: Literal["zero", "median"]
+    histogram: Histogram
+    tap: str = "output"
+    optimized: Rendering | None = None
+    optimized_scores: Tensor | None = None
+
+    def examples(self, group: Group) -> UnitExamples:
+        """The pictures at one place of the spectrum."""
+        return dict(zip(GROUPS, (self.minimum, self.slightly_negative, self.slightly_positive, self.maximum), strict=True))[
+            group
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class OfDataSet:
+    """What results about a data set have in common.
+
+    model, source  their names
+    seen           what the model sees of a picture, in words
+    score          a unit's score on a picture: the maximum over the places of its map, or the mean
+    n              pictures that were looked at
+    skipped        pictures that could not be used: id -> why
+    notes          what a reader must know
+    """
+
+    model: str
+    source: str
+    seen: str
+    score: ScoreKind
+    n: int
+    skipped: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class UnitSpectra(OfDataSet):
+    """Activation spectra of some units, in the order in which they were asked for."""
+
+    units: tuple[UnitSpectrum, ...]
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def __getitem__(self, row: int) -> UnitSpectrum:
+        return self.units[row]
+
+    def __iter__(self) -> Iterator[UnitSpectrum]:
+        return iter(self.units)
+
+
+@dataclass(frozen=True, eq=False)
+class TopExamples(OfDataSet):
+    """The pictures of a data set on which some units answer most, with the places where they do.
+
+    crop_px          the side of the crops around those places, of each unit
+    receptive_field  the side of what one place can see at most, of each unit; None where it is not defined
+    """
+
+    units: tuple[UnitExamples, ...]
+    crop_px: tuple[int | None, ...]
+    receptive_field: tuple[int | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.units)
+
+    def __getitem__(self, row: int) -> UnitExamples:
+        return self.units[row]
+
+    def __iter__(self) -> Iterator[UnitExamples]:
+        return iter(self.units)
