@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
@@ -48,9 +50,14 @@ class Preprocessing:
             raise ImageError(f"pixels must be (n, 3, H, W) in [0, 1], not {tuple(pixels.shape)}; use tapetum.read_image")
         pixels = pixels if self.resize is None else _trimmed(pixels)
         target = [self.size, self.size] if self.resize is None else self._resized(*pixels.shape[-2:])
-        mode = InterpolationMode(self.interpolation)
-        resized = TF.resize(pixels, target, interpolation=mode, antialias=True) if list(pixels.shape[-2:]) != target else pixels
-        return TF.center_crop(resized, [self.size, self.size]).clamp(0, 1)  # bicubic overshoots
+        if list(pixels.shape[-2:]) == target:
+            central = TF.center_crop(pixels, [self.size, self.size])
+        elif self.size > 1 and _in_two_passes(pixels, self.interpolation):  # torch 2.14 misreads planes of one column
+            central = _central(pixels, target, self.size, self.interpolation)
+        else:
+            resized = TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True)
+            central = TF.center_crop(resized, [self.size, self.size])
+        return central.clamp(0, 1)  # bicubic overshoots
 
     def _resized(self, height: int, width: int) -> list[int]:
         assert self.resize is not None
@@ -63,7 +70,7 @@ class Preprocessing:
         if self.resize is None:
             return 0.0, 0.0, float(height), float(width)
         resized = self._resized(height, width)
-        top, left = ((side - self.size) // 2 for side in resized)
+        top, left = (_start(side, self.size) for side in resized)
         rows, columns = height / resized[0], width / resized[1]
         return top * rows, left * columns, (top + self.size) * rows, (left + self.size) * columns
 
@@ -96,3 +103,34 @@ def _trimmed(pixels: Tensor) -> Tensor:
     height, width = (int(side) for side in pixels.shape[-2:])
     most = LONGEST * min(height, width)
     return TF.center_crop(pixels, [min(height, most), min(width, most)]) if max(height, width) > most else pixels
+
+
+def _start(side: int, size: int) -> int:
+    """Where torchvision's center_crop begins: halves go to the even number."""
+    return round((side - size) / 2)
+
+
+_REACH = {"bilinear": 1, "bicubic": 2}  # of the filter, in pixels of the coarser grid
+
+
+def _in_two_passes(pixels: Tensor, interpolation: str) -> bool:
+    """Whether torch resizes these along the rows first, then along the columns: on a CPU, plane by plane."""
+    plain = pixels.device.type == "cpu" and pixels.is_contiguous() and pixels.dtype in (torch.float32, torch.float64)
+    return plain and not pixels.requires_grad and interpolation in _REACH
+
+
+def _central(pixels: Tensor, target: list[int], size: int, interpolation: str) -> Tensor:
+    """The central crop of the resized pixels, to the last bit, without computing what the crop does not see.
+
+    Only rows within its reach go through the first pass (along the rows), only its columns through the second.
+    """
+    height, (rows, columns) = int(pixels.shape[-2]), target
+    top, left, scale = _start(rows, size), _start(columns, size), height / rows
+    reach = _REACH[interpolation] * max(scale, 1) + 1
+    first = max(0, math.floor((top + 0.5) * scale - reach))
+    last = min(height, math.ceil((top + size - 0.5) * scale + reach))
+    how = {"mode": interpolation, "align_corners": False, "antialias": True}
+    seen = F.interpolate(pixels[..., first:last, :], size=[last - first, columns], **how)[..., left : left + size]
+    tall = pixels.new_zeros(*pixels.shape[:-1], size)
+    tall[..., first:last, :] = seen
+    return F.interpolate(tall, size=[rows, size], **how)[..., top : top + size, :]
