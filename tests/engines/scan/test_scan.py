@@ -92,6 +92,23 @@ def assert_equal_results(a: Any, b: Any) -> None:
     assert a.key == b.key
 
 
+@pytest.mark.parametrize("pre_activation", [False, True])
+def test_vectors_are_units_without_places(folder: Path, pre_activation: bool) -> None:
+    model = vision_model("residual")
+    layer = next(row.name for row in model.layers() if len(row.shape) == 2)
+    result = tp.scan(model, folder, {layer: [tp.TopK(k=3), tp.Positions(count=2)]}, pre_activation=pre_activation)
+    assert result.taps[layer] == "output"
+    top, positions = result[layer]
+    images = [model.preprocess(tp.read_image(folder / name)) for name in result.ids if name not in result.skipped]
+    with torch.no_grad(), tp.capture(model, [layer]) as acts:
+        model(model.laid_out(torch.cat(images)))
+    assert torch.allclose(positions.vectors, acts[layer].float())  # another batch, so other last bits
+    for channel in range(top.channels):
+        order = acts[layer][:, channel].argsort(descending=True)[:3]
+        assert [one.sample for one in top.examples(channel)] == positions.samples[order].tolist()
+        assert {one.position for one in top.examples(channel)} == {None}
+
+
 ATLAS = [tp.Spectrum(k=3), tp.Moments(), tp.Sparsity(), tp.CoActivation(), tp.Scores(), tp.Positions(count=2)]
 """What an atlas asks for."""
 

@@ -55,9 +55,10 @@ class Job:
         survey = self.model.survey  # once: looking whether the model is still the same takes a millisecond
         found: dict[str, int] = {}
         for name in self.trackers:
-            channels = survey[name].channels
+            row = survey[name]
+            channels = row.shape[1] if row.channels is None and len(row.shape) == 2 else row.channels  # (n, c): no places
             if channels is None:
-                raise LayerError(f"{name} has no channels that a scan could rank (its output is {survey[name].shape})")
+                raise LayerError(f"{name} has no channels that a scan could rank (its output is {row.shape})")
             found[name] = channels
         return found
 
