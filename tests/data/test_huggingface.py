@@ -28,9 +28,13 @@ N_EACH = 90  # of each class: more than one mark
 def datasets(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The library, told to stay offline and to keep its files in a folder of the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HF_HUB_OFFLINE", "1")
         patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
-        yield pytest.importorskip("datasets")
+        library = pytest.importorskip("datasets")
+        import huggingface_hub.constants
+
+        for module in (library.config, huggingface_hub.constants):  # read from the environment at import, which may be past
+            patch.setattr(module, "HF_HUB_OFFLINE", True)
+        yield library
 
 
 @pytest.fixture(scope="module")

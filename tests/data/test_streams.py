@@ -135,7 +135,7 @@ def test_names_that_are_no_utf8_become_ids_that_any_file_can_hold(tmp_path: Path
     assert len(source.fingerprint()) == 64
 
 
-def test_what_is_no_source_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_what_is_no_source_is_refused_in_one_line(tmp_path: Path, classes: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "no images in this folder" in refusal(tmp_path / "empty")
     assert "no such folder or file" in refusal(str(tmp_path / "gone"))
@@ -143,3 +143,5 @@ def test_what_is_no_source_is_refused_in_one_line(tmp_path: Path) -> None:
     assert "an address" in refusal("https://example.org/pictures")
     assert "download it first" in refusal(["https://example.org/a.jpg"])
     assert "a int is no source" in refusal(3)
+    assert "close names: imagenette" in refusal("imagnette:160")
+    assert "close names: pets" in refusal(str(classes.with_name("pet")))

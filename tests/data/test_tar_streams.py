@@ -198,10 +198,11 @@ def test_what_is_no_archive_of_pictures_is_refused_in_one_line(tmp_path: Path) -
 
 def test_reading_headers_is_reported_and_can_be_stopped(tmp_path: Path) -> None:
     for shard in range(3):
-        archive(tmp_path / f"{shard}.tar", {"a.jpg": jpeg(shard)})
+        archive(tmp_path / f"{shard}.tar", {f"{key}.jpg": jpeg(shard) for key in range(3)})
+    length = (tmp_path / "0.tar").stat().st_size
     events = []
     with tp.watching(lambda event: events.append((event.done, event.total, event.unit))):
         as_source(tmp_path)
-    assert events == [(done, 3, "archives") for done in range(4)]
-    with pytest.raises(tp.Cancelled), tp.watching(lambda event: event.done < 2):
+    assert events == [(done * length, 3 * length, "bytes indexed") for done in (0, 1, 1, 2, 2, 3)]
+    with pytest.raises(tp.Cancelled), tp.watching(lambda event: event.done < length):
         as_source(tmp_path)

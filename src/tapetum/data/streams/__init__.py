@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, cast
 
 from tapetum.data.sources import EXTENSIONS, is_address, shown
@@ -20,8 +19,6 @@ __all__ = ["Source", "as_source"]
 
 _ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
 _KNOWN = 'a folder of pictures, a list of files, tar archives ("x-{000..009}.tar"), "imagenette", or "hf:NAME[:SPLIT]"'
-
-
 _SCHEMES = {"imagenette": imagenette.from_text, "hf": huggingface.from_text}
 
 
@@ -62,7 +59,10 @@ def _from_text(text: str) -> Source:
 
 
 def _from_folder(path: str) -> Source:
-    archives = sorted(os.fspath(file) for file in Path(path).iterdir() if is_tar(file.name) and file.is_file())
+    try:
+        archives = sorted(file.path for file in os.scandir(path) if is_tar(file.name) and file.is_file())
+    except OSError as error:
+        raise ImageError(f"{shown(path)}: cannot be listed ({error.strerror}); check its permissions") from error
     if archives and not _has_images(path):
         return shards(archives, os.path.basename(os.path.abspath(path)))
     return folder(path)
@@ -86,7 +86,8 @@ def _from_list(paths: Sequence[str], name: str) -> Source:
 
 
 def _close(text: str) -> str:
-    """Names like the missing one, in its folder."""
-    here = os.path.dirname(text) or os.curdir
-    names = get_close_matches(os.path.basename(text), os.listdir(here) if os.path.isdir(here) else [], n=3)
-    return f" (close names: {', '.join(map(shown, names))})" if names else ""
+    """What the missing name is like: files beside it, data sets, and what stands before a colon."""
+    here, scheme = os.path.dirname(text) or os.curdir, text.partition(":")[0]
+    names = os.listdir(here) if os.path.isdir(here) else []
+    close = get_close_matches(os.path.basename(text), names, n=3) + get_close_matches(scheme, _SCHEMES, n=1)
+    return f" (close names: {', '.join(map(shown, close))})" if close else ""

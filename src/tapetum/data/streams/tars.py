@@ -14,7 +14,7 @@ from torch import Tensor
 from tapetum.data.decoding import pixels_of
 from tapetum.data.sources import EXTENSIONS, opened, shown
 from tapetum.data.streams.base import class_name, digest, folder_labels, is_wordnet_id, stamp
-from tapetum.progress import track
+from tapetum.progress import report
 from tapetum.types import ImageError
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -82,8 +82,9 @@ def shards(paths: Sequence[str], name: str) -> Tars:
     names = _archive_names(paths)
     found: dict[str, tuple[Member, str, str | None]] = {}
     left_out: dict[str, str] = {}
-    for number, path in enumerate(track(paths, total=len(paths), unit="archives")):
-        index = _index(path)
+    sizes = [size for size, _ in filter(None, stamps)]
+    for number, path in enumerate(paths):
+        index = _index(path, sum(sizes[:number]), sum(sizes))
         prefix = f"{names[number]}/" if len(paths) > 1 else ""
         label = class_name(stem) if is_wordnet_id(stem := _stem(path)) else None
         for member, offset, size in index.pictures:
@@ -105,7 +106,8 @@ class _Index(NamedTuple):
     left_out: dict[str, str]
 
 
-def _index(path: str) -> _Index:
+def _index(path: str, done: int, total: int) -> _Index:
+    """The members of one archive; `done` of `total` bytes of archives were passed before."""
     with opened(path) as file:
         if file.read(6).startswith(_MAGIC):
             raise ImageError(
@@ -115,16 +117,19 @@ def _index(path: str) -> _Index:
         file.seek(0)
         try:
             with tarfile.open(fileobj=file, mode="r:") as archive:
-                index = _sorted_out(archive, list(_whole_members(archive, path)))
+                index = _sorted_out(archive, list(_whole_members(archive, path, done, total)))
                 _check_end(file, archive, path)
+            report(done + os.path.getsize(path), total, "bytes indexed")
         except (tarfile.TarError, OSError) as error:
             raise ImageError(f"{shown(path)}: no tar archive, or damaged ({shown(error)}); copy it again") from error
     return index
 
 
-def _whole_members(archive: tarfile.TarFile, path: str) -> Iterator[tarfile.TarInfo]:
+def _whole_members(archive: tarfile.TarFile, path: str, done: int, total: int) -> Iterator[tarfile.TarInfo]:
     length = os.path.getsize(path)
-    for member in archive:
+    for number, member in enumerate(archive):
+        if number % 1000 == 0:
+            report(done + member.offset, total, "bytes indexed")
         if member.isreg() and member.offset_data + member.size > length:
             raise ImageError(f"{shown(path)}: cut off within {shown(member.name)}; copy it again")
         yield member
