@@ -40,6 +40,8 @@ def test_a_spectrum_is_a_figure_a_unit_with_its_provenance_and_arrays(place, dat
             dict(zip(("negative", "positive"), saved.optimized_scores.tolist(), strict=True))
         )
     assert "features-2-0.png" in answer.out
+    refused = tapetum("reproduce", "out/features-2-0.png")
+    assert (refused.status, "is a figure of a data set (data)" in refused.err) == (2, True)
     again = tapetum(*words, "--no-optimize")  # an earlier report is replaced
     assert again.status == 0
     assert json.loads((place / "out" / "report.json").read_text())["images"][0]["optimized"] is None

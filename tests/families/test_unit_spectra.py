@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import nn
 import tapetum as tp
 from tapetum.families.spectra import as_units, box_around
 from tapetum.figures import draw
+from tapetum.figures.spectra import number
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import GROUPS, LayerError, TapetumError, TargetError
 
@@ -97,7 +99,8 @@ def test_the_pictures_are_what_the_model_saw(model: VisionModel, tmp_path: Path)
 
 def test_a_layer_that_ends_in_a_relu_is_looked_at_in_front_of_it(model: VisionModel, folder: Path) -> None:
     """Behind it, half of the pictures would score zero; made pictures go on where the ReLU is silent."""
-    one, other = spectra(model, folder, ["relu:2", "colors:2"], optimize=True, size=SIDE, n_steps=250, preset="plain")
+    found = spectra(model, folder, ["relu:2", "colors:2"], optimize=True, size=SIDE, n_steps=250, preset="plain")
+    one, other = found
     assert (one.tap, other.tap) == ("pre-activation", "output")
     assert ids(one.minimum) == named(250, 200, 180)  # green is the complement
     assert one.minimum.examples[0].score == pytest.approx(5 / 255 - 0.5, abs=1e-6)
@@ -108,6 +111,8 @@ def test_a_layer_that_ends_in_a_relu_is_looked_at_in_front_of_it(model: VisionMo
     assert torch.equal(one.optimized.pixels, other.optimized.pixels)
     assert one.optimized_scores is not None
     low, high = one.optimized_scores.tolist()
+    figure = words(draw(replace(found, units=(one,), score="mean")))
+    assert {f"mean {number(float(-one.optimized.scores[0]))}", f"mean {number(float(one.optimized.scores[1]))}"} <= set(figure)
     assert low < one.minimum.examples[0].score
     assert high > one.maximum.examples[0].score
     green = one.optimized.pixels[:, 1]
@@ -224,7 +229,8 @@ def test_the_figure_says_the_scores_the_threshold_and_what_is_missing(model: Vis
 
     said = words(draw(spectra(model, folder, "colors:1", optimize=True, size=SIDE, n_steps=1)))
     assert {"Negative optimized", "Slightly below the median", "Slightly above the median", "Positive optimized"} <= set(said)
-    assert any("median 0.5, the unit is never negative" in text for text in said)
+    assert sum(text.startswith("mean ") and " · highest " in text for text in said) == 2
+    assert any("median 0.5, since no score is negative" in text for text in said)
 
 
 def test_a_unit_that_is_never_positive_says_that_none_is(model: VisionModel, folder: Path, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def _spectrum(columns: Sequence[Any], below: Any, one: UnitSpectrum, result: Uni
     places = columns[1:-1] if made else columns
     if made:
         for axes, row in ((columns[0], 0), (columns[-1], 1)):
-            _made(axes, one, row)
+            _made(axes, one, row, result)
     for axes, group in zip(places, GROUPS, strict=True):
         words = BY_MEDIAN.get(group, TITLES[group]) if one.around == "median" else TITLES[group]
         _real(axes, one, group, words)
@@ -133,8 +133,8 @@ def _blank(axes: Any, words: str, color: str) -> None:
     axes.spines["top"].set(visible=True, color=color, linewidth=2.5)
 
 
-def _made(axes: Any, one: UnitSpectrum, row: int) -> None:
-    """An optimised picture in the same frame as nine real ones."""
+def _made(axes: Any, one: UnitSpectrum, row: int, result: OfDataSet) -> None:
+    """An optimised picture in the same frame as nine real ones; below it the unit's mean there, which it was made for."""
     height, width = _frame()
     _blank(axes, MADE[row], LIGHT.muted)
     axes.set(xlim=(0, width), ylim=(height, -HEAD_PX), aspect="equal")
@@ -144,8 +144,10 @@ def _made(axes: Any, one: UnitSpectrum, row: int) -> None:
     picture = tile(one.optimized, row)
     tall = min(height - NOTE_PX, width * picture.shape[-2] / picture.shape[-1])
     _place(axes, picture, 0, 0, tall * picture.shape[-1] / picture.shape[-2], tall)
-    note = one.optimized.status[row] if one.optimized.status[row] != "ok" else number(float(one.optimized_scores[row]))
-    _note(axes, 0, tall, note.replace("_", " "))
+    mean = (-1) ** (row + 1) * float(one.optimized.scores[row])
+    most = f" · highest {number(float(one.optimized_scores[row]))}" if result.score == "max" else ""
+    status = one.optimized.status[row].replace("_", " ")
+    _note(axes, 0, tall, f"mean {number(mean)}{most}" if status == "ok" else status)
 
 
 def _real(axes: Any, one: UnitSpectrum, group: Group, title: str) -> None:
@@ -190,7 +192,7 @@ def _histogram(axes: Any, one: UnitSpectrum, result: OfDataSet) -> None:
     axes.stairs(density, one.histogram.edges.tolist(), fill=True, color=LIGHT.wash, edgecolor=LIGHT.accent, linewidth=0.8)
     top = max(density, default=1.0) or 1.0
     axes.axvline(one.threshold, color=LIGHT.ink, linewidth=0.9, linestyle=(0, (4, 2)))
-    words = "zero" if one.around == "zero" else f"median {number(one.threshold)}, the unit is never negative"
+    words = "zero" if one.around == "zero" else f"median {number(one.threshold)}, since no score is negative"
     axes.annotate(words, (one.threshold, 1.02), xycoords=("data", "axes fraction"), va="bottom", ha="center",
                   fontsize=NOTE_PT, color=LIGHT.ink, parse_math=False)  # fmt: skip
     for group in GROUPS:

@@ -86,6 +86,8 @@ def _check(said: Mapping[str, Any], name: str) -> None:
     if "pictures" in said:
         first = ", ".join(map(str, said["pictures"][:3]))
         raise TapetumError(f"{name} is a figure of other pictures ({first}): reproduce those")
+    if "data" in said:
+        raise TapetumError(f"{name} is a figure of a data set ({said['data']['name']}): run its command on that again")
     fields = {"method": str, "parameters": dict, "model": str, "weights": str, "subject": list, "files": dict, "lost": list}
     if not all(isinstance(said.get(key), kind) for key, kind in fields.items()) or "row" not in said:
         raise TapetumError(f"{name}: its provenance is not complete; an earlier version wrote it")
