@@ -137,7 +137,8 @@ def test_labels_name_what_two_or_more_of_the_strongest_pictures_show(atlas: Path
 
 def test_tiles_show_what_the_model_saw(atlas: Path, model: VisionModel, folder: Path) -> None:
     ids = given(atlas / "site" / "data" / "ids.js")["ids"]
-    sheet = np.asarray(Image.open(atlas / "site" / "pictures" / "000.webp").convert("RGB"))
+    with Image.open(atlas / "site" / "pictures" / "000.webp") as file:
+        sheet = np.asarray(file.convert("RGB"))
     assert sheet.shape == (2048, 2048, 3)
     for number in (0, 17, 37):
         row, column = number // 16 * 128, number % 16 * 128
@@ -309,3 +310,45 @@ def test_a_store_answers_what_pages_ask(atlas: Path) -> None:
         assert not math.isnan(unit["sd"])
     with pytest.raises(tp.TapetumError, match="no such store"):
         Store(atlas / "nothing.sqlite")
+
+
+# --- renderings
+
+
+def test_units_are_rendered_and_their_sheets_shown(model: VisionModel, folder: Path, copied: Path) -> None:
+    done = build(model, folder, copied, render=["second"])
+    site = copied / "site"
+    about = {layer["name"]: layer["rendered"] for layer in given(site / "data" / "index.js")["layers"]}
+    assert about == {"first": [], "second": ["positive", "negative"]}
+    found = given(site / "data" / "layers" / "second.js")["sprites"]
+    for sign in ("positive", "negative"):
+        with Image.open(site / found[sign]["sheets"][0]) as sheet:
+            assert sheet.size == (found[sign]["columns"] * found[sign]["tile"], found[sign]["rows"] * found[sign]["tile"])
+    assert done.done == ("site",)  # renderings have keys of their own
+    assert build(model, folder, copied, render=["second"]).done == ()
+    assert build(model, folder, copied, render=None).done == ()  # what is rendered stays
+    with pytest.raises(tp.TapetumError, match="cannot be rendered for an atlas without it"):
+        build(model, folder, copied, render=["stem"])
+
+
+def test_the_choice_of_layers_is_made_once(model: VisionModel, folder: Path, copied: Path) -> None:
+    first = build(model, folder, copied, minutes=0.001)
+    chosen = json.loads((copied / MANIFEST).read_text())["chosen"]
+    assert first.done == ("choice", "site")
+    assert chosen["layers"] == ["second"]  # at least one: of two the later is the middle
+    assert "--render" in chosen["said"]
+    assert build(model, folder, copied, minutes=0.001).done == ()
+
+
+def test_a_layer_that_cannot_be_rendered_is_noted(
+    model: VisionModel, folder: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tapetum.atlas import build as module
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise tp.TapetumError("no gradient reaches the picture")
+
+    monkeypatch.setattr(module, "render_units", refused)
+    done = build(model, folder, copied, render=["second"])
+    assert "Units of second are not rendered: no gradient reaches the picture" in done.notes
+    assert done.notes == tuple(given(copied / "site" / "data" / "index.js")["notes"])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import io
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +12,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tapetum import progress
 from tapetum.atlas import sprites
-from tapetum.atlas.export import PAGES, export
+from tapetum.atlas.about import SCORE, about, all_notes
+from tapetum.atlas.export import export, pages_hash
 from tapetum.atlas.neighbors import NEIGHBORS, neighbors
 from tapetum.atlas.numbers import LayerNumbers, fires, layer_numbers, pictures_of
 from tapetum.atlas.stages import SCHEMA, STORE, Stages, alone, check_folder, key_of, keyed_folder
 from tapetum.atlas.store import Store
+from tapetum.atlas.units import choose_layers, read_units, render_units, sprites_of
 from tapetum.atlas.writing import Picture, write_store
 from tapetum.data.streams import as_source
 from tapetum.engines.scan import FolderLedger, Job, Plan, Runner, Threads, scan
@@ -30,16 +30,14 @@ from tapetum.engines.scan.plan import key_of as scan_key
 from tapetum.engines.scan.scan import facts_of
 from tapetum.engines.scan.trackers import Scores, Sparsity, Spectrum, Tracker
 from tapetum.families.border import as_model
-from tapetum.families.running import versions
 from tapetum.families.scanning import BATCH
 from tapetum.models.blocks import block_layers
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import LayerError, ModelLike, ScanResult, TapetumError
+from tapetum.types import Cancelled, LayerError, ModelLike, ScanResult, TapetumError
 
 EXAMPLES = 9
 FIRES = 24
 TRACKERS: tuple[Tracker, ...] = (Spectrum(k=EXAMPLES), Scores(), Sparsity())
-SCORE = "spatial maximum"
 LARGEST_HALF = 65_504
 """The largest number that float16 holds."""
 
@@ -86,6 +84,7 @@ def build(
     if limit is not None and limit < 1:
         raise TapetumError(f"limit must be at least 1, not {limit}")
     names = chosen_layers(network, layers)
+    rendered = _rendered_layers(network, names, render)
     check_folder(folder)
     with alone(folder):
         plan = Plan(len(stream.ids) if limit is None else min(limit, len(stream.ids)), BATCH, SHARD)
@@ -94,6 +93,8 @@ def build(
         work = _Build(job, Stages(folder, resume=resume), run or Threads(workers), resume)
         work.look()
         work.pictures()
+        work.pages()  # before the renderings, which take longest: a build that is stopped there has pages
+        work.render(rendered, minutes, workers)
         work.pages()
         return work.built()
 
@@ -105,6 +106,19 @@ def chosen_layers(model: VisionModel, layers: Sequence[str] | str | None) -> lis
     if without:
         raise LayerError(f"{without[0]} has no channels that could be units; `tapetum layers` lists what each layer gives")
     return [name for name in model.survey.order if name in names]
+
+
+def _rendered_layers(
+    model: VisionModel, names: Sequence[str], render: Literal["auto"] | Sequence[str] | None
+) -> Literal["auto"] | list[str]:
+    """The layers whose units are to be rendered, or that this is to be found out."""
+    if render == "auto":
+        return "auto"
+    wanted = [] if render is None else chosen_layers(model, render)
+    outside = [name for name in wanted if name not in names]
+    if outside:
+        raise LayerError(f"{outside[0]} cannot be rendered for an atlas without it; there are {', '.join(names)}")
+    return wanted
 
 
 class _Build:
@@ -157,6 +171,42 @@ class _Build:
             fits = bool(np.abs(table).max() <= LARGEST_HALF)
             written(place / f"{layer.file}.npy", _npy(table.astype(np.float16) if fits else table))
 
+    # --- what units look for
+
+    def render(self, wanted: Literal["auto"] | list[str], minutes: float | int, workers: int | None) -> None:
+        """Pictures of the units of some layers; of those that are there already none is made again."""
+        model, names = self.job.model, list(self.job.trackers)
+        chosen = self._chosen(minutes, workers) if wanted == "auto" else wanted
+        refused: dict[str, str] = {}
+        for layer in chosen:
+            with progress.stage(f"rendering {layer}"):
+                try:
+                    render_units(model, layer, folder=self.folder / "units", workers=workers, resume=self.resume)
+                except Cancelled:
+                    raise
+                except TapetumError as error:
+                    refused[layer] = str(error)
+            self._tell_rendered(names, refused)
+        self._tell_rendered(names, refused)
+
+    def _tell_rendered(self, names: Sequence[str], refused: Mapping[str, str]) -> None:
+        """The layers with pictures, by the same weights."""
+        found = {name: read_units(self.folder / "units", name) for name in names}
+        same = {name: one for name, one in found.items() if one and one.settings["weights"] == self.job.model.weights_sha256}
+        self.stages.tell(rendered={name: sprites_of(one) for name, one in same.items()}, not_rendered=dict(refused))
+        self.stages.save()
+
+    def _chosen(self, minutes: float | int, workers: int | None) -> list[str]:
+        """What fits into the time: measured once, so that a build that goes on makes the same choice."""
+        names = list(self.job.trackers)
+        key = key_of(weights=self.job.model.weights_sha256, layers=names, minutes=minutes)
+        if self.stages.is_done("choice", key):
+            return list(self.stages.about["chosen"]["layers"])
+        with self._stage("choice", key):
+            choice = choose_layers(self.job.model, names, 60 * minutes, workers=workers)
+            self.stages.tell(chosen={"layers": list(choice.layers), "said": choice.said})
+        return list(choice.layers)
+
     # --- pictures and pages
 
     def pictures(self) -> None:
@@ -170,7 +220,8 @@ class _Build:
 
     def pages(self) -> None:
         """The static site, made again when anything that it shows is new."""
-        shown = {name: value for name, value in self.stages.about.items() if name != "made"}
+        nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}}
+        shown = nothing | {name: value for name, value in self.stages.about.items() if name not in ("made", "chosen")}
         key = key_of(store=self.store_key, pages=pages_hash(), shown=shown)
         if self.stages.is_done("site", key) and (self.folder / "site" / "index.html").is_file():
             return
@@ -178,69 +229,13 @@ class _Build:
             export(self.folder)
 
     def built(self) -> Built:
-        about = self.stages.about
-        counts = about["data"]["pictures"], sum(about["units"].values())
+        facts = self.stages.about
+        counts = facts["data"]["pictures"], sum(facts["units"].values())
         index = self.folder / "site" / "index.html"
-        return Built(index, *counts, about["skipped"], tuple(self.now), tuple(about["notes"]))
+        return Built(index, *counts, facts["skipped"], tuple(self.now), tuple(all_notes(facts)))
 
 
 def _npy(array: NDArray[Any]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array, allow_pickle=False)
     return buffer.getvalue()
-
-
-def about(job: Job, result: ScanResult) -> dict[str, Any]:
-    """What the manifest and the front page say of an atlas: provenance, and what a reader must know."""
-    model, source = job.model, job.source
-    shape = model.preprocessing
-    return {
-        "title": f"{model.name} on {source.name}",
-        "model": {
-            "name": model.name,
-            "source": model.source,
-            "classes": None if model.labels is None else len(model.labels),
-            "weights": model.weights,
-            "weights_sha256": model.weights_sha256,
-            "sees": shape.describe(),
-            "size": shape.size,
-        },
-        "data": {
-            "name": source.name,
-            "pictures": len(next(iter(result.values()))[1].samples),
-            "fingerprint": source.fingerprint(),
-        },
-        "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "versions": versions(),
-        "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "score": SCORE,
-        "settings": facts_of(job),
-        "taps": dict(result.taps),
-        "units": {name: found[0].channels for name, found in result.items()},
-        "skipped": dict(result.skipped),
-        "notes": notes(job, result),
-    }
-
-
-def notes(job: Job, result: ScanResult) -> list[str]:
-    """What a reader must know."""
-    said = list(result.notes)
-    before = [layer for layer, tap in result.taps.items() if tap == "pre-activation"]
-    if before:
-        which = "all layers" if len(before) == len(result.taps) else ", ".join(before)
-        said.append(
-            f"Values of {which} are those before the activation function that ends the layer, so that they have a sign."
-        )
-    if result.images > sprites.MOST:
-        said.append(f"{sprites.MOST:,} of {result.images:,} pictures are shown: the examples, and others from the start.")
-    if len(result.ids) > job.plan.count:
-        said.append(f"Only the first {job.plan.count:,} pictures were scanned.")
-    return said
-
-
-def pages_hash() -> str:
-    """Of the pages' own files."""
-    whole = hashlib.sha256()
-    for file in sorted(PAGES.iterdir()):
-        whole.update(file.name.encode() + file.read_bytes())
-    return whole.hexdigest()

@@ -5,6 +5,7 @@ Data files are scripts, `atlas(KEY, VALUE)`: a page from file:// may not fetch. 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -13,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from tapetum import progress
+from tapetum.atlas.about import all_notes
 from tapetum.atlas.sprites import COLUMNS, ROWS, TILE_PX, sheet_names
 from tapetum.atlas.stages import STORE, read_manifest, whole_folder
 from tapetum.atlas.store import Store
+from tapetum.atlas.units import SIGNS
 from tapetum.types import TapetumError
 
 SCHEMA = 1
@@ -102,7 +105,7 @@ class _Site:
             "made": about["made"],
             "versions": about["versions"],
             "score": about["score"],
-            "notes": about["notes"],
+            "notes": all_notes(about),
             "layers": [self._about(layer) for layer in self.layers],
             "pictures": {
                 "count": len(self.pictures),
@@ -125,12 +128,12 @@ class _Site:
             "tap": layer["tap"],
             "unit_chunk": UNITS,
             "map": layer["name"] in self.manifest.get("maps", {}),
-            "rendered": sorted(self.manifest.get("rendered", {}).get(layer["name"], {}), reverse=True),
+            "rendered": [sign for sign in SIGNS if self._sprite(layer["name"], sign)],
         }
 
     def _layer(self, layer: Any) -> None:
         file, rows = layer["file"], self.store.columns(layer["id"])
-        sprites = {sign: self._rendered(layer["name"], sign) for sign in ("positive", "negative")}
+        sprites = {sign: self._rendered(layer["name"], sign) for sign in SIGNS}
         columns: dict[str, Any] = {
             name: [row[name] for row in rows] for name in ("mean", "sd", "sparsity", "minimum", "maximum")
         }
@@ -144,8 +147,11 @@ class _Site:
             units = self.store.details(layer["first"] + start, layer["first"] + stop)
             self._give(f"units:{file}:{chunk}", [_correlations(unit) for unit in units], f"units/{file}-{chunk:03d}")
 
+    def _sprite(self, layer: str, sign: str) -> dict[str, Any] | None:
+        return self.manifest.get("rendered", {}).get(layer, {}).get(sign)
+
     def _rendered(self, layer: str, sign: str) -> dict[str, Any] | None:
-        sprite = self.manifest.get("rendered", {}).get(layer, {}).get(sign)
+        sprite = self._sprite(layer, sign)
         if sprite is None:
             return None
         sheets = [self._copy(self.source / "units" / name, f"units/{name}") for name in sprite["sheets"]]
@@ -222,3 +228,11 @@ def given(path: Path) -> Any:
     """The value of a data file."""
     text = path.read_text("ascii")
     return json.loads(text[text.index(",") + 1 : text.rindex(")")])
+
+
+def pages_hash() -> str:
+    """Of the pages' own files."""
+    whole = hashlib.sha256()
+    for file in sorted(PAGES.iterdir()):
+        whole.update(file.name.encode() + file.read_bytes())
+    return whole.hexdigest()
