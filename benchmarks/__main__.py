@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from tapetum.cli.allocator import keep_large_blocks
+from tapetum.runners.allocator import keep_large_blocks
 
 TABLES = ("speed", "pointing", "renderings", "scan", "sweep", "quality")
 USUAL = ("speed", "pointing", "renderings", "scan")

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from tapetum.cli.allocator import keep_large_blocks
 from tapetum.cli.atlas import atlas
 from tapetum.cli.generated import HELP, TARGET_HELP, CommandGroup, RunGroup
 from tapetum.cli.terminal import bar, debugging, fail, one_line, say, unexpected
+from tapetum.runners.allocator import keep_large_blocks
 from tapetum.types import MethodError, ModelError, TapetumError
 
 STOPPED = 130
@@ -306,6 +306,40 @@ def _score(text: str) -> str:
     if text not in ("max", "mean"):
         raise MethodError(f"--score is max or mean, not '{text}'")
     return text
+
+
+@app.command()
+def scan(
+    data: Annotated[str, typer.Argument(help="A folder of pictures, tar shards, imagenette, hf:NAME.", metavar="DATA")],
+    out: Annotated[Path, typer.Option(help="A new or empty folder, or that of an earlier scan, which goes on.")],
+    model: Annotated[str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")] = "efficientnet_lite0",
+    weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = None,
+    layers: Annotated[
+        str | None, typer.Option(help='Names or globs with commas between; "blocks.*"; else every block.')
+    ] = None,
+    trackers: Annotated[str, typer.Option(help="What is kept: spectrum, topk, counts, moments, ...")] = "spectrum",
+    k: Annotated[int, typer.Option(help="Pictures of each ranking.", min=1)] = 9,
+    score: Annotated[str, typer.Option(help="A unit's score on a picture: the max over its map, or the mean.")] = "max",
+    pre_activation: Annotated[bool, typer.Option(help="Signed values, before the activation that ends a layer.")] = False,
+    precision: Annotated[str, typer.Option(help="exact, or fast: bfloat16.")] = "exact",
+    batch: Annotated[int, typer.Option(help="Pictures a pass; another number changes the last bits.", min=1)] = 16,
+    limit: Annotated[int | None, typer.Option(help="Only so many pictures, from the start.", min=1)] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads, or Ray actors; one a core without it.", min=1)] = None,
+    ray: Annotated[str | None, typer.Option(help="On a Ray cluster: auto, local, or an address.")] = None,
+    shards: Annotated[str | None, typer.Option(help="Finished shards at a URL, s3://bucket/name, instead of --out.")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with what is in --out; else make it again.")] = True,
+    log: Annotated[str, typer.Option(help="jsonl, wandb, trackio, tensorboard, none; commas between.")] = "jsonl",
+    json: Annotated[bool, typer.Option("--json", help="Print scan.json to standard output as well.")] = False,
+) -> None:
+    """Every picture of a data set seen once: what each unit of the network responds to. Under torchrun or SLURM shared out."""
+    from tapetum.cli.scanning import Asked, runner, scan_folder
+
+    run, first = runner(ray, workers)
+    settings = {"pre_activation": pre_activation, "precision": precision, "batch": batch, "limit": limit, "resume": resume}
+    asked = Asked(
+        data, model, weights, out, layers, trackers, log, json, run, first, shards, {"k": k, "score": score}, settings
+    )
+    raise SystemExit(scan_folder(asked))
 
 
 @app.command()

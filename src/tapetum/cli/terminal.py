@@ -63,13 +63,19 @@ def bar(title: str) -> Iterator[Watcher]:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         name = one_line(title, 60)
-        task = progress.add_task(name, total=None)
+        task = progress.add_task(name, total=None, rate="")
 
         def watch(event: Event) -> None:
             stage = name if event.stage is None else f"{name}: {one_line(event.stage, 60)}"
-            progress.update(task, completed=event.done, total=event.total, description=stage)
+            progress.update(task, completed=event.done, total=event.total, description=stage, rate=rate(event))
 
         yield watch
+
+
+def rate(event: Event) -> str:
+    """Pictures a second, where the event's value is that."""
+    return f"{event.value:.3g} pictures/s" if event.unit == "pictures" and event.value else ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum.data.streams import as_source
-from tapetum.engines.scan import FolderLedger, Job, Ledger, Plan, Runner, Threads
+from tapetum.engines.scan import FolderLedger, Job, Ledger, ParquetLedger, Plan, Runner, Threads
 from tapetum.engines.scan import scan as run_scan
 from tapetum.engines.scan.plan import SHARD
 from tapetum.engines.scan.trackers import Tracker
@@ -44,7 +44,8 @@ def scan(
     source          a folder, tar shards, "imagenette", "hf:NAME", a list of files, or a Source
     workers         threads, each with a pass of its own; None: one a core
     run             another runner, such as `tapetum.runners.Ray`
-    out             a folder for finished shards: a run that was killed goes on there, with at most one shard a worker lost
+    out             a folder, or a URL such as "s3://bucket/scan", for finished shards: a run that was killed goes on there,
+                    with at most one shard a worker lost
     resume          False: what is in `out` is made again
     limit           only so many pictures, from the start
     pre_activation  signed values: what a layer was before the activation function that ends it
@@ -60,11 +61,20 @@ def scan(
     plan = Plan(_count(len(stream.ids), limit), batch, shard or max(batch, SHARD // batch * batch))
     if plan.shard % batch:
         raise TapetumError(f"a shard is whole batches: {plan.shard} is no multiple of {batch}")
-    ledger = FolderLedger(out) if isinstance(out, str | Path) else out
+    if precision not in ("exact", "fast"):
+        raise TapetumError(f'precision is "exact" or "fast", not {precision!r}')
+    ledger = ledger_of(out)
     job = Job(network, stream, _listed(network, trackers), plan, pre_activation, precision, ledger)
     if workers is not None and run is not None:
         raise TapetumError("workers is for this computer's threads; a runner brings its own number")
     return run_scan(job, run or Threads(workers), resume=resume)
+
+
+def ledger_of(out: str | Path | Ledger | None) -> Ledger | None:
+    """Where finished shards go: a folder, Parquet files at a URL, or a ledger as it is."""
+    if isinstance(out, str) and "://" in out:
+        return ParquetLedger(out)
+    return FolderLedger(out) if isinstance(out, str | Path) else out
 
 
 def _count(pictures: int, limit: int | None) -> int:

@@ -7,5 +7,6 @@ from tapetum.engines.scan.ledger import FolderLedger as FolderLedger
 from tapetum.engines.scan.ledger import Ledger as Ledger
 from tapetum.engines.scan.local import Runner as Runner
 from tapetum.engines.scan.local import Threads as Threads
+from tapetum.engines.scan.parquet import ParquetLedger as ParquetLedger
 from tapetum.engines.scan.plan import Plan as Plan
 from tapetum.engines.scan.scan import scan as scan

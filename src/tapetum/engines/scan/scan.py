@@ -21,6 +21,8 @@ from tapetum.types import ScanResult, TapetumError
 def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
     """The job's shards, wherever `run` works on them, and what their states come to together."""
     begun = time.perf_counter()
+    if not resume and getattr(run, "shares", False):
+        raise TapetumError("several ranks cannot clear what they share: delete the folder first, or give another")
     _prepare(job)
     facts = facts_of(job)
     key = key_of(facts)

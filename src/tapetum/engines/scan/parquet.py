@@ -1,0 +1,190 @@
+"""Finished shards as Parquet files at any URL that fsspec knows: a bucket, another machine's disk, this one's (extra `scale`).
+
+A file a shard: rows (layer, tracker, name, dtype, shape, bytes), the first of them a line of JSON about the shard, and a
+checksum over all. pandas, DuckDB and Spark read them; the bits are those of a `FolderLedger`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib
+import io
+import json
+import posixpath
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tapetum.engines.scan.ledger import PART, PLAN, DamagedShard, plan_read, plan_text, refusal, result_of, rows_of, written
+from tapetum.types import TapetumError
+
+if TYPE_CHECKING:
+    from tapetum.engines.scan.job import ShardResult
+
+COLUMNS = ("layer", "tracker", "name", "dtype", "shape", "bytes")
+ABOUT = ("", -1, "about")
+WHOLE_PUTS = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "r2", "hf"}
+"""Stores in which an object appears when all of it is there; elsewhere a file is written beside its place and moved."""
+
+
+class ParquetLedger:
+    """shards/000012.parquet and plan.json below a URL such as "s3://bucket/scan", "file:///data/scan" or "memory://scan".
+
+    options  what fsspec passes to that file system: credentials, an endpoint (kept with the job; the environment is safer)
+    """
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.url, self.options = url.rstrip("/"), options
+        self.key = ""
+        self._connected()
+
+    def open(self, facts: dict[str, Any], key: str, *, resume: bool) -> None:
+        self.key = key
+        files, place = self._connected()
+        earlier = self._earlier(files, place)
+        if resume and earlier is not None and earlier.get("key") != key:
+            raise TapetumError(refusal(self.url, earlier.get("facts", {}), facts))
+        with self._reached("written"):
+            files.makedirs(posixpath.join(place, "shards"), exist_ok=True)
+            for path in self._paths(place) + self._paths(posixpath.join(place, "shards")):
+                name = posixpath.basename(path)
+                if PART.fullmatch(name) or (name.endswith(".parquet") and not resume):
+                    files.rm_file(path)
+            self._put(PLAN, plan_text(facts, key).encode())
+
+    def done(self) -> set[int]:
+        place = self._connected()[1]
+        found = (posixpath.splitext(posixpath.basename(path)) for path in self._paths(posixpath.join(place, "shards")))
+        return {int(stem) for stem, kind in found if kind == ".parquet" and stem.isdecimal()}
+
+    def write(self, result: ShardResult) -> None:
+        with self._reached("written"):
+            self._put(self._name(result.shard), packed(result, self.key))
+
+    def read(self, shard: int) -> ShardResult:
+        files, place = self._connected()
+        name = self._name(shard)
+        try:
+            data = files.cat_file(posixpath.join(place, name))
+        except FileNotFoundError as error:
+            raise DamagedShard(f"{self.url}/{name} is not there") from error
+        return unpacked(data, f"{self.url}/{name}", self.key)
+
+    def forget(self, shard: int) -> None:
+        files, place = self._connected()
+        with contextlib.suppress(FileNotFoundError):
+            files.rm_file(posixpath.join(place, self._name(shard)))
+
+    # --- the file system
+
+    def _name(self, shard: int) -> str:
+        return f"shards/{shard:06d}.parquet"
+
+    def _paths(self, folder: str) -> list[str]:
+        files, _ = self._connected()
+        with self._reached("listed"), contextlib.suppress(FileNotFoundError):
+            files.invalidate_cache()  # others write here as well
+            return list(files.ls(folder, detail=False))
+        return []
+
+    def _earlier(self, files: Any, place: str) -> dict[str, Any] | None:
+        with self._reached("read"), contextlib.suppress(FileNotFoundError, ValueError):
+            return plan_read(files.cat_file(posixpath.join(place, PLAN)))
+        return None
+
+    def _put(self, name: str, data: bytes) -> None:
+        """The whole file under its name, or nothing."""
+        files, place = self._connected()
+        path = posixpath.join(place, name)
+        protocols = {files.protocol} if isinstance(files.protocol, str) else set(files.protocol)
+        if "file" in protocols:
+            written(Path(path), data)
+        elif protocols & WHOLE_PUTS:
+            files.pipe_file(path, data)
+        else:
+            part = posixpath.join(posixpath.dirname(path), f".{uuid.uuid4().hex}.part")
+            files.pipe_file(part, data)
+            files.mv(part, path)
+
+    def _connected(self) -> tuple[Any, str]:
+        """The file system and the place in it; fsspec keeps connections, so this is quick."""
+        core = imported("fsspec.core")
+        imported("pyarrow.parquet")
+        try:
+            return core.url_to_fs(self.url, **self.options)
+        except ImportError as error:
+            raise TapetumError(f"{self.url} needs a package that is missing: {error}") from error
+        except ValueError as error:
+            raise TapetumError(
+                f"{self.url} cannot be understood ({error}); give s3://, gs://, file://, ... or a folder"
+            ) from error
+
+    @contextlib.contextmanager
+    def _reached(self, what: str) -> Iterator[None]:
+        """What a store has against us is one line; a `FileNotFoundError` passes."""
+        try:
+            yield
+        except (FileNotFoundError, TapetumError):
+            raise
+        except Exception as error:  # every store has errors of its own
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
+            raise TapetumError(f"{self.url} cannot be {what} ({reason}); once it can, the same command goes on") from error
+
+
+def imported(module: str) -> Any:
+    """A package of the extra; one line that names it where it is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise TapetumError("shards at a URL need pyarrow and fsspec: pip install 'tapetum[scale]'") from error
+
+
+def packed(result: ShardResult, key: str) -> bytes:
+    """A shard as Parquet."""
+    arrow, parquet = imported("pyarrow"), imported("pyarrow.parquet")
+    about, arrays = rows_of(result, key)
+    line = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+    rows = [_row(*ABOUT, line), *(_row(*row) for row in arrays)]
+    columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+    types = (arrow.string(), arrow.int32(), arrow.string(), arrow.string(), arrow.list_(arrow.int64()), arrow.large_binary())
+    schema = arrow.schema(list(zip(COLUMNS, types, strict=True)), metadata={"sha256": _digest(rows)})
+    buffer = io.BytesIO()
+    parquet.write_table(arrow.table(columns, schema=schema), buffer, compression="zstd", use_dictionary=False)
+    return buffer.getvalue()
+
+
+def _row(layer: str, tracker: int, name: str, array: NDArray[Any]) -> tuple[Any, ...]:
+    return layer, tracker, name, array.dtype.str, list(array.shape), array.tobytes()
+
+
+def _digest(rows: list[tuple[Any, ...]]) -> str:
+    whole = hashlib.sha256()
+    for *names, data in rows:
+        whole.update(repr(names).encode())
+        whole.update(data)
+    return whole.hexdigest()
+
+
+def unpacked(data: bytes, place: str, key: str) -> ShardResult:
+    """What `packed` made."""
+    parquet = imported("pyarrow.parquet")
+    try:
+        table = parquet.read_table(io.BytesIO(data))
+        metadata: Mapping[bytes, bytes] = table.schema.metadata or {}
+        rows = [tuple(row[name] for name in COLUMNS) for row in table.to_pylist()]
+        whole = _digest(rows) == metadata[b"sha256"].decode()
+    except Exception as error:  # whatever a decoder makes of damaged bytes
+        raise DamagedShard(f"{place} is damaged ({type(error).__name__})") from error
+    if not whole or rows[0][:3] != ABOUT:
+        raise DamagedShard(f"{place} is damaged")
+    arrays = ((layer, tracker, name, _array(*rest)) for layer, tracker, name, *rest in rows[1:])
+    return result_of(json.loads(rows[0][-1]), arrays, place, key)
+
+
+def _array(dtype: str, shape: list[int], data: bytes) -> NDArray[Any]:
+    return np.frombuffer(data, dtype=np.dtype(dtype)).reshape(shape).copy()  # torch wants memory that may be written

@@ -1,0 +1,45 @@
+"""One event a line, in a file that any program reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+class JSONLines:
+    """Appends {"time", "step", ...} lines, each on the disk's side of the program as soon as it is logged.
+
+    A line that a killed run left unfinished stays as it is; the next run begins a new one.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.file = None
+
+    def log(self, values: Mapping[str, float | int], step: int) -> None:
+        """One line."""
+        if self.file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            torn = not _ends_with_line(self.path)
+            self.file = self.path.open("a", encoding="utf-8")
+            self.file.write("\n" if torn else "")
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.file.write(json.dumps({"time": now, "step": step, **values}) + "\n")
+        self.file.flush()
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+
+def _ends_with_line(path: Path) -> bool:
+    if not path.exists() or path.stat().st_size == 0:
+        return True
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

@@ -1,0 +1,56 @@
+"""W&B and Trackio, which have the same interface: a run is begun with its settings, given numbers, and finished."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tapetum.loggers.base import imported
+
+PROJECT = "tapetum"
+
+
+class _Tracked:
+    """A run of a tracking site. The same folder and settings are the same run, which goes on where it was."""
+
+    module = ""
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        self.site = imported(self.module, self.module)
+        self.run = self.site.init(project=PROJECT, config=dict(about), resume="allow", **self._named(folder, about))
+
+    def _named(self, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def log(self, values: Mapping[str, float | int], step: int) -> None:
+        """Numbers at a step."""
+        self.run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Ends the run."""
+        self.run.finish()
+
+
+class WeightsAndBiases(_Tracked):
+    """W&B (https://wandb.ai): WANDB_MODE=offline keeps everything below the folder, for `wandb sync` later."""
+
+    module = "wandb"
+
+    def _named(self, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+        folder.mkdir(parents=True, exist_ok=True)
+        return {"dir": str(folder), "name": folder.name, "id": _id(folder, about)}
+
+
+class Trackio(_Tracked):
+    """Trackio (https://github.com/gradio-app/trackio): kept on this computer, shown by `trackio show`."""
+
+    module = "trackio"
+
+    def _named(self, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+        return {"name": f"{folder.name}-{_id(folder, about)}"}
+
+
+def _id(folder: Path, about: Mapping[str, Any]) -> str:
+    return hashlib.sha256(repr((str(folder), sorted(about.items()))).encode()).hexdigest()[:12]

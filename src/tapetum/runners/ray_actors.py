@@ -1,0 +1,180 @@
+"""Shards on the machines of a Ray cluster: one actor a worker. The only file that imports ray."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tapetum.engines.scan import Job, ShardResult
+from tapetum.engines.scan.job import Tick
+from tapetum.engines.scan.local import cores
+from tapetum.runners.allocator import keep_large_blocks
+from tapetum.types import TapetumError
+
+TRIES = 3
+"""Workers that a shard may bring down before it is given up."""
+
+LOOK_S = 1.0
+"""Seconds after which whoever watches may stop the work, although no shard was finished."""
+
+
+class Worker:
+    """What runs in an actor: the job, and one thread a pass, so that the bits are those of everywhere else."""
+
+    def __init__(self, job: Job) -> None:
+        torch.set_num_threads(1)
+        keep_large_blocks()
+        self.job = job
+
+    def work(self, shard: int) -> ShardResult:
+        """One shard; its states stay in the ledger where there is one."""
+        return self.job.work(shard)
+
+
+@dataclass(frozen=True)
+class Ray:
+    """A runner of Ray actors: `scan(..., run=Ray("auto"))`. Results are those of threads, to the last bit.
+
+    Shards go to actors as they become free; the shard of an actor that died goes to a new one. Without a ledger (`out=`)
+    results come back through Ray; with one, workers write themselves, to a folder or URL that all machines can reach.
+
+    address   "auto": the cluster of this machine; "ray://host:10001" or "host:6379"; None or "local": one of its own, on this
+              computer, which ends with the scan
+    workers   actors, each with a core (or an accelerator, where the model is on one); None: as many as the cluster has
+    """
+
+    address: str | None = None
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise TapetumError(f"workers must be at least 1, not {self.workers}")
+
+    def __call__(self, job: Job, shards: Sequence[int], tick: Tick, /) -> Iterator[ShardResult]:
+        if not shards:
+            return
+        ray = imported()
+        with self._cluster(ray):
+            needs = "CPU" if job.model.device.type == "cpu" else "GPU"
+            workers = self.workers or max(1, int(ray.cluster_resources().get(needs, 1)))
+            pool = _Pool(ray, job, min(workers, len(shards)))
+            try:
+                yield from pool.results(deque(shards), tick)
+            finally:
+                pool.stop()
+
+    @contextmanager
+    def _cluster(self, ray: Any) -> Iterator[None]:
+        """Connects, or begins a cluster; ends only what it began."""
+        if ray.is_initialized():
+            yield
+            return
+        local = self.address in (None, "local")
+        size = {"num_cpus": self.workers or cores(), "include_dashboard": False} if local else {}
+        try:
+            ray.init(address="local" if local else self.address, log_to_driver=False, configure_logging=False, **size)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            where = "Ray cannot start here" if local else f"no Ray cluster answers at {self.address}"
+            raise TapetumError(f"{where} ({' '.join(str(error).split())[:200]}); see `ray status`") from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def imported() -> Any:
+    """Ray; one line that names the extra where it is missing."""
+    try:
+        import ray
+    except ImportError as error:
+        raise TapetumError("Ray is missing: pip install 'tapetum[ray]'") from error
+    return ray
+
+
+class _Pool:
+    """Actors, and which shard each has."""
+
+    def __init__(self, ray: Any, job: Job, workers: int) -> None:
+        self.ray, self.job = ray, job
+        with by_value(ray):
+            self.kept = ray.put(job)
+        self.actor_class = ray.remote(num_cpus=1, num_gpus=int(job.model.device.type != "cpu"))(Worker)
+        self.checked = set[Any]()
+        self.actors = [self._actor() for _ in range(workers)]
+        self.busy: dict[Any, tuple[Any, int]] = {}
+
+    def _actor(self) -> Any:
+        return self.actor_class.remote(self.kept)
+
+    def results(self, left: deque[int], tick: Tick) -> Iterator[ShardResult]:
+        """Every shard's, as they are done."""
+        free, deaths = deque(self.actors), Counter[int]()
+        while left or self.busy:
+            while left and free:
+                self._give(free.popleft(), left.popleft())
+            ready, _ = self.ray.wait(list(self.busy), timeout=LOOK_S)
+            tick(0)
+            for reference in ready:
+                actor, shard = self.busy.pop(reference)
+                result = self._taken(reference, shard, deaths)
+                if result is None:
+                    free.append(self._replaced(actor))
+                    left.append(shard)
+                    continue
+                self._check(actor, shard)
+                free.append(actor)
+                tick(len(self.job.plan.samples(shard)))
+                yield result
+
+    def _give(self, actor: Any, shard: int) -> None:
+        self.busy[actor.work.remote(shard)] = actor, shard
+
+    def _taken(self, reference: Any, shard: int, deaths: Counter[int]) -> ShardResult | None:
+        """The result; None where the actor died, and may be tried again."""
+        try:
+            return self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as error:
+            raise error.cause if isinstance(error.cause, Exception) else TapetumError(str(error)) from error
+        except self.ray.exceptions.RayActorError as error:
+            deaths[shard] += 1
+            if deaths[shard] == TRIES:
+                samples = self.job.plan.samples(shard)
+                first, last = self.job.source.ids[samples[0]], self.job.source.ids[samples[-1]]
+                reason = " ".join(str(error).split())[:200]
+                raise TapetumError(f"{TRIES} workers died over the pictures {first} to {last} ({reason})") from error
+            return None
+
+    def _check(self, actor: Any, shard: int) -> None:
+        """Whether an actor's first shard is where this process sees it."""
+        if self.job.ledger is not None and actor not in self.checked and shard not in self.job.ledger.done():
+            raise TapetumError("a worker's shard is not where this process looks: give out= a folder or URL that all can reach")
+        self.checked.add(actor)
+
+    def _replaced(self, actor: Any) -> Any:
+        new = self._actor()
+        self.actors[self.actors.index(actor)] = new
+        return new
+
+    def stop(self) -> None:
+        """Ends the actors, also those in the middle of a shard: a ledger's files are whole or not there."""
+        for actor in self.actors:
+            self.ray.kill(actor)
+
+
+@contextmanager
+def by_value(ray: Any) -> Iterator[None]:
+    """Inside the block classes of a user's own file (`file.py:factory`) are pickled whole: other machines lack the file."""
+    own = [module for name, module in sys.modules.items() if name.startswith("tapetum_user_")]
+    for module in own:
+        ray.cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in own:
+            ray.cloudpickle.unregister_pickle_by_value(module)

@@ -1,0 +1,73 @@
+"""A scan as torchrun, SLURM and Ray start it: a model in a file, pictures, and `tapetum scan` in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+PICTURES = 60
+NETWORK = """
+import os
+import time
+
+import torch
+import tapetum as tp
+
+
+class Small(torch.nn.Sequential):
+    def forward(self, images):
+        time.sleep(float(os.environ.get("SLOW_S", "0")))
+        return super().forward(images)
+
+
+def build():
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d
+    module = Small(conv(3, 6, 3), torch.nn.ReLU(), conv(6, 5, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(3))
+    module(torch.zeros(1, 3, 16, 16))
+    return tp.wrap(module, size=16, mean=(0.5,) * 3, std=(0.25,) * 3, name="small")
+"""
+SCAN = ["--layers", "0,2", "--trackers", "spectrum,topk", "--k", "3", "--batch", "2"]
+
+
+def made(folder: Path) -> None:
+    """Pictures, one of them damaged, and net.py."""
+    (folder / "photos").mkdir()
+    generator = torch.Generator().manual_seed(3)
+    for i in range(PICTURES):
+        levels = torch.randint(0, 256, (18, 20, 3), dtype=torch.uint8, generator=generator)
+        Image.fromarray(levels.numpy()).save(folder / "photos" / f"{i:02d}.png")
+    (folder / "photos" / "17.png").write_bytes(b"this is no picture")
+    (folder / "net.py").write_text(NETWORK)
+
+
+def command(out: str, *more: str) -> list[str]:
+    return ["-m", "tapetum", "scan", "photos", "--model", "net.py:build", "--out", out, *SCAN, *more]
+
+
+def started(words: list[str], folder: Path, **environment: object) -> subprocess.Popen[str]:
+    """A process of ours; one thread for its libraries."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "RANK", "WORLD_SIZE"))}
+    variables |= {"OMP_NUM_THREADS": "1", **{name: str(value) for name, value in environment.items()}}
+    program = [sys.executable, *words]
+    return subprocess.Popen(program, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, errors = process.communicate(timeout=240)
+    return process.returncode, out, errors
+
+
+def bits(out: Path) -> dict[str, bytes]:
+    """All that a scan's folder says: the arrays, what describes them, what was skipped, and the key."""
+    files = sorted((out / "results").rglob("*.*"))
+    about = json.loads((out / "scan.json").read_text())
+    said = json.dumps([about["key"], about["skipped"], about["images"]]).encode()
+    assert files
+    return {"said": said, **{str(file.relative_to(out)): file.read_bytes() for file in files if file.is_file()}}
