@@ -36,6 +36,8 @@ class Colors(nn.Module):
         with torch.no_grad():
             self.colors.weight.copy_(torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0]])[:, :, None, None])
             self.colors.bias.copy_(torch.tensor([-0.5, 0, -0.5]))
+            self.linear.weight.copy_(torch.tensor([[1.0, 0, 0], [0.3, -0.5, 0.8]]))
+            self.linear.bias.copy_(torch.tensor([0.0, 0.1]))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.linear(self.blocks(self.relu(self.colors(images))).mean((2, 3)))
@@ -262,3 +264,20 @@ def test_a_scans_own_results_are_drawn_with_the_pictures_of_the_source(model: Vi
         draw(spectrum)
     with pytest.raises(TapetumError, match="is not what was scanned: picture"):
         draw(spectrum, model=model, source=squares)
+
+
+def test_a_layer_without_places_has_whole_pictures(model: VisionModel, folder: Path) -> None:
+    """The linear layer sees the mean of (relu(red - 1/2), red, relu(green - 1/2)): known for plain pictures."""
+    (one,) = spectra(model, folder, "linear:1", optimize=True, size=SIDE, n_steps=2)
+    weight, bias = (0.3, -0.5, 0.8), 0.1
+    parts = {red: (max(red / 255 - 0.5, 0), red / 255, max(0.5 - red / 255, 0)) for red in REDS}
+    expected = {red: sum(w * x for w, x in zip(weight, part, strict=True)) + bias for red, part in parts.items()}
+    assert ids(one.maximum) == named(*sorted(REDS, key=lambda red: -expected[red])[:3])
+    assert one.maximum.examples[0].score == pytest.approx(max(expected.values()), abs=1e-6)
+    assert one.optimized_scores is not None
+    assert one.optimized_scores.shape == (2,)
+    tops = tp.top_examples(model, folder, "linear:1", k=2, workers=1)
+    assert tops[0].boxes is None
+    assert tops.crop_px == (None,)
+    assert torch.equal(tops[0].crop(0), tops[0].pixels[0])
+    assert words(draw(tops))

@@ -314,5 +314,5 @@ def _with(model: VisionModel, spectrum: UnitSpectrum, made: Rendering, score: Sc
     images = model.preprocessing.normalize(made.pixels.to(model.device, model.dtype))
     with torch.no_grad(), capture_signed(model, layer) as acts:
         model(images)
-    values = acts[layer][:, int(channel)].flatten(1)
+    values = acts[layer][:, int(channel)].reshape(len(images), -1)  # a vector is a map of one place
     return replace(spectrum, optimized=made, optimized_scores=(values.amax(1) if score == "max" else values.mean(1)).cpu())

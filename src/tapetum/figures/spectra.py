@@ -260,7 +260,7 @@ def _sized(crop: Tensor, side: int = 224) -> Tensor:
     return interpolate(crop[None], (side, side), mode="bilinear", align_corners=False)[0]
 
 
-def _short(name: str, characters: int = 22) -> str:
+def _short(name: str, characters: int = 19) -> str:
     """The end of a file's name: numbers are there."""
     bare = name.rpartition("/")[2].rpartition(".")[0] or name
     return bare if len(bare) <= characters else f"…{bare[-characters + 1 :]}"
