@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Any
 
@@ -247,7 +247,7 @@ def _without_self(function: Any) -> inspect.Signature:
 def cli_page() -> str:
     """Every command with the options that Typer knows of it."""
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    plain = "".join(_command(name, command) for name, command in commands.items() if name != "run")
+    plain = "".join(_command(name, command) for name, command in _single(commands) if name != "run")
     there = {method.name for method in tapetum.methods(kind="rendering")}
     plain += "".join(_command(name, rendering_command(name)) for name, (method, _) in COMMANDS.items() if method in there)
     return f"""<h1>Command line</h1>
@@ -257,10 +257,17 @@ def cli_page() -> str:
 {plain}{_run_commands()}"""
 
 
+def _single(commands: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Every command; those of a group (`atlas build`) under both names."""
+    for name, command in commands.items():
+        inner = getattr(command, "commands", {})
+        yield from ((f"{name} {one}", command) for one, command in inner.items()) if inner else [(name, command)]
+
+
 def _command(name: str, command: Any) -> str:
     arguments = " ".join(p.metavar or p.name.upper() for p in command.params if not p.opts[0].startswith("-"))
     line = f"tapetum {name} {arguments} [options]".replace("  ", " ")
-    head = f'<h2 id="{name}">{name}</h2><p>{markup.inline(command.help)}</p>'
+    head = f'<h2 id="{name.replace(" ", "-")}">{name}</h2><p>{markup.inline(command.help)}</p>'
     return head + markup.code(line) + _options(command.params)
 
 

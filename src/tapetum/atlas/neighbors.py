@@ -33,8 +33,10 @@ def neighbors(tables: Sequence[NDArray[np.float32]], k: int = NEIGHBORS) -> Neig
     """The k most correlated units of a unit's own layer and the k of the other layers, and the same for the opposite.
 
     r_ij = mean((s_i - mean s_i) (s_j - mean s_j)) / (sd_i sd_j) over the pictures; tables (n, c) hold the layers' scores.
-    A unit with the same score everywhere has no neighbours. Computed in blocks: memory is that of the tables, once more.
+    Correlations within 2 / sqrt(n - 1) of zero, two standard errors of unrelated units', are left out. A unit with the same
+    score everywhere has no neighbours. Computed in blocks: memory is that of the tables, once more.
     """
+    least = 2 / max(1, len(tables[0]) - 1) ** 0.5
     columns = torch.cat([_standard(table) for table in tables], 1)
     sizes = [table.shape[1] for table in tables]
     starts = np.cumsum([0, *sizes])
@@ -45,7 +47,7 @@ def neighbors(tables: Sequence[NDArray[np.float32]], k: int = NEIGHBORS) -> Neig
             progress.report(low, total, "units")
             rows = slice(low, min(low + BLOCK, int(start) + size))
             alike = columns[:, rows].T @ columns
-            found.append(_strongest(alike, rows, slice(int(start), int(start) + size), k))
+            found.append(_strongest(alike, rows, slice(int(start), int(start) + size), k, least))
     progress.report(total, total, "units")
     unit, r, opposite, s = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
     return Neighbors(unit, r, opposite, s)
@@ -60,14 +62,14 @@ def _standard(table: NDArray[np.float32]) -> Tensor:
     return (centered / length.masked_fill(small, torch.inf)).float()
 
 
-def _strongest(alike: Tensor, rows: slice, own: slice, k: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _strongest(alike: Tensor, rows: slice, own: slice, k: int, least: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Of a block's correlations (b, u): like and opposite units with their correlations."""
     numbers = torch.arange(rows.start, rows.stop)
     alike[numbers - rows.start, numbers] = 0  # not itself
-    return *_both(alike, own, k, 1), *_both(alike, own, k, -1)
+    return *_both(alike, own, k, 1, least), *_both(alike, own, k, -1, least)
 
 
-def _both(alike: Tensor, own: slice, k: int, sign: int) -> tuple[Tensor, Tensor]:
+def _both(alike: Tensor, own: slice, k: int, sign: int, least: float) -> tuple[Tensor, Tensor]:
     """(b, 2k): of the own layer and of the others together, strongest first."""
     inside = (sign * alike[:, own]).topk(min(k, own.stop - own.start))
     others = sign * alike
@@ -76,7 +78,7 @@ def _both(alike: Tensor, own: slice, k: int, sign: int) -> tuple[Tensor, Tensor]
     value = torch.cat([inside.values, outside.values], 1)
     index = torch.cat([inside.indices + own.start, outside.indices], 1)
     value, order = value.sort(dim=1, descending=True, stable=True)
-    index = index.gather(1, order).masked_fill(value <= 0, -1)
+    index = index.gather(1, order).masked_fill(value <= least, -1)
     missing = 2 * k - value.shape[1]
     if missing > 0:
         value = torch.cat([value, value.new_zeros(len(value), missing)], 1)
