@@ -95,7 +95,7 @@ class HistogramResult:
 
 @dataclass(frozen=True, eq=False)
 class TopKResult:
-    """The k pictures of a data set on which each unit's score is highest."""
+    """The k pictures of a data set on which each unit's score is highest; n pictures were looked at."""
 
     layer: str
     ranking: Ranking
@@ -103,6 +103,7 @@ class TopKResult:
     grid: tuple[int, int] | None
     n: int
     score: ScoreKind = "max"
+    tap: str = "output"
 
     def examples(self, channel: int) -> list[Example]:
         """Best first; equal scores in the order of the source."""

@@ -26,17 +26,17 @@ class TopK:
 
     def start(self, channels: int) -> State:
         key, place = ranking.empty(channels, self.k)
-        return {"key": key, "place": place}
+        return {"key": key, "place": place, "n": torch.zeros(1, dtype=torch.int64)}
 
     def update(self, state: State, seen: Seen) -> State:
         key = ranking.keys(seen.score(self.score).T, seen.samples)
-        return self.merge(state, {"key": key, "place": seen.where.T})
+        return self.merge(state, {"key": key, "place": seen.where.T, "n": torch.tensor([len(seen.samples)])})
 
     def merge(self, a: State, b: State) -> State:
         key, place = ranking.first(self.k, torch.cat([a["key"], b["key"]], 1), torch.cat([a["place"], b["place"]], 1))
-        return {"key": key, "place": place}
+        return {"key": key, "place": place, "n": a["n"] + b["n"]}
 
     def result(self, state: State, context: Context) -> TopKResult:
         found = ranking.ranking(state["key"], state["place"])
-        n = int((found.sample >= 0).sum(1).max()) if found.sample.numel() else 0
-        return TopKResult(context.layer, found, used_ids([found.sample], context.ids), context.grid, n, self.score)
+        ids, n = used_ids([found.sample], context.ids), int(state["n"])
+        return TopKResult(context.layer, found, ids, context.grid, n, self.score, context.tap)
