@@ -17,6 +17,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from tapetum.types import (
+    ActivationAtlas,
     ActivationMaps,
     Attribution,
     Box,
@@ -50,6 +51,7 @@ from tapetum.types import (
 )
 
 if TYPE_CHECKING:
+    from tapetum.atlas.maps import activation_atlas
     from tapetum.data.images import read_image
     from tapetum.data.streams import as_source
     from tapetum.engines.probe import capture, edit
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from tapetum.store import open, save
 
 _HOMES = {
+    "activation_atlas": "tapetum.atlas.maps",
     "animate": "tapetum.figures",
     "Counts": "tapetum.engines.scan.trackers",
     "Sparsity": "tapetum.engines.scan.trackers",
@@ -115,14 +118,14 @@ _MODULES = {
 """The parts of which renderings are made, each a module of its own: `tp.objectives.channel("layer4", 7)`."""
 
 __all__ = [
-    "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "Contrast", "Counts", "Evaluation", "Example",
-    "FilterSpecialization", "InformationByDepth", "Layer", "Moments", "Output", "Positions", "Prediction", "Progress",
-    "Provenance", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum",
-    "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum",
-    "VisionModel", "activation_spectrum", "animate", "as_score", "as_source", "capture", "contrast", "draw", "edit",
-    "evaluate", "explain", "known_models", "load", "log_probability", "logit", "lookup", "methods", "open", "predict",
-    "probability", "read_image", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples", "watching",
-    "wrap",
+    "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "Contrast", "Counts",
+    "Evaluation", "Example", "FilterSpecialization", "InformationByDepth", "Layer", "Moments", "Output", "Positions",
+    "Prediction", "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores",
+    "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit",
+    "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel", "activation_spectrum", "animate", "as_score",
+    "as_source", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models", "load",
+    "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "reproduce",
+    "resume", "run", "save", "scan", "sheet", "show", "top_examples", "watching", "wrap",
 ]  # fmt: skip
 
 
@@ -164,7 +167,7 @@ def _display_in_notebooks() -> None:
     shell = ipython.get_ipython() if ipython else None
     if shell is not None:
         formatter = shell.display_formatter.formatters["image/png"]
-        for kind in (Attribution, ActivationMaps, Evaluation, Rendering, Run, TopExamples, UnitSpectra):
+        for kind in (Attribution, ActivationAtlas, ActivationMaps, Evaluation, Rendering, Run, TopExamples, UnitSpectra):
             formatter.for_type(kind, lambda result: _figures().png(result))
 
 

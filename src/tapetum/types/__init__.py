@@ -10,6 +10,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from tapetum.types.atlases import (
+    ActivationAtlas as ActivationAtlas,
+)
+from tapetum.types.atlases import (
+    MapCell as MapCell,
+)
 from tapetum.types.refusals import (
     Cancelled as Cancelled,
 )

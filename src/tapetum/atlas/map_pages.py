@@ -1,0 +1,50 @@
+"""An activation atlas as the pages of the site read it: its table, and the sheets of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tapetum.atlas.sheets import as_tiles, write_sheets
+from tapetum.atlas.units import SIDE_PX, file_stem
+from tapetum.types import ActivationAtlas
+
+CLASSES = 1_000
+"""Labels that a page can choose from: those with most vectors."""
+
+
+def map_data(atlas: ActivationAtlas, folder: str | Path, numbers: Mapping[int, int], *, tile: int = SIDE_PX) -> dict[str, Any]:
+    """What data/maps/FILE.js holds, with the sheets written to folder/FILE-000.webp: `sprite.sheets` are their names there.
+
+    numbers   sample -> the picture's number on the pages; pictures that are not shown there are left out
+    supports  an addition to the format: [class, attribution in logits] of each cell
+    """
+    sprite = None
+    if atlas.pixels is not None:
+        tiles = as_tiles(atlas.pixels.mul(255).round().byte().permute(0, 2, 3, 1).numpy(), atlas.status, tile)
+        sprite = write_sheets(tiles, Path(folder), file_stem(atlas.layer))
+    cells = [
+        {
+            "row": cell.row,
+            "column": cell.column,
+            "count": cell.count,
+            "tile": i,
+            "labels": [list(pair) for pair in cell.labels] or None,
+            "units": [list(pair) for pair in cell.units],
+            "pictures": [numbers[sample] for sample in cell.pictures if sample in numbers],
+            "supports": [list(pair) for pair in cell.supports] or None,
+        }
+        for i, cell in enumerate(atlas.cells)
+    ]
+    most = sorted(atlas.classes, key=lambda label: (-sum(count for _, count in atlas.classes[label]), label))[:CLASSES]
+    classes = [[label, *(list(pair) for pair in atlas.classes[label])] for label in sorted(most)]
+    return {
+        "grid": list(atlas.grid),
+        "layout": atlas.layout,
+        "positions": atlas.positions,
+        "cells": cells,
+        "classes": classes or None,
+        "sprite": sprite,
+        "notes": list(atlas.notes),
+    }

@@ -1,0 +1,339 @@
+"""Activation atlases: the vectors that a layer gives over a data set, as a map of pictures (carter2019activation)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from tapetum import progress, store
+from tapetum.atlas.evidence import Group, answered, predictions
+from tapetum.atlas.evidence import attributions as attributions_of
+from tapetum.atlas.layouts import Binned, Layout, binned, grid_side, laid_out, whitening
+from tapetum.atlas.painting import Canvases, forget, key_of, paint
+from tapetum.atlas.units import PRESET, side_of
+from tapetum.data.streams import Source, as_source
+from tapetum.engines.render import objectives as O
+from tapetum.engines.render.presets import preset as named_preset
+from tapetum.engines.scan import FolderLedger, Job, Plan, Runner, Threads, scan
+from tapetum.engines.scan.plan import SHARD
+from tapetum.engines.scan.scan import facts_of
+from tapetum.engines.scan.trackers import Positions
+from tapetum.families.border import as_model
+from tapetum.families.scanning import BATCH
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note, noting
+from tapetum.types import ActivationAtlas, LayerError, MapCell, ModelLike, PositionsResult, TapetumError
+
+SCHEMA = 1
+
+LARGE = 20_000
+"""Pictures from which on one vector of each fills a map, as in the paper; and up to which predictions stand in for labels."""
+
+WANTED = 8_000
+"""Vectors that fill a map of 14 x 14 cells."""
+
+N_STEPS = 128
+COSINE_POWER = 2.0
+"""As Lucid's recipe renders cells."""
+
+UNITS = LABELS = SUPPORTS = 5
+PICTURES = 9
+
+
+def activation_atlas(
+    model: ModelLike,
+    source: Any,
+    layer: str,
+    *,
+    positions: int | None = None,
+    grid: int | None = None,
+    layout: Layout | None = None,
+    pictures: bool = True,
+    whiten: bool = True,
+    cosine_power: float | int = COSINE_POWER,
+    size: int | None = None,
+    n_steps: int = N_STEPS,
+    preset: str = PRESET,
+    attributions: int = 4,
+    limit: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    run: Runner | None = None,
+    out: str | Path | None = None,
+    resume: bool = True,
+) -> ActivationAtlas:
+    """A map of what a layer tells apart: its vectors over a data set, alike ones near, and a picture for every cell.
+
+    Vectors at random positions of every picture are laid out in two dimensions (UMAP, cosine distance), a grid is laid over
+    them, and the vectors of each cell are averaged (carter2019activation). A cell with fewer than 5 is left out. Its picture
+    raises the mean over the map of (a . u) max(.1, cos(a, u))^p, u = S v / |S v|, v the cell's mean and S the inverse of the
+    layer's second moments, shrunk, which unstretches the space (`whiten`; without it S = 1); the paper optimises the middle
+    of the map alone. `cells[i].supports` are the classes whose logits it raises: the mean of h . dlogit/dh over its
+    vectors h in some of its pictures; `speaking_for(label)` orders the cells by it.
+
+    positions     vectors a picture; None: 1 from 20,000 pictures on (the paper's), else up to 16, for about 8,000 in all
+    grid          cells a side; None: so many that 40 vectors fall to each on average
+    layout        "umap" or "pca"; None: UMAP where umap-learn is there
+    pictures      False: no pictures, the map alone
+    size          of the pictures in px; None: 96, or the network's own size
+    attributions  pictures of each cell in which attributions are taken; 0: none
+    limit         only so many pictures, from the start
+    workers, run  threads, or another runner for the scan
+    out           a folder where finished parts are kept: a run that was killed goes on there, a finished one is read again
+    resume        False: what is in `out` is made again
+
+    Example:
+        >>> tp.activation_atlas(model, folder, layer, positions=4, n_steps=2).grid
+        (3, 3)
+    """
+    network, stream = as_model(model), as_source(source)
+    name = _checked(network, layer)
+    count = len(stream.ids) if limit is None else min(limit, len(stream.ids))
+    if limit is not None and limit < 1:
+        raise TapetumError(f"limit must be at least 1, not {limit}")
+    tracker = Positions(count=usual_positions(count) if positions is None else positions, seed=seed)
+    folder = None if out is None else Path(out)
+    ledger = None if folder is None else FolderLedger(folder / "scan")
+    job = Job(network, stream, {name: (tracker,)}, Plan(count, BATCH, SHARD), ledger=ledger)
+    recipe = replace(named_preset(preset), n_steps=n_steps)
+    cells = _Cells(network, name, recipe, side_of(network, size), seed, whiten, cosine_power, workers, resume)
+    facts = {"schema": SCHEMA, **facts_of(job), **cells.facts(), "grid": grid, "layout": layout, "pictures": pictures}
+    key = key_of({**facts, "attributions": attributions, "labels": _digest(stream.labels[:count])})
+    earlier = None if folder is None or not resume else _earlier(folder, key)
+    if earlier is not None:
+        return earlier
+    with noting() as said:
+        with progress.stage("scan"):
+            found = scan(job, run or Threads(workers), resume=resume)[name][0]
+        atlas = _charted(found, grid, layout, tracker.count, seed)
+        atlas = _labelled(atlas, network, stream)
+        atlas = _with_evidence(atlas, network, stream, attributions)
+        if pictures:
+            atlas = cells.painted(atlas, found.vectors, folder)
+    atlas = replace(atlas, model=network.name, data=stream.name, key=key, notes=tuple(said))
+    return atlas if folder is None else _kept(atlas, folder, key)
+
+
+def usual_positions(pictures: int) -> int:
+    """Vectors a picture: 1 of many pictures, up to 16 of few, so that cells are full."""
+    return 1 if pictures > LARGE else max(1, min(16, -(-WANTED // max(1, pictures))))
+
+
+def _checked(model: VisionModel, layer: str) -> str:
+    names = model.find_layers(layer)
+    if len(names) != 1:
+        raise LayerError(f"an activation atlas is of one layer, not of {len(names)}: {', '.join(names[:3])}...")
+    if model.survey[names[0]].channels is None:
+        raise LayerError(f"{names[0]} has no channels; `tapetum layers` lists what each layer gives")
+    return names[0]
+
+
+# --- the map
+
+
+def _charted(found: PositionsResult, grid: int | None, layout: Layout | None, positions: int, seed: int) -> ActivationAtlas:
+    """The layout, the cells and what is in them."""
+    with progress.stage("layout"):
+        progress.report(0, len(found.vectors), "vectors")
+        points, how = laid_out(found.vectors, seed=seed, layout=layout)
+        progress.report(len(points), len(points), "vectors")
+    cells = binned(points, found.vectors, grid or grid_side(len(points)))
+    if cells.dropped:
+        note(f"{cells.dropped} of {len(cells) + cells.dropped} cells are left out: fewer than 5 vectors each")
+    made = described(cells, found.vectors, found.samples)
+    return ActivationAtlas(
+        found.layer, how, cells.grid, made, points, found.samples, found.places, cells.members, cells.means,
+        found.ids, positions=positions,
+    )  # fmt: skip
+
+
+def described(cells: Binned, vectors: Tensor, samples: Tensor) -> tuple[MapCell, ...]:
+    """Each cell with its strongest units and its nearest pictures."""
+    values = vectors.double().cpu()
+    sd = values.std(0, correction=0)
+    z = torch.where(sd > 0, (cells.means - values.mean(0)) / torch.where(sd > 0, sd, 1), 0)
+    strongest = z.sort(dim=1, descending=True, stable=True)
+    described = []
+    for i in range(len(cells)):
+        units = zip(strongest.indices[i, :UNITS].tolist(), strongest.values[i, :UNITS].tolist(), strict=True)
+        mine = (cells.members == i).nonzero().flatten()
+        nearest = mine[
+            torch.nn.functional.cosine_similarity(values[mine], cells.means[i : i + 1]).argsort(descending=True, stable=True)
+        ]
+        pictures = tuple(dict.fromkeys(samples[nearest].tolist()))[:PICTURES]
+        described.append(MapCell(int(cells.rows[i]), int(cells.columns[i]), len(mine), (), tuple(units), pictures))
+    return tuple(described)
+
+
+# --- what it says of classes
+
+
+def _labelled(atlas: ActivationAtlas, model: VisionModel, source: Source) -> ActivationAtlas:
+    """With the labels of the data set; without any, with what the model takes the pictures for."""
+    names: Mapping[int, str] = {s: label for s in atlas.ids if (label := source.labels[s]) is not None}
+    kind: Literal["labels", "predictions", "nothing"] = "labels" if names else "nothing"
+    if not names and len(atlas.ids) <= LARGE:
+        with progress.stage("predictions"):
+            found, _ = answered(lambda: predictions(model, source, sorted(atlas.ids)))
+        if found:
+            names, kind = {sample: class_name(model, index) for sample, index in found.items()}, "predictions"
+            note("the data set has no labels: those shown are the classes that the model predicts")
+    counts = counted(atlas.members, atlas.samples, names)
+    cells = tuple(replace(cell, labels=tuple(mine.most_common(LABELS))) for cell, mine in zip(atlas.cells, counts, strict=True))
+    return replace(atlas, cells=cells, classes=by_class(counts), labelled=kind, class_names=model.labels)
+
+
+def counted(members: Tensor, samples: Tensor, names: Mapping[int, str]) -> list[Counter[str]]:
+    """For each cell, label -> vectors from pictures of that label; equal counts in the order of the alphabet."""
+    counts = [Counter[str]() for _ in range(int(members.max()) + 1)]
+    for cell, sample in zip(members.tolist(), samples.tolist(), strict=True):
+        if cell >= 0 and sample in names:
+            counts[cell][names[sample]] += 1
+    return [Counter(dict(sorted(one.items()))) for one in counts]  # most_common keeps this order among equals
+
+
+def by_class(counts: Sequence[Counter[str]]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """label -> its cells, those with most of its vectors first."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for cell, mine in enumerate(counts):
+        for label, count in mine.items():
+            found.setdefault(label, []).append((cell, count))
+    return {label: tuple(sorted(found[label], key=lambda pair: (-pair[1], pair[0]))) for label in sorted(found)}
+
+
+def class_name(model: VisionModel, index: int) -> str:
+    """A class's name, or its number."""
+    return f"class {index}" if model.labels is None or index >= len(model.labels) else model.labels[index]
+
+
+def _with_evidence(atlas: ActivationAtlas, model: VisionModel, source: Source, each: int) -> ActivationAtlas:
+    """With the mean attribution of some of each cell's vectors to every class."""
+    if each == 0:
+        return atlas
+    groups, cells_of = chosen(atlas, each)
+    with progress.stage("attributions"):
+        found, why = answered(lambda: attributions_of(model, source, atlas.layer, groups))
+    if found is None or not len(found[0]):
+        note(f"no attributions to classes: {why or 'no picture could be read again'}")
+        return atlas
+    table, kept = found
+    number = cells_of[kept]
+    sizes = torch.tensor([len(one.places) for one in groups])[kept]
+    sums = torch.zeros(len(atlas), table.shape[1], dtype=torch.float64).index_add(0, number, table.double())
+    counts = torch.zeros(len(atlas), dtype=torch.long).index_add(0, number, sizes).clamp(min=1)
+    means = sums / counts[:, None]
+    top = means.topk(min(SUPPORTS, means.shape[1]))
+    supports = [
+        tuple((class_name(model, k), value) for k, value in zip(*row, strict=True) if value > 0)
+        for row in zip(top.indices.tolist(), top.values.tolist(), strict=True)
+    ]
+    cells = tuple(replace(cell, supports=mine) for cell, mine in zip(atlas.cells, supports, strict=True))
+    return replace(atlas, cells=cells, evidence=means.float())
+
+
+def chosen(atlas: ActivationAtlas, each: int) -> tuple[list[Group], Tensor]:
+    """Up to `each` pictures of every cell, evenly through the data set, with all of their vectors there; and their cells.
+
+    In the order of the pictures, so that each is read once.
+    """
+    found: list[tuple[int, int, tuple[int, ...]]] = []
+    for cell in range(len(atlas)):
+        rows = (atlas.members == cell).nonzero().flatten()
+        pictures = atlas.samples[rows].unique()
+        n = min(each, len(pictures))
+        for sample in pictures[torch.arange(n) * len(pictures) // n].tolist():
+            mine = rows[atlas.samples[rows] == sample]
+            found.append((sample, cell, tuple(atlas.places[mine].tolist())))
+    found.sort()
+    return [Group(sample, places) for sample, _, places in found], torch.tensor([cell for _, cell, _ in found])
+
+
+# --- pictures of cells
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """How cells become pictures."""
+
+    model: VisionModel
+    layer: str
+    recipe: Any
+    size: tuple[int, int]
+    seed: int
+    whiten: bool
+    cosine_power: float | int
+    workers: int | None
+    resume: bool
+
+    def facts(self) -> dict[str, Any]:
+        """All that decides the pictures, but for the vectors."""
+        job = Canvases(self.model, (), self.recipe, self.size, self.seed)
+        return {**job.facts(), "layer": self.layer, "whiten": self.whiten, "cosine_power": float(self.cosine_power)}
+
+    def painted(self, atlas: ActivationAtlas, vectors: Tensor, folder: Path | None) -> ActivationAtlas:
+        """The atlas with a picture for every cell."""
+        wanted = directions(atlas.means, whitening(vectors) if self.whiten else None)
+        objectives = [_objective(self.layer, one, self.cosine_power) for one in wanted]
+        job = Canvases(self.model, objectives, self.recipe, self.size, self.seed)
+        digest = hashlib.sha256(wanted.numpy().tobytes()).hexdigest()
+        key = key_of({**job.facts(), "vectors": digest, "cosine_power": float(self.cosine_power)})
+        with progress.stage("pictures"):
+            if folder is None:
+                import tempfile
+
+                with tempfile.TemporaryDirectory() as place:
+                    made = paint(job, Path(place), key, workers=self.workers)
+            else:
+                made = paint(job, folder, key, workers=self.workers, resume=self.resume)
+        pixels = torch.from_numpy(made.pixels).permute(0, 3, 1, 2).float() / 255
+        return replace(atlas, pixels=pixels, status=made.status)
+
+
+def directions(means: Tensor, metric: Tensor | None) -> Tensor:
+    """(k, c): S v / |S v| of each mean, the direction that its picture points along."""
+    wanted = means if metric is None else means @ metric
+    lengths = wanted.norm(dim=1, keepdim=True)
+    return (wanted / torch.where(lengths > 0, lengths, 1)).float()
+
+
+def _objective(layer: str, vector: Tensor, power: float | int) -> O.Objective:
+    if not bool(vector.any()):
+        return O.Objective(f"nothing of {layer}", (layer,), lambda seen: 0 * seen[layer].flatten(1).sum(1))
+    return O.direction(layer, vector, cosine_power=power)
+
+
+# --- on the disk
+
+
+def _digest(labels: Sequence[str | None]) -> str:
+    return hashlib.sha256("\n".join(map(str, labels)).encode()).hexdigest()
+
+
+def _place(folder: Path, key: str) -> Path:
+    return folder / f"atlas-{key[:16]}"
+
+
+def _earlier(folder: Path, key: str) -> ActivationAtlas | None:
+    try:
+        found = store.open(_place(folder, key))
+    except TapetumError:
+        return None
+    return found if isinstance(found, ActivationAtlas) and found.key == key else None
+
+
+def _kept(atlas: ActivationAtlas, folder: Path, key: str) -> ActivationAtlas:
+    """Saved whole, instead of an earlier or damaged one; only then the parts go."""
+    import shutil
+
+    for old in folder.glob("atlas-*"):
+        shutil.rmtree(old, ignore_errors=True)
+    store.save(atlas, _place(folder, key))
+    forget(folder)
+    return atlas

@@ -1,0 +1,111 @@
+"""Activation atlases: what a layer tells apart over a data set, as a map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.types.renderings import Made
+
+
+@dataclass(frozen=True)
+class MapCell:
+    """One cell of an activation atlas.
+
+    row, column  on the grid, from the top left
+    count        activation vectors in it
+    labels       (label, vectors from pictures of that label), commonest first
+    units        (channel, z) of its strongest units: z = (the cell's mean - the layer's mean) / the layer's standard deviation
+    pictures     samples whose vectors are nearest to the cell's mean by cosine, nearest first, each once
+    supports     (class, attribution): the classes whose logits the cell's vectors raise most, in logits
+    """
+
+    row: int
+    column: int
+    count: int
+    labels: tuple[tuple[str, int], ...] = ()
+    units: tuple[tuple[int, float], ...] = ()
+    pictures: tuple[int, ...] = ()
+    supports: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationAtlas:
+    """A layer's activation vectors over a data set, laid out so that alike ones are near, and averaged in cells of a grid.
+
+    layout     "umap" or "pca"
+    grid       (rows, columns); cells with too few vectors are left out of `cells`
+    points     (m, 2) where each vector lies, in [0, 1], x to the right and y down
+    samples    (m,) the picture of each vector;  places (m,) its flat position on the layer's grid;  ids: sample -> id
+    members    (m,) the cell of each vector, -1 in cells that are left out
+    means      (k, c) the mean vector of each cell
+    pixels     (k, 3, h, w) in [0, 1] the picture of each cell; None if none were made.  status: what became of each
+    evidence   (k, classes) the mean attribution of the cell's vectors to each logit; None if it was not computed
+    classes    label -> ((cell, vectors), ...), the cells with most vectors from pictures of that label first
+    labelled   where labels come from: "labels" of the data set, the model's "predictions", or "nothing"
+    positions  vectors a picture
+    """
+
+    layer: str
+    layout: Literal["umap", "pca"]
+    grid: tuple[int, int]
+    cells: tuple[MapCell, ...]
+    points: Tensor
+    samples: Tensor
+    places: Tensor
+    members: Tensor
+    means: Tensor
+    ids: Mapping[int, str] = field(repr=False)
+    pixels: Tensor | None = None
+    status: tuple[Made, ...] = ()
+    evidence: Tensor | None = None
+    classes: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict[str, tuple[tuple[int, int], ...]])
+    labelled: Literal["labels", "predictions", "nothing"] = "nothing"
+    positions: int = 1
+    model: str = ""
+    data: str = ""
+    class_names: tuple[str, ...] | None = field(default=None, repr=False)
+    key: str = ""
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    def speaking_for(self, label: str | int) -> list[tuple[int, float]]:
+        """The cells that speak for a class of the model, (cell, mean attribution to its logit), most first."""
+        from tapetum.types.refusals import TapetumError
+
+        if self.evidence is None:
+            raise TapetumError("this atlas has no attributions: make it with attributions=8, of a model that gives classes")
+        index = self._index(label)
+        values, order = self.evidence[:, index].sort(descending=True, stable=True)
+        return list(zip(order.tolist(), values.tolist(), strict=True))
+
+    def _index(self, label: str | int) -> int:
+        from tapetum.types.refusals import TargetError
+
+        known = 0 if self.evidence is None else self.evidence.shape[1]
+        if isinstance(label, str) and self.class_names is not None and label in self.class_names:
+            return self.class_names.index(label)
+        if isinstance(label, int) and 0 <= label < known:
+            return label
+        raise TargetError(f"the model has no class '{label}': give one of its names, or 0 to {known - 1}")
+
+    def picture_of(self, row: int, column: int) -> Tensor | None:
+        """The picture (3, h, w) of the cell at a place of the grid; None where there is none."""
+        for i, cell in enumerate(self.cells):
+            if (cell.row, cell.column) == (row, column) and self.pixels is not None:
+                return self.pixels[i]
+        return None
+
+    @property
+    def density(self) -> Tensor:
+        """(rows, columns): vectors in each cell of the grid that is kept."""
+        counts = torch.zeros(self.grid, dtype=torch.long)
+        for cell in self.cells:
+            counts[cell.row, cell.column] = cell.count
+        return counts
