@@ -49,8 +49,9 @@ def watching(watcher: Watcher | None) -> Generator[None]:
 
 @contextmanager
 def stage(name: str) -> Generator[None]:
-    """Events inside the block say that they belong to this part of the job."""
-    token = _stage.set(name)
+    """Events inside the block say that they belong to this part of the job; a part of a part is "part: part"."""
+    outer = _stage.get()
+    token = _stage.set(name if outer is None else f"{outer}: {name}")
     try:
         yield
     finally:

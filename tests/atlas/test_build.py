@@ -40,7 +40,7 @@ def model() -> VisionModel:
 @pytest.fixture(scope="module")
 def atlas(model: VisionModel, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("atlas") / "out"
-    build(model, folder, place, render=None)
+    build(model, folder, place, render=None, maps=None)
     return place
 
 
@@ -198,11 +198,11 @@ def copied(atlas: Path, tmp_path: Path) -> Path:
 
 
 def test_what_is_done_is_not_done_again(model: VisionModel, folder: Path, copied: Path) -> None:
-    assert build(model, folder, copied, render=None).done == ()
+    assert build(model, folder, copied, render=None, maps=None).done == ()
     shutil.rmtree(copied / "site")
-    assert build(model, folder, copied, render=None).done == ("site",)
+    assert build(model, folder, copied, render=None, maps=None).done == ("site",)
     (copied / "atlas.sqlite").unlink()
-    again = build(model, folder, copied, render=None)
+    again = build(model, folder, copied, render=None, maps=None)
     assert again.done[:2] == ("scan", "store")
     assert again.skipped.keys() == {"apple/03.jpg", "pear/31.jpg"}
 
@@ -210,21 +210,21 @@ def test_what_is_done_is_not_done_again(model: VisionModel, folder: Path, copied
 def test_another_model_or_data_set_is_refused_and_made_anew_when_asked(model: VisionModel, folder: Path, copied: Path) -> None:
     before = units(copied / "site", "second")
     with pytest.raises(tp.TapetumError, match=r"another scan \(weights"):
-        build(network(seed=1), folder, copied, render=None)
+        build(network(seed=1), folder, copied, render=None, maps=None)
     with pytest.raises(tp.TapetumError, match=r"another scan \(trackers"):
-        build(model, folder, copied, layers="second", render=None)
+        build(model, folder, copied, layers="second", render=None, maps=None)
     assert units(copied / "site", "second") == before
-    again = build(network(seed=1), folder, copied, render=None, resume=False)
+    again = build(network(seed=1), folder, copied, render=None, maps=None, resume=False)
     assert again.done == ("scan", "store", "pictures", "site")
     assert units(copied / "site", "second") != before
 
 
 def test_pictures_that_changed_are_refused(model: VisionModel, tmp_path: Path) -> None:
     data = picture_folder(tmp_path / "data", 8, damaged=False)
-    build(model, data, tmp_path / "out", render=None)
+    build(model, data, tmp_path / "out", render=None, maps=None)
     Image.new("RGB", (20, 20), "red").save(data / "apple" / "00.png")
     with pytest.raises(tp.TapetumError, match=r"another scan \(data"):
-        build(model, data, tmp_path / "out", render=None)
+        build(model, data, tmp_path / "out", render=None, maps=None)
 
 
 def test_a_build_that_is_stopped_anywhere_goes_on(model: VisionModel, folder: Path, atlas: Path, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_a_build_that_is_stopped_anywhere_goes_on(model: VisionModel, folder: Pa
 
         try:
             with watching(watcher):
-                build(model, folder, out, render=None, workers=1)
+                build(model, folder, out, render=None, maps=None, workers=1)
             break
         except tp.Cancelled:
             events += 1
@@ -254,7 +254,7 @@ def test_a_build_that_is_stopped_anywhere_goes_on(model: VisionModel, folder: Pa
 def test_events_name_their_stage(model: VisionModel, folder: Path, tmp_path: Path) -> None:
     stages: dict[str | None, None] = {}
     with watching(lambda event: stages.setdefault(event.stage)):
-        build(model, folder, tmp_path / "out", render=None, limit=10)
+        build(model, folder, tmp_path / "out", render=None, maps=None, limit=10)
     assert list(stages) == ["scan", "store", "pictures", "site"]
     about = json.loads((tmp_path / "out" / MANIFEST).read_text())
     assert about["data"]["pictures"] == 9
@@ -264,7 +264,7 @@ def test_events_name_their_stage(model: VisionModel, folder: Path, tmp_path: Pat
 def test_a_folder_with_other_files_is_left_alone(model: VisionModel, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     with pytest.raises(tp.TapetumError, match=r"holds other files \(thesis.txt\)"):
-        build(model, folder, tmp_path, render=None)
+        build(model, folder, tmp_path, render=None, maps=None)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -277,7 +277,7 @@ def test_of_many_pictures_the_examples_are_shown(
     used = {one.id for layer in LAYERS for c in range(8) if c < scanned[layer][0].channels
             for group in GROUPS for one in scanned[layer][0].examples(group, c)}  # fmt: skip
     monkeypatch.setattr(sprites, "MOST", 37)
-    done = build(model, folder, tmp_path / "out", render=None)
+    done = build(model, folder, tmp_path / "out", render=None, maps=None)
     names = given(tmp_path / "out" / "site" / "data" / "ids.js")["ids"]
     assert used <= set(names)
     assert len(names) == max(37, len(used))
@@ -316,11 +316,22 @@ def test_a_store_answers_what_pages_ask(atlas: Path) -> None:
         Store(atlas / "nothing.sqlite")
 
 
+def test_what_does_not_fit_into_memory_is_refused_before_the_work(
+    model: VisionModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tapetum.atlas import build as module
+
+    monkeypatch.setattr(module, "memory_gb", lambda: 1e-6)  # 40 pictures x 14 units x 8 bytes are more
+    with pytest.raises(tp.TapetumError, match=r"scores of 40 pictures at 14 units take .* give a --limit"):
+        build(model, folder, tmp_path / "out", render=None, maps=None)
+    assert not (tmp_path / "out").exists()
+
+
 # --- renderings
 
 
 def test_units_are_rendered_and_their_sheets_shown(model: VisionModel, folder: Path, copied: Path) -> None:
-    done = build(model, folder, copied, render=["second"])
+    done = build(model, folder, copied, render=["second"], maps=None)
     site = copied / "site"
     about = {layer["name"]: layer["rendered"] for layer in given(site / "data" / "index.js")["layers"]}
     assert about == {"first": [], "second": ["positive", "negative"]}
@@ -329,19 +340,19 @@ def test_units_are_rendered_and_their_sheets_shown(model: VisionModel, folder: P
         with Image.open(site / found[sign]["sheets"][0]) as sheet:
             assert sheet.size == (found[sign]["columns"] * found[sign]["tile"], found[sign]["rows"] * found[sign]["tile"])
     assert done.done == ("site",)  # renderings have keys of their own
-    assert build(model, folder, copied, render=["second"]).done == ()
-    assert build(model, folder, copied, render=None).done == ()  # what is rendered stays
-    with pytest.raises(tp.TapetumError, match="cannot be rendered for an atlas without it"):
-        build(model, folder, copied, render=["stem"])
+    assert build(model, folder, copied, render=["second"], maps=None).done == ()
+    assert build(model, folder, copied, render=None, maps=None).done == ()  # what is rendered stays
+    with pytest.raises(tp.TapetumError, match="cannot be rendered in an atlas without it"):
+        build(model, folder, copied, render=["stem"], maps=None)
 
 
 def test_the_choice_of_layers_is_made_once(model: VisionModel, folder: Path, copied: Path) -> None:
-    first = build(model, folder, copied, minutes=0.001)
+    first = build(model, folder, copied, minutes=0.001, maps=None)
     chosen = json.loads((copied / MANIFEST).read_text())["chosen"]
     assert first.done == ("choice", "site")
     assert chosen["layers"] == ["second"]  # at least one: of two the later is the middle
     assert "--render" in chosen["said"]
-    assert build(model, folder, copied, minutes=0.001).done == ()
+    assert build(model, folder, copied, minutes=0.001, maps=None).done == ()
 
 
 def test_a_layer_that_cannot_be_rendered_is_noted(
@@ -353,6 +364,28 @@ def test_a_layer_that_cannot_be_rendered_is_noted(
         raise tp.TapetumError("no gradient reaches the picture")
 
     monkeypatch.setattr(module, "render_units", refused)
-    done = build(model, folder, copied, render=["second"])
+    done = build(model, folder, copied, render=["second"], maps=None)
     assert "Units of second are not rendered: no gradient reaches the picture" in done.notes
     assert done.notes == tuple(given(copied / "site" / "data" / "index.js")["notes"])
+
+
+@pytest.mark.slow  # UMAP compiles itself
+def test_a_map_is_drawn_once_and_its_pictures_are_those_of_the_site(model: VisionModel, folder: Path, copied: Path) -> None:
+    stages: dict[str | None, None] = {}
+    with watching(lambda event: stages.setdefault(event.stage)):
+        assert build(model, folder, copied, render=None, maps=["second"]).done == ("site",)
+    assert any(stage and stage.startswith("map of second: ") for stage in stages)
+    site = copied / "site"
+    assert {layer["name"]: layer["map"] for layer in given(site / "data" / "index.js")["layers"]} == {
+        "first": False,
+        "second": True,
+    }
+    found = given(site / "data" / "maps" / "second.js")
+    count = len(given(site / "data" / "ids.js")["ids"])
+    assert found["cells"]
+    assert all(0 <= picture < count for cell in found["cells"] for picture in cell["pictures"])
+    assert broken(site) == []
+    assert {label for label, *_ in found["classes"]} <= set(CLASSES)
+    assert build(model, folder, copied, render=None, maps=None).done == ()  # it stays
+    with pytest.raises(tp.TapetumError, match="cannot be mapped in an atlas without it"):
+        build(model, folder, copied, render=None, maps=["stem"])

@@ -24,7 +24,7 @@ from tapetum.atlas.build import build
 from tapetum.progress import watching
 
 with watching(lambda event: print(event.stage, event.done, flush=True)):
-    build(network(), sys.argv[1], sys.argv[2], render=None, workers=1)
+    build(network(), sys.argv[1], sys.argv[2], render=None, maps=None, workers=1)
 """
 
 
@@ -38,7 +38,7 @@ def begun(data: Path, out: Path) -> subprocess.Popen[str]:
 @pytest.mark.slow
 def test_a_killed_build_leaves_nothing_half_written_and_goes_on_to_the_same_files(tmp_path: Path) -> None:
     data = picture_folder(tmp_path / "data", 150)  # three shards
-    build(network(), data, tmp_path / "whole", render=None)
+    build(network(), data, tmp_path / "whole", render=None, maps=None)
     for events in (1, 4, 12, 16):
         with begun(data, tmp_path / "out") as process:
             assert process.stdout is not None
@@ -47,7 +47,7 @@ def test_a_killed_build_leaves_nothing_half_written_and_goes_on_to_the_same_file
             process.send_signal(signal.SIGKILL)
         if line and (tmp_path / "out" / "site").exists():
             assert broken(tmp_path / "out" / "site") == []
-    done = build(network(), data, tmp_path / "out", render=None)
+    done = build(network(), data, tmp_path / "out", render=None, maps=None)
     assert (done.pictures, len(done.skipped)) == (148, 2)
     for file in (tmp_path / "whole").rglob("*"):
         same = file.relative_to(tmp_path / "whole")
@@ -64,5 +64,5 @@ def test_a_killed_build_leaves_nothing_half_written_and_goes_on_to_the_same_file
 def test_two_builds_of_one_folder_do_not_meet(tmp_path: Path) -> None:
     data = picture_folder(tmp_path / "data", 4, damaged=False)
     with alone(tmp_path / "out"), pytest.raises(tp.TapetumError, match="another build is at work"):
-        build(network(), data, tmp_path / "out", render=None)
-    build(network(), data, tmp_path / "out", render=None)  # once the first has ended
+        build(network(), data, tmp_path / "out", render=None, maps=None)
+    build(network(), data, tmp_path / "out", render=None, maps=None)  # once the first has ended

@@ -32,7 +32,7 @@ from tapetum.atlas.serve import Server
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """data/ and out/, the atlas of it."""
     place = tmp_path_factory.mktemp("served")
-    build(network(), picture_folder(place / "data", 20, damaged=False), place / "out", render=None)
+    build(network(), picture_folder(place / "data", 20, damaged=False), place / "out", render=None, maps=None)
     (place / "secret.js").write_text("secret")
     (place / "out" / "site" / "link.js").symlink_to(place / "secret.js")
     return place

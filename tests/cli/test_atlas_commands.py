@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from command_line import CommandLine
 
-LINE = ("atlas", "build", "photos", "--model", "net.py:build", "--out", "out", "--render", "none")
+LINE = ("atlas", "build", "photos", "--model", "net.py:build", "--out", "out", "--render", "none", "--map", "none")
 
 
 @pytest.fixture

@@ -171,7 +171,7 @@ def test_the_python_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pyte
     [
         "README.md",
         "ARCHITECTURE.md",
-        *(f"docs/{name}.md" for name in ("choosing", "targets", "objectives", "scanning", "limits")),
+        *(f"docs/{name}.md" for name in ("choosing", "targets", "objectives", "scanning", "atlas", "limits")),
     ],
 )
 def test_files_that_a_page_links_to_exist(file: str) -> None:
@@ -181,7 +181,7 @@ def test_files_that_a_page_links_to_exist(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["README.md", *(f"docs/{name}.md" for name in ("choosing", "targets", "objectives", "scanning", "limits"))]
+    "file", ["README.md", *(f"docs/{name}.md" for name in ("choosing", "targets", "objectives", "scanning", "atlas", "limits"))]
 )
 def test_methods_and_commands_that_a_page_names_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")
@@ -227,6 +227,27 @@ def test_the_examples_of_scanning_run_and_every_tracker_is_there(
     assert len(names["positions"].vectors) == 4 * 12
     known = [name for name, one in vars(trackers).items() if isinstance(one, type) and hasattr(one, "merge")]
     assert not [name for name in known if name != "Tracker" and f"| `{name}(" not in text]
+
+
+def test_the_examples_of_the_atlas_run_and_its_options_exist(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import typer
+
+    from tapetum.cli.atlas import atlas
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").symlink_to(photos)
+    text = (DOCS / "atlas.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "atlas.md", "exec"), names)
+    assert "atlas/site/index.html" in capsys.readouterr().out
+    there = {path.name for path in (tmp_path / "atlas").iterdir()}
+    assert not [name for name in there - {".lock"} if f"`{name}" not in text]
+    build: Any = typer.main.get_command(atlas)
+    options = {option for one in build.commands["build"].params for option in (*one.opts, *one.secondary_opts)}
+    assert set(re.findall(r"`(--[a-z-]+)`", text)) <= options | {"--out"}
 
 
 def test_commands_of_the_readme_exist() -> None:

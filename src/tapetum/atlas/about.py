@@ -65,6 +65,7 @@ def notes(job: Job, result: ScanResult) -> list[str]:
 
 
 def all_notes(about: Mapping[str, Any]) -> list[str]:
-    """What a reader must know: of the scan, and of what was not rendered."""
-    refused = about.get("not_rendered", {})
-    return [*about["notes"], *(f"Units of {layer} are not rendered: {reason}" for layer, reason in refused.items())]
+    """What a reader must know: of the scan, and of what could not be made."""
+    rendered, mapped = about.get("not_rendered", {}), about.get("not_mapped", {})
+    said = [f"Units of {layer} are not rendered: {reason}" for layer, reason in rendered.items()]
+    return [*about["notes"], *said, *(f"There is no map of {layer}: {reason}" for layer, reason in mapped.items())]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from tapetum import progress
 from tapetum.atlas import sprites
 from tapetum.atlas.about import SCORE, about, all_notes
 from tapetum.atlas.export import export, pages_hash
+from tapetum.atlas.map_pages import map_data
+from tapetum.atlas.maps import activation_atlas
 from tapetum.atlas.neighbors import NEIGHBORS, neighbors
 from tapetum.atlas.numbers import LayerNumbers, fires, layer_numbers, pictures_of
 from tapetum.atlas.stages import SCHEMA, STORE, Stages, alone, check_folder, key_of, keyed_folder
@@ -32,6 +36,7 @@ from tapetum.engines.scan.trackers import Scores, Sparsity, Spectrum, Tracker
 from tapetum.families.border import as_model
 from tapetum.families.scanning import BATCH
 from tapetum.models.blocks import block_layers
+from tapetum.models.choice import DETAILED
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Cancelled, LayerError, ModelLike, ScanResult, TapetumError
 
@@ -62,6 +67,7 @@ def build(
     layers: Sequence[str] | str | None = None,
     render: Literal["auto"] | Sequence[str] | None = "auto",
     minutes: float | int = 15,
+    maps: Literal["auto"] | Sequence[str] | None = "auto",
     workers: int | None = None,
     run: Runner | None = None,
     resume: bool = True,
@@ -75,6 +81,7 @@ def build(
     layers   names or globs; None: the output of every block
     render   layers whose units are rendered; "auto": those that fit into `minutes`, the middle one first; None: none
     minutes  for "auto"
+    maps     layers with an activation atlas; "auto": the last that still tells the parts of a picture apart; None: none
     workers  threads; None: one a core
     run      another runner for the scan
     resume   False: everything is made again
@@ -84,10 +91,12 @@ def build(
     if limit is not None and limit < 1:
         raise TapetumError(f"limit must be at least 1, not {limit}")
     names = chosen_layers(network, layers)
-    rendered = _rendered_layers(network, names, render)
+    rendered = "auto" if render == "auto" else _among(network, names, render, "rendered")
+    mapped = [_usual_map(network, names)] if maps == "auto" else _among(network, names, maps, "mapped")
+    plan = Plan(len(stream.ids) if limit is None else min(limit, len(stream.ids)), BATCH, SHARD)
+    _check_memory(network, names, plan.count)
     check_folder(folder)
     with alone(folder):
-        plan = Plan(len(stream.ids) if limit is None else min(limit, len(stream.ids)), BATCH, SHARD)
         ledger = FolderLedger(folder / "scan")
         job = Job(network, stream, dict.fromkeys(names, TRACKERS), plan, pre_activation=True, ledger=ledger)
         work = _Build(job, Stages(folder, resume=resume), run or Threads(workers), resume)
@@ -95,6 +104,7 @@ def build(
         work.pictures()
         work.pages()  # before the renderings, which take longest: a build that is stopped there has pages
         work.render(rendered, minutes, workers)
+        work.chart(mapped, workers, limit)
         work.pages()
         return work.built()
 
@@ -108,17 +118,38 @@ def chosen_layers(model: VisionModel, layers: Sequence[str] | str | None) -> lis
     return [name for name in model.survey.order if name in names]
 
 
-def _rendered_layers(
-    model: VisionModel, names: Sequence[str], render: Literal["auto"] | Sequence[str] | None
-) -> Literal["auto"] | list[str]:
-    """The layers whose units are to be rendered, or that this is to be found out."""
-    if render == "auto":
-        return "auto"
-    wanted = [] if render is None else chosen_layers(model, render)
-    outside = [name for name in wanted if name not in names]
+def _check_memory(model: VisionModel, names: Sequence[str], pictures: int) -> None:
+    """Refuses before the work what would not fit at its end: all scores are there at once, and once more to compare them."""
+    units = sum(model.survey[name].channels or 0 for name in names)
+    needed, there = 2 * 4 * pictures * units / 1e9, memory_gb()
+    if needed > there:
+        hint = "name fewer --layers, or give a --limit"
+        raise TapetumError(
+            f"scores of {pictures:,} pictures at {units:,} units take {needed:.0f} GB of {there:.0f} here; {hint}"
+        )
+
+
+def memory_gb() -> float:
+    """Of this computer; without limit where it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    except (AttributeError, ValueError, OSError):  # Windows
+        return float("inf")
+
+
+def _among(model: VisionModel, names: Sequence[str], wanted: Sequence[str] | None, what: str) -> list[str]:
+    """Layers by name or glob, which have to be of this atlas."""
+    found = [] if wanted is None else chosen_layers(model, wanted)
+    outside = [name for name in found if name not in names]
     if outside:
-        raise LayerError(f"{outside[0]} cannot be rendered for an atlas without it; there are {', '.join(names)}")
-    return wanted
+        raise LayerError(f"{outside[0]} cannot be {what} in an atlas without it; there are {', '.join(names)}")
+    return found
+
+
+def _usual_map(model: VisionModel, names: Sequence[str]) -> str:
+    """The last layer with a grid that tells the parts of a picture apart, or the last."""
+    fine = [name for name in names if min(model.survey[name].grid or (1,)) >= DETAILED]
+    return (fine or list(names))[-1]
 
 
 class _Build:
@@ -207,6 +238,38 @@ class _Build:
             self.stages.tell(chosen={"layers": list(choice.layers), "said": choice.said})
         return list(choice.layers)
 
+    # --- what a layer tells apart
+
+    def chart(self, layers: Sequence[str], workers: int | None, limit: int | None) -> None:
+        """An activation atlas of each layer; what is there already stays."""
+        job, refused = self.job, dict[str, str]()
+        with Store(self.folder / STORE) as store:
+            files = {row["name"]: row["file"] for row in store.layers()}
+            numbers = {row["sample"]: row["id"] for row in store.pictures()}
+        for layer in layers:
+            place = keyed_folder(self.folder / "maps" / files[layer], self.store_key) / "parts"
+            with progress.stage(f"map of {layer}"):
+                try:
+                    found = activation_atlas(
+                        job.model, job.source, layer, limit=limit, workers=workers, out=place, resume=self.resume
+                    )
+                except Cancelled:
+                    raise
+                except TapetumError as error:
+                    refused[layer] = str(error)
+                    continue
+                data = map_data(found, self.folder / "maps", numbers)
+                written(self.folder / "maps" / f"{files[layer]}.json", json.dumps({"store": self.store_key, **data}).encode())
+        self._tell_maps(files, refused)
+
+    def _tell_maps(self, files: Mapping[str, str], refused: Mapping[str, str]) -> None:
+        there = {name: self.folder / "maps" / f"{file}.json" for name, file in files.items()}
+        same = [
+            name for name, file in there.items() if file.is_file() and json.loads(file.read_text())["store"] == self.store_key
+        ]
+        self.stages.tell(maps={name: key_of(map=there[name].read_text()) for name in same}, not_mapped=dict(refused))
+        self.stages.save()
+
     # --- pictures and pages
 
     def pictures(self) -> None:
@@ -220,7 +283,7 @@ class _Build:
 
     def pages(self) -> None:
         """The static site, made again when anything that it shows is new."""
-        nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}}
+        nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}, "maps": {}, "not_mapped": {}}
         shown = nothing | {name: value for name, value in self.stages.about.items() if name not in ("made", "chosen")}
         key = key_of(store=self.store_key, pages=pages_hash(), shown=shown)
         if self.stages.is_done("site", key) and (self.folder / "site" / "index.html").is_file():

@@ -76,6 +76,8 @@ class _Site:
         for layer in self.layers:
             progress.report(done, total, "units")
             self._layer(layer)
+            if layer["name"] in self.manifest.get("maps", {}):
+                self._map(layer["file"])
             done += layer["channels"]
         self._pictures()
         self._give("index", self._index())
@@ -156,6 +158,14 @@ class _Site:
             return None
         sheets = [self._copy(self.source / "units" / name, f"units/{name}") for name in sprite["sheets"]]
         return {**sprite, "sheets": sheets}
+
+    def _map(self, file: str) -> None:
+        data = json.loads((self.source / "maps" / f"{file}.json").read_text("utf-8"))
+        data.pop("store")
+        if data["sprite"] is not None:
+            sheets = data["sprite"]["sheets"]
+            data["sprite"]["sheets"] = [self._copy(self.source / "maps" / name, f"maps/{name}") for name in sheets]
+        self._give(f"map:{file}", data, f"maps/{file}")
 
     def _pictures(self) -> None:
         labels = [row["label"] for row in self.pictures] if self.labels else None

@@ -136,25 +136,36 @@ class Fires:
     percentile: Floats
 
 
+AT_ONCE = 1024
+"""Pictures whose z at all units is in memory at once."""
+
+
 def fires(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int) -> Fires:
     """The k units of all layers with the highest z on each picture; `rows` are the pictures' rows in the tables (n, c)."""
     k = min(k, sum(layer.channels for layer in layers))
+    parts = [_strongest(tables, layers, rows[start : start + AT_ONCE], k) for start in range(0, len(rows), AT_ONCE)]
+    unit, score, z = (np.concatenate(part) for part in zip(*parts, strict=True))
+    unit = np.where(np.isfinite(z), unit, -1)
+    percentile = np.full(unit.shape, np.nan)
+    first = 0
+    for table, layer in zip(tables, layers, strict=True):
+        ascending = np.sort(table.T, axis=1)
+        for row, column in np.argwhere((unit >= first) & (unit < first + layer.channels)):
+            percentile[row, column] = percentile_of(ascending[unit[row, column] - first], float(score[row, column]))
+        first += layer.channels
+    return Fires(unit, score, np.where(unit >= 0, z, np.nan), percentile)
+
+
+def _strongest(
+    tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int
+) -> tuple[Integers, Floats, Floats]:
     unit, z = np.full((len(rows), k), -1, dtype=np.int64), np.full((len(rows), k), -np.inf)
     score = np.zeros((len(rows), k), dtype=np.float32)
     first = 0
     for table, layer in zip(tables, layers, strict=True):
         unit, score, z = _best(k, unit, score, z, first, table[rows], layer)
         first += layer.channels
-    unit = np.where(np.isfinite(z), unit, -1)
-    percentile = np.full(unit.shape, np.nan)
-    first = 0
-    for table, layer in zip(tables, layers, strict=True):
-        mine = (unit >= first) & (unit < first + layer.channels)
-        ascending = np.sort(table, axis=0)
-        for row, column in np.argwhere(mine):
-            percentile[row, column] = percentile_of(ascending[:, unit[row, column] - first], float(score[row, column]))
-        first += layer.channels
-    return Fires(unit, score, np.where(unit >= 0, z, np.nan), percentile)
+    return unit, score, z
 
 
 def _best(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -33,6 +33,9 @@ def build(
     ] = None,
     render: Annotated[str, typer.Option(help="Layers whose units are rendered, with commas between; auto, or none.")] = "auto",
     minutes: Annotated[float, typer.Option(help="What --render auto may take.", min=0)] = 15.0,
+    maps: Annotated[
+        str, typer.Option("--map", help="Layers with an activation atlas, with commas between; auto, or none.")
+    ] = "auto",
     workers: Annotated[int | None, typer.Option(help="Threads; without it one a core.", min=1)] = None,
     limit: Annotated[int | None, typer.Option(help="Only so many pictures, from the start.", min=1)] = None,
     resume: Annotated[bool, typer.Option(help="Go on where an earlier run stopped; else everything is made again.")] = True,
@@ -51,8 +54,9 @@ def build(
                     data,
                     out,
                     layers=_names(layers),
-                    render="auto" if render == "auto" else _names(render if render != "none" else None),
+                    render=_some(render),
                     minutes=minutes,
+                    maps=_some(maps),
                     workers=workers,
                     resume=resume,
                     limit=limit,
@@ -69,6 +73,11 @@ def build(
     note(f"{done.units:,} units over {done.pictures:,} pictures")
     say(str(done.index))
     raise SystemExit(1 if done.skipped else 0)
+
+
+def _some(text: str) -> Literal["auto"] | list[str] | None:
+    """Layers, or that they are to be found out, or none."""
+    return "auto" if text == "auto" else _names(None if text == "none" else text)
 
 
 def _names(text: str | None) -> list[str] | None:
