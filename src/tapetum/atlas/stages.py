@@ -28,7 +28,8 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 STORE = "atlas.sqlite"
 OURS = {MANIFEST, STORE, "scan", "embeddings", "pictures", "units", "maps", "site", ".lock"}
-UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.part|\.site-.*|\.folder-.*")
+UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.part|\.tapetum-[0-9a-f]{16}")
+"""What a build that was killed may leave behind."""
 
 
 class Stages:
@@ -119,11 +120,11 @@ def key_of(**facts: Any) -> str:
 @contextmanager
 def whole_folder(target: Path) -> Iterator[Path]:
     """A folder that takes its name, in place of an earlier one, when the block has succeeded."""
-    work = target.with_name(f".folder-{os.urandom(8).hex()}")
+    work = target.with_name(f".tapetum-{os.urandom(8).hex()}")
     work.mkdir(parents=True)
     try:
         yield work
-        old = target.with_name(f".folder-{os.urandom(8).hex()}")
+        old = target.with_name(f".tapetum-{os.urandom(8).hex()}")
         if target.exists():
             os.replace(target, old)
         os.replace(work, target)
