@@ -11,6 +11,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from tapetum.data.streams import as_source
+from tapetum.types import TapetumError
+
 PICTURES = 60
 NETWORK = """
 import os
@@ -71,3 +74,30 @@ def bits(out: Path) -> dict[str, bytes]:
     said = json.dumps([about["key"], about["skipped"], about["images"]]).encode()
     assert files
     return {"said": said, **{str(file.relative_to(out)): file.read_bytes() for file in files if file.is_file()}}
+
+
+class Deadly:
+    """A source that ends the process which reads a certain picture: the first time, or every time."""
+
+    def __init__(self, folder: Path, sample: int, *, always: bool = False) -> None:
+        self.inner, self.sample, self.always, self.mark = as_source(folder / "photos"), sample, always, folder / "died"
+        self.name, self.ids, self.labels = self.inner.name, self.inner.ids, self.inner.labels
+        self.mark.unlink(missing_ok=True)
+
+    def fingerprint(self) -> str:
+        return self.inner.fingerprint()
+
+    def read(self, sample: int) -> torch.Tensor:
+        if sample == self.sample and (self.always or not self.mark.exists()):
+            self.mark.touch()
+            os._exit(1)
+        return self.inner.read(sample)
+
+
+class Stumbling(Deadly):
+    """A source with an error that nobody foresaw, or one of ours."""
+
+    def read(self, sample: int) -> torch.Tensor:
+        if sample == self.sample:
+            raise TapetumError("one of ours") if self.always else RuntimeError("nobody foresaw")
+        return self.inner.read(sample)

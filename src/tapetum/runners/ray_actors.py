@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -27,10 +28,11 @@ LOOK_S = 1.0
 class Worker:
     """What runs in an actor: the job, and one thread a pass, so that the bits are those of everywhere else."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, path: Sequence[str], job: bytes) -> None:
         torch.set_num_threads(1)
         keep_large_blocks()
-        self.job = job
+        sys.path += [place for place in path if place not in sys.path]  # where the caller finds its own modules
+        self.job: Job = pickle.loads(job)
 
     def work(self, shard: int) -> ShardResult:
         """One shard; its states stay in the ledger where there is one."""
@@ -103,14 +105,14 @@ class _Pool:
     def __init__(self, ray: Any, job: Job, workers: int) -> None:
         self.ray, self.job = ray, job
         with by_value(ray):
-            self.kept = ray.put(job)
+            self.kept = ray.put(ray.cloudpickle.dumps(job))
         self.actor_class = ray.remote(num_cpus=1, num_gpus=int(job.model.device.type != "cpu"))(Worker)
         self.checked = set[Any]()
         self.actors = [self._actor() for _ in range(workers)]
         self.busy: dict[Any, tuple[Any, int]] = {}
 
     def _actor(self) -> Any:
-        return self.actor_class.remote(self.kept)
+        return self.actor_class.remote(sys.path, self.kept)
 
     def results(self, left: deque[int], tick: Tick) -> Iterator[ShardResult]:
         """Every shard's, as they are done."""
@@ -142,12 +144,18 @@ class _Pool:
         except self.ray.exceptions.RayTaskError as error:
             raise error.cause if isinstance(error.cause, Exception) else TapetumError(str(error)) from error
         except self.ray.exceptions.RayActorError as error:
+            if error.actor_init_failed:
+                reason = str(error).strip().splitlines()[-1].strip()
+                raise TapetumError(
+                    f"a Ray worker cannot begin ({reason}); it needs tapetum and the model's own modules"
+                ) from error
             deaths[shard] += 1
             if deaths[shard] == TRIES:
                 samples = self.job.plan.samples(shard)
                 first, last = self.job.source.ids[samples[0]], self.job.source.ids[samples[-1]]
-                reason = " ".join(str(error).split())[:200]
-                raise TapetumError(f"{TRIES} workers died over the pictures {first} to {last} ({reason})") from error
+                raise TapetumError(
+                    f"{TRIES} workers died over the pictures {first} to {last}; leave them out, or give memory"
+                ) from error
             return None
 
     def _check(self, actor: Any, shard: int) -> None:
