@@ -28,6 +28,7 @@ GUIDES = {
     "targets.html": DOCS / "targets.md",
     "objectives.html": DOCS / "objectives.md",
     "scanning.html": DOCS / "scanning.md",
+    "scale.html": DOCS / "scale.md",
     "atlas.html": DOCS / "atlas.md",
     "limits.html": DOCS / "limits.md",
     "architecture.html": DOCS.parent / "ARCHITECTURE.md",

@@ -180,6 +180,7 @@ def index_page(cited: Cited, *, gallery: bool, made: bool = False) -> str:
 <a href="targets.html">what can be explained</a>,
 <a href="objectives.html">what a picture can be made for</a>,
 <a href="scanning.html">what a scan of a data set keeps</a>,
+<a href="scale.html">how it runs on many machines</a>,
 <a href="atlas.html">an atlas of a network</a>, and <a href="limits.html">what a map cannot tell</a>.</p>
 {"".join(parts)}
 <p class="muted">Families: {families} · <a href="changelog.html">changelog</a>{more}</p>"""

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SOURCES = [*(ROOT / "src").rglob("*.py")]
 METHODS = {method.name: method for method in tp.methods()}
+GUIDES = ("choosing", "targets", "objectives", "scanning", "scale", "atlas", "limits")
 SLOW = ("rise", "score_cam", "ss_cam", "is_cam")
 """Examples that take more than a second or two on the small network."""
 
@@ -171,7 +172,7 @@ def test_the_python_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pyte
     [
         "README.md",
         "ARCHITECTURE.md",
-        *(f"docs/{name}.md" for name in ("choosing", "targets", "objectives", "scanning", "atlas", "limits")),
+        *(f"docs/{name}.md" for name in GUIDES),
     ],
 )
 def test_files_that_a_page_links_to_exist(file: str) -> None:
@@ -181,7 +182,7 @@ def test_files_that_a_page_links_to_exist(file: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["README.md", *(f"docs/{name}.md" for name in ("choosing", "targets", "objectives", "scanning", "atlas", "limits"))]
+    "file", ["README.md", *(f"docs/{name}.md" for name in GUIDES)]
 )
 def test_methods_and_commands_that_a_page_names_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")

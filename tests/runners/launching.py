@@ -63,7 +63,11 @@ def started(words: list[str], folder: Path, **environment: object) -> subprocess
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, errors = process.communicate(timeout=240)
+    try:
+        out, errors = process.communicate(timeout=240)
+    finally:
+        process.kill()
+        process.wait()
     return process.returncode, out, errors
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import warnings
 from collections.abc import Iterator
@@ -37,7 +38,10 @@ def cluster() -> Iterator[Any]:
         warnings.simplefilter("ignore")  # Ray announces its own future changes
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield ray
-    ray.shutdown()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it leaves files for the garbage collector to close
+        ray.shutdown()
+        gc.collect()
 
 
 def scanned(source: Any, **settings: Any) -> Any:
@@ -117,8 +121,18 @@ def test_what_a_worker_lacks_is_one_line(folder: Path, cluster: Any, monkeypatch
     module.Deadly = type("Deadly", (Deadly,), {"__module__": module.__name__, "__qualname__": "Deadly"})
     monkeypatch.setitem(sys.modules, module.__name__, module)
     source.__class__ = module.Deadly
-    with pytest.raises(tp.TapetumError, match="cannot begin .*No module named 'a_module_of_this_process'"):
+    with pytest.raises(tp.TapetumError, match=r"cannot begin .*No module named 'a_module_of_this_process'"):
         scanned(source, run=Ray("auto", 1))
+
+
+@pytest.mark.slow
+def test_the_command_joins_a_cluster_that_is_there_and_leaves_it_running(folder: Path, cluster: Any) -> None:
+    ended(started(command("whole"), folder))
+    address = cluster.get_runtime_context().gcs_address
+    status, _, errors = ended(started(command("joined", "--ray", address, "--workers", "1"), folder))
+    assert status == 1, errors
+    assert bits(folder / "joined") == bits(folder / "whole")
+    assert cluster.cluster_resources()["CPU"] == 2
 
 
 @pytest.mark.slow

@@ -71,8 +71,7 @@ def scan_folder(asked: Asked) -> int:
         given = {**asked.settings, **asked.tracker_settings}.get(name)
         if given not in (None, *values):
             raise TapetumError(f"--{name} is {' or '.join(values)}, not {given}")
-    folder = checked_folder(asked.out, _ours) if asked.first else Path(os.path.realpath(asked.out))
-    _tidy(folder)
+    folder = _tidy(checked_folder(asked.out, _ours)) if asked.first else Path(os.path.realpath(asked.out))
     network, source = _placed(load_model(asked.model, asked.weights), asked.run), as_source(asked.data)
     layers = _layers(network, asked.layers)
     many = made_trackers(asked.trackers, asked.tracker_settings)
@@ -88,7 +87,8 @@ def scan_folder(asked: Asked) -> int:
     _save(folder, result, many)
     write_json(folder / SUMMARY, summary)
     _tell(asked, folder, result, summary)
-    return 1 if result.skipped else 0
+    crash = getattr(asked.run, "launcher", None) == "torchrun"  # what any status but 0 is to it: it would stop or restart all
+    return 1 if result.skipped and not crash else 0
 
 
 # --- what is asked for
@@ -177,10 +177,11 @@ def _ours(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if OWN.fullmatch(path.relative_to(folder).as_posix())}
 
 
-def _tidy(folder: Path) -> None:
+def _tidy(folder: Path) -> Path:
     """Takes away what a run left that was killed while it saved."""
     for path in folder.glob(f".{RESULTS}-*") if folder.is_dir() else ():
         shutil.rmtree(path, ignore_errors=True)
+    return folder
 
 
 def _save(folder: Path, result: ScanResult, many: Sequence[Any]) -> None:
@@ -258,8 +259,9 @@ def _tell(asked: Asked, folder: Path, result: ScanResult, summary: Mapping[str, 
         return
     units = sum(layer["channels"] for layer in summary["layers"].values())
     rate = f", {summary['images_per_s']:.3g} a second" if summary["images_per_s"] else ""
-    again = f" ({result.resumed} of them by an earlier run)" if result.resumed else ""
-    say(f"{result.images} pictures{again}{rate}, {units} units of {len(result)} layers, {len(result.skipped)} skipped")
+    again = f"; {result.resumed} were done before" if result.resumed else ""
+    layers = f"{len(result)} layers" if len(result) > 1 else next(iter(result))
+    say(f"{result.images} pictures{rate}, {units} units of {layers}, {len(result.skipped)} skipped{again}")
     say(str(folder / SUMMARY))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tapetum.loggers.base import imported
+from tapetum.types import TapetumError
 
 PROJECT = "tapetum"
 
@@ -16,10 +19,17 @@ class _Tracked:
     """A run of a tracking site. The same folder and settings are the same run, which goes on where it was."""
 
     module = ""
+    instead = "--log jsonl needs nothing"
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         self.site = imported(self.module, self.module)
-        self.run = self.site.init(project=PROJECT, config=dict(about), resume="allow", **self._named(folder, about))
+        named = self._named(folder, about)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
+                self.run = self.site.init(project=PROJECT, config=dict(about), resume="allow", **named)
+        except Exception as error:  # no account, no network, ...: each site has errors of its own
+            reason = " ".join(str(error).split())[:200]
+            raise TapetumError(f"{self.module} cannot begin ({reason}); {self.instead}") from error
 
     def _named(self, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         raise NotImplementedError
@@ -30,13 +40,15 @@ class _Tracked:
 
     def close(self) -> None:
         """Ends the run."""
-        self.run.finish()
+        with contextlib.redirect_stdout(sys.stderr):
+            self.site.finish()
 
 
 class WeightsAndBiases(_Tracked):
     """W&B (https://wandb.ai): WANDB_MODE=offline keeps everything below the folder, for `wandb sync` later."""
 
     module = "wandb"
+    instead = "WANDB_MODE=offline keeps the run here"
 
     def _named(self, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)

@@ -50,6 +50,11 @@ class Ranks:
             raise TapetumError(f"rank {self.rank} of {self.size} makes no sense; ranks are 0 to {self.size - 1}")
 
     @property
+    def launcher(self) -> str | None:
+        """Who started this process."""
+        return found_launcher(self.environment)
+
+    @property
     def rank(self) -> int:
         """This process's number."""
         return self._number(0)

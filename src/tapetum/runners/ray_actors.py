@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import socket
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,9 @@ from tapetum.types import TapetumError
 
 TRIES = 3
 """Workers that a shard may bring down before it is given up."""
+
+REACH_S = 10.0
+"""Seconds that a cluster may take to answer."""
 
 LOOK_S = 1.0
 """Seconds after which whoever watches may stop the work, although no shard was finished."""
@@ -78,6 +82,8 @@ class Ray:
             yield
             return
         local = self.address in (None, "local")
+        if not local:
+            _reach(str(self.address))
         size = {"num_cpus": self.workers or cores(), "include_dashboard": False} if local else {}
         try:
             ray.init(address="local" if local else self.address, log_to_driver=False, configure_logging=False, **size)
@@ -88,6 +94,18 @@ class Ray:
             yield
         finally:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Refuses an address at which nobody answers: Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return  # "auto"
+    try:
+        socket.create_connection((host, int(port)), REACH_S).close()
+    except OSError as error:
+        reason = error.strerror or "no answer"
+        raise TapetumError(f"no Ray cluster answers at {address} ({reason}); see `ray status` there") from error
 
 
 def imported() -> Any:
