@@ -181,9 +181,7 @@ def test_files_that_a_page_links_to_exist(file: str) -> None:
     assert not [link for link in links if not ((ROOT / file).parent / link.partition("#")[0]).exists()]
 
 
-@pytest.mark.parametrize(
-    "file", ["README.md", *(f"docs/{name}.md" for name in GUIDES)]
-)
+@pytest.mark.parametrize("file", ["README.md", *(f"docs/{name}.md" for name in GUIDES)])
 def test_methods_and_commands_that_a_page_names_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")
     for name in re.findall(r"\btp\.([a-z_]+)", text):
