@@ -90,7 +90,7 @@ def activation_atlas(
     resume        False: what is in `out` is made again
 
     Example:
-        >>> tp.activation_atlas(model, folder, layer, positions=4, n_steps=2).grid
+        >>> tp.activation_atlas(model, folder, "blocks.5", positions=4, size=32, n_steps=2).grid
         (3, 3)
     """
     network, stream = as_model(model), as_source(source)
