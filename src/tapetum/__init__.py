@@ -122,8 +122,8 @@ __all__ = [
     "Evaluation", "Example", "FilterSpecialization", "InformationByDepth", "Layer", "Moments", "Output", "Positions",
     "Prediction", "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores",
     "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit",
-    "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel", "activation_spectrum", "animate", "as_score",
-    "as_source", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models", "load",
+    "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel", "activation_atlas", "activation_spectrum", "animate",
+    "as_score", "as_source", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models", "load",
     "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "reproduce",
     "resume", "run", "save", "scan", "sheet", "show", "top_examples", "watching", "wrap",
 ]  # fmt: skip
