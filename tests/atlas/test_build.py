@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,16 @@ def test_what_does_not_fit_into_memory_is_refused_before_the_work(
 # --- renderings
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renderings of four steps."""
+    from tapetum.atlas import build as module
+
+    for name in ("render_units", "choose_layers"):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), n_steps=4))
+
+
+@pytest.mark.usefixtures("quick")
 def test_units_are_rendered_and_their_sheets_shown(model: VisionModel, folder: Path, copied: Path) -> None:
     done = build(model, folder, copied, render=["second"], maps=None)
     site = copied / "site"
@@ -346,6 +357,7 @@ def test_units_are_rendered_and_their_sheets_shown(model: VisionModel, folder: P
         build(model, folder, copied, render=["stem"], maps=None)
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_choice_of_layers_is_made_once(model: VisionModel, folder: Path, copied: Path) -> None:
     first = build(model, folder, copied, minutes=0.001, maps=None)
     chosen = json.loads((copied / MANIFEST).read_text())["chosen"]

@@ -34,6 +34,7 @@ from tapetum.engines.scan.plan import key_of as scan_key
 from tapetum.engines.scan.scan import facts_of
 from tapetum.engines.scan.trackers import Scores, Sparsity, Spectrum, Tracker
 from tapetum.families.border import as_model
+from tapetum.families.running import versions
 from tapetum.families.scanning import BATCH
 from tapetum.models.blocks import block_layers
 from tapetum.models.choice import DETAILED
@@ -285,7 +286,7 @@ class _Build:
         """The static site, made again when anything that it shows is new."""
         nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}, "maps": {}, "not_mapped": {}}
         shown = nothing | {name: value for name, value in self.stages.about.items() if name not in ("made", "chosen")}
-        key = key_of(store=self.store_key, pages=pages_hash(), shown=shown)
+        key = key_of(store=self.store_key, pages=pages_hash(), shown=shown, tapetum=versions()["tapetum"])
         if self.stages.is_done("site", key) and (self.folder / "site" / "index.html").is_file():
             return
         with self._stage("site", key):
