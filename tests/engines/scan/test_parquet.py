@@ -7,18 +7,19 @@ import pickle
 import random
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import pyarrow.parquet
 import pytest
 import torch
 from crashing import BATCH, SHARD, network, scanned, trackers
+from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image
 
 import tapetum as tp
 from tapetum.engines.scan import FolderLedger, ParquetLedger, parquet
-from tapetum.engines.scan.ledger import DamagedShard
+from tapetum.engines.scan.ledger import PART, DamagedShard
 from tapetum.store import _packed
 
 PICTURES = 30
@@ -69,6 +70,37 @@ def test_bits_are_those_of_a_folder_and_a_stopped_scan_goes_on(folder: Path, tmp
     again = scanned(folder, url, resume=False)
     assert again.resumed == 0
     assert bits(again) == bits(expected)
+
+
+class Disk(MemoryFileSystem):
+    """A file system in which half a file can be seen: writes a name at a time, and notes the names."""
+
+    protocol = "halfdisk"
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    written: ClassVar[list[str]] = []
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.replace("halfdisk://", "memory://"))
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **more: Any) -> None:
+        self.written.append(path.rsplit("/", 1)[-1])
+        super().pipe_file(path, value, mode, **more)
+
+
+def test_where_half_a_file_can_be_seen_files_are_moved_to_their_names(folder: Path) -> None:
+    fsspec.register_implementation("halfdisk", Disk, clobber=True)
+    expected = scanned(folder, None)
+    result = scanned(folder, "halfdisk://scan")
+    assert bits(result) == bits(expected)
+    assert len(Disk.written) == 5
+    assert all(PART.fullmatch(name) for name in Disk.written)
+    assert names("halfdisk://scan") == {"plan.json", *(f"00000{i}.parquet" for i in range(4))}
+    files, _ = fsspec.core.url_to_fs("halfdisk://scan")
+    files.pipe_file(f"/scan/shards/.{'0' * 32}.part", b"a run that was killed left this")
+    assert bits(scanned(folder, "halfdisk://scan")) == bits(expected)
+    assert names("halfdisk://scan") == {"plan.json", *(f"00000{i}.parquet" for i in range(4))}
 
 
 def test_every_state_is_a_row_that_other_programs_read(folder: Path, tmp_path: Path) -> None:
