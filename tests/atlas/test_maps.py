@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from zoo import shared, vision_model
 
 import tapetum as tp
-from tapetum.atlas.evidence import Group, attributions, predictions
+from tapetum.atlas.evidence import evidence, predictions
 from tapetum.atlas.layouts import binned, grid_side, laid_out, principal, whitening
 from tapetum.atlas.map_pages import map_data
 from tapetum.atlas.maps import directions, usual_positions
@@ -171,33 +172,28 @@ def test_usual_numbers() -> None:
 # --- what vectors speak for
 
 
-@pytest.mark.parametrize(("name", "layer"), [("residual", "first"), ("in_place", "features.2"), ("vit_mean", "blocks.0")])
-def test_attributions_are_gradient_times_activation(folder: Path, name: str, layer: str) -> None:
-    """Class by class with a backward pass, where here one forward pass gives all."""
-    model, source = shared(name), as_source(folder)
-    groups = [Group(3, (5,)), Group(3, (0, 7, 9)), Group(11, (2, 3))]
-    found, kept = attributions(model, source, layer, groups)
-    assert kept.all()
-    for row, group in enumerate(groups):
-        images = model.preprocess(source.read(group.sample))
-        with torch.no_grad(), tp.capture(model, [layer]) as acts:
-            model(images)
-        here = acts[layer].detach().requires_grad_()
-        with tp.edit(model, {layer: lambda _, here=here: here}):
-            logits = model(images)
-        for k in range(logits.shape[1]):
-            (slope,) = torch.autograd.grad(logits[0, k], here, retain_graph=True)
-            expected = (slope * here).sum(1).flatten()[list(group.places)].sum()
-            assert float(found[row, k]) == pytest.approx(float(expected.detach()), rel=1e-5, abs=1e-7)  # kept in float32
+def test_evidence_behind_a_linear_head_is_its_weights(folder: Path) -> None:
+    """w . (v - mean v): the head reads the mean over places, which of a map that is v everywhere is v."""
+    model = shared("residual")
+    means = torch.randn(20, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights = model.module.head.linear.weight.detach()
+    found = evidence(model, LAYER, means)
+    assert torch.allclose(found, (means - means.mean(0)) @ weights.T, atol=1e-12)
 
 
-def test_attributions_of_a_linear_network_add_up_to_the_logit(folder: Path) -> None:
-    """All places together: w . mean h, which is the logit without its bias."""
-    model, source = shared("linear_conv"), as_source(folder)
-    found, _ = attributions(model, source, "0", [Group(4, tuple(range(256)))])
-    with torch.no_grad():
-        expected = model(model.preprocess(source.read(4)))[0] - model.module[3].bias
-    assert torch.allclose(found[0].double(), expected, atol=1e-6)
+@pytest.mark.parametrize(("name", "layer"), [("in_place", "features.2"), ("vit_mean", "blocks.0"), ("channels_last", "first")])
+def test_evidence_is_what_the_rest_of_the_network_says(name: str, layer: str) -> None:
+    """One vector at a time, with the map filled by hand."""
+    model = shared(name)
+    channels = model.survey[layer].channels
+    assert channels
+    means = torch.randn(3, channels, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    rows = []
+    for v in means:
+        with torch.no_grad(), tp.edit(model, {layer: lambda act, v=v: torch.zeros_like(act) + v[None, :, None, None]}):
+            rows.append(model(torch.zeros(1, 3, 16, 16, dtype=torch.float64))[0])
+    expected = torch.stack(rows)
+    assert torch.allclose(evidence(model, layer, means), expected - expected.mean(0), atol=1e-10)
 
 
 def test_predictions_are_the_largest_logits_and_lost_pictures_are_left_out(folder: Path, tmp_path: Path) -> None:
@@ -243,18 +239,13 @@ def test_every_number_of_a_map_is_that_of_a_loop(folder: Path) -> None:
     assert atlas.labelled == "labels"
 
 
-def test_evidence_is_the_mean_over_a_cells_vectors(folder: Path) -> None:
-    """With all of each cell's pictures: the mean of gradient times activation over all of its vectors, to every class."""
+def test_cells_speak_for_the_classes_with_most_evidence(folder: Path) -> None:
     model = vision_model("residual")
-    atlas = atlas_of(model, folder, attributions=1000, pictures=False)
-    source = as_source(folder)
-    each = [Group(s, (p,)) for s, p in zip(atlas.samples.tolist(), atlas.places.tolist(), strict=True)]
-    table, _ = attributions(model, source, LAYER, each)
+    atlas = atlas_of(model, folder, pictures=False)
     assert atlas.evidence is not None
-    for i, cell in enumerate(atlas.cells):
-        expected = table[atlas.members == i].double().mean(0)
-        assert torch.allclose(atlas.evidence[i].double(), expected, atol=1e-6)
-        best = [k for k in expected.argsort(descending=True).tolist()[:5] if expected[k] > 0]
+    assert torch.allclose(atlas.evidence.double(), evidence(model, LAYER, atlas.means), atol=1e-6)  # kept in float32
+    for cell, row in zip(atlas.cells, atlas.evidence, strict=True):
+        best = [k for k in row.argsort(descending=True).tolist() if row[k] > 0][:5]
         assert [name for name, _ in cell.supports] == [f"class {k}" for k in best]
     order = atlas.speaking_for(2)
     assert [value for _, value in order] == sorted((value for _, value in order), reverse=True)
@@ -266,7 +257,7 @@ def test_evidence_is_the_mean_over_a_cells_vectors(folder: Path) -> None:
 def test_cells_pictures_point_along_their_means(folder: Path) -> None:
     """Each cell's picture, seen by the network, lies nearer to its own cell's direction than noise does."""
     model = vision_model("residual")
-    atlas = atlas_of(model, folder, n_steps=20, whiten=False, attributions=0)
+    atlas = atlas_of(model, folder, n_steps=20, whiten=False)
     assert atlas.pixels is not None
     assert set(atlas.status) == {"ok"}
     wanted = directions(atlas.means, None).double()
@@ -302,7 +293,7 @@ def test_a_finished_atlas_is_read_again_and_a_stopped_one_goes_on(
 
     monkeypatch.setattr(Canvases, "make", counting)
     model = vision_model("residual")
-    settings = {"out": tmp_path, "positions": 36, "grid": 7, "workers": 1, "attributions": 0}
+    settings = {"out": tmp_path, "positions": 36, "grid": 7, "workers": 1}
 
     def stop(step: tp.Progress) -> bool:
         return not (step.stage == "pictures" and step.done >= 17)
@@ -372,5 +363,5 @@ def test_refusals(folder: Path) -> None:
         atlas_of(model, folder, limit=0)
     with pytest.raises(tp.TapetumError, match="coarser grid"):
         atlas_of(model, folder, limit=5, positions=1, grid=40, pictures=False)
-    with pytest.raises(tp.TapetumError, match="no attributions"):
-        atlas_of(model, folder, attributions=0, pictures=False).speaking_for(0)
+    with pytest.raises(tp.TapetumError, match="no evidence for classes"):
+        replace(atlas_of(model, folder, pictures=False), evidence=None).speaking_for(0)

@@ -1,78 +1,49 @@
-"""What activation vectors speak for: their attributions to every class, and what the model says of pictures."""
+"""What activation vectors speak for: their evidence for every class, and what the model says of pictures."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tapetum import progress
 from tapetum.data.streams import Source
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import forward_logits
-from tapetum.engines.scores.outputs import logits
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Cancelled, ImageError, TapetumError
 
 BATCH = 16
 
 
-@dataclass(frozen=True)
-class Group:
-    """Vectors of one picture that belong together: flat positions on the layer's grid."""
+def evidence(model: VisionModel, layer: str, means: Tensor) -> Tensor:
+    """What each mean vector speaks for, (k, classes): e_kc = logit_c(v_k at every place of the layer) - its mean over the k.
 
-    sample: int
-    places: tuple[int, ...]
-
-
-def attributions(model: VisionModel, source: Source, layer: str, groups: Sequence[Group]) -> tuple[Tensor, Tensor]:
-    """How much the vectors of each group raise each logit, added up: (g, classes), and which groups could be looked at.
-
-    a_k = sum over the places of h . dlogit_k/dh, h the vector there: to first order what the vectors add to the logit, in
-    their picture (carter2019activation, olah2018building). One pass with forward-mode derivatives gives all classes at
-    once: the tangent is h at the places and zero elsewhere. Max-pooling has its own gradient here; the paper smooths it.
+    The layer's map is replaced by one that is v_k everywhere, in the pass of a grey image; behind a linear head this is
+    w_c . (v_k - mean v). carter2019activation has h . dlogit/dh instead, averaged over a cell's vectors h. That takes zero for
+    "nothing", which it is not where outputs are signed, and slopes for effects, which they are not behind a ReLU6: at
+    blocks.5.0 of EfficientNet-Lite0 its median rank of a photograph's own class was 983 of 1000 (48 photographs). With this
+    one, 403 of 500 classes have more evidence in the cells of their own photographs than on average, with that one 180.
     """
-    rows: list[Tensor] = []
-    made: list[bool] = []
-    images = _Images(model, source)
-    for start in range(0, len(groups), BATCH):
-        progress.report(start, len(groups), "groups")
-        some = groups[start : start + BATCH]
-        found = [images(one.sample) for one in some]
-        made += [image is not None for image in found]
-        kept = [(one, image) for one, image in zip(some, found, strict=True) if image is not None]
-        if kept:
-            rows.append(_directional(model, layer, torch.cat([image for _, image in kept]), [one.places for one, _ in kept]))
-    progress.report(len(groups), len(groups), "groups")
-    return torch.cat(rows) if rows else torch.zeros(0, 0), torch.tensor(made, dtype=torch.bool)
+    side, channels = model.preprocessing.size, len(model.preprocessing.mean)
+    grey = torch.zeros(1, channels, side, side, device=model.device, dtype=model.dtype)
+    found = list[Tensor]()
+    for start in range(0, len(means), BATCH):
+        progress.report(start, len(means), "cells")
+        vectors = means[start : start + BATCH].to(model.device, model.dtype)
+        images = model.laid_out(grey.expand(len(vectors), -1, -1, -1).contiguous())
+        with torch.inference_mode(False), torch.no_grad(), edit(model, {layer: _filled(vectors)}):
+            found.append(forward_logits(model, images).double().cpu())
+    progress.report(len(means), len(means), "cells")
+    table = torch.cat(found)
+    return table - table.mean(0)
 
 
-def _directional(model: VisionModel, layer: str, images: Tensor, places: Sequence[tuple[int, ...]]) -> Tensor:
-    """The derivative of the logits (n, classes) along each image's own vectors at its places."""
-
-    def along(maps: Tensor) -> Tensor:
-        chosen = torch.zeros(len(maps), 1, maps[0, 0].numel(), dtype=maps.dtype, device=maps.device)
-        for i, mine in enumerate(places):
-            chosen[i, 0, list(mine)] = 1
-        return forward_ad.make_dual(maps, maps * chosen.view(len(maps), 1, *maps.shape[2:]))
-
-    ready = model.laid_out(images)  # may try a blank image of its own, which has no such places
-    with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad(), edit(model, {layer: along}):
-        warnings.simplefilter("ignore", FutureWarning)  # torch warns of its own parts when it first derives forward
-        return _tangent(model, ready)
-
-
-def _tangent(model: VisionModel, images: Tensor) -> Tensor:
-    with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):  # quicker attention has no derivative forward
-        answer = logits(model(images), model.name)
-        tangent = forward_ad.unpack_dual(answer).tangent
-        return (torch.zeros_like(answer) if tangent is None else tangent.clone()).float().cpu()
+def _filled(vectors: Tensor) -> Callable[[Tensor], Tensor]:
+    """For a map (n, c, h, w): vector i at every place of row i."""
+    return lambda act: (vectors if act.ndim == 2 else vectors[:, :, None, None].expand_as(act)).to(act.dtype).contiguous()
 
 
 class _Images:
@@ -112,7 +83,7 @@ def predictions(model: VisionModel, source: Source, samples: Sequence[int]) -> d
 
 
 def answered(work: Callable[[], Any]) -> tuple[Any, str]:
-    """(what `work` gives, ""), or (None, why the model has no answer): embeddings, no table of logits, no derivative."""
+    """(what `work` gives, ""), or (None, why the model has no answer): embeddings, no table of logits."""
     try:
         return work(), ""
     except Cancelled:

@@ -18,7 +18,7 @@ def map_data(atlas: ActivationAtlas, folder: str | Path, numbers: Mapping[int, i
     """What data/maps/FILE.js holds, with the sheets written to folder/FILE-000.webp: `sprite.sheets` are their names there.
 
     numbers   sample -> the picture's number on the pages; pictures that are not shown there are left out
-    supports  an addition to the format: [class, attribution in logits] of each cell
+    supports  an addition to the format: [class, evidence in logits] of each cell
     """
     sprite = None
     if atlas.pixels is not None:

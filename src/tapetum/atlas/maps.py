@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tapetum import progress, store
-from tapetum.atlas.evidence import Group, answered, predictions
-from tapetum.atlas.evidence import attributions as attributions_of
+from tapetum.atlas.evidence import answered, predictions
+from tapetum.atlas.evidence import evidence as evidence_of
 from tapetum.atlas.layouts import Binned, Layout, binned, grid_side, laid_out, whitening
 from tapetum.atlas.painting import Canvases, forget, key_of, paint
 from tapetum.atlas.units import PRESET, side_of
@@ -31,7 +31,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.types import ActivationAtlas, LayerError, MapCell, ModelLike, PositionsResult, TapetumError
 
-SCHEMA = 1
+SCHEMA = 2
 
 LARGE = 20_000
 """Pictures from which on one vector of each fills a map, as in the paper; and up to which predictions stand in for labels."""
@@ -61,7 +61,6 @@ def activation_atlas(
     size: int | None = None,
     n_steps: int = N_STEPS,
     preset: str = PRESET,
-    attributions: int = 4,
     limit: int | None = None,
     seed: int = 0,
     workers: int | None = None,
@@ -75,15 +74,14 @@ def activation_atlas(
     them, and the vectors of each cell are averaged (carter2019activation). A cell with fewer than 5 is left out. Its picture
     raises the mean over the map of (a . u) max(.1, cos(a, u))^p, u = S v / |S v|, v the cell's mean and S the inverse of the
     layer's second moments, shrunk, which unstretches the space (`whiten`; without it S = 1); the paper optimises the middle
-    of the map alone. `cells[i].supports` are the classes whose logits it raises: the mean of h . dlogit/dh over its
-    vectors h in some of its pictures; `speaking_for(label)` orders the cells by it.
+    of the map alone. `cells[i].supports` are the classes that it speaks for: the logits with the cell's mean at every place of
+    the layer, less their mean over the cells (`evidence`; not the paper's gradients); `speaking_for(label)` orders the cells.
 
     positions     vectors a picture; None: 1 from 20,000 pictures on (the paper's), else up to 16, for about 8,000 in all
     grid          cells a side; None: so many that 40 vectors fall to each on average
     layout        "umap" or "pca"; None: UMAP where umap-learn is there
     pictures      False: no pictures, the map alone
     size          of the pictures in px; None: 96, or the network's own size
-    attributions  pictures of each cell in which attributions are taken; 0: none
     limit         only so many pictures, from the start
     workers, run  threads, or another runner for the scan
     out           a folder where finished parts are kept: a run that was killed goes on there, a finished one is read again
@@ -105,7 +103,7 @@ def activation_atlas(
     recipe = replace(named_preset(preset), n_steps=n_steps)
     cells = _Cells(network, name, recipe, side_of(network, size), seed, whiten, cosine_power, workers, resume)
     facts = {"schema": SCHEMA, **facts_of(job), **cells.facts(), "grid": grid, "layout": layout, "pictures": pictures}
-    key = key_of({**facts, "attributions": attributions, "labels": _digest(stream.labels[:count])})
+    key = key_of({**facts, "labels": _digest(stream.labels[:count])})
     earlier = None if folder is None or not resume else _earlier(folder, key)
     if earlier is not None:
         return earlier
@@ -114,7 +112,7 @@ def activation_atlas(
             found = scan(job, run or Threads(workers), resume=resume)[name][0]
         atlas = _charted(found, grid, layout, tracker.count, seed)
         atlas = _labelled(atlas, network, stream)
-        atlas = _with_evidence(atlas, network, stream, attributions)
+        atlas = _with_evidence(atlas, network)
         if pictures:
             atlas = cells.painted(atlas, found.vectors, folder)
     atlas = replace(atlas, model=network.name, data=stream.name, key=key, notes=tuple(said))
@@ -213,46 +211,20 @@ def class_name(model: VisionModel, index: int) -> str:
     return f"class {index}" if model.labels is None or index >= len(model.labels) else model.labels[index]
 
 
-def _with_evidence(atlas: ActivationAtlas, model: VisionModel, source: Source, each: int) -> ActivationAtlas:
-    """With the mean attribution of some of each cell's vectors to every class."""
-    if each == 0:
+def _with_evidence(atlas: ActivationAtlas, model: VisionModel) -> ActivationAtlas:
+    """With what each cell's mean vector says for every class."""
+    with progress.stage("evidence"):
+        table, why = answered(lambda: evidence_of(model, atlas.layer, atlas.means))
+    if table is None:
+        note(f"no evidence for classes: {why}")
         return atlas
-    groups, cells_of = chosen(atlas, each)
-    with progress.stage("attributions"):
-        found, why = answered(lambda: attributions_of(model, source, atlas.layer, groups))
-    if found is None or not len(found[0]):
-        note(f"no attributions to classes: {why or 'no picture could be read again'}")
-        return atlas
-    table, kept = found
-    number = cells_of[kept]
-    sizes = torch.tensor([len(one.places) for one in groups])[kept]
-    sums = torch.zeros(len(atlas), table.shape[1], dtype=torch.float64).index_add(0, number, table.double())
-    counts = torch.zeros(len(atlas), dtype=torch.long).index_add(0, number, sizes).clamp(min=1)
-    means = sums / counts[:, None]
-    top = means.topk(min(SUPPORTS, means.shape[1]))
+    top = table.topk(min(SUPPORTS, table.shape[1]))
     supports = [
         tuple((class_name(model, k), value) for k, value in zip(*row, strict=True) if value > 0)
         for row in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     ]
     cells = tuple(replace(cell, supports=mine) for cell, mine in zip(atlas.cells, supports, strict=True))
-    return replace(atlas, cells=cells, evidence=means.float())
-
-
-def chosen(atlas: ActivationAtlas, each: int) -> tuple[list[Group], Tensor]:
-    """Up to `each` pictures of every cell, evenly through the data set, with all of their vectors there; and their cells.
-
-    In the order of the pictures, so that each is read once.
-    """
-    found: list[tuple[int, int, tuple[int, ...]]] = []
-    for cell in range(len(atlas)):
-        rows = (atlas.members == cell).nonzero().flatten()
-        pictures = atlas.samples[rows].unique()
-        n = min(each, len(pictures))
-        for sample in pictures[torch.arange(n) * len(pictures) // n].tolist():
-            mine = rows[atlas.samples[rows] == sample]
-            found.append((sample, cell, tuple(atlas.places[mine].tolist())))
-    found.sort()
-    return [Group(sample, places) for sample, _, places in found], torch.tensor([cell for _, cell, _ in found])
+    return replace(atlas, cells=cells, evidence=table.float())
 
 
 # --- pictures of cells

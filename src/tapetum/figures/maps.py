@@ -25,8 +25,8 @@ FAINT = 0.15
 def _(result: ActivationAtlas, label: str | int | None = None, names: bool = True) -> Figure:
     """Every cell where it lies on the map, named by the class whose logit it raises most, else by its commonest label.
 
-    Args: `label` a class of the model: cells show as strongly as their mean attribution to its logit, those below zero hardly
-    at all. `names` False leaves the names out.
+    Args: `label` a class of the model: cells show as strongly as they speak for it, those that
+    speak against it hardly at all. `names` False leaves the names out.
     """
     from tapetum.figures import canvas
 

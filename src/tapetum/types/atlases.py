@@ -21,7 +21,7 @@ class MapCell:
     labels       (label, vectors from pictures of that label), commonest first
     units        (channel, z) of its strongest units: z = (the cell's mean - the layer's mean) / the layer's standard deviation
     pictures     samples whose vectors are nearest to the cell's mean by cosine, nearest first, each once
-    supports     (class, attribution): the classes whose logits the cell's vectors raise most, in logits
+    supports     (class, evidence): the classes whose logits the cell's mean raises most above the other cells', in logits
     """
 
     row: int
@@ -44,7 +44,7 @@ class ActivationAtlas:
     members    (m,) the cell of each vector, -1 in cells that are left out
     means      (k, c) the mean vector of each cell
     pixels     (k, 3, h, w) in [0, 1] the picture of each cell; None if none were made.  status: what became of each
-    evidence   (k, classes) the mean attribution of the cell's vectors to each logit; None if it was not computed
+    evidence   (k, classes) each logit with the cell's mean at every place, less its mean over the cells; None without classes
     classes    label -> ((cell, vectors), ...), the cells with most vectors from pictures of that label first
     labelled   where labels come from: "labels" of the data set, the model's "predictions", or "nothing"
     positions  vectors a picture
@@ -76,11 +76,11 @@ class ActivationAtlas:
         return len(self.cells)
 
     def speaking_for(self, label: str | int) -> list[tuple[int, float]]:
-        """The cells that speak for a class of the model, (cell, mean attribution to its logit), most first."""
+        """The cells that speak for a class of the model, (cell, evidence in logits), most first."""
         from tapetum.types.refusals import TapetumError
 
         if self.evidence is None:
-            raise TapetumError("this atlas has no attributions: make it with attributions=8, of a model that gives classes")
+            raise TapetumError("this atlas has no evidence for classes: its model gives none")
         index = self._index(label)
         values, order = self.evidence[:, index].sort(descending=True, stable=True)
         return list(zip(order.tolist(), values.tolist(), strict=True))
