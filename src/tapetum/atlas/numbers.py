@@ -31,6 +31,7 @@ class LayerNumbers:
 
     mean, sd     (c,) of the scores over the data set (sd over all n pictures)
     sparsity     (c,) the share of places of all pictures that are <= 0
+    signed       whether any unit is negative at any place of any picture
     threshold    (c,) of the spectrum: zero, or the median where `median`
     histograms   per unit: edges (m + 1), counts (m)
     labels       the commonest label among the strongest pictures, and how many of them have it
@@ -46,6 +47,7 @@ class LayerNumbers:
     mean: Floats
     sd: Floats
     sparsity: Floats
+    signed: bool
     minimum: Floats
     maximum: Floats
     threshold: Floats
@@ -57,11 +59,6 @@ class LayerNumbers:
     @property
     def channels(self) -> int:
         return len(self.mean)
-
-    @property
-    def signed(self) -> bool:
-        """Whether any unit is ever negative."""
-        return bool((self.minimum < 0).any())
 
 
 def pictures_of(scan: ScanResult, samples: Sequence[int], most: int) -> list[int]:
@@ -105,6 +102,7 @@ def _layer(scan: ScanResult, layer: Layer, file: str, number: Integers, labels: 
         mean=scores.mean.numpy(),
         sd=scores.sd.numpy(),
         sparsity=sparsity.sparsity.numpy(),
+        signed=bool((sparsity.lowest < 0).any()),
         minimum=spectrum.histograms.low.numpy(),
         maximum=spectrum.histograms.high.numpy(),
         threshold=spectrum.threshold.numpy(),

@@ -36,12 +36,14 @@ class SparsityResult:
 
     sparsity  (c,) float64 in [0, 1]: the share of all places of all n pictures with a value <= 0
     silent    (c,) float64 in [0, 1]: the share of pictures on which the unit's maximum is <= 0
+    lowest    (c,) float32: the lowest value at any place of any picture; not below zero where an activation rectifies
     """
 
     layer: str
     n: int
     sparsity: Tensor
     silent: Tensor
+    lowest: Tensor
 
     @property
     def dead(self) -> list[int]:

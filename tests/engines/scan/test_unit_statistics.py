@@ -90,6 +90,7 @@ def test_sparsity_counts_places_and_pictures() -> None:
     result = found(Sparsity(), maps, batch=3)
     assert result.sparsity.tolist() == [0.0, 15 / 16, 1.0]
     assert result.silent.tolist() == [0.0, 0.75, 1.0]
+    assert result.lowest.tolist() == maps.amin((0, 2, 3)).tolist()
     assert result.dead == [2]
     assert result.n == 4
 
