@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +13,9 @@ from tapetum.cli.models import load_model
 from tapetum.cli.options import MODEL_HELP, WEIGHTS_HELP
 from tapetum.cli.terminal import bar, note, one_line, say
 from tapetum.types import TapetumError
+
+if TYPE_CHECKING:
+    from tapetum.engines.scan import Runner
 
 LISTED = 10
 """Skipped pictures that are named on the terminal; the atlas names a hundred."""
@@ -37,6 +40,9 @@ def build(
         str, typer.Option("--map", help="Layers with an activation atlas, with commas between; auto, or none.")
     ] = "auto",
     workers: Annotated[int | None, typer.Option(help="Threads; without it one a core.", min=1)] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="The scan on a Ray cluster whose machines all see --out: auto, local, or an address.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Only so many pictures, from the start.", min=1)] = None,
     resume: Annotated[bool, typer.Option(help="Go on where an earlier run stopped; else everything is made again.")] = True,
 ) -> None:
@@ -58,6 +64,7 @@ def build(
                     minutes=minutes,
                     maps=_some(maps),
                     workers=workers,
+                    run=_runner(ray),
                     resume=resume,
                     limit=limit,
                 )
@@ -73,6 +80,14 @@ def build(
     note(f"{done.units:,} units over {done.pictures:,} pictures")
     say(str(done.index))
     raise SystemExit(1 if done.skipped else 0)
+
+
+def _runner(ray: str | None) -> Runner | None:
+    if ray is None:
+        return None
+    from tapetum.runners.ray_actors import Ray
+
+    return Ray(ray)
 
 
 def _some(text: str) -> Literal["auto"] | list[str] | None:

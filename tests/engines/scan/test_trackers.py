@@ -34,7 +34,8 @@ from tapetum.engines.scan.trackers import (
     ranking,
     together,
 )
-from tapetum.types import ScanResult
+from tapetum.engines.scan.trackers.base import check_score
+from tapetum.types import ScanResult, TapetumError
 
 CHANNELS = 6
 IDS = [f"{i:03d}.jpg" for i in range(64)]
@@ -234,3 +235,10 @@ def test_histograms_count_every_score_between_edges_that_are_exact() -> None:
         assert histogram.counts.tolist() == inside
         assert float((histogram.density * histogram.edges.diff()).sum()) == pytest.approx(1)
         assert 3 <= len(histogram.counts) <= 8
+
+
+def test_scores_of_another_kind_and_empty_rankings_are_refused() -> None:
+    with pytest.raises(TapetumError, match='score is "max" or "mean"'):
+        check_score("median")
+    with pytest.raises(TapetumError, match="k must be at least 1"):
+        TopK(k=0)

@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor
 
+from tapetum.types import TapetumError
+
 State = dict[str, Tensor]
 
 Sees: TypeAlias = Literal["maps", "scores"]
@@ -108,3 +110,15 @@ def used_ids(samples: Sequence[Tensor], ids: Sequence[str]) -> dict[int, str]:
     """sample -> id of the pictures that occur."""
     found: list[int] = torch.cat([one.flatten() for one in samples]).unique().tolist()
     return {sample: ids[sample] for sample in found if sample >= 0}
+
+
+def check_score(kind: str) -> None:
+    """Refuses what is no kind of score."""
+    if kind not in ("max", "mean"):
+        raise TapetumError(f'score is "max" or "mean" over the places, not {kind!r}')
+
+
+def check_k(k: int) -> None:
+    """Refuses rankings of no pictures."""
+    if k < 1:
+        raise TapetumError(f"k must be at least 1, not {k}")

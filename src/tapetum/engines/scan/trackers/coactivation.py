@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.scan.trackers import tables
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State
+from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check_score
 from tapetum.types import CoActivationResult, ScoreKind, TapetumError
 
 MOST = 8192
@@ -49,6 +49,9 @@ class CoActivation:
 
     score: ScoreKind = "max"
     sees: ClassVar[Sees] = "scores"
+
+    def __post_init__(self) -> None:
+        check_score(self.score)
 
     def start(self, channels: int) -> State:
         if channels > MOST:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State
+from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check_score
 from tapetum.types import HistogramResult, ScoreKind
 
 PER_OCTAVE = 16
@@ -29,6 +29,9 @@ class Counts:
 
     score: ScoreKind = "max"
     sees: ClassVar[Sees] = "scores"
+
+    def __post_init__(self) -> None:
+        check_score(self.score)
 
     def start(self, channels: int) -> State:
         return {

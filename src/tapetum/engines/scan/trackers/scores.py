@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from tapetum.engines.scan.trackers import tables
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, used_ids
+from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check_score, used_ids
 from tapetum.types import ScoreKind, ScoresResult
 
 
@@ -22,6 +22,9 @@ class Scores:
 
     score: ScoreKind = "max"
     sees: ClassVar[Sees] = "scores"
+
+    def __post_init__(self) -> None:
+        check_score(self.score)
 
     def start(self, channels: int) -> State:
         return {"samples": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0, channels)}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.scan.trackers import ranking, tables
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, used_ids
+from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check_k, check_score, used_ids
 from tapetum.engines.scan.trackers.counts import Counts
 from tapetum.types import GROUPS, Ranking, ScoreKind, SpectrumResult, TapetumError
 
@@ -34,8 +34,8 @@ class Spectrum:
     sees: ClassVar[Sees] = "scores"
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise TapetumError(f"k must be at least 1, not {self.k}")
+        check_k(self.k)
+        check_score(self.score)
         if self.around not in ("auto", "zero", "median"):
             raise TapetumError(f'around is "auto", "zero" or "median", not {self.around!r}')
 

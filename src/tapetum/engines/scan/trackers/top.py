@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 
 from tapetum.engines.scan.trackers import ranking
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, used_ids
-from tapetum.types import ScoreKind, TapetumError, TopKResult
+from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check_k, check_score, used_ids
+from tapetum.types import ScoreKind, TopKResult
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class TopK:
     sees: ClassVar[Sees] = "scores"
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise TapetumError(f"k must be at least 1, not {self.k}")
+        check_k(self.k)
+        check_score(self.score)
 
     def start(self, channels: int) -> State:
         key, place = ranking.empty(channels, self.k)
