@@ -31,7 +31,7 @@ def made_layer(number: int) -> LayerNumbers:
     histogram = (np.linspace(0, 1, 33), np.arange(32))
     return LayerNumbers(
         name=f"layer{number}", file=f"layer{number}", kind="Block", grid=(14, 14), receptive_field=123, stride=16, tap="output",
-        sd=draw.random(c), sparsity=draw.random(c), median=draw.random(c) > 0.5, examples=examples,
+        sd=draw.random(c), sparsity=draw.random(c), signed=True, median=draw.random(c) > 0.5, examples=examples,
         histograms=[histogram] * c, labels=label, **columns,
     )  # fmt: skip
 

@@ -234,7 +234,9 @@ def choose_layers(
 def _said(names: Sequence[str], seconds: Mapping[str, float], count: int, budget: float | int) -> str:
     takes_minutes = sum(seconds[name] for name in names) / 60
     what = f"all {count} layers" if len(names) == count else f"{len(names)} of {count} layers ({', '.join(names)})"
-    return f"units of {what} are rendered, about {takes_minutes:.1f} min, within {budget / 60:g} min; --render names others"
+    limit = f"{budget / 60:g} min"
+    limit = f"within {limit}" if 60 * takes_minutes <= budget else f"more than {limit}, but at least one is"
+    return f"units of {what} are rendered, about {takes_minutes:.1f} min, {limit}; --render names others"
 
 
 def sprites_of(sheets: UnitSheets | None) -> dict[str, Any]:
