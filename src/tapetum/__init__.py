@@ -23,6 +23,7 @@ from tapetum.types import (
     Box,
     Cancelled,
     Contrast,
+    Drawable,
     Evaluation,
     Example,
     FilterSpecialization,
@@ -167,7 +168,7 @@ def _display_in_notebooks() -> None:
     shell = ipython.get_ipython() if ipython else None
     if shell is not None:
         formatter = shell.display_formatter.formatters["image/png"]
-        for kind in (Attribution, ActivationAtlas, ActivationMaps, Evaluation, Rendering, Run, TopExamples, UnitSpectra):
+        for kind in (Drawable, Attribution, ActivationAtlas, Evaluation, Rendering, Run, TopExamples, UnitSpectra):
             formatter.for_type(kind, lambda result: _figures().png(result))
 
 

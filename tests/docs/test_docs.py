@@ -281,8 +281,8 @@ def test_the_tree_of_the_architecture_page_is_the_tree_of_the_code() -> None:
 
 
 def test_readme_and_architecture_stay_short() -> None:
-    for name in ("README.md", "ARCHITECTURE.md"):
-        assert len((ROOT / name).read_text("utf-8").splitlines()) <= 120
+    for name, most in (("README.md", 120), ("ARCHITECTURE.md", 135)):
+        assert len((ROOT / name).read_text("utf-8").splitlines()) <= most
 
 
 def test_the_picture_of_the_readme_is_small() -> None:

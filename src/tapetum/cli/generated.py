@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 """{command: (method, help in the list of commands)}: renderings under the names that people know."""
 
-MADE = ("attribution", "rendering")
+MADE = ("attribution", "inspection", "rendering")
 """The kinds of methods that make pictures."""
 
 UNITS_HELP = 'Units: "layer:5", "layer:5@row,column", "layer:0-15", "layer:*"; or classes, by index or name.'
@@ -85,7 +85,7 @@ def run_group(kind: str) -> typer.Typer:
 def _typer(methods: Mapping[str, Method]) -> typer.Typer:
     group = typer.Typer(help=HELP, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
     for name, method in methods.items():
-        make = _rendering if method.kind == "rendering" else _attribution
+        make = MAKERS[method.kind]
         group.command(name, help=help_of(method))(make(method))
     return group
 
@@ -130,6 +130,30 @@ def _rendering(method: Method) -> Callable[..., None]:
     if keeps_frames:
         common.append(plain_option("frames", int, 0, "Keep that many pictures on the way; 25 with --animate."))
     return _signed(command, [subjects, *model_options(), *map(option, own), *common])
+
+
+def _inspection(method: Method) -> Callable[..., None]:
+    """One figure of all images together, and what it says in words."""
+    own = _own(method)
+    asks = has_target(method)
+
+    def command(**given: Any) -> None:
+        from tapetum.cli.inspecting import inspect_files
+
+        keywords = {p.name: converted(p, given.pop(p.name)) for p in own}
+        raise SystemExit(inspect_files(method.name, keywords=keywords, **given))
+
+    images = [] if method.takes == "model" else [argument("images", "IMAGE...", "Files, folders or URLs.")]
+    target = [plain_option("target", str | None, None, TARGET_HELP)] if asks else []
+    return _signed(command, [*images, *model_options(), *target, _out("tapetum-run", "an earlier report"), *map(option, own)])
+
+
+def has_target(method: Method) -> bool:
+    """Whether an inspection is about an answer of the network."""
+    return "target" in inspect.signature(method.function).parameters
+
+
+MAKERS = {"attribution": _attribution, "inspection": _inspection, "rendering": _rendering}
 
 
 def _out(default: str, earlier: str) -> inspect.Parameter:

@@ -38,12 +38,12 @@ from tapetum.types import (
 )
 
 
-def run(name: str, model: ModelLike, subject: ImagesLike, *, progress: Watcher | None = None, **params: Any) -> Run:
+def run(name: str, model: ModelLike, subject: ImagesLike = None, *, progress: Watcher | None = None, **params: Any) -> Run:
     """Any registered method by name: its result with provenance.
 
     Args:
         name: a method of `tapetum.methods()`.
-        model, subject: as for the method itself: images for most, units for `visualize`.
+        model, subject: as for the method itself: images for most, units for `visualize`, none for `filters`.
         progress: called with every `Progress`; returning False stops the run with `Cancelled`.
         params: the method's own, `target` among them.
     """
@@ -54,7 +54,7 @@ def run(name: str, model: ModelLike, subject: ImagesLike, *, progress: Watcher |
     checked = check_parameters(method, keywords)
     started, clock = _now(), time.perf_counter()
     with contextlib.nullcontext() if progress is None else watching(progress):  # inside a job, its watcher goes on
-        value = method.function(network, ready, **params)
+        value = method.function(network, *([] if method.takes == "model" else [ready]), **params)
     seconds = time.perf_counter() - clock
     if method.takes == "units":
         checked = {"units": subject, **checked}
@@ -64,7 +64,7 @@ def run(name: str, model: ModelLike, subject: ImagesLike, *, progress: Watcher |
         target=_about(value),
         model=network.source,
         weights_sha256=network.weights_sha256,
-        images_sha256=_images_sha256(ready) if method.takes != "units" else "",
+        images_sha256=_images_sha256(ready) if method.takes in ABOUT_IMAGES else "",
         seed=checked.get("seed"),
         device=str(network.device),
         dtype=str(network.dtype).removeprefix("torch."),
@@ -76,6 +76,9 @@ def run(name: str, model: ModelLike, subject: ImagesLike, *, progress: Watcher |
         machine=machine(),
     )
     return Run(value, about)
+
+
+ABOUT_IMAGES: tuple[Takes, ...] = ("images", "pictures")
 
 
 def intended(name: str, model: VisionModel, subject: Any, **params: Any) -> dict[str, Any]:
@@ -111,12 +114,12 @@ def _images_sha256(images: Tensor | Sequence[Tensor]) -> str:
 
 def _origin(subject: Any, takes: Takes, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The provenance's subject, files, and what was lost of both."""
-    many = list(subject) if isinstance(subject, (list, tuple)) else [subject]
+    many = list(subject) if isinstance(subject, (list, tuple)) else [] if takes == "model" else [subject]
     texts = tuple(str(one) for one in many) if all(isinstance(one, (str, int, Path, Unit)) for one in many) else ()
     lost = [key for key, value in parameters.items() if not readable(value)]
-    if takes != "units" and not texts:
+    if takes in ABOUT_IMAGES and not texts:
         lost.append("images")
-    words = [*(texts if takes != "units" else ()), *(word for value in parameters.values() for word in _words(value))]
+    words = [*(texts if takes in ABOUT_IMAGES else ()), *(word for value in parameters.values() for word in _words(value))]
     return {"subject": texts, "files": hashed_files(words), "lost": tuple(lost)}
 
 

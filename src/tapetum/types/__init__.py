@@ -172,9 +172,13 @@ Question: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
 
 Kind: TypeAlias = Literal["attribution", "metric", "inspection", "rendering"]
 
-Takes: TypeAlias = Literal["images", "pictures", "units"]
+Takes: TypeAlias = Literal["images", "pictures", "units", "model"]
 """What a method is asked about besides the model: images, cut and normalised as the model wants them; pictures as they are,
-in [0, 1] and at their own size; or units of the network."""
+in [0, 1] and at their own size; units of the network; or nothing but the model."""
+
+
+class Drawable:
+    """A result that has a figure: `draw` knows it, and notebooks show it."""
 
 
 @dataclass(frozen=True)
@@ -308,7 +312,7 @@ def _reduced(values: Tensor, reduce: Reduce) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class ActivationMaps:
+class ActivationMaps(Drawable):
     """What a layer found: maps (n, k, h, w) of chosen channels, their indices (n, k), and the layer they come from."""
 
     values: Tensor
