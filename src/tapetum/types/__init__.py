@@ -16,6 +16,9 @@ from tapetum.types.atlases import (
 from tapetum.types.atlases import (
     MapCell as MapCell,
 )
+from tapetum.types.drawable import (
+    Drawable as Drawable,
+)
 from tapetum.types.refusals import (
     Cancelled as Cancelled,
 )
@@ -175,10 +178,6 @@ Kind: TypeAlias = Literal["attribution", "metric", "inspection", "rendering"]
 Takes: TypeAlias = Literal["images", "pictures", "units", "model"]
 """What a method is asked about besides the model: images, cut and normalised as the model wants them; pictures as they are,
 in [0, 1] and at their own size; units of the network; or nothing but the model."""
-
-
-class Drawable:
-    """A result that has a figure: `draw` knows it, and notebooks show it."""
 
 
 @dataclass(frozen=True)
