@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.models.maps import LayerMap, from_map, read_layout, to_map
-from tapetum.models.receptive import Trace
+from tapetum.models.receptive import Span, Trace
 from tapetum.models.tracing import Event, Tracer
 from tapetum.types import Layer, LayerError
 
@@ -23,6 +23,9 @@ __all__ = ["LayerMap", "Survey", "from_map", "kinds_of_operations", "main_tensor
 
 Forward = Callable[[nn.Module, Tensor], Any]
 """How a network is run on images."""
+
+Window = tuple[int, int, int, int]
+"""(top, bottom, left, right) in input pixels, both ends included."""
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -36,6 +39,8 @@ class Survey:
     order             names by completion, a module that ran twice by its last run
     activation_bytes  outputs of all leaves for one image: an estimate of what a forward pass allocates, without reuse
     device            "meta" when nothing was computed; "real" when the network needs real numbers to run
+    spans             what a place of a map sees along h and w, of the layers whose places do not see everything
+    pooled            layers behind a normalisation by the image's own statistics: each place depends a little on all
     """
 
     name: str
@@ -45,8 +50,20 @@ class Survey:
     order: tuple[str, ...]
     activation_bytes: int
     device: Literal["meta", "real"]
+    spans: Mapping[str, tuple[Span, Span]] = field(repr=False, default_factory=dict[str, tuple[Span, Span]])
+    pooled: frozenset[str] = field(repr=False, default=frozenset())
     events: tuple[Event, ...] = field(repr=False, default=())
     containers: frozenset[str] = field(repr=False, default=frozenset())
+
+    def window(self, name: str, place: tuple[int, int]) -> Window | None:
+        """(top, bottom, left, right): first and last row and column that a place (row, column) of a layer can see.
+
+        It may reach beyond the image. None where a place may see the whole image.
+        """
+        if name not in self.spans:
+            return None
+        down, across = self.spans[name]
+        return (*down.sees(place[0]), *across.sees(place[1]))
 
     def __getitem__(self, name: str) -> Layer:
         """A layer by its exact name; a `LayerError` names the closest."""
@@ -135,7 +152,11 @@ class _Record:
         size = sum(self.sizes[path] for path in leaves)
         containers = frozenset(path for path, part in modules.items() if type(part) in CONTAINERS)
         order = tuple(self.shapes)
-        return Survey(name, self.tracer.image_size, layers, maps, order, size, device, events, containers)
+        traces = {path: trace for path, trace in self.traces.items() if trace}
+        spans = {path: trace.spans for path, trace in traces.items() if trace.local and maps[path].grid}
+        pooled = frozenset(path for path, trace in traces.items() if trace.pooled)
+        image_size = self.tracer.image_size
+        return Survey(name, image_size, layers, maps, order, size, device, spans, pooled, events, containers)
 
     def _map(self, name: str) -> LayerMap:
         trace = self.traces[name]

@@ -1,7 +1,8 @@
 """What each operation does to places: one rule a kind of operation, and the table of the operations that have one.
 
 Followed are executed operations rather than modules, so functional calls, residual sums and branches count. The
-statistics of normalisation layers do not: such a layer is element-wise.
+statistics of normalisation layers do not: such a layer is element-wise, and what lies behind one that takes them from the
+image itself is marked (`Trace.pooled`).
 """
 
 from __future__ import annotations
@@ -55,6 +56,16 @@ def tensors_in(tree: Any) -> Iterable[Tensor]:
 
 def _identity(call: Call) -> Trace:
     return call.done("identity", call.main)
+
+
+def pools_statistics(call: Call) -> bool:
+    """Whether the operation normalises by the mean and variance of the image's own places."""
+    if call.name == "layer_norm":
+        axes, over = call.main.axes, len(call.get(1, "normalized_shape"))
+        return axes is not None and any(is_spatial(part) for part in axes[-over:])
+    if call.name == "batch_norm":
+        return bool(call.get(5, "training", False))
+    return call.name == "group_norm" or (call.name == "instance_norm" and bool(call.get(5, "use_input_stats", True)))
 
 
 def _softmax(call: Call) -> Trace:

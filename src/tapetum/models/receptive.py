@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
+from math import ceil, floor, prod
 from typing import Any
 
 import torch
@@ -16,18 +16,28 @@ from tapetum.models.maps import Axes, Axis, Margins, axis, labels, role, without
 
 @dataclass(frozen=True)
 class Span:
-    """Along one image axis: first and last input pixel that the first place sees, and the step to the next place."""
+    """Along one image axis: first and last input pixel that the first place sees, and the step to the next place.
+
+    `loose`: after an enlargement a place may lie this much beside where `low` and `high` put it.
+    """
 
     low: Fraction = Fraction(0)
     high: Fraction = Fraction(0)
     jump: Fraction = Fraction(1)
+    loose: Fraction = Fraction(0)
 
-    def kernel(self, size: int, stride: int = 1, pad_before: int = 0, dilation: int = 1) -> Span:
+    def kernel(self, size: int, stride: int = 1, pad_before: int | Fraction = 0, dilation: int = 1) -> Span:
         low = self.low - pad_before * self.jump
-        return Span(low, self.high + ((size - 1) * dilation - pad_before) * self.jump, self.jump * stride)
+        high = self.high + ((size - 1) * dilation - pad_before) * self.jump
+        return Span(low, high, self.jump * stride, self.loose)
 
     def joined(self, other: Span) -> Span:
-        return Span(min(self.low, other.low), max(self.high, other.high), self.jump)
+        return Span(min(self.low, other.low), max(self.high, other.high), self.jump, max(self.loose, other.loose))
+
+    def sees(self, place: int) -> tuple[int, int]:
+        """First and last input pixel that a place can see; they may lie outside the image."""
+        start = place * self.jump
+        return floor(self.low + start - self.loose), ceil(self.high + start + self.loose)
 
     def inset(self, before: Fraction, after: Fraction) -> Span:
         return replace(self, low=self.low + before, high=self.high - after)
@@ -43,11 +53,14 @@ class Trace:
     axes    labels, None after an operation that could not be followed
     spans   fields along h and w
     local   False once a place may see the whole image: the spans then hold only the jump
+    pooled  True behind a normalisation by the image's own statistics, through which each place depends a little on all;
+            the field is that of the windows alone
     """
 
     axes: Axes | None
     spans: tuple[Span, Span]
     local: bool = True
+    pooled: bool = False
 
     @property
     def receptive_field(self) -> int | None:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from tapetum.models.maps import axis, guess_axes, read_layout, role
-from tapetum.models.operations import RULES, tensors_in
+from tapetum.models.operations import RULES, pools_statistics, tensors_in
 from tapetum.models.receptive import Call, Span, Trace, other, pair, settled
 
 CONSTANTS = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"}
@@ -91,6 +91,8 @@ class Tracer(TorchFunctionMode):
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # an odd signature: not followed
             results = other(call)
         results = results if isinstance(results, list) else [results] * len(outputs)
+        if any(trace.pooled for trace, _ in traced) or pools_statistics(call):
+            results = [result and replace(result, pooled=True) for result in results]
         for tensor, result in zip(outputs, results, strict=True):
             if result is not None:
                 self._traces[tensor] = result

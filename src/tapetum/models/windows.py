@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from math import ceil
 
 from torch import Tensor
@@ -44,10 +45,13 @@ def transposed_convolution(call: Call) -> Trace:
     if _map_axes(trace, out.ndim) is None:
         return other(call)[0]
     spans = []
-    dilations = call.pair(7, "dilation", 1)
-    for span, size, stride, d in zip(trace.spans, weight.shape[2:], call.pair(3, "stride", 1), dilations, strict=True):
-        seen = ceil(((size - 1) * d + 1) / stride)  # input places under one output place
-        spans.append(replace(span.kernel(seen, 1, seen // 2), jump=span.jump / stride))
+    dilations, paddings = call.pair(7, "dilation", 1), call.pair(4, "padding", 0)
+    parts = zip(trace.spans, weight.shape[2:], call.pair(3, "stride", 1), paddings, dilations, strict=True)
+    for span, size, stride, before, d in parts:
+        reach = (size - 1) * d
+        seen = ceil((reach + 1) / stride)  # input places under one output place: which ones changes with its phase
+        loose = span.loose + span.jump * Fraction(stride - 1, stride)
+        spans.append(replace(span.kernel(seen, 1, Fraction(reach - before, stride)), jump=span.jump / stride, loose=loose))
     return call.done("mix", Trace(_new_map(out), pair(spans), trace.local))
 
 
@@ -83,9 +87,20 @@ def interpolation(call: Call) -> Trace:
     if axes is None:
         return other(call)[0]
     taps = {"bilinear": 2, "bicubic": 4}.get(call.get(3, "mode", "nearest"), 1)
-    spans = pair(replace(span.kernel(taps if old != new else 1), jump=span.jump * old / new)
+    smooth = bool(call.get(6, "antialias", False))
+    spans = pair(_resized(span, old, new, ceil(taps * old / new) if smooth and old > new else taps)
                  for span, old, new in zip(trace.spans, size[2:], out.shape[2:], strict=True))  # fmt: skip
     return call.done("pool", Trace(_new_map(out, axes[1]), spans, trace.local))
+
+
+def _resized(span: Span, old: int, new: int, taps: int) -> Span:
+    """Where exactly the taps of a place lie depends on its phase: within so many places of the coarser grid."""
+    if old == new:
+        return span
+    ratio = Fraction(old, new)
+    return replace(
+        span.kernel(taps), jump=span.jump * ratio, loose=span.loose + span.jump * (Fraction(taps, 2) + max(1, ratio))
+    )
 
 
 def unfolding(call: Call) -> Trace:
