@@ -47,7 +47,7 @@ def inspect_files(
             done = run(name, network, files, progress=watcher, **asked, **keywords)
         figures = _written(work, name, done)
         save(done, work / name)
-        pictures = [{"file": file, "picture": figures[0], "result": name} for file in files]
+        pictures = [{"files": files, "picture": figure, "result": name} for figure in figures]
         skipped = [{"file": file, "reason": reason} for file, reason in refused]
         write_json(work / "report.json", {"method": name, "model": network.source, "images": pictures, "refused": skipped})
     _told(done.value)
