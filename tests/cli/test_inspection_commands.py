@@ -12,11 +12,13 @@ import tapetum as tp
 
 def test_an_inspection_looks_at_all_pictures_and_names_what_it_could_not_read(tapetum, place) -> None:
     (place / "broken.png").write_bytes(b"\x89PNG no picture")
-    words = ["run", "activation_maps", "--model", "net.py:build", "--layers", "features.0,features.2", "--k", "2"]
+    words = ["run", "activation_maps", "--model", "net.py:build", "--layers", "features.0.2,features.1.2", "--k", "2"]
     answer = tapetum(*words, "cat.png", "broken.png", "white.png", "--out", "out")
     assert answer.status == 1
     assert "broken.png" in answer.err
-    expected = tp.activation_maps(tp.load("net.py:build"), ["cat.png", "white.png"], layers=["features.0", "features.2"], k=2)
+    expected = tp.activation_maps(
+        tp.load("net.py:build"), ["cat.png", "white.png"], layers=["features.0.2", "features.1.2"], k=2
+    )
     saved = tp.open(place / "out" / "activation_maps").value
     assert all(torch.equal(a.values, b.values) for a, b in zip(expected, saved, strict=True))
     report = json.loads((place / "out" / "report.json").read_text())
@@ -29,7 +31,7 @@ def test_an_inspection_looks_at_all_pictures_and_names_what_it_could_not_read(ta
 def test_the_same_folder_takes_the_next_result_and_no_strangers(tapetum, place) -> None:
     words = ["run", "activation_maps", "--model", "net.py:build", "cat.png", "--out", "out"]
     assert tapetum(*words).status == 0
-    assert tapetum(*words, "--layers", "features.0").status == 0
+    assert tapetum(*words, "--layers", "features.0.2").status == 0
     assert sorted(path.name for path in (place / "out").iterdir()) == [
         "activation_maps", "activation_maps.png", "report.json"
     ]  # fmt: skip

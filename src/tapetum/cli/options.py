@@ -95,15 +95,15 @@ def _cli_type(parameter: Parameter) -> Any:
 def converted(parameter: Parameter, value: Any) -> Any:
     """Text of a union such as `float | "blur"` becomes the number that it spells; a layer called "4" stays text.
 
-    Where only a sequence would do, commas separate its members.
+    Commas separate the members of a sequence, also where one text alone would do ("layer1,layer4").
     """
     if not isinstance(value, str):
         return value
     kinds = _kinds(parameter)
     number = _number(value, kinds)
-    if number is not None or kinds & {str, Any}:
-        return value if number is None else number
     inside = {one for kind in kinds if typing.get_origin(kind) in SEVERAL for one in typing.get_args(kind)}
+    if number is not None or Any in kinds or (str in kinds and not (str in inside and "," in value)):
+        return value if number is None else number
     if not inside:
         return value
     parts = [part.strip() for part in value.split(",") if part.strip()]
