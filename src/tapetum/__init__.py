@@ -22,6 +22,7 @@ from tapetum.types import (
     Attribution,
     Box,
     Cancelled,
+    ConsistentChannels,
     Contrast,
     Drawable,
     Evaluation,
@@ -119,7 +120,8 @@ _MODULES = {
 """The parts of which renderings are made, each a module of its own: `tp.objectives.channel("layer4", 7)`."""
 
 __all__ = [
-    "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "Contrast", "Counts",
+    "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "ConsistentChannels",
+    "Contrast", "Counts",
     "Evaluation", "Example", "FilterSpecialization", "InformationByDepth", "Layer", "Moments", "Output", "Positions",
     "Prediction", "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores",
     "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit",

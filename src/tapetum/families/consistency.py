@@ -1,0 +1,114 @@
+"""Several images, one layer: the channels that answer to all of them, and those that answer to one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.probe import activations
+from tapetum.families.inspecting import inspection
+from tapetum.families.inspections import depths
+from tapetum.families.keywords import named_layer
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import ConsistentChannels, ImageError, LayerError, Range
+
+OFTEN = 0.9
+"""A percentile from which a channel is counted as one of an image's top tenth."""
+
+
+@inspection(takes="images")
+def consistent_channels(
+    model: VisionModel, images: Tensor, *, layer: str | None = None, k: Annotated[int, Range(1, 100)] = 10
+) -> ConsistentChannels:
+    """Which channels of a layer are active in all of several images, and which only in one.
+
+    a (n, c) is the mean of channel c's map in image i. Its percentile there, in [0, 1], is the share of the image's other
+    channels with a lower mean, equal ones counting half. consistency (c,) = min over images of the percentile: 0.9 says that
+    the channel is among the top tenth of every image. specificity (c,) = z of the best image - z of the second best,
+    z = (a - mean over channels) / sd over channels, within each image: 3 says that the channel stands out of one image by three
+    standard deviations more than of any other. Both compare channels within an image, so that a picture of more contrast does
+    not win by that. `tp.show` draws the percentiles as a matrix, images by channels, and where the first channels answer.
+
+    A consistent channel need not have found what the images share: it may answer to anything. Put a picture in
+    that has nothing of it (noise, plain grey), and see whether the channel stays. Refused: fewer than two images, a layer
+    without a map or with a single channel.
+
+    Args:
+        layer: a name; None: the last of three depths.
+        k: channels of each kind that are listed; fewer where the layer has fewer.
+
+    Example:
+        >>> found = tp.consistent_channels(model, torch.cat([images, images.flip(1)]), k=3)
+        >>> found.consistent, found.consistency[found.consistent]
+    """
+    if len(images) < 2:
+        raise ImageError("one image has nothing to agree with: give two or more")
+    name = _mapped(model, layer)
+    maps = activations(model, images, name)
+    _check(maps, name)
+    means = maps.mean((2, 3))
+    percentiles, places = _percentiles(means), _standardized(means).sort(0, descending=True)
+    consistency, specificity = percentiles.amin(0), places.values[0] - places.values[1]
+    consistent, specific = _first(k, consistency, percentiles.mean(0)), _first(k, specificity)
+    _compare_with_chance(consistency, len(images))
+    return ConsistentChannels(
+        layer=name,
+        activations=means,
+        percentiles=percentiles,
+        consistency=consistency,
+        specificity=specificity,
+        best=places.indices[0],
+        consistent=consistent,
+        specific=specific,
+        maps=maps[:, torch.cat([consistent, specific])],
+        photographs=model.denormalize(images),
+    )
+
+
+def _mapped(model: VisionModel, layer: str | None) -> str:
+    name = depths(model)[-1] if layer is None else named_layer(model, layer)
+    if layer is None:
+        note(f"layer {name} was chosen: the last of three depths")
+    return name
+
+
+def _check(maps: Tensor, layer: str) -> None:
+    if maps.shape[1] < 2:
+        raise LayerError(f"{layer} has a single channel: no other to compare it with")
+    broken = [str(row + 1) for row, one in enumerate(maps) if not one.isfinite().all()]
+    if broken:
+        raise LayerError(f"{layer} gives NaN or infinity for image {', '.join(broken)}: leave it out, or take an earlier layer")
+
+
+def _percentiles(means: Tensor) -> Tensor:
+    """(n, c) to the same: the share of the other channels of a row with a lower value, equal ones counting half."""
+    ordered = means.sort(1).values
+    lower = torch.searchsorted(ordered, means, side="left")
+    up_to = torch.searchsorted(ordered, means, side="right")
+    return (lower + (up_to - lower - 1) / 2).to(means.dtype) / (means.shape[1] - 1)
+
+
+def _standardized(means: Tensor) -> Tensor:
+    """(n, c) less the row's mean, in its standard deviations; zeros where all channels are equal."""
+    apart = means - means.mean(1, keepdim=True)
+    spread = means.std(1, correction=0, keepdim=True)
+    return torch.where(spread > 0, apart / spread, torch.zeros_like(apart))
+
+
+def _first(k: int, values: Tensor, among_equals: Tensor | None = None) -> Tensor:
+    """The k highest, best first; of equal ones the one that is higher by the other measure, then the earlier."""
+    order = torch.arange(len(values), device=values.device)
+    for one in (among_equals, values):  # a stable sort by the second measure, then by the first
+        if one is not None:
+            order = order[one[order].argsort(descending=True, stable=True)]
+    return order[:k]
+
+
+def _compare_with_chance(consistency: Tensor, n: int) -> None:
+    """In words: how many channels are among the top tenth of every image, and how many would be by chance."""
+    channels = len(consistency)
+    often, chance = int((consistency >= OFTEN).sum()), channels * (1 - OFTEN) ** n
+    note(f"{often} of {channels} channels are among the top tenth of all {n} images; by chance {chance:.2g} would be")
