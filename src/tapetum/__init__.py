@@ -28,6 +28,7 @@ from tapetum.types import (
     Evaluation,
     Example,
     FilterSpecialization,
+    GradCamSteps,
     InformationByDepth,
     Layer,
     Output,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from tapetum.engines.resume import resume
     from tapetum.engines.scan.trackers import CoActivation, Counts, Moments, Positions, Scores, Sparsity, Spectrum, TopK
     from tapetum.engines.scores import as_score
+    from tapetum.families.cams.steps import grad_cam_by_hand
     from tapetum.families.inspections import predict
     from tapetum.families.metrics import evaluate
     from tapetum.families.running import run
@@ -95,6 +97,7 @@ _HOMES = {
     "draw": "tapetum.figures",
     "edit": "tapetum.engines.probe",
     "evaluate": "tapetum.families.metrics",
+    "grad_cam_by_hand": "tapetum.families.cams.steps",
     "explain": "tapetum.reports.job",
     "known_models": "tapetum.models.zoo",
     "load": "tapetum.models.zoo",
@@ -121,12 +124,13 @@ _MODULES = {
 
 __all__ = [
     "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "ConsistentChannels",
-    "Contrast", "Counts",
-    "Evaluation", "Example", "FilterSpecialization", "InformationByDepth", "Layer", "Moments", "Output", "Positions",
+    "Contrast", "Counts", "Evaluation", "Example", "FilterSpecialization", "GradCamSteps", "InformationByDepth",
+    "Layer", "Moments", "Output", "Positions",
     "Prediction", "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores",
     "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit",
     "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel", "activation_atlas", "activation_spectrum", "animate",
-    "as_score", "as_source", "capture", "contrast", "draw", "edit", "evaluate", "explain", "known_models", "load",
+    "as_score", "as_source", "capture", "contrast", "draw", "edit", "evaluate", "explain",
+    "grad_cam_by_hand", "known_models", "load",
     "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "reproduce",
     "resume", "run", "save", "scan", "sheet", "show", "top_examples", "watching", "wrap",
 ]  # fmt: skip

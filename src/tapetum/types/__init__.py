@@ -16,6 +16,9 @@ from tapetum.types.atlases import (
 from tapetum.types.atlases import (
     MapCell as MapCell,
 )
+from tapetum.types.cam_steps import (
+    GradCamSteps as GradCamSteps,
+)
 from tapetum.types.consistency import (
     ConsistentChannels as ConsistentChannels,
 )

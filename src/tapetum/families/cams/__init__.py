@@ -7,4 +7,5 @@ weighted     one gradient pass (and `cam`, which needs none in principle)
 masked       scores of masked images and ablated channels
 decomposed   principal components of the channels
 whole        all layers at once
+steps        Grad-CAM with every number on the way
 """

@@ -1,0 +1,178 @@
+"""Grad-CAM step by step: every number between the activations and the overlay, by hand or of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.gradients import derivative, reached
+from tapetum.engines.probe import capture
+from tapetum.engines.scores import ModelScore, as_score, describe_targets
+from tapetum.families.cams.weighted import grad_cam
+from tapetum.families.inspecting import inspection
+from tapetum.families.keywords import automatic_layer, named_layer
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.progress import track
+from tapetum.types import GradCamSteps, MethodError, Range, TargetLike
+
+ENLARGED = 4
+"""The side of a heatmap made by hand, in cells of its layer: enough to see what upsampling adds."""
+
+
+@inspection(cite="selvaraju2017gradcam", takes="images", question="mattered")
+def grad_cam_steps(
+    model: VisionModel,
+    images: Tensor,
+    target: TargetLike = None,
+    *,
+    rival: int | str | None = None,
+    layer: str | None = None,
+    k: Annotated[int, Range(1, 64)] = 3,
+) -> GradCamSteps:
+    """Grad-CAM with every number on the way: activations, gradients, weights, weighted maps, sum, ReLU, overlay.
+
+    a_k = mean over places of d score / d A_k; total = sum over all c channels of a_k A_k; positive = ReLU(total); heatmap =
+    positive, upsampled bilinearly. The k channels of which a_k A_k is largest (sum of magnitudes over places) are kept whole:
+    activations (n, k, h, w), gradients (n, m, k, h, w); what the others add is `rest`, so the shown parts sum to the total.
+    `difference` compares the total with the values = total of `grad_cam`, computed by another path: 0 but for rounding.
+
+    With a rival each image has m = 2 targets: the same activations with other weights, which is all that makes the map one
+    of a class. A layer without a map and a score without a gradient are refused.
+
+    Args:
+        rival: a second class to explain beside the target on the same images.
+        layer: name or None: the last layer that mixes places (the choice is in `notes`).
+        k: channels to show.
+
+    Example:
+        >>> print(tp.grad_cam_steps(model, images, 1, rival=2, k=2))
+    """
+    name = _layer(model, layer)
+    wanted = [target] if rival is None else [target, rival]
+    scores = [as_score(model, images, one) for one in wanted]
+    passes = [_differentiated(score, images, name) for score in scores]
+    reference = [grad_cam(model, images, one, layer=name).values for one in wanted]
+    texts = zip(*(describe_targets(score, len(images)) for score in scores), strict=True)
+    return _steps(
+        passes[0][1],
+        torch.stack([grads for _, _, grads in passes], 1),
+        k=k,
+        targets=tuple(texts),
+        scores=torch.stack([values for values, _, _ in passes], 1),
+        size=(int(images.shape[-2]), int(images.shape[-1])),
+        layer=name,
+        reference=torch.cat(reference, 1),
+        photographs=model.denormalize(images),
+    )
+
+
+def grad_cam_by_hand(
+    activations: Any, weights: Any = None, *, gradients: Any = None, names: Sequence[str] | str | None = None
+) -> GradCamSteps:
+    """Grad-CAM of numbers that you give, with its arithmetic: activations of a few channels, and a weight for each.
+
+    total = sum_k a_k A_k, positive = ReLU(total), heatmap = positive upsampled four times. activations (c, h, w); weights (c,),
+    or (m, c) for m classes; or gradients (c, h, w) or (m, c, h, w), whose means over places are the weights. Numbers that
+    do not fit together are refused, and so are weights and gradients at once.
+
+    Args:
+        activations: nested lists or a tensor (c, h, w), one map a channel.
+        weights: one number a channel, or one list a class.
+        gradients: d score / d A, in place of weights.
+        names: of the classes; None: "class A", "class B".
+
+    Example:
+        >>> print(tp.grad_cam_by_hand([[[1, 0], [0, 2]], [[0, 1], [1, 0]], [[2, 0], [0, 0]]], [0.8, 0.1, 0.5]))
+    """
+    maps = _numbers("activations", activations, (3,))
+    given, grads = _weights(maps, weights, gradients)
+    called = [names] if isinstance(names, str) else names or [f"class {chr(65 + i)}" for i in range(len(given))]
+    if len(called) != len(given):
+        raise MethodError(f"{len(given)} classes were given and {len(called)} names")
+    side = int(maps.shape[1]) * ENLARGED, int(maps.shape[2]) * ENLARGED
+    return _steps(
+        maps[None],
+        None if grads is None else grads[None],
+        weights=given[None],
+        k=len(maps),
+        targets=(tuple(called),),
+        scores=torch.full((1, len(given)), torch.nan),
+        size=side,
+        layer="a layer made by hand",
+    )
+
+
+def _weights(maps: Tensor, weights: Any, gradients: Any) -> tuple[Tensor, Tensor | None]:
+    """Weights (m, c) for maps (c, h, w), and the gradients (m, c, h, w) that they are the means of, if those were given."""
+    if (weights is None) == (gradients is None):
+        raise MethodError("give either weights (c,) or (m, c), or gradients (c, h, w) or (m, c, h, w)")
+    if gradients is None:
+        alphas = torch.atleast_2d(_numbers("weights", weights, (1, 2)))
+        if alphas.shape[1] != len(maps):
+            raise MethodError(f"{len(maps)} channels were given and {alphas.shape[1]} weights: one weight a channel")
+        return alphas, None
+    grads = _numbers("gradients", gradients, (3, 4))
+    if grads.shape[-3:] != maps.shape:
+        raise MethodError(f"gradients {tuple(grads.shape)} do not fit activations {tuple(maps.shape)}: one a value")
+    grads = grads.view(-1, *maps.shape)
+    return grads.mean((2, 3)), grads
+
+
+def _numbers(what: str, given: Any, axes: tuple[int, ...]) -> Tensor:
+    try:
+        values = torch.as_tensor(given, dtype=torch.float64)
+    except (TypeError, ValueError) as error:
+        raise MethodError(f"{what} are numbers in lists of equal length ({error})") from error
+    if values.ndim not in axes or values.numel() == 0 or not values.isfinite().all():
+        shapes = {1: "(c,)", 2: "(m, c)", 3: "(c, h, w)", 4: "(m, c, h, w)"}
+        raise MethodError(f"{what} are finite numbers {' or '.join(shapes[n] for n in axes)}, not {tuple(values.shape)}")
+    return values
+
+
+def _layer(model: VisionModel, layer: str | None) -> str:
+    if layer is not None:
+        return named_layer(model, layer)
+    name, reason = automatic_layer(model, ())
+    note(f"layer {name} was chosen: {reason}")
+    return name
+
+
+def _differentiated(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor, Tensor]:
+    """(score, activation, gradient) by one plain pass with a graph of the whole network.
+
+    grad_cam cuts the graph at the layer; this way does not, so that the two can be compared.
+    """
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for row in track(range(len(images)), len(images), "images"):  # one by one: the graph of a batch may not fit
+        with torch.enable_grad(), capture(score.model, [layer], stop=False) as acts:
+            values = score.take([row])(images[row : row + 1].detach().requires_grad_())
+            maps = reached(acts, layer)
+            parts.append((values.detach(), maps.detach(), derivative(values, maps)))
+    values, maps, grads = (torch.cat(part) for part in zip(*parts, strict=True))
+    return values, maps, grads
+
+
+def _steps(maps: Tensor, grads: Tensor | None, *, k: int, weights: Tensor | None = None, **facts: Any) -> GradCamSteps:
+    """All steps from activations (n, c, h, w) and gradients (n, m, c, h, w) or weights (n, m, c)."""
+    alphas = grads.mean((3, 4)) if weights is None and grads is not None else weights
+    assert alphas is not None
+    amounts = alphas.abs().amax(1) * maps.abs().sum((2, 3))
+    channels = amounts.topk(min(k, maps.shape[1])).indices
+    if k >= maps.shape[1]:
+        channels = channels.sort(1).values  # all are shown: in their own order
+    kept = torch.stack([one[index] for one, index in zip(maps, channels, strict=True)])
+    shown = torch.stack([one[:, index] for one, index in zip(alphas, channels, strict=True)])
+    total = torch.einsum("nmc,nchw->nmhw", alphas, maps)
+    return GradCamSteps(
+        activations=kept,
+        gradients=None if grads is None else torch.stack([g[:, i] for g, i in zip(grads, channels, strict=True)]),
+        weights=alphas,
+        channels=channels,
+        rest=total - torch.einsum("nmk,nkhw->nmhw", shown, kept),
+        total=total,
+        **facts,
+    )

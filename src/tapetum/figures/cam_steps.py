@@ -1,0 +1,170 @@
+"""`draw` for Grad-CAM step by step: a row a channel, a block a class; numbers in the cells where they fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.figures.draw import Figure, draw
+from tapetum.figures.overlay import WORDS, colorize, limit, overlay, say
+from tapetum.figures.theme import DIVERGING, LIGHT, NOTE_PT, TITLE_PT
+from tapetum.types import GradCamSteps, Reduce
+
+CELL_IN = 1.42
+BLOCK = 3  # panels across for one target
+MOST_CHANNELS, MOST_TARGETS, MOST_IMAGES = 6, 3, 3
+NUMBERS = 4
+"""Maps of up to so many cells a side have their numbers written into the cells."""
+
+
+@draw.register
+def _(result: GradCamSteps) -> Figure:
+    """A band an image: activations on the left, beside them a block a target, below them the sum, its ReLU and the overlay."""
+    from tapetum.figures import canvas
+
+    n, k = min(len(result.targets), MOST_IMAGES), min(result.activations.shape[1], MOST_CHANNELS)
+    m = min(result.weights.shape[1], MOST_TARGETS)
+    rows, columns = k + 1 + _has_rest(result), 1 + BLOCK * m
+    title = f"Grad-CAM step by step: {result.layer}{_shown(result)}"
+    figure = canvas.page(columns * CELL_IN + 0.4, n * (rows * (CELL_IN + 0.1) + 0.3), title, _subtitle(result))
+    panels = figure.subplots(n * rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for row in range(n):
+        band = panels[row * rows : (row + 1) * rows]
+        _activations(result, row, band[:, 0], k)
+        for column in range(m):
+            first = 1 + BLOCK * column
+            block = band[:, first : first + BLOCK]
+            _channels(result, row, column, block, k)
+            _end(result, row, column, block[k:])
+    return figure
+
+
+def _has_rest(result: GradCamSteps) -> bool:
+    return result.weights.shape[-1] > min(result.activations.shape[1], MOST_CHANNELS)
+
+
+def _shown(result: GradCamSteps) -> str:
+    n, m = len(result.targets), result.weights.shape[1]
+    images = f" ({MOST_IMAGES} of {n} images)" if n > MOST_IMAGES else ""
+    return images + (f" ({MOST_TARGETS} of {m} classes)" if m > MOST_TARGETS else "")
+
+
+def _subtitle(result: GradCamSteps) -> str:
+    h, w = result.total.shape[-2:]
+    scale = ", both on one scale" if result.weights.shape[1] > 1 else ""
+    parts = [f"{result.weights.shape[-1]} channels of {h} × {w} cells", f"red: for, blue: against{scale}"]
+    if result.difference is not None:
+        parts.append(f"grad_cam's map to {float(result.difference.max()):.0e}")
+    return " · ".join(parts)
+
+
+# --- the parts of a band
+
+
+def _activations(result: GradCamSteps, row: int, column: Any, k: int) -> None:
+    """What the layer found: the same for every target; the photograph at the foot."""
+    from tapetum.figures import canvas
+
+    for i in range(k):
+        name = f"channel {int(result.channels[row, i])}"
+        title = f"\n{name}" if i else f"activation A\n{name}"
+        _map(column[i], result.activations[row, i], title, kind=_kind(result.activations), top=limit(result.activations[row]))
+    if result.photographs is not None:
+        _shell(column[-1])
+        canvas.image(column[-1], result.photographs[row], "what the model saw")
+
+
+def _channels(result: GradCamSteps, row: int, column: int, block: Any, k: int) -> None:
+    """A row a channel: gradient, its mean, and the activation times that; by hand the weight, the product, the sum so far."""
+    weighted = result.weighted[row, column]
+    top = limit(result.weighted[row])
+    head = _clipped(result.targets[row][column])
+    for i in range(k):
+        weight = float(result.strengths[row, column, i])
+        if result.gradients is not None:
+            _map(block[i, 0], result.gradients[row, column, i], f"{head}\ngradient dS/dA" if i == 0 else "", kind="sum")
+            _number(block[i, 1], weight, "\nits mean a" if i == 0 else "")
+            _map(block[i, 2], weighted[i], "\na × A" if i == 0 else "", kind="sum", top=top)
+        else:
+            _number(block[i, 0], weight, f"{head}\nweight a" if i == 0 else "")
+            _map(block[i, 1], weighted[i], "\na × A" if i == 0 else "", kind="sum", top=top)
+            so_far = weighted[: i + 1].sum(0)
+            _map(block[i, 2], so_far, "\nsum so far" if i == 0 else "", kind="sum", top=limit(result.total[row]))
+
+
+def _end(result: GradCamSteps, row: int, column: int, block: Any) -> None:
+    """What the other channels add; then sum, ReLU, and the heatmap at the size of the image."""
+    total, top = result.total[row, column], limit(result.total[row])
+    if len(block) > 1:
+        others = result.weights.shape[-1] - min(result.activations.shape[1], MOST_CHANNELS)
+        hidden = total - result.weighted[row, column, :MOST_CHANNELS].sum(0)
+        _map(block[0, 2], hidden, f"{others} others", kind="sum", top=top)
+    _map(block[-1, 0], total, "sum of all", kind="sum", top=top)
+    _map(block[-1, 1], result.positive[row, column], "ReLU", kind="positive", top=top)
+    _overlay(result, row, column, block[-1, 2], top)
+
+
+def _overlay(result: GradCamSteps, row: int, column: int, axes: Any, top: float) -> None:
+    from tapetum.figures import canvas
+
+    heatmap = result.heatmap[row, column].float().cpu()
+    _shell(axes)
+    if not bool((heatmap > 0).any()):
+        photo = torch.full((3, 224, 224), 0.5) if result.photographs is None else result.photographs[row]
+        canvas.image(axes, say(photo, WORDS["no_positive_evidence"]), "upsampled")
+    elif result.photographs is None:
+        canvas.image(axes, colorize(heatmap, "positive", top), "upsampled", smooth=False)
+    else:
+        canvas.image(axes, overlay(result.photographs[row], heatmap, "positive", top=top), "upsampled")
+
+
+# --- panels
+
+
+def _map(axes: Any, values: Tensor, title: str, *, kind: Reduce, top: float | None = None) -> None:
+    """A map in cells, below it its range; its numbers in the cells where there is room for them."""
+    from tapetum.figures import canvas
+
+    _shell(axes)
+    colors = colorize(values, kind, top)
+    canvas.image(axes, colors, title, smooth=False)
+    low, high = float(values.min()), float(values.max())
+    if max(values.shape) > NUMBERS:
+        axes.set_xlabel(f"{low:.2g} to {high:.2g}", fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=2)
+        return
+    for (y, x), value in _cells(values):
+        dark = float(colors[:, y, x] @ torch.tensor([0.299, 0.587, 0.114])) < 0.5
+        axes.text(x, y, f"{value + 0.0:.3g}", ha="center", va="center", fontsize=NOTE_PT, color="white" if dark else LIGHT.ink)
+
+
+def _cells(values: Tensor) -> list[tuple[tuple[int, int], float]]:
+    """((row, column), value) of every cell."""
+    return [((y, x), value) for y, line in enumerate(values.tolist()) for x, value in enumerate(line)]
+
+
+def _number(axes: Any, value: float, title: str) -> None:
+    """A weight as a number, red or blue by its sign."""
+    from tapetum.figures import canvas
+
+    _shell(axes)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], aspect=1, anchor="W")
+    axes.spines[:].set_visible(False)
+    color = DIVERGING[-1] if value > 0 else DIVERGING[0] if value < 0 else LIGHT.muted
+    axes.text(0.5, 0.5, f"{value:+.3g}", ha="center", va="center", fontsize=TITLE_PT, color=color, weight="bold")
+    canvas.heading(axes, title)
+
+
+def _shell(axes: Any) -> None:
+    axes.set_axis_on()
+
+
+def _kind(values: Tensor) -> Reduce:
+    return "sum" if bool((values < 0).any()) else "positive"
+
+
+def _clipped(words: str, most: int = 34) -> str:
+    return words if len(words) <= most else f"{words[: most - 1]}…"
