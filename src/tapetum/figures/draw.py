@@ -12,7 +12,7 @@ from torch import Tensor
 from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, overlay, say
 from tapetum.figures.theme import LIGHT
 from tapetum.figures.words import SHORT_UNITS, caption, grid
-from tapetum.types import ActivationMaps, Attribution, Evaluation, Reduce, Run, TapetumError
+from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Reduce, Run, TapetumError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,12 +111,23 @@ def _(result: Evaluation) -> Figure:
 @draw.register(list)
 @draw.register(tuple)
 def _(results: Sequence[Any], pixels: Tensor | None = None) -> Figure:
-    """Maps side by side: one column per attribution, one row per image."""
+    """Attributions side by side; the maps of several layers; the predictions of several images, beside their photos."""
+    if results and all(isinstance(one, Attribution) for one in results):
+        return _side_by_side(results, pixels)
+    from tapetum.figures import several
+
+    if results and all(isinstance(one, ActivationMaps) for one in results):
+        return several.depths(results)
+    if results and all(isinstance(one, list) and all(isinstance(part, Prediction) for part in one) for one in results):
+        return several.answers(results, pixels)
+    kinds = ", ".join(sorted({type(result).__name__ for result in results})) or "nothing"
+    raise TypeError(f"a list can be drawn if it holds Attributions, ActivationMaps or predictions; this one holds {kinds}")
+
+
+def _side_by_side(results: Sequence[Attribution], pixels: Tensor | None) -> Figure:
+    """One column per attribution, one row per image."""
     from tapetum.figures import canvas
 
-    if not results or not all(isinstance(result, Attribution) for result in results):
-        kinds = ", ".join(sorted({type(result).__name__ for result in results})) or "nothing"
-        raise TypeError(f"a list can be drawn if it holds Attributions; this one holds {kinds}")
     n, across = min(len(r) for r in results), min(len(results), 5)
     bands = ceil(len(results) / across)
     rows = min(n, MAX_ROWS)

@@ -1,0 +1,72 @@
+"""Figures of lists: what several layers found, one row a layer; what a model says of several images, one row an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.figures.draw import Figure, channel_picture
+from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT
+from tapetum.figures.words import grid
+from tapetum.types import ActivationMaps, Prediction, TapetumError
+
+MAX_ROWS = 8  # in one figure; the title says when there are more
+MAX_COLUMNS = 6
+TILE_IN, PHOTO_IN, BARS_IN = 1.5, 1.5, 4.2
+NAME_CHARACTERS = 44
+
+
+def depths(results: Sequence[ActivationMaps]) -> Figure:
+    """One row a layer, from early to deep, of the first image: its channels, each on its own scale."""
+    from tapetum.figures import canvas
+
+    rows, columns = min(len(results), MAX_ROWS), min(max(one.values.shape[1] for one in results), MAX_COLUMNS)
+    more = [f"{rows} of {len(results)} layers"] * (rows < len(results)) + ["the first image"] * (len(results[0].values) > 1)
+    title = f"What {rows} layers found" + (f" ({', '.join(more)})" if more else "")
+    subtitle = f"chosen by {results[0].by} over places · each channel on its own scale"
+    figure = canvas.page(max(columns * TILE_IN + 0.3, 6.0), rows * (TILE_IN + 0.2), title, subtitle)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for row, one in enumerate(results[:rows]):
+        for i in range(min(one.values.shape[1], columns)):
+            panels[row, i].set_axis_on()
+            canvas.image(panels[row, i], channel_picture(one, 0, i), f"channel {int(one.channels[0, i])}", smooth=False)
+        canvas.side(panels[row, 0], f"{one.layer}\n{grid(one.values)}")
+    return figure
+
+
+def answers(results: Sequence[Sequence[Prediction]], pixels: Tensor | None = None) -> Figure:
+    """One row an image: the photograph, and bars for its most probable classes, with their names."""
+    from tapetum.figures import canvas
+
+    n = len(results)
+    if pixels is not None and len(pixels) != n:
+        raise TapetumError(f"predictions of {n} images need {n} photographs, got {len(pixels)}")
+    rows, first = min(n, MAX_ROWS), 0 if pixels is None else 1
+    more = f" ({rows} of {n} images)" if rows < n else ""
+    figure = canvas.page(BARS_IN + PHOTO_IN * first, rows * PHOTO_IN, f"What the model says{more}", "probability of each class")
+    widths = [PHOTO_IN] * first + [BARS_IN]
+    panels = figure.subplots(rows, 1 + first, squeeze=False, width_ratios=widths)
+    for row in range(rows):
+        if pixels is not None:
+            canvas.image(panels[row, 0], pixels[row])
+        _bars(panels[row, first], results[row])
+    return figure
+
+
+def _bars(axes: Any, predictions: Sequence[Prediction]) -> None:
+    """A bar for each class on one scale, its name above it, its probability at its end."""
+    for place, one in enumerate(predictions):
+        axes.barh(place, one.probability, height=0.34, color=LIGHT.accent if place == 0 else LIGHT.muted)
+        axes.text(0, place - 0.26, _name(one), fontsize=LABEL_PT, color=LIGHT.ink, va="bottom", parse_math=False)
+        axes.text(one.probability + 0.01, place, f"{one.probability:.1%}", fontsize=NOTE_PT, color=LIGHT.muted, va="center")
+    axes.set(xlim=(0, 1.12), ylim=(len(predictions) - 0.6, -0.9))
+    axes.set_axis_off()
+
+
+def _name(one: Prediction) -> str:
+    name = one.label or f"class {one.index}"
+    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…"
