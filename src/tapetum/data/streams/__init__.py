@@ -18,8 +18,30 @@ from tapetum.types import ImageError
 __all__ = ["Source", "as_source"]
 
 _ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
-_KNOWN = 'a folder of pictures, a list of files, tar archives ("x-{000..009}.tar"), "imagenette", or "hf:NAME[:SPLIT]"'
-_SCHEMES = {"imagenette": imagenette.from_text, "hf": huggingface.from_text}
+_KNOWN = (
+    'a folder of pictures, a list of files, tar archives ("x-{000..009}.tar"), "imagenette", "planted", "digits", '
+    'or "hf:NAME[:SPLIT]"'
+)
+
+
+def _planted(text: str) -> Source:
+    from tapetum.data.planted import from_text  # it is a source itself, and imports this package
+
+    return from_text(text)
+
+
+def _digits(text: str) -> Source:
+    from tapetum.data.digits import from_text
+
+    return from_text(text)
+
+
+_SCHEMES = {
+    "imagenette": imagenette.from_text,
+    "hf": huggingface.from_text,
+    "planted": _planted,
+    "digits": _digits,
+}
 
 
 def as_source(source: Any) -> Source:
@@ -28,7 +50,8 @@ def as_source(source: Any) -> Source:
     source: a folder, searched to the bottom (class folders give labels; its tar archives where it holds no pictures);
     a picture or a .tar archive; a pattern of them ("shards/x-{000..009}.tar", "photos/*.jpg"); a list of pictures and
     folders, or of archives; "imagenette[:160|320|full][:train|val]", which is downloaded once; "hf:NAME[:SPLIT]", a
-    data set that Hugging Face's `datasets` streams, or such a data set itself.
+    data set that Hugging Face's `datasets` streams, or such a data set itself; "planted[:shapes|objects][:background=.95]",
+    pictures that are drawn here; "digits[:train|test]", those of scikit-learn.
     A file or folder of a given name comes before what else the name may mean.
     """
     if isinstance(source, Source):

@@ -1,0 +1,294 @@
+"""A planted set: pictures, labels, masks and cues, drawn when they are asked for; also a source for scans and training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tapetum.data.images import write_png
+from tapetum.data.planted.drawing import drawn
+from tapetum.data.planted.recipes import MOST, Cues, Recipe, Settings, recipe, settings_of
+from tapetum.data.planted.textures import TEXTURES
+from tapetum.data.streams.base import digest
+from tapetum.progress import track
+from tapetum.types import ImageError
+
+VERSION = 1
+"""Of the drawing: raised whenever a picture of the same settings would look different."""
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """Pictures whose truth is known to the pixel. `rows` are the numbers of the pictures, `settings` what they share.
+
+    Picture i is a function of the settings and i alone: it is the same in a set of ten and in one of a thousand, and two
+    sets with different seeds have none in common. As a source (`tp.scan`, `tp.train`) it has `name`, `ids`, `labels`,
+    `fingerprint` and `read`.
+    """
+
+    settings: Settings
+    rows: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __str__(self) -> str:
+        s = self.settings
+        cue = "no shortcut" if s.shortcut is None else f"{s.shortcut} goes with the label ({self._cue_words()})"
+        return f"{len(self)} planted {s.kind}, {s.size} x {s.size} px, {len(s.classes)} classes, {cue}, seed {s.seed}"
+
+    def _cue_words(self) -> str:
+        return f"rate {self.settings.rate:g}" if self.settings.cues == "mixed" else f"{self.settings.cues} in every picture"
+
+    # --- what there is
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes' names, in the order of their indices."""
+        return self.settings.classes
+
+    @cached_property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """What is in each picture: label, cue, background, colour, place, size, angle."""
+        return tuple(recipe(self.settings, row) for row in self.rows)
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """(n,) class indices."""
+        return torch.tensor([one.label for one in self.recipes], dtype=torch.long)
+
+    @cached_property
+    def cues(self) -> Tensor:
+        """(n,) the class that the cue of each picture speaks for, -1 where there is none."""
+        return torch.tensor([-1 if one.cue is None else one.cue for one in self.recipes], dtype=torch.long)
+
+    @property
+    def aligned(self) -> Tensor:
+        """(n,) True where the cue speaks for the picture's own class."""
+        return self.cues == self.targets
+
+    @property
+    def conflicting(self) -> Tensor:
+        """(n,) True where the cue speaks for another class."""
+        return ~self.aligned & ~self.neutral
+
+    @property
+    def neutral(self) -> Tensor:
+        """(n,) True where there is no cue."""
+        return self.cues < 0
+
+    # --- pixels
+
+    @cached_property
+    def _arrays(self) -> tuple[Tensor, Tensor, Tensor]:
+        side = self.settings.size
+        levels = np.empty((len(self), 3, side, side), np.uint8)
+        masks = np.empty((2, len(self), side, side), bool)
+        for place, row in track(enumerate(self.rows), len(self), "pictures drawn"):
+            levels[place], masks[0, place], masks[1, place] = drawn(self.settings, row)
+        return torch.from_numpy(levels), torch.from_numpy(masks[0]), torch.from_numpy(masks[1])
+
+    @property
+    def levels(self) -> Tensor:
+        """(n, 3, size, size) uint8: the pixels in 256 levels, drawn once and kept."""
+        return self._arrays[0]
+
+    @property
+    def pixels(self) -> Tensor:
+        """(n, 3, size, size) float32 in [0, 1]."""
+        return self.levels.float() / 255
+
+    @property
+    def masks(self) -> Tensor:
+        """(n, size, size) bool: True where the object covers at least half of the pixel (and nothing lies over it)."""
+        return self._arrays[1]
+
+    @property
+    def cue_masks(self) -> Tensor:
+        """(n, size, size) bool: where the cue is. Of a background all but the object, of a colour the object."""
+        return self._arrays[2]
+
+    # --- other sets
+
+    def take(self, rows: Tensor | Sequence[int]) -> Planted:
+        """Some of the pictures, in their order: by places in this set, or by True and False for each picture."""
+        chosen = torch.as_tensor(rows)
+        if chosen.dtype == torch.bool:
+            if len(chosen) != len(self):
+                raise ImageError(f"{len(chosen)} marks were given for {len(self)} pictures")
+            chosen = chosen.nonzero().flatten()
+        places = sorted({int(place) for place in chosen.tolist()})
+        if not places:
+            raise ImageError("none of the pictures was chosen; `cues` says which class each cue speaks for")
+        if places[0] < 0 or places[-1] >= len(self):
+            raise ImageError(f"the set has pictures 0 to {len(self) - 1}, not {places[0] if places[0] < 0 else places[-1]}")
+        return Planted(self.settings, tuple(self.rows[place] for place in places))
+
+    def with_cues(self, cues: Cues) -> Planted:
+        """The same pictures with other cues: all aligned, all conflicting, all neutral, or mixed at the set's rate.
+
+        Label, place, size, angle (and colour, background where they are no cue) of each object stay as they are.
+        """
+        s = self.settings
+        checked = settings_of(s.kind, s.size, s.classes, s.shortcut, s.rate, s.seed, s.backgrounds, cues)
+        return Planted(replace(checked, objects=s.objects), self.rows)
+
+    def without_objects(self) -> Planted:
+        """The same pictures without their objects: background and cue are there, every mask is empty."""
+        return Planted(replace(self.settings, objects=False), self.rows)
+
+    # --- as a source
+
+    @property
+    def name(self) -> str:
+        """ "planted-shapes", "planted-objects-background"."""
+        return "-".join(filter(None, ("planted", self.settings.kind, self.settings.shortcut)))
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """ "000017_star": the picture's number and its class."""
+        return self._names[0]
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The class's name of each picture."""
+        return self._names[1]
+
+    @cached_property
+    def _names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        labels = tuple(self.classes[one.label] for one in self.recipes)
+        return tuple(f"{row:06d}_{label}" for row, label in zip(self.rows, labels, strict=True)), labels
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the settings, the pictures' numbers and the version of the drawing."""
+        return digest("planted", [VERSION, asdict(self.settings), self.rows])
+
+    def read(self, sample: int) -> Tensor:
+        """Pixels (1, 3, size, size), float32 in [0, 1]."""
+        if "_arrays" in vars(self):
+            return self.levels[sample : sample + 1].float() / 255
+        return torch.from_numpy(drawn(self.settings, self.rows[sample]).levels)[None].float() / 255
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"settings": self.settings, "rows": self.rows}
+
+    # --- as files
+
+    def write(self, folder: str | Path) -> Path:
+        """PNG files: pictures/CLASS/NUMBER.png, masks/ and cues/ beside them, and planted.json with what is in each.
+
+        The folder appears under its name when it is complete; one that holds something is refused. `pictures` is a
+        folder of class folders, as `tapetum train` and `tapetum scan` take it.
+        """
+        target = Path(folder)
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ImageError(f"{target} is there already: give a new or an empty folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            self._write_into(work)
+            work.chmod(0o755)
+            work.replace(target)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        return target
+
+    def _write_into(self, work: Path) -> None:
+        table = []
+        for place, row in track(enumerate(self.rows), len(self), "pictures written"):
+            one, (levels, mask, cue_mask) = self.recipes[place], drawn(self.settings, row)
+            file = f"{self.labels[place]}/{row:06d}.png"
+            planes = {"pictures": torch.from_numpy(levels).float() / 255, "masks": torch.from_numpy(mask).float()}
+            if self.settings.shortcut is not None:
+                planes["cues"] = torch.from_numpy(cue_mask).float()
+            for kind, plane in planes.items():
+                (work / kind / file).parent.mkdir(parents=True, exist_ok=True)
+                write_png(work / kind / file, plane)
+            spoken = None if one.cue is None else self.classes[one.cue]
+            table.append({"file": file, **one._asdict(), "label": self.labels[place], "cue": spoken})
+        about = {"version": VERSION, "settings": asdict(self.settings), "pictures": table}
+        (work / "planted.json").write_text(json.dumps(about, indent=1))
+
+
+def planted(
+    kind: str = "shapes",
+    n: int = 1000,
+    size: int = 64,
+    *,
+    classes: Sequence[str] | None = None,
+    shortcut: str | None = None,
+    rate: float | int = 0.95,
+    seed: int = 0,
+    backgrounds: Sequence[str] | None = None,
+    cues: str = "mixed",
+) -> Planted:
+    """Synthetic pictures of which everything is known: an object on a textured background, with its exact mask.
+
+    One object a picture, wholly inside it, of random size, place, angle and colour, independent of its class. With a
+    `shortcut`, one cue goes with the class: P(cue of the own class) = rate, else the cue of another class, each as often.
+
+    Args:
+        kind: "shapes" (disc, square, triangle, star, ring, cross, heart, moon; turned by any angle) or "objects" (house,
+            tree, fish, car, cup, boat, mushroom, flower, and on demand husky, wolf; turned by up to 20 degrees).
+        n: how many pictures, of each class equally many (to within one).
+        size: pixels a side, 16 to 1024.
+        classes: names of the classes, in the order of their indices; None: the first eight of the kind.
+        shortcut: "background" (each class has one), "watermark" (a plate with three letters in a corner), "border" (a
+            coloured frame), "color" (of the object), or None.
+        rate: share of pictures whose cue speaks for their own class, in [0, 1].
+        seed: another seed, other pictures: seed=0 to train, seed=1 to test.
+        backgrounds: grass, snow, water, sand, brick, clouds, wood, pebbles, or some of them; as a shortcut, the first is
+            that of the first class, and so on.
+        cues: "mixed" at the rate, or the same in every picture: "aligned", "conflicting" or "neutral" (no cue; where the
+            background is the cue, one that speaks for no class).
+
+    Example:
+        >>> tp.planted("shapes", n=8).pixels.shape
+        torch.Size([8, 3, 64, 64])
+    """
+    if not 1 <= n <= MOST:
+        raise ImageError(f"a planted set has 1 to {MOST:,} pictures, not {n}")
+    return Planted(settings_of(kind, size, classes, shortcut, float(rate), seed, backgrounds, cues), tuple(range(n)))
+
+
+_NUMBERS = {"n": int, "size": int, "seed": int, "rate": float}
+_NAMES = ("classes", "backgrounds")
+_FORM = (
+    '"planted[:shapes|objects][:background=.95|watermark=...|border=...|color=...][:conflicting][:n=1000][:size=64][:seed=0]"'
+)
+
+
+def from_text(text: str) -> Planted:
+    """The set meant by "planted", "planted:objects", "planted:shapes:background=.95:n=500:seed=1", in any order."""
+    given: dict[str, Any] = {}
+    for part in text.split(":")[1:]:
+        name, _, value = part.partition("=")
+        try:
+            given |= _option(name, value)
+        except (KeyError, ValueError):
+            raise ImageError(f'"{part}" of {text} is not understood; the form is {_FORM}') from None
+    return planted(**cast("Any", given))
+
+
+def _option(name: str, value: str) -> dict[str, Any]:
+    if not value:
+        return {{"shapes": "kind", "objects": "kind", "aligned": "cues", "conflicting": "cues", "neutral": "cues"}[name]: name}
+    if name in ("background", "watermark", "border", "color"):
+        return {"shortcut": name, "rate": float(value)}
+    if name in _NAMES:
+        return {name: tuple(value.split(","))}
+    return {name: _NUMBERS[name](value)}
+
+
+BACKGROUNDS = tuple(TEXTURES)

@@ -1,0 +1,94 @@
+"""From a recipe to pixels: the texture, the object over it, the cue over both, and which pixels are whose."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tapetum.data.planted.colors import color, hsv
+from tapetum.data.planted.marks import border, plate
+from tapetum.data.planted.outlines import Plane
+from tapetum.data.planted.recipes import Recipe, Settings, generator, recipe
+from tapetum.data.planted.textures import TEXTURES
+from tapetum.data.planted.things import THINGS, Part
+
+RIM = 0.016  # of the side: the dark edge of every part
+SHADE = 0.28  # how much lighter the lit side is than the middle
+
+
+class Drawn(NamedTuple):
+    """A picture (3, side, side) in 256 levels; the pixels of its object and of its cue (side, side)."""
+
+    levels: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    cue_mask: NDArray[np.bool_]
+
+
+def drawn(settings: Settings, i: int) -> Drawn:
+    """Picture i of the set, the same alone and among others."""
+    one, side = recipe(settings, i), settings.size
+    pixels = TEXTURES[one.background](generator(settings.seed, i, 1), side)
+    mask = np.zeros((side, side), dtype=bool)
+    if settings.objects:
+        mask = _with_object(pixels, one, THINGS[settings.kind][settings.classes[one.label]])
+    cue_mask = np.zeros((side, side), dtype=bool)
+    if one.cue is not None:
+        cue_mask = _with_cue(pixels, mask, one.cue, one.corner, settings)
+        if settings.shortcut in ("watermark", "border"):
+            mask &= ~cue_mask
+    return Drawn(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8), mask, cue_mask)
+
+
+def _with_object(pixels: Plane, one: Recipe, parts: tuple[Part, ...]) -> NDArray[np.bool_]:
+    """Draws the object into the pixels; True where it covers at least half of a pixel."""
+    side = pixels.shape[-1]
+    rows, columns = _around(one.y, one.radius, side), _around(one.x, one.radius, side)
+    x, y = _object_coordinates(one, rows, columns, side)
+    unit_px = one.radius * side
+    sun = np.cos(2 * np.pi * one.light) * x + np.sin(2 * np.pi * one.light) * y
+    light, part_of = 1 + SHADE * np.clip(sun, -1, 1), pixels[:, rows, columns]
+    uncovered = np.ones_like(x)
+    for outline, role in parts:
+        far = outline(x, y) * unit_px
+        cover, inner = np.clip(0.5 - far, 0, 1), np.clip(0.5 - far - max(1.0, RIM * side), 0, 1)
+        paint = color(role, one.hue, one.grey)[:, None, None] * light * (0.45 + 0.55 * inner)
+        part_of[:] = part_of * (1 - cover) + np.clip(paint, 0, 1) * cover
+        uncovered *= 1 - cover
+    mask = np.zeros((side, side), dtype=bool)
+    mask[rows, columns] = uncovered <= 0.5
+    return mask
+
+
+def _around(center: float, radius: float, side: int) -> slice:
+    """The pixels that an object can touch."""
+    reach = radius * 1.02 * side + 2
+    return slice(max(0, int(center * side - reach)), min(side, int(center * side + reach) + 1))
+
+
+def _object_coordinates(one: Recipe, rows: slice, columns: slice, side: int) -> tuple[Plane, Plane]:
+    """x and y of those pixels' centres, in the object's own frame: its radius is 1."""
+    y = ((np.arange(rows.start, rows.stop) + 0.5) / side - one.y)[:, None] / one.radius
+    x = ((np.arange(columns.start, columns.stop) + 0.5) / side - one.x)[None] / one.radius
+    cos, sin = float(np.cos(np.deg2rad(one.angle_deg))), float(np.sin(np.deg2rad(one.angle_deg)))
+    u, v = cos * x + sin * y, cos * y - sin * x
+    return (-u if one.mirrored else u), v
+
+
+def _with_cue(
+    pixels: Plane, mask: NDArray[np.bool_], cue: int, corner: tuple[bool, bool], settings: Settings
+) -> NDArray[np.bool_]:
+    """Draws a cue that lies over the picture, if it is one; True where the cue is."""
+    if settings.shortcut == "background":
+        return ~mask
+    if settings.shortcut == "color":
+        return mask.copy()
+    if settings.shortcut == "border":
+        where = border(settings.size)
+        pixels[:, where] = hsv(cue / len(settings.classes), 0.85, 0.85)[:, None]
+        return where
+    where, letters = plate(settings.size, cue, corner)
+    pixels[:, where] = 0.08
+    pixels[:, letters] = 0.96
+    return where

@@ -1,0 +1,122 @@
+"""Outlines as signed distances: negative inside, zero on the edge, positive outside; x to the right, y down.
+
+    disc(0.5)(x, y)          arrays of coordinates to an array of distances, in the same unit
+
+A distance tells how much of a pixel is covered (that is the anti-aliasing) and how far it is to the rim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane: TypeAlias = NDArray[np.float64]
+Outline: TypeAlias = Callable[[Plane, Plane], Plane]
+Point: TypeAlias = tuple[float, float]
+
+
+def disc(radius: float, at: Point = (0.0, 0.0)) -> Outline:
+    """A filled circle."""
+    return lambda x, y: np.hypot(x - at[0], y - at[1]) - radius
+
+
+def ellipse(radii: Point, at: Point = (0.0, 0.0)) -> Outline:
+    """A filled ellipse along the axes; the distance is of first order, exact at the edge."""
+    a, b = radii
+
+    def distance(x: Plane, y: Plane) -> Plane:
+        u, v = (x - at[0]) / a, (y - at[1]) / b
+        out, slope = np.hypot(u, v), np.hypot(u / a, v / b)
+        return np.where(slope > 1e-9, out * (out - 1) / np.maximum(slope, 1e-9), -min(a, b))
+
+    return distance
+
+
+def box(left: float, top: float, right: float, bottom: float, corner: float = 0.0) -> Outline:
+    """A rectangle between two corners, itself rounded by `corner`."""
+    middle, half = ((left + right) / 2, (top + bottom) / 2), ((right - left) / 2 - corner, (bottom - top) / 2 - corner)
+
+    def distance(x: Plane, y: Plane) -> Plane:
+        u, v = np.abs(x - middle[0]) - half[0], np.abs(y - middle[1]) - half[1]
+        return np.hypot(np.maximum(u, 0), np.maximum(v, 0)) + np.minimum(np.maximum(u, v), 0) - corner
+
+    return distance
+
+
+def polygon(*points: Point) -> Outline:
+    """Straight edges between points in order, closed; it may have notches."""
+    start = np.array(points)[:, :, None, None]
+    edge = np.roll(start, -1, 0) - start
+    length = (edge**2).sum(1)
+
+    def distance(x: Plane, y: Plane) -> Plane:
+        u, v = x - start[:, 0], y - start[:, 1]
+        along = np.clip((u * edge[:, 0] + v * edge[:, 1]) / length, 0, 1)
+        near = np.sqrt(((u - edge[:, 0] * along) ** 2 + (v - edge[:, 1] * along) ** 2).min(0))
+        # a point is inside if a ray to the right of it crosses an odd number of edges
+        spans = (v >= 0) != (v >= edge[:, 1])
+        ahead = (u * edge[:, 1] < v * edge[:, 0]) == (edge[:, 1] > 0)
+        return np.where((spans & ahead).sum(0) % 2 == 1, -near, near)
+
+    return distance
+
+
+def stroke(start: Point, end: Point, width: float) -> Outline:
+    """A line with round ends."""
+    edge = end[0] - start[0], end[1] - start[1]
+    length = edge[0] ** 2 + edge[1] ** 2
+
+    def distance(x: Plane, y: Plane) -> Plane:
+        u, v = x - start[0], y - start[1]
+        along = np.clip((u * edge[0] + v * edge[1]) / length, 0, 1)
+        return np.hypot(u - edge[0] * along, v - edge[1] * along) - width / 2
+
+    return distance
+
+
+def ring(radius: float, width: float, at: Point = (0.0, 0.0)) -> Outline:
+    """A circle drawn with a pen of that width."""
+    return lambda x, y: np.abs(np.hypot(x - at[0], y - at[1]) - radius) - width / 2
+
+
+def union(*parts: Outline) -> Outline:
+    """What is inside any of the outlines."""
+    return lambda x, y: reduce(np.minimum, (part(x, y) for part in parts))
+
+
+def without(whole: Outline, cut: Outline) -> Outline:
+    """What is inside the first outline and outside the second."""
+    return lambda x, y: np.maximum(whole(x, y), -cut(x, y))
+
+
+def star(points: int, outer: float, inner: float) -> Outline:
+    """A star with its first point up."""
+    angles = np.pi * np.arange(2 * points) / points
+    radii = np.where(np.arange(2 * points) % 2 == 0, outer, inner)
+    return polygon(*zip((radii * np.sin(angles)).tolist(), (-radii * np.cos(angles)).tolist(), strict=True))
+
+
+def turned(outline: Outline, angle_deg: float, about: Point = (0.0, 0.0)) -> Outline:
+    """The outline turned clockwise about a point."""
+    cos, sin = float(np.cos(np.deg2rad(angle_deg))), float(np.sin(np.deg2rad(angle_deg)))
+
+    def distance(x: Plane, y: Plane) -> Plane:
+        u, v = x - about[0], y - about[1]
+        return outline(cos * u + sin * v + about[0], cos * v - sin * u + about[1])
+
+    return distance
+
+
+def mirrored(outline: Outline) -> Outline:
+    """The outline and its mirror image about x = 0."""
+    return lambda x, y: outline(np.abs(x), y)
+
+
+def regular(corners: int, radius: float = 1.0) -> Sequence[Point]:
+    """The corners of a regular polygon, the first one up."""
+    angles = 2 * np.pi * np.arange(corners) / corners
+    return [(radius * float(np.sin(one)), -radius * float(np.cos(one))) for one in angles]

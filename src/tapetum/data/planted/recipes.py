@@ -1,0 +1,178 @@
+"""What is in picture i: a pure function of the settings and i, before anything is drawn.
+
+Every factor but the label and the cue comes from numbers drawn for (seed, i) alone, so it is independent of both, and stays
+as it is when the same picture is drawn with another cue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal, NamedTuple, TypeAlias
+
+from numpy.random import PCG64, Generator, SeedSequence
+
+from tapetum.data.planted.textures import TEXTURES
+from tapetum.data.planted.things import DEFAULT, THINGS, TILT_DEG, Kind
+from tapetum.types import ImageError
+
+Shortcut: TypeAlias = Literal["background", "watermark", "border", "color"]
+Cues: TypeAlias = Literal["mixed", "aligned", "conflicting", "neutral"]
+
+RADIUS = (0.2, 0.34)  # of the circle around the object, as a share of the side
+MARGIN = 0.07  # of the side, kept free of objects: the border's width
+HUE_WIDTH = 0.5  # of the share of the colour circle that a class has when the colour is the cue
+MOST = 1_000_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all pictures of a set have in common; `cues` says which class the cue of each picture speaks for."""
+
+    kind: Kind
+    size: int
+    classes: tuple[str, ...]
+    shortcut: Shortcut | None
+    rate: float
+    seed: int
+    backgrounds: tuple[str, ...]
+    cues: Cues = "mixed"
+    objects: bool = True
+
+
+class Recipe(NamedTuple):
+    """The factors of one picture: class index, the class that the cue speaks for, and what is independent of both.
+
+    `x, y, radius` are shares of the side; `hue` and `light` of a full turn. `label` is the class index.
+    """
+
+    label: int
+    cue: int | None
+    background: str
+    hue: float
+    grey: bool
+    x: float
+    y: float
+    radius: float
+    angle_deg: float
+    mirrored: bool
+    light: float
+    corner: tuple[bool, bool]
+
+
+def generator(*key: int) -> Generator:
+    """Numbers for a key alone. Only `random()` of it is used, whose stream numpy keeps over its versions."""
+    return Generator(PCG64(SeedSequence(key)))
+
+
+def label_of(settings: Settings, i: int) -> int:
+    """Balanced exactly: each run of as many pictures as there are classes holds every class once, in random order."""
+    k = len(settings.classes)
+    order = generator(settings.seed, i // k, 2).random(k).argsort()
+    return int(order[i % k])
+
+
+def recipe(settings: Settings, i: int) -> Recipe:
+    """What is in picture i."""
+    u = generator(settings.seed, i).random(12).tolist()
+    label = label_of(settings, i)
+    cue = _cue(settings, label, u[0], u[1])
+    radius = RADIUS[0] + (RADIUS[1] - RADIUS[0]) * u[2]
+    free = 1 - 2 * (radius + MARGIN)
+    hue, grey = _hue(settings, cue, u[5])
+    return Recipe(
+        label=label,
+        cue=cue,
+        background=_background(settings, cue, u[6]),
+        hue=hue,
+        grey=grey,
+        x=radius + MARGIN + free * u[3],
+        y=radius + MARGIN + free * u[4],
+        radius=radius,
+        angle_deg=TILT_DEG[settings.kind] * (2 * u[7] - 1),
+        mirrored=u[8] < 0.5,
+        light=u[9],
+        corner=(u[10] < 0.5, u[11] < 0.5),
+    )
+
+
+def _cue(settings: Settings, label: int, u: float, v: float) -> int | None:
+    """The class that the cue speaks for: the label's at the rate, else one of the others, each as often."""
+    if settings.shortcut is None or settings.cues == "neutral":
+        return None
+    aligned = u < settings.rate if settings.cues == "mixed" else settings.cues == "aligned"
+    others = [one for one in range(len(settings.classes)) if one != label]
+    return label if aligned else others[int(v * len(others))]
+
+
+def _background(settings: Settings, cue: int | None, u: float) -> str:
+    kinds = settings.backgrounds
+    if settings.shortcut == "background":
+        if cue is not None:
+            return kinds[cue]
+        kinds = kinds[len(settings.classes) :]  # those that speak for no class
+    return kinds[int(u * len(kinds))]
+
+
+def _hue(settings: Settings, cue: int | None, u: float) -> tuple[float, bool]:
+    if settings.shortcut != "color":
+        return u, False
+    if cue is None:
+        return u, True
+    return (cue + HUE_WIDTH * (u - 0.5)) / len(settings.classes) % 1, False
+
+
+# --- what users ask for
+
+
+def settings_of(
+    kind: str,
+    size: int,
+    classes: Sequence[str] | None,
+    shortcut: str | None,
+    rate: float,
+    seed: int,
+    backgrounds: Sequence[str] | None,
+    cues: str,
+) -> Settings:
+    """Checked, with the defaults filled in; an `ImageError` says what would work."""
+    if kind not in THINGS:
+        raise ImageError(f'planted pictures show "shapes" or "objects", not "{kind}"')
+    names = DEFAULT[kind] if classes is None else _named("class", classes, tuple(THINGS[kind]), least=2)
+    grounds = tuple(TEXTURES) if backgrounds is None else _named("background", backgrounds, tuple(TEXTURES), least=1)
+    if shortcut not in (None, "background", "watermark", "border", "color"):
+        raise ImageError(f'a shortcut is "background", "watermark", "border", "color" or None, not "{shortcut}"')
+    if cues not in ("mixed", "aligned", "conflicting", "neutral"):
+        raise ImageError(f'cues are "mixed", "aligned", "conflicting" or "neutral", not "{cues}"')
+    if cues != "mixed" and shortcut is None:
+        raise ImageError(f'"{cues}" speaks of a cue, and there is none; give shortcut="background", or another one')
+    if not 16 <= size <= 1024:
+        raise ImageError(f"planted pictures have 16 to 1024 pixels a side, not {size}")
+    if not 0 <= rate <= 1:
+        raise ImageError(f"the rate of a shortcut is between 0 and 1, not {rate:g}")
+    if seed < 0:
+        raise ImageError(f"a seed is 0 or more, not {seed}")
+    if shortcut == "background":
+        _enough_backgrounds(len(names), grounds, cues)
+    return Settings(kind, size, names, shortcut, float(rate), seed, grounds, cues)  # pyright: ignore[reportArgumentType]
+
+
+def _named(what: str, given: Sequence[str], known: tuple[str, ...], least: int) -> tuple[str, ...]:
+    names = tuple(given.split(",") if isinstance(given, str) else given)
+    for name in names:
+        if name not in known:
+            close = get_close_matches(name, known, 3, 0.5) or known
+            raise ImageError(f'no {what} "{name}" is planted; there are: {", ".join(close)}')
+    if len(set(names)) < max(least, len(names)):
+        raise ImageError(f"give at least {least} different {what} names; there are: {', '.join(known)}")
+    return names
+
+
+def _enough_backgrounds(classes: int, grounds: tuple[str, ...], cues: str) -> None:
+    needed = classes + (cues == "neutral")
+    if len(grounds) < needed:
+        raise ImageError(
+            f"{classes} classes need a background each{' and one of nobody' if needed > classes else ''},"
+            f" and there are {len(grounds)}; give fewer classes"
+        )

@@ -1,0 +1,149 @@
+"""What is drawn: eight shapes of one part, and objects of a few, each inside the unit circle.
+
+A part is an outline and the role of its colour; `colors.py` knows what colour a role is in a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+from tapetum.data.planted.outlines import (
+    Outline,
+    box,
+    disc,
+    ellipse,
+    mirrored,
+    polygon,
+    regular,
+    ring,
+    star,
+    stroke,
+    turned,
+    union,
+    without,
+)
+
+Role: TypeAlias = Literal["main", "second", "light", "dark", "glass", "wood", "fur", "muzzle", "pale", "yellow", "blue"]
+Kind: TypeAlias = Literal["shapes", "objects"]
+
+
+class Part(NamedTuple):
+    """An outline and what colour it has; later parts lie over earlier ones."""
+
+    outline: Outline
+    role: Role
+
+
+SHAPES: Mapping[str, tuple[Part, ...]] = {
+    "disc": (Part(disc(0.9), "main"),),
+    "square": (Part(box(-0.72, -0.72, 0.72, 0.72), "main"),),
+    "triangle": (Part(polygon(*regular(3)), "main"),),
+    "star": (Part(star(5, 1.0, 0.42), "main"),),
+    "ring": (Part(ring(0.72, 0.42), "main"),),
+    "cross": (Part(union(box(-0.95, -0.25, 0.95, 0.25), box(-0.25, -0.95, 0.25, 0.95)), "main"),),
+    "heart": (
+        Part(
+            union(
+                turned(box(-0.48, -0.48, 0.48, 0.48), 45.0),
+                disc(0.48, (-0.34, -0.34)),
+                disc(0.48, (0.34, -0.34)),
+            ),
+            "main",
+        ),
+    ),
+    "moon": (Part(without(disc(0.95), disc(0.8, (0.5, -0.12))), "main"),),
+}
+
+_HOUSE = (
+    Part(box(0.3, -0.78, 0.48, -0.3), "dark"),
+    Part(box(-0.6, -0.1, 0.6, 0.75), "main"),
+    Part(polygon((-0.85, -0.05), (0.0, -0.85), (0.85, -0.05)), "second"),
+    Part(box(-0.42, 0.2, -0.08, 0.75), "wood"),
+    Part(box(0.12, 0.15, 0.45, 0.48), "glass"),
+)
+_TREE = (
+    Part(box(-0.13, 0.1, 0.13, 0.95), "wood"),
+    Part(union(disc(0.42, (-0.34, -0.02)), disc(0.42, (0.34, -0.02)), disc(0.5, (0.0, -0.42))), "main"),
+)
+_FISH = (
+    Part(polygon((-0.4, 0.0), (-0.95, -0.42), (-0.8, 0.0), (-0.95, 0.42)), "second"),
+    Part(polygon((-0.1, -0.3), (0.3, -0.6), (0.4, -0.3)), "second"),
+    Part(ellipse((0.72, 0.42), (0.15, 0.0)), "main"),
+    Part(disc(0.13, (0.52, -0.1)), "pale"),
+    Part(disc(0.06, (0.54, -0.1)), "dark"),
+)
+_CAR = (
+    Part(polygon((-0.6, 0.05), (-0.38, -0.42), (0.3, -0.42), (0.6, 0.05)), "main"),
+    Part(box(-0.92, -0.05, 0.92, 0.38, 0.1), "main"),
+    Part(polygon((-0.42, -0.02), (-0.28, -0.32), (-0.04, -0.32), (-0.04, -0.02)), "glass"),
+    Part(polygon((0.06, -0.02), (0.06, -0.32), (0.24, -0.32), (0.42, -0.02)), "glass"),
+    Part(union(disc(0.24, (-0.5, 0.38)), disc(0.24, (0.5, 0.38))), "dark"),
+    Part(union(disc(0.1, (-0.5, 0.38)), disc(0.1, (0.5, 0.38))), "pale"),
+)
+_CUP = (
+    Part(ring(0.3, 0.16, (0.48, -0.02)), "main"),
+    Part(polygon((-0.65, -0.5), (0.45, -0.5), (0.28, 0.7), (-0.48, 0.7)), "main"),
+    Part(ellipse((0.55, 0.17), (-0.1, -0.5)), "light"),
+    Part(ellipse((0.44, 0.11), (-0.1, -0.48)), "wood"),
+)
+_BOAT = (
+    Part(stroke((0.0, -0.9), (0.0, 0.4), 0.09), "wood"),
+    Part(polygon((0.08, -0.85), (0.08, 0.22), (0.72, 0.22)), "main"),
+    Part(polygon((-0.08, -0.6), (-0.08, 0.22), (-0.6, 0.22)), "light"),
+    Part(polygon((-0.85, 0.32), (0.88, 0.32), (0.55, 0.78), (-0.55, 0.78)), "second"),
+)
+_MUSHROOM = (
+    Part(box(-0.24, -0.1, 0.24, 0.85, 0.15), "pale"),
+    Part(without(disc(0.85, (0.0, 0.08)), box(-1.0, 0.12, 1.0, 1.0)), "main"),
+    Part(union(disc(0.14, (-0.4, -0.2)), disc(0.17, (0.05, -0.45)), disc(0.13, (0.45, -0.15))), "pale"),
+)
+_FLOWER = (
+    Part(stroke((0.0, 0.0), (0.0, 0.92), 0.12), "wood"),
+    Part(turned(ellipse((0.3, 0.12), (0.28, 0.6)), -20.0, (0.28, 0.6)), "second"),
+    Part(union(*(disc(0.24, (x, y - 0.3)) for x, y in regular(6, 0.36))), "main"),
+    Part(disc(0.22, (0.0, -0.3)), "yellow"),
+)
+_HUSKY = (
+    Part(mirrored(polygon((0.12, -0.45), (0.5, -0.92), (0.72, -0.2))), "fur"),
+    Part(mirrored(polygon((0.3, -0.48), (0.49, -0.74), (0.59, -0.36))), "pale"),
+    Part(ellipse((0.78, 0.68), (0.0, 0.08)), "fur"),
+    Part(union(mirrored(ellipse((0.32, 0.4), (0.34, 0.2))), ellipse((0.42, 0.4), (0.0, 0.38))), "pale"),
+    Part(mirrored(disc(0.15, (0.3, 0.0))), "blue"),
+    Part(mirrored(disc(0.07, (0.3, 0.0))), "dark"),
+    Part(mirrored(disc(0.08, (0.22, -0.32))), "pale"),
+    Part(ellipse((0.15, 0.11), (0.0, 0.36)), "dark"),
+)
+_WOLF = (
+    Part(mirrored(polygon((0.08, -0.35), (0.42, -1.0), (0.6, -0.1))), "fur"),
+    Part(
+        polygon(
+            (-0.5, -0.5), (0.5, -0.5), (0.85, 0.15), (0.45, 0.3), (0.2, 0.95),
+            (-0.2, 0.95), (-0.45, 0.3), (-0.85, 0.15),
+        ),
+        "fur",
+    ),
+    Part(polygon((-0.14, 0.1), (0.14, 0.1), (0.2, 0.9), (-0.2, 0.9)), "muzzle"),
+    Part(mirrored(polygon((0.14, -0.02), (0.5, -0.2), (0.42, 0.06))), "yellow"),
+    Part(mirrored(disc(0.05, (0.33, -0.06))), "dark"),
+    Part(ellipse((0.16, 0.11), (0.0, 0.82)), "dark"),
+)  # fmt: skip
+
+OBJECTS: Mapping[str, tuple[Part, ...]] = {
+    "house": _HOUSE,
+    "tree": _TREE,
+    "fish": _FISH,
+    "car": _CAR,
+    "cup": _CUP,
+    "boat": _BOAT,
+    "mushroom": _MUSHROOM,
+    "flower": _FLOWER,
+    "husky": _HUSKY,
+    "wolf": _WOLF,
+}
+
+THINGS: Mapping[str, Mapping[str, tuple[Part, ...]]] = {"shapes": SHAPES, "objects": OBJECTS}
+DEFAULT = {"shapes": tuple(SHAPES), "objects": tuple(OBJECTS)[:8]}
+"""The classes when nobody names them: the husky and the wolf, which are alike, are for those who ask."""
+TILT_DEG = {"shapes": 180.0, "objects": 20.0}
+"""How far things are turned to either side: a house on its roof is no house."""
