@@ -55,7 +55,9 @@ from tapetum.types import (
 
 if TYPE_CHECKING:
     from tapetum.atlas.maps import activation_atlas
+    from tapetum.data.digits import digits
     from tapetum.data.images import read_image
+    from tapetum.data.planted import Planted, planted
     from tapetum.data.streams import as_source
     from tapetum.engines.probe import capture, edit
     from tapetum.engines.render import sheet
@@ -94,6 +96,9 @@ _HOMES = {
     "VisionModel": "tapetum.models.vision_model",
     "Progress": "tapetum.progress",
     "capture": "tapetum.engines.probe",
+    "Planted": "tapetum.data.planted",
+    "digits": "tapetum.data.digits",
+    "planted": "tapetum.data.planted",
     "draw": "tapetum.figures",
     "edit": "tapetum.engines.probe",
     "evaluate": "tapetum.families.metrics",
@@ -124,15 +129,14 @@ _MODULES = {
 
 __all__ = [
     "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "ConsistentChannels",
-    "Contrast", "Counts", "Evaluation", "Example", "FilterSpecialization", "GradCamSteps", "InformationByDepth",
-    "Layer", "Moments", "Output", "Positions",
-    "Prediction", "Progress", "Provenance", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores",
-    "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit",
-    "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel", "activation_atlas", "activation_spectrum", "animate",
-    "as_score", "as_source", "capture", "contrast", "draw", "edit", "evaluate", "explain",
-    "grad_cam_by_hand", "known_models", "load",
-    "log_probability", "logit", "lookup", "methods", "open", "predict", "probability", "read_image", "reproduce",
-    "resume", "run", "save", "scan", "sheet", "show", "top_examples", "watching", "wrap",
+    "Contrast", "Counts", "Evaluation", "Example", "FilterSpecialization", "GradCamSteps", "InformationByDepth", "Layer",
+    "Moments", "Output", "Planted", "Positions", "Prediction", "Progress", "Provenance", "Region", "Rendering", "Run",
+    "Scaled", "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples",
+    "TopK", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel", "activation_atlas", "activation_spectrum",
+    "animate", "as_score", "as_source", "capture", "contrast", "digits", "draw", "edit", "evaluate", "explain",
+    "grad_cam_by_hand", "known_models", "load", "log_probability", "logit", "lookup", "methods", "open", "planted",
+    "predict", "probability", "read_image", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples",
+    "watching", "wrap",
 ]  # fmt: skip
 
 

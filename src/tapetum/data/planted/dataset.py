@@ -21,14 +21,14 @@ from tapetum.data.planted.recipes import MOST, Cues, Recipe, Settings, recipe, s
 from tapetum.data.planted.textures import TEXTURES
 from tapetum.data.streams.base import digest
 from tapetum.progress import track
-from tapetum.types import ImageError
+from tapetum.types import Drawable, ImageError
 
 VERSION = 1
 """Of the drawing: raised whenever a picture of the same settings would look different."""
 
 
 @dataclass(frozen=True, eq=False)
-class Planted:
+class Planted(Drawable):
     """Pictures whose truth is known to the pixel. `rows` are the numbers of the pictures, `settings` what they share.
 
     Picture i is a function of the settings and i alone: it is the same in a set of ten and in one of a thousand, and two
