@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test slow browser web check bench docs format format-check lint types layers clean
+.PHONY: help demo test slow browser web check bench docs lessons format format-check lint types layers clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ bench: .venv/.dev ## benchmarks against the peers, as ratios
 
 web: ## the atlas's pages from their TypeScript (needs node and npm; users do not)
 	cd web/atlas && npm ci --no-audit --no-fund && npm run build
+
+lessons: .venv/.dev ## executes the lessons that changed (LESSON_FAST=1: smaller numbers; N=6: only lesson 6)
+	$(BIN)/python docs/notebooks.py $(N)
 
 docs: .venv/.dev ## the documentation, with a picture of every method (a quarter of an hour; QUICK=1: without)
 	$(BIN)/python docs/build.py $(if $(QUICK),,--gallery)

@@ -179,7 +179,7 @@ def _display_in_notebooks() -> None:
     if shell is not None:
         formatter = shell.display_formatter.formatters["image/png"]
         for kind in (Drawable, Attribution, ActivationAtlas, Evaluation, Rendering, Run, TopExamples, UnitSpectra):
-            formatter.for_type(kind, lambda result: _figures().png(result))
+            formatter.for_type(kind, lambda result: _figures().draw(result)._repr_png_())
 
 
 def _figures() -> Any:

@@ -84,7 +84,7 @@ def test_a_dollar_in_a_label_is_no_formula():
 
 
 def test_a_figure_shows_itself_in_a_notebook():
-    assert show(evaluation())._repr_png_().startswith(b"\x89PNG")
+    assert show(evaluation())._repr_png_()[0].startswith(b"\x89PNG")
 
 
 def test_what_cannot_be_drawn_is_refused_with_what_can():

@@ -363,3 +363,24 @@ def reproduce(
         again = made_again(file, out, model=network, images=image or None, progress=watcher)
     say(f"{one_line(file)}: {again.words}")
     raise SystemExit(0 if again.same else 1)
+
+
+@app.command()
+def lesson(
+    number: Annotated[int | None, typer.Argument(help="Of the lesson; without it, the list.", metavar="N", min=1)] = None,
+    model: Annotated[str | None, typer.Option(help="Your own in place of the lesson's: a name, or file.py:factory.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Of --model: a .safetensors or .pth file, or 'random'.")] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Your own picture in place of the lesson's main one: a file or URL.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller numbers: a first look.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder for the lesson's page.")] = Path("tapetum-lessons"),
+) -> None:
+    """A lesson on your own model and picture: its text, checks and pictures as one page. Without a number, the list."""
+    from tapetum.cli.lessons import list_lessons, run_lesson
+
+    if weights is not None and model is None:
+        raise ModelError("--weights are those of --model; give both")
+    if number is None:
+        raise SystemExit(list_lessons())
+    raise SystemExit(run_lesson(number, model=model, weights=weights, image=image, quick=quick, out=out))

@@ -19,11 +19,17 @@ from tapetum.types import Reduce
 HEAD_IN = 0.75  # inches kept at the top for title and subtitle
 
 
+SCREEN_DPI = 96
+"""CSS pixels an inch: a notebook shows a figure so large, with two pixels for each, so that it is sharp on any screen."""
+
+
 class Page(Figure):
     """A matplotlib figure that belongs to nobody's global state and shows itself in a notebook."""
 
-    def _repr_png_(self) -> bytes:
-        return rendered(self)
+    title: str = ""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        return rendered(self, 2 * SCREEN_DPI), {"width": round(self.get_figwidth() * SCREEN_DPI)}
 
 
 def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> Page:
@@ -32,6 +38,7 @@ def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> P
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, top), w_pad=0.06, h_pad=0.06)
     figure = Page(figsize=(width_in, height_in + HEAD_IN), facecolor=LIGHT.card, layout=layout)
     FigureCanvasAgg(figure)
+    figure.title = title
     rise = (1 - top) / HEAD_IN
     _text(figure, 0.1 / width_in, 1 - 0.14 * rise, title, TITLE_PT, LIGHT.ink, weight="bold")
     _text(figure, 0.1 / width_in, 1 - 0.42 * rise, subtitle, LABEL_PT, LIGHT.muted)
@@ -88,7 +95,8 @@ def plot(axes: Axes, xlabel: str, ylabel: str) -> None:
 
 
 def rendered(figure: Figure, dpi: int = 150) -> bytes:
-    """The figure as a PNG file."""
+    """The figure as a PNG file, which knows its title."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dpi, facecolor=figure.get_facecolor())
+    title = " ".join(getattr(figure, "title", "").split())
+    figure.savefig(file, format="png", dpi=dpi, facecolor=figure.get_facecolor(), metadata={"Title": title} if title else None)
     return file.getvalue()

@@ -18,7 +18,7 @@ from tapetum.reports.fragments import DEPTHS, bars, card, class_name, facts, fou
 from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.pictures import data_uri, pictures, shrink
 
-__all__ = ["pictures", "write_report"]
+__all__ = ["pictures", "write_page", "write_report"]
 
 PHOTO_PX = 1200  # the longer side of the photograph on the page
 THUMB_PX = 240
@@ -48,7 +48,7 @@ def write_report(
     body = (_skip(), _header(title, model_facts), _index(explanations), main, end)
     page = _document(title, body, _style(explanations), _resource("page.js"))
     folder.mkdir(parents=True, exist_ok=True)
-    return _write(folder / "report.html", page)
+    return write_page(folder / "report.html", page)
 
 
 def _document(title: str, body: Sequence[Markup], style: str, script: str) -> str:
@@ -257,7 +257,7 @@ def _resource(name: str) -> str:
     return files("tapetum.reports").joinpath(name).read_text("utf-8")
 
 
-def _write(path: Path, page: str) -> Path:
+def write_page(path: Path, page: str) -> Path:
     """All or nothing: a reader never meets half a page."""
     unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
     try:

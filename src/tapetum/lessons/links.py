@@ -1,0 +1,57 @@
+"""Links of lessons and guides that say what they mean: `[Grad-CAM](api:grad_cam)`, `[...](bib:selvaraju2017gradcam)`,
+`[lesson 9](lesson:9)`, `[how to ...](howto:own-model)`. Whoever shows the text says where they lead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, metadata
+
+import tapetum
+from tapetum.lessons.scripts import lesson
+from tapetum.types import TapetumError
+
+Write = Callable[[str, str, str], str]
+"""(scheme, name, words) to the link's new text."""
+
+_LINK = re.compile(r"\[(?P<words>[^\[\]]+)\]\((?P<scheme>api|bib|lesson|howto):(?P<name>[^)\s]+)\)")
+
+
+def links(text: str) -> list[tuple[str, str]]:
+    """(scheme, name) of every such link."""
+    return [(found["scheme"], found["name"]) for found in _LINK.finditer(text)]
+
+
+def rewritten(text: str, write: Write) -> str:
+    """The text with every such link as `write` puts it."""
+    return _LINK.sub(lambda found: write(found["scheme"], found["name"], found["words"]), text)
+
+
+def page_of(scheme: str, name: str) -> str:
+    """The page of the site (and the place on it) that a link leads to, relative to the site; a name nobody has is refused."""
+    if scheme == "lesson":
+        return f"tutorials/{lesson(int(name)).slug}.html"
+    if scheme == "bib":
+        return f"reference/references.html#{name}"
+    if scheme == "howto":
+        return f"howto/{name}.html"
+    if any(method.name == name for method in tapetum.methods()):
+        return f"reference/methods/{name}.html"
+    if not hasattr(tapetum, name.partition(".")[0]):
+        raise TapetumError(f"api:{name}: tapetum has no public name '{name}'")
+    return f"reference/python.html#tapetum.{name}"
+
+
+def to_site(text: str, site: str | None) -> str:
+    """Links with whole addresses, for pages that are read outside the site; without a site's address, plain words."""
+    return rewritten(text, lambda scheme, name, words: f"[{words}]({site}{page_of(scheme, name)})" if site else words)
+
+
+def site_address() -> str | None:
+    """The documentation's address, from the package's own metadata: None where it names none."""
+    try:
+        urls = metadata("tapetum").get_all("Project-URL") or []
+    except PackageNotFoundError:
+        return None
+    found = [url.partition(", ")[2] for url in urls if url.startswith("Documentation, ")]
+    return found[0].rstrip("/") + "/" if found else None

@@ -1,0 +1,72 @@
+"""A lesson that was run, as one page that needs nothing but itself: its text, its code, what it printed, its pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import latex2mathml.converter
+from markdown_it import MarkdownIt
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+from tapetum.figures.theme import DARK, LIGHT, css_variables
+from tapetum.lessons.links import site_address, to_site
+from tapetum.lessons.playing import Played
+from tapetum.lessons.scripts import Lesson
+from tapetum.reports.markup import Markup, tag, text
+from tapetum.reports.page import write_page
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""The page shows its own pictures, and loads nothing."""
+
+
+def write_lesson(file: Path, lesson: Lesson, played: Sequence[Played], *, command: str) -> Path:
+    """Writes the page and returns its path; `command` makes it again."""
+    head = (
+        tag("meta", charset="utf-8"),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("title", f"{lesson.number} · {lesson.title} · tapetum"),
+        tag("style", Markup(_style())),
+    )
+    made = tag("footer", tag("p", "To make this page again: ", tag("code", command)), tag("p", f"tapetum {version('tapetum')}"))
+    body = tag("body", tag("main", [_cell(one) for one in played]), made)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return write_page(file, "<!doctype html>\n" + tag("html", tag("head", head), body, lang="en") + "\n")
+
+
+def _style() -> str:
+    light, dark = (f":root{{{css_variables(palette)}}}" for palette in (LIGHT, DARK))
+    sheet = files("tapetum.lessons").joinpath("page.css").read_text("utf-8")
+    return f"{light}\n@media screen and (prefers-color-scheme:dark){{{dark}}}\n{sheet}"
+
+
+def _cell(played: Played) -> Markup:
+    """Text as it is read; code with what came of it below."""
+    if played.cell.kind == "markdown":
+        return Markup(markdown(to_site(played.cell.text, site_address())))
+    outcome: list[Any] = [tag("pre", tag("code", played.cell.text), class_="code")]
+    if played.printed or played.text:
+        outcome.append(tag("pre", "\n".join(filter(None, [played.printed.rstrip(), played.text])), class_="printed"))
+    if played.picture is not None:
+        png, title, width = played.picture
+        address = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        outcome.append(tag("img", src=address, alt=title, width=width))
+    if played.error:
+        outcome.append(tag("p", tag("strong", "The lesson stopped here: "), played.error, class_="error"))
+    return text(outcome)
+
+
+def markdown(words: str) -> str:
+    """CommonMark with tables and formulas as HTML; formulas are MathML, which browsers set by themselves."""
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    parser.use(dollarmath_plugin, allow_space=False, double_inline=True, renderer=_formula)
+    return str(parser.render(words))
+
+
+def _formula(latex: str, options: Any) -> str:
+    return latex2mathml.converter.convert(latex, display="block" if options["display_mode"] else "inline")

@@ -1,0 +1,91 @@
+"""The lessons as files: percent scripts (`# %%`) in the folder lessons/ of a clone, or beside this file when installed.
+
+A script is plain Python. A cell of text begins with `# %% [markdown]` and is all comments; a cell of code begins with `# %%`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tapetum.types import TapetumError
+
+_HEAD = re.compile(r"# %%(?P<markdown> \[markdown\])?[ \t]*")
+_TITLE = re.compile(r"# (\d+) · (.+)")
+_MINUTES = re.compile(r"about (\d+) minutes?")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: what it holds, and the line of the script (from 1) that its text begins at."""
+
+    kind: Literal["markdown", "code"]
+    text: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson: the number and the title that its first cell gives, and about how many minutes it takes to read and run."""
+
+    number: int
+    title: str
+    minutes: int | None
+    file: Path
+    cells: tuple[Cell, ...]
+
+    @property
+    def slug(self) -> str:
+        """ "06_where"."""
+        return self.file.stem
+
+
+def folder() -> Path:
+    """Where the scripts are: installed with the package, or in the clone that the package runs from."""
+    installed = Path(__file__).with_name("scripts")
+    return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "lessons"
+
+
+def lessons() -> tuple[Lesson, ...]:
+    """All lessons, by number."""
+    return tuple(sorted((read_lesson(file) for file in folder().glob("[0-9][0-9]_*.py")), key=lambda one: one.number))
+
+
+def lesson(number: int) -> Lesson:
+    """The lesson of that number; refused with the numbers there are."""
+    there = {one.number: one for one in lessons()}
+    if number not in there:
+        known = ", ".join(map(str, there)) or "none installed"
+        raise TapetumError(f"no lesson {number}; there are {known} (`tapetum lesson` lists them)")
+    return there[number]
+
+
+def read_lesson(file: Path) -> Lesson:
+    """A script as cells; refused if its first cell has no title "# 6 · Where things are"."""
+    cells = parse(file.read_text("utf-8"))
+    found = _TITLE.match(cells[0].text) if cells and cells[0].kind == "markdown" else None
+    if found is None:
+        raise TapetumError(f"{file.name}: the first cell must be text that begins with '# NUMBER · Title'")
+    minutes = _MINUTES.search(cells[0].text)
+    return Lesson(int(found[1]), found[2].strip(), int(minutes[1]) if minutes else None, file, cells)
+
+
+def parse(text: str) -> tuple[Cell, ...]:
+    """The cells of a percent script; what stands before the first one is left out."""
+    found: list[Cell] = []
+    lines = text.splitlines()
+    heads = [i for i, line in enumerate(lines) if _HEAD.fullmatch(line)]
+    for start, end in zip(heads, [*heads[1:], len(lines)], strict=True):
+        head = _HEAD.fullmatch(lines[start])
+        body = lines[start + 1 : end]
+        if head is not None and head["markdown"]:
+            found.append(Cell("markdown", "\n".join(map(_without_mark, body)).strip(), start + 2))
+        elif any(line.strip() for line in body):
+            found.append(Cell("code", "\n".join(body).rstrip(), start + 2))
+    return tuple(found)
+
+
+def _without_mark(line: str) -> str:
+    return re.sub(r"^# ?", "", line)
