@@ -31,6 +31,7 @@ from tapetum.types import (
     GradCamSteps,
     InformationByDepth,
     Layer,
+    MapComparison,
     Output,
     Prediction,
     Provenance,
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from tapetum.engines.scan.trackers import CoActivation, Counts, Moments, Positions, Scores, Sparsity, Spectrum, TopK
     from tapetum.engines.scores import as_score
     from tapetum.families.cams.steps import grad_cam_by_hand
+    from tapetum.families.comparisons import compare_maps
     from tapetum.families.inspections import predict
     from tapetum.families.metrics import evaluate
     from tapetum.families.running import run
@@ -99,6 +101,7 @@ _HOMES = {
     "Planted": "tapetum.data.planted",
     "digits": "tapetum.data.digits",
     "planted": "tapetum.data.planted",
+    "compare_maps": "tapetum.families.comparisons",
     "draw": "tapetum.figures",
     "edit": "tapetum.engines.probe",
     "evaluate": "tapetum.families.metrics",
@@ -129,14 +132,14 @@ _MODULES = {
 
 __all__ = [
     "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "ConsistentChannels",
-    "Contrast", "Counts", "Evaluation", "Example", "FilterSpecialization", "GradCamSteps", "InformationByDepth", "Layer",
-    "Moments", "Output", "Planted", "Positions", "Prediction", "Progress", "Provenance", "Region", "Rendering", "Run",
-    "Scaled", "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples",
-    "TopK", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel", "activation_atlas", "activation_spectrum",
-    "animate", "as_score", "as_source", "capture", "contrast", "digits", "draw", "edit", "evaluate", "explain",
-    "grad_cam_by_hand", "known_models", "load", "log_probability", "logit", "lookup", "methods", "open", "planted",
-    "predict", "probability", "read_image", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples",
-    "watching", "wrap",
+    "Contrast", "Counts", "Evaluation", "Example", "FilterSpecialization", "GradCamSteps", "InformationByDepth",
+    "Layer", "MapComparison", "Moments", "Output", "Planted", "Positions", "Prediction", "Progress", "Provenance",
+    "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum",
+    "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum",
+    "VisionModel", "activation_atlas", "activation_spectrum", "animate", "as_score", "as_source", "capture",
+    "compare_maps", "contrast", "digits", "draw", "edit", "evaluate", "explain", "grad_cam_by_hand", "known_models",
+    "load", "log_probability", "logit", "lookup", "methods", "open", "planted", "predict", "probability",
+    "read_image", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples", "watching", "wrap",
 ]  # fmt: skip
 
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from tapetum.families.comparisons import overlap
 from tapetum.reports.explanation import Explanation, Judged, Question
-from tapetum.reports.findings import findings, overlap
+from tapetum.reports.findings import findings
 from tapetum.types import Attribution, Prediction, Provenance
 
 SIDE = 28
@@ -115,9 +116,9 @@ def test_one_good_map_agrees_with_nobody():
 
 
 def test_overlap_is_the_common_share_of_the_top_fifth():
-    assert overlap(judged("a"), judged("b")) == 1
-    assert overlap(judged("a"), judged("b", values=RIGHT)) == 0
-    assert 0.5 < overlap(judged("a"), judged("b", values=HALFWAY)) < 0.9
+    assert overlap(judged("a").attribution, judged("b").attribution) == 1
+    assert overlap(judged("a").attribution, judged("b", values=RIGHT).attribution) == 0
+    assert 0.5 < overlap(judged("a").attribution, judged("b", values=HALFWAY).attribution) < 0.9
 
 
 @pytest.mark.parametrize(

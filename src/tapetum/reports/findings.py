@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import math
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from tapetum.families.comparisons import TOP, overlap
 from tapetum.figures.words import where
 from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.types import Prediction
-
-CELLS = 14
-"""Maps of all resolutions are compared on this grid: 16 px of 224, about the finest that a CAM of such a net resolves."""
-
-TOP = 0.2
-"""The share of the picture that counts as a map's claim."""
 
 
 def findings(explanation: Explanation) -> tuple[str, ...]:
@@ -94,7 +85,7 @@ def _agreement(question: Question, better: list[Judged]) -> list[str]:
     if len(better) < 2:
         return []
     a, b = better[:2]
-    share = overlap(a, b)
+    share = overlap(a.attribution, b.attribution)
     verdict = "agree" if share >= 0.5 else "agree in part" if share >= 0.3 else "point to different places"
     return [
         f"The two best maps of '{question.target}', {a.title} and {b.title}, {verdict}: "
@@ -121,7 +112,7 @@ def _rivals(questions: tuple[Question, ...]) -> list[str]:
     other = next((m for m in second.maps if best and m.title == best.title and _ok(m)), None)
     if best is None or other is None:
         return []
-    share = overlap(best, other)
+    share = overlap(best.attribution, other.attribution)
     verdict = (
         "the network uses the same evidence for both"
         if share > 0.6
@@ -152,19 +143,6 @@ def _grid_line(layer: str, rows: int, columns: int, maps: list[Judged]) -> str:
         f"What {names} {'shows comes' if len(maps) == 1 else 'show comes'} from layer {layer}, a grid of {rows} x {columns}: "
         f"each cell covers {height / rows:.0f} x {width / columns:.0f} px, and finer detail is only interpolation."
     )
-
-
-def overlap(a: Judged, b: Judged) -> float:
-    """The share of the top fifth of the picture that two maps have in common, on a common grid: 1 same, 0.2 by chance."""
-    first, second = _top(a), _top(b)
-    return float((first & second).sum() / first.sum())
-
-
-def _top(judged: Judged) -> Tensor:
-    coarse = F.adaptive_avg_pool2d(judged.attribution.ranking()[:1].float(), CELLS).flatten()
-    chosen = torch.zeros_like(coarse, dtype=torch.bool)
-    chosen[coarse.topk(round(TOP * coarse.numel())).indices] = True
-    return chosen
 
 
 def _named(prediction: Prediction) -> str:

@@ -25,6 +25,9 @@ from tapetum.types.consistency import (
 from tapetum.types.drawable import (
     Drawable as Drawable,
 )
+from tapetum.types.map_comparison import (
+    MapComparison as MapComparison,
+)
 from tapetum.types.refusals import (
     Cancelled as Cancelled,
 )

@@ -1,0 +1,101 @@
+"""Several maps of one prediction: the evidence for each, two baselines that know nothing, and where the maps agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.engines.scores import as_score, measures
+from tapetum.families.baselines import edge_attribution, random_attribution
+from tapetum.families.border import border
+from tapetum.families.metrics import EVIDENCE, evaluate
+from tapetum.models.vision_model import VisionModel
+from tapetum.progress import track
+from tapetum.types import Attribution, ImagesLike, MapComparison, MethodError, ModelLike
+
+CELLS = 14
+"""Maps of all resolutions are compared on this grid: 16 px of 224, about the finest that a CAM of such a net resolves."""
+
+TOP = 0.2
+"""The share of the picture that counts as a map's claim."""
+
+
+def compare_maps(
+    model: ModelLike, images: ImagesLike, maps: Sequence[Attribution], *, n_steps: int = 14, draws: int = 3
+) -> MapComparison:
+    """Maps of the same images beside their evidence: deletion, insertion, baselines that know nothing, and agreement.
+
+    Deletion hides squares of a 14 x 14 grid, most important first, insertion shows them, both against a blurred image (as the
+    report of `explain` does). faithfulness = area under insertion - area under deletion, in [-1, 1], high is good; the bar is
+    the better of two baselines: random cells (curves averaged over `draws`, since one can be lucky) and the edges of the image.
+    agreement (m, m) is the share of the top fifth of the picture that two maps have in common, 0.2 by chance. Maps of other
+    images, or of different targets, are refused.
+
+    Args:
+        maps: attributions of these images, all of the same targets.
+        n_steps: steps of a curve; each costs a pass an image and map, for both curves.
+        draws: random maps that the first baseline is the mean of.
+
+    Example:
+        >>> print(tp.compare_maps(model, images, [tp.grad_cam(model, images), tp.saliency(model, images)], n_steps=2))
+    """
+    with border(model, images) as (network, ready):
+        _check(maps, len(ready))
+        like = maps[0]
+        noise = [_asking(random_attribution(network, ready, seed=seed), like) for seed in range(max(1, draws))]
+        known = [[one] for one in (*maps, _asking(edge_attribution(network, ready), like))]
+        curves = [_curves(network, ready, group, n_steps) for group in track([*known, noise], len(known) + 1, "maps")]
+        shown = (*maps, known[-1][0], noise[0])
+        return MapComparison(
+            maps=shown,
+            deletion=torch.stack([deletion for deletion, _ in curves]),
+            insertion=torch.stack([insertion for _, insertion in curves]),
+            fraction=torch.linspace(0, 1, n_steps + 1, dtype=curves[0][0].dtype, device=curves[0][0].device),
+            agreement=torch.tensor([[overlap(a, b) for b in shown] for a in shown]),
+            photographs=network.denormalize(ready),
+            n_baselines=2,
+            measures=measures(as_score(network, ready, list(like.explains))),
+        )
+
+
+def overlap(a: Attribution, b: Attribution) -> float:
+    """The share of the top fifth of the picture that two maps have in common, mean over images: 1 same, 0.2 by chance."""
+    first, second = _top(a), _top(b)
+    return float((first & second).sum() / first.sum())
+
+
+def _top(attribution: Attribution) -> Tensor:
+    """(n, cells): which are among the fifth that the map ranks highest, on the common grid."""
+    coarse = F.adaptive_avg_pool2d(attribution.ranking().float(), CELLS).flatten(1)
+    chosen = torch.zeros_like(coarse, dtype=torch.bool)
+    return chosen.scatter(1, coarse.topk(round(TOP * coarse.shape[1])).indices, True)
+
+
+def _check(maps: Sequence[Attribution], n: int) -> None:
+    if not maps or not all(isinstance(one, Attribution) for one in maps):
+        raise MethodError("compare_maps takes a list of attributions, such as [tp.grad_cam(...), tp.saliency(...)]")
+    if any(len(one) != n for one in maps):
+        raise MethodError(f"maps of {', '.join(str(len(one)) for one in maps)} images were given for {n} images")
+    if len({one.target for one in maps}) > 1:
+        targets = "; ".join(dict.fromkeys(", ".join(one.target) for one in maps))
+        raise MethodError(f"the maps explain different targets ({targets}): their evidence cannot be compared")
+
+
+def _asking(baseline: Attribution, like: Attribution) -> Attribution:
+    """A baseline's map, judged by the target of the others."""
+    return replace(baseline, explains=like.explains, target=like.target)
+
+
+def _curves(model: VisionModel, images: Tensor, group: Sequence[Attribution], n_steps: int) -> tuple[Tensor, Tensor]:
+    """Deletion and insertion curves (n, steps + 1), averaged over a group of maps."""
+    both: list[Tensor] = []
+    for name in ("deletion", "insertion"):
+        given = {**EVIDENCE[name], "n_steps": n_steps}
+        found = [evaluate(model, images, one, [name], **given)[name] for one in group]
+        curves = [one.curve.masked_fill(one.value.isnan()[:, None], torch.nan) for one in found]  # a map that is not finite
+        both.append(torch.stack(curves).mean(0))
+    return both[0], both[1]

@@ -1,0 +1,76 @@
+"""Maps of one prediction side by side with their evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.types.drawable import Drawable
+
+if TYPE_CHECKING:
+    from tapetum.types import Attribution
+
+
+@dataclass(frozen=True, eq=False)
+class MapComparison(Drawable):
+    """m maps of the same n images and targets, how the model answers to each, and how far they agree.
+
+    maps         the maps; the last `n_baselines` of them know nothing of the decision
+    deletion     (m, n, steps + 1) the target's probability while places are hidden, most important first
+    insertion    (m, n, steps + 1) the same while places are shown
+    fraction     (steps + 1,) the share of the picture changed so far
+    agreement    (m, m) the share of the top fifth of the picture that two maps have in common, mean over images; chance: 0.2
+    photographs  (n, 3, H, W) in [0, 1] as the model saw them
+    measures     "score" where the target has no probability: curves are in its own units
+    """
+
+    maps: tuple[Attribution, ...]
+    deletion: Tensor
+    insertion: Tensor
+    fraction: Tensor
+    agreement: Tensor
+    photographs: Tensor
+    n_baselines: int
+    measures: Literal["probability", "score"] = "probability"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One a map: its method, with the layer or a number where two are of the same method."""
+        methods = [one.method for one in self.maps]
+        named = [f"{m.method} {m.layer}" if m.layer and methods.count(m.method) > 1 else m.method for m in self.maps]
+        return tuple(f"{name} {named[:i].count(name) + 1}" if named.count(name) > 1 else name for i, name in enumerate(named))
+
+    @property
+    def areas(self) -> dict[str, Tensor]:
+        """{"deletion": (m, n), "insertion": (m, n)}: areas under the curves, by the trapezoidal rule."""
+        return {name: torch.trapezoid(getattr(self, name), self.fraction) for name in ("deletion", "insertion")}
+
+    @property
+    def faithfulness(self) -> Tensor:
+        """(m,): insertion - deletion, mean over images, high is good."""
+        return (self.areas["insertion"] - self.areas["deletion"]).mean(1)
+
+    @property
+    def bar(self) -> float:
+        """What a map has to be above: the best baseline's faithfulness."""
+        return float(self.faithfulness[len(self.maps) - self.n_baselines :].max())
+
+    def __str__(self) -> str:
+        n = self.deletion.shape[1]
+        head = ["map", "insertion", "deletion", "insertion - deletion", "beats the baselines", "status"]
+        order = self.faithfulness.nan_to_num(nan=-9).argsort(descending=True, stable=True).tolist()
+        rows = [head, *(self._row(i) for i in order)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        what = f"of the {self.measures} of {self.maps[0].target[0]}" if n == 1 else f"means over {n} images"
+        return "\n".join([f"areas under the curves, {what}; chance agreement of two maps is 0.2", *lines])
+
+    def _row(self, i: int) -> list[str]:
+        areas = [f"{float(self.areas[name][i].mean()):.3f}" for name in ("insertion", "deletion")]
+        beats = "baseline" if i >= len(self.maps) - self.n_baselines else "yes" if self.faithfulness[i] > self.bar else "no"
+        status = ", ".join(dict.fromkeys(self.maps[i].status))
+        return [self.names[i], *areas, f"{float(self.faithfulness[i]):+.3f}", beats, status]
