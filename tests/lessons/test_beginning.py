@@ -6,6 +6,7 @@ import pytest
 import skimage.data
 import torch
 from PIL import Image
+from zoo import shared
 
 import tapetum as tp
 from tapetum.lessons import LessonError, start
@@ -58,3 +59,9 @@ def test_quick_runs_take_the_smaller_setting(monkeypatch: pytest.MonkeyPatch) ->
     assert start(1).quick(2, full=9) == 2
     folder = start(1).folder
     assert folder.is_dir()
+
+
+def test_pictures_are_made_at_the_size_asked_for_or_at_the_only_one_a_model_takes() -> None:
+    here = start(1)
+    assert here.side(shared("residual"), 24) == 24
+    assert here.side(shared("vit_token"), 24) == 16  # learned places for 4 x 4 patches of 4 px

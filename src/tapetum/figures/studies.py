@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from tapetum.types import FilterSpecialization, InformationByDepth
 
 MAX_IMAGES = 4  # photographs in one figure; the title says when there are more
 SIDE_IN = 1.45
+LETTER_IN = 0.069  # of LABEL_PT, on average
 MEASURES = {"ssim": "SSIM to the photograph", "psnr": "PSNR in dB", "feature_distance": "feature distance"}
 
 
@@ -73,9 +75,9 @@ def _(result: FilterSpecialization) -> Figure:
     n, shown_k = min(n, 2), min(k, 10)
     columns = shown_k + 1
     height = n * d * (2 * 1.12 + 0.42)
-    figure = canvas.page(
-        max(columns * 1.12 + 0.3, 6.0), height, f"What the most active filters look for{_shown(result, 2)}", _held(result)
-    )
+    width = max(columns * 1.12 + 0.3, 6.0)
+    about = textwrap.fill(_held(result), int(width / LETTER_IN))
+    figure = canvas.page(width, height, f"What the most active filters look for{_shown(result, 2)}", about)
     panels = figure.subplots(2 * n * d, columns, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()

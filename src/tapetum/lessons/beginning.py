@@ -15,6 +15,7 @@ import skimage.data
 from torch import Tensor
 
 from tapetum.data.images import read_image
+from tapetum.engines.render.sizes import takes
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import load
 from tapetum.runners.allocator import keep_large_blocks
@@ -80,6 +81,10 @@ class Here:
     def quick(self, small: T, *, full: T) -> T:
         """The small setting in a quick run, else the full one."""
         return small if self.fast else full
+
+    def side(self, model: VisionModel, px: int) -> int:
+        """How large pictures are made: `px` a side, or the model's own size where it takes no other."""
+        return px if takes(model, (px, px)) else model.preprocessing.size
 
     def holds(self, claim: bool, sentence: str) -> None:
         """What must be so for every model and every picture: the lesson stops if it is not."""
