@@ -32,6 +32,7 @@ from tapetum.types import (
     InformationByDepth,
     Layer,
     MapComparison,
+    Localization,
     Output,
     Prediction,
     Provenance,
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from tapetum.families.cams.steps import grad_cam_by_hand
     from tapetum.families.comparisons import compare_maps
     from tapetum.families.inspections import predict
+    from tapetum.families.localization import pointing_game, relevance_mass, relevance_rank
     from tapetum.families.metrics import evaluate
     from tapetum.families.running import run
     from tapetum.families.scanning import scan
@@ -102,6 +104,9 @@ _HOMES = {
     "digits": "tapetum.data.digits",
     "planted": "tapetum.data.planted",
     "compare_maps": "tapetum.families.comparisons",
+    "pointing_game": "tapetum.families.localization",
+    "relevance_mass": "tapetum.families.localization",
+    "relevance_rank": "tapetum.families.localization",
     "draw": "tapetum.figures",
     "edit": "tapetum.engines.probe",
     "evaluate": "tapetum.families.metrics",
@@ -132,14 +137,14 @@ _MODULES = {
 
 __all__ = [
     "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "ConsistentChannels",
-    "Contrast", "Counts", "Evaluation", "Example", "FilterSpecialization", "GradCamSteps", "InformationByDepth",
-    "Layer", "MapComparison", "Moments", "Output", "Planted", "Positions", "Prediction", "Progress", "Provenance",
-    "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum",
-    "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum",
-    "VisionModel", "activation_atlas", "activation_spectrum", "animate", "as_score", "as_source", "capture",
-    "compare_maps", "contrast", "digits", "draw", "edit", "evaluate", "explain", "grad_cam_by_hand", "known_models",
-    "load", "log_probability", "logit", "lookup", "methods", "open", "planted", "predict", "probability",
-    "read_image", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples", "watching", "wrap",
+    "Contrast", "Counts", "Evaluation", "Example", "FilterSpecialization", "GradCamSteps", "InformationByDepth", "Layer",
+    "Localization", "MapComparison", "Moments", "Output", "Planted", "Positions", "Prediction", "Progress", "Provenance",
+    "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum", "SpectrumResult",
+    "TapetumError", "TopExamples", "TopK", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel",
+    "activation_atlas", "activation_spectrum", "animate", "as_score", "as_source", "capture", "compare_maps", "contrast",
+    "digits", "draw", "edit", "evaluate", "explain", "grad_cam_by_hand", "known_models", "load", "log_probability", "logit",
+    "lookup", "methods", "open", "planted", "pointing_game", "predict", "probability", "read_image", "relevance_mass",
+    "relevance_rank", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples", "watching", "wrap",
 ]  # fmt: skip
 
 

@@ -25,6 +25,15 @@ from tapetum.types.consistency import (
 from tapetum.types.drawable import (
     Drawable as Drawable,
 )
+from tapetum.types.localization import (
+    Inside as Inside,
+)
+from tapetum.types.localization import (
+    Localization as Localization,
+)
+from tapetum.types.localization import (
+    LocalizationMetric as LocalizationMetric,
+)
 from tapetum.types.map_comparison import (
     MapComparison as MapComparison,
 )

@@ -1,0 +1,69 @@
+"""`draw` for what maps have inside their masks."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.figures.draw import Figure, draw
+from tapetum.figures.overlay import colorize, overlay
+from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.types import Localization, TapetumError
+from tapetum.types.localization import UNDEFINED
+
+MAX_MAPS = 16
+ACROSS = 8
+SIDE_IN = 1.35
+MEANS = {
+    "relevance_mass": "the share of the positive relevance inside the outline",
+    "relevance_rank": "the share of the highest pixels that are inside the outline",
+    "pointing_game": "1 if the highest pixel hits the outlined object",
+}
+
+
+@draw.register
+def _(result: Localization, pixels: Tensor | None = None) -> Figure:
+    """Each map (over its picture, if `pixels` (n, 3, h, w) are given) with the outline of its mask and its number."""
+    from tapetum.figures import canvas
+
+    if pixels is not None and len(pixels) != len(result):
+        raise TapetumError(f"{len(result)} maps need {len(result)} pictures, got {len(pixels)}")
+    n = min(len(result), MAX_MAPS)
+    columns = min(n, ACROSS)
+    rows = ceil(n / columns)
+    some = f" ({n} of {len(result)} images)" if n < len(result) else ""
+    title = f"{result.metric.replace('_', ' ').capitalize()} of {result.method}{some}"
+    subtitle = f"{result.words} · {MEANS[result.metric]}, which covers {float(result.area.mean()):.0%} of the picture"
+    figure = canvas.page(max(columns * SIDE_IN, 8.6), rows * (SIDE_IN + 0.4), title, subtitle)
+    panels = figure.subplots(rows, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for i in range(n):
+        axes = panels[i // columns, i % columns]
+        axes.set_axis_on()
+        canvas.image(axes, _picture(result, pixels, i), _number(result, i))
+        axes.set_xlabel(result.target[i], fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3, parse_math=False)
+        _outline(axes, result.masks[i])
+    return figure
+
+
+def _number(result: Localization, i: int) -> str:
+    said = result.status[i]
+    return f"{float(result.value[i]):.2f}" if said == "ok" else UNDEFINED[said]
+
+
+def _picture(result: Localization, pixels: Tensor | None, i: int) -> Tensor:
+    relevance = result.maps[i].detach().float().cpu().clamp(min=0)
+    if result.status[i] in ("non_finite", "constant", "no_positive_evidence"):
+        relevance = relevance.new_zeros(relevance.shape)
+    return colorize(relevance, "positive") if pixels is None else overlay(pixels[i].float().cpu(), relevance, "positive")
+
+
+def _outline(axes: Any, mask: Tensor) -> None:
+    """A light line with a dark edge, to be seen on any ground."""
+    edge = mask.float().cpu().numpy()
+    if 0 < edge.mean() < 1:
+        axes.contour(edge, levels=[0.5], colors=LIGHT.ink, linewidths=2.0)
+        axes.contour(edge, levels=[0.5], colors=LIGHT.card, linewidths=1.0)

@@ -1,0 +1,67 @@
+"""`draw` for planted pictures: what is in each, and below it, where."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.data.planted import Planted
+from tapetum.figures.draw import Figure, draw
+from tapetum.figures.theme import LIGHT, NOTE_PT, rgb
+from tapetum.figures.tiles import collage
+
+MAX_PICTURES = 16
+ACROSS = 8
+SIDE_IN = 1.25
+
+
+@draw.register
+def _(result: Planted) -> Figure:
+    """Pictures with their classes; below each its mask: the object white, the cue in colour, with what the cue says."""
+    from tapetum.figures import canvas
+
+    shown = result.take(range(min(len(result), MAX_PICTURES)))
+    columns = min(len(shown), ACROSS)
+    bands = ceil(len(shown) / columns)
+    figure = canvas.page(max(columns * SIDE_IN, 6.2), bands * (2 * SIDE_IN + 0.42), _title(result), _key(result))
+    panels = figure.subplots(bands, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    gap_px = max(1, result.settings.size // 32)
+    for i in range(len(shown)):
+        axes = panels[i // columns, i % columns]
+        axes.set_axis_on()
+        both = collage([shown.pixels[i], _truth(shown.masks[i], shown.cue_masks[i])], 1, gap_px)
+        canvas.image(axes, both, shown.labels[i], smooth=False)
+        says = f"cue: {shown.classes[int(shown.cues[i])]}" if shown.cues[i] >= 0 else ""
+        color = LIGHT.caution if bool(shown.conflicting[i]) else LIGHT.muted
+        axes.set_xlabel(says, fontsize=NOTE_PT, color=color, loc="left", labelpad=3, parse_math=False)
+    return figure
+
+
+def _title(result: Planted) -> str:
+    some = f" ({MAX_PICTURES} of {len(result):,})" if len(result) > MAX_PICTURES else ""
+    return f"Planted {result.settings.kind}, {result.settings.size} x {result.settings.size} px{some}"
+
+
+def _key(result: Planted) -> str:
+    if result.settings.shortcut is None:
+        return "below each picture its mask: the object is white · nothing goes with the class"
+    share = result.aligned.float().mean()
+    told = "no picture has a cue" if result.neutral.all() else f"the cue speaks for the own class in {share:.0%}"
+    return f"below: the object white, the cue ({result.settings.shortcut}) coloured · {told}"
+
+
+def _truth(mask: Tensor, cue_mask: Tensor) -> Tensor:
+    """(3, h, w): the object in white, the cue in a colour, the rest dark; a colour of the object is told by the object's."""
+    picture = torch.full((3, *mask.shape), 0.12)
+    picture[:, cue_mask] = _column(LIGHT.accent)
+    picture[:, mask] = _column(LIGHT.accent) * 0.35 + 0.65 if torch.equal(mask, cue_mask) else torch.ones(3, 1)
+    return picture
+
+
+def _column(color: str) -> Any:
+    return torch.tensor(rgb(color))[:, None]

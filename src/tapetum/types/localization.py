@@ -1,0 +1,71 @@
+"""How much of a map lies where it should, by masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isnan
+from typing import Literal, TypeAlias
+
+from torch import Tensor
+
+from tapetum.types.drawable import Drawable
+
+LocalizationMetric: TypeAlias = Literal["relevance_mass", "relevance_rank", "pointing_game"]
+
+Inside: TypeAlias = Literal["ok", "empty_mask", "no_positive_evidence", "constant", "non_finite"]
+"""Why an image has a number, or NaN: its mask is empty, nothing in its map is positive, its map has no structure, or NaN."""
+
+UNDEFINED: dict[Inside, str] = {
+    "empty_mask": "empty mask",
+    "no_positive_evidence": "no positive evidence",
+    "constant": "constant map",
+    "non_finite": "NaN in the map",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Localization(Drawable):
+    """What each map has inside its mask.
+
+    value    (n,) in [0, 1], NaN where the status is not `ok`
+    area     (n,) in [0, 1]: the share of pixels in the mask, which a map that knows nothing reaches on average
+    maps     (n, h, w) the relevance that was counted, at the masks' size
+    masks    (n, h, w) True inside
+    method   of the maps; `target` one text per image
+    """
+
+    metric: LocalizationMetric
+    value: Tensor
+    area: Tensor
+    status: tuple[Inside, ...]
+    maps: Tensor
+    masks: Tensor
+    method: str
+    target: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.status)
+
+    @property
+    def defined(self) -> int:
+        """How many images have a number."""
+        return self.status.count("ok")
+
+    @property
+    def mean(self) -> float:
+        """Over the images that have a number; NaN if none has."""
+        return float(self.value.double().nanmean())
+
+    @property
+    def words(self) -> str:
+        """ "0.83 on average of 16 images (2 more have none: 2 empty mask)"."""
+        counts = {word: self.status.count(status) for status, word in UNDEFINED.items() if status in self.status}
+        lost = ", ".join(f"{number} {word}" for word, number in counts.items())
+        number = "undefined" if isnan(self.mean) else f"{self.mean:.2f} on average of {self.defined}"
+        return f"{number} image{'' if self.defined == 1 else 's'}" + (f"; without a number: {lost}" if lost else "")
+
+    def __str__(self) -> str:
+        """The mean, and beside it the mean area."""
+        name = self.metric.replace("_", " ")
+        return f"{name} of {self.method}: {self.words}; the masks cover {float(self.area.mean()):.2f}"

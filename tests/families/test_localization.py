@@ -1,0 +1,149 @@
+"""Relevance mass and rank, the pointing game: numbers that can be told by hand."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zoo import pictures, shared
+
+import tapetum as tp
+from tapetum.types import Attribution, MethodError
+
+
+def maps(values: torch.Tensor, reduce="sum", status=None) -> Attribution:
+    """Attributions (n, h, w) as a method would give them."""
+    n, height, width = values.shape
+    given = status or tuple("ok" for _ in range(n))
+    return Attribution(values[:, None].double(), "by_hand", given, ("a",) * n, size=(height, width), reduce=reduce)
+
+
+ROW = torch.tensor([[[3.0, 1.0, -5.0, 0.0]]])
+
+
+def test_mass_is_the_share_of_what_is_positive():
+    mask = torch.tensor([[True, False, True, False]])
+    found = tp.relevance_mass(maps(ROW), mask)
+    assert found.value.tolist() == [3 / 4]  # 3 / (3 + 1); what speaks against does not count
+    assert found.area.tolist() == [0.5]
+    assert found.status == ("ok",)
+
+
+def test_rank_is_the_share_of_the_highest_pixels():
+    assert tp.relevance_rank(maps(ROW), torch.tensor([[True, False, True, False]])).value.tolist() == [0.5]
+    assert tp.relevance_rank(maps(ROW), torch.tensor([[True, True, False, False]])).value.tolist() == [1]
+    assert tp.relevance_rank(maps(ROW), torch.tensor([[False, False, True, False]])).value.tolist() == [0]
+
+
+def test_equal_pixels_count_by_their_mean():
+    """K = 2: the one of value 2 is out, one of the three ones goes in, and one of those three is inside the mask."""
+    row = torch.tensor([[[2.0, 1.0, 1.0, 1.0, 0.0]]])
+    mask = torch.tensor([[False, True, False, False, True]])
+    assert tp.relevance_rank(maps(row), mask).value.item() == pytest.approx((1 / 3) / 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(-3, 3), min_size=9, max_size=9).filter(lambda v: max(v) > 0 and len(set(v)) > 1),
+    st.lists(st.booleans(), min_size=9, max_size=9).filter(any),
+)
+def test_both_agree_with_fractions_of_whole_numbers(values, inside):
+    """A second derivation, in exact arithmetic; the rank as the mean over all orders of equal pixels."""
+    relevance, mask = torch.tensor(values).view(1, 3, 3), torch.tensor(inside).view(1, 3, 3)
+    positive = [max(v, 0) for v in values]
+    mass = Fraction(sum(v for v, i in zip(positive, inside, strict=True) if i), sum(positive))
+    assert tp.relevance_mass(maps(relevance), mask).value.item() == pytest.approx(float(mass), abs=1e-12)
+    k, hits, left = sum(inside), Fraction(0), sum(inside)
+    for value in sorted(set(values), reverse=True):
+        level = [i for v, i in zip(values, inside, strict=True) if v == value]
+        taken = min(left, len(level))
+        hits, left = hits + Fraction(taken * sum(level), len(level)), left - taken
+    assert tp.relevance_rank(maps(relevance), mask).value.item() == pytest.approx(float(hits / k), abs=1e-12)
+
+
+def test_a_map_that_knows_nothing_reaches_the_mask_s_area():
+    noise = maps(torch.rand(200, 16, 16, generator=torch.Generator().manual_seed(0)))
+    masks = torch.zeros(200, 16, 16, dtype=torch.bool)
+    masks[:, 2:10, 4:9] = True
+    # the mean of 200 maps of 40 pixels each: a standard error of .004 for the rank, less for the mass
+    assert tp.relevance_mass(noise, masks).mean == pytest.approx(40 / 256, abs=0.02)
+    assert tp.relevance_rank(noise, masks).mean == pytest.approx(40 / 256, abs=0.02)
+
+
+def test_the_mask_itself_and_its_complement_are_the_ends():
+    mask = torch.zeros(1, 6, 6, dtype=torch.bool)
+    mask[0, 1:3, 2:5] = True
+    for measure in (tp.relevance_mass, tp.relevance_rank, tp.pointing_game):
+        assert measure(maps(mask.double()), mask).value.tolist() == [1]
+    for measure in (tp.relevance_mass, tp.relevance_rank):
+        assert measure(maps((~mask).double()), mask).value.tolist() == [0]
+
+
+def test_what_has_no_answer_is_nan_and_says_why():
+    full, empty = torch.ones(4, 4, dtype=torch.bool), torch.zeros(4, 4, dtype=torch.bool)
+    peak = torch.zeros(4, 4)
+    peak[0, 0] = 1
+    values = torch.stack([peak, -peak, torch.ones(4, 4), torch.full((4, 4), torch.nan), peak])
+    masks = torch.stack([empty, full, full, full, full])
+    said = ("empty_mask", "no_positive_evidence", "constant", "non_finite", "ok")
+    own = ("ok", "no_positive_evidence", "constant", "non_finite", "ok")
+    for measure in (tp.relevance_mass, tp.relevance_rank, tp.pointing_game):
+        found = measure(maps(values, status=own), masks)
+        assert found.status == said
+        assert found.value.isnan().tolist() == [True] * 4 + [False]
+        assert found.mean == 1  # of the one that has a number
+        assert found.defined == 1
+        assert "without a number: 1 empty mask, 1 no positive evidence, 1 constant map, 1 NaN in the map" in str(found)
+        assert measure(maps(values)[1], full).status == ("no_positive_evidence",)  # found in the map too
+
+
+def test_the_pointing_game_forgives_so_many_pixels():
+    """The peak at (0, 0), the mask's nearest pixel at (3, 4): 5 pixels away, by Pythagoras."""
+    peak = torch.zeros(1, 8, 8)
+    peak[0, 0, 0] = 1
+    mask = torch.zeros(1, 8, 8, dtype=torch.bool)
+    mask[0, 3:, 4:] = True
+    assert tp.pointing_game(maps(peak), mask, tolerance_px=5).value.tolist() == [1]
+    assert tp.pointing_game(maps(peak), mask, tolerance_px=4.99).value.tolist() == [0]
+    peak[0, 7, 7] = 1  # two highest pixels, one of them inside
+    assert tp.pointing_game(maps(peak), mask, tolerance_px=0).value.tolist() == [0.5]
+
+
+def test_cams_count_after_the_relu_and_at_the_images_size():
+    """A 2 x 2 map with one positive cell, enlarged to 8 x 8: the mass is that of bilinear weights, told by hand in 1-d."""
+    values = torch.tensor([[[1.0, -1.0], [-1.0, -1.0]]])
+    found = Attribution(values[:, None].double(), "cam", ("ok",), ("a",), size=(8, 8), reduce="positive")
+    mask = torch.zeros(1, 8, 8, dtype=torch.bool)
+    mask[0, :4, :4] = True
+    weights = torch.tensor([1, 1, 7 / 8, 5 / 8, 3 / 8, 1 / 8, 0, 0], dtype=torch.float64)  # align_corners=False
+    expected = weights[:4].sum() ** 2 / weights.sum() ** 2
+    assert tp.relevance_mass(found, mask).value.item() == pytest.approx(float(expected))
+
+
+def test_on_a_network_whose_score_sees_one_corner(tmp_path):
+    """Input x gradient of a linear net: the mass follows from weight times pixel, which are known."""
+    model, images = shared("linear"), pictures(2)
+    attribution = tp.input_x_gradient(model, images, target=[0, 1])
+    masks = torch.zeros(2, *images.shape[-2:], dtype=torch.bool)
+    masks[:, :8] = True
+    weight = next(p for name, p in model.module.named_parameters() if p.ndim == 2)[[0, 1]].detach().view_as(images)
+    relevance = (weight * images).sum(1).clamp(min=0)
+    expected = relevance[:, :8].sum((1, 2)) / relevance.sum((1, 2))
+    found = tp.relevance_mass(attribution, masks)
+    assert torch.allclose(found.value, expected)
+    again = tp.open(tp.save(found, tmp_path / "mass"))
+    assert torch.equal(again.value, found.value)
+    assert str(again) == str(found)
+    assert tp.draw(again).get_axes()
+
+
+def test_masks_of_another_size_or_kind_are_refused():
+    with pytest.raises(MethodError, match=r"give \(1, 1, 4\): cut and resized"):
+        tp.relevance_mass(maps(ROW), torch.ones(1, 2, 8, dtype=torch.bool))
+    with pytest.raises(MethodError, match="True or False"):
+        tp.relevance_rank(maps(ROW), torch.tensor([[0.0, 0.5, 1.0, 0.0]]))
+    with pytest.raises(MethodError, match="0 or more"):
+        tp.pointing_game(maps(ROW), torch.ones(1, 1, 4), tolerance_px=-1)
