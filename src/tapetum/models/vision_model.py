@@ -199,9 +199,15 @@ class VisionModel:
         """What one pass at the model's own size showed of every layer."""
         return self.remember("survey", self._surveyed)
 
-    def _surveyed(self) -> Survey:
-        size = self.preprocessing.size
-        blank = torch.zeros(1, len(self.preprocessing.mean), size, size, device=self.device, dtype=self.dtype)
+    def survey_at(self, size: tuple[int, int]) -> Survey:
+        """The same for images of another (h, w): grids, and fields where the padding goes by the image's size."""
+        if size == self.survey.image_size:
+            return self.survey
+        return self.remember(f"survey at {size[0]} x {size[1]}", lambda: self._surveyed(*size))
+
+    def _surveyed(self, height: int | None = None, width: int | None = None) -> Survey:
+        size = height or self.preprocessing.size, width or self.preprocessing.size
+        blank = torch.zeros(1, len(self.preprocessing.mean), *size, device=self.device, dtype=self.dtype)
         return survey(self.replica, blank, self.name, self._forward)
 
     def remember(self, fact: str, find_out: Callable[[], T]) -> T:

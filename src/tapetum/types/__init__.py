@@ -22,6 +22,33 @@ from tapetum.types.cam_steps import (
 from tapetum.types.consistency import (
     ConsistentChannels as ConsistentChannels,
 )
+from tapetum.types.depth import (
+    DepthProperties as DepthProperties,
+)
+from tapetum.types.depth import (
+    DepthRow as DepthRow,
+)
+from tapetum.types.depth import (
+    Field as Field,
+)
+from tapetum.types.depth import (
+    LayerProgression as LayerProgression,
+)
+from tapetum.types.depth import (
+    LayerRow as LayerRow,
+)
+from tapetum.types.depth import (
+    LayerTable as LayerTable,
+)
+from tapetum.types.depth import (
+    MeanActivations as MeanActivations,
+)
+from tapetum.types.depth import (
+    OcclusionProbe as OcclusionProbe,
+)
+from tapetum.types.depth import (
+    ReceptiveFields as ReceptiveFields,
+)
 from tapetum.types.drawable import (
     Drawable as Drawable,
 )

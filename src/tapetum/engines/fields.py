@@ -1,0 +1,114 @@
+"""What the middle place of a layer depends on, measured: squared gradients at the pixels, and squares that hold them.
+
+energy = gradient_energy(model, ["layer1", "layer4"], images, generator)     # {layer: (h, w)}
+support(energy["layer4"])                  # the rows and columns with any gradient at all
+smallest_square(energy["layer4"], 0.95)    # the smallest square that holds 95 % of it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.probe import capture
+from tapetum.models.layers import Window
+from tapetum.models.vision_model import VisionModel
+from tapetum.progress import track
+
+ROUNDING = 1 - 1e-12
+"""Sums of shares are not exact: a square that holds everything would miss by the last bit."""
+
+
+def middle(maps: Tensor) -> tuple[int, int]:
+    """(row, column) of the middle place of maps (n, c, h, w)."""
+    return maps.shape[-2] // 2, maps.shape[-1] // 2
+
+
+def gradient_energy(
+    model: VisionModel, layers: Sequence[str], images: Tensor, generator: torch.Generator
+) -> dict[str, tuple[Tensor, tuple[int, int]]]:
+    """For each layer its mean squared gradient (h, w) of the middle place, and the (row, column) of that place.
+
+    Squared is d/dx of sum_c s_c a_c(middle), then summed over colours and averaged over images. The signs s_c are drawn anew
+    for each image: what channels say cannot cancel, since the expectation over the signs is sum_c sum_colours (da_c/dx)².
+    Each pass goes as deep as the last layer.
+    """
+    found: dict[str, tuple[Tensor, tuple[int, int]]] = {}
+    for image in track(images.split(1), len(images), "images"):
+        for layer, (energy, place) in _of_one(model, layers, image, generator).items():
+            before = found[layer][0] if layer in found else torch.zeros_like(energy)
+            found[layer] = before + energy / len(images), place
+    return found
+
+
+def _of_one(
+    model: VisionModel, layers: Sequence[str], image: Tensor, generator: torch.Generator
+) -> dict[str, tuple[Tensor, tuple[int, int]]]:
+    found: dict[str, tuple[Tensor, tuple[int, int]]] = {}
+    with torch.enable_grad():
+        x = image.detach().clone().requires_grad_(True)
+        with capture(model, layers) as acts:
+            model(x)
+        for layer in layers:
+            row, column = middle(acts[layer])
+            values = acts[layer][0, :, row, column]
+            signs = (torch.rand(len(values), generator=generator) < 0.5).to(values) * 2 - 1
+            (gradient,) = torch.autograd.grad((values * signs).sum(), x, retain_graph=layer != layers[-1])
+            # in float64: the squares of small gradients would be zero before the gradients are
+            found[layer] = gradient.double().square().sum((0, 1)), (row, column)
+    return found
+
+
+def support(energy: Tensor) -> Window | None:
+    """(top, bottom, left, right), both ends included, of all that is not zero; None where all is."""
+    rows, columns = (_ends(energy.sum(dim)) for dim in (1, 0))
+    return None if rows is None or columns is None else (*rows, *columns)
+
+
+def _ends(values: Tensor) -> tuple[int, int] | None:
+    places = values.nonzero().flatten()
+    return None if len(places) == 0 else (int(places[0]), int(places[-1]))
+
+
+def smallest_square(energy: Tensor, share: float) -> Window | None:
+    """The smallest square, anywhere, that holds `share` of the energy (h, w), of several the one nearest to its centre."""
+    total = float(energy.sum())
+    if not total > 0:
+        return None
+    height, width = energy.shape
+    cumulated = torch.nn.functional.pad(energy.double().cumsum(0).cumsum(1), (1, 0, 1, 0))
+    low, high = 1, max(height, width)
+    while low < high:
+        side = (low + high) // 2
+        enough = float(_held(cumulated, side).max()) >= share * total * ROUNDING
+        low, high = (low, side) if enough else (side + 1, high)
+    places = (_held(cumulated, low) >= share * total * ROUNDING).nonzero()
+    middle = _centre(energy) - (low - 1) / 2
+    top, left = places[(places - middle).square().sum(1).argmin()].tolist()
+    return top, min(top + low, height) - 1, left, min(left + low, width) - 1
+
+
+def _centre(energy: Tensor) -> Tensor:
+    """(row, column) of the centre of mass."""
+    total = energy.sum()
+    moments = [(energy.sum(1 - dim) * torch.arange(side, device=energy.device)).sum() for dim, side in enumerate(energy.shape)]
+    return torch.stack(moments) / total
+
+
+def _held(cumulated: Tensor, side: int) -> Tensor:
+    """What each square of that side holds, cut at the image's border."""
+    h, w = (min(side, size - 1) for size in cumulated.shape)
+    return cumulated[h:, w:] - cumulated[:-h, w:] - cumulated[h:, :-w] + cumulated[:-h, :-w]
+
+
+def sides(window: Window) -> tuple[int, int]:
+    """(height, width) in pixels."""
+    top, bottom, left, right = window
+    return bottom - top + 1, right - left + 1
+
+
+def within(inner: Window, outer: Window) -> bool:
+    """Whether the one window lies in the other."""
+    return outer[0] <= inner[0] and inner[1] <= outer[1] and outer[2] <= inner[2] and inner[3] <= outer[3]

@@ -1,0 +1,100 @@
+"""Receptive fields of the middle place of a layer: what it can see by the network's windows, and what gradients say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.fields import gradient_energy, smallest_square, support, within
+from tapetum.families.depth.asking import few, size_of
+from tapetum.families.inspecting import inspection
+from tapetum.models.layers import Survey
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import Field, Range, ReceptiveFields
+
+SHARE = 0.95
+"""Of the squared gradient, in the square that is called effective."""
+
+
+@inspection(cite="luo2016understanding", takes="images")
+def receptive_fields(
+    model: VisionModel,
+    images: Tensor,
+    *,
+    layers: Sequence[str] | str | None = None,
+    on: Literal["noise", "images"] = "noise",
+    n: Annotated[int, Range(1, 1000)] = 4,
+    seed: int = 0,
+) -> ReceptiveFields:
+    """What the middle place of each layer sees of the picture: by the arithmetic of windows, and by its gradients.
+
+    theory: the rows and columns that windows, strides and paddings let it see (they may lie outside the image). energy
+    (layers, h, w), the mean over passes of sum_colours (d/dx sum_c s_c a_c(middle))² with random signs s_c, so that channels
+    cannot cancel. measured: all pixels where it is not zero, never more than the theory. effective: the smallest square
+    that holds 95 % of it, which is usually much smaller. Sides in px. A layer behind attention or a gate from the whole
+    image has no theoretical field: measured says what it sees.
+
+    Args:
+        layers: names or globs of layers with a map; None: five from early to deep.
+        on: noise (n images of unit variance) or images (the given ones, n passes each with other signs).
+        n: passes.
+        seed: of the noise and of the channels' signs.
+
+    Example:
+        >>> print(tp.receptive_fields(model, images))
+    """
+    names = few(model, layers)
+    given = images if on == "images" else None
+    fields, energy = measured(model, names, size_of(images), n, seed, given)
+    photograph = model.denormalize(images[:1])[0]
+    return ReceptiveFields(model.name, fields, energy.to(photograph), photograph, _words(on, n, len(images)))
+
+
+def _words(on: str, n: int, images: int) -> str:
+    if on == "noise":
+        return f"{n} images of noise"
+    return f"{images} image{'s' * (images > 1)}, {n} pass{'es' * (n > 1)} each"
+
+
+def measured(
+    model: VisionModel, layers: Sequence[str], size: tuple[int, int], n: int, seed: int, images: Tensor | None = None
+) -> tuple[tuple[Field, ...], Tensor]:
+    """The fields of layers at images of a size, and where they come from: (layers, h, w), each divided by its largest value."""
+    generator = torch.Generator().manual_seed(seed)
+    survey = model.survey_at(size)
+    if images is None:
+        noise = torch.randn(n, len(model.preprocessing.mean), *size, generator=generator)
+        ready = noise.to(model.device, model.dtype)
+    else:
+        ready = images.repeat(n, 1, 1, 1)
+    energy = gradient_energy(model, layers, ready, generator)
+    fields = tuple(_field(survey, layer, *energy[layer]) for layer in layers)
+    _note(survey, fields)
+    return fields, torch.stack([energy[layer][0] / energy[layer][0].amax().clamp(min=1e-300) for layer in layers])
+
+
+def _field(survey: Survey, layer: str, energy: Tensor, place: tuple[int, int]) -> Field:
+    known = survey[layer]
+    assert known.grid is not None  # layers without a map were refused
+    found = support(energy), smallest_square(energy, SHARE)
+    return Field(layer, known.grid, place, known.stride, known.receptive_field, survey.window(layer, place), *found)
+
+
+def _note(survey: Survey, fields: Sequence[Field]) -> None:
+    pooled = [one.layer for one in fields if one.layer in survey.pooled]
+    if pooled:
+        note(
+            f"{', '.join(pooled)}: behind a normalisation by the image's own mean and variance, so each place depends a little "
+            "on all; the theory counts windows alone"
+        )
+    blind = [one.layer for one in fields if one.support is None]
+    if blind:
+        note(f"{', '.join(blind)}: no gradient reached the image from the middle place: nothing was measured")
+    for one in fields:
+        beyond = one.theory and one.support and not within(one.support, one.theory)
+        if beyond and one.layer not in survey.pooled:
+            note(f"{one.layer}: gradients reach beyond the theoretical field; please report this network")

@@ -1,0 +1,105 @@
+"""One row a layer: what it is, and what it held of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
+
+import torch
+from torch import Tensor
+
+from tapetum.families.depth.asking import asked, few, found, size_of
+from tapetum.families.depth.fields import measured
+from tapetum.families.inspecting import inspection
+from tapetum.models.layers import Survey, kinds_of_operations
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import DepthProperties, DepthRow, Field, LayerRow, LayerTable, Range
+
+
+class _Held(NamedTuple):
+    """What a layer held of the images: shape without the batch, shares of the values, the mean of each image."""
+
+    shape: tuple[int, ...]
+    zeros: float
+    not_positive: float
+    means: Tensor
+
+
+@inspection(takes="images")
+def layer_table(model: VisionModel, images: Tensor, *, layers: Sequence[str] | str | None = None) -> LayerTable:
+    """Every layer of a network with its shape, parameters and receptive field, and how sparse and active it is on images.
+
+    zeros is the share of values that are exactly 0 (a ReLU makes them), <= 0 the share that are not positive, mean is over
+    images, channels and places. Fields and strides in pixels of the image; "-" where a layer has none (a place may see the
+    whole image, or the output has no places). Rows in the order in which layers finish; a layer that runs several times
+    shows its last run. means (layers, n) for n images.
+
+    Args:
+        layers: names or globs; None: every layer that has no layers inside.
+
+    Example:
+        >>> print(tp.layer_table(model, images))
+    """
+    survey = model.survey_at(size_of(images))
+    names = _leaves(survey) if layers is None else found(model, layers)
+    names = sorted(names, key=survey.order.index)
+    held = asked(model, images, names, lambda values: _held(values, len(images)), raw=True)
+    rows = tuple(_layer_row(survey, name, held[name]) for name in names)
+    return LayerTable(model.name, rows, size_of(images), torch.stack([held[name].means for name in names]))
+
+
+def _leaves(survey: Survey) -> list[str]:
+    kinds = kinds_of_operations(survey.events)
+    return [name for name in survey.order if "start" not in kinds[name]]
+
+
+def _held(values: Tensor, n: int) -> _Held:
+    values = values if values.is_floating_point() else values.float()
+    zeros, not_positive = (float(where.double().mean()) for where in (values == 0, values <= 0))
+    # windows of an image may lie in the batch, one image after the other
+    means = values.reshape(n, -1).mean(1) if values.numel() % n == 0 else values.new_full((n,), float("nan"))
+    return _Held(tuple(values.shape[1:]), zeros, not_positive, means)
+
+
+def _layer_row(survey: Survey, name: str, held: _Held) -> LayerRow:
+    layer = survey[name]
+    mean = float(held.means.mean())
+    fields = layer.receptive_field, layer.stride
+    return LayerRow(name, layer.kind, held.shape, layer.parameters, *fields, held.zeros, held.not_positive, mean)
+
+
+@inspection(cite="luo2016understanding", takes="images")
+def depth_properties(
+    model: VisionModel,
+    images: Tensor,
+    *,
+    layers: Sequence[str] | str | None = None,
+    n: Annotated[int, Range(1, 1000)] = 2,
+    seed: int = 0,
+) -> DepthProperties:
+    """What a network trades for what with depth: fewer places, more channels, larger receptive fields, more zeros.
+
+    All is computed on this network and these images: grid (places), channels, values per pixel c h w / (H W), the
+    theoretical receptive field and the measured ones (as `receptive_fields` measures, on noise), the share of exact zeros
+    and of values <= 0. Fields in px of the image. A measured field ends at the image's border.
+
+    Args:
+        layers: names or globs of layers with a map; None: five from early to deep.
+        n: images of noise on which the fields are measured.
+        seed: of the noise and of the channels' signs.
+
+    Example:
+        >>> print(tp.depth_properties(model, images))
+    """
+    names = few(model, layers)
+    size = size_of(images)
+    held = asked(model, images, names, lambda maps: (_held(maps, len(images)), tuple(maps.shape[1:])))
+    fields, _ = measured(model, names, size, n, seed)
+    rows = tuple(_depth_row(field, *held[field.layer], size) for field in fields)
+    return DepthProperties(model.name, rows, size, torch.stack([held[name][0].means for name in names]))
+
+
+def _depth_row(field: Field, held: _Held, shape: tuple[int, ...], size: tuple[int, int]) -> DepthRow:
+    c, h, w = shape
+    fields = field.side, field.measured, field.effective_side
+    return DepthRow(field.layer, (h, w), c, *fields, held.zeros, held.not_positive, c * h * w / (size[0] * size[1]))

@@ -1,0 +1,196 @@
+"""`draw` for what layers hold from early to deep: tables as bars, properties, mean activations, the strip of means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.figures.draw import Figure, draw
+from tapetum.figures.overlay import colorize
+from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.types import DepthProperties, LayerProgression, LayerTable, MeanActivations
+
+MAX_IMAGES = 4  # photographs in one figure; the title says when there are more
+ROW_IN, LEAST_ROW_IN, LABEL_IN = 0.17, 0.05, 0.14
+LONGEST_IN = 18.0
+STRIP_IN, STRIP_COLUMNS = 1.45, 8
+SECOND = "#d98e04"  # beside the accent: told apart from it by lightness too
+
+
+@draw.register
+def _(result: LayerTable) -> Figure:
+    """One row a layer, from early to deep: values, parameters, receptive field, shares of zeros, mean."""
+    from tapetum.figures import canvas
+
+    rows = result.rows
+    step = min(ROW_IN, max(LEAST_ROW_IN, LONGEST_IN / len(rows)))
+    subtitle = f"{len(rows)} layers, the first at the top · on {_images(result.means.shape[1])} of {_size(result.size)} px"
+    figure = canvas.page(11.0, max(1.6, step * len(rows)) + 0.6, f"The layers of {result.model}", subtitle)
+    panels = figure.subplots(1, 5, sharey=True)
+    every = ceil(LABEL_IN / step)
+    _bars(panels[0], [_count(row.shape) for row in rows], "values it gives (log)", log=True)
+    _bars(panels[1], [row.parameters for row in rows], "parameters (log)", log=True)
+    _bars(panels[2], [row.receptive_field or 0 for row in rows], "receptive field, px")
+    _bars(panels[3], [row.not_positive for row in rows], "share of values", label="≤ 0", color=LIGHT.line)
+    _bars(panels[3], [row.zeros for row in rows], "share of values", label="exactly 0")
+    panels[3].set_xlim(0, 1)
+    panels[3].legend(fontsize=NOTE_PT, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
+    _bars(panels[4], [row.mean for row in rows], "mean activation")
+    places = range(0, len(rows), every)
+    panels[0].set_yticks(list(places), [_short(rows[i].name, 34) for i in places], fontsize=NOTE_PT)
+    panels[0].set_ylim(len(rows) - 0.4, -0.6)
+    for i, row in enumerate(rows):
+        if row.receptive_field is None:
+            panels[2].text(0, i, " whole image" if i % every == 0 else "", fontsize=NOTE_PT - 1, color=LIGHT.muted, va="center")
+    return figure
+
+
+def _bars(
+    axes: Any, values: Sequence[float], name: str, *, log: bool = False, label: str = "", color: str = LIGHT.accent
+) -> None:
+    from tapetum.figures import canvas
+
+    axes.barh(range(len(values)), values, height=0.72, color=color, label=label)
+    canvas.plot(axes, name, "")
+    axes.grid(axis="y", visible=False)
+    axes.grid(axis="x", color=LIGHT.line, linewidth=0.6)
+    if log and max(values) > 0:
+        axes.set_xscale("log")
+
+
+@draw.register
+def _(result: DepthProperties) -> Figure:
+    """Six charts over depth: places, channels, values per pixel, receptive fields, sparsity, mean activation."""
+    from tapetum.figures import canvas
+
+    rows, side = result.rows, max(result.size)
+    width = max(8.4, 3 * (0.36 * len(rows) + 1.0))
+    subtitle = f"computed on {_images(result.means.shape[1])} of {_size(result.size)} px · from early (left) to deep (right)"
+    figure = canvas.page(width, 5.4, f"What {result.model} trades for what with depth", subtitle)
+    (places, channels, values), (fields, sparsity, means) = figure.subplots(2, 3, sharex=True)
+    _columns(places, [max(row.grid) for row in rows], "places a side")
+    _columns(channels, [row.channels for row in rows], "channels")
+    _columns(values, [row.per_pixel for row in rows], "values per pixel of the image")
+    drawn = [(row.field or side, row.measured, row.effective) for row in rows]
+    labels = ("theory", "measured", "95 % of the gradient")
+    for i, (style, color) in enumerate((("o-", LIGHT.ink), ("s-", LIGHT.accent), ("^-", SECOND))):
+        fields.plot([one[i] for one in drawn], style, color=color, linewidth=1.4, markersize=4, label=labels[i])
+    fields.axhline(side, color=LIGHT.muted, linewidth=0.8, linestyle=":", label=f"the image, {side} px")
+    fields.set_ylim(0)
+    _head(fields, "receptive field, px")
+    sparsity.bar(range(len(rows)), [row.not_positive for row in rows], color=LIGHT.line, label="≤ 0")
+    sparsity.bar(range(len(rows)), [row.zeros for row in rows], color=LIGHT.accent, label="exactly 0")
+    sparsity.set_ylim(0, 1)
+    _head(sparsity, "share of values")
+    _columns(means, result.means.mean(1).tolist(), "mean activation")
+    for axes in (fields, sparsity):
+        axes.legend(fontsize=NOTE_PT, frameon=False)
+    for axes in (fields, sparsity, means):
+        _named(axes, [row.layer for row in rows])
+    return figure
+
+
+def _columns(axes: Any, values: Sequence[float], name: str) -> None:
+    axes.bar(range(len(values)), values, width=0.66, color=LIGHT.accent)
+    for i, value in enumerate(values):
+        axes.annotate(
+            f"{value:.3g}" if isinstance(value, float) else f"{value:,}", (i, value), xytext=(0, 2), textcoords="offset points",
+            ha="center", va="bottom" if value >= 0 else "top", fontsize=NOTE_PT, color=LIGHT.muted,
+        )  # fmt: skip
+    axes.margins(y=0.14)
+    _head(axes, name)
+
+
+def _head(axes: Any, name: str) -> None:
+    from tapetum.figures import canvas
+
+    canvas.heading(axes, name)
+    canvas.plot(axes, "", "")
+
+
+def _named(axes: Any, layers: Sequence[str]) -> None:
+    axes.set_xticks(range(len(layers)), [_short(name, 22) for name in layers], rotation=35, ha="right", rotation_mode="anchor")
+    axes.tick_params(labelsize=NOTE_PT)
+
+
+@draw.register
+def _(result: MeanActivations) -> Figure:
+    """The mean by depth as a line, the middle 80 % of the channels as a band, each image a dot."""
+    from tapetum.figures import canvas
+
+    d, n = len(result.layers), len(result.means[0])
+    subtitle = "line: mean over channels and images · band: the middle 80 % of the channels" + (
+        " · dots: images" if n > 1 else ""
+    )
+    figure = canvas.page(max(6.4, 0.42 * d + 1.6), 3.4, f"How active the layers of {result.model} are", subtitle)
+    axes = figure.subplots()
+    channels = [one.detach().double().mean(0).cpu() for one in result.means]
+    low, high = ([float(one.quantile(q)) for one in channels] for q in (0.1, 0.9))
+    axes.fill_between(range(d), low, high, color=LIGHT.wash, linewidth=0)
+    axes.plot([float(one.mean()) for one in channels], color=LIGHT.accent, linewidth=1.6, marker="o", markersize=4)
+    if n > 1:
+        for i, one in enumerate(result.means):
+            values = one.detach().double().mean(1).tolist()
+            axes.plot([i] * n, values, ".", color=LIGHT.ink, markersize=3, alpha=0.5)
+    axes.axhline(0, color=LIGHT.line, linewidth=0.8)
+    canvas.plot(axes, "", "mean activation over places")
+    _named(axes, result.layers)
+    return figure
+
+
+@draw.register
+def _(result: LayerProgression) -> Figure:
+    """The photograph, then every stage: its mean over channels at its own resolution and on its own scale."""
+    from tapetum.figures import canvas
+
+    n, d = min(len(result.photographs), MAX_IMAGES), len(result.layers)
+    bands = ceil((d + 1) / STRIP_COLUMNS)
+    columns = ceil((d + 1) / bands)
+    more = f" ({n} of {len(result.photographs)} images)" if n < len(result.photographs) else ""
+    title = f"What every stage of {result.model} keeps{more}"
+    signed = any(bool((one < 0).any()) for one in result.maps)
+    words = "mean over the channels of each layer, each on its own scale" + (" (blue: below 0)" if signed else "")
+    figure = canvas.page(max(columns * STRIP_IN, 5.6), n * bands * (STRIP_IN + 0.42), title, words)
+    panels = figure.subplots(n * bands, columns, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for row in range(n):
+        h, w = result.photographs.shape[-2:]
+        _panel(panels[row * bands, 0], result.photographs[row], "photograph", f"{h} × {w} px", smooth=True)
+        for i, (layer, maps) in enumerate(zip(result.layers, result.maps, strict=True), 1):
+            values = maps[row]
+            picture = colorize(values, "sum" if bool((maps < 0).any()) else "positive")
+            note = f"{values.shape[0]} × {values.shape[1]} · {result.channels[i - 1]} channels"
+            _panel(panels[row * bands + i // columns, i % columns], picture, _short(layer, 20), note)
+    return figure
+
+
+def _panel(axes: Any, pixels: Tensor, name: str, note: str, smooth: bool = False) -> None:
+    from tapetum.figures import canvas
+
+    axes.set_axis_on()
+    canvas.image(axes, pixels, name, smooth=smooth)
+    axes.set_xlabel(note, fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3, parse_math=False)
+
+
+def _short(name: str, most: int) -> str:
+    """The end of a long name tells layers apart."""
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def _count(shape: Sequence[int]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[0]} × {size[1]}"
+
+
+def _images(n: int) -> str:
+    return "one image" if n == 1 else f"{n} images"

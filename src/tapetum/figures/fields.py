@@ -1,0 +1,163 @@
+"""`draw` for receptive fields and for what a hidden box changes: squares over what the model saw."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.figures.depth import MAX_IMAGES, _panel, _short
+from tapetum.figures.draw import Figure, draw
+from tapetum.figures.overlay import colorize
+from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.types import Field, OcclusionProbe, ReceptiveFields
+from tapetum.types.depth import Window
+
+COLORS = ("#0b6e66", "#d98e04", "#b1182b", "#4a5fc1", "#7a3b8f", "#5c625f")
+"""One a layer, told apart by hue and lightness; used again from the seventh layer on."""
+
+BLOB_IN = 1.9
+FULL_AT = 0.25
+"""Blobs show the fourth root of the squared gradient: the tail of a bell is seen beside its peak."""
+
+
+@draw.register
+def _(result: ReceptiveFields) -> Figure:
+    """The photograph with each layer's squares around its middle place; beside it what the gradients weigh, layer by layer."""
+    from tapetum.figures import canvas
+
+    d = len(result.fields)
+    rows = ceil(d / 4)
+    columns = ceil(d / rows)
+    left = 2 * BLOB_IN + 0.4
+    height = max(left + 0.3, rows * (BLOB_IN + 0.62))
+    subtitle = f"lines: theory (dashed: the square with 95 % of the squared gradient) · measured on {result.measured_on}"
+    figure = canvas.page(left + columns * BLOB_IN, height, f"What the middle place of layers of {result.model} sees", subtitle)
+    grid = figure.add_gridspec(rows, columns + 2, width_ratios=[left / 2, left / 2, *[BLOB_IN] * columns])
+    _squares(figure.add_subplot(grid[:, :2]), result)
+    for i, field in enumerate(result.fields):
+        axes = figure.add_subplot(grid[i // columns, 2 + i % columns])
+        _blob(axes, result, i, field)
+    return figure
+
+
+def _squares(axes: Any, result: ReceptiveFields) -> None:
+    """All squares over the photograph; where they reach beyond it, beyond it."""
+    h, w = result.size
+    _panel(axes, 0.55 * result.photograph.float() + 0.4, "", f"what the model saw, {h} × {w} px", smooth=True)
+    sight = [0, h - 1, 0, w - 1]
+    for i, field in reversed(list(enumerate(result.fields))):
+        color = COLORS[i % len(COLORS)]
+        if field.theory is not None:
+            outline(axes, field.theory, color, label=f"{_short(field.layer, 24)}: {field.side} px")
+            sight = [pick(one, two) for pick, one, two in zip((min, max, min, max), sight, field.theory, strict=True)]
+        else:
+            axes.plot([], [], color=color, label=f"{_short(field.layer, 24)}: whole image")
+        if field.effective is not None:
+            outline(axes, field.effective, color, style="--")
+    most = 0.75 * max(h, w)  # a field of 2000 px must not make the photograph a stamp
+    axes.set_xlim(max(sight[2], -most) - 2, min(sight[3], w + most) + 2)
+    axes.set_ylim(min(sight[1], h + most) + 2, max(sight[0], -most) - 2)
+    handles, names = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], names[::-1], fontsize=NOTE_PT, loc="upper left", framealpha=0.85, edgecolor=LIGHT.line)
+
+
+def _blob(axes: Any, result: ReceptiveFields, i: int, field: Field) -> None:
+    """The gradient's weight at each pixel, cut to what the layer can see."""
+    h, w = result.size
+    top, bottom, left, right = cut = _cut(field.theory, (h, w))
+    energy = result.energy[i, top : bottom + 1, left : right + 1]
+    picture = colorize(energy.clamp(min=0) ** FULL_AT, "positive", 1.0)
+    measured, share = field.extent((h, w)), field.effective_side
+    theory = "whole image" if field.side is None else f"{field.side} px"
+    _panel(axes, picture, _short(field.layer, 24), f"theory {theory}\nmeasured {measured} px\n95 % within {share} px")
+    axes.images[0].set_extent((cut[2] - 0.5, cut[3] + 0.5, cut[1] + 0.5, cut[0] - 0.5))
+    if field.effective is not None:
+        outline(axes, field.effective, "#ffffff", style="--")
+    for side in axes.spines.values():
+        side.set_visible(True)
+        side.set(color=COLORS[i % len(COLORS)], linewidth=2)
+
+
+def _cut(window: Window | None, size: tuple[int, int]) -> Window:
+    """The part of a window that lies in the image."""
+    h, w = size
+    if window is None:
+        return 0, h - 1, 0, w - 1
+    return max(window[0], 0), min(window[1], h - 1), max(window[2], 0), min(window[3], w - 1)
+
+
+def outline(axes: Any, window: Window, color: str, style: str = "-", width: float = 1.6, label: str = "") -> None:
+    """The border of a window of rows and columns, around its pixels."""
+    top, bottom, left, right = window[0] - 0.5, window[1] + 0.5, window[2] - 0.5, window[3] + 0.5
+    x, y = [left, right, right, left, left], [top, top, bottom, bottom, top]
+    axes.plot(x, y, style, color=color, linewidth=width, label=label or None, scalex=False, scaley=False)
+
+
+@draw.register
+def _(result: OcclusionProbe) -> Figure:
+    """A row an image: before, after, and at each layer how much it changed; the box on its grid, dashed what it reaches."""
+    from tapetum.figures import canvas
+
+    n, d = min(len(result.before), MAX_IMAGES), len(result.layers)
+    bands = ceil(d / 6)
+    across = ceil(d / bands)
+    more = f" ({n} of {len(result.before)} images)" if n < len(result.before) else ""
+    title = f"{result.words()[0].upper()}{result.words()[1:]} of the picture replaced by {result.fill}{more}"
+    subtitle = (
+        "|change|, mean over channels, each on its own scale · solid: places under the box · dashed: places that can see it"
+    )
+    figure = canvas.page((across + 2) * BLOB_IN, n * bands * (BLOB_IN + 0.62), title, subtitle)
+    panels = figure.subplots(n * bands, across + 2, squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    answers = result.answers()
+    for row in range(n):
+        first = panels[row * bands]
+        before, after = _said(answers[row]) if answers else ("", "")
+        _panel(first[0], result.before[row], "before", before, smooth=True)
+        _panel(first[1], result.after[row], "after", after, smooth=True)
+        for axes in first[:2]:
+            outline(axes, result.box, COLORS[1], width=1.2)
+        for i in range(d):
+            _change(panels[row * bands + i // across, 2 + i % across], result, row, i)
+    return figure
+
+
+def _said(answer: str) -> tuple[str, str]:
+    """The answer's line below two pictures: what the class had, and what it has now."""
+    then, _, now = answer.partition(", ")
+    return _wrap(then), _wrap(now)
+
+
+def _wrap(words: str) -> str:
+    lines = [""]
+    for word in words.split():
+        if lines[-1] and len(lines[-1]) + len(word) > 30:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}".strip()
+    return "\n".join(lines)
+
+
+def _change(axes: Any, result: OcclusionProbe, row: int, i: int) -> None:
+    change = result.changes[i][row]
+    h, w = change.shape
+    share = float(result.share_under[i, row])
+    here = "no change at all" if share != share else f"{share:.0%} of the change under it"
+    _panel(axes, _nearest(change), _short(result.layers[i], 24), f"{h} × {w} places\n{here}\nlargest {float(change.max()):.3g}")
+    axes.images[0].set_extent((-0.5, w - 0.5, h - 0.5, -0.5))
+    reach = result.reach[i]
+    outline(axes, result.under[i], "#ffffff", width=1.4)
+    if reach is not None and reach[0] <= reach[1] and reach[2] <= reach[3]:
+        outline(axes, reach, "#ffffff", style="--", width=1.2)
+
+
+def _nearest(change: Tensor) -> Tensor:
+    """A small map as colours, each place a square of at least some pixels."""
+    picture = colorize(change, "positive")
+    factor = max(1, 112 // max(1, min(change.shape)))
+    return F.interpolate(picture[None], scale_factor=factor, mode="nearest")[0] if factor > 1 else torch.clone(picture)

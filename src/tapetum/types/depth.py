@@ -1,0 +1,336 @@
+"""What the layers of a network hold, from early to deep: results of the inspections by depth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import Tensor
+
+from tapetum.types.drawable import Drawable
+
+Window: TypeAlias = tuple[int, int, int, int]
+"""(top, bottom, left, right): first and last row and column, all included."""
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer of a network, and what it held of the images.
+
+    shape            of its output, without the batch
+    receptive_field  theoretical, in pixels, the longer side; None where a place may see the whole image
+    stride           input pixels from one place to the next; None without places
+    zeros            the share of values that are exactly 0
+    not_positive     the share of values <= 0
+    mean             over images, channels and places
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    receptive_field: int | None
+    stride: int | None
+    zeros: float
+    not_positive: float
+    mean: float
+
+
+@dataclass(frozen=True, eq=False)
+class LayerTable(Drawable):
+    """The layers of a network with what they held: rows in the order in which they finish.
+
+    size   (h, w) of the images; n: how many
+    means  (layers, n) the mean of each image
+    """
+
+    model: str
+    rows: tuple[LayerRow, ...]
+    size: tuple[int, int]
+    means: Tensor
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = ("layer", "kind", "shape", "parameters", "field", "stride", "zeros", "<= 0", "mean")
+        return aligned([head, *(self._cells(row) for row in self.rows)])
+
+    @staticmethod
+    def _cells(row: LayerRow) -> tuple[str, ...]:
+        shape = " x ".join(map(str, row.shape))
+        shares = percent(row.zeros), percent(row.not_positive)
+        return (
+            row.name,
+            row.kind,
+            shape,
+            f"{row.parameters:,}",
+            dash(row.receptive_field),
+            dash(row.stride),
+            *shares,
+            f"{row.mean:.3g}",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LayerProgression(Drawable):
+    """What is left of photographs at every stage: at each layer the mean over its channels.
+
+    maps         for each layer (n, h, w)
+    channels     how many were averaged
+    photographs  (n, 3, H, W) in [0, 1], as the model saw them
+    """
+
+    model: str
+    layers: tuple[str, ...]
+    maps: tuple[Tensor, ...]
+    channels: tuple[int, ...]
+    photographs: Tensor
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = ("layer", "channels", "grid", "lowest mean", "highest mean")
+        rows = zip(self.layers, self.channels, self.maps, strict=True)
+        return aligned(
+            [head, *((name, str(c), grid(m.shape), f"{float(m.min()):.3g}", f"{float(m.max()):.3g}") for name, c, m in rows)]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MeanActivations(Drawable):
+    """How active each layer is: means over places of every channel, for each layer (n, c)."""
+
+    model: str
+    layers: tuple[str, ...]
+    means: tuple[Tensor, ...]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = ("layer", "channels", "mean", "lowest channel", "highest channel", "spread over channels", "over images")
+        return aligned([head, *(self._cells(*one) for one in zip(self.layers, self.means, strict=True))])
+
+    @staticmethod
+    def _cells(layer: str, means: Tensor) -> tuple[str, ...]:
+        channels, images = means.mean(0), means.mean(1)
+        numbers = (means.mean(), channels.min(), channels.max(), channels.std(correction=0), images.std(correction=0))
+        return layer, str(means.shape[1]), *(f"{float(one):.3g}" for one in numbers)
+
+
+@dataclass(frozen=True)
+class Field:
+    """What the middle place of a layer depends on, in pixels of the image.
+
+    place      (row, column) on the layer's grid
+    theory     what it can see, by the network's windows; it may reach beyond the image; None: the whole image
+    side       the longer side of `theory`
+    support    all pixels with any gradient at all; None if there was none
+    effective  the smallest square that holds 95 % of the squared gradient
+    """
+
+    layer: str
+    grid: tuple[int, int]
+    place: tuple[int, int]
+    stride: int | None
+    side: int | None
+    theory: Window | None
+    support: Window | None
+    effective: Window | None
+
+    @property
+    def measured(self) -> int:
+        """The longer side of the support, in pixels."""
+        return longer_side(self.support)
+
+    def extent(self, size: tuple[int, int]) -> str:
+        """`measured` in words; "224 (border)" where the image ends before the theoretical field does."""
+        beyond = self.theory is not None and self.support is not None and _cut(self.theory, self.support, size)
+        return f"{self.measured} (border)" if beyond else str(self.measured)
+
+    @property
+    def effective_side(self) -> int:
+        """Of the square that holds 95 % of the squared gradient."""
+        return longer_side(self.effective)
+
+
+@dataclass(frozen=True, eq=False)
+class ReceptiveFields(Drawable):
+    """Receptive fields of the middle place of layers, by theory and by gradients.
+
+    energy      (layers, h, w) the mean squared gradient at each pixel, summed over colours; divided by its largest value
+    photograph  (3, h, w) in [0, 1]
+    measured_on what the gradients were taken at
+    """
+
+    model: str
+    fields: tuple[Field, ...]
+    energy: Tensor
+    photograph: Tensor
+    measured_on: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) of the image."""
+        return self.energy.shape[1], self.energy.shape[2]
+
+    def __str__(self) -> str:
+        head = ("layer", "grid", "stride", "theory px", "measured px", "95 % of it px")
+        rows = [
+            (one.layer, grid(one.grid), dash(one.stride), whole(one.side), one.extent(self.size), str(one.effective_side))
+            for one in self.fields
+        ]
+        return aligned([head, *rows])
+
+
+@dataclass(frozen=True)
+class DepthRow:
+    """What one layer trades for what.
+
+    grid       (h, w) places
+    field      theoretical receptive field in px, None: the whole image
+    measured   extent of the gradient of the middle place, in px
+    effective  side of the smallest square with 95 % of the squared gradient, in px
+    zeros, not_positive  shares of the values
+    per_pixel  values of the layer divided by the pixels of the image
+    """
+
+    layer: str
+    grid: tuple[int, int]
+    channels: int
+    field: int | None
+    measured: int
+    effective: int
+    zeros: float
+    not_positive: float
+    per_pixel: float
+
+
+@dataclass(frozen=True, eq=False)
+class DepthProperties(Drawable):
+    """Resolution, channels, receptive fields and sparsity by depth, all computed.
+
+    means  (layers, n) mean activation of each image
+    """
+
+    model: str
+    rows: tuple[DepthRow, ...]
+    size: tuple[int, int]
+    means: Tensor
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = ("layer", "grid", "channels", "values per pixel", "theory px", "measured px", "95 % of it px", "zeros", "<= 0")
+        return aligned([head, *(self._cells(row) for row in self.rows)])
+
+    @staticmethod
+    def _cells(row: DepthRow) -> tuple[str, ...]:
+        fields = whole(row.field), str(row.measured), str(row.effective)
+        return (
+            row.layer,
+            grid(row.grid),
+            str(row.channels),
+            f"{row.per_pixel:.3g}",
+            *fields,
+            percent(row.zeros),
+            percent(row.not_positive),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class OcclusionProbe(Drawable):
+    """What a hidden box changes at each layer.
+
+    box           rows and columns of the image that were hidden
+    fill          what stands there instead, in words
+    before, after (n, 3, H, W) in [0, 1], as the model saw them
+    changes       for each layer (n, h, w), the mean over channels of |after - before|
+    under         places of each layer's grid whose own pixels touch the box
+    reach         places that can see a pixel of the box, by theory; None: all
+    share_under   (layers, n) share of the change at the places under the box
+    share_reached (layers, n) share of the change at the places that can see it
+    classes       of each image the most probable class before and after; None where the model gives no classes
+    probabilities (n, 3): of the class before, then and now, and of the class after
+    """
+
+    model: str
+    layers: tuple[str, ...]
+    box: Window
+    fill: str
+    before: Tensor
+    after: Tensor
+    changes: tuple[Tensor, ...]
+    under: tuple[Window, ...]
+    reach: tuple[Window | None, ...]
+    share_under: Tensor
+    share_reached: Tensor
+    classes: tuple[tuple[str, str], ...] | None
+    probabilities: Tensor | None
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = ("layer", "grid", "places under it", "of the change there", "places it reaches", "of the change there")
+        lines = [aligned([head, *(self._cells(i) for i in range(len(self.layers)))])]
+        return "\n".join([f"{self.words()} hidden by {self.fill}", *self.answers(), *lines])
+
+    def words(self) -> str:
+        """Which rows and columns, ends excluded as in a slice."""
+        top, bottom, left, right = self.box
+        return f"rows {top}:{bottom + 1}, columns {left}:{right + 1}"
+
+    def answers(self) -> list[str]:
+        """A line an image: what the model said before and says now."""
+        if self.classes is None or self.probabilities is None:
+            return []
+        numbers = self.probabilities.tolist()
+        return [_answer(*names, *row) for names, row in zip(self.classes, numbers, strict=True)]
+
+    def _cells(self, i: int) -> tuple[str, ...]:
+        h, w = self.changes[i].shape[-2:]
+        reach = (0, h - 1, 0, w - 1) if self.reach[i] is None else self.reach[i]
+        under, reached = (percent(places(window) / (h * w)) for window in (self.under[i], reach))
+        shares = (percent(float(share[i].mean())) for share in (self.share_under, self.share_reached))
+        return self.layers[i], grid((h, w)), under, next(shares), reached, next(shares)
+
+
+def _answer(before: str, after: str, then: float, now: float, other: float) -> str:
+    if before == after:
+        return f"{before} {then:.3f}, still {now:.3f}"
+    return f"{before} {then:.3f}, now {now:.3f}; {after} {other:.3f} instead"
+
+
+def places(window: Window | None) -> int:
+    """How many places a window holds."""
+    return 0 if window is None else max(0, window[1] - window[0] + 1) * max(0, window[3] - window[2] + 1)
+
+
+def _cut(theory: Window, support: Window, size: tuple[int, int]) -> bool:
+    """Whether the gradient ends at a border of the image beyond which the theoretical field goes on."""
+    low = any(theory[i] < 0 and support[i] == 0 for i in (0, 2))
+    return low or any(theory[i] >= side and support[i] == side - 1 for i, side in zip((1, 3), size, strict=True))
+
+
+def longer_side(window: Window | None) -> int:
+    """0 without a window."""
+    return 0 if window is None else max(window[1] - window[0], window[3] - window[2]) + 1
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells in columns."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def grid(shape: Sequence[int]) -> str:
+    """ "7 x 7", of the last two axes."""
+    return f"{shape[-2]} x {shape[-1]}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def dash(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
+def whole(number: int | None) -> str:
+    return "whole image" if number is None else str(number)
