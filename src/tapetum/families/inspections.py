@@ -10,9 +10,10 @@ from torch import Tensor
 
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import forward_logits
-from tapetum.families.border import border, describe
+from tapetum.families.border import border
+from tapetum.families.inspecting import inspection
+from tapetum.families.keywords import named_layers
 from tapetum.models.vision_model import VisionModel
-from tapetum.registry import register
 from tapetum.types import ActivationMaps, ImagesLike, Layer, LayerError, ModelLike, Prediction, Range
 
 
@@ -33,9 +34,10 @@ def _prediction(model: VisionModel, index: int, probability: float) -> Predictio
     return Prediction(index, label, probability)
 
 
+@inspection(takes="images")
 def activation_maps(
-    model: ModelLike,
-    images: ImagesLike,
+    model: VisionModel,
+    images: Tensor,
     *,
     layers: Sequence[str] | str | None = None,
     k: Annotated[int, Range(1, 100_000)] = 4,
@@ -53,14 +55,13 @@ def activation_maps(
     Example:
         >>> [maps.layer for maps in tp.activation_maps(model, images)]
     """
-    with border(model, images) as (network, ready):
-        names = depths(network) if layers is None else network.find_layers(layers)
-        for name in names:
-            if network.survey[name].grid is None:
-                raise LayerError(f"{name} of {network.name} gives no map (n, c, h, w) to show")
-        with capture(network, names) as acts:
-            network(ready)
-    height, width = ready.shape[-2:]
+    names = depths(model) if layers is None else model.find_layers([name for name in named_layers(layers) if name])
+    for name in names:
+        if model.survey[name].grid is None:
+            raise LayerError(f"{name} of {model.name} gives no map (n, c, h, w) to show")
+    with capture(model, names) as acts:
+        model(images)
+    height, width = images.shape[-2:]
     return [_top_channels(acts[name], name, (int(height), int(width)), k, by) for name in names]
 
 
@@ -103,6 +104,3 @@ def _siblings(names: Sequence[str]) -> list[list[str]]:
     for name in names:
         groups.setdefault(name.rpartition(".")[0], []).append(name)
     return list(groups.values())
-
-
-register(describe(activation_maps, None, "inspection"))

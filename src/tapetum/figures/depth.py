@@ -49,7 +49,7 @@ def _(result: LayerTable) -> Figure:
 
 
 def _bars(
-    axes: Any, values: Sequence[float], name: str, *, log: bool = False, label: str = "", color: str = LIGHT.accent
+    axes: Any, values: Sequence[float | int], name: str, *, log: bool = False, label: str = "", color: str = LIGHT.accent
 ) -> None:
     from tapetum.figures import canvas
 
@@ -93,14 +93,24 @@ def _(result: DepthProperties) -> Figure:
     return figure
 
 
-def _columns(axes: Any, values: Sequence[float], name: str) -> None:
+def _columns(axes: Any, values: Sequence[float | int], name: str) -> None:
     axes.bar(range(len(values)), values, width=0.66, color=LIGHT.accent)
     for i, value in enumerate(values):
         axes.annotate(
-            f"{value:.3g}" if isinstance(value, float) else f"{value:,}", (i, value), xytext=(0, 2), textcoords="offset points",
-            ha="center", va="bottom" if value >= 0 else "top", fontsize=NOTE_PT, color=LIGHT.muted,
-        )  # fmt: skip
+            f"{value:.3g}" if isinstance(value, float) else f"{value:,}",
+            (i, value),
+            xytext=(0, 2 if value >= 0 else -3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if value >= 0 else "top",
+            fontsize=NOTE_PT,
+            color=LIGHT.muted,
+        )
+    axes.axhline(0, color=LIGHT.line, linewidth=0.8)
+    axes.use_sticky_edges = False
     axes.margins(y=0.14)
+    if min(values) >= 0:
+        axes.set_ylim(bottom=0)
     _head(axes, name)
 
 

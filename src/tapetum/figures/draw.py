@@ -21,6 +21,7 @@ else:
 
 MAX_ROWS = 8  # images in one figure; the title says when there are more
 SIDE_IN = 2.6  # inches of one panel
+FEW_CHANNELS = 24  # more of one layer are drawn smaller
 
 
 @singledispatch
@@ -72,16 +73,18 @@ def _(result: ActivationMaps) -> Figure:
     """One row per image, one panel per channel, each on its own scale: (k channels of one layer)."""
     from tapetum.figures import canvas
 
-    n, k = min(len(result.values), MAX_ROWS), result.values.shape[1]
-    columns = min(k, 6)
-    rows = n * ceil(k / columns)
-    title = f"What {result.layer} found{_shown(len(result.values))}"
+    n, k = len(result.values), result.values.shape[1]
+    columns = min(k, 6 if k <= FEW_CHANNELS else 8)
+    shown = min(n, max(1, MAX_ROWS // ceil(k / columns)))
+    rows = shown * ceil(k / columns)
+    title = f"What {result.layer} found" + (f" ({shown} of {n} images)" if shown < n else "")
     subtitle = f"{grid(result.values)} values a channel · chosen by {result.by} · each channel on its own scale"
-    figure = canvas.page(max(columns * 1.6, 5.2), rows * 1.9, title, subtitle)
+    side = 1.6 if k <= FEW_CHANNELS else 1.2
+    figure = canvas.page(max(columns * side, 5.2), rows * (side + 0.3), title, subtitle)
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
-    for row in range(n):
+    for row in range(shown):
         for i in range(k):
             axes = panels[row * ceil(k / columns) + i // columns, i % columns]
             canvas.image(axes, channel_picture(result, row, i), f"channel {int(result.channels[row, i])}", smooth=False)

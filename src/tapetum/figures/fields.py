@@ -12,7 +12,7 @@ from torch import Tensor
 from tapetum.figures.depth import MAX_IMAGES, _panel, _short
 from tapetum.figures.draw import Figure, draw
 from tapetum.figures.overlay import colorize
-from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.figures.theme import NOTE_PT
 from tapetum.types import Field, OcclusionProbe, ReceptiveFields
 from tapetum.types.depth import Window
 
@@ -47,7 +47,7 @@ def _(result: ReceptiveFields) -> Figure:
 def _squares(axes: Any, result: ReceptiveFields) -> None:
     """All squares over the photograph; where they reach beyond it, beyond it."""
     h, w = result.size
-    _panel(axes, 0.55 * result.photograph.float() + 0.4, "", f"what the model saw, {h} × {w} px", smooth=True)
+    _panel(axes, 0.55 * result.photograph.float() + 0.4, f"what the model saw, {h} × {w} px", "", smooth=True)
     sight = [0, h - 1, 0, w - 1]
     for i, field in reversed(list(enumerate(result.fields))):
         color = COLORS[i % len(COLORS)]
@@ -62,7 +62,9 @@ def _squares(axes: Any, result: ReceptiveFields) -> None:
     axes.set_xlim(max(sight[2], -most) - 2, min(sight[3], w + most) + 2)
     axes.set_ylim(min(sight[1], h + most) + 2, max(sight[0], -most) - 2)
     handles, names = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], names[::-1], fontsize=NOTE_PT, loc="upper left", framealpha=0.85, edgecolor=LIGHT.line)
+    axes.legend(
+        handles[::-1], names[::-1], fontsize=NOTE_PT, frameon=False, ncols=2, loc="upper left", bbox_to_anchor=(-0.02, -0.01)
+    )
 
 
 def _blob(axes: Any, result: ReceptiveFields, i: int, field: Field) -> None:
@@ -71,9 +73,9 @@ def _blob(axes: Any, result: ReceptiveFields, i: int, field: Field) -> None:
     top, bottom, left, right = cut = _cut(field.theory, (h, w))
     energy = result.energy[i, top : bottom + 1, left : right + 1]
     picture = colorize(energy.clamp(min=0) ** FULL_AT, "positive", 1.0)
-    measured, share = field.extent((h, w)), field.effective_side
+    measured, share = field.extent((h, w), " px"), field.effective_side
     theory = "whole image" if field.side is None else f"{field.side} px"
-    _panel(axes, picture, _short(field.layer, 24), f"theory {theory}\nmeasured {measured} px\n95 % within {share} px")
+    _panel(axes, picture, _short(field.layer, 24), f"theory {theory}\nmeasured {measured}\n95 % within {share} px")
     axes.images[0].set_extent((cut[2] - 0.5, cut[3] + 0.5, cut[1] + 0.5, cut[0] - 0.5))
     if field.effective is not None:
         outline(axes, field.effective, "#ffffff", style="--")

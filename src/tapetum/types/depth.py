@@ -140,10 +140,10 @@ class Field:
         """The longer side of the support, in pixels."""
         return longer_side(self.support)
 
-    def extent(self, size: tuple[int, int]) -> str:
+    def extent(self, size: tuple[int, int], unit: str = "") -> str:
         """`measured` in words; "224 (border)" where the image ends before the theoretical field does."""
         beyond = self.theory is not None and self.support is not None and _cut(self.theory, self.support, size)
-        return f"{self.measured} (border)" if beyond else str(self.measured)
+        return f"{self.measured}{unit}{' (border)' if beyond else ''}"
 
     @property
     def effective_side(self) -> int:

@@ -35,22 +35,23 @@ def layer_table(model: VisionModel, images: Tensor, *, layers: Sequence[str] | s
     shows its last run. means (layers, n) for n images.
 
     Args:
-        layers: names or globs; None: every layer that has no layers inside.
+        layers: names or globs; None: every layer that computes something and has no layers inside.
 
     Example:
         >>> print(tp.layer_table(model, images))
     """
     survey = model.survey_at(size_of(images))
-    names = _leaves(survey) if layers is None else found(model, layers)
+    names = _computing(survey) if layers is None else found(model, layers)
     names = sorted(names, key=survey.order.index)
     held = asked(model, images, names, lambda values: _held(values, len(images)), raw=True)
     rows = tuple(_layer_row(survey, name, held[name]) for name in names)
     return LayerTable(model.name, rows, size_of(images), torch.stack([held[name].means for name in names]))
 
 
-def _leaves(survey: Survey) -> list[str]:
+def _computing(survey: Survey) -> list[str]:
+    """Without the modules that only pass on: identities, dropout at rest, flattening."""
     kinds = kinds_of_operations(survey.events)
-    return [name for name in survey.order if "start" not in kinds[name]]
+    return [name for name in survey.order if "start" not in kinds[name] and not kinds[name] <= {"view", "identity"}]
 
 
 def _held(values: Tensor, n: int) -> _Held:
