@@ -184,7 +184,7 @@ def test_attention_carries_the_change_everywhere_and_this_is_said():
         ((-2, 4, 0, 4), ImageError, "does not lie"),
         ("1,2,3", MethodError, "four whole numbers"),
         ("a,b,c,d", MethodError, "four whole numbers"),
-        ((0.5, 4, 0, 4), MethodError, "four whole numbers"),
+        ("0.5,4,0,4", MethodError, "four whole numbers"),
     ],
 )
 def test_a_box_that_is_none_is_refused(box, kind, words):
