@@ -26,10 +26,12 @@ from tapetum.types import (
     Contrast,
     DepthProperties,
     Drawable,
+    Epoch,
     Evaluation,
     Example,
     FilterSpecialization,
     GradCamSteps,
+    History,
     InformationByDepth,
     Layer,
     LayerProgression,
@@ -40,6 +42,7 @@ from tapetum.types import (
     OcclusionProbe,
     Output,
     Prediction,
+    PredictionCheck,
     Provenance,
     ReceptiveFields,
     Region,
@@ -87,6 +90,7 @@ if TYPE_CHECKING:
     from tapetum.reports.job import explain
     from tapetum.reports.reproducing import reproduce
     from tapetum.store import open, save
+    from tapetum.training import check_predictions, fine_tune, train
 
 _HOMES = {
     "activation_atlas": "tapetum.atlas.maps",
@@ -105,6 +109,9 @@ _HOMES = {
     "top_examples": "tapetum.families.spectra",
     "VisionModel": "tapetum.models.vision_model",
     "Progress": "tapetum.progress",
+    "check_predictions": "tapetum.training",
+    "fine_tune": "tapetum.training",
+    "train": "tapetum.training",
     "capture": "tapetum.engines.probe",
     "Planted": "tapetum.data.planted",
     "digits": "tapetum.data.digits",
@@ -143,16 +150,16 @@ _MODULES = {
 
 __all__ = [
     "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "ConsistentChannels",
-    "Contrast", "Counts", "DepthProperties", "Evaluation", "Example", "FilterSpecialization", "GradCamSteps",
-    "InformationByDepth", "Layer", "LayerProgression", "LayerTable", "Localization", "MapComparison", "MeanActivations",
-    "Moments", "OcclusionProbe", "Output", "Planted", "Positions", "Prediction", "Progress", "Provenance",
-    "ReceptiveFields", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores", "Similarity", "Sparsity",
-    "Spectrum", "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit", "UnitExamples", "UnitSpectra",
-    "UnitSpectrum", "VisionModel", "activation_atlas", "activation_spectrum", "animate", "as_score", "as_source",
-    "capture", "compare_maps", "contrast", "digits", "draw", "edit", "evaluate", "explain", "grad_cam_by_hand",
-    "known_models", "load", "log_probability", "logit", "lookup", "methods", "open", "planted", "pointing_game",
-    "predict", "probability", "read_image", "relevance_mass", "relevance_rank", "reproduce", "resume", "run", "save",
-    "scan", "sheet", "show", "top_examples", "watching", "wrap",
+    "Contrast", "Counts", "DepthProperties", "Epoch", "Evaluation", "Example", "FilterSpecialization", "GradCamSteps",
+    "History", "InformationByDepth", "Layer", "LayerProgression", "LayerTable", "Localization", "MapComparison",
+    "MeanActivations", "Moments", "OcclusionProbe", "Output", "Planted", "Positions", "Prediction", "PredictionCheck",
+    "Progress", "Provenance", "ReceptiveFields", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores",
+    "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit", "UnitExamples",
+    "UnitSpectra", "UnitSpectrum", "VisionModel", "activation_atlas", "activation_spectrum", "animate", "as_score",
+    "as_source", "capture", "check_predictions", "compare_maps", "contrast", "digits", "draw", "edit", "evaluate",
+    "explain", "fine_tune", "grad_cam_by_hand", "known_models", "load", "log_probability", "logit", "lookup", "methods",
+    "open", "planted", "pointing_game", "predict", "probability", "read_image", "relevance_mass", "relevance_rank",
+    "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples", "train", "watching", "wrap",
 ]  # fmt: skip
 
 

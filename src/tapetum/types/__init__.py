@@ -85,6 +85,9 @@ from tapetum.types.refusals import (
 from tapetum.types.refusals import (
     TargetError as TargetError,
 )
+from tapetum.types.refusals import (
+    TrainingError as TrainingError,
+)
 from tapetum.types.renderings import (
     Made as Made,
 )
@@ -183,6 +186,15 @@ from tapetum.types.targets import (
 )
 from tapetum.types.targets import (
     probability as probability,
+)
+from tapetum.types.training import (
+    Epoch as Epoch,
+)
+from tapetum.types.training import (
+    History as History,
+)
+from tapetum.types.training import (
+    PredictionCheck as PredictionCheck,
 )
 from tapetum.types.unit_statistics import (
     CoActivationResult as CoActivationResult,

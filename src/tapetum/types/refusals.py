@@ -29,3 +29,7 @@ class MethodError(TapetumError):
 
 class Cancelled(TapetumError):
     """The work was stopped by whoever watched its progress."""
+
+
+class TrainingError(TapetumError):
+    """A training that cannot begin, go on, or be continued."""

@@ -28,6 +28,7 @@ from tapetum.models.zoo.dense import detector, detectors, segmenter, segmenters
 from tapetum.models.zoo.families import timm_model, torchvision_model
 from tapetum.models.zoo.open_clip import open_clip_model
 from tapetum.models.zoo.simple_cnn import SimpleCNN
+from tapetum.models.zoo.trained import is_trained, load_trained
 from tapetum.models.zoo.weights import load_weights
 from tapetum.models.zoo.wrapping import wrap
 from tapetum.types import ModelError
@@ -42,8 +43,8 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
     Args:
         name: "efficientnet_lite0" (built in, real ImageNet weights, works offline), "inception_v1" (downloads its 28 MB
             once), "simple_cnn", "resnet50" (torchvision), "torchvision:..." (its detectors and segmentation networks,
-            too), "timm:...", "open_clip:ViT-B-32", or "file.py:factory" for a function of yours that returns a module or
-            VisionModel.
+            too), "timm:...", "open_clip:ViT-B-32", a folder that `tp.train` or `tp.fine_tune` filled ("./dogs" where a
+            network is called dogs, too), or "file.py:factory" for a function of yours that returns a module or VisionModel.
         weights: "default" (the published ones; may download), None (random, by `seed`), or a .safetensors/.pth file.
         seed: of random weights; torch's own generator is left as it was.
     """
@@ -118,6 +119,8 @@ def _build(name: str, pretrained: bool) -> VisionModel:
         return detector(bare, pretrained)
     if bare in segmenters():
         return segmenter(bare, pretrained)
+    if is_trained(name):
+        return load_trained(name, pretrained, lambda source: _build(source, pretrained=False))
     raise ModelError(_unknown(name))
 
 

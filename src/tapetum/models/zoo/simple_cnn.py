@@ -13,6 +13,7 @@ class SimpleCNN(nn.Module):
 
     def __init__(self, classes: int = 10, widths: tuple[int, ...] = (16, 32, 64), hidden: int | None = None) -> None:
         super().__init__()
+        self.widths, self.hidden = tuple(widths), hidden
         channels = (3, *widths)
         blocks = [_block(a, b) for a, b in zip(channels, widths, strict=False)]
         self.features = nn.Sequential(*blocks)

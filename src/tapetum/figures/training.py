@@ -1,0 +1,192 @@
+"""`draw` for what training tells: curves, filters that form, pictures with the network's answers."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.figures.draw import Figure, draw
+from tapetum.figures.overlay import colorize
+from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, rgb
+from tapetum.figures.tiles import collage
+from tapetum.types import History, PredictionCheck, TapetumError
+
+MAX_FILTERS, MAX_STAGES = 16, 7
+MAX_PICTURES, COLUMNS = 32, 8
+MAX_NUMBERS, MAX_NAMES = 12, 24
+"""Classes up to which a confusion matrix has room for its numbers, and for its names."""
+RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"
+"""Beside the colours: who does not see them apart reads the sign."""
+
+
+@draw.register
+def _(result: History, view: Literal["curves", "filters"] = "curves") -> Figure:
+    """Loss and accuracy by epoch; `view="filters"`: the first convolution's filters from the random start to the end."""
+    if view == "filters":
+        return _filters(result)
+    if view != "curves":
+        raise TapetumError(f'a history is shown as view="curves" or "filters", not {view!r}')
+    from tapetum.figures import canvas
+
+    train, held = result.pictures
+    subtitle = f"{train:,} pictures trained on, {held:,} held out · kept: epoch {result.kept}, {result.accuracy:.1%} right"
+    figure = canvas.page(8.0, 3.0, f"How {result.arch} learned {len(result.classes)} classes", subtitle)
+    panels = figure.subplots(1, 2)
+    _curves(panels[0], result, "loss", "mean cross entropy")
+    _curves(panels[1], result, "accuracy", "share of pictures right")
+    panels[1].set_ylim(top=1.02)
+    panels[0].set_ylim(bottom=0)
+    return figure
+
+
+def _curves(axes: Any, result: History, name: str, label: str) -> None:
+    """Held-out pictures with a full line, those that were trained on with a broken one; a ring at the epoch that was kept."""
+    from tapetum.figures import canvas
+
+    numbers = [epoch.number for epoch in result.epochs]
+    held = [getattr(epoch, f"validation_{name}") for epoch in result.epochs]
+    train = [getattr(epoch, f"train_{name}") for epoch in result.epochs]
+    axes.plot(numbers, train, "--", color=LIGHT.muted, linewidth=1.3, label="trained on (while learning)")
+    axes.plot(numbers, held, "-o", color=LIGHT.accent, linewidth=1.6, markersize=3, label="held out")
+    axes.plot([result.kept], [held[result.kept - 1]], "o", color=LIGHT.accent, markersize=8, fillstyle="none")
+    canvas.plot(axes, "epoch", label)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=NOTE_PT, frameon=False, labelcolor=LIGHT.ink)
+
+
+# --- filters that form
+
+
+def _filters(result: History) -> Figure:
+    """A row an epoch, a column a filter, all on one scale; below, what training added, on a scale of its own."""
+    from tapetum.figures import canvas
+
+    if len(result.snapshots) < 2 or result.layer is None:
+        raise TapetumError(f"{result.arch} kept no snapshots: its first convolution was frozen, or there is none")
+    count, channels, height, width = result.snapshots.shape[1:]
+    columns, stages = min(count, MAX_FILTERS), _stages(len(result.snapshots))
+    top = float(result.snapshots.abs().max()) or 1.0
+    some = f"{columns} of {count} filters" if columns < count else f"{count} filters"
+    title = f"The filters of {result.layer} form: {some} of {height} x {width}"
+    figure = canvas.page(max(columns * 0.48 + 0.9, 6.6), (len(stages) + 1) * 0.62, title, _scale(channels, top))
+    panels = figure.subplots(len(stages) + 1, 1, squeeze=False)[:, 0]
+    for axes, stage in zip(panels, stages, strict=False):
+        tiles = [_enlarged(_tile(weight, top)) for weight in result.snapshots[stage, :columns]]
+        canvas.image(axes, collage(tiles, columns, gap_px=6), "", smooth=False)
+        moved = _likeness(result.snapshots[stage], result.snapshots[0])
+        _row_name(axes, _stage_name(stage, moved))
+    change = result.snapshots[-1] - result.snapshots[0]
+    own = float(change.abs().max()) or 1.0
+    tiles = [_enlarged(_tile(weight, own)) for weight in change[:columns]]
+    canvas.image(panels[-1], collage(tiles, columns, gap_px=6), "", smooth=False)
+    _row_name(panels[-1], f"end minus start\nscale {own:.2g}")
+    return figure
+
+
+def _row_name(axes: Any, words: str) -> None:
+    axes.set_ylabel(words, fontsize=NOTE_PT, color=LIGHT.muted, rotation=0, ha="right", va="center")
+
+
+def _stages(n: int) -> list[int]:
+    """The start, the end, and some between."""
+    return sorted({round(float(place)) for place in torch.linspace(0, n - 1, min(n, MAX_STAGES))})
+
+
+def _stage_name(stage: int, likeness: float) -> str:
+    return "random start" if stage == 0 else f"after epoch {stage}\nlike the start: {likeness:.2f}"
+
+
+def _likeness(now: Tensor, start: Tensor) -> float:
+    """The mean cosine of each filter with what it was."""
+    return float(torch.cosine_similarity(now.flatten(1), start.flatten(1)).mean())
+
+
+def _scale(channels: int, top: float) -> str:
+    what = "red, green, blue: mid-grey is weight 0" if channels == 3 else f"mean over {channels} input channels: white is 0"
+    return f"{what}; one scale for all, from -{top:.2g} to {top:.2g} · like the start: mean cosine"
+
+
+def _tile(weight: Tensor, top: float) -> Tensor:
+    """One filter (c, h, w) as colours (3, h, w)."""
+    weight = weight.float()
+    return (weight / (2 * top) + 0.5).clamp(0, 1) if len(weight) == 3 else colorize(weight.mean(0), "sum", top)
+
+
+def _enlarged(tile: Tensor) -> Tensor:
+    factor = ceil(48 / tile.shape[-1])
+    return tile.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+
+
+# --- pictures with answers
+
+
+@draw.register
+def _(result: PredictionCheck) -> Figure:
+    """Pictures with the network's answers, a check mark or a cross at each; beside, the confusion matrix."""
+    from tapetum.figures import canvas
+
+    n = min(len(result.pixels), MAX_PICTURES)
+    right, total = int(result.confusion.diagonal().sum()), int(result.confusion.sum())
+    names = max((len(name) for name in result.classes), default=1)
+    columns = min(max(n, 1), COLUMNS if names <= 10 else COLUMNS // 2, max(4, ceil(n**0.5)))
+    rows = max(1, ceil(n / columns))
+    cell = 1.15 if names <= 10 else 1.5
+    matrix = 3.0 if len(result.classes) <= MAX_NUMBERS else 4.0
+    size = columns * cell + matrix + 0.4, max(rows * (cell + 0.3), matrix)
+    title = f"{result.model}: {right:,} of {total:,} pictures right ({result.accuracy:.1%})"
+    figure = canvas.page(*size, title, _which(result, n))
+    left, beside = figure.add_gridspec(1, 2, width_ratios=[columns * cell, matrix])
+    grid = left.subgridspec(rows, columns)
+    for i in range(n):
+        _answer(figure.add_subplot(grid[i // columns, i % columns]), result, i)
+    if n == 0:
+        axes = figure.add_subplot(grid[0, 0])
+        axes.set_axis_off()
+        canvas.heading(axes, f"no picture is {result.shows}")
+    _matrix(figure.add_subplot(beside), result)
+    return figure
+
+
+def _which(result: PredictionCheck, n: int) -> str:
+    order = {"any": "drawn at random", "wrong": "the surest mistakes first", "right": "the least sure of the right ones first"}
+    return f"{n} pictures, {order[result.shows]} · {RIGHT} right, {WRONG} wrong, with the network's probability"
+
+
+def _answer(axes: Any, result: PredictionCheck, i: int) -> None:
+    from tapetum.figures import canvas
+
+    truth, said = int(result.truth[i]), int(result.predicted[i])
+    good = truth == said
+    words = f"{RIGHT if good else WRONG} {result.classes[said]} ({float(result.probability[i]):.0%})"
+    canvas.image(axes, result.pixels[i], "")
+    axes.set_anchor("C")
+    below = "" if good else f"it is {result.classes[truth]}"
+    axes.set_title(words, fontsize=NOTE_PT, color=LIGHT.accent if good else LIGHT.caution, parse_math=False, pad=3)
+    axes.set_xlabel(below, fontsize=NOTE_PT, color=LIGHT.caution, parse_math=False, labelpad=2)
+
+
+def _matrix(axes: Any, result: PredictionCheck) -> None:
+    """A row a class, a column an answer; the shade is the share of the row."""
+    from tapetum.figures import canvas
+
+    counts = result.confusion.float()
+    share = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    paper, accent = torch.tensor(rgb(LIGHT.card)), torch.tensor(rgb(LIGHT.accent))
+    canvas.image(axes, torch.lerp(paper[:, None, None], accent[:, None, None], share), "", smooth=False)
+    axes.set_title("how many of a class (row) were called what", fontsize=LABEL_PT, color=LIGHT.ink, pad=6)
+    axes.set_anchor("N")
+    axes.spines[:].set(visible=True, color=LIGHT.line)
+    places = list(range(len(result.classes)))
+    if len(places) <= MAX_NAMES:
+        axes.set_xticks(
+            places, result.classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=NOTE_PT, parse_math=False
+        )
+        axes.set_yticks(places, result.classes, fontsize=NOTE_PT, parse_math=False)
+        axes.tick_params(colors=LIGHT.muted, length=0)
+    if len(places) <= MAX_NUMBERS:
+        for row, column in counts.nonzero().tolist():
+            ink = LIGHT.card if float(share[row, column]) > 0.5 else LIGHT.ink
+            axes.text(column, row, f"{int(counts[row, column])}", ha="center", va="center", fontsize=NOTE_PT, color=ink)

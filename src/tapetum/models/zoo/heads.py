@@ -1,0 +1,96 @@
+"""The last layer of a classifier, found by running it, and another one in its place."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import ModelError
+
+
+def find_head(model: VisionModel) -> str:
+    """The name of the last linear layer or 1x1 convolution that runs and gives one value a class."""
+    ran: list[str] = []
+    handles = [
+        part.register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name, part in model.replica.named_modules()
+        if _width(part) is not None
+    ]
+    try:
+        classes = _classes(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for name in reversed(ran):
+        if name and _width(model.replica.get_submodule(name)) == classes:
+            return name
+    raise ModelError(
+        f"{model.name}: no linear layer or 1x1 convolution gives its {classes} values, so there is no head to replace;"
+        " give a module with one, or train the module as it is"
+    )
+
+
+def with_head(model: VisionModel, name: str, classes: int) -> nn.Module:
+    """Puts a new layer of that many classes in place of the head, into the model's own module, and returns the layer.
+
+    Its weights are drawn from torch's generator. Refused where the network then gives something else than (n, classes).
+    """
+    old = model.module.get_submodule(name)
+    new = _like(old, classes)
+    parent, _, attribute = name.rpartition(".")
+    setattr(model.module.get_submodule(parent), attribute, new)
+    for counter in ("num_classes", "n_classes"):
+        if isinstance(getattr(model.module, counter, None), int):
+            setattr(model.module, counter, classes)
+    try:
+        found = _classes(model)
+    except RuntimeError as error:
+        raise ModelError(f"{model.name} does not work with another head in place of {name} ({error})") from error
+    if found != classes:
+        raise ModelError(f"{model.name} gives {found} values with a head of {classes} in place of {name}: it has other heads")
+    return new
+
+
+def n_outputs(model: VisionModel) -> int:
+    """How many values it gives an image; a network that gives no table (n, classes) is refused."""
+    return _classes(model)
+
+
+def logits_in(output: object) -> Tensor | None:
+    """The table (n, classes) in a network's output: itself, its `.logits`, or a dict's "logits"; else None."""
+    found = output.get("logits") if isinstance(output, dict) else getattr(output, "logits", output)
+    found = found[0] if isinstance(found, (tuple, list)) and found else found
+    return found if isinstance(found, Tensor) and found.ndim == 2 else None
+
+
+def _classes(model: VisionModel) -> int:
+    size = model.preprocessing.size
+    blank = torch.zeros(1, len(model.preprocessing.mean), size, size, device=model.device, dtype=model.dtype)
+    with torch.no_grad():
+        try:
+            output = model(blank)
+        except RuntimeError as error:
+            raise ModelError(f"{model.name} cannot take images of {size} px ({' '.join(str(error).split())})") from error
+    table = logits_in(output)
+    if table is None:
+        raise ModelError(f"{model.name} gives no table of logits (n, classes): only classifiers are trained here")
+    return int(table.shape[1])
+
+
+def _width(part: nn.Module) -> int | None:
+    """The values a layer gives, None where it could be no head."""
+    if isinstance(part, nn.Linear):
+        return part.out_features
+    return part.out_channels if isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1) and part.groups == 1 else None
+
+
+def _like(old: nn.Module, classes: int) -> nn.Module:
+    weight = cast("Tensor", old.weight)
+    kind = {"device": weight.device, "dtype": weight.dtype}
+    biased = old.bias is not None
+    if isinstance(old, nn.Conv2d):
+        return nn.Conv2d(old.in_channels, classes, 1, bias=biased, **kind)
+    return nn.Linear(cast("nn.Linear", old).in_features, classes, bias=biased, **kind)

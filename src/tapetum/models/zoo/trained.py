@@ -1,0 +1,124 @@
+"""Networks that were trained here: a folder with their weights and what is needed to build them again.
+
+model.safetensors   the weights
+model.json          architecture, classes, preprocessing
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tapetum.data.preprocessing import Preprocessing
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo.heads import with_head
+from tapetum.models.zoo.simple_cnn import SimpleCNN
+from tapetum.models.zoo.weights import load_weights
+from tapetum.types import ModelError
+
+SCHEMA = 1
+ABOUT, WEIGHTS = "model.json", "model.safetensors"
+
+
+def is_trained(folder: str | Path) -> bool:
+    """Whether a network of ours lies there."""
+    return (Path(folder) / ABOUT).is_file()
+
+
+def load_trained(folder: str | Path, pretrained: bool, build: Callable[[str], VisionModel]) -> VisionModel:
+    """The network of a folder, with its weights or with random ones; `build` makes the networks that have names."""
+    folder = Path(folder)
+    about = _about(folder)
+    model = _built(about["architecture"], folder, build)
+    try:
+        model.preprocessing = Preprocessing(**{key: _tuple(one) for key, one in about["preprocessing"].items()})
+        model.name, model.labels, model.source = about["name"], tuple(about["classes"]), str(folder.resolve())
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{folder / ABOUT} is damaged ({type(error).__name__}: {error})") from error
+    if pretrained:
+        load_weights(model.module, folder / WEIGHTS)
+    model.module.eval()
+    return model
+
+
+def save_trained(model: VisionModel, folder: Path, architecture: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Writes both files, each complete or not at all; model.json, which makes the folder a network, comes last."""
+    write_tensors(folder / WEIGHTS, tensors)
+    about = {
+        "schema": SCHEMA,
+        "tapetum": version("tapetum"),
+        "name": model.name,
+        "architecture": dict(architecture),
+        "classes": list(model.labels or ()),
+        "preprocessing": asdict(model.preprocessing),
+    }
+    write_whole(folder / ABOUT, lambda part: part.write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8"))
+
+
+def architecture_of(model: VisionModel, head: str | None) -> dict[str, Any]:
+    """What builds the network again: SimpleCNN's own numbers, or what `load` takes and the head that was replaced."""
+    if isinstance(model.module, SimpleCNN):
+        return {"kind": "simple_cnn", "widths": list(model.module.widths), "hidden": model.module.hidden}
+    return {"kind": "named", "source": model.source, "head": head, "call": model.call is not None}
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
+    """A safetensors file: there when it is complete."""
+    plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    write_whole(path, lambda part: save_file(plain, part, dict(about or {})))
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Writes under a hidden name, then gives the file its own: nobody ever sees a half of it."""
+    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        write(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    try:
+        about = json.loads((folder / ABOUT).read_text("utf-8"))
+        schema, _ = about["schema"], about["architecture"]["kind"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder / ABOUT} describes no trained network ({type(error).__name__})") from error
+    if schema != SCHEMA:
+        raise ModelError(f"{folder} was saved with schema {schema}, this version reads {SCHEMA}")
+    return about
+
+
+def _built(architecture: Mapping[str, Any], folder: Path, build: Callable[[str], VisionModel]) -> VisionModel:
+    classes = len(_about(folder)["classes"])
+    if architecture["kind"] == "simple_cnn":
+        module = SimpleCNN(classes, tuple(architecture["widths"]), architecture["hidden"])
+        return VisionModel(module, "simple_cnn", Preprocessing())
+    source = architecture["source"]
+    try:
+        model = build(source)
+    except ModelError as error:
+        raise ModelError(
+            f"{folder} holds the weights of {source}, which has no name that builds it again: build it, and"
+            f" load {WEIGHTS} into it"
+        ) from error
+    if architecture["head"] is not None:
+        with_head(model, architecture["head"], classes)
+    return model
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

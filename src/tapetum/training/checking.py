@@ -1,0 +1,150 @@
+"""How a network answers pictures whose class is known: all counted, some to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.data.labels import find_label
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo import load, wrap
+from tapetum.models.zoo.heads import logits_in, n_outputs
+from tapetum.progress import report
+from tapetum.training.data import Part, class_names, labelled, part, read_data, seeded
+from tapetum.training.pictures import KEEP_BYTES, Photographs, batch_orders
+from tapetum.types import ModelError, ModelLike, PredictionCheck, TrainingError
+
+OTHER = "another class"
+"""The column of a network that answers with a class that the data does not have."""
+
+
+def check_predictions(
+    model: ModelLike,
+    data: Any,
+    *,
+    n: int = 16,
+    shows: Literal["any", "wrong", "right"] = "any",
+    of: Literal["validation", "train", "all"] = "validation",
+    validation: Any = 0.2,
+    seed: int = 0,
+    batch: int = 64,
+) -> PredictionCheck:
+    """Pictures with what the network calls them and how sure it is, and how often it calls which class what.
+
+    All pictures of the part are counted: the confusion matrix has the class in its row and the answer in its column. The
+    answer is the largest of the network's values, its probability their softmax. Refused: a network whose labels do not have
+    the data's classes.
+
+    Args:
+        model: a name for `tp.load`, a module, or a VisionModel.
+        data: as for `train`.
+        n: how many pictures are shown.
+        shows: any (drawn by `seed`), wrong (the surest mistakes first), or right (the least sure first).
+        of: validation, the pictures that `train` holds out with the same `validation` and `seed`; train; or all.
+        validation: the share of each class that is held out, or a data set of its own.
+        seed: of that draw, and of the pictures that are shown.
+        batch: pictures a pass.
+
+    Example:
+        >>> history = tp.train("digits:test", epochs=1)
+        >>> tp.check_predictions(history.model, "digits:test", shows="wrong").confusion
+    """
+    network = _network(model)
+    chosen, classes = _chosen(data, of, validation, seed)
+    outputs = _outputs(network, classes)
+    photographs = Photographs(chosen, network.preprocessing, "none", seed, KEEP_BYTES)
+    answers = _answers(network, photographs, outputs, batch)
+    rows = _shown(answers, n, shows, seed)
+    strange = bool((answers.predicted == len(classes)).any())
+    places = answers.rows[rows]
+    levels = [levels for _, levels in photographs.levels([places])]
+    return PredictionCheck(
+        network.name,
+        (*classes, OTHER) if strange else classes,
+        _confusion(answers, len(classes) + strange),
+        torch.cat(levels).float() / 255 if len(places) else torch.zeros(0, 3, 1, 1),
+        tuple(chosen.id(row) for row in places.tolist()),
+        answers.truth[rows],
+        answers.predicted[rows],
+        answers.probability[rows],
+        shows,
+        tuple(sorted(photographs.skipped.items())),
+    )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of the pictures that could be read: their rows, classes, answers and how sure they are (all (n,))."""
+
+    rows: Tensor
+    truth: Tensor
+    predicted: Tensor
+    probability: Tensor
+
+
+def _network(given: ModelLike) -> VisionModel:
+    if isinstance(given, str):
+        return load(given)
+    if isinstance(given, (VisionModel, nn.Module)):
+        return given if isinstance(given, VisionModel) else wrap(given)
+    raise ModelError(f"a network is a name, a torch.nn.Module or a VisionModel, not {type(given).__name__}")
+
+
+def _chosen(data: Any, of: str, validation: Any, seed: int) -> tuple[Part, tuple[str, ...]]:
+    if of == "all":
+        source = labelled(data)
+        classes = class_names(source)
+        return part(source, [i for i, label in enumerate(source.labels) if label is not None], classes), classes
+    if of not in ("validation", "train"):
+        raise TrainingError(f"of is validation, train or all, not {of!r}")
+    parts = read_data(data, validation, seed)
+    return (parts.validation if of == "validation" else parts.train), parts.classes
+
+
+def _outputs(model: VisionModel, classes: Sequence[str]) -> list[int]:
+    """Which of the network's values is which class of the data: by name, or by place where the network has no names."""
+    count = n_outputs(model)
+    if model.labels is None:
+        if count != len(classes):
+            raise ModelError(f"{model.name} gives {count} values without names, and the data has {len(classes)} classes")
+        return list(range(count))
+    return [find_label(model.labels, name) for name in classes]
+
+
+def _answers(model: VisionModel, photographs: Photographs, outputs: Sequence[int], batch: int) -> Answers:
+    photographs.place = lambda images: images.to(model.device, model.dtype)
+    class_of = torch.full((n_outputs(model),), len(outputs))
+    class_of[torch.tensor(outputs)] = torch.arange(len(outputs))
+    truth, predicted, sure, total = [], [], [], len(photographs.labels)
+    for images, labels in photographs.batches(batch_orders(total, batch), None):
+        with torch.no_grad():
+            table = logits_in(model(images))
+        assert table is not None, "checked by n_outputs"
+        best = table.softmax(1).max(1)
+        truth.append(labels)
+        predicted.append(class_of[best.indices.cpu()])
+        sure.append(best.values.float().cpu())
+        report(sum(map(len, truth)), total, "pictures")
+    if not truth:
+        raise TrainingError("none of the pictures could be read")
+    return Answers(photographs.readable, torch.cat(truth), torch.cat(predicted), torch.cat(sure))
+
+
+def _shown(answers: Answers, n: int, shows: str, seed: int) -> Tensor:
+    """Places in the answers."""
+    right = answers.predicted == answers.truth
+    if shows == "any":
+        return torch.randperm(len(right), generator=seeded(seed, "shown"))[:n]
+    if shows not in ("wrong", "right"):
+        raise TrainingError(f"shows is any, wrong or right, not {shows!r}")
+    wanted = (right if shows == "right" else ~right).nonzero()[:, 0]
+    order = answers.probability[wanted].argsort(descending=shows == "wrong", stable=True)
+    return wanted[order][:n]
+
+
+def _confusion(answers: Answers, k: int) -> Tensor:
+    return torch.bincount(answers.truth * k + answers.predicted, minlength=k * k).view(k, k)

@@ -1,0 +1,172 @@
+"""Epochs: steps down the loss, then a look at the held-out pictures. All randomness is a function of (seed, epoch, batch)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tapetum.models.zoo.heads import logits_in
+from tapetum.progress import report, stage
+from tapetum.training.data import seed_of, seeded
+from tapetum.training.pictures import Examples, batch_orders
+from tapetum.types import Epoch, TrainingError
+
+Schedule = Literal["constant", "cosine"]
+"""How the learning rate goes: it stays, or it falls to nothing along half a cosine."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is decided before the first epoch."""
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    schedule: Schedule
+    seed: int
+    patience: int | None
+
+
+@dataclass
+class State:
+    """What changes from epoch to epoch, and what a checkpoint keeps.
+
+    best   {name: tensor} of the network after the epoch with the lowest validation loss; empty without patience
+    """
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    epochs: list[Epoch] = field(default_factory=list[Epoch])
+    snapshots: list[Tensor] = field(default_factory=list[Tensor])
+    best: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    kept: int = 0
+
+    def finished(self, plan: Plan) -> bool:
+        """All epochs are done, or the last `patience` of them were no better than the best."""
+        tired = plan.patience is not None and len(self.epochs) - self.kept >= plan.patience
+        return len(self.epochs) >= plan.epochs or (tired and bool(self.epochs))
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an epoch works on.
+
+    forward         the network's own call, (module, inputs) -> output
+    training_mode   puts the network in training mode, but for what is frozen
+    """
+
+    train: Examples
+    validation: Examples
+    forward: Callable[[nn.Module, Tensor], object]
+    training_mode: Callable[[], None]
+
+    @property
+    def size(self) -> int:
+        """Pictures an epoch."""
+        return len(self.train.labels) + len(self.validation.labels)
+
+
+def run_epoch(work: Work, state: State, plan: Plan) -> Epoch:
+    """One pass over the training pictures and one over the held-out ones; the network is left in eval mode."""
+    number, start = len(state.epochs) + 1, time.perf_counter()
+    with stage(f"epoch {number} of {plan.epochs}"):
+        done = (number - 1) * work.size
+        work.training_mode()
+        try:
+            loss, accuracy = _trained(work, state, plan, number, done)
+        finally:
+            state.network.eval()
+        held_loss, held_accuracy = _validated(work, state.network, plan, done + len(work.train.labels))
+    rate = float(state.optimizer.param_groups[0]["lr"])
+    return Epoch(number, loss, accuracy, held_loss, held_accuracy, rate, time.perf_counter() - start)
+
+
+def learning_rate(plan: Plan, way: float) -> float:
+    """At a share of the way, in [0, 1)."""
+    return plan.learning_rate if plan.schedule == "constant" else plan.learning_rate * (1 + math.cos(math.pi * way)) / 2
+
+
+def _trained(work: Work, state: State, plan: Plan, number: int, done: int) -> tuple[float, float]:
+    orders = batch_orders(len(work.train.labels), plan.batch, seeded(plan.seed, "order", number))
+    sums, seen = Sums(), 0
+    batches = work.train.batches(orders, number)
+    for place, (inputs, labels) in enumerate(batches):
+        rate = learning_rate(plan, (number - 1 + place / len(orders)) / plan.epochs)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        with own_randomness(seed_of(plan.seed, "step", number, place), inputs.device), torch.enable_grad():
+            labels = labels.to(inputs.device)
+            table = _table(work.forward(state.network, inputs))
+            loss = F.cross_entropy(table, labels)
+            state.optimizer.zero_grad()
+            loss.backward()
+        sums.add(loss.detach(), table.detach(), labels)
+        _check(loss, number, place, plan)
+        state.optimizer.step()
+        seen += len(labels)
+        report(done + seen, plan.epochs * work.size, "examples", float(loss.detach()))
+    return sums.means()
+
+
+def _validated(work: Work, network: nn.Module, plan: Plan, done: int) -> tuple[float, float]:
+    sums, seen = Sums(), 0
+    for inputs, labels in work.validation.batches(batch_orders(len(work.validation.labels), plan.batch), None):
+        with torch.no_grad():
+            table = _table(work.forward(network, inputs))
+            labels = labels.to(inputs.device)
+            sums.add(F.cross_entropy(table, labels), table, labels)
+        seen += len(labels)
+        report(done + seen, plan.epochs * work.size, "examples")
+    return sums.means()
+
+
+@dataclass
+class Sums:
+    """Of loss and right answers over pictures."""
+
+    loss: float = 0.0
+    right: int = 0
+    n: int = 0
+
+    def add(self, loss: Tensor, table: Tensor, labels: Tensor) -> None:
+        """A batch with its mean loss."""
+        self.loss += float(loss) * len(labels)
+        self.right += int((table.argmax(1) == labels).sum())
+        self.n += len(labels)
+
+    def means(self) -> tuple[float, float]:
+        """Loss and accuracy."""
+        if self.n == 0:
+            raise TrainingError("none of the pictures could be read")
+        return self.loss / self.n, self.right / self.n
+
+
+@contextmanager
+def own_randomness(seed: int, device: torch.device) -> Generator[None]:
+    """Dropout and the like draw from torch's generators as `seed` sets them; these are then as before."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def _table(output: object) -> Tensor:
+    table = logits_in(output)
+    assert table is not None, "checked before the first epoch"
+    return table
+
+
+def _check(loss: Tensor, number: int, place: int, plan: Plan) -> None:
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the loss became {value:g} in batch {place + 1} of epoch {number}: the steps are too long;"
+            f" a learning_rate below {plan.learning_rate:g} would help"
+        )

@@ -1,0 +1,150 @@
+"""The network that a training starts from: a private copy or a new one, with the right number of outputs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+
+from tapetum.data.preprocessing import Preprocessing
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo import SimpleCNN, load, wrap
+from tapetum.models.zoo.heads import find_head, n_outputs, with_head
+from tapetum.types import ModelError
+
+T = TypeVar("T")
+
+SIMPLE: Mapping[str, Mapping[str, Any]] = {"simple_cnn": {}, "simple_cnn_wide": {"widths": (32, 64, 128), "hidden": 512}}
+"""The two networks that are small enough to be trained from nothing within a minute or two."""
+
+
+@dataclass
+class Start:
+    """A network of our own to be trained, and the name of its head where that is new."""
+
+    model: VisionModel
+    head: str | None
+
+
+def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing, seed: int) -> Start:
+    """What `train` begins with.
+
+    Args:
+        arch: "simple_cnn", "simple_cnn_wide", a name for `load` (random weights), or a module or VisionModel, whose present
+            weights a private copy begins with.
+        classes: names in the order of the logits.
+        preprocessing: of the pictures, for networks that have none of their own.
+        seed: of random weights.
+    """
+    if isinstance(arch, str) and arch in SIMPLE:
+        module = drawn(lambda: SimpleCNN(len(classes), **SIMPLE[arch]), seed)
+        return Start(VisionModel(module.eval(), arch, preprocessing, classes), None)
+    if isinstance(arch, str):
+        return with_new_head(load(arch, weights=None, seed=seed), classes, seed)
+    model = private(arch)
+    outputs = n_outputs(model)
+    if outputs != len(classes):
+        raise ModelError(
+            f"{model.name} gives {outputs} values and the data has {len(classes)} classes; give it that many outputs,"
+            " or use tp.fine_tune, which puts a new head in place"
+        )
+    model.labels = tuple(classes)
+    return Start(model, None)
+
+
+def with_new_head(model: VisionModel, classes: Sequence[str], seed: int) -> Start:
+    """The model, which must be ours, with another last layer, whose weights are drawn by `seed`."""
+    head = find_head(model)
+    drawn(lambda: with_head(model, head, len(classes)), seed)
+    model.labels = tuple(classes)
+    return Start(model, head)
+
+
+def private(given: Any) -> VisionModel:
+    """A deep copy with weights of its own: what is trained is never the user's."""
+    if not isinstance(given, (VisionModel, nn.Module)):
+        raise ModelError(f"a network to train is a name, a torch.nn.Module or a VisionModel, not {type(given).__name__}")
+    model = given if isinstance(given, VisionModel) else wrap(given)
+    try:
+        module = copy.deepcopy(model.module)
+    except Exception as error:
+        raise ModelError(
+            f"{model.name} cannot be copied ({type(error).__name__}: {error}), and is not changed itself"
+        ) from error
+    module.requires_grad_(True)
+    own = VisionModel(module.eval(), model.name, model.preprocessing, model.labels, model.source, call=model.call)
+    own.weights = model.weights
+    return own
+
+
+def resized(model: VisionModel, size: int | None) -> None:
+    """The model takes pictures of that side from now on, cut in the same proportion."""
+    old = model.preprocessing
+    if size is not None and size != old.size:
+        resize = None if old.resize is None else max(size, round(size * old.resize / old.size))
+        model.preprocessing = replace(old, size=size, resize=resize)
+
+
+def drawn(build: Callable[[], T], seed: int) -> T:
+    """What `build` makes with torch's generator set to `seed`; the generator is then as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()
+
+
+@dataclass
+class Frozen:
+    """What of a network stays as it is: these modules, or all but `alone`."""
+
+    parts: Sequence[nn.Module] = ()
+    alone: nn.Module | None = None
+
+    def training_mode(self, module: nn.Module) -> None:
+        """Batch-norm and dropout of the kept parts work as in eval mode."""
+        module.train(self.alone is None)
+        for part in self.parts:
+            part.eval()
+        if self.alone is not None:
+            self.alone.train()
+
+
+def freeze_parts(start: Start, freeze: str | None) -> Frozen:
+    """Keeps the weights of all that runs before the head ("features"), or of all that has run when a layer is done."""
+    module = start.model.module
+    if freeze is None:
+        return Frozen()
+    if freeze == "features":
+        if start.head is None:
+            raise ModelError('freeze="features" keeps all but a new head, and this network got none')
+        head = module.get_submodule(start.head)
+        module.requires_grad_(False)
+        head.requires_grad_(True)
+        return Frozen(alone=head)
+    done = _done_after(start.model, freeze)
+    above = {".".join(freeze.split(".")[:i]) for i in range(freeze.count(".") + 1)}  # tokens and positions of what holds it
+    for name, part in module.named_modules():
+        for parameter in part.parameters(recurse=False):
+            parameter.requires_grad_(name not in done and name not in above)
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ModelError(f'freeze="{freeze}" leaves nothing of {start.model.name} to train; name an earlier layer')
+    return Frozen([part for name, part in module.named_modules() if name in done])
+
+
+def _done_after(model: VisionModel, layer: str) -> set[str]:
+    """The modules that have run when this layer is done."""
+    if layer not in model.find_layers(layer):
+        raise ModelError(f'freeze is "features", or the full name of one layer, not "{layer}"')
+    done: list[str] = []
+    handles = [
+        part.register_forward_hook(lambda *_, name=one: done.append(name)) for one, part in model.replica.named_modules()
+    ]
+    try:
+        n_outputs(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return set(done[: done.index(layer) + 1])

@@ -1,0 +1,127 @@
+"""What training tells: the way there, epoch by epoch, and how the trained network answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tapetum.types.drawable import Drawable
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training pictures, and the look at the held-out ones that follows it.
+
+    train_loss, train_accuracy             means over the pass, in training mode, while the weights were changing
+    validation_loss, validation_accuracy   after the pass, in eval mode
+    learning_rate                          of the pass's last step
+    seconds                                of both
+    """
+
+    number: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class History(Drawable):
+    """How a network was trained.
+
+    arch       what was trained, as people call it
+    classes    in the order of the logits
+    epochs     one a pass
+    kept       the number of the epoch whose weights the model has: the last, or with `patience` the best
+    pictures   how many were trained on, and how many held out
+    snapshots  (epochs + 1, out, in, h, w) the first convolution's weights, at the start and after each epoch; empty without one
+    layer      that convolution
+    skipped    (name, reason) of each picture that could not be read
+    model      the trained `VisionModel`; a history that was saved and opened again has its name alone
+    """
+
+    arch: str
+    classes: tuple[str, ...]
+    epochs: tuple[Epoch, ...]
+    kept: int
+    pictures: tuple[int, int]
+    snapshots: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, 0, 0))
+    layer: str | None = None
+    skipped: tuple[tuple[str, str], ...] = ()
+    model: Any = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        """On the held-out pictures, of the weights that were kept, in [0, 1]."""
+        return next(epoch.validation_accuracy for epoch in self.epochs if epoch.number == self.kept)
+
+    def __str__(self) -> str:
+        head = ("epoch", "train loss", "accuracy", "validation loss", "accuracy", "learning rate", "seconds")
+        rows = [head, *(_cells(epoch) for epoch in self.epochs)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(
+            [*lines, f"kept: epoch {self.kept}, {self.accuracy:.1%} of {self.pictures[1]} held-out pictures right"]
+        )
+
+
+def _cells(epoch: Epoch) -> tuple[str, ...]:
+    train = f"{epoch.train_loss:.4f}", f"{epoch.train_accuracy:.1%}"
+    validation = f"{epoch.validation_loss:.4f}", f"{epoch.validation_accuracy:.1%}"
+    return str(epoch.number), *train, *validation, f"{epoch.learning_rate:.2g}", f"{epoch.seconds:.1f}"
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionCheck(Drawable):
+    """How a network answers pictures whose class is known.
+
+    classes      names, in the order of the confusion matrix
+    confusion    (k, k) how many pictures of the row's class were called the column's
+    pixels       (n, 3, h, w) in [0, 1], the pictures that are shown, as the network saw them
+    ids          their names
+    truth        (n,) their classes
+    predicted    (n,) what the network called them
+    probability  (n,) how sure it was of that, in [0, 1]
+    shows        which pictures are shown: "any", "right" or "wrong" ones
+    """
+
+    model: str
+    classes: tuple[str, ...]
+    confusion: Tensor
+    pixels: Tensor
+    ids: tuple[str, ...]
+    truth: Tensor
+    predicted: Tensor
+    probability: Tensor
+    shows: str = "any"
+    skipped: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def accuracy(self) -> float:
+        """The share of all pictures that were called right, in [0, 1]."""
+        return float(self.confusion.diagonal().sum() / self.confusion.sum())
+
+    def __str__(self) -> str:
+        right, total = int(self.confusion.diagonal().sum()), int(self.confusion.sum())
+        rows = [
+            (name, int(row[i]), int(row.sum())) for i, (name, row) in enumerate(zip(self.classes, self.confusion, strict=True))
+        ]
+        width = max(len(name) for name, _, _ in rows)
+        lines = [f"{name.ljust(width)}  {hits} of {of} right" + _mistaken(self, name) for name, hits, of in rows if of]
+        return "\n".join([f"{self.model}: {right} of {total} pictures right ({self.accuracy:.1%})", *lines])
+
+
+def _mistaken(check: PredictionCheck, name: str) -> str:
+    """What a class is most often mistaken for."""
+    place = check.classes.index(name)
+    others = check.confusion[place].clone()
+    others[place] = 0
+    most = int(others.argmax())
+    return f", {int(others[most])} called {check.classes[most]}" if int(others[most]) else ""
