@@ -34,11 +34,11 @@ bench: .venv/.dev ## benchmarks against the peers, as ratios
 web: ## the atlas's pages from their TypeScript (needs node and npm; users do not)
 	cd web/atlas && npm ci --no-audit --no-fund && npm run build
 
-lessons: .venv/.dev ## executes the lessons that changed (LESSON_FAST=1: smaller numbers; N=6: only lesson 6)
-	$(BIN)/python docs/notebooks.py $(N)
+lessons: .venv/.dev ## the course: executes the lessons that changed, builds the site (LESSON_FAST=1: smaller numbers; N=6: only lesson 6)
+	$(BIN)/python docs/build.py --lessons $(N)
 
-docs: .venv/.dev ## the documentation, with a picture of every method (a quarter of an hour; QUICK=1: without)
-	$(BIN)/python docs/build.py $(if $(QUICK),,--gallery)
+docs: .venv/.dev ## the same site with a picture of every method (half an hour more; QUICK=1: without, and without running lessons)
+	$(BIN)/python docs/build.py $(if $(QUICK),,--lessons --gallery)
 
 format: .venv/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix-only --quiet

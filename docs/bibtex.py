@@ -1,11 +1,10 @@
-"""Reads docs/references.bib and renders an entry as HTML: as much of BibTeX as that file uses."""
+"""Reads docs/references.bib and renders an entry as markdown: as much of BibTeX as that file uses."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 FILE = Path(__file__).parent / "references.bib"
@@ -42,16 +41,16 @@ class Reference:
             return f"https://doi.org/{self.fields['doi']}"
         return f"https://arxiv.org/abs/{self.fields['eprint']}" if "eprint" in self.fields else None
 
-    def html(self) -> str:
+    def markdown(self) -> str:
         """Authors, title, where, year, address."""
         where = self.fields.get("booktitle") or self.fields.get("journal") or "arXiv"
         volume = f", {self.fields['volume']}" if "volume" in self.fields else ""
         pages = f", {self.fields['pages']}" if "pages" in self.fields else ""
-        text = f"{escape(_names(self.fields['author']))}. <cite>{escape(self.fields['title'])}</cite>. "
-        text += f"{escape(where + volume + pages)}, {self.fields['year']}."
-        links = [f'<a href="{self.url}">{escape(self.url)}</a>'] if self.url else []
+        text = f"{_escaped(_names(self.fields['author']))}. *{_escaped(self.fields['title'])}*. "
+        text += f"{_escaped(where + volume + pages)}, {self.fields['year']}."
+        links = [f"<{self.url}>"] if self.url else []
         if "doi" in self.fields and "eprint" in self.fields:
-            links.append(f'<a href="https://arxiv.org/abs/{self.fields["eprint"]}">arXiv:{self.fields["eprint"]}</a>')
+            links.append(f"[arXiv:{self.fields['eprint']}](https://arxiv.org/abs/{self.fields['eprint']})")
         return " ".join([text, *links])
 
 
@@ -77,3 +76,7 @@ def _names(authors: str) -> str:
     """ "Selvaraju, Ramprasaath R. and ..." as "Ramprasaath R. Selvaraju, ..."."""
     people = [name.partition(", ") for name in authors.split(" and ")]
     return ", ".join(f"{first} {last}".strip() for last, _, first in people)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\*_\[\]<>#$|&])", r"\\\1", text)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -95,23 +94,37 @@ def gallery_page(tiles: Mapping[str, Sequence[Tile]]) -> str:
     """Every method, those that stand up best on average first."""
     ranked = sorted(tiles, key=lambda name: -_mean(tiles[name]))
     photos = [tile.photo for tile in next(iter(tiles.values()))]
-    seen = "".join(_photo_figure(photo) for photo in photos)
-    rows = "".join(_row(name, tiles[name]) for name in ranked)
-    return f"""<h1>Gallery</h1>
-<p>Every attribution on the same photographs, each of its predicted class. The order is by measured faithfulness (insertion
-&minus; deletion, {EVIDENCE["insertion"]["cells"]} &times; {EVIDENCE["insertion"]["cells"]} squares, blur), the mean of the
-photographs. {len(photos)} photographs are no ranking of methods: on others the order is another.</p>
-<p class="muted">Model efficientnet_lite0 with its ImageNet weights, default settings unless a tile says
-otherwise, seed 0; seconds on the machine that built this page, for comparison with each other only. Photographs:
-scikit-image's.</p>
-<div class="tiles">{seen}</div>
-{rows}"""
+    rows = "\n\n".join(_row(name, tiles[name]) for name in ranked)
+    cells = EVIDENCE["insertion"]["cells"]
+    return f"""# Maps
+
+Every attribution on the same photographs, each of its predicted class. The order is by measured faithfulness (insertion
+\N{MINUS SIGN} deletion, {cells} \N{MULTIPLICATION SIGN} {cells} squares, blur), the mean of the photographs. {len(photos)}
+photographs are no ranking of methods: on others the order is another.
+
+Model efficientnet_lite0 with its ImageNet weights, default settings unless a tile says otherwise, seed 0; seconds on the
+machine that built this page, for comparison with each other only. Photographs: scikit-image's.
+
+{figures(_photo_figure(photo) for photo in photos)}
+
+{rows}
+"""
+
+
+def figures(shown: Iterable[str]) -> str:
+    """Pictures side by side, as many as fit."""
+    return markup.directive("container", "tiles", "\n\n".join(shown))
+
+
+def figure(file: str, alt: str, caption: str = "", *, wide: bool = False) -> str:
+    """One picture of the site, by its path from the site's root."""
+    options = {"alt": " ".join(alt.split())} | ({"figclass": "wide"} if wide else {})
+    return markup.directive("figure", f"/{file}", markup.escaped(caption) if caption else "", options)
 
 
 def _photo_figure(photo: str) -> str:
     (best, *_), *_ = tapetum.predict("efficientnet_lite0", PHOTOS[photo]())
-    words = f"{photo}: {best.label}, probability {best.probability:.2f}"
-    return f'<figure><img src="{_file("photo", photo)}" alt="The photograph."><figcaption>{words}</figcaption></figure>'
+    return figure(_file("photo", photo), "The photograph", f"{photo}: {best.label}, probability {best.probability:.2f}")
 
 
 def _row(name: str, tiles: Sequence[Tile]) -> str:
@@ -119,19 +132,20 @@ def _row(name: str, tiles: Sequence[Tile]) -> str:
     mark = ", a baseline" if "baseline" in method.laws else ""
     given = ", ".join(f"{key} {value}" for key, value in SHORTER.get(name, {}).items())
     words = "; ".join(filter(None, [f"mean {_mean(tiles):+.2f}{mark}", given and f"here with {given}"]))
-    cells = "".join(_figure(name, tile) for tile in tiles)
-    return f"""<h2 id="{name}"><a href="methods/{name}.html">{name}</a></h2>
-<p>{markup.inline(method.summary)} <span class="muted">{escape(words)}</span></p>
-<div class="tiles">{cells}</div>"""
+    return f"""(gallery-{name.replace("_", "-")})=
+## {name}
+
+{markup.inline(method.summary)} ({markup.escaped(words)}; [its page](/reference/methods/{name}.md))
+
+{figures(_figure(name, tile) for tile in tiles)}"""
 
 
 def _figure(name: str, tile: Tile) -> str:
     if not tile.file:
-        return f"<figure><figcaption>refused: {escape(tile.refusal)}</figcaption></figure>"
+        return markup.escaped(f"refused: {tile.refusal}")
     numbers = ", ".join(f"{metric} {value:.2f}" for metric, value in tile.evidence.items())
     status = "" if tile.status == "ok" else f"{tile.status}; "
-    return f"""<figure><img src="{tile.file}" alt="{name} over the photograph" loading="lazy">
-<figcaption>{escape(status + numbers)}; {tile.seconds:.1f} s</figcaption></figure>"""
+    return figure(tile.file, f"{name} over the photograph", f"{status}{numbers}; {tile.seconds:.1f} s")
 
 
 def _mean(tiles: Sequence[Tile]) -> float:
@@ -141,6 +155,5 @@ def _mean(tiles: Sequence[Tile]) -> float:
 
 def method_pictures(name: str, tiles: Sequence[Tile]) -> str:
     """The pictures of one method, for its own page."""
-    shown = "".join(_figure(name, tile) for tile in tiles).replace('src="', 'src="../')
-    link = f'<a href="../gallery.html#{name}">gallery</a>'
-    return f'<h2>Picture</h2><div class="tiles">{shown}</div><p class="muted">From the {link}.</p>'
+    shown = figures(_figure(name, tile) for tile in tiles)
+    return f"{shown}\n\nFrom the [gallery](#gallery-{name.replace('_', '-')})."

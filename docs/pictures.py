@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import markup
-from gallery import PHOTOS, write_picture
+from gallery import PHOTOS, figure, figures, write_picture
 from skimage import data
 
 import tapetum
@@ -153,28 +152,26 @@ def _call(shelf: Shelf) -> str:
 
 def pictures_page(shown: Sequence[Shown]) -> str:
     """Every shelf with its call."""
-    parts = "".join(_section(one) for one in shown)
-    return f"""<h1>Pictures a network was asked for</h1>
-<p>Made from noise or from a photograph, by asking a trained network (efficientnet_lite0, its ImageNet weights) what would
+    parts = "\n\n".join(_section(one) for one in shown)
+    return f"""# Pictures a network was asked for
+
+Made from noise or from a photograph, by asking a trained network (efficientnet_lite0, its ImageNet weights) what would
 make it answer more. Every call is the whole recipe: the same call gives the same pixels. What such pictures can and cannot
-show is said in <a href="limits.html">limits</a>.</p>
-<p class="muted">Seconds are those of the machine that built this page, for comparison with each other only. Photographs:
-scikit-image's.</p>
-{parts}"""
+show is said in [limits](/explanation/limits.md).
 
+Seconds are those of the machine that built this page, for comparison with each other only. Photographs: scikit-image's.
 
-WIDE = ' style="grid-column: 1 / -1; max-width: 44rem"'
+{parts}
+"""
 
 
 def _section(shown: Shown) -> str:
     shelf = shown.shelf
-    figures = "".join(
-        f'<figure{WIDE if not words else ""}><img src="{file}" alt="{escape(shelf.title)}: {escape(words)}" loading="lazy">'
-        f"<figcaption>{escape(words)}</figcaption></figure>"
-        for file, words in shown.files
-    )
-    return f"""<h2>{escape(shelf.title)}</h2>
-<p><a href="methods/{shelf.method}.html"><code>{shelf.method}</code></a>: {markup.inline(shelf.words)}
-<span class="muted">{shown.seconds:.0f} s</span></p>
-{markup.code(shown.call)}
-<div class="tiles">{figures}</div>"""
+    tiles = [figure(file, f"{shelf.title}: {words}".rstrip(": "), words, wide=not words) for file, words in shown.files]
+    return f"""## {shelf.title}
+
+[`{shelf.method}`](/reference/methods/{shelf.method}.md): {markup.inline(shelf.words)} ({shown.seconds:.0f} s)
+
+{markup.fenced(shown.call, "python")}
+
+{figures(tiles)}"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import torch
@@ -20,13 +22,15 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 import tapetum as tp
+from tapetum.lessons.scripts import lessons
 from tapetum.registry import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SOURCES = [*(ROOT / "src").rglob("*.py")]
 METHODS = {method.name: method for method in tp.methods()}
-GUIDES = ("choosing", "targets", "objectives", "scanning", "scale", "atlas", "limits")
+GUIDES = ("questions", "choosing", "targets", "objectives", "scanning", "scale", "atlas", "limits")
+HOWTO = sorted((DOCS / "howto").glob("*.md"))
 SLOW = ("rise", "score_cam", "ss_cam", "is_cam")
 """Examples that take more than a second or two on the small network."""
 
@@ -52,6 +56,7 @@ class Page(HTMLParser):
         self.loads: list[str] = []
         self.ids: set[str] = set()
         self.text = ""
+        self.pictures: list[dict[str, str]] = []
         self.feed(file.read_text("utf-8"))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -60,7 +65,9 @@ class Page(HTMLParser):
         if tag == "a" and "href" in given:
             self.links.append(given["href"])
         self.loads += [given[key] for key in ("src", "srcset", "data", "poster") if key in given]
-        self.loads += [given["href"]] if tag == "link" else []
+        self.loads += [given["href"]] if tag == "link" and given.get("rel") in ("stylesheet", "preload", "icon") else []
+        self.links += [given["href"]] if tag == "link" else []
+        self.pictures += [given] if tag == "img" else []
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -70,7 +77,8 @@ class Page(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built as `make docs` builds it: in a process of its own, without the shape checks of the test run."""
     out = tmp_path_factory.mktemp("docs") / "site"
-    subprocess.run([sys.executable, DOCS / "build.py", "--out", out], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, DOCS / "build.py", "--out", out], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     return out
 
 
@@ -82,48 +90,117 @@ def pages(site: Path) -> dict[Path, Page]:
 # --- the site
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_every_method_has_a_page_with_its_formula_parameters_and_reference(
-    name: str, site: Path, pages: dict[Path, Page]
-) -> None:
-    method, page = METHODS[name], pages[site / "methods" / f"{name}.html"]
-    words = " ".join(page.text.split())
-    assert method.summary.replace("`", "") in words
-    assert all(parameter.name in words for parameter in parameters(method))
-    assert all(law in words for law in method.laws)
-    if method.cite is not None:
-        assert REFERENCES[method.cite].fields["title"] in words
-    assert f"methods/{name}.html" in pages[site / "index.html"].links
+def test_every_method_has_a_page_with_its_formula_parameters_and_reference(site: Path, pages: dict[Path, Page]) -> None:
+    listed = pages[site / "reference" / "methods.html"].links
+    for name, method in METHODS.items():
+        words = " ".join(pages[site / "reference" / "methods" / f"{name}.html"].text.split())
+        assert method.summary.replace("`", "") in words, name
+        assert all(parameter.name in words for parameter in parameters(method)), name
+        assert all(law in words for law in method.laws), name
+        if method.cite is not None:
+            assert REFERENCES[method.cite].fields["title"] in words, name
+        assert f"methods/{name}.html" in listed
 
 
 def test_every_public_name_is_in_the_reference(site: Path, pages: dict[Path, Page]) -> None:
-    assert set(tp.__all__) <= pages[site / "reference.html"].ids
+    there = pages[site / "reference" / "python.html"].ids
+    assert {f"tapetum.{name}" for name in tp.__all__ if name not in METHODS} <= there
+
+
+def test_every_command_and_option_is_in_the_reference(site: Path, pages: dict[Path, Page]) -> None:
+    import typer
+
+    from tapetum.cli.main import app
+
+    words = pages[site / "reference" / "cli.html"].text
+    commands: Any = typer.main.get_command(app)
+    for name, command in commands.commands.items():
+        assert name in words
+        for one in getattr(command, "commands", {name: command}).values() if name != "run" else ():
+            assert all(option in words for param in one.params for option in param.opts if option.startswith("--")), name
+
+
+def test_guides_and_lessons_have_their_pages(site: Path, pages: dict[Path, Page]) -> None:
+    for name in ("questions", "choosing", "limits", "targets", "objectives", "scale", "architecture", "changelog"):
+        assert site / "explanation" / f"{name}.html" in pages
+    for file in [*HOWTO, DOCS / "scanning.md", DOCS / "atlas.md"]:
+        assert site / "howto" / f"{file.stem}.html" in pages
+    for lesson in lessons():
+        page = pages[site / "tutorials" / f"{lesson.slug}.html"]
+        assert lesson.title in page.text
+        assert any("colab.research.google.com" in link for link in page.links)
+        assert f"../notebooks/{lesson.slug}.ipynb" in page.links
 
 
 def test_links_inside_the_site_lead_somewhere(site: Path, pages: dict[Path, Page]) -> None:
     broken = []
     for file, page in pages.items():
-        for link in (link for link in [*page.links, *page.loads] if "://" not in link):
+        for link in (unquote(link) for link in [*page.links, *page.loads] if not re.match(r"[a-z]+:", link)):
             path, _, anchor = link.partition("#")
-            target = (file.parent / path).resolve() if path else file
+            target = (file.parent / path.partition("?")[0]).resolve() if path else file
             if not target.is_file() or (anchor and anchor not in pages[target].ids):
                 broken.append(f"{file.relative_to(site)}: {link}")
     assert not broken
 
 
+def test_links_of_the_notebooks_lead_into_the_site(site: Path, pages: dict[Path, Page]) -> None:
+    """And they hold no outputs, install the package first, and are the same each time they are written."""
+    import tomllib
+
+    home = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Documentation"]
+    for lesson in lessons():
+        notebook = json.loads((site / "notebooks" / f"{lesson.slug}.ipynb").read_text("utf-8"))
+        assert notebook["cells"][1]["source"][0].startswith("%pip install")
+        assert not [cell for cell in notebook["cells"] if cell.get("outputs")]
+        text = "".join("".join(cell["source"]) for cell in notebook["cells"])
+        assert not re.search(r"\]\((api|bib|lesson|howto):", text)
+        for path, anchor in re.findall(rf"{re.escape(home)}([^#)]+)(?:#([^)]+))?\)", text):
+            assert not anchor or anchor in pages[site / path].ids, f"{lesson.slug}: {path}#{anchor}"
+
+
 def test_the_site_loads_nothing_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
-    assert not [load for page in pages.values() for load in page.loads if "//" in load]
-    style = (site / "style.css").read_text("utf-8")
-    assert "@import" not in style
-    assert "url(" not in style
+    assert not [load for page in pages.values() for load in page.loads if "//" in load and not load.startswith("data:")]
+    for style in site.rglob("*.css"):
+        found = re.findall(r"@import|url\((?!['\"]?data:)[^)]*//[^)]*\)", style.read_text("utf-8"))
+        assert not found, style
+
+
+def test_every_picture_has_words_for_who_does_not_see_it(pages: dict[Path, Page]) -> None:
+    pictures = [picture for page in pages.values() for picture in page.pictures]
+    assert pictures
+    assert not [picture["src"] for picture in pictures if not picture.get("alt", "").strip()]
 
 
 def test_the_site_has_both_palettes_of_the_figures_theme(site: Path) -> None:
     from tapetum.figures.theme import DARK, LIGHT
 
-    style = (site / "style.css").read_text("utf-8")
-    assert LIGHT.ink in style
-    assert DARK.ink in style
+    page = (site / "index.html").read_text("utf-8")
+    assert LIGHT.ink in page
+    assert DARK.ink in page
+
+
+def test_a_link_that_leads_nowhere_ends_the_build() -> None:
+    build = _module("build")
+    file = DOCS / "limits.md"
+    for link in ("api:no_such_name", "nowhere.md", "https://example.org"):
+        if "://" in link:
+            assert build.linked(f"[x]({link})", file) == f"[x]({link})"
+        else:
+            with pytest.raises(build.BuildError, match=r"docs/limits\.md: "):
+                build.linked(f"[x]({link})", file)
+    assert build.linked("[x](targets.md#classes)", file) == "[x](/explanation/targets.md#classes)"
+
+
+def test_text_of_docstrings_is_shown_as_it_is() -> None:
+    from markdown_it import MarkdownIt
+
+    markup = _module("markup")
+    text = "- a_k * b_k < 2 | `x|y` $5 [n] {z} ~c~ #1 & *p*"
+    shown = MarkdownIt("commonmark").render(markup.inline(text))
+    assert shown == "<p>- a_k * b_k &lt; 2 | <code>x|y</code> $5 [n] {z} ~c~ #1 &amp; *p*</p>\n"
+    row = MarkdownIt("commonmark").enable("table").render(markup.table(("a", "b"), [(markup.inline(text), "`p | q`")]))
+    assert "<code>x|y</code>" in row
+    assert "<td><code>p | q</code></td>" in row
 
 
 def test_every_declared_law_is_explained() -> None:
@@ -139,11 +216,11 @@ def test_every_entry_of_the_bibliography_is_read() -> None:
     assert list(REFERENCES) == re.findall(r"^@\w+\{([^,]+),", text, re.MULTILINE)
     for reference in REFERENCES.values():
         assert {"author", "title", "year"} <= set(reference.fields)
-        assert not set("{}\\") & set(reference.html())
+        assert not set("{}") & set(reference.markdown())
 
 
 def test_accents_are_letters() -> None:
-    assert "Viégas" in REFERENCES["smilkov2017smoothgrad"].html()
+    assert "Viégas" in REFERENCES["smilkov2017smoothgrad"].markdown()
 
 
 def test_every_cite_key_in_the_code_is_in_the_bibliography() -> None:
@@ -173,15 +250,18 @@ def test_the_python_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pyte
         "README.md",
         "ARCHITECTURE.md",
         *(f"docs/{name}.md" for name in GUIDES),
+        *(f"docs/howto/{file.name}" for file in HOWTO),
     ],
 )
 def test_files_that_a_page_links_to_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")
-    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if not re.match(r"[a-z]+:", link)]
     assert not [link for link in links if not ((ROOT / file).parent / link.partition("#")[0]).exists()]
 
 
-@pytest.mark.parametrize("file", ["README.md", *(f"docs/{name}.md" for name in GUIDES)])
+@pytest.mark.parametrize(
+    "file", ["README.md", *(f"docs/{name}.md" for name in GUIDES), *(f"docs/howto/{file.name}" for file in HOWTO)]
+)
 def test_methods_and_commands_that_a_page_names_exist(file: str) -> None:
     text = (ROOT / file).read_text("utf-8")
     for name in re.findall(r"\btp\.([a-z_]+)", text):
@@ -200,6 +280,16 @@ def test_the_examples_of_every_target_run() -> None:
             exec(compile(block, "targets.md", "exec"), names)
     assert len(blocks) == 6
     assert "@" in names["surest"].target[0]
+
+
+@pytest.mark.parametrize("name", ["own-model", "layers", "reproduce", "notebook"])
+def test_the_examples_of_how_to_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for block in re.findall(r"```python\n(.*?)```", (DOCS / "howto" / f"{name}.md").read_text("utf-8"), re.DOTALL):
+            exec(compile(block, f"{name}.md", "exec"), names)
 
 
 def test_the_examples_of_objectives_run_and_every_objective_is_there() -> None:

@@ -1,0 +1,67 @@
+"""Sphinx's settings. Its source folder is made by build.py, which gives its place with -c."""
+
+import sys
+from dataclasses import asdict
+from importlib.metadata import version as version_of
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS))
+
+from tapetum.figures.theme import DARK, LIGHT, Palette  # noqa: E402 (after the path)
+
+project = "tapetum"
+author = "The tapetum contributors"
+copyright = author
+release = version = version_of("tapetum")
+language = "en"
+
+extensions = ["myst_nb", "mathml"]
+source_suffix = {".md": "myst-nb", ".ipynb": "myst-nb"}
+nitpicky = True
+nitpick_ignore_regex = [("py:(class|data|attr)", ".*")]  # the types in signatures, mostly other libraries'
+smartquotes = False
+python_maximum_signature_line_length = 80
+add_module_names = False
+toc_object_entries = False
+
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "attrs_inline"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # notebooks.py has run them
+nb_merge_streams = True
+
+html_theme = "furo"
+html_title = "tapetum"
+html_static_path = [str(DOCS / "static")]
+html_css_files = ["tapetum.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_math_renderer = "mathml"
+
+
+def _colors(palette: Palette) -> dict[str, str]:
+    """Furo's names for the colours of the figures' theme, and the theme's own for our style sheet."""
+    named = {
+        "color-background-primary": palette.paper,
+        "color-background-secondary": palette.card,
+        "color-background-hover": palette.wash,
+        "color-background-border": palette.line,
+        "color-foreground-primary": palette.ink,
+        "color-foreground-secondary": palette.muted,
+        "color-foreground-muted": palette.muted,
+        "color-brand-primary": palette.accent,
+        "color-brand-content": palette.accent,
+        "color-brand-visited": palette.accent,
+        "color-problematic": palette.caution,
+        "color-api-name": palette.ink,
+        "color-api-pre-name": palette.muted,
+        "color-inline-code-background": palette.card,
+    }
+    return named | asdict(palette)
+
+
+html_theme_options = {
+    "light_css_variables": _colors(LIGHT),
+    "dark_css_variables": _colors(DARK),
+    "footer_icons": [],
+}
