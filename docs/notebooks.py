@@ -36,6 +36,12 @@ FOLDER = ROOT / "docs" / "_build" / "lessons"
 AT_A_TIME = 2
 SETTINGS = ("LESSON_FAST", "LESSON_MODEL", "LESSON_WEIGHTS", "LESSON_IMAGE")
 
+KERNEL = {
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": str(ROOT / "src"),
+    "PYTHONWARNINGS": "ignore:IProgress not found",  # tqdm misses widgets, which a page cannot have
+}
+
 Notebook = Any
 """nbformat's NotebookNode: attributes for keys, of any type."""
 
@@ -98,7 +104,7 @@ def _execute_one(lesson: Lesson, folder: Path, setting: str) -> float:
         settings = {"timeout": None, "kernel_name": "python3", "extra_arguments": ["--log-level=ERROR"]}
         client = NotebookClient(notebook, resources={"metadata": {"path": place}}, **settings)
         try:
-            client.execute(env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")})
+            client.execute(env={**os.environ, **KERNEL})
         except CellExecutionError as error:
             raise LessonFailed(_words(lesson, notebook, error)) from None
     seconds = time.perf_counter() - start

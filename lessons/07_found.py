@@ -49,11 +49,20 @@ tp.show(answers, pixels=model.denormalize(both))
 
 # %%
 every = tp.predict(model, images, k=1_000_000)[0]
-here.holds(len(every) == 1 or abs(sum(one.probability for one in every) - 1) < 1e-3, "all probabilities add up to 1")
+here.holds(
+    len(every) == 1 or abs(sum(one.probability for one in every) - 1) < 1e-3,
+    "all probabilities add up to 1",
+)
 first, second, third = answers[0][:3]
-here.see(first.label == "tiger cat" and first.probability < 0.5, "the first name is right and has less than half")
+here.see(
+    first.label == "tiger cat" and first.probability < 0.5,
+    "the first name is right and has less than half",
+)
 cats = {one.label for one in answers[0][:3]}
-here.see(cats == {"tiger cat", "Egyptian cat", "tabby"}, "the first three names are three names of a cat")
+here.see(
+    cats == {"tiger cat", "Egyptian cat", "tabby"},
+    "the first three names are three names of a cat",
+)
 
 # %% [markdown]
 # ## Three depths
@@ -83,9 +92,13 @@ active = {layer: float((acts[layer] > 0).float().mean()) for layer in (early, de
 places = {layer: tuple(acts[layer].shape[1:]) for layer in (early, deep)}
 print(places, active)
 here.see(
-    active[early] > 0.5 and active[deep] < 0.1, "early more than half of the values are above zero, deep less than a tenth"
+    active[early] > 0.5 and active[deep] < 0.1,
+    "early more than half of the values are above zero, deep less than a tenth",
 )
-here.see(places[early][1] >= 16 * places[deep][1], "a deep place stands for at least 16 early ones, side by side")
+here.see(
+    places[early][1] >= 16 * places[deep][1],
+    "a deep place stands for at least 16 early ones, side by side",
+)
 
 # %% [markdown]
 # ## Channels for everything, channels for one picture
@@ -108,7 +121,9 @@ here.see(places[early][1] >= 16 * places[deep][1], "a deep place stands for at l
 # </details>
 
 # %%
-others = [model.preprocess(here.picture(name)) for name in ("astronaut", "coffee", "rocket")]
+others = [
+    model.preprocess(here.picture(name)) for name in ("astronaut", "coffee", "rocket")
+]
 pictures = torch.cat([images, *others, model.preprocess(noise)])
 found = tp.consistent_channels(model, pictures, layer=deep, k=8)
 tp.show(found)
@@ -119,11 +134,18 @@ print(photographs)
 of_the_cat = int(found.specificity.where(found.best == 0, -1).argmax())
 means = found.activations[:, of_the_cat]
 print(f"channel {of_the_cat}: {[round(float(one), 2) for one in means]}")
-here.holds(bool((found.consistency == found.percentiles.amin(0)).all()), "consistency is the lowest percentile")
-here.see(
-    int((photographs.consistency >= 0.9).sum()) <= 3, "hardly any deep channel is among the top tenth of all four photographs"
+here.holds(
+    bool((found.consistency == found.percentiles.amin(0)).all()),
+    "consistency is the lowest percentile",
 )
-here.see(float(means[0]) > 10 * float(means[1:].max()), "the cat's own channel is ten times as active there as in any other")
+here.see(
+    int((photographs.consistency >= 0.9).sum()) <= 3,
+    "hardly any deep channel is among the top tenth of all four photographs",
+)
+here.see(
+    float(means[0]) > 10 * float(means[1:].max()),
+    "the cat's own channel is ten times as active there as in any other",
+)
 
 # %% [markdown]
 # Now the same at the early layer. If a layer answers to what all pictures are made of (edges, brightness), then the channels
@@ -141,7 +163,10 @@ def agreement(layer: str) -> float:
 
 agree = {layer: agreement(layer) for layer in (early, deep)}
 print(agree)
-here.see(agree[early] > 0.6 and abs(agree[deep]) < 0.2, "the order of the channels agrees early, and not at all deep")
+here.see(
+    agree[early] > 0.6 and abs(agree[deep]) < 0.2,
+    "the order of the channels agrees early, and not at all deep",
+)
 
 # %% [markdown]
 # ## What the strongest channels look for
@@ -161,16 +186,22 @@ here.see(agree[early] > 0.6 and abs(agree[deep]) < 0.2, "the order of the channe
 
 # %%
 steps = here.quick(24, full=128)
-strongest = tp.filter_specialization(model, images, k=here.quick(3, full=5), size=here.side(model, 96), n_steps=steps)
+strongest = tp.filter_specialization(
+    model, images, k=here.quick(3, full=5), size=here.side(model, 96), n_steps=steps
+)
 print(*strongest.notes, sep="\n")
 tp.show(strongest)
 
 # %%
 share = strongest.numbers["share"].view(*strongest.channels.shape).sum(2)[0]
 extent = strongest.numbers["extent"].view(*strongest.channels.shape).mean(2)[0]
-here.holds(bool((extent <= 1).all() and (share <= 1).all()), "shares of places and of activation are at most 1")
+here.holds(
+    bool((extent <= 1).all() and (share <= 1).all()),
+    "shares of places and of activation are at most 1",
+)
 here.see(
-    float(extent[0]) < 0.2 < float(extent[-1]), "early channels answer in spots, deep ones over a large part of the picture"
+    float(extent[0]) < 0.2 < float(extent[-1]),
+    "early channels answer in spots, deep ones over a large part of the picture",
 )
 
 # %% [markdown]
@@ -212,8 +243,14 @@ for layer in (early, deep):
     channels, height, width = places[layer]
     print(f"{layer}: {height} x {width} places, {images.shape[-1] / width:.0f} px each; {channels} channels vary in "
           f"{varying[layer]:.1f} directions; ranks agree by {agree[layer]:.2f}")  # fmt: skip
-    here.holds(1 <= varying[layer] <= channels, "there are at least 1 and at most as many directions as channels")
-here.see(varying[early] < places[early][0] / 3, "the early channels vary in less than a third as many directions")
+    here.holds(
+        1 <= varying[layer] <= channels,
+        "there are at least 1 and at most as many directions as channels",
+    )
+here.see(
+    varying[early] < places[early][0] / 3,
+    "the early channels vary in less than a third as many directions",
+)
 
 # %%
 photos = [cat, *(here.picture(name) for name in ("astronaut", "coffee", "rocket"))]
@@ -222,7 +259,11 @@ photos = [cat, *(here.picture(name) for name in ("astronaut", "coffee", "rocket"
 def corners(pixels: torch.Tensor) -> list[torch.Tensor]:
     height, width = (side * 6 // 10 for side in pixels.shape[-2:])
     rows, columns = (0, pixels.shape[-2] - height), (0, pixels.shape[-1] - width)
-    return [pixels[..., top : top + height, left : left + width] for top in rows for left in columns]
+    return [
+        pixels[..., top : top + height, left : left + width]
+        for top in rows
+        for left in columns
+    ]
 
 
 def found_again(vectors: torch.Tensor) -> float:
@@ -231,21 +272,34 @@ def found_again(vectors: torch.Tensor) -> float:
 
 
 # %%
-parts = torch.cat([model.preprocess(part) for photo in photos for part in corners(photo)])
+parts = torch.cat(
+    [model.preprocess(part) for photo in photos for part in corners(photo)]
+)
 with tp.capture(model, [deep]) as acts, torch.no_grad():
     model(parts)
-same = {"pixels": found_again(parts.flatten(1)), deep: found_again(acts[deep].mean((2, 3)))}
+same = {
+    "pixels": found_again(parts.flatten(1)),
+    deep: found_again(acts[deep].mean((2, 3))),
+}
 print(same)
-here.see(same[deep] > same["pixels"], "corners of one photograph are nearer to each other in the deep layer than in pixels")
+here.see(
+    same[deep] > same["pixels"],
+    "corners of one photograph are nearer to each other in the deep layer than in pixels",
+)
 
 # %%
-left = tp.information_by_depth(model, images, layers=[one.layer for one in maps], n_steps=here.quick(6, full=60))
+left = tp.information_by_depth(
+    model, images, layers=[one.layer for one in maps], n_steps=here.quick(6, full=60)
+)
 tp.show(left)
 
 # %%
 likeness = left.numbers["ssim"]
 print(likeness)
-here.see(bool((likeness.diff() < 0).all()), "the deeper the layer, the less of the photograph is found again")
+here.see(
+    bool((likeness.diff() < 0).all()),
+    "the deeper the layer, the less of the photograph is found again",
+)
 
 # %% [markdown]
 # ## Misconceptions

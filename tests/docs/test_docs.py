@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import fcntl
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -75,10 +77,16 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as `make docs` builds it: in a process of its own, without the shape checks of the test run."""
-    out = tmp_path_factory.mktemp("docs") / "site"
-    done = subprocess.run([sys.executable, DOCS / "build.py", "--out", out], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    """Built as `make docs` builds it: in a process of its own, without the test run's shape checks; once for all workers."""
+    shared = tmp_path_factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else tmp_path_factory.mktemp("docs")
+    out = shared / "site"
+    with (shared / "site.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not out.exists():
+            done = subprocess.run(
+                [sys.executable, DOCS / "build.py", "--out", out], check=False, capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr
     return out
 
 
