@@ -22,6 +22,7 @@ from tapetum.types import (
     Attribution,
     Box,
     Cancelled,
+    ColorChannels,
     ConsistentChannels,
     Contrast,
     DepthProperties,
@@ -29,6 +30,10 @@ from tapetum.types import (
     Epoch,
     Evaluation,
     Example,
+    FilterComparison,
+    FilteredPicture,
+    FilterResponses,
+    Filters,
     FilterSpecialization,
     GradCamSteps,
     History,
@@ -43,6 +48,7 @@ from tapetum.types import (
     Output,
     Prediction,
     PredictionCheck,
+    PreprocessingSteps,
     Provenance,
     ReceptiveFields,
     Region,
@@ -54,6 +60,7 @@ from tapetum.types import (
     SpectrumResult,
     TapetumError,
     TopExamples,
+    ToySelectivity,
     Unit,
     UnitExamples,
     UnitSpectra,
@@ -70,6 +77,7 @@ if TYPE_CHECKING:
     from tapetum.data.images import read_image
     from tapetum.data.planted import Planted, planted
     from tapetum.data.streams import as_source
+    from tapetum.engines.kernels import output_size
     from tapetum.engines.probe import capture, edit
     from tapetum.engines.render import sheet
     from tapetum.engines.resume import resume
@@ -77,6 +85,8 @@ if TYPE_CHECKING:
     from tapetum.engines.scores import as_score
     from tapetum.families.cams.steps import grad_cam_by_hand
     from tapetum.families.comparisons import compare_maps
+    from tapetum.families.filters.comparison import untrained
+    from tapetum.families.filters.handmade import filter_image, toy_selectivity
     from tapetum.families.inspections import predict
     from tapetum.families.localization import pointing_game, relevance_mass, relevance_rank
     from tapetum.families.metrics import evaluate
@@ -125,9 +135,11 @@ _HOMES = {
     "evaluate": "tapetum.families.metrics",
     "grad_cam_by_hand": "tapetum.families.cams.steps",
     "explain": "tapetum.reports.job",
+    "filter_image": "tapetum.families.filters.handmade",
     "known_models": "tapetum.models.zoo",
     "load": "tapetum.models.zoo",
     "open": "tapetum.store",
+    "output_size": "tapetum.engines.kernels",
     "predict": "tapetum.families.inspections",
     "read_image": "tapetum.data.images",
     "reproduce": "tapetum.reports.reproducing",
@@ -137,6 +149,8 @@ _HOMES = {
     "scan": "tapetum.families.scanning",
     "sheet": "tapetum.engines.render",
     "show": "tapetum.figures",
+    "toy_selectivity": "tapetum.families.filters.handmade",
+    "untrained": "tapetum.families.filters.comparison",
     "watching": "tapetum.progress",
     "wrap": "tapetum.models.zoo",
 }
@@ -149,17 +163,20 @@ _MODULES = {
 """The parts of which renderings are made, each a module of its own: `tp.objectives.channel("layer4", 7)`."""
 
 __all__ = [
-    "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "ConsistentChannels",
-    "Contrast", "Counts", "DepthProperties", "Epoch", "Evaluation", "Example", "FilterSpecialization", "GradCamSteps",
+    "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "ColorChannels",
+    "ConsistentChannels", "Contrast", "Counts", "DepthProperties", "Epoch", "Evaluation", "Example",
+    "FilterComparison", "FilterResponses", "FilterSpecialization", "FilteredPicture", "Filters", "GradCamSteps",
     "History", "InformationByDepth", "Layer", "LayerProgression", "LayerTable", "Localization", "MapComparison",
     "MeanActivations", "Moments", "OcclusionProbe", "Output", "Planted", "Positions", "Prediction", "PredictionCheck",
-    "Progress", "Provenance", "ReceptiveFields", "Region", "Rendering", "Run", "Scaled", "ScanResult", "Scores",
-    "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples", "TopK", "Unit", "UnitExamples",
-    "UnitSpectra", "UnitSpectrum", "VisionModel", "activation_atlas", "activation_spectrum", "animate", "as_score",
-    "as_source", "capture", "check_predictions", "compare_maps", "contrast", "digits", "draw", "edit", "evaluate",
-    "explain", "fine_tune", "grad_cam_by_hand", "known_models", "load", "log_probability", "logit", "lookup", "methods",
-    "open", "planted", "pointing_game", "predict", "probability", "read_image", "relevance_mass", "relevance_rank",
-    "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples", "train", "watching", "wrap",
+    "PreprocessingSteps", "Progress", "Provenance", "ReceptiveFields", "Region", "Rendering", "Run", "Scaled",
+    "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples",
+    "TopK", "ToySelectivity", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel",
+    "activation_atlas", "activation_spectrum", "animate", "as_score", "as_source", "capture", "check_predictions",
+    "compare_maps", "contrast", "digits", "draw", "edit", "evaluate", "explain", "filter_image", "fine_tune",
+    "grad_cam_by_hand", "known_models", "load", "log_probability", "logit", "lookup", "methods", "open",
+    "output_size", "planted", "pointing_game", "predict", "probability", "read_image", "relevance_mass",
+    "relevance_rank", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples",
+    "toy_selectivity", "train", "untrained", "watching", "wrap",
 ]  # fmt: skip
 
 

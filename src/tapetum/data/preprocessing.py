@@ -59,6 +59,12 @@ class Preprocessing:
             central = TF.center_crop(resized, [self.size, self.size])
         return central.clamp(0, 1)  # bicubic overshoots
 
+    def resized(self, pixels: Tensor) -> Tensor:
+        """The whole picture at the size that `crop` cuts from, in [0, 1]; of a strip of more than 8 : 1 its middle."""
+        pixels = pixels if self.resize is None else _trimmed(pixels)
+        target = [self.size, self.size] if self.resize is None else self._resized(*pixels.shape[-2:])
+        return TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True).clamp(0, 1)
+
     def _resized(self, height: int, width: int) -> list[int]:
         assert self.resize is not None
         short, long = min(height, width), max(height, width)

@@ -67,7 +67,7 @@ def attribution(
                 score = _score(network, ready, target, method)
                 with noting() as said:
                     made = _made(body, score, Call(network, ready, given, method.laws), like)
-                    _note_inputs(network, ready)
+                    note_inputs(network, ready)
                 return _attribution(method, score, ready, made, tuple(said))
 
         signature = public_signature(body, tuple(PROFILES.get(body.__name__, ())))
@@ -201,9 +201,14 @@ def _status(value: Tensor, reduce: Reduce) -> Status:
     return "no_positive_evidence" if reduce != "max_abs" and flat.max() <= 0 else "ok"
 
 
-def _note_inputs(model: VisionModel, images: Tensor) -> None:
+def note_inputs(model: VisionModel, images: Tensor) -> None:
     """Images in [0, 1] for a model that expects normalised ones are the commonest silent mistake."""
+    if in_unit_range(model, images):
+        note("the images lie in [0, 1] although the model expects normalised ones: use model.preprocess")
+
+
+def in_unit_range(model: VisionModel, images: Tensor) -> bool:
+    """Whether these are pixels in [0, 1], and the model expects normalised values."""
     mean, std = model.preprocessing.mean, model.preprocessing.std
     normalised = all(m == 0 for m in mean) and all(s == 1 for s in std)
-    if not normalised and images.min() >= 0 and images.max() <= 1:
-        note("the images lie in [0, 1] although the model expects normalised ones: use model.preprocess")
+    return not normalised and images.numel() > 0 and float(images.min()) >= 0 and float(images.max()) <= 1

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tapetum.data.images import read_image
-from tapetum.families.border import as_model, describe
+from tapetum.families.border import as_model, describe, in_unit_range, note_inputs
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.registry import check_parameters, register
@@ -70,12 +70,18 @@ def converted(model: VisionModel, subject: Any, takes: Takes) -> Any:
     """Model-ready images, or pictures in [0, 1] as they are; units stay as they were given."""
     if takes == "images":
         images = model.as_images(subject)
+        note_inputs(model, images)
         return images.clone() if images.is_inference() else images
     return as_pictures(model, subject) if takes == "pictures" else subject
 
 
 def as_pictures(model: VisionModel, source: Any) -> list[Tensor]:
-    """Pictures (1, 3, H, W) in [0, 1] at their own sizes: from anything `read_image` takes, or model-ready images."""
+    """Pictures (1, 3, H, W) in [0, 1] at their own sizes: from anything `read_image` takes, or model-ready images.
+
+    A tensor (n, 3, H, W) is model-ready, unless it lies in [0, 1] although the model expects normalised values.
+    """
+    if isinstance(source, Tensor) and source.ndim == 4 and in_unit_range(model, source):
+        source = list(source.split(1))
     if isinstance(source, Tensor) and source.ndim == 4:
         return list(model.denormalize(model.as_images(source)).clone().split(1))
     many = source if isinstance(source, (list, tuple)) else [source]

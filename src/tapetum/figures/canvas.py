@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 
+import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
@@ -43,6 +46,29 @@ def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> P
     _text(figure, 0.1 / width_in, 1 - 0.14 * rise, title, TITLE_PT, LIGHT.ink, weight="bold")
     _text(figure, 0.1 / width_in, 1 - 0.42 * rise, subtitle, LABEL_PT, LIGHT.muted)
     return figure
+
+
+def subtitle(figure: Page, words: str) -> None:
+    """What the figure shows, under its title; up to two lines."""
+    height_in = figure.get_size_inches()[1]
+    _text(figure, 0.1 / figure.get_size_inches()[0], 1 - 0.36 / height_in, words, LABEL_PT, LIGHT.muted, linespacing=1.25)
+
+
+def numbers(axes: Axes, values: Tensor, form: str = "g", ground: Tensor | None = None) -> None:
+    """Writes each value (h, w) into its cell of an image; light where `ground`, its brightness from 0 to 1, is dark."""
+    dark = values.new_zeros(values.shape, dtype=torch.bool) if ground is None else ground < 0.5
+    for (row, column), value in np.ndenumerate(values.detach().cpu().numpy()):
+        color = LIGHT.card if bool(dark[row, column]) else LIGHT.ink
+        axes.text(column, row, f"{value:{form}}", fontsize=NOTE_PT, color=color, ha="center", va="center")
+
+
+def frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
+    """A thin frame on an image, (top, left, bottom, right) in its pixels; light and dark, to be seen on any ground."""
+    top, left, bottom, right = box
+    for width, color in ((2.6, LIGHT.card), (1.3, LIGHT.accent)):
+        axes.add_patch(
+            Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=color, linewidth=width, clip_on=False)
+        )
 
 
 def _text(figure: Figure, x: float, y: float, words: str, size: float, color: str, **style) -> None:

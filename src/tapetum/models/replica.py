@@ -17,7 +17,7 @@ from torch import Tensor, nn
 def replicate(module: nn.Module) -> nn.Module:
     """A copy of the module tree in eval mode whose tensors alias the storage of `module`'s: no weights are copied."""
     memo: dict[int, object] = {}
-    for tensor in _tensors(module):
+    for tensor in tensors_of(module):
         alias = tensor.clone() if tensor.is_inference() else tensor.detach()  # inference tensors refuse gradients
         memo[id(tensor)] = nn.Parameter(alias, requires_grad=False) if isinstance(tensor, nn.Parameter) else alias
     twin = copy.deepcopy(module, memo).eval()
@@ -28,7 +28,7 @@ def replicate(module: nn.Module) -> nn.Module:
     return twin
 
 
-def _tensors(module: nn.Module) -> Iterator[Tensor]:
+def tensors_of(module: nn.Module) -> Iterator[Tensor]:
     """Parameters, buffers, and tensors kept as plain attributes (which deepcopy refuses when they have a history)."""
     yield from module.parameters()
     yield from module.buffers()
@@ -39,7 +39,7 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
 def fingerprint(module: nn.Module) -> tuple[object, ...]:
     """Changes when a replica would be out of date: other modules, or other tensors (by `.to()`, a new head)."""
     modules = tuple(module.modules())  # themselves, not their ids: a new module may take the address of one that is gone
-    tensors = tuple((id(tensor), tensor.data_ptr(), tensor.dtype) for tensor in _tensors(module))
+    tensors = tuple((id(tensor), tensor.data_ptr(), tensor.dtype) for tensor in tensors_of(module))
     return modules, tensors, tuple(_settings(part) for part in modules)
 
 

@@ -33,6 +33,7 @@ class VisionModel:
     weights        "default" (as published, or as the module came), "random", or the file they were read from
     preprocessing  from pixels in [0, 1] to model-ready images
     call           (module, images) -> output, where `module(images)` is not enough: further inputs, another method
+    notes          what a reader of its results must know, such as what `untrained` could not draw again
     encode_text    (module, texts) -> embeddings (m, d) that are alike to those of images; None: no text tower
     """
 
@@ -53,6 +54,7 @@ class VisionModel:
         self.labels = None if labels is None else tuple(labels)
         self.source = source or name
         self.weights = "default"
+        self.notes: tuple[str, ...] = ()
         self.call = call
         self.encode_text = encode_text
         self._local = threading.local()  # each thread has its own replica, so two can work at the same time

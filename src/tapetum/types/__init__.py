@@ -52,6 +52,21 @@ from tapetum.types.depth import (
 from tapetum.types.drawable import (
     Drawable as Drawable,
 )
+from tapetum.types.filters import (
+    FilterComparison as FilterComparison,
+)
+from tapetum.types.filters import (
+    FilteredPicture as FilteredPicture,
+)
+from tapetum.types.filters import (
+    FilterResponses as FilterResponses,
+)
+from tapetum.types.filters import (
+    Filters as Filters,
+)
+from tapetum.types.filters import (
+    ToySelectivity as ToySelectivity,
+)
 from tapetum.types.localization import (
     Inside as Inside,
 )
@@ -63,6 +78,18 @@ from tapetum.types.localization import (
 )
 from tapetum.types.map_comparison import (
     MapComparison as MapComparison,
+)
+from tapetum.types.photographs import (
+    ColorChannels as ColorChannels,
+)
+from tapetum.types.photographs import (
+    PreprocessingStep as PreprocessingStep,
+)
+from tapetum.types.photographs import (
+    PreprocessingSteps as PreprocessingSteps,
+)
+from tapetum.types.photographs import (
+    PreprocessingWay as PreprocessingWay,
 )
 from tapetum.types.refusals import (
     Cancelled as Cancelled,

@@ -1,0 +1,115 @@
+"""Kernels laid over pictures: correlation, the hand-made ones with a name, and how large the answer is."""
+
+from __future__ import annotations
+
+from math import pi
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.types import ImageError, MethodError
+
+Border = Literal["reflect", "replicate", "zero"]
+"""What lies outside the picture: its mirror image, its last row and column again, or black."""
+
+KERNELS: dict[str, tuple[tuple[float, ...], ...]] = {
+    "sobel_x": ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)),
+    "sobel_y": ((-1, -2, -1), (0, 0, 0), (1, 2, 1)),
+    "laplacian": ((0, 1, 0), (1, -4, 1), (0, 1, 0)),
+    # rows of Pascal's triangle: the variance of n coin tosses is n / 4, so four of them have σ = 1 px
+    "gaussian": tuple(tuple(a * b / 256 for b in (1, 4, 6, 4, 1)) for a in (1, 4, 6, 4, 1)),
+    "sharpen": ((0, -1, 0), (-1, 5, -1), (0, -1, 0)),
+}
+"""Columns to the right, rows downwards: sobel_x is positive where the picture gets brighter to the right."""
+
+GRADIENT = "gradient_magnitude"
+"""sqrt(sobel_x² + sobel_y²): how fast the picture changes, whatever the direction."""
+
+
+def correlate(picture: Tensor, kernel: Tensor, border: Border = "reflect") -> Tensor:
+    """Σ_ij kernel[i, j] · picture[y + i - middle, x + j - middle] for each channel of (n, c, h, w), of the same size.
+
+    Correlation, as torch's convolutions have it: the kernel is laid on as it is written, not turned by 180°.
+    """
+    channels, (h, w) = picture.shape[1], kernel.shape
+    margins = [w // 2, w // 2, h // 2, h // 2]
+    if border == "reflect" and (h // 2 >= picture.shape[-2] or w // 2 >= picture.shape[-1]):
+        raise ImageError(f"a picture of {_size(picture)} is too small for a kernel of {_size(kernel)}: give a larger picture")
+    ground = F.pad(picture, margins, mode="constant" if border == "zero" else border)
+    return F.conv2d(ground, kernel.to(picture).expand(channels, 1, h, w), groups=channels)
+
+
+def as_kernel(numbers: object) -> Tensor:
+    """A kernel of the user's own, (h, w) float64 with odd sides; anything else is refused."""
+    try:
+        kernel = torch.as_tensor(numbers, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise MethodError("a kernel is rows of numbers of the same length, such as [[-1, 0, 1]]") from error
+    if kernel.ndim != 2 or kernel.shape[0] % 2 == 0 or kernel.shape[1] % 2 == 0:
+        shape = "x".join(map(str, kernel.shape)) or "one number"
+        raise MethodError(f"a kernel has rows and columns, an odd number of each, so that it has a middle; this one is {shape}")
+    if not bool(kernel.isfinite().all()):
+        raise MethodError("a kernel holds finite numbers; this one has NaN or infinity")
+    return kernel
+
+
+def named_kernel(name: str) -> Tensor:
+    """(h, w) of a kernel with a name; of the gradient's magnitude its two, (2, h, w)."""
+    if name == GRADIENT:
+        return torch.stack([named_kernel("sobel_x"), named_kernel("sobel_y")])
+    if name not in KERNELS:
+        raise MethodError(f"no kernel '{name}'; there are {', '.join([*KERNELS, GRADIENT])}, or give rows of numbers")
+    return torch.tensor(KERNELS[name], dtype=torch.float64)
+
+
+def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
+    """How many places a convolution or a pooling has along one side.
+
+    floor((size + 2·padding - dilation·(kernel - 1) - 1) / stride) + 1
+
+    Args:
+        size: of the input along this side, in px.
+        kernel: of the filter, in px.
+        stride: px from one place to the next.
+        padding: px that are added at either end.
+        dilation: px from one weight of the filter to the next.
+
+    Example:
+        >>> tp.output_size(224, 7, stride=2, padding=3)
+        112
+    """
+    for name, value, least in (("size", size, 1), ("kernel", kernel, 1), ("stride", stride, 1), ("dilation", dilation, 1)):
+        if value < least:
+            raise MethodError(f"output_size: {name} must be at least {least}, not {value}")
+    if padding < 0:
+        raise MethodError(f"output_size: padding must be at least 0, not {padding}")
+    reach, room = dilation * (kernel - 1) + 1, size + 2 * padding
+    if reach > room:
+        raise MethodError(f"a kernel that reaches over {reach} px does not fit into {room} px (size and padding): pad more")
+    return (room - reach) // stride + 1
+
+
+def low_frequency_share(weights: Tensor, cutoff: float = 0.25) -> Tensor:
+    """Of filters (k, inputs, h, w) the share of energy below `cutoff` cycles a cell, over all inputs: (k,) in [0, 1].
+
+    ∫_{|f| <= cutoff} |W(f)|² df / ∫ |W(f)|² df = Σ_ij w_i w_j K(|x_i - x_j|) / Σ_i w_i², W the Fourier transform of the
+    filter with zeros around it, x_i the place of weight w_i, K(r) = cutoff · J1(2π · cutoff · r) / r the transform of the disc,
+    K(0) = π · cutoff². White noise has K(0), whatever the filter's size. A filter of zeros has NaN.
+    """
+    h, w = weights.shape[-2:]
+    places = torch.cartesian_prod(torch.arange(h), torch.arange(w)).double()
+    apart = torch.cdist(places, places).to(weights.device)
+    disc = torch.where(apart == 0, white_share(cutoff), cutoff * torch.special.bessel_j1(2 * pi * cutoff * apart) / apart)
+    flat = weights.detach().double().flatten(2)
+    return ((flat @ disc) * flat).sum((1, 2)) / flat.square().sum((1, 2))
+
+
+def white_share(cutoff: float = 0.25) -> float:
+    """The share of noise: of the square of all frequencies, 1 by 1 cycles a cell, the disc below `cutoff`."""
+    return pi * cutoff**2
+
+
+def _size(tensor: Tensor) -> str:
+    return f"{tensor.shape[-2]} x {tensor.shape[-1]}"

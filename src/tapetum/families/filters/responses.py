@@ -1,0 +1,73 @@
+"""What filters answered in an image, laid over what the model saw."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.probe import activations
+from tapetum.families.filters.weights import checked_convolution, first_convolution, read_filters
+from tapetum.families.inspecting import inspection
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import FilterResponses, LayerError, Range
+
+
+@inspection(takes="images")
+def filter_responses(
+    model: VisionModel,
+    images: Tensor,
+    *,
+    layer: str | None = None,
+    k: Annotated[int, Range(1, 256)] = 9,
+    by: Literal["strength", "order"] = "strength",
+) -> FilterResponses:
+    """Filter, map, overlay: which pattern a filter has, what it answers across the image, and where on the image that is.
+
+    maps (n, k, h, w) are the convolution's own output, weights · window + bias at each place, before the normalisation and
+    activation that follow; signed, no unit. `heatmaps()` lays them over what the model saw: cell i of a map lies at the pixel
+    in the middle of what it sees, so strides, padding and patches are in the right place; between cells it is bilinear.
+
+    Args:
+        layer: name of a convolution; None: the first that runs.
+        k: how many filters.
+        by: strength: those with the largest standard deviation over all places of the images (a constant is no answer);
+            order: the first ones.
+
+    Example:
+        >>> print(tp.filter_responses(model, images, k=4))
+    """
+    name = first_convolution(model) if layer is None else checked_convolution(model, layer)
+    if model.survey[name].grid is None:
+        raise LayerError(f"{name} of {model.name} gives no map (n, c, h, w) to lay over the image: choose another convolution")
+    maps = activations(model, images, name)
+    rank = maps.var((0, 2, 3), correction=0) if by == "strength" else -torch.arange(maps.shape[1], device=maps.device)
+    channels = rank.topk(min(k, maps.shape[1])).indices
+    centres, strides = geometry(model, name, (int(images.shape[-2]), int(images.shape[-1])), (maps.shape[-2], maps.shape[-1]))
+    return FilterResponses(
+        photographs=model.denormalize(images),
+        maps=maps[:, channels].clone(),
+        channels=channels,
+        filters=read_filters(model, name, channels),
+        centres=centres,
+        strides=strides,
+        by={"strength": "standard deviation over places", "order": "order"}[by],
+    )
+
+
+def geometry(
+    model: VisionModel, layer: str, size: tuple[int, int], grid: tuple[int, int]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """((row, column) of the input pixel in the middle of what the first cell sees, (down, right) pixels a cell)."""
+    spans = model.survey.spans.get(layer)
+    if spans is None:
+        note(f"a place of {layer} may see the whole image: its map is spread evenly over it")
+        strides = tuple(pixels / cells for pixels, cells in zip(size, grid, strict=True))
+        centres = tuple((stride - 1) / 2 for stride in strides)
+    else:
+        strides = tuple(float(span.jump) for span in spans)
+        centres = tuple(float((span.low + span.high) / Fraction(2)) for span in spans)
+    return (centres[0], centres[1]), (strides[0], strides[1])

@@ -1,0 +1,111 @@
+"""The filters of a network: the weights of any convolution, as what they are."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.families.inspecting import inspection
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import Filters, LayerError, Range
+from tapetum.types.filters import shown_pair
+
+Convolution = nn.Conv2d | nn.ConvTranspose2d
+
+
+@inspection(takes="model", question="looks_for")
+def filters(model: VisionModel, *, layer: str | None = None, k: Annotated[int, Range(1, 4096)] = 64) -> Filters:
+    """The weights of a convolution as pictures: which pattern each of its filters looks for.
+
+    A filter has one weight for each channel that it reads and each place of its window: weights (k, inputs, h, w), as the
+    network stores them, no unit. Where the inputs are red, green and blue, a filter is a small colour picture, 0 drawn as mid
+    grey. That holds for the first layer alone: the channels that deeper filters read are no colours, so the figure shows
+    their mean over the inputs (red positive, blue negative), which hides what differs between inputs. A 1 x 1 filter has no
+    pattern in space: the figure shows its weights as one row of a matrix. Any convolution will do (grouped, depthwise,
+    transposed, patch embedding); other layers are refused.
+
+    Args:
+        layer: name of a convolution; None: the first that runs.
+        k: how many filters, from the first on.
+
+    Example:
+        >>> print(tp.filters(model, layer="blocks.0.0", k=4))
+    """
+    name = first_convolution(model) if layer is None else checked_convolution(model, layer)
+    return read_filters(model, name, torch.arange(k))
+
+
+def read_filters(model: VisionModel, layer: str, channels: Tensor | None = None) -> Filters:
+    """Some filters of a convolution, or all of them; channels beyond the last are left out."""
+    module = _convolutions(model)[layer]
+    every = _by_output(module).detach()
+    if type(module).forward not in (nn.Conv2d.forward, nn.ConvTranspose2d.forward) and "Std" in type(module).__name__:
+        note(f"{layer} is a {type(module).__name__}: its weights are shown as stored, it standardizes them before it uses them")
+    return Filters(
+        weights=every.clone() if channels is None else every[channels[channels < len(every)].to(every.device)],
+        norms=every.flatten(1).norm(dim=1),
+        layer=layer,
+        kind=type(module).__name__,
+        model=model.name,
+        channels=len(every),
+        groups=module.groups,
+        stride=_pair(module.stride),
+        padding=module.padding if isinstance(module.padding, str) else shown_pair(_pair(module.padding)),
+        dilation=_pair(module.dilation),
+        bias=module.bias is not None,
+        colors=layer == first_convolution(model) and every.shape[1] == 3 == len(model.preprocessing.mean),
+    )
+
+
+def convolutions(model: VisionModel) -> list[str]:
+    """The names of all convolutions that run, in the order in which they do."""
+    return list(_convolutions(model))
+
+
+def _convolutions(model: VisionModel) -> dict[str, Convolution]:
+    modules = dict(model.replica.named_modules())
+    ran = {name: modules[name] for name in model.survey.order}
+    return {name: module for name, module in ran.items() if isinstance(module, Convolution)}
+
+
+def first_convolution(model: VisionModel) -> str:
+    """The name of the convolution that runs first; a network without one is refused."""
+    names = convolutions(model)
+    if not names:
+        raise LayerError(f"{model.name} has no convolution, so no filter that could be drawn: give a network that has one")
+    return names[0]
+
+
+def checked_convolution(model: VisionModel, layer: str) -> str:
+    """The name, if it is that of one convolution; a `LayerError` says what the layer is and which would work."""
+    named, every = model.find_layers(layer), convolutions(model)
+    found = [name for name in named if name in every]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise LayerError(f"{layer} is {len(found)} convolutions: name one; {_shown(found)}")
+    kind = model.survey[named[0]].kind
+    why = "its weights belong to no places, so they are no picture" if kind == "Linear" else "only convolutions have filters"
+    inside = [name for name in every if name.startswith(f"{layer}.")]
+    raise LayerError(f"{layer} of {model.name} is a {kind}: {why}; {_shown(inside or [first_convolution(model)])}")
+
+
+def _shown(names: list[str]) -> str:
+    return f"convolutions: {', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+
+
+def _by_output(module: Convolution) -> Tensor:
+    """(channels, inputs of one filter, h, w); transposed convolutions store inputs first, group by group."""
+    weight = module.weight
+    if isinstance(module, nn.Conv2d):
+        return weight
+    per_group = weight.unflatten(0, (module.groups, -1))  # (groups, inputs, outputs of a group, h, w)
+    return per_group.transpose(1, 2).flatten(0, 1)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    down, across = value if isinstance(value, (tuple, list)) else (value, value)
+    return int(down), int(across)

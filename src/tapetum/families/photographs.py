@@ -1,0 +1,142 @@
+"""What a photograph is to a network: the steps that lead to its numbers, and its three tables of colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.data.preprocessing import LONGEST, LUMA, Preprocessing
+from tapetum.families.inspecting import inspection
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import (
+    ColorChannels,
+    ImageError,
+    PreprocessingStep,
+    PreprocessingSteps,
+    PreprocessingWay,
+    Range,
+)
+
+
+@inspection(takes="pictures", question="trust")
+def preprocessing_steps(
+    model: VisionModel,
+    images: list[Tensor],
+    *,
+    side: Annotated[int, Range(1, 4096)] | None = None,
+    crop_px: Annotated[int, Range(1, 4096)] = 128,
+    seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
+) -> PreprocessingSteps:
+    """How a photograph becomes a network's numbers, in four ways, step by step, with shape and range at each.
+
+    As read (3, H, W) in [0, 1]; resized; cropped; normalised = (pixels - mean) / std per channel, without unit; and back
+    again, pixels = normalised · std + mean, which gives what was cropped. The ways: the model's own; squash (the whole
+    photograph made square: nothing is lost, proportions are); none (its own size); and what training does, a crop at a random
+    place of the photograph resized to 8/7 of the crop. The frame on the photograph is the part that is seen.
+
+    Args:
+        side: of the squashed picture, in px; None: the model's own size.
+        crop_px: side of the random crop.
+        seed: of its place.
+
+    Example:
+        >>> print(tp.preprocessing_steps(model, images))
+    """
+    own = model.preprocessing
+    squash = replace(own, size=side or own.size, resize=None)
+    train = replace(own, size=crop_px, resize=max(crop_px, round(crop_px * 8 / 7)))
+    generator = torch.Generator().manual_seed(seed)
+    ways = tuple(
+        (_fixed("the model's own", own, one), _fixed("squash", squash, one), _none(own, one), _random(train, one, generator))
+        for one in images
+    )
+    return PreprocessingSteps(ways, model.name, own.mean, own.std)
+
+
+def _fixed(name: str, how: Preprocessing, picture: Tensor) -> PreprocessingWay:
+    """Resized and cut in the middle, or squashed."""
+    height, width = picture.shape[-2:]
+    top, left, bottom, right = how.box(height, width)
+    steps = [("as read", picture)]
+    if how.resize is not None:
+        steps.append(("resized", how.resized(picture)))
+    steps.append(("cropped" if how.resize is not None else "resized", how.crop(picture)))
+    stretched = ((bottom - top) / (right - left)) if how.resize is None else 1.0
+    return PreprocessingWay(name, _to_the_end(how, steps), (top, left, bottom, right), float(stretched))
+
+
+def _none(how: Preprocessing, picture: Tensor) -> PreprocessingWay:
+    height, width = picture.shape[-2:]
+    return PreprocessingWay("none", _to_the_end(how, [("as read", picture)]), (0.0, 0.0, float(height), float(width)), 1.0)
+
+
+def _random(how: Preprocessing, picture: Tensor, generator: torch.Generator) -> PreprocessingWay:
+    """A crop at a random place of the resized photograph."""
+    resized = how.resized(picture)
+    size = tuple(resized.shape[-2:])
+    start = [int(torch.randint(pixels - how.size + 1, (), generator=generator)) for pixels in size]
+    crop = resized[..., start[0] : start[0] + how.size, start[1] : start[1] + how.size]
+    scale = resized.shape[-2] / min(picture.shape[-2], LONGEST * min(picture.shape[-2:]))  # of a long strip the middle is seen
+    before = [(full - pixels / scale) / 2 for full, pixels in zip(picture.shape[-2:], size, strict=True)]
+    top, left = (margin + first / scale for margin, first in zip(before, start, strict=True))
+    box = (top, left, top + how.size / scale, left + how.size / scale)
+    steps = [("as read", picture), ("resized", resized), ("cropped", crop)]
+    return PreprocessingWay("random crop", _to_the_end(how, steps), box, 1.0)
+
+
+def _to_the_end(how: Preprocessing, steps: list[tuple[str, Tensor]]) -> tuple[PreprocessingStep, ...]:
+    normalised = how.normalize(steps[-1][1])
+    every = [*steps, ("normalised", normalised), ("back again", how.denormalize(normalised))]
+    return tuple(PreprocessingStep(name, values[0].clone()) for name, values in every)
+
+
+@inspection(takes="images", question="trust")
+def color_channels(
+    model: VisionModel,
+    images: Tensor,
+    *,
+    at: Sequence[int] | None = None,
+    patch_px: Annotated[int, Range(2, 12)] = 6,
+) -> ColorChannels:
+    """Human view and machine view: the photograph, its red, green and blue channel, and a small patch as the numbers it is.
+
+    photographs (n, 3, h, w) in [0, 1] is what the model saw: cropped and resized, then normalised, which `images` (n, c, h, w)
+    is. Each channel is a table of h x w brightnesses, drawn in grey from 0 (black) to 1 (white); the patch's numbers are
+    written from 0 to 255, as files store them. A network with one channel sees the luma: red, green and blue are then equal.
+
+    Args:
+        at: row and column of the patch's upper left corner, in px of what the model saw; None: where brightness varies most.
+        patch_px: side of the patch.
+
+    Example:
+        >>> print(tp.color_channels(model, images, at=(100, 80)))
+    """
+    photographs = model.denormalize(images).clone()
+    height, width = (int(side) for side in images.shape[-2:])
+    if min(height, width) < patch_px:
+        raise ImageError(f"a patch of {patch_px} px does not fit into images of {height} x {width} px: make it smaller")
+    if images.shape[1] == 1:
+        note(f"{model.name} sees one channel, the luma: red, green and blue are equal")
+    places = [_liveliest(one, patch_px) for one in photographs] if at is None else [_inside(at, patch_px, height, width)]
+    return ColorChannels(photographs, images.clone(), tuple(places if at is None else places * len(images)), patch_px)
+
+
+def _inside(at: Sequence[int], patch_px: int, height: int, width: int) -> tuple[int, int]:
+    if len(at) != 2 or not (0 <= at[0] <= height - patch_px and 0 <= at[1] <= width - patch_px):
+        room = f"row 0 to {height - patch_px}, column 0 to {width - patch_px}"
+        raise ImageError(f"color_channels: at={tuple(at)} is no place for a patch of {patch_px} px: give {room}")
+    return int(at[0]), int(at[1])
+
+
+def _liveliest(photograph: Tensor, patch_px: int) -> tuple[int, int]:
+    """(row, column) of the patch with the largest variance of brightness."""
+    luma = (photograph * photograph.new_tensor(LUMA).view(3, 1, 1)).sum(0)[None, None].double()
+    variance = F.avg_pool2d(luma.square(), patch_px, 1) - F.avg_pool2d(luma, patch_px, 1).square()
+    row, column = divmod(int(variance.argmax()), variance.shape[-1])
+    return row, column

@@ -1,0 +1,87 @@
+"""`draw` for what becomes of a photograph before a network sees it: its preprocessing, and its channels as numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapetum.figures.draw import Figure, draw
+from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.types import ColorChannels, PreprocessingStep, PreprocessingSteps, PreprocessingWay
+from tapetum.types.photographs import COLORS, range_of
+
+MAX_IMAGES = 3
+COLUMNS = ("as read", "resized", "cropped", "normalised", "back again")
+SIDE_IN = 1.95
+
+
+@draw.register
+def _(result: PreprocessingSteps) -> Figure:
+    """A row a way, a column a step; on the photograph the frame of what is seen."""
+    from tapetum.figures import canvas
+
+    n = min(len(result.ways), MAX_IMAGES)
+    ways = [way for ways in result.ways[:n] for way in ways]
+    some = f" ({n} of {len(result.ways)} photographs)" if n < len(result.ways) else ""
+    title = f"From a photograph to the numbers that {result.model} gets{some}"
+    figure = canvas.page(len(COLUMNS) * SIDE_IN + 0.4, len(ways) * (SIDE_IN + 0.25), title, "")
+    says = "frame: the part that is seen · under each picture its size in px and the range of its values\n"
+    says += "normalised: (pixels - mean) / std per channel, stretched here to black and white so that it can be shown"
+    canvas.subtitle(figure, says)
+    panels = figure.subplots(len(ways), len(COLUMNS), squeeze=False)
+    for axes in panels.flat:
+        axes.set_axis_off()
+    for row, way in zip(panels, ways, strict=True):
+        steps = {step.name: step for step in way.steps}
+        for axes, name in zip(row, COLUMNS, strict=True):
+            if name in steps:
+                _step(axes, steps[name])
+        _frame(row[0], way)
+        canvas.heading(row[0], f"{way.name}: {way.kept():.0%} seen".replace("%", " %"))
+    return figure
+
+
+def _step(axes: Any, step: PreprocessingStep) -> None:
+    from tapetum.figures import canvas
+
+    values = step.values.detach().float().cpu()
+    if step.name == "normalised":
+        low, high = step.range
+        values = (values - low) / ((high - low) or 1.0)
+    canvas.image(axes, values.expand(3, -1, -1), step.name)
+    axes.set_axis_on()
+    height, width = values.shape[-2:]
+    axes.set_xlabel(f"{height} × {width}: {range_of(step)}", fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3)
+
+
+def _frame(axes: Any, way: PreprocessingWay) -> None:
+    from tapetum.figures import canvas
+
+    top, left, bottom, right = way.box
+    canvas.frame(axes, (top - 0.5, left - 0.5, bottom - 0.5, right - 0.5))  # pixel 0 reaches from -0.5 to 0.5
+
+
+@draw.register
+def _(result: ColorChannels) -> Figure:
+    """For each image two rows: itself and its channels in grey, then the patch and its numbers in each channel."""
+    from tapetum.figures import canvas
+
+    n = min(len(result.photographs), MAX_IMAGES)
+    height, width = result.photographs.shape[-2:]
+    some = f" ({n} of {len(result.photographs)} images)" if n < len(result.photographs) else ""
+    figure = canvas.page(4 * 2.35, n * 2 * 2.6, f"What you see, and what a machine has{some}", "")
+    says = f"{height} × {width} px, three numbers each; a channel in grey: 0 is black, 1 is white\n"
+    canvas.subtitle(figure, f"{says}below: the patch in the frame, with its numbers as files store them, 0 to 255")
+    panels = figure.subplots(2 * n, 4, squeeze=False)
+    for i in range(n):
+        photo, (row, column), side = result.photographs[i], result.places[i], result.patch_px
+        above, below = panels[2 * i], panels[2 * i + 1]
+        canvas.image(above[0], photo, "what it saw")
+        canvas.frame(above[0], (row - 0.5, column - 0.5, row + side - 0.5, column + side - 0.5))
+        patch = result.patch(i)
+        canvas.image(below[0], patch / 255, f"rows {row} to {row + side - 1}, columns {column} to {column + side - 1}", False)
+        for c, color in enumerate(COLORS):
+            mean, low, high = (float(one) for one in (photo[c].mean(), photo[c].min(), photo[c].max()))
+            canvas.image(above[c + 1], photo[c].expand(3, -1, -1), f"{color}: mean {mean:.2f}, {low:.2f} to {high:.2f}")
+            canvas.image(below[c + 1], (patch[c] / 255).expand(3, -1, -1), color, smooth=False)
+            canvas.numbers(below[c + 1], patch[c].round(), ".0f", patch[c] / 255)
+    return figure

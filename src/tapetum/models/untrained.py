@@ -1,0 +1,85 @@
+"""The same architecture with new weights: what a network is before it has learned anything."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.models.replica import tensors_of
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import ModelError
+
+STATISTICS = {"running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
+"""What batch-norms know before they have seen anything."""
+
+
+def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
+    """A copy with weights as its modules draw them when they are made, and the names of parameters that none of them draws.
+
+    Those (tokens, position embeddings, scales) have their values shuffled: as large as before, without their pattern.
+    """
+    try:
+        module = _copied(model.module)
+    except Exception as error:
+        raise ModelError(f"{model.name} cannot be copied ({type(error).__name__}: {error}): give a module that can") from error
+    before = {name: weight.detach().clone() for name, weight in module.named_parameters()}
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for weight in module.parameters():
+            if weight.is_floating_point():
+                weight.fill_(math.nan)  # what is still NaN afterwards nobody has drawn
+        _draw(module)
+        loose = [name for name, weight in module.named_parameters() if bool(weight.isnan().any())]
+        for name, weight in module.named_parameters():
+            if name in loose:
+                weight.copy_(_shuffled(before[name]))
+    made = VisionModel(
+        module.to(model.device),
+        f"{model.name}, untrained (seed {seed})",
+        model.preprocessing,
+        model.labels,
+        call=model.call,
+        encode_text=model.encode_text,
+    )
+    made.weights = "random"
+    return made, [name for name in loose if before[name].unique().numel() > 1]
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """On the CPU, where the random numbers come from; with tensors of its own."""
+    memo: dict[int, object] = {}
+    for tensor in tensors_of(module):
+        own = tensor.detach().cpu().clone()
+        memo[id(tensor)] = nn.Parameter(own, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else own
+    return copy.deepcopy(module, memo)
+
+
+def _draw(module: nn.Module) -> None:
+    """Every module makes its weights anew, inner ones first; statistics that no module resets are set to those of nothing."""
+    for part in _inner_first(module):
+        again = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
+        if callable(again):
+            try:
+                again()
+            except TypeError:  # one that needs arguments: its parameters stay NaN, and are seen
+                continue
+        frozen = "running_var" in dict(part.named_buffers(recurse=False))
+        for name, buffer in part.named_buffers(recurse=False):
+            if name in STATISTICS:
+                buffer.fill_(STATISTICS[name])
+            elif frozen and name in ("weight", "bias"):  # a batch-norm whose scale and shift are no parameters
+                buffer.fill_(1.0 if name == "weight" else 0.0)
+
+
+def _inner_first(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
+        yield from _inner_first(child)
+    yield module
+
+
+def _shuffled(values: Tensor) -> Tensor:
+    return values.flatten()[torch.randperm(values.numel())].view_as(values)

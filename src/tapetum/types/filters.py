@@ -1,0 +1,218 @@
+"""Filters and what they answer: hand-made kernels on toy images and photographs, the weights of convolutions, their maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from tapetum.types.drawable import Drawable
+
+DEAD = 1e-3
+"""A filter this much shorter than the longest of its layer answers to nothing: training has driven its weights to zero."""
+
+
+@dataclass(frozen=True, eq=False)
+class ToySelectivity(Drawable):
+    """Small images, small kernels, and what each kernel answers to each image.
+
+    images      (m, h, w) of zeros and ones
+    kernels     (k, 3, 3)
+    responses   (m, k, h, w): how well the kernel fits at each place
+    top         the value with the full colour, the same in every panel
+    """
+
+    images: Tensor
+    image_names: tuple[str, ...]
+    kernels: Tensor
+    kernel_names: tuple[str, ...]
+    responses: Tensor
+    top: float = 3.0
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = ("image", "filter", "largest", "smallest", "places not 0")
+        rows = [
+            (image, kernel, f"{float(r.max()):g}", f"{float(r.min()):g}", f"{int((r != 0).sum())} of {r.numel()}")
+            for image, answers in zip(self.image_names, self.responses, strict=True)
+            for kernel, r in zip(self.kernel_names, answers, strict=True)
+        ]
+        return table(head, rows)
+
+
+@dataclass(frozen=True, eq=False)
+class FilteredPicture(Drawable):
+    """A photograph and what kernels make of it.
+
+    picture     (1, 3, H, W) in [0, 1]
+    names       of the kernels
+    kernels     each (h, w); of "gradient_magnitude" the two that it is made of, (2, h, w)
+    responses   each (1, H, W) of the luma for kernels that find differences, or (3, H, W), a picture again
+    """
+
+    picture: Tensor
+    names: tuple[str, ...]
+    kernels: tuple[Tensor, ...]
+    responses: tuple[Tensor, ...]
+    border: str
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        rows = [
+            (name, "x".join(map(str, kernel.shape[-2:])), of, f"{float(kernel.sum()):g}", *spread(response))
+            for name, kernel, response in zip(self.names, self.kernels, self.responses, strict=True)
+            for of in ["each colour" if len(response) == 3 else "luma"]
+        ]
+        return table(("filter", "size", "works on", "sum of weights", "smallest", "largest", "mean |value|"), rows)
+
+
+@dataclass(frozen=True, eq=False)
+class Filters(Drawable):
+    """The weights of a convolution.
+
+    weights    (k, inputs, h, w), the first k filters; `inputs` are the channels that one filter reads
+    norms      (channels,) the length of every filter's weights, sqrt(Σ w²)
+    colors     the inputs are red, green and blue, so a filter can be shown in colour
+    """
+
+    weights: Tensor
+    norms: Tensor
+    layer: str
+    kind: str
+    model: str
+    channels: int
+    groups: int
+    stride: tuple[int, int]
+    padding: str
+    dilation: tuple[int, int]
+    bias: bool
+    colors: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w) of a filter in cells of the map that it reads."""
+        return int(self.weights.shape[-2]), int(self.weights.shape[-1])
+
+    @property
+    def alive(self) -> Tensor:
+        """(channels,) whether a filter has weights that count beside those of the layer's largest."""
+        return self.norms > DEAD * self.norms.max()
+
+    def __str__(self) -> str:
+        (h, w), inputs = self.size, self.weights.shape[1]
+        norms = [float(one) for one in self.norms]
+        dead = f", {none} of {len(norms)} next to zero" if (none := len(norms) - int(self.alive.sum())) else ""
+        some = f"{inputs} of {inputs * self.groups} channels" if self.groups > 1 else f"all {inputs} channels"
+        reads = "red, green and blue" if self.colors else some
+        lines = [
+            f"{self.layer} of {self.model}: {self.kind}, {self.channels} filters of {h} x {w}",
+            f"  each reads    {reads}, so has {inputs * h * w} weights",
+            f"  stride        {shown_pair(self.stride)}, padding {self.padding}, dilation {shown_pair(self.dilation)}, "
+            f"{self.groups} group{'s' * (self.groups > 1)}, {'with' if self.bias else 'without'} bias",
+            f"  norms         {min(norms):.3g} to {max(norms):.3g}, median {median(norms):.3g}{dead}",
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, eq=False)
+class FilterResponses(Drawable):
+    """What some filters of a convolution answered, and where on what the model saw.
+
+    photographs   (n, 3, H, W) in [0, 1], as the model saw them
+    maps          (n, k, h, w) the layer's own output: before any normalisation and activation that follow it
+    channels      (k,) which filters
+    filters       their weights, in the same order
+    centres       (row, column) of the input pixel at the middle of what the first cell of a map sees
+    strides       (down, right) input pixels from one cell to the next
+    by            how they were chosen
+    """
+
+    photographs: Tensor
+    maps: Tensor
+    channels: Tensor
+    filters: Filters
+    centres: tuple[float, float]
+    strides: tuple[float, float]
+    by: str
+    notes: tuple[str, ...] = ()
+
+    def heatmaps(self) -> Tensor:
+        """(n, k, H, W): the maps laid over the photographs, each cell at the pixel in the middle of what it sees."""
+        return laid_over(self.maps, self.centres, self.strides, (self.photographs.shape[-2], self.photographs.shape[-1]))
+
+    def __str__(self) -> str:
+        h, w = self.maps.shape[-2:]
+        size = "x".join(map(str, self.filters.size))
+        lines = [f"{self.filters.layer} of {self.filters.model}: filters of {size}, maps of {h}x{w}, chosen by {self.by}"]
+        rows = [
+            (str(i), str(int(channel)), *spread(one), f"{float(one.std(correction=0)):.3g}", place(heat))
+            for i, (answers, heats) in enumerate(zip(self.maps, self.heatmaps(), strict=True))
+            for channel, one, heat in zip(self.channels, answers, heats, strict=True)
+        ]
+        head = ("image", "filter", "smallest", "largest", "mean |value|", "std over places", "strongest at (row, column)")
+        return "\n".join([*lines, table(head, rows)])
+
+
+@dataclass(frozen=True, eq=False)
+class FilterComparison(Drawable):
+    """The filters of one layer with random and with learned weights, and a number that tells them apart.
+
+    low_random, low_learned   (channels,) each filter's share of energy below `cutoff` cycles a cell, NaN of dead ones
+    expected                  that share for white noise, whatever its size
+    """
+
+    random: Filters
+    learned: Filters
+    low_random: Tensor
+    low_learned: Tensor
+    expected: float
+    cutoff: float
+    seed: int
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        rows = [
+            (name, f"{float(low.mean()):.3f}", *spread(low)[:2], f"{int((low > self.expected).sum())} of {len(low)}")
+            for name, every in (("random", self.low_random), ("learned", self.low_learned))
+            for low in [every[~every.isnan()]]
+        ]
+        head = ("weights", "mean", "smallest", "largest", "filters above noise")
+        what = f"{self.learned.layer} of {self.learned.model}: share of energy below {self.cutoff:g} cycles a cell"
+        return "\n".join([what, f"white noise: {self.expected:.3f}", table(head, rows)])
+
+
+def laid_over(maps: Tensor, centres: tuple[float, float], strides: tuple[float, float], size: tuple[int, int]) -> Tensor:
+    """Maps (..., h, w) over an image (..., H, W), bilinear: cell i at pixel centre + i * stride; the border is repeated."""
+    for axis, centre, stride, pixels in zip((-2, -1), centres, strides, size, strict=True):
+        cells = maps.shape[axis]
+        at = ((torch.arange(pixels, device=maps.device, dtype=torch.float64) - centre) / stride).clamp(0, cells - 1)
+        low = at.floor().long()
+        share = (at - low).to(maps.dtype).view(-1, 1) if axis == -2 else (at - low).to(maps.dtype)
+        maps = torch.lerp(maps.index_select(axis, low), maps.index_select(axis, (low + 1).clamp(max=cells - 1)), share)
+    return maps
+
+
+def place(heatmap: Tensor) -> str:
+    """Where |value| is largest in (h, w): "(12, 40)"."""
+    row, column = divmod(int(heatmap.abs().argmax()), heatmap.shape[-1])
+    return f"({row}, {column})"
+
+
+def spread(values: Tensor) -> tuple[str, str, str]:
+    """The smallest and largest value, and the mean magnitude."""
+    return f"{float(values.min()):.3g}", f"{float(values.max()):.3g}", f"{float(values.abs().mean()):.3g}"
+
+
+def shown_pair(pair: tuple[int, int]) -> str:
+    """ "2", or "2 x 1" where the sides differ."""
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} x {pair[1]}"
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Columns of texts under their names."""
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)

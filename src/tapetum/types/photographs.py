@@ -1,0 +1,122 @@
+"""What becomes of a photograph before a network sees it: preprocessing step by step, and colours as numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tapetum.types.drawable import Drawable
+from tapetum.types.filters import table
+
+COLORS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True, eq=False)
+class PreprocessingStep:
+    """A picture on its way: `values` (3, h, w) as they are at this step; a one-channel model's have (1, h, w)."""
+
+    name: str
+    values: Tensor
+
+    @property
+    def range(self) -> tuple[float, float]:
+        return float(self.values.min()), float(self.values.max())
+
+
+@dataclass(frozen=True, eq=False)
+class PreprocessingWay:
+    """One way from a photograph to a network's numbers.
+
+    box        (top, left, bottom, right) of the part that is seen, in pixels of the photograph
+    stretched  how much wider than high a square of the photograph has become; 1 keeps the proportions
+    """
+
+    name: str
+    steps: tuple[PreprocessingStep, ...]
+    box: tuple[float, float, float, float]
+    stretched: float
+
+    def kept(self) -> float:
+        """The share of the photograph that is seen."""
+        top, left, bottom, right = self.box
+        height, width = self.steps[0].values.shape[-2:]
+        return (bottom - top) * (right - left) / (height * width)
+
+
+@dataclass(frozen=True, eq=False)
+class PreprocessingSteps(Drawable):
+    """How photographs become a network's numbers, in several ways.
+
+    ways   for each photograph the ways, in the same order
+    mean, std   per channel, in units of pixels in [0, 1]: normalised = (pixels - mean) / std
+    """
+
+    ways: tuple[tuple[PreprocessingWay, ...], ...]
+    model: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        rows = [
+            (str(i), way.name if j == 0 else "", step.name, shape_of(step.values), range_of(step), kept if j == 0 else "")
+            for i, ways in enumerate(self.ways)
+            for way in ways
+            for kept in [f"{way.kept():.0%}{_stretch(way)}"]
+            for j, step in enumerate(way.steps)
+        ]
+        return table(("photograph", "way", "step", "shape", "range", "seen of it"), rows)
+
+
+@dataclass(frozen=True, eq=False)
+class ColorChannels(Drawable):
+    """What the model saw, and the same as a machine has it: three tables of numbers.
+
+    photographs   (n, 3, h, w) in [0, 1], as the model saw them
+    images        (n, c, h, w) what the network is given: the same, normalised
+    places        for each image (row, column) of the upper left cell of a small patch, whose numbers are written out
+    patch_px      side of the patch
+    """
+
+    photographs: Tensor
+    images: Tensor
+    places: tuple[tuple[int, int], ...]
+    patch_px: int
+    notes: tuple[str, ...] = ()
+
+    def patch(self, i: int) -> Tensor:
+        """(3, patch_px, patch_px) of image i, from 0 to 255."""
+        row, column = self.places[i]
+        return self.photographs[i, :, row : row + self.patch_px, column : column + self.patch_px] * 255
+
+    def __str__(self) -> str:
+        given = self.images if self.images.shape[1] == 3 else self.images.expand(-1, 3, -1, -1)
+        rows = [
+            (str(i), color, *numbers(pixels[c]), *numbers(values[c]))
+            for i, (pixels, values) in enumerate(zip(self.photographs, given, strict=True))
+            for c, color in enumerate(COLORS)
+        ]
+        head = ("image", "channel", "mean", "smallest", "largest", "normalised: mean", "smallest", "largest")
+        h, w = self.photographs.shape[-2:]
+        return f"{h} x {w} x 3 = {h * w * 3:,} numbers an image\n{table(head, rows)}"
+
+
+def numbers(values: Tensor) -> tuple[str, str, str]:
+    """Mean, smallest and largest."""
+    return f"{float(values.mean()):.3f}", f"{float(values.min()):.3f}", f"{float(values.max()):.3f}"
+
+
+def shape_of(values: Tensor) -> str:
+    """ "3 x 224 x 224"."""
+    return " x ".join(str(side) for side in values.shape)
+
+
+def range_of(step: PreprocessingStep) -> str:
+    """ "0.00 to 0.91"."""
+    low, high = step.range
+    return f"{low:.2f} to {high:.2f}"
+
+
+def _stretch(way: PreprocessingWay) -> str:
+    return "" if abs(way.stretched - 1) < 0.02 else f", width x {way.stretched:.2f}"

@@ -1,0 +1,146 @@
+"""Kernels on pictures agree with scipy, sizes with torch's convolutions; noise has the share of slow changes it must have."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import skimage.data
+import skimage.filters
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import tapetum as tp
+from tapetum.engines.kernels import KERNELS, correlate, low_frequency_share, named_kernel, white_share
+from tapetum.types import ImageError, MethodError
+
+CAT = torch.from_numpy(skimage.data.chelsea()).permute(2, 0, 1)[None].double() / 255
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize(("border", "theirs"), [("reflect", "mirror"), ("replicate", "nearest"), ("zero", "constant")])
+def test_every_kernel_gives_scipys_correlation(name, border, theirs):
+    kernel = named_kernel(name)
+    ours = correlate(CAT, kernel, border)[0]
+    for mine, channel in zip(ours, CAT[0].numpy(), strict=True):
+        expected = scipy.ndimage.correlate(channel, kernel.numpy(), mode=theirs)
+        assert np.abs(mine.numpy() - expected).max() < 1e-12  # float64, values up to 8
+
+
+def test_sobel_and_laplacian_are_scipys_of_that_name():
+    grey = CAT[:, :1]
+    for name, theirs in (
+        ("sobel_x", scipy.ndimage.sobel(grey[0, 0].numpy(), axis=1, mode="mirror")),
+        ("sobel_y", scipy.ndimage.sobel(grey[0, 0].numpy(), axis=0, mode="mirror")),
+        ("laplacian", scipy.ndimage.laplace(grey[0, 0].numpy(), mode="mirror")),
+    ):
+        assert np.abs(correlate(grey, named_kernel(name))[0, 0].numpy() - theirs).max() < 1e-12
+
+
+def test_the_gaussian_has_a_sigma_of_one_pixel_and_keeps_brightness():
+    kernel = named_kernel("gaussian")
+    places = torch.arange(-2.0, 3.0, dtype=torch.float64)
+    assert float(kernel.sum()) == 1
+    assert float((kernel.sum(0) * places.square()).sum()) == 1  # the variance
+    blurred = correlate(CAT, kernel)[0, 0].numpy()
+    assert np.abs(blurred - skimage.filters.gaussian(CAT[0, 0].numpy(), 1.0, mode="mirror")).max() < 0.02  # a true one
+
+
+def test_the_gradients_magnitude_is_skimages_up_to_its_scale():
+    grey = CAT[0].mean(0)
+    ours = tp.filter_image(grey.float(), "gradient_magnitude", border="replicate").responses[0][0]
+    theirs = skimage.filters.sobel(grey.float().numpy(), mode="nearest")  # divided by 4, and by sqrt(2)
+    assert np.abs(ours.numpy() / (4 * math.sqrt(2)) - theirs).max() < 1e-5  # float32
+
+
+def test_an_own_kernel_is_laid_on_as_it_is_written():
+    picture = torch.zeros(1, 3, 5, 7)
+    picture[..., 2, 3] = 1
+    asymmetric = [[1.0, 2.0, 3.0]]
+    ours = tp.filter_image(picture, asymmetric).responses[0]
+    assert ours[0, 2, 2:5].tolist() == [3, 2, 1]  # correlation: the spot meets the right weight first
+
+
+def test_kinds_of_kernels_in_one_list():
+    made = tp.filter_image(CAT.float(), ["sobel_x", [[-1, 0, 1]], torch.ones(3, 3) / 9])
+    assert made.names == ("sobel_x", "your kernel", "your kernel")
+    assert [len(response) for response in made.responses] == [1, 1, 3]
+    assert made.responses[2].mean().item() == pytest.approx(CAT.mean().item(), abs=1e-3)  # but for the border
+    assert tp.filter_image(CAT.float(), [[0, 1, 0], [1, -4, 1], [0, 1, 0]]).names == ("your kernel",)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        ("sobel", "no kernel 'sobel'; there are sobel_x"),
+        ([[1, 2], [3, 4]], "odd number"),
+        ([[1, 2, 3], [1, 2]], "rows of numbers"),
+        ([], "no kernel"),
+        ([[1.0, float("nan"), 1.0]], "finite"),
+        ([1.0, 2.0, 3.0], "rows and columns"),
+    ],
+)
+def test_what_is_no_kernel_is_refused(kernel, words):
+    with pytest.raises(MethodError, match=words):
+        tp.filter_image(CAT.float(), kernel)
+
+
+def test_a_picture_smaller_than_the_kernel_is_refused():
+    with pytest.raises(ImageError, match="too small"):
+        tp.filter_image(torch.rand(1, 3, 2, 2), "gaussian")
+
+
+@given(
+    size=st.integers(1, 40),
+    kernel=st.integers(1, 7),
+    stride=st.integers(1, 5),
+    padding=st.integers(0, 4),
+    dilation=st.integers(1, 4),
+)
+def test_output_size_is_torchs(size, kernel, stride, padding, dilation):
+    layer = nn.Conv1d(1, 1, kernel, stride, padding, dilation)
+    if dilation * (kernel - 1) + 1 > size + 2 * padding:
+        with pytest.raises(MethodError, match="does not fit"):
+            tp.output_size(size, kernel, stride, padding, dilation)
+        return
+    assert tp.output_size(size, kernel, stride, padding, dilation) == layer(torch.zeros(1, 1, size)).shape[-1]
+
+
+def test_output_size_refuses_what_no_layer_has():
+    for wrong in ({"stride": 0}, {"padding": -1}, {"dilation": 0}):
+        with pytest.raises(MethodError, match="must be at least"):
+            tp.output_size(10, 3, **wrong)
+
+
+def test_the_share_of_slow_changes_has_closed_forms():
+    spot = torch.zeros(1, 2, 5, 5)
+    spot[:, :, 1, 3] = 2  # |W(f)| is the same everywhere
+    assert low_frequency_share(spot).item() == pytest.approx(math.pi / 16, abs=1e-12)
+    board = (torch.arange(24)[:, None] + torch.arange(24)) % 2 * 2.0 - 1
+    assert low_frequency_share(board.expand(1, 1, 24, 24)).item() < 0.01  # its edges alone
+    assert low_frequency_share(torch.ones(1, 1, 24, 24)).item() > 0.97
+    moved = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(low_frequency_share(moved), low_frequency_share(torch.nn.functional.pad(moved, (2, 0, 1, 1))))
+    assert bool(low_frequency_share(torch.zeros(1, 1, 3, 3)).isnan())
+
+
+def test_the_share_is_that_of_a_fine_fourier_transform():
+    weights = torch.randn(3, 2, 3, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    side = 512
+    energy = torch.fft.fft2(weights, (side, side)).abs().square().sum(1)
+    along = torch.fft.fftfreq(side, dtype=torch.float64)
+    low = along[:, None].square() + along[None].square() <= 1 / 16
+    expected = (energy * low).sum((1, 2)) / energy.sum((1, 2))
+    assert torch.allclose(low_frequency_share(weights), expected, atol=2e-3)  # the disc's rim on a grid of 1/512
+
+
+@pytest.mark.parametrize("side", [3, 7, 16])
+def test_noise_has_the_expected_share_at_any_size(side):
+    noise = torch.randn(1000, 3, side, side, generator=torch.Generator().manual_seed(side))
+    shares = low_frequency_share(noise)
+    error = float(shares.std()) / math.sqrt(len(shares))
+    assert abs(float(shares.mean()) - white_share()) < 4 * error
