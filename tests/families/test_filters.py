@@ -188,6 +188,7 @@ def test_the_random_filters_are_those_of_untrained_and_the_learned_ones_the_mode
     assert made.random.layer == made.learned.layer == "stem"
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_real_filters_are_smoother_than_noise_and_random_ones_are_noise():
     model = tp.load("efficientnet_lite0")
