@@ -40,7 +40,10 @@ def test_every_method_says_in_one_sentence_what_it_shows(method: Method) -> None
 @pytest.mark.parametrize("method", METHODS, ids=NAMES)
 def test_every_method_states_its_formula_or_what_its_values_are(method: Method) -> None:
     body = (method.function.__doc__ or "").partition("Args:")[0]
-    told = r"\bpixels\s+\(|\bnumbers\b" if method.kind == "rendering" else r"^\s*.*\b(values|value|R_in)\b.*(=|~|\(n, )"
+    told = {
+        "rendering": r"\bpixels\s+\(|\bnumbers\b",
+        "inspection": r"=|\w+ \(\w+, ",  # a formula, or the axes of what it holds
+    }.get(method.kind, r"^\s*.*\b(values|value|R_in)\b.*(=|~|\(n, )")
     assert re.search(told, body, re.MULTILINE), body
 
 
