@@ -300,6 +300,22 @@ def test_the_examples_of_how_to_run(name: str, tmp_path: Path, monkeypatch: pyte
             exec(compile(block, f"{name}.md", "exec"), names)
 
 
+@pytest.mark.weights
+def test_the_example_of_how_to_explain_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+    from skimage.data import coffee
+
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(coffee()).save("coffee.png")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / "howto" / "explain.md").read_text("utf-8"), re.DOTALL):
+        exec(compile(block, "explain.md", "exec"), names)
+    compared = names["compared"]
+    assert compared.faithfulness[:2].min() > compared.bar  # what the page says of this picture is so
+    assert compared.agreement[0, 1] > 0.4
+    assert (tmp_path / "compared.png").stat().st_size > 0
+
+
 def test_the_examples_of_objectives_run_and_every_objective_is_there() -> None:
     text = (DOCS / "objectives.md").read_text("utf-8")
     names: dict[str, Any] = {}

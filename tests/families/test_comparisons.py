@@ -114,3 +114,16 @@ def test_it_is_kept_and_drawn_with_the_names_and_the_bar(tmp_path: Path) -> None
     for name in ("made_up 1", "made_up 2", "saliency", "edge_attribution", "random_attribution"):
         assert any(title.startswith(f"{name}\n") for title in titles)
     assert any(f"to beat {found.bar:+.2f}" in text.get_text() for text in figure.texts)
+
+
+def test_maps_side_by_side_are_called_by_what_tells_them_apart() -> None:
+    first, second = (tp.saliency(model(), bright()[:1], target) for target in (0, 1))
+    both = tp.draw([first, second])
+    assert [axes.get_title(loc="left") for axes in both.get_axes()[:2]] == ["saliency\nclass 0", "saliency\nclass 1"]
+    assert "class 0" not in both.texts[0].get_text()  # the title speaks of both
+    layers = [replace(first, layer=name) for name in ("one", "two")]
+    assert [axes.get_title(loc="left") for axes in tp.draw(layers).get_axes()[:2]] == ["saliency one", "saliency two"]
+    named = tp.draw([first, first], names=["as it is", "again"])
+    assert [axes.get_title(loc="left") for axes in named.get_axes()[:2]] == ["as it is", "again"]
+    with pytest.raises(tp.TapetumError, match="2 maps were given and 1 names"):
+        tp.draw([first, first], names=["alone"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import singledispatch
 from math import ceil
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, overlay, say
 from tapetum.figures.theme import LIGHT
 from tapetum.figures.words import SHORT_UNITS, caption, grid
-from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Reduce, Run, TapetumError
+from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Reduce, Run, TapetumError, names_of_maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,10 +114,11 @@ def _(result: Evaluation) -> Figure:
 
 @draw.register(list)
 @draw.register(tuple)
-def _(results: Sequence[Any], pixels: Tensor | None = None) -> Figure:
-    """Attributions side by side; the maps of several layers; the predictions of several images, beside their photos."""
+def _(results: Sequence[Any], pixels: Tensor | None = None, names: Sequence[str] | None = None) -> Figure:
+    """Attributions side by side, with your `names` or what tells them apart; the maps of several layers; the predictions of
+    several images, beside their photos."""
     if results and all(isinstance(one, Attribution) for one in results):
-        return _side_by_side(results, pixels)
+        return _side_by_side(results, pixels, names)
     from tapetum.figures import several
 
     if results and all(isinstance(one, ActivationMaps) for one in results):
@@ -127,15 +129,19 @@ def _(results: Sequence[Any], pixels: Tensor | None = None) -> Figure:
     raise TypeError(f"a list can be drawn if it holds Attributions, ActivationMaps or predictions; this one holds {kinds}")
 
 
-def _side_by_side(results: Sequence[Attribution], pixels: Tensor | None) -> Figure:
+def _side_by_side(results: Sequence[Attribution], pixels: Tensor | None, names: Sequence[str] | None) -> Figure:
     """One column per attribution, one row per image."""
     from tapetum.figures import canvas
 
-    n, across = min(len(r) for r in results), min(len(results), 5)
-    bands = ceil(len(results) / across)
+    called = names_of_maps(results) if names is None else names
+    if len(called) != len(results):
+        raise TapetumError(f"{len(results)} maps were given and {len(called)} names: one name a map")
+    n, bands = min(len(r) for r in results), ceil(len(results) / 5)
+    across = ceil(len(results) / bands)
     rows = min(n, MAX_ROWS)
-    title = f"{len(results)} maps: {results[0].target[0]}" if n == 1 else f"{len(results)} maps{_shown(n)}"
-    figure = canvas.page(max(across * 2.0, 5.2), rows * bands * 2.2, title, f"each map on its own scale, {SCALE}")
+    one_target = n == 1 and len({one.target for one in results}) == 1
+    title = f"{len(results)} maps: {results[0].target[0]}" if one_target else f"{len(results)} maps{_shown(n)}"
+    figure = canvas.page(max(across * 2.0, 5.2), rows * bands * 2.3, title, f"each map on its own scale, {SCALE}")
     panels = figure.subplots(rows * bands, across, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
@@ -143,8 +149,13 @@ def _side_by_side(results: Sequence[Attribution], pixels: Tensor | None) -> Figu
         photos = _photos(pixels, result)
         for row in range(rows):
             axes = panels[(i // across) * rows + row, i % across]
-            canvas.image(axes, _over(result, photos, row), result.method if row == 0 else "")
+            canvas.image(axes, _over(result, photos, row), _wrapped(called[i]) if row == 0 else "")
     return figure
+
+
+def _wrapped(name: str, width: int = 26) -> str:
+    """A name in lines that fit over its panel."""
+    return "\n".join(part for line in name.split("\n") for part in wrap(line, width))
 
 
 def channel_picture(maps: ActivationMaps, row: int, i: int) -> Tensor:

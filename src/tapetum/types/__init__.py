@@ -79,6 +79,9 @@ from tapetum.types.localization import (
 from tapetum.types.map_comparison import (
     MapComparison as MapComparison,
 )
+from tapetum.types.map_comparison import (
+    names_of_maps as names_of_maps,
+)
 from tapetum.types.photographs import (
     ColorChannels as ColorChannels,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -40,9 +41,7 @@ class MapComparison(Drawable):
     @property
     def names(self) -> tuple[str, ...]:
         """One a map: its method, with the layer or a number where two are of the same method."""
-        methods = [one.method for one in self.maps]
-        named = [f"{m.method} {m.layer}" if m.layer and methods.count(m.method) > 1 else m.method for m in self.maps]
-        return tuple(f"{name} {named[:i].count(name) + 1}" if named.count(name) > 1 else name for i, name in enumerate(named))
+        return names_of_maps(self.maps)
 
     @property
     def areas(self) -> dict[str, Tensor]:
@@ -74,3 +73,14 @@ class MapComparison(Drawable):
         beats = "baseline" if i >= len(self.maps) - self.n_baselines else "yes" if self.faithfulness[i] > self.bar else "no"
         status = ", ".join(dict.fromkeys(self.maps[i].status))
         return [self.names[i], *areas, f"{float(self.faithfulness[i]):+.3f}", beats, status]
+
+
+def names_of_maps(maps: Sequence[Attribution]) -> tuple[str, ...]:
+    """What tells maps apart: the method; its layer and target, where those differ; else a number."""
+    layers = {method: {one.layer for one in maps if one.method == method} for method in (one.method for one in maps)}
+    many_targets = len({one.target for one in maps}) > 1
+    plain: list[str] = []
+    for one in maps:
+        layer = f" {one.layer}" if len(layers[one.method]) > 1 else ""
+        plain.append(f"{one.method}{layer}" + (f"\n{one.target[0]}" if many_targets else ""))
+    return tuple(f"{name} {plain[:i].count(name) + 1}" if plain.count(name) > 1 else name for i, name in enumerate(plain))
