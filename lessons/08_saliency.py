@@ -39,9 +39,14 @@ saliency = tp.saliency(model, images, k)
 tp.show(saliency, pixels=seen)
 
 # %%
-same = torch.allclose(by_hand.abs(), saliency.values, rtol=1e-4, atol=1e-6 * float(saliency.values.max()))
+same = torch.allclose(
+    by_hand.abs(), saliency.values, rtol=1e-4, atol=1e-6 * float(saliency.values.max())
+)
 here.holds(same, "tp.saliency is the magnitude of the gradient by hand")
-here.holds(tuple(by_hand.shape) == tuple(images.shape), "there is one derivative for each value of the picture")
+here.holds(
+    tuple(by_hand.shape) == tuple(images.shape),
+    "there is one derivative for each value of the picture",
+)
 
 # %% [markdown]
 # A picture has three values at each place. [tp.saliency](api:saliency) keeps all three and shows the largest of them, as the
@@ -65,21 +70,34 @@ here.holds(tuple(by_hand.shape) == tuple(images.shape), "there is one derivative
 # %%
 def alike(a, b):
     """The correlation of two heatmaps: 1 the same, 0 unrelated."""
-    return float(torch.corrcoef(torch.stack([a.heatmap().flatten(), b.heatmap().flatten()]))[0, 1])
+    return float(
+        torch.corrcoef(torch.stack([a.heatmap().flatten(), b.heatmap().flatten()]))[
+            0, 1
+        ]
+    )
 
 
 std = torch.tensor(model.preprocessing.std)[:, None, None]
 noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)) / 255
 noisy = images + noise / std
 saliency_again = tp.saliency(model, noisy, k)
-tp.show([saliency, saliency_again], pixels=seen, names=["the picture", "plus one grey level"])
+tp.show(
+    [saliency, saliency_again],
+    pixels=seen,
+    names=["the picture", "plus one grey level"],
+)
 
 # %%
 with torch.no_grad():
     before, after = float(score(images)), float(score(noisy))
-print(f"score {before:.3f}, with noise {after:.3f}; correlation of the maps {alike(saliency, saliency_again):.2f}")
+print(
+    f"score {before:.3f}, with noise {after:.3f}; correlation of the maps {alike(saliency, saliency_again):.2f}"
+)
 here.see(abs(after - before) < 0.02 * abs(before), "the score changes by less than 2 %")
-here.see(alike(saliency, saliency_again) < 0.8, "the map changes: its correlation with the first one is below 0.8")
+here.see(
+    alike(saliency, saliency_again) < 0.8,
+    "the map changes: its correlation with the first one is below 0.8",
+)
 
 # %% [markdown]
 # Why? A network of ReLUs is made of many flat pieces, like a cut gem. The score is nearly the same on both sides of an edge,
@@ -110,7 +128,9 @@ tp.show([saliency, smooth, smoother], pixels=seen, names=names)
 # %%
 ratio = float(smoother.stderr.mean() / smooth.stderr.mean())
 left = float(smoother.stderr.mean() / smoother.values.abs().mean())
-print(f"standard error: {ratio:.2f} of what it was; it is {left:.0%} of the mean size of a value")
+print(
+    f"standard error: {ratio:.2f} of what it was; it is {left:.0%} of the mean size of a value"
+)
 here.see(0.35 < ratio < 0.65, "four times the samples, about half the standard error")
 
 # %% [markdown]
@@ -139,8 +159,14 @@ product = tp.input_x_gradient(model, patched, k)
 tp.show(product, pixels=model.denormalize(patched))
 
 # %%
-here.holds(bool((product.values[..., 80:120, 80:120] == 0).all()), "a patch of the mean colour gets no share at all")
-here.holds(float(tp.saliency(model, patched, k).values[..., 80:120, 80:120].sum()) >= 0, "a magnitude is never negative")
+here.holds(
+    bool((product.values[..., 80:120, 80:120] == 0).all()),
+    "a patch of the mean colour gets no share at all",
+)
+here.holds(
+    float(tp.saliency(model, patched, k).values[..., 80:120, 80:120].sum()) >= 0,
+    "a magnitude is never negative",
+)
 
 # %% [markdown]
 # ## Shares that add up: integrated gradients
@@ -150,11 +176,18 @@ here.holds(float(tp.saliency(model, patched, k).values[..., 80:120, 80:120].sum(
 # ([Sundararajan et al. 2017](bib:sundararajan2017ig)) walk the whole way from a baseline to the input and add up the slopes.
 
 # %%
-way = torch.linspace(0.005, 2.995, 300).requires_grad_()  # from the baseline 0 to the input 3
+way = torch.linspace(
+    0.005, 2.995, 300
+).requires_grad_()  # from the baseline 0 to the input 3
 (slopes,) = torch.autograd.grad(way.clamp(max=1).sum(), way)
-print(f"slope at 3: {float(slopes[-1])}; mean slope on the way, times the way: {float(3 * slopes.mean()):.3f}")
+print(
+    f"slope at 3: {float(slopes[-1])}; mean slope on the way, times the way: {float(3 * slopes.mean()):.3f}"
+)
 here.holds(float(slopes[-1]) == 0, "the slope at the end is 0")
-here.holds(abs(float(3 * slopes.mean()) - 1) < 0.01, "the shares gathered on the way sum to the score's change, 1")
+here.holds(
+    abs(float(3 * slopes.mean()) - 1) < 0.01,
+    "the shares gathered on the way sum to the score's change, 1",
+)
 
 # %% [markdown]
 # For a network the same sum, over all pixels, must be $S(x) - S(x_0)$ with $x_0$ the baseline. How near it comes tells whether
@@ -164,17 +197,26 @@ here.holds(abs(float(3 * slopes.mean()) - 1) < 0.01, "the shares gathered on the
 steps = here.quick((5, 10), full=(10, 100))
 product = tp.input_x_gradient(model, images, k)
 rough, fine = (tp.integrated_gradients(model, images, k, n_steps=n) for n in steps)
-tp.show([product, rough, fine], pixels=seen, names=["input x gradient", *(f"integrated, {n} steps" for n in steps)])
+tp.show(
+    [product, rough, fine],
+    pixels=seen,
+    names=["input x gradient", *(f"integrated, {n} steps" for n in steps)],
+)
 
 # %%
 with torch.no_grad():
     change = float(score(images) - score(torch.zeros_like(images)))
 errors = [abs(float(one.values.sum()) - change) / abs(change) for one in (rough, fine)]
 for n, one, error in zip(steps, (rough, fine), errors, strict=True):
-    print(f"{n} steps: the shares sum to {float(one.values.sum()):.2f}, the score changes by {change:.2f}: {error:.0%} off")
+    print(
+        f"{n} steps: the shares sum to {float(one.values.sum()):.2f}, the score changes by {change:.2f}: {error:.0%} off"
+    )
 print(*fine.notes, sep="\n")
 here.see(errors[1] < errors[0], "more steps, a smaller error of the sum")
-here.see(errors[1] < here.quick(0.5, full=0.05), "with enough steps the shares sum to the change of the score")
+here.see(
+    errors[1] < here.quick(0.5, full=0.05),
+    "with enough steps the shares sum to the change of the score",
+)
 
 # %% [markdown]
 # Few steps on a network with many ReLUs can be far off. Other libraries give you that picture without a word.

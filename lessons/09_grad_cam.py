@@ -49,18 +49,25 @@ tp.show(by_hand)
 
 # %%
 sums = torch.tensor([[1.8, 0.3], [0.1, 2.1]], dtype=torch.float64)
-here.holds(torch.allclose(by_hand.total[0, 0], sums), "the four sums are 1.8, 0.3, 0.1, 2.1")
+here.holds(
+    torch.allclose(by_hand.total[0, 0], sums), "the four sums are 1.8, 0.3, 0.1, 2.1"
+)
 
 # %% [markdown]
 # Another class has other weights. For a toaster, fur speaks *against* it: a negative weight. The channels stay what they are.
 
 # %%
-both = tp.grad_cam_by_hand(maps, [[0.8, 0.1, 0.5], [-0.6, 0.9, 0.1]], names=["cat", "toaster"])
+both = tp.grad_cam_by_hand(
+    maps, [[0.8, 0.1, 0.5], [-0.6, 0.9, 0.1]], names=["cat", "toaster"]
+)
 tp.show(both)
 
 # %%
 here.holds(float(both.total[0, 1].min()) < 0, "two places speak against the toaster")
-here.holds(float(both.positive[0, 1].min()) == 0, "the ReLU shows them as 0, like places that say nothing")
+here.holds(
+    float(both.positive[0, 1].min()) == 0,
+    "the ReLU shows them as 0, like places that say nothing",
+)
 
 # %% [markdown]
 # ## On the network
@@ -77,10 +84,19 @@ tp.show(steps)
 # %%
 parts = steps.weighted.sum(2) + steps.rest
 here.holds(
-    torch.allclose(parts, steps.total, rtol=1e-3, atol=1e-4 * float(steps.total.abs().max())), "the parts sum to the map"
+    torch.allclose(
+        parts, steps.total, rtol=1e-3, atol=1e-4 * float(steps.total.abs().max())
+    ),
+    "the parts sum to the map",
 )
-here.holds(torch.allclose(steps.strengths, steps.gradients.mean((3, 4))), "the weights are the means of the gradients")
-here.holds(float(steps.difference.max()) < 1e-3, "the sum is what tp.grad_cam gives, computed in another way")
+here.holds(
+    torch.allclose(steps.strengths, steps.gradients.mean((3, 4))),
+    "the weights are the means of the gradients",
+)
+here.holds(
+    float(steps.difference.max()) < 1e-3,
+    "the sum is what tp.grad_cam gives, computed in another way",
+)
 
 # %% [markdown]
 # ## Two classes on one picture
@@ -111,8 +127,12 @@ def on_the_left(heatmap):
 
 
 shares = [on_the_left(heatmap) for heatmap in two.heatmap[0]]
-print(f"on the left half: {shares[0]:.0%} of the map of {two.targets[0][0]}, {shares[1]:.0%} of that of {two.targets[0][1]}")
-here.see(shares[0] > 0.75 and shares[1] < 0.25, "each class has its map on its own half")
+print(
+    f"on the left half: {shares[0]:.0%} of the map of {two.targets[0][0]}, {shares[1]:.0%} of that of {two.targets[0][1]}"
+)
+here.see(
+    shares[0] > 0.75 and shares[1] < 0.25, "each class has its map on its own half"
+)
 
 # %% [markdown]
 # ## Which layer
@@ -141,9 +161,17 @@ tp.show(cams, pixels=seen)
 share = [on_the_left(cam.heatmap()) for cam in cams]
 for cam, one in zip(cams, share, strict=True):
     found = f"{one:.0%} on the left" if cam.status[0] == "ok" else cam.status[0]
-    print(f"{cam.method:<10} {cam.layer:<12} grid {tuple(cam.values.shape[-2:])}: {found}")
-here.see(share[2] > share[1], "Grad-CAM finds the left thing at the last layer, and not at the middle one")
-here.see(share[4] > share[1], "at the middle layer Layer-CAM is more on the left than Grad-CAM")
+    print(
+        f"{cam.method:<10} {cam.layer:<12} grid {tuple(cam.values.shape[-2:])}: {found}"
+    )
+here.see(
+    share[2] > share[1],
+    "Grad-CAM finds the left thing at the last layer, and not at the middle one",
+)
+here.see(
+    share[4] > share[1],
+    "at the middle layer Layer-CAM is more on the left than Grad-CAM",
+)
 
 # %% [markdown]
 # Without `layer=` the library takes the last layer that looks at more than one place, and says so in `notes`.
@@ -158,20 +186,34 @@ here.see(share[4] > share[1], "at the middle layer Layer-CAM is more on the left
 ranked = tp.predict(model, left, k=100_000)[0]
 runner_up, unlikely = ranked[1].index, ranked[-1].index
 rather = tp.contrast(first, runner_up)
-limits = [tp.grad_cam(model, left, target) for target in (first, runner_up, rather, unlikely)]
+limits = [
+    tp.grad_cam(model, left, target) for target in (first, runner_up, rather, unlikely)
+]
 tp.show(limits, pixels=model.denormalize(left))
 
 
 # %%
 def alike(a, b):
     """The correlation of two heatmaps: 1 the same, 0 unrelated."""
-    return float(torch.corrcoef(torch.stack([a.heatmap().flatten(), b.heatmap().flatten()]))[0, 1])
+    return float(
+        torch.corrcoef(torch.stack([a.heatmap().flatten(), b.heatmap().flatten()]))[
+            0, 1
+        ]
+    )
 
 
 print([f"{cam.target[0]}: {cam.status[0]}" for cam in limits])
-here.see(alike(*limits[:2]) > 0.85, "the two likeliest classes have nearly the same map")
-here.see(alike(limits[0], limits[2]) < 0.5, "what makes it the one rather than the other lies elsewhere")
-here.see(limits[3].status[0] == "no_positive_evidence", "for the least likely class no place speaks, and the result says so")
+here.see(
+    alike(*limits[:2]) > 0.85, "the two likeliest classes have nearly the same map"
+)
+here.see(
+    alike(limits[0], limits[2]) < 0.5,
+    "what makes it the one rather than the other lies elsewhere",
+)
+here.see(
+    limits[3].status[0] == "no_positive_evidence",
+    "for the least likely class no place speaks, and the result says so",
+)
 
 # %% [markdown]
 # The contrast `tp.contrast(a, b)` explains the *difference* of two scores. If your question is "why this cat and not that cat",

@@ -43,7 +43,10 @@ tp.show(occlusion, pixels=model.denormalize(covered))
 # %%
 at_the_place = float(occlusion.values[0, 0, side + side // 2, side + side // 2])
 print(f"drop of the score by hand {drop:.3f}, in the map {at_the_place:.3f}")
-here.holds(abs(drop - at_the_place) < 1e-3 * max(1.0, abs(drop)), "the map holds the drop of the score, in units of the score")
+here.holds(
+    abs(drop - at_the_place) < 1e-3 * max(1.0, abs(drop)),
+    "the map holds the drop of the score, in units of the score",
+)
 
 # %% [markdown]
 # Blue squares are real: without them the score is *higher*. Something there spoke for other classes, or the square itself
@@ -65,19 +68,28 @@ here.holds(abs(drop - at_the_place) < 1e-3 * max(1.0, abs(drop)), "the map holds
 
 # %%
 fills = ["zero", "black", "white", "blur"]
-by_fill = [tp.occlusion(model, images, k, window=side, stride=side, fill=fill) for fill in fills]
+by_fill = [
+    tp.occlusion(model, images, k, window=side, stride=side, fill=fill)
+    for fill in fills
+]
 tp.show(by_fill, pixels=seen, names=[f"fill: {fill}" for fill in fills])
 
 
 # %%
 def alike(a, b):
     """The correlation of two heatmaps: 1 the same, 0 unrelated."""
-    return float(torch.corrcoef(torch.stack([a.heatmap().flatten(), b.heatmap().flatten()]))[0, 1])
+    return float(
+        torch.corrcoef(torch.stack([a.heatmap().flatten(), b.heatmap().flatten()]))[
+            0, 1
+        ]
+    )
 
 
 pairs = {(a, b): alike(by_fill[a], by_fill[b]) for a in range(4) for b in range(a)}
 low = min(pairs, key=pairs.get)
-print(f"correlations from {min(pairs.values()):.2f} ({fills[low[0]]} and {fills[low[1]]}) to {max(pairs.values()):.2f}")
+print(
+    f"correlations from {min(pairs.values()):.2f} ({fills[low[0]]} and {fills[low[1]]}) to {max(pairs.values()):.2f}"
+)
 here.see(min(pairs.values()) < 0.95, "the fill changes the map")
 here.see(min(pairs.values()) > 0.2, "but all fills agree in part")
 
@@ -124,7 +136,9 @@ tp.show([occlusion, rise, lime, grad_cam], pixels=seen)
 
 # %%
 weights = lime.values.unique()
-print(f"LIME has {len(weights)} different weights, one for each segment; {n_samples} passes")
+print(
+    f"LIME has {len(weights)} different weights, one for each segment; {n_samples} passes"
+)
 here.see(len(weights) < n_samples, "a linear model of fewer weights than samples")
 
 # %% [markdown]
@@ -153,7 +167,10 @@ tp.show(compared)
 # %%
 best = float(compared.faithfulness[:4].max())
 here.see(best > compared.bar + 0.1, "the best map beats both baselines clearly")
-here.see(float(compared.agreement[0, 3]) > 0.2, "occlusion and Grad-CAM, made in different ways, agree more than chance")
+here.see(
+    float(compared.agreement[0, 3]) > 0.2,
+    "occlusion and Grad-CAM, made in different ways, agree more than chance",
+)
 
 # %% [markdown]
 # Two maps that were made by different ideas, that beat the baselines, and that point to the same place: that is as much
@@ -161,7 +178,15 @@ here.see(float(compared.agreement[0, 3]) > 0.2, "occlusion and Grad-CAM, made in
 
 # %%
 winner = compared.maps[int(compared.faithfulness[:4].argmax())]
-deletion = tp.evaluate(model, images, winner, ["deletion"], n_steps=settings["n_steps"], cells=14, fill="blur")["deletion"]
+deletion = tp.evaluate(
+    model,
+    images,
+    winner,
+    ["deletion"],
+    n_steps=settings["n_steps"],
+    cells=14,
+    fill="blur",
+)["deletion"]
 tp.show(deletion)
 
 # %% [markdown]
