@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
+from tapetum.cli import training
 from tapetum.cli.atlas import atlas
 from tapetum.cli.generated import HELP, TARGET_HELP, CommandGroup, RunGroup
 from tapetum.cli.terminal import bar, debugging, fail, one_line, say, unexpected
@@ -31,6 +32,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(typer.Typer(cls=RunGroup), name="run", help=HELP)
+app.command("train")(training.train)
+app.command("fine-tune")(training.fine_tune)
 app.add_typer(atlas, name="atlas", help="A microscope for a model: every unit with what it looks for in a data set.")
 
 

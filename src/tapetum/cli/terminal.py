@@ -77,5 +77,7 @@ def bar(title: str) -> Iterator[Watcher]:
 
 
 def rate(event: Event) -> str:
-    """Pictures a second, where the event's value is that."""
+    """Pictures a second, or a training's loss, where the event's value is that."""
+    if event.unit == "examples" and event.value is not None:
+        return f"loss {event.value:.3f}"
     return f"{event.value:.3g} pictures/s" if event.unit == "pictures" and event.value else ""

@@ -87,7 +87,9 @@ def _check_settings(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, 
     for name, value in ours.items():
         if theirs.get(name) != value:
             what = f"{name} {theirs.get(name)}, not {value}" if len(str(value)) < 40 else f"another {name}"
-            raise TrainingError(f"{folder} holds a training with {what}: give another folder, or resume=False to begin again")
+            raise TrainingError(
+                f"{folder} holds a training with {what}: give another folder, or resume=False (--no-resume) to begin again"
+            )
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -221,7 +221,7 @@ def _run(job: Job, out: str | Path | None, resume: bool, device: str | None) -> 
             model.module.to(device)
         for one in job.photographs:
             one.preprocessing = model.preprocessing
-            one.place = lambda images: images.to(model.device, model.dtype)
+            one.place = lambda images: model.laid_out(images.to(model.device, model.dtype))
         settings = _settings(job)
         head = job.frozen.alone
         features = None

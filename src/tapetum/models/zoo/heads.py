@@ -47,8 +47,8 @@ def with_head(model: VisionModel, name: str, classes: int) -> nn.Module:
             setattr(model.module, counter, classes)
     try:
         found = _classes(model)
-    except RuntimeError as error:
-        raise ModelError(f"{model.name} does not work with another head in place of {name} ({error})") from error
+    except ModelError as error:
+        raise ModelError(f"{model.name} does not work with another head in place of {name}: it has other heads") from error
     if found != classes:
         raise ModelError(f"{model.name} gives {found} values with a head of {classes} in place of {name}: it has other heads")
     return new

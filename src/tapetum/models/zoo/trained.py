@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from tapetum.data.preprocessing import Preprocessing
@@ -74,7 +74,7 @@ def architecture_of(model: VisionModel, head: str | None) -> dict[str, Any]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
     """A safetensors file: there when it is complete."""
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda part: save_file(plain, part, dict(about or {})))
+    write_whole(path, lambda part: part.write_bytes(save(plain, dict(about or {}))))
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
