@@ -13,6 +13,7 @@
 
 # %%
 import torch
+import torch.nn.functional as F
 
 import tapetum as tp
 from tapetum.lessons import start
@@ -63,7 +64,8 @@ with torch.no_grad():
     of_cat = float(answer(model.denormalize(images)))
 
 # %%
-noise = 0.5 + 0.1 * torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+generator = torch.Generator().manual_seed(0)
+noise = 0.5 + 0.1 * torch.randn(1, 3, side, side, generator=generator)
 pixels, scores = noise, []
 for _ in range(24):
     pixels = pixels.clone().requires_grad_()
@@ -72,14 +74,22 @@ for _ in range(24):
     pixels = (pixels + 0.03 * gradient / gradient.std()).clamp(0, 1).detach()
     scores.append(float(score.detach()))
 
-print(f"photograph {of_cat:.2f}; noise {scores[0]:.2f}; after 24 steps {scores[-1]:.2f}")
-names, by_hand = ("the noise at the start", "after 24 steps"), torch.cat([noise.clamp(0, 1), pixels])
-tp.show(tp.Rendering(by_hand, torch.tensor([scores[0], scores[-1]]), names, ("ok", "ok"), method="gradient ascent by hand"))
+begin, end = scores[0], scores[-1]
+print(f"photograph {of_cat:.2f}; noise {begin:.2f}; after 24 steps {end:.2f}")
+here.see(end > 5 * abs(begin), "24 steps reach five times what the noise had")
+here.see(end > 5 * abs(of_cat), "and five times what the photograph has")
+
 
 # %%
-here.see(
-    scores[-1] > 5 * abs(scores[0]) and scores[-1] > 5 * abs(of_cat), "five times higher than the noise and the photograph"
-)
+def pictures(title, names, pixels, scores) -> tp.Rendering:
+    """Pictures with their names and scores, to be shown side by side."""
+    ok = ("ok",) * len(names)
+    return tp.Rendering(pixels, scores, tuple(names), ok, method=title)
+
+
+both_ends = torch.cat([noise.clamp(0, 1), pixels])
+names = ("the noise", "after 24 steps")
+tp.show(pictures("by hand", names, both_ends, torch.tensor([begin, end])))
 
 # %% [markdown]
 # ## Two ideas that repair it
@@ -110,10 +120,19 @@ here.see(
 # </details>
 
 # %%
-recipes = {"neither": "plain", "frequencies": "fourier_plain", "transforms": "pixel", "both": "best"}
-made = {name: tp.visualize(model, unit, size=side, n_steps=steps, preset=preset) for name, preset in recipes.items()}
-four, scores = (torch.cat([getattr(one, part) for one in made.values()]) for part in ("pixels", "scores"))
-tp.show(tp.Rendering(four, scores, tuple(made), ("ok",) * 4, method=f"{unit}, four recipes"))
+recipes = {
+    "neither": "plain",
+    "frequencies": "fourier_plain",
+    "transforms": "pixel",
+    "both": "best",
+}
+made = {
+    name: tp.visualize(model, unit, size=side, n_steps=steps, preset=preset)
+    for name, preset in recipes.items()
+}
+four = torch.cat([one.pixels for one in made.values()])
+scores = torch.cat([one.scores for one in made.values()])
+tp.show(pictures(f"{unit} by four recipes", made, four, scores))
 
 
 # %%
@@ -128,24 +147,25 @@ def fast(pixels: torch.Tensor) -> torch.Tensor:
 
 with torch.no_grad():
     kept = answer(torch.roll(four, (5, 5), (2, 3))) / scores
-for name, score, share, grain in zip(made, scores, kept, fast(four), strict=True):
-    print(f"{name:12} score {score:6.1f}   kept when moved {share:4.0%}   fast {grain:4.0%}")
-photo = fast(model.denormalize(images))
-print(f"photograph   fast {float(photo):.0%}")
+grain = fast(four)
+for i, name in enumerate(made):
+    print(f"{name:12} score {scores[i]:.1f}, kept {kept[i]:.0%}, fast {grain[i]:.0%}")
+print(f"photograph   fast {float(fast(model.denormalize(images))):.0%}")
 
 # %%
 neither, frequencies, transforms, both = range(4)
-grain = fast(four)
-here.holds(bool(((grain >= 0) & (grain <= 1)).all()), "a share of energy is between 0 and 1")
-here.see(float(scores[neither]) > float(scores[both]), "without remedies the score is higher")
-here.see(float(kept[transforms]) > 0.8 and float(kept[both]) > 0.8, "with transforms more than 80 % is kept when moved")
-here.see(float(kept[neither]) < 0.6 and float(kept[frequencies]) < 0.6, "without them less than 60 %")
-here.see(float(grain[frequencies]) < 0.5 * float(grain[neither]), "frequencies halve the grain, and more")
+steady = min(float(kept[transforms]), float(kept[both]))
+brittle = max(float(kept[neither]), float(kept[frequencies]))
+here.holds(bool((grain <= 1).all()), "a share of the energy is at most 1")
+here.see(bool(scores[neither] > scores[both]), "without remedies the score is higher")
+here.see(steady > 0.8, "with transforms more than 80 % is kept when it is moved")
+here.see(brittle < 0.6, "without them less than 60 %")
+here.see(bool(2 * grain[frequencies] < grain[neither]), "frequencies halve the grain")
 
 # %% [markdown]
 # ## Channels at three depths
 #
-# With a recipe that works we can look at many channels at once: "blocks.1:0-2" means channels 0, 1 and 2.
+# With a recipe that works we can look at many channels at once: "blocks.1:0-4" means channels 0 to 4.
 #
 # **Predict.** How will the pictures change from the first layer to the last?
 #
@@ -157,13 +177,13 @@ here.see(float(grain[frequencies]) < 0.5 * float(grain[neither]), "frequencies h
 # </details>
 
 # %%
-units = [f"{one}:0-{here.quick(1, full=3)}" for one in layers]
+units = [f"{one}:0-{here.quick(0, full=4)}" for one in layers]
 grid = tp.visualize(model, units, size=side, n_steps=steps)
-rows = (len(layers), len(grid) // len(layers))
-tp.show(tp.Rendering(grid.pixels, grid.scores, grid.objectives, grid.status, method="a row a layer", layout=rows))
+tp.show(grid)
 
 # %%
-here.holds(all(0 <= float(one) <= 1 for one in (grid.pixels.min(), grid.pixels.max())), "pixels are in [0, 1]")
+lowest, highest = float(grid.pixels.min()), float(grid.pixels.max())
+here.holds(0 <= lowest <= highest <= 1, "pixels are in [0, 1]")
 here.see(set(grid.status) == {"ok"}, "every channel could be driven from noise")
 
 # %% [markdown]
@@ -184,15 +204,17 @@ here.see(set(grid.status) == {"ok"}, "every channel could be driven from noise")
 
 # %%
 against = tp.visualize(model, unit, size=side, n_steps=steps, negative=True)
-pair = torch.cat([against.pixels, made["both"].pixels])
-ends = torch.cat([-against.scores, made["both"].scores])
-tp.show(tp.Rendering(pair, ends, (f"against {unit}", f"for {unit}"), ("ok", "ok"), method="the two ends of a channel"))
+favourite = made["both"]
+pair = torch.cat([against.pixels, favourite.pixels])
+ends = torch.cat([-against.scores, favourite.scores])
+tp.show(pictures("two ends", (f"against {unit}", f"for {unit}"), pair, ends))
 
 # %%
-inverted = torch.corrcoef(torch.stack([1 - made["both"].pixels.flatten(), against.pixels.flatten()]))[0, 1]
-print(f"scores {ends.tolist()}, correlation with the inverted picture {float(inverted):.2f}")
-here.see(float(ends[0]) < 0 < float(ends[1]), "one picture drives the channel below zero, the other above")
-here.see(abs(float(inverted)) < 0.4, "the one is not the other with inverted colours")
+inverted = torch.stack([1 - favourite.pixels.flatten(), against.pixels.flatten()])
+alike = float(torch.corrcoef(inverted)[0, 1])
+print(f"scores {ends.tolist()}, correlation with the inverted picture {alike:.2f}")
+here.see(bool(ends[0] < 0 < ends[1]), "one drives the channel below zero, one above")
+here.see(abs(alike) < 0.4, "the one is not the other with inverted colours")
 
 # %% [markdown]
 # ## Several pictures of one channel
@@ -213,10 +235,13 @@ several = tp.visualize(model, unit, size=side, n_steps=steps, diversity=3)
 tp.show(several)
 
 # %%
-print(several.scores, several.numbers["likeness"])
-here.holds(bool((several.numbers["likeness"] <= 1 + 1e-6).all()), "a cosine is at most 1")
-here.see(float(several.scores.mean()) < float(made["both"].scores), "different pictures reach less than the one made alone")
-here.see(float(several.scores.min()) > 5 * abs(of_cat), "each still drives the channel far more than the photograph does")
+likeness = several.numbers["likeness"]
+print(several.scores, likeness)
+here.holds(bool((likeness <= 1 + 1e-6).all()), "a cosine is at most 1")
+lower = bool(several.scores.mean() < favourite.scores)
+here.see(lower, "pictures that differ reach less than the one made alone")
+strong = float(several.scores.min()) > 5 * abs(of_cat)
+here.see(strong, "each still drives the channel far more than the photograph")
 
 # %% [markdown]
 # ## A photograph that dreams
@@ -235,13 +260,15 @@ here.see(float(several.scores.min()) > 5 * abs(of_cat), "each still drives the c
 # </details>
 
 # %%
-dream = tp.deep_dream(model, images, layer=layers[-1], size=here.side(model, here.quick(128, full=256)), n_octaves=3)
+large = here.side(model, here.quick(128, full=256))
+dream = tp.deep_dream(model, images, layer=layers[-1], size=large, n_octaves=3)
 tp.show(dream, pixels=model.denormalize(images))
 
 # %%
 before = float(dream.numbers["before"][0])
-print(f"mean square of {layers[-1]}: photograph {before:.2f}, dream {float(dream.scores[0]):.2f}")
-here.see(float(dream.scores[0]) > 1.5 * before, "the layer answers half as much again to the dream")
+after = float(dream.scores[0])
+print(f"mean square of {layers[-1]}: photograph {before:.2f}, dream {after:.2f}")
+here.see(after > 1.5 * before, "the layer answers half as much again to the dream")
 
 # %% [markdown]
 # ## How to read such pictures, and how not to
@@ -258,16 +285,18 @@ here.see(float(dream.scores[0]) > 1.5 * before, "the layer answers half as much 
 # </details>
 
 # %%
-photos = torch.cat([model.preprocess(here.picture(name)) for name in ("cat", "astronaut", "coffee", "rocket")])
+named = ("cat", "astronaut", "coffee", "rocket")
+photos = torch.cat([model.preprocess(here.picture(name)) for name in named])
 with torch.no_grad():
     real = answer(model.denormalize(photos))
-shown = torch.nn.functional.interpolate(model.denormalize(photos), (side, side), mode="area")
-five = torch.cat([shown, made["both"].pixels])
-names = ("photograph 1", "photograph 2", "photograph 3", "photograph 4", "made for it")
-tp.show(tp.Rendering(five, torch.cat([real, made["both"].scores]), names, ("ok",) * 5, method=f"answers of {unit}"))
+small = F.interpolate(model.denormalize(photos), (side, side), mode="area")
+five = torch.cat([small, favourite.pixels])
+all_scores = torch.cat([real, favourite.scores])
+tp.show(pictures(f"answers of {unit}", (*named, "made for it"), five, all_scores))
 
 # %%
-here.see(float(made["both"].scores) > 5 * float(real.abs().max()), "the made picture is far beyond all photographs")
+beyond = float(favourite.scores) > 5 * float(real.abs().max())
+here.see(beyond, "the made picture is far beyond all photographs")
 
 # %% [markdown]
 # ## Misconceptions
