@@ -36,6 +36,7 @@ html_static_path = [str(DOCS / "static")]
 html_css_files = ["tapetum.css"]
 html_show_sourcelink = False
 html_copy_source = False
+html_show_search_summary = False  # they are fetched from pages, which a browser refuses to pages opened as files
 html_math_renderer = "mathml"
 
 

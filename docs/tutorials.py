@@ -6,6 +6,7 @@ import base64
 import io
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jupytext
@@ -48,9 +49,9 @@ def _minutes(lesson: Lesson) -> str:
     return f"{lesson.minutes} minutes" if lesson.minutes else ""
 
 
-def lesson_notebook(lesson: Lesson, linked: Callable[[str], str]) -> str:
+def lesson_notebook(lesson: Lesson, linked: Callable[[str], str], folder: Path = notebooks.FOLDER) -> str:
     """The notebook that Sphinx reads, as JSON; `linked` puts links as Sphinx follows them."""
-    ran = notebooks.executed(lesson)
+    ran = notebooks.executed(lesson, folder)
     notebook = ran if ran is not None else jupytext.read(lesson.file)
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
