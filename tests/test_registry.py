@@ -42,7 +42,7 @@ def test_every_method_states_its_formula_or_what_its_values_are(method: Method) 
     body = (method.function.__doc__ or "").partition("Args:")[0]
     told = {
         "rendering": r"\bpixels\s+\(|\bnumbers\b",
-        "inspection": r"=|\w+ \(\w+, ",  # a formula, or the axes of what it holds
+        "inspection": r"=|\w+\s+\(\w+, ",  # a formula, or the axes of what it holds
     }.get(method.kind, r"^\s*.*\b(values|value|R_in)\b.*(=|~|\(n, )")
     assert re.search(told, body, re.MULTILINE), body
 

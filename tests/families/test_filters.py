@@ -205,3 +205,8 @@ def test_real_filters_are_smoother_than_noise_and_random_ones_are_noise():
 def test_filters_without_a_pattern_in_space_are_refused():
     with pytest.raises(LayerError, match="1 x 1"):
         tp.compare_filters(shared("branches"), layer="narrow")
+
+
+def test_a_network_that_has_not_learned_is_said_to_be_one():
+    model = tp.untrained(vision_model("residual"))
+    assert "random weights itself" in tp.compare_filters(model).notes[0]

@@ -111,3 +111,15 @@ def test_a_patch_outside_the_image_is_refused():
     for at in ((11, 0), (0, 11), (-1, 0), (1,)):
         with pytest.raises(ImageError, match="row 0 to 10"):
             tp.color_channels(shared("residual"), pictures(), at=at)
+
+
+def test_a_tensor_of_pixels_is_taken_as_pictures_and_a_normalised_one_as_the_model_sees_it():
+    of_pixels = tp.preprocessing_steps(MODEL, PHOTO).ways[0][0]
+    assert torch.equal(of_pixels.steps[0].values, PHOTO[0])
+    ready = MODEL.preprocess(PHOTO)
+    of_ready = tp.preprocessing_steps(MODEL, ready).ways[0][0]
+    assert torch.allclose(of_ready.steps[0].values, MODEL.denormalize(ready)[0], atol=1e-6)
+
+
+def test_images_that_nobody_normalised_are_said_to_be():
+    assert "use model.preprocess" in tp.color_channels(MODEL, torch.rand(1, 3, 128, 128)).notes[0]

@@ -70,6 +70,8 @@ def compare_filters(
     before = untrained(model, seed)
     for sentence in before.notes:
         note(sentence)
+    if model.weights == "random":
+        note(f"{model.name} has random weights itself: what stands for learned has not learned anything")
     learned = read_filters(model, name)
     with before.pinned():
         random = read_filters(before, name)
