@@ -70,11 +70,8 @@ here.holds(
 # %%
 def alike(a, b):
     """The correlation of two heatmaps: 1 the same, 0 unrelated."""
-    return float(
-        torch.corrcoef(torch.stack([a.heatmap().flatten(), b.heatmap().flatten()]))[
-            0, 1
-        ]
-    )
+    pair = torch.stack([a.heatmap().flatten(), b.heatmap().flatten()])
+    return float(torch.corrcoef(pair)[0, 1])
 
 
 std = torch.tensor(model.preprocessing.std)[:, None, None]

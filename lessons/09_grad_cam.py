@@ -195,11 +195,8 @@ tp.show(limits, pixels=model.denormalize(left))
 # %%
 def alike(a, b):
     """The correlation of two heatmaps: 1 the same, 0 unrelated."""
-    return float(
-        torch.corrcoef(torch.stack([a.heatmap().flatten(), b.heatmap().flatten()]))[
-            0, 1
-        ]
-    )
+    pair = torch.stack([a.heatmap().flatten(), b.heatmap().flatten()])
+    return float(torch.corrcoef(pair)[0, 1])
 
 
 print([f"{cam.target[0]}: {cam.status[0]}" for cam in limits])

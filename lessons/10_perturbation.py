@@ -78,11 +78,8 @@ tp.show(by_fill, pixels=seen, names=[f"fill: {fill}" for fill in fills])
 # %%
 def alike(a, b):
     """The correlation of two heatmaps: 1 the same, 0 unrelated."""
-    return float(
-        torch.corrcoef(torch.stack([a.heatmap().flatten(), b.heatmap().flatten()]))[
-            0, 1
-        ]
-    )
+    pair = torch.stack([a.heatmap().flatten(), b.heatmap().flatten()])
+    return float(torch.corrcoef(pair)[0, 1])
 
 
 pairs = {(a, b): alike(by_fill[a], by_fill[b]) for a in range(4) for b in range(a)}
