@@ -2,9 +2,9 @@
 guides, and pages from the registry, the docstrings and Typer's help.
 
 --lessons executes the lessons that changed first (numbers after it: only these); without it, those that ran are shown as
-they ran. --gallery also explains three free photographs with every method (a quarter of an hour on two cores), puts the
-pictures on the methods' pages, and makes the pictures that units ask for (as long again); --only limits that to some
-methods; --out puts the site elsewhere.
+they ran. --gallery also explains three free photographs with every method (a quarter of an hour on two cores), draws every
+inspection, puts these pictures on the methods' pages, and makes the pictures that units ask for (as long again); --only limits
+that to some methods; --out puts the site elsewhere.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import notebooks
 import pages
 from bibtex import references
 from gallery import Tile, gallery_page, make_tiles, method_pictures
+from inspections import Figure, inspections_page, make_figures, shown
 from pictures import Shown, make_shelves, pictures_page
 from tutorials import lesson_notebook, tutorials_page
 
@@ -95,8 +96,9 @@ def write_source(source: Path, *, gallery: bool = False, only: Sequence[str] | N
     shutil.copytree(DOCS / "images", source / "images")
     shutil.copy(DOCS / "static" / "colab.svg", source / "images")
     tiles = make_tiles(source, only) if gallery else {}
+    figures = make_figures(source, only) if gallery else {}
     shelves = make_shelves(source, only) if gallery else []
-    for name, text in _contents(tiles, shelves).items():
+    for name, text in _contents(tiles, figures, shelves).items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text(text, "utf-8")
 
@@ -112,10 +114,11 @@ def sphinx(source: Path, site: Path, doctrees: Path) -> None:
     shutil.rmtree(site / "_sources", ignore_errors=True)
 
 
-def _contents(tiles: Mapping[str, Sequence[Tile]], shelves: Sequence[Shown]) -> dict[str, str]:
+def _contents(tiles: Mapping[str, Sequence[Tile]], figures: Mapping[str, Figure], shelves: Sequence[Shown]) -> dict[str, str]:
     """{file: text} of every page."""
     cited = references()
-    shown = {name: method_pictures(name, each) for name, each in tiles.items()}
+    pictures = {name: method_pictures(name, each) for name, each in tiles.items()}
+    pictures |= {name: shown(one) for name, one in figures.items()}
     found = {
         "tutorials/index.md": tutorials_page(),
         "howto/index.md": _part("How-to", "By task, short.", HOWTO),
@@ -127,15 +130,16 @@ def _contents(tiles: Mapping[str, Sequence[Tile]], shelves: Sequence[Shown]) -> 
         "reference/references.md": pages.references_page(cited),
     }
     for method in tapetum.methods():
-        found[f"reference/methods/{method.name}.md"] = pages.method_page(method, cited, shown.get(method.name, ""))
+        found[f"reference/methods/{method.name}.md"] = pages.method_page(method, cited, pictures.get(method.name, ""))
     for family in pages.family_names():
         found[f"reference/families/{family}.md"] = pages.family_page(family, cited)
     for name, file in GUIDES.items():
         found[f"{name}.md"] = linked(file.read_text("utf-8"), file)
     for one in lessons():
         found[f"tutorials/{one.slug}.ipynb"] = lesson_notebook(one, lambda text, one=one: linked(text, one.file))
-    made = {"maps": gallery_page(tiles) if tiles else "", "pictures": pictures_page(shelves) if shelves else ""}
-    made = {name: text for name, text in made.items() if text}
+    made = {"maps": gallery_page(tiles)} if tiles else {}
+    made |= {"inspections": inspections_page(figures)} if figures else {}
+    made |= {"pictures": pictures_page(shelves)} if shelves else {}
     found |= {f"gallery/{name}.md": text for name, text in made.items()}
     if made:
         found["gallery/index.md"] = _part("Gallery", "What the methods make of free photographs.", made)

@@ -116,9 +116,10 @@ def figures(shown: Iterable[str]) -> str:
     return markup.directive("container", "tiles", "\n\n".join(shown))
 
 
-def figure(file: str, alt: str, caption: str = "", *, wide: bool = False) -> str:
+def figure(file: str, alt: str, caption: str = "", *, wide: bool = False, width_px: int | None = None) -> str:
     """One picture of the site, by its path from the site's root."""
     options = {"alt": " ".join(alt.split())} | ({"figclass": "wide"} if wide else {})
+    options |= {} if width_px is None else {"width": f"{width_px}px", "figclass": "plain"}
     return markup.directive("figure", f"/{file}", markup.escaped(caption) if caption else "", options)
 
 
