@@ -134,7 +134,7 @@ def _map(axes: Any, values: Tensor, title: str, *, kind: Reduce, top: float | No
     canvas.image(axes, colors, title, smooth=False)
     low, high = float(values.min()), float(values.max())
     if max(values.shape) > NUMBERS:
-        axes.set_xlabel(f"{low:.2g} to {high:.2g}", fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=2)
+        axes.set_xlabel(f"{low + 0.0:.2g} to {high + 0.0:.2g}", fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=2)
         return
     for (y, x), value in _cells(values):
         dark = float(colors[:, y, x] @ torch.tensor([0.299, 0.587, 0.114])) < 0.5
