@@ -58,8 +58,14 @@ tp.show(maps)
 with tp.capture(model, [early]) as acts, torch.no_grad():
     model(images)
 here.holds(len(seen) >= 1, "the hook was called")
-here.holds(acts[early].numel() <= seen[-1].numel(), "the library's map holds no number that the layer did not give")
-here.see(tuple(acts[early].shape) == tuple(seen[-1].shape) == (1, 32, 112, 112), "one call, 32 channels of 112 x 112 places")
+here.holds(
+    acts[early].numel() <= seen[-1].numel(),
+    "the library's map holds no number that the layer did not give",
+)
+here.see(
+    tuple(acts[early].shape) == tuple(seen[-1].shape) == (1, 32, 112, 112),
+    "one call, 32 channels of 112 x 112 places",
+)
 
 # %% [markdown]
 # ## The activation that changes after you kept it
@@ -81,12 +87,16 @@ here.see(tuple(acts[early].shape) == tuple(seen[-1].shape) == (1, 32, 112, 112),
 
 # %%
 sobel = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 4
-net = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3, padding=1, bias=False), torch.nn.ReLU(inplace=True))
+net = torch.nn.Sequential(
+    torch.nn.Conv2d(1, 2, 3, padding=1, bias=False), torch.nn.ReLU(inplace=True)
+)
 net[0].weight.data = torch.stack([sobel, sobel.T])[:, None]
 grey = model.denormalize(images).mean(1, keepdim=True).float()
 
 kept = {}
-handle = net[0].register_forward_hook(lambda module, inputs, output: kept.update(conv=output))
+handle = net[0].register_forward_hook(
+    lambda module, inputs, output: kept.update(conv=output)
+)
 with torch.no_grad():
     net(grey)
 handle.remove()
@@ -102,12 +112,26 @@ with tp.capture(net, ["0"]) as right, torch.no_grad():
 print(f"kept by tp.capture: lowest value {right['0'].min():.3f}")
 size = tuple(grey.shape[-2:])
 rows = [("our hook", kept["conv"]), ("tp.capture", right["0"])]
-tp.show([tp.ActivationMaps(values, torch.tensor([[0, 1]]), name, size, "their order") for name, values in rows])
+tp.show(
+    [
+        tp.ActivationMaps(values, torch.tensor([[0, 1]]), name, size, "their order")
+        for name, values in rows
+    ]
+)
 
 # %%
-here.holds(float(kept["conv"].min()) == 0, "what our hook kept was overwritten: nothing below 0 is left")
-here.holds(torch.equal(right["0"].clamp(min=0), kept["conv"]), "it is the ReLU of what the convolution gave")
-here.see(float(right["0"].min()) < -0.2, "the convolution itself gave values down to below -0.2")
+here.holds(
+    float(kept["conv"].min()) == 0,
+    "what our hook kept was overwritten: nothing below 0 is left",
+)
+here.holds(
+    torch.equal(right["0"].clamp(min=0), kept["conv"]),
+    "it is the ReLU of what the convolution gave",
+)
+here.see(
+    float(right["0"].min()) < -0.2,
+    "the convolution itself gave values down to below -0.2",
+)
 
 # %% [markdown]
 # ## Names and globs
@@ -133,8 +157,14 @@ tp.show(table)
 
 # %%
 shares = [row.zeros for row in table.rows if "ReLU" in row.kind]
-here.holds(all(row.zeros <= row.not_positive for row in table.rows), "zeros are among the values that are not positive")
-here.see(len(shares) > 10 and min(shares) > 0.15, "behind each ReLU at least 15 % of the values are exactly 0")
+here.holds(
+    all(row.zeros <= row.not_positive for row in table.rows),
+    "zeros are among the values that are not positive",
+)
+here.see(
+    len(shares) > 10 and min(shares) > 0.15,
+    "behind each ReLU at least 15 % of the values are exactly 0",
+)
 try:
     model.find_layers(early + "x")
 except tp.TapetumError as refusal:
@@ -188,7 +218,10 @@ answers = tp.predict(model, images)
 tp.show(answers, pixels=model.denormalize(images))
 
 # %%
-here.holds((left_behind, left_by_capture) == (1, 0), "our hook stayed after the error, those of tp.capture did not")
+here.holds(
+    (left_behind, left_by_capture) == (1, 0),
+    "our hook stayed after the error, those of tp.capture did not",
+)
 here.holds(hooks() == before, "at the end no hook is left")
 
 # %% [markdown]
@@ -231,11 +264,25 @@ photos = model.denormalize(images).repeat(3, 1, 1, 1)
 tp.show([answers[0], silenced[0], blurred[0]], pixels=photos)
 
 # %%
-together = [sum(one.probability for one in row[:3]) for row in (answers[0], silenced[0], blurred[0])]
-print("the first three names together: as it is, ten channels silenced, without places:", [round(one, 3) for one in together])
-here.holds(tp.predict(model, images) == answers, "behind the blocks the network is as it was")
-here.see(together[0] > 0.85 and together[1] < 0.6, "ten channels of 1280 carry much of the answer")
-here.see(abs(together[2] - together[0]) < 1e-4, "where things were made no difference behind this layer")
+together = [
+    sum(one.probability for one in row[:3])
+    for row in (answers[0], silenced[0], blurred[0])
+]
+print(
+    "the first three names together: as it is, ten channels silenced, without places:",
+    [round(one, 3) for one in together],
+)
+here.holds(
+    tp.predict(model, images) == answers, "behind the blocks the network is as it was"
+)
+here.see(
+    together[0] > 0.85 and together[1] < 0.6,
+    "ten channels of 1280 carry much of the answer",
+)
+here.see(
+    abs(together[2] - together[0]) < 1e-4,
+    "where things were made no difference behind this layer",
+)
 
 # %% [markdown]
 # ## Misconceptions
@@ -269,6 +316,7 @@ here.see(abs(together[2] - together[0]) < 1e-4, "where things were made no diffe
 #
 # ## References
 #
+# * [Zhou et al. 2016](bib:zhou2016cam), Learning Deep Features for Discriminative Localization: a head that reads means only.
 # * PyTorch's documentation of `torch.nn.Module.register_forward_hook`.
 # * [tp.capture](api:capture), [tp.edit](api:edit), [tp.layer_table](api:layer_table),
 #   [tp.activation_maps](api:activation_maps).

@@ -46,11 +46,18 @@ first, *_, last = trade.rows
 height, width = images.shape[-2:]
 for row in trade.rows:
     numbers = row.channels * row.grid[0] * row.grid[1] / (height * width)
-    here.holds(abs(row.per_pixel - numbers) < 1e-9, f"{row.layer}: channels x places / pixels = {numbers:.3g}")
+    here.holds(
+        abs(row.per_pixel - numbers) < 1e-9,
+        f"{row.layer}: channels x places / pixels = {numbers:.3g}",
+    )
 here.see(
-    first.grid[0] == 16 * last.grid[0] and last.channels == 40 * first.channels, "1/16 of the places a side, 40 x the channels"
+    first.grid[0] == 16 * last.grid[0] and last.channels == 40 * first.channels,
+    "1/16 of the places a side, 40 x the channels",
 )
-here.see(min(row.per_pixel for row in trade.rows) < 1, "somewhere in the middle there are fewer numbers than pixels")
+here.see(
+    min(row.per_pixel for row in trade.rows) < 1,
+    "somewhere in the middle there are fewer numbers than pixels",
+)
 here.see(last.zeros > 0.9, "more than nine in ten deep values are exactly 0")
 
 # %% [markdown]
@@ -73,7 +80,10 @@ tp.show(maps)
 
 # %%
 areas = [one.values.shape[-2] * one.values.shape[-1] for one in maps]
-here.holds(all(bool((one.values.var((2, 3)).diff(dim=1) <= 1e-3).all()) for one in maps), "channels are in order of variance")
+here.holds(
+    all(bool((one.values.var((2, 3)).diff(dim=1) <= 1e-3).all()) for one in maps),
+    "channels are in order of variance",
+)
 here.see(areas[0] == 256 * areas[-1], "one deep place stands for 256 early ones")
 
 # %% [markdown]
@@ -96,7 +106,10 @@ tp.show(many[0])
 
 # %%
 here.holds(many[0].values.shape[1] <= 64, "at most 64 are shown")
-here.holds(len(set(many[0].channels[0].tolist())) == many[0].values.shape[1], "each channel is shown once")
+here.holds(
+    len(set(many[0].channels[0].tolist())) == many[0].values.shape[1],
+    "each channel is shown once",
+)
 
 # %% [markdown]
 # ## The whole network in a strip
@@ -121,7 +134,10 @@ tp.show(strip)
 sides = [one.shape[-1] for one in strip.maps]
 print(dict(zip(strip.layers, sides, strict=True)))
 here.see(sides == sorted(sides, reverse=True), "places never become finer again")
-here.see((len(sides), sides[0], sides[-1]) == (16, 112, 7), "16 blocks, from 112 to 7 places a side")
+here.see(
+    (len(sides), sides[0], sides[-1]) == (16, 112, 7),
+    "16 blocks, from 112 to 7 places a side",
+)
 
 # %% [markdown]
 # ## Abstraction, measured
@@ -144,7 +160,9 @@ here.see((len(sides), sides[0], sides[-1]) == (16, 112, 7), "16 blocks, from 112
 
 # %%
 others = [here.picture(name) for name in ("astronaut", "coffee", "rocket")]
-pictures = torch.cat([model.preprocess(one) for one in (cat, cat / 2, cat.flip(-1), *others)])
+pictures = torch.cat(
+    [model.preprocess(one) for one in (cat, cat / 2, cat.flip(-1), *others)]
+)
 active = tp.mean_activations(model, pictures)
 tp.show(active)
 
@@ -159,9 +177,18 @@ def distances(means: torch.Tensor) -> list[float]:
 ratios = [distances(means) for means in active.means]
 for layer, row in zip(active.layers, ratios, strict=True):
     print(f"{layer:12} dark {row[1]:.2f}  mirrored {row[2]:.2f}  coffee {row[4]:.2f}")
-here.holds(all(abs(sum(row[3:]) / 3 - 1) < 1e-4 for row in ratios), "1 is the mean distance of the three other pictures")
-here.see(ratios[0][1] > ratios[0][4], "at the first block the cup of coffee is nearer to the cat than the dark cat")
-here.see(ratios[-1][1] < 0.2 and ratios[-1][2] < 0.2, "at the last block both are the cat: less than a fifth of the distance")
+here.holds(
+    all(abs(sum(row[3:]) / 3 - 1) < 1e-4 for row in ratios),
+    "1 is the mean distance of the three other pictures",
+)
+here.see(
+    ratios[0][1] > ratios[0][4],
+    "at the first block the cup of coffee is nearer to the cat than the dark cat",
+)
+here.see(
+    ratios[-1][1] < 0.2 and ratios[-1][2] < 0.2,
+    "at the last block both are the cat: less than a fifth of the distance",
+)
 
 # %% [markdown]
 # A control: is this learned, or does any deep network do it? The same network with random weights:
@@ -173,8 +200,13 @@ tp.show(untrained)
 
 # %%
 random_ratios = [distances(means) for means in untrained.means]
-print(f"dark cat at the last block: trained {ratios[-1][1]:.2f}, random weights {random_ratios[-1][1]:.2f}")
-here.see(random_ratios[-1][1] > 2 * ratios[-1][1], "with random weights the dark cat stays more than twice as far")
+print(
+    f"dark cat at the last block: trained {ratios[-1][1]:.2f}, random weights {random_ratios[-1][1]:.2f}"
+)
+here.see(
+    random_ratios[-1][1] > 2 * ratios[-1][1],
+    "with random weights the dark cat stays more than twice as far",
+)
 
 # %% [markdown]
 # ## Misconceptions

@@ -52,15 +52,24 @@ for kernel, stride in [(3, 1), (2, 2), (3, 1)]:
 
 # %%
 torch.manual_seed(0)
-layers = [torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.MaxPool2d(2), torch.nn.Conv2d(8, 8, 3, padding=1)]
+layers = [
+    torch.nn.Conv2d(3, 8, 3, padding=1),
+    torch.nn.MaxPool2d(2),
+    torch.nn.Conv2d(8, 8, 3, padding=1),
+]
 small = tp.wrap(torch.nn.Sequential(*layers), size=24, name="three layers")
 three = tp.receptive_fields(small, torch.zeros(1, 3, 24, 24), layers="*", n=8)
 print(three)
 tp.show(three)
 
 # %%
-here.holds([one.side for one in three.fields] == [3, 4, 8], "by hand and by machine: 3, 4 and 8 pixels")
-here.holds(all(one.measured <= one.side for one in three.fields), "gradients reach no further")
+here.holds(
+    [one.side for one in three.fields] == [3, 4, 8],
+    "by hand and by machine: 3, 4 and 8 pixels",
+)
+here.holds(
+    all(one.measured <= one.side for one in three.fields), "gradients reach no further"
+)
 here.see([one.measured for one in three.fields] == [3, 4, 8], "and they reach that far")
 
 # %% [markdown]
@@ -88,16 +97,34 @@ print(fields)
 tp.show(fields)
 
 # %%
-pooled = model.survey_at(fields.size).pooled  # behind a GroupNorm each place depends a little on all of the picture
-known = [one for one in fields.fields if one.side is not None and one.layer not in pooled]
+pooled = model.survey_at(
+    fields.size
+).pooled  # behind a GroupNorm each place depends a little on all of the picture
+known = [
+    one for one in fields.fields if one.side is not None and one.layer not in pooled
+]
 for one in known:
-    here.holds(one.measured <= one.side, f"{one.layer}: measured {one.measured} px, at most the {one.side} px of theory")
-    here.holds(one.effective_side <= one.measured, f"{one.layer}: 95 % of it in {one.effective_side} px")
+    here.holds(
+        one.measured <= one.side,
+        f"{one.layer}: measured {one.measured} px, at most the {one.side} px of theory",
+    )
+    here.holds(
+        one.effective_side <= one.measured,
+        f"{one.layer}: 95 % of it in {one.effective_side} px",
+    )
 if not known:
-    print("every place of these layers may see the whole image: theory says no more, only the measurement does")
+    print(
+        "every place of these layers may see the whole image: theory says no more, only the measurement does"
+    )
 deepest, middle = fields.fields[-1], fields.fields[-2]
-here.see(deepest.side == 851 and deepest.measured == 224, "the deepest field is 851 px, of which the picture fills 224")
-here.see(middle.side == 339 and middle.effective_side < 339 / 3, "at 14 x 14 places 95 % lie in less than a third of the side")
+here.see(
+    deepest.side == 851 and deepest.measured == 224,
+    "the deepest field is 851 px, of which the picture fills 224",
+)
+here.see(
+    middle.side == 339 and middle.effective_side < 339 / 3,
+    "at 14 x 14 places 95 % lie in less than a third of the side",
+)
 
 # %% [markdown]
 # That was on noise. What a place depends on is not the same for every picture. On yours:
@@ -107,11 +134,20 @@ own = tp.receptive_fields(model, images, on="images", n=passes)
 tp.show(own)
 
 # %%
-sides = [(one.effective_side, two.effective_side) for one, two in zip(fields.fields, own.fields, strict=True)]
+sides = [
+    (one.effective_side, two.effective_side)
+    for one, two in zip(fields.fields, own.fields, strict=True)
+]
 print("side of the square with 95 %: on noise, on the picture:", sides)
-theory = [one.theory == two.theory for one, two in zip(fields.fields, own.fields, strict=True)]
-here.holds(all(theory), "the theoretical field is that of the network, whatever the picture")
-here.see(any(one != two for one, two in sides), "the effective field depends on the picture")
+theory = [
+    one.theory == two.theory for one, two in zip(fields.fields, own.fields, strict=True)
+]
+here.holds(
+    all(theory), "the theoretical field is that of the network, whatever the picture"
+)
+here.see(
+    any(one != two for one, two in sides), "the effective field depends on the picture"
+)
 
 # %% [markdown]
 # ## From a place to its pixels
@@ -132,17 +168,28 @@ here.see(any(one != two for one, two in sides), "the effective field depends on 
 # %%
 first = fields.fields[0]
 rows, columns = first.grid
-corner, centre = (model.survey_at(fields.size).window(first.layer, place) for place in ((0, 0), (rows // 2, columns // 2)))
+corner, centre = (
+    model.survey_at(fields.size).window(first.layer, place)
+    for place in ((0, 0), (rows // 2, columns // 2))
+)
 print(f"{first.layer}: the corner place sees {corner}, the middle one {centre}")
 top, left, bottom, right = model.preprocessing.box(*cat.shape[-2:])
 print(
-    f"of {cat.shape[-2]} x {cat.shape[-1]} px the model sees rows {top:.0f} to {bottom:.0f}, columns {left:.0f} to {right:.0f}"
+    f"of {tuple(cat.shape[-2:])} px the model sees rows {top:.0f} to {bottom:.0f}, columns {left:.0f} to {right:.0f}"
 )
-tp.show(tp.layer_progression(model, images, layers=[one.layer for one in fields.fields]))
+tp.show(
+    tp.layer_progression(model, images, layers=[one.layer for one in fields.fields])
+)
 
 # %%
-here.holds(centre == first.theory, "the window of the middle place is the square that was drawn")
-here.holds(0 <= top < bottom <= cat.shape[-2] and 0 <= left < right <= cat.shape[-1], "the model sees a part of the photograph")
+here.holds(
+    centre == first.theory,
+    "the window of the middle place is the square that was drawn",
+)
+here.holds(
+    0 <= top < bottom <= cat.shape[-2] and 0 <= left < right <= cat.shape[-1],
+    "the model sees a part of the photograph",
+)
 share = (bottom - top) * (right - left) / (cat.shape[-2] * cat.shape[-1])
 here.see(share < 0.6, f"the model sees only {share:.0%} of this photograph")
 
@@ -174,12 +221,19 @@ for layer, change, reach in zip(probe.layers, probe.changes, probe.reach, strict
         continue
     outside = change.clone()
     outside[:, reach[0] : reach[1] + 1, reach[2] : reach[3] + 1] = 0
-    here.holds(float(outside.abs().max()) == 0, f"{layer}: where no place can see the box, nothing changed at all")
+    here.holds(
+        float(outside.abs().max()) == 0,
+        f"{layer}: where no place can see the box, nothing changed at all",
+    )
 under = probe.share_under[:, 0].tolist()
 here.see(
-    under[0] > 0.99 and under[-1] < 0.5, f"of the change {under[0]:.0%} lie under the box at first, {under[-1]:.0%} at the end"
+    under[0] > 0.99 and under[-1] < 0.5,
+    f"{under[0]:.0%} of the change is under the box at first, {under[-1]:.0%} at the end",
 )
-here.see(probe.classes == (("tiger cat", "Egyptian cat"),), "the answer changes from tiger cat to Egyptian cat")
+here.see(
+    probe.classes == (("tiger cat", "Egyptian cat"),),
+    "the answer changes from tiger cat to Egyptian cat",
+)
 
 # %% [markdown]
 # ## What "hidden" means
@@ -198,7 +252,10 @@ here.see(probe.classes == (("tiger cat", "Egyptian cat"),), "the answer changes 
 # </details>
 
 # %%
-probes = {fill: tp.occlusion_probe(model, images, fill=fill) for fill in ("black", "grey", "blur", "noise")}
+probes = {
+    fill: tp.occlusion_probe(model, images, fill=fill)
+    for fill in ("black", "grey", "blur", "noise")
+}
 for one in probes.values():
     print(f"{one.fill}: {', '.join(one.answers())}")
 grey = probes["grey"]
@@ -208,9 +265,18 @@ tp.show(grey)
 black_box, grey_box = (one.after[0, :, one.box[0], one.box[2]] for one in (probe, grey))
 here.holds(float(black_box.max()) < 1e-3, "black is 0 in every colour")
 here.see(float(grey_box.min()) > 0.4, "0 for the network is a grey, not black")
-left = {fill: 0.0 if one.probabilities is None else float(one.probabilities[0, 1]) for fill, one in probes.items()}
-here.see(max(left, key=lambda fill: left[fill]) == "grey", "the mean grey takes least away from tiger cat")
-here.see(len({one.classes for one in probes.values()}) == 1, "all four fills lead to the same answer")
+left = {
+    fill: 0.0 if one.probabilities is None else float(one.probabilities[0, 1])
+    for fill, one in probes.items()
+}
+here.see(
+    max(left, key=lambda fill: left[fill]) == "grey",
+    "the mean grey takes least away from tiger cat",
+)
+here.see(
+    len({one.classes for one in probes.values()}) == 1,
+    "all four fills lead to the same answer",
+)
 
 # %% [markdown]
 # ## Misconceptions
