@@ -80,8 +80,8 @@ here.see(
 #
 # <details><summary>Answer</summary>
 #
-# 0. The convolution gave values down to -0.67, but the ReLU behind it overwrote them in place. The upper row of the figure
-# shows only half of the edges. Nothing warned us.
+# Exactly 0: the convolution gave values down to -0.67, but the ReLU behind it overwrote them in place. The upper row of the
+# figure shows only half of the edges. Nothing warned us.
 #
 # </details>
 
@@ -194,6 +194,7 @@ def hooks() -> int:
     return sum(len(part._forward_hooks) for part in model.module.modules())
 
 
+# %%
 before = hooks()
 handle = layer.register_forward_hook(broken)
 try:
@@ -203,6 +204,7 @@ except RuntimeError as error:
 left_behind = hooks() - before
 handle.remove()
 
+# %%
 try:
     with tp.capture(model.module, [early]):
         raise RuntimeError("a mistake in the block")
@@ -256,6 +258,7 @@ def without_places(maps):
     return maps.mean((2, 3), keepdim=True).expand_as(maps)
 
 
+# %%
 with tp.edit(model, {deep: silence}):
     silenced = tp.predict(model, images)
 with tp.edit(model, {deep: without_places}):

@@ -132,7 +132,7 @@ tp.show(strip)
 
 # %%
 sides = [one.shape[-1] for one in strip.maps]
-print(dict(zip(strip.layers, sides, strict=True)))
+print(sides)
 here.see(sides == sorted(sides, reverse=True), "places never become finer again")
 here.see(
     (len(sides), sides[0], sides[-1]) == (16, 112, 7),
@@ -169,14 +169,17 @@ tp.show(active)
 
 # %%
 def distances(means: torch.Tensor) -> list[float]:
-    """How far the others are from the first picture, divided by the mean distance of the last three."""
+    """From the first picture, divided by the mean distance of the last three."""
     far = (means - means[:1]).norm(dim=1)
     return (far / far[3:].mean()).tolist()
 
 
 ratios = [distances(means) for means in active.means]
 for layer, row in zip(active.layers, ratios, strict=True):
-    print(f"{layer:12} dark {row[1]:.2f}  mirrored {row[2]:.2f}  coffee {row[4]:.2f}")
+    dark, mirrored, _, coffee, _ = row[1:]
+    print(f"{layer:12} dark {dark:.2f}  mirrored {mirrored:.2f}  coffee {coffee:.2f}")
+
+# %%
 here.holds(
     all(abs(sum(row[3:]) / 3 - 1) < 1e-4 for row in ratios),
     "1 is the mean distance of the three other pictures",
@@ -201,7 +204,7 @@ tp.show(untrained)
 # %%
 random_ratios = [distances(means) for means in untrained.means]
 print(
-    f"dark cat at the last block: trained {ratios[-1][1]:.2f}, random weights {random_ratios[-1][1]:.2f}"
+    f"dark cat at the end: trained {ratios[-1][1]:.2f}, random {random_ratios[-1][1]:.2f}"
 )
 here.see(
     random_ratios[-1][1] > 2 * ratios[-1][1],

@@ -68,9 +68,11 @@ here.holds(
     "by hand and by machine: 3, 4 and 8 pixels",
 )
 here.holds(
-    all(one.measured <= one.side for one in three.fields), "gradients reach no further"
+    all(one.measured <= one.side for one in three.fields),
+    "gradients reach no further",
 )
-here.see([one.measured for one in three.fields] == [3, 4, 8], "and they reach that far")
+reached = [one.measured for one in three.fields]
+here.see(reached == [3, 4, 8], "and they reach that far")
 
 # %% [markdown]
 # ## A whole network
@@ -97,30 +99,21 @@ print(fields)
 tp.show(fields)
 
 # %%
-pooled = model.survey_at(
-    fields.size
-).pooled  # behind a GroupNorm each place depends a little on all of the picture
-known = [
-    one for one in fields.fields if one.side is not None and one.layer not in pooled
-]
-for one in known:
-    here.holds(
-        one.measured <= one.side,
-        f"{one.layer}: measured {one.measured} px, at most the {one.side} px of theory",
-    )
-    here.holds(
-        one.effective_side <= one.measured,
-        f"{one.layer}: 95 % of it in {one.effective_side} px",
-    )
+pooled = model.survey_at(fields.size).pooled
+known = [one for one in fields.fields if one.side and one.layer not in pooled]
 if not known:
-    print(
-        "every place of these layers may see the whole image: theory says no more, only the measurement does"
-    )
-deepest, middle = fields.fields[-1], fields.fields[-2]
-here.see(
-    deepest.side == 851 and deepest.measured == 224,
-    "the deepest field is 851 px, of which the picture fills 224",
+    print("every place of these layers may see the whole image")
+for one in known:
+    print(f"{one.layer}: 95 % in {one.effective_side} of {one.side} px")
+here.holds(
+    all(one.effective_side <= one.measured <= one.side for one in known),
+    "no gradient comes from beyond the theory",
 )
+
+# %%
+deepest, middle = fields.fields[-1], fields.fields[-2]
+sides = deepest.side, deepest.measured
+here.see(sides == (851, 224), "a field of 851 px, the picture fills 224")
 here.see(
     middle.side == 339 and middle.effective_side < 339 / 3,
     "at 14 x 14 places 95 % lie in less than a third of the side",
@@ -134,19 +127,17 @@ own = tp.receptive_fields(model, images, on="images", n=passes)
 tp.show(own)
 
 # %%
-sides = [
-    (one.effective_side, two.effective_side)
-    for one, two in zip(fields.fields, own.fields, strict=True)
-]
-print("side of the square with 95 %: on noise, on the picture:", sides)
-theory = [
-    one.theory == two.theory for one, two in zip(fields.fields, own.fields, strict=True)
-]
+pairs = list(zip(fields.fields, own.fields, strict=True))
+sides = [(one.effective_side, two.effective_side) for one, two in pairs]
+print("side of the square with 95 %, on noise and on the picture:")
+print(sides)
 here.holds(
-    all(theory), "the theoretical field is that of the network, whatever the picture"
+    all(one.theory == two.theory for one, two in pairs),
+    "the theoretical field is the same for every picture",
 )
 here.see(
-    any(one != two for one, two in sides), "the effective field depends on the picture"
+    any(one != two for one, two in sides),
+    "the effective field depends on the picture",
 )
 
 # %% [markdown]
@@ -168,18 +159,17 @@ here.see(
 # %%
 first = fields.fields[0]
 rows, columns = first.grid
-corner, centre = (
-    model.survey_at(fields.size).window(first.layer, place)
-    for place in ((0, 0), (rows // 2, columns // 2))
-)
+survey = model.survey_at(fields.size)
+corner = survey.window(first.layer, (0, 0))
+centre = survey.window(first.layer, (rows // 2, columns // 2))
 print(f"{first.layer}: the corner place sees {corner}, the middle one {centre}")
-top, left, bottom, right = model.preprocessing.box(*cat.shape[-2:])
+box = model.preprocessing.box(*cat.shape[-2:])
+top, left, bottom, right = map(round, box)
 print(
-    f"of {tuple(cat.shape[-2:])} px the model sees rows {top:.0f} to {bottom:.0f}, columns {left:.0f} to {right:.0f}"
+    f"of {tuple(cat.shape[-2:])} px: rows {top} to {bottom}, columns {left} to {right}"
 )
-tp.show(
-    tp.layer_progression(model, images, layers=[one.layer for one in fields.fields])
-)
+names = [one.layer for one in fields.fields]
+tp.show(tp.layer_progression(model, images, layers=names))
 
 # %%
 here.holds(
@@ -215,7 +205,8 @@ print(probe)
 tp.show(probe)
 
 # %%
-for layer, change, reach in zip(probe.layers, probe.changes, probe.reach, strict=True):
+for i, (layer, change) in enumerate(zip(probe.layers, probe.changes, strict=True)):
+    reach = probe.reach[i]
     if reach is None:
         print(f"{layer}: every place may see the box")
         continue
@@ -223,12 +214,15 @@ for layer, change, reach in zip(probe.layers, probe.changes, probe.reach, strict
     outside[:, reach[0] : reach[1] + 1, reach[2] : reach[3] + 1] = 0
     here.holds(
         float(outside.abs().max()) == 0,
-        f"{layer}: where no place can see the box, nothing changed at all",
+        f"{layer}: where no place can see the box, nothing changed",
     )
+
+# %%
 under = probe.share_under[:, 0].tolist()
+print("share of the change under the box:", [round(one, 2) for one in under])
 here.see(
     under[0] > 0.99 and under[-1] < 0.5,
-    f"{under[0]:.0%} of the change is under the box at first, {under[-1]:.0%} at the end",
+    "all of it at first, less than half at the end",
 )
 here.see(
     probe.classes == (("tiger cat", "Egyptian cat"),),
@@ -262,7 +256,8 @@ grey = probes["grey"]
 tp.show(grey)
 
 # %%
-black_box, grey_box = (one.after[0, :, one.box[0], one.box[2]] for one in (probe, grey))
+top, _, left_side, _ = grey.box
+black_box, grey_box = (one.after[0, :, top, left_side] for one in (probe, grey))
 here.holds(float(black_box.max()) < 1e-3, "black is 0 in every colour")
 here.see(float(grey_box.min()) > 0.4, "0 for the network is a grey, not black")
 left = {
@@ -302,10 +297,10 @@ here.see(
 # counts.
 #
 # Measured is the squared gradient at the pixel $(y, x)$ of what all channels $c$ give at the middle place $(i, j)$, with
-# signs $\epsilon_c = \pm 1$ drawn by lot so that channels do not cancel, averaged over passes and summed over the colours $q$
-# ([Luo et al. 2016](bib:luo2016understanding)):
+# signs $\epsilon_c = \pm 1$ drawn by lot so that channels do not cancel, averaged over the $n$ passes $p$ and summed over the
+# colours $q$ ([Luo et al. 2016](bib:luo2016understanding)):
 #
-# $$E(y, x) = \Bigl\langle \sum_q \Bigl( \frac{\partial}{\partial x_{qyx}} \sum_c \epsilon_c \, a_{cij} \Bigr)^2 \Bigr\rangle$$
+# $$E(y, x) = \frac{1}{n} \sum_{p=1}^{n} \sum_q \left( \partial_{qyx} \sum_c \epsilon_c a_{cij} \right)^2$$
 #
 # The probe draws, with $x'$ the picture with the box and $C$ the number of channels,
 #

@@ -16,7 +16,7 @@ from tapetum.types import DepthProperties, LayerProgression, LayerTable, MeanAct
 MAX_IMAGES = 4  # photographs in one figure; the title says when there are more
 ROW_IN, LEAST_ROW_IN, LABEL_IN = 0.17, 0.05, 0.14
 LONGEST_IN = 18.0
-STRIP_IN, STRIP_COLUMNS = 1.45, 8
+STRIP_IN, STRIP_COLUMNS = 1.45, 6
 SECOND = "#d98e04"  # beside the accent: told apart from it by lightness too
 
 
@@ -28,7 +28,7 @@ def _(result: LayerTable) -> Figure:
     rows = result.rows
     step = min(ROW_IN, max(LEAST_ROW_IN, LONGEST_IN / len(rows)))
     subtitle = f"{len(rows)} layers, the first at the top · on {_images(result.means.shape[1])} of {_size(result.size)} px"
-    figure = canvas.page(11.0, max(1.6, step * len(rows)) + 0.6, f"The layers of {result.model}", subtitle)
+    figure = canvas.page(9.0, max(1.6, step * len(rows)) + 0.6, f"The layers of {result.model}", subtitle)
     panels = figure.subplots(1, 5, sharey=True)
     every = ceil(LABEL_IN / step)
     _bars(panels[0], [_count(row.shape) for row in rows], "values it gives (log)", log=True)

@@ -122,7 +122,7 @@ def _(results: Sequence[Any], pixels: Tensor | None = None, names: Sequence[str]
     from tapetum.figures import several
 
     if results and all(isinstance(one, ActivationMaps) for one in results):
-        return several.depths(results)
+        return draw(results[0]) if len(results) == 1 else several.depths(results)
     if results and all(isinstance(one, list) and all(isinstance(part, Prediction) for part in one) for one in results):
         return several.answers(results, pixels)
     kinds = ", ".join(sorted({type(result).__name__ for result in results})) or "nothing"

@@ -20,6 +20,7 @@ COLORS = ("#0b6e66", "#d98e04", "#b1182b", "#4a5fc1", "#7a3b8f", "#5c625f")
 """One a layer, told apart by hue and lightness; used again from the seventh layer on."""
 
 BLOB_IN = 1.9
+BEYOND = 0.6  # of the image: larger squares are not drawn whole, the photograph would become a stamp
 FULL_AT = 0.25
 """Blobs show the fourth root of the squared gradient: the tail of a bell is seen beside its peak."""
 
@@ -30,17 +31,18 @@ def _(result: ReceptiveFields) -> Figure:
     from tapetum.figures import canvas
 
     d = len(result.fields)
-    rows = ceil(d / 4)
-    columns = ceil(d / rows)
-    left = 2 * BLOB_IN + 0.4
-    height = max(left + 0.3, rows * (BLOB_IN + 0.62))
+    beside = 2 if d <= 4 else 3
+    columns = 2 + beside
+    rows = 2 + ceil(max(0, d - 2 * beside) / columns)
     subtitle = f"lines: theory (dashed: the square with 95 % of the squared gradient) · measured on {result.measured_on}"
-    figure = canvas.page(left + columns * BLOB_IN, height, f"What the middle place of layers of {result.model} sees", subtitle)
-    grid = figure.add_gridspec(rows, columns + 2, width_ratios=[left / 2, left / 2, *[BLOB_IN] * columns])
-    _squares(figure.add_subplot(grid[:, :2]), result)
-    for i, field in enumerate(result.fields):
-        axes = figure.add_subplot(grid[i // columns, 2 + i % columns])
-        _blob(axes, result, i, field)
+    title = f"What the middle place of layers of {result.model} sees"
+    side = BLOB_IN if beside == 2 else 1.75
+    figure = canvas.page(columns * side + 0.2, rows * (side + 0.62), title, subtitle)
+    grid = figure.add_gridspec(rows, columns)
+    _squares(figure.add_subplot(grid[:2, :2]), result)
+    free = [(row, column) for row in range(rows) for column in range(columns) if row > 1 or column > 1]
+    for (i, field), place in zip(enumerate(result.fields), free, strict=False):
+        _blob(figure.add_subplot(grid[place]), result, i, field)
     return figure
 
 
@@ -53,14 +55,14 @@ def _squares(axes: Any, result: ReceptiveFields) -> None:
         color = COLORS[i % len(COLORS)]
         if field.theory is not None:
             outline(axes, field.theory, color, label=f"{_short(field.layer, 24)}: {field.side} px")
-            sight = [pick(one, two) for pick, one, two in zip((min, max, min, max), sight, field.theory, strict=True)]
+            if max(-field.theory[0], -field.theory[2], field.theory[1] - h, field.theory[3] - w) <= BEYOND * max(h, w):
+                sight = [pick(one, two) for pick, one, two in zip((min, max, min, max), sight, field.theory, strict=True)]
         else:
             axes.plot([], [], color=color, label=f"{_short(field.layer, 24)}: whole image")
         if field.effective is not None:
             outline(axes, field.effective, color, style="--")
-    most = 0.75 * max(h, w)  # a field of 2000 px must not make the photograph a stamp
-    axes.set_xlim(max(sight[2], -most) - 2, min(sight[3], w + most) + 2)
-    axes.set_ylim(min(sight[1], h + most) + 2, max(sight[0], -most) - 2)
+    axes.set_xlim(sight[2] - 2, sight[3] + 2)
+    axes.set_ylim(sight[1] + 2, sight[0] - 2)
     handles, names = axes.get_legend_handles_labels()
     axes.legend(
         handles[::-1], names[::-1], fontsize=NOTE_PT, frameon=False, ncols=2, loc="upper left", bbox_to_anchor=(-0.02, -0.01)
@@ -105,27 +107,26 @@ def _(result: OcclusionProbe) -> Figure:
     from tapetum.figures import canvas
 
     n, d = min(len(result.before), MAX_IMAGES), len(result.layers)
-    bands = ceil(d / 6)
-    across = ceil(d / bands)
+    bands = ceil((d + 2) / 4)
+    across = ceil((d + 2) / bands)
     more = f" ({n} of {len(result.before)} images)" if n < len(result.before) else ""
-    title = f"{result.words()[0].upper()}{result.words()[1:]} of the picture replaced by {result.fill}{more}"
-    subtitle = (
-        "|change|, mean over channels, each on its own scale · solid: places under the box · dashed: places that can see it"
-    )
-    figure = canvas.page((across + 2) * BLOB_IN, n * bands * (BLOB_IN + 0.62), title, subtitle)
-    panels = figure.subplots(n * bands, across + 2, squeeze=False)
+    title = f"What hiding {result.words()} changes{more}"
+    marks = "mean |change| of the channels, each on its own scale · solid: places under the box · dashed: those that can see it"
+    subtitle = f"the box is replaced by {result.fill}\n{marks}"
+    figure = canvas.page(max(across * BLOB_IN, 7.6), n * bands * (BLOB_IN + 0.62), title, subtitle)
+    panels = figure.subplots(n * bands, across, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
     answers = result.answers()
     for row in range(n):
-        first = panels[row * bands]
+        own = panels[row * bands : (row + 1) * bands].flat
         before, after = _said(answers[row]) if answers else ("", "")
-        _panel(first[0], result.before[row], "before", before, smooth=True)
-        _panel(first[1], result.after[row], "after", after, smooth=True)
-        for axes in first[:2]:
+        _panel(own[0], result.before[row], "before", before, smooth=True)
+        _panel(own[1], result.after[row], "after", after, smooth=True)
+        for axes in own[:2]:
             outline(axes, result.box, COLORS[1], width=1.2)
         for i in range(d):
-            _change(panels[row * bands + i // across, 2 + i % across], result, row, i)
+            _change(own[2 + i], result, row, i)
     return figure
 
 
