@@ -157,13 +157,14 @@ tp.show(tp.filters(model, layer=layer))
 # How many places has a map? A filter of $k$ pixels that moves $s$ pixels at a time, over an image of $n$ pixels with $p$ more
 # at either end, fits $\lfloor (n + 2p - k)/s \rfloor + 1$ times. [tp.output_size](api:output_size) computes it.
 #
-# **Predict.** The image has 224 pixels, the filter 3, it moves 2 pixels at a time, and there is one pixel of padding. How many
-# places has the map? Do the nine maps look like a cat?
+# **Predict.** The image has 224 pixels, the filter 3, it moves 2 pixels at a time, with one pixel of padding at either end.
+# How many places has the map? Do the nine maps look like a cat?
 #
 # <details><summary>Answer</summary>
 #
-# 112: half of 224. And they do look like a cat, each in its own way: one is a drawing of outlines, another answers to dark
-# places, another to a colour. The first layer describes the image, it does not recognise anything yet.
+# 112: half of 224. (This network pads one pixel at the right and the lower end alone, which comes to the same number.) And
+# they do look like a cat, each in its own way: one is a drawing of outlines, another answers to dark places, another to a
+# colour. The first layer describes the image, it does not recognise anything yet.
 #
 # </details>
 
@@ -251,7 +252,8 @@ here.see(
 # * *Blue in a map is nothing.* Zero is nothing. Blue is the opposite of the pattern: dark where the filter wants bright.
 # * *The filters of layer 10 can be shown in colour, too.* They read channels that are no colours; a picture that takes three
 #   of them for red, green and blue shows something that is not there.
-# * *What lights up at the border is in the picture.* Often it is the padding: the zeros around the image make edges.
+# * *What lights up at the border is in the picture.* Often it is the padding: the zeros around the image make edges. And zero
+#   is not black for a network: after normalising it is a middle grey.
 # * *A convolution turns the kernel round.* In mathematics it does. Deep-learning libraries compute the correlation and call it
 #   convolution; learned weights come out turned, and nobody notices. A Sobel kernel would change its sign.
 #

@@ -150,6 +150,18 @@ def test_resnet18s_first_layer_is_laid_over_the_spot():
         assert abs(right - column) <= 1
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_has_answers_and_figures_too(dtype):
+    model = wrapped(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(dtype))
+    made = tp.filter_responses(model, pictures().to(dtype))
+    assert made.heatmaps().dtype == dtype
+    assert tp.draw(made).get_axes()
+    compared = tp.compare_filters(model)
+    assert not compared.low_learned.isnan().any()
+    assert tp.draw(compared).get_axes()
+    assert tp.draw(tp.color_channels(model, pictures().to(dtype))).get_axes()
+
+
 def test_bilinear_between_cells_and_the_border_repeated():
     maps = torch.tensor([[[[0.0, 4.0], [8.0, 12.0]]]])
     laid = tp.types.filters.laid_over(maps, (1.0, 1.0), (4.0, 4.0), (8, 8))[0, 0]
@@ -199,6 +211,7 @@ def test_real_filters_are_smoother_than_noise_and_random_ones_are_noise():
         assert abs(float(low.mean()) - made.expected) < 4 * error
         assert float(made.low_learned.nanmean()) > made.expected + 8 * error
     assert tp.filters(model).alive.sum() < 32  # some of its first filters are next to zero
+    assert tp.filters(model).padding == "as Conv2dSame does it"  # its attribute says 0, its forward pads
     assert "next to zero" in tp.compare_filters(model).notes[0]
 
 

@@ -100,9 +100,9 @@ def low_frequency_share(weights: Tensor, cutoff: float = 0.25) -> Tensor:
     """
     h, w = weights.shape[-2:]
     places = torch.cartesian_prod(torch.arange(h), torch.arange(w)).double()
-    apart = torch.cdist(places, places).to(weights.device)
+    apart = torch.cdist(places, places)
     disc = torch.where(apart == 0, white_share(cutoff), cutoff * torch.special.bessel_j1(2 * pi * cutoff * apart) / apart)
-    flat = weights.detach().double().flatten(2)
+    flat = weights.detach().cpu().double().flatten(2)  # not every device has double precision
     return ((flat @ disc) * flat).sum((1, 2)) / flat.square().sum((1, 2))
 
 

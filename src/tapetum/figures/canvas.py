@@ -57,7 +57,7 @@ def subtitle(figure: Page, words: str) -> None:
 def numbers(axes: Axes, values: Tensor, form: str = "g", ground: Tensor | None = None) -> None:
     """Writes each value (h, w) into its cell of an image; light where `ground`, its brightness from 0 to 1, is dark."""
     dark = values.new_zeros(values.shape, dtype=torch.bool) if ground is None else ground < 0.5
-    for (row, column), value in np.ndenumerate(values.detach().cpu().numpy()):
+    for (row, column), value in np.ndenumerate(values.detach().float().cpu().numpy()):
         color = LIGHT.card if bool(dark[row, column]) else LIGHT.ink
         axes.text(column, row, f"{value:{form}}", fontsize=NOTE_PT, color=color, ha="center", va="center")
 

@@ -188,10 +188,11 @@ def laid_over(maps: Tensor, centres: tuple[float, float], strides: tuple[float, 
     """Maps (..., h, w) over an image (..., H, W), bilinear: cell i at pixel centre + i * stride; the border is repeated."""
     for axis, centre, stride, pixels in zip((-2, -1), centres, strides, size, strict=True):
         cells = maps.shape[axis]
-        at = ((torch.arange(pixels, device=maps.device, dtype=torch.float64) - centre) / stride).clamp(0, cells - 1)
+        at = ((torch.arange(pixels, dtype=torch.float64) - centre) / stride).clamp(0, cells - 1)
         low = at.floor().long()
-        share = (at - low).to(maps.dtype).view(-1, 1) if axis == -2 else (at - low).to(maps.dtype)
-        maps = torch.lerp(maps.index_select(axis, low), maps.index_select(axis, (low + 1).clamp(max=cells - 1)), share)
+        share = (at - low).to(maps).view(-1, 1) if axis == -2 else (at - low).to(maps)
+        before, after = low.to(maps.device), (low + 1).clamp(max=cells - 1).to(maps.device)
+        maps = torch.lerp(maps.index_select(axis, before), maps.index_select(axis, after), share)
     return maps
 
 

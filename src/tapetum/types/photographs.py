@@ -88,7 +88,7 @@ class ColorChannels(Drawable):
     def patch(self, i: int) -> Tensor:
         """(3, patch_px, patch_px) of image i, from 0 to 255."""
         row, column = self.places[i]
-        return self.photographs[i, :, row : row + self.patch_px, column : column + self.patch_px] * 255
+        return self.photographs[i, :, row : row + self.patch_px, column : column + self.patch_px].float() * 255
 
     def __str__(self) -> str:
         given = self.images if self.images.shape[1] == 3 else self.images.expand(-1, 3, -1, -1)

@@ -77,7 +77,7 @@ def compare_filters(
         random = read_filters(before, name)
     if learned.size == (1, 1):
         raise LayerError(f"{name} of {model.name} has filters of 1 x 1, without a pattern in space: choose a wider convolution")
-    shares = [low_frequency_share(one.weights, CUTOFF).where(one.alive, torch.nan) for one in (random, learned)]
+    shares = [low_frequency_share(one.weights, CUTOFF).where(one.alive.cpu(), torch.nan) for one in (random, learned)]
     if dead := int((~learned.alive).sum()):
         note(f"{dead} of the {learned.channels} learned filters are next to zero and not counted: they answer to nothing")
     return FilterComparison(

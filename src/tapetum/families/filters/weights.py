@@ -42,18 +42,20 @@ def read_filters(model: VisionModel, layer: str, channels: Tensor | None = None)
     """Some filters of a convolution, or all of them; channels beyond the last are left out."""
     module = _convolutions(model)[layer]
     every = _by_output(module).detach()
-    if type(module).forward not in (nn.Conv2d.forward, nn.ConvTranspose2d.forward) and "Std" in type(module).__name__:
-        note(f"{layer} is a {type(module).__name__}: its weights are shown as stored, it standardizes them before it uses them")
+    kind, plain = type(module).__name__, type(module).forward in (nn.Conv2d.forward, nn.ConvTranspose2d.forward)
+    if not plain and "Std" in kind:
+        note(f"{layer} is a {kind}: its weights are shown as stored, it standardizes them before it uses them")
+    padding = module.padding if isinstance(module.padding, str) else shown_pair(_pair(module.padding))
     return Filters(
         weights=every.clone() if channels is None else every[channels[channels < len(every)].to(every.device)],
         norms=every.flatten(1).norm(dim=1),
         layer=layer,
-        kind=type(module).__name__,
+        kind=kind,
         model=model.name,
         channels=len(every),
         groups=module.groups,
         stride=_pair(module.stride),
-        padding=module.padding if isinstance(module.padding, str) else shown_pair(_pair(module.padding)),
+        padding=padding if plain else f"as {kind} does it",
         dilation=_pair(module.dilation),
         bias=module.bias is not None,
         colors=layer == first_convolution(model) and every.shape[1] == 3 == len(model.preprocessing.mean),
