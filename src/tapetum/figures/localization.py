@@ -16,6 +16,7 @@ from tapetum.types.localization import UNDEFINED
 MAX_MAPS = 16
 ACROSS = 8
 SIDE_IN = 1.35
+WIDE_IN = 2.6  # of few pictures
 MEANS = {
     "relevance_mass": "the share of the positive relevance inside the outline",
     "relevance_rank": "the share of the highest pixels that are inside the outline",
@@ -36,7 +37,8 @@ def _(result: Localization, pixels: Tensor | None = None) -> Figure:
     some = f" ({n} of {len(result)} images)" if n < len(result) else ""
     title = f"{result.metric.replace('_', ' ').capitalize()} of {result.method}{some}"
     subtitle = f"{result.words} · {MEANS[result.metric]}, which covers {float(result.area.mean()):.0%} of the picture"
-    figure = canvas.page(max(columns * SIDE_IN, 8.6), rows * (SIDE_IN + 0.4), title, subtitle)
+    side = SIDE_IN if n > 3 else WIDE_IN
+    figure = canvas.page(max(columns * side, 8.6), rows * (side + 0.4), title, subtitle)
     panels = figure.subplots(rows, columns, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()

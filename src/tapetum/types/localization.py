@@ -59,11 +59,12 @@ class Localization(Drawable):
 
     @property
     def words(self) -> str:
-        """ "0.83 on average of 16 images (2 more have none: 2 empty mask)"."""
+        """ "0.83 on average of 16 images; without a number: 2 empty mask"."""
         counts = {word: self.status.count(status) for status, word in UNDEFINED.items() if status in self.status}
         lost = ", ".join(f"{number} {word}" for word, number in counts.items())
-        number = "undefined" if isnan(self.mean) else f"{self.mean:.2f} on average of {self.defined}"
-        return f"{number} image{'' if self.defined == 1 else 's'}" + (f"; without a number: {lost}" if lost else "")
+        number = "undefined" if isnan(self.mean) else f"{self.mean:.2f}"
+        of = f" on average of {self.defined} images" if self.defined > 1 else ""
+        return number + of + (f"; without a number: {lost}" if lost else "")
 
     def __str__(self) -> str:
         """The mean, and beside it the mean area."""
