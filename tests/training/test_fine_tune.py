@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,15 @@ def test_lite0_learns_four_planted_objects_in_a_moment() -> None:
     data = tp.planted("objects", n=96, size=96, classes=("house", "fish", "car", "cup"))
     history = fine_tune("efficientnet_lite0", data, size=96, epochs=12, batch=16, learning_rate=3e-3)
     assert history.accuracy > 0.8
+
+
+@pytest.mark.weights
+@pytest.mark.slow
+def test_the_examples_of_how_to_train_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).resolve().parents[2] / "docs" / "howto" / "train.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, "train.md", "exec"), names)
+    assert names["model"].labels == ("car", "fish")
+    assert (tmp_path / "mistakes.png").stat().st_size > 0

@@ -37,6 +37,7 @@ def _(result: History, view: Literal["curves", "filters"] = "curves") -> Figure:
     panels = figure.subplots(1, 2)
     _curves(panels[0], result, "loss", "mean cross entropy")
     _curves(panels[1], result, "accuracy", "share of pictures right")
+    panels[0].legend(fontsize=NOTE_PT, frameon=False, labelcolor=LIGHT.ink)
     panels[1].set_ylim(top=1.02)
     panels[0].set_ylim(bottom=0)
     return figure
@@ -54,7 +55,6 @@ def _curves(axes: Any, result: History, name: str, label: str) -> None:
     axes.plot([result.kept], [held[result.kept - 1]], "o", color=LIGHT.accent, markersize=8, fillstyle="none")
     canvas.plot(axes, "epoch", label)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(fontsize=NOTE_PT, frameon=False, labelcolor=LIGHT.ink)
 
 
 # --- filters that form

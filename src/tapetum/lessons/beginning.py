@@ -34,6 +34,7 @@ PICTURES = {
 FUNCTIONS = {"cat": "chelsea"}
 
 MODEL, WEIGHTS, IMAGE, FAST = "LESSON_MODEL", "LESSON_WEIGHTS", "LESSON_IMAGE", "LESSON_FAST"
+DATA = "LESSON_DATA"
 
 
 class LessonError(AssertionError):
@@ -55,11 +56,12 @@ class Here:
     own_model: str | None = None
     own_weights: str | None = None
     own_image: str | None = None
+    own_data: str | None = None
     _main: str | None = field(default=None, repr=False)
 
     @property
     def own(self) -> tuple[str, ...]:
-        return tuple(one for one in (self.own_model, self.own_image) if one is not None)
+        return tuple(one for one in (self.own_model, self.own_image, self.own_data) if one is not None)
 
     def model(self, usual: str = "efficientnet_lite0", weights: str | None = None) -> VisionModel:
         """The learner's own model, else the lesson's usual one."""
@@ -77,6 +79,10 @@ class Here:
         if name not in PICTURES:
             raise ImageError(f"no picture '{name}'; there are {', '.join(PICTURES)}")
         return read_image(getattr(skimage.data, FUNCTIONS.get(name, name))())
+
+    def data(self, usual: T) -> T | str:
+        """The learner's own folder of class folders, else the lesson's usual pictures."""
+        return usual if self.own_data is None else self.own_data
 
     def quick(self, small: T, *, full: T) -> T:
         """The small setting in a quick run, else the full one."""
@@ -116,7 +122,8 @@ def start(number: int) -> Here:
     image = os.environ.get(IMAGE) or None
     if image is not None and "://" not in image and not Path(image).is_file():
         raise TapetumError(f"{IMAGE}: no file {image}")
-    return Here(number, fast, os.environ.get(MODEL) or None, os.environ.get(WEIGHTS) or None, image)
+    model, weights, data = (os.environ.get(name) or None for name in (MODEL, WEIGHTS, DATA))
+    return Here(number, fast, model, weights, image, data)
 
 
 def _weights(text: str | None) -> str | None:

@@ -106,7 +106,7 @@ class PredictionCheck(Drawable):
     @property
     def accuracy(self) -> float:
         """The share of all pictures that were called right, in [0, 1]."""
-        return float(self.confusion.diagonal().sum() / self.confusion.sum())
+        return int(self.confusion.diagonal().sum()) / int(self.confusion.sum())
 
     def __str__(self) -> str:
         right, total = int(self.confusion.diagonal().sum()), int(self.confusion.sum())
