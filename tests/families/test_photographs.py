@@ -74,8 +74,18 @@ def test_the_crops_place_is_seeded():
 
 def test_several_photographs_of_several_sizes():
     made = tp.preprocessing_steps(MODEL, [PHOTO, PHOTO[..., :200, :100]])
-    assert [ways[0].steps[0].values.shape for ways in made.ways] == [(3, 300, 451), (3, 200, 100)]
+    assert [ways[0].steps[0].shape for ways in made.ways] == [(3, 300, 451), (3, 200, 100)]
     assert str(made).count("random crop") == 2
+
+
+def test_a_large_photograph_is_kept_small_and_its_size_and_range_are_told():
+    picture = torch.rand(1, 3, 900, 2100, generator=torch.Generator().manual_seed(0))
+    own = tp.preprocessing_steps(MODEL, [picture]).ways[0][0]
+    first = own.steps[0]
+    assert first.values.shape == (3, 439, 1024)
+    assert first.shape == (3, 900, 2100)
+    assert first.range == (float(picture.min()), float(picture.max()))
+    assert own.kept() == pytest.approx(128**2 / 146**2 * 900 / 2100, rel=0.01)  # whole pixels of the resized side
 
 
 def test_resized_is_what_crop_cuts_from():

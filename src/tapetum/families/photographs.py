@@ -22,6 +22,7 @@ from tapetum.types import (
     PreprocessingWay,
     Range,
 )
+from tapetum.types.photographs import MAX_SIDE_PX
 
 
 @inspection(takes="pictures", question="trust")
@@ -93,7 +94,15 @@ def _random(how: Preprocessing, picture: Tensor, generator: torch.Generator) -> 
 def _to_the_end(how: Preprocessing, steps: list[tuple[str, Tensor]]) -> tuple[PreprocessingStep, ...]:
     normalised = how.normalize(steps[-1][1])
     every = [*steps, ("normalised", normalised), ("back again", how.denormalize(normalised))]
-    return tuple(PreprocessingStep(name, values[0].clone()) for name, values in every)
+    return tuple(_step(name, values[0]) for name, values in every)
+
+
+def _step(name: str, values: Tensor) -> PreprocessingStep:
+    height, width = (int(side) for side in values.shape[-2:])
+    smaller = MAX_SIDE_PX / max(height, width)
+    size = [max(1, round(height * smaller)), max(1, round(width * smaller))]
+    kept = values.clone() if smaller >= 1 else F.interpolate(values[None], size, mode="area")[0]
+    return PreprocessingStep(name, kept, tuple(values.shape), (float(values.min()), float(values.max())))
 
 
 @inspection(takes="images", question="trust")

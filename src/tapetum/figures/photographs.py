@@ -49,15 +49,16 @@ def _step(axes: Any, step: PreprocessingStep) -> None:
         values = (values - low) / ((high - low) or 1.0)
     canvas.image(axes, values.expand(3, -1, -1), step.name)
     axes.set_axis_on()
-    height, width = values.shape[-2:]
+    height, width = step.shape[-2:]
     axes.set_xlabel(f"{height} × {width}: {range_of(step)}", fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3)
 
 
 def _frame(axes: Any, way: PreprocessingWay) -> None:
     from tapetum.figures import canvas
 
-    top, left, bottom, right = way.box
-    canvas.frame(axes, (top - 0.5, left - 0.5, bottom - 0.5, right - 0.5))  # pixel 0 reaches from -0.5 to 0.5
+    shown = way.steps[0].values.shape[-1] / way.steps[0].shape[-1]
+    top, left, bottom, right = (edge * shown - 0.5 for edge in way.box)  # pixel 0 reaches from -0.5 to 0.5
+    canvas.frame(axes, (top, left, bottom, right))
 
 
 @draw.register

@@ -9,19 +9,26 @@ from torch import Tensor
 from tapetum.types.drawable import Drawable
 from tapetum.types.filters import table
 
+MAX_SIDE_PX = 1024
+"""Steps of larger photographs are kept as smaller copies: they are there to be looked at."""
+
 COLORS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True, eq=False)
 class PreprocessingStep:
-    """A picture on its way: `values` (3, h, w) as they are at this step; a one-channel model's have (1, h, w)."""
+    """A picture on its way.
+
+    values   (3, h, w) as they are at this step (of a one-channel model from "normalised" on 1); where the picture is longer
+             than `MAX_SIDE_PX`, a smaller copy for the eye
+    shape    of the picture itself
+    range    (smallest, largest) of its values
+    """
 
     name: str
     values: Tensor
-
-    @property
-    def range(self) -> tuple[float, float]:
-        return float(self.values.min()), float(self.values.max())
+    shape: tuple[int, ...]
+    range: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +47,7 @@ class PreprocessingWay:
     def kept(self) -> float:
         """The share of the photograph that is seen."""
         top, left, bottom, right = self.box
-        height, width = self.steps[0].values.shape[-2:]
+        height, width = self.steps[0].shape[-2:]
         return (bottom - top) * (right - left) / (height * width)
 
 
@@ -60,7 +67,7 @@ class PreprocessingSteps(Drawable):
 
     def __str__(self) -> str:
         rows = [
-            (str(i), way.name if j == 0 else "", step.name, shape_of(step.values), range_of(step), kept if j == 0 else "")
+            (str(i), way.name if j == 0 else "", step.name, shape_of(step.shape), range_of(step), kept if j == 0 else "")
             for i, ways in enumerate(self.ways)
             for way in ways
             for kept in [f"{way.kept():.0%}{_stretch(way)}"]
@@ -107,9 +114,9 @@ def numbers(values: Tensor) -> tuple[str, str, str]:
     return f"{float(values.mean()):.3f}", f"{float(values.min()):.3f}", f"{float(values.max()):.3f}"
 
 
-def shape_of(values: Tensor) -> str:
+def shape_of(shape: tuple[int, ...]) -> str:
     """ "3 x 224 x 224"."""
-    return " x ".join(str(side) for side in values.shape)
+    return " x ".join(map(str, shape))
 
 
 def range_of(step: PreprocessingStep) -> str:
