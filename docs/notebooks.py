@@ -9,6 +9,7 @@ settings (LESSON_*) and the package's files are the same.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import os
 import sys
@@ -76,7 +77,11 @@ def chosen(numbers: Sequence[int]) -> list[Lesson]:
 # --- executing
 
 
-def execute(wanted: Sequence[Lesson], folder: Path = FOLDER, say: Callable[[str], None] = print) -> None:
+say_now: Callable[[str], None] = functools.partial(print, flush=True)
+"""A lesson takes a while: whoever waits, also behind a pipe, hears of each when it is done."""
+
+
+def execute(wanted: Sequence[Lesson], folder: Path = FOLDER, say: Callable[[str], None] = say_now) -> None:
     """Runs what has changed and writes it into the folder; stops at the first lesson that fails."""
     folder.mkdir(parents=True, exist_ok=True)
     setting = _setting()
