@@ -314,7 +314,8 @@ here.see(beyond, "the made picture is far beyond all photographs")
 #
 # The picture of a channel, with transforms $t$ drawn at random for each step:
 #
-# $$x^* = \arg\max_x \; \mathbb{E}_t \left[ s\big(t(x)\big) \right], \qquad s(x) = \frac{1}{hw} \sum_{i,j} a_{ij}(x)$$
+# $$x^* = \underset{x}{\text{arg max}} \; \mathbb{E}_t \left[ s\big(t(x)\big) \right],
+# \qquad s(x) = \frac{1}{hw} \sum_{i,j} a_{ij}(x)$$
 #
 # $a_{ij}$ is the channel's value at row $i$ and column $j$ of its map, which has $h \times w$ places. As a sum of
 # frequencies the picture is

@@ -32,7 +32,7 @@ photo = model.denormalize(images)
 # Let $\Phi(x)$ be what a layer makes of a picture $x$, and $x_0$ a photograph. We look for a picture whose activation is the
 # same, starting from noise ([Mahendran and Vedaldi 2015](bib:mahendran2015inversion)):
 #
-# $$x^* = \arg\min_x \frac{\lVert \Phi(x) - \Phi(x_0) \rVert^2}{\lVert \Phi(x_0) \rVert^2} + R(x)$$
+# $$x^* = \underset{x}{\text{arg min}} \frac{\lVert \Phi(x) - \Phi(x_0) \rVert^2}{\lVert \Phi(x_0) \rVert^2} + R(x)$$
 #
 # The first term is the relative feature loss: 0 for the same activation, 1 for none at all. $R$ keeps the pixels from
 # extremes and from grain. If the layer kept everything, the only answer is the photograph. What it threw away, the search

@@ -16,6 +16,8 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from zoo import pictures as photographs
+from zoo import shared
 
 import tapetum as tp
 from tapetum.figures import draw, png
@@ -282,3 +284,11 @@ def test_what_does_not_move_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TapetumError, match="only made pictures"):
         tp.animate(replace(run(), value=3), tmp_path / "film.gif")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_curve_of_an_inversion_is_its_feature_loss() -> None:
+    made = tp.invert(shared("residual"), photographs(1).sigmoid(), layer="stem", n_steps=4)
+    told = words(draw(made, view="values"))
+    assert "relative feature loss" in told
+    assert "best picture so far" in told
+    assert "transforms" not in told

@@ -25,6 +25,9 @@ TILE_IN = 1.75
 GRID_IN = 6.4
 NAME_CHARACTERS = 24  # what fits over a tile in LABEL_PT
 
+LOSS = "relative feature loss", "of the best picture so far: 0 for the same activation"
+"""What inversions note at each step."""
+
 View: TypeAlias = Literal["pictures", "steps", "values"]
 
 
@@ -225,8 +228,9 @@ def _values(result: Rendering) -> Figure:
     if result.values is None or len(result.values) == 0:
         raise TapetumError("no values were noted on the way to these pictures")
     n = min(len(result), MAX_LINES)
-    subtitle = caption(result, "of the pictures as the transforms showed them")
-    figure = canvas.page(6.4, 3.4, f"{result.method or 'pictures'}: the objective{_of(len(result))}", subtitle)
+    word, of = LOSS if "feature_loss" in result.numbers else ("objective", "of the pictures as the transforms showed them")
+    subtitle = caption(result, of)
+    figure = canvas.page(6.4, 3.4, f"{result.method or 'pictures'}: the {word}{_of(len(result))}", subtitle)
     axes = figure.subplots()
     values = result.values[:, :n].detach().float().cpu().numpy()
     for row in range(n):
@@ -239,7 +243,7 @@ def _values(result: Rendering) -> Figure:
         place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
         axes.annotate(words, (result.steps[-1], height), color=LIGHT.ink, fontsize=NOTE_PT, parse_math=False, **place)
     axes.margins(x=0)
-    canvas.plot(axes, "step", "objective")
+    canvas.plot(axes, "step", word)
     return figure
 
 
