@@ -265,7 +265,7 @@ tp.show(found, pixels=model.denormalize(images))
 print(tp.predict(model, images, k=1)[0], found)
 here.see(
     found.mean > 1.2 * float(found.area.mean()),
-    "the coffee in the cup has more relevance than its area would have by chance",
+    "the box has more relevance than its area would have by chance",
 )
 
 # %% [markdown]
