@@ -370,7 +370,7 @@ def test_commands_of_the_readme_exist() -> None:
 
     known = set(typer.main.get_command(app).list_commands(None))  # type: ignore[attr-defined, arg-type]
     text = (ROOT / "README.md").read_text("utf-8")
-    assert set(re.findall(r"^    tapetum (\w+)", text, re.MULTILINE)) <= known
+    assert set(re.findall(r"^    tapetum ([\w-]+)", text, re.MULTILINE)) <= known
 
 
 def _tree() -> Iterator[str]:
