@@ -258,6 +258,9 @@ def without_places(maps):
     return maps.mean((2, 3), keepdim=True).expand_as(maps)
 
 
+# %% [markdown]
+# From above: as it is, with ten channels silenced, and without places.
+
 # %%
 with tp.edit(model, {deep: silence}):
     silenced = tp.predict(model, images)
@@ -271,10 +274,7 @@ together = [
     sum(one.probability for one in row[:3])
     for row in (answers[0], silenced[0], blurred[0])
 ]
-print(
-    "the first three names together: as it is, ten channels silenced, without places:",
-    [round(one, 3) for one in together],
-)
+print("the first three names together:", [round(one, 3) for one in together])
 here.holds(
     tp.predict(model, images) == answers, "behind the blocks the network is as it was"
 )

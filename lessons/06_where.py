@@ -298,7 +298,7 @@ here.see(
 #
 # Measured is the squared gradient at the pixel $(y, x)$ of what all channels $c$ give at the middle place $(i, j)$, with
 # signs $\epsilon_c = \pm 1$ drawn by lot so that channels do not cancel, averaged over the $n$ passes $p$ and summed over the
-# colours $q$ ([Luo et al. 2016](bib:luo2016understanding)):
+# colours $q$ ([Luo et al. 2016](bib:luo2016understanding)); $\partial_{qyx}$ is the derivative by one value of the image:
 #
 # $$E(y, x) = \frac{1}{n} \sum_{p=1}^{n} \sum_q \left( \partial_{qyx} \sum_c \epsilon_c a_{cij} \right)^2$$
 #

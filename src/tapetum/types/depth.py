@@ -267,7 +267,7 @@ class OcclusionProbe(Drawable):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        head = ("layer", "grid", "places under it", "of the change there", "places it reaches", "of the change there")
+        head = ("layer", "grid", "places under", "change there", "places reached", "change there")
         lines = [aligned([head, *(self._cells(i) for i in range(len(self.layers)))])]
         return "\n".join([f"{self.words()} hidden by {self.fill}", *self.answers(), *lines])
 
