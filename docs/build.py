@@ -191,7 +191,7 @@ def _site_link(scheme: str, name: str, words: str, file: Path) -> str:
         return f"{{py:obj}}`{words.strip('`')} <tapetum.{name}>`"
     if scheme == "bib":
         return f"[{words}](#{name})"
-    return f"[{words}](/{page.replace('.html', '.md' if scheme == 'howto' or page.endswith('index.html') else '.ipynb')})"
+    return f"[{words}](/{page.replace('.html', '.md' if scheme == 'howto' else '.ipynb')})"
 
 
 if __name__ == "__main__":

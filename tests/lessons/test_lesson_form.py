@@ -47,8 +47,7 @@ def _shows(code: str) -> bool:
 
 def test_numbers_are_those_of_the_files_and_each_is_there_once() -> None:
     assert [lesson.number for lesson in LESSONS] == [int(lesson.slug[:2]) for lesson in LESSONS]
-    assert len({lesson.number for lesson in LESSONS}) == len(LESSONS)
-    assert {lesson.number for lesson in LESSONS} <= set(COURSE)
+    assert [lesson.number for lesson in LESSONS] == list(COURSE)
 
 
 @every_lesson

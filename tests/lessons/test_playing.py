@@ -183,8 +183,9 @@ def test_links_say_what_they_mean(folder: Path) -> None:
     assert to_site(text, None) == "a b c d e [f](https://example.org)"
     assert page_of("lesson", "3") == "tutorials/03_squares.html"
     assert rewritten(text, lambda scheme, name, words: scheme) == "api api bib lesson howto [f](https://example.org)"
-    with pytest.raises(TapetumError, match="no_such_name"):
-        page_of("api", "no_such_name")
+    for scheme, name in (("api", "no_such_name"), ("lesson", "99")):
+        with pytest.raises(TapetumError, match=name):
+            page_of(scheme, name)
 
 
 def test_formulas_become_mathml_and_dollars_stay_dollars() -> None:

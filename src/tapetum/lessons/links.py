@@ -31,7 +31,9 @@ def page_of(scheme: str, name: str) -> str:
     """The page of the site (and the place on it) that a link leads to, relative to the site; a name nobody has is refused."""
     if scheme == "lesson":
         slugs = {str(one.number): one.slug for one in lessons()}
-        return f"tutorials/{slugs.get(name, 'index')}.html"  # the list of lessons for one that is not written yet
+        if name not in slugs:
+            raise TapetumError(f"lesson:{name}: there is no such lesson; there are {', '.join(slugs)}")
+        return f"tutorials/{slugs[name]}.html"
     if scheme == "bib":
         return f"reference/references.html#{name}"
     if scheme == "howto":
