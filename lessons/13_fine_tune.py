@@ -27,8 +27,8 @@ size = here.side(model, 160)
 # ## A folder of pictures
 #
 # Our pictures are drawn: an object on a textured background ([tp.planted](api:planted)). So we know where the object is in
-# each of them, to the pixel. We learn from 120 and test with others that were drawn with another seed. With `LESSON_DATA` set
-# to your own folder of class folders, the lesson learns from your pictures instead, and holds out a fifth of them.
+# each of them, to the pixel. We learn from 120 and test with others that were drawn with another seed. With `--data` and a
+# folder of class folders of your own, the lesson learns from your pictures instead, and holds out a fifth of them.
 #
 # First the old way: SimpleCNN learns these classes from nothing.
 #
@@ -247,7 +247,7 @@ if mine is None:
 #
 # ## On your own picture
 #
-#     LESSON_DATA=pets tapetum lesson 13 --model resnet50
+#     tapetum lesson 13 --data pets --model resnet50
 #     tapetum fine-tune pets --model resnet50 --out net
 #     tapetum explain my.jpg --model net
 #

@@ -193,3 +193,11 @@ def test_formulas_become_mathml_and_dollars_stay_dollars() -> None:
     assert html.count("<math") == 2
     assert 'display="block"' in html
     assert "5 $ or 6 $" in html
+
+
+def test_what_a_lesson_has_no_use_for_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["lesson", "3", "--data", "mine", "--out", "pages"])
+    assert end.value.code == 2
+    assert "lesson 3 has no use for --data; it takes --model and --image" in capsys.readouterr().err
+    assert not Path("pages").exists()

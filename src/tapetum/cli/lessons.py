@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from tapetum.cli.terminal import bar, fail, one_line, say
 from tapetum.lessons.page import write_lesson
 from tapetum.lessons.playing import play
-from tapetum.lessons.scripts import lesson, lessons
+from tapetum.lessons.scripts import Lesson, lesson, lessons
 from tapetum.progress import watching
+from tapetum.types import TapetumError
 
 
 def list_lessons() -> int:
@@ -24,12 +26,22 @@ def list_lessons() -> int:
     return 0
 
 
-def run_lesson(number: int, *, model: str | None, weights: str | None, image: str | None, quick: bool, out: Path) -> int:
+def run_lesson(
+    number: int,
+    *,
+    model: str | None,
+    weights: str | None,
+    image: str | None,
+    data: str | None,
+    quick: bool,
+    out: Path,
+) -> int:
     """Runs one lesson, prints its checks and the path of its page; 1 if a cell failed, where the page ends."""
     chosen = lesson(number)
+    _check_used(chosen, {"--model": model, "--image": image, "--data": data})
     with bar(f"lesson {number}") as watcher, watching(watcher):
-        played = play(chosen, model=model, weights=weights, image=image, fast=quick, said=say)
-    given = {"--model": model, "--weights": weights, "--image": image, "--quick": "" if quick else None}
+        played = play(chosen, model=model, weights=weights, image=image, data=data, fast=quick, said=say)
+    given = {"--model": model, "--weights": weights, "--image": image, "--data": data, "--quick": "" if quick else None}
     words = [word for name, value in given.items() if value is not None for word in (name, value) if word]
     command = shlex.join(["tapetum", "lesson", str(number), *words])
     say(str(write_lesson(out / f"{chosen.slug}.html", chosen, played, command=command)))
@@ -37,3 +49,17 @@ def run_lesson(number: int, *, model: str | None, weights: str | None, image: st
         fail(f"lesson {number} stopped in the cell at line {played[-1].cell.line}: {one_line(played[-1].error)}")
         return 1
     return 0
+
+
+USES = {"--model": "here.model(", "--image": "here.picture(", "--data": "here.data("}
+"""What of the learner's own a script asks for, by the option that gives it."""
+
+
+def _check_used(chosen: Lesson, given: Mapping[str, str | None]) -> None:
+    """Refuses what the lesson would never look at."""
+    code = "\n".join(cell.text for cell in chosen.cells if cell.kind == "code")
+    takes = [name for name, call in USES.items() if call in code]
+    for name, value in given.items():
+        if value is not None and name not in takes:
+            others = f"it takes {' and '.join(takes)}" if takes else "it takes nothing of your own"
+            raise TapetumError(f"lesson {chosen.number} has no use for {name}; {others}")

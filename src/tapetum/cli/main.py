@@ -376,6 +376,7 @@ def lesson(
     image: Annotated[
         str | None, typer.Option(help="Your own picture in place of the lesson's main one: a file or URL.")
     ] = None,
+    data: Annotated[str | None, typer.Option(help="Your own folder of class folders, for a lesson that trains on one.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Smaller numbers: a first look.")] = False,
     out: Annotated[Path, typer.Option(help="The folder for the lesson's page.")] = Path("tapetum-lessons"),
 ) -> None:
@@ -386,4 +387,4 @@ def lesson(
         raise ModelError("--weights are those of --model; give both")
     if number is None:
         raise SystemExit(list_lessons())
-    raise SystemExit(run_lesson(number, model=model, weights=weights, image=image, quick=quick, out=out))
+    raise SystemExit(run_lesson(number, model=model, weights=weights, image=image, data=data, quick=quick, out=out))

@@ -4,9 +4,10 @@
 
     here = start(6)
     model, cat = here.model(), here.picture("cat")
-    here.see(tp.predict(model, cat)[0][0].label == "tiger cat", "the network says tiger cat")
+    here.see(tp.predict(model, model.preprocess(cat))[0][0].label == "tiger cat", "the network says tiger cat")
 
-The command line and the site choose with the environment: LESSON_MODEL, LESSON_WEIGHTS, LESSON_IMAGE, LESSON_FAST.
+The command line and the site choose with the environment: LESSON_MODEL, LESSON_WEIGHTS, LESSON_IMAGE, LESSON_DATA,
+LESSON_FAST.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tapetum.figures import draw
-from tapetum.lessons.beginning import FAST, IMAGE, MODEL, WEIGHTS
+from tapetum.lessons.beginning import DATA, FAST, IMAGE, MODEL, WEIGHTS
 from tapetum.lessons.scripts import Cell, Lesson
 from tapetum.progress import report, stage
 from tapetum.types import Cancelled
@@ -42,11 +42,12 @@ def play(
     model: str | None = None,
     weights: str | None = None,
     image: str | None = None,
+    data: str | None = None,
     fast: bool = False,
     said: Callable[[str], None] = lambda _: None,
 ) -> list[Played]:
     """Every cell up to the first that fails; `said` hears each check as it is made."""
-    chosen = {MODEL: model, WEIGHTS: weights, IMAGE: image, FAST: "1" if fast else None}
+    chosen = {MODEL: model, WEIGHTS: weights, IMAGE: image, DATA: data, FAST: "1" if fast else None}
     names: dict[str, Any] = {"__name__": "__main__"}
     done: list[Played] = []
     with _environment(chosen):
