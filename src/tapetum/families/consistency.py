@@ -41,7 +41,7 @@ def consistent_channels(
         k: channels of each kind that are listed; fewer where the layer has fewer.
 
     Example:
-        >>> found = tp.consistent_channels(model, torch.cat([images, images.flip(1)]), k=3)
+        >>> found = tp.consistent_channels(model, images.repeat(2, 1, 1, 1), k=3)
         >>> found.consistent, found.consistency[found.consistent]
     """
     if len(images) < 2:
