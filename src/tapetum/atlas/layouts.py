@@ -69,10 +69,17 @@ def _imported() -> Any:
 
 
 def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[Any]:
+    threads = torch.get_num_threads()
     try:
-        kind = _imported()
+        return _placed_by_umap(vectors, seed)
     except ImportError as error:
         raise TapetumError("a layout by UMAP needs umap-learn: pip install 'tapetum[atlas]'") from error
+    finally:
+        torch.set_num_threads(threads)  # numba sets its own number for the whole process, and torch would go by it
+
+
+def _placed_by_umap(vectors: NDArray[np.float32], seed: int) -> NDArray[Any]:
+    kind = _imported()
     settings = {"n_components": 2, "metric": "cosine", "n_neighbors": min(NEIGHBORS, len(vectors) - 1), "min_dist": MIN_DIST}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
