@@ -1,6 +1,8 @@
-"""Puts this folder on the path, so that every test can `from zoo import ...`, and keeps torch to one thread."""
+"""Puts this folder on the path, so that tests can `from zoo import ...`; keeps torch to one thread; one browser for all."""
 
+import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -15,3 +17,17 @@ def _one_thread_before_and_after() -> Iterator[None]:
     found = torch.get_num_threads()
     torch.set_num_threads(1)
     assert found == 1, f"torch computes with {found} threads after this test"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, the system's. One for all folders: a second driver beside the first one is refused by Playwright."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-quic"])
+        yield browser
+        browser.close()

@@ -1,8 +1,7 @@
-"""One browser and one made atlas for all tests of pages."""
+"""One made atlas for all tests of pages."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,20 +14,6 @@ from watching import watched
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """2,000 pictures, 20,000 units in its widest layer."""
     return Made(tmp_path_factory.mktemp("atlas") / "a folder's name", pictures=2000, wide=20_000)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Headless Chromium, the system's."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium here")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-quic"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import importlib
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,19 +101,6 @@ def _ran(lesson: scripts.Lesson, played: list[Played], notebooks: Any) -> Any:
     return notebook
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("no chromium here")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
 class Opened:
     """A page with what it asked for and what it complained about."""
 
@@ -139,10 +124,10 @@ class Opened:
 @pytest.mark.parametrize("width", SIZES)
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_pages_fit_the_screen_ask_nothing_of_a_network_and_do_not_complain(
-    site: Path, chromium: Any, width: int, scheme: str
+    site: Path, browser: Any, width: int, scheme: str
 ) -> None:
     for name in (*PAGES, "../own.html"):
-        opened = Opened(chromium, site / name, width, scheme)
+        opened = Opened(browser, site / name, width, scheme)
         assert not opened.complaints, name
         assert not opened.elsewhere(), name
         assert opened.ask("document.documentElement.scrollWidth") <= width, name
@@ -152,9 +137,9 @@ def test_pages_fit_the_screen_ask_nothing_of_a_network_and_do_not_complain(
 
 
 @pytest.mark.parametrize("width", SIZES)
-def test_pictures_are_sharp_and_formulas_are_set(site: Path, chromium: Any, width: int) -> None:
+def test_pictures_are_sharp_and_formulas_are_set(site: Path, browser: Any, width: int) -> None:
     for name in ("tutorials/01_numbers.html", "../own.html"):
-        opened = Opened(chromium, site / name, width, "light")
+        opened = Opened(browser, site / name, width, "light")
         pictures = opened.ask(
             """[...document.querySelectorAll("main img, article img")].filter(i => !i.src.endsWith(".svg"))
             .map(i => [i.naturalWidth / i.clientWidth, i.alt])"""
@@ -174,8 +159,8 @@ def test_pictures_are_sharp_and_formulas_are_set(site: Path, chromium: Any, widt
         opened.page.close()
 
 
-def test_search_works_from_files(site: Path, chromium: Any) -> None:
-    opened = Opened(chromium, site / "search.html", 1280, "light")
+def test_search_works_from_files(site: Path, browser: Any) -> None:
+    opened = Opened(browser, site / "search.html", 1280, "light")
     opened.page.goto(f"{(site / 'search.html').as_uri()}?q=guided_backprop")
     opened.page.wait_for_selector("#search-results li a")
     found = opened.ask('[...document.querySelectorAll("#search-results li a")].map(a => a.href)')

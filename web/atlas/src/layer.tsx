@@ -1,6 +1,6 @@
 // A layer: all its units as tiles, sorted, filtered, one to jump to.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { index, useLayer } from "./data";
 import type { Layer, LayerData } from "./format";
 import { Grid } from "./grid";
@@ -65,7 +65,7 @@ function Units({ layer, data, params }: { layer: Layer; data: LayerData; params:
   const [jump, setJump] = useState<{ channel: number; nonce: number } | null>(null);
   const [refused, refuse] = useState("");
   const made = data.sprites?.positive != null;
-  useEffect(
+  useLayoutEffect(
     () => remember({ sort: sort === "channel" ? "" : sort, order: down ? "down" : "", label, look: look === "made" ? "" : look }),
     [sort, down, label, look],
   );

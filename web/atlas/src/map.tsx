@@ -1,6 +1,6 @@
 // An activation atlas: what a layer holds, as a grid of averaged places. Similar ones lie side by side.
 
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useLayer, useMap, useNames } from "./data";
 import type { Cell, Layer, MapData } from "./format";
 import { Heading, Missing, Refusal, Wait } from "./parts";
@@ -84,7 +84,7 @@ function Atlas({ layer, map, params }: { layer: Layer; map: MapData; params: URL
   const middle = useMemo(() => map.cells.reduce((best, cell, i) => (cell.count > map.cells[best]!.count ? i : best), 0), [map]);
   const [at, go] = useState(Math.min(map.cells.length - 1, Number(params.get("cell") ?? middle) || 0));
   const [label, choose] = useState(params.get("class") ?? "");
-  useEffect(() => remember({ class: label, cell: at === middle ? "" : `${at}` }), [label, at]);
+  useLayoutEffect(() => remember({ class: label, cell: at === middle ? "" : `${at}` }), [label, at]);
   const shares = useMemo(() => {
     const [, ...cells] = map.classes?.find(([name]) => name === label) ?? [null];
     return cells.length ? new Map(cells) : null;

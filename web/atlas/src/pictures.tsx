@@ -1,6 +1,6 @@
 // All pictures of the data set; where the pages are served, also one's own.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { index, served, useNames } from "./data";
 import { Grid } from "./grid";
 import { Heading, Missing, Wait } from "./parts";
@@ -13,7 +13,7 @@ export function PicturesPage({ params }: { params: URLSearchParams }) {
   const { data } = index();
   const { value: names, error } = useNames();
   const [filter, set] = useState(params.get("filter") ?? "");
-  useEffect(() => remember({ filter }), [filter]);
+  useLayoutEffect(() => remember({ filter }), [filter]);
   const seen = useMemo(
     () => [...(names?.ids ?? []).keys()].filter((i) => filter.trim() === "" || holds(`${names!.ids[i]} ${names!.labels?.[i] ?? ""}`, filter.trim())),
     [names, filter],

@@ -74,7 +74,10 @@ export function useRoute(): Route {
   return route;
 }
 
-/** Writes parameters into the address without a new entry in the history; empty ones are left out. */
+/**
+ * Writes parameters into the address without a new entry in the history; empty ones are left out.
+ * Call it in a layout effect: a page reloaded as soon as it shows a choice must have it in its address.
+ */
 export function remember(params: Record<string, string>): void {
   const [path = ""] = location.hash.split("?");
   const kept = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== ""));

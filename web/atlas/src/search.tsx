@@ -1,6 +1,6 @@
 // Search: layers by name, units by label or statistics, pictures by name or label.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { index, layerKey, loadAll, peek, useNames, type MissingFile } from "./data";
 import type { Layer, LayerData, Names } from "./format";
 import { Grid } from "./grid";
@@ -79,7 +79,7 @@ export function SearchPage({ text, params }: { text: string; params: URLSearchPa
   const within = all.filter((layer) => chosen === "" || layer.name === chosen);
   const { done, error } = useLayers(within);
   const names = useNames();
-  useEffect(() => remember({ layer: chosen, show: kind === "units" ? "" : kind }), [chosen, kind]);
+  useLayoutEffect(() => remember({ layer: chosen, show: kind === "units" ? "" : kind }), [chosen, kind]);
 
   const complete = error !== undefined || within.every((layer) => peek(layerKey(layer)));
   const found = useMemo(() => (complete ? units(query, within) : []), [query, chosen, complete]);
