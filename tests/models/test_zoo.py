@@ -20,7 +20,7 @@ from zoo import net, pictures, vision_model
 
 import tapetum as tp
 from tapetum.models.zoo import SimpleCNN
-from tapetum.types import Attribution, ModelError
+from tapetum.types import Attribution, ImageError, ModelError
 
 # Photographs are not part of the project: only where someone has put them beside it can this be measured.
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "photos.csv"
@@ -59,6 +59,20 @@ def test_preprocessing_is_pils_bicubic_resize_and_a_central_cut() -> None:
         assert torch.allclose(images, (model.denormalize(images) - 0.5) / 0.5, atol=1e-6)  # mean and std are one half
 
 
+def test_preprocess_takes_what_read_image_takes_and_lists_of_any_sizes(tmp_path: Path) -> None:
+    model = tp.load("simple_cnn")
+    wide, tall = (np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8) for size in ((200, 310, 3), (400, 160, 3)))
+    Image.fromarray(tall).save(tmp_path / "tall.png")
+    one, two = (model.preprocess(tp.read_image(array)) for array in (wide, tall))
+    images = model.preprocess([wide, tmp_path / "tall.png", Image.fromarray(wide)])
+    assert torch.equal(images, torch.cat([one, two, one]))
+    assert torch.equal(model.preprocess(str(tmp_path / "tall.png")), two)
+    with pytest.raises(ImageError, match="no images were given"):
+        model.preprocess([])
+    with pytest.raises(ImageError, match="is no image"):
+        model.preprocess([3])
+
+
 # --- weights
 
 
@@ -77,7 +91,7 @@ def same_weights(a: nn.Module, b: nn.Module) -> bool:
 def test_random_weights_are_seeded_and_the_global_generator_stays() -> None:
     before = torch.get_rng_state()
     one, again, other = (tp.load("simple_cnn", weights=None, seed=seed) for seed in (3, 3, 4))
-    resnet, twin = (tp.load("resnet18", weights=None) for _ in range(2))
+    resnet, twin = (tp.load("resnet18", weights=weights) for weights in (None, "random"))
     assert torch.equal(torch.get_rng_state(), before)
     assert same_weights(one.module, again.module)
     assert not same_weights(one.module, other.module)

@@ -71,10 +71,7 @@ class Asking:
 
     def _described(self) -> VisionModel:
         about = self.manifest["model"]
-        weights = about["weights"]
-        if weights == "default":
-            return load(about["source"])
-        return load(about["source"], weights=None if weights == "random" else weights)
+        return load(about["source"], weights=about["weights"])
 
     def _scores(self, images: Tensor) -> tuple[list[NDArray[np.float64]], list[Prediction]]:
         """Each layer's scores (c,), tapped as they were scanned; and the most probable classes, none where there are none."""

@@ -7,10 +7,8 @@ from tapetum.models.zoo import load
 
 
 def load_model(name: str, weights: str | None) -> VisionModel:
-    """The model of a command's --model and --weights; "random" means no weights."""
-    if weights is None:
-        return load(name)
-    return load(name, weights=None if weights == "random" else weights)
+    """The model of a command's --model and --weights."""
+    return load(name, weights="default" if weights is None else weights)
 
 
 def as_target(text: str | None) -> int | str | None:

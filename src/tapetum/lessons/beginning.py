@@ -66,8 +66,8 @@ class Here:
     def model(self, usual: str = "efficientnet_lite0", weights: str | None = None) -> VisionModel:
         """The learner's own model, else the lesson's usual one."""
         if self.own_model is not None:
-            return load(self.own_model, weights=_weights(self.own_weights))
-        return load(usual) if weights is None else load(usual, weights=_weights(weights))
+            usual, weights = self.own_model, self.own_weights
+        return load(usual, weights="default" if weights is None else weights)
 
     def picture(self, name: str) -> Tensor:
         """Pixels (1, 3, H, W) in [0, 1] of one of PICTURES; the first that a lesson asks for is its main one, which the
@@ -124,8 +124,3 @@ def start(number: int) -> Here:
         raise TapetumError(f"{IMAGE}: no file {image}")
     model, weights, data = (os.environ.get(name) or None for name in (MODEL, WEIGHTS, DATA))
     return Here(number, fast, model, weights, image, data)
-
-
-def _weights(text: str | None) -> str | None:
-    """As `load` takes them: "random" is None there."""
-    return "default" if text is None else None if text == "random" else text

@@ -155,9 +155,17 @@ class VisionModel:
 
     # --- images
 
-    def preprocess(self, pixels: Tensor) -> Tensor:
-        """(n, 3, H, W) in [0, 1] to model-ready images on the model's device."""
-        return self.preprocessing(pixels).to(self.device, self.dtype)
+    def preprocess(self, pictures: Any) -> Tensor:
+        """Pictures to model-ready images (n, c, h, w) on the model's device.
+
+        pictures: pixels (n, 3, H, W) in [0, 1]; anything `read_image` takes; or a list of those, of any sizes.
+        """
+        if isinstance(pictures, Tensor) and pictures.ndim == 4:
+            return self.preprocessing(pictures).to(self.device, self.dtype)
+        many = pictures if isinstance(pictures, (list, tuple)) else [pictures]
+        if not many:
+            raise ImageError("no images were given")
+        return torch.cat([self.preprocess(read_image(one)) for one in many])
 
     def denormalize(self, images: Tensor) -> Tensor:
         """Model-ready images back to pixels in [0, 1] (n, 3, h, w): exactly what the model saw."""
@@ -167,10 +175,7 @@ class VisionModel:
         """A model-ready tensor (n, c, h, w) as it is; anything `read_image` takes, or a list of those, preprocessed."""
         if isinstance(source, Tensor) and source.ndim == 4:
             return self._checked(source)
-        many = source if isinstance(source, (list, tuple)) else [source]
-        if not many:
-            raise ImageError("no images were given")
-        return torch.cat([self.preprocess(read_image(one)) for one in many])
+        return self.preprocess(source)
 
     def _checked(self, images: Tensor) -> Tensor:
         if len(images) == 0:

@@ -119,8 +119,6 @@ def _model(said: Mapping[str, Any], model: ModelLike) -> VisionModel:
         raise TapetumError(
             f"the picture was made with {source}, code of somebody's own: name it to have it run, --model {source}"
         )
-    if weights in ("default", "random"):
-        return load(source, weights="default" if weights == "default" else None)
     return load(source, weights=weights)
 
 

@@ -33,7 +33,7 @@ from tapetum.models.zoo.weights import load_weights
 from tapetum.models.zoo.wrapping import wrap
 from tapetum.types import ModelError
 
-Weights = Literal["default"] | str | Path | None
+Weights = Literal["default", "random"] | str | Path | None
 T = TypeVar("T")
 
 
@@ -45,16 +45,19 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
             once), "simple_cnn", "resnet50" (torchvision), "torchvision:..." (its detectors and segmentation networks,
             too), "timm:...", "open_clip:ViT-B-32", a folder that `tp.train` or `tp.fine_tune` filled ("./dogs" where a
             network is called dogs, too), or "file.py:factory" for a function of yours that returns a module or VisionModel.
-        weights: "default" (the published ones; may download), None (random, by `seed`), or a .safetensors/.pth file.
+        weights: "default" (the published ones; may download), "random" (by `seed`; None is the same), or a .safetensors/.pth
+            file: what `model.weights` says loads the same again.
         seed: of random weights; torch's own generator is left as it was.
     """
     if not isinstance(name, str) or not name:
         raise ModelError(f"a model's name is a text such as efficientnet_lite0, not {name!r}")
     model = _seeded(lambda: _build(name, pretrained=weights == "default"), seed)
-    if weights is not None and weights != "default":
+    if weights is None or weights == "random":
+        model.weights = "random"
+    elif weights != "default":
         load_weights(model.module, weights)
         model.weights = str(weights)
-    elif weights is None or name in UNTRAINED:
+    elif name in UNTRAINED:
         model.weights = "random"
     return model
 
