@@ -23,6 +23,7 @@ from tapetum.types import (
     Box,
     Cancelled,
     ColorChannels,
+    ConceptRelevance,
     ConsistentChannels,
     Contrast,
     DepthProperties,
@@ -164,7 +165,7 @@ _MODULES = {
 
 __all__ = [
     "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "ColorChannels",
-    "ConsistentChannels", "Contrast", "Counts", "DepthProperties", "Epoch", "Evaluation", "Example",
+    "ConceptRelevance", "ConsistentChannels", "Contrast", "Counts", "DepthProperties", "Epoch", "Evaluation", "Example",
     "FilterComparison", "FilterResponses", "FilterSpecialization", "FilteredPicture", "Filters", "GradCamSteps",
     "History", "InformationByDepth", "Layer", "LayerProgression", "LayerTable", "Localization", "MapComparison",
     "MeanActivations", "Moments", "OcclusionProbe", "Output", "Planted", "Positions", "Prediction", "PredictionCheck",

@@ -359,6 +359,18 @@ def test_concept_relevance_is_activation_x_gradient_on_a_relu_network_without_bi
     assert torch.equal(found.channels, order)
     torch.testing.assert_close(found.values, torch.stack([e[o] for e, o in zip(expected, order, strict=True)]), **EXACT)
     torch.testing.assert_close(found.values.sum((1, 2, 3)), scores(model, x), **EXACT)
+    torch.testing.assert_close(found.relevance, found.values.sum((2, 3)), **EXACT)
+    few = tp.concept_relevance(model, x, [1, 3], layer="two", k=2, composite="zero")
+    torch.testing.assert_close(few.total, scores(model, x), **EXACT)  # also of the channels that are not kept
+
+
+def test_a_layer_that_nothing_comes_through_is_said_to_be_one() -> None:
+    module = net("reused")
+    module.head.linear.weight.data[1] = 0
+    found = tp.concept_relevance(wrapped(module), pictures(2), [1, 3])
+    first, second, *_ = str(found).splitlines()
+    assert first.endswith("nothing of the score came through it")
+    assert "channel" in second
 
 
 def test_a_dead_channel_passes_nothing_on_and_an_unknown_one_is_refused() -> None:

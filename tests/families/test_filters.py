@@ -222,4 +222,8 @@ def test_filters_without_a_pattern_in_space_are_refused():
 
 def test_a_network_that_has_not_learned_is_said_to_be_one():
     model = tp.untrained(vision_model("residual"))
-    assert "random weights itself" in tp.compare_filters(model).notes[0]
+    made = tp.compare_filters(model)
+    assert "random weights itself" in made.notes[0]
+    assert "learned" not in str(made)
+    assert "nothing is learned yet" in tp.draw(made).title
+    assert "learned" in str(tp.compare_filters(vision_model("residual")))

@@ -92,12 +92,12 @@ def test_a_layout_is_one_picture_edge_to_edge() -> None:
     assert whole(rendering(6)) is None
 
 
-def test_a_collage_leaves_paper_between_and_in_empty_cells() -> None:
+def test_a_collage_leaves_the_page_between_and_in_empty_cells() -> None:
     page = collage([plain(RED)] * 3, 2, gap_px=4)
     assert page.shape == (3, 52, 68)
-    paper = torch.tensor([int(LIGHT.paper[i : i + 2], 16) / 255 for i in (1, 3, 5)])
-    assert torch.allclose(page[:, 25, 3], paper)
-    assert torch.allclose(page[:, 40, 50], paper)
+    ground = torch.tensor([int(LIGHT.card[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    assert torch.allclose(page[:, 25, 3], ground)
+    assert torch.allclose(page[:, 40, 50], ground)
 
 
 def test_objectives_are_written_as_units_are() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from zoo import pictures, shared
 
 import tapetum as tp
+from tapetum.figures.words import layer_name
 
 
 def words(figure: Any) -> list[str]:
@@ -37,3 +39,34 @@ def test_predictions_are_bars_with_their_names_and_probabilities() -> None:
 def test_predictions_need_as_many_photographs() -> None:
     with pytest.raises(tp.TapetumError, match="predictions of 1 images need 1 photographs, got 2"):
         tp.draw([[tp.Prediction(0, "cat", 1.0)]], pixels=torch.zeros(2, 3, 8, 8))
+
+
+def test_long_names_of_layers_lose_whole_segments_from_the_front() -> None:
+    assert layer_name("features.29") == "features.29"
+    assert layer_name("encoder.layers.encoder_layer_11") == "…encoder_layer_11"
+    assert layer_name("encoder.layers.encoder_layer_11.mlp.0", 30) == "…layers.encoder_layer_11.mlp.0"
+    assert layer_name("a" * 30) == "…" + "a" * 19
+    assert all(len(layer_name("part.of.a.network." * 3 + "end", most)) <= most for most in range(4, 60))
+
+
+def test_a_long_title_becomes_smaller_and_stays_on_the_page() -> None:
+    found = tp.activation_maps(shared("residual"), pictures(1), layers=["stem"], k=3)[0]
+    widths = []
+    for name in ("stem", "a.very.deep.module.with.a.name.of.many.segments.at.the.end.of.it"):
+        figure = tp.draw(tp.ActivationMaps(found.values, found.channels, name, found.size, found.by))
+        title = next(text for text in figure.texts if name in text.get_text())
+        assert title.get_window_extent().x1 <= figure.bbox.width
+        widths.append(title.get_fontsize())
+    assert widths[0] > widths[1]
+
+
+def test_relevant_channels_are_shown_with_their_sums_or_as_none_at_all() -> None:
+    model, x = shared("reused"), pictures(2)
+    found = tp.concept_relevance(model, x, [1, 3], k=2)
+    told = words(tp.draw(found))
+    assert {f"channel {channel}" for channel in found.channels.flatten().tolist()} <= set(told)
+    below = [one.get_xlabel() for one in tp.draw(found).get_axes()]
+    assert all(any(one.startswith(f"{value:+.3g}") for one in below) for value in found.relevance.flatten().tolist())
+    nothing = tp.draw(replace(found, values=torch.zeros_like(found.values)))
+    assert words(nothing).count("no channel") == 2  # a panel an image that says so, instead of blank maps
+    assert not any(one.startswith("channel ") for one in words(nothing))

@@ -20,6 +20,7 @@ from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, TITLE_PT, anchors
 from tapetum.types import Reduce
 
 HEAD_IN = 0.75  # inches kept at the top for title and subtitle
+LEAST_PT = 6.0
 
 
 SCREEN_DPI = 96
@@ -72,8 +73,13 @@ def frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
 
 
 def _text(figure: Figure, x: float, y: float, words: str, size: float, color: str, **style) -> None:
+    """Words that stay on the page: a long layer's name or label makes them smaller, down to LEAST_PT."""
     # parse_math=False: a "$" in somebody's label is a dollar, not a formula
-    figure.text(x, y, words, fontsize=size, color=color, va="top", parse_math=False, **style)
+    text = figure.text(x, y, words, fontsize=size, color=color, va="top", parse_math=False, **style)
+    room = (1 - 2 * x) * figure.bbox.width
+    wide = text.get_window_extent().width
+    if wide > room:
+        text.set_fontsize(max(LEAST_PT, size * room / wide))
 
 
 def image(axes: Axes, pixels: Tensor, title: str = "", smooth: bool = True) -> None:

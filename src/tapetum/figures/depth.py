@@ -11,6 +11,7 @@ from torch import Tensor
 from tapetum.figures.draw import Figure, draw
 from tapetum.figures.overlay import colorize
 from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.figures.words import layer_name
 from tapetum.types import DepthProperties, LayerProgression, LayerTable, MeanActivations
 
 MAX_IMAGES = 4  # photographs in one figure; the title says when there are more
@@ -40,7 +41,7 @@ def _(result: LayerTable) -> Figure:
     panels[3].legend(fontsize=NOTE_PT, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderpad=0)
     _bars(panels[4], [row.mean for row in rows], "mean activation")
     places = range(0, len(rows), every)
-    panels[0].set_yticks(list(places), [_short(rows[i].name, 34) for i in places], fontsize=NOTE_PT)
+    panels[0].set_yticks(list(places), [layer_name(rows[i].name, 34) for i in places], fontsize=NOTE_PT)
     panels[0].set_ylim(len(rows) - 0.4, -0.6)
     for i, row in enumerate(rows):
         if row.receptive_field is None:
@@ -122,7 +123,7 @@ def _head(axes: Any, name: str) -> None:
 
 
 def _named(axes: Any, layers: Sequence[str]) -> None:
-    axes.set_xticks(range(len(layers)), [_short(name, 22) for name in layers], rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_xticks(range(len(layers)), [layer_name(name) for name in layers], rotation=35, ha="right", rotation_mode="anchor")
     axes.tick_params(labelsize=NOTE_PT)
 
 
@@ -174,7 +175,7 @@ def _(result: LayerProgression) -> Figure:
             values = maps[row]
             picture = colorize(values, "sum" if bool((maps < 0).any()) else "positive")
             note = f"{values.shape[0]} × {values.shape[1]} · {result.channels[i - 1]} channels"
-            _panel(panels[row * bands + i // columns, i % columns], picture, _short(layer, 20), note)
+            _panel(panels[row * bands + i // columns, i % columns], picture, layer_name(layer), note)
     return figure
 
 
@@ -184,11 +185,6 @@ def _panel(axes: Any, pixels: Tensor, name: str, note: str, smooth: bool = False
     axes.set_axis_on()
     canvas.image(axes, pixels, name, smooth=smooth)
     axes.set_xlabel(note, fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3, parse_math=False)
-
-
-def _short(name: str, most: int) -> str:
-    """The end of a long name tells layers apart."""
-    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def _count(shape: Sequence[int]) -> int:

@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.figures.depth import MAX_IMAGES, _panel, _short
+from tapetum.figures.depth import MAX_IMAGES, _panel
 from tapetum.figures.draw import Figure, draw
 from tapetum.figures.overlay import colorize
 from tapetum.figures.theme import NOTE_PT
+from tapetum.figures.words import layer_name
 from tapetum.types import Field, OcclusionProbe, ReceptiveFields
 from tapetum.types.depth import Window
 
@@ -21,6 +22,9 @@ COLORS = ("#0b6e66", "#d98e04", "#b1182b", "#4a5fc1", "#7a3b8f", "#5c625f")
 
 BLOB_IN = 1.9
 BEYOND = 0.6  # of the image: larger squares are not drawn whole, the photograph would become a stamp
+WIDE = 13
+"""Letters of a layer's name up to which two entries of the legend stand beside each other."""
+
 FULL_AT = 0.25
 """Blobs show the fourth root of the squared gradient: the tail of a bell is seen beside its peak."""
 
@@ -37,7 +41,8 @@ def _(result: ReceptiveFields) -> Figure:
     subtitle = f"lines: theory (dashed: the square with 95 % of the squared gradient) · measured on {result.measured_on}"
     title = f"What the middle place of layers of {result.model} sees"
     side = BLOB_IN if beside == 2 else 1.75
-    figure = canvas.page(columns * side + 0.2, rows * (side + 0.62), title, subtitle)
+    listed = d if _wide(result) else ceil(d / 2)
+    figure = canvas.page(columns * side + 0.2, rows * (side + 0.62) + 0.16 * max(0, listed - 3), title, subtitle)
     grid = figure.add_gridspec(rows, columns)
     _squares(figure.add_subplot(grid[:2, :2]), result)
     free = [(row, column) for row in range(rows) for column in range(columns) if row > 1 or column > 1]
@@ -54,19 +59,23 @@ def _squares(axes: Any, result: ReceptiveFields) -> None:
     for i, field in reversed(list(enumerate(result.fields))):
         color = COLORS[i % len(COLORS)]
         if field.theory is not None:
-            outline(axes, field.theory, color, label=f"{_short(field.layer, 24)}: {field.side} px")
+            outline(axes, field.theory, color, label=f"{layer_name(field.layer)}: {field.side} px")
             if max(-field.theory[0], -field.theory[2], field.theory[1] - h, field.theory[3] - w) <= BEYOND * max(h, w):
                 sight = [pick(one, two) for pick, one, two in zip((min, max, min, max), sight, field.theory, strict=True)]
         else:
-            axes.plot([], [], color=color, label=f"{_short(field.layer, 24)}: whole image")
+            axes.plot([], [], color=color, label=f"{layer_name(field.layer)}: whole image")
         if field.effective is not None:
             outline(axes, field.effective, color, style="--")
     axes.set_xlim(sight[2] - 2, sight[3] + 2)
     axes.set_ylim(sight[1] + 2, sight[0] - 2)
     handles, names = axes.get_legend_handles_labels()
-    axes.legend(
-        handles[::-1], names[::-1], fontsize=NOTE_PT, frameon=False, ncols=2, loc="upper left", bbox_to_anchor=(-0.02, -0.01)
-    )
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.01)}
+    axes.legend(handles[::-1], names[::-1], fontsize=NOTE_PT, frameon=False, ncols=1 if _wide(result) else 2, **place)
+
+
+def _wide(result: ReceptiveFields) -> bool:
+    """Are the names so long that a legend of two columns would be wider than the photograph?"""
+    return max(len(layer_name(field.layer)) for field in result.fields) > WIDE
 
 
 def _blob(axes: Any, result: ReceptiveFields, i: int, field: Field) -> None:
@@ -77,7 +86,7 @@ def _blob(axes: Any, result: ReceptiveFields, i: int, field: Field) -> None:
     picture = colorize(energy.clamp(min=0) ** FULL_AT, "positive", 1.0)
     measured, share = field.extent((h, w), " px"), field.effective_side
     theory = "whole image" if field.side is None else f"{field.side} px"
-    _panel(axes, picture, _short(field.layer, 24), f"theory {theory}\nmeasured {measured}\n95 % within {share} px")
+    _panel(axes, picture, layer_name(field.layer), f"theory {theory}\nmeasured {measured}\n95 % within {share} px")
     axes.images[0].set_extent((cut[2] - 0.5, cut[3] + 0.5, cut[1] + 0.5, cut[0] - 0.5))
     if field.effective is not None:
         outline(axes, field.effective, "#ffffff", style="--")
@@ -151,7 +160,7 @@ def _change(axes: Any, result: OcclusionProbe, row: int, i: int) -> None:
     h, w = change.shape
     share = float(result.share_under[i, row])
     here = "no change at all" if share != share else f"{share:.0%} of the change under it"
-    _panel(axes, _nearest(change), _short(result.layers[i], 24), f"{h} × {w} places\n{here}\nlargest {float(change.max()):.3g}")
+    _panel(axes, _nearest(change), layer_name(result.layers[i]), f"{h} × {w} places\n{here}\nlargest {float(change.max()):.3g}")
     axes.images[0].set_extent((-0.5, w - 0.5, h - 0.5, -0.5))
     reach = result.reach[i]
     outline(axes, result.under[i], "#ffffff", width=1.4)

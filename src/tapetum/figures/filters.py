@@ -185,7 +185,8 @@ def _(result: FilterComparison) -> Figure:
     """Random and learned filters side by side, each divided by its length; below, how smooth they are."""
     from tapetum.figures import canvas
 
-    title = f"{result.learned.layer} of {result.learned.model}: before and after learning"
+    happened = "before and after learning" if result.trained else "random and random, nothing is learned yet"
+    title = f"{result.learned.layer} of {result.learned.model}: {happened}"
     figure = canvas.page(8.0, 6.6, title, "")
     kind = "mid grey: 0" if result.learned.colors else "white: 0, red: positive, mean over the inputs"
     says = "each filter divided by its length, one scale for both sides; " + kind
@@ -194,7 +195,7 @@ def _(result: FilterComparison) -> Figure:
     grid = figure.add_gridspec(2, 2, height_ratios=[3, 1.5])
     sides = [_unit(result.random), _unit(result.learned)]
     top = limit(torch.cat([values.flatten() for values in sides]))
-    for column, (values, name) in enumerate(zip(sides, (f"random, seed {result.seed}", "learned"), strict=True)):
+    for column, (values, name) in enumerate(zip(sides, result.names, strict=True)):
         axes = figure.add_subplot(grid[0, column])
         low = (result.low_random, result.low_learned)[column]
         tiles = [enlarged(one) for one in painted(values, top)]
@@ -209,7 +210,8 @@ def _shares(axes: Any, result: FilterComparison) -> None:
     """How the shares of all filters are spread; a line where noise lies."""
     from tapetum.figures import canvas
 
-    for low, color, name in ((result.low_random, LIGHT.muted, "random"), (result.low_learned, LIGHT.accent, "learned")):
+    lows, colors = (result.low_random, result.low_learned), (LIGHT.muted, LIGHT.accent)
+    for low, color, name in zip(lows, colors, result.names, strict=True):
         axes.hist(low[~low.isnan()].cpu().numpy(), bins=25, range=(0, 1), color=color, alpha=0.55, label=name)
     axes.axvline(result.expected, color=LIGHT.ink, linewidth=1, linestyle="--", label=f"noise: {result.expected:.2f}")
     axes.set_xlim(0, 1)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tapetum.figures.draw import Figure, channel_picture
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT
-from tapetum.figures.words import grid
+from tapetum.figures.words import grid, layer_name
 from tapetum.types import ActivationMaps, Prediction, TapetumError
 
 MAX_ROWS = 8  # in one figure; the title says when there are more
@@ -34,7 +34,7 @@ def depths(results: Sequence[ActivationMaps]) -> Figure:
         for i in range(min(one.values.shape[1], columns)):
             panels[row, i].set_axis_on()
             canvas.image(panels[row, i], channel_picture(one, 0, i), f"channel {int(one.channels[0, i])}", smooth=False)
-        canvas.side(panels[row, 0], f"{one.layer}\n{grid(one.values)}")
+        canvas.side(panels[row, 0], f"{layer_name(one.layer)}\n{grid(one.values)}")
     return figure
 
 

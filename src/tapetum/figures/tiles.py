@@ -91,11 +91,11 @@ def is_mosaic(rendering: Rendering) -> bool:
 
 
 def collage(tiles: Sequence[Tensor], columns: int, gap_px: int = GAP_PX) -> Tensor:
-    """Pictures (3, h, w) of one size in rows of `columns`, the gaps and the cells left over in the colour of paper."""
+    """Pictures (3, h, w) of one size in rows of `columns`, gaps and cells left over in the colour of a figure's page."""
     height, width = tiles[0].shape[-2:]
     rows = ceil(len(tiles) / columns)
     size = rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px
-    page = torch.tensor(rgb(LIGHT.paper))[:, None, None].expand(3, *size).clone()
+    page = torch.tensor(rgb(LIGHT.card))[:, None, None].expand(3, *size).clone()
     for i, one in enumerate(tiles):
         top, left = (i // columns) * (height + gap_px), (i % columns) * (width + gap_px)
         page[:, top : top + height, left : left + width] = one

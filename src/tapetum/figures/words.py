@@ -57,5 +57,15 @@ def caption(attribution: Attribution) -> str:
     return f"{layer}{grid(attribution.values)} grid · {UNITS[attribution.reduce]}"
 
 
+def layer_name(name: str, most: int = 20) -> str:
+    """A layer's name in at most so many letters: its end tells layers apart, so whole segments go from the front."""
+    if len(name) <= most:
+        return name
+    kept = name
+    while "." in kept and len(kept) >= most:
+        kept = kept.partition(".")[2]
+    return f"…{kept[1 - most :]}"
+
+
 def _share(share: float) -> str:
     return f"{share:.0%}".replace("%", " %") if share >= 0.01 else "less than 1 %"

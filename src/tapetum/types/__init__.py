@@ -19,6 +19,9 @@ from tapetum.types.atlases import (
 from tapetum.types.cam_steps import (
     GradCamSteps as GradCamSteps,
 )
+from tapetum.types.concepts import (
+    ConceptRelevance as ConceptRelevance,
+)
 from tapetum.types.consistency import (
     ConsistentChannels as ConsistentChannels,
 )

@@ -162,6 +162,7 @@ class FilterComparison(Drawable):
 
     low_random, low_learned   (channels,) each filter's share of energy below `cutoff` cycles a cell, NaN of dead ones
     expected                  that share for white noise, whatever its size
+    trained                   False: the model's own weights are random, too, and stand for learned ones in name only
     """
 
     random: Filters
@@ -171,12 +172,18 @@ class FilterComparison(Drawable):
     expected: float
     cutoff: float
     seed: int
+    trained: bool = True
     notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two sides are called."""
+        return f"random, seed {self.seed}", "learned" if self.trained else "the model's, random"
 
     def __str__(self) -> str:
         rows = [
             (name, f"{float(low.mean()):.3f}", *spread(low)[:2], f"{int((low > self.expected).sum())} of {len(low)}")
-            for name, every in (("random", self.low_random), ("learned", self.low_learned))
+            for name, every in zip(self.names, (self.low_random, self.low_learned), strict=True)
             for low in [every[~every.isnan()]]
         ]
         head = ("weights", "mean", "smallest", "largest", "filters above noise")

@@ -12,12 +12,13 @@ from tapetum.engines.backward import composites
 from tapetum.engines.backward.composites import CompositeName
 from tapetum.engines.backward.conditions import conditions
 from tapetum.engines.backward.relevance import of_one, relevance, relevance_at
-from tapetum.engines.scores import ModelScore, as_score
-from tapetum.families.border import AT_IMAGE, attribution, border, describe
+from tapetum.engines.scores import ModelScore, as_score, describe_targets
+from tapetum.families.border import AT_IMAGE, attribution
+from tapetum.families.inspecting import inspection
 from tapetum.families.keywords import named_layer
 from tapetum.models.choice import choose_layer
-from tapetum.registry import register
-from tapetum.types import ActivationMaps, Batch, ImagesLike, ModelLike, Range, TargetLike, Unit
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Batch, ConceptRelevance, Range, TargetLike, Unit
 
 
 @attribution(cite="bach2015lrp", reduce="sum", laws=("class_sensitive", AT_IMAGE, "linear_in_score"))
@@ -71,21 +72,23 @@ def lrp(
     return relevance(score, images, rules, through=conditions(score.model, through, size), batch=batch)
 
 
+@inspection(cite="achtibat2023crp", takes="images", question="mattered")
 def concept_relevance(
-    model: ModelLike,
-    images: ImagesLike,
+    model: VisionModel,
+    images: Tensor,
     target: TargetLike = None,
     *,
     layer: str | None = None,
     k: Annotated[int, Range(1, 100_000)] = 4,
     composite: CompositeName = "epsilon_plus",
     batch: Batch = "auto",
-) -> ActivationMaps:
-    """Which channels of a layer the score went through: the k most relevant ones of each image and their relevance.
+) -> ConceptRelevance:
+    """Which channels of a layer the score went through: the k most relevant ones of each image, where, and how much.
 
     values (n, k, h, w): what `lrp` sends to each channel at each place, in units of the score, most relevant channel first;
-    their sum over places is the channel's relevance (without that of a class token, which has no place).
-    `lrp(..., through="layer:channel")` then shows where in the image that channel got it from.
+    relevance (n, k) = their sums over places (without that of a class token, which has no place), total (n,) = the sum over
+    all channels of the layer. `lrp(..., through="layer:channel")` then shows where in the image that channel got it from.
+    Where nothing of the score comes through the layer, the text and the figure say so.
 
     Args:
         layer: name or None: the last layer that mixes places.
@@ -94,17 +97,22 @@ def concept_relevance(
         batch: images a pass, or "auto".
 
     Example:
-        >>> tp.concept_relevance(model, images, target="tabby", layer="blocks.5", k=3).channels
+        >>> print(tp.concept_relevance(model, images, target="tabby", layer="blocks.5", k=3))
     """
-    with border(model, images) as (network, ready):
-        name = choose_layer(network.survey)[0] if layer is None else named_layer(network, layer)
-        maps = relevance_at(as_score(network, ready, target), ready, name, composites.composite(composite), batch=batch)
-    channels = maps.sum((2, 3)).topk(min(k, maps.shape[1])).indices
-    chosen = torch.stack([one[index] for one, index in zip(maps, channels, strict=True)])
-    return ActivationMaps(chosen, channels, name, (int(ready.shape[-2]), int(ready.shape[-1])), "relevance")
-
-
-register(describe(concept_relevance, "achtibat2023crp", "inspection"))
+    name = choose_layer(model.survey)[0] if layer is None else named_layer(model, layer)
+    score = as_score(model, images, target)
+    maps = relevance_at(score, images, name, composites.composite(composite), batch=batch)
+    every = maps.sum((2, 3))
+    channels = every.topk(min(k, maps.shape[1])).indices
+    return ConceptRelevance(
+        layer=name,
+        values=torch.stack([one[index] for one, index in zip(maps, channels, strict=True)]),
+        channels=channels,
+        relevance=every.gather(1, channels),
+        total=every.sum(1),
+        targets=describe_targets(score, len(images)),
+        photographs=model.denormalize(images),
+    )
 
 
 @attribution(cite="zhang2018excitation", reduce="positive", laws=("class_sensitive", AT_IMAGE, "linear_in_score"))

@@ -55,6 +55,8 @@ def grad_cam_steps(
     wanted = [target] if rival is None else [target, rival]
     scores = [as_score(model, images, one) for one in wanted]
     passes = [_differentiated(score, images, name) for score in scores]
+    if not any(bool((grads != 0).any()) for _, _, grads in passes):
+        note(f"the gradient is 0 everywhere at {name}: no change of this layer changes the score, so no map can show why")
     reference = [grad_cam(model, images, one, layer=name).values for one in wanted]
     texts = zip(*(describe_targets(score, len(images)) for score in scores), strict=True)
     return _steps(

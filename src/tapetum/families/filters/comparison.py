@@ -70,8 +70,9 @@ def compare_filters(
     before = untrained(model, seed)
     for sentence in before.notes:
         note(sentence)
-    if model.weights == "random":
-        note(f"{model.name} has random weights itself: what stands for learned has not learned anything")
+    trained = model.weights != "random"
+    if not trained:
+        note(f"{model.name} has random weights itself: these filters have not learned anything")
     learned = read_filters(model, name)
     with before.pinned():
         random = read_filters(before, name)
@@ -88,4 +89,5 @@ def compare_filters(
         expected=white_share(CUTOFF),
         cutoff=CUTOFF,
         seed=seed,
+        trained=trained,
     )

@@ -1,0 +1,46 @@
+"""Through which channels a score went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from tapetum.types.drawable import Drawable
+
+
+@dataclass(frozen=True, eq=False)
+class ConceptRelevance(Drawable):
+    """The k channels of a layer that carry most of a score, of n images.
+
+    values        (n, k, h, w) the relevance of each place of those channels, in units of the score
+    channels      (n, k) which they are, the most relevant first
+    relevance     (n, k) the sums of `values` over places
+    total         (n,) the sum over all channels and places of the layer
+    targets       n texts: whose score it is
+    photographs   (n, 3, H, W) in [0, 1], as the model saw them
+    """
+
+    layer: str
+    values: Tensor
+    channels: Tensor
+    relevance: Tensor
+    total: Tensor
+    targets: tuple[str, ...]
+    photographs: Tensor
+    notes: tuple[str, ...] = ()
+
+    def empty(self, row: int) -> bool:
+        """Did nothing of an image's score come through the layer? The order of its channels then means nothing."""
+        return not bool((self.values[row] != 0).any())
+
+    def __str__(self) -> str:
+        """A line an image: its target, the layer's total, and each channel with its relevance."""
+        return "\n".join([*(self._line(row) for row in range(len(self.channels))), *self.notes])
+
+    def _line(self, row: int) -> str:
+        head = f"{self.targets[row]}, relevance in {self.layer} {float(self.total[row]):.3g}"
+        if self.empty(row):
+            return f"{head}: nothing of the score came through it"
+        pairs = zip(self.channels[row].tolist(), self.relevance[row].tolist(), strict=True)
+        return f"{head}: " + ", ".join(f"channel {channel} {value:+.3g}" for channel, value in pairs)
