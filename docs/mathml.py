@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import latex2mathml.converter
@@ -24,12 +25,20 @@ def _block(writer: Any, node: Any) -> None:
     _write(writer, node, "block")
 
 
+def formula(text: str, display: str) -> str:
+    """LaTeX as MathML, "inline" or "block"; a command that the converter does not know is refused, which it sets as text."""
+    found = latex2mathml.converter.convert(text, display=display)
+    if left := re.search(r"\\[A-Za-z_]+", found):
+        raise ValueError(f"{left[0]} is not understood")
+    return found
+
+
 def _write(writer: Any, node: Any, display: str) -> None:
     """The formula; one that cannot be read is a warning, which ends the build."""
     try:
-        formula = latex2mathml.converter.convert(node.astext(), display=display)
+        found = formula(node.astext(), display)
     except Exception as error:
         _log.warning("formula %r: %s: %s", node.astext(), type(error).__name__, error, location=node)
-        formula = ""
-    writer.body.append(f'<div class="math">{formula}</div>\n' if display == "block" else formula)
+        found = ""
+    writer.body.append(f'<div class="math">{found}</div>\n' if display == "block" else found)
     raise nodes.SkipNode

@@ -460,3 +460,10 @@ def test_the_example_of_the_docstring_runs_and_gives_what_it_says(thing: Any, sc
         result = eval(compile(example.source.strip(), thing.__name__, mode), names)
         if example.want:
             assert repr(result) == example.want.strip()
+
+
+def test_a_formula_with_an_unknown_command_is_refused() -> None:
+    formula = _module("mathml").formula
+    assert "<msup>" in formula("x^{2} \\leq \\lVert y \\rVert", "inline")
+    with pytest.raises(ValueError, match="frobnicate is not understood"):
+        formula("x \\frobnicate y", "block")
