@@ -132,13 +132,22 @@ def _row(name: str, tiles: Sequence[Tile]) -> str:
     method = tapetum.lookup(name)
     mark = ", a baseline" if "baseline" in method.laws else ""
     given = ", ".join(f"{key} {value}" for key, value in SHORTER.get(name, {}).items())
-    words = "; ".join(filter(None, [f"mean {_mean(tiles):+.2f}{mark}", given and f"here with {given}"]))
+    mean = f"mean {_mean(tiles):+.2f}{mark}" if any(tile.evidence for tile in tiles) else ""
+    words = "".join(f"{part}; " for part in (mean, given and f"here with {given}") if part)
     return f"""(gallery-{name.replace("_", "-")})=
 ## {name}
 
-{markup.inline(method.summary)} ({markup.escaped(words)}; [its page](/reference/methods/{name}.md))
+{markup.inline(method.summary)} ({markup.escaped(words)}[its page](/reference/methods/{name}.md))
 
-{figures(_figure(name, tile) for tile in tiles)}"""
+{_shown(name, tiles)}"""
+
+
+def _shown(name: str, tiles: Sequence[Tile]) -> str:
+    """The tiles; what is refused on all photographs is said once."""
+    refusals = {tile.refusal for tile in tiles}
+    if "" not in refusals and len(refusals) == 1:
+        return markup.escaped(f"Here it is refused: {refusals.pop()}")
+    return figures(_figure(name, tile) for tile in tiles)
 
 
 def _figure(name: str, tile: Tile) -> str:
@@ -156,5 +165,4 @@ def _mean(tiles: Sequence[Tile]) -> float:
 
 def method_pictures(name: str, tiles: Sequence[Tile]) -> str:
     """The pictures of one method, for its own page."""
-    shown = figures(_figure(name, tile) for tile in tiles)
-    return f"{shown}\n\nFrom the [gallery](#gallery-{name.replace('_', '-')})."
+    return f"{_shown(name, tiles)}\n\nFrom the [gallery](#gallery-{name.replace('_', '-')})."

@@ -15,6 +15,8 @@ from tapetum.figures import draw
 from tapetum.types import Method, TapetumError
 
 PHOTO = "cat"
+SEVERAL = ("consistent_channels",)
+"""Those that compare photographs get all of the gallery's."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ def make_figures(site: Path, names: Sequence[str] | None = None) -> dict[str, Fi
 
 
 def _figure(method: Method, model: tapetum.VisionModel, site: Path) -> Figure:
-    photo = tapetum.read_image(PHOTOS[PHOTO]())
-    about = {"images": [model.preprocess(photo)], "pictures": [[photo]], "model": []}[method.takes]
+    photos = [make() for name, make in PHOTOS.items() if name == PHOTO or method.name in SEVERAL]
+    about = {"images": [model.preprocess(photos)], "pictures": [photos], "model": []}[method.takes]
     try:
         drawn = draw(method.function(model, *about))
     except TapetumError as error:
@@ -67,8 +69,8 @@ def inspections_page(figures: Mapping[str, Figure]) -> str:
     )
     return f"""# Inspections
 
-What layers hold and what they found: every inspection on one photograph, efficientnet_lite0 with its ImageNet weights,
-default settings.
+What layers hold and what they found: every inspection on one photograph, or on three where it compares them;
+efficientnet_lite0 with its ImageNet weights, default settings.
 
 {parts}
 """

@@ -17,7 +17,7 @@ _CODE = re.compile(r"(`[^`]+`)")
 
 def escaped(text: str) -> str:
     """Text that markdown shows as it is."""
-    return re.sub(r"^([-+]|\d+(?=[.)]))", r"\\\1", _SPECIAL.sub(r"\\\1", text))
+    return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", _SPECIAL.sub(r"\\\1", text))  # no list where a line starts with 1.
 
 
 def fenced(text: str, language: str = "text") -> str:

@@ -467,3 +467,14 @@ def test_a_formula_with_an_unknown_command_is_refused() -> None:
     assert "<msup>" in formula("x^{2} \\leq \\lVert y \\rVert", "inline")
     with pytest.raises(ValueError, match="frobnicate is not understood"):
         formula("x \\frobnicate y", "block")
+
+
+def test_a_number_at_the_start_of_a_text_begins_no_list() -> None:
+    escaped = _module("markup").escaped
+    assert [escaped(text) for text in ("0.6 a", "12) b", "- c", "a-1.5", "x_y")] == [
+        "0\\.6 a",
+        "12\\) b",
+        "\\- c",
+        "a-1.5",
+        "x\\_y",
+    ]
