@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import zipfile
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +189,18 @@ def test_cut_off_arrays_are_refused(tmp_path: Path) -> None:
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TapetumError, match=r"holds no saved result \(FileNotFoundError\)"):
         tp.open(tmp_path / "absent")
+
+
+def test_a_namesake_of_a_result_is_refused(tmp_path: Path) -> None:
+    """A user's own `Layer` came back as ours, with the wrong fields or as another thing."""
+    namesakes = [
+        make_dataclass("Layer", ["name"])("mine"),
+        make_dataclass("Run", ["value", "provenance"])(1, 2),
+        type("Attribution", (Attribution,), {})(torch.zeros(1, 1, 2, 2), "mine", ("ok",), ("a",), (2, 2)),
+    ]
+    for mine in namesakes:
+        with pytest.raises(TapetumError, match=f"^a {type(mine).__name__} cannot be saved$"):
+            tp.save(mine, tmp_path / "a")
+        with pytest.raises(TapetumError, match=r"cannot be saved$"):
+            tp.save({"deep": [mine]}, tmp_path / "a")
+    assert list(tmp_path.iterdir()) == []

@@ -71,13 +71,13 @@ def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
         return value
     if isinstance(value, Tensor):
         return _packed_tensor(value, arrays)
-    if isinstance(value, Prediction):
+    if type(value) is Prediction:
         return {"$type": "Prediction", **{name: _packed(one, arrays) for name, one in value._asdict().items()}}
     if isinstance(value, (list, tuple)):
         # casts: `isinstance` cannot say what a container holds
         parts = [_packed(part, arrays) for part in cast("list[Any] | tuple[Any, ...]", value)]
         return parts if isinstance(value, list) else {"$tuple": parts}
-    if dataclasses.is_dataclass(value) and hasattr(types, type(value).__name__):
+    if dataclasses.is_dataclass(value) and getattr(types, type(value).__name__, None) is type(value):  # not a namesake
         fields = {f.name: _packed(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
         return {"$type": type(value).__name__, **fields}
     if isinstance(value, Mapping):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex, TypeAlias, get_args, runtime_checkable
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from tapetum.types.atlases import (
 from tapetum.types.cam_steps import (
     GradCamSteps as GradCamSteps,
 )
+from tapetum.types.checks import checked_choice, checked_size, cut, rows_of
 from tapetum.types.concepts import (
     ConceptRelevance as ConceptRelevance,
 )
@@ -361,35 +362,39 @@ class Attribution:
     notes: tuple[str, ...] = ()
     tried: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
 
-    def heatmap(self, size: Literal["input"] | tuple[int, int] | None = "input", reduce: Reduce | None = None) -> Tensor:
+    def heatmap(self, size: Literal["input"] | tuple[int, int] | int | None = "input", reduce: Reduce | None = None) -> Tensor:
         """(n, h, w): channels reduced, then upsampled bilinearly (align_corners=False); `size=None` keeps the method's own."""
-        flat = _reduced(self.values, reduce or self.reduce)
+        how = self.reduce if reduce is None else checked_choice(reduce, get_args(Reduce), "reduce")
+        flat = _reduced(self.values, how)
         if size is None:
             return flat[:, 0]
-        shape = self.size if size == "input" else size
+        shape = self.size if isinstance(size, str) and size == "input" else checked_size(size)
         return (
             F.interpolate(flat, shape, mode="bilinear", align_corners=False)[:, 0] if flat.shape[-2:] != shape else flat[:, 0]
         )
 
-    def ranking(self, size: Literal["input"] | tuple[int, int] = "input") -> Tensor:
+    def ranking(self, size: Literal["input"] | tuple[int, int] | int | None = "input") -> Tensor:
         """(n, h, w): what orders the pixels from most to least important; signed where the heatmap shows the positive part."""
         return self.heatmap(size, "max_abs" if self.reduce == "max_abs" else "sum")
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getitem__(self, row: int) -> Attribution:
-        """The attribution of one image."""
-        rows = slice(row, row + 1) if row != -1 else slice(row, None)
+    def __getitem__(self, row: SupportsIndex | slice) -> Attribution:
+        """The attribution of one image, or of several."""
+        rows = rows_of(row, len(self), "map")
         return replace(
             self,
-            values=self.values[rows],
+            values=cut(self.values, rows),
             status=self.status[rows],
             target=self.target[rows],
             explains=self.explains[rows],
-            stderr=None if self.stderr is None else self.stderr[rows],
+            stderr=None if self.stderr is None else cut(self.stderr, rows),
             tried={layer: numbers[rows] for layer, numbers in self.tried.items()},
         )
+
+    def __iter__(self) -> Iterator[Attribution]:
+        return (self[row] for row in range(len(self)))
 
 
 def _reduced(values: Tensor, reduce: Reduce) -> Tensor:

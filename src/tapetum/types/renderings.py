@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeAlias
+from typing import Literal, SupportsIndex, TypeAlias
 
 from torch import Tensor
+
+from tapetum.types.checks import cut, rows_of
 
 Made: TypeAlias = Literal["ok", "silent", "non_finite"]
 """What became of one picture: `ok`; no gradient ever reached it, so it is the noise it began as; NaN or infinity came up."""
@@ -43,17 +45,20 @@ class Rendering:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, row: int | slice) -> Rendering:
+    def __getitem__(self, row: SupportsIndex | slice) -> Rendering:
         """One of the pictures, or several."""
-        rows = row if isinstance(row, slice) else slice(row, row + 1) if row != -1 else slice(row, None)
+        rows = rows_of(row, len(self), "picture")
         return replace(
             self,
-            pixels=self.pixels[rows],
-            scores=self.scores[rows],
+            pixels=cut(self.pixels, rows),
+            scores=cut(self.scores, rows),
             objectives=self.objectives[rows],
             status=self.status[rows],
-            values=None if self.values is None else self.values[:, rows],
-            frames=None if self.frames is None else self.frames[:, rows],
+            values=None if self.values is None else cut(self.values, rows, 1),
+            frames=None if self.frames is None else cut(self.frames, rows, 1),
             layout=None,
-            numbers={name: values[rows] for name, values in self.numbers.items()},
+            numbers={name: cut(values, rows) for name, values in self.numbers.items()},
         )
+
+    def __iter__(self) -> Iterator[Rendering]:
+        return (self[row] for row in range(len(self)))

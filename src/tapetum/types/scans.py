@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
+from tapetum.types.checks import checked_choice
 from tapetum.types.refusals import LayerError, TapetumError
 
 Group: TypeAlias = Literal["minimum", "slightly_negative", "slightly_positive", "maximum"]
@@ -144,9 +145,7 @@ class SpectrumResult:
     def examples(self, group: Group, channel: int) -> list[Example]:
         """The pictures of one unit at one place of the spectrum, best first."""
         row = checked_channel(channel, self.channels, self.layer)
-        if group not in self.rankings:
-            raise TapetumError(f"no group '{group}' in a spectrum; there are {', '.join(GROUPS)}")
-        return self.rankings[group].examples(row, self.ids, self.grid)
+        return self.rankings[checked_choice(group, GROUPS, "a group of a spectrum")].examples(row, self.ids, self.grid)
 
     def minimum(self, channel: int) -> list[Example]:
         """The pictures with the lowest scores of the data set, lowest first."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, SupportsIndex
 
 from torch import Tensor
 
+from tapetum.types.checks import checked_choice, rows_of
 from tapetum.types.renderings import Rendering
 from tapetum.types.scans import GROUPS, Example, Group, Histogram, ScoreKind
 
@@ -40,6 +41,7 @@ class UnitExamples:
 
     def crop(self, row: int) -> Tensor:
         """(3, side, side) in [0, 1]: the part of a picture around its strongest place, all of it where there are no places."""
+        (row,) = range(len(self))[rows_of(row, len(self), "picture")]
         if self.boxes is None:
             return self.pixels[row]
         top, left, bottom, right = self.boxes[row].tolist()
@@ -72,9 +74,7 @@ class UnitSpectrum:
 
     def examples(self, group: Group) -> UnitExamples:
         """The pictures at one place of the spectrum."""
-        return dict(zip(GROUPS, (self.minimum, self.slightly_negative, self.slightly_positive, self.maximum), strict=True))[
-            group
-        ]
+        return getattr(self, checked_choice(group, GROUPS, "a group of a spectrum"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class UnitSpectra(OfDataSet):
     def __len__(self) -> int:
         return len(self.units)
 
-    def __getitem__(self, row: int) -> UnitSpectrum:
+    def __getitem__(self, row: SupportsIndex | slice) -> Any:
         return self.units[row]
 
     def __iter__(self) -> Iterator[UnitSpectrum]:
@@ -129,7 +129,7 @@ class TopExamples(OfDataSet):
     def __len__(self) -> int:
         return len(self.units)
 
-    def __getitem__(self, row: int) -> UnitExamples:
+    def __getitem__(self, row: SupportsIndex | slice) -> Any:
         return self.units[row]
 
     def __iter__(self) -> Iterator[UnitExamples]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class Study(Rendering):
     photographs: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 0, 0))
     layers: tuple[str, ...] = ()
 
-    def __getitem__(self, row: int | slice) -> Rendering:
+    def __getitem__(self, row: SupportsIndex | slice) -> Rendering:
         """One of the pictures alone, or several."""
         return Rendering(**{one.name: getattr(self, one.name) for one in fields(Rendering)})[row]
 

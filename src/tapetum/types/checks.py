@@ -1,0 +1,46 @@
+"""What results check of what they are asked: a choice, a size, a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from operator import index
+from typing import Any
+
+from torch import Tensor
+
+from tapetum.types.refusals import TapetumError
+
+
+def checked_choice(value: Any, choices: Iterable[str], what: str) -> Any:
+    """One of the choices, or they are named."""
+    choices = tuple(choices)
+    if not isinstance(value, str) or value not in choices:
+        raise TapetumError(f"{what} is one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def checked_size(size: Any) -> tuple[int, int]:
+    """(h, w) of at least one pixel each, from that or from the side of a square."""
+    try:
+        sides = tuple(index(side) for side in ((size, size) if hasattr(size, "__index__") else size))
+    except TypeError:
+        sides = ()
+    if len(sides) != 2 or min(sides) < 1 or isinstance(size, (str, bytes, bool)):
+        raise TapetumError(f'a size is (height, width) in whole pixels from 1 up, or "input", not {size!r}')
+    return sides
+
+
+def rows_of(row: Any, n: int, what: str) -> slice:
+    """The rows that one index (negative ones count from the end) or a slice means; an `IndexError` ends an iteration."""
+    if isinstance(row, slice):
+        return row
+    number = index(row)
+    if not -n <= number < n:
+        raise IndexError(f"there is no {what} {number}: there are {n}, 0 to {n - 1}" if n else f"there is no {what} here")
+    return slice(number % n, number % n + 1)
+
+
+def cut(values: Tensor, rows: slice, axis: int = 0) -> Tensor:
+    """Some rows of a tensor; it takes no slice that goes backwards, so that one becomes a list."""
+    taken = list(range(values.shape[axis])[rows]) if (rows.step or 1) < 0 else rows
+    return values[(slice(None),) * axis + (taken,)]

@@ -1,0 +1,163 @@
+"""What holds for every kind of result: rows as those of a list, and refusals that name the choices."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from jaxtyping import config
+from torch import Tensor
+from zoo import pictures, shared
+
+import tapetum as tp
+from tapetum import types
+from tapetum.types import (
+    Attribution,
+    Example,
+    FilterSpecialization,
+    Histogram,
+    InformationByDepth,
+    Rendering,
+    Study,
+    TapetumError,
+    TopExamples,
+    UnitExamples,
+    UnitSpectra,
+    UnitSpectrum,
+)
+
+N = 3
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """As for users: without the checks of types that run in tests alone."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+def attribution() -> Attribution:
+    return tp.grad_cam(shared("residual"), pictures(N), [1, 2, 3])
+
+
+def made(kind: type[Rendering], **more: Any) -> Rendering:
+    frames = torch.rand(2, N, 3, 4, 4)
+    numbers = {"magnitude": torch.arange(float(N))}
+    return kind(
+        frames[-1], torch.arange(float(N)), ("a", "b", "c"), ("ok", "silent", "ok"), "m", (1, 2), torch.rand(2, N), frames,
+        (1, 2), (1, N), numbers, **more,
+    )  # fmt: skip
+
+
+def unit(name: str) -> UnitExamples:
+    return UnitExamples(name, (Example("x", 1.0, None, 0),) * 2, torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
+
+
+def spectrum(name: str) -> UnitSpectrum:
+    flat = Histogram(torch.zeros(2), torch.ones(1))
+    return UnitSpectrum(name, *[unit(name + part) for part in "abcd"], threshold=0.0, around="zero", histogram=flat)
+
+
+ABOUT = ("model", "source", "all of it", "max", 9, {}, ())
+RESULTS: dict[type, Any] = {
+    Attribution: attribution,
+    Rendering: lambda: made(Rendering),
+    Study: lambda: made(Study),
+    InformationByDepth: lambda: made(InformationByDepth),
+    FilterSpecialization: lambda: made(FilterSpecialization),
+    UnitSpectra: lambda: UnitSpectra(*ABOUT, tuple(map(spectrum, "abc"))),
+    TopExamples: lambda: TopExamples(*ABOUT, tuple(map(unit, "abc")), (None,) * N, (None,) * N),
+}
+BY_NAME = {types.ScanResult}
+"""Mappings: what they hold is asked for by a name."""
+
+
+def alike(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and torch.equal(a, b)
+    if dataclasses.is_dataclass(a):
+        return type(a) is type(b) and all(alike(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(alike(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(alike, a, b))
+    return a == b
+
+
+def test_every_result_with_rows_is_among_those_tested() -> None:
+    kinds = {kind for _, kind in inspect.getmembers(types, inspect.isclass) if dataclasses.is_dataclass(kind)}
+    assert {kind for kind in kinds if hasattr(kind, "__getitem__")} - BY_NAME == set(RESULTS)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kind", RESULTS, ids=lambda kind: kind.__name__)
+def test_the_rows_of_a_result_are_those_of_a_list(kind: type) -> None:
+    result = RESULTS[kind]()
+    rows = list(itertools.islice(result, N + 2))
+    assert len(rows) == len(result) == N
+    for i in range(N):
+        assert alike(result[i], rows[i])
+        assert alike(result[i - N], rows[i])
+        assert alike(result[np.int64(i)], rows[i])
+    for beyond in (N, -N - 1, 99):
+        with pytest.raises(IndexError):
+            result[beyond]
+    for wrong in ("0", 1.0, None):
+        with pytest.raises(TypeError):
+            result[wrong]
+    for several in (slice(1, None), slice(None, None, -1), slice(None, None, 2), slice(-2, -1), slice(2, 2)):
+        assert [alike(a, b) for a, b in zip(result[several], rows[several], strict=True)] == [True] * len(rows[several])
+
+
+def test_a_row_of_an_attribution_is_the_attribution_of_that_image() -> None:
+    for row, (one, image) in enumerate(zip(attribution(), pictures(N), strict=True)):
+        alone = tp.grad_cam(shared("residual"), image[None], row + 1)
+        torch.testing.assert_close(one.values, alone.values)
+        assert (one.target, one.explains, one.status) == (alone.target, alone.explains, alone.status)
+
+
+def test_the_crop_of_an_example_that_is_not_there_is_an_index_error() -> None:
+    examples = unit("a")
+    assert torch.equal(examples.crop(-1), examples.crop(1))
+    with pytest.raises(IndexError, match="there is no picture 2: there are 2, 0 to 1"):
+        examples.crop(2)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("reduce", ["mean", "max", "", True, 1, ("sum",)])
+def test_a_heatmap_refuses_a_reduction_that_it_does_not_know(reduce: Any) -> None:
+    with pytest.raises(TapetumError, match=r"^reduce is one of sum, positive, max_abs, not "):
+        attribution().heatmap(reduce=reduce)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("size", ["big", "", (0, 4), (4, -1), (4,), (4, 4, 4), (4.5, 4), 0, -3, 2.5, True, ("4", "4"), b"ab"])
+@pytest.mark.parametrize("ask", ["heatmap", "ranking"])
+def test_a_heatmap_refuses_a_size_that_is_none(size: Any, ask: str) -> None:
+    with pytest.raises(TapetumError, match=r"^a size is \(height, width\) in whole pixels from 1 up, or \"input\", not "):
+        getattr(attribution(), ask)(size)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_sizes_that_are_one_are_taken() -> None:
+    result = attribution()
+    wanted = F.interpolate(result.values.sum(1, keepdim=True).clamp(min=0), (5, 7), mode="bilinear")[:, 0]
+    for size in ((5, 7), [5, 7], torch.Size((5, 7)), (np.int64(5), torch.tensor(7))):
+        torch.testing.assert_close(result.heatmap(size), wanted)
+    assert result.heatmap(9).shape == (N, 9, 9)
+    assert result.ranking(None).shape[1:] == result.values.shape[2:]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("group", ["middle", "threshold", None])
+def test_a_spectrum_refuses_a_group_that_it_does_not_have(group: Any) -> None:
+    with pytest.raises(TapetumError, match="a group of a spectrum is one of minimum, slightly_negative, slightly_positive"):
+        spectrum("a").examples(group)
