@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from zoo import net, pictures, vision_model
+from zoo import pictures, vision_model
 
 import tapetum as tp
 from tapetum.models.zoo import SimpleCNN
@@ -217,12 +217,6 @@ def test_a_factory_in_a_file_of_the_users_own(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"^no file .*absent.py$"):
         tp.load(f"{tmp_path / 'absent.py'}:build")
     assert sys.path == before
-
-
-def test_what_torch_wraps_around_a_module_is_taken_off() -> None:
-    module = net("reused")
-    assert tp.wrap(nn.DataParallel(module)).module is module
-    assert tp.wrap(nn.DataParallel(module)).name == "Reused"
 
 
 # --- the replica

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tapetum.data.labels import labels_for
 from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing
+from tapetum.models.unwrapping import unwrapped
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
 from tapetum.models.zoo.families import timm_preprocessing
@@ -47,18 +48,9 @@ def wrap(
     """
     if not isinstance(module, nn.Module):
         raise ModelError(f"wrap takes a torch.nn.Module, not {type(module).__name__}")
-    module = _unwrapped(module)
+    module = unwrapped(module)
     preprocessing = _preprocessing(module, size, mean, std, resize, interpolation)
     return VisionModel(module, name or type(module).__name__, preprocessing, labels or _timm_labels(module), call=call)
-
-
-def _unwrapped(module: nn.Module) -> nn.Module:
-    """What torch.compile and DataParallel are wrapped around."""
-    for attribute in ("_orig_mod", "module"):
-        inner = getattr(module, attribute, None)
-        if isinstance(inner, nn.Module) and len(list(module.children())) == 1:
-            return _unwrapped(inner)
-    return module
 
 
 def _preprocessing(
