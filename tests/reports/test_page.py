@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from tapetum.reports import page as page_module
 from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.fragments import number, percent
 from tapetum.reports.markup import Markup, tag, text
@@ -163,7 +162,7 @@ def test_a_failed_write_leaves_the_old_page_and_no_draft(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(page_module.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         written(tmp_path, [explanation("other.png")])
     assert (tmp_path / "report.html").read_text("utf-8") == old

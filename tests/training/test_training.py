@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from stripes import SIDE, folder_of, noisy, settings, stripes
 from torch import nn
 
 import tapetum as tp
-from tapetum.models.zoo import SimpleCNN, trained
+from tapetum.models.zoo import SimpleCNN
 from tapetum.progress import Progress
 from tapetum.training import train
 from tapetum.training.data import read_data
@@ -130,7 +131,7 @@ def test_a_run_killed_between_any_two_files_goes_on_to_the_same_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(stripes(), noisy(), **settings(patience=3))
-    replace = trained.os.replace
+    replace = os.replace
     for fatal in range(12):  # three epochs with four files each
         out, written = tmp_path / str(fatal), [0]
 
@@ -141,7 +142,7 @@ def test_a_run_killed_between_any_two_files_goes_on_to_the_same_numbers(
             replace(source, target)
 
         with monkeypatch.context() as patched:
-            patched.setattr(trained.os, "replace", killing)
+            patched.setattr(os, "replace", killing)
             with pytest.raises(KeyboardInterrupt):
                 train(stripes(), noisy(), **settings(patience=3), out=out)
         assert not list(out.glob(".*"))

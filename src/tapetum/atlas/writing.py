@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tapetum import progress
+from tapetum.appearing import appearing
 from tapetum.atlas.neighbors import Neighbors
 from tapetum.atlas.numbers import Fires, LayerNumbers
 from tapetum.types import GROUPS
@@ -44,22 +43,15 @@ def write_store(
     meta: Mapping[str, str],
 ) -> None:
     """Writes all rows into a new file under a temporary name, then gives it its own."""
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with closing(sqlite3.connect(part, isolation_level=None)) as database:
-            database.execute("PRAGMA journal_mode = OFF")  # nobody reads it before it has its name
-            database.execute("PRAGMA synchronous = OFF")
-            database.executescript(_sql("schema.sql"))
-            database.execute("BEGIN")
-            _write(database, layers, pictures, neighbors, fires, meta)
-            database.execute("COMMIT")
-            database.executescript(_sql("indices.sql"))
-            database.execute("ANALYZE")
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with appearing(path) as part, closing(sqlite3.connect(part, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = OFF")  # nobody reads it before it has its name
+        database.execute("PRAGMA synchronous = OFF")
+        database.executescript(_sql("schema.sql"))
+        database.execute("BEGIN")
+        _write(database, layers, pictures, neighbors, fires, meta)
+        database.execute("COMMIT")
+        database.executescript(_sql("indices.sql"))
+        database.execute("ANALYZE")
 
 
 def _sql(name: str) -> str:

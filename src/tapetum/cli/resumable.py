@@ -26,7 +26,7 @@ from tapetum.types import Rendering, Run, TapetumError
 
 RESULTS = "results"
 SAVED = {"arrays.npz", "manifest.json"}
-UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.part|\.report\.json\.part")
+UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.part")
 """What a run that was killed may leave behind."""
 
 FREE = ("units", "frames", "batch")

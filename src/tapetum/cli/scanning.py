@@ -35,7 +35,7 @@ from tapetum.types import Cancelled, ScanResult, TapetumError
 SUMMARY = "scan.json"
 RESULTS = "results"
 OWN = re.compile(
-    r"plan\.json|scan\.jsonl?|\.scan\.json\.part|shards/\d+\.npz|(shards/)?\.[0-9a-f]{32}\.part"
+    r"plan\.json|scan\.jsonl?|shards/\d+\.npz|(shards/)?\.[0-9a-f]{32}\.part"
     r"|(results|\.results-[0-9a-f]{32})/[^/]+/\.?\d+-[^/]+/(arrays\.npz|manifest\.json)|(tensorboard|wandb)/.*"
 )
 """Files of a scan's folder, relative to it."""

@@ -10,7 +10,6 @@ import io
 import math
 import os
 import threading
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
+from tapetum.appearing import appearing
 from tapetum.data.sources import fetched, is_address, opened, shown
 from tapetum.types import ImageError
 
@@ -86,15 +86,11 @@ def write_png(path: str | os.PathLike[str], pixels: Tensor, text: Mapping[str, s
     for key, value in (text or {}).items():
         info.add_text(key, value)
     path = Path(path)
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        picture.save(unfinished, format="PNG", pnginfo=info)
-        os.replace(unfinished, path)
+        with appearing(path) as unfinished:
+            picture.save(unfinished, format="PNG", pnginfo=info)
     except OSError as error:
         raise ImageError(f"{shown(path)}: cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
 
 
 _readers = 0

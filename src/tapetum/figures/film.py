@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
+from tapetum.appearing import appearing
 from tapetum.data.images import to_uint8
 from tapetum.figures.renderings import step_words
 from tapetum.figures.strip import strip_page
@@ -58,15 +56,11 @@ def animate(result: Rendering | Run, file: str | Path, *, seconds: float | int =
     if not 0 < seconds <= 600:
         raise TapetumError(f"a round takes up to 600 seconds, not {seconds:g}")
     film = filmed(rendering)
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
-        write(film, unfinished, seconds, note)
-        os.replace(unfinished, path)
+        with appearing(path) as unfinished:
+            write(film, unfinished, seconds, note)
     except OSError as error:
         raise TapetumError(f"{path} cannot be written ({error.strerror}); choose another place") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
     return path
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tapetum.appearing import appearing
 from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.pictures import Names
 
@@ -30,10 +30,10 @@ def as_json(
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Complete or not at all."""
-    work = path.with_name(f".{path.name}.part")
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    work.write_text(text, "utf-8", errors="backslashreplace")  # bytes of a file's name that are no text: JSON's \udcff
-    os.replace(work, path)
+    with appearing(path) as unfinished:
+        # bytes of a file's name that are no text: JSON's \udcff
+        unfinished.write_text(text, "utf-8", errors="backslashreplace")
 
 
 def _image(explanation: Explanation, names: Names) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import shlex
-import uuid
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
 
+from tapetum.appearing import appearing
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, css_variables
 from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.fragments import DEPTHS, bars, card, class_name, facts, found, number, percent, table
@@ -259,11 +258,7 @@ def _resource(name: str) -> str:
 
 def write_page(path: Path, page: str) -> Path:
     """All or nothing: a reader never meets half a page."""
-    unfinished = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
+    with appearing(path) as unfinished:
         # "replace": a file name may hold bytes that are no text; they show as "?"
         unfinished.write_bytes(page.encode("utf-8", "replace"))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path

@@ -12,7 +12,6 @@ import io
 import json
 import os
 import re
-import uuid
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tapetum.appearing import appearing
 from tapetum.types import TapetumError
 
 if TYPE_CHECKING:
@@ -154,15 +154,8 @@ def written(path: Path, data: bytes) -> None:
 
 
 def _written(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with appearing(path) as part:
+        part.write_bytes(data)
 
 
 def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[str, int, str, NDArray[Any]]]]:

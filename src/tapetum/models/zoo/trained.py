@@ -7,8 +7,6 @@ model.json          architecture, classes, preprocessing
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -18,6 +16,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
+from tapetum.appearing import appearing
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.heads import with_head
@@ -78,17 +77,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes under a hidden name, then gives the file its own: nobody ever sees a half of it."""
-    part = path.with_name(f".{uuid.uuid4().hex}.part")
+    """Writes a file that appears when it is complete; where that cannot be, says so."""
     try:
-        write(part)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with appearing(path) as part:
+            write(part)
     except OSError as error:
         raise ModelError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _about(folder: Path) -> dict[str, Any]:
