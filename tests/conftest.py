@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from jaxtyping import config
 
 torch.set_num_threads(1)  # tiny networks: a second thread costs more than it brings, and sums keep one order
 
@@ -17,6 +18,14 @@ def _one_thread_before_and_after() -> Iterator[None]:
     found = torch.get_num_threads()
     torch.set_num_threads(1)
     assert found == 1, f"torch computes with {found} threads after this test"
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """As for users: without the checks of types that run in tests alone, so that it is our own checks that refuse."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from jaxtyping import config
 from torch import Tensor
 from zoo import pictures, shared
 
@@ -34,14 +32,6 @@ from tapetum.types import (
 )
 
 N = 3
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """As for users: without the checks of types that run in tests alone."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 def attribution() -> Attribution:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from zoo import pictures, shared, wrapped
 
 import tapetum as tp
 from tapetum.engines.scores import as_score, check_target, describe_targets, explained
-from tapetum.types import LayerError, TargetError
+from tapetum.types import LayerError, TargetError, Unit
 
 IMAGES = pictures(2)
 EXACT = {"rtol": 1e-12, "atol": 1e-14}  # the same few float64 operations in another order
@@ -225,3 +226,50 @@ def test_faithfulness_is_measured_by_the_probability_of_a_class_and_by_any_other
         result = tp.insertion(model, IMAGES, tp.saliency(model, IMAGES, target), n_steps=2)
         assert result.measures == "score"
         torch.testing.assert_close(result.curve[:, -1], as_score(model, IMAGES, target)(IMAGES), **EXACT)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        (np.array([1, 2]), [1, 2]),
+        (np.array([[1], [2]]), [1, 2]),
+        ([np.array(1), np.array([2])], [1, 2]),
+        ([torch.tensor(1), torch.tensor([2])], [1, 2]),
+        ((np.int64(1), torch.tensor(2)), [1, 2]),
+        (torch.tensor([1, 2]), [1, 2]),
+        (torch.tensor([[1], [2]], dtype=torch.int32), [1, 2]),
+        (np.int64(3), 3),
+        (np.array(3), 3),
+        (torch.tensor(3), 3),
+        (lambda: tp.contrast(np.int64(1), torch.tensor(2)), tp.contrast(1, 2)),
+        (lambda: [tp.probability(np.int64(1)), tp.probability(torch.tensor(2))], [tp.probability(1), tp.probability(2)]),
+        (lambda: tp.Output(torch.tensor(1)), tp.Output(1)),
+        (lambda: Unit("first", np.int64(1), (torch.tensor(0), np.int8(2))), Unit("first", 1, (0, 2))),
+        (np.array(["first:1", "first:2"]), ["first:1", "first:2"]),
+    ],
+)
+def test_targets_that_come_out_of_arrays_are_those_of_python(given: Any, wanted: Any) -> None:
+    model, given = shared("residual"), given() if callable(given) else given
+    assert values(model, given) == values(model, wanted)
+    assert explained(as_score(model, IMAGES, given), 2) == explained(as_score(model, IMAGES, wanted), 2)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (np.array([1.0, 2.0]), r"^1.0 is no target: give a class \(index or name\)"),
+        ([torch.tensor(1.5)] * 2, r"^1.5 is no target: give a class"),
+        ([np.array([1, 2])] * 2, r"^\[1, 2\] is no target: give a class"),
+        (np.array([True, False]), r"^True is no target: give a class"),
+        (lambda: tp.contrast(torch.tensor(1.0), 2), r"^1.0 is no target: give a class"),
+        (lambda: tp.Output(np.array([1, 2])), r"^an output has an index from 0 up, not \[1, 2\]$"),
+        (np.array([1, 2, 3]), r"^3 targets were given for 2 images: one per image, or one for all$"),
+        (np.zeros(0, dtype=int), r"^0 targets were given for 2 images"),
+        (np.array([1, 9]), r"^class 9 does not exist: residual has 5 classes, 0 to 4$"),
+    ],
+)
+def test_arrays_that_are_no_targets_are_refused_in_a_line(target: Any, message: str) -> None:
+    with pytest.raises(TargetError, match=message):
+        as_score(shared("residual"), IMAGES, target() if callable(target) else target)

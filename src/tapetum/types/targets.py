@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, SupportsIndex, TypeAlias
 
 from torch import Tensor
 
@@ -190,6 +190,7 @@ def _px(corners: Sequence[float]) -> str:
 
 TargetLike: TypeAlias = (
     int
+    | SupportsIndex
     | str
     | Contrast
     | Scaled

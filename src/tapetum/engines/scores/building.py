@@ -35,6 +35,7 @@ from tapetum.engines.scores.places import (
     seen_box,
     seen_region,
 )
+from tapetum.engines.scores.plain import plain, plain_row
 from tapetum.engines.scores.texts import FORMS, read_text
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Box, Contrast, Output, Region, Scale, Scaled, Similarity, TargetError, TargetLike, Unit
@@ -104,9 +105,8 @@ def check_target(model: VisionModel, images: Tensor, target: TargetLike = None) 
 
 
 def _one_per_image(target: TargetLike, n: int) -> list[Any]:
-    if isinstance(target, Tensor):
-        target = target.tolist()
-    many = list(target) if isinstance(target, (list, tuple)) else [target] * n
+    target = plain(target)
+    many = [plain_row(one) for one in target] if isinstance(target, (list, tuple)) else [target] * n
     if len(many) != n:
         raise TargetError(f"{len(many)} targets were given for {n} images: one per image, or one for all")
     return many
