@@ -302,7 +302,7 @@ def test_mixing_takes_the_image_where_the_mask_is_one_exactly() -> None:
 
 def normalised() -> VisionModel:
     model = shared("reused")
-    return VisionModel(model.module, "normalised", Preprocessing(16, 18, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)))
+    return VisionModel(model.module, "normalised", Preprocessing((16, 16), 18, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3)))
 
 
 @pytest.mark.parametrize(("fill", "pixel"), [("black", 0.0), ("white", 1.0)])

@@ -90,7 +90,7 @@ def test_maps_are_the_layers_own_output_also_before_an_activation_in_place():
 
 def _support(model: tp.VisionModel, layer: str, row: int, column: int) -> torch.Tensor:
     """(h, w) over the image: 1 where the layer's answer to a bright spot differs from that to black."""
-    side = model.preprocessing.size
+    side = model.preprocessing.size[0]
     dark = torch.zeros(1, 3, side, side, dtype=model.dtype)
     spot = dark.clone()
     spot[..., row, column] = 1

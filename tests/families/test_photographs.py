@@ -89,7 +89,7 @@ def test_a_large_photograph_is_kept_small_and_its_size_and_range_are_told():
 
 
 def test_resized_is_what_crop_cuts_from():
-    for how in (Preprocessing(64, 80), Preprocessing(64, None), Preprocessing(64, 80, "bicubic")):
+    for how in (Preprocessing((64, 64), 80), Preprocessing((64, 64), "squash"), Preprocessing((64, 64), 80, "bicubic")):
         resized = how.resized(PHOTO)
         cut = TF.center_crop(resized, [64, 64])
         assert torch.allclose(how.crop(PHOTO), cut, atol=1e-6)

@@ -172,14 +172,15 @@ def test_the_strongest_pictures_come_first_with_their_place_and_its_crop(model: 
 
 @given(st.integers(1, 60), st.integers(1, 60), st.data())
 def test_a_crop_lies_in_the_picture_and_holds_its_place(rows: int, columns: int, data: st.DataObject) -> None:
-    size = data.draw(st.integers(max(rows, columns), 300))
-    side = data.draw(st.integers(1, size))
+    size = data.draw(st.integers(rows, 300)), data.draw(st.integers(columns, 300))
+    side = data.draw(st.integers(1, min(size)))
     place = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
     top, left, bottom, right = box_around(place, (rows, columns), size, side)
     assert bottom - top == right - left == side
     assert top >= 0 <= left
-    assert max(bottom, right) <= size
-    y, x = ((one + 0.5) * size / cells for one, cells in zip(place, (rows, columns), strict=True))
+    assert bottom <= size[0]
+    assert right <= size[1]
+    y, x = ((one + 0.5) * px / cells for one, cells, px in zip(place, (rows, columns), size, strict=True))
     assert top - 0.5 <= y <= bottom + 0.5  # whole px
     assert left - 0.5 <= x <= right + 0.5
 

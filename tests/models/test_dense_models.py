@@ -127,7 +127,7 @@ def test_detectors_are_loaded_with_coco_names_and_no_normalisation(name: str) ->
 def test_segmentation_networks_are_loaded_and_explained(name: str) -> None:
     model = tp.load(f"torchvision:{name}", weights=None)
     assert model.labels is not None
-    assert (len(model.labels), model.labels[8], model.preprocessing.size) == (21, "cat", 520)
+    assert (len(model.labels), model.labels[8], model.preprocessing.size) == (21, "cat", (520, 520))
     images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         out = model(images)["out"]

@@ -206,7 +206,7 @@ def test_a_factory_in_a_file_of_the_users_own(tmp_path: Path) -> None:
     assert tp.load(f"{path}:build").module[0].out_channels == 4
     assert tp.load(str(path)).name == "my_model"
     model = tp.load(f"{path}:wrapped")
-    assert (model.name, model.preprocessing.size) == ("mine", 64)
+    assert (model.name, model.preprocessing.size) == ("mine", (64, 64))
     with pytest.raises(ModelError, match=r"has no function 'biuld'; it has .*build"):
         tp.load(f"{path}:biuld")
     with pytest.raises(ModelError, match=r"returned int; it must return a torch.nn.Module"):
@@ -328,5 +328,5 @@ def test_two_models_made_at_once_in_two_threads_do_not_share_a_replica() -> None
 def test_a_network_without_weights_has_the_size_it_was_built_for() -> None:
     with torch.device("meta"):
         model = tp.load("torchvision:vit_h_14", weights=None)  # its published weights are for 518 px
-        assert model.preprocessing.size == 224
+        assert model.preprocessing.size == (224, 224)
         assert model.survey["encoder.layers.encoder_layer_31"].grid == (16, 16)

@@ -146,14 +146,14 @@ def photographs(augment: Any, cut: Preprocessing, keep_bytes: int = 10**9) -> Ph
 
 
 def test_held_out_pictures_are_what_the_model_preprocesses() -> None:
-    cut = Preprocessing(14, 16, "bilinear", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+    cut = Preprocessing((14, 14), 16, "bilinear", (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
     ((images, _),) = photographs("crop", cut).batches([torch.arange(12)], None)
     # 8 bits a colour: half a level, over the smallest std
     assert torch.allclose(images, cut(stripes(12)[0]), atol=0.51 / 255 / 0.2)
 
 
 def test_changes_are_mirrors_and_shifts_of_the_picture_and_do_not_depend_on_the_batch() -> None:
-    cut = Preprocessing(14, 16, "bilinear", (0.0,) * 3, (1.0,) * 3)
+    cut = Preprocessing((14, 14), 16, "bilinear", (0.0,) * 3, (1.0,) * 3)
     both = [photographs("crop", cut).batches(orders, 5) for orders in ([torch.arange(12)], torch.arange(12).split(5))]
     whole, pieces = (torch.cat([images for images, _ in batches]) for batches in both)
     assert torch.equal(whole, pieces)
@@ -167,7 +167,7 @@ def test_changes_are_mirrors_and_shifts_of_the_picture_and_do_not_depend_on_the_
 
 
 def test_pictures_that_are_not_larger_are_continued_by_a_mirrored_edge() -> None:
-    cut = Preprocessing(SIDE, SIDE, "bilinear", (0.0,) * 3, (1.0,) * 3)
+    cut = Preprocessing((SIDE, SIDE), SIDE, "bilinear", (0.0,) * 3, (1.0,) * 3)
     ((images, _),) = photographs("crop", cut).batches([torch.arange(12)], 1)
     pixels = (stripes(12)[0] * 255).round() / 255
     wide = torch.nn.functional.pad(torch.cat([pixels, pixels.flip(-1)]), (2, 2, 2, 2), mode="reflect")
@@ -187,8 +187,8 @@ def test_no_batch_has_one_picture_and_all_come_once() -> None:
 
 def test_small_pictures_stay_whole_and_photographs_are_cut() -> None:
     small = train(stripes(8), epochs=1).model.preprocessing
-    assert (small.size, small.resize) == (32, 32)
+    assert (small.size, small.resize) == ((32, 32), 32)
     noise = np.random.default_rng(0).integers(0, 255, (8, 3, 90, 150), dtype=np.uint8)
     tall = train((torch.from_numpy(noise), ["a", "b"] * 4), epochs=1).model.preprocessing
-    assert (tall.size, tall.resize) == (90, 103)
-    assert tp.wrap(noisy().module, size=90).preprocessing.resize == 103
+    assert (tall.size, tall.resize) == ((90, 90), 103)
+    assert tp.wrap(noisy().module, size=90).preprocessing.resize == "crop"

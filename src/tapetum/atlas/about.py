@@ -29,7 +29,7 @@ def about(job: Job, result: ScanResult) -> dict[str, Any]:
             "weights": model.weights,
             "weights_sha256": model.weights_sha256,
             "sees": shape.describe(),
-            "size": shape.size,
+            "size": list(shape.size),
         },
         "data": {
             "name": source.name,

@@ -15,7 +15,7 @@ from tapetum.atlas.painting import Canvases, forget, key_of, paint, seconds_each
 from tapetum.atlas.sheets import Sprite, as_tiles, paper, write_sheets
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.presets import preset as named_preset
-from tapetum.engines.render.sizes import as_size, takes
+from tapetum.engines.render.sizes import as_size, small
 from tapetum.engines.scan.ledger import written
 from tapetum.engines.signed import taps
 from tapetum.models.vision_model import VisionModel
@@ -152,8 +152,7 @@ def units_job(
 
 def side_of(model: VisionModel, size: int | None) -> tuple[int, int]:
     """(h, w) of small pictures: 96 px, or what the network takes."""
-    usual = min(SIDE_PX, model.preprocessing.size)
-    return as_size(model, usual if size is None and takes(model, (usual, usual)) else size)
+    return small(model, SIDE_PX) if size is None else as_size(model, size)
 
 
 def _channels(model: VisionModel, layer: str, channels: Sequence[int] | None) -> list[int]:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from tapetum.cli.batches import Refused, for_each, images_of, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import load_model
@@ -65,9 +63,7 @@ def explain_files(
 def check_target(model: VisionModel, target: int | str | None) -> None:
     """A target that is wrong for every image: say so once, before any work. What the model finds differs by image."""
     if target is not None:
-        size, channels = model.preprocessing.size, len(model.preprocessing.mean)
-        noise = torch.rand(1, channels, size, size, generator=torch.Generator().manual_seed(0))
-        scores.check_target(model, noise.to(model.device, model.dtype), target)
+        scores.check_target(model, model.noise(), target)
 
 
 def _refusing_methods(done: Sequence[Explanation]) -> list[tuple[str, str]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,65 +21,111 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, what PIL's convert("L") uses
 
 Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
 
+Size = tuple[int, int]
+"""(height, width) in px."""
+
+MARGIN = 8 / 7
+"""A large picture is resized so that this much of `size` is left along its shorter side, as 256 is for 224."""
+
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize the shorter side to `resize`, cut the central `size` x `size`, normalise by `mean` and `std` per channel.
+    """Resize, cut the central `size` (height, width), normalise by `mean` and `std` per channel.
 
-    `resize=None` squashes the whole picture to `size` instead, so nothing is cut off.
+    size      in px; one number means a square
+    resize    the shorter side in px before the cut; "crop": 8/7 of `size`, but no picture is enlarged more than it takes to
+              cover `size`, so one of exactly that size passes unchanged; "squash": the whole picture, nothing is cut off
+    mean, std one number per channel, in units of pixels in [0, 1]
     """
 
-    size: int = 224
-    resize: int | None = 256
+    size: Size = (224, 224)
+    resize: int | Literal["crop", "squash"] = 256
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if self.resize is not None and self.resize < self.size:
+        object.__setattr__(self, "size", as_pair(self.size))
+        if isinstance(self.resize, str) and self.resize not in ("crop", "squash"):
+            raise ImageError(f'resize is the shorter side in px, "crop" or "squash", not {self.resize!r}')
+        if isinstance(self.resize, int) and self.resize < min(self.size):
             raise ImageError(
-                f"a picture resized to {self.resize} px holds no crop of {self.size} px: resize must not be smaller"
+                f"a picture resized to {self.resize} px holds no crop of {as_text(self.size)} px: resize must not be smaller"
             )
 
+    @property
+    def channels(self) -> int:
+        """Of the images that the model takes."""
+        return len(self.mean)
+
     def __call__(self, pixels: Tensor) -> Tensor:
-        """(n, 3, H, W) in [0, 1] to model-ready (n, c, size, size)."""
+        """(n, 3, H, W) in [0, 1] to model-ready (n, c, *size)."""
         return self.normalize(self.crop(pixels))
 
     def crop(self, pixels: Tensor) -> Tensor:
         """The part of the picture that the model sees, in [0, 1]: resized and cut, not normalised."""
         if pixels.ndim != 4 or pixels.shape[1] != 3:
             raise ImageError(f"pixels must be (n, 3, H, W) in [0, 1], not {tuple(pixels.shape)}; use tapetum.read_image")
-        pixels = pixels if self.resize is None else _trimmed(pixels)
-        target = [self.size, self.size] if self.resize is None else self._resized(*pixels.shape[-2:])
+        pixels = self._trimmed(pixels)
+        target = self._resized(*pixels.shape[-2:])
         if list(pixels.shape[-2:]) == target:
-            central = TF.center_crop(pixels, [self.size, self.size])
-        elif self.size > 1 and _in_two_passes(pixels, self.interpolation):  # torch 2.14 misreads planes of one column
+            central = TF.center_crop(pixels, list(self.size))
+        elif min(self.size) > 1 and _in_two_passes(pixels, self.interpolation):  # torch 2.14 misreads planes of one column
             central = _central(pixels, target, self.size, self.interpolation)
         else:
             resized = TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True)
-            central = TF.center_crop(resized, [self.size, self.size])
+            central = TF.center_crop(resized, list(self.size))
         return central.clamp(0, 1)  # bicubic overshoots
 
     def resized(self, pixels: Tensor) -> Tensor:
         """The whole picture at the size that `crop` cuts from, in [0, 1]; of a strip of more than 8 : 1 its middle."""
-        pixels = pixels if self.resize is None else _trimmed(pixels)
-        target = [self.size, self.size] if self.resize is None else self._resized(*pixels.shape[-2:])
+        pixels = self._trimmed(pixels)
+        target = self._resized(*pixels.shape[-2:])
         return TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True).clamp(0, 1)
 
+    def _trimmed(self, pixels: Tensor) -> Tensor:
+        """A strip of at most 8 : 1 around the centre: a picture of 10 x 20,000 px would otherwise grow to gigabytes."""
+        if self.resize == "squash":
+            return pixels
+        (height, width), (h, w) = pixels.shape[-2:], self.size
+        most = [min(height, max(1, LONGEST * width * h // w)), min(width, max(1, LONGEST * height * w // h))]
+        return pixels if most == [height, width] else TF.center_crop(pixels, most)
+
     def _resized(self, height: int, width: int) -> list[int]:
-        assert self.resize is not None
-        short, long = min(height, width), max(height, width)
-        other = max(self.size, int(self.resize * long / short))
-        return [self.resize, other] if height <= width else [other, self.resize]
+        """(height, width) before the cut: along the side that `size` needs most of, then the other in proportion."""
+        if self.resize == "squash":
+            return list(self.size)
+        picture = (height, width)
+        tight = 0 if self.size[0] * width >= self.size[1] * height else 1
+        if self.resize == "crop":
+            side = min(round(self.size[tight] * MARGIN), max(self.size[tight], picture[tight]))
+        else:
+            side = max(self.size[tight], int(self.resize * picture[tight] / min(picture)))
+        other = max(self.size[1 - tight], int(side * picture[1 - tight] / picture[tight]))
+        return [side, other] if tight == 0 else [other, side]
+
+    def wider(self) -> Preprocessing:
+        """The same with room for the places of random crops: what is cut holds all of the shorter side."""
+        if self.resize == "squash":
+            return self
+        share = MARGIN if self.resize == "crop" else self.resize / min(self.size)
+        return replace(self, size=(round(self.size[0] * share), round(self.size[1] * share)))
+
+    def at(self, size: int | str | Sequence[int]) -> Preprocessing:
+        """The same for images of another size, cut in the same proportion."""
+        pair = as_pair(size)
+        if isinstance(self.resize, str):
+            return replace(self, size=pair)
+        return replace(self, size=pair, resize=max(min(pair), round(min(pair) * self.resize / min(self.size))))
 
     def box(self, height: int, width: int) -> tuple[float, float, float, float]:
         """(top, left, bottom, right) of the crop in the pixels of a photograph of that size."""
-        if self.resize is None:
+        if self.resize == "squash":
             return 0.0, 0.0, float(height), float(width)
         resized = self._resized(height, width)
-        top, left = (_start(side, self.size) for side in resized)
+        top, left = (_start(side, size) for side, size in zip(resized, self.size, strict=True))
         rows, columns = height / resized[0], width / resized[1]
-        return top * rows, left * columns, (top + self.size) * rows, (left + self.size) * columns
+        return top * rows, left * columns, (top + self.size[0]) * rows, (left + self.size[1]) * columns
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 1] to model-ready values; a one-channel model gets the luma (ITU-R BT.601)."""
@@ -96,19 +143,35 @@ class Preprocessing:
 
     def describe(self) -> str:
         """In words, for reports and figures."""
-        if self.resize is None:
-            return f"squashed to {self.size} x {self.size} px"
-        return f"shorter side resized to {self.resize} px ({self.interpolation}), central {self.size} x {self.size} px"
+        size = as_text(self.size)
+        if self.resize == "squash":
+            return f"squashed to {size} px"
+        if self.resize == "crop":
+            most = round(min(self.size) * MARGIN)
+            return f"shorter side resized to at most {most} px ({self.interpolation}), central {size} px"
+        return f"shorter side resized to {self.resize} px ({self.interpolation}), central {size} px"
 
 
 LONGEST = 8
 
 
-def _trimmed(pixels: Tensor) -> Tensor:
-    """A strip of at most 8 : 1 around the centre: a picture of 10 x 20,000 px would otherwise grow to gigabytes."""
-    height, width = (int(side) for side in pixels.shape[-2:])
-    most = LONGEST * min(height, width)
-    return TF.center_crop(pixels, [min(height, most), min(width, most)]) if max(height, width) > most else pixels
+def as_pair(size: Any) -> Size:
+    """(height, width): from a side in px, a pair, or "96x160"."""
+    parts = size.lower().replace("×", "x").split("x") if isinstance(size, str) else size
+    parts = list(parts) if isinstance(parts, Sequence) else [parts]
+    try:
+        numbers = [int(part) for part in parts]
+    except (TypeError, ValueError):
+        numbers = []
+    whole = len(numbers) in (1, 2) and all(float(part) == number for part, number in zip(parts, numbers, strict=True))
+    if not whole or min(numbers) < 1:
+        raise ImageError(f"a size is a side in px, or height x width such as 96x160, not {size!r}")
+    return numbers[0], numbers[-1]
+
+
+def as_text(size: Size) -> str:
+    """64 x 128"""
+    return f"{size[0]} x {size[1]}"
 
 
 def _start(side: int, size: int) -> int:
@@ -125,18 +188,18 @@ def _in_two_passes(pixels: Tensor, interpolation: str) -> bool:
     return plain and not pixels.requires_grad and interpolation in _REACH
 
 
-def _central(pixels: Tensor, target: list[int], size: int, interpolation: str) -> Tensor:
+def _central(pixels: Tensor, target: list[int], size: Size, interpolation: str) -> Tensor:
     """The central crop of the resized pixels, to the last bit, without computing what the crop does not see.
 
     Only rows within its reach go through the first pass (along the rows), only its columns through the second.
     """
-    height, (rows, columns) = int(pixels.shape[-2]), target
-    top, left, scale = _start(rows, size), _start(columns, size), height / rows
+    height, (rows, columns), (h, w) = int(pixels.shape[-2]), target, size
+    top, left, scale = _start(rows, h), _start(columns, w), height / rows
     reach = _REACH[interpolation] * max(scale, 1) + 1
     first = max(0, math.floor((top + 0.5) * scale - reach))
-    last = min(height, math.ceil((top + size - 0.5) * scale + reach))
+    last = min(height, math.ceil((top + h - 0.5) * scale + reach))
     how = {"mode": interpolation, "align_corners": False, "antialias": True}
-    seen = F.interpolate(pixels[..., first:last, :], size=[last - first, columns], **how)[..., left : left + size]
-    tall = pixels.new_zeros(*pixels.shape[:-1], size)
+    seen = F.interpolate(pixels[..., first:last, :], size=[last - first, columns], **how)[..., left : left + w]
+    tall = pixels.new_zeros(*pixels.shape[:-1], w)
     tall[..., first:last, :] = seen
-    return F.interpolate(tall, size=[rows, size], **how)[..., top : top + size, :]
+    return F.interpolate(tall, size=[rows, w], **how)[..., top : top + h, :]

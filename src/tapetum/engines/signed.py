@@ -91,9 +91,8 @@ def _ends(model: VisionModel) -> Mapping[str, frozenset[str]]:
 
 def _found(model: VisionModel) -> dict[str, frozenset[str]]:
     """Of a layer that runs several times, its last run counts, as for `capture`."""
-    side, running, found = model.preprocessing.size, [""], dict[str, frozenset[str]]()
+    running, found = [""], dict[str, frozenset[str]]()
     origins = Origins(lambda: running[-1])
-    blank = torch.zeros(1, len(model.preprocessing.mean), side, side, device=model.device, dtype=model.dtype)
 
     def ended(name: str, output: Any) -> None:
         running.pop()
@@ -105,7 +104,7 @@ def _found(model: VisionModel) -> dict[str, frozenset[str]]:
 
     names = [name for name, _ in model.replica.named_modules() if name]
     with _hooks(model, names, running.append, ended), torch.no_grad(), _counting_versions(), origins:
-        model(blank)
+        model(model.blank())
     return found
 
 

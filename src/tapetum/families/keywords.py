@@ -116,7 +116,7 @@ def _maps_from(model: VisionModel, name: str, *, again: bool) -> dict[str, Tenso
     behind = [one for one in order[order.index(name) :] if again or survey[one].calls == 1]
     same = [one for one in behind if survey[one].grid == survey[name].grid]
     with capture(model, same) as acts:
-        model(_noise(model))
+        model(model.noise(4))
     return {one: acts[one] for one in same}
 
 
@@ -124,13 +124,6 @@ def _outermost(acts: Mapping[str, Tensor], name: str) -> str:
     """The enclosing module that returns the same map has the better name."""
     around = (one for one in list(acts)[::-1] if name.startswith(f"{one}.") and torch.equal(acts[one], acts[name]))
     return next(around, name)
-
-
-def _noise(model: VisionModel) -> Tensor:
-    """Four model-ready images of unit noise, always the same."""
-    side, channels = model.preprocessing.size, len(model.preprocessing.mean)
-    noise = torch.randn(4, channels, side, side, generator=torch.Generator().manual_seed(0))
-    return noise.to(model.device, model.dtype)
 
 
 def _negative_note(call: Call, name: str) -> str | None:

@@ -50,8 +50,8 @@ def preprocessing_steps(
         >>> print(tp.preprocessing_steps(model, images))
     """
     own = model.preprocessing
-    squash = replace(own, size=side or own.size, resize=None)
-    train = replace(own, size=crop_px, resize=max(crop_px, round(crop_px * 8 / 7)))
+    squash = replace(own, size=own.size if side is None else (side, side), resize="squash")
+    train = replace(own, size=(crop_px, crop_px), resize=max(crop_px, round(crop_px * 8 / 7)))
     generator = torch.Generator().manual_seed(seed)
     ways = tuple(
         (_fixed("the model's own", own, one), _fixed("squash", squash, one), _none(own, one), _random(train, one, generator))
@@ -65,10 +65,10 @@ def _fixed(name: str, how: Preprocessing, picture: Tensor) -> PreprocessingWay:
     height, width = picture.shape[-2:]
     top, left, bottom, right = how.box(height, width)
     steps = [("as read", picture)]
-    if how.resize is not None:
+    if how.resize != "squash":
         steps.append(("resized", how.resized(picture)))
-    steps.append(("cropped" if how.resize is not None else "resized", how.crop(picture)))
-    stretched = ((bottom - top) / (right - left)) if how.resize is None else 1.0
+    steps.append(("cropped" if how.resize != "squash" else "resized", how.crop(picture)))
+    stretched = ((bottom - top) / (right - left)) if how.resize == "squash" else 1.0
     return PreprocessingWay(name, _to_the_end(how, steps), (top, left, bottom, right), float(stretched))
 
 
@@ -81,12 +81,13 @@ def _random(how: Preprocessing, picture: Tensor, generator: torch.Generator) -> 
     """A crop at a random place of the resized photograph."""
     resized = how.resized(picture)
     size = tuple(resized.shape[-2:])
-    start = [int(torch.randint(pixels - how.size + 1, (), generator=generator)) for pixels in size]
-    crop = resized[..., start[0] : start[0] + how.size, start[1] : start[1] + how.size]
+    rows, columns = how.size
+    start = [int(torch.randint(pixels - rows + 1, (), generator=generator)) for pixels in size]
+    crop = resized[..., start[0] : start[0] + rows, start[1] : start[1] + columns]
     scale = resized.shape[-2] / min(picture.shape[-2], LONGEST * min(picture.shape[-2:]))  # of a long strip the middle is seen
     before = [(full - pixels / scale) / 2 for full, pixels in zip(picture.shape[-2:], size, strict=True)]
     top, left = (margin + first / scale for margin, first in zip(before, start, strict=True))
-    box = (top, left, top + how.size / scale, left + how.size / scale)
+    box = (top, left, top + rows / scale, left + columns / scale)
     steps = [("as read", picture), ("resized", resized), ("cropped", crop)]
     return PreprocessingWay("random crop", _to_the_end(how, steps), box, 1.0)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tapetum.data.images import to_uint8
+from tapetum.data.preprocessing import Size
 from tapetum.data.streams import Source, as_source
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.objectives.reading import FORMS, check_unit, units_in
@@ -268,14 +269,14 @@ def _shown(
     picture: Callable[[int], Tensor],
     crop_px: int | None = None,
 ) -> UnitExamples:
-    side = model.preprocessing.size
+    size = model.preprocessing.size
     pictures = [picture(one.sample) for one in examples]
-    stacked = torch.stack(pictures) if pictures else torch.zeros(0, 3, side, side, dtype=torch.uint8)
+    stacked = torch.stack(pictures) if pictures else torch.zeros(0, 3, *size, dtype=torch.uint8)
     crop = _side(model, found.layer, crop_px)
     places = [one.position for one in examples if one.position is not None]
     boxes = None
     if found.grid is not None and crop is not None and len(places) == len(examples):
-        boxes = torch.tensor([box_around(place, found.grid, side, crop) for place in places], dtype=torch.long).view(-1, 4)
+        boxes = torch.tensor([box_around(place, found.grid, size, crop) for place in places], dtype=torch.long).view(-1, 4)
     return UnitExamples(f"{found.layer}:{channel}", tuple(examples), stacked, boxes, getattr(found, "tap", "output"))
 
 
@@ -285,17 +286,18 @@ def _side(model: VisionModel, layer: str, crop_px: int | None) -> int | None:
     if row.grid is None:
         return None
     if crop_px is not None:
-        if not 1 <= crop_px <= size:
-            raise TargetError(f"crop_px is a side from 1 to {size} px, what {model.name} sees, not {crop_px}")
+        if not 1 <= crop_px <= min(size):
+            raise TargetError(f"crop_px is a side from 1 to {min(size)} px, what {model.name} sees, not {crop_px}")
         return crop_px
-    cell = -(-size // min(row.grid))
-    return min(size, max(cell, min(row.receptive_field or size, size // 2)))
+    side = min(size)
+    cell = max(-(-px // cells) for px, cells in zip(size, row.grid, strict=True))
+    return min(side, max(cell, min(row.receptive_field or side, side // 2)))
 
 
-def box_around(place: tuple[int, int], grid: tuple[int, int], size: int, side: int) -> tuple[int, int, int, int]:
+def box_around(place: tuple[int, int], grid: tuple[int, int], size: Size, side: int) -> tuple[int, int, int, int]:
     """(top, left, bottom, right) in px: a square of that side around the centre of a place of the grid, inside the picture."""
-    centre = [(one + 0.5) * size / cells for one, cells in zip(place, grid, strict=True)]
-    top, left = (min(max(0, round(middle - side / 2)), size - side) for middle in centre)
+    centre = [(one + 0.5) * px / cells for one, cells, px in zip(place, grid, size, strict=True)]
+    top, left = (min(max(0, round(middle - side / 2)), px - side) for middle, px in zip(centre, size, strict=True))
     return top, left, top + side, left + side
 
 

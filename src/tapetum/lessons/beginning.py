@@ -90,7 +90,7 @@ class Here:
 
     def side(self, model: VisionModel, px: int) -> int:
         """How large pictures are made: `px` a side, or the model's own size where it takes no other."""
-        return px if takes(model, (px, px)) else model.preprocessing.size
+        return px if takes(model, (px, px)) else min(model.preprocessing.size)
 
     def holds(self, claim: bool, sentence: str) -> None:
         """What must be so for every model and every picture: the lesson stops if it is not."""

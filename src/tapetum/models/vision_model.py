@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.data.images import read_image
-from tapetum.data.preprocessing import Preprocessing
+from tapetum.data.preprocessing import Preprocessing, Size, as_text
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.replica import fingerprint, replicate, weights_sha256
@@ -70,7 +70,7 @@ class VisionModel:
 
     def __repr__(self) -> str:
         classes = "no labels" if self.labels is None else f"{len(self.labels)} labels"
-        return f"VisionModel({self.name}, {self.preprocessing.size} px, {classes})"
+        return f"VisionModel({self.name}, {as_text(self.preprocessing.size)} px, {classes})"
 
     # --- the network
 
@@ -127,11 +127,9 @@ class VisionModel:
         return images.contiguous(memory_format=torch.channels_last) if like_best else images
 
     def _takes_channels_last(self) -> bool:
-        side, channels = self.preprocessing.size, len(self.preprocessing.mean)
-        blank = torch.zeros(2, channels, side, side, device=self.device, dtype=self.dtype)
         try:
             with torch.no_grad():
-                self(blank.contiguous(memory_format=torch.channels_last))
+                self(self.blank(2).contiguous(memory_format=torch.channels_last))
         except RuntimeError:
             return False
         return True
@@ -154,6 +152,16 @@ class VisionModel:
         return self._hash[1]
 
     # --- images
+
+    def blank(self, n: int = 1, size: Size | None = None) -> Tensor:
+        """Model-ready zeros (n, c, h, w); without `size` (h, w) of the model's own."""
+        height, width = size or self.preprocessing.size
+        return torch.zeros(n, self.preprocessing.channels, height, width, device=self.device, dtype=self.dtype)
+
+    def noise(self, n: int = 1, seed: int = 0, size: Size | None = None) -> Tensor:
+        """Model-ready images (n, c, h, w) of unit noise: the same for the same seed, on every device."""
+        shape = n, self.preprocessing.channels, *(size or self.preprocessing.size)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device, self.dtype)
 
     def preprocess(self, pictures: Any) -> Tensor:
         """Pictures to model-ready images (n, c, h, w) on the model's device.
@@ -182,7 +190,7 @@ class VisionModel:
             raise ImageError("an empty batch was given: no images")
         if not images.is_floating_point():
             raise ImageError(f"model-ready images are floating point, not {images.dtype}; use read_image and model.preprocess")
-        channels = len(self.preprocessing.mean)
+        channels = self.preprocessing.channels
         if images.shape[1] != channels:
             raise ImageError(
                 f"{self.name} takes {channels} channels, these images {tuple(images.shape)} have {images.shape[1]}"
@@ -210,12 +218,10 @@ class VisionModel:
         """The same for images of another (h, w): grids, and fields where the padding goes by the image's size."""
         if size == self.survey.image_size:
             return self.survey
-        return self.remember(f"survey at {size[0]} x {size[1]}", lambda: self._surveyed(*size))
+        return self.remember(f"survey at {size[0]} x {size[1]}", lambda: self._surveyed(size))
 
-    def _surveyed(self, height: int | None = None, width: int | None = None) -> Survey:
-        size = height or self.preprocessing.size, width or self.preprocessing.size
-        blank = torch.zeros(1, len(self.preprocessing.mean), *size, device=self.device, dtype=self.dtype)
-        return survey(self.replica, blank, self.name, self._forward)
+    def _surveyed(self, size: Size | None = None) -> Survey:
+        return survey(self.replica, self.blank(size=size), self.name, self._forward)
 
     def remember(self, fact: str, find_out: Callable[[], T]) -> T:
         """A fact about the structure: found out once, and again when modules or tensors were replaced."""

@@ -6,14 +6,15 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from math import prod
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
 
-from tapetum.data.preprocessing import Preprocessing
+from tapetum.data.preprocessing import Preprocessing, Size
 from tapetum.progress import report, stage
 from tapetum.training.data import Part, seeded
 from tapetum.types import ImageError
@@ -48,12 +49,11 @@ class Photographs:
         self.part, self.preprocessing, self.augment, self.seed = part, preprocessing, augment, seed
         self.labels = part.labels
         self.skipped: dict[str, str] = {}
-        wider = preprocessing.resize if augment == "crop" and preprocessing.resize is not None else preprocessing.size
-        self.cut = replace(preprocessing, size=wider)
+        self.cut = preprocessing.wider() if augment == "crop" else preprocessing
         self.place: Callable[[Tensor], Tensor] = lambda images: images  # to the network's device and type
         self._kept: Tensor | None = None
         self._readable = torch.ones(len(part), dtype=torch.bool)
-        if len(part) * 3 * wider**2 <= keep_bytes:
+        if len(part) * 3 * prod(self.cut.size) <= keep_bytes:
             self._keep()
 
     def batches(self, orders: Sequence[Tensor], epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
@@ -65,7 +65,7 @@ class Photographs:
                 yield self.place(self.preprocessing.normalize(pixels)), self.labels[rows]
 
     def levels(self, orders: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(rows, their pictures as uint8 (m, 3, s, s)) of each list of rows."""
+        """(rows, their pictures as uint8 (m, 3, h, w)) of each list of rows."""
         if self._kept is None:
             yield from self._decoded(orders)
             return
@@ -94,7 +94,7 @@ class Photographs:
     def _keep(self) -> None:
         """Reads everything once."""
         everything = torch.arange(len(self.part))
-        self._kept = torch.zeros(len(self.part), 3, self.cut.size, self.cut.size, dtype=torch.uint8)
+        self._kept = torch.zeros(len(self.part), 3, *self.cut.size, dtype=torch.uint8)
         done = 0
         with stage("reading"):
             report(0, len(self.part), "pictures")
@@ -122,16 +122,24 @@ class Photographs:
     def _gathered(self, rows: Tensor, futures: Sequence[Future[Tensor | None]]) -> tuple[Tensor, Tensor]:
         found = [one.result() for one in futures]
         there = [one for one in found if one is not None]
-        empty = torch.zeros(0, 3, self.cut.size, self.cut.size, dtype=torch.uint8)
+        empty = torch.zeros(0, 3, *self.cut.size, dtype=torch.uint8)
         return rows[torch.tensor([one is not None for one in found], dtype=torch.bool)], torch.stack(there) if there else empty
 
     def _one(self, row: int) -> Tensor | None:
-        """(3, s, s) uint8; None, and listed, where there is no picture."""
+        """(3, h, w) uint8; None, and listed, where there is no picture."""
         try:
-            return (self.cut.crop(self.part.read(row))[0] * 255).round().to(torch.uint8)
+            return (self._seen(self.part.read(row))[0] * 255).round().to(torch.uint8)
         except ImageError as error:
             self.skipped[self.part.id(row)] = str(error)
             return None
+
+    def _seen(self, pixels: Tensor) -> Tensor:
+        """What is kept of a picture: at the scale at which the network sees it, mirrored at its ends where it has no room."""
+        if self.cut.resize != "crop":
+            return self.cut.crop(pixels)
+        whole = self.preprocessing.resized(pixels)
+        missing = [max(0, -(-(side - has) // 2)) for side, has in zip(self.cut.size, whole.shape[-2:], strict=True)]
+        return TF.center_crop(TF.pad(whole, missing[::-1], padding_mode="reflect"), list(self.cut.size))
 
     # --- random changes
 
@@ -142,7 +150,7 @@ class Photographs:
         return torch.rand(n, generator=generator) < 0.5, torch.rand(n, 2, generator=generator)
 
     def _changed(self, levels: Tensor, rows: Tensor, changes: tuple[Tensor, Tensor] | None) -> Tensor:
-        """(m, 3, size, size): the central cut, or the random one."""
+        """(m, 3, *size): the central cut, or the random one."""
         if self.augment == "none" or (self.augment == "flip" and changes is None):
             return levels
         if changes is not None:
@@ -150,18 +158,18 @@ class Photographs:
             levels = torch.where(mirrored[rows][:, None, None, None], levels.flip(-1), levels)
             if self.augment == "crop":
                 return _cut_at(levels, places[rows], self.preprocessing.size)
-        start = round((levels.shape[-1] - self.preprocessing.size) / 2)  # as Preprocessing cuts: halves to the even number
-        return levels[..., start : start + self.preprocessing.size, start : start + self.preprocessing.size]
+        return TF.center_crop(levels, list(self.preprocessing.size))
 
 
-def _cut_at(levels: Tensor, places: Tensor, size: int) -> Tensor:
-    """Squares of `size` px at places in [0, 1); pictures that are no wider are first continued by an eighth, mirrored."""
-    if levels.shape[-1] == size:
-        edge = size // 8
-        levels = F.pad(levels.float(), (edge, edge, edge, edge), mode="reflect").to(levels.dtype)
-    free = levels.shape[-1] - size + 1
+def _cut_at(levels: Tensor, places: Tensor, size: Size) -> Tensor:
+    """Parts of `size` at places in [0, 1); pictures that are no larger are first continued by an eighth, mirrored."""
+    h, w = size
+    if tuple(levels.shape[-2:]) == size:
+        down, across = h // 8, w // 8
+        levels = F.pad(levels.float(), (across, across, down, down), mode="reflect").to(levels.dtype)
+    free = torch.tensor([levels.shape[-2] - h + 1, levels.shape[-1] - w + 1])
     corners = (places * free).long().tolist()
-    return torch.stack([one[:, y : y + size, x : x + size] for one, (y, x) in zip(levels, corners, strict=True)])
+    return torch.stack([one[:, y : y + h, x : x + w] for one, (y, x) in zip(levels, corners, strict=True)])
 
 
 def batch_orders(n: int, batch: int, shuffled: torch.Generator | None = None) -> list[Tensor]:

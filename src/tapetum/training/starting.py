@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
@@ -82,11 +82,9 @@ def private(given: Any) -> VisionModel:
 
 
 def resized(model: VisionModel, size: int | None) -> None:
-    """The model takes pictures of that side from now on, cut in the same proportion."""
-    old = model.preprocessing
-    if size is not None and size != old.size:
-        resize = None if old.resize is None else max(size, round(size * old.resize / old.size))
-        model.preprocessing = replace(old, size=size, resize=resize)
+    """The model takes pictures of that size from now on, cut in the same proportion."""
+    if size is not None:
+        model.preprocessing = model.preprocessing.at(size)
 
 
 def drawn(build: Callable[[], T], seed: int) -> T:

@@ -203,7 +203,7 @@ def _first_look(parts: Parts, size: int | None) -> Preprocessing:
             continue
         side = size or max(SMALLEST, min(height, width, LARGEST))
         whole = height == width <= LARGEST
-        return Preprocessing(side, side if whole else round(side * 8 / 7), "bilinear", (0.0,) * 3, (1.0,) * 3)
+        return Preprocessing((side, side), side if whole else round(side * 8 / 7), "bilinear", (0.0,) * 3, (1.0,) * 3)
     raise ImageError(f"{parts.train.source.name}: none of its pictures can be read")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from tapetum.data.preprocessing import as_pair, as_text
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import MethodError
 
@@ -22,28 +23,21 @@ def as_size(model: VisionModel, size: Any) -> tuple[int, int]:
     refuses others.
     """
     if size is None:
-        usual = min(USUAL_PX, model.preprocessing.size)
-        own = model.preprocessing.size
-        return (usual, usual) if takes(model, (usual, usual)) else (own, own)
-    wanted = _pair(size)
+        return small(model, USUAL_PX)
+    wanted = as_pair(size)
     if min(wanted) < SMALLEST_PX:
-        raise MethodError(f"a picture has at least {SMALLEST_PX} px a side, not {wanted[0]} x {wanted[1]}")
+        raise MethodError(f"a picture has at least {SMALLEST_PX} px a side, not {as_text(wanted)}")
     if not takes(model, wanted):
-        own = model.preprocessing.size
-        raise MethodError(f"{model.name} takes no images of {wanted[0]} x {wanted[1]} px; its own size is {own} x {own}")
+        own = as_text(model.preprocessing.size)
+        raise MethodError(f"{model.name} takes no images of {as_text(wanted)} px; its own size is {own}")
     return wanted
 
 
-def _pair(size: Any) -> tuple[int, int]:
-    parts = size.lower().replace("×", "x").split("x") if isinstance(size, str) else size
-    parts = [parts] if isinstance(parts, (int, float)) else list(parts)
-    try:
-        numbers = [int(part) for part in parts]
-    except (TypeError, ValueError):
-        numbers = []
-    if len(numbers) not in (1, 2) or any(float(part) != number for part, number in zip(parts, numbers, strict=True)):
-        raise MethodError(f"a size is a side in px, or height x width such as 96x160, not {size!r}")
-    return numbers[0], numbers[-1]
+def small(model: VisionModel, px: int) -> tuple[int, int]:
+    """A square of up to px a side where the network takes one (square or not itself), else its own size."""
+    own = model.preprocessing.size
+    square = (min(px, *own),) * 2
+    return square if own[0] == own[1] and takes(model, square) else own
 
 
 def takes(model: VisionModel, size: tuple[int, int]) -> bool:
@@ -52,10 +46,9 @@ def takes(model: VisionModel, size: tuple[int, int]) -> bool:
 
 
 def _takes(model: VisionModel, size: tuple[int, int]) -> bool:
-    blank = torch.zeros(1, len(model.preprocessing.mean), *size, device=model.device, dtype=model.dtype)
     try:
         with torch.no_grad():
-            model(blank)
+            model(model.blank(size=size))
     except (RuntimeError, AssertionError, ValueError):
         return False
     return True

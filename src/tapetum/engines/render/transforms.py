@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from tapetum.data.preprocessing import as_pair, as_text
 from tapetum.types import MethodError
 
 Fill = Literal["reflect", "grey", "noise"]
@@ -90,20 +91,23 @@ def random_crop(low: float | int = 0.5, high: float | int = 1.0) -> Transform:
     return Transform(f"random_crop({low:g}, {high:g})", matrix=matrix)
 
 
-def random_view(size: int, low: float | int = 0.5, high: float | int = 1.0) -> Transform:
-    """Looks at a square part, its side a share between low and high of the picture's shorter one, at size x size px.
+def random_view(size: int | tuple[int, int], low: float | int = 0.5, high: float | int = 1.0) -> Transform:
+    """Looks at a part with the proportions of `size`, a share between low and high of the largest one, at `size` px.
 
+    size: a side, or (height, width).
     For pictures of any size before a network that has one of its own; a pixel of a smaller view is a mean of the picture's.
     """
 
     def apply(pixels: Tensor, generator: Generator) -> Tensor:
         height, width = (int(side) for side in pixels.shape[-2:])
-        side = max(1, round((low + (high - low) * _uniform(generator)) * min(height, width)))
-        top, left = (round(_uniform(generator) * (whole - side)) for whole in (height, width))
-        part = pixels[..., top : top + side, left : left + side]
-        return F.interpolate(part, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        largest = min(height / h, width / w) * (low + (high - low) * _uniform(generator))
+        rows, columns = (max(1, round(largest * side)) for side in (h, w))
+        top, left = (round(_uniform(generator) * (whole - part)) for whole, part in ((height, rows), (width, columns)))
+        part = pixels[..., top : top + rows, left : left + columns]
+        return F.interpolate(part, (h, w), mode="bilinear", antialias=True, align_corners=False)
 
-    return Transform(f"random_view({size}, {low:g}, {high:g})", apply)
+    h, w = as_pair(size)
+    return Transform(f"random_view({h if h == w else as_text((h, w))}, {low:g}, {high:g})", apply)
 
 
 def pad(px: int, fill: Fill = "grey") -> Transform:

@@ -77,8 +77,7 @@ def _prepare(job: Job) -> None:
     job.start()
     if len(job.source.ids) == 0:
         raise TapetumError(f"{job.source.name} has no pictures")
-    side, channels = job.model.preprocessing.size, len(job.model.preprocessing.mean)
-    job.model.laid_out(torch.zeros(1, channels, side, side, device=job.model.device, dtype=job.model.dtype))
+    job.model.laid_out(job.model.blank())
     _taps(job)
 
 

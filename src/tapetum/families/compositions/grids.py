@@ -6,6 +6,7 @@ An activation is a vector of channels at each place. The picture that points alo
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import Annotated, Any
 
 import torch
@@ -18,7 +19,7 @@ from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
 from tapetum.engines.render.optimize import Precision
 from tapetum.engines.render.presets import preset as named_preset
-from tapetum.engines.render.sizes import as_size, takes
+from tapetum.engines.render.sizes import as_size, small
 from tapetum.families.keywords import first_positive, named_layer
 from tapetum.families.rendering import rendering
 from tapetum.families.visualizations import chosen
@@ -83,8 +84,7 @@ def activation_grid(
         raise MethodError(f"{name} has {rows} x {columns} places, {n * rows * columns} in all; up to {MOST_CELLS} are made")
     vectors = maps.permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # sums over strides may have other last bits
     wanted = [_towards(name, vector, cosine_power) for vector in vectors]
-    small = min(CELL_PX, model.preprocessing.size)
-    pixels = as_size(model, small if size is None and takes(model, (small, small)) else size)
+    pixels = small(model, CELL_PX) if size is None else as_size(model, size)
     recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
     made = render(model, wanted, recipe, size=pixels, seed=seed, batch=_cells(model, batch, pixels))
     texts = tuple(f"{name} @ {i},{j}" for _ in range(n) for i in range(rows) for j in range(columns))
@@ -183,5 +183,5 @@ def _cells(model: VisionModel, batch: Batch, size: tuple[int, int]) -> int:
     """Small pictures at once: as many as have the pixels of the images that fit, up to 64."""
     if batch != "auto":
         return batch_size(model, batch)
-    share = size[0] * size[1] / model.preprocessing.size**2
+    share = size[0] * size[1] / prod(model.preprocessing.size)
     return max(1, min(CELLS, int(batch_size(model, "auto", gradients=True) / share)))

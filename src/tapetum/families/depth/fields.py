@@ -67,8 +67,7 @@ def measured(
     generator = torch.Generator().manual_seed(seed)
     survey = model.survey_at(size)
     if images is None:
-        noise = torch.randn(n, len(model.preprocessing.mean), *size, generator=generator)
-        ready = noise.to(model.device, model.dtype)
+        ready = torch.randn(n, model.preprocessing.channels, *size, generator=generator).to(model.device, model.dtype)
     else:
         ready = images.repeat(n, 1, 1, 1)
     energy = gradient_energy(model, layers, ready, generator)

@@ -111,7 +111,7 @@ def _whole_numbers(box: Sequence[int] | str) -> list[int]:
 
 def _words(model: VisionModel, fill: Standing) -> str:
     if fill == "grey":
-        colour = model.denormalize(torch.zeros(1, len(model.preprocessing.mean), 1, 1, device=model.device))
+        colour = model.denormalize(model.blank(size=(1, 1)))
         shown = ", ".join(f"{round(255 * value)}" for value in colour.flatten().tolist())
         return f"the training set's mean colour (RGB {shown})"
     return {"black": "black", "blur": "a blur of the picture", "noise": "uniform noise"}[fill]

@@ -9,13 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.data.preprocessing import Size, as_text
 from tapetum.engines.render.parametrizations.images import covering
 from tapetum.engines.render.sizes import as_size, takes
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import ImageError, LayerError
-
-Size = tuple[int, int]
 
 
 def begun_with(model: VisionModel, pictures: Sequence[Tensor], size: Any, longest_px: int, *, whole: bool = True) -> Tensor:
@@ -28,10 +27,8 @@ def begun_with(model: VisionModel, pictures: Sequence[Tensor], size: Any, longes
     wanted = _shrunk(pictures, longest_px) if size is None else as_size(model, size)
     if whole and not takes(model, wanted):
         own = model.preprocessing.size
-        note(
-            f"{model.name} takes no images of {_text(wanted)} px: the middle of the picture at {_text((own, own))} px was used"
-        )
-        wanted = own, own
+        note(f"{model.name} takes no images of {as_text(wanted)} px: the middle of the picture at {as_text(own)} px was used")
+        wanted = own
     return torch.cat([covering(picture, wanted).contiguous() for picture in pictures])
 
 
@@ -40,14 +37,14 @@ def _shrunk(pictures: Sequence[Tensor], longest_px: int) -> Size:
     sizes = sorted({(int(one.shape[-2]), int(one.shape[-1])) for one in pictures})
     if len(sizes) > 1:
         raise ImageError(
-            f"these pictures have {len(sizes)} sizes ({_text(sizes[0])}, {_text(sizes[-1])} px): give size=(height, width) "
+            f"these pictures have {len(sizes)} sizes ({as_text(sizes[0])}, {as_text(sizes[-1])} px): give size=(height, width) "
             "for all, or make them one by one"
         )
     (height, width) = sizes[0]
     share = min(1.0, longest_px / max(height, width))
     made = max(1, round(share * height)), max(1, round(share * width))
     if share < 1:
-        note(f"made at {_text(made)} px, from {_text((height, width))}: longest_px={longest_px} is the limit")
+        note(f"made at {as_text(made)} px, from {as_text((height, width))}: longest_px={longest_px} is the limit")
     return made
 
 
@@ -56,10 +53,6 @@ def resized(pictures: Tensor, size: Size) -> Tensor:
     if tuple(pictures.shape[-2:]) == tuple(size):
         return pictures
     return F.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
-
-
-def _text(size: Size) -> str:
-    return f"{size[0]} x {size[1]}"
 
 
 def one_layer(model: VisionModel, layer: str) -> str:

@@ -58,7 +58,7 @@ def read_filters(model: VisionModel, layer: str, channels: Tensor | None = None)
         padding=padding if plain else f"as {kind} does it",
         dilation=_pair(module.dilation),
         bias=module.bias is not None,
-        colors=layer == first_convolution(model) and every.shape[1] == 3 == len(model.preprocessing.mean),
+        colors=layer == first_convolution(model) and every.shape[1] == 3 == model.preprocessing.channels,
     )
 
 

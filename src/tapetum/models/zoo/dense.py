@@ -8,7 +8,7 @@ import torchvision
 from torch import nn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from tapetum.data.preprocessing import Preprocessing
+from tapetum.data.preprocessing import Preprocessing, as_pair
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.families import built
 
@@ -36,9 +36,9 @@ def detector_preprocessing(module: nn.Module) -> Preprocessing:
     """Square pictures of the side that the detector resizes to; squashed where it squashes pictures itself (SSD)."""
     transform: Any = module.get_submodule("transform")
     if transform.fixed_size is not None:
-        return Preprocessing(int(transform.fixed_size[0]), None, "bilinear", **IDENTITY)
+        return Preprocessing(as_pair(transform.fixed_size), "squash", "bilinear", **IDENTITY)
     side = int(transform.min_size[-1])
-    return Preprocessing(side, side, "bilinear", **IDENTITY)
+    return Preprocessing((side, side), side, "bilinear", **IDENTITY)
 
 
 def normalises_itself(module: nn.Module) -> bool:
@@ -51,7 +51,7 @@ def segmenter(name: str, pretrained: bool) -> VisionModel:
     module, weights = _with_weights(name, pretrained)
     preset = weights.transforms()
     side = int(preset.resize_size[0])
-    preprocessing = Preprocessing(side, side, "bilinear", tuple(preset.mean), tuple(preset.std))
+    preprocessing = Preprocessing((side, side), side, "bilinear", tuple(preset.mean), tuple(preset.std))
     return VisionModel(module, name, preprocessing, weights.meta.get("categories"), f"torchvision:{name}")
 
 

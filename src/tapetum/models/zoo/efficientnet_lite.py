@@ -14,7 +14,7 @@ from torch import nn
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.types import ModelError
 
-PREPROCESSING = Preprocessing(size=224, resize=256, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
+PREPROCESSING = Preprocessing(size=(224, 224), resize=256, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 def build(pretrained: bool = True) -> nn.Module:

@@ -13,7 +13,7 @@ from timm.data.config import resolve_data_config
 from torch import nn
 
 from tapetum.data.labels import labels_for
-from tapetum.data.preprocessing import Interpolation, Preprocessing
+from tapetum.data.preprocessing import Interpolation, Preprocessing, as_pair
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ModelError
 
@@ -36,10 +36,10 @@ def _quick_init(name: str) -> dict[str, Any]:
 def _torchvision_preprocessing(weights: Any, module: nn.Module) -> Preprocessing:
     """A vision transformer is built for one size; without its weights this may be another than theirs (vit_h_14)."""
     preset = weights.transforms()
-    size = getattr(module, "image_size", preset.crop_size[0])
+    side = getattr(module, "image_size", preset.crop_size[0])
     return Preprocessing(
-        size=size,
-        resize=max(size, round(preset.resize_size[0] * size / preset.crop_size[0])),
+        size=(side, side),
+        resize=max(side, round(preset.resize_size[0] * side / preset.crop_size[0])),
         interpolation=preset.interpolation.value,
         mean=tuple(preset.mean),
         std=tuple(preset.std),
@@ -56,11 +56,11 @@ def timm_model(name: str, pretrained: bool) -> VisionModel:
 def timm_preprocessing(module: nn.Module) -> Preprocessing:
     """What timm's own configuration of a network says about its input."""
     config = resolve_data_config({}, model=module)
-    size = config["input_size"][-1]
+    size = as_pair(config["input_size"][-2:])
     interpolation: Interpolation = (
         config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic", "nearest") else "bicubic"
     )
-    resize = None if config["crop_mode"] == "squash" else int(size / config["crop_pct"])
+    resize = "squash" if config["crop_mode"] == "squash" else int(min(size) / config["crop_pct"])
     return Preprocessing(size, resize, interpolation, tuple(config["mean"]), tuple(config["std"]))
 
 

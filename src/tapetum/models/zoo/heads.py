@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from tapetum.data.preprocessing import as_text
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ModelError
 
@@ -67,13 +68,12 @@ def logits_in(output: object) -> Tensor | None:
 
 
 def _classes(model: VisionModel) -> int:
-    size = model.preprocessing.size
-    blank = torch.zeros(1, len(model.preprocessing.mean), size, size, device=model.device, dtype=model.dtype)
     with torch.no_grad():
         try:
-            output = model(blank)
+            output = model(model.blank())
         except RuntimeError as error:
-            raise ModelError(f"{model.name} cannot take images of {size} px ({' '.join(str(error).split())})") from error
+            size, why = as_text(model.preprocessing.size), " ".join(str(error).split())
+            raise ModelError(f"{model.name} cannot take images of {size} px ({why})") from error
     table = logits_in(output)
     if table is None:
         raise ModelError(f"{model.name} gives no table of logits (n, classes): only classifiers are trained here")

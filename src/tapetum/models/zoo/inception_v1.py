@@ -28,7 +28,7 @@ PUBLISHED = Published(
     size=28_283_262,
     blob="119f77db85c8352960933e025312b507d9a96ed7",
 )
-PREPROCESSING = Preprocessing(size=224, resize=256, mean=(117 / 255,) * 3, std=(1 / 255,) * 3)
+PREPROCESSING = Preprocessing(size=(224, 224), resize=256, mean=(117 / 255,) * 3, std=(1 / 255,) * 3)
 
 PARTS = ("1x1", "3x3_bottleneck", "3x3", "5x5_bottleneck", "5x5", "pool_reduce")
 BRANCHES = ("1x1", "3x3", "5x5", "pool_reduce")

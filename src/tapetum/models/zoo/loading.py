@@ -91,7 +91,7 @@ def _inception_v1(pretrained: bool) -> VisionModel:
 
 def _simple_cnn(pretrained: bool) -> VisionModel:
     half = (0.5, 0.5, 0.5)
-    return VisionModel(SimpleCNN().eval(), "simple_cnn", Preprocessing(128, 146, "bilinear", half, half))
+    return VisionModel(SimpleCNN().eval(), "simple_cnn", Preprocessing((128, 128), 146, "bilinear", half, half))
 
 
 BUILT_IN: dict[str, Callable[[bool], VisionModel]] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from tapetum.data.preprocessing import Preprocessing
+from tapetum.data.preprocessing import Preprocessing, as_pair
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.families import built
 from tapetum.types import ModelError
@@ -52,9 +52,9 @@ def _published(library: Any, architecture: str) -> str:
 
 def _preprocessing(module: nn.Module) -> Preprocessing:
     visual: Any = module.get_submodule("visual")
-    side = visual.image_size[0] if isinstance(visual.image_size, (tuple, list)) else visual.image_size
+    size = as_pair(visual.image_size)
     mean, std = (tuple(getattr(visual, key, None) or default) for key, default in (("image_mean", MEAN), ("image_std", STD)))
-    return Preprocessing(int(side), int(side), "bicubic", mean, std)
+    return Preprocessing(size, min(size), "bicubic", mean, std)
 
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # of OpenAI's CLIP training set, as open_clip documents them

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tapetum.appearing import appearing
-from tapetum.data.preprocessing import Preprocessing
+from tapetum.data.preprocessing import Preprocessing, as_pair
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.heads import with_head
 from tapetum.models.zoo.simple_cnn import SimpleCNN
@@ -39,7 +39,7 @@ def load_trained(folder: str | Path, pretrained: bool, build: Callable[[str], Vi
     about = _about(folder)
     model = _built(about["architecture"], folder, build)
     try:
-        model.preprocessing = Preprocessing(**{key: _tuple(one) for key, one in about["preprocessing"].items()})
+        model.preprocessing = _preprocessing(about["preprocessing"])
         model.name, model.labels, model.source = about["name"], tuple(about["classes"]), str(folder.resolve())
     except (KeyError, TypeError) as error:
         raise ModelError(f"{folder / ABOUT} is damaged ({type(error).__name__}: {error})") from error
@@ -112,6 +112,13 @@ def _built(architecture: Mapping[str, Any], folder: Path, build: Callable[[str],
     if architecture["head"] is not None:
         with_head(model, architecture["head"], classes)
     return model
+
+
+def _preprocessing(saved: Mapping[str, Any]) -> Preprocessing:
+    """As saved: lists for tuples; the first networks have one number for a square, and no `resize` where they squash."""
+    found = {key: _tuple(one) for key, one in saved.items()}
+    found = {key: _tuple(one) for key, one in saved.items()}
+    return Preprocessing(**{**found, "size": as_pair(found["size"]), "resize": found["resize"] or "squash"})
 
 
 def _tuple(value: Any) -> Any:

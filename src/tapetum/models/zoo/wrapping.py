@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from tapetum.data.labels import labels_for
-from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing
+from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing, as_pair
 from tapetum.models.unwrapping import unwrapped
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
@@ -19,11 +20,11 @@ from tapetum.types import ModelError
 def wrap(
     module: nn.Module,
     *,
-    size: int | None = None,
+    size: int | Sequence[int] | str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     labels: Sequence[str] | None = None,
-    resize: int | None = None,
+    resize: int | Literal["crop", "squash"] | None = None,
     interpolation: Interpolation = "bilinear",
     name: str | None = None,
     call: Callable[[nn.Module, Tensor], Any] | None = None,
@@ -36,10 +37,12 @@ def wrap(
 
     Args:
         module: any module that takes images (n, c, h, w).
-        size: side of the square input in px.
+        size: of the input in px: the side of a square, (height, width), or "64x128".
         mean, std: per channel, in units of pixels in [0, 1].
         labels: class names in the order of the logits.
-        resize: the shorter side before the central cut, in px; None: 8/7 of `size` (256 for 224).
+        resize: what happens before the central cut. "crop" (None means the same): large pictures are resized to 8/7 of
+            `size` (256 for 224), small ones are enlarged no more than it takes, and one of exactly `size` passes unchanged;
+            "squash": the whole picture is made that size, nothing is cut; a number: the shorter side in px.
         interpolation: of that resizing.
         name: for captions; None: the class's name.
         call: how to run it where `module(images)` is not enough, `lambda module, images: module(images, metadata)`. It
@@ -55,25 +58,25 @@ def wrap(
 
 def _preprocessing(
     module: nn.Module,
-    size: int | None,
+    size: int | Sequence[int] | str | None,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-    resize: int | None,
+    resize: int | Literal["crop", "squash"] | None,
     interpolation: Interpolation,
 ) -> Preprocessing:
     if normalises_itself(module) and (mean, std) == (None, None):
         own = detector_preprocessing(module)
-        return own if size is None else Preprocessing(size, resize or size, interpolation, own.mean, own.std)
+        return own if size is None else replace(own, size=as_pair(size), resize=resize or min(as_pair(size)))
     if hasattr(module, "pretrained_cfg") and (size, mean, std) == (None, None, None):
         return timm_preprocessing(module)
-    side = size or 224
+    pair = as_pair(224 if size is None else size)
     channels = _input_channels(module) if mean is None else len(mean)
     imagenet = channels == 3
     means = tuple(mean) if mean is not None else IMAGENET_MEAN if imagenet else (0.0,) * channels
     stds = tuple(std) if std is not None else IMAGENET_STD if imagenet and mean is None else (1.0,) * channels
     if len(means) != len(stds):
         raise ModelError(f"mean has {len(means)} numbers and std {len(stds)}: one per channel each")
-    return Preprocessing(side, resize or round(side * 8 / 7), interpolation, means, stds)
+    return Preprocessing(pair, resize or "crop", interpolation, means, stds)
 
 
 def _input_channels(module: nn.Module) -> int:

@@ -59,9 +59,7 @@ def target(what: Any, *, scale: Scale = "logit", name: str | None = None) -> Obj
 def checked_answer(model: VisionModel, what: Any) -> Any:
     """A target with its labels as indices and its text read, checked for a model before a picture is made."""
     _check_given(what)
-    side, channels = model.preprocessing.size, len(model.preprocessing.mean)
-    blank = torch.zeros(1, channels, side, side, device=model.device, dtype=model.dtype)
-    (found,) = check_target(model, blank, what)
+    (found,) = check_target(model, model.blank(), what)
     _check_given(found)
     return found
 
