@@ -1,7 +1,7 @@
 """`load`: a model by its name.
 
 efficientnet_lite0 | inception_v1 | simple_cnn | resnet50 or torchvision:resnet50 | timm:convnext_tiny |
-open_clip:ViT-B-32 | my_model.py:build
+open_clip:ViT-B-32 | hf:microsoft/resnet-50 | hf:./folder | my_model.py:build
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import efficientnet_lite, inception_v1
 from tapetum.models.zoo.dense import detector, detectors, segmenter, segmenters
 from tapetum.models.zoo.families import timm_model, torchvision_model
+from tapetum.models.zoo.huggingface import huggingface_model
 from tapetum.models.zoo.open_clip import open_clip_model
 from tapetum.models.zoo.simple_cnn import SimpleCNN
 from tapetum.models.zoo.trained import is_trained, load_trained
@@ -43,8 +44,11 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
     Args:
         name: "efficientnet_lite0" (built in, real ImageNet weights, works offline), "inception_v1" (downloads its 28 MB
             once), "simple_cnn", "resnet50" (torchvision), "torchvision:..." (its detectors and segmentation networks,
-            too), "timm:...", "open_clip:ViT-B-32", a folder that `tp.train` or `tp.fine_tune` filled ("./dogs" where a
-            network is called dogs, too), or "file.py:factory" for a function of yours that returns a module or VisionModel.
+            too), "timm:...", "open_clip:ViT-B-32", "hf:microsoft/resnet-50" or "hf:./folder" (Hugging Face's classifiers,
+            semantic segmentation, CLIP-like towers and backbones, from the hub or from what `save_pretrained` wrote, with
+            their own preprocessing and names; code of a repository is never run), a folder that `tp.train` or
+            `tp.fine_tune` filled ("./dogs" where a network is called dogs, too), or "file.py:factory" for a function of
+            yours that returns a module or VisionModel.
         weights: "default" (the published ones; may download), "random" (by `seed`; None is the same), or a .safetensors/.pth
             file: what `model.weights` says loads the same again.
         seed: of random weights; torch's own generator is left as it was.
@@ -107,6 +111,8 @@ UNTRAINED = ("simple_cnn",)
 
 def _build(name: str, pretrained: bool) -> VisionModel:
     family, _, rest = name.partition(":")
+    if family == "hf":
+        return huggingface_model(rest, pretrained)
     if ".py" in name:
         return _from_file(*name.rsplit(":", 1)) if ".py:" in name else _from_file(name, "build")
     if name in BUILT_IN:

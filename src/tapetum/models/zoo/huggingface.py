@@ -1,0 +1,316 @@
+"""Networks of Hugging Face's transformers, from the hub or from a folder; installed by the user (`pip install tapetum[hf]`).
+
+Only what the library itself defines is run: a repository's own code never is, and weights are read as tensors alone.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.data.preprocessing import Preprocessing
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo.families import timm_preprocessing
+from tapetum.models.zoo.image_processors import flips_channels, preprocessing_of
+from tapetum.types import ModelError, TargetError
+
+WORKS = "a folder that save_pretrained wrote works offline: hf:./folder"
+LOADS = "image classifiers, semantic segmentation, towers of images and texts like CLIP's, and plain backbones are loaded"
+
+
+def huggingface_model(name: str, pretrained: bool) -> VisionModel:
+    """ "microsoft/resnet-50" from the hub, or "./folder" that `save_pretrained` wrote."""
+    place = _place(name)
+    with _plain_refusals(name, place.offline):
+        config = _transformers().AutoConfig.from_pretrained(place.where, **place.options)
+        build = _builder(config, name)
+        module = build.loaded(place) if pretrained else build.random(config)
+    own = read_module(module.eval())
+    assert own is not None
+    preprocessing, flips, notes = _preprocessing(place, module, own)
+    run = own.call or (embed if is_backbone(module) else None)
+    call = Flipped(run) if flips else run
+    texts = own.encode_text and Texts(place.where, place.offline)
+    source = f"hf:{Path(name).resolve() if place.local else name}"
+    model = VisionModel(module, Path(name).name, preprocessing, own.labels, source, call=call, encode_text=texts)
+    model.notes = notes
+    return model
+
+
+# --- what a module of transformers says of itself
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the configuration of a transformers module says: what `wrap` goes by where its caller says nothing.
+
+    size      side of the images in px; None: any
+    call      how it is run on images where `module(images)` is not enough
+    """
+
+    size: int | None
+    channels: int
+    labels: tuple[str, ...] | None
+    call: Callable[[nn.Module, Tensor], Any] | None = None
+    encode_text: Callable[[nn.Module, Sequence[str]], Tensor] | None = None
+
+
+def read_module(module: nn.Module) -> Own | None:
+    """None for a module that is not transformers'."""
+    library = sys.modules.get("transformers")  # nothing is one of its modules before it is imported
+    if library is None or not isinstance(module, library.PreTrainedModel):
+        return None
+    config: Any = module.config
+    vision = getattr(config, "vision_config", None) or config
+    side = getattr(vision, "image_size", None)
+    size = side if isinstance(side, int) else None if side is None else int(max(side))
+    channels = int(getattr(vision, "num_channels", None) or 3)
+    if hasattr(module, "get_image_features"):
+        return Own(size, channels, None, encode_image, Texts(None))
+    return Own(size, channels, None if is_backbone(module) else labels_of(config))
+
+
+def labels_of(config: Any) -> tuple[str, ...] | None:
+    """`id2label` by its keys, numbers or texts; None where it only counts them (LABEL_0) or leaves some out."""
+    given = getattr(config, "id2label", None) or {}
+    try:
+        by_index = {int(key): str(label) for key, label in given.items()}
+    except (TypeError, ValueError):
+        return None
+    complete = sorted(by_index) == list(range(len(by_index)))
+    placeholders = all(re.fullmatch(r"LABEL_\d+", label) for label in by_index.values())
+    return tuple(by_index[index] for index in range(len(by_index))) if complete and not placeholders else None
+
+
+PLAIN = re.compile(r"(Model|Backbone|WithProjection)$")
+"""How transformers calls classes that have no head for a task."""
+
+
+def is_backbone(module: nn.Module) -> bool:
+    """Whether it gives features, not an answer."""
+    return PLAIN.search(type(module).__name__) is not None
+
+
+def encode_image(module: Any, images: Tensor) -> Tensor:
+    """(n, d) in the space that images and texts share."""
+    found = module.get_image_features(pixel_values=images)
+    return found if isinstance(found, Tensor) else found.pooler_output
+
+
+def embed(module: nn.Module, images: Tensor) -> Tensor:
+    """(n, d): the projection or the pooled output, else the class token's or the mean of the last map's places."""
+    found = module(images)
+    for key in ("image_embeds", "pooler_output"):
+        if isinstance(getattr(found, key, None), Tensor):
+            return found[key].flatten(1)
+    last = found.last_hidden_state if getattr(found, "last_hidden_state", None) is not None else found.feature_maps[-1]
+    return last.mean((2, 3)) if last.ndim == 4 else last.mean(1)
+
+
+@dataclass(frozen=True)
+class Flipped:
+    """Runs a network that was trained on blue, green, red on red, green, blue."""
+
+    run: Callable[[nn.Module, Tensor], Any] | None = None
+
+    def __call__(self, module: nn.Module, images: Tensor) -> Any:
+        flipped = images.flip(1)
+        return module(flipped) if self.run is None else self.run(module, flipped)
+
+
+@dataclass
+class Texts:
+    """Embeds texts by the module's text tower; the tokenizer is read when the first text comes."""
+
+    where: str | None
+    offline: bool = True
+    tokenizer: Any = field(default=None, repr=False)
+
+    def __call__(self, module: Any, texts: Sequence[str]) -> Tensor:
+        if self.tokenizer is None:
+            self.tokenizer = self._read()
+        config = module.config.text_config
+        # SigLIP saw all texts filled up to its full length
+        padding = "max_length" if "siglip" in config.model_type else True
+        most = getattr(config, "max_position_embeddings", None)
+        tokens = self.tokenizer(list(texts), padding=padding, truncation=most is not None, max_length=most, return_tensors="pt")
+        found = module.get_text_features(**tokens.to(next(module.parameters()).device))
+        return found if isinstance(found, Tensor) else found.pooler_output
+
+    def _read(self) -> Any:
+        if self.where is None:
+            raise TargetError('a module alone has no tokenizer to read texts: tp.load("hf:NAME or folder") brings it, or '
+                              "give an embedding (d,) or an image")  # fmt: skip
+        library = _transformers()
+        try:
+            tokenizer = library.AutoTokenizer.from_pretrained(self.where, **_options(self.offline))
+        except Exception as error:
+            raise TargetError(_untold(self.where, f" ({type(error).__name__})")) from error
+        # without a vocabulary some are made all the same, and every text is unknown words to them
+        if not any(self._has(file) for file in {"tokenizer.json", *tokenizer.vocab_files_names.values()}):
+            raise TargetError(_untold(self.where))
+        return tokenizer
+
+    def _has(self, file: str) -> bool:
+        try:
+            return _transformers().utils.cached_file(self.where, file, local_files_only=self.offline) is not None
+        except OSError:
+            return False
+
+
+def _untold(where: str, why: str = "") -> str:
+    return (
+        f"{where} has no tokenizer that can be read{why}: write it there with tokenizer.save_pretrained, or give an embedding "
+        "(d,) or an image"
+    )
+
+
+# --- loading
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files are: a folder or a name on the hub; `offline` when only what is on this disk can be read."""
+
+    where: str
+    local: bool
+    offline: bool
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For every `from_pretrained`."""
+        return _options(self.offline)
+
+
+def _options(offline: bool) -> dict[str, Any]:
+    return {"trust_remote_code": False, "local_files_only": offline}
+
+
+def _place(name: str) -> Place:
+    _transformers()
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"{name} has no config.json: save_pretrained writes a folder that can be loaded")
+        return Place(str(folder), True, True)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or not re.fullmatch(r"[\w./-]+", name):
+        raise ModelError(f"no folder {name}, and no name on the hub is written like this: hf:OWNER/NAME, or hf:./folder")
+    return Place(name, False, not _reachable())
+
+
+def _reachable() -> bool:
+    """Whether the hub answers, asked once: its own client would try for half a minute."""
+    hub = importlib.import_module("huggingface_hub")
+    try:
+        hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=5)
+    except Exception:  # whatever its client throws: no name service, a proxy that refuses, HF_HUB_OFFLINE
+        return False
+    return True
+
+
+def _transformers() -> Any:
+    try:
+        return importlib.import_module("transformers")
+    except ImportError:
+        raise ModelError("transformers is not installed: pip install transformers") from None
+
+
+@contextmanager
+def _plain_refusals(name: str, offline: bool) -> Iterator[None]:
+    """Their pages of advice as one line."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        if "trust_remote_code" in str(error):
+            raise ModelError(
+                f"{name} needs code of its own, which is not run here: build it and give tp.wrap(module)"
+            ) from error
+        if isinstance(error, (OSError, ConnectionError, TimeoutError)) and offline and not Path(name).is_dir():
+            raise ModelError(f"{name} is not on this disk, and the hub cannot be reached: {WORKS}; so does "
+                             "efficientnet_lite0, which is built in") from error  # fmt: skip
+        raise ModelError(f"{name} cannot be loaded ({type(error).__name__}: {first[:200]}); {LOADS}") from error
+
+
+@dataclass(frozen=True)
+class Builder:
+    """One class of transformers; `whole`: a part without weights makes every answer random."""
+
+    factory: Any
+    whole: bool
+
+    def loaded(self, place: Place) -> nn.Module:
+        """With its weights; half precision becomes single, since maps of gradients need the digits."""
+        module, told = self.factory.from_pretrained(place.where, output_loading_info=True, weights_only=True, **place.options)
+        lacking = sorted(told["missing_keys"]) + sorted(str(one) for one in told.get("mismatched_keys", ()))
+        if lacking and (self.whole or not all("pooler" in one for one in lacking)):
+            raise ModelError(
+                f"{place.where} has no weights for {', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''} of "
+                f"{type(module).__name__}, so its answers would be random: weights='random' loads it as that"
+            )
+        if lacking:
+            module = self.factory.from_pretrained(place.where, add_pooling_layer=False, weights_only=True, **place.options)
+        return module.float() if module.dtype in (torch.float16, torch.bfloat16) else module
+
+    def random(self, config: Any) -> nn.Module:
+        """Built from its configuration alone."""
+        make = getattr(self.factory, "from_config", None) or self.factory._from_config
+        return make(config)
+
+
+def _builder(config: Any, name: str) -> Builder:
+    library = _transformers()
+    architecture = (getattr(config, "architectures", None) or [""])[0]
+    for kind, mapping in (
+        ("ImageClassification", library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING),
+        ("SemanticSegmentation", library.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING),
+    ):
+        if type(config) in mapping and (kind in architecture or not architecture):
+            known = mapping[type(config)]
+            _refuse_others(known[0] if isinstance(known, tuple) else known, name)
+            return Builder(getattr(library, f"AutoModelFor{kind}"), whole=True)
+    made = getattr(library, architecture, None)
+    if made is None or not PLAIN.search(architecture):
+        raise ModelError(f"{name} is a {architecture or type(config).__name__}: {LOADS}; build it and give tp.wrap(module)")
+    _refuse_others(made, name)
+    return Builder(made, whole=hasattr(made, "get_image_features"))
+
+
+def _refuse_others(made: Any, name: str) -> None:
+    """A class whose images come as patches, palette indices or words."""
+    taken = list(inspect.signature(made.forward).parameters)[1:]
+    towers = hasattr(made, "get_image_features") and hasattr(made, "get_text_features")
+    pictures = getattr(made, "main_input_name", "pixel_values") in ("pixel_values", "inputs")
+    if not (pictures or towers) or "spatial_shapes" in taken:
+        raise ModelError(f"{name} is a {made.__name__}, which takes {', '.join(taken[:3])}, not pictures (n, c, h, w): {LOADS}")
+
+
+def _preprocessing(place: Place, module: Any, own: Own) -> tuple[Preprocessing, bool, tuple[str, ...]]:
+    """(preprocessing, whether the channels are flipped, notes)."""
+    if hasattr(module, "timm_model"):
+        return timm_preprocessing(module.timm_model), False, ()
+    side = own.size or 224
+    try:
+        processor = _transformers().AutoImageProcessor.from_pretrained(place.where, **place.options)
+    except Exception as error:
+        zero_one = ((0.0,) * own.channels, (1.0,) * own.channels)
+        constants = zero_one if own.channels != 3 else (Preprocessing.mean, Preprocessing.std)
+        words = (
+            f"{place.where} has no image processor that can be read ({type(error).__name__}): "
+            f"{'ImageNet constants' if own.channels == 3 else 'pixels in [0, 1]'} and {side} px are assumed"
+        )
+        return Preprocessing(side, round(side * 8 / 7), "bilinear", *constants), False, (words,)
+    preprocessing, notes = preprocessing_of(processor, side)
+    return preprocessing, flips_channels(processor), notes

@@ -1,0 +1,108 @@
+"""What an image processor of Hugging Face's does to a picture, as a `Preprocessing`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapetum.data.preprocessing import Interpolation, Preprocessing
+
+RESAMPLES: dict[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
+"""PIL's numbers; Lanczos, box and Hamming are not among what is done to tensors."""
+
+UNFOLLOWED = ("do_pad", "do_thumbnail", "do_align_long_axis", "size_divisor", "do_image_splitting")
+"""Steps that no `Preprocessing` has."""
+
+WHOLE = 384
+"""ConvNeXt's processor cuts nothing off from this size on: its paper's networks of 384 px saw whole pictures."""
+
+
+def preprocessing_of(processor: Any, side: int) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Its steps, and what a reader must know where they are not followed exactly; `side` in px where it does not say one."""
+    size, resize, notes = _sides(processor, side)
+    resample = getattr(processor, "resample", None)
+    interpolation = RESAMPLES.get(int(resample)) if resample is not None else "bilinear"
+    if interpolation is None:
+        interpolation = "bicubic"
+        notes.append("pictures are resized by bicubic interpolation where the image processor says another")
+    extra = [step for step in UNFOLLOWED if getattr(processor, step, None)]
+    if extra:
+        notes.append(f"{_kind(processor)}'s steps {', '.join(extra)} are not followed: prepare images by it where they matter")
+    mean, std = _constants(processor)
+    return Preprocessing(size, resize, interpolation, mean, std), tuple(notes)
+
+
+def flips_channels(processor: Any) -> bool:
+    """Whether the network was trained on blue, green, red."""
+    return bool(getattr(processor, "do_flip_channel_order", False))
+
+
+def _kind(processor: Any) -> str:
+    return type(processor).__name__.removesuffix("Fast").removesuffix("Pil")
+
+
+def _sides(processor: Any, side: int) -> tuple[int, int | None, list[str]]:
+    """(side of the square that is cut, shorter side before the cut or None for a squashed picture, notes)."""
+    given = _lengths(getattr(processor, "size", None))
+    cut = _lengths(getattr(processor, "crop_size", None)) if getattr(processor, "do_center_crop", False) else {}
+    crop = cut.get("height") or cut.get("shortest_edge")
+    edge = given.get("shortest_edge")
+    if not getattr(processor, "do_resize", True):
+        return (crop or side), None, ["the image processor does not resize: pictures are squashed to the network's own size"]
+    if _kind(processor) == "PerceiverImageProcessor" and crop:  # cuts first, then resizes what is left
+        return given["height"], crop, []
+    if not edge:
+        return _of_a_square(given, crop, side)
+    resize, crop = _of_an_edge(processor, edge, crop)
+    if resize is not None and resize < crop:
+        return (
+            crop,
+            crop,
+            [f"the image processor pads pictures of {resize} px to {crop} px: here they are resized to {crop} px"],
+        )
+    return crop, resize, []
+
+
+def _of_an_edge(processor: Any, edge: int, crop: int | None) -> tuple[int | None, int]:
+    """(shorter side before the cut, side of the cut) of a processor that resizes the shorter side."""
+    kind, share = _kind(processor), getattr(processor, "crop_pct", None) or 1.0
+    if kind == "ConvNextImageProcessor":
+        return (int(edge / share), edge) if edge < WHOLE else (None, edge)
+    if kind == "LevitImageProcessor":
+        return int(256 / 224 * edge), crop or edge
+    return int(edge / share), crop or edge
+
+
+def _of_a_square(given: dict[str, int], crop: int | None, side: int) -> tuple[int, int | None, list[str]]:
+    height, width = given.get("height", side), given.get("width", side)
+    if height != width:
+        longer = max(height, width)
+        return longer, None, [f"the image processor makes pictures of {height} x {width} px: here they are {longer} x {longer}"]
+    if not crop or crop == height:
+        return height, None, []
+    words = f"the image processor squashes to {height} px and cuts the central {crop}: here the shorter side is resized instead"
+    return crop, max(height, crop), [words]
+
+
+def _constants(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std in units of pixels in [0, 1], whatever the order in which the processor scales, shifts and divides."""
+    scale = 255 * float(processor.rescale_factor) if getattr(processor, "do_rescale", True) else 255.0
+    shift = 1.0 if getattr(processor, "rescale_offset", False) and getattr(processor, "do_rescale", True) else 0.0
+    means, stds = [0.0] * 3, [1.0] * 3
+    if getattr(processor, "do_normalize", False):
+        means, stds = _three(processor.image_mean), _three(processor.image_std)
+    if getattr(processor, "include_top", False):  # EfficientNet divides by std again where it classifies
+        stds = [one * again for one, again in zip(stds, _three(processor.image_std), strict=True)]
+    return tuple((mean + shift) / scale for mean in means), tuple(std / scale for std in stds)
+
+
+def _three(numbers: Any) -> list[float]:
+    return [float(numbers)] * 3 if isinstance(numbers, (int, float)) else [float(one) for one in numbers]
+
+
+def _lengths(size: Any) -> dict[str, int]:
+    """{"height": ..., "width": ...} or {"shortest_edge": ...}, of a number, a mapping, or their own class."""
+    if size is None:
+        return {}
+    if isinstance(size, int):
+        return {"height": size, "width": size}
+    return {str(key): int(value) for key, value in dict(size).items() if value is not None}
