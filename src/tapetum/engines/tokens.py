@@ -56,7 +56,7 @@ def gradients_by_layer(score: ModelScore, images: Tensor, *, batch: Batch = "aut
         some, kept = images[rows[0] : rows[-1] + 1].detach(), dict[str, Tensor]()
         edits = {block: _keep(kept, block) for block in blocks} | {blocks[-1]: _together(kept)}
         with torch.enable_grad(), attention_weights(cut=True) as found, edit(score.model, edits, raw=True):
-            values = score.take([*rows] * len(blocks))(some)
+            values = score.take([*rows] * len(blocks)).read(score.take(rows).output(some))
         layers, pooling = found.used[: len(blocks)], found.used[len(blocks) :]
         places = checked_places(score.model, found, layers, some)
         if len(values) != len(blocks) * len(rows):

@@ -27,6 +27,7 @@ from tapetum.engines.scores import ModelScore, PredictedScore, as_score, describ
 from tapetum.families.fusion import by_largest, fused
 from tapetum.families.keywords import BEST, POSITIVE, Call, converted, named_layers, public_signature
 from tapetum.families.profiles import PROFILES, Profile, profile, through
+from tapetum.models.extra import check_rows
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import load, wrap
 from tapetum.notes import note, noting
@@ -122,7 +123,7 @@ AT_IMAGE = "at_image"
 
 def _score(model: VisionModel, images: Tensor, target: TargetLike, method: Method) -> ModelScore:
     if target is None and AT_IMAGE in method.laws:
-        return PredictedScore(model, tuple(range(len(images))))
+        return PredictedScore(model, rows=tuple(range(len(images))))
     return as_score(model, images, target, method.scale)
 
 
@@ -153,6 +154,7 @@ def border(model: ModelLike, images: ImagesLike) -> Generator[tuple[VisionModel,
         network = as_model(model)
         with network.pinned():
             ready = network.as_images(images)
+            check_rows(network.extra, len(ready))
             yield network, ready.clone() if ready.is_inference() else ready
 
 

@@ -43,6 +43,7 @@ def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
         model.preprocessing,
         model.labels,
         call=model.call,
+        extra=model.extra,
         encode_text=model.encode_text,
     )
     made.weights = "random"

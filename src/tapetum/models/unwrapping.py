@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import cast
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -28,11 +29,11 @@ def unwrapped(module: nn.Module) -> nn.Module:
 def _inside(module: nn.Module) -> nn.Module | None:
     compiled = _optimized_module()
     if compiled is not None and type(module) is compiled:
-        return module._orig_mod  # pyright: ignore[reportReturnType] (torch types all attributes as tensors or modules)
+        return cast("nn.Module", module._orig_mod)
     for shell in SHELLS:
         # a subclass with a forward of its own is somebody's wrapper, and so is an instance whose forward was replaced
         if isinstance(module, shell) and type(module).forward is shell.forward and "forward" not in vars(module):
-            return module.module
+            return cast("nn.Module", module.module)
     return None
 
 

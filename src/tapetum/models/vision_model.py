@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tapetum.data.images import read_image
 from tapetum.data.preprocessing import Preprocessing, Size, as_text
+from tapetum.models.extra import beside
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.replica import fingerprint, replicate, weights_sha256
@@ -32,7 +33,8 @@ class VisionModel:
     source         what `load` takes to build it again
     weights        "default" (as published, or as the module came), "random", or the file they were read from
     preprocessing  from pixels in [0, 1] to model-ready images
-    call           (module, images) -> output, where `module(images)` is not enough: further inputs, another method
+    call           (module, images) -> output, where `module(images)` is not enough: another method, a fixed input
+    extra          further inputs by keyword, (n, ...): one row for each image that is explained, or one for all
     notes          what a reader of its results must know, such as what `untrained` could not draw again
     encode_text    (module, texts) -> embeddings (m, d) that are alike to those of images; None: no text tower
     """
@@ -45,7 +47,8 @@ class VisionModel:
         labels: Sequence[str] | None = None,
         source: str | None = None,
         *,
-        call: Callable[[nn.Module, Tensor], Any] | None = None,
+        call: Callable[..., Any] | None = None,
+        extra: Mapping[str, Tensor] | None = None,
         encode_text: Callable[[nn.Module, Sequence[str]], Tensor] | None = None,
     ) -> None:
         self.module = module
@@ -56,6 +59,7 @@ class VisionModel:
         self.weights = "default"
         self.notes: tuple[str, ...] = ()
         self.call = call
+        self.extra = dict(extra or {})
         self.encode_text = encode_text
         self._local = threading.local()  # each thread has its own replica, so two can work at the same time
         self._facts: dict[str, tuple[object, Any]] = {}
@@ -110,7 +114,18 @@ class VisionModel:
             return None
 
     def _forward(self, module: nn.Module, images: Tensor) -> Any:
-        return module(images) if self.call is None else self.call(module, images)
+        rows = beside(self.extra, getattr(self._local, "rows", None), len(images), images)
+        return module(images, **rows) if self.call is None else self.call(module, images, **rows)
+
+    @contextmanager
+    def at_rows(self, rows: Sequence[int] | None) -> Generator[None]:
+        """Inside the block each image of a pass is that of these, among the images that were given; None: as outside."""
+        outer = getattr(self._local, "rows", None)
+        self._local.rows = outer if rows is None else tuple(rows)
+        try:
+            yield
+        finally:
+            self._local.rows = outer
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -224,10 +239,14 @@ class VisionModel:
         return survey(self.replica, self.blank(size=size), self.name, self._forward)
 
     def remember(self, fact: str, find_out: Callable[[], T]) -> T:
-        """A fact about the structure: found out once, and again when modules or tensors were replaced."""
+        """A fact about the structure: found out once, and again when modules or tensors were replaced.
+
+        Images of any kind will do for that, with the further inputs of the first.
+        """
         structure = self._print()
         if self._facts.get(fact, (None, None))[0] != structure:
-            self._facts[fact] = structure, find_out()
+            with self.at_rows([0]):
+                self._facts[fact] = structure, find_out()
         return self._facts[fact][1]
 
     def recall(self, fact: str) -> Any:

@@ -69,6 +69,10 @@ def private(given: Any) -> VisionModel:
     if not isinstance(given, (VisionModel, nn.Module)):
         raise ModelError(f"a network to train is a name, a torch.nn.Module or a VisionModel, not {type(given).__name__}")
     model = given if isinstance(given, VisionModel) else wrap(given)
+    if model.extra:
+        raise ModelError(
+            f"{model.name} has further inputs ({', '.join(model.extra)}), which a data set of pictures does not give"
+        )
     try:
         module = copy.deepcopy(model.module)
     except Exception as error:

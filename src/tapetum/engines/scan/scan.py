@@ -15,12 +15,14 @@ from tapetum.engines.scan.local import Runner
 from tapetum.engines.scan.plan import described, key_of
 from tapetum.engines.scan.trackers import Context
 from tapetum.engines.signed import taps
+from tapetum.models.extra import refuse_extra
 from tapetum.types import ScanResult, TapetumError
 
 
 def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
     """The job's shards, wherever `run` works on them, and what their states come to together."""
     begun = time.perf_counter()
+    refuse_extra(job.model.extra, "a scan shows it", job.model.name)
     if not resume and getattr(run, "shares", False):
         raise TapetumError("several ranks cannot clear what they share: delete the folder first, or give another")
     _prepare(job)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -12,24 +14,36 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import TargetError
 
 
+@dataclass(frozen=True, eq=False)
 class ModelScore(ABC):
     """A score that knows its model, so that engines can look at layers on the way.
 
-    `read` turns the model's output into one value per image. A subclass is a frozen dataclass with a model.
+    `read` turns the model's output into one value per image. A subclass is a frozen dataclass, which names its fields of one
+    value per image. `rows` says which of the images that were given each of its images is, where somebody asked for some of
+    them: what is given beside the images (`wrap(extra=...)`) is cut and repeated like the images themselves.
     """
 
     model: VisionModel
+    rows: tuple[int, ...] | None = field(default=None, kw_only=True)
+
+    per_image: ClassVar[tuple[str, ...]] = ()
 
     def __call__(self, images: Tensor, /) -> Tensor:
-        return self.read(self.model(images))
+        return self.read(self.output(images))
+
+    def output(self, images: Tensor) -> Any:
+        """What the model answers for the images of this score."""
+        with self.model.at_rows(self.rows):
+            return self.model(images)
 
     def read(self, output: Any) -> Tensor:
         """The model's output to (n,)."""
         raise NotImplementedError  # a score that looks inside the network has no use for it
 
-    @abstractmethod
     def take(self, rows: Sequence[int], /) -> ModelScore:
         """The score of those images alone, in that order."""
+        some = {name: tuple(getattr(self, name)[row] for row in rows) for name in self.per_image}
+        return dataclasses.replace(self, rows=tuple(rows if self.rows is None else (self.rows[row] for row in rows)), **some)
 
     @abstractmethod
     def explains(self, n: int) -> tuple[Any, ...]:

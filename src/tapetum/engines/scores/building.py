@@ -48,27 +48,23 @@ class PredictedScore(ModelScore):
     For engines that ask for the score of the images themselves and of nothing else: it saves a pass.
     """
 
-    model: VisionModel
-    rows: tuple[int, ...]
     found: dict[int, Any] = field(default_factory=dict)
     size: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def targets(self) -> tuple[Any, ...]:
-        return tuple(self.found[row] for row in self.rows)
+        return tuple(self.found[row] for row in self.rows or ())
 
-    def __call__(self, images: Tensor, /) -> Tensor:
+    def output(self, images: Tensor) -> Any:
+        """What the model answers for the images of this score."""
         self.size[:] = [(int(images.shape[-2]), int(images.shape[-1]))]
-        return self.read(self.model(images))
+        return super().output(images)
 
     def read(self, output: Any) -> Tensor:
         """The model's output to (n,)."""
-        for row, target in zip(self.rows, predicted(self.model, output, self.size[0]), strict=True):
+        for row, target in zip(self.rows or (), predicted(self.model, output, self.size[0]), strict=True):
             self.found.setdefault(row, target)
         return score_of(self.model, self.targets).read(output)
-
-    def take(self, rows: Sequence[int], /) -> PredictedScore:
-        return dataclasses.replace(self, rows=tuple(self.rows[row] for row in rows))
 
     def explains(self, n: int) -> tuple[Any, ...]:
         return self.targets
@@ -82,6 +78,10 @@ def as_score(model: VisionModel, images: Tensor, target: TargetLike = None, scal
 
     That is the predicted class; of a detector its surest detection; of a segmentation network the class of most places.
     """
+    return _score_built(model, images, target, scale).take(range(len(images)))
+
+
+def _score_built(model: VisionModel, images: Tensor, target: TargetLike, scale: Scale) -> ModelScore:
     if callable(target):
         return CallableScore(model, target)
     many = check_target(model, images, target)
@@ -212,23 +212,26 @@ def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[A
 
 def _seen(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> tuple[Any, ...]:
     """Targets with what only the images tell: corners, masks, embeddings, the predicted class of a scale."""
-    predicted_class = None
+    predicted_class: list[int | None] = [None] * len(targets)
     if any(isinstance(one, Scaled) and one.of is None for one in targets):
         predicted_class = forward_logits(model, images).argmax(1).tolist()
     seen = []
     for row, target in enumerate(targets):
-        image = images[row : row + 1]
-        if isinstance(target, Box):
-            seen.append(seen_box(model, image, target))
-        elif isinstance(target, Region):
-            seen.append(seen_region(model, image, target))
-        elif isinstance(target, Similarity):
-            seen.append(embedded(model, target))
-        elif isinstance(target, Scaled) and target.of is None and predicted_class is not None:
-            seen.append(dataclasses.replace(target, of=predicted_class[row]))
-        else:
-            seen.append(target)
+        with model.at_rows([row]):
+            seen.append(_seen_in(model, images[row : row + 1], target, predicted_class[row]))
     return tuple(seen)
+
+
+def _seen_in(model: VisionModel, image: Tensor, target: Any, predicted_class: int | None) -> Any:
+    if isinstance(target, Box):
+        return seen_box(model, image, target)
+    if isinstance(target, Region):
+        return seen_region(model, image, target)
+    if isinstance(target, Similarity):
+        return embedded(model, target)
+    if isinstance(target, Scaled) and target.of is None:
+        return dataclasses.replace(target, of=predicted_class)
+    return target
 
 
 def score_of(model: VisionModel, targets: tuple[Any, ...], scale: Scale = "logit") -> ModelScore:

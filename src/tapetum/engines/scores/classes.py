@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +26,8 @@ class ClassScore(ModelScore):
     that names its scale keeps it; `scale` is that of the others.
     """
 
-    model: VisionModel
+    per_image = ("targets",)
+
     targets: tuple[ClassTarget, ...]
     scale: Scale = "logit"
 
@@ -60,9 +60,6 @@ class ClassScore(ModelScore):
         pairs = [_pair(one.of if isinstance(one, Scaled) else one) for one in self.targets]
         return torch.tensor([a for a, _ in pairs], device=device), torch.tensor([b for _, b in pairs], device=device)
 
-    def take(self, rows: Sequence[int], /) -> ClassScore:
-        return dataclasses.replace(self, targets=tuple(self.targets[row] for row in rows))
-
     def explains(self, n: int) -> tuple[ClassTarget, ...]:
         return self.targets
 
@@ -87,7 +84,8 @@ def words_for(model: VisionModel, target: Any) -> str:
 class OutputScore(ModelScore):
     """Numbers that the model gives, as they are."""
 
-    model: VisionModel
+    per_image = ("targets",)
+
     targets: tuple[Output, ...]
 
     def read(self, output: Any) -> Tensor:
@@ -101,9 +99,6 @@ class OutputScore(ModelScore):
         if not 0 <= target.index < table.shape[1]:
             raise TargetError(f"{target} does not exist: {self.model.name} gives {table.shape[1]}, 0 to {table.shape[1] - 1}")
         return table[row, target.index]
-
-    def take(self, rows: Sequence[int], /) -> OutputScore:
-        return dataclasses.replace(self, targets=tuple(self.targets[row] for row in rows))
 
     def explains(self, n: int) -> tuple[Output, ...]:
         return self.targets

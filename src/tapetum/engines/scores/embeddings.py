@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +19,8 @@ from tapetum.types import Similarity, TargetError
 class SimilarityScore(ModelScore):
     """The cosine of the angle between the embedding of an image and a given one (n,)."""
 
-    model: VisionModel
+    per_image = ("targets",)
+
     targets: tuple[Similarity, ...]
 
     def read(self, output: Any) -> Tensor:
@@ -34,9 +33,6 @@ class SimilarityScore(ModelScore):
                 f"{self.model.name} embeds an image in {found.shape[1]} numbers, the target has {wanted.shape[1]}"
             )
         return F.cosine_similarity(found, wanted)
-
-    def take(self, rows: Sequence[int], /) -> SimilarityScore:
-        return dataclasses.replace(self, targets=tuple(self.targets[row] for row in rows))
 
     def explains(self, n: int) -> tuple[Similarity, ...]:
         return self.targets

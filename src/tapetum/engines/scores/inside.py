@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import Parameter
 from typing import Any
 
 import torch
@@ -18,21 +19,20 @@ from tapetum.types import LayerError, TargetError, Unit
 
 @dataclass(frozen=True, eq=False)
 class CallableScore(ModelScore):
-    """The user's own function of the model's output: (n,) values, one per image."""
+    """The user's own function of the model's output: (n,) values, one per image.
 
-    model: VisionModel
-    function: Callable[[Any], Tensor]
+    One of two parameters, `lambda output, rows: ...`, learns which of the images that were given each row belongs to.
+    """
+
+    function: Callable[..., Tensor]
 
     def read(self, output: Any) -> Tensor:
         """The model's output to (n,)."""
-        values = self.function(output)
+        values = self.function(output, self.rows) if _asks_for_rows(self.function) else self.function(output)
         if not isinstance(values, Tensor) or values.ndim != 1:
             shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
             raise TargetError(f"a callable target returns one value per image, a tensor (n,); this one returned {shape}")
         return values
-
-    def take(self, rows: Sequence[int], /) -> CallableScore:
-        return self
 
     def explains(self, n: int) -> tuple[Any, ...]:
         return (self.function,) * n
@@ -41,11 +41,22 @@ class CallableScore(ModelScore):
         return (getattr(self.function, "__name__", "callable"),) * n
 
 
+def _asks_for_rows(function: Callable[..., Tensor]) -> bool:
+    """Whether it has two parameters that must be given."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # some builtins have no signature
+        return False
+    positional = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+    return len([one for one in parameters if one.default is Parameter.empty and one.kind in positional]) == 2
+
+
 @dataclass(frozen=True, eq=False)
 class UnitScore(ModelScore):
     """A unit inside the network: the activation at its position, else its mean over the map (n,)."""
 
-    model: VisionModel
+    per_image = ("units",)
+
     units: tuple[Unit, ...]
 
     def __call__(self, images: Tensor, /) -> Tensor:
@@ -54,11 +65,8 @@ class UnitScore(ModelScore):
         layers = {unit.layer: None for unit in self.units}
         edits = {layer: _remember(seen, layer) for layer in layers}
         with edit(self.model, edits, stop=True):
-            self.model(images)
+            self.output(images)
         return torch.stack([_unit_value(seen[unit.layer][row], unit) for row, unit in enumerate(self.units)])
-
-    def take(self, rows: Sequence[int], /) -> UnitScore:
-        return dataclasses.replace(self, units=tuple(self.units[row] for row in rows))
 
     def explains(self, n: int) -> tuple[Unit, ...]:
         return self.units

@@ -27,7 +27,8 @@ class BoxScore(ModelScore):
     The gradient is that of the best detection, through its score and its corners.
     """
 
-    model: VisionModel
+    per_image = ("boxes",)
+
     boxes: tuple[Box, ...]
 
     def read(self, output: Any) -> Tensor:
@@ -35,9 +36,6 @@ class BoxScore(ModelScore):
         found = detections(output, self.model.name)
         one_each(self.boxes, len(found))
         return torch.stack([_likeness(one, box) for one, box in zip(found, self.boxes, strict=True)])
-
-    def take(self, rows: Sequence[int], /) -> BoxScore:
-        return dataclasses.replace(self, boxes=tuple(self.boxes[row] for row in rows))
 
     def explains(self, n: int) -> tuple[Box, ...]:
         return self.boxes
@@ -88,7 +86,8 @@ class RegionScore(ModelScore):
     Maps of another size than the image: a cell counts by the share of it that the region covers.
     """
 
-    model: VisionModel
+    per_image = ("regions",)
+
     regions: tuple[Region, ...]
     scale: Scale = "logit"
 
@@ -98,9 +97,6 @@ class RegionScore(ModelScore):
         one_each(self.regions, len(maps))
         of_class = on_scale(maps, self.scale)
         return torch.stack([_mean(of_class[row], region) for row, region in enumerate(self.regions)])
-
-    def take(self, rows: Sequence[int], /) -> RegionScore:
-        return dataclasses.replace(self, regions=tuple(self.regions[row] for row in rows))
 
     def explains(self, n: int) -> tuple[Region, ...]:
         return self.regions

@@ -144,17 +144,23 @@ def finer_cam(
     if len(classes) < len(images):
         raise MethodError("finer_cam compares a class with similar ones: give a class, or contrast(a, b) to grad_cam")
     size = batch_size(score.model, batch)
-    table = torch.cat(list(in_chunks(range(len(images)), size, lambda rows: forward_logits(score.model, images[list(rows)]))))
+    table = torch.cat(list(in_chunks(range(len(images)), size, lambda rows: _table(score.take(rows), images[list(rows)]))))
     values: list[Tensor] = []
     for row in track(range(len(images)), len(images), "images"):
         similar = _closest(table[row], classes[row], n_classes)
         names = ", ".join(class_name(score.model, one) for one in similar)
         note(f"{class_name(score.model, classes[row])} is set apart from {names}")
-        finer = CallableScore(score.model, _against(score.model, classes[row], similar, alpha))
+        finer = CallableScore(score.model, _against(score.model, classes[row], similar, alpha), rows=score.take([row]).rows)
         with watching(None):
             maps, grads = layer_gradient(finer, images[row : row + 1], layer or "")
         values.append((grads.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True))
     return torch.cat(values)
+
+
+def _table(score: ModelScore, images: Tensor) -> Tensor:
+    """The logits of the images of a score."""
+    with score.model.at_rows(score.rows):
+        return forward_logits(score.model, images)
 
 
 def _closest(table: Tensor, of: int, n: int) -> list[int]:

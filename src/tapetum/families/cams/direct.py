@@ -85,7 +85,8 @@ def fem(
     """
 
     def work(rows: Sequence[int]) -> Tensor:
-        maps = activations(score.model, images[rows[0] : rows[-1] + 1], layer or "")
+        with score.model.at_rows(rows):
+            maps = activations(score.model, images[rows[0] : rows[-1] + 1], layer or "")
         spread = maps.std((2, 3), correction=0, keepdim=True)
         peaks = maps > maps.mean((2, 3), keepdim=True) + k * spread
         return (peaks.to(maps.dtype).mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True)

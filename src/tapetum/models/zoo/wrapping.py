@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from tapetum.data.labels import labels_for
 from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing, as_pair
+from tapetum.models.extra import checked_extra
 from tapetum.models.unwrapping import unwrapped
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
@@ -27,7 +28,8 @@ def wrap(
     resize: int | Literal["crop", "squash"] | None = None,
     interpolation: Interpolation = "bilinear",
     name: str | None = None,
-    call: Callable[[nn.Module, Tensor], Any] | None = None,
+    call: Callable[..., Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> VisionModel:
     """A `VisionModel` around your module, which itself is never changed.
 
@@ -48,12 +50,16 @@ def wrap(
         call: how to run it where `module(images)` is not enough, `lambda module, images: module(images, metadata)`. It
             gets a private copy of the module and images of any number, which differ from those it was made for where a
             method hides or repeats some: whatever it adds must fit every image.
+        extra: further inputs beside the images, `{"age": ages}`: rows (n, ...), one per image that is explained, or one for
+            all. The network gets them by keyword, `module(images, age=...)`, or `call(module, images, age=...)`; a method
+            that hides, repeats or splits images does the same with their rows.
     """
     if not isinstance(module, nn.Module):
         raise ModelError(f"wrap takes a torch.nn.Module, not {type(module).__name__}")
     module = unwrapped(module)
     preprocessing = _preprocessing(module, size, mean, std, resize, interpolation)
-    return VisionModel(module, name or type(module).__name__, preprocessing, labels or _timm_labels(module), call=call)
+    labels = labels or _timm_labels(module)
+    return VisionModel(module, name or type(module).__name__, preprocessing, labels, call=call, extra=checked_extra(extra))
 
 
 def _preprocessing(

@@ -1,0 +1,78 @@
+"""Further inputs of a network beside the images: one row for each image that is explained, or one row for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tapetum.types import ModelError
+
+Extra = Mapping[str, Tensor]
+"""The keyword of each further input, and its rows (n, ...)."""
+
+
+def checked_extra(given: Any) -> dict[str, Tensor]:
+    """Tensors or arrays by the names that the network calls them by; all of n rows, or of one."""
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise ModelError(f"extra is a mapping of names to rows, extra={{'age': ages}}, not {type(given).__name__}")
+    found = {name: _rows(name, one) for name, one in given.items()}
+    if len({len(one) for one in found.values()} - {1}) > 1:
+        counts = ", ".join(f"{name} {len(one)}" for name, one in found.items())
+        raise ModelError(f"the further inputs have different numbers of rows ({counts}): one per image each, or one for all")
+    return found
+
+
+def _rows(name: Any, given: Any) -> Tensor:
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ModelError(f"a further input goes to the network by its keyword, and {name!r} is none")
+    if not isinstance(given, (Tensor, np.ndarray)) or (isinstance(given, np.ndarray) and given.dtype.kind not in "biuf"):
+        raise ModelError(f"the further input '{name}' is a tensor or an array of numbers (n, ...), not {type(given).__name__}")
+    rows = torch.as_tensor(given).detach()
+    if rows.ndim == 0 or len(rows) == 0:
+        raise ModelError(f"the further input '{name}' has no rows: give (n, ...), one per image, or (1, ...) for all")
+    return rows
+
+
+def beside(extra: Extra, rows: Sequence[int] | None, n: int, like: Tensor) -> dict[str, Tensor]:
+    """The rows that belong to n images, which are those of `rows` among the images that were given; None: all of them.
+
+    One row serves any number of images, be it the only one there is or the one that all these images were made from.
+    """
+    return {name: _placed(_chosen(name, one, rows, n), like) for name, one in extra.items()}
+
+
+def _chosen(name: str, values: Tensor, rows: Sequence[int] | None, n: int) -> Tensor:
+    if rows is None:
+        check_rows({name: values}, n)
+    wanted = [0] if len(values) == 1 else range(n) if rows is None else rows
+    return values[list(wanted)].expand(n, *values.shape[1:])
+
+
+def check_rows(extra: Extra, n: int) -> None:
+    """Refuses n images where there are rows for another number of them."""
+    for name, values in extra.items():
+        if len(values) not in (1, n):
+            raise ModelError(
+                f"the further input '{name}' has {len(values)} rows, and the network is asked about {n} images: give one row "
+                "per image that is explained, or one for all"
+            )
+
+
+def _placed(values: Tensor, like: Tensor) -> Tensor:
+    """On the images' device; real numbers of their type."""
+    return values.to(like.device, like.dtype) if values.is_floating_point() else values.to(like.device)
+
+
+def refuse_extra(extra: Extra, what: str, name: str) -> None:
+    """Refuses work on other images than those that the rows belong to."""
+    if any(len(one) > 1 for one in extra.values()):
+        raise ModelError(
+            f"{name} has further inputs ({', '.join(extra)}) that belong to certain images, and {what} others: give one row "
+            "for all, shape (1, ...)"
+        )
