@@ -13,7 +13,8 @@ from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import as_target, load_model
 from tapetum.cli.terminal import one_line, say
 from tapetum.data.images import read_image
-from tapetum.families.keywords import BEST, named_layers
+from tapetum.families.keywords import BEST
+from tapetum.families.layers import named_layers
 from tapetum.families.running import run, versions
 from tapetum.figures.overlay import picture
 from tapetum.progress import Watcher

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 
 from tapetum.engines.scores import ModelScore, PredictedScore, as_score, describe_targets, explained
 from tapetum.families.fusion import by_largest, fused
-from tapetum.families.keywords import BEST, POSITIVE, Call, converted, named_layers, public_signature
+from tapetum.families.keywords import BEST, Call, converted, public_signature
+from tapetum.families.layers import POSITIVE, named_layers
 from tapetum.families.profiles import PROFILES, Profile, profile, through
 from tapetum.models.extra import check_rows
 from tapetum.models.vision_model import VisionModel
@@ -67,7 +68,7 @@ def attribution(
                     return _choosing().best_layer(method, network, ready, target, keywords)
                 score = _score(network, ready, target, method)
                 with noting() as said:
-                    made = _made(body, score, Call(network, ready, given, method.laws), like)
+                    made = _made(body, score, Call(score, ready, given, method.laws), like)
                     note_inputs(network, ready)
                 return _attribution(method, score, ready, made, tuple(said))
 
@@ -102,7 +103,7 @@ def _made(body: Callable[..., Any], score: ModelScore, call: Call, like: Profile
     layers = named_layers(call.given.get("layer"))
     for layer in layers:
         given = {**call.given, "layer": layer} if "layer" in call.given else call.given
-        keywords, notes = converted(body, Call(call.model, call.images, given, call.laws))
+        keywords, notes = converted(body, Call(score, call.images, given, call.laws))
         for sentence in notes:
             note(sentence)
         result = cast("Callable[..., Tensor | tuple[Tensor, Tensor]]", body)(score, call.images, **keywords)

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.inspections import depths
-from tapetum.families.keywords import automatic_layer
+from tapetum.families.layers import automatic_layer
 from tapetum.families.metrics import faithfulness
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, LayerError, Method, MethodError, TargetLike
@@ -24,7 +25,7 @@ def best_layer(
     """The map of the layer with the highest insertion - deletion, the mean over the images; `tried` holds all numbers."""
     found: dict[str, Attribution] = {}
     tried: dict[str, tuple[float, ...]] = {}
-    for layer in candidates(method, model):
+    for layer in candidates(method, as_score(model, images, target, method.scale), images):
         try:
             one = method.function(model, images, target, **{**keywords, "layer": layer})
         except (LayerError, MethodError):
@@ -41,10 +42,10 @@ def best_layer(
     return replace(best, notes=(note, *best.notes), tried={layer: tried[layer] for layer in ranked})
 
 
-def candidates(method: Method, model: VisionModel) -> list[str]:
+def candidates(method: Method, score: ModelScore, images: Tensor) -> list[str]:
     """The automatic choice first, then deep to early."""
-    chosen, _ = automatic_layer(model, method.laws)
-    return list(dict.fromkeys([chosen, *reversed(depths(model, DEPTHS))]))
+    chosen, _ = automatic_layer(score, images, method.laws)
+    return list(dict.fromkeys([chosen, *reversed(depths(score.model, DEPTHS))]))
 
 
 def _last_if_nan(value: float) -> float:

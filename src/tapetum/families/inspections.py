@@ -12,7 +12,7 @@ from tapetum.engines.probe import capture
 from tapetum.engines.scores import forward_logits
 from tapetum.families.border import border
 from tapetum.families.inspecting import inspection
-from tapetum.families.keywords import named_layers
+from tapetum.families.layers import named_layers
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ActivationMaps, ImagesLike, Layer, LayerError, ModelLike, Prediction, Range
 

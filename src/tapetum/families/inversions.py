@@ -17,7 +17,7 @@ from tapetum.engines.render.objectives.common import mean
 from tapetum.engines.render.parametrizations import Parametrization, Start, fourier, pixel
 from tapetum.engines.render.render import NOTED, kept_steps
 from tapetum.families.inspections import depths
-from tapetum.families.keywords import named_layers
+from tapetum.families.layers import named_layers
 from tapetum.families.rendering import rendering
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note

@@ -6,7 +6,7 @@ segments that are labels, and a generator that is seeded; and those that every m
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -15,18 +15,12 @@ from torch import Tensor
 
 from tapetum.engines.perturb import as_fill, segment
 from tapetum.engines.perturb.superpixels import given
-from tapetum.engines.probe import activations, capture
+from tapetum.engines.probe import activations
+from tapetum.engines.scores import ModelScore
 from tapetum.families.fusion import Fuse
-from tapetum.models.choice import choose_layer
+from tapetum.families.layers import POSITIVE, layer_of
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Attribution, ImagesLike, LayerError, ModelLike, TargetLike
-
-POSITIVE = "positive_layer"
-"""The law of methods that take a channel's activation for evidence: at a layer with negative values a channel that helps
-by being negative would count against its own place."""
-
-POOLED = "pooled_layer"
-"""The law of methods that want the map that the head pools."""
+from tapetum.types import Attribution, ImagesLike, ModelLike, TargetLike
 
 BEST = "best"
 """`layer="best"`: several are tried, and the map that stands up best is kept."""
@@ -36,94 +30,19 @@ BEST = "best"
 class Call:
     """One call, converted: what a keyword converter may look at."""
 
-    model: VisionModel
+    score: ModelScore
     images: Tensor
     given: Mapping[str, Any]
     laws: frozenset[str]
 
+    @property
+    def model(self) -> VisionModel:
+        return self.score.model
+
 
 def _layer(call: Call, layer: str | None) -> tuple[str, str | None]:
-    if layer is not None:
-        name = named_layer(call.model, layer)
-        return name, _negative_note(call, name) if POSITIVE in call.laws else None
-    name, reason = automatic_layer(call.model, call.laws)
-    return name, f"layer {name} was chosen: {reason}"
-
-
-def automatic_layer(model: VisionModel, laws: Collection[str]) -> tuple[str, str]:
-    """The layer for a method of these laws when nobody names one, and why."""
-    name, reason = choose_layer(model.survey)
-    if POOLED in laws:
-        return last_map(model, name, reason)
-    return first_positive(model, name, reason) if POSITIVE in laws else (name, reason)
-
-
-def named_layer(model: VisionModel, layer: str) -> str:
-    """The one layer with a map that a name or glob means."""
-    names = model.find_layers(layer)
-    if len(names) != 1:
-        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-        raise LayerError(f"'{layer}' means {len(names)} layers of {model.name} ({shown}); give one, or a list to fuse")
-    if model.survey[names[0]].grid is None:
-        raise LayerError(f"{names[0]} of {model.name} gives no map (n, c, h, w) to look at")
-    return names[0]
-
-
-def named_layers(layer: str | Sequence[str] | None) -> list[str | None]:
-    """The layers that were asked for, one by one; text may hold several with commas between."""
-    if layer is None:
-        return [None]
-    names = [part.strip() for part in layer.split(",")] if isinstance(layer, str) else list(layer)
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise LayerError(f"layer is a name or several, not {layer!r}")
-    return list(dict.fromkeys(names))
-
-
-def first_positive(model: VisionModel, name: str, reason: str) -> tuple[str, str]:
-    """The first layer from `name` on, of the same grid, that is never negative: found out once, on noise, for any images."""
-    positive = model.remember(f"positive layer from {name}", lambda: _first_positive(model, name))
-    if positive == name:
-        return name, reason
-    if positive is None:
-        return name, f"{reason}; its negative activations make the weights of some channels point the wrong way"
-    return positive, f"the first layer from {name} on, of the same grid, without negative activations"
-
-
-def _first_positive(model: VisionModel, name: str) -> str | None:
-    acts = _maps_from(model, name, again=False)  # an ablated channel would have to be ablated at every run
-    positive = next((one for one in acts if acts[one].min() >= 0), None)
-    return positive and _outermost(acts, positive)
-
-
-def last_map(model: VisionModel, name: str, reason: str) -> tuple[str, str]:
-    """The last layer with the grid of `name` (the first of several that give the same map): what the head reads."""
-    last = model.remember(f"last map from {name}", lambda: _last_map(model, name))
-    return (name, reason) if last == name else (last, f"the last layer with the grid of {name}, which is what the head reads")
-
-
-def _last_map(model: VisionModel, name: str) -> str:
-    acts = _maps_from(model, name, again=True)
-    last = acts[list(acts)[-1]]
-    return _outermost(acts, next(one for one in acts if acts[one].shape == last.shape and torch.equal(acts[one], last)))
-
-
-def _maps_from(model: VisionModel, name: str, *, again: bool) -> dict[str, Tensor]:
-    """What the layers from `name` on with the same grid give on noise, in the order in which they end.
-
-    `again`: also those that run more than once, by their last run.
-    """
-    order, survey = model.survey.order, model.survey
-    behind = [one for one in order[order.index(name) :] if again or survey[one].calls == 1]
-    same = [one for one in behind if survey[one].grid == survey[name].grid]
-    with capture(model, same) as acts:
-        model(model.noise(4))
-    return {one: acts[one] for one in same}
-
-
-def _outermost(acts: Mapping[str, Tensor], name: str) -> str:
-    """The enclosing module that returns the same map has the better name."""
-    around = (one for one in list(acts)[::-1] if name.startswith(f"{one}.") and torch.equal(acts[one], acts[name]))
-    return next(around, name)
+    name = layer_of(call.score, call.images, layer, call.laws)
+    return name, _negative_note(call, name) if layer is not None and POSITIVE in call.laws else None
 
 
 def _negative_note(call: Call, name: str) -> str | None:

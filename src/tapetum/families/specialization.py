@@ -14,7 +14,7 @@ from tapetum.engines.render import render
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size
 from tapetum.families.inspections import depths
-from tapetum.families.keywords import named_layers
+from tapetum.families.layers import named_layers
 from tapetum.families.rendering import rendering
 from tapetum.families.visualizations import chosen
 from tapetum.models.vision_model import VisionModel

@@ -22,7 +22,7 @@ from tapetum.engines.render.parametrizations import as_parametrization
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size
 from tapetum.engines.render.transforms import as_transforms
-from tapetum.families.keywords import named_layer
+from tapetum.families.layers import named_layer
 from tapetum.families.rendering import rendering
 from tapetum.models.choice import detailed_layer
 from tapetum.models.vision_model import VisionModel

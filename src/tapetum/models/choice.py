@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 
 from tapetum.models.layers import Survey, kinds_of_operations
 from tapetum.models.tracing import Event
 from tapetum.types import LayerError
 
-__all__ = ["choose_layer", "detailed_layer", "extended", "rejoined"]
+__all__ = ["candidates", "choose_layer", "detailed_layer", "extended", "rejoined"]
 
 
 def choose_layer(survey: Survey) -> tuple[str, str]:
-    """The layer for a CAM when nobody names one, and why.
+    """The layer for a CAM when nobody names one, and why: the first of the `candidates`."""
+    found = next(candidates(survey), None)
+    if found is None:
+        raise LayerError(f"{survey.name} has no spatial map; {_why_none(survey)}")
+    return found
+
+
+def candidates(survey: Survey) -> Iterator[tuple[str, str]]:
+    """Layers for a CAM and why, the best first.
 
     The last layer that looks at more than one place (a convolution wider than 1 x 1, attention, token mixing; no
     pooling) and gives a map of more than one cell, unless this is already the answer (a map of classes); then the
@@ -20,24 +29,32 @@ def choose_layer(survey: Survey) -> tuple[str, str]:
     class token is read at the end, nothing behind the last attention reaches the patches, and the layer that feeds this
     attention is taken. Where the map is one of several that are added or concatenated next, the module behind the sum is
     taken; where the branches of a module still have a map but their sum is one cell, what the module reads. Of a detector
-    only the trunk counts: each of its heads reads another of several maps.
+    only the trunk counts: each of its heads reads another of several maps. What follows the first is for networks that do
+    not read it: the same for earlier layers that look at several places.
     """
-    trunk = _trunk(survey)
+    trunk, given = _trunk(survey), set[str]()
     mixers = [(i, name) for i, (kind, name) in enumerate(survey.events) if kind == "mix" and name and name.startswith(trunk)]
     for readout in (False, True):
         for index, mixer in reversed(mixers):
-            chosen = _climb(survey, mixer, readout, trunk)
-            if chosen is not None and _reads_class_token(survey, mixer, chosen):
-                return _feeding(survey, mixer, survey.maps[chosen].grid, index)
-            if chosen is not None:
-                if feeding := _before_one_cell(survey, chosen):
-                    return feeding
-                name = _behind_sum(survey, extended(survey, chosen), readout)
-                grid = survey.maps[name].grid
-                assert grid is not None  # what `_climb` and `extended` give has a map
-                h, w = grid
-                return name, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
-    raise LayerError(f"{survey.name} has no spatial map; {_why_none(survey)}")
+            found = _candidate(survey, index, mixer, readout, trunk)
+            if found is not None and found[0] not in given:
+                given.add(found[0])
+                yield found
+
+
+def _candidate(survey: Survey, index: int, mixer: str, readout: bool, trunk: str) -> tuple[str, str] | None:
+    chosen = _climb(survey, mixer, readout, trunk)
+    if chosen is None:
+        return None
+    if _reads_class_token(survey, mixer, chosen):
+        return _feeding(survey, mixer, survey.maps[chosen].grid, index)
+    if before := _before_one_cell(survey, chosen):
+        return before
+    name = _behind_sum(survey, extended(survey, chosen), readout)
+    grid = survey.maps[name].grid
+    assert grid is not None  # what `_climb` and `extended` give has a map
+    h, w = grid
+    return name, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
 
 
 DETAILED = 10
@@ -197,10 +214,10 @@ def _reads_class_token(survey: Survey, mixer: str, chosen: str) -> bool:
     return "prefix" in kinds[survey.events.index(Event("end", tokens)) :] and "pool" not in kinds[last:]
 
 
-def _feeding(survey: Survey, mixer: str, grid: tuple[int, int] | None, index: int) -> tuple[str, str]:
-    """The last layer done before `mixer` starts whose tokens it takes."""
+def _feeding(survey: Survey, mixer: str, grid: tuple[int, int] | None, index: int) -> tuple[str, str] | None:
+    """The last layer done before `mixer` starts whose tokens it takes; None where no layer before it gives them."""
     start = max(i for i, event in enumerate(survey.events[:index]) if event == Event("start", mixer))
     for kind, name in reversed(survey.events[:start]):
         if kind == "end" and name in survey.maps and survey.maps[name].grid == grid and survey.maps[name].prefix:
             return name, f"the tokens that the last attention ({mixer}) reads: behind it only the class token counts"
-    raise LayerError(f"{survey.name} reads only its class token, and no layer before {mixer} gives the tokens")
+    return None

@@ -15,8 +15,7 @@ from tapetum.engines.backward.relevance import of_one, relevance, relevance_at
 from tapetum.engines.scores import ModelScore, as_score, describe_targets
 from tapetum.families.border import AT_IMAGE, attribution
 from tapetum.families.inspecting import inspection
-from tapetum.families.keywords import named_layer
-from tapetum.models.choice import choose_layer
+from tapetum.families.layers import automatic_layer, layer_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, ConceptRelevance, Range, TargetLike, Unit
 
@@ -99,8 +98,8 @@ def concept_relevance(
     Example:
         >>> print(tp.concept_relevance(model, images, target="tabby", layer="blocks.5", k=3))
     """
-    name = choose_layer(model.survey)[0] if layer is None else named_layer(model, layer)
     score = as_score(model, images, target)
+    name = automatic_layer(score, images, ())[0] if layer is None else layer_of(score, images, layer)
     maps = relevance_at(score, images, name, composites.composite(composite), batch=batch)
     every = maps.sum((2, 3))
     channels = every.topk(min(k, maps.shape[1])).indices
@@ -160,4 +159,4 @@ def _excitation(score: ModelScore, images: Tensor, contrastive: bool, at: str | 
     rules = composites.excitation(contrastive)
     if at is None:
         return relevance(score, images, rules, seed=of_one, batch=batch)
-    return relevance_at(score, images, named_layer(score.model, at), rules, seed=of_one, batch=batch)
+    return relevance_at(score, images, layer_of(score, images, at), rules, seed=of_one, batch=batch)

@@ -16,8 +16,7 @@ from tapetum.engines.statistics import CHECK, jackknife, settled
 from tapetum.families.border import attribution
 from tapetum.families.cams.weighted import plus_plus
 from tapetum.families.fusion import upsampled
-from tapetum.families.keywords import first_positive, named_layers
-from tapetum.models.choice import choose_layer
+from tapetum.families.layers import automatic_layer, first_positive, layer_of, named_layers
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report, track, watching
@@ -199,7 +198,7 @@ def refine_cam(
     Example:
         >>> tp.refine_cam(model, images).notes
     """
-    names = _several(score.model, layers)
+    names = _several(score, images, layers)
     maps: list[Tensor] = []
     for name in names:
         acts, grads = layer_gradient(score, images, name, batch=batch)
@@ -210,12 +209,10 @@ def refine_cam(
     return torch.stack([upsampled(one, (int(finest[0]), int(finest[1]))) for one in maps]).prod(0)
 
 
-def _several(model: VisionModel, layers: str | Sequence[str] | None) -> list[str]:
-    names = [name for pattern in named_layers(layers) if pattern for name in model.find_layers(pattern)]
-    names = list(dict.fromkeys(names)) or _stages(model)
-    for name in names:
-        if model.survey[name].grid is None:
-            raise LayerError(f"{name} of {model.name} gives no map (n, c, h, w) to look at")
+def _several(score: ModelScore, images: Tensor, layers: str | Sequence[str] | None) -> list[str]:
+    model = score.model
+    found = [name for pattern in named_layers(layers) if pattern for name in model.find_layers(pattern)]
+    names = list(dict.fromkeys(layer_of(score, images, name) for name in found)) or _stages(score, images)
     if len(names) < 2:
         raise LayerError(f"refine_cam multiplies the maps of several layers, and {names[0]} is one: name more with layers=")
     if layers is None:
@@ -223,15 +220,15 @@ def _several(model: VisionModel, layers: str | Sequence[str] | None) -> list[str
     return names
 
 
-def _stages(model: VisionModel, n: int = 3) -> list[str]:
+def _stages(score: ModelScore, images: Tensor, n: int = 3) -> list[str]:
     """The layer for a CAM, and before it the last and outermost module of each larger grid; of those, where activations
     are not negative: Grad-CAM++ takes them for evidence, and a product multiplies what is wrong with each."""
-    survey = model.survey
-    chosen, _ = choose_layer(survey)
+    survey = score.model.survey
+    chosen, _ = automatic_layer(score, images, ())
     last: dict[tuple[int, int], str] = {}
     for name in survey.order[: survey.order.index(chosen)]:
         grid = survey[name].grid
         if grid is not None and grid != survey[chosen].grid and name.count(".") <= last.get(grid, name).count("."):
             last[grid] = name
     stages = [*list(last.values())[-(n - 1) :], chosen]
-    return [first_positive(model, name, "")[0] for name in stages]
+    return [first_positive(score, images, name, "")[0] for name in stages]

@@ -14,7 +14,7 @@ from tapetum.engines.probe import activations
 from tapetum.engines.resume import resume
 from tapetum.engines.scores import ModelScore
 from tapetum.families.border import POSITIVE, attribution
-from tapetum.families.keywords import POOLED
+from tapetum.families.layers import POOLED
 from tapetum.progress import track
 from tapetum.types import Batch, MethodError, Range
 

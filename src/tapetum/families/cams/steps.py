@@ -13,7 +13,7 @@ from tapetum.engines.probe import capture
 from tapetum.engines.scores import ModelScore, as_score, describe_targets
 from tapetum.families.cams.weighted import grad_cam
 from tapetum.families.inspecting import inspection
-from tapetum.families.keywords import automatic_layer, named_layer
+from tapetum.families.layers import layer_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import track
@@ -51,9 +51,9 @@ def grad_cam_steps(
     Example:
         >>> print(tp.grad_cam_steps(model, images, 1, rival=2, k=2))
     """
-    name = _layer(model, layer)
     wanted = [target] if rival is None else [target, rival]
     scores = [as_score(model, images, one) for one in wanted]
+    name = layer_of(scores[0], images, layer)
     passes = [_differentiated(score, images, name) for score in scores]
     if not any(bool((grads != 0).any()) for _, _, grads in passes):
         note(f"the gradient is 0 everywhere at {name}: no change of this layer changes the score, so no map can show why")
@@ -133,14 +133,6 @@ def _numbers(what: str, given: Any, axes: tuple[int, ...]) -> Tensor:
         shapes = {1: "(c,)", 2: "(m, c)", 3: "(c, h, w)", 4: "(m, c, h, w)"}
         raise MethodError(f"{what} are finite numbers {' or '.join(shapes[n] for n in axes)}, not {tuple(values.shape)}")
     return values
-
-
-def _layer(model: VisionModel, layer: str | None) -> str:
-    if layer is not None:
-        return named_layer(model, layer)
-    name, reason = automatic_layer(model, ())
-    note(f"layer {name} was chosen: {reason}")
-    return name
 
 
 def _differentiated(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,7 +15,7 @@ from tapetum.engines.render.optimize import Precision
 from tapetum.engines.render.parametrizations import as_parametrization
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size
-from tapetum.families.keywords import named_layer
+from tapetum.families.layers import named_layer
 from tapetum.families.rendering import rendering
 from tapetum.families.visualizations import chosen, map_layer
 from tapetum.models.vision_model import VisionModel

@@ -20,7 +20,7 @@ from tapetum.engines.render import render
 from tapetum.engines.render.optimize import Precision
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size, small
-from tapetum.families.keywords import first_positive, named_layer
+from tapetum.families.layers import named_layer, positive_layers
 from tapetum.families.rendering import rendering
 from tapetum.families.visualizations import chosen
 from tapetum.models.choice import detailed_layer
@@ -160,8 +160,9 @@ def chosen_layer(model: VisionModel, layer: str | None, *, positive: bool = Fals
         return named_layer(model, layer)
     name, reason = detailed_layer(model.survey)
     if positive:
-        later, why = first_positive(model, name, reason)
-        name, reason = (later, why) if later != name else (name, reason)
+        later = next(iter(positive_layers(model, name)), name)
+        if later != name:
+            name, reason = later, f"the first layer from {name} on, of the same grid, without negative activations"
     note(f"layer {name} was chosen: {reason}")
     return name
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tapetum.engines.probe import edit
 from tapetum.families.inspections import depths
-from tapetum.families.keywords import named_layers
+from tapetum.families.layers import named_layers
 from tapetum.models.blocks import block_layers
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError

@@ -1,0 +1,115 @@
+"""Does the score read what a layer gives? Asked before a method changes a layer or differentiates there.
+
+A network may hand on another of a layer's outputs than the one that is watched (a pooled one beside the map), or only its
+class token, or nothing. A gradient there is then no evidence, and an ablation measures rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.gradients import reached
+from tapetum.engines.probe import edit, map_of
+from tapetum.engines.scores import CallableScore, ModelScore, OutputScore, UnitScore
+
+FEW = 3
+"""Images that are tried, until one says that the layer is read."""
+
+Read: TypeAlias = Literal["map", "tokens", "nothing"]
+"""What of a layer a change of which changes the score: its map, only the class and register tokens before it, or nothing."""
+
+
+def read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
+    """Found out on the first images; that the map is read is remembered for the network and this part of its answer.
+
+    A score that is the same for every image is not the layer's fault: methods say themselves that there is nothing to see.
+    """
+    part, size = _part(score), tuple(images.shape[-2:])
+    if part is None:  # a function of the user's may know how many images there are
+        return _read_of(score, images.detach(), layer)
+    fact = f"{layer} at {size} is read by {part}"
+    if score.model.recall(fact):
+        return "map"
+    found: Read = "nothing"
+    for row in range(min(len(images), FEW)):  # one may be of a class whose weights are 0
+        found = _read_of(score.take([row]), images[row : row + 1].detach(), layer)
+        if found == "map":
+            score.model.remember(fact, lambda: True)
+            break
+    return found
+
+
+def _part(score: ModelScore) -> str | None:
+    """Which part of the network's answer is read: what one target's score reads, another's of the same part reads, too."""
+    if isinstance(score, CallableScore):
+        return None
+    if isinstance(score, OutputScore):
+        return f"outputs {sorted({str(one.head) for one in score.targets})}"
+    if isinstance(score, UnitScore):
+        return f"units of {sorted({one.layer for one in score.units})}"
+    return type(score).__name__
+
+
+def _read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
+    if _changes(score, images, layer, raw=False):
+        return "map"
+    where = map_of(score.model, layer)
+    if where and where.prefix and _changes(score, images, layer, raw=True):
+        return "tokens"
+    return "nothing" if _depends_on(score, images) else "map"
+
+
+def _changes(score: ModelScore, images: Tensor, layer: str, *, raw: bool) -> bool:
+    """By the gradient; where that is zero (saturation, or a network without gradients) by values of another kind."""
+    kept: dict[str, Tensor] = {}
+
+    def cut(activation: Tensor) -> Tensor:
+        kept[layer] = activation.detach().requires_grad_()
+        return kept[layer].clone()
+
+    with torch.enable_grad(), edit(score.model, {layer: cut}, raw=raw):
+        values = score(images)
+    if _has_gradient(values, reached(kept, layer)):
+        return True
+
+    def under(change: Callable[[Tensor], Tensor]) -> Tensor:
+        with edit(score.model, {layer: change}, raw=raw):
+            return _seeded(score, images)
+
+    usual = under(torch.clone)
+    return not all(torch.equal(usual, under(change)) for change in (torch.zeros_like, _other))
+
+
+def _depends_on(score: ModelScore, images: Tensor) -> bool:
+    """Whether anything of the image changes the score."""
+    leaf = images.clone().requires_grad_()
+    with torch.enable_grad():
+        values = score(leaf)
+    return _has_gradient(values, leaf) or not torch.equal(_seeded(score, images), _seeded(score, _other(images)))
+
+
+def _has_gradient(values: Tensor, leaf: Tensor) -> bool:
+    if not values.requires_grad:
+        return False
+    try:
+        (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    except RuntimeError:  # an operation of the network's own that cannot be gone back through
+        return False
+    return grad is not None and bool((grad != 0).any())
+
+
+def _seeded(score: ModelScore, images: Tensor) -> Tensor:
+    """Networks that draw numbers draw the same."""
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return score(images)
+
+
+def _other(activation: Tensor) -> Tensor:
+    """As large as the activation, of another pattern, and with both signs."""
+    flat = activation.flatten(1)
+    return (flat.flip(1) - 2 * flat.mean(1, keepdim=True) - flat.std(1, keepdim=True, correction=0)).view_as(activation)
