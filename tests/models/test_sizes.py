@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import timm
 import torch
+import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
-from zoo import vision_model
+from zoo import net, vision_model
 
 import tapetum as tp
 from tapetum.data.preprocessing import Preprocessing
+from tapetum.models import vision_model as vision_models
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.trained import ABOUT
+from tapetum.types import ImageError, ModelError
 
 
 class Spectrogram(nn.Module):
@@ -83,3 +91,201 @@ def test_the_networks_of_the_zoo_keep_what_was_published() -> None:
 def test_a_model_shows_its_size() -> None:
     model = VisionModel(vision_model("reused").module, "net", Preprocessing((16, 24), "squash"))
     assert repr(model) == "VisionModel(net, 16 x 24 px, no labels)"
+
+
+# --- what a network takes is found
+
+
+class LeNet(nn.Module):
+    """As in tutorials: 28 x 28, one channel, `view(-1, 256)`, which turns one image of 44 x 44 into four rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5)
+        self.fc1, self.fc2 = nn.Linear(256, 20), nn.Linear(20, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(self.one(x).relu(), 2)
+        x = F.max_pool2d(self.two(x).relu(), 2)
+        return self.fc2(self.fc1(x.view(-1, 256)).relu())
+
+
+class Patches(nn.Module):
+    """A transformer that cuts patches by a linear layer and reads only as many positions as there are patches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(3 * 8 * 8, 16)
+        self.pos_embedding = nn.Parameter(torch.randn(1, 37, 16))
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, _, h, w = x.shape
+        cells = x.view(n, 3, h // 8, 8, w // 8, 8).permute(0, 2, 4, 3, 5, 1).reshape(n, -1, 192)
+        tokens = self.embed(cells)
+        tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
+        return self.head((tokens + self.pos_embedding[:, : tokens.shape[1]]).mean(1))
+
+
+class Shell(nn.Module):
+    """Somebody's own module around a published network."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+class Configured(nn.Module):
+    """As Hugging Face's networks: a configuration says size and channels; another size is a ValueError."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(image_size=[40, 48], num_channels=2)
+        self.stem, self.head = nn.Conv2d(2, 4, 3), nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if tuple(x.shape[-2:]) != (40, 48):
+            raise ValueError(f"Input image size ({x.shape[-2]}*{x.shape[-1]}) doesn't match model (40*48).")
+        return self.head(self.stem(x).mean((2, 3)))
+
+
+def linear(values: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(values, 8), nn.ReLU(), nn.Linear(8, 5))
+
+
+def one_channel_resnet() -> nn.Module:
+    module = torchvision.models.resnet18()
+    module.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
+    return module
+
+
+def bands() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(12, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+
+
+@pytest.mark.parametrize(
+    ("module", "channels", "size", "said"),
+    [
+        (LeNet, 1, (28, 28), "found by trial"),
+        (lambda: linear(784), 1, (28, 28), "its first linear layer takes 1 x 28 x 28 px"),
+        (lambda: linear(3072), 3, (32, 32), "its first linear layer takes 3 x 32 x 32 px"),
+        (Patches, 3, (48, 48), "learned positions of 6 x 6 patches of 8 px"),
+        (lambda: timm.create_model("vit_tiny_patch16_224", img_size=96), 3, (96, 96), None),
+        (lambda: Shell(timm.create_model("vit_tiny_patch16_224", img_size=96)), 3, (96, 96), None),
+        (lambda: torchvision.models.VisionTransformer(64, 16, 1, 2, 32, 64), 3, (64, 64), None),
+        (Configured, 2, (40, 48), None),
+        (one_channel_resnet, 1, (224, 224), None),
+        (bands, 12, (224, 224), None),
+        (torchvision.models.resnet18, 3, (224, 224), None),
+        (lambda: torchvision.models.SwinTransformer([4, 4], 16, [1, 1], [2, 2], [7, 7]), 3, (224, 224), None),
+    ],
+)  # fmt: skip
+def test_size_and_channels_are_found_and_run(
+    module: Callable[[], nn.Module], channels: int, size: tuple[int, int], said: str | None
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = module().eval()
+    model = tp.wrap(network)
+    assert (model.preprocessing.channels, model.preprocessing.size) == (channels, size)
+    assert (said is None) == (not model.notes)
+    assert said is None or said in model.notes[0]
+    with torch.no_grad():
+        expected = network(model.noise(2))
+        assert torch.equal(model(model.noise(2)), expected)
+    assert len(expected) == 2
+
+
+def test_a_rectangle_that_a_linear_layer_needs_is_named_not_guessed() -> None:
+    with pytest.raises(ModelError, match=r"Spectrogram takes images of no usual size: .* size=\(64, 128\) or size=\(128, 64\)"):
+        tp.wrap(build(Spectrogram))
+    module = build(Spectrogram)
+    images = torch.randn(1, 1, 64, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert tp.grad_cam(module, images, 1).size == (64, 128)  # the images say it
+
+
+def test_what_a_trial_found_is_in_every_result() -> None:
+    model = tp.wrap(LeNet().eval())
+    found = tp.saliency(model, model.noise(), 3)
+    assert any("takes images of 28 x 28 px, found by trial" in one for one in found.notes)
+    assert any("found by trial" in one for one in tp.layer_table(model, model.noise()).notes)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 128), (9, 9)])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda model, images: tp.saliency(model, images, 1),
+        lambda model, images: tp.grad_cam(model, images, 1),
+        lambda model, images: tp.occlusion(model, images),
+        lambda model, images: tp.lrp(model, images, 1),
+        lambda model, images: tp.predict(model, images),
+        lambda model, images: tp.layer_table(model, images),
+        lambda model, images: tp.evaluate(model, images, tp.edge_attribution(model, images)),
+    ],
+)
+def test_no_word_of_torch_where_the_size_is_wrong(size: tuple[int, int], ask: Callable[..., object]) -> None:
+    model = tp.wrap(build(Spectrogram), size=(64, 128))
+    words = f"Spectrogram takes no images of {size[0]} x {size[1]} px but 64 x 128: "
+    with pytest.raises(ImageError, match=words) as caught:
+        ask(model, torch.randn(2, 1, *size, dtype=torch.float64))
+    assert "mat" not in str(caught.value)
+
+
+def test_a_wrong_size_in_wrap_is_named_where_the_model_is_asked() -> None:
+    model = tp.wrap(build(Spectrogram), size=64)
+    for ask in (lambda: model.layers(), lambda: tp.visualize(model, "features.2:1", n_steps=1), lambda: model.survey):
+        with pytest.raises(ImageError, match="takes no images of 64 x 64 px but 64 x 128 or 128 x 64"):
+            ask()
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_view_that_mixes_images_is_refused(n: int) -> None:
+    model = tp.wrap(LeNet().eval())
+    with pytest.raises(ImageError, match="takes no images of 44 x 44 px but 28 x 28"):
+        tp.saliency(model, torch.randn(n, 1, 44, 44), 3)
+
+
+def test_other_errors_keep_their_words() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if x.requires_grad:
+                raise RuntimeError("my own words")
+            return x.mean((2, 3))
+
+    with pytest.raises(RuntimeError, match="my own words"):
+        tp.saliency(tp.wrap(Broken(), size=8), torch.randn(1, 3, 8, 8), 1)
+
+
+# --- the survey goes by the images
+
+
+def test_a_fully_convolutional_network_is_surveyed_at_the_images_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[tuple[int, ...]] = []
+    survey = vision_models.survey
+
+    def noted(module: nn.Module, images: Tensor, *rest: Any) -> Any:
+        sizes.append(tuple(images.shape[-2:]))
+        return survey(module, images, *rest)
+
+    monkeypatch.setattr(vision_models, "survey", noted)
+    model = tp.wrap(net("residual"))
+    images = torch.randn(1, 3, 24, 40, dtype=torch.float64)
+    cam = tp.grad_cam(model, images, 1)
+    assert cam.values.shape[-2:] == (12, 20)
+    tp.occlusion(model, images, 1, window=20, stride=20)
+    assert sizes == [(24, 40)]
+    assert model.survey.image_size == (224, 224)
+
+
+def test_the_layer_is_chosen_at_the_images_size() -> None:
+    """At 8 x 8 the last convolutions of this network give one cell: the last layer with a map is an earlier one."""
+    head = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.ReLU(), nn.Linear(3, 3)
+    module = nn.Sequential(*[nn.Conv2d(3, 3, 3, 2, 1) for _ in range(4)], *head).double()
+    model = tp.wrap(module, size=64)
+    assert tp.grad_cam(model, torch.randn(1, 3, 64, 64, dtype=torch.float64), 1).layer == "3"
+    assert tp.grad_cam(model, torch.randn(1, 3, 8, 8, dtype=torch.float64), 1).layer == "1"
+    assert tp.grad_cam(model, torch.randn(1, 3, 64, 64, dtype=torch.float64), 1).layer == "3"

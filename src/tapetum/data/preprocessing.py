@@ -24,6 +24,9 @@ Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
 Size = tuple[int, int]
 """(height, width) in px."""
 
+Resize = int | Literal["crop", "squash"]
+"""What happens before the central cut: `Preprocessing` says it."""
+
 MARGIN = 8 / 7
 """A large picture is resized so that this much of `size` is left along its shorter side, as 256 is for 224."""
 
@@ -39,7 +42,7 @@ class Preprocessing:
     """
 
     size: Size = (224, 224)
-    resize: int | Literal["crop", "squash"] = 256
+    resize: Resize = 256
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD

@@ -29,6 +29,7 @@ from tapetum.families.keywords import BEST, Call, converted, public_signature
 from tapetum.families.layers import POSITIVE, named_layers
 from tapetum.families.profiles import PROFILES, Profile, profile, through
 from tapetum.models.extra import check_rows
+from tapetum.models.fitting import in_plain_words
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import load, wrap
 from tapetum.notes import note, noting
@@ -149,22 +150,31 @@ def describe(
 
 
 @contextmanager
-def border(model: ModelLike, images: ImagesLike) -> Generator[tuple[VisionModel, Tensor]]:
-    """The model and the images, converted. Inside, nothing keeps a graph unless an engine asks for one."""
+def border(
+    model: ModelLike, given: Any, convert: Callable[[VisionModel, Any], Any] = VisionModel.as_images
+) -> Generator[tuple[VisionModel, Any]]:
+    """The model and what it is asked about, converted. Inside, nothing keeps a graph unless an engine asks for one.
+
+    Where the network fails on images of that size, torch's words become a refusal that says which size it takes.
+    """
     with torch.inference_mode(False), torch.no_grad():
-        network = as_model(model)
+        network = as_model(model, given if convert is VisionModel.as_images else None)
         with network.pinned():
-            ready = network.as_images(images)
-            check_rows(network.extra, len(ready))
-            yield network, ready.clone() if ready.is_inference() else ready
+            ready = convert(network, given)
+            ready = ready.clone() if isinstance(ready, Tensor) and ready.is_inference() else ready
+            if isinstance(ready, Tensor):
+                check_rows(network.extra, len(ready))
+            with network.seeing(ready), in_plain_words(network, network.size):
+                yield network, ready
 
 
-def as_model(model: ModelLike) -> VisionModel:
-    """A `VisionModel` as it is; an `nn.Module` wrapped; a name loaded."""
+def as_model(model: ModelLike, images: Any = None) -> VisionModel:
+    """A `VisionModel` as it is; an `nn.Module` wrapped, for images of the size that is given; a name loaded."""
     if isinstance(model, VisionModel):
         return model
     if isinstance(model, nn.Module):
-        return wrap(model)
+        ready = isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point()
+        return wrap(model, size=tuple(images.shape[-2:]) if ready else None)
     if isinstance(model, str):
         return load(model)
     raise ModelError(f"a model is a VisionModel, a torch.nn.Module or a name that load takes, not {type(model).__name__}")
@@ -205,7 +215,9 @@ def _status(value: Tensor, reduce: Reduce) -> Status:
 
 
 def note_inputs(model: VisionModel, images: Tensor) -> None:
-    """Images in [0, 1] for a model that expects normalised ones are the commonest silent mistake."""
+    """What is known of the model, and images in [0, 1] where it expects normalised ones: the commonest silent mistake."""
+    for sentence in model.notes:
+        note(sentence)
     if in_unit_range(model, images):
         note("the images lie in [0, 1] although the model expects normalised ones: use model.preprocess")
 

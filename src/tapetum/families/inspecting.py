@@ -16,9 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-import torch
-
-from tapetum.families.border import as_model, describe
+from tapetum.families.border import border, describe
 from tapetum.families.rendering import converted
 from tapetum.notes import noting
 from tapetum.registry import check_parameters, register
@@ -40,13 +38,10 @@ def inspection(
         def public(model: ModelLike, *subject: Any, **keywords: Any) -> R:
             about = _placed(body.__name__, places, subject, keywords)
             given = check_parameters(method, keywords)
-            with torch.inference_mode(False), torch.no_grad():
-                network = as_model(model)
-                with network.pinned(), noting() as said:
-                    if places:
-                        about[places[0]] = converted(network, about[places[0]], takes)
-                    made = body(network, **about, **given)
-                return _with_notes(made, tuple(said))
+            first = about[places[0]] if places else None
+            with noting() as said, border(model, first, functools.partial(converted, takes=takes)) as (network, ready):
+                made = body(network, **{**about, **dict.fromkeys(places[:1], ready)}, **given)
+            return _with_notes(made, tuple(said))
 
         vars(public)["__signature__"] = signature
         public.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tapetum.data.images import read_image
-from tapetum.families.border import as_model, describe, in_unit_range, note_inputs
+from tapetum.families.border import border, describe, in_unit_range, note_inputs
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.registry import check_parameters, register
@@ -43,12 +43,10 @@ def rendering(
         def public(model: ModelLike, *subject: Any, **keywords: Any) -> Rendering:
             about = _subject(body.__name__, takes, subject, keywords)
             given = check_parameters(method, keywords)
-            with torch.inference_mode(False), torch.no_grad():
-                network = as_model(model)
-                with network.pinned(), noting() as said:
-                    made = body(network, converted(network, about, takes), **given)
-                    _note_outcomes(made)
-                return replace(made, method=method.name, notes=(*made.notes, *said))
+            with noting() as said, border(model, about, functools.partial(converted, takes=takes)) as (network, ready):
+                made = body(network, ready, **given)
+                _note_outcomes(made)
+            return replace(made, method=method.name, notes=(*made.notes, *said))
 
         vars(public)["__signature__"] = inspect.signature(body, eval_str=True)
         public.__annotations__ = {name: p.annotation for name, p in inspect.signature(public).parameters.items()}
@@ -71,7 +69,7 @@ def converted(model: VisionModel, subject: Any, takes: Takes) -> Any:
     if takes == "images":
         images = model.as_images(subject)
         note_inputs(model, images)
-        return images.clone() if images.is_inference() else images
+        return images
     return as_pictures(model, subject) if takes == "pictures" else subject
 
 

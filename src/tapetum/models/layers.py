@@ -82,14 +82,14 @@ def survey(module: nn.Module, images: Tensor, name: str | None = None, call: For
     run = call or (lambda network, ready: network(ready))
     device: Literal["meta", "real"] = "meta"
     try:
-        record = _recorded(_meta_copy(module), torch.empty_like(images[:1], device="meta"), run)
+        record = _recorded(meta_copy(module), torch.empty_like(images[:1], device="meta"), run)
     except Exception:  # whatever a network does that needs numbers: .item(), numpy, data-dependent branches
         record, device = None, "real"
     record = record or _recorded(module, images[:1].detach().clone(), run)
     return record.survey(module, name or type(module).__name__, device)
 
 
-def _meta_copy(module: nn.Module) -> nn.Module:
+def meta_copy(module: nn.Module) -> nn.Module:
     """The same modules over tensors without storage."""
     memo: dict[int, Any] = {}
     for part in module.modules():

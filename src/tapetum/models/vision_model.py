@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tapetum.data.images import read_image
 from tapetum.data.preprocessing import Preprocessing, Size, as_text
+from tapetum.models import fitting
 from tapetum.models.extra import beside
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
@@ -95,6 +96,22 @@ class VisionModel:
         finally:
             self._local.pinned = outer
 
+    @contextmanager
+    def seeing(self, images: Any) -> Generator[None]:
+        """Inside the block the size of these images counts, for this thread: what is found out about layers is so there."""
+        outer = getattr(self._local, "given", None)
+        if isinstance(images, Tensor) and images.ndim == 4:
+            self._local.given = int(images.shape[-2]), int(images.shape[-1])
+        try:
+            yield
+        finally:
+            self._local.given = outer
+
+    @property
+    def size(self) -> Size:
+        """(h, w) of the images that a method was given; elsewhere the model's own."""
+        return getattr(self._local, "given", None) or self.preprocessing.size
+
     def _print(self) -> tuple[object, ...]:
         return getattr(self._local, "pinned", None) or fingerprint(self.module)
 
@@ -109,11 +126,21 @@ class VisionModel:
         self._local.image_size = int(images.shape[-2]), int(images.shape[-1])
         try:
             with SoundGradients() if torch.is_grad_enabled() else nullcontext():
-                return self._forward(self.replica, images)
+                return self._one_row_each(self.run(self.replica, images), images)
         except StopForward:
             return None
 
-    def _forward(self, module: nn.Module, images: Tensor) -> Any:
+    def _one_row_each(self, output: Any, images: Tensor) -> Any:
+        """The output, unless it is a table of other than one row per image: `view(-1, 400)` of another size gives that."""
+        if isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images):
+            size = as_text(self.image_size)
+            raise fitting.refusal(self, self.image_size) or ImageError(
+                f"{self.name} gives {len(output)} rows for {len(images)} images of {size} px: it is built for another size"
+            )
+        return output
+
+    def run(self, module: nn.Module, images: Tensor) -> Any:
+        """The output of any copy of the module, with the further inputs that it needs."""
         rows = beside(self.extra, getattr(self._local, "rows", None), len(images), images)
         return module(images, **rows) if self.call is None else self.call(module, images, **rows)
 
@@ -169,13 +196,13 @@ class VisionModel:
     # --- images
 
     def blank(self, n: int = 1, size: Size | None = None) -> Tensor:
-        """Model-ready zeros (n, c, h, w); without `size` (h, w) of the model's own."""
-        height, width = size or self.preprocessing.size
+        """Model-ready zeros (n, c, h, w), without `size` as large as the images that are given, or as the model's own."""
+        height, width = size or self.size
         return torch.zeros(n, self.preprocessing.channels, height, width, device=self.device, dtype=self.dtype)
 
     def noise(self, n: int = 1, seed: int = 0, size: Size | None = None) -> Tensor:
         """Model-ready images (n, c, h, w) of unit noise: the same for the same seed, on every device."""
-        shape = n, self.preprocessing.channels, *(size or self.preprocessing.size)
+        shape = n, self.preprocessing.channels, *(size or self.size)
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device, self.dtype)
 
     def preprocess(self, pictures: Any) -> Tensor:
@@ -226,24 +253,23 @@ class VisionModel:
 
     @property
     def survey(self) -> Survey:
-        """What one pass at the model's own size showed of every layer."""
-        return self.remember("survey", self._surveyed)
+        """What one pass showed of every layer, at the size of the images that a method was given, else at the model's own."""
+        return self.survey_at(self.size)
 
     def survey_at(self, size: tuple[int, int]) -> Survey:
         """The same for images of another (h, w): grids, and fields where the padding goes by the image's size."""
-        if size == self.survey.image_size:
-            return self.survey
-        return self.remember(f"survey at {size[0]} x {size[1]}", lambda: self._surveyed(size))
+        return self.remember(f"survey at {as_text(size)}", lambda: self._surveyed(size))
 
-    def _surveyed(self, size: Size | None = None) -> Survey:
-        return survey(self.replica, self.blank(size=size), self.name, self._forward)
+    def _surveyed(self, size: Size) -> Survey:
+        with fitting.in_plain_words(self, size):
+            return survey(self.replica, self.blank(size=size), self.name, self.run)
 
     def remember(self, fact: str, find_out: Callable[[], T]) -> T:
-        """A fact about the structure: found out once, and again when modules or tensors were replaced.
+        """A fact about the structure at a size: found out once, and again when modules or tensors were replaced.
 
         Images of any kind will do for that, with the further inputs of the first.
         """
-        structure = self._print()
+        structure, fact = self._print(), f"{fact}, {as_text(self.size)}"
         if self._facts.get(fact, (None, None))[0] != structure:
             with self.at_rows([0]):
                 self._facts[fact] = structure, find_out()
@@ -251,7 +277,7 @@ class VisionModel:
 
     def recall(self, fact: str) -> Any:
         """The fact if somebody has found it out, else None."""
-        structure, found = self._facts.get(fact, (None, None))
+        structure, found = self._facts.get(f"{fact}, {as_text(self.size)}", (None, None))
         return found if structure == self._print() else None
 
     def layers(self) -> Layers:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from torch import nn
 
 from tapetum.data.labels import labels_for
-from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing, as_pair
+from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing, Resize
 from tapetum.models.extra import checked_extra
+from tapetum.models.fitting import fit, input_channels
 from tapetum.models.unwrapping import unwrapped
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
@@ -25,27 +26,28 @@ def wrap(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     labels: Sequence[str] | None = None,
-    resize: int | Literal["crop", "squash"] | None = None,
-    interpolation: Interpolation = "bilinear",
+    resize: Resize | None = None,
+    interpolation: Interpolation | None = None,
     name: str | None = None,
     call: Callable[..., Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> VisionModel:
     """A `VisionModel` around your module, which itself is never changed.
 
-    A timm network brings its own preprocessing, and torchvision's detectors normalise images themselves. Otherwise size is
-    224, and mean and std are ImageNet's for three channels; say what your model was trained with, since the wrong constants
-    cost accuracy without a word.
+    A timm network brings its own preprocessing, and torchvision's detectors normalise images themselves. Otherwise mean and
+    std are ImageNet's for three channels; say what your model was trained with, since the wrong constants cost accuracy
+    without a word. A size that is not given is found (`model.notes` says how): the network's own `img_size`, else 224 where
+    it takes that, else what its positions or its linear layers fit.
 
     Args:
         module: any module that takes images (n, c, h, w).
-        size: of the input in px: the side of a square, (height, width), or "64x128".
+        size: of the input in px: the side of a square, (height, width), or "64x128"; None: found.
         mean, std: per channel, in units of pixels in [0, 1].
         labels: class names in the order of the logits.
         resize: what happens before the central cut. "crop" (None means the same): large pictures are resized to 8/7 of
             `size` (256 for 224), small ones are enlarged no more than it takes, and one of exactly `size` passes unchanged;
             "squash": the whole picture is made that size, nothing is cut; a number: the shorter side in px.
-        interpolation: of that resizing.
+        interpolation: of that resizing; None: the network's own, or bilinear.
         name: for captions; None: the class's name.
         call: how to run it where `module(images)` is not enough, `lambda module, images: module(images, metadata)`. It
             gets a private copy of the module and images of any number, which differ from those it was made for where a
@@ -59,7 +61,12 @@ def wrap(
     module = unwrapped(module)
     preprocessing = _preprocessing(module, size, mean, std, resize, interpolation)
     labels = labels or _timm_labels(module)
-    return VisionModel(module, name or type(module).__name__, preprocessing, labels, call=call, extra=checked_extra(extra))
+    model = VisionModel(module, name or type(module).__name__, preprocessing, labels, call=call, extra=checked_extra(extra))
+    if size is None and not normalises_itself(module):
+        found = fit(model)
+        model.preprocessing = preprocessing.at(found.size)
+        model.notes += (f"{model.name}: {found.words}; size= in tp.wrap says another",) if found.words else ()
+    return model
 
 
 def _preprocessing(
@@ -67,28 +74,30 @@ def _preprocessing(
     size: int | Sequence[int] | str | None,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-    resize: int | Literal["crop", "squash"] | None,
-    interpolation: Interpolation,
+    resize: Resize | None,
+    interpolation: Interpolation | None,
 ) -> Preprocessing:
-    if normalises_itself(module) and (mean, std) == (None, None):
-        own = detector_preprocessing(module)
-        return own if size is None else replace(own, size=as_pair(size), resize=resize or min(as_pair(size)))
-    if hasattr(module, "pretrained_cfg") and (size, mean, std) == (None, None, None):
-        return timm_preprocessing(module)
-    pair = as_pair(224 if size is None else size)
-    channels = _input_channels(module) if mean is None else len(mean)
-    imagenet = channels == 3
-    means = tuple(mean) if mean is not None else IMAGENET_MEAN if imagenet else (0.0,) * channels
-    stds = tuple(std) if std is not None else IMAGENET_STD if imagenet and mean is None else (1.0,) * channels
+    """What is given, before what the network brings, before what is usual."""
+    own = _published(module)
+    channels = input_channels(module) if mean is None else len(mean)
+    usual = channels == 3 and mean is None
+    if own is None or mean is not None:
+        means = tuple(mean) if mean is not None else IMAGENET_MEAN if channels == 3 else (0.0,) * channels
+        stds = tuple(std) if std is not None else IMAGENET_STD if usual else (1.0,) * channels
+    else:
+        means, stds = own.mean, own.std if std is None else tuple(std)
     if len(means) != len(stds):
         raise ModelError(f"mean has {len(means)} numbers and std {len(stds)}: one per channel each")
-    return Preprocessing(pair, resize or "crop", interpolation, means, stds)
+    base = own or Preprocessing(resize="crop")
+    cut = base if size is None else base.at(size)
+    return replace(cut, resize=resize or cut.resize, interpolation=interpolation or cut.interpolation, mean=means, std=stds)
 
 
-def _input_channels(module: nn.Module) -> int:
-    """Of the first convolution, else three."""
-    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
-    return 3 if first is None else first.in_channels
+def _published(module: nn.Module) -> Preprocessing | None:
+    """What torchvision's detectors and timm's networks bring with them."""
+    if normalises_itself(module):
+        return detector_preprocessing(module)
+    return timm_preprocessing(module) if hasattr(module, "pretrained_cfg") else None
 
 
 def _timm_labels(module: nn.Module) -> Sequence[str] | None:

@@ -1,0 +1,258 @@
+"""Which size of images a network takes where nobody says: what it says itself, the usual ones, and what makes it fail."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isqrt
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.data.preprocessing import Size, as_pair, as_text
+from tapetum.models.layers import main_tensor, meta_copy
+from tapetum.types import ImageError, ModelError, TapetumError
+
+if TYPE_CHECKING:
+    from tapetum.models.vision_model import VisionModel
+
+USUAL = (224, 32, 28, 64, 96, 128, 256, 299, 384, 227, 48, 512, 16, 100, 112, 150, 160, 192, 200, 240, 300, 320, 448, 518, 40,
+         56, 80, 8, 12, 20, 24)  # fmt: skip
+"""Sides of square inputs, roughly by how often networks are built for them."""
+
+CLAIMS = ("img_size", "image_size")  # timm, torchvision, Hugging Face, open_clip
+
+Outcome = Literal["yes", "rows", "no"]
+"""Of a pass: one row per image came out; rows did, but not one per image (`view(-1, 400)` of another size); an error."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A size, and in words how it was found; None where the network says it itself, or it is what was assumed."""
+
+    size: Size
+    words: str | None
+
+
+def fit(model: VisionModel) -> Fit:
+    """The size of images that a network takes: its own word, then `model.preprocessing.size`, then the usual squares.
+
+    Each is tried on two images without numbers (the meta device), and one where there is one row per image is taken. A
+    network that takes none is refused, with the rectangles that its first linear layer would take.
+    """
+    assumed = model.preprocessing.size
+    said = list(claims(model.module, model.preprocessing.channels))
+    if (said[:1] and said[0].size == assumed) or (not said and hasattr(model.module, "pretrained_cfg")):
+        return Fit(assumed, None)
+    wanted = [one if one.size != assumed else Fit(assumed, None) for one in [*said, Fit(assumed, None)]]
+    trials = Trials(model)
+    for one in wanted:
+        if trials.outcome(one.size) == "yes":
+            return one
+    if trials.blind:  # it needs real numbers, or fails for a reason that has nothing to do with size
+        return next((one for one in wanted if trials.really(one.size) == "yes"), Fit(assumed, None))
+    for side in USUAL:
+        if trials.outcome((side, side)) == "yes":
+            words = f"it takes images of {side} x {side} px, found by trial, and none of {as_text(assumed)}"
+            return Fit((side, side), words)
+    if "rows" in trials.seen.values():
+        return Fit(assumed, None)
+    others = " or ".join(f"size={size}" for size in trials.rectangles())
+    raise ModelError(
+        f"{model.name} takes images of no usual size: say which with wrap(module, size=(height, width))"
+        + (f"; its linear layer fits {others}" if others else "")
+    )
+
+
+def refusal(model: VisionModel, size: Size) -> ImageError | None:
+    """Why a network does not run on images of a size, or mixes their rows, in one line; None where all is well."""
+    trials = Trials(model)
+    if trials.outcome(size) == "yes" or trials.really(size) == "yes":
+        return None
+    own = model.preprocessing.size
+    squares = ((side, side) for side in USUAL)
+    others = [one.size for one in claims(model.module, model.preprocessing.channels)]
+    taken = next((one for one in (own, *others, *squares) if one != size and trials.outcome(one) == "yes"), None)
+    found = [taken] if taken else trials.rectangles()
+    shape = f"{model.preprocessing.channels} x {as_text(size)}"
+    if not found:
+        return ImageError(f"{model.name} does not run on images of {shape}: give those that it was built for")
+    takes = " or ".join(as_text(one) for one in found)
+    hint = (
+        "photographs are cut to that by model.preprocess" if taken == own else "tp.wrap(..., size=(height, width)) says which"
+    )
+    return ImageError(f"{model.name} takes no images of {as_text(size)} px but {takes}: {hint}")
+
+
+@contextmanager
+def in_plain_words(model: VisionModel, size: Size) -> Generator[None]:
+    """What a network raises inside the block, where it takes no images of that size, becomes a refusal that says so."""
+    try:
+        yield
+    except (TapetumError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a network may raise anything
+        why = refusal(model, size)
+        if why is None:
+            raise
+        raise why from error
+
+
+def claims(module: nn.Module, channels: int) -> Iterator[Fit]:
+    """What a network says of its input, outermost first, and what its first weights say; no promise that it runs."""
+    for part in module.modules():
+        for owner in (part, getattr(part, "config", None), getattr(getattr(part, "config", None), "vision_config", None)):
+            for attribute in CLAIMS:
+                value = _pair(getattr(owner, attribute, None))
+                if value is not None:
+                    yield Fit(value, None)
+    yield from _by_positions(module, channels)
+    flat = flat_input(module)
+    if flat is not None and _is_flat(module):
+        yield Fit(flat[1], f"its first linear layer takes {flat[0]} x {as_text(flat[1])} px")
+
+
+def _pair(value: Any) -> Size | None:
+    if not isinstance(value, (int, tuple, list)) or isinstance(value, bool):
+        return None
+    try:
+        return as_pair(value)
+    except ImageError:
+        return None
+
+
+def _by_positions(module: nn.Module, channels: int) -> Iterator[Fit]:
+    """One learned position for each patch: the number of patches, a square, times the side of a patch."""
+    patch = _patch(module, channels)
+    for name, weight in module.named_parameters() if patch else ():
+        if "pos" not in name.rpartition(".")[2].lower() or "relative" in name or weight.ndim not in (2, 3):
+            continue
+        for prefix in (1, 0, 2):  # class and distillation tokens
+            side = isqrt(max(0, weight.shape[-2] - prefix))
+            if side > 1 and side**2 + prefix == weight.shape[-2]:
+                yield Fit((side * patch,) * 2, f"it has learned positions of {side} x {side} patches of {patch} px")
+
+
+def _patch(module: nn.Module, channels: int) -> int:
+    """The side of the patches that the first layer cuts; 0 where it cuts none."""
+    first = next((part for part in module.modules() if isinstance(part, (nn.Conv2d, nn.Linear))), None)
+    if isinstance(first, nn.Conv2d):
+        return int(first.kernel_size[0]) if first.kernel_size == first.stride and first.stride[0] > 1 else 0
+    side = isqrt(first.in_features // channels) if first is not None else 0
+    return side if first is not None and channels * side**2 == first.in_features else 0
+
+
+def flat_input(module: nn.Module) -> tuple[int, Size] | None:
+    """(channels, size) of a network whose first layer is linear on all values of an image: 784 is 1 x 28 x 28."""
+    first = next((part for part in module.modules() if isinstance(part, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))), None)
+    if not isinstance(first, nn.Linear):
+        return None
+    for channels in (1, 3):
+        side = isqrt(first.in_features // channels)
+        if side > 1 and channels * side**2 == first.in_features:
+            return channels, (side, side)
+    return None
+
+
+class Trials:
+    """Passes of a network without numbers, at several sizes."""
+
+    def __init__(self, model: VisionModel) -> None:
+        self.model, self.seen = model, dict[Size, Outcome]()
+        self.errors: list[Exception] = []
+        try:
+            self.module: nn.Module | None = meta_copy(model.replica)
+        except Exception as error:  # whatever copying a network may raise: then it is tried as it is
+            self.module, self.errors = None, [error]
+
+    @property
+    def blind(self) -> bool:
+        """Whether passes failed for want of numbers, or of something else than the right size."""
+        return self.module is None or any(not _about_shapes(error) for error in self.errors)
+
+    def outcome(self, size: Size) -> Outcome:
+        if size not in self.seen:
+            self.seen[size] = "no" if self.module is None else self._run(self.module, size, "meta")
+        return self.seen[size]
+
+    def really(self, size: Size) -> Outcome:
+        """The same with numbers, on blank images."""
+        try:
+            return self._run(self.model.replica, size, self.model.device)
+        except TapetumError:  # no replica
+            return "no"
+
+    def _run(self, module: nn.Module, size: Size, device: str | torch.device) -> Outcome:
+        images = torch.zeros(2, self.model.preprocessing.channels, *size, device=device, dtype=self.model.dtype)
+        try:
+            with torch.no_grad(), self.model.at_rows([0]):
+                out = main_tensor(self.model.run(module, images))
+        except TapetumError:
+            raise
+        except Exception as error:  # a network may raise anything where a size does not fit
+            self.errors.append(error)
+            return "no"
+        return "rows" if out is not None and (out.ndim == 0 or len(out) != 2) else "yes"
+
+    def rectangles(self, most: int = 4) -> list[Size]:
+        """Sizes, of those near to squares first, at which the linear layer that refuses a square gets what it takes."""
+        found: list[Size] = []
+        for probe in (64, 128):
+            cells = self._cells((probe, probe))
+            if cells is None:
+                continue
+            count, stride = cells
+            sides = [(a, count // a) for a in range(1, count + 1) if count % a == 0]
+            sizes = sorted(((a * stride, b * stride) for a, b in sides), key=lambda size: (max(size) / min(size), size))
+            found += [size for size in sizes if size not in found and self.outcome(size) == "yes"]
+        return found[:most]
+
+    def _cells(self, size: Size) -> tuple[int, int] | None:
+        """How many places the map before the first linear layer should have, and how many px they are apart at that size."""
+        maps: list[Tensor] = []
+        wanted: list[int] = []
+
+        def before(part: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if isinstance(part, nn.Linear) and inputs[0].shape[-1] != part.in_features:
+                wanted.append(part.in_features)
+
+        def after(part: nn.Module, _: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.ndim == 4:
+                maps.append(output)
+
+        handles = [hook for part in (self.module.modules() if self.module else ())
+                   for hook in (part.register_forward_pre_hook(before), part.register_forward_hook(after))]  # fmt: skip
+        try:
+            if self.module is None or self._run(self.module, size, "meta") != "no" or not (maps and wanted):
+                return None
+        finally:
+            for handle in handles:
+                handle.remove()
+        _, channels, height, _ = maps[-1].shape
+        fits = wanted[0] % channels == 0 and size[0] % height == 0
+        return (wanted[0] // channels, size[0] // height) if fits else None
+
+
+def _about_shapes(error: Exception) -> bool:
+    """Whether an error is of the kind that a wrong size causes; on the meta device all numbers are missing, too."""
+    return isinstance(error, (RuntimeError, ValueError, AssertionError)) and "meta" not in str(error).lower()
+
+
+def input_channels(module: nn.Module) -> int:
+    """Of the images: by a configuration's `num_channels`, the first convolution, or a first linear layer; else three."""
+    for part in module.modules():
+        config = getattr(part, "config", None)
+        said = getattr(config, "num_channels", None)
+        if isinstance(said, int) and not isinstance(said, bool):
+            return said
+    first = next((part for part in module.modules() if isinstance(part, nn.Conv2d)), None)
+    flat = flat_input(module)
+    return first.in_channels if first is not None else flat[0] if flat is not None and _is_flat(module) else 3
+
+
+def _is_flat(module: nn.Module) -> bool:
+    """Whether there is nothing but linear layers, norms and functions of numbers: no patches, no tokens."""
+    learned: Sequence[nn.Module] = [part for part in module.modules() if any(True for _ in part.parameters(recurse=False))]
+    return all(isinstance(part, (nn.Linear, nn.BatchNorm1d, nn.LayerNorm, nn.PReLU)) for part in learned)
