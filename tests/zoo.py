@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -287,9 +288,9 @@ def net(name: str, seed: int = 0) -> nn.Module:
         return NETS[name]().double()
 
 
-def wrapped(module: nn.Module, name: str = "net") -> VisionModel:
+def wrapped(module: nn.Module, name: str = "net", **about: Any) -> VisionModel:
     """With an identity for preprocessing: images are what the network sees."""
-    return wrap(module, size=SIDE, mean=(0.0,) * 3, std=(1.0,) * 3, name=name)
+    return wrap(module, size=SIDE, mean=(0.0,) * 3, std=(1.0,) * 3, name=name, **about)
 
 
 def vision_model(name: str, seed: int = 0) -> VisionModel:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tapetum.types import (
     ActivationAtlas,
     ActivationMaps,
+    AnyOf,
     Attribution,
     Box,
     Cancelled,
@@ -45,6 +46,7 @@ from tapetum.types import (
     Localization,
     MapComparison,
     MeanActivations,
+    Number,
     OcclusionProbe,
     Output,
     Prediction,
@@ -70,6 +72,7 @@ from tapetum.types import (
     log_probability,
     logit,
     probability,
+    union,
 )
 
 if TYPE_CHECKING:
@@ -164,11 +167,11 @@ _MODULES = {
 """The parts of which renderings are made, each a module of its own: `tp.objectives.channel("layer4", 7)`."""
 
 __all__ = [
-    "ActivationAtlas", "ActivationMaps", "Attribution", "Box", "Cancelled", "CoActivation", "ColorChannels",
+    "ActivationAtlas", "ActivationMaps", "AnyOf", "Attribution", "Box", "Cancelled", "CoActivation", "ColorChannels",
     "ConceptRelevance", "ConsistentChannels", "Contrast", "Counts", "DepthProperties", "Epoch", "Evaluation", "Example",
     "FilterComparison", "FilterResponses", "FilterSpecialization", "FilteredPicture", "Filters", "GradCamSteps",
     "History", "InformationByDepth", "Layer", "LayerProgression", "LayerTable", "Localization", "MapComparison",
-    "MeanActivations", "Moments", "OcclusionProbe", "Output", "Planted", "Positions", "Prediction", "PredictionCheck",
+    "MeanActivations", "Moments", "Number", "OcclusionProbe", "Output", "Planted", "Positions", "Prediction", "PredictionCheck",
     "PreprocessingSteps", "Progress", "Provenance", "ReceptiveFields", "Region", "Rendering", "Run", "Scaled",
     "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples",
     "TopK", "ToySelectivity", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel",
@@ -177,7 +180,7 @@ __all__ = [
     "grad_cam_by_hand", "known_models", "load", "log_probability", "logit", "lookup", "methods", "open",
     "output_size", "planted", "pointing_game", "predict", "probability", "read_image", "relevance_mass",
     "relevance_rank", "reproduce", "resume", "run", "save", "scan", "sheet", "show", "top_examples",
-    "toy_selectivity", "train", "untrained", "watching", "wrap",
+    "toy_selectivity", "train", "union", "untrained", "watching", "wrap",
 ]  # fmt: skip
 
 

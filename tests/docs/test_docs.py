@@ -286,7 +286,7 @@ def test_the_examples_of_every_target_run() -> None:
         torch.manual_seed(0)
         for block in blocks:
             exec(compile(block, "targets.md", "exec"), names)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     assert "@" in names["surest"].target[0]
 
 

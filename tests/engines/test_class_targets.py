@@ -63,6 +63,7 @@ def test_one_output_is_a_raw_number_or_a_sigmoid(flat: bool) -> None:
     # a probability method takes one output for a yes-or-no classifier; Output says that it is not one
     assert values(model, tp.Output(0), scale="probability") == raw
     sigmoid = [1 / (1 + math.exp(-one)) for one in raw]
+    model.outputs = "sigmoid"
     for target, scale in ((0, "probability"), (tp.probability(), "logit"), (tp.probability(0), "logit")):
         assert values(model, target, scale=scale) == pytest.approx(sigmoid, rel=1e-12)
     assert values(model, tp.log_probability(0)) == pytest.approx([math.log(one) for one in sigmoid], rel=1e-12)

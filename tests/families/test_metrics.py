@@ -24,7 +24,7 @@ def linear(classes: int = 5, strength: float = 1.0) -> VisionModel:
         torch.manual_seed(0)
         module = nn.Sequential(nn.Flatten(), nn.Linear(3 * PIXELS, classes)).double()
     module[1].weight.data *= strength
-    return wrapped(module)
+    return wrapped(module, outputs="sigmoid" if classes == 1 else "logits")
 
 
 def given(values: Tensor, explains: tuple[Any, ...], **more: Any) -> Attribution:

@@ -52,6 +52,7 @@ def model(kind: str) -> VisionModel:
 TARGETS: dict[str, tuple[Any, Any]] = {
     "output": (tp.Output(1), tp.Output(3)),
     "scale": (tp.log_probability(1), tp.probability(tp.contrast(1, 2))),
+    "union": (tp.union(1, 3), tp.probability(tp.union(0, 2, 4))),
     "similarity": (tp.Similarity(torch.arange(5.0) - 1), tp.Similarity(pictures(1, seed=4))),
     "unit": (tp.Unit("down", 1), tp.Unit("down", 3, (2, 4))),
     "box": (tp.Box(1), tp.Box(2, 0, 0, 12, 8)),

@@ -23,7 +23,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 import torch
 from torch import Tensor, nn
 
-from tapetum.engines.scores import ModelScore, PredictedScore, as_score, describe_targets, explained
+from tapetum.engines.scores import ModelScore, PredictedScore, answer, as_score, describe_targets, explained
 from tapetum.families.fusion import by_largest, fused
 from tapetum.families.keywords import BEST, Call, converted, public_signature
 from tapetum.families.layers import POSITIVE, named_layers
@@ -67,8 +67,8 @@ def attribution(
             with border(model, images) as (network, ready):
                 if given.get("layer") == BEST:
                     return _choosing().best_layer(method, network, ready, target, keywords)
-                score = _score(network, ready, target, method)
                 with noting() as said:
+                    score = _score(network, ready, target, method)
                     made = _made(body, score, Call(score, ready, given, method.laws), like)
                     note_inputs(network, ready)
                 return _attribution(method, score, ready, made, tuple(said))
@@ -125,6 +125,8 @@ AT_IMAGE = "at_image"
 
 def _score(model: VisionModel, images: Tensor, target: TargetLike, method: Method) -> ModelScore:
     if target is None and AT_IMAGE in method.laws:
+        if model.outputs != "logits" and model.encode_text is None:
+            answer(model, images)  # known before the method's own pass, inside of which nobody else may run the network
         return PredictedScore(model, rows=tuple(range(len(images))))
     return as_score(model, images, target, method.scale)
 

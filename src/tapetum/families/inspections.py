@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from tapetum.engines.probe import capture
-from tapetum.engines.scores import forward_logits
+from tapetum.engines.scores import answer, forward_table
 from tapetum.families.border import border
 from tapetum.families.inspecting import inspection
 from tapetum.families.layers import named_layers
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import ActivationMaps, ImagesLike, Layer, LayerError, ModelLike, Prediction, Range
+from tapetum.types import ActivationMaps, ImagesLike, Layer, LayerError, ModelLike, Number, Prediction, Range
+
+L = TypeVar("L", Prediction, Number)
 
 
-def predict(model: ModelLike, images: ImagesLike, k: int = 5) -> list[list[Prediction]]:
-    """The k most probable classes of each image: softmax over the logits (one logit: the sigmoid)."""
+def predict(model: ModelLike, images: ImagesLike, k: int = 5) -> list[list[Prediction]] | list[list[Number]]:
+    """What the model answers for each image: the k most probable classes, or its first k numbers.
+
+    Probabilities follow what the model's outputs are (`tp.wrap(outputs=...)`): the softmax over logits, a sigmoid per label,
+    or probabilities as the network gives them. One logit with two names gives both. A model of numbers (regression) gives
+    `tp.Number(index, label, value)`, in their order.
+    """
     with border(model, images) as (network, ready):
-        table = forward_logits(network, ready)
-    probabilities = table.sigmoid() if table.shape[1] == 1 else table.softmax(1)
-    top = probabilities.topk(min(k, table.shape[1]))
+        table, reading = forward_table(network, ready)
+        labels = network.labels_of(answer(network, ready).head) or network.labels
+    if reading.measured:
+        return [[_line(Number, labels, i, value) for i, value in enumerate(row[:k])] for row in table.tolist()]
+    top = reading.on("probability", table).topk(min(k, reading.classes))
     return [
-        [_prediction(network, i, p) for i, p in zip(*row, strict=True)]
+        [_line(Prediction, labels, i, p) for i, p in zip(*row, strict=True)]
         for row in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     ]
 
 
-def _prediction(model: VisionModel, index: int, probability: float) -> Prediction:
-    label = None if model.labels is None or index >= len(model.labels) else model.labels[index]
-    return Prediction(index, label, probability)
+def _line(kind: type[L], labels: Sequence[str] | None, index: int, value: float) -> L:
+    return kind(index, None if labels is None else labels[index], value)
 
 
 @inspection(takes="images")

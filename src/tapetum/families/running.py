@@ -22,6 +22,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Watcher, watching
 from tapetum.registry import check_parameters, lookup
 from tapetum.types import (
+    AnyOf,
     Attribution,
     Box,
     Contrast,
@@ -162,7 +163,7 @@ def _chosen(value: Any) -> dict[str, Any]:
     return chosen if value.layer is None else {**chosen, "layer": value.layer}
 
 
-READABLE = (Unit, Contrast, Scaled, Output)
+READABLE = (Unit, Contrast, AnyOf, Scaled, Output)
 """Targets whose text says all that they are."""
 
 

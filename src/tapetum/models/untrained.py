@@ -37,16 +37,8 @@ def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
         for name, weight in module.named_parameters():
             if name in loose:
                 weight.copy_(_shuffled(before[name]))
-    made = VisionModel(
-        module.to(model.device),
-        f"{model.name}, untrained (seed {seed})",
-        model.preprocessing,
-        model.labels,
-        call=model.call,
-        extra=model.extra,
-        encode_text=model.encode_text,
-    )
-    made.weights = "random"
+    made = model.around(module.to(model.device), f"{model.name}, untrained (seed {seed})")
+    made.source, made.weights, made.notes = made.name, "random", ()
     return made, [name for name in loose if before[name].unique().numel() > 1]
 
 

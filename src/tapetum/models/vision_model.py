@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,12 @@ from tapetum.models.extra import beside
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.replica import fingerprint, replicate, weights_sha256
-from tapetum.types import ImageError, Layers, ModelError
+from tapetum.types import ImageError, Layers, ModelError, Outputs
 
 T = TypeVar("T")
+
+Head: TypeAlias = int | str | None
+"""One of several outputs: its key, its attribute or its place; None: the only one, or the one that is the answer."""
 
 
 class StopForward(BaseException):
@@ -38,6 +41,9 @@ class VisionModel:
     extra          further inputs by keyword, (n, ...): one row for each image that is explained, or one for all
     notes          what a reader of its results must know, such as what `untrained` could not draw again
     encode_text    (module, texts) -> embeddings (m, d) that are alike to those of images; None: no text tower
+    outputs        what the numbers of the answer are ("auto": found out), or {head: that} for several outputs
+    head           which of several outputs is the answer; None: found by name, labels and shape
+    head_labels    {head: class names} of outputs beside the answer
     """
 
     def __init__(
@@ -51,6 +57,9 @@ class VisionModel:
         call: Callable[..., Any] | None = None,
         extra: Mapping[str, Tensor] | None = None,
         encode_text: Callable[[nn.Module, Sequence[str]], Tensor] | None = None,
+        outputs: Outputs | Mapping[Head, Outputs] = "auto",
+        head: Head = None,
+        head_labels: Mapping[Head, Sequence[str]] | None = None,
     ) -> None:
         self.module = module
         self.name = name
@@ -62,6 +71,9 @@ class VisionModel:
         self.call = call
         self.extra = dict(extra or {})
         self.encode_text = encode_text
+        self.outputs = outputs
+        self.head = head
+        self.head_labels = {key: tuple(names) for key, names in (head_labels or {}).items()}
         self._local = threading.local()  # each thread has its own replica, so two can work at the same time
         self._facts: dict[str, tuple[object, Any]] = {}
         self._hash: tuple[object, str] | None = None
@@ -73,9 +85,30 @@ class VisionModel:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({**state, "_local": threading.local()})
 
+    def around(self, module: nn.Module, name: str | None = None) -> VisionModel:
+        """All that is known of this model, of another module: a copy, or the same architecture with other weights."""
+        twin = VisionModel.__new__(VisionModel)
+        twin.__setstate__({**self.__getstate__(), "module": module, "name": name or self.name})
+        return twin
+
     def __repr__(self) -> str:
         classes = "no labels" if self.labels is None else f"{len(self.labels)} labels"
         return f"VisionModel({self.name}, {as_text(self.preprocessing.size)} px, {classes})"
+
+    # --- the answer
+
+    def labels_of(self, head: Head) -> tuple[str, ...] | None:
+        """The class names of one head, by its key."""
+        return self.head_labels.get(head, self.labels if head == self.head else None)
+
+    def outputs_of(self, head: Head) -> Outputs:
+        """What the numbers of one head are."""
+        return self.outputs if isinstance(self.outputs, str) else self.outputs.get(head, "auto")
+
+    @property
+    def channels(self) -> int:
+        """How many an image has."""
+        return len(self.preprocessing.mean)
 
     # --- the network
 

@@ -42,7 +42,7 @@ def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing,
     """
     if isinstance(arch, str) and arch in SIMPLE:
         module = drawn(lambda: SimpleCNN(len(classes), **SIMPLE[arch]), seed)
-        return Start(VisionModel(module.eval(), arch, preprocessing, classes), None)
+        return Start(VisionModel(module.eval(), arch, preprocessing, classes, outputs="logits"), None)
     if isinstance(arch, str):
         return with_new_head(load(arch, weights=None, seed=seed), classes, seed)
     model = private(arch)
@@ -80,9 +80,7 @@ def private(given: Any) -> VisionModel:
             f"{model.name} cannot be copied ({type(error).__name__}: {error}), and is not changed itself"
         ) from error
     module.requires_grad_(True)
-    own = VisionModel(module.eval(), model.name, model.preprocessing, model.labels, model.source, call=model.call)
-    own.weights = model.weights
-    return own
+    return model.around(module.eval())
 
 
 def resized(model: VisionModel, size: int | None) -> None:

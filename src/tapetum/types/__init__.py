@@ -183,6 +183,9 @@ from tapetum.types.studies import (
     Study as Study,
 )
 from tapetum.types.targets import (
+    AnyOf as AnyOf,
+)
+from tapetum.types.targets import (
     Box as Box,
 )
 from tapetum.types.targets import (
@@ -190,6 +193,9 @@ from tapetum.types.targets import (
 )
 from tapetum.types.targets import (
     Output as Output,
+)
+from tapetum.types.targets import (
+    Outputs as Outputs,
 )
 from tapetum.types.targets import (
     Region as Region,
@@ -220,6 +226,9 @@ from tapetum.types.targets import (
 )
 from tapetum.types.targets import (
     probability as probability,
+)
+from tapetum.types.targets import (
+    union as union,
 )
 from tapetum.types.training import (
     Epoch as Epoch,
@@ -298,6 +307,14 @@ class Prediction(NamedTuple):
     index: int  # pyright: ignore[reportIncompatibleMethodOverride] (the contract's name; tuple.index is not missed)
     label: str | None
     probability: float
+
+
+class Number(NamedTuple):
+    """One line of the answer of a model that gives numbers, as in regression: place, name (None without labels), value."""
+
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride] (as of a Prediction)
+    label: str | None
+    value: float
 
 
 @dataclass(frozen=True)

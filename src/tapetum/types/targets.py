@@ -22,32 +22,84 @@ Number: TypeAlias = int | float
 WORDS: dict[str, Scale] = {"logit": "logit", "probability": "probability", "log-probability": "log_probability"}
 """How scales are written in texts."""
 
+Outputs: TypeAlias = Literal["auto", "logits", "probabilities", "log_probabilities", "sigmoid", "numbers"]
+"""What the numbers of a model's answer are: logits of classes that exclude each other (softmax); probabilities in [0, 1], as
+they are; their logarithms; logits of labels of which several may be true (sigmoid each); numbers that are no probability, as
+in regression. "auto" finds out."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """A number that the model gives as it is, never turned into a probability: the target for regression.
+
+    index   of the model's outputs (n,), (n, k); or its name, where the head has labels
+    head    which of several: the key or the attribute of a tensor in the model's answer, or its place in a tuple
+
+    Inside `probability`, `contrast` and `union` it stands for a class of that head.
+    """
+
+    index: int | str = 0
+    head: int | str | None = None
+
+    def __str__(self) -> str:
+        return f"output {self.index}" if self.head is None else f"output {self.index} of {self.head}"
+
+
+Class: TypeAlias = int | str | Output
+"""A class by its index or its name; of one of several heads, an `Output`."""
+
 
 @dataclass(frozen=True)
 class Contrast:
-    """The target "a rather than b": score(a) - score(b)."""
+    """The target "a rather than b": logit(a) - logit(b), whatever the network gives.
 
-    a: int | str
-    b: int | str
+    Of a network that ends in a softmax it is log p(a) - log p(b), which is the same number.
+    """
+
+    a: Class
+    b: Class
 
     def __str__(self) -> str:
         return f"{self.a} - {self.b}"
 
 
-def contrast(a: int | str, b: int | str) -> Contrast:
+def contrast(a: Class, b: Class) -> Contrast:
     """The target "why a rather than b?": the difference of the two logits."""
     return Contrast(a, b)
 
 
 @dataclass(frozen=True)
-class Scaled:
-    """A class or a contrast on a scale of your choice, whatever the method's own is; None: the predicted class.
+class AnyOf:
+    """The target "any of these classes": the log-sum-exp of their logits; its probability is the sum of theirs.
 
-    Probabilities are the softmax over all classes; of a model with one output, the sigmoid; of a contrast, the
-    probability of `a` against `b` alone, sigmoid(logit a - logit b).
+    Of labels of which several may be true, the probability that at least one is: 1 - product of (1 - p).
     """
 
-    of: int | str | Contrast | None = None
+    of: tuple[Class, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.of))
+
+
+def union(*classes: Class) -> AnyOf:
+    """The target "why any of these classes?", such as all breeds of dogs."""
+    if len(classes) == 1 and isinstance(classes[0], (list, tuple)):
+        classes = tuple(classes[0])
+    if len(set(classes)) < 2:
+        raise TargetError("a union has at least two classes: tp.union(281, 282)")
+    return AnyOf(tuple(dict.fromkeys(classes)))
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A class, a contrast or a union on a scale of your choice, whatever the method's own is; None: the predicted class.
+
+    Probabilities are those of the model's answer: the softmax over all classes, a sigmoid each, or the model's numbers as
+    they are (`wrap(outputs=...)`). Of a contrast it is the probability of `a` if exactly one of both is true,
+    sigmoid(logit a - logit b).
+    """
+
+    of: Class | Contrast | AnyOf | None = None
     scale: Scale = "logit"
 
     def __str__(self) -> str:
@@ -55,34 +107,19 @@ class Scaled:
         return f"{word} of {'the predicted class' if self.of is None else self.of}"
 
 
-def logit(of: int | str | Contrast | None = None) -> Scaled:
+def logit(of: Class | Contrast | AnyOf | None = None) -> Scaled:
     """The target's logit, also for methods that explain probabilities."""
     return Scaled(of, "logit")
 
 
-def probability(of: int | str | Contrast | None = None) -> Scaled:
-    """The target's probability: softmax, sigmoid for one output, `a` against `b` for a contrast."""
+def probability(of: Class | Contrast | AnyOf | None = None) -> Scaled:
+    """The target's probability, by what the model's outputs are; `a` against `b` for a contrast."""
     return Scaled(of, "probability")
 
 
-def log_probability(of: int | str | Contrast | None = None) -> Scaled:
+def log_probability(of: Class | Contrast | AnyOf | None = None) -> Scaled:
     """The logarithm of the target's probability, whose gradient does not vanish where the model is sure."""
     return Scaled(of, "log_probability")
-
-
-@dataclass(frozen=True)
-class Output:
-    """A number that the model gives as it is, never turned into a probability: the target for regression.
-
-    index   of the model's outputs (n,), (n, k)
-    head    which of several: the key or the attribute of a tensor in the model's answer, or its place in a tuple
-    """
-
-    index: int = 0
-    head: int | str | None = None
-
-    def __str__(self) -> str:
-        return f"output {self.index}" if self.head is None else f"output {self.index} of {self.head}"
 
 
 @dataclass(frozen=True)
@@ -193,6 +230,7 @@ TargetLike: TypeAlias = (
     | SupportsIndex
     | str
     | Contrast
+    | AnyOf
     | Scaled
     | Output
     | Box

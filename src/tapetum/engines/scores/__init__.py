@@ -8,6 +8,7 @@ score.take([0])                              # the score of the first image alon
 from tapetum.engines.scores.base import ModelScore
 from tapetum.engines.scores.building import (
     PredictedScore,
+    answers_for,
     as_score,
     check_target,
     class_name,
@@ -18,13 +19,15 @@ from tapetum.engines.scores.building import (
 from tapetum.engines.scores.classes import ClassScore, OutputScore
 from tapetum.engines.scores.embeddings import SimilarityScore
 from tapetum.engines.scores.inside import CallableScore, UnitScore
-from tapetum.engines.scores.measuring import as_probability, gives_classes, measures
-from tapetum.engines.scores.outputs import forward_logits, logits
+from tapetum.engines.scores.measuring import as_probability, gives_classes, measures, probabilities
+from tapetum.engines.scores.outputs import Answer, answer, forward_logits, forward_table, table_of
 from tapetum.engines.scores.places import BoxScore, RegionScore
+from tapetum.engines.scores.readings import Reading
 from tapetum.engines.scores.texts import FORMS
 
 __all__ = [
-    "FORMS", "BoxScore", "CallableScore", "ClassScore", "ModelScore", "OutputScore", "PredictedScore", "RegionScore",
-    "SimilarityScore", "UnitScore", "as_probability", "as_score", "check_target", "class_name", "describe_targets", "explained",
-    "forward_logits", "gives_classes", "logits", "measures", "n_classes",
+    "FORMS", "Answer", "BoxScore", "CallableScore", "ClassScore", "ModelScore", "OutputScore", "PredictedScore", "Reading",
+    "RegionScore", "SimilarityScore", "UnitScore", "answer", "answers_for", "as_probability", "as_score", "check_target",
+    "class_name", "describe_targets", "explained", "forward_logits", "forward_table", "gives_classes", "measures", "n_classes",
+    "probabilities", "table_of",
 ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from tapetum.engines.scores.outputs import known_answer
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import TargetError
 
@@ -53,6 +54,11 @@ class ModelScore(ABC):
     def describe(self, n: int) -> tuple[str, ...]:
         """One text per image for captions."""
 
+    @property
+    def is_probability(self) -> bool:
+        """Whether its values are probabilities; else they are in units of their own."""
+        return False
+
 
 def one_each(targets: Sequence[Any], n: int) -> None:
     """Refuses an output of another number of images than there are targets."""
@@ -61,14 +67,11 @@ def one_each(targets: Sequence[Any], n: int) -> None:
 
 
 def class_name(model: VisionModel, target: int | str) -> str:
-    """ "tabby", or "class 281" without labels; the one output of a model that has no more is no class: "output 0"."""
+    """ "tabby", or "class 281" without labels; a number is no class: "output 0"."""
     if isinstance(target, str):
         return target
     if model.labels is not None and target < len(model.labels):
         return model.labels[target]
-    known = model.recall(ANSWER)
-    return f"output {target}" if known is not None and known.classes == 1 else f"class {target}"
-
-
-ANSWER = "answer"
-"""The fact of a model that says what kind of answer it gives, and of how many classes."""
+    known = known_answer(model)
+    number = known is not None and known.reading is not None and (known.reading.measured or known.reading.columns == 1)
+    return f"output {target}" if number else f"class {target}"

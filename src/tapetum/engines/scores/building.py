@@ -10,20 +10,22 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.data.labels import find_label
-from tapetum.engines.scores.base import ANSWER, ModelScore
-from tapetum.engines.scores.classes import ClassScore, OutputScore, words_for
+from tapetum.engines.scores.base import ModelScore
+from tapetum.engines.scores.classes import ClassScore, OutputScore, heads_in, words_for
 from tapetum.engines.scores.embeddings import SimilarityScore, embedded
 from tapetum.engines.scores.inside import CallableScore, UnitScore, checked_unit
 from tapetum.engines.scores.outputs import (
     Answer,
     answer,
     answer_in,
+    answer_of,
     asked,
     detections,
     finite,
     forward_logits,
-    logits,
-    map_logits,
+    known_answer,
+    maps_of,
+    table_of,
 )
 from tapetum.engines.scores.places import (
     BoxScore,
@@ -37,8 +39,9 @@ from tapetum.engines.scores.places import (
 )
 from tapetum.engines.scores.plain import plain, plain_row
 from tapetum.engines.scores.texts import FORMS, read_text
-from tapetum.models.vision_model import VisionModel
-from tapetum.types import Box, Contrast, Output, Region, Scale, Scaled, Similarity, TargetError, TargetLike, Unit
+from tapetum.models.vision_model import Head, VisionModel
+from tapetum.notes import note
+from tapetum.types import AnyOf, Box, Contrast, Output, Region, Scale, Scaled, Similarity, TargetError, TargetLike, Unit
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +67,18 @@ class PredictedScore(ModelScore):
         """The model's output to (n,)."""
         for row, target in zip(self.rows or (), predicted(self.model, output, self.size[0]), strict=True):
             self.found.setdefault(row, target)
-        return score_of(self.model, self.targets).read(output)
+        _say(self.model, answer_in(self.model, output, self.size[0]))
+        return self._settled().read(output)
 
     def explains(self, n: int) -> tuple[Any, ...]:
         return self.targets
 
     def describe(self, n: int) -> tuple[str, ...]:
-        return score_of(self.model, self.targets).describe(n)
+        return self._settled().describe(n)
+
+    def _settled(self) -> ModelScore:
+        known = known_answer(self.model)
+        return score_of(self.model, self.targets, {} if known is None else {known.head: known})
 
 
 def as_score(model: VisionModel, images: Tensor, target: TargetLike = None, scale: Scale = "logit") -> ModelScore:
@@ -86,8 +94,36 @@ def _score_built(model: VisionModel, images: Tensor, target: TargetLike, scale: 
         return CallableScore(model, target)
     many = check_target(model, images, target)
     if all(one is None for one in many):
-        return score_of(model, predicted(model, asked(model, images), _size(images)), scale)
-    return score_of(model, _seen(model, images, many), scale)
+        many = predicted(model, asked(model, images), _size(images))
+    return score_of(model, _seen(model, images, many), answers_for(model, images, many), scale)
+
+
+def answers_for(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> dict[Head, Answer]:
+    """How the answer is read, and each further head that targets ask; nothing where none reads the answer.
+
+    The first is that of plain indices.
+    """
+    asking = [one for one in targets if isinstance(one, (int, Contrast, AnyOf, Scaled, Region))]
+    plain = [one for one in targets if isinstance(one, Output)]
+    if not asking and all(one.head is not None for one in plain):
+        return {}
+    inside = dict.fromkeys(head for one in asking for head in heads_in(one))
+    found: dict[Head, Answer] = {}
+    if None in inside or plain or not inside:
+        main = answer(model, images)
+        found[main.head] = main
+    for head in inside:
+        if head is not None and head not in found:
+            found[head] = answer_of(model, images, head)
+    for one in found.values():
+        _say(model, one)
+    return found
+
+
+def _say(model: VisionModel, given: Answer) -> None:
+    """Notes what was found out of the outputs where it could be otherwise; logits of classes are the usual case."""
+    if given.reading is not None and given.reading.why and given.reading.numbers != "logits":
+        note(f"{model.name} gives {given.reading.words}")
 
 
 def check_target(model: VisionModel, images: Tensor, target: TargetLike = None) -> tuple[Any, ...]:
@@ -121,23 +157,35 @@ def _checked(model: VisionModel, images: Tensor, target: Any) -> Any:
     if isinstance(target, Unit):
         return checked_unit(model, target)
     if isinstance(target, Output):
-        return _checked_output(target)
+        return _checked_output(model, images, target)
     if model.encode_text is not None:
         raise TargetError(
             f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image), or tp.Output(i)"
         )
+    if isinstance(target, (Contrast, AnyOf, Scaled)) and None not in heads_in(target):
+        return _checked_class(model, images, target, Answer("table", None))
     given = answer(model, images)
     if given.kind == "detections" and not isinstance(target, (Contrast, Scaled, Region)):
         return _checked_box(model, images, target, given)
     if given.kind == "maps" and not isinstance(target, (Contrast, Scaled)):
         return _checked_region(model, images, target, given)
-    return _checked_class(model, target, given)
+    return _checked_class(model, images, target, given)
 
 
-def _checked_output(target: Output) -> Output:
+def _checked_output(model: VisionModel, images: Tensor, target: Output) -> Output:
+    """A number by its place or its name; of a head that is not the answer by its key."""
+    if isinstance(target.index, str):
+        labels = model.labels if target.head is None else model.labels_of(target.head)
+        if labels is None:
+            raise TargetError(f"{model.name} has no names for its outputs{_of(target.head)}: give an index")
+        return dataclasses.replace(target, index=find_label(labels, target.index))
     if isinstance(target.index, bool) or not hasattr(target.index, "__index__") or target.index < 0:
         raise TargetError(f"an output has an index from 0 up, not {target.index!r}")
-    return target
+    return dataclasses.replace(target, index=int(target.index))
+
+
+def _of(head: Head) -> str:
+    return "" if head is None else f" of {head}"
 
 
 def _checked_box(model: VisionModel, images: Tensor, target: Any, given: Answer) -> Box:
@@ -157,7 +205,7 @@ def _checked_region(model: VisionModel, images: Tensor, target: Any, given: Answ
     return dataclasses.replace(region, label=_class_index(model, region.label, given))
 
 
-def _checked_class(model: VisionModel, target: Any, given: Answer) -> Any:
+def _checked_class(model: VisionModel, images: Tensor, target: Any, given: Answer) -> Any:
     if given.kind != "table":
         of = "detectors" if given.kind == "detections" else "segmentation networks"
         raise TargetError(
@@ -168,10 +216,45 @@ def _checked_class(model: VisionModel, target: Any, given: Answer) -> Any:
         of = "a detector" if kind == "box" else "a segmentation network"
         raise TargetError(f"{model.name} is not {of}: a {kind} is no target for it; give a class")
     if isinstance(target, Scaled):
-        return dataclasses.replace(target, of=None if target.of is None else _checked_class(model, target.of, given))
+        of = None if target.of is None else _checked_class(model, images, target.of, given)
+        return _checked_scale(model, images, dataclasses.replace(target, of=of), given)
     if isinstance(target, Contrast):
-        return Contrast(_class_index(model, target.a, given), _class_index(model, target.b, given))
-    return _class_index(model, target, given)
+        return Contrast(*(_checked_class(model, images, one, given) for one in (target.a, target.b)))
+    if isinstance(target, AnyOf):
+        return _checked_union(model, images, target, given)
+    return _class_of_head(model, images, target) if isinstance(target, Output) else _class_index(model, target, given)
+
+
+def _class_of_head(model: VisionModel, images: Tensor, target: Output) -> int | Output:
+    """A class of another head; of the answer itself, its index."""
+    found = _checked_output(model, images, target)
+    there = answer(model, images) if found.head is None else answer_of(model, images, found.head)
+    assert isinstance(found.index, int)  # names are indices by now
+    _class_index(model, found.index, there)
+    return found.index if found.head is None else found
+
+
+def _checked_scale(model: VisionModel, images: Tensor, target: Scaled, given: Answer) -> Scaled:
+    """Refuses the probability of a number that is none."""
+    heads = heads_in(target)
+    readings = [given.read if head is None else answer_of(model, images, head).read for head in heads]
+    if target.scale != "logit" and any(reading.measured for reading in readings):
+        raise TargetError(
+            f"{model.name} gives numbers that are no probabilities ({readings[0].words}): give tp.Output(index), or say"
+            " wrap(outputs=...) if they are"
+        )
+    return target
+
+
+def _checked_union(model: VisionModel, images: Tensor, target: AnyOf, given: Answer) -> AnyOf:
+    found = AnyOf(tuple(dict.fromkeys(_checked_class(model, images, one, given) for one in target.of)))
+    heads = heads_in(found)
+    if len(heads) > 1:
+        raise TargetError(f"a union is of classes of one head, not of {', '.join(map(str, heads))}")
+    reading = given.read if heads[0] is None else answer_of(model, images, heads[0]).read
+    if reading.measured:
+        raise TargetError(f"{model.name} gives numbers, no classes, so there is no union of them: give tp.Output(index)")
+    return found
 
 
 def _class_index(model: VisionModel, target: Any, given: Answer) -> int:
@@ -192,7 +275,7 @@ def _to(given: Answer) -> str:
 
 
 def _kind(target: Any) -> str:
-    return "class" if isinstance(target, (int, Contrast, Scaled)) else type(target).__name__
+    return "class" if isinstance(target, (int, Contrast, AnyOf, Scaled)) else type(target).__name__
 
 
 # --- what the model finds in the images
@@ -202,12 +285,18 @@ def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[A
     """What an output answers, one target per image: classes, the surest boxes, or the largest regions."""
     if model.encode_text is not None:
         raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
-    kind = model.remember(ANSWER, lambda: answer_in(model, output)).kind
-    if kind == "detections":
+    given = answer_in(model, output, size)
+    if given.kind == "detections":
         return tuple(best_box(model, found) for found in detections(output, model.name))
-    if kind == "maps":
-        return tuple(predicted_region(model, maps.detach(), size) for maps in map_logits(output, model.name))
-    return tuple(finite(logits(output, model.name), model).argmax(1).tolist())
+    if given.kind == "maps":
+        maps = given.read.on("logit", maps_of(output, given.head, model.name).detach())
+        return tuple(predicted_region(model, given.read, one, size) for one in maps)
+    table = finite(table_of(output, given.head, model.name), model)
+    if given.read.measured and given.read.columns > 1:
+        raise TargetError(
+            f"{model.name} gives {given.read.columns} numbers, none of which is its answer: give a target, tp.Output(index)"
+        )
+    return tuple(given.read.on("logit", table).argmax(1).tolist())
 
 
 def _seen(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> tuple[Any, ...]:
@@ -234,20 +323,21 @@ def _seen_in(model: VisionModel, image: Tensor, target: Any, predicted_class: in
     return target
 
 
-def score_of(model: VisionModel, targets: tuple[Any, ...], scale: Scale = "logit") -> ModelScore:
-    """The score of targets of one kind that need no more checking."""
+def score_of(model: VisionModel, targets: tuple[Any, ...], answers: dict[Head, Answer], scale: Scale = "logit") -> ModelScore:
+    """The score of targets of one kind that need no more checking; `answers` as `answers_for` gives them."""
     first = targets[0]
     if isinstance(first, Unit):
         return UnitScore(model, targets)
     if isinstance(first, Output):
-        return OutputScore(model, targets)
+        return OutputScore(model, targets, next(iter(answers), None))
     if isinstance(first, Box):
         return BoxScore(model, targets)
     if isinstance(first, Region):
-        return RegionScore(model, targets, scale)
+        (given,) = answers.values()
+        return RegionScore(model, targets, given, scale)
     if isinstance(first, Similarity):
         return SimilarityScore(model, targets)
-    return ClassScore(model, targets, scale)
+    return ClassScore(model, targets, answers, scale)
 
 
 def _size(images: Tensor) -> tuple[int, int]:
@@ -255,7 +345,7 @@ def _size(images: Tensor) -> tuple[int, int]:
 
 
 def n_classes(model: VisionModel, images: Tensor) -> int:
-    """How many logits the model gives; one pass the first time, kept on the model until its structure changes."""
+    """How many classes the model knows; one pass the first time, kept on the model until its structure changes."""
     return answer(model, images).classes or forward_logits(model, images[:1]).shape[1]
 
 
@@ -264,7 +354,7 @@ def describe_targets(score: ModelScore, n: int) -> tuple[str, ...]:
     return score.describe(n)
 
 
-def class_name(model: VisionModel, target: int | str | Contrast | Scaled) -> str:
+def class_name(model: VisionModel, target: int | str | Output | Contrast | AnyOf | Scaled) -> str:
     """ "tabby", "tabby rather than tiger cat", or "class 281" without labels."""
     return words_for(model, target)
 

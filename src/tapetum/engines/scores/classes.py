@@ -1,4 +1,4 @@
-"""Scores of classes: logits, probabilities and contrasts; the class that the model itself predicts; numbers as they are."""
+"""Scores of classes: logits, probabilities, contrasts and unions; the class that the model itself predicts; plain numbers."""
 
 from __future__ import annotations
 
@@ -11,54 +11,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.engines.scores.base import ModelScore, class_name, one_each
-from tapetum.engines.scores.outputs import head_of, logits, on_scale
-from tapetum.models.vision_model import VisionModel
-from tapetum.types import Contrast, Output, Scale, Scaled, TargetError
+from tapetum.engines.scores.outputs import Answer, table_of
+from tapetum.models.vision_model import Head, VisionModel
+from tapetum.types import AnyOf, Contrast, Output, Scale, Scaled, TargetError
 
-ClassTarget = int | Contrast | Scaled
+ClassTarget = int | Output | Contrast | AnyOf | Scaled
 
 
 @dataclass(frozen=True, eq=False)
 class ClassScore(ModelScore):
-    """One logit per image, or the difference of two; on other scales, the softmax (one output: sigmoid) or its logarithm.
+    """The number of one class per image, a contrast of two, or a union; on other scales its probability or the logarithm.
 
     A contrast on the probability scale is the probability of `a` against `b` alone: sigmoid(logit a - logit b). A target
-    that names its scale keeps it; `scale` is that of the others.
+    that names its scale keeps it; `scale` is that of the others. `answers` says how to read each head.
     """
 
     per_image = ("targets",)
 
     targets: tuple[ClassTarget, ...]
+    answers: dict[Head, Answer]
     scale: Scale = "logit"
 
     def read(self, output: Any) -> Tensor:
         """The model's output to (n,)."""
-        table = logits(output, self.model.name)
-        one_each(self.targets, len(table))
-        scales: list[Scale] = [one.scale if isinstance(one, Scaled) else self.scale for one in self.targets]
-        values = None
-        for scale in dict.fromkeys(scales):
-            some = self._on(scale, table)
-            wanted = torch.tensor([one == scale for one in scales], device=table.device)
-            values = some if values is None else torch.where(wanted, some, values)
-        assert values is not None  # there is an image
-        return values
-
-    def _on(self, scale: Scale, table: Tensor) -> Tensor:
-        for_, against = self._columns(table.device)
-        rows = torch.arange(len(table), device=table.device)
-        contrasts = against >= 0
-        chosen = on_scale(table, scale)[rows, for_]
-        if not contrasts.any():
-            return chosen
-        difference = table[rows, for_] - table[rows, against.clamp(min=0)]
-        if scale != "logit":
-            difference = difference.sigmoid() if scale == "probability" else F.logsigmoid(difference)
-        return torch.where(contrasts, difference, chosen)
-
-    def _columns(self, device: torch.device) -> tuple[Tensor, Tensor]:
-        pairs = [_pair(one.of if isinstance(one, Scaled) else one) for one in self.targets]
-        return torch.tensor([a for a, _ in pairs], device=device), torch.tensor([b for _, b in pairs], device=device)
+        read = _Read(self, output)
+        different = list(dict.fromkeys(self.targets))
+        values = torch.stack([read.value(one, self.scale) for one in different])
+        if len(different) == 1:
+            return values[0]
+        which = torch.tensor([different.index(one) for one in self.targets], device=values.device)
+        return values[which, torch.arange(len(self.targets), device=values.device)]
 
     def explains(self, n: int) -> tuple[ClassTarget, ...]:
         return self.targets
@@ -66,17 +48,87 @@ class ClassScore(ModelScore):
     def describe(self, n: int) -> tuple[str, ...]:
         return tuple(words_for(self.model, one) for one in self.targets)
 
+    @property
+    def is_probability(self) -> bool:
+        """Whether its values are probabilities: never of numbers."""
+        heads = {head for one in self.targets for head in heads_in(one, self.main)}
+        return self.scale == "probability" and not any(self.answers[head].read.measured for head in heads)
 
-def _pair(target: Any) -> tuple[int, int]:
-    return (int(target.a), int(target.b)) if isinstance(target, Contrast) else (target, -1)
+    @property
+    def main(self) -> Head:
+        """The head that plain indices mean."""
+        return next(iter(self.answers))
+
+
+class _Read:
+    """The tables of one output, each read once per scale."""
+
+    def __init__(self, score: ClassScore, output: Any) -> None:
+        self.score, self.output = score, output
+        self.tables: dict[Head, Tensor] = {}
+        self.read: dict[tuple[Head, str], Tensor] = {}
+
+    def table(self, head: Head) -> Tensor:
+        if head not in self.tables:
+            self.tables[head] = table_of(self.output, head, self.score.model.name)
+            one_each(self.score.targets, len(self.tables[head]))
+        return self.tables[head]
+
+    def column(self, target: Any, scale: str) -> Tensor:
+        head, index = _place(target, self.score.main)
+        if (head, scale) not in self.read:
+            reading, table = self.score.answers[head].read, self.table(head)
+            made = reading.evidence(table) if scale == "evidence" else reading.on(_scale(scale), table)
+            self.read[head, scale] = made
+        return self.read[head, scale][:, index]
+
+    def value(self, target: Any, scale: Scale) -> Tensor:
+        """(n,) of one target for every image."""
+        if isinstance(target, Scaled):
+            return self.value(target.of, target.scale)
+        if isinstance(target, AnyOf):
+            head = _place(target.of[0], self.score.main)[0]
+            indices = [_place(one, self.score.main)[1] for one in target.of]
+            return self.score.answers[head].read.any_of(scale, self.table(head), indices)
+        if not isinstance(target, Contrast):
+            return self.column(target, scale)
+        difference = self.column(target.a, "evidence") - self.column(target.b, "evidence")
+        if scale == "logit" or self.score.answers[_place(target.a, self.score.main)[0]].read.measured:
+            return difference
+        return difference.sigmoid() if scale == "probability" else F.logsigmoid(difference)
+
+
+def _scale(text: str) -> Scale:
+    return "logit" if text == "logit" else "probability" if text == "probability" else "log_probability"
+
+
+def _place(target: Any, main: Head) -> tuple[Head, int]:
+    return (target.head, int(target.index)) if isinstance(target, Output) else (main, int(target))
+
+
+def heads_in(target: Any, main: Head = None) -> tuple[Head, ...]:
+    """The heads that a target asks; `main` is that of plain indices."""
+    if isinstance(target, Scaled):
+        return heads_in(target.of, main)
+    if isinstance(target, Contrast):
+        return (*heads_in(target.a, main), *heads_in(target.b, main))
+    if isinstance(target, AnyOf):
+        return tuple(dict.fromkeys(head for one in target.of for head in heads_in(one, main)))
+    return (target.head,) if isinstance(target, Output) else (main,)
 
 
 def words_for(model: VisionModel, target: Any) -> str:
-    """ "tabby", "tabby rather than tiger cat", "probability of tabby", or "class 281" without labels."""
+    """ "tabby", "tabby rather than tiger cat", "tabby or lynx", "probability of tabby", or "class 281" without labels."""
     if isinstance(target, Scaled):
         return str(dataclasses.replace(target, of=words_for(model, target.of)))
     if isinstance(target, Contrast):
-        return f"{class_name(model, target.a)} rather than {class_name(model, target.b)}"
+        return f"{words_for(model, target.a)} rather than {words_for(model, target.b)}"
+    if isinstance(target, AnyOf):
+        return " or ".join(words_for(model, one) for one in target.of)
+    if isinstance(target, Output):
+        labels = model.labels_of(target.head)
+        named = labels is not None and isinstance(target.index, int) and target.index < len(labels)
+        return f"{labels[int(target.index)]} of {target.head}" if named and labels is not None else str(target)
     return class_name(model, target)
 
 
@@ -87,21 +139,25 @@ class OutputScore(ModelScore):
     per_image = ("targets",)
 
     targets: tuple[Output, ...]
+    main: Head = None
 
     def read(self, output: Any) -> Tensor:
         """The model's output to (n,)."""
-        tables = {target.head: head_of(output, target.head, self.model.name) for target in self.targets}
+        tables = {target.head: table_of(output, self._head(target), self.model.name) for target in self.targets}
         for table in tables.values():
             one_each(self.targets, len(table))
         return torch.stack([self._value(tables[target.head], row, target) for row, target in enumerate(self.targets)])
 
+    def _head(self, target: Output) -> Head:
+        return self.main if target.head is None else target.head
+
     def _value(self, table: Tensor, row: int, target: Output) -> Tensor:
-        if not 0 <= target.index < table.shape[1]:
+        if not 0 <= int(target.index) < table.shape[1]:
             raise TargetError(f"{target} does not exist: {self.model.name} gives {table.shape[1]}, 0 to {table.shape[1] - 1}")
-        return table[row, target.index]
+        return table[row, int(target.index)]
 
     def explains(self, n: int) -> tuple[Output, ...]:
         return self.targets
 
     def describe(self, n: int) -> tuple[str, ...]:
-        return tuple(map(str, self.targets))
+        return tuple(words_for(self.model, one) for one in self.targets)

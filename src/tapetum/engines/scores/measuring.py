@@ -9,9 +9,7 @@ from torch import Tensor
 
 from tapetum.engines.scores.base import ModelScore
 from tapetum.engines.scores.building import as_score
-from tapetum.engines.scores.classes import ClassScore
-from tapetum.engines.scores.outputs import answer
-from tapetum.engines.scores.places import BoxScore, RegionScore
+from tapetum.engines.scores.outputs import answer, forward_table
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Scaled
 
@@ -25,9 +23,15 @@ def as_probability(model: VisionModel, images: Tensor, explains: Sequence[Any]) 
 
 def measures(score: ModelScore) -> Literal["probability", "score"]:
     """Whether the values of that score are probabilities (of a class, in a region, of a detection) or in units of their own."""
-    return "probability" if isinstance(score, (ClassScore, RegionScore, BoxScore)) else "score"
+    return "probability" if score.is_probability else "score"
 
 
 def gives_classes(model: VisionModel, images: Tensor) -> bool:
-    """Whether the model answers with classes of the whole image."""
+    """Whether the model answers with classes, labels or numbers of the whole image."""
     return model.encode_text is None and answer(model, images).kind == "table"
+
+
+def probabilities(model: VisionModel, images: Tensor) -> Tensor | None:
+    """(n, classes) probabilities without gradients; None where the numbers of the answer are none."""
+    table, reading = forward_table(model, images)
+    return None if reading.measured else reading.on("probability", table)

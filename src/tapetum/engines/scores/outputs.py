@@ -1,43 +1,133 @@
-"""Reading a model's answer, whatever its type: a table of logits, maps of logits, detections, an embedding."""
+"""Reading a model's answer, whatever its type: a table of classes, maps of classes, detections, an embedding."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from tapetum.engines.scores.base import ANSWER
-from tapetum.models.vision_model import VisionModel
-from tapetum.types import Scale, TargetError
+from tapetum.engines.scores.endings import ends_in_sigmoid
+from tapetum.engines.scores.readings import Reading, read_as
+from tapetum.models.vision_model import Head, VisionModel
+from tapetum.types import TargetError
 
 Detections = Mapping[str, Tensor]
 """What torchvision's detectors give for one image: boxes (d, 4) in px, labels (d,), scores (d,)."""
 
+NAMES = ("logits", "out")
+"""What the answer is called where an output has names."""
+
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model gives: a table of logits (n, k), maps of logits (n, k, h, w), or detections; `classes` None: unknown."""
+    """What a model gives.
+
+    kind      a table (n, k), maps of classes (n, k, h, w), or detections
+    classes   how many can be asked for; None: unknown
+    reading   what the numbers are; None of detections
+    head      which of several outputs this is; None: the only one
+    """
 
     kind: Literal["table", "maps", "detections"]
     classes: int | None
+    reading: Reading | None = None
+    head: Head = None
+
+    @property
+    def read(self) -> Reading:
+        """The reading of a table or of maps."""
+        assert self.reading is not None, "detections are not read as numbers"
+        return self.reading
 
 
 def answer(model: VisionModel, images: Tensor) -> Answer:
     """What kind of answer the model gives; one pass the first time, kept on the model until its structure changes."""
-    return model.remember(ANSWER, lambda: answer_in(model, asked(model, images[:1])))
+    return model.remember(_fact(model), lambda: _answer_in(model, asked(model, images[:1]), _size(images)))
 
 
-def answer_in(model: VisionModel, output: Any) -> Answer:
-    """What kind of answer an output is."""
+def answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer:
+    """What kind of answer an output for images of (h, w) is."""
+    return model.remember(_fact(model), lambda: _answer_in(model, output, size))
+
+
+def answer_of(model: VisionModel, images: Tensor, head: Head) -> Answer:
+    """What one head of several gives."""
+    return model.remember(
+        f"{_fact(model)} at {head!r}", lambda: _answer_at(model, asked(model, images[:1]), head, _size(images))
+    )
+
+
+def known_answer(model: VisionModel) -> Answer | None:
+    """The answer's kind if it was found out before."""
+    return model.recall(_fact(model))
+
+
+def _fact(model: VisionModel) -> str:
+    """What is said of a model may change (its labels, its outputs), and with it what the answer is."""
+    return f"answer {model.outputs} {model.head!r} {hash(model.labels)} {hash(tuple(model.head_labels.items()))}"
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return int(images.shape[-2]), int(images.shape[-1])
+
+
+def _answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer:
     if are_detections(output):
         return Answer("detections", None if model.labels is None else len(model.labels))
-    first = _first_tensor(output)
-    if isinstance(first, Tensor) and first.ndim == 4:
-        return Answer("maps", first.shape[1])
-    return Answer("table", finite(logits(output, model.name), model).shape[1])
+    head = _which(model, output)
+    labels = model.head_labels.get(head, model.labels)
+    found = finite(_flat(_at(output, head, model.name)), model)
+    if found.ndim == 4:
+        _check_maps(model, found, head, size, labels is not None)
+    reading = _reading(model, found, head, size, labels)
+    return Answer("maps" if found.ndim == 4 else "table", reading.classes, reading, head)
+
+
+def _answer_at(model: VisionModel, output: Any, head: Head, size: tuple[int, int]) -> Answer:
+    found = finite(table_of(output, head, model.name), model)
+    reading = _reading(model, found, head, size, model.labels_of(head))
+    return Answer("table", reading.classes, reading, head)
+
+
+def _reading(model: VisionModel, found: Tensor, head: Head, size: tuple[int, int], labels: Sequence[str] | None) -> Reading:
+    outputs = model.outputs_of(head)
+    unsure = outputs in ("auto", "sigmoid") and _in_unit(found)
+    traced = ends_in_sigmoid(model, size, lambda output: _at(output, head, model.name)) if unsure else False
+    reading = read_as(outputs, found.detach(), None if labels is None else len(labels), model.name, traced)
+    check_labels(model, labels, reading)
+    return reading
+
+
+def _in_unit(found: Tensor) -> bool:
+    return bool(((found >= 0) & (found <= 1)).all())
+
+
+def check_labels(model: VisionModel, labels: Sequence[str] | None, reading: Reading) -> None:
+    """Refuses names that are not one per output."""
+    if labels is None or len(labels) == reading.classes:
+        return
+    background = " (is one of them the background?)" if len(labels) + 1 == reading.classes else ""
+    two = "; one logit has two names, or one" if reading.columns == 1 else ""
+    raise TargetError(
+        f"{len(labels)} labels were given for the {reading.columns} outputs of {model.name}{background}: "
+        f"give one name per output, in their order{two}"
+    )
+
+
+def _check_maps(model: VisionModel, maps: Tensor, head: Head, size: tuple[int, int], labeled: bool) -> None:
+    """Maps are of classes where somebody says so, by labels, `outputs` or their name, or where they look like it."""
+    named = labeled or model.outputs_of(head) != "auto" or head in NAMES
+    picture = tuple(maps.shape[-2:]) == size and maps.shape[1] == model.channels
+    if not named and (picture or tuple(maps.shape[-2:]) != size):
+        what = "a picture, as an autoencoder does," if picture else "maps of features,"
+        shape = " x ".join(map(str, maps.shape[1:]))
+        raise TargetError(
+            f"{model.name} gives {what} {shape}: nothing says that they are classes. Give a function of the output or a "
+            "tp.Unit as target; or say wrap(labels=...) or wrap(outputs='logits') if they are classes"
+        )
 
 
 def asked(model: VisionModel, images: Tensor) -> Any:
@@ -46,68 +136,106 @@ def asked(model: VisionModel, images: Tensor) -> Any:
         return model(images)
 
 
-def logits(output: Any, name: str = "the model") -> Tensor:
-    """The table (n, k) in a model's output: a tensor, the first of a tuple, `.logits`, or a dict's "logits" or "out"."""
-    table = _first_tensor(output)
-    if isinstance(table, Tensor) and table.ndim == 1:
-        table = table[:, None]
-    if isinstance(table, Tensor) and table.ndim == 2:
-        return table
+# --- which of several outputs
+
+
+def parts_of(output: Any) -> dict[Any, Any]:
+    """{key, attribute or place: part} of an output that holds several, {None: output} of one tensor."""
+    if isinstance(output, Mapping):
+        return dict(output)
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return dict(zip(output._fields, output, strict=True))
+    if isinstance(output, (tuple, list)):
+        return dict(enumerate(output))
+    if is_dataclass(output) and not isinstance(output, type):
+        return {field.name: getattr(output, field.name) for field in fields(output)}
+    if isinstance(output, Tensor) or not hasattr(output, "logits"):
+        return {None: output}
+    return {"logits": output.logits}
+
+
+def _which(model: VisionModel, output: Any) -> Head:
+    """The key of the answer among several outputs; a refusal where more than one could be meant."""
+    parts = parts_of(output)
+    if model.head is not None:
+        _at(output, model.head, model.name)
+        return model.head
+    able = {key: part for key, part in parts.items() if isinstance(part, Tensor) and part.ndim in (1, 2, 4)}
+    if len(able) == 1:
+        return next(iter(able))
+    if not able:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else _listed(parts) or type(output).__name__
+        raise TargetError(
+            f"{model.name} gives no table of classes (n, classes) but {shape}; give a function of the output as target, or "
+            "wrap(call=...) that chooses one"
+        )
+    called = [name for name in NAMES if name in able]
+    if called:
+        return called[0]
+    return _by_shape(model, able)
+
+
+def _by_shape(model: VisionModel, able: Mapping[Any, Tensor]) -> Head:
+    labels = model.labels
+    if labels is not None:
+        wide = [key for key, part in able.items() if _columns(part) == len(labels)]
+        wide = wide or [key for key, part in able.items() if len(labels) == 2 and _columns(part) == 1]
+        if len(wide) == 1:
+            return wide[0]
+        able = {key: able[key] for key in wide} or able
+    tables = [key for key, part in able.items() if part.ndim == 2]
+    if labels is None and len(tables) == 1 and all(part.ndim == 4 for key, part in able.items() if key not in tables):
+        return tables[0]  # a table beside the maps that it was made of
+    raise TargetError(
+        f"{model.name} gives {len(able)} outputs, and nothing says which is the answer: {_listed(able)}. Say wrap(head="
+        f"{next(iter(able))!r}), or give a target in one of them, tp.Output(0, {next(iter(able))!r})"
+    )
+
+
+def _columns(part: Tensor) -> int:
+    return 1 if part.ndim == 1 else int(part.shape[1])
+
+
+def _listed(parts: Mapping[Any, Any]) -> str:
+    shown = [f"{key!r} ({' x '.join(map(str, part.shape))})" for key, part in parts.items() if isinstance(part, Tensor)]
+    return ", ".join(shown)
+
+
+def _at(output: Any, head: Head, name: str) -> Tensor:
+    """The tensor of one head, (n,), (n, k) or (n, k, h, w)."""
+    parts = parts_of(output)
+    if head not in parts:
+        raise TargetError(f"{name} gives no output {head!r}: {_heads(output)}")
+    found = parts[head]
+    if not isinstance(found, Tensor) or found.ndim not in (1, 2, 4):
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise TargetError(f"{name} gives no table of classes (n, classes) but {shape}; give a function of the output as target")
+    return found
+
+
+def _flat(found: Tensor) -> Tensor:
+    """(n,) as (n, 1), and maps of one cell as a table."""
+    if found.ndim == 1:
+        return found[:, None]
+    return found.flatten(1) if found.ndim == 4 and found.shape[-2:] == (1, 1) else found
+
+
+def table_of(output: Any, head: Head, name: str) -> Tensor:
+    """The table (n, k) of one head."""
     if are_detections(output):
         raise TargetError(f"{name} gives detections, no classes of the image: give a label or tp.Box(label, x1, y1, x2, y2)")
-    if isinstance(table, Tensor) and table.ndim == 4:
-        raise TargetError(f"{name} gives maps of classes {tuple(table.shape)}: give a label or tp.Region(label, mask)")
-    shape = tuple(table.shape) if isinstance(table, Tensor) else type(output).__name__
-    raise TargetError(f"{name} gives no table of logits (n, classes) but {shape}; pass target=callable(output) -> (n,)")
+    found = _flat(_at(output, head, name))
+    if found.ndim == 4:
+        raise TargetError(f"{name} gives maps of classes {tuple(found.shape)}: give a label or tp.Region(label, mask)")
+    return found
 
 
-def map_logits(output: Any, name: str) -> Tensor:
-    """The maps of logits (n, k, h, w) of a segmentation network."""
-    maps = _first_tensor(output)
+def maps_of(output: Any, head: Head, name: str) -> Tensor:
+    """The maps of classes (n, k, h, w) of a segmentation network."""
+    maps = parts_of(output).get(head)
     if not isinstance(maps, Tensor) or maps.ndim != 4:
         raise TargetError(f"{name} gives no maps of classes (n, classes, h, w): a region is a target for segmentation networks")
     return maps
-
-
-def are_detections(output: Any) -> bool:
-    """A list of {"boxes", "labels", "scores"}, one an image, as torchvision's detectors give it."""
-    wanted = {"boxes", "labels", "scores"}
-    many = isinstance(output, (list, tuple)) and len(output) > 0
-    return many and all(isinstance(one, Mapping) and wanted <= set(one) for one in output)
-
-
-def detections(output: Any, name: str) -> Sequence[Detections]:
-    """One table of detections an image."""
-    if not are_detections(output):
-        raise TargetError(f'{name} gives no detections ("boxes", "labels", "scores" an image): a box is a target for detectors')
-    return output
-
-
-EMBEDDINGS = ("image_embeds", "embedding", "embeddings", "pooler_output")
-"""Where Hugging Face's image encoders keep one vector an image."""
-
-
-def embedding(output: Any, name: str) -> Tensor:
-    """One vector an image (n, d): `image_embeds` or `pooler_output` where there is one, else the table of the output."""
-    for key in EMBEDDINGS:
-        found = output.get(key) if isinstance(output, Mapping) else getattr(output, key, None)
-        if isinstance(found, Tensor) and found.ndim == 2:
-            return found
-    table = _first_tensor(output)
-    if not isinstance(table, Tensor) or table.ndim != 2:
-        raise TargetError(f"{name} gives no embedding (n, d) to compare; wrap(..., call=...) can choose one from its output")
-    return table
-
-
-def head_of(output: Any, head: int | str | None, name: str) -> Tensor:
-    """The tensor (n, k) of one head of an answer that has several."""
-    if head is None:
-        return logits(output, name)
-    try:
-        found = output[head] if isinstance(output, Mapping) or isinstance(head, int) else getattr(output, head)
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise TargetError(f"{name} gives no output {head!r}: {_heads(output)}") from None
-    return logits(found, name)
 
 
 def _heads(output: Any) -> str:
@@ -116,21 +244,55 @@ def _heads(output: Any) -> str:
     return f"it gives {len(output)} of them" if isinstance(output, (tuple, list)) else f"it gives one {type(output).__name__}"
 
 
-def _first_tensor(output: Any) -> Any:
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        return next((output[key] for key in ("logits", "out") if key in output), next(iter(output.values()), None))
-    if hasattr(output, "logits"):
-        return output.logits
-    return output[0] if isinstance(output, (tuple, list)) and output else None
+# --- other kinds of answers
+
+
+def are_detections(output: Any) -> bool:
+    """A list of {"boxes", "labels", "scores"}, one per image, as torchvision's detectors give it."""
+    wanted = {"boxes", "labels", "scores"}
+    many = isinstance(output, (list, tuple)) and len(output) > 0
+    return many and all(isinstance(one, Mapping) and wanted <= set(one) for one in output)
+
+
+def detections(output: Any, name: str) -> Sequence[Detections]:
+    """One table of detections per image."""
+    if not are_detections(output):
+        raise TargetError(
+            f'{name} gives no detections ("boxes", "labels", "scores" per image): a box is a target for detectors'
+        )
+    return output
+
+
+EMBEDDINGS = ("image_embeds", "embedding", "embeddings", "pooler_output")
+"""Where Hugging Face's image encoders keep one vector per image."""
+
+
+def embedding(output: Any, name: str) -> Tensor:
+    """One vector per image (n, d): `image_embeds` or `pooler_output` where there is one, else the table of the output."""
+    parts = parts_of(output)
+    for key in (*EMBEDDINGS, None, *NAMES, *parts):
+        found = parts.get(key)
+        if isinstance(found, Tensor) and found.ndim == 2:
+            return found
+    raise TargetError(f"{name} gives no embedding (n, d) to compare; wrap(..., call=...) can choose one from its output")
+
+
+# --- the answer as a table
+
+
+def forward_table(model: VisionModel, images: Tensor) -> tuple[Tensor, Reading]:
+    """(n, k) numbers as the network gives them, without gradients, and how to read them; NaN or infinity is refused."""
+    if model.encode_text is not None:
+        raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
+    output = asked(model, images)
+    found = answer_in(model, output, _size(images))
+    return finite(table_of(output, found.head, model.name), model), found.read
 
 
 def forward_logits(model: VisionModel, images: Tensor) -> Tensor:
-    """(n, k) without gradients; NaN or infinity is refused, since every explanation of it would be made up."""
-    if model.encode_text is not None:
-        raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
-    return finite(logits(asked(model, images), model.name), model)
+    """(n, classes), the number of each class without gradients; NaN or infinity is refused."""
+    table, reading = forward_table(model, images)
+    return reading.on("logit", table)
 
 
 def finite(table: Tensor, model: VisionModel) -> Tensor:
@@ -138,12 +300,3 @@ def finite(table: Tensor, model: VisionModel) -> Tensor:
     if not torch.isfinite(table).all():
         raise TargetError(f"{model.name} answers with NaN or infinity: its weights or the images are broken")
     return table
-
-
-def on_scale(table: Tensor, scale: Scale, dim: int = 1) -> Tensor:
-    """Logits of all classes along `dim` as logits, probabilities or their logarithms; one class alone: by the sigmoid."""
-    if scale == "logit":
-        return table
-    if scale == "probability":
-        return table.sigmoid() if table.shape[dim] == 1 else table.softmax(dim)
-    return torch.nn.functional.logsigmoid(table) if table.shape[dim] == 1 else table.log_softmax(dim)

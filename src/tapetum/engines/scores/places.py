@@ -13,7 +13,8 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from tapetum.engines.scores.base import ModelScore, class_name, one_each
-from tapetum.engines.scores.outputs import Detections, asked, detections, map_logits, on_scale
+from tapetum.engines.scores.outputs import Answer, Detections, answer, asked, detections, maps_of
+from tapetum.engines.scores.readings import Reading
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Box, Region, Scale, TargetError
 
@@ -39,6 +40,11 @@ class BoxScore(ModelScore):
 
     def explains(self, n: int) -> tuple[Box, ...]:
         return self.boxes
+
+    @property
+    def is_probability(self) -> bool:
+        """A detection's own score, in [0, 1]."""
+        return True
 
     def describe(self, n: int) -> tuple[str, ...]:
         return tuple(str(dataclasses.replace(box, label=class_name(self.model, box.label))) for box in self.boxes)
@@ -81,7 +87,7 @@ def seen_box(model: VisionModel, image: Tensor, box: Box) -> Box:
 
 @dataclass(frozen=True, eq=False)
 class RegionScore(ModelScore):
-    """The mean over a region of one class's logit, or on the other scales of its softmax or log-softmax (n,).
+    """The mean over a region of one class's number, or on the other scales of its probability or the logarithm (n,).
 
     Maps of another size than the image: a cell counts by the share of it that the region covers.
     """
@@ -89,13 +95,14 @@ class RegionScore(ModelScore):
     per_image = ("regions",)
 
     regions: tuple[Region, ...]
+    answer: Answer
     scale: Scale = "logit"
 
     def read(self, output: Any) -> Tensor:
         """The model's output to (n,)."""
-        maps = map_logits(output, self.model.name)
+        maps = maps_of(output, self.answer.head, self.model.name)
         one_each(self.regions, len(maps))
-        of_class = on_scale(maps, self.scale)
+        of_class = self.answer.read.on(self.scale, maps)
         return torch.stack([_mean(of_class[row], region) for row, region in enumerate(self.regions)])
 
     def explains(self, n: int) -> tuple[Region, ...]:
@@ -103,6 +110,11 @@ class RegionScore(ModelScore):
 
     def describe(self, n: int) -> tuple[str, ...]:
         return tuple(str(dataclasses.replace(one, label=class_name(self.model, one.label))) for one in self.regions)
+
+    @property
+    def is_probability(self) -> bool:
+        """Never of numbers, such as depths."""
+        return self.scale == "probability" and not self.answer.read.measured
 
 
 def _mean(maps: Tensor, region: Region) -> Tensor:
@@ -113,22 +125,34 @@ def _mean(maps: Tensor, region: Region) -> Tensor:
     return (maps[int(region.label)] * weights).sum() / weights.sum()
 
 
-def predicted_region(model: VisionModel, maps: Tensor, size: tuple[int, int], label: int | None = None) -> Region:
-    """Where the model predicts a class in one image: maps (k, h, w); None: the class of most places but the background."""
+def predicted_region(
+    model: VisionModel, reading: Reading, maps: Tensor, size: tuple[int, int], label: int | None = None
+) -> Region:
+    """Where the model predicts a class in one image: maps (k, h, w) of all classes; None: the class of most places but the
+    background. Of labels that may hold together, a place has those whose probability is at least one half."""
+    if reading.measured:
+        raise TargetError(f"{model.name} gives maps of numbers, no classes: give a function of the output, or a tp.Unit")
     large = maps if maps.shape[-2:] == size else F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
-    best = large.argmax(0) if len(large) > 1 else (large[0] <= 0).long()  # one map: the class is where its logit is positive
+    there = _there(reading, large)
     if label is None:
-        label = _most_frequent(model, best, len(large))
-    mask = best == label
-    if not mask.any():
+        label = _most_frequent(model, there)
+    if not there[label].any():
         name = class_name(model, label)
         raise TargetError(f"{model.name} predicts {name} nowhere in the image: give the region, tp.Region({label}, mask)")
-    return Region(label, mask)
+    return Region(label, there[label])
 
 
-def _most_frequent(model: VisionModel, best: Tensor, classes: int) -> int:
-    counts = torch.bincount(best.flatten(), minlength=classes)[:classes]
-    for index, name in enumerate((model.labels or ())[:classes]):
+def _there(reading: Reading, numbers: Tensor) -> Tensor:
+    """Whether each class is predicted at each place (k, h, w), by the numbers of all classes."""
+    if reading.exclusive and len(numbers) > 1:
+        best = numbers.argmax(0)
+        return torch.stack([best == one for one in range(len(numbers))])
+    return numbers >= 0.5 if reading.numbers == "probabilities" else numbers > 0
+
+
+def _most_frequent(model: VisionModel, there: Tensor) -> int:
+    counts = there.flatten(1).sum(1)
+    for index, name in enumerate((model.labels or ())[: len(there)]):
         if name in BACKGROUND:
             counts[index] = 0
     if not counts.any():
@@ -143,7 +167,9 @@ def seen_region(model: VisionModel, image: Tensor, region: Region) -> Region:
     size = int(image.shape[-2]), int(image.shape[-1])
     if region.mask is None:
         assert isinstance(region.label, int)  # labels are indices by now
-        return predicted_region(model, map_logits(asked(model, image), model.name)[0], size, region.label)
+        given = answer(model, image)
+        maps = given.read.on("logit", maps_of(asked(model, image), given.head, model.name))[0]
+        return predicted_region(model, given.read, maps, size, region.label)
     if isinstance(region.mask, Tensor):
         return region
     x1, y1, x2, y2 = (round(corner) for corner in region.mask)

@@ -6,20 +6,22 @@ import re
 from typing import Any
 
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Box, Contrast, LayerError, Output, Scaled, Similarity, Unit
+from tapetum.types import AnyOf, Box, Contrast, LayerError, Output, Scaled, Similarity, Unit
 from tapetum.types.targets import WORDS
 
 INDEX = re.compile(r"(?:class )?(\d+)")
 NUMBER = r"\s*([0-9.]+)\s*"
 BOX = re.compile(rf"(?P<label>.+?)\s*@{','.join([NUMBER] * 4)}")
 OUTPUT = re.compile(r"output\s+(?P<index>\d+)(\s+of\s+(?P<head>.+))?")
+EITHER = " or "
+OF = " of "
 SCALED = re.compile(rf"({'|'.join(WORDS)})\s+of\s+(.+)")
 RATHER = (" rather than ", " vs ", " - ")
 SIMILAR = "similarity to "
 
 FORMS = (
-    'a class (index or name), "tabby rather than tiger cat", "probability of tabby", "output 0", "dog@x1,y1,x2,y2" (a box in '
-    'px), "similarity to a photo of a cat", or a unit "layer:channel"'
+    'a class (index or name), "tabby rather than tiger cat", "tabby or tiger cat", "probability of tabby", "output 0", '
+    '"dog@x1,y1,x2,y2" (a box in px), "similarity to a photo of a cat", or a unit "layer:channel"'
 )
 """In words, for help and refusals."""
 
@@ -31,16 +33,15 @@ def read_text(model: VisionModel, text: str) -> Any:
         return text
     scaled = SCALED.fullmatch(words)
     if scaled is not None:
-        return Scaled(_class_or_contrast(scaled[2]), WORDS[scaled[1]])
-    output = OUTPUT.fullmatch(words)
-    if output is not None:
-        return Output(int(output["index"]), _number_or_text(output["head"]))
+        return Scaled(_of_classes(model, scaled[2]), WORDS[scaled[1]])
+    if (output := _output(model, words)) is not None:
+        return output
     box = BOX.fullmatch(words)
     if box is not None:
         return Box(_number_or_text(box["label"]), *map(float, box.groups()[1:]))
     if words.startswith(SIMILAR):
         return Similarity(words.removeprefix(SIMILAR))
-    return _unit(model, words) or _contrast(words) or _plain(model, text)
+    return _unit(model, words) or _several(model, words) or _plain(model, text)
 
 
 def _number_or_text(text: Any) -> Any:
@@ -49,16 +50,33 @@ def _number_or_text(text: Any) -> Any:
     return text if found is None else int(found[1])
 
 
-def _class_or_contrast(text: str) -> Any:
-    return None if text == "the predicted class" else _contrast(text) or _number_or_text(text)
+def _of_classes(model: VisionModel, text: str) -> Any:
+    return None if text == "the predicted class" else _several(model, text) or _class(model, text)
 
 
-def _contrast(text: str) -> Contrast | None:
+def _class(model: VisionModel, text: str) -> Any:
+    """A class of the answer, or of another head: "output 1 of kind", "dog of kind"."""
+    return _output(model, text) or _number_or_text(text)
+
+
+def _output(model: VisionModel, text: str) -> Output | None:
+    output = OUTPUT.fullmatch(text)
+    if output is not None:
+        return Output(int(output["index"]), _number_or_text(output["head"]))
+    name, of, head = text.rpartition(OF)
+    return Output(name, _number_or_text(head)) if of and _number_or_text(head) in model.head_labels else None
+
+
+def _several(model: VisionModel, text: str) -> Contrast | AnyOf | None:
+    """A contrast of two classes, or a union of some."""
+    if text in (model.labels or ()):
+        return None
     for between in RATHER:
         a, found, b = text.partition(between)
         if found and a.strip() and b.strip():
-            return Contrast(_number_or_text(a.strip()), _number_or_text(b.strip()))
-    return None
+            return Contrast(_class(model, a.strip()), _class(model, b.strip()))
+    parts = [part.strip() for part in text.split(EITHER)]
+    return AnyOf(tuple(_class(model, part) for part in parts)) if len(parts) > 1 and all(parts) else None
 
 
 def _unit(model: VisionModel, text: str) -> Unit | None:

@@ -11,13 +11,12 @@ from torch import Tensor
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.probe import activations
-from tapetum.engines.scores import CallableScore, ClassScore, ModelScore, class_name, forward_logits, logits
+from tapetum.engines.scores import CallableScore, ClassScore, ModelScore, class_name, forward_logits, table_of
 from tapetum.engines.statistics import CHECK, jackknife, settled
 from tapetum.families.border import attribution
 from tapetum.families.cams.weighted import plus_plus
 from tapetum.families.fusion import upsampled
 from tapetum.families.layers import automatic_layer, first_positive, layer_of, named_layers
-from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report, track, watching
 from tapetum.types import Batch, LayerError, MethodError, Range
@@ -140,7 +139,7 @@ def finer_cam(
         >>> tp.finer_cam(model, images, target="tabby", n_classes=2).notes
     """
     classes = [one for one in score.targets if isinstance(one, int)] if isinstance(score, ClassScore) else []
-    if len(classes) < len(images):
+    if not isinstance(score, ClassScore) or len(classes) < len(images):
         raise MethodError("finer_cam compares a class with similar ones: give a class, or contrast(a, b) to grad_cam")
     size = batch_size(score.model, batch)
     table = torch.cat(list(in_chunks(range(len(images)), size, lambda rows: _table(score.take(rows), images[list(rows)]))))
@@ -149,7 +148,7 @@ def finer_cam(
         similar = _closest(table[row], classes[row], n_classes)
         names = ", ".join(class_name(score.model, one) for one in similar)
         note(f"{class_name(score.model, classes[row])} is set apart from {names}")
-        finer = CallableScore(score.model, _against(score.model, classes[row], similar, alpha), rows=score.take([row]).rows)
+        finer = CallableScore(score.model, _against(score, classes[row], similar, alpha), rows=score.take([row]).rows)
         with watching(None):
             maps, grads = layer_gradient(finer, images[row : row + 1], layer or "")
         values.append((grads.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True))
@@ -169,9 +168,11 @@ def _closest(table: Tensor, of: int, n: int) -> list[int]:
     return distances.argsort(stable=True)[: min(n, len(table) - 1)].tolist()
 
 
-def _against(model: VisionModel, of: int, similar: Sequence[int], alpha: float) -> Any:
+def _against(score: ClassScore, of: int, similar: Sequence[int], alpha: float) -> Any:
+    reading = score.answers[score.main].read
+
     def read(output: Any) -> Tensor:
-        table = logits(output, model.name)
+        table = reading.on("logit", table_of(output, score.main, score.model.name))
         return table[:, of] - (alpha * table[:, list(similar)].mean(1) if similar else 0)
 
     return read

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.perturb.fills import as_fill
-from tapetum.engines.scores import class_name, forward_logits, gives_classes
+from tapetum.engines.scores import class_name, gives_classes, probabilities
 from tapetum.families.depth.asking import asked, few, size_of
 from tapetum.families.inspecting import inspection
 from tapetum.models.layers import Survey, Window
@@ -167,16 +167,11 @@ def _answers(
     """The most probable class of each image then and now; nothing where the model gives no classes of whole images."""
     if not gives_classes(model, before):
         return None, None
-    then, now = (_probabilities(forward_logits(model, images)) for images in (before, after))
+    then, now = (probabilities(model, images) for images in (before, after))
+    if then is None or now is None:
+        return None, None
     first, second = then.argmax(1), now.argmax(1)
     rows = torch.arange(len(then))
     names = tuple((class_name(model, a), class_name(model, b)) for a, b in zip(first.tolist(), second.tolist(), strict=True))
     numbers = torch.stack([then[rows, first], now[rows, first], now[rows, second]], 1)
     return names, numbers
-
-
-def _probabilities(logits: Tensor) -> Tensor:
-    """(n, k); one logit is a yes or no: its probability and the rest."""
-    if logits.shape[1] > 1:
-        return logits.softmax(1)
-    return logits.sigmoid()

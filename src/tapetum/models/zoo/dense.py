@@ -52,7 +52,7 @@ def segmenter(name: str, pretrained: bool) -> VisionModel:
     preset = weights.transforms()
     side = int(preset.resize_size[0])
     preprocessing = Preprocessing((side, side), side, "bilinear", tuple(preset.mean), tuple(preset.std))
-    return VisionModel(module, name, preprocessing, weights.meta.get("categories"), f"torchvision:{name}")
+    return VisionModel(module, name, preprocessing, weights.meta.get("categories"), f"torchvision:{name}", outputs="logits")
 
 
 def _with_weights(name: str, pretrained: bool) -> tuple[nn.Module, Any]:

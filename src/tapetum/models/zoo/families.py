@@ -25,7 +25,9 @@ def torchvision_model(name: str, pretrained: bool) -> VisionModel:
     options = _quick_init(name) if not pretrained else {}
     module = built(name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options))
     categories = weights.meta.get("categories")
-    return VisionModel(module, name, _torchvision_preprocessing(weights, module), categories, f"torchvision:{name}")
+    return VisionModel(
+        module, name, _torchvision_preprocessing(weights, module), categories, f"torchvision:{name}", outputs="logits"
+    )
 
 
 def _quick_init(name: str) -> dict[str, Any]:
@@ -50,7 +52,7 @@ def timm_model(name: str, pretrained: bool) -> VisionModel:
     """A network of timm's, with the preprocessing of its pretrained configuration."""
     module = built(name, lambda: timm.create_model(name, pretrained=pretrained))
     classes = getattr(module, "num_classes", 0)
-    return VisionModel(module, name, timm_preprocessing(module), labels_for(classes), f"timm:{name}")
+    return VisionModel(module, name, timm_preprocessing(module), labels_for(classes), f"timm:{name}", outputs="logits")
 
 
 def timm_preprocessing(module: nn.Module) -> Preprocessing:

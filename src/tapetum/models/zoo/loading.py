@@ -85,17 +85,18 @@ def _seeded(build: Callable[[], T], seed: int) -> T:
 
 def _lite0(pretrained: bool) -> VisionModel:
     module = efficientnet_lite.build(pretrained)
-    return VisionModel(module, "efficientnet_lite0", efficientnet_lite.PREPROCESSING, imagenet_labels())
+    return VisionModel(module, "efficientnet_lite0", efficientnet_lite.PREPROCESSING, imagenet_labels(), outputs="logits")
 
 
 def _inception_v1(pretrained: bool) -> VisionModel:
     module = inception_v1.build(pretrained)
-    return VisionModel(module, "inception_v1", inception_v1.PREPROCESSING, inception_labels())
+    return VisionModel(module, "inception_v1", inception_v1.PREPROCESSING, inception_labels(), outputs="logits")
 
 
 def _simple_cnn(pretrained: bool) -> VisionModel:
     half = (0.5, 0.5, 0.5)
-    return VisionModel(SimpleCNN().eval(), "simple_cnn", Preprocessing((128, 128), 146, "bilinear", half, half))
+    ready = Preprocessing((128, 128), 146, "bilinear", half, half)
+    return VisionModel(SimpleCNN().eval(), "simple_cnn", ready, outputs="logits")
 
 
 BUILT_IN: dict[str, Callable[[bool], VisionModel]] = {

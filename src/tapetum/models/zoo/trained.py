@@ -100,7 +100,7 @@ def _built(architecture: Mapping[str, Any], folder: Path, build: Callable[[str],
     classes = len(_about(folder)["classes"])
     if architecture["kind"] == "simple_cnn":
         module = SimpleCNN(classes, tuple(architecture["widths"]), architecture["hidden"])
-        return VisionModel(module, "simple_cnn", Preprocessing())
+        return VisionModel(module, "simple_cnn", Preprocessing(), outputs="logits")
     source = architecture["source"]
     try:
         model = build(source)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 from torch import nn
 
-from tapetum.data.labels import labels_for
 from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing, Resize
 from tapetum.models.extra import checked_extra
 from tapetum.models.fitting import fit, input_channels
 from tapetum.models.unwrapping import unwrapped
-from tapetum.models.vision_model import VisionModel
+from tapetum.models.vision_model import Head, VisionModel
 from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
 from tapetum.models.zoo.families import timm_preprocessing
-from tapetum.types import ModelError
+from tapetum.models.zoo.naming import as_labels, by_head, own_labels
+from tapetum.types import ModelError, Outputs
 
 
 def wrap(
@@ -25,7 +25,9 @@ def wrap(
     size: int | Sequence[int] | str | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Any = None,
+    outputs: Outputs | Mapping[Any, Outputs] = "auto",
+    head: Head = None,
     resize: Resize | None = None,
     interpolation: Interpolation | None = None,
     name: str | None = None,
@@ -43,7 +45,14 @@ def wrap(
         module: any module that takes images (n, c, h, w).
         size: of the input in px: the side of a square, (height, width), or "64x128"; None: found.
         mean, std: per channel, in units of pixels in [0, 1].
-        labels: class names in the order of the logits.
+        labels: class names in the order of the outputs: a list or array; {0: "cat", 1: "dog"}, keys may be texts; a `Path` to
+            a file with one per line; {head: such names} for several outputs. Refused where they are not one per output. One
+            logit with two names is the second name's.
+        outputs: what the network's numbers are: "logits" of classes of which one is true (softmax), "probabilities",
+            "log_probabilities", "sigmoid" (logits of labels of which several may be true), "numbers" (regression); "auto"
+            finds out and says so in the notes of results; {head: that} for several outputs.
+        head: which of several outputs is the answer: a key, an attribute or a place; None: the one that its name, its
+            labels and its shape leave no doubt about.
         resize: what happens before the central cut. "crop" (None means the same): large pictures are resized to 8/7 of
             `size` (256 for 224), small ones are enlarged no more than it takes, and one of exactly `size` passes unchanged;
             "squash": the whole picture is made that size, nothing is cut; a number: the shorter side in px.
@@ -60,13 +69,34 @@ def wrap(
         raise ModelError(f"wrap takes a torch.nn.Module, not {type(module).__name__}")
     module = unwrapped(module)
     preprocessing = _preprocessing(module, size, mean, std, resize, interpolation)
-    labels = labels or _timm_labels(module)
-    model = VisionModel(module, name or type(module).__name__, preprocessing, labels, call=call, extra=checked_extra(extra))
+    given, heads = by_head(labels)
+    names = own_labels(module) if given is None and not heads else None if given is None else as_labels(given)
+    head = next(iter(heads)) if head is None and len(heads) == 1 else head
+    model = VisionModel(
+        module,
+        name or type(module).__name__,
+        preprocessing,
+        heads.get(head, names),
+        call=call,
+        extra=checked_extra(extra),
+        outputs=checked_outputs(outputs),
+        head=head,
+        head_labels=heads,
+    )
     if size is None and not normalises_itself(module):
         found = fit(model)
         model.preprocessing = preprocessing.at(found.size)
         model.notes += (f"{model.name}: {found.words}; size= in tp.wrap says another",) if found.words else ()
     return model
+
+
+def checked_outputs(outputs: Any) -> Outputs | dict[Any, Outputs]:
+    """What the outputs are said to be; a `ModelError` names the choices."""
+    known = get_args(Outputs)
+    for one in outputs.values() if isinstance(outputs, Mapping) else [outputs]:
+        if one not in known:
+            raise ModelError(f"outputs is one of {', '.join(known)}, not {one!r}")
+    return dict(outputs) if isinstance(outputs, Mapping) else outputs
 
 
 def _preprocessing(
@@ -98,7 +128,3 @@ def _published(module: nn.Module) -> Preprocessing | None:
     if normalises_itself(module):
         return detector_preprocessing(module)
     return timm_preprocessing(module) if hasattr(module, "pretrained_cfg") else None
-
-
-def _timm_labels(module: nn.Module) -> Sequence[str] | None:
-    return labels_for(getattr(module, "num_classes", 0)) if hasattr(module, "pretrained_cfg") else None

@@ -10,7 +10,7 @@ from torch import Tensor
 from tapetum.engines.render.objectives.base import OUTPUT, Objective, Seen
 from tapetum.engines.render.objectives.common import called
 from tapetum.engines.scores import CallableScore, ModelScore, check_target
-from tapetum.engines.scores.building import score_of
+from tapetum.engines.scores.building import answers_for, score_of
 from tapetum.engines.scores.embeddings import embedded
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Box, Contrast, Region, Scale, Scaled, Similarity, TargetError, Unit
@@ -70,7 +70,8 @@ def _score(model: VisionModel, image: Tensor, what: Any, scale: Scale) -> ModelS
         return CallableScore(model, function)
     (found,) = check_target(model, image.detach(), what)
     _check_given(found)
-    return score_of(model, (embedded(model, found) if isinstance(found, Similarity) else found,), scale)
+    what_for = (embedded(model, found) if isinstance(found, Similarity) else found,)
+    return score_of(model, what_for, answers_for(model, image.detach(), what_for), scale)
 
 
 def _check_given(what: Any) -> None:

@@ -1,0 +1,220 @@
+"""How the numbers of an answer are read: what is a class's score, its probability, and the evidence for it.
+
+A reading works along the axis of classes of a table (n, k) or of maps (n, k, h, w). `columns` numbers come in, `classes` come
+out: one logit with two names is two classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.types import Outputs, Scale, TargetError
+
+Numbers = Literal["logits", "probabilities", "log_probabilities", "sigmoid", "numbers"]
+"""`Outputs` once it is known."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the numbers of an answer are.
+
+    columns    how many numbers the network gives
+    exclusive  one class is true, so probabilities sum to 1; else each label may be true or not
+    binary     one number with two names: the second name's logit or probability
+    why        how it was found out, in words; "" where the user said it
+    """
+
+    numbers: Numbers
+    columns: int
+    exclusive: bool = True
+    binary: bool = False
+    why: str = ""
+
+    @property
+    def classes(self) -> int:
+        """How many there are to ask for."""
+        return 2 if self.binary else self.columns
+
+    @property
+    def measured(self) -> bool:
+        """Whether the numbers are no probabilities in any form."""
+        return self.numbers == "numbers"
+
+    def on(self, scale: Scale, table: Tensor, dim: int = 1) -> Tensor:
+        """The score of every class along `dim`; "logit" is the number that the network gives."""
+        if scale == "logit" or self.measured:
+            return self._given(table, dim)
+        return self._probability(table, dim) if scale == "probability" else self.log_probability(table, dim)
+
+    def evidence(self, table: Tensor, dim: int = 1) -> Tensor:
+        """What a difference of two classes is taken of (n, k): logits, or what differs from them by a constant.
+
+        Where labels are independent, log p / (1 - p); where one class is true, log p.
+        """
+        if self.numbers in ("logits", "sigmoid") and not self.binary:
+            return table
+        if self.exclusive or self.measured:
+            return self._given(table, dim) if self.measured else self.log_probability(table, dim)
+        probability = self._probability(table, dim)
+        return _log(probability) - _log(1 - probability)
+
+    def any_of(self, scale: Scale, table: Tensor, classes: list[int]) -> Tensor:
+        """The score that one of several classes is true (n,)."""
+        if scale == "logit" and self.numbers != "probabilities":
+            source = table if not self.binary else self.log_probability(table)
+            return source[:, classes].logsumexp(1)
+        if self.exclusive:
+            logs = self.log_probability(table)[:, classes].logsumexp(1).clamp(max=0)
+            summed = self._probability(table, 1)[:, classes].sum(1)
+            return logs if scale == "log_probability" else summed
+        none = torch.log1p(-self._probability(table, 1)[:, classes].clamp(max=_below_one(table))).sum(1)
+        return -torch.expm1(none) if scale != "log_probability" else torch.log(-torch.expm1(none))
+
+    def log_probability(self, table: Tensor, dim: int = 1) -> Tensor:
+        """log p of every class along `dim`."""
+        given = self._given(table, dim)
+        if self.numbers == "log_probabilities":
+            return given
+        if self.numbers == "probabilities":
+            return _log(given)
+        return given.log_softmax(dim) if self.numbers == "logits" and not self.binary else F.logsigmoid(given)
+
+    def _probability(self, table: Tensor, dim: int) -> Tensor:
+        given = self._given(table, dim)
+        if self.numbers == "probabilities":
+            return given
+        if self.numbers == "log_probabilities":
+            return given.exp()
+        return given.softmax(dim) if self.numbers == "logits" and not self.binary else given.sigmoid()
+
+    def _given(self, table: Tensor, dim: int) -> Tensor:
+        """The network's numbers, one per class: of one number with two names, the first name's before it."""
+        if not self.binary:
+            return table
+        if self.numbers == "probabilities":
+            return torch.cat([1 - table, table], dim)
+        if self.numbers == "log_probabilities":
+            return torch.cat([torch.log(-torch.expm1(table)), table], dim)
+        return torch.cat([-table, table], dim)
+
+    @property
+    def words(self) -> str:
+        """What a reader of a report must know."""
+        what = {
+            "logits": f"{self.columns} logits of classes that exclude each other (softmax)",
+            "probabilities": "probabilities" if self.exclusive else f"{self.columns} probabilities, each for itself",
+            "log_probabilities": "logarithms of probabilities",
+            "sigmoid": f"{self.columns} logits of labels of which several may be true (a sigmoid each)",
+            "numbers": f"{self.columns} numbers, no probabilities" if self.columns > 1 else "a number, no probability",
+        }[self.numbers]
+        if self.binary:
+            what = "one logit (sigmoid)" if self.numbers in ("logits", "sigmoid") else "one probability"
+            what += ", of the second of two names"
+        elif self.columns == 1 and self.numbers in ("logits", "sigmoid"):
+            what = "one logit (sigmoid)"
+        return f"{what}: {self.why}" if self.why else what
+
+
+def read_as(
+    outputs: Outputs, table: Tensor, names: int | None, name: str, ends_in_sigmoid: bool | None, dim: int = 1
+) -> Reading:
+    """The reading of an answer's numbers, checked against what was said of them.
+
+    Args:
+        outputs: what the user says that they are.
+        table: the numbers, classes along `dim`.
+        names: how many class names there are.
+        name: the model's.
+        ends_in_sigmoid: whether the last operation of the network is a sigmoid; None: nobody can see.
+    """
+    columns = int(table.shape[dim])
+    binary = columns == 1 and names == 2
+    inside = _inside(table)
+    sums = inside and columns > 1 and _sums_to_one(table, dim)
+    if outputs == "auto":
+        return _found(table, names, name, inside, sums, ends_in_sigmoid, dim)
+    if outputs == "sigmoid" and inside and ends_in_sigmoid:
+        why = "the network ends in a sigmoid itself, so none is added"
+        return Reading("probabilities", columns, binary, binary, why)
+    _check(outputs, table, name, inside, sums, dim)
+    exclusive = binary or (outputs != "sigmoid" and not (outputs == "probabilities" and not sums))
+    if columns == 1 and outputs == "logits":
+        return Reading("sigmoid", columns, binary, binary)
+    return Reading(outputs, columns, exclusive and outputs != "numbers", binary and outputs != "numbers")
+
+
+def _found(
+    table: Tensor, names: int | None, name: str, inside: bool, sums: bool, ends_in_sigmoid: bool | None, dim: int
+) -> Reading:
+    """What "auto" finds."""
+    columns = int(table.shape[dim])
+    binary = columns == 1 and names == 2
+    if sums:
+        return Reading("probabilities", columns, why="the rows lie in [0, 1] and sum to 1")
+    if columns > 1 and _is_log(table, dim):
+        return Reading("log_probabilities", columns, why="the exponentials of each row sum to 1")
+    if inside and ends_in_sigmoid:
+        return Reading("probabilities", columns, binary, binary, "the network ends in a sigmoid")
+    if inside and ends_in_sigmoid is None and bool((table > 0).all()):
+        raise TargetError(
+            f"{name} gives numbers in [0, 1] and hides how: say wrap(outputs='probabilities') if a sigmoid made them, 'sigmoid'"
+            " or 'logits' if one is still to come, 'numbers' if they are no probabilities"
+        )
+    if binary:
+        return Reading("sigmoid", 1, True, True, "one number with two names")
+    if columns == 1 and table.ndim == 4 and names is None:
+        raise TargetError(
+            f"{name} gives one map and nothing says of what: say wrap(outputs='sigmoid') if it is the logit of a mask, or"
+            " 'numbers' if it is a measure such as depth"
+        )
+    if columns == 1:
+        mask = table.ndim == 4
+        why = "one map with a name" if mask else "one output; wrap(outputs='sigmoid') if it is a logit"
+        return Reading("sigmoid" if mask else "numbers", 1, False, why=why)
+    return Reading("logits", columns, why="assumed; wrap(outputs='sigmoid') if several labels may be true")
+
+
+def _check(outputs: str, table: Tensor, name: str, inside: bool, sums: bool, dim: int) -> None:
+    """Refuses numbers that cannot be what they are said to be."""
+    low, high = float(table.min()), float(table.max())
+    if outputs == "probabilities" and not inside:
+        raise TargetError(f"{name} gives values from {low:g} to {high:g}, so they are no probabilities: outputs='logits'?")
+    if outputs == "log_probabilities" and high > _tolerance(table):
+        raise TargetError(f"{name} gives values up to {high:g}, so they are no logarithms of probabilities: outputs='logits'?")
+    if outputs in ("logits", "sigmoid") and sums:
+        raise TargetError(
+            f"{name} gives rows in [0, 1] that sum to 1: they are probabilities, not logits; say outputs='probabilities'"
+        )
+    if outputs == "logits" and table.shape[dim] > 1 and _is_log(table, dim):
+        raise TargetError(f"{name} gives logarithms of probabilities, not logits; say outputs='log_probabilities'")
+
+
+def _tolerance(table: Tensor) -> float:
+    """Rounding of a thousand summands in the table's own precision."""
+    return {torch.bfloat16: 5e-2, torch.float16: 1e-2}.get(table.dtype, 1e-3)
+
+
+def _inside(table: Tensor) -> bool:
+    return float(table.min()) >= -_tolerance(table) and float(table.max()) <= 1 + _tolerance(table)
+
+
+def _sums_to_one(table: Tensor, dim: int) -> bool:
+    return bool((table.float().sum(dim) - 1).abs().max() <= _tolerance(table))
+
+
+def _is_log(table: Tensor, dim: int) -> bool:
+    return float(table.max()) <= _tolerance(table) and bool(table.float().logsumexp(dim).abs().max() <= _tolerance(table))
+
+
+def _log(probability: Tensor) -> Tensor:
+    """A probability that underflowed keeps a logarithm."""
+    return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
+
+
+def _below_one(table: Tensor) -> float:
+    return 1 - torch.finfo(table.dtype).eps
