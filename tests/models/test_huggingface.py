@@ -86,6 +86,8 @@ PROCESSORS = {
     "not normalised": T.ViTImageProcessor(size=SQUARE, do_normalize=False),
     "siglip": T.SiglipImageProcessor(size=SQUARE),
     "segformer": T.SegformerImageProcessor(size=SQUARE),
+    "not square": T.ViTImageProcessor(size={"height": 32, "width": 48}),
+    "cut not square": T.CLIPImageProcessor(size={"shortest_edge": 40}, crop_size={"height": 32, "width": 24}),
 }
 
 
@@ -94,7 +96,7 @@ PROCESSORS = {
 def test_pictures_are_prepared_as_the_image_processor_does(which: str, shape: tuple[int, int]) -> None:
     pixels = (smooth(*shape) * 255).round() / 255
     wanted = PROCESSORS[which]((pixels[0] * 255).byte(), return_tensors="pt").pixel_values
-    preprocessing, notes = preprocessing_of(PROCESSORS[which], 32)
+    preprocessing, notes = preprocessing_of(PROCESSORS[which], (32, 32))
     assert notes == ()
     # they resize 8-bit numbers, and cut odd remainders a pixel further on
     step = 1 / 255 / torch.tensor(preprocessing.std).view(1, 3, 1, 1)
@@ -108,7 +110,7 @@ def test_pictures_are_prepared_as_the_image_processor_does(which: str, shape: tu
     (T.MobileNetV2ImageProcessor(size={"shortest_edge": 24}, crop_size={"height": 32, "width": 32}), "pads"),
 ])  # fmt: skip
 def test_steps_that_are_not_followed_are_said(processor: Any, word: str) -> None:
-    assert word in " ".join(preprocessing_of(processor, 32)[1])
+    assert word in " ".join(preprocessing_of(processor, (32, 32))[1])
 
 
 def test_blue_green_red_is_fed_as_such(tmp_path: Path) -> None:
@@ -137,6 +139,23 @@ def test_labels_are_read_by_their_keys() -> None:
     assert labels_of(Config) is None
     Config.id2label = {0: "cat", 5: "dog"}
     assert labels_of(Config) is None
+
+
+@pytest.mark.parametrize(("kind", "by_hand"), [
+    ("multi_label_classification", lambda z: 1 / (1 + (-z).exp())),
+    ("single_label_classification", lambda z: z.exp() / z.exp().sum()),
+    ("regression", None),
+])  # fmt: skip
+def test_the_loss_of_its_training_says_what_its_numbers_are(tmp_path: Path, kind: str, by_hand: Any) -> None:
+    module = vit(problem_type=kind).double()
+    module.classifier.weight.data *= 50
+    for model in (tp.load(saved(tmp_path, module)), tp.wrap(module)):
+        images = smooth(32, 32).double() - 0.5
+        with torch.no_grad():
+            logits = module(images).logits[0]
+        for one in tp.predict(model, images, k=3)[0]:
+            found, wanted = (one.value, logits) if by_hand is None else (one.probability, by_hand(logits))
+            assert found == pytest.approx(float(wanted[one.index]), abs=1e-6)
 
 
 def test_a_segmentation_network_explains_a_region(tmp_path: Path) -> None:
@@ -212,9 +231,29 @@ def test_half_precision_is_explained_in_single(tmp_path: Path) -> None:
 def test_without_an_image_processor_the_guess_is_said(tmp_path: Path) -> None:
     vit().save_pretrained(tmp_path)
     model = tp.load(f"hf:{tmp_path}")
-    assert model.preprocessing.size == 32
+    assert model.preprocessing.size == (32, 32)
     assert "no image processor" in model.notes[0]
     assert "are assumed" in model.notes[0]
+
+
+def test_a_module_alone_brings_its_names_size_and_towers() -> None:
+    model = tp.wrap(vit().double())
+    assert model.labels == ("cat", "dog", "eel")
+    assert model.preprocessing.size == (32, 32)
+    towers = tp.wrap(clip(), mean=(0.0,) * 3, std=(1.0,) * 3)
+    images, other = smooth(32, 32).double().requires_grad_(), smooth(32, 40)[..., 4:36].double()
+    pooled = [towers.module.get_image_features(pixel_values=one).pooler_output for one in (images, other)]
+    (wanted,) = torch.autograd.grad(F.cosine_similarity(*pooled).sum(), images)
+    found = tp.saliency(towers, images.detach(), tp.Similarity(other[0]))
+    torch.testing.assert_close(found.values, wanted.abs(), rtol=1e-7, atol=1e-10)
+    with pytest.raises(TargetError, match="a module alone has no tokenizer"):
+        tp.saliency(towers, images.detach(), "a cab")
+
+
+def test_a_module_that_takes_no_pictures_is_refused() -> None:
+    module = T.ImageGPTForImageClassification(T.ImageGPTConfig(vocab_size=9, n_positions=9, n_embd=8, n_layer=1, n_head=2))
+    with pytest.raises(ModelError, match=r"takes input_ids, .* not pictures"):
+        tp.wrap(module)
 
 
 def altered(folder: Path, **changes: Any) -> None:

@@ -18,11 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapetum.data.preprocessing import Preprocessing
+from tapetum.data.preprocessing import Preprocessing, Size, as_pair, as_text
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.families import timm_preprocessing
 from tapetum.models.zoo.image_processors import flips_channels, preprocessing_of
-from tapetum.types import ModelError, TargetError
+from tapetum.types import ModelError, Outputs, TargetError
 
 WORKS = "a folder that save_pretrained wrote works offline: hf:./folder"
 LOADS = "image classifiers, semantic segmentation, towers of images and texts like CLIP's, and plain backbones are loaded"
@@ -42,7 +42,10 @@ def huggingface_model(name: str, pretrained: bool) -> VisionModel:
     call = Flipped(run) if flips else run
     texts = own.encode_text and Texts(place.where, place.offline)
     source = f"hf:{Path(name).resolve() if place.local else name}"
-    model = VisionModel(module, Path(name).name, preprocessing, own.labels, source, call=call, encode_text=texts)
+    outputs = "numbers" if run is embed else own.outputs
+    model = VisionModel(
+        module, Path(name).name, preprocessing, own.labels, source, call=call, encode_text=texts, outputs=outputs
+    )
     model.notes = notes
     return model
 
@@ -54,15 +57,17 @@ def huggingface_model(name: str, pretrained: bool) -> VisionModel:
 class Own:
     """What the configuration of a transformers module says: what `wrap` goes by where its caller says nothing.
 
-    size      side of the images in px; None: any
+    size      (height, width) of the images in px; None: any
     call      how it is run on images where `module(images)` is not enough
+    outputs   what its numbers are, where its training says it (`problem_type`)
     """
 
-    size: int | None
+    size: Size | None
     channels: int
     labels: tuple[str, ...] | None
     call: Callable[[nn.Module, Tensor], Any] | None = None
     encode_text: Callable[[nn.Module, Sequence[str]], Tensor] | None = None
+    outputs: Outputs = "auto"
 
 
 def read_module(module: nn.Module) -> Own | None:
@@ -73,11 +78,19 @@ def read_module(module: nn.Module) -> Own | None:
     config: Any = module.config
     vision = getattr(config, "vision_config", None) or config
     side = getattr(vision, "image_size", None)
-    size = side if isinstance(side, int) else None if side is None else int(max(side))
+    size = None if side is None else as_pair(side)
     channels = int(getattr(vision, "num_channels", None) or 3)
     if hasattr(module, "get_image_features"):
         return Own(size, channels, None, encode_image, Texts(None))
-    return Own(size, channels, None if is_backbone(module) else labels_of(config))
+    if is_backbone(module):
+        return Own(size, channels, None)
+    return Own(size, channels, labels_of(config), outputs=outputs_of(config))
+
+
+def refuse_without_pictures(module: nn.Module) -> None:
+    """A module of transformers' whose images come as something else than (n, c, h, w)."""
+    if read_module(module) is not None:
+        refuse_others(type(module), type(module).__name__)
 
 
 def labels_of(config: Any) -> tuple[str, ...] | None:
@@ -90,6 +103,19 @@ def labels_of(config: Any) -> tuple[str, ...] | None:
     complete = sorted(by_index) == list(range(len(by_index)))
     placeholders = all(re.fullmatch(r"LABEL_\d+", label) for label in by_index.values())
     return tuple(by_index[index] for index in range(len(by_index))) if complete and not placeholders else None
+
+
+TRAINED_FOR: dict[str, Outputs] = {
+    "single_label_classification": "logits",
+    "multi_label_classification": "sigmoid",
+    "regression": "numbers",
+}
+
+
+def outputs_of(config: Any) -> Outputs:
+    """By the loss it was trained with; transformers takes a single output without a word for a number."""
+    told = TRAINED_FOR.get(getattr(config, "problem_type", None) or "", "auto")
+    return "numbers" if told == "auto" and getattr(config, "num_labels", 0) == 1 else told
 
 
 PLAIN = re.compile(r"(Model|Backbone|WithProjection)$")
@@ -279,16 +305,16 @@ def _builder(config: Any, name: str) -> Builder:
     ):
         if type(config) in mapping and (kind in architecture or not architecture):
             known = mapping[type(config)]
-            _refuse_others(known[0] if isinstance(known, tuple) else known, name)
+            refuse_others(known[0] if isinstance(known, tuple) else known, name)
             return Builder(getattr(library, f"AutoModelFor{kind}"), whole=True)
     made = getattr(library, architecture, None)
     if made is None or not PLAIN.search(architecture):
         raise ModelError(f"{name} is a {architecture or type(config).__name__}: {LOADS}; build it and give tp.wrap(module)")
-    _refuse_others(made, name)
+    refuse_others(made, name)
     return Builder(made, whole=hasattr(made, "get_image_features"))
 
 
-def _refuse_others(made: Any, name: str) -> None:
+def refuse_others(made: Any, name: str) -> None:
     """A class whose images come as patches, palette indices or words."""
     taken = list(inspect.signature(made.forward).parameters)[1:]
     towers = hasattr(made, "get_image_features") and hasattr(made, "get_text_features")
@@ -301,7 +327,7 @@ def _preprocessing(place: Place, module: Any, own: Own) -> tuple[Preprocessing, 
     """(preprocessing, whether the channels are flipped, notes)."""
     if hasattr(module, "timm_model"):
         return timm_preprocessing(module.timm_model), False, ()
-    side = own.size or 224
+    size = own.size or (224, 224)
     try:
         processor = _transformers().AutoImageProcessor.from_pretrained(place.where, **place.options)
     except Exception as error:
@@ -309,8 +335,8 @@ def _preprocessing(place: Place, module: Any, own: Own) -> tuple[Preprocessing, 
         constants = zero_one if own.channels != 3 else (Preprocessing.mean, Preprocessing.std)
         words = (
             f"{place.where} has no image processor that can be read ({type(error).__name__}): "
-            f"{'ImageNet constants' if own.channels == 3 else 'pixels in [0, 1]'} and {side} px are assumed"
+            f"{'ImageNet constants' if own.channels == 3 else 'pixels in [0, 1]'} and {as_text(size)} px are assumed"
         )
-        return Preprocessing(side, round(side * 8 / 7), "bilinear", *constants), False, (words,)
-    preprocessing, notes = preprocessing_of(processor, side)
+        return Preprocessing(size, "crop", "bilinear", *constants), False, (words,)
+    preprocessing, notes = preprocessing_of(processor, size)
     return preprocessing, flips_channels(processor), notes

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-from tapetum.data.preprocessing import Interpolation, Preprocessing
+from tapetum.data.preprocessing import Interpolation, Preprocessing, Size, as_text
+
+Resize: TypeAlias = int | Literal["crop", "squash"]
 
 RESAMPLES: dict[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """PIL's numbers; Lanczos, box and Hamming are not among what is done to tensors."""
@@ -16,9 +18,9 @@ WHOLE = 384
 """ConvNeXt's processor cuts nothing off from this size on: its paper's networks of 384 px saw whole pictures."""
 
 
-def preprocessing_of(processor: Any, side: int) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Its steps, and what a reader must know where they are not followed exactly; `side` in px where it does not say one."""
-    size, resize, notes = _sides(processor, side)
+def preprocessing_of(processor: Any, size: Size) -> tuple[Preprocessing, tuple[str, ...]]:
+    """Its steps, and what a reader must know where they are not followed exactly; `size` where it does not say one."""
+    cut, resize, notes = _sides(processor, size)
     resample = getattr(processor, "resample", None)
     interpolation = RESAMPLES.get(int(resample)) if resample is not None else "bilinear"
     if interpolation is None:
@@ -28,7 +30,7 @@ def preprocessing_of(processor: Any, side: int) -> tuple[Preprocessing, tuple[st
     if extra:
         notes.append(f"{_kind(processor)}'s steps {', '.join(extra)} are not followed: prepare images by it where they matter")
     mean, std = _constants(processor)
-    return Preprocessing(size, resize, interpolation, mean, std), tuple(notes)
+    return Preprocessing(cut, resize, interpolation, mean, std), tuple(notes)
 
 
 def flips_channels(processor: Any) -> bool:
@@ -40,47 +42,35 @@ def _kind(processor: Any) -> str:
     return type(processor).__name__.removesuffix("Fast").removesuffix("Pil")
 
 
-def _sides(processor: Any, side: int) -> tuple[int, int | None, list[str]]:
-    """(side of the square that is cut, shorter side before the cut or None for a squashed picture, notes)."""
+def _sides(processor: Any, size: Size) -> tuple[Size, Resize, list[str]]:
+    """(what is cut, what happens before the cut, notes)."""
     given = _lengths(getattr(processor, "size", None))
-    cut = _lengths(getattr(processor, "crop_size", None)) if getattr(processor, "do_center_crop", False) else {}
-    crop = cut.get("height") or cut.get("shortest_edge")
+    crop = _pair(_lengths(getattr(processor, "crop_size", None)) if getattr(processor, "do_center_crop", False) else {})
     edge = given.get("shortest_edge")
     if not getattr(processor, "do_resize", True):
-        return (crop or side), None, ["the image processor does not resize: pictures are squashed to the network's own size"]
+        return crop or size, "squash", ["the image processor does not resize: pictures are squashed to the network's own size"]
     if _kind(processor) == "PerceiverImageProcessor" and crop:  # cuts first, then resizes what is left
-        return given["height"], crop, []
-    if not edge:
-        return _of_a_square(given, crop, side)
-    resize, crop = _of_an_edge(processor, edge, crop)
-    if resize is not None and resize < crop:
-        return (
-            crop,
-            crop,
-            [f"the image processor pads pictures of {resize} px to {crop} px: here they are resized to {crop} px"],
-        )
-    return crop, resize, []
+        return _pair(given) or size, min(crop), []
+    if edge:
+        return _of_an_edge(processor, edge, crop)
+    whole = _pair(given) or size
+    if crop in (None, whole):
+        return whole, "squash", []
+    words = f"the image processor squashes to {as_text(whole)} px before it cuts {as_text(crop)}: here nothing is squashed"
+    return crop, max(min(whole), min(crop)), [words]
 
 
-def _of_an_edge(processor: Any, edge: int, crop: int | None) -> tuple[int | None, int]:
-    """(shorter side before the cut, side of the cut) of a processor that resizes the shorter side."""
+def _of_an_edge(processor: Any, edge: int, crop: Size | None) -> tuple[Size, Resize, list[str]]:
+    """Of a processor that resizes the shorter side."""
     kind, share = _kind(processor), getattr(processor, "crop_pct", None) or 1.0
     if kind == "ConvNextImageProcessor":
-        return (int(edge / share), edge) if edge < WHOLE else (None, edge)
-    if kind == "LevitImageProcessor":
-        return int(256 / 224 * edge), crop or edge
-    return int(edge / share), crop or edge
-
-
-def _of_a_square(given: dict[str, int], crop: int | None, side: int) -> tuple[int, int | None, list[str]]:
-    height, width = given.get("height", side), given.get("width", side)
-    if height != width:
-        longer = max(height, width)
-        return longer, None, [f"the image processor makes pictures of {height} x {width} px: here they are {longer} x {longer}"]
-    if not crop or crop == height:
-        return height, None, []
-    words = f"the image processor squashes to {height} px and cuts the central {crop}: here the shorter side is resized instead"
-    return crop, max(height, crop), [words]
+        return (edge, edge), int(edge / share) if edge < WHOLE else "squash", []
+    resize = int(256 / 224 * edge) if kind == "LevitImageProcessor" else int(edge / share)
+    crop = crop or (edge, edge)
+    if resize >= min(crop):
+        return crop, resize, []
+    words = f"the image processor pads pictures of {resize} px to {as_text(crop)} px: here they are resized to that"
+    return crop, min(crop), [words]
 
 
 def _constants(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -97,6 +87,13 @@ def _constants(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 def _three(numbers: Any) -> list[float]:
     return [float(numbers)] * 3 if isinstance(numbers, (int, float)) else [float(one) for one in numbers]
+
+
+def _pair(lengths: dict[str, int]) -> Size | None:
+    """(height, width), where both are told."""
+    if "height" in lengths and "width" in lengths:
+        return lengths["height"], lengths["width"]
+    return (lengths["shortest_edge"],) * 2 if "shortest_edge" in lengths else None
 
 
 def _lengths(size: Any) -> dict[str, int]:

@@ -15,6 +15,7 @@ from tapetum.models.unwrapping import unwrapped
 from tapetum.models.vision_model import Head, VisionModel
 from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
 from tapetum.models.zoo.families import timm_preprocessing
+from tapetum.models.zoo.huggingface import read_module, refuse_without_pictures
 from tapetum.models.zoo.naming import as_labels, by_head, own_labels
 from tapetum.types import ModelError, Outputs
 
@@ -70,16 +71,21 @@ def wrap(
     module = unwrapped(module)
     preprocessing = _preprocessing(module, size, mean, std, resize, interpolation)
     given, heads = by_head(labels)
-    names = own_labels(module) if given is None and not heads else None if given is None else as_labels(given)
+    own = read_module(module)
+    if own is not None and call is None:
+        refuse_without_pictures(module)
+    brought = own.labels if own is not None else own_labels(module)
+    names = brought if given is None and not heads else None if given is None else as_labels(given)
     head = next(iter(heads)) if head is None and len(heads) == 1 else head
     model = VisionModel(
         module,
         name or type(module).__name__,
         preprocessing,
         heads.get(head, names),
-        call=call,
+        call=call or (own and own.call),
         extra=checked_extra(extra),
-        outputs=checked_outputs(outputs),
+        encode_text=own and own.encode_text,
+        outputs=own.outputs if own is not None and outputs == "auto" else checked_outputs(outputs),
         head=head,
         head_labels=heads,
     )
