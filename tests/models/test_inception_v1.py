@@ -243,7 +243,7 @@ def test_a_file_that_does_not_fit_is_refused_with_the_reason(tmp_path: Path) -> 
     conv = "mixed4a_3x3_pre_relu_conv.weight"
     wrong: dict[str, tuple[dict[str, Tensor], str]] = {
         "1 tensors are missing": ({name: one for name, one in tensors.items() if name != conv}, conv),
-        "1 are unknown": ({**tensors, "softmax0.weight": torch.zeros(2)}, "softmax0.weight"),
+        "1 are unknown": ({**tensors, f"{conv}_g": torch.zeros(2)}, f"{conv}_g"),
         "1 differ in shape": (
             {**tensors, conv: torch.zeros(208, 96, 3, 3)},
             rf"{conv}: \(208, 96, 3, 3\), not \(204, 96, 3, 3\)",

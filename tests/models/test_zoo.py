@@ -125,12 +125,12 @@ def test_weights_that_do_not_fit_are_refused_naming_what_is_wrong(tmp_path: Path
     tensors = tp.load("simple_cnn", weights=None).module.state_dict()
     wrong = {
         "missing": {name: one for name, one in tensors.items() if name != "classifier.weight"},
-        "extra": {**tensors, "head.weight": torch.zeros(2)},
+        "extra": {**tensors, "classifier.more.weight": torch.zeros(2)},
         "shape": {**tensors, "classifier.weight": torch.zeros(7, 64)},
     }
     expected = {
         "missing": r"1 tensors are missing \(classifier.weight, ...\)",
-        "extra": r"1 are unknown \(head.weight, ...\)",
+        "extra": r"1 are unknown \(classifier.more.weight, ...\)",
         "shape": r"1 differ in shape \(classifier.weight: \(7, 64\), not \(10, 64\)\)",
     }
     for kind, content in wrong.items():

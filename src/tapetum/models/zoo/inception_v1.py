@@ -203,4 +203,7 @@ def _start(module: nn.Module) -> None:
 
 def build(pretrained: bool = True) -> nn.Module:
     """The network; its published weights are downloaded once, 28 MB, and checked."""
-    return built("inception_v1", lambda: load_weights(InceptionV1(), fetched(PUBLISHED)) if pretrained else InceptionV1())
+    module = built("inception_v1", InceptionV1)
+    if pretrained:
+        load_weights(module, fetched(PUBLISHED))
+    return module

@@ -59,7 +59,7 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
     if weights is None or weights == "random":
         model.weights = "random"
     elif weights != "default":
-        load_weights(model.module, weights)
+        model.notes = (*model.notes, *load_weights(model.module, weights))
         model.weights = str(weights)
     elif name in UNTRAINED:
         model.weights = "random"

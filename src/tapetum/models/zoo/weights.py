@@ -1,79 +1,181 @@
-"""Weights from files the user has: `.safetensors`, or `.pth`/`.pt` read without running code from them."""
+"""Weights from files the user has: `.safetensors`, or `.pth`/`.pt`/`.ckpt` of any trainer, matched by names and shapes.
+
+Nothing is loaded by half: every weight of the network must be in the file. What else the file holds is named in a note, and
+refused where it looks like a part of a larger network.
+"""
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tapetum.models.zoo.checkpoints import read_tables
 from tapetum.types import ModelError
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "params_ema", "params")
-PREFIXES = ("module.", "_orig_mod.", "model.", "backbone.")
+WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+"""What torch's wrappers put into names, at any depth."""
+
+DERIVED = ("num_batches_tracked", "total_ops", "total_params", "n_averaged", "position_ids", "relative_position_index",
+           "relative_coords_table", "attn_mask")  # fmt: skip
+"""Counters, and tables that networks make anew: no weights."""
+
+SECOND = ("ema", "momentum", "teacher", "target", "averaged", "swa", "discriminator")
+"""Words in the name of a second network that a trainer keeps beside the first."""
 
 
-def load_weights(module: nn.Module, path: str | Path) -> nn.Module:
-    """Fills `module` from a file; refuses a file that does not fit, naming what is missing or has another shape."""
-    tensors = _without_prefix(read_tensors(Path(path)), set(module.state_dict()))
+@dataclass(frozen=True)
+class Fit:
+    """A table of the file, seen from one prefix.
+
+    named    what goes into the module, by its own names
+    left     what the module does not have; `inside` those of them that look like parts of a larger network
+    missing  what the table does not have; `other` what has another shape there
+    """
+
+    place: str
+    named: Mapping[str, Tensor]
+    left: tuple[str, ...]
+    missing: tuple[str, ...]
+    other: tuple[str, ...]
+    inside: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        return not (self.missing or self.other or self.inside)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is not by its name the second of two networks."""
+        return not any(word in SECOND for word in self.place.lower().replace(".", "_").split("_"))
+
+
+def load_weights(module: nn.Module, path: str | Path) -> tuple[str, ...]:
+    """Fills `module` from a file, and says what of the file was left out; refuses what does not fit, naming what is wrong."""
+    path = Path(path)
     own = module.state_dict()
-    missing = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
-    extra = [name for name in tensors if name not in own]
-    other = [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
-    if missing or extra or other:
-        raise ModelError(
-            f"{Path(path).name} does not fit {type(module).__name__}: {_misfit(missing, extra, other, own, tensors)}"
-        )
-    module.load_state_dict(tensors, strict=False)
-    return module
+    if not own:
+        raise ModelError(f"{type(module).__name__} has no weights to fill from {path.name}")
+    fits = [fit for place, table in read_tables(path).items() for fit in _fits(own, place, table)]
+    found = [fit for fit in fits if fit.whole]
+    if not found:
+        nearest = max(fits, key=lambda fit: (-len(fit.missing), -len(fit.other), -len(fit.inside)))
+        raise ModelError(f"{path.name} does not fit {type(module).__name__}: {_misfit(nearest)}")
+    chosen = _chosen(found, path.name)
+    module.load_state_dict(dict(chosen.named), strict=False)
+    return tuple(_notes(chosen, found, path.name))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """{name: tensor} from a file; pickled code is never run."""
-    if not path.is_file():
-        raise ModelError(f"no weights file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(f"{path.name} holds code, not only tensors: save model.state_dict() instead") from error
-    except Exception as error:
-        raise ModelError(f"{path.name} is no readable weights file ({type(error).__name__})") from error
-    return _tensors(content, path)
+    """{name: tensor} of a file: its largest table."""
+    return max(read_tables(path).values(), key=len)
 
 
-def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    for key in WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ModelError(f"{path.name} holds no table of tensors: save model.state_dict()")
-    return dict(content)
+# --- names
 
 
-def _without_prefix(tensors: dict[str, Tensor], names: set[str]) -> dict[str, Tensor]:
-    """Training wrappers put "module." and the like before every name."""
-    for prefix in PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors) and not names & set(tensors):
-            tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return tensors
+def _fits(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor]) -> list[Fit]:
+    """A table by every prefix that most of the module's names have in it, or without one."""
+    plain = {_plain(name, own): tensor for name, tensor in table.items()}
+    fits = [_fit(own, place, plain, prefix) for prefix in _likely(plain, own)]
+    outer = _outer(own)  # the module is what the file holds, in a wrapper of the user's
+    if outer and not any(fit.whole for fit in fits):
+        inner = {name.removeprefix(outer): tensor for name, tensor in own.items()}
+        whole = [fit for prefix in _likely(plain, inner) if (fit := _fit(inner, place, plain, prefix)).whole]
+        fits += [replace(fit, named={outer + name: one for name, one in fit.named.items()}) for fit in whole]
+    return fits
 
 
-def _misfit(
-    missing: list[str], extra: list[str], other: list[str], own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]
-) -> str:
+def _plain(name: str, own: Mapping[str, Tensor]) -> str:
+    if name not in own:
+        for wrapper in WRAPPERS:
+            name = name.replace(wrapper, "")
+    return name
+
+
+def _likely(table: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
+    """The prefixes behind which at least half as many of the module's names stand as behind the commonest."""
+    counts = Counter(prefix for name in table for prefix in _prefixes(name, own))
+    most = max(counts.values(), default=0)
+    return [prefix for prefix, count in counts.items() if count >= max(1, most // 2)] or [""]
+
+
+def _prefixes(name: str, own: Mapping[str, Tensor]) -> list[str]:
+    """What stands before one of the module's names at the end of this one: "model.net." of "model.net.conv.weight"."""
+    parts = name.split(".")
+    cuts = range(len(parts))
+    return [".".join([*parts[:cut], ""]) if cut else "" for cut in cuts if ".".join(parts[cut:]) in own]
+
+
+def _outer(own: Mapping[str, Tensor]) -> str:
+    """The longest "net." that all of the module's names begin with."""
+    split = [name.split(".")[:-1] for name in own]
+    shared: list[str] = []
+    for level in zip(*split, strict=False):
+        if len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    return ".".join([*shared, ""]) if shared else ""
+
+
+def _fit(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor], prefix: str) -> Fit:
+    seen = {name.removeprefix(prefix): tensor for name, tensor in table.items() if name.startswith(prefix)}
+    parts = {name.partition(".")[0] for name in own}
+    missing = [name for name in own if name not in seen and not _derived(name)]
+    other = [
+        f"{name}: {tuple(seen[name].shape)}, not {tuple(tensor.shape)}"
+        for name, tensor in own.items()
+        if name in seen and tensor.shape != seen[name].shape and not _derived(name)
+    ]
+    named = {name: seen[name] for name in own if name in seen and own[name].shape == seen[name].shape}
+    more = [name for name in seen if name not in own and not _derived(name)]
+    inside = [name for name in more if name.partition(".")[0] in parts]
+    beside = [name for name in table if not name.startswith(prefix) and not _derived(name)]
+    where = ".".join(part for part in (place, prefix.rstrip(".")) if part)
+    return Fit(where, named, (*beside, *(prefix + name for name in more)), tuple(missing), tuple(other), tuple(inside))
+
+
+def _derived(name: str) -> bool:
+    return name.rpartition(".")[2] in DERIVED
+
+
+# --- the choice
+
+
+def _chosen(found: Sequence[Fit], name: str) -> Fit:
+    """The one that fits; of several the first network, not its average; several first ones that differ are refused."""
+    kept = [fit for fit in found if fit.first] or list(found)
+    different = [fit for i, fit in enumerate(kept) if not any(_same(fit, earlier) for earlier in kept[:i])]
+    if len(different) > 1:
+        places = ", ".join(fit.place or "the file itself" for fit in different)
+        raise ModelError(f"{name} holds {len(different)} networks that fit ({places}): save the one that is meant alone")
+    return different[0]
+
+
+def _same(a: Fit, b: Fit) -> bool:
+    return all(torch.equal(tensor, b.named[name]) for name, tensor in a.named.items() if name in b.named)
+
+
+def _notes(chosen: Fit, found: Sequence[Fit], name: str) -> list[str]:
+    others = [fit.place or "the file itself" for fit in found if fit is not chosen and not _same(fit, chosen)]
+    notes = [f"of {name} the weights under {chosen.place} were taken, not those under {', '.join(others)}"] if others else []
+    if chosen.left:
+        first = ", ".join(chosen.left[:3]) + (", ..." if len(chosen.left) > 3 else "")
+        many = "1 tensor" if len(chosen.left) == 1 else f"{len(chosen.left)} tensors"
+        notes.append(f"{name} holds {many} that the network does not have ({first})")
+    return notes
+
+
+def _misfit(fit: Fit) -> str:
     parts = []
-    if missing:
-        parts.append(f"{len(missing)} tensors are missing ({missing[0]}, ...)")
-    if extra:
-        parts.append(f"{len(extra)} are unknown ({extra[0]}, ...)")
-    if other:
-        name = other[0]
-        parts.append(f"{len(other)} differ in shape ({name}: {tuple(tensors[name].shape)}, not {tuple(own[name].shape)})")
+    if fit.missing:
+        parts.append(f"{len(fit.missing)} tensors are missing ({fit.missing[0]}, ...)")
+    if fit.inside:
+        parts.append(f"{len(fit.inside)} are unknown ({fit.inside[0]}, ...)")
+    if fit.other:
+        parts.append(f"{len(fit.other)} differ in shape ({fit.other[0]})")
     return "; ".join(parts)
