@@ -62,6 +62,7 @@ from tapetum.types import (
     Similarity,
     SpectrumResult,
     TapetumError,
+    TapetumWarning,
     TopExamples,
     ToySelectivity,
     Unit,
@@ -173,8 +174,8 @@ __all__ = [
     "History", "InformationByDepth", "Layer", "LayerProgression", "LayerTable", "Localization", "MapComparison",
     "MeanActivations", "Moments", "Number", "OcclusionProbe", "Output", "Planted", "Positions", "Prediction", "PredictionCheck",
     "PreprocessingSteps", "Progress", "Provenance", "ReceptiveFields", "Region", "Rendering", "Run", "Scaled",
-    "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TopExamples",
-    "TopK", "ToySelectivity", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel",
+    "ScanResult", "Scores", "Similarity", "Sparsity", "Spectrum", "SpectrumResult", "TapetumError", "TapetumWarning",
+    "TopExamples", "TopK", "ToySelectivity", "Unit", "UnitExamples", "UnitSpectra", "UnitSpectrum", "VisionModel",
     "activation_atlas", "activation_spectrum", "animate", "as_score", "as_source", "capture", "check_predictions",
     "compare_maps", "contrast", "digits", "draw", "edit", "evaluate", "explain", "filter_image", "fine_tune",
     "grad_cam_by_hand", "known_models", "load", "log_probability", "logit", "lookup", "methods", "open",
@@ -223,7 +224,7 @@ def _display_in_notebooks() -> None:
     if shell is not None:
         formatter = shell.display_formatter.formatters["image/png"]
         for kind in (Drawable, Attribution, ActivationAtlas, Evaluation, Rendering, Run, TopExamples, UnitSpectra):
-            formatter.for_type(kind, lambda result: _figures().draw(result)._repr_png_())
+            formatter.for_type(kind, lambda result: _figures().show(result)._repr_png_())
 
 
 def _figures() -> Any:

@@ -1,10 +1,21 @@
-"""What a reader of the result must know, said where it is found out: engines and methods `note`, the border collects."""
+"""What a reader of the result must know, said where it is found out: engines and methods `note`, the border collects.
+
+A `caution` is a note that may mean that the whole result is wrong: it is warned of, too, once for each model.
+"""
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FrameType
+
+from tapetum.types import TapetumWarning
+
+RAW = "the images lie in [0, 1] although the model expects normalised ones: use model.preprocess"
+ASSUMED = "mean and std are assumed to be {}, since the model brings none: give those that it was trained with"
 
 _said: ContextVar[list[str] | None] = ContextVar("tapetum_notes", default=None)
 
@@ -25,3 +36,27 @@ def note(sentence: str) -> None:
     said = _said.get()
     if said is not None and sentence not in said:
         said.append(sentence)
+
+
+def caution(sentence: str, warned: set[str]) -> None:
+    """Notes the sentence, and warns of it at the line of the user's own code, unless it is among those `warned` of."""
+    note(sentence)
+    if sentence not in warned:
+        warned.add(sentence)
+        warnings.warn(sentence, TapetumWarning, stacklevel=_outside(sys._getframe()))
+
+
+def is_caution(sentence: str) -> bool:
+    """Whether a note may mean that the result is wrong: figures and reports show it in another colour."""
+    return sentence == RAW or sentence.startswith(ASSUMED.partition("{")[0])
+
+
+def _outside(frame: FrameType) -> int:
+    """Which frame, counted from this one, is the user's: the first that is not ours, nor checks our types in tests."""
+    level = 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+_OURS = ("tapetum", "contextlib", "jaxtyping", "beartype", "torch")

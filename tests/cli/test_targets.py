@@ -25,13 +25,13 @@ class Detector(torch.nn.Module):
 
 def detector():
     torch.manual_seed(0)
-    return tp.wrap(Detector(), size=32, labels=LABELS)
+    return tp.wrap(Detector(), size=32, mean=(0.5,) * 3, std=(0.5,) * 3, labels=LABELS)
 
 
 def segmenter():
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 2, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(4, 3, 1))
-    return tp.wrap(net, size=32, labels=LABELS)
+    return tp.wrap(net, size=32, mean=(0.5,) * 3, std=(0.5,) * 3, labels=LABELS)
 """
 
 

@@ -82,7 +82,7 @@ def coloured() -> tuple[tp.VisionModel, Tensor, Tensor]:
     """Bands of colour in a picture of 16 x 24 px, and which of the three is where, (4, 6)."""
     which = torch.tensor([[0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 1, 1], [0, 0, 0, 0, 1, 1], [2, 2, 2, 2, 2, 1]])
     picture = nn.functional.one_hot(which, 3).permute(2, 0, 1).repeat_interleave(4, 1).repeat_interleave(4, 2)
-    return tp.wrap(Colours(), size=SIDE), picture[None].float(), which
+    return tp.wrap(Colours(), size=SIDE, mean=(0.0,) * 3, std=(1.0,) * 3), picture[None].float(), which
 
 
 def test_every_cell_has_the_colour_of_its_place_in_an_image_that_is_not_square() -> None:

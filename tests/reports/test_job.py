@@ -127,7 +127,8 @@ def test_what_was_seen_is_kept_exactly_and_the_photograph_only_as_large_as_a_pag
 
 
 def test_a_network_without_maps_is_told_so(photo):
-    flat = tp.wrap(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4)), size=32)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4))
+    flat = tp.wrap(net, size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
     found = tp.explain(flat, photo, methods=["grad_cam", "saliency"], runner_up=False, evidence=False)
     assert found.found == ()
     assert set(found.questions[0].refused) == {"grad_cam"}

@@ -13,7 +13,7 @@ from tapetum.cli.models import as_target, load_model
 from tapetum.cli.terminal import bar, note, say
 from tapetum.data.images import read_image
 from tapetum.families.running import run
-from tapetum.figures import draw
+from tapetum.figures import show
 from tapetum.registry import check_parameters, lookup
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import write_figure
@@ -61,7 +61,7 @@ def _written(work: Path, name: str, done: Run) -> list[str]:
     several = done.value if isinstance(done.value, list) else [done.value]
     names = [f"{name}.png"] if len(several) == 1 else [f"{name}-{i}.png" for i in range(len(several))]
     for one, file in zip(several, names, strict=True):
-        write_figure(work / file, draw(one), asdict(done.provenance))
+        write_figure(work / file, show(one), asdict(done.provenance))
     return names
 
 

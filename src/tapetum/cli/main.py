@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -15,9 +16,9 @@ from typer.main import get_command
 from tapetum.cli import training
 from tapetum.cli.atlas import atlas
 from tapetum.cli.generated import HELP, TARGET_HELP, CommandGroup, RunGroup
-from tapetum.cli.terminal import bar, debugging, fail, one_line, say, unexpected
+from tapetum.cli.terminal import bar, debugging, fail, note, one_line, say, unexpected
 from tapetum.runners.allocator import keep_large_blocks
-from tapetum.types import MethodError, ModelError, TapetumError
+from tapetum.types import MethodError, ModelError, TapetumError, TapetumWarning
 
 STOPPED = 130
 """The exit status of a program that Ctrl-C ended: 128 + SIGINT."""
@@ -62,7 +63,8 @@ def _own_the_process() -> None:
 def _status(words: Sequence[str]) -> int:
     """Runs the command, tells what went wrong, returns the exit status."""
     try:
-        _run(words)
+        with _told_in_a_line():
+            _run(words)
         sys.stdout.flush()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
@@ -80,6 +82,22 @@ def _status(words: Sequence[str]) -> int:
         fail(_words_for(error))
         return 2
     return 0
+
+
+@contextlib.contextmanager
+def _told_in_a_line() -> Iterator[None]:
+    """Our own warnings are remarks like any other, without the lines of code that they point at."""
+
+    def tell(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, TapetumWarning):
+            note(f"caution: {message}")
+        else:
+            show(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TapetumWarning)
+        show, warnings.showwarning = warnings.showwarning, tell
+        yield
 
 
 def _run(words: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from tapetum.data.sources import shown
 from tapetum.data.streams import as_source
 from tapetum.families.running import machine, versions
 from tapetum.families.spectra import activation_spectrum, top_examples
-from tapetum.figures import draw
+from tapetum.figures import show
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import watching
 from tapetum.reports.machine import write_json
@@ -85,7 +85,7 @@ def _written(work: Path, found: Any, about: Mapping[str, Any]) -> Iterator[dict[
         stem = unique(safe(one.unit), taken)
         alone = _alone(found, i)
         row = {"unit": one.unit, "picture": f"{stem}.png", "result": stem, **_numbers(one)}
-        write_figure(work / row["picture"], draw(alone), {**about, **row})
+        write_figure(work / row["picture"], show(alone), {**about, **row})
         save(alone, work / stem)
         yield row
 

@@ -64,13 +64,11 @@ def attribution(
         def public(model: ModelLike, images: ImagesLike, target: TargetLike = None, **keywords: Any) -> Attribution:
             like = profile(method.name, keywords.get("like"))
             given = check_parameters(method, {**like.defaults, **keywords})
-            with border(model, images) as (network, ready):
+            with noting() as said, border(model, images) as (network, ready):
                 if given.get("layer") == BEST:
                     return _choosing().best_layer(method, network, ready, target, keywords)
-                with noting() as said:
-                    score = _score(network, ready, target, method)
-                    made = _made(body, score, Call(score, ready, given, method.laws), like)
-                    note_inputs(network, ready)
+                score = _score(network, ready, target, method)
+                made = _made(body, score, Call(score, ready, given, method.laws), like)
                 return _attribution(method, score, ready, made, tuple(said))
 
         signature = public_signature(body, tuple(PROFILES.get(body.__name__, ())))
@@ -161,6 +159,8 @@ def border(
     """
     with torch.inference_mode(False), torch.no_grad():
         network = as_model(model, given if convert is VisionModel.as_images else None)
+        for sentence in network.notes:
+            note(sentence)
         with network.pinned():
             ready = convert(network, given)
             ready = ready.clone() if isinstance(ready, Tensor) and ready.is_inference() else ready
@@ -214,18 +214,3 @@ def _status(value: Tensor, reduce: Reduce) -> Status:
     if flat.max() - flat.min() <= 1e-6 * flat.abs().max():
         return "constant"
     return "no_positive_evidence" if reduce != "max_abs" and flat.max() <= 0 else "ok"
-
-
-def note_inputs(model: VisionModel, images: Tensor) -> None:
-    """What is known of the model, and images in [0, 1] where it expects normalised ones: the commonest silent mistake."""
-    for sentence in model.notes:
-        note(sentence)
-    if in_unit_range(model, images):
-        note("the images lie in [0, 1] although the model expects normalised ones: use model.preprocess")
-
-
-def in_unit_range(model: VisionModel, images: Tensor) -> bool:
-    """Whether these are pixels in [0, 1], and the model expects normalised values."""
-    mean, std = model.preprocessing.mean, model.preprocessing.std
-    normalised = all(m == 0 for m in mean) and all(s == 1 for s in std)
-    return not normalised and images.numel() > 0 and float(images.min()) >= 0 and float(images.max()) <= 1

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from tapetum.data.images import read_image
-from tapetum.families.border import border, describe, in_unit_range, note_inputs
+from tapetum.families.border import border, describe
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.registry import check_parameters, register
@@ -67,9 +67,7 @@ def _subject(name: str, takes: Takes, positional: Sequence[Any], keywords: dict[
 def converted(model: VisionModel, subject: Any, takes: Takes) -> Any:
     """Model-ready images, or pictures in [0, 1] as they are; units stay as they were given."""
     if takes == "images":
-        images = model.as_images(subject)
-        note_inputs(model, images)
-        return images
+        return model.as_images(subject)
     return as_pictures(model, subject) if takes == "pictures" else subject
 
 
@@ -78,7 +76,7 @@ def as_pictures(model: VisionModel, source: Any) -> list[Tensor]:
 
     A tensor (n, 3, H, W) is model-ready, unless it lies in [0, 1] although the model expects normalised values.
     """
-    if isinstance(source, Tensor) and source.ndim == 4 and in_unit_range(model, source):
+    if isinstance(source, Tensor) and source.ndim == 4 and model.looks_raw(source):
         source = list(source.split(1))
     if isinstance(source, Tensor) and source.ndim == 4:
         return list(model.denormalize(model.as_images(source)).clone().split(1))

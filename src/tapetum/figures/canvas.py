@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from textwrap import wrap
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, TITLE_PT, anchors
+from tapetum.notes import is_caution
 from tapetum.types import Reduce
 
 HEAD_IN = 0.75  # inches kept at the top for title and subtitle
@@ -47,6 +50,27 @@ def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> P
     _text(figure, 0.1 / width_in, 1 - 0.14 * rise, title, TITLE_PT, LIGHT.ink, weight="bold")
     _text(figure, 0.1 / width_in, 1 - 0.42 * rise, subtitle, LABEL_PT, LIGHT.muted)
     return figure
+
+
+def footnotes(figure: Figure, notes: Sequence[str]) -> None:
+    """What a reader must know, in lines under a finished page, which grows by them; what may make it wrong stands out."""
+    width, height = figure.get_size_inches()
+    letters = max(24, int((width - 0.2) * 72 / (0.5 * NOTE_PT)))  # a letter is about half as wide as it is high
+    blocks = [(wrap(note, letters), LIGHT.caution if is_caution(note) else LIGHT.muted) for note in notes]
+    line = 1.3 * NOTE_PT / 72
+    room = line * sum(len(lines) for lines, _ in blocks) + 0.14
+    share = height / (height + room)
+    for text in figure.texts:
+        text.set_y(1 - (1 - text.get_position()[1]) * share)
+    layout = figure.get_layout_engine()
+    x, y, w, h = layout.get()["rect"]
+    layout.set(rect=(x, 1 - (1 - y) * share, w, h * share))
+    figure.set_size_inches(width, height + room)
+    top = room - 0.02
+    for lines, color in blocks:
+        style = {"color": color, "fontsize": NOTE_PT, "va": "top", "parse_math": False, "linespacing": 1.2}
+        figure.text(0.1 / width, top / (height + room), "\n".join(lines), **style)
+        top -= line * len(lines)
 
 
 def subtitle(figure: Page, words: str) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, overlay, say
 from tapetum.figures.theme import LIGHT
 from tapetum.figures.words import SHORT_UNITS, caption, grid
+from tapetum.notes import is_caution
 from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Reduce, Run, TapetumError, names_of_maps
 
 if TYPE_CHECKING:
@@ -36,12 +37,24 @@ def png(result: Any, *, dpi: int = 150, **options: Any) -> bytes:
     """The figure of a result as a PNG file."""
     from tapetum.figures import canvas
 
-    return canvas.rendered(draw(result, **options), dpi)
+    return canvas.rendered(show(result, **options), dpi)
 
 
 def show(result: Any, **options: Any) -> Figure:
-    """The figure of a result. A notebook displays it; elsewhere save it: `show(result).savefig("map.png")`."""
-    return draw(result, **options)
+    """The figure of a result, with its notes under it. A notebook displays it; elsewhere `show(result).savefig("map.png")`."""
+    from tapetum.figures import canvas
+
+    figure, notes = draw(result, **options), notes_of(result)
+    if notes:
+        canvas.footnotes(figure, notes)
+    return figure
+
+
+def notes_of(result: Any) -> tuple[str, ...]:
+    """What a reader must know of a result, or of several, each sentence once; cautions first."""
+    parts = result if isinstance(result, (list, tuple)) else [result.value if isinstance(result, Run) else result]
+    notes = dict.fromkeys(note for part in parts for note in getattr(part, "notes", ()))
+    return tuple(sorted(notes, key=is_caution, reverse=True))
 
 
 @draw.register

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tapetum.figures import draw
+from tapetum.figures import draw, show
 from tapetum.lessons.beginning import DATA, FAST, IMAGE, MODEL, WEIGHTS
 from tapetum.lessons.scripts import Cell, Lesson
 from tapetum.progress import report, stage
@@ -108,6 +108,6 @@ def _picture(value: Any) -> tuple[bytes, str, int] | None:
     if not hasattr(value, "_repr_png_"):
         if isinstance(value, list | tuple) or draw.dispatch(type(value)) is draw.dispatch(object):
             return None
-        figure = draw(value)
+        figure = show(value)
     png, size = figure._repr_png_()
     return png, str(getattr(figure, "title", "")), int(size["width"])

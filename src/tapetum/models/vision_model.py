@@ -17,6 +17,7 @@ from tapetum.models.extra import beside
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.replica import fingerprint, replicate, weights_sha256
+from tapetum.notes import RAW, caution, is_caution
 from tapetum.types import ImageError, Layers, ModelError, Outputs
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ class VisionModel:
         self.source = source or name
         self.weights = "default"
         self.notes: tuple[str, ...] = ()
+        self._warned: set[str] = set()
         self.call = call
         self.extra = dict(extra or {})
         self.encode_text = encode_text
@@ -243,6 +245,7 @@ class VisionModel:
 
         pictures: pixels (n, 3, H, W) in [0, 1]; anything `read_image` takes; or a list of those, of any sizes.
         """
+        self.caution(self.notes)
         if isinstance(pictures, Tensor) and pictures.ndim == 4:
             return self.preprocessing(pictures).to(self.device, self.dtype)
         many = pictures if isinstance(pictures, (list, tuple)) else [pictures]
@@ -275,7 +278,21 @@ class VisionModel:
         pixels = self._unclipped(images)
         if pixels > 20:  # 8-bit values that were not divided by 255 end near 58 with the usual constants
             raise ImageError("the images look like 0..255 values; use read_image and model.preprocess")
+        # a bright picture normalised by .5 and .5 lies in [0, 1], too, but hardly reaches down to 0
+        if self.looks_raw(images) and float(images.min()) < 0.1 and float(images.max()) > 0.5:
+            self.caution([RAW])
         return images.detach().to(self.device, self.dtype)
+
+    def looks_raw(self, images: Tensor) -> bool:
+        """Whether these are pixels in [0, 1], although the model expects normalised values: the commonest silent mistake."""
+        mean, std = self.preprocessing.mean, self.preprocessing.std
+        normalised = all(m == 0 for m in mean) and all(s == 1 for s in std)
+        return not normalised and images.numel() > 0 and float(images.min()) >= 0 and float(images.max()) <= 1
+
+    def caution(self, notes: Sequence[str]) -> None:
+        """Warns of those that may mean that results are wrong, each once for this model."""
+        for sentence in filter(is_caution, notes):
+            caution(sentence, self._warned)
 
     def _unclipped(self, images: Tensor) -> float:
         """The largest value as a pixel, where a picture has 1."""

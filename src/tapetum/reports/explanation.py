@@ -64,6 +64,7 @@ class Explanation:
     found: tuple[ActivationMaps, ...]
     questions: tuple[Question, ...]
     findings: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what a reader must know of the model and its input, whatever is asked
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
 
 from tapetum.figures.draw import channel_kind, channel_picture
@@ -88,7 +88,7 @@ def card(explanation: Explanation, question: Question, judged: Judged, place: st
     mark = tag("span", "baseline", class_="tag") if judged.baseline else None
     title = tag("h5", judged.title, mark)
     summary = tag("p", judged.summary, class_="summary")
-    body = tag("div", first, title, summary, evidence(judged, _top(question)), class_="body")
+    body = tag("div", first, title, summary, evidence(judged, _top(question), known=explanation.notes), class_="body")
     classes = "card baseline" if judged.baseline else f"card {place}".strip()
     return tag("article", map_picture(explanation, question, judged, crop_class), body, class_=classes)
 
@@ -108,8 +108,8 @@ def _top(question: Question) -> float:
     return max(highs, default=1.0) or 1.0
 
 
-def evidence(judged: Judged, top: float) -> Markup:
-    """Deletion, insertion, their difference and the time, beside the curves."""
+def evidence(judged: Judged, top: float, known: Sequence[str] = ()) -> Markup:
+    """Deletion, insertion, their difference and the time, beside the curves, and the notes that are not `known` yet."""
     shown = {
         "deletion ↓": number(judged.evidence.get("deletion", float("nan"))),
         "insertion ↑": number(judged.evidence.get("insertion", float("nan"))),
@@ -117,7 +117,7 @@ def evidence(judged: Judged, top: float) -> Markup:
         "time": seconds(judged.seconds),
     }
     origin = tag("p", caption(judged.attribution), class_="note")
-    notes = [tag("p", note, class_="note") for note in judged.attribution.notes]
+    notes = [tag("p", note, class_="note") for note in judged.attribution.notes if note not in known]
     chart = curves(judged.curves, judged.title, top)
     return tag("div", chart, facts(shown, "numbers"), origin, notes, class_="evidence")
 

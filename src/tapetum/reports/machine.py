@@ -41,6 +41,7 @@ def _image(explanation: Explanation, names: Names) -> dict[str, Any]:
     return {
         "file": explanation.file,
         "crop": explanation.crop,
+        "notes": list(explanation.notes),
         "predictions": [{"index": p.index, "label": p.label, "probability": p.probability} for p in explanation.predictions],
         "target": explanation.questions[0].target,
         "attributions": [

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tapetum.appearing import appearing
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, css_variables
+from tapetum.notes import is_caution
 from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.fragments import DEPTHS, bars, card, class_name, facts, found, number, percent, table
 from tapetum.reports.markup import Markup, tag, text
@@ -132,7 +133,8 @@ def _seen(explanation: Explanation, i: int) -> Markup:
     size = f"{explanation.pixels.shape[-1]} × {explanation.pixels.shape[-2]} pixels"
     view = tag("div", class_=f"view crop-{i}", role="img", aria_label=f"What the model saw of it: {explanation.crop}")
     words = tag("p", tag("strong", "What the model saw. "), f"{explanation.crop} ({size}).")
-    look = tag("div", photo, tag("div", view, words, class_="saw"), class_="look")
+    notes = [tag("p", note, class_="note caution" if is_caution(note) else "note") for note in explanation.notes]
+    look = tag("div", photo, tag("div", view, words, notes, class_="saw"), class_="look")
     return tag("section", look, findings, answers, class_="seen")
 
 

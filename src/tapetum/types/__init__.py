@@ -117,6 +117,9 @@ from tapetum.types.refusals import (
     TapetumError as TapetumError,
 )
 from tapetum.types.refusals import (
+    TapetumWarning as TapetumWarning,
+)
+from tapetum.types.refusals import (
     TargetError as TargetError,
 )
 from tapetum.types.refusals import (

@@ -7,6 +7,10 @@ class TapetumError(ValueError):
     """A refusal: one line that says what is wrong and what would work."""
 
 
+class TapetumWarning(UserWarning):
+    """What may make a result wrong and only the user can know: raw pictures as model-ready images, assumed constants."""
+
+
 class ImageError(TapetumError):
     """An image that cannot be read, or that a model cannot take."""
 

@@ -203,7 +203,11 @@ def _start(module: nn.Module) -> None:
 
 def build(pretrained: bool = True) -> nn.Module:
     """The network; its published weights are downloaded once, 28 MB, and checked."""
-    module = built("inception_v1", InceptionV1)
-    if pretrained:
-        load_weights(module, fetched(PUBLISHED))
-    return module
+
+    def made() -> nn.Module:
+        module = InceptionV1()
+        if pretrained:
+            load_weights(module, fetched(PUBLISHED))
+        return module
+
+    return built("inception_v1", made)

@@ -17,6 +17,7 @@ from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
 from tapetum.models.zoo.families import timm_preprocessing
 from tapetum.models.zoo.huggingface import read_module, refuse_without_pictures
 from tapetum.models.zoo.naming import as_labels, by_head, own_labels
+from tapetum.notes import ASSUMED
 from tapetum.types import ModelError, Outputs
 
 
@@ -89,6 +90,8 @@ def wrap(
         head=head,
         head_labels=heads,
     )
+    if _published(module) is None and None in (mean, std):
+        model.notes += (assumed(preprocessing),)
     if size is None and not normalises_itself(module):
         found = fit(model)
         model.preprocessing = preprocessing.at(found.size)
@@ -105,6 +108,12 @@ def checked_outputs(outputs: Any) -> Outputs | dict[Any, Outputs]:
     return dict(outputs) if isinstance(outputs, Mapping) else outputs
 
 
+def assumed(preprocessing: Preprocessing) -> str:
+    """What is said of constants that nobody gave."""
+    imagenet = (preprocessing.mean, preprocessing.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    return ASSUMED.format("ImageNet's" if imagenet else f"{preprocessing.mean} and {preprocessing.std}")
+
+
 def _preprocessing(
     module: nn.Module,
     size: int | Sequence[int] | str | None,
@@ -116,12 +125,9 @@ def _preprocessing(
     """What is given, before what the network brings, before what is usual."""
     own = _published(module)
     channels = input_channels(module) if mean is None else len(mean)
-    usual = channels == 3 and mean is None
-    if own is None or mean is not None:
-        means = tuple(mean) if mean is not None else IMAGENET_MEAN if channels == 3 else (0.0,) * channels
-        stds = tuple(std) if std is not None else IMAGENET_STD if usual else (1.0,) * channels
-    else:
-        means, stds = own.mean, own.std if std is None else tuple(std)
+    usual = IMAGENET_STD if channels == 3 and mean is None else (1.0,) * channels
+    means = tuple(mean) if mean is not None else own.mean if own else IMAGENET_MEAN if channels == 3 else (0.0,) * channels
+    stds = tuple(std) if std is not None else own.std if own else usual
     if len(means) != len(stds):
         raise ModelError(f"mean has {len(means)} numbers and std {len(stds)}: one per channel each")
     base = own or Preprocessing(resize="crop")
