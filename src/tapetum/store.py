@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum import types
-from tapetum.types import Prediction, TapetumError
+from tapetum.types import Number, Prediction, TapetumError
 
 SCHEMA = 1
 
@@ -71,8 +71,8 @@ def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
         return value
     if isinstance(value, Tensor):
         return _packed_tensor(value, arrays)
-    if type(value) is Prediction:
-        return {"$type": "Prediction", **{name: _packed(one, arrays) for name, one in value._asdict().items()}}
+    if type(value) in (Prediction, Number):
+        return {"$type": type(value).__name__, **{name: _packed(one, arrays) for name, one in value._asdict().items()}}
     if isinstance(value, (list, tuple)):
         # casts: `isinstance` cannot say what a container holds
         parts = [_packed(part, arrays) for part in cast("list[Any] | tuple[Any, ...]", value)]
@@ -112,6 +112,6 @@ def _unpacked_table(tree: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) ->
         return tree["$name"]
     fields = {name: _unpacked(part, arrays) for name, part in tree.items() if name != "$type"}
     kind: Any = getattr(types, tree["$type"])
-    if not (dataclasses.is_dataclass(kind) or kind is Prediction):
+    if not (dataclasses.is_dataclass(kind) or kind in (Prediction, Number)):
         raise TypeError(tree["$type"])
     return cast("Any", kind)(**fields)

@@ -244,7 +244,7 @@ def test_heads_take_probability_contrast_union_and_labels() -> None:
     assert maps.target == ("cat of kind rather than dog of kind",) * 2
     with pytest.raises(TargetError, match="numbers that are no probabilities"):
         values(model, tp.probability(tp.Output(0, "age")))
-    with pytest.raises(TargetError, match=r"2 outputs, and nothing says which is the answer: 'kind' \(2 x 3\)"):
+    with pytest.raises(TargetError, match=r"2 outputs, and nothing says which is the answer: 'kind' \(3\), 'age' \(1\)"):
         tp.saliency(model, IMAGES)
 
 

@@ -6,7 +6,7 @@ import torch
 from tapetum.families.comparisons import overlap
 from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.findings import findings
-from tapetum.types import Attribution, Prediction, Provenance
+from tapetum.types import Attribution, Number, Prediction, Provenance
 
 SIDE = 28
 PROVENANCE = Provenance("m", {}, ("cat",), "tiny", "ab", "cd", 0, "cpu", "float32", {}, "now", 0.1)
@@ -42,10 +42,10 @@ def question(*maps, target="cat", role="predicted", refused=None):
     return Question(target, 0, 0.7, role, maps, refused or {})
 
 
-def told(*questions, predictions=((0, "cat", 0.7), (1, "dog", 0.2))):
+def told(*questions, predictions=((0, "cat", 0.7), (1, "dog", 0.2)), kind="classes"):
     picture = torch.zeros(1, 3, SIDE, SIDE)
-    answers = tuple(Prediction(*one) for one in predictions)
-    return findings(Explanation("cat.png", picture, picture, "all of it", answers, (), questions, ()))
+    answers = tuple((Number if kind == "numbers" else Prediction)(*one) for one in predictions)
+    return findings(Explanation("cat.png", picture, picture, "all of it", answers, (), questions, (), answer=kind))
 
 
 def about(lines, words):
@@ -54,7 +54,6 @@ def about(lines, words):
 
 def test_the_answer_comes_first():
     assert told(question())[0] == "The model answers 'cat' (70 %); next is 'dog' (20 %)."
-    assert told(question(), predictions=[(3, None, 1.0)])[0] == "The model gives class 3 a probability of 100 %."
     assert "(over 99 %); next is 'dog' (under 1 %)." in told(question(), predictions=[(0, "cat", 0.999), (1, "dog", 0.001)])[0]
 
 
@@ -66,6 +65,25 @@ def test_a_close_second_is_said_to_be_close(second, close):
     assert "both explanations" not in one  # there is one
     two = told(question(), question(target="dog"), predictions=predictions)[0]
     assert ("read both explanations" in two) == close
+
+
+BENIGN = [(1, "malignant", 0.98), (0, "benign", 0.02)]
+PETS = [(0, "cat", 0.95), (1, "dog", 0.94), (2, "car", 0.05)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer", "words"),
+    [
+        ("binary", [(3, None, 1.0)], "The model gives class 3 a probability of 100 %."),
+        ("binary", BENIGN, "The model answers 'malignant' (98 %) rather than 'benign' (2 %)."),
+        ("labels", PETS, "The model finds 'cat' (95 %) and 'dog' (94 %); it judges each label for itself."),
+        ("labels", [(2, "car", 0.3), (0, "cat", 0.1)], "The model finds none of its labels; nearest is 'car' (30 %)."),
+        ("numbers", [(0, None, 58.21)], "The model gives 58.2 for output 0."),
+        ("numbers", [(0, "x", -1250.4), (1, "y", 0.03125)], "The model gives −1,250 for 'x', 0.0312 for 'y'."),
+    ],
+)
+def test_the_answer_is_told_in_the_words_of_its_outputs(kind, answer, words):
+    assert told(question(), predictions=answer, kind=kind)[0] == words
 
 
 def test_the_best_map_is_named_with_its_place_and_the_baselines_it_beats():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -74,15 +75,13 @@ class Asking:
         return load(about["source"], weights=about["weights"])
 
     def _scores(self, images: Tensor) -> tuple[list[NDArray[np.float64]], list[Prediction]]:
-        """Each layer's scores (c,), tapped as they were scanned; and the most probable classes, none where there are none."""
+        """Each layer's scores (c,), tapped as they were scanned; and the model's answer, nothing where it gives no classes."""
         names = [layer["name"] for layer in self.layers]
         predictions: list[Prediction] = []
-        with torch.no_grad(), capture_signed(self.model, names, stop=False) as acts:
-            try:
-                predictions = predict(self.model, images, PREDICTIONS)[0]
-            except TapetumError:  # no classifier; if there was no pass, there is one now
-                if len(acts) < len(names):
-                    self.model(images)
+        with contextlib.suppress(TapetumError):  # no classifier
+            predictions = [one for one in predict(self.model, images, PREDICTIONS)[0] if isinstance(one, Prediction)]
+        with torch.no_grad(), capture_signed(self.model, names) as acts:
+            self.model(images)
         scores = [acts[name].flatten(2).amax(2) if acts[name].ndim > 2 else acts[name] for name in names]
         return [one[0].float().double().cpu().numpy() for one in scores], predictions
 

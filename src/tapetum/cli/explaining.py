@@ -82,14 +82,14 @@ def _write(folder: Path, done: Sequence[Explanation], refused: Refused, model: V
             done,
             model=model.source,
             weights=None if model.weights == "default" else model.weights,
-            model_facts=_facts(model),
+            model_facts=_facts(model, done[0].outputs),
             refused=refused,
             versions=versions(),
             seed=plan.seed,
         )
 
 
-def _facts(model: VisionModel) -> dict[str, str]:
+def _facts(model: VisionModel, outputs: str) -> dict[str, str]:
     """What a reader should know of the model."""
     parameters = sum(tensor.numel() for tensor in model.module.parameters())
     count = f"{parameters / 1e6:.1f} million" if parameters >= 1e5 else f"{parameters:,}"
@@ -97,6 +97,7 @@ def _facts(model: VisionModel) -> dict[str, str]:
         "Model": model.source,
         "Parameters": count,
         "Input": model.preprocessing.describe(),
+        **({"Outputs": outputs} if outputs else {}),
         "Weights": f"{_weights_in_words(model)}, sha256 {model.weights_sha256[:12]}",
     }
 
@@ -123,7 +124,7 @@ def predict_files(paths: Sequence[str], *, model: str, weights: str | None, k: i
 
     def work(file: str, watcher: object) -> None:
         best = predict(network, network.preprocess(read_image(file)), k)[0]
-        answers = "  ".join(f"{p.label or p.index} {p.probability:.3f}" for p in best)
+        answers = "  ".join(f"{one.label or one.index} {one[2]:.3f}" for one in best)
         say(f"{one_line(file)}: {answers}")
 
     done, refused = for_each(files, work)

@@ -14,7 +14,7 @@ from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, overlay, say
 from tapetum.figures.theme import LIGHT
 from tapetum.figures.words import SHORT_UNITS, caption, grid
 from tapetum.notes import is_caution
-from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Reduce, Run, TapetumError, names_of_maps
+from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Prediction, Reduce, Run, TapetumError, names_of_maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,7 +136,9 @@ def _(results: Sequence[Any], pixels: Tensor | None = None, names: Sequence[str]
 
     if results and all(isinstance(one, ActivationMaps) for one in results):
         return draw(results[0]) if len(results) == 1 else several.depths(results)
-    if results and all(isinstance(one, list) and all(isinstance(part, Prediction) for part in one) for one in results):
+    if results and all(
+        isinstance(one, list) and all(isinstance(part, (Prediction, Number)) for part in one) for one in results
+    ):
         return several.answers(results, pixels)
     kinds = ", ".join(sorted({type(result).__name__ for result in results})) or "nothing"
     raise TypeError(f"a list can be drawn if it holds Attributions, ActivationMaps or predictions; this one holds {kinds}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from tapetum.figures.draw import Figure, channel_picture
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT
 from tapetum.figures.words import grid, layer_name
-from tapetum.types import ActivationMaps, Prediction, TapetumError
+from tapetum.types import ActivationMaps, Number, Prediction, TapetumError
 
 MAX_ROWS = 8  # in one figure; the title says when there are more
 MAX_COLUMNS = 6
@@ -38,8 +38,8 @@ def depths(results: Sequence[ActivationMaps]) -> Figure:
     return figure
 
 
-def answers(results: Sequence[Sequence[Prediction]], pixels: Tensor | None = None) -> Figure:
-    """One row an image: the photograph, and bars for its most probable classes, with their names."""
+def answers(results: Sequence[Sequence[Prediction | Number]], pixels: Tensor | None = None) -> Figure:
+    """One row per image: the photograph, and bars for its most probable classes, or for its numbers, with their names."""
     from tapetum.figures import canvas
 
     n = len(results)
@@ -47,7 +47,8 @@ def answers(results: Sequence[Sequence[Prediction]], pixels: Tensor | None = Non
         raise TapetumError(f"predictions of {n} images need {n} photographs, got {len(pixels)}")
     rows, first = min(n, MAX_ROWS), 0 if pixels is None else 1
     more = f" ({rows} of {n} images)" if rows < n else ""
-    figure = canvas.page(BARS_IN + PHOTO_IN * first, rows * PHOTO_IN, f"What the model says{more}", "probability of each class")
+    what = "numbers, each in its own units" if isinstance(results[0][0], Number) else "probability of each class"
+    figure = canvas.page(BARS_IN + PHOTO_IN * first, rows * PHOTO_IN, f"What the model says{more}", what)
     widths = [PHOTO_IN] * first + [BARS_IN]
     panels = figure.subplots(rows, 1 + first, squeeze=False, width_ratios=widths)
     for row in range(rows):
@@ -57,16 +58,19 @@ def answers(results: Sequence[Sequence[Prediction]], pixels: Tensor | None = Non
     return figure
 
 
-def _bars(axes: Any, predictions: Sequence[Prediction]) -> None:
-    """A bar for each class on one scale, its name above it, its probability at its end."""
+def _bars(axes: Any, predictions: Sequence[Prediction | Number]) -> None:
+    """A bar for each class on one scale, its name above it, its probability at its end; a number alone has no bar."""
     for place, one in enumerate(predictions):
-        axes.barh(place, one.probability, height=0.34, color=LIGHT.accent if place == 0 else LIGHT.muted)
         axes.text(0, place - 0.26, _name(one), fontsize=LABEL_PT, color=LIGHT.ink, va="bottom", parse_math=False)
+        if isinstance(one, Number):
+            axes.text(0, place, f"{one.value:,.4g}", fontsize=LABEL_PT, color=LIGHT.accent, va="center")
+            continue
+        axes.barh(place, one.probability, height=0.34, color=LIGHT.accent if place == 0 else LIGHT.muted)
         axes.text(one.probability + 0.01, place, f"{one.probability:.1%}", fontsize=NOTE_PT, color=LIGHT.muted, va="center")
     axes.set(xlim=(0, 1.12), ylim=(len(predictions) - 0.6, -0.9))
     axes.set_axis_off()
 
 
-def _name(one: Prediction) -> str:
-    name = one.label or f"class {one.index}"
+def _name(one: Prediction | Number) -> str:
+    name = one.label or f"{'output' if isinstance(one, Number) else 'class'} {one.index}"
     return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…"

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
-from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Provenance
+from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Prediction, Provenance
+
+AnswerKind = Literal["classes", "labels", "binary", "numbers", "maps", "detections", "other"]
+"""What the model gives: one of several classes, labels each for itself, a yes or no, numbers, a segmentation, detections."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,7 @@ class Judged:
 class Question:
     """Why this class? One target and every map of it, best first, baselines among them.
 
+    probability, value  of the target in the image: its probability where it has one, else its score in its own units
     refused  {method: why it gave no map}
     tried    of methods="best": {method: insertion - deletion} of all that were tried, also of those whose map is not
              kept; NaN where the time ran out
@@ -46,10 +51,16 @@ class Question:
     target: str
     index: int | None
     probability: float | None
-    role: str  # "predicted", "runner-up" or "asked"
+    role: str  # "predicted", "runner-up", "also found" or "asked"
     maps: tuple[Judged, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
     tried: Mapping[str, float] = field(default_factory=dict)
+    value: float | None = None
+
+    @property
+    def measured_by(self) -> str:
+        """What evidence follows: the target's probability, or the number that is explained."""
+        return "number" if self.probability is None else "probability"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +71,13 @@ class Explanation:
     photo: Tensor  # (1, 3, H, W) in [0, 1]: the whole photograph, upright
     pixels: Tensor  # (1, 3, h, w) in [0, 1]: exactly what the model saw
     crop: str  # how the photograph became the crop, in words
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[Prediction, ...] | tuple[Number, ...]
     found: tuple[ActivationMaps, ...]
     questions: tuple[Question, ...]
     findings: tuple[str, ...]
     notes: tuple[str, ...] = ()  # what a reader must know of the model and its input, whatever is asked
+    answer: AnswerKind = "classes"
+    outputs: str = ""  # what the model's numbers are, in words
 
     @property
     def name(self) -> str:

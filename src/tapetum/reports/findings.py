@@ -4,26 +4,89 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
+
 from tapetum.families.comparisons import TOP, overlap
 from tapetum.figures.words import where
 from tapetum.reports.explanation import Explanation, Judged, Question
-from tapetum.types import Prediction
+from tapetum.types import Number, Prediction, Region
 
 
 def findings(explanation: Explanation) -> tuple[str, ...]:
     """The reader's answer, most important first."""
-    lines = [_answer(explanation.predictions, both=len(explanation.questions) > 1)] if explanation.predictions else []
+    lines = [_answer(explanation)]
     for question in explanation.questions:
         lines += _about(question)
     lines += _rivals(explanation.questions)
     lines += _grid(explanation.questions[0])
-    return tuple(lines)
+    return tuple(line for line in lines if line)
 
 
-def _answer(predictions: tuple[Prediction, ...], both: bool) -> str:
-    first, *others = predictions
-    if not others:  # one output: it gives a probability, it does not choose
+def _answer(explanation: Explanation) -> str:
+    """What the model says of the image, in the words that fit its outputs."""
+    kind, given = explanation.answer, explanation.predictions
+    if kind == "numbers":
+        return _numbers([one for one in given if isinstance(one, Number)])
+    found = [one for one in given if isinstance(one, Prediction)]
+    if kind == "maps":
+        return _places(explanation.questions[0])
+    if kind == "detections":
+        return f"The model finds things in boxes; explained is {explanation.questions[0].target}."
+    if not found:
+        return ""
+    if kind == "labels":
+        return _labels(found)
+    return _yes_or_no(found) if kind == "binary" else _class(found, both=len(explanation.questions) > 1)
+
+
+def _numbers(found: list[Number]) -> str:
+    """Numbers as they are: the model does not choose, and is not sure of anything."""
+    shown = [f"{_value(one.value)} for {_named(one)}" for one in found[:MANY]]
+    more = f", and {len(found) - MANY} more" if len(found) > MANY else ""
+    return f"The model gives {', '.join(shown)}{more}."
+
+
+def _places(question: Question) -> str:
+    """Of a segmentation: which class is explained, and how much of the picture it holds."""
+    region = next((one for judged in question.maps for one in judged.attribution.explains if isinstance(one, Region)), None)
+    if region is None or not isinstance(region.mask, Tensor):
+        return f"The model gives a class to each place; explained is '{question.target}'."
+    share = _percent(float(region.mask.float().mean()))
+    name = question.target.rpartition(" in ")[0] or question.target
+    most = "its largest class but the background is" if question.role == "predicted" else "explained is"
+    return f"The model gives a class to each place; {most} '{name}', on {share} of the picture."
+
+
+MANY = 4
+"""Numbers and labels that a sentence holds."""
+
+
+def _labels(found: list[Prediction]) -> str:
+    """Each label is true or not, whatever the others are."""
+    true = [one for one in found if one.probability >= HALF]
+    if not true:
+        return f"The model finds none of its labels; nearest is {_named(found[0])} ({_percent(found[0].probability)})."
+    shown = [f"{_named(one)} ({_percent(one.probability)})" for one in true[:MANY]]
+    listed = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    more = f", and {len(true) - MANY} more" if len(true) > MANY else ""
+    return f"The model finds {listed}{more}; it judges each label for itself."
+
+
+HALF = 0.5
+
+
+def _yes_or_no(found: list[Prediction]) -> str:
+    first, *others = found
+    if not others:
         return f"The model gives {_named(first)} a probability of {_percent(first.probability)}."
+    against = f"rather than {_named(others[0])} ({_percent(others[0].probability)})"
+    return f"The model answers {_named(first)} ({_percent(first.probability)}) {against}."
+
+
+def _class(found: list[Prediction], both: bool) -> str:
+    first, *others = found
+    if not others:
+        return f"The model answers {_named(first)} ({_percent(first.probability)})."
     line = f"The model answers {_named(first)} ({_percent(first.probability)})"
     close = others[0].probability > first.probability / 2
     tail = ", more than half as probable" if close else ""
@@ -145,8 +208,15 @@ def _grid_line(layer: str, rows: int, columns: int, maps: list[Judged]) -> str:
     )
 
 
-def _named(prediction: Prediction) -> str:
-    return f"'{prediction.label}'" if prediction.label else f"class {prediction.index}"
+def _named(one: Prediction | Number) -> str:
+    if one.label:
+        return f"'{one.label}'"
+    return f"output {one.index}" if isinstance(one, Number) else f"class {one.index}"
+
+
+def _value(value: float) -> str:
+    """A number with three digits or more: 58.2, 1,250, −0.0312."""
+    return f"{value:,.3g}".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f}".replace("-", "−")
 
 
 def _percent(share: float) -> str:

@@ -11,7 +11,7 @@ from tapetum.figures.words import caption, describe, grid, where
 from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.markup import Markup, tag
 from tapetum.reports.pictures import data_uri
-from tapetum.types import ActivationMaps, Evaluation, Prediction
+from tapetum.types import ActivationMaps, Evaluation, Number, Prediction
 
 STATUS_WORDS = {
     "ok": "ok",
@@ -39,8 +39,19 @@ def percent(value: float) -> str:
     return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
 
 
-def class_name(prediction: Prediction) -> str:
-    return prediction.label or f"class {prediction.index}"
+def measure(value: float) -> str:
+    """A number in its own units: 58.2, 1,250, −0.0312."""
+    return (f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}").replace("-", "−")
+
+
+def line_name(one: Prediction | Number) -> str:
+    """A line of the answer by its label, else by its place."""
+    return one.label or f"{'output' if isinstance(one, Number) else 'class'} {one.index}"
+
+
+def line_value(one: Prediction | Number) -> str:
+    """A probability in percent, a number as it is."""
+    return measure(one.value) if isinstance(one, Number) else percent(one.probability)
 
 
 def facts(pairs: Mapping[str, str], class_: str) -> Markup:
@@ -48,18 +59,16 @@ def facts(pairs: Mapping[str, str], class_: str) -> Markup:
     return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs.items()], class_=class_)
 
 
-def bars(predictions: tuple[Prediction, ...]) -> Markup:
-    """The predictions as horizontal bars, the longest first."""
-    rows = [
-        tag(
-            "li",
-            tag("span", class_name(p), class_="name"),
-            tag("span", percent(p.probability), class_="value"),
-            tag("span", class_="bar", style=f"--share:{100 * p.probability:.2f}%", aria_hidden="true"),
-        )
-        for p in predictions
-    ]
-    return tag("ol", rows, class_="bars")
+def bars(lines: Sequence[Prediction | Number]) -> Markup:
+    """The answer as horizontal bars: probabilities, the longest first; numbers have no common scale and so no bars."""
+    return tag("ol", [tag("li", _bar(one)) for one in lines], class_="bars")
+
+
+def _bar(one: Prediction | Number) -> list[Markup]:
+    words = [tag("span", line_name(one), class_="name"), tag("span", line_value(one), class_="value")]
+    if isinstance(one, Number):
+        return words
+    return [*words, tag("span", class_="bar", style=f"--share:{100 * one.probability:.2f}%", aria_hidden="true")]
 
 
 def found(maps: ActivationMaps, depth: str) -> Markup:
@@ -88,7 +97,7 @@ def card(explanation: Explanation, question: Question, judged: Judged, place: st
     mark = tag("span", "baseline", class_="tag") if judged.baseline else None
     title = tag("h5", judged.title, mark)
     summary = tag("p", judged.summary, class_="summary")
-    body = tag("div", first, title, summary, evidence(judged, _top(question), known=explanation.notes), class_="body")
+    body = tag("div", first, title, summary, evidence(judged, question, known=explanation.notes), class_="body")
     classes = "card baseline" if judged.baseline else f"card {place}".strip()
     return tag("article", map_picture(explanation, question, judged, crop_class), body, class_=classes)
 
@@ -102,13 +111,18 @@ def map_picture(explanation: Explanation, question: Question, judged: Judged, cr
     return tag("div", image, class_=f"map {crop_class}")
 
 
-def _top(question: Question) -> float:
-    """The highest point of all curves of a question: what makes their small charts comparable."""
-    highs = (float(e.curve.nan_to_num(0, 0, 0).max()) for judged in question.maps for e in judged.curves.values())
-    return max(highs, default=1.0) or 1.0
+def _span(question: Question) -> tuple[float, float]:
+    """The lowest and highest point of all curves of a question, which makes their small charts comparable.
+
+    Probabilities begin at 0; a number in its own units has no such place.
+    """
+    curves = [e.curve.nan_to_num(0, 0, 0) for judged in question.maps for e in judged.curves.values()]
+    high = max((float(curve.max()) for curve in curves), default=1.0)
+    low = 0.0 if question.probability is not None else min((float(curve.min()) for curve in curves), default=0.0)
+    return low, high if high > low else low + 1
 
 
-def evidence(judged: Judged, top: float, known: Sequence[str] = ()) -> Markup:
+def evidence(judged: Judged, question: Question, known: Sequence[str] = ()) -> Markup:
     """Deletion, insertion, their difference and the time, beside the curves, and the notes that are not `known` yet."""
     shown = {
         "deletion ↓": number(judged.evidence.get("deletion", float("nan"))),
@@ -118,25 +132,28 @@ def evidence(judged: Judged, top: float, known: Sequence[str] = ()) -> Markup:
     }
     origin = tag("p", caption(judged.attribution), class_="note")
     notes = [tag("p", note, class_="note") for note in judged.attribution.notes if note not in known]
-    chart = curves(judged.curves, judged.title, top)
+    what = "Probability of the target" if question.probability is not None else "The number that is explained"
+    chart = curves(judged.curves, f"{what} as pixels change, {judged.title}", _span(question))
     return tag("div", chart, facts(shown, "numbers"), origin, notes, class_="evidence")
 
 
-def curves(evaluations: Mapping[str, Evaluation], title: str, top: float) -> Markup | None:
+def curves(evaluations: Mapping[str, Evaluation], title: str, span: tuple[float, float]) -> Markup | None:
     """The deletion and insertion curves as one small chart; nothing where nothing was measured."""
     drawn = {name: evaluations[name] for name in ("deletion", "insertion") if name in evaluations}
     if not drawn:
         return None
     areas = ", ".join(f"{name} {number(float(e.value[0]))}" for name, e in drawn.items())
-    label = f"Probability of the class as pixels change, {title}: area under {areas}"
-    shapes = [_shape(name, evaluation, top) for name, evaluation in drawn.items()]
+    label = f"{title}: area under {areas}"
+    shapes = [_shape(name, evaluation, span) for name, evaluation in drawn.items()]
     axis = tag("path", d="M0 40H100", class_="axis", vector_effect="non-scaling-stroke")
     return tag("svg", axis, shapes, viewBox="0 0 100 40", preserveAspectRatio="none", role="img", aria_label=label)
 
 
-def _shape(name: str, evaluation: Evaluation, top: float) -> Markup:
+def _shape(name: str, evaluation: Evaluation, span: tuple[float, float]) -> Markup:
+    low, high = span
     x = [100 * float(f) for f in evaluation.fraction]
-    y = [40 - 38 * min(max(float(p) / top, 0.0), 1.0) if isfinite(float(p)) else 40.0 for p in evaluation.curve[0]]
+    shares = [(float(p) - low) / (high - low) for p in evaluation.curve[0]]
+    y = [40 - 38 * min(max(share, 0.0), 1.0) if isfinite(share) else 40.0 for share in shares]
     line = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     area = tag("polygon", points=f"{x[0]:.1f},40 {line} {x[-1]:.1f},40", class_="area")
     stroke = tag("polyline", points=line, class_="line", vector_effect="non-scaling-stroke")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tapetum.data.images import read_image
-from tapetum.engines.scores import as_score, describe_targets, explained, gives_classes
+from tapetum.engines.scores import answer, as_probability, as_score, describe_targets, explained
 from tapetum.families.border import as_model
 from tapetum.families.inspections import activation_maps, predict
 from tapetum.families.metrics import EVIDENCE, evaluate
@@ -22,10 +22,10 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, report, watching
 from tapetum.registry import lookup, methods, parameters
 from tapetum.reports.budget import Budget, OutOfTimeError, cheap_first
-from tapetum.reports.explanation import Explanation, Judged, Question
+from tapetum.reports.explanation import AnswerKind, Explanation, Judged, Question
 from tapetum.reports.findings import findings
 from tapetum.reports.pictures import shrink
-from tapetum.types import Attribution, Contrast, Evaluation, LayerError, MethodError, Prediction
+from tapetum.types import Attribution, Evaluation, LayerError, MethodError, Number, Prediction, TargetError
 
 AUTO = ("grad_cam", "layer_cam", "ablation_cam", "occlusion", "integrated_gradients", "smooth_grad", "guided_backprop")
 """The default: quick, and each from another idea, so that agreement between them means something."""
@@ -42,6 +42,9 @@ BUDGET_S = 60.0
 
 DRAWS = 3
 """Random maps are measured as the mean of so many: one alone can reach .1 by luck (insertion - deletion, measured)."""
+
+FOUND = 0.5
+"""A label that may be true beside others is found from this probability on."""
 
 PHOTO_PX = 1024  # the longer side of the photograph that is kept: reports of hundreds of images must fit into memory
 
@@ -120,8 +123,9 @@ def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
     names = checked_methods(plan.methods)
     photo = read_image(source)
     images = model.preprocess(photo)
-    predictions = tuple(predict(model, images)[0]) if gives_classes(model, images) else ()
-    targets = _targets(model, images, plan, predictions)
+    kind, outputs = answer_in_words(model, images, plan.target)
+    predictions = tuple(predict(model, images)[0]) if kind in OF_IMAGES else ()
+    targets = _targets(model, images, plan, predictions, kind)
     choosing = plan.budget_s is not None or _is_auto(names)
     later = min(len(names), FEWER + len(BASELINES)) if choosing else len(names)
     stages = _Stages(len(names) + later * (len(targets) - 1) + 1)
@@ -144,6 +148,8 @@ def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
         questions=tuple(questions),
         findings=(),
         notes=(_normalised(model), *model.notes),
+        answer=kind,
+        outputs=outputs,
     )
     return replace(asked, findings=findings(asked))
 
@@ -152,6 +158,25 @@ def _normalised(model: VisionModel) -> str:
     """The constants, in words."""
     mean, std = ((", ".join(f"{one:.4g}" for one in row)) for row in (model.preprocessing.mean, model.preprocessing.std))
     return f"Its colors are normalised by mean {mean} and std {std}, in units of pixels from 0 to 1."
+
+
+OF_IMAGES = ("classes", "labels", "binary", "numbers")
+"""Answers that are about the whole image."""
+
+
+def answer_in_words(model: VisionModel, images: Tensor, target: Any = None) -> tuple[AnswerKind, str]:
+    """What the model gives, and what its numbers are; with a target of one's own it may be anything."""
+    if model.encode_text is not None:
+        return "other", "an embedding"
+    try:
+        given = answer(model, images)
+    except TargetError:
+        if target is None:
+            raise
+        return "other", ""
+    if given.kind == "detections":
+        return "detections", "boxes with labels and scores"
+    return ("maps" if given.kind == "maps" else given.read.kind), given.read.words
 
 
 def checked_methods(names: Sequence[str]) -> tuple[str, ...]:
@@ -180,13 +205,20 @@ def _finalists(question: Question) -> Question:
     return replace(question, maps=tuple(m for m in question.maps if m.baseline or m in best), tried=tried)
 
 
-def _targets(model: VisionModel, images: Tensor, plan: Plan, predictions: Sequence[Prediction]) -> list[tuple[Any, str]]:
+def _targets(
+    model: VisionModel, images: Tensor, plan: Plan, predictions: Sequence[Prediction | Number], kind: AnswerKind
+) -> list[tuple[Any, str]]:
     if plan.target is not None:
         return [(explained(as_score(model, images, plan.target), 1)[0], "asked")]
-    if not predictions:  # the surest detection, the largest region
+    if kind not in ("classes", "labels", "binary"):  # the surest detection, the largest region, the one number
         return [(explained(as_score(model, images), 1)[0], "predicted")]
-    first = [(predictions[0].index, "predicted")]
-    return [*first, (predictions[1].index, "runner-up")] if plan.runner_up and len(predictions) > 1 else first
+    first, *others = predictions
+    asked = [(first.index, "predicted")]
+    if kind == "labels":
+        return asked + [(one.index, "also found") for one in others[:1] if plan.runner_up and one[2] >= FOUND]
+    if kind == "binary" or not plan.runner_up:  # the other name's map is this one with the signs changed
+        return asked
+    return asked + [(one.index, "runner-up") for one in others[:1]]
 
 
 def _question(
@@ -214,8 +246,9 @@ def _question(
                 refused[name] = str(error)
     maps.sort(key=lambda judged: -judged.faithfulness if judged.faithfulness == judged.faithfulness else float("inf"))
     index = target if isinstance(target, int) else None
-    title = describe_targets(as_score(model, images, target if callable(target) else [target]), 1)[0]
-    return Question(title, index, _probability(model, images, target), role, tuple(maps), refused, late)
+    score = as_score(model, images, target if callable(target) else [target])
+    probability, value = _measured(model, images, explained(score, 1))
+    return Question(describe_targets(score, 1)[0], index, probability, role, tuple(maps), refused, late, value)
 
 
 def _judged(model: VisionModel, images: Tensor, target: Any, name: str, plan: Plan, stages: _Stages) -> Judged:
@@ -258,10 +291,12 @@ def _mean(evaluations: Sequence[Evaluation]) -> Evaluation:
     return replace(evaluations[0], value=value, curve=torch.stack([one.curve for one in evaluations]).mean(0))
 
 
-def _probability(model: VisionModel, images: Tensor, target: Any) -> float | None:
-    if not isinstance(target, (int, Contrast)):
-        return None
-    return float(as_score(model, images, [target], "probability")(images)[0])
+def _measured(model: VisionModel, images: Tensor, explains: Sequence[Any]) -> tuple[float | None, float | None]:
+    """The target's probability, else its score: what deletion and insertion follow."""
+    score = as_probability(model, images, explains)
+    with torch.no_grad():
+        value = float(score(images)[0])
+    return (value, None) if score.is_probability else (None, value)
 
 
 def _found(model: VisionModel, images: Tensor) -> tuple[Any, ...]:

@@ -42,7 +42,8 @@ def _image(explanation: Explanation, names: Names) -> dict[str, Any]:
         "file": explanation.file,
         "crop": explanation.crop,
         "notes": list(explanation.notes),
-        "predictions": [{"index": p.index, "label": p.label, "probability": p.probability} for p in explanation.predictions],
+        "answer": explanation.answer,
+        "predictions": [one._asdict() for one in explanation.predictions],
         "target": explanation.questions[0].target,
         "attributions": [
             _map(question, judged, file)

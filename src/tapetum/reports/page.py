@@ -14,7 +14,19 @@ from tapetum.appearing import appearing
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, css_variables
 from tapetum.notes import is_caution
 from tapetum.reports.explanation import Explanation, Judged, Question
-from tapetum.reports.fragments import DEPTHS, bars, card, class_name, facts, found, number, percent, table
+from tapetum.reports.fragments import (
+    DEPTHS,
+    bars,
+    card,
+    facts,
+    found,
+    line_name,
+    line_value,
+    measure,
+    number,
+    percent,
+    table,
+)
 from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.pictures import data_uri, pictures, shrink
 
@@ -104,8 +116,11 @@ def _thumb(explanation: Explanation, i: int) -> Markup:
 
 
 def _answer(explanation: Explanation) -> str:
-    best = explanation.predictions[:1]
-    return f"{class_name(best[0])}, {percent(best[0].probability)}" if best else "no prediction"
+    """The first line of the answer; of a segmentation or a detector what is explained."""
+    if not explanation.predictions:
+        return explanation.questions[0].target
+    first = explanation.predictions[0]
+    return f"{line_name(first)}, {line_value(first)}"
 
 
 def _image(explanation: Explanation, i: int, alone: bool) -> Markup:
@@ -119,6 +134,10 @@ def _image(explanation: Explanation, i: int, alone: bool) -> Markup:
     return tag("article", sections, id=f"image-{i}", class_="image", aria_labelledby=f"title-{i}")
 
 
+ANSWERS = {"numbers": "Numbers", "labels": "Labels, each for itself"}
+"""What stands above the lines of an answer."""
+
+
 def _seen(explanation: Explanation, i: int) -> Markup:
     """The photograph, the answer in words, the predictions, and what of the photograph the model saw."""
     height, width = explanation.photo.shape[-2:]
@@ -128,7 +147,9 @@ def _seen(explanation: Explanation, i: int) -> Markup:
     said = tag("ul", [tag("li", finding) for finding in explanation.findings])
     findings = tag("div", tag("h3", "Findings"), said, class_="findings") if explanation.findings else None
     answers = (
-        tag("div", tag("h3", "Predictions"), bars(explanation.predictions), class_="answers") if explanation.predictions else ""
+        tag("div", tag("h3", ANSWERS.get(explanation.answer, "Predictions")), bars(explanation.predictions), class_="answers")
+        if explanation.predictions
+        else ""
     )
     size = f"{explanation.pixels.shape[-1]} × {explanation.pixels.shape[-2]} pixels"
     view = tag("div", class_=f"view crop-{i}", role="img", aria_label=f"What the model saw of it: {explanation.crop}")
@@ -157,13 +178,19 @@ def _mattered(explanation: Explanation, i: int) -> Markup:
 
 
 def _question(explanation: Explanation, question: Question, i: int) -> Markup:
-    odds = "" if question.probability is None else f", {percent(question.probability)}"
-    ask = tag("h4", "Why ", tag("em", question.target), "?", tag("span", f"{question.role}{odds}", class_="role"))
+    ask = tag("h4", "Why ", tag("em", question.target), "?", tag("span", f"{question.role}{_size_of(question)}", class_="role"))
     best = best_map(question)
     place = "best" if proven(question) else "best unproven"
     cards = [card(explanation, question, m, place if m is best else "", f"crop-{i}") for m in question.maps]
     parts = (_legend(question), tag("div", cards, class_="cards"), table(question), _refused_methods(question))
     return tag("section", tag("header", ask, _slider(question.target)), parts, class_="question")
+
+
+def _size_of(question: Question) -> str:
+    """The target's probability, or its number."""
+    if question.probability is not None:
+        return f", {percent(question.probability)}"
+    return "" if question.value is None else f", {measure(question.value)}"
 
 
 def _slider(target: str) -> Markup:
@@ -182,7 +209,7 @@ def _legend(question: Question) -> Markup:
     scale = tag("span", "Grey is no evidence; each map has its own scale, up to its 99.5th percentile.")
     curve = tag(
         "span",
-        "Curves: probability while pixels are put back ",
+        f"Curves: the {question.measured_by} while pixels are put back ",
         tag("i", class_="key", aria_hidden="true"),
         " (insertion) or removed ",
         tag("i", class_="key deletion", aria_hidden="true"),
@@ -200,10 +227,11 @@ def _refused_methods(question: Question) -> Markup:
 
 def _trust(explanation: Explanation) -> Markup:
     """How to read the numbers, and whether the best map is worth more than a map that knows nothing."""
+    what = f"the {explanation.questions[0].measured_by}"
     how = (
-        "Deletion removes the pixels a map calls important, most important first, and follows the probability of the "
-        "class: if the map is right it falls fast, so a small area under the curve is good. Insertion starts from an "
-        "emptied picture and puts the same pixels back: the probability should rise fast, so a large area is good."
+        f"Deletion removes the pixels a map calls important, most important first, and follows {what} of the target: if the "
+        "map is right it falls fast, so a small area under the curve is good. Insertion starts from an emptied picture and "
+        f"puts the same pixels back: {what} should rise fast, so a large area is good."
     )
     verdicts = [tag("p", verdict(question), class_="verdict") for question in explanation.questions]
     return tag("section", tag("h3", "Trust"), tag("p", how, class_="lead"), verdicts, class_="trust")

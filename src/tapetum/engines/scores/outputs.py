@@ -197,8 +197,9 @@ def _columns(part: Tensor) -> int:
 
 
 def _listed(parts: Mapping[Any, Any]) -> str:
-    shown = [f"{key!r} ({' x '.join(map(str, part.shape))})" for key, part in parts.items() if isinstance(part, Tensor)]
-    return ", ".join(shown)
+    """Outputs with their shapes for one image."""
+    shapes = {key: " x ".join(map(str, part.shape[1:])) or "1" for key, part in parts.items() if isinstance(part, Tensor)}
+    return ", ".join(f"{key!r} ({shape})" for key, shape in shapes.items())
 
 
 def _at(output: Any, head: Head, name: str) -> Tensor:

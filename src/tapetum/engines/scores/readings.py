@@ -19,6 +19,9 @@ Numbers = Literal["logits", "probabilities", "log_probabilities", "sigmoid", "nu
 """`Outputs` once it is known."""
 
 
+Kind = Literal["classes", "labels", "binary", "numbers"]
+
+
 @dataclass(frozen=True)
 class Reading:
     """What the numbers of an answer are.
@@ -39,6 +42,13 @@ class Reading:
     def classes(self) -> int:
         """How many there are to ask for."""
         return 2 if self.binary else self.columns
+
+    @property
+    def kind(self) -> Kind:
+        """What a reader is told: one of several classes, labels each for itself, a yes or no, or numbers."""
+        if self.measured:
+            return "numbers"
+        return "binary" if self.binary or self.columns == 1 else "classes" if self.exclusive else "labels"
 
     @property
     def measured(self) -> bool:
