@@ -11,7 +11,8 @@ import torchvision
 from torch import nn
 
 from tapetum.models.choice import choose_layer
-from tapetum.models.layers import from_map, main_tensor, resolve, survey, to_map
+from tapetum.models.layers import from_map, resolve, survey, to_map
+from tapetum.models.structure import main_tensor, outputs, with_main_tensor
 from tapetum.types import LayerError
 
 
@@ -137,7 +138,7 @@ def test_survey_leaves_the_network_as_it_came(net):
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-def test_main_tensor_is_the_first_in_any_output():
+def test_main_tensor_is_the_first_of_floating_point_in_any_output_and_others_have_their_way_there():
     @dataclass
     class Output:
         loss: None
@@ -146,7 +147,15 @@ def test_main_tensor_is_the_first_in_any_output():
     x, y = torch.zeros(1), torch.ones(1)
     for output in (x, (None, x, y), [{"a": None, "b": x}], Output(None, x), namedtuple("Pair", "a b")(x, y)):
         assert main_tensor(output) is x
-    assert main_tensor({"a": 1}) is None
+    ids = torch.zeros(1, dtype=torch.int64)
+    assert main_tensor((ids, {"maps": [y, x]})) is y
+    assert [way for way, _ in outputs((ids, {"maps": [y, x]}))] == ["1.maps.0", "1.maps.1"]
+    assert main_tensor((ids, {"maps": [y, x]}), way="1.maps.1") is x
+    assert with_main_tensor((ids, {"maps": [y, x]}), 2 * y, "1.maps.1") == (ids, {"maps": [y, 2 * y]})
+    with pytest.raises(LayerError, match="head returns no floating point tensor"):
+        main_tensor({"a": 1}, "head")
+    with pytest.raises(LayerError, match="head returned no output 'b' this time"):
+        main_tensor({"a": x}, "head", "b")
 
 
 def test_channels_last_layers_are_known_by_their_axes_not_by_their_sizes():

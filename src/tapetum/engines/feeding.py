@@ -77,7 +77,7 @@ def _changes(score: ModelScore, images: Tensor, layer: str, *, raw: bool) -> boo
         return True
 
     def under(change: Callable[[Tensor], Tensor]) -> Tensor:
-        with edit(score.model, {layer: change}, raw=raw):
+        with edit(score.model, {score.model.survey.last_run(layer): change}, raw=raw):
             return _seeded(score, images)
 
     usual = under(torch.clone)

@@ -16,47 +16,57 @@ Hooks live on the model's private replica and are removed on every path out of t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from tapetum.engines.structure import main_tensor, with_main_tensor
 from tapetum.models.layers import LayerMap, from_map, to_map
-from tapetum.models.vision_model import StopForward, VisionModel
+from tapetum.models.structure import main_tensor, with_main_tensor
+from tapetum.models.vision_model import LayersLike, VisionModel
 from tapetum.types import LayerError
 
 Edit = Callable[[Tensor], Tensor | None]
 """A layer's map to its replacement; None leaves it as it is."""
 
 
-class _Visits:
-    """Counts calls of the watched layers; says when every one has been reached as often as the survey saw."""
+class _Watch:
+    """Counts the runs of the watched layers in each pass; has seen enough when the last of them was reached."""
 
-    def __init__(self, calls: Mapping[str, int]) -> None:
-        self.left = dict(calls)
+    def __init__(self, model: VisionModel, layers: Iterable[str], stop: bool) -> None:
+        self.model, self.stop = model, stop
+        self.last = {layer: model.survey.site(model.survey.last_run(layer)).run or 0 for layer in layers}
+        self.runs: dict[str, int] = {}
+        self.counted: object = None
 
-    def reached(self, layer: str) -> bool:
-        self.left[layer] -= 1
-        return all(left <= 0 for left in self.left.values())
+    def run(self, layer: str) -> int:
+        """Which run of this pass it is that the layer has just finished."""
+        if self.counted is not self.model.passes.this:
+            self.counted, self.runs = self.model.passes.this, {}
+        self.runs[layer] = self.runs.get(layer, -1) + 1
+        return self.runs[layer]
+
+    def done(self) -> bool:
+        current = self.counted is self.model.passes.this
+        return current and all(self.runs.get(layer, -1) >= last for layer, last in self.last.items())
 
 
 @contextlib.contextmanager
 def edit(model: VisionModel, edits: Mapping[str, Edit], *, stop: bool = False, raw: bool = False) -> Iterator[None]:
     """Inside the block each layer's activation passes through its function; `stop` ends the pass after the last layer.
 
-    Functions see maps (n, c, h, w) where the layer has one, else (and with `raw`) the tensor as the layer gives it.
+    Functions see maps (n, c, h, w) where the layer has one, else (and with `raw`) the tensor as the layer gives it. Of a
+    layer that runs several times every run passes; "trunk[0]" is one of them, "backbone/1" one of several outputs.
     """
-    survey = model.survey
-    visits = _Visits({name: survey[name].calls for name in edits})
-    replica = model.replica
+    watch, replica = _Watch(model, edits, stop), model.replica
     handles = []
     try:
         for name, function in edits.items():
-            hook = _hook(name, function, None if raw else map_of(model, name), model, visits if stop else None)
-            handles.append(replica.get_submodule(name).register_forward_hook(hook))
-        yield
+            hook = _hook(name, function, None if raw else map_of(model, name), model, watch)
+            handles.append(replica.get_submodule(model.survey.site(name).module).register_forward_hook(hook))
+        with model.passes.watched(watch):
+            yield
     finally:
         for handle in handles:
             handle.remove()
@@ -64,43 +74,61 @@ def edit(model: VisionModel, edits: Mapping[str, Edit], *, stop: bool = False, r
 
 def map_of(model: VisionModel, layer: str) -> LayerMap | None:
     """How a layer's output becomes a map, None where it is none."""
-    found = model.survey.maps[layer]
+    found = model.survey.map_of(layer)
     return None if found.layout == "none" else found
 
 
 def _hook(
-    name: str, function: Edit, layer_map: LayerMap | None, model: VisionModel, visits: _Visits | None
+    name: str, function: Edit, layer_map: LayerMap | None, model: VisionModel, watch: _Watch
 ) -> Callable[[nn.Module, Any, Any], Any]:
+    site = model.survey.site(name)
+
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-        tensor = main_tensor(output, name)
+        if watch not in model.passes.watches:  # a pass aside, to find something out
+            return None
+        wanted = site.run in (None, watch.run(name))
+        changed = _changed(output) if wanted else None
+        model.passes.stop_if_enough()
+        return changed
+
+    def _changed(output: Any) -> Any:
+        tensor = main_tensor(output, name, site.output)
         seen = tensor if layer_map is None else to_map(layer_map, tensor, model.image_size)
         changed = function(seen)
-        if visits is not None and visits.reached(name):
-            raise StopForward
         if changed is None:
             return None
         back = changed if layer_map is None else from_map(layer_map, changed, tensor)
-        return with_main_tensor(output, back)
+        return with_main_tensor(output, back, site.output)
 
     return hook
 
 
+class Activations(dict[str, Tensor]):
+    """{layer: activation}; what no pass has filled is refused with the reason."""
+
+    def __missing__(self, layer: str) -> Tensor:
+        raise LayerError(
+            f"nothing of '{layer}' was captured: it is filled when the model that was given to capture runs in the block, as "
+            "model(images), and the layer was asked for; a pass of model.module is another network's, which nobody watches"
+        )
+
+
 @contextlib.contextmanager
 def capture(
-    model: VisionModel | nn.Module, layers: Sequence[str] | str, *, stop: bool = True, raw: bool = False
+    model: VisionModel | nn.Module, layers: LayersLike, *, stop: bool = True, raw: bool = False
 ) -> Iterator[dict[str, Tensor]]:
     """What layers give, as maps (n, c, h, w) where there is one: {layer: activation}, filled by the pass in the block.
 
-    Layer names may be globs. A layer that runs several times keeps its last activation. With `stop` the pass ends after
-    the last layer and `model(images)` is None. A plain `nn.Module` is watched as it is, to its end, with raw tensors.
+    Layer names may be globs. A layer that runs several times keeps its last activation, "trunk[0]" its first. With `stop`
+    the pass ends after the last layer and `model(images)` is None; methods that are called in the block run to their end. A
+    plain `nn.Module` is watched as it is, to its end, with raw tensors, and keeps its last activations.
     """
-    acts: dict[str, Tensor] = {}
+    acts = Activations()
     if isinstance(model, nn.Module):
-        with _watch_module(model, [layers] if isinstance(layers, str) else layers, acts):
+        with _watch_module(model, [layers] if isinstance(layers, (str, nn.Module)) else layers, acts):
             yield acts
         return
-    names = model.find_layers(layers)
-    with edit(model, {name: _keep(acts, name) for name in names}, stop=stop, raw=raw):
+    with edit(model, {name: _keep(acts, name) for name in model.named(layers)}, stop=stop, raw=raw):
         yield acts
 
 
@@ -113,12 +141,13 @@ def _keep(acts: dict[str, Tensor], name: str) -> Edit:
 
 
 @contextlib.contextmanager
-def _watch_module(module: nn.Module, layers: Sequence[str], acts: dict[str, Tensor]) -> Iterator[None]:
+def _watch_module(module: nn.Module, layers: Sequence[str | nn.Module], acts: dict[str, Tensor]) -> Iterator[None]:
     known = dict(module.named_modules())
-    for name in layers:
-        if name not in known:
-            raise LayerError(f"no layer '{name}' in {type(module).__name__}")
-    handles = [known[name].register_forward_hook(_copying(acts, name)) for name in layers]
+    wanted = {name: part for one in layers for name, part in known.items() if part is one or name == one}
+    for one in layers:
+        if one not in wanted and not any(one is part for part in wanted.values()):
+            raise LayerError(f"no layer '{one}' in {type(module).__name__}")
+    handles = [part.register_forward_hook(_copying(acts, name)) for name, part in wanted.items()]
     try:
         yield
     finally:

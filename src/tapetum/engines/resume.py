@@ -8,7 +8,6 @@ between simply run on the recorded values. Nothing is traced, so any Python cont
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +17,9 @@ from torch import Tensor, nn
 
 from tapetum.engines.probe import edit, map_of
 from tapetum.engines.scores import ModelScore
-from tapetum.engines.structure import (
+from tapetum.models.layers import from_map, to_map
+from tapetum.models.sites import Site
+from tapetum.models.structure import (
     is_single,
     main_tensor,
     mapped,
@@ -27,7 +28,6 @@ from tapetum.engines.structure import (
     tensors,
     with_main_tensor,
 )
-from tapetum.models.layers import from_map, to_map
 from tapetum.models.vision_model import VisionModel
 
 TOLERANCE = 1e-3
@@ -49,18 +49,22 @@ class Tail:
     raw: Tensor = field(repr=False)
     outputs: dict[str, Any] = field(repr=False)
     copied: frozenset[str] = frozenset()
-    runs: int = 1
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        return tuple(name for name in self.outputs if name != self.layer)
+        return tuple(name for name in self.outputs if name != self.site.module)
+
+    @property
+    def site(self) -> Site:
+        return self.score.model.survey.site(self.layer)
 
     def __call__(self, maps: Tensor, /) -> Tensor:
         batch = len(maps)
         score = self.score.take([0] * batch)
         images = self.image.expand(batch, -1, -1, -1)
-        if self.layer not in self.outputs:
-            with edit(self.score.model, {self.layer: self._at_last_run(maps)}):
+        if self.site.module not in self.outputs:
+            last = self.score.model.survey.last_run(self.layer)
+            with edit(self.score.model, {last: lambda _: maps.clone()}):  # what follows may work in place
                 return score(images)
         with _forwards_replaced(self.score.model, {name: self._forward(name, maps) for name in self.outputs}):
             return score(images)
@@ -69,14 +73,9 @@ class Tail:
         """The same tail: it belongs to one image."""
         return self
 
-    def _at_last_run(self, maps: Tensor) -> Callable[[Tensor], Tensor | None]:
-        """For a layer that runs several times: `maps`, a copy since what follows may work in place, at its last run."""
-        runs = itertools.count(1)
-        return lambda _: maps.clone() if next(runs) == self.runs else None
-
     def _forward(self, name: str, maps: Tensor) -> Callable[..., Any]:
         def forward(*_args: Any, **_kwargs: Any) -> Any:
-            if name == self.layer:
+            if name == self.site.module:
                 return self._layer_output(maps)
             output = repeated(self.outputs[name], len(maps))
             return mapped(output, torch.clone) if name in self.copied else output
@@ -87,8 +86,9 @@ class Tail:
         layer_map = map_of(self.score.model, self.layer)
         raw = self.raw.expand(len(maps), *self.raw.shape[1:])
         tensor = maps if layer_map is None else from_map(layer_map, maps, raw)
-        tensor = tensor.clone() if self.layer in self.copied else tensor
-        return with_main_tensor(repeated(self.outputs[self.layer], len(maps)), tensor)
+        site = self.site
+        tensor = tensor.clone() if site.module in self.copied else tensor
+        return with_main_tensor(repeated(self.outputs[site.module], len(maps)), tensor, site.output)
 
 
 def resume(score: ModelScore, layer: str, image: Tensor) -> Tail:
@@ -125,13 +125,15 @@ class _Record:
 def _record(score: ModelScore, layer: str, image: Tensor) -> _Record:
     """One pass with hooks on every module: outputs of those that finish before the layer starts, and of the layer."""
     record = _Record()
-    replica = score.model.replica
+    replica, site = score.model.replica, score.model.survey.site(layer)
     handles = []
     try:
         for name, module in replica.named_modules():
-            if name and not layer.startswith(f"{name}."):
-                handles.append(module.register_forward_hook(_note(record, name, layer)))
-        handles.append(replica.get_submodule(layer).register_forward_pre_hook(lambda *_: setattr(record, "started", True)))
+            if name and not site.module.startswith(f"{name}."):
+                handles.append(module.register_forward_hook(_note(record, name, site)))
+        handles.append(
+            replica.get_submodule(site.module).register_forward_pre_hook(lambda *_: setattr(record, "started", True))
+        )
         record.value = score(image)
     finally:
         for handle in handles:
@@ -139,12 +141,12 @@ def _record(score: ModelScore, layer: str, image: Tensor) -> _Record:
     return record
 
 
-def _note(record: _Record, name: str, layer: str) -> Callable[[nn.Module, Any, Any], None]:
+def _note(record: _Record, name: str, site: Site) -> Callable[[nn.Module, Any, Any], None]:
     def hook(_module: nn.Module, _args: Any, output: Any) -> None:
         record.calls[name] = record.calls.get(name, 0) + 1
-        if name == layer:
-            record.last = main_tensor(output, layer).clone()  # what follows may overwrite it
-        if name == layer or not record.started:
+        if name == site.module and site.run in (None, record.calls[name] - 1):
+            record.last = main_tensor(output, name, site.output).clone()  # what follows may overwrite it
+        if name == site.module or not record.started:
             for inner in [key for key in record.outputs if key.startswith(f"{name}.")]:
                 del record.outputs[inner]  # the outermost module is enough
             record.outputs[name] = output
@@ -158,12 +160,13 @@ def _tail(score: ModelScore, layer: str, image: Tensor, record: _Record) -> Tail
     changed = frozenset(name for name, out in once.items() if [t._version for t in tensors(out)] != record.versions[name])
     if changed:
         once = _recorded_again(score, layer, image, once)
-    raw = main_tensor(once[layer], layer) if layer in once else record.last
+    site = score.model.survey.site(layer)
+    raw = main_tensor(once[site.module], layer, site.output) if site.module in once else record.last
     layer_map = map_of(score.model, layer)
     size = (int(image.shape[-2]), int(image.shape[-1]))
     activation = raw if layer_map is None else to_map(layer_map, raw, size)
-    outputs = once if layer in once else {}
-    return Tail(score, layer, image, activation, raw, outputs, changed, record.calls[layer])
+    outputs = once if site.module in once else {}
+    return Tail(score, layer, image, activation, raw, outputs, changed)
 
 
 def _recorded_again(score: ModelScore, layer: str, image: Tensor, names: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from tapetum.engines.origins import Origins
 from tapetum.engines.probe import edit, map_of
-from tapetum.engines.structure import tensors
 from tapetum.models.layers import to_map
+from tapetum.models.structure import tensors
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError
 
@@ -50,7 +50,7 @@ def capture_signed(
     output, bit for bit. Layers that end otherwise give their output: `taps` says which. Which of the two a layer gives never
     changes from image to image: a network that decides otherwise for some images is refused.
     """
-    names, ends = model.find_layers(layers), _ends(model)
+    names, ends = model.named(layers), _ends(model)
     modules = frozenset[str]().union(*(ends.get(name, ()) for name in names))
     acts, origins = dict[str, Tensor](), Origins(on=int("" in modules))
     keeps = {name: _keep(model, name, acts, origins if name in ends else None, raw) for name in names}

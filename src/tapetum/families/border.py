@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from tapetum.engines.scores import ModelScore, PredictedScore, answer, as_score, describe_targets, explained
 from tapetum.families.fusion import by_largest, fused
 from tapetum.families.keywords import BEST, Call, converted, public_signature
-from tapetum.families.layers import POSITIVE, named_layers
+from tapetum.families.layers import POSITIVE, by_name, named_layers
 from tapetum.families.profiles import PROFILES, Profile, profile, through
 from tapetum.models.extra import check_rows
 from tapetum.models.fitting import in_plain_words
@@ -65,6 +65,7 @@ def attribution(
             like = profile(method.name, keywords.get("like"))
             given = check_parameters(method, {**like.defaults, **keywords})
             with noting() as said, border(model, images) as (network, ready):
+                given = by_name(network, given)
                 if given.get("layer") == BEST:
                     return _choosing().best_layer(method, network, ready, target, keywords)
                 score = _score(network, ready, target, method)

@@ -17,6 +17,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from tapetum.families.border import border, describe
+from tapetum.families.layers import by_name
 from tapetum.families.rendering import converted
 from tapetum.notes import noting
 from tapetum.registry import check_parameters, register
@@ -40,7 +41,7 @@ def inspection(
             given = check_parameters(method, keywords)
             first = about[places[0]] if places else None
             with noting() as said, border(model, first, functools.partial(converted, takes=takes)) as (network, ready):
-                made = body(network, **{**about, **dict.fromkeys(places[:1], ready)}, **given)
+                made = body(network, **{**about, **dict.fromkeys(places[:1], ready)}, **by_name(network, given))
             return _with_notes(made, tuple(said))
 
         vars(public)["__signature__"] = signature

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
+from math import prod
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tapetum.engines.feeding import read_of
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import ModelScore
 from tapetum.models.choice import candidates, choose_layer
 from tapetum.models.layers import to_map
+from tapetum.models.sites import shortened
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import LayerError
@@ -45,6 +48,21 @@ def named_layers(layer: str | Sequence[str] | None) -> list[str | None]:
     return list(dict.fromkeys(names))
 
 
+def by_name(model: VisionModel, given: Mapping[str, Any]) -> dict[str, Any]:
+    """A method's keywords with names in place of modules of the network."""
+
+    def named(value: Any) -> Any:
+        if isinstance(value, nn.Module):
+            return model.name_of(value)
+        return [named(one) for one in value] if isinstance(value, (list, tuple)) and _holds_module(value) else value
+
+    return {name: named(value) for name, value in given.items()}
+
+
+def _holds_module(value: Sequence[Any]) -> bool:
+    return any(isinstance(one, nn.Module) for one in value)
+
+
 def named_layer(model: VisionModel, layer: str) -> str:
     """The one layer with a map that a name or glob means."""
     names = model.find_layers(layer)
@@ -52,7 +70,9 @@ def named_layer(model: VisionModel, layer: str) -> str:
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
         raise LayerError(f"'{layer}' means {len(names)} layers of {model.name} ({shown}); give one, or a list to fuse")
     if model.survey[names[0]].grid is None:
-        raise LayerError(f"{names[0]} of {model.name} gives no map (n, c, h, w) to look at")
+        others = [one for one in model.survey.others(names[0]) if model.survey[one].grid is not None]
+        hint = f"; of its outputs {shortened(others)} are maps" if others else ""
+        raise LayerError(f"{names[0]} of {model.name} gives no map (n, c, h, w) to look at{hint}")
     return names[0]
 
 
@@ -62,6 +82,7 @@ def layer_of(score: ModelScore, images: Tensor, layer: str | None, laws: Collect
         return _fed_layer(score, images, layer)
     name, reason = automatic_layer(score, images, laws)
     note(f"layer {name} was chosen: {reason}")
+    score.model.note_runs(name)
     return name
 
 
@@ -94,7 +115,7 @@ def _that_work(score: ModelScore, images: Tensor, name: str) -> list[str]:
     found = [one for one in inner if score.model.survey[one].grid is not None][:4]
     works = [one for one in found if read_of(score, images, one) == "map"][:2]
     chosen = next(_fed(score, images), None)
-    return list(dict.fromkeys([*([chosen[0]] if chosen else []), *works]))
+    return list(dict.fromkeys([*([chosen[0]] if chosen else []), *_other_maps(score, images, name), *works]))
 
 
 # --- chosen
@@ -122,19 +143,28 @@ def _fed(score: ModelScore, images: Tensor) -> Iterator[tuple[str, str]]:
         inside = name if read_of(score, images, name) == "map" else _same_inside(score, images, name)
         if inside is None:
             unread.append(name)
+            for one in _other_maps(score, images, name):
+                yield one, f"the map among what {name} returns that the answer reads"
         elif inside != name:
             yield inside, f"{reason}; the answer does not read what {name} returns, but this layer inside with the same values"
         else:
             yield name, f"{reason}; the answer does not read what {', '.join(unread)} returns" if unread else reason
 
 
+def _other_maps(score: ModelScore, images: Tensor, name: str) -> list[str]:
+    """Other outputs of the layer that are maps and are read."""
+    survey = score.model.survey
+    mapped = [one for one in survey.others(name) if prod(survey[one].grid or ()) > 1]
+    return [one for one in mapped if read_of(score, images, one) == "map"]
+
+
 def _same_inside(score: ModelScore, images: Tensor, name: str) -> str | None:
     """The last module inside that gives the map of `name` and is read."""
     model, survey = score.model, score.model.survey
     inner = [one for one in survey.order if one.startswith(f"{name}.") and survey[one].grid == survey[name].grid]
-    with torch.no_grad(), capture(model, [*inner, name], raw=True) as acts:
+    with torch.no_grad(), capture(model, [*inner, name], raw=True) as acts, model.at_rows(score.take([0]).rows):
         model(images[:1])
-    wanted = to_map(survey.maps[name], acts[name], model.image_size)
+    wanted = to_map(survey.map_of(name), acts[name], model.image_size)
     same = (one for one in reversed(inner) if _gives(model, one, acts[one], wanted))
     return next((one for one in same if read_of(score, images, one) == "map"), None)
 
@@ -142,7 +172,7 @@ def _same_inside(score: ModelScore, images: Tensor, name: str) -> str | None:
 def _gives(model: VisionModel, layer: str, output: Tensor, wanted: Tensor) -> bool:
     """Whether a layer's output is this map, in whichever layout."""
     try:
-        found = to_map(model.survey.maps[layer], output, model.image_size)
+        found = to_map(model.survey.map_of(layer), output, model.image_size)
     except LayerError:  # windows of a map, one by one
         return False
     return found.shape == wanted.shape and torch.equal(found, wanted)
@@ -191,7 +221,7 @@ def _maps_from(model: VisionModel, name: str, *, again: bool) -> dict[str, Tenso
     `again`: also those that run more than once, by their last run.
     """
     order, survey = model.survey.order, model.survey
-    behind = [one for one in order[order.index(name) :] if again or survey[one].calls == 1]
+    behind = [one for one in order[survey.position(name) :] if again or survey[one].calls == 1]
     same = [one for one in behind if survey[one].grid == survey[name].grid]
     with capture(model, same) as acts:
         model(model.noise(4))

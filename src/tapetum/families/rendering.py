@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tapetum.data.images import read_image
 from tapetum.families.border import border, describe
+from tapetum.families.layers import by_name
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.registry import check_parameters, register
@@ -44,7 +45,7 @@ def rendering(
             about = _subject(body.__name__, takes, subject, keywords)
             given = check_parameters(method, keywords)
             with noting() as said, border(model, about, functools.partial(converted, takes=takes)) as (network, ready):
-                made = body(network, ready, **given)
+                made = body(network, ready, **by_name(network, given))
                 _note_outcomes(made)
             return replace(made, method=method.name, notes=(*made.notes, *said))
 

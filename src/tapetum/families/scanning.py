@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from tapetum.engines.scan.plan import SHARD
 from tapetum.engines.scan.trackers import Tracker
 from tapetum.families.border import as_model
 from tapetum.models.vision_model import VisionModel
+from tapetum.notes import noting
 from tapetum.types import ModelLike, ScanResult, TapetumError
 
 BATCH = 16
@@ -64,10 +66,13 @@ def scan(
     if precision not in ("exact", "fast"):
         raise TapetumError(f'precision is "exact" or "fast", not {precision!r}')
     ledger = ledger_of(out)
-    job = Job(network, stream, _listed(network, trackers), plan, pre_activation, precision, ledger)
+    with noting() as said:
+        listed = _listed(network, trackers)
+    job = Job(network, stream, listed, plan, pre_activation, precision, ledger)
     if workers is not None and run is not None:
         raise TapetumError("workers is for this computer's threads; a runner brings its own number")
-    return run_scan(job, run or Threads(workers), resume=resume)
+    result = run_scan(job, run or Threads(workers), resume=resume)
+    return replace(result, notes=(*result.notes, *said)) if said else result
 
 
 def ledger_of(out: str | Path | Ledger | None) -> Ledger | None:

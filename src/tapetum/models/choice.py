@@ -40,6 +40,12 @@ def candidates(survey: Survey) -> Iterator[tuple[str, str]]:
             if found is not None and found[0] not in given:
                 given.add(found[0])
                 yield found
+    for _, mixer in reversed(mixers):  # a trunk that everything goes through more than once
+        chosen = _climb(survey, mixer, True, trunk, again=True)
+        if chosen is not None and chosen not in given:
+            given.add(chosen)
+            h, w = survey.maps[chosen].grid or (0, 0)
+            yield chosen, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
 
 
 def _candidate(survey: Survey, index: int, mixer: str, readout: bool, trunk: str) -> tuple[str, str] | None:
@@ -100,13 +106,13 @@ def _is_map(survey: Survey, name: str) -> bool:
     return bool(where and where.grid and prod(where.grid) > 1)
 
 
-def _climb(survey: Survey, mixer: str, readout: bool, trunk: str) -> str | None:
+def _climb(survey: Survey, mixer: str, readout: bool, trunk: str, *, again: bool = False) -> str | None:
     """The outermost module around `mixer`, inside the trunk, that gives its map; None when nothing around it gives one."""
     calls, chosen = {layer.name: layer.calls for layer in survey.layers}, None
     path = mixer.split(".")
     for depth in range(len(path), 0, -1):
         name = ".".join(path[:depth])
-        if name not in survey.maps or calls[name] > 1 or not name.startswith(trunk):
+        if name not in survey.maps or (calls[name] > 1 and not again) or not name.startswith(trunk):
             continue
         if not readout and _is_readout(survey, name):
             break

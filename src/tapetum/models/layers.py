@@ -8,18 +8,20 @@ import fnmatch
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.models.maps import LayerMap, from_map, read_layout, to_map
-from tapetum.models.receptive import Span, Trace
+from tapetum.models.receptive import Span, Trace, settled
+from tapetum.models.sites import Part, Site, from_the_start, shortened, sites_of
+from tapetum.models.structure import outputs
 from tapetum.models.tracing import Event, Tracer
 from tapetum.types import Layer, LayerError
 
-__all__ = ["LayerMap", "Survey", "from_map", "kinds_of_operations", "main_tensor", "resolve", "survey", "to_map"]
+__all__ = ["LayerMap", "Survey", "from_map", "kinds_of_operations", "resolve", "survey", "to_map"]
 
 Forward = Callable[[nn.Module, Tensor], Any]
 """How a network is run on images."""
@@ -41,6 +43,7 @@ class Survey:
     device            "meta" when nothing was computed; "real" when the network needs real numbers to run
     spans             what a place of a map sees along h and w, of the layers whose places do not see everything
     pooled            layers behind a normalisation by the image's own statistics: each place depends a little on all
+    parts             single runs and outputs of a layer, which have names, too: "trunk[0]", "backbone/1", "trunk[0]/map"
     """
 
     name: str
@@ -54,6 +57,7 @@ class Survey:
     pooled: frozenset[str] = field(repr=False, default=frozenset())
     events: tuple[Event, ...] = field(repr=False, default=())
     containers: frozenset[str] = field(repr=False, default=frozenset())
+    parts: Mapping[str, Part] = field(repr=False, default_factory=dict[str, Part])
 
     def window(self, name: str, place: tuple[int, int]) -> Window | None:
         """(top, bottom, left, right): first and last row and column that a place (row, column) of a layer can see.
@@ -68,9 +72,38 @@ class Survey:
     def __getitem__(self, name: str) -> Layer:
         """A layer by its exact name; a `LayerError` names the closest."""
         by_name = {layer.name: layer for layer in self.layers}
-        if name not in by_name:
+        if name in by_name:
+            return by_name[name]
+        if name not in self.parts:
             raise LayerError(_unknown(self, name))
-        return by_name[name]
+        return self.parts[name].layer
+
+    def map_of(self, name: str) -> LayerMap:
+        """How a layer's output, or a part of it, holds a map."""
+        return self.parts[name].map if name in self.parts else self.maps[name]
+
+    def site(self, name: str) -> Site:
+        """The module, run and output that a name means."""
+        return self.parts[name].site if name in self.parts else Site(name)
+
+    def last_run(self, name: str) -> str:
+        """The name that means the last run alone of a layer that runs several times; else the same name."""
+        return self.runs(name)[-1]
+
+    def runs(self, name: str) -> list[str]:
+        """The names of its single runs; the same name alone of a layer that runs once, and of a single run."""
+        site = self.site(name)
+        calls = self[site.module].calls
+        return [name] if calls == 1 or site.run is not None else [str(replace(site, run=run)) for run in range(calls)]
+
+    def position(self, name: str) -> int:
+        """When a layer is done, among all."""
+        return self.order.index(self.site(name).module)
+
+    def others(self, name: str) -> list[str]:
+        """The names of the layer's other outputs."""
+        site = self.site(name)
+        return [other for other, part in self.parts.items() if part.site.output and replace(part.site, output=None) == site]
 
 
 def survey(module: nn.Module, images: Tensor, name: str | None = None, call: Forward | None = None) -> Survey:
@@ -100,30 +133,20 @@ def meta_copy(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, memo)
 
 
-def main_tensor(output: Any) -> Tensor | None:
-    """The first tensor in a module's output: in tuples, lists, dicts and dataclasses."""
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, Mapping):
-        parts = list(output.values())
-    elif isinstance(output, (tuple, list)):
-        parts = list(output)
-    elif is_dataclass(output):
-        parts = [getattr(output, part.name) for part in fields(output)]
-    else:
-        return None
-    return next((tensor for tensor in map(main_tensor, parts) if tensor is not None), None)
+class _Seen(NamedTuple):
+    """One output of one run."""
+
+    shape: tuple[int, ...]
+    trace: Trace | None
 
 
 @dataclass
 class _Record:
-    """What the hooks of one pass gather; of a module that runs more than once, its last output."""
+    """What the hooks of one pass gather: every run of a module by its outputs, and names by completion of the last run."""
 
     tracer: Tracer
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    traces: dict[str, Trace | None] = field(default_factory=dict)
+    runs: dict[str, list[dict[str, _Seen]]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=Counter)
-    calls: Counter[str] = field(default_factory=Counter)
 
     def start(self, name: str) -> None:
         self.tracer.note("start", name)
@@ -132,47 +155,57 @@ class _Record:
     def end(self, name: str, inputs: Any, output: Any) -> None:
         self.tracer.running.pop()
         self.tracer.note("end", name)
-        tensor = main_tensor(output)
-        if tensor is None:
+        found = list(outputs(output))
+        if not found:
             return
-        self.calls[name] += 1
-        for known in (self.shapes, self.traces):
-            known.pop(name, None)
-        self.shapes[name] = tuple(tensor.shape)
-        self.traces[name] = self.tracer.trace_output(tensor, inputs)
+        (way, tensor), *others = found
+        seen = {way: _Seen(tuple(tensor.shape), self.tracer.trace_output(tensor, inputs))}
+        for way, other in others:
+            trace = self.tracer.trace(other)
+            seen[way] = _Seen(tuple(other.shape), trace and settled(trace))
+        self.runs[name] = [*self.runs.pop(name, []), seen]
         self.sizes[name] += tensor.numel() * tensor.element_size()
 
     def survey(self, module: nn.Module, name: str, device: Literal["meta", "real"]) -> Survey:
-        modules = {path: part for path, part in module.named_modules() if path in self.shapes}
-        maps = {path: self._map(path) for path in modules}
-        layers = tuple(self._layer(path, part, maps[path]) for path, part in modules.items())
+        modules = {path: part for path, part in module.named_modules() if path in self.runs}
+        seen = {path: next(iter(runs[-1].values())) for path, runs in self.runs.items()}
+        maps = {path: _map(path, seen[path]) for path in modules}
+        layers = tuple(self._layer(path, part, seen[path], maps[path]) for path, part in modules.items())
         events = tuple(self.tracer.events)
         kinds = kinds_of_operations(events)
         leaves = [path for path in kinds if "start" not in kinds[path] and not kinds[path] <= {"view", "identity"}]
         size = sum(self.sizes[path] for path in leaves)
         containers = frozenset(path for path, part in modules.items() if type(part) in CONTAINERS)
-        order = tuple(self.shapes)
-        traces = {path: trace for path, trace in self.traces.items() if trace}
+        traces = {path: one.trace for path, one in seen.items() if one.trace}
         spans = {path: trace.spans for path, trace in traces.items() if trace.local and maps[path].grid}
         pooled = frozenset(path for path, trace in traces.items() if trace.pooled)
-        image_size = self.tracer.image_size
-        return Survey(name, image_size, layers, maps, order, size, device, spans, pooled, events, containers)
+        parts = {str(part.site): part for path, one in modules.items() for part in self._parts(path, one)}
+        return Survey(
+            name, self.tracer.image_size, layers, maps, tuple(self.runs), size, device, spans, pooled, events, containers, parts
+        )
 
-    def _map(self, name: str) -> LayerMap:
-        trace = self.traces[name]
-        layout, prefix, grid = read_layout(trace.axes if trace else None)
-        if trace is None or layout == "none":
-            return LayerMap(name, "none")
-        shape, (down, right) = self.shapes[name], trace.spans
-        return LayerMap(name, layout, prefix, grid, shape[1 if layout == "nchw" else -1], (down.jump, right.jump))
+    def _parts(self, path: str, module: nn.Module) -> Iterator[Part]:
+        for site, run, way in sites_of(path, self.runs[path]):
+            seen, name = self.runs[path][run][way], str(site)
+            where = _map(name, seen)
+            yield Part(site, replace(self._layer(path, module, seen, where), name=name), where)
 
-    def _layer(self, name: str, module: nn.Module, where: LayerMap) -> Layer:
-        trace = self.traces[name]
+    def _layer(self, path: str, module: nn.Module, seen: _Seen, where: LayerMap) -> Layer:
+        shape, trace = seen
         return Layer(
-            name, type(module).__name__, self.shapes[name], sum(weight.numel() for weight in module.parameters()),
+            path, type(module).__name__, shape, sum(weight.numel() for weight in module.parameters()),
             trace.receptive_field if trace else None, trace.stride if trace and where.grid else None,
-            where.grid, where.channels, self.calls[name],
+            where.grid, where.channels, len(self.runs[path]),
         )  # fmt: skip
+
+
+def _map(name: str, seen: _Seen) -> LayerMap:
+    shape, trace = seen
+    layout, prefix, grid = read_layout(trace.axes if trace else None)
+    if trace is None or layout == "none":
+        return LayerMap(name, "none")
+    down, right = trace.spans
+    return LayerMap(name, layout, prefix, grid, shape[1 if layout == "nchw" else -1], (down.jump, right.jump))
 
 
 def _recorded(module: nn.Module, images: Tensor, run: Forward) -> _Record:
@@ -215,10 +248,14 @@ def kinds_of_operations(events: tuple[Event, ...]) -> dict[str, set[str]]:
 
 
 def resolve(survey: Survey, pattern: str) -> list[str]:
-    """The layers that a name or a glob ("layer*", "features.*") means; an exact name is taken as it stands."""
-    names = [layer.name for layer in survey.layers]
-    if pattern in names:
-        return [pattern]
+    """The layers that a name or a glob ("layer*", "features.*") means; an exact name is taken as it stands.
+
+    One run ("trunk[0]") and one output ("backbone/1") have names of their own, which are not among those of a glob.
+    """
+    calls = {layer.name: layer.calls for layer in survey.layers}
+    names, exact = list(calls), from_the_start(pattern, calls)
+    if exact in survey.parts or exact in names:
+        return [exact]
     found = fnmatch.filter(names, pattern) if any(mark in pattern for mark in "*?[") else []
     if not found:
         raise LayerError(_unknown(survey, pattern))
@@ -226,6 +263,11 @@ def resolve(survey: Survey, pattern: str) -> list[str]:
 
 
 def _unknown(survey: Survey, name: str) -> str:
+    module = name.partition("/")[0].rpartition("[")[0] or name.partition("/")[0]
+    parts = [other for other, part in survey.parts.items() if part.site.module == module]
+    if parts:
+        several = f"runs {survey[module].calls} times" if survey[module].calls > 1 else "gives several outputs"
+        return f"no layer '{name}' in {survey.name}; {module} {several}: {shortened(parts)}"
     names = [layer.name for layer in survey.layers]
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[-3:]
     return f"no layer '{name}' in {survey.name}; close names: {', '.join(close)}"

@@ -16,18 +16,18 @@ from tapetum.models import fitting
 from tapetum.models.extra import beside
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
+from tapetum.models.passes import Passes, StopForward, ToTheEnd
 from tapetum.models.replica import fingerprint, replicate, weights_sha256
-from tapetum.notes import RAW, caution, is_caution
-from tapetum.types import ImageError, Layers, ModelError, Outputs
+from tapetum.notes import RAW, caution, is_caution, note
+from tapetum.types import ImageError, LayerError, Layers, ModelError, Outputs
 
 T = TypeVar("T")
 
+LayersLike: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
+"""Names or globs, or modules of the network themselves."""
+
 Head: TypeAlias = int | str | None
 """One of several outputs: its key, its attribute or its place; None: the only one, or the one that is the answer."""
-
-
-class StopForward(BaseException):
-    """Raised by a probe inside a forward pass that has seen enough; caught by `VisionModel.__call__`."""
 
 
 class VisionModel:
@@ -76,6 +76,7 @@ class VisionModel:
         self.outputs = outputs
         self.head = head
         self.head_labels = {key: tuple(names) for key, names in (head_labels or {}).items()}
+        self.passes = Passes()
         self._local = threading.local()  # each thread has its own replica, so two can work at the same time
         self._facts: dict[str, tuple[object, Any]] = {}
         self._hash: tuple[object, str] | None = None
@@ -127,7 +128,8 @@ class VisionModel:
         outer = getattr(self._local, "pinned", None)
         self._local.pinned = outer or fingerprint(self.module)
         try:
-            yield
+            with self.passes.watched(ToTheEnd()):
+                yield
         finally:
             self._local.pinned = outer
 
@@ -158,7 +160,7 @@ class VisionModel:
 
     def __call__(self, images: Tensor) -> Any:
         """The network's own output in eval mode; None when a probe stopped the pass early."""
-        self._local.image_size = int(images.shape[-2]), int(images.shape[-1])
+        self.passes.begin(int(images.shape[-2]), int(images.shape[-1]))
         try:
             with SoundGradients() if torch.is_grad_enabled() else nullcontext():
                 return self._one_row_each(self.run(self.replica, images), images)
@@ -192,7 +194,7 @@ class VisionModel:
     @property
     def image_size(self) -> tuple[int, int]:
         """(h, w) of the images that this thread's last pass was given: what hooks inside the network go by."""
-        return self._local.image_size
+        return self.passes.image_size
 
     def laid_out(self, images: Tensor) -> Tensor:
         """The same images in the memory layout that convolutions like best (channels last), if this network takes it.
@@ -321,7 +323,7 @@ class VisionModel:
         """
         structure, fact = self._print(), f"{fact}, {as_text(self.size)}"
         if self._facts.get(fact, (None, None))[0] != structure:
-            with self.at_rows([0]):
+            with self.at_rows([0]), self.passes.aside():
                 self._facts[fact] = structure, find_out()
         return self._facts[fact][1]
 
@@ -334,7 +336,35 @@ class VisionModel:
         """Every layer that runs: name, kind, output shape, parameters, theoretical receptive field and stride."""
         return Layers(self.survey.layers)
 
-    def find_layers(self, patterns: str | Sequence[str]) -> list[str]:
-        """The names that globs such as "layer*" or "blocks.3" mean; a `LayerError` names close ones."""
-        wanted = [patterns] if isinstance(patterns, str) else patterns
-        return list(dict.fromkeys(name for pattern in wanted for name in resolve(self.survey, pattern)))
+    def find_layers(self, patterns: LayersLike) -> list[str]:
+        """The names that globs such as "layer*" or "blocks.3" mean; a `LayerError` names close ones.
+
+        "trunk[0]" is one run of a layer that runs several times, "backbone/1" one output of a layer that gives several. A
+        module of the network means its own name.
+        """
+        found = self.named(patterns)
+        exact = [patterns] if isinstance(patterns, str) else patterns
+        for name in found:
+            if not isinstance(exact, nn.Module) and name in exact:
+                self.note_runs(name)
+        return found
+
+    def named(self, patterns: LayersLike) -> list[str]:
+        """As `find_layers`, without a word on layers that run several times."""
+        wanted = [patterns] if isinstance(patterns, (str, nn.Module)) else patterns
+        names = (self.name_of(one) if isinstance(one, nn.Module) else one for one in wanted)
+        return list(dict.fromkeys(name for pattern in names for name in resolve(self.survey, pattern)))
+
+    def name_of(self, module: nn.Module) -> str:
+        """What a module of the network is called in it."""
+        name = next((name for name, part in self.module.named_modules() if part is module), None)
+        if not name:
+            what = "the network itself" if module is self.module else f"no module of {self.name}"
+            raise LayerError(f"this {type(module).__name__} is {what}: a layer is a module inside it, or its name")
+        return name
+
+    def note_runs(self, name: str) -> None:
+        """Says so where a layer runs several times and no run was chosen."""
+        runs = self.survey.runs(name)
+        if len(runs) > 1:
+            note(f"{name} runs {len(runs)} times; this is its last run: {runs[0]} to {runs[-1]} name one each")

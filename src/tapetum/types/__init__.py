@@ -434,12 +434,13 @@ class ActivationMaps(Drawable):
     layer: str
     size: tuple[int, int]
     by: str
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """A line an image: the channels that stand out most, the first one most."""
         h, w = self.values.shape[-2:]
         head = f"{self.layer}, {h} x {w} places, channels by {self.by}:"
-        return "\n".join(f"{head} {', '.join(map(str, row))}" for row in self.channels.tolist())
+        return "\n".join([*(f"{head} {', '.join(map(str, row))}" for row in self.channels.tolist()), *self.notes])
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ def conditions(model: VisionModel, through: Through | None, size: tuple[int, int
     """{layer: keep the relevance of the named channels} for images of a size (h, w)."""
     units = [checked_unit(model, unit) for unit in _units(through)]
     by_layer = {unit.layer: [one for one in units if one.layer == unit.layer] for unit in units}
-    return {layer: _keep(model, layer, some, size) for layer, some in by_layer.items()}
+    return {model.survey.last_run(layer): _keep(model, layer, some, size) for layer, some in by_layer.items()}
 
 
 def _units(through: Through | None) -> list[Unit]:
@@ -32,7 +32,7 @@ def _units(through: Through | None) -> list[Unit]:
 
 
 def _keep(model: VisionModel, layer: str, units: Sequence[Unit], size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
-    where = model.survey.maps[layer]
+    where = model.survey.map_of(layer)
 
     def keep(arriving: Tensor) -> Tensor:
         mask = torch.zeros(1, *arriving.shape[1:], dtype=arriving.dtype, device=arriving.device)

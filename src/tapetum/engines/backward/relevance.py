@@ -21,8 +21,8 @@ from tapetum.engines.backward.propagation import Propagation, refuse_unknown
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore
-from tapetum.engines.structure import mapped
 from tapetum.models.maps import to_map
+from tapetum.models.structure import mapped
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import track
@@ -90,10 +90,13 @@ def relevance_at(
             seen.append(arriving)
             return arriving
 
-        _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, {layer: watch})
+        last = score.model.survey.last_run(layer)
+        _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, {last: watch})
         if not seen:
             raise MethodError(f"no relevance reaches layer {layer} of {score.model.name}: the score does not depend on it")
-        return to_map(score.model.survey.maps[layer], torch.stack(seen).sum(0), (int(images.shape[-2]), int(images.shape[-1])))
+        return to_map(
+            score.model.survey.map_of(layer), torch.stack(seen).sum(0), (int(images.shape[-2]), int(images.shape[-1]))
+        )
 
     chunks = in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)
     return torch.cat(list(track(chunks, len(images), "images", size=len)))

@@ -227,7 +227,7 @@ def _stages(score: ModelScore, images: Tensor, n: int = 3) -> list[str]:
     survey = score.model.survey
     chosen, _ = automatic_layer(score, images, ())
     last: dict[tuple[int, int], str] = {}
-    for name in survey.order[: survey.order.index(chosen)]:
+    for name in survey.order[: survey.position(chosen)]:
         grid = survey[name].grid
         if grid is not None and grid != survey[chosen].grid and name.count(".") <= last.get(grid, name).count("."):
             last[grid] = name

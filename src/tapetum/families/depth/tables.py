@@ -42,7 +42,7 @@ def layer_table(model: VisionModel, images: Tensor, *, layers: Sequence[str] | s
     """
     survey = model.survey_at(size_of(images))
     names = _computing(survey) if layers is None else found(model, layers)
-    names = sorted(names, key=survey.order.index)
+    names = sorted(names, key=survey.position)
     held = asked(model, images, names, lambda values: _held(values, len(images)), raw=True)
     rows = tuple(_layer_row(survey, name, held[name]) for name in names)
     return LayerTable(model.name, rows, size_of(images), torch.stack([held[name].means for name in names]))

@@ -1,9 +1,12 @@
-"""Layers may return tensors, tuples, lists, dicts or dataclasses: the main tensor is the first one inside."""
+"""Layers may return tensors, tuples, lists, dicts or dataclasses: the main tensor is the first of floating point inside.
+
+Another one is called by its way there, "pooler_output", "1" or "maps.0".
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,27 +15,39 @@ from torch import Tensor
 from tapetum.types import LayerError
 
 
-def main_tensor(output: Any, layer: str = "this layer") -> Tensor:
-    """The first floating point tensor in a layer's output."""
-    for tensor in tensors(output):
-        if tensor.is_floating_point():
+def main_tensor(output: Any, layer: str = "this layer", way: str | None = None) -> Tensor:
+    """The first floating point tensor in a layer's output, or the one that lies there."""
+    for found, tensor in outputs(output):
+        if way in (None, found):
             return tensor
+    if way is not None:
+        raise LayerError(f"{layer} returned no output '{way}' this time")
     raise LayerError(f"{layer} returns no floating point tensor ({type(output).__name__})")
+
+
+def outputs(value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every floating point tensor inside, with the way there."""
+    return ((way, tensor) for way, tensor in _with_ways(value, ()) if tensor.is_floating_point())
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
     """Every tensor inside tuples, lists, dicts and dataclasses, in order."""
+    return (tensor for _, tensor in _with_ways(value, ()))
+
+
+def _with_ways(value: Any, way: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from tensors(part)
+        yield ".".join(way), value
+        return
+    parts: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        parts = value.items()
     elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from tensors(part)
+        parts = enumerate(value)
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            yield from tensors(getattr(value, field.name))
+        parts = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+    for key, part in parts:
+        yield from _with_ways(part, (*way, str(key)))
 
 
 def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
@@ -52,11 +67,11 @@ def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
     return value
 
 
-def with_main_tensor(output: Any, replacement: Tensor) -> Any:
-    """The same structure with the main tensor replaced."""
+def with_main_tensor(output: Any, replacement: Tensor, way: str | None = None) -> Any:
+    """The same structure with the main tensor replaced, or the one that lies there."""
     if isinstance(output, Tensor):
         return replacement
-    target = main_tensor(output)
+    target = main_tensor(output, way=way)
     return mapped(output, lambda tensor: replacement if tensor is target else tensor)
 
 
