@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.data.preprocessing import Size, as_pair, as_text
-from tapetum.models.layers import main_tensor, meta_copy
+from tapetum.models.layers import meta_copy
+from tapetum.models.structure import tensors
 from tapetum.types import ImageError, ModelError, TapetumError
 
 if TYPE_CHECKING:
@@ -187,8 +188,8 @@ class Trials:
     def _run(self, module: nn.Module, size: Size, device: str | torch.device) -> Outcome:
         images = torch.zeros(2, self.model.preprocessing.channels, *size, device=device, dtype=self.model.dtype)
         try:
-            with torch.no_grad(), self.model.at_rows([0]):
-                out = main_tensor(self.model.run(module, images))
+            with torch.no_grad(), self.model.at_rows([0]), self.model.passes.aside():
+                out = next(tensors(self.model.run(module, images)), None)
         except TapetumError:
             raise
         except Exception as error:  # a network may raise anything where a size does not fit
