@@ -93,7 +93,8 @@ def _pair(lengths: dict[str, int]) -> Size | None:
     """(height, width), where both are told."""
     if "height" in lengths and "width" in lengths:
         return lengths["height"], lengths["width"]
-    return (lengths["shortest_edge"],) * 2 if "shortest_edge" in lengths else None
+    edge = lengths.get("shortest_edge")
+    return None if edge is None else (edge, edge)
 
 
 def _lengths(size: Any) -> dict[str, int]:
