@@ -186,6 +186,16 @@ def test_several_numbers_have_names_and_no_answer() -> None:
         tp.saliency(model, IMAGES)
 
 
+def test_one_picture_whose_logits_happen_to_sum_to_1_has_logits_all_the_same() -> None:
+    class Chance(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.stack([images[:, 0].mean((1, 2)), images[:, 1].mean((1, 2)), images[:, 2].mean((1, 2))], 1) * 4
+
+    images = torch.tensor([0.05, 0.08, 0.12], dtype=torch.float64)[None, :, None, None].expand(1, 3, 16, 16).clone()
+    found = tp.predict(tp.wrap(Chance(), **PLAIN), images)[0]
+    assert [one.probability for one in found] == pytest.approx(sorted(softmax([0.2, 0.32, 0.48]))[::-1], rel=1e-5)
+
+
 # --- what is said and cannot be
 
 

@@ -80,7 +80,7 @@ def test_a_check_and_a_history_come_back_from_disk(tmp_path) -> None:
         again = tp.open(tmp_path / name)
         assert str(again) == str(result)
         assert tp.draw(again).axes
-    assert tp.open(tmp_path / "history").model == "VisionModel(simple_cnn, 16 px, 2 labels)"
+    assert tp.open(tmp_path / "history").model == "VisionModel(simple_cnn, 16 x 16 px, 2 labels)"
 
 
 # --- what the documentation promises of the data that comes along

@@ -71,7 +71,7 @@ class Explanation:
     photo: Tensor  # (1, 3, H, W) in [0, 1]: the whole photograph, upright
     pixels: Tensor  # (1, 3, h, w) in [0, 1]: exactly what the model saw
     crop: str  # how the photograph became the crop, in words
-    predictions: tuple[Prediction, ...] | tuple[Number, ...]
+    predictions: tuple[Prediction | Number, ...]
     found: tuple[ActivationMaps, ...]
     questions: tuple[Question, ...]
     findings: tuple[str, ...]

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.data.labels import find_label
+from tapetum.engines.scores import probabilities
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import load, wrap
-from tapetum.models.zoo.heads import logits_in, n_outputs
+from tapetum.models.zoo.heads import n_outputs
 from tapetum.progress import report
 from tapetum.training.data import Part, class_names, labelled, part, read_data, seeded
 from tapetum.training.pictures import KEEP_BYTES, Photographs, batch_orders
@@ -36,7 +37,7 @@ def check_predictions(
     """Pictures with what the network calls them and how sure it is, and how often it calls which class what.
 
     All pictures of the part are counted: the confusion matrix has the class in its row and the answer in its column. The
-    answer is the largest of the network's values, its probability their softmax. Refused: a network whose labels do not have
+    answer is the most probable class, by what the network's outputs are. Refused: a network whose labels do not have
     the data's classes.
 
     Args:
@@ -117,14 +118,15 @@ def _outputs(model: VisionModel, classes: Sequence[str]) -> list[int]:
 
 def _answers(model: VisionModel, photographs: Photographs, outputs: Sequence[int], batch: int) -> Answers:
     photographs.place = lambda images: images.to(model.device, model.dtype)
-    class_of = torch.full((n_outputs(model),), len(outputs))
+    class_of = torch.full((max(n_outputs(model), len(model.labels or ())),), len(outputs))
     class_of[torch.tensor(outputs)] = torch.arange(len(outputs))
     truth, predicted, sure, total = [], [], [], len(photographs.labels)
     for images, labels in photographs.batches(batch_orders(total, batch), None):
         with torch.no_grad():
-            table = logits_in(model(images))
-        assert table is not None, "checked by n_outputs"
-        best = table.softmax(1).max(1)
+            table = probabilities(model, images)
+        if table is None:
+            raise ModelError(f"{model.name} gives numbers, no classes, so no answer is right or wrong")
+        best = table.max(1)
         truth.append(labels)
         predicted.append(class_of[best.indices.cpu()])
         sure.append(best.values.float().cpu())

@@ -106,15 +106,14 @@ def _place(target: Any, main: Head) -> tuple[Head, int]:
     return (target.head, int(target.index)) if isinstance(target, Output) else (main, int(target))
 
 
-def heads_in(target: Any, main: Head = None) -> tuple[Head, ...]:
-    """The heads that a target asks; `main` is that of plain indices."""
+def heads_in(target: Any, main: Head = None) -> list[Head]:
+    """The heads that a target asks, each once; `main` is that of plain indices."""
     if isinstance(target, Scaled):
         return heads_in(target.of, main)
-    if isinstance(target, Contrast):
-        return (*heads_in(target.a, main), *heads_in(target.b, main))
-    if isinstance(target, AnyOf):
-        return tuple(dict.fromkeys(head for one in target.of for head in heads_in(one, main)))
-    return (target.head,) if isinstance(target, Output) else (main,)
+    parts = (target.a, target.b) if isinstance(target, Contrast) else target.of if isinstance(target, AnyOf) else ()
+    if parts:
+        return list(dict.fromkeys(head for one in parts for head in heads_in(one, main)))
+    return [target.head] if isinstance(target, Output) else [main]
 
 
 def words_for(model: VisionModel, target: Any) -> str:

@@ -94,9 +94,12 @@ def _answer_at(model: VisionModel, output: Any, head: Head, size: tuple[int, int
 
 def _reading(model: VisionModel, found: Tensor, head: Head, size: tuple[int, int], labels: Sequence[str] | None) -> Reading:
     outputs = model.outputs_of(head)
-    unsure = outputs in ("auto", "sigmoid") and _in_unit(found)
-    traced = ends_in_sigmoid(model, size, lambda output: _at(output, head, model.name)) if unsure else False
-    reading = read_as(outputs, found.detach(), None if labels is None else len(labels), model.name, traced)
+    traced, seen = False, found.detach()
+    if outputs in ("auto", "sigmoid") and _in_unit(found):
+        traced = ends_in_sigmoid(model, size, lambda output: _at(output, head, model.name))
+    if outputs == "auto" and _in_unit(found):  # one picture may lie there by chance
+        seen = torch.cat([seen, _flat(_at(asked(model, model.noise(1, size=size)), head, model.name))])
+    reading = read_as(outputs, seen, None if labels is None else len(labels), model.name, traced)
     check_labels(model, labels, reading)
     return reading
 
@@ -143,15 +146,15 @@ def parts_of(output: Any) -> dict[Any, Any]:
     """{key, attribute or place: part} of an output that holds several, {None: output} of one tensor."""
     if isinstance(output, Mapping):
         return dict(output)
-    if isinstance(output, tuple) and hasattr(output, "_fields"):
-        return dict(zip(output._fields, output, strict=True))
+    names: Any = getattr(output, "_fields", None)
+    if isinstance(output, tuple) and names is not None:
+        return dict(zip(names, output, strict=True))
     if isinstance(output, (tuple, list)):
         return dict(enumerate(output))
     if is_dataclass(output) and not isinstance(output, type):
         return {field.name: getattr(output, field.name) for field in fields(output)}
-    if isinstance(output, Tensor) or not hasattr(output, "logits"):
-        return {None: output}
-    return {"logits": output.logits}
+    logits = None if isinstance(output, Tensor) else getattr(output, "logits", None)
+    return {None: output} if logits is None else {"logits": logits}
 
 
 def _which(model: VisionModel, output: Any) -> Head:
