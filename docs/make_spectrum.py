@@ -2,14 +2,13 @@
 
 The photographs are scikit-image's: chelsea.png (Stefan van der Walt, CC0), coffee.png (Rachel Michetti, CC0), astronaut.png
 (NASA, public domain), rocket.jpg (SpaceX, public domain). Each is measured whole and in four corners of two thirds, at
-256 x 256, and averaged over rings of equal ratio: what a few photographs say about single frequencies and directions is
-chance, what they say about rings holds for others.
+256 x 256, and averaged over rings, each sqrt(2) times as far out as the one before: what a few photographs say about single
+frequencies and directions is chance, what they say about rings holds for others.
 """
 
 from __future__ import annotations
 
 import hashlib
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from tapetum.data.images import read_image
 from tapetum.data.sources import PHOTOGRAPHS, packaged_photo
 from tapetum.engines.render.parametrizations import spectra
 
-SIDE, RINGS, SHARE = 256, 16, 2 / 3
+SIDE, RINGS, SHARE = 256, 16, 2 / 3  # rings up to SIDE cycles: 2 ** (RINGS / 2)
 FILE = Path(spectra.__file__).parent / spectra.FILE
 
 
@@ -36,9 +35,8 @@ def measured() -> dict[str, NDArray[np.float32]]:
     parts = [part for name in PHOTOGRAPHS for part in _parts(read_image(packaged_photo(name)))]
     magnitude = spectra.spectrum_of(parts, (SIDE, SIDE)).magnitude
     k = spectra.cycles((SIDE, SIDE)) * SIDE
-    edges = np.geomspace(1, SIDE, RINGS + 1)
-    rings = [(k >= low) & (k < high) for low, high in pairwise(edges)]
-    rings = [ring for ring in rings if ring.any()]
+    squares = k.square().round().long()  # whole numbers: many frequencies lie on an edge, and a root may be rounded off it
+    rings = [(squares >= 2**i) & (squares < 2 ** (i + 1)) for i in range(RINGS)]
     strength = torch.stack([magnitude[:, ring].mean(1) for ring in rings], 1)
     cycles = torch.stack([k[ring].log().mean().exp() for ring in rings])
     table = {"cycles": cycles, "strength": strength, "mean": magnitude[:, 0, 0]}

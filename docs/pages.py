@@ -38,7 +38,7 @@ LAWS = {
     "target_free": "never asks for the score: every class has the same map",
     "forward_only": "needs no gradient, so it also explains a model that has none",
     "sampled": "random: the same seed gives the same values, another seed another sample",
-    "separate": "each picture depends on its own unit alone: a batch gives what single runs give, to the last bit",
+    "separate": "each picture depends on its own unit alone: on a CPU a batch gives what single runs give, to the last bit",
     "baseline": "never looks at the weights: it is there to be beaten",
 }
 """Each law that a method can declare; tests/laws checks it on every network of the test zoo that it applies to."""

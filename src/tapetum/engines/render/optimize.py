@@ -164,9 +164,10 @@ def _keeper(acts: dict[str, Tensor], layer: str) -> Callable[[Tensor], None]:
 
 def measure(model: VisionModel, objective: Objective, pixels: Tensor) -> Tensor:
     """(n,): the objective of pictures as they are, without transforms."""
-    with torch.no_grad():
-        shown = pixels if pixels.shape[1] == 3 else over_background(pixels, None)
-        return objective(replace(look(model, objective, shown), pixels=pixels))
+    with torch.inference_mode(False), torch.enable_grad():  # as a step does it: what has no gradient is not told from weights
+        moving = pixels.detach().clone().requires_grad_()
+        shown = moving if pixels.shape[1] == 3 else over_background(moving, None)
+        return objective(replace(look(model, objective, shown), pixels=moving)).detach()
 
 
 def over_background(pixels: Tensor, generator: Generator | None) -> Tensor:

@@ -1,16 +1,24 @@
 """Pictures that do not know of each other: inside `rowwise`, an image's numbers are the same bits in any batch.
 
-Kernels are chosen by the size of the batch (torch takes another one for a single small map than for two), so they sum in
-another order, and optimisation lets a last bit grow: after some steps a picture made in a batch would be another one than
-the same picture made alone. So each product of a network (convolution, linear, matrix product) is tried once for each
-shape, forward and backward: what a row gets in a batch of two is the rule. Where a batch gives other bits it is computed
-row by row, where a single image does it is computed twice; all else stays as quick as it was. This is for a CPU: on a GPU
-pictures of a batch agree with single runs up to rounding, and what optimisation makes of it.
+Kernels are chosen by the size of the batch, by where numbers lie in memory and by the number of threads, and optimisation lets
+a last bit grow: after some steps a picture made in a batch would be another one than the same picture made alone. So what
+mixes numbers, or rounds the last few of a tensor otherwise than those before, is computed here in one of two fixed ways:
+
+* a product (convolution, linear, matrix product) as a row has it that stands first of a pair. That costs twice, and a batch at
+  once mostly has the same bits: for each product and its shapes both are tried on noise, forward and backward, until
+  enough numbers have agreed; one that disagrees is computed row by row from then on.
+* functions of single numbers (GELU, powers), sums and softmax (which several threads share out) as a row has them alone: row
+  by row, unless a row's numbers fill whole vectors in any sharing out.
+
+All else (sums and products of two tensors, ReLU, maxima, batch norm, layer norm, pooling) rounds each number, or each picture,
+by itself. What is tried and what is split begins at a cache line and has one layout in memory, so do its gradients. This is
+for a CPU: on a GPU pictures of a batch agree with single runs up to rounding, and what optimisation makes of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,19 +26,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-_ONE_OPERAND: frozenset[Callable[..., Any]] = frozenset(
-    {F.conv2d, torch.conv2d, F.conv_transpose2d, torch.conv_transpose2d, F.linear}
-)
-_SEVERAL: frozenset[Callable[..., Any]] = frozenset(
-    {torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul__, F.scaled_dot_product_attention}
-)
+from tapetum.engines.render import kernels
+from tapetum.engines.render.kernels import NUMBERS, ONE_OPERAND, OVER_DIMENSIONS, SEVERAL, settled
+
+ENOUGH, TIMES = 1000, 50
+"""Numbers that must agree in a trial, over as many draws at most: few may agree by chance."""
 
 _alike: dict[Any, bool] = {}
 """For each product and its shapes: whether a batch's rows have the bits of a row in a pair. A fact of the machine's kernels."""
 
 
 class rowwise(TorchFunctionMode):  # noqa: N801 (used as a block: `with rowwise(n):`)
-    """Inside, what recorded products make of each of n images does not depend on the others, to the last bit."""
+    """Inside, what recorded operations make of each of n images does not depend on the others, to the last bit."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
@@ -40,18 +47,35 @@ class rowwise(TorchFunctionMode):  # noqa: N801 (used as a block: `with rowwise(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         named = kwargs or {}
+        if args and (func in NUMBERS or func in OVER_DIMENSIONS):
+            return _by_itself(func, args, named, self.n)
+        if func is F.multi_head_attention_forward:
+            return _attention(func, args, named, self.n)
         rows = self._rows(func, args)
         return _product(func, args, named, rows, self.n) if any(rows) else func(*args, **named)
 
     def _rows(self, func: Callable[..., Any], args: Sequence[Any]) -> list[bool]:
         """Which of the operands hold the images one after the other; empty where that cannot be told."""
-        if func in _ONE_OPERAND and args:
+        if func in ONE_OPERAND and args:
             return [_moves(args[0]) and len(args[0]) % self.n == 0, *[False] * (len(args) - 1)]
-        if func in _SEVERAL:
+        if func in SEVERAL:
             rows = [_moves(one) for one in args]
+            if rows == [True, False] and args[0].ndim == 2 and args[1].ndim < 3 and len(args[0]) % self.n == 0:
+                return rows  # each row times a matrix or a vector of the network's own
             lengths = {len(one) if one.ndim > 2 else 0 for one, mine in zip(args, rows, strict=True) if mine}
             return rows if len(lengths) == 1 and max(lengths) > 0 and max(lengths) % self.n == 0 else []
+        if func is torch.einsum and len(args) > 1:
+            return self._summed(args)
         return []
+
+    def _summed(self, args: Sequence[Any]) -> list[bool]:
+        """Of `einsum("bqk,bkc->bqc", x, y)`: those that begin with the letter that the result begins with."""
+        rows = [False, *map(_moves, args[1:])]
+        operands, _, result = str(args[0]).replace(" ", "").partition("->")
+        moving = [word for word, mine in zip(operands.split(","), rows[1:], strict=False) if mine]
+        known = len(args) == len(operands.split(",")) + 1 and result[:1].isalpha()
+        fits = all(len(one) % self.n == 0 for one, mine in zip(args, rows, strict=True) if mine)
+        return rows if known and fits and all(word[:1] == result[0] for word in moving) else []
 
 
 def _moves(value: Any) -> bool:
@@ -59,11 +83,60 @@ def _moves(value: Any) -> bool:
     return isinstance(value, Tensor) and value.requires_grad and value.ndim > 1
 
 
+# --- what a row has alone
+
+
+def _by_itself(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], n: int) -> Any:
+    """A function of single numbers, or a sum over dimensions of a picture."""
+    x, others = args[0], (*args[1:], *named.values())
+    split = n > 1 and _moves(x) and len(x) % n == 0 and not any(isinstance(one, Tensor) for one in others)
+    if func in NUMBERS:
+        split = split and not kernels.whole_vectors(x, n)
+    else:
+        split = split and torch.get_num_threads() > 1 and kernels.within_rows(func, x, args[1:], named)
+    if not split:
+        made = func(*args, **named)
+        return settled(made) if isinstance(made, Tensor) and _moves(made) and not kernels.in_place(func, named) else made
+    if kernels.in_place(func, named):  # its rows are views of x: they are computed elsewhere, and written over x
+        return x.copy_(_joined(func(part.clone(), *args[1:], **named) for part in x.chunk(n)))
+    return _joined(func(part, *args[1:], **named) for part in x.chunk(n))
+
+
+def _joined(parts: Iterable[Tensor]) -> Tensor:
+    return torch.cat([settled(part) for part in parts])
+
+
+def _attention(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], n: int) -> Any:
+    """torch's own attention computes its products out of sight: it gets picture by picture, which are (places, n, c)."""
+    given = {**dict(zip(("query", "key", "value"), args, strict=False)), **named}
+    inputs = {name: given[name] for name in ("query", "key", "value")}
+    masked = named.get("key_padding_mask") is not None or getattr(named.get("attn_mask"), "ndim", 2) > 2
+    fits = all(one.ndim == 3 and one.shape[1] % n == 0 for one in inputs.values())
+    if masked or not fits or not any(map(_moves, inputs.values())):
+        return func(*args, **named)
+    parts = {id(one): one.chunk(n, 1) for one in inputs.values()}
+    outputs: list[Tensor] = []
+    weights: list[Tensor | None] = []
+    for i in range(n):
+        # the same tensor three times is the same part three times: torch takes another way then
+        own = {key: part[i].clone(memory_format=torch.contiguous_format) for key, part in parts.items()}
+        again = {name: own[id(one)] for name, one in inputs.items() if name in named}
+        output, weight = func(*(own[id(one)] for one in args[:3]), *args[3:], **(named | again))
+        outputs.append(settled(output))
+        weights.append(weight)
+    seen = [one for one in weights if one is not None]
+    return torch.cat(outputs, 1), torch.cat(seen) if seen else None
+
+
+# --- what a row has in a pair
+
+
 def _product(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool], n: int) -> Any:
+    args = [kernels.at_a_line(one) if mine else one for one, mine in zip(args, rows, strict=True)]
     key = (func, n, torch.get_num_threads(), *map(_kind, args), *sorted((name, _kind(one)) for name, one in named.items()))
     if key not in _alike:
         _alike[key] = _rows_are_alike(func, args, named, rows, n)
-    return func(*args, **named) if _alike[key] else _row_by_row(func, args, named, rows, n)
+    return settled(func(*args, **named)) if _alike[key] else _row_by_row(func, args, named, rows, n)
 
 
 def _row_by_row(
@@ -78,14 +151,15 @@ def _row_by_row(
 def _in_a_pair(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool]) -> Tensor:
     """One row, computed beside a copy of itself whose result nobody reads."""
     pairs = [torch.cat([one, one.detach()]) if mine else one for one, mine in zip(args, rows, strict=True)]
-    both = func(*pairs, **named)
+    both = settled(func(*pairs, **named))
     return both[: len(both) // 2]
 
 
 def _kind(value: Any) -> Any:
     """What a kernel is chosen by."""
     if isinstance(value, Tensor):
-        return (*value.shape, *value.stride(), value.dtype, value.device, value.requires_grad)
+        place = value.data_ptr() % kernels.LINE
+        return (*value.shape, *value.stride(), place, value.dtype, value.device, value.requires_grad)
     return str(value)
 
 
@@ -93,25 +167,43 @@ def _rows_are_alike(
     func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool], n: int
 ) -> bool:
     """One row of noise, in a pair and n times over: every row must have the bits of the one in the pair, and its gradient."""
+    generator, agreed = torch.Generator().manual_seed(0), 0
+    while agreed < ENOUGH:
+        compared = _agreement(func, args, named, rows, n, generator)
+        if not compared:
+            return False
+        agreed += max(compared, ENOUGH // TIMES)
+    return True
+
+
+def _agreement(
+    func: Callable[..., Any],
+    args: Sequence[Any],
+    named: Mapping[str, Any],
+    rows: Sequence[bool],
+    n: int,
+    generator: torch.Generator,
+) -> int:
+    """How many numbers of a row were compared, the fewest of the result and the gradients; 0 where a bit differs."""
     with torch.enable_grad():
-        generator = torch.Generator().manual_seed(0)
         single = [_noise(one, n, generator) if mine else one for one, mine in zip(args, rows, strict=True)]
         batch = [_repeated(one, like, n) if mine else one for one, like, mine in zip(single, args, rows, strict=True)]
-        rule, together = _in_a_pair(func, single, named, rows), func(*batch, **named)
+        rule, together = _in_a_pair(func, single, named, rows), settled(func(*batch, **named))
         if not _equal(together.detach(), rule.detach(), n):
-            return False
-        arriving = torch.randn(rule.shape, generator=generator, dtype=torch.float32).to(rule)
+            return 0
+        arriving = torch.randn(rule.shape, generator=generator, dtype=torch.float64).to(rule)
         back = torch.autograd.grad(rule, [one for one, mine in zip(single, rows, strict=True) if mine], arriving)
         moved = [one for one, mine in zip(batch, rows, strict=True) if mine]
         back_n = torch.autograd.grad(together, moved, _tiled(arriving, together, n))
-        return all(_equal(a, b, n) for a, b in zip(back_n, back, strict=True))
+        same = all(_equal(a, b, n) for a, b in zip(back_n, back, strict=True))
+        return min(math.prod(one.shape) or ENOUGH for one in (rule, *back)) if same else 0
 
 
 def _noise(like: Tensor, n: int, generator: torch.Generator) -> Tensor:
     """One row's worth of noise, laid out in memory as the row of the batch is."""
     row = like.detach()[: len(like) // n]
     drawn = torch.empty_strided(row.shape, row.stride(), dtype=row.dtype, device=row.device)
-    drawn.copy_(torch.randn(row.shape, generator=generator, dtype=torch.float32))
+    drawn.copy_(torch.randn(row.shape, generator=generator, dtype=torch.float64))  # with all digits: short ones add exactly
     return drawn.requires_grad_()
 
 

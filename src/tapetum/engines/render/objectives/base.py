@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.engines.render.objectives.splitting import split_answer
+from tapetum.engines.render.objectives.splitting import in_parts, split_answer
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError, Unit
 
@@ -59,12 +59,15 @@ class Seen:
         return self.acts[layer]
 
     def split(self, size: int) -> list[Seen]:
-        """The pictures in groups of `size`; the activations are split once, so that gradients are joined once."""
+        """The pictures in groups of `size`; the activations are split once, so that gradients are joined once.
+
+        Each part has memory of its own, as it has when it is seen alone: sums may depend on where their numbers begin.
+        """
         n = len(self) // size
-        acts = {layer: act.split(size) for layer, act in self.acts.items()}
-        before = {layer: act.split(size) for layer, act in self.before.items()}
+        acts = {layer: in_parts(act, size) for layer, act in self.acts.items()}
+        before = {layer: in_parts(act, size) for layer, act in self.before.items()}
         outputs = split_answer(self.output, size, n)
-        pixels, images = self.pixels.split(size), self.images.split(size)
+        pixels, images = in_parts(self.pixels, size), in_parts(self.images, size)
         return [
             replace(
                 self,

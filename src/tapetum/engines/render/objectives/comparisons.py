@@ -100,8 +100,9 @@ def style_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Obje
 
 def gram(act: Tensor) -> Tensor:
     """(n, c, h, w) to (n, c, c): the products of channels, their mean over places."""
-    flat = act.flatten(2)
-    return torch.stack([one @ one.T for one in flat]) / flat.shape[2]  # one by one: a batch may sum in another order
+    # one by one, in memory of its own: a product may sum in another order in a batch, or where its numbers begin elsewhere
+    flat = [one.clone(memory_format=torch.contiguous_format) for one in act.flatten(2)]
+    return torch.stack([one @ one.T / one.shape[1] for one in flat])
 
 
 def input_diff(picture: Tensor) -> Objective:

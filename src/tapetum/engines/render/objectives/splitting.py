@@ -15,7 +15,7 @@ def split_answer(output: Any, size: int, groups: int) -> list[Any]:
     """
     n = size * groups
     if isinstance(output, Tensor):
-        return list(output.split(size)) if output.ndim and len(output) == n else [output] * groups
+        return in_parts(output, size) if output.ndim and len(output) == n else [output] * groups
     if isinstance(output, Mapping):
         parts = {key: split_answer(value, size, groups) for key, value in output.items()}
         return [{key: part[i] for key, part in parts.items()} for i in range(groups)]
@@ -29,3 +29,8 @@ def split_answer(output: Any, size: int, groups: int) -> list[Any]:
         found = {name: split_answer(getattr(output, name), size, groups) for name in names}
         return [dataclasses.replace(output, **{name: found[name][i] for name in names}) for i in range(groups)]
     return [output] * groups
+
+
+def in_parts(rows: Tensor, size: int) -> list[Tensor]:
+    """`size` rows at a time, copied."""
+    return [one.clone() for one in rows.split(size)]

@@ -30,8 +30,9 @@ def cppn(*, hidden: int = 24, layers: int = 8, decorrelated: bool = True) -> Par
         weights = _weights(at, hidden, layers)
 
         def sized(size: tuple[int, int]) -> Tensor:
-            # one by one: products of matrices are rounded otherwise in a batch, where they begin elsewhere in memory
-            return torch.cat([to_colors(_drawn(own, size)[None], decorrelated) for own in zip(*weights, strict=True)])
+            # one by one, from copies: products of matrices are rounded otherwise in a batch, and where they begin elsewhere
+            own = ([one.clone() for one in some] for some in zip(*weights, strict=True))
+            return torch.cat([to_colors(_drawn(some, size)[None], decorrelated) for some in own])
 
         return Canvas(tuple(weights), lambda: sized(at.size), sized)
 

@@ -23,7 +23,7 @@ from tapetum.progress import track
 from tapetum.types import MethodError
 
 FILE = "natural_spectrum.npz"
-SHA256 = "20d02ab5420ca44f33371687ca512e26d5eeacef9d2026ffcb226ad070d9c3d3"
+SHA256 = "2575bbee2298d82ae0f6e038badf9e3b95015b21567fad0fedba314fa95bbaed"
 
 
 @dataclass(frozen=True, eq=False)

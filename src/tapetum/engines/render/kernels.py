@@ -1,0 +1,102 @@
+"""Which operations of torch's may round a picture's numbers otherwise in another batch, and where in memory they do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+LINE = 64
+"""Bytes of a line of the cache, where torch's own memory begins; kernels for products may look where numbers begin."""
+
+VECTORS = 64
+"""Numbers that a loop over single numbers takes at once at most: the widest vectors, several of them."""
+
+SHARED_OUT = 32768
+"""Numbers from which torch shares a loop out to threads (its GRAIN_SIZE)."""
+
+
+def _all_of(names: str, *places: Any) -> frozenset[Callable[..., Any]]:
+    return frozenset(getattr(place, name) for name in names.split() for place in places if hasattr(place, name))
+
+
+ONE_OPERAND = _all_of(
+    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear", F, torch
+)  # the first holds the images
+SEVERAL = _all_of("matmul bmm __matmul__ scaled_dot_product_attention", torch, Tensor, F)
+
+NUMBERS = _all_of(
+    "exp exp2 expm1 log log2 log10 log1p logit sigmoid tanh sinh cosh sin cos tan asin acos atan erf erfc rsqrt "
+    "exp_ log_ sigmoid_ tanh_ pow pow_ __pow__ __ipow__ float_power gelu silu mish softplus logsigmoid tanhshrink "
+    "elu elu_ celu celu_ selu selu_ hardsigmoid hardswish softsign",
+    torch,
+    Tensor,
+    F,
+)
+"""Functions of single numbers: a loop takes whole vectors, and the few that are left over by another formula."""
+
+OVER_DIMENSIONS = _all_of(
+    "sum mean var std prod norm logsumexp softmax log_softmax adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d",
+    torch,
+    Tensor,
+    F,
+) | {torch.linalg.vector_norm}
+"""Sums that several threads share out, one picture's too where there is one alone."""
+
+_POOLING = _all_of("adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", F, torch)
+
+
+def whole_vectors(x: Tensor, n: int) -> bool:
+    """Whether in a loop over x no picture has numbers left over, however many threads share the loop out."""
+    row = x.detach()[: len(x) // n]
+    dense = x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
+    return dense and all(_parts(one.numel()) % VECTORS == 0 for one in (x, row))
+
+
+def _parts(count: int) -> int:
+    """How many numbers each thread gets, 1 if they do not get equally many."""
+    threads = min(torch.get_num_threads(), math.ceil(count / SHARED_OUT)) or 1
+    return count // threads if count % threads == 0 else 1
+
+
+def within_rows(func: Callable[..., Any], x: Tensor, args: Sequence[Any], named: Mapping[str, Any]) -> bool:
+    """Whether the function reduces each picture alone: over dimensions that are named, and not the first."""
+    if func in _POOLING:
+        return x.ndim > 2
+    place = 1 if func in _NORMS else 0
+    given = named.get("dim", args[place] if len(args) > place else None)
+    dims = given if isinstance(given, tuple | list) else (given,)
+    return all(isinstance(one, int) and not isinstance(one, bool) and one % x.ndim != 0 for one in dims)
+
+
+_NORMS = _all_of("norm", torch, Tensor) | {torch.linalg.vector_norm}
+
+
+def in_place(func: Callable[..., Any], named: Mapping[str, Any]) -> bool:
+    """Whether the function writes over what it was given."""
+    name = getattr(func, "__name__", "")
+    return bool(named.get("inplace")) or name == "__ipow__" or (name.endswith("_") and not name.endswith("__"))
+
+
+def at_a_line(x: Tensor) -> Tensor:
+    """The same numbers in the same layout, beginning at a line of the cache."""
+    return x if x.data_ptr() % LINE == 0 else x.clone()
+
+
+def settled(made: Tensor) -> Tensor:
+    """The same; its gradient arrives in its own layout, at a line of the cache, whatever comes after it."""
+    if not made.requires_grad:
+        return made
+    strides = made.stride()
+
+    def arrive(gradient: Tensor) -> Tensor:
+        if gradient.stride() == strides and gradient.data_ptr() % LINE == 0:
+            return gradient
+        return torch.empty_strided(gradient.shape, strides, dtype=gradient.dtype, device=gradient.device).copy_(gradient)
+
+    made.register_hook(arrive)
+    return made
