@@ -126,7 +126,7 @@ def words_for(model: VisionModel, target: Any) -> str:
         return " or ".join(words_for(model, one) for one in target.of)
     if isinstance(target, Output):
         labels = model.labels_of(target.head)
-        named = labels is not None and isinstance(target.index, int) and target.index < len(labels)
+        named = target.head is not None and labels is not None and isinstance(target.index, int) and target.index < len(labels)
         return f"{labels[int(target.index)]} of {target.head}" if named and labels is not None else str(target)
     return class_name(model, target)
 
