@@ -13,13 +13,13 @@ from command_line import png_text
 
 import tapetum as tp
 from tapetum.cli.generated import RunGroup
-from tapetum.cli.options import converted
+from tapetum.cli.options import SETTINGS, converted
 from tapetum.cli.terminal import bar
 from tapetum.progress import Progress
 from tapetum.registry import parameters
 
 METHODS = [method.name for method in tp.methods(kind="attribution")]
-COMMON = {"images", "model", "weights", "target", "out", "help"}
+COMMON = {"images", "model", "weights", "target", "out", "help", *(f"model_{one}" for one in SETTINGS)}
 
 
 @pytest.mark.parametrize("command", ["explain", "demo", "predict", "models", "layers", "methods", "run"])

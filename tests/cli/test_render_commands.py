@@ -17,6 +17,7 @@ import tapetum as tp
 from tapetum import registry
 from tapetum.cli import rendering as commands
 from tapetum.cli.generated import COMMANDS, RunGroup, rendering_command
+from tapetum.cli.options import SETTINGS
 from tapetum.cli.resumable import resumable_folder
 from tapetum.families.rendering import rendering
 from tapetum.registry import parameters
@@ -249,6 +250,7 @@ def test_a_rendering_has_the_options_of_its_signature(name):
     command = RunGroup(name="run").get_command(None, name)
     own = {p.name for p in parameters(tp.lookup(name)) if p.name not in ("generator", "frames")}
     common = {"subjects", "model", "weights", "out", "resume", "animate", "frames", "help"}
+    common |= {f"model_{one}" for one in SETTINGS}
     assert {parameter.name for parameter in command.params} - common == own
 
 

@@ -27,6 +27,7 @@ def about(job: Job, result: ScanResult) -> dict[str, Any]:
             "source": model.source,
             "classes": None if model.labels is None else len(model.labels),
             "weights": model.weights,
+            "settings": model.settings,
             "weights_sha256": model.weights_sha256,
             "sees": shape.describe(),
             "size": list(shape.size),

@@ -23,7 +23,7 @@ from tapetum.data.images import read_image, to_uint8
 from tapetum.engines.signed import capture_signed
 from tapetum.families.inspections import predict
 from tapetum.models.vision_model import VisionModel
-from tapetum.models.zoo import load
+from tapetum.models.zoo.loading import loaded
 from tapetum.types import ModelError, Prediction, TapetumError
 
 FIRES = 24
@@ -72,7 +72,7 @@ class Asking:
 
     def _described(self) -> VisionModel:
         about = self.manifest["model"]
-        return load(about["source"], weights=about["weights"])
+        return loaded(about["source"], about["weights"], about.get("settings", {}))
 
     def _scores(self, images: Tensor) -> tuple[list[NDArray[np.float64]], list[Prediction]]:
         """Each layer's scores (c,), tapped as they were scanned; and the model's answer, nothing where it gives no classes."""

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tapetum.cli.models import load_model
-from tapetum.cli.options import MODEL_HELP, WEIGHTS_HELP
+from tapetum.cli.options import MODEL_HELP, asks_for_model
 from tapetum.cli.terminal import bar, note, one_line, say
 from tapetum.types import TapetumError
 
@@ -26,10 +25,10 @@ Folder = Annotated[Path, typer.Argument(help="The folder of a built atlas.", met
 
 
 @atlas.command()
+@asks_for_model()
 def build(
     data: Annotated[str, typer.Argument(help="A folder, tar shards, imagenette, hf:NAME.", metavar="DATA")],
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "efficientnet_lite0",
-    weights: Annotated[str | None, typer.Option(help=WEIGHTS_HELP)] = None,
+    model: Annotated[Any, typer.Option(help=MODEL_HELP)] = "efficientnet_lite0",
     out: Annotated[Path, typer.Option(help="A new or empty folder, or one that an earlier run began.")] = Path("tapetum-atlas"),
     layers: Annotated[
         str | None, typer.Option(help="Names or globs with commas between; without it every block's output.")
@@ -52,7 +51,7 @@ def build(
     with bar("atlas") as watcher:
         from tapetum.progress import watching
 
-        network = load_model(model, weights)
+        network = model.load()
         try:
             with watching(watcher):
                 done = built(
@@ -119,20 +118,18 @@ def export(
 
 
 @atlas.command()
+@asks_for_model()
 def serve(
     folder: Folder,
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other computers in; nothing is encrypted.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = 7870,
-    model: Annotated[str | None, typer.Option(help="Where the model is now, if it has moved.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Of --model: " + WEIGHTS_HELP)] = None,
+    model: Annotated[Any, typer.Option(help="Where the model is now, if it has moved.")] = None,
 ) -> None:
     """The atlas in a browser, where it also answers which units fire on any picture. Ctrl-C ends it."""
     from tapetum.atlas.asking import Asking
     from tapetum.atlas.serve import Server
 
-    if weights is not None and model is None:
-        raise TapetumError("--weights are those of --model; give both")
-    asking = Asking(folder, None if model is None else lambda: load_model(model, weights))
+    asking = Asking(folder, None if model is None else model.load)
     with Server(asking, host, port) as server:
         say(server.address)
         sys.stdout.flush()

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tapetum.cli.batches import Refused, for_each, images_of, status
 from tapetum.cli.folders import checked_folder, complete
-from tapetum.cli.models import load_model
+from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import note, one_line, say, say_file
 from tapetum.data.images import read_image
 from tapetum.engines import scores
@@ -25,8 +25,7 @@ from tapetum.reports.pictures import pictures
 def explain_files(
     paths: Sequence[str],
     *,
-    model: str,
-    weights: str | None,
+    model: ModelChoice,
     target: int | str | None,
     methods: Sequence[str] | Literal["auto", "best"],
     budget_s: float = BUDGET_S,
@@ -42,13 +41,13 @@ def explain_files(
     files, missing = images_of(paths)
     if not files:
         return 2
-    network = load_model(model, weights)
+    network = model.load()
     check_target(network, target)
     done, refused = for_each(files, lambda file, watcher: explain_one(network, file, plan, watcher))
     refused = missing + refused
     if not done:
         return 2
-    _write(folder, done, refused, network, plan)
+    _write(folder, done, refused, network, plan, model.words)
     without = _refusing_methods(done)
     for method, reason in [] if methods == "best" else without:
         note(f"no map from {method}: {reason}")
@@ -72,7 +71,9 @@ def _refusing_methods(done: Sequence[Explanation]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(pairs))
 
 
-def _write(folder: Path, done: Sequence[Explanation], refused: Refused, model: VisionModel, plan: Plan) -> None:
+def _write(
+    folder: Path, done: Sequence[Explanation], refused: Refused, model: VisionModel, plan: Plan, told: Sequence[str]
+) -> None:
     with complete(folder) as work:
         names = pictures(work, done)
         content = as_json(done, names, model=model.source, refused=refused, versions=versions(), seed=plan.seed)
@@ -82,6 +83,7 @@ def _write(folder: Path, done: Sequence[Explanation], refused: Refused, model: V
             done,
             model=model.source,
             weights=None if model.weights == "default" else model.weights,
+            told=told,
             model_facts=_facts(model, done[0].outputs),
             refused=refused,
             versions=versions(),
@@ -115,12 +117,12 @@ def _summarise(done: Sequence[Explanation], report: Path) -> None:
     say(f"\nreport: {report}")
 
 
-def predict_files(paths: Sequence[str], *, model: str, weights: str | None, k: int) -> int:
+def predict_files(paths: Sequence[str], *, model: ModelChoice, k: int) -> int:
     """Prints the top classes of every image; the exit status as for `explain_files`."""
     files, missing = images_of(paths)
     if not files:
         return 2
-    network = load_model(model, weights)
+    network = model.load()
 
     def work(file: str, watcher: object) -> None:
         best = predict(network, network.preprocess(read_image(file)), k)[0]

@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 import tapetum
-from tapetum.cli.options import HIDDEN, argument, converted, help_of, model_options, option, plain_option
+from tapetum.cli.options import HIDDEN, argument, converted, help_of, model_choice, model_options, option, plain_option, signed
 from tapetum.registry import Parameter, parameters
 from tapetum.types import Method, MethodError
 
@@ -101,11 +101,11 @@ def _attribution(method: Method) -> Callable[..., None]:
         from tapetum.cli.running import run_files
 
         keywords = {p.name: converted(p, given.pop(p.name)) for p in own}
-        raise SystemExit(run_files(method.name, keywords=keywords, **given))
+        raise SystemExit(run_files(method.name, model=model_choice(given), keywords=keywords, **given))
 
     images = argument("images", "IMAGE...", "Files, folders or URLs.")
     target = plain_option("target", str | None, None, TARGET_HELP)
-    return _signed(command, [images, *model_options(), target, _out("tapetum-run", "an earlier report"), *map(option, own)])
+    return signed(command, [images, *_model(own), target, _out("tapetum-run", "an earlier report"), *map(option, own)])
 
 
 def _rendering(method: Method) -> Callable[..., None]:
@@ -117,7 +117,7 @@ def _rendering(method: Method) -> Callable[..., None]:
         from tapetum.cli.rendering import render_subjects
 
         keywords = {p.name: converted(p, given.pop(p.name)) for p in own}
-        raise SystemExit(render_subjects(method.name, keywords=keywords, **given))
+        raise SystemExit(render_subjects(method.name, model=model_choice(given), keywords=keywords, **given))
 
     units = method.takes == "units"
     subjects = argument("subjects", "UNIT..." if units else "IMAGE...", UNITS_HELP if units else "Files, folders or URLs.")
@@ -129,7 +129,7 @@ def _rendering(method: Method) -> Callable[..., None]:
     ]
     if keeps_frames:
         common.append(plain_option("frames", int, 0, "Keep that many pictures on the way; 25 with --animate."))
-    return _signed(command, [subjects, *model_options(), *map(option, own), *common])
+    return signed(command, [subjects, *_model(own), *map(option, own), *common])
 
 
 def _inspection(method: Method) -> Callable[..., None]:
@@ -141,11 +141,11 @@ def _inspection(method: Method) -> Callable[..., None]:
         from tapetum.cli.inspecting import inspect_files
 
         keywords = {p.name: converted(p, given.pop(p.name)) for p in own}
-        raise SystemExit(inspect_files(method.name, keywords=keywords, **given))
+        raise SystemExit(inspect_files(method.name, model=model_choice(given), keywords=keywords, **given))
 
     images = [] if method.takes == "model" else [argument("images", "IMAGE...", "Files, folders or URLs.")]
     target = [plain_option("target", str | None, None, TARGET_HELP)] if asks else []
-    return _signed(command, [*images, *model_options(), *target, _out("tapetum-run", "an earlier report"), *map(option, own)])
+    return signed(command, [*images, *_model(own), *target, _out("tapetum-run", "an earlier report"), *map(option, own)])
 
 
 def has_target(method: Method) -> bool:
@@ -160,8 +160,5 @@ def _out(default: str, earlier: str) -> inspect.Parameter:
     return plain_option("out", Path, Path(default), f"A new or empty folder, or {earlier}.")
 
 
-def _signed(command: Callable[..., None], signature: Sequence[inspect.Parameter]) -> Callable[..., None]:
-    """The function with the signature that Typer reads."""
-    command.__signature__ = inspect.Signature(list(signature))  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in signature}
-    return command
+def _model(own: Sequence[Parameter]) -> list[inspect.Parameter]:
+    return model_options(taken=[parameter.name for parameter in own])

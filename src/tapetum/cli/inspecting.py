@@ -9,7 +9,7 @@ from typing import Any
 
 from tapetum.cli.batches import for_each, images_of, status
 from tapetum.cli.folders import checked_folder, complete
-from tapetum.cli.models import as_target, load_model
+from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import bar, note, say
 from tapetum.data.images import read_image
 from tapetum.families.running import run
@@ -25,8 +25,7 @@ def inspect_files(
     name: str,
     *,
     images: Sequence[str] = (),
-    model: str,
-    weights: str | None,
+    model: ModelChoice,
     target: str | None = None,
     out: Path,
     keywords: Mapping[str, Any],
@@ -40,7 +39,7 @@ def inspect_files(
     refused = [*refused, *unread]
     if not files and method.takes != "model":
         return 2
-    network = load_model(model, weights)
+    network = model.load()
     asked = {} if target is None else {"target": as_target(target)}
     with complete(folder) as work:
         with bar(name) as watcher:

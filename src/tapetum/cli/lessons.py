@@ -5,7 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, fail, one_line, say
 from tapetum.lessons.page import write_lesson
 from tapetum.lessons.playing import play
@@ -29,8 +31,7 @@ def list_lessons() -> int:
 def run_lesson(
     number: int,
     *,
-    model: str | None,
-    weights: str | None,
+    model: ModelChoice | None,
     image: str | None,
     data: str | None,
     quick: bool,
@@ -38,17 +39,23 @@ def run_lesson(
 ) -> int:
     """Runs one lesson, prints its checks and the path of its page; 1 if a cell failed, where the page ends."""
     chosen = lesson(number)
-    _check_used(chosen, {"--model": model, "--image": image, "--data": data})
+    _check_used(chosen, {"--model": model and model.name, "--image": image, "--data": data})
     with bar(f"lesson {number}") as watcher, watching(watcher):
-        played = play(chosen, model=model, weights=weights, image=image, data=data, fast=quick, said=say)
-    given = {"--model": model, "--weights": weights, "--image": image, "--data": data, "--quick": "" if quick else None}
+        played = play(chosen, **_chosen(model), image=image, data=data, fast=quick, said=say)
+    own = {} if model is None else {"--model": model.name, "--weights": model.weights}
+    given = {**own, "--image": image, "--data": data, "--quick": "" if quick else None}
     words = [word for name, value in given.items() if value is not None for word in (name, value) if word]
+    words += model.words if model else []
     command = shlex.join(["tapetum", "lesson", str(number), *words])
     say(str(write_lesson(out / f"{chosen.slug}.html", chosen, played, command=command)))
     if played[-1].error:
         fail(f"lesson {number} stopped in the cell at line {played[-1].cell.line}: {one_line(played[-1].error)}")
         return 1
     return 0
+
+
+def _chosen(model: ModelChoice | None) -> dict[str, Any]:
+    return {} if model is None else {"model": model.name, "weights": model.weights, "settings": model.settings}
 
 
 USES = {"--model": "here.model(", "--image": "here.picture(", "--data": "here.data("}

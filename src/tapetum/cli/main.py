@@ -16,6 +16,7 @@ from typer.main import get_command
 from tapetum.cli import training
 from tapetum.cli.atlas import atlas
 from tapetum.cli.generated import HELP, TARGET_HELP, CommandGroup, RunGroup
+from tapetum.cli.options import MODEL_HELP, PANEL, asks_for_model
 from tapetum.cli.terminal import bar, debugging, fail, note, one_line, say, unexpected
 from tapetum.runners.allocator import keep_large_blocks
 from tapetum.types import MethodError, ModelError, TapetumError, TapetumWarning
@@ -143,12 +144,15 @@ def _start(
 
 # --- commands
 
+USUAL = "efficientnet_lite0"
+Model = Annotated[Any, typer.Option(help=MODEL_HELP, rich_help_panel=PANEL)]
+
 
 @app.command()
+@asks_for_model()
 def explain(
     images: Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")],
-    model: Annotated[str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")] = "efficientnet_lite0",
-    weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = None,
+    model: Model = USUAL,
     target: Annotated[str | None, typer.Option(help=TARGET_HELP)] = None,
     methods: Annotated[str, typer.Option(help="Names with commas between, auto, or best (tried within --budget).")] = "auto",
     budget: Annotated[float, typer.Option(help="Seconds an image that --methods best may try methods for.")] = 60.0,
@@ -165,7 +169,6 @@ def explain(
     status = explain_files(
         images,
         model=model,
-        weights=weights,
         target=as_target(target),
         methods=methods if methods in ("auto", "best") else _names(methods),
         budget_s=budget,
@@ -199,12 +202,12 @@ def demo(
 ) -> None:
     """Explains packaged photographs with the built-in network: no download, no files of your own needed."""
     from tapetum.cli.explaining import explain_files
+    from tapetum.cli.models import ModelChoice
     from tapetum.data.sources import packaged_photo
 
     status = explain_files(
         [str(packaged_photo(name)) for name in photo or DEMO],
-        model="efficientnet_lite0",
-        weights=None,
+        model=ModelChoice("efficientnet_lite0"),
         target=None,
         methods="auto",
         out=out,
@@ -215,16 +218,16 @@ def demo(
 
 
 @app.command()
+@asks_for_model()
 def predict(
     images: Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")],
-    model: Annotated[str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")] = "efficientnet_lite0",
-    weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = None,
+    model: Model = USUAL,
     k: Annotated[int, typer.Option(help="Classes an image.", min=1)] = 5,
 ) -> None:
     """The most probable classes of each image."""
     from tapetum.cli.explaining import predict_files
 
-    raise SystemExit(predict_files(images, model=model, weights=weights, k=k))
+    raise SystemExit(predict_files(images, model=model, k=k))
 
 
 @app.command()
@@ -242,16 +245,15 @@ def models(pattern: Annotated[str | None, typer.Argument(help="Only names that c
 
 
 @app.command()
+@asks_for_model(weights="random")
 def layers(
-    model: Annotated[str, typer.Argument(help="A name that `tapetum models` lists, or file.py:factory.")],
+    model: Annotated[Any, typer.Argument(help=MODEL_HELP)],
     pattern: Annotated[str, typer.Argument(help='A glob such as "layer*".')] = "*",
-    weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = "random",
 ) -> None:
     """Every layer of a model: kind, output shape, parameters, theoretical receptive field and stride in pixels."""
-    from tapetum.cli.models import load_model
     from tapetum.types import Layers
 
-    network = load_model(model, weights)
+    network = model.load()
     names = set(network.find_layers(pattern))
     say(str(Layers(layer for layer in network.layers() if layer.name in names)))
 
@@ -270,16 +272,14 @@ def methods(family: Annotated[str | None, typer.Argument(help="Only this family.
 UNIT_HELP = 'Units: "layer:5", "layer:0-15", "layer:3,5,7", "layer:*".'
 DATA_HELP = "Pictures: a folder, .tar shards, imagenette, hf:NAME."
 SCAN_HELP = "A folder that keeps what was looked at, so that a run that was stopped goes on there."
-MODEL_HELP = "A name that `tapetum models` lists, or file.py:factory."
-WEIGHTS_HELP = "A .safetensors or .pth file, or 'random'."
 
 
 @app.command()
+@asks_for_model()
 def spectrum(
     units: Annotated[list[str], typer.Argument(help=UNIT_HELP, metavar="UNIT...")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "efficientnet_lite0",
-    weights: Annotated[str | None, typer.Option(help=WEIGHTS_HELP)] = None,
+    model: Model = USUAL,
     out: Annotated[Path, typer.Option(help="A new or empty folder, or an earlier report.")] = Path("tapetum-spectrum"),
     k: Annotated[int, typer.Option(help="Pictures at each of the four places.", min=1)] = 9,
     score: Annotated[str, typer.Option(help="Of a unit on a picture: max or mean over its map.")] = "max",
@@ -297,17 +297,15 @@ def spectrum(
 
     made = {"optimize": optimize, "size": size, "n_steps": n_steps, "preset": preset, "seed": seed}
     keywords = {"k": k, "score": _score(score), **made, "workers": workers, "limit": limit, "out": scan}
-    raise SystemExit(
-        show_units("activation_spectrum", units, data=data, model=model, weights=weights, out=out, keywords=keywords)
-    )
+    raise SystemExit(show_units("activation_spectrum", units, data=data, model=model, out=out, keywords=keywords))
 
 
 @app.command()
+@asks_for_model()
 def examples(
     units: Annotated[list[str], typer.Argument(help=UNIT_HELP, metavar="UNIT...")],
     data: Annotated[str, typer.Option(help=DATA_HELP)],
-    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "efficientnet_lite0",
-    weights: Annotated[str | None, typer.Option(help=WEIGHTS_HELP)] = None,
+    model: Model = USUAL,
     out: Annotated[Path, typer.Option(help="A new or empty folder, or an earlier report.")] = Path("tapetum-examples"),
     k: Annotated[int, typer.Option(help="Pictures of each unit.", min=1)] = 9,
     score: Annotated[str, typer.Option(help="Of a unit on a picture: max or mean over its map.")] = "max",
@@ -320,7 +318,7 @@ def examples(
     from tapetum.cli.spectra import show_units
 
     keywords = {"k": k, "score": _score(score), "crop_px": crop_px, "workers": workers, "limit": limit, "out": scan}
-    raise SystemExit(show_units("top_examples", units, data=data, model=model, weights=weights, out=out, keywords=keywords))
+    raise SystemExit(show_units("top_examples", units, data=data, model=model, out=out, keywords=keywords))
 
 
 def _score(text: str) -> str:
@@ -330,11 +328,11 @@ def _score(text: str) -> str:
 
 
 @app.command()
+@asks_for_model()
 def scan(
     data: Annotated[str, typer.Argument(help="A folder of pictures, tar shards, imagenette, hf:NAME.", metavar="DATA")],
     out: Annotated[Path, typer.Option(help="A new or empty folder, or that of an earlier scan, which goes on.")],
-    model: Annotated[str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")] = "efficientnet_lite0",
-    weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = None,
+    model: Model = USUAL,
     layers: Annotated[
         str | None, typer.Option(help='Names or globs with commas between; "blocks.*"; else every block.')
     ] = None,
@@ -357,40 +355,34 @@ def scan(
 
     run, first = runner(ray, workers)
     settings = {"pre_activation": pre_activation, "precision": precision, "batch": batch, "limit": limit, "resume": resume}
-    asked = Asked(
-        data, model, weights, out, layers, trackers, log, json, run, first, shards, {"k": k, "score": score}, settings
-    )
+    asked = Asked(data, model, out, layers, trackers, log, json, run, first, shards, {"k": k, "score": score}, settings)
     raise SystemExit(scan_folder(asked))
 
 
 @app.command()
+@asks_for_model()
 def reproduce(
     file: Annotated[str, typer.Argument(help="A PNG that tapetum saved.", metavar="FILE")],
     out: Annotated[Path | None, typer.Option(help="Where the new picture goes; without it, nowhere.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="In place of the model that the file names; needed for file.py:factory.")
-    ] = None,
-    weights: Annotated[str | None, typer.Option(help="Of --model: a .safetensors or .pth file, or 'random'.")] = None,
+    model: Annotated[Any, typer.Option(help="In place of the model that the file names; needed for file.py:factory.")] = None,
     image: Annotated[list[str] | None, typer.Option(help="The photograph, where it has moved; again for more.")] = None,
 ) -> None:
     """Makes a saved picture again from the provenance inside its file: 0 the same pixels, 1 others (and why), 2 refused."""
-    from tapetum.cli.models import load_model
+    from tapetum.reports.provenance import read_picture
     from tapetum.reports.reproducing import reproduce as made_again
 
-    if weights is not None and model is None:
-        raise ModelError("--weights are those of --model; give both")
     with bar(Path(file).name) as watcher:
-        network = None if model is None else load_model(model, weights)
+        network = None if model is None else model.load(read_picture(file)[0].get("settings") or {})
         again = made_again(file, out, model=network, images=image or None, progress=watcher)
     say(f"{one_line(file)}: {again.words}")
     raise SystemExit(0 if again.same else 1)
 
 
 @app.command()
+@asks_for_model()
 def lesson(
     number: Annotated[int | None, typer.Argument(help="Of the lesson; without it, the list.", metavar="N", min=1)] = None,
-    model: Annotated[str | None, typer.Option(help="Your own in place of the lesson's: a name, or file.py:factory.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Of --model: a .safetensors or .pth file, or 'random'.")] = None,
+    model: Annotated[Any, typer.Option(help="Your own in place of the lesson's: a name, or file.py:factory.")] = None,
     image: Annotated[
         str | None, typer.Option(help="Your own picture in place of the lesson's main one: a file or URL.")
     ] = None,
@@ -401,8 +393,6 @@ def lesson(
     """A lesson on your own model and picture: its text, checks and pictures as one page. Without a number, the list."""
     from tapetum.cli.lessons import list_lessons, run_lesson
 
-    if weights is not None and model is None:
-        raise ModelError("--weights are those of --model; give both")
     if number is None:
         raise SystemExit(list_lessons())
-    raise SystemExit(run_lesson(number, model=model, weights=weights, image=image, data=data, quick=quick, out=out))
+    raise SystemExit(run_lesson(number, model=model, image=image, data=data, quick=quick, out=out))

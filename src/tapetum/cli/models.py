@@ -1,14 +1,37 @@
-"""--model, --weights and --target as the library takes them."""
+"""--model and what is said of it, and --target, as the library takes them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
 from tapetum.models.vision_model import VisionModel
-from tapetum.models.zoo import load
+from tapetum.models.zoo.loading import loaded
 
 
-def load_model(name: str, weights: str | None) -> VisionModel:
-    """The model of a command's --model and --weights."""
-    return load(name, weights="default" if weights is None else weights)
+@dataclass(frozen=True)
+class ModelChoice:
+    """The model that a command line asks for.
+
+    name, weights   what `load` takes
+    settings        what the command line says of it, as it was written: {"size": "64x128"}
+    """
+
+    name: str
+    weights: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def load(self, told: Mapping[str, Any] = MappingProxyType({})) -> VisionModel:
+        """The model; what was `told` elsewhere holds where the command line says nothing else."""
+        return loaded(self.name, "default" if self.weights is None else self.weights, {**told, **self.settings})
+
+    @property
+    def words(self) -> list[str]:
+        """The options that say the same again, without --model and --weights."""
+        many = {name: [value] if isinstance(value, str) else list(value) for name, value in self.settings.items()}
+        return [word for name, values in many.items() for value in values for word in (f"--{name}", value)]
 
 
 def as_target(text: str | None) -> int | str | None:

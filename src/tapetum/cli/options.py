@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from tapetum.registry import Parameter
-from tapetum.types import Method
+from tapetum.types import Method, ModelError, Outputs
+
+T = TypeVar("T")
 
 HIDDEN = ("generator",)
 """Keywords that only Python can give."""
@@ -22,7 +25,21 @@ ALIASES = {"n_steps": ("--n-steps", "--steps")}
 SEVERAL = (Sequence, list, tuple)
 
 MODEL_HELP = "A name that `tapetum models` lists, or file.py:factory."
-WEIGHTS_HELP = "A .safetensors or .pth file, or 'random'."
+WEIGHTS_HELP = "A .safetensors, .pth or .ckpt file, or 'random'."
+
+SETTINGS: Mapping[str, tuple[Any, str]] = {
+    "labels": (str | None, "Class names: a file with one per line, or names with commas between."),
+    "size": (str | None, "Of the input in px: a side, or height x width, 64x128."),
+    "resize": (str | None, "Before the cut: crop, squash, or the shorter side in px."),
+    "mean": (str | None, "One number, or one per channel with commas between, for pixels from 0 to 1."),
+    "std": (str | None, "Like --mean."),
+    "outputs": (str | None, f"What the network's numbers are: {', '.join(typing.get_args(Outputs))}."),
+    "head": (str | None, "Which of several outputs is the answer: its name or place."),
+    "extra": (list[str] | None, "A further input: name=number, name=several,numbers or name=FILE.npy; again for more."),
+}
+"""What can be said of a model whose name or factory does not say it, as `models.zoo.settings` reads it."""
+
+PANEL = "The model"
 
 
 def help_of(method: Method) -> str:
@@ -38,12 +55,70 @@ def plain_option(name: str, kind: Any, default: Any, help_: str) -> inspect.Para
     )
 
 
-def model_options() -> list[inspect.Parameter]:
-    """--model and --weights."""
-    return [
-        plain_option("model", str, "efficientnet_lite0", MODEL_HELP),
-        plain_option("weights", str | None, None, WEIGHTS_HELP),
-    ]
+def model_options(
+    model: inspect.Parameter | None = None, weights: str | None = None, taken: Collection[str] = ()
+) -> list[inspect.Parameter]:
+    """--model, --weights, and what else can be said of a model.
+
+    model     --model, where it is not an option of the usual kind
+    taken     options that the command has itself: `--size` of made pictures leaves `--input-size` for the model's
+    """
+    first = model or _said("model", str, "efficientnet_lite0", MODEL_HELP)
+    more = [_said(name, kind, None, help_, taken) for name, (kind, help_) in SETTINGS.items()]
+    return [first, _said("weights", str | None, weights, WEIGHTS_HELP), *more]
+
+
+def _said(name: str, kind: Any, default: Any, help_: str, taken: Collection[str] = ()) -> inspect.Parameter:
+    names = [f"--{name}"] if name not in taken else []
+    names += ["--input-size"] if name == "size" else []
+    hint = Annotated[kind, typer.Option(*names, help=help_, rich_help_panel=PANEL)]
+    own = name if name in ("model", "weights") else f"model_{name}"
+    return inspect.Parameter(own, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def model_choice(given: dict[str, Any]) -> Any:
+    """The model of a command's options, which are taken out of `given`; None where none is asked for."""
+    from tapetum.cli.models import ModelChoice
+
+    name, weights = given.pop("model"), given.pop("weights")
+    said = {one: value for one in SETTINGS if (value := given.pop(f"model_{one}"))}
+    if name is None and (weights or said):
+        first = "--weights are those" if weights else f"--{next(iter(said))} is said"
+        raise ModelError(f"{first} of --model; give both")
+    return None if name is None else ModelChoice(name, weights, said)
+
+
+def asks_for_model(weights: str | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """A command with a parameter `model`: in its place stand --model and all that can be said of a model; it gets one
+    `ModelChoice`, or None where it has no usual model and none is given."""
+
+    def decorate(command: Callable[..., T]) -> Callable[..., T]:
+        own = inspect.signature(command, eval_str=True).parameters
+
+        @functools.wraps(command)
+        def public(**given: Any) -> T:
+            return command(model=model_choice(given), **given)
+
+        kept = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()]
+        place = next(i for i, one in enumerate(kept) if one.name == "model")
+        first = kept[place].replace(annotation=_as_text(kept[place]))
+        options = model_options(first, weights, [one.name for one in kept])
+        return signed(public, [*kept[:place], *options, *kept[place + 1 :]])
+
+    return decorate
+
+
+def _as_text(model: inspect.Parameter) -> Any:
+    """What Typer reads is a name; what the command gets is a `ModelChoice`."""
+    kind = str | None if model.default is None else str
+    return Annotated[kind, *typing.get_args(model.annotation)[1:]]
+
+
+def signed(command: Callable[..., T], signature: Sequence[inspect.Parameter]) -> Callable[..., T]:
+    """The function with the signature that Typer reads."""
+    vars(command)["__signature__"] = inspect.Signature(list(signature))
+    command.__annotations__ = {one.name: one.annotation for one in signature}
+    return command
 
 
 def argument(name: str, metavar: str, help_: str) -> inspect.Parameter:

@@ -62,6 +62,7 @@ def finish(job: Job, suffixes: Sequence[str], out: Path) -> None:
         "method": job.method.name,
         "model": job.network.source,
         "weights": job.network.weights,
+        "settings": job.network.settings,
         "parameters": job.done[0][0].wanted["parameters"],
         "pictures": rows,
         "figures": figures,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.cli.batches import Refused, images_of, status
-from tapetum.cli.models import load_model
+from tapetum.cli.models import ModelChoice
 from tapetum.cli.pages import Job, finish
 from tapetum.cli.resumable import Task, earlier, parts, resumable_folder, write
 from tapetum.cli.terminal import bar, debugging, note, one_line, unexpected
@@ -36,8 +36,7 @@ def render_subjects(
     name: str,
     *,
     subjects: Sequence[str],
-    model: str,
-    weights: str | None,
+    model: ModelChoice,
     out: Path,
     resume: bool,
     animate: str | None,
@@ -56,7 +55,7 @@ def render_subjects(
         subjects, refused = images_of(subjects)
         if not subjects:
             return 2
-    job = Job(method, load_model(model, weights), folder, keywords, refused=refused)
+    job = Job(method, model.load(), folder, keywords, refused=refused)
     tasks = _tasks(job, subjects)
     if not tasks:
         return 2

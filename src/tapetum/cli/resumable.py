@@ -151,11 +151,12 @@ def difference(wanted: Mapping[str, Any], content: Mapping[str, Any]) -> str:
 def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
     """{name: value} of what decides a picture, in the form in which JSON gives it back."""
     plain = json.loads(
-        json.dumps({key: content.get(key) for key in ("parameters", "versions", "subject", "files")}, default=str)
+        json.dumps({key: content.get(key) for key in ("parameters", "versions", "subject", "files", "settings")}, default=str)
     )
     parameters = {key: value for key, value in (plain["parameters"] or {}).items() if key not in FREE}
     versions = {key: (plain["versions"] or {}).get(key) for key in DECISIVE}
     rest = {key: content.get(key) for key in ("method", "model", "weights", "weights_sha256", "dtype")}
+    rest["settings"] = plain["settings"] or {}
     return {**rest, "subject": plain["subject"], **parameters, **versions, "files": plain["files"]}
 
 

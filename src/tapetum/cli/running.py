@@ -10,7 +10,7 @@ from typing import Any
 from tapetum.cli.batches import for_each, images_of, status
 from tapetum.cli.explaining import check_target
 from tapetum.cli.folders import checked_folder, complete
-from tapetum.cli.models import as_target, load_model
+from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import one_line, say
 from tapetum.data.images import read_image
 from tapetum.families.keywords import BEST
@@ -29,8 +29,7 @@ def run_files(
     name: str,
     *,
     images: Sequence[str],
-    model: str,
-    weights: str | None,
+    model: ModelChoice,
     target: str | None,
     out: Path,
     keywords: Mapping[str, Any],
@@ -41,7 +40,7 @@ def run_files(
     files, missing = images_of(images)
     if not files:
         return 2
-    network = load_model(model, weights)
+    network = model.load()
     check_target(network, as_target(target))
     for layer in named_layers(keywords.get("layer")):
         if layer not in (None, BEST):

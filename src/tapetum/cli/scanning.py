@@ -19,7 +19,7 @@ from typing import Any
 
 from tapetum import store
 from tapetum.cli.folders import checked_folder
-from tapetum.cli.models import load_model
+from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, fail, note, one_line, say
 from tapetum.data.streams import Source, as_source
 from tapetum.engines.scan import Runner, Threads, trackers
@@ -51,8 +51,7 @@ class Asked:
     """What the command line asks for."""
 
     data: str
-    model: str
-    weights: str | None
+    model: ModelChoice
     out: Path
     layers: str | None
     trackers: str
@@ -72,7 +71,7 @@ def scan_folder(asked: Asked) -> int:
         if given not in (None, *values):
             raise TapetumError(f"--{name} is {' or '.join(values)}, not {given}")
     folder = _tidy(checked_folder(asked.out, _ours)) if asked.first else Path(os.path.realpath(asked.out))
-    network, source = _placed(load_model(asked.model, asked.weights), asked.run), as_source(asked.data)
+    network, source = _placed(asked.model.load(), asked.run), as_source(asked.data)
     layers = _layers(network, asked.layers)
     many = made_trackers(asked.trackers, asked.tracker_settings)
     about = {"data": source.name, "model": network.source, "layers": ",".join(layers), "trackers": asked.trackers}
@@ -222,6 +221,7 @@ def _summary(asked: Asked, network: VisionModel, source: Source, result: ScanRes
         "data": {"name": source.name, "given": asked.data, "pictures": len(result.ids), "fingerprint": source.fingerprint()},
         "model": {"name": network.name, "source": network.source, "weights": network.weights, "sha256": network.weights_sha256},
         "preprocessing": repr(network.preprocessing),
+        "told": network.settings,
         "layers": {
             layer: {
                 "channels": network.survey[layer].channels,

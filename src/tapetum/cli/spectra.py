@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.cli.folders import checked_folder, complete
-from tapetum.cli.models import load_model
+from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, fail, note, one_line, say
 from tapetum.data.sources import shown
 from tapetum.data.streams import as_source
@@ -34,19 +34,18 @@ def show_units(
     units: list[str],
     *,
     data: str,
-    model: str,
-    weights: str | None,
+    model: ModelChoice,
     out: Path,
     keywords: Mapping[str, Any],
 ) -> int:
     """One figure a unit, arrays, and report.json, all or nothing; 0, or 1 if pictures were skipped."""
     folder = checked_folder(out)
-    source, network = as_source(data), load_model(model, weights)
+    source, network = as_source(data), model.load()
     started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     with bar(name.replace("_", " ")) as watcher, watching(watcher):
         found = FUNCTIONS[name](network, source, units, **keywords)
     about = {
-        **_origin(network, weights),
+        **_origin(network),
         "method": name,
         "parameters": {key: str(one) if isinstance(one, Path) else one for key, one in keywords.items()},
         "data": {"name": source.name, "sha256": source.fingerprint(), "pictures": found.n, "skipped": len(found.skipped)},
@@ -66,10 +65,11 @@ def show_units(
     return 1 if found.skipped else 0
 
 
-def _origin(network: VisionModel, weights: str | None) -> dict[str, Any]:
+def _origin(network: VisionModel) -> dict[str, Any]:
     return {
         "model": network.source,
-        "weights": weights or network.weights,
+        "weights": network.weights,
+        "settings": network.settings,
         "weights_sha256": network.weights_sha256,
         "device": str(network.device),
         "dtype": str(network.dtype).removeprefix("torch."),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tapetum.cli.folders import checked_folder
+from tapetum.cli.options import MODEL_HELP, asks_for_model
 from tapetum.cli.terminal import bar, fail, note, one_line, say
 from tapetum.types import Cancelled, History
 
@@ -56,11 +57,11 @@ def train(
     raise SystemExit(_run(lambda folder: tapetum.train(data, arch, out=folder, **keywords), data, out, keywords))
 
 
+@asks_for_model()
 def fine_tune(
     data: Data,
     out: Out,
-    model: Annotated[str, typer.Option(help="A name that `tapetum models` lists, or file.py:factory.")] = "efficientnet_lite0",
-    weights: Annotated[str | None, typer.Option(help="A .safetensors or .pth file, or 'random'.")] = None,
+    model: Annotated[Any, typer.Option(help=MODEL_HELP)] = "efficientnet_lite0",
     freeze: Annotated[str, typer.Option(help="features: all but the head; none; or the last layer that stays.")] = "features",
     epochs: Epochs = 8,
     batch: BatchSize = 64,
@@ -76,13 +77,12 @@ def fine_tune(
 ) -> None:
     """Teaches a trained network your classes: a new last layer, and with --freeze none the rest, too."""
     import tapetum
-    from tapetum.cli.models import load_model
 
     common = _common(epochs, batch, schedule, size, augment, validation, seed, patience, resume, device)
     keywords = {**common, "learning_rate": learning_rate, "freeze": None if freeze == "none" else freeze}
 
     def work(folder: Path) -> History:
-        return tapetum.fine_tune(load_model(model, weights), data, out=folder, **keywords)
+        return tapetum.fine_tune(model.load(), data, out=folder, **keywords)
 
     raise SystemExit(_run(work, data, out, keywords))
 

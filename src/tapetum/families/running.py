@@ -73,7 +73,8 @@ def run(name: str, model: ModelLike, subject: ImagesLike = None, *, progress: Wa
         started=started,
         seconds=seconds,
         weights=network.weights,
-        **_origin(subject, method.takes, {**checked, **_chosen(value)}),
+        settings=network.settings,
+        **_origin(network, subject, method.takes, {**checked, **_chosen(value)}),
         machine=machine(),
     )
     return Run(value, about)
@@ -91,10 +92,11 @@ def intended(name: str, model: VisionModel, subject: Any, **params: Any) -> dict
         "parameters": {key: plain(one) for key, one in checked.items()},
         "model": model.source,
         "weights": model.weights,
+        "settings": model.settings,
         "weights_sha256": model.weights_sha256,
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": versions(),
-        **_origin(subject, method.takes, checked),
+        **_origin(model, subject, method.takes, checked),
     }
 
 
@@ -113,7 +115,7 @@ def _images_sha256(images: Tensor | Sequence[Tensor]) -> str:
     return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
-def _origin(subject: Any, takes: Takes, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _origin(model: VisionModel, subject: Any, takes: Takes, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The provenance's subject, files, and what was lost of both."""
     many = list(subject) if isinstance(subject, (list, tuple)) else [] if takes == "model" else [subject]
     texts = tuple(str(one) for one in many) if all(isinstance(one, (str, int, Path, Unit)) for one in many) else ()
@@ -121,6 +123,7 @@ def _origin(subject: Any, takes: Takes, parameters: Mapping[str, Any]) -> dict[s
     if takes in ABOUT_IMAGES and not texts:
         lost.append("images")
     words = [*(texts if takes in ABOUT_IMAGES else ()), *(word for value in parameters.values() for word in _words(value))]
+    words += model.settings.get("extra", {}).values()  # a further input may be a file
     return {"subject": texts, "files": hashed_files(words), "lost": tuple(lost)}
 
 

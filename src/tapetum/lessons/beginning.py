@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import functools
+import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import skimage.data
 from torch import Tensor
@@ -17,7 +19,7 @@ from torch import Tensor
 from tapetum.data.images import read_image
 from tapetum.engines.render.sizes import takes
 from tapetum.models.vision_model import VisionModel
-from tapetum.models.zoo import load
+from tapetum.models.zoo.loading import loaded
 from tapetum.runners.allocator import keep_large_blocks
 from tapetum.types import ImageError, TapetumError
 
@@ -34,6 +36,7 @@ PICTURES = {
 FUNCTIONS = {"cat": "chelsea"}
 
 MODEL, WEIGHTS, IMAGE, FAST = "LESSON_MODEL", "LESSON_WEIGHTS", "LESSON_IMAGE", "LESSON_FAST"
+SETTINGS = "LESSON_SETTINGS"
 DATA = "LESSON_DATA"
 
 
@@ -57,6 +60,7 @@ class Here:
     own_weights: str | None = None
     own_image: str | None = None
     own_data: str | None = None
+    own_settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     _main: str | None = field(default=None, repr=False)
 
     @property
@@ -67,7 +71,8 @@ class Here:
         """The learner's own model, else the lesson's usual one."""
         if self.own_model is not None:
             usual, weights = self.own_model, self.own_weights
-        return load(usual, weights="default" if weights is None else weights)
+        told = self.own_settings if self.own_model is not None else {}
+        return loaded(usual, "default" if weights is None else weights, told)
 
     def picture(self, name: str) -> Tensor:
         """Pixels (1, 3, H, W) in [0, 1] of one of PICTURES; the first that a lesson asks for is its main one, which the
@@ -123,4 +128,4 @@ def start(number: int) -> Here:
     if image is not None and "://" not in image and not Path(image).is_file():
         raise TapetumError(f"{IMAGE}: no file {image}")
     model, weights, data = (os.environ.get(name) or None for name in (MODEL, WEIGHTS, DATA))
-    return Here(number, fast, model, weights, image, data)
+    return Here(number, fast, model, weights, image, data, json.loads(os.environ.get(SETTINGS) or "{}"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tapetum.figures import draw, show
-from tapetum.lessons.beginning import DATA, FAST, IMAGE, MODEL, WEIGHTS
+from tapetum.lessons.beginning import DATA, FAST, IMAGE, MODEL, SETTINGS, WEIGHTS
 from tapetum.lessons.scripts import Cell, Lesson
 from tapetum.progress import report, stage
 from tapetum.types import Cancelled
@@ -41,13 +42,15 @@ def play(
     *,
     model: str | None = None,
     weights: str | None = None,
+    settings: Mapping[str, Any] | None = None,
     image: str | None = None,
     data: str | None = None,
     fast: bool = False,
     said: Callable[[str], None] = lambda _: None,
 ) -> list[Played]:
     """Every cell up to the first that fails; `said` hears each check as it is made."""
-    chosen = {MODEL: model, WEIGHTS: weights, IMAGE: image, DATA: data, FAST: "1" if fast else None}
+    told = json.dumps(dict(settings)) if settings else None
+    chosen = {MODEL: model, WEIGHTS: weights, SETTINGS: told, IMAGE: image, DATA: data, FAST: "1" if fast else None}
     names: dict[str, Any] = {"__name__": "__main__"}
     done: list[Played] = []
     with _environment(chosen):

@@ -41,6 +41,7 @@ class VisionModel:
     call           (module, images) -> output, where `module(images)` is not enough: another method, a fixed input
     extra          further inputs by keyword, (n, ...): one row for each image that is explained, or one for all
     notes          what a reader of its results must know, such as what `untrained` could not draw again
+    settings       what it was told on top of what `load(source, weights)` gives, as plain data
     encode_text    (module, texts) -> embeddings (m, d) that are alike to those of images; None: no text tower
     outputs        what the numbers of the answer are ("auto": found out), or {head: that} for several outputs
     head           which of several outputs is the answer; None: found by name, labels and shape
@@ -69,6 +70,7 @@ class VisionModel:
         self.source = source or name
         self.weights = "default"
         self.notes: tuple[str, ...] = ()
+        self.settings: Mapping[str, Any] = {}
         self._warned: set[str] = set()
         self.call = call
         self.extra = dict(extra or {})

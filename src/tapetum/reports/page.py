@@ -42,6 +42,7 @@ def write_report(
     *,
     model: str,
     weights: str | None = None,
+    told: Sequence[str] = (),
     model_facts: Mapping[str, str],
     refused: Sequence[tuple[str, str]],
     versions: Mapping[str, str],
@@ -55,7 +56,7 @@ def write_report(
     alone = len(explanations) == 1
     main = tag("main", [_image(e, i, alone) for i, e in enumerate(explanations, 1)], _refused_files(refused), id="main")
     end = _footer(
-        ["--model", model, *(["--weights", weights] if weights else [])], [e.file for e in explanations], versions, seed
+        ["--model", model, *(["--weights", weights] if weights else []), *told], [e.file for e in explanations], versions, seed
     )
     body = (_skip(), _header(title, model_facts), _index(explanations), main, end)
     page = _document(title, body, _style(explanations), _resource("page.js"))

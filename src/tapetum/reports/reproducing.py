@@ -18,7 +18,8 @@ from tapetum.families.running import file_sha256, hashed_files, run
 from tapetum.figures.overlay import picture
 from tapetum.figures.tiles import finished
 from tapetum.models.vision_model import VisionModel
-from tapetum.models.zoo import load
+from tapetum.models.zoo.loading import loaded
+from tapetum.models.zoo.settings import with_settings
 from tapetum.progress import Watcher
 from tapetum.registry import lookup
 from tapetum.reports.provenance import carried, read_picture, write_picture
@@ -112,14 +113,16 @@ def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None)
 
 def _model(said: Mapping[str, Any], model: ModelLike) -> VisionModel:
     """The model that was given, or the one that is named."""
+    told = said.get("settings") or {}
     if model is not None:
-        return as_model(model)
+        given = as_model(model)
+        return given if given.settings else with_settings(given, told)  # what is said of it now goes before what was said then
     source, weights = said["model"], said["weights"]
     if ".py" in source:
         raise TapetumError(
             f"the picture was made with {source}, code of somebody's own: name it to have it run, --model {source}"
         )
-    return load(source, weights=weights)
+    return loaded(source, weights, told)
 
 
 def _subject(said: Mapping[str, Any], images: str | Sequence[str] | None) -> Any:

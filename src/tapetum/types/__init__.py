@@ -467,6 +467,7 @@ class Provenance:
     """Enough to make a result again: what ran, on what, with what, when, and how long.
 
     weights   of the model: "default", "random", or their file
+    settings  what the model was told besides: class names, size, constants, outputs, further inputs
     subject   units as texts, or the images' files; empty where the images were no files
     files     {file: sha256} of all that was read: images, weights of a generator, ...
     lost      parameters that were objects without a text, or images that were no files: a run cannot be repeated from here
@@ -486,6 +487,7 @@ class Provenance:
     started: str
     seconds: float
     weights: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     subject: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict[str, str])
     lost: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal, TypeVar
 
 import timm
@@ -28,6 +28,7 @@ from tapetum.models.zoo.dense import detector, detectors, segmenter, segmenters
 from tapetum.models.zoo.families import timm_model, torchvision_model
 from tapetum.models.zoo.huggingface import huggingface_model
 from tapetum.models.zoo.open_clip import open_clip_model
+from tapetum.models.zoo.settings import Settings, for_wrap, plain_settings, with_settings
 from tapetum.models.zoo.simple_cnn import SimpleCNN
 from tapetum.models.zoo.trained import is_trained, load_trained
 from tapetum.models.zoo.weights import load_weights
@@ -53,9 +54,15 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
             file: what `model.weights` says loads the same again.
         seed: of random weights; torch's own generator is left as it was.
     """
+    return loaded(name, weights, {}, seed)
+
+
+def loaded(name: str, weights: Weights, settings: Settings, seed: int = 0) -> VisionModel:
+    """The same, told more of itself: what a factory's bare module needs to be wrapped, and what overrides a model's own."""
     if not isinstance(name, str) or not name:
         raise ModelError(f"a model's name is a text such as efficientnet_lite0, not {name!r}")
-    model = _seeded(lambda: _build(name, pretrained=weights == "default"), seed)
+    said = plain_settings(settings)
+    model = _seeded(lambda: _build(name, pretrained=weights == "default", settings=said), seed)
     if weights is None or weights == "random":
         model.weights = "random"
     elif weights != "default":
@@ -63,7 +70,7 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
         model.weights = str(weights)
     elif name in UNTRAINED:
         model.weights = "random"
-    return model
+    return with_settings(model, said)
 
 
 def known_models() -> dict[str, list[str]]:
@@ -110,12 +117,13 @@ UNTRAINED = ("simple_cnn",)
 """Networks that nobody publishes weights of: they are there to be trained, and say that they are random until then."""
 
 
-def _build(name: str, pretrained: bool) -> VisionModel:
+def _build(name: str, pretrained: bool, settings: Settings = MappingProxyType({})) -> VisionModel:
     family, _, rest = name.partition(":")
     if family == "hf":
         return huggingface_model(rest, pretrained)
     if ".py" in name:
-        return _from_file(*name.rsplit(":", 1)) if ".py:" in name else _from_file(name, "build")
+        path, _, factory = name.rpartition(":") if ".py:" in name else (name, ":", "build")
+        return _from_file(path, factory, settings)
     if name in BUILT_IN:
         return BUILT_IN[name](pretrained)
     if family == "timm" and rest.partition(".")[0] in timm.list_models():
@@ -148,18 +156,18 @@ def _unknown(name: str) -> str:
 # --- a factory in the user's own file
 
 
-def _from_file(path: str, factory: str) -> VisionModel:
+def _from_file(path: str, factory: str, settings: Settings) -> VisionModel:
     module = _imported(Path(path))
     build = getattr(module, factory, None)
     if not callable(build):
         functions = [n for n, f in inspect.getmembers(module, callable) if getattr(f, "__module__", "") == module.__name__]
         raise ModelError(f"{path} has no function '{factory}'; it has {', '.join(functions) or 'none'}")
-    model = _built(build, f"{path}:{factory}")
+    model = _built(build, f"{path}:{factory}", settings)
     model.source = f"{path}:{factory}"
     return model
 
 
-def _built(build: Callable[[], Any], source: str) -> VisionModel:
+def _built(build: Callable[[], Any], source: str, settings: Settings) -> VisionModel:
     try:
         built = build()
     except Exception as error:
@@ -167,7 +175,7 @@ def _built(build: Callable[[], Any], source: str) -> VisionModel:
     if isinstance(built, VisionModel):
         return built
     if isinstance(built, nn.Module):
-        return wrap(built, name=Path(source.rpartition(":")[0]).stem)
+        return wrap(built, name=Path(source.rpartition(":")[0]).stem, **for_wrap(settings, built))
     raise ModelError(f"{source} returned {type(built).__name__}; it must return a torch.nn.Module or tapetum.wrap(...)")
 
 

@@ -1,0 +1,174 @@
+"""Settings: what a user says of a model whose name or factory does not say it, as texts or as `wrap` takes it.
+
+    with_settings(load("net.py:build"), {"labels": "names.txt", "size": "64x128", "outputs": "sigmoid"})
+
+`model.settings` keeps them as plain data, so that provenance says what the model was told and `reproduce` tells it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tapetum.data.preprocessing import Preprocessing, as_pair
+from tapetum.models.extra import checked_extra
+from tapetum.models.vision_model import VisionModel
+from tapetum.models.zoo.naming import as_labels
+from tapetum.models.zoo.wrapping import assumed, checked_outputs
+from tapetum.notes import is_caution
+from tapetum.types import ModelError
+
+Settings = Mapping[str, Any]
+
+BY_TRIAL = "; size= in tp.wrap says another"
+"""How a note on a size that was found by trial ends."""
+
+
+def plain_settings(given: Settings) -> dict[str, Any]:
+    """Read and checked, as data that JSON holds: texts become numbers, a file of labels its names."""
+    unknown = [name for name in given if name not in READ]
+    if unknown:
+        raise ModelError(f"a model has no setting '{unknown[0]}'; there are {', '.join(READ)}")
+    return {name: READ[name](value) for name, value in given.items() if value is not None}
+
+
+def with_settings(model: VisionModel, given: Settings) -> VisionModel:
+    """The same module with other labels, preprocessing, outputs or further inputs; the model itself is left as it was."""
+    settings = plain_settings(given)
+    if not settings:
+        return model
+    twin = model.around(model.module)
+    twin.settings = {**model.settings, **settings}
+    twin.preprocessing = _preprocessing(model, settings)
+    twin.labels = tuple(settings["labels"]) if "labels" in settings else model.labels
+    twin.outputs = settings.get("outputs", model.outputs)
+    twin.head = settings.get("head", model.head)
+    twin.extra = {**model.extra, **checked_extra({name: rows_of(text) for name, text in settings.get("extra", {}).items()})}
+    twin.notes = tuple(_notes(model, twin.preprocessing, settings))
+    return twin
+
+
+def for_wrap(settings: Settings, module: nn.Module) -> dict[str, Any]:
+    """The part of them without which `wrap` might refuse a factory's bare module, or take it for another kind."""
+    shapes = {name: settings[name] for name in ("size", "resize") if name in settings}
+    if any(isinstance(part, nn.Conv2d) for part in module.modules()):  # which says how many channels images have
+        return shapes
+    return {**shapes, **{name: settings[name] for name in ("mean", "std") if len(settings.get(name, ())) > 1}}
+
+
+def _preprocessing(model: VisionModel, settings: Settings) -> Preprocessing:
+    old = model.preprocessing
+    new = old.at(settings["size"]) if "size" in settings else old
+    new = replace(new, resize=settings["resize"]) if "resize" in settings else new
+    channels = max(len(settings.get(name, ())) for name in ("mean", "std"))
+    channels = old.channels if channels <= 1 else channels
+    constants = {}
+    for name in ("mean", "std"):
+        numbers = tuple(settings.get(name, getattr(old, name)))
+        constants[name] = numbers * channels if len(numbers) == 1 else numbers
+        if len(constants[name]) != old.channels:
+            raise ModelError(
+                f"--{name} has {len(constants[name])} numbers, and {model.name} takes {old.channels} channels: give one for "
+                "each, or one for all"
+            )
+    return replace(new, **constants)
+
+
+def _notes(model: VisionModel, preprocessing: Preprocessing, settings: Settings) -> list[str]:
+    """What the model said of itself, but for what is said now."""
+    kept = [one for one in model.notes if not ("size" in settings and one.endswith(BY_TRIAL))]
+    if not settings.keys() & {"mean", "std"}:
+        return kept
+    said = [one for one in kept if not is_caution(one)]
+    return said if settings.keys() >= {"mean", "std"} or said == kept else [*said, assumed(preprocessing)]
+
+
+# --- reading
+
+
+def _labels(given: Any) -> list[str]:
+    """A file with a name per line, or names with commas between."""
+    if not isinstance(given, str):
+        return list(as_labels(given))
+    if Path(given).is_file():
+        return list(as_labels(Path(given)))
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    if len(names) < 2:
+        raise ModelError(f"--labels: there is no file {given}; give a file with a name per line, or names with commas between")
+    return names
+
+
+def _numbers(name: str) -> Callable[[Any], list[float]]:
+    def read(given: Any) -> list[float]:
+        parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, (int, float)) else given
+        try:
+            numbers = [float(part) for part in parts]
+        except (TypeError, ValueError):
+            numbers = []
+        if not numbers or not all(np.isfinite(numbers)) or (name == "std" and min(numbers) <= 0):
+            above = " above zero" if name == "std" else ""
+            raise ModelError(f"--{name} is one number{above}, or one per channel with commas between, not {given!r}")
+        return numbers
+
+    return read
+
+
+def _resize(given: Any) -> int | str:
+    text = str(given)
+    if not text.isdecimal() and text not in ("crop", "squash"):
+        raise ModelError(f"--resize is crop, squash, or the shorter side in px, not {given!r}")
+    return int(text) if text.isdecimal() else text
+
+
+def _head(given: Any) -> int | str:
+    return int(given) if str(given).isdecimal() else str(given)
+
+
+def _extra(given: Any) -> dict[str, str]:
+    """{keyword: numbers with commas between, or a .npy file}; from such, or from texts "keyword=..."."""
+    if isinstance(given, Mapping):
+        pairs = {str(name): str(value) for name, value in given.items()}
+    else:
+        texts: Sequence[str] = [given] if isinstance(given, str) else list(given)
+        wrong = [text for text in texts if "=" not in text]
+        if wrong:
+            raise ModelError(f"--extra is name=value, as in age=58.0 or age=ages.npy, not {wrong[0]!r}")
+        pairs = {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in texts)}
+    for text in pairs.values():
+        rows_of(text)
+    return pairs
+
+
+def rows_of(text: str) -> Tensor:
+    """What a further input's text means: a .npy file (n, ...); one number (1,), the same for all; several, one row (1, k)."""
+    if text.endswith(".npy"):
+        try:
+            return torch.from_numpy(np.load(text, allow_pickle=False))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelError(f"--extra: {text} is no array of numbers that can be read ({type(error).__name__})") from error
+    try:
+        numbers = [int(part) if part.strip().lstrip("+-").isdecimal() else float(part) for part in text.split(",")]
+    except ValueError:
+        raise ModelError(f"--extra: {text!r} is neither numbers with commas between nor a .npy file") from None
+    real = any(isinstance(number, float) for number in numbers)
+    row = torch.tensor(numbers, dtype=torch.get_default_dtype() if real else torch.long)
+    return row if len(numbers) == 1 else row[None]
+
+
+READ: dict[str, Callable[[Any], Any]] = {
+    "labels": _labels,
+    "size": lambda given: list(as_pair(given)),
+    "resize": _resize,
+    "mean": _numbers("mean"),
+    "std": _numbers("std"),
+    "outputs": checked_outputs,
+    "head": _head,
+    "extra": _extra,
+}
+"""Every setting, and how it is read."""
