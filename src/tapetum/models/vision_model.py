@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from tapetum.data.images import read_image
 from tapetum.data.preprocessing import Preprocessing, Size, as_text
 from tapetum.models import fitting
+from tapetum.models.checkpointing import uncheckpointed
 from tapetum.models.extra import beside
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
@@ -181,7 +182,8 @@ class VisionModel:
     def run(self, module: nn.Module, images: Tensor) -> Any:
         """The output of any copy of the module, with the further inputs that it needs."""
         rows = beside(self.extra, getattr(self._local, "rows", None), len(images), images)
-        return module(images, **rows) if self.call is None else self.call(module, images, **rows)
+        with uncheckpointed():
+            return module(images, **rows) if self.call is None else self.call(module, images, **rows)
 
     @contextmanager
     def at_rows(self, rows: Sequence[int] | None) -> Generator[None]:
