@@ -118,6 +118,7 @@ class _Watcher(TorchFunctionMode):
     def _operand(self, args: tuple[Any, ...]) -> Attention | None:
         """The attention among the operands of an einsum, which follow its equation."""
         operands = args[1:] if args and isinstance(args[0], str) else ()
+        operands = operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
         return next((one for one in map(self.found.softmaxes.get, operands) if one is not None), None)
 
     def _multiplied(self, attention: Attention | None) -> None:

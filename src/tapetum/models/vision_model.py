@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import torch
@@ -15,7 +15,7 @@ from tapetum.data.preprocessing import Preprocessing, Size, as_text
 from tapetum.models import fitting
 from tapetum.models.checkpointing import uncheckpointed
 from tapetum.models.extra import beside
-from tapetum.models.gradients import SoundGradients
+from tapetum.models.gradients import recording
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.passes import Passes, StopForward, ToTheEnd
 from tapetum.models.replica import fingerprint, replicate, weights_sha256
@@ -165,8 +165,8 @@ class VisionModel:
         """The network's own output in eval mode; None when a probe stopped the pass early."""
         self.passes.begin(int(images.shape[-2]), int(images.shape[-1]))
         try:
-            with SoundGradients() if torch.is_grad_enabled() else nullcontext():
-                return self._one_row_each(self.run(self.replica, images), images)
+            with recording(self.name) as checked:
+                return checked(self._one_row_each(self.run(self.replica, images), images))
         except StopForward:
             return None
 
