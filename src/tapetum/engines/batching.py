@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
 
+from tapetum.engines.memory import free_bytes
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, MethodError
 
@@ -22,7 +22,7 @@ SHARE = 0.4
 
 
 def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False) -> int:
-    """Images a pass. "auto": at most 16 (a GPU: 64), fewer where the activations of one image would not fit."""
+    """Images a pass. "auto": at most 16 (a GPU: 64), fewer where the activations of images of that size would not fit."""
     if batch != "auto":
         if batch < 1:
             raise MethodError(f"batch must be at least 1, not {batch}")
@@ -31,24 +31,6 @@ def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False) -> 
     fits = int(free_bytes(model.device) * SHARE / one)
     usual = USUAL if model.device.type == "cpu" else 4 * USUAL
     return max(1, min(fits, usual // 2 if gradients else usual))
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that can be taken now."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return _physical_bytes() // 2
-
-
-def _physical_bytes() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return 8 * 2**30  # nothing says how much there is: assume a small laptop
 
 
 def in_chunks(items: Sequence[T], size: int, work: Callable[[Sequence[T]], R]) -> Iterator[R]:

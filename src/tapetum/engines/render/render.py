@@ -72,7 +72,7 @@ def _batch(model: VisionModel, batch: Batch, size: tuple[int, int], recipe: Reci
     """Pictures at once: twice as many as other passes with gradients take, if the pictures are small."""
     if batch != "auto":
         return batch_size(model, batch)
-    share = size[0] * size[1] * recipe.views / prod(model.preprocessing.size)
+    share = size[0] * size[1] * recipe.views / prod(model.size)
     return max(1, round(2 * batch_size(model, "auto", gradients=True) / max(1.0, share)))
 
 

@@ -184,5 +184,5 @@ def _cells(model: VisionModel, batch: Batch, size: tuple[int, int]) -> int:
     """Small pictures at once: as many as have the pixels of the images that fit, up to 64."""
     if batch != "auto":
         return batch_size(model, batch)
-    share = size[0] * size[1] / prod(model.preprocessing.size)
+    share = size[0] * size[1] / prod(model.size)
     return max(1, min(CELLS, int(batch_size(model, "auto", gradients=True) / share)))
