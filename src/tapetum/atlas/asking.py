@@ -19,7 +19,8 @@ from tapetum.atlas.numbers import percentile_of
 from tapetum.atlas.sprites import webp
 from tapetum.atlas.stages import STORE, read_manifest
 from tapetum.atlas.store import Store
-from tapetum.data.images import read_image, to_uint8
+from tapetum.data.images import to_uint8
+from tapetum.data.planes import viewable
 from tapetum.engines.signed import capture_signed
 from tapetum.families.inspections import predict
 from tapetum.models.vision_model import VisionModel
@@ -47,13 +48,13 @@ class Asking:
 
     def fires(self, data: bytes) -> dict[str, Any]:
         """The answer to a picture's bytes: predictions, the units with the highest z, what the model saw."""
-        pixels = read_image(data)
+        pixels = self.model.preprocessing.read(data)
         return self._pass.submit(self._answer, pixels).result()
 
     def _answer(self, pixels: Tensor) -> dict[str, Any]:
         model = self.model
-        seen = model.preprocessing.crop(pixels)
-        scores, predictions = self._scores(model.preprocess(pixels))
+        seen = viewable(model.preprocessing.crop(pixels))
+        scores, predictions = self._scores(model.prepared(pixels))
         return {
             "predictions": [[one.label or str(one.index), round(one.probability, 4)] for one in predictions],
             "fires": self._strongest(scores),

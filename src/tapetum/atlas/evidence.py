@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tapetum import progress
 from tapetum.data.streams import Source
+from tapetum.data.streams.base import picture_of
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import forward_logits
 from tapetum.models.vision_model import VisionModel
@@ -61,7 +62,7 @@ class _Images:
 
     def _read(self, sample: int) -> Tensor | None:
         try:
-            return self.model.preprocess(self.source.read(sample))
+            return self.model.prepared(picture_of(self.source, sample, self.model.preprocessing))
         except ImageError:
             return None
 

@@ -16,7 +16,9 @@ from torchvision.transforms.v2 import functional as TF
 from tapetum import progress
 from tapetum.atlas.stages import keyed_folder
 from tapetum.data.images import to_uint8
+from tapetum.data.planes import viewable
 from tapetum.data.streams import Source
+from tapetum.data.streams.base import picture_of
 from tapetum.engines.scan.ledger import written
 from tapetum.engines.scan.local import cores
 from tapetum.models.vision_model import VisionModel
@@ -57,7 +59,7 @@ def write_sheets(model: VisionModel, source: Source, samples: Sequence[int], fol
 def tile(model: VisionModel, source: Source, sample: int) -> NDArray[np.uint8]:
     """(128, 128, 3): the crop that the model sees, made small."""
     try:
-        seen = model.preprocessing.crop(source.read(sample))
+        seen = viewable(model.preprocessing.crop(picture_of(source, sample, model.preprocessing)))
     except ImageError:
         return np.full((TILE_PX, TILE_PX, 3), MISSING, np.uint8)
     return small(seen)

@@ -10,7 +10,6 @@ from tapetum.cli.batches import Refused, for_each, images_of, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import note, one_line, say, say_file
-from tapetum.data.images import read_image
 from tapetum.engines import scores
 from tapetum.families.inspections import predict
 from tapetum.families.running import versions
@@ -125,7 +124,7 @@ def predict_files(paths: Sequence[str], *, model: ModelChoice, k: int) -> int:
     network = model.load()
 
     def work(file: str, watcher: object) -> None:
-        best = predict(network, network.preprocess(read_image(file)), k)[0]
+        best = predict(network, network.preprocess(file), k)[0]
         answers = "  ".join(f"{one.label or one.index} {one[2]:.3f}" for one in best)
         say(f"{one_line(file)}: {answers}")
 

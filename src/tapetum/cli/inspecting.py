@@ -11,7 +11,6 @@ from tapetum.cli.batches import for_each, images_of, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import bar, note, say
-from tapetum.data.images import read_image
 from tapetum.families.running import run
 from tapetum.figures import show
 from tapetum.registry import check_parameters, lookup
@@ -35,11 +34,11 @@ def inspect_files(
     check_parameters(method, keywords)
     folder = checked_folder(out)
     files, refused = images_of(images)
-    files, unread = for_each(files, lambda file, _: (read_image(file), file)[1])
+    network = model.load()
+    files, unread = for_each(files, lambda file, _: (network.preprocessing.read(file), file)[1])
     refused = [*refused, *unread]
     if not files and method.takes != "model":
         return 2
-    network = model.load()
     asked = {} if target is None else {"target": as_target(target)}
     with complete(folder) as work:
         with bar(name) as watcher:

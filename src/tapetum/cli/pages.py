@@ -15,7 +15,7 @@ from tapetum import store
 from tapetum.cli.batches import Refused
 from tapetum.cli.resumable import RESULTS, Task, clear_figures, names
 from tapetum.cli.terminal import fail, one_line, say
-from tapetum.data.images import read_image
+from tapetum.data.planes import viewable
 from tapetum.data.sources import shown
 from tapetum.families.running import versions
 from tapetum.figures.film import animate
@@ -151,7 +151,7 @@ def _photo(job: Job, task: Task) -> Tensor:
     """What the pictures of an image are shown beside: what the network saw, or the photograph as it is."""
     if job.method.takes == "images":
         return job.network.denormalize(job.network.as_images(task.subject[0]))[0].cpu()
-    return read_image(task.subject[0])[0]
+    return viewable(job.network.preprocessing.read(task.subject[0]))[0]
 
 
 def _steps(job: Job) -> list[str]:

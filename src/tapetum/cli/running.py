@@ -12,7 +12,6 @@ from tapetum.cli.explaining import check_target
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import one_line, say
-from tapetum.data.images import read_image
 from tapetum.families.keywords import BEST
 from tapetum.families.layers import named_layers
 from tapetum.families.running import run, versions
@@ -50,7 +49,7 @@ def run_files(
     with complete(folder) as work:
 
         def explained(file: str, watcher: Watcher) -> dict[str, Any]:
-            ready = network.preprocess(read_image(file))
+            ready = network.preprocess(file)
             done = run(name, network, ready, target=as_target(target), progress=watcher, **keywords)
             pixels = picture(done.value, network.denormalize(ready)[0].cpu())
             stem = unique(safe(Path(file).stem), taken)

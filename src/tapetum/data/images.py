@@ -1,17 +1,16 @@
 """Pictures in and out: whatever a user calls an image becomes pixels (1, 3, H, W) in [0, 1], or one line says why not.
 
-Reading ends in one chain whatever the source: bytes -> `decoded` -> `_from_pil` -> `_from_array` -> `_from_tensor`.
+Reading ends in one chain whatever the source: bytes -> `decoded` -> `_from_pil` -> `from_array` -> `from_tensor` (planes.py).
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from tapetum.appearing import appearing
+from tapetum.data.planes import Span, from_array, from_tensor, planes_of
 from tapetum.data.sources import fetched, is_address, opened, shown
 from tapetum.types import ImageError
 
@@ -29,8 +29,7 @@ MAX_PIXELS = 64_000_000
 
 # Rasters with a signature. Left out on purpose: EPS (starts Ghostscript), TGA (no signature, so noise would pass).
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI")
-_FULL_SCALE = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}
-_ROUNDING = 1e-5  # how far a float image may leave [0, 1] by arithmetic alone
+_NUMPY = b"\x93NUMPY"  # how a .npy file begins
 _ORIENTATION_TAG = 0x0112
 # EXIF orientation: exchange rows and columns first?, then flip these axes (TIFF 6.0 specification, tag 274)
 _UPRIGHT = {2: (False, [-1]), 3: (False, [-2, -1]), 4: (False, [-2]), 5: (True, []), 6: (True, [-1]),
@@ -45,35 +44,44 @@ _LOOKS_LIKE = {
 def read_image(source: Any) -> Tensor:
     """The picture as pixels (1, 3, H, W), float32 in [0, 1]; an `ImageError` says what is wrong and what would work.
 
-    source: a path, an http(s) address, bytes, a binary file object, a PIL image, a numpy array (H, W[, 1 | 3 | 4]),
-    a tensor (H, W), (1 | 3 | 4, H, W) or that with a leading 1. Arrays and tensors: uint8, uint16, bool, or float in
-    [0, 1]; tensors keep their device. Transparency is composited over white. EXIF orientation is applied, ICC profiles
-    are ignored. An animation gives its first frame (a PIL image: its current one). Grey keeps 16 bits; color has 8.
+    source: a path, an http(s) address, bytes, a binary file object, a PIL image, a numpy array (H, W[, 1 | 3 | 4]) or with
+    its channels first, a tensor (H, W), (1 | 3 | 4, H, W) or with its channels last, or that with a leading 1; a .npy file
+    is an array. Arrays and tensors: uint8, uint16, bool, or float in [0, 1]; tensors keep their device. Transparency is
+    composited over white. EXIF orientation is applied, ICC profiles are ignored. An animation gives its first frame (a PIL
+    image: its current one). Grey keeps 16 bits; color has 8.
+    """
+    return picture(source).to(torch.float32)
+
+
+def picture(source: Any, channels: int = 3, span: Span | None = None) -> Tensor:
+    """What `read_image` takes, for a network of that many channels: (1, 3, H, W), or (1, channels, H, W) beyond colour.
+
+    span: the raw values of arrays, tensors and files that stand for 0 and 1.
     """
     if isinstance(source, Tensor):
-        return _from_tensor(source, "the tensor")
+        return from_tensor(source, "the tensor", channels, span)
     if isinstance(source, np.ndarray):
-        return _from_array(source, "the array")
+        return from_array(source, "the array", channels, span)
     if isinstance(source, Image.Image):
-        return _from_pil(source, "the PIL image")
+        return _from_pil(source, "the PIL image", channels, span)
     if isinstance(source, bytes | bytearray | memoryview):
-        return decoded(io.BytesIO(source), "the bytes")
+        return decoded(io.BytesIO(source), "the bytes", channels, span)
     if isinstance(source, str) and is_address(source):
-        return decoded(io.BytesIO(fetched(source)), shown(source))
+        return decoded(io.BytesIO(fetched(source)), shown(source), channels, span)
     if isinstance(source, str | os.PathLike):
         with opened(source) as file:
-            return decoded(file, shown(source))
+            return decoded(file, shown(source), channels, span)
     if hasattr(source, "read"):
         data = source.read()
         if isinstance(data, str):
             raise ImageError('the file object gives text; open it in binary mode ("rb")')
-        return decoded(io.BytesIO(data), "the file object")
+        return decoded(io.BytesIO(data), "the file object", channels, span)
     raise ImageError(f"a {type(source).__name__} is no image; give a path, address, bytes, PIL image, array or tensor")
 
 
 def to_uint8(pixels: Tensor) -> np.ndarray:
     """(3 | 4, H, W), that with a leading 1, or grey (H, W) floats to (H, W, 3 | 4) uint8, rounded; clipped to [0, 1]."""
-    planes = _planes(pixels, "the pixels", channels=(1, 3, 4)).cpu()
+    planes = planes_of(pixels, "the pixels", (1, 3, 4), last=None).cpu()
     if not planes.is_floating_point() or planes.isnan().any():
         raise ImageError(f"the pixels: {planes.dtype}, or NaN among them; give floats in [0, 1]")
     levels = planes.float().clamp(0, 1).mul(255).round().to(torch.uint8)
@@ -119,10 +127,26 @@ def _strict_pillow() -> Iterator[None]:
 
 
 @_strict_pillow()
-def decoded(file: io.BufferedReader | io.BytesIO, name: str) -> Tensor:
-    """A picture's bytes as pixels (1, 3, H, W); refusals begin with `name`."""
+def decoded(file: io.BufferedReader | io.BytesIO, name: str, channels: int = 3, span: Span | None = None) -> Tensor:
+    """A picture's bytes, or those of a .npy file, as pixels (1, 3, H, W); refusals begin with `name`."""
+    file = file if file.seekable() else io.BytesIO(file.read())  # a pipe
+    start = file.tell()
+    if file.read(len(_NUMPY)) == _NUMPY:
+        file.seek(start)
+        return from_array(_saved_array(file, name), name, channels, span)
+    file.seek(start)
     with _open(file, name) as image:
-        return _from_pil(image, name)
+        return _from_pil(image, name, channels, span)
+
+
+def _saved_array(file: io.BufferedReader | io.BytesIO, name: str) -> np.ndarray:
+    try:
+        array = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ImageError(f"{name}: no array of numbers can be read ({shown(error)}); save it with numpy.save") from error
+    if array.size > MAX_PIXELS * max(1, min(array.shape, default=1)):
+        raise ImageError(f"{name}: shape {array.shape}, more than {MAX_PIXELS / 1e6:g} million pixels; shrink it first")
+    return array
 
 
 @_strict_pillow()
@@ -138,7 +162,6 @@ def header(file: io.BytesIO, name: str) -> tuple[str, Callable[[Tensor], Tensor]
 
 
 def _open(file: io.BufferedReader | io.BytesIO, name: str) -> Image.Image:
-    file = file if file.seekable() else io.BytesIO(file.read())  # a pipe
     head = file.read(512)
     if not head:
         raise ImageError(f"{name}: empty (0 bytes left to read); give the whole file from its start")
@@ -153,7 +176,7 @@ def _open(file: io.BufferedReader | io.BytesIO, name: str) -> Image.Image:
 
 
 @_strict_pillow()
-def _from_pil(image: Image.Image, name: str) -> Tensor:
+def _from_pil(image: Image.Image, name: str, channels: int = 3, span: Span | None = None) -> Tensor:
     _check_size(image, name)
     try:
         image.load()
@@ -163,7 +186,7 @@ def _from_pil(image: Image.Image, name: str) -> Tensor:
         values = _values(image)
     except Exception as error:
         raise ImageError(f"{name}: mode {image.mode} cannot be read ({shown(error)}); convert it to RGB") from error
-    return _upright(_from_array(values, name), _orientation(image))
+    return _upright(from_array(values, name, channels, span), _orientation(image))
 
 
 def _check_size(image: Image.Image, name: str) -> None:
@@ -204,54 +227,6 @@ def _grey16(image: Image.Image) -> np.ndarray:
     values = values.astype(np.uint16)
     values[values == image.info.get("transparency", -1)] = 65535  # PNG's see-through grey, over white
     return values
-
-
-def _from_array(array: np.ndarray, name: str) -> Tensor:
-    if array.ndim != 2 and (array.ndim != 3 or array.shape[-1] not in (1, 3, 4)):
-        hint = "; use array.transpose(1, 2, 0)" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
-        raise ImageError(f"{name}: shape {tuple(array.shape)} is not (H, W) or (H, W, 1 | 3 | 4){hint}")
-    try:
-        values = torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
-    except TypeError as error:
-        raise ImageError(f"{name}: {array.dtype} holds no pixels; use uint8, or float in [0, 1]") from error
-    return _from_tensor(values if array.ndim == 2 else values.permute(2, 0, 1), name)
-
-
-def _from_tensor(tensor: Tensor, name: str) -> Tensor:
-    planes = _unit_range(_planes(tensor, name, channels=(1, 3, 4)), name)
-    if len(planes) == 4:
-        color, alpha = planes[:3], planes[3:]
-        planes = color * alpha + (1 - alpha)
-    return planes.expand(3, -1, -1)[None].contiguous()
-
-
-def _planes(tensor: Tensor, name: str, channels: Sequence[int]) -> Tensor:
-    """(c, H, W) of one picture."""
-    planes = tensor.detach()
-    planes = planes[0] if planes.ndim == 4 and len(planes) == 1 else planes
-    planes = planes[None] if planes.ndim == 2 else planes
-    if planes.ndim != 3 or planes.shape[0] not in channels:
-        hint = "; use tensor.permute(2, 0, 1)" if planes.ndim == 3 and planes.shape[-1] in channels else ""
-        hint = "; take its pictures one at a time" if planes.ndim == 4 else hint
-        raise ImageError(f"{name}: shape {tuple(tensor.shape)} is not (H, W), (3, H, W) or (1, 3, H, W){hint}")
-    if planes.numel() == 0:
-        raise ImageError(f"{name}: no pixels (height {planes.shape[1]}, width {planes.shape[2]}); give at least 1 x 1")
-    return planes
-
-
-def _unit_range(planes: Tensor, name: str) -> Tensor:
-    """New float32 values in [0, 1]."""
-    if planes.dtype in _FULL_SCALE:
-        return planes.float().div_(_FULL_SCALE[planes.dtype])
-    if not planes.is_floating_point():
-        raise ImageError(f"{name}: {planes.dtype} has no known range; convert it to uint8, or to float in [0, 1]")
-    low, high = planes.float().min().item(), planes.float().max().item()
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ImageError(f"{name}: holds NaN or infinity; replace them first (nan_to_num)")
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
-        hint = "divide by 255" if low >= 0 and high <= 255 else "rescale it, or undo the model's normalization"
-        raise ImageError(f"{name}: values from {low:g} to {high:g} are not in [0, 1]; {hint}")
-    return planes.float().clamp(0, 1)
 
 
 def _kind(head: bytes) -> str:

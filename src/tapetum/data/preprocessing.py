@@ -13,6 +13,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
+from tapetum.data.images import picture
+from tapetum.data.planes import Span, viewable
 from tapetum.types import ImageError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of the ImageNet training set; torchvision and timm document the same numbers
@@ -39,6 +41,8 @@ class Preprocessing:
     resize    the shorter side in px before the cut; "crop": 8/7 of `size`, but no picture is enlarged more than it takes to
               cover `size`, so one of exactly that size passes unchanged; "squash": the whole picture, nothing is cut off
     mean, std one number per channel, in units of pixels in [0, 1]
+    range     the raw values that stand for 0 and 1 (12 bits, a CT window, reflectances), clipped; None: pixels are 8 or 16
+              bits of which all are used, or lie in [0, 1] already
     """
 
     size: Size = (224, 224)
@@ -46,8 +50,11 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+    range: Span | None = None
 
     def __post_init__(self) -> None:
+        if self.range is not None and not -math.inf < self.range[0] < self.range[1] < math.inf:
+            raise ImageError(f"range is (low, high), the raw values of black and white, not {self.range}")
         object.__setattr__(self, "size", as_pair(self.size))
         if isinstance(self.resize, str) and self.resize not in ("crop", "squash"):
             raise ImageError(f'resize is the shorter side in px, "crop" or "squash", not {self.resize!r}')
@@ -61,14 +68,17 @@ class Preprocessing:
         """Of the images that the model takes."""
         return len(self.mean)
 
+    def read(self, source: Any) -> Tensor:
+        """Whatever a user calls one picture as pixels (1, 3, H, W) in [0, 1]; of networks of c bands (1, c, H, W)."""
+        return picture(source, self.channels, self.range)
+
     def __call__(self, pixels: Tensor) -> Tensor:
-        """(n, 3, H, W) in [0, 1] to model-ready (n, c, *size)."""
+        """(n, 3, H, W) in [0, 1], or (n, c, H, W), to model-ready (n, c, *size)."""
         return self.normalize(self.crop(pixels))
 
     def crop(self, pixels: Tensor) -> Tensor:
         """The part of the picture that the model sees, in [0, 1]: resized and cut, not normalised."""
-        if pixels.ndim != 4 or pixels.shape[1] != 3:
-            raise ImageError(f"pixels must be (n, 3, H, W) in [0, 1], not {tuple(pixels.shape)}; use tapetum.read_image")
+        self._check(pixels)
         pixels = self._trimmed(pixels)
         target = self._resized(*pixels.shape[-2:])
         if list(pixels.shape[-2:]) == target:
@@ -132,27 +142,40 @@ class Preprocessing:
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 1] to model-ready values; a one-channel model gets the luma (ITU-R BT.601)."""
-        if len(self.mean) == 1 and pixels.shape[1] == 3:
+        self._check(pixels)
+        if self.channels == 1 and pixels.shape[1] == 3:
             pixels = (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
         return (pixels - self._per_channel(self.mean, pixels)) / self._per_channel(self.std, pixels)
 
     def denormalize(self, images: Tensor) -> Tensor:
-        """Model-ready images back to pixels in [0, 1], always three channels, clipped."""
-        pixels = images * self._per_channel(self.std, images) + self._per_channel(self.mean, images)
-        return pixels.expand(-1, 3, -1, -1).clamp(0, 1) if pixels.shape[1] == 1 else pixels.clamp(0, 1)
+        """Model-ready images back to pixels in [0, 1], clipped, always three channels: of other numbers the mean, in grey."""
+        return viewable(self.pixels(images))
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """The same with what `__call__` takes: three channels, or those of a network of many bands."""
+        own = (images * self._per_channel(self.std, images) + self._per_channel(self.mean, images)).clamp(0, 1)
+        return own.expand(-1, 3, -1, -1) if self.channels == 1 else own
+
+    def _check(self, pixels: Tensor) -> None:
+        allowed = (3, 1) if self.channels in (1, 3) else (self.channels,)
+        if pixels.ndim != 4 or pixels.shape[1] not in allowed:
+            shape = f"(n, {allowed[0]}, H, W)"
+            raise ImageError(f"pixels must be {shape} in [0, 1], not {tuple(pixels.shape)}; use model.preprocess")
 
     def _per_channel(self, numbers: tuple[float, ...], like: Tensor) -> Tensor:
         return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
 
     def describe(self) -> str:
         """In words, for reports and figures."""
-        size = as_text(self.size)
+        size, raw = as_text(self.size), ""
+        if self.range is not None:
+            raw += f", raw values {self.range[0]:g} to {self.range[1]:g} as 0 to 1"
+        if self.channels not in (1, 3):
+            raw += f", {self.channels} bands, shown as their mean in grey"
         if self.resize == "squash":
-            return f"squashed to {size} px"
-        if self.resize == "crop":
-            most = round(min(self.size) * MARGIN)
-            return f"shorter side resized to at most {most} px ({self.interpolation}), central {size} px"
-        return f"shorter side resized to {self.resize} px ({self.interpolation}), central {size} px"
+            return f"squashed to {size} px{raw}"
+        side = f"at most {round(min(self.size) * MARGIN)}" if self.resize == "crop" else self.resize
+        return f"shorter side resized to {side} px ({self.interpolation}), central {size} px{raw}"
 
 
 LONGEST = 8

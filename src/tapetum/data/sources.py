@@ -18,7 +18,7 @@ from tapetum.types import ImageError
 MAX_BYTES = 100_000_000
 TIMEOUT_S = 20
 USER_AGENT = "tapetum (image reader)"
-EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "avif")
+EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "avif", "npy")
 PHOTOGRAPHS = {"cat": "chelsea.png", "astronaut": "astronaut.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
 
 _ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)

@@ -14,6 +14,7 @@ from tapetum.engines.probe import capture
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.converge import Found, converge
 from tapetum.engines.render.objectives.common import mean
+from tapetum.engines.render.optimize import canvas_for
 from tapetum.engines.render.parametrizations import Parametrization, Start, fourier, pixel
 from tapetum.engines.render.render import NOTED, kept_steps
 from tapetum.families.inspections import depths
@@ -204,7 +205,7 @@ class _Inverted:
 
 def _inverted(task: _Task, image: Tensor, layer: str, done: int, total: int) -> _Inverted:
     way, start = task.parametrization, task.start(image)
-    frames = {0: way(start).pixels().detach()}
+    frames = {0: canvas_for(task.model, way, start).pixels().detach()}
 
     def watch(step: int, found: Found) -> None:
         if step in task.frames:
@@ -228,7 +229,7 @@ def _activation(model: VisionModel, image: Tensor, layer: str) -> Tensor:
 
 def _rendering(task: _Task, images: Tensor, layers: Sequence[str], made: Sequence[_Inverted]) -> Rendering:
     pixels = torch.cat([one.found.pixels for one in made])
-    photographs = task.model.denormalize(images).to(pixels.dtype).repeat_interleave(len(layers), 0)
+    photographs = task.model.preprocessing.pixels(images).to(pixels.dtype).repeat_interleave(len(layers), 0)
     losses = torch.stack([torch.stack([one.loss(step) for one in made]) for step in (*task.steps, task.n_steps)])
     return Rendering(
         pixels=pixels,

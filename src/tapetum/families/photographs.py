@@ -127,6 +127,8 @@ def color_channels(
     Example:
         >>> print(tp.color_channels(model, images, at=(100, 80)))
     """
+    if images.shape[1] not in (1, 3):
+        raise ImageError(f"color_channels is about red, green and blue: {model.name} sees {images.shape[1]} bands")
     photographs = model.denormalize(images).clone()
     height, width = (int(side) for side in images.shape[-2:])
     if min(height, width) < patch_px:

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.data.images import read_image
+from tapetum.data.planes import viewable
+from tapetum.data.preprocessing import LUMA
 from tapetum.families.border import border, describe
 from tapetum.families.layers import by_name
 from tapetum.models.vision_model import VisionModel
@@ -45,7 +46,7 @@ def rendering(
             about = _subject(body.__name__, takes, subject, keywords)
             given = check_parameters(method, keywords)
             with noting() as said, border(model, about, functools.partial(converted, takes=takes)) as (network, ready):
-                made = body(network, ready, **by_name(network, given))
+                made = _viewable(body(network, _as_seen(ready, takes, network), **by_name(network, given)), network)
                 _note_outcomes(made)
             return replace(made, method=method.name, notes=(*made.notes, *said))
 
@@ -80,16 +81,32 @@ def as_pictures(model: VisionModel, source: Any) -> list[Tensor]:
     if isinstance(source, Tensor) and source.ndim == 4 and model.looks_raw(source):
         source = list(source.split(1))
     if isinstance(source, Tensor) and source.ndim == 4:
-        return list(model.denormalize(model.as_images(source)).clone().split(1))
+        return list(model.preprocessing.pixels(model.as_images(source)).clone().split(1))
     many = source if isinstance(source, (list, tuple)) else [source]
-    return [_picture(one).to(model.device, torch.float32 if model.dtype.itemsize < 4 else model.dtype) for one in many]
+    return [_picture(model, one).to(model.device, torch.float32 if model.dtype.itemsize < 4 else model.dtype) for one in many]
 
 
-def _picture(one: Any) -> Tensor:
+def _picture(model: VisionModel, one: Any) -> Tensor:
     """(1, 3, H, W); a tensor of pixels that is one already keeps all of its digits."""
-    pixels = read_image(one)
+    pixels = model.preprocessing.read(one)
     exact = isinstance(one, Tensor) and one.is_floating_point() and one.shape == pixels.shape
     return one if exact else pixels
+
+
+def _as_seen(subject: Any, takes: Takes, model: VisionModel) -> Any:
+    """Pictures in grey for a network that sees no colours: what is made of them is grey, too."""
+    if takes != "pictures" or model.preprocessing.channels != 1:
+        return subject
+    return [(one * one.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True).expand(-1, 3, -1, -1) for one in subject]
+
+
+def _viewable(made: Rendering, model: VisionModel) -> Rendering:
+    """Pictures of a network that sees many bands as people look at them; the bands stay beside them."""
+    if made.pixels.shape[1] != model.preprocessing.channels or model.preprocessing.channels in (1, 3):
+        return made
+    note(f"pictures show the mean over the {model.preprocessing.channels} bands, in grey: numbers['bands'] has them all")
+    frames = None if made.frames is None else torch.stack([viewable(one) for one in made.frames])
+    return replace(made, pixels=viewable(made.pixels), frames=frames, numbers={**made.numbers, "bands": made.pixels})
 
 
 def _note_outcomes(made: Rendering) -> None:

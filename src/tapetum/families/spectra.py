@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from tapetum.data.images import to_uint8
+from tapetum.data.planes import viewable
 from tapetum.data.preprocessing import Size
 from tapetum.data.streams import Source, as_source
+from tapetum.data.streams.base import picture_of
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.objectives.reading import FORMS, check_unit, units_in
 from tapetum.engines.scan import Ledger, Runner
@@ -222,7 +224,7 @@ def _common(model: VisionModel, source: Source, found: ScanResult, score: ScoreK
 
 def as_seen(model: VisionModel, source: Source, sample: int) -> Tensor:
     """(3, h, w) uint8: what the model saw of a picture."""
-    levels = to_uint8(model.preprocessing.crop(source.read(sample))[0])
+    levels = to_uint8(viewable(model.preprocessing.crop(picture_of(source, sample, model.preprocessing)))[0])
     return torch.from_numpy(levels).movedim(-1, 0)
 
 
@@ -313,7 +315,8 @@ def _optimized(model: VisionModel, units: Sequence[Unit], how: Mapping[str, Any]
 
 def _with(model: VisionModel, spectrum: UnitSpectrum, made: Rendering, score: ScoreKind) -> UnitSpectrum:
     layer, _, channel = spectrum.unit.rpartition(":")
-    images = model.preprocessing.normalize(made.pixels.to(model.device, model.dtype))
+    seen = made.numbers.get("bands", made.pixels)
+    images = model.preprocessing.normalize(seen.to(model.device, model.dtype))
     with torch.no_grad(), capture_signed(model, layer) as acts:
         model(images)
     values = acts[layer][:, int(channel)].reshape(len(images), -1)  # a vector is a map of one place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tapetum.data.planes import viewable
 from tapetum.figures.draw import Figure, draw
 from tapetum.figures.theme import LIGHT, NOTE_PT
 from tapetum.types import ColorChannels, PreprocessingStep, PreprocessingSteps, PreprocessingWay
@@ -47,7 +48,7 @@ def _step(axes: Any, step: PreprocessingStep) -> None:
     if step.name == "normalised":
         low, high = step.range
         values = (values - low) / ((high - low) or 1.0)
-    canvas.image(axes, values.expand(3, -1, -1), step.name)
+    canvas.image(axes, viewable(values[None])[0], step.name)
     axes.set_axis_on()
     height, width = step.shape[-2:]
     axes.set_xlabel(f"{height} × {width}: {range_of(step)}", fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3)

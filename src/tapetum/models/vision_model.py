@@ -7,10 +7,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.data.images import read_image
+from tapetum.data.planes import from_batch
 from tapetum.data.preprocessing import Preprocessing, Size, as_text
 from tapetum.models import fitting
 from tapetum.models.checkpointing import uncheckpointed
@@ -249,41 +250,71 @@ class VisionModel:
     def preprocess(self, pictures: Any) -> Tensor:
         """Pictures to model-ready images (n, c, h, w) on the model's device.
 
-        pictures: pixels (n, 3, H, W) in [0, 1]; anything `read_image` takes; or a list of those, of any sizes.
+        pictures: a batch (n, 3, H, W) or (n, H, W, 3) of what `read_image` takes as arrays and tensors; anything that
+            `read_image` takes; or a list of those, of any sizes. Networks of other than one or three channels take arrays,
+            tensors and .npy files of theirs; with `tp.wrap(..., range=(low, high))` the values are raw.
         """
-        self.caution(self.notes)
-        if isinstance(pictures, Tensor) and pictures.ndim == 4:
-            return self.preprocessing(pictures).to(self.device, self.dtype)
+        if isinstance(pictures, (Tensor, np.ndarray)) and pictures.ndim == 4:
+            how = self.preprocessing
+            last = isinstance(pictures, np.ndarray)
+            batch = torch.from_numpy(np.ascontiguousarray(pictures)) if isinstance(pictures, np.ndarray) else pictures
+            return self.prepared(from_batch(batch, how.channels, how.range, last))
         many = pictures if isinstance(pictures, (list, tuple)) else [pictures]
         if not many:
             raise ImageError("no images were given")
-        return torch.cat([self.preprocess(read_image(one)) for one in many])
+        _refuse_labels(many)
+        return torch.cat([self.prepared(self.preprocessing.read(one)) for one in many])
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """Pixels in [0, 1], as `model.preprocessing.read` gives them, to model-ready images on the model's device."""
+        self.caution(self.notes)
+        return self.preprocessing(pixels).to(self.device, self.dtype)
 
     def denormalize(self, images: Tensor) -> Tensor:
-        """Model-ready images back to pixels in [0, 1] (n, 3, h, w): exactly what the model saw."""
+        """Model-ready images back to pixels in [0, 1] (n, 3, h, w): what the model saw; of many bands the mean, in grey."""
+        if images.shape[1] not in (1, 3):
+            note(f"pictures show the mean over the {images.shape[1]} bands, in grey")
         return self.preprocessing.denormalize(images)
 
     def as_images(self, source: Any) -> Tensor:
-        """A model-ready tensor (n, c, h, w) as it is; anything `read_image` takes, or a list of those, preprocessed."""
-        if isinstance(source, Tensor) and source.ndim == 4:
+        """A model-ready tensor (n, c, h, w) as it is; whatever else `preprocess` takes, such as uint8 batches, preprocessed."""
+        if isinstance(source, Tensor) and source.ndim == 4 and source.is_floating_point():
             return self._checked(source)
+        if isinstance(source, Tensor) and source.ndim == 3:
+            self._refuse_one_image(source)
+        if isinstance(source, Tensor) and source.ndim == 5:
+            raise ImageError(
+                f"images are (n, c, h, w), not {tuple(source.shape)}: fold frames or slices into channels, x.flatten(1, 2), "
+                "and wrap the network with call=lambda module, x: module(x.unflatten(1, (c, t))), mean=(0,) * (c * t)"
+            )
         return self.preprocess(source)
+
+    def _refuse_one_image(self, image: Tensor) -> None:
+        """One picture in [0, 1] is preprocessed; normalised values without the batch's axis are neither."""
+        if not image.is_floating_point() or not image.numel() or not torch.isfinite(image).all() or self.preprocessing.range:
+            return
+        low, high = (float(end) for end in image.detach().aminmax())
+        if image.shape[0] == self.preprocessing.channels and (low < 0 or 1 < high <= 20):
+            raise ImageError(
+                f"a tensor {tuple(image.shape)} with values from {low:.3g} to {high:.3g} is no picture in [0, 1]; model-ready "
+                "images have a batch axis: x[None]"
+            )
 
     def _checked(self, images: Tensor) -> Tensor:
         if len(images) == 0:
             raise ImageError("an empty batch was given: no images")
-        if not images.is_floating_point():
-            raise ImageError(f"model-ready images are floating point, not {images.dtype}; use read_image and model.preprocess")
         channels = self.preprocessing.channels
         if images.shape[1] != channels:
+            hint = "; their channels are last: x.permute(0, 3, 1, 2)" if images.shape[-1] == channels else ""
             raise ImageError(
-                f"{self.name} takes {channels} channels, these images {tuple(images.shape)} have {images.shape[1]}"
+                f"{self.name} takes {channels} channels, these images {tuple(images.shape)} have {images.shape[1]}{hint}"
             )
         if not torch.isfinite(images).all():
             raise ImageError("the images contain NaN or infinity")
         pixels = self._unclipped(images)
         if pixels > 20:  # 8-bit values that were not divided by 255 end near 58 with the usual constants
-            raise ImageError("the images look like 0..255 values; use read_image and model.preprocess")
+            what = "0..255" if self.preprocessing.range is None else "raw"
+            raise ImageError(f"the images look like {what} values; use model.preprocess, which makes them model-ready")
         # a bright picture normalised by .5 and .5 lies in [0, 1], too, but hardly reaches down to 0
         if self.looks_raw(images) and float(images.min()) < 0.1 and float(images.max()) > 0.5:
             self.caution([RAW])
@@ -372,3 +403,11 @@ class VisionModel:
         runs = self.survey.runs(name)
         if len(runs) > 1:
             note(f"{name} runs {len(runs)} times; this is its last run: {runs[0]} to {runs[-1]} name one each")
+
+
+def _refuse_labels(many: Sequence[Any]) -> None:
+    """A data loader's pair of images and labels is no list of pictures."""
+    first, last = many[0], many[-1]
+    pair = len(many) == 2 and isinstance(first, Tensor) and first.ndim == 4 and isinstance(last, Tensor) and last.ndim <= 2
+    if pair and len(last) == len(first):
+        raise ImageError(f"a data loader's pair of images {tuple(first.shape)} and labels was given: give the images, pair[0]")

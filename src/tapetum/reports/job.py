@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.data.images import read_image
+from tapetum.data.planes import viewable
 from tapetum.engines.scores import answer, as_probability, as_score, describe_targets, explained
 from tapetum.families.border import as_model
 from tapetum.families.inspections import activation_maps, predict
@@ -121,8 +121,8 @@ def explain_one(model: VisionModel, source: Any, plan: Plan, progress: Watcher |
 
 def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
     names = checked_methods(plan.methods)
-    photo = read_image(source)
-    images = model.preprocess(photo)
+    photo = model.preprocessing.read(source)
+    images = model.prepared(photo)
     kind, outputs = answer_in_words(model, images, plan.target)
     predictions = tuple(predict(model, images)[0]) if kind in OF_IMAGES else ()
     targets = _targets(model, images, plan, predictions, kind)
@@ -140,7 +140,7 @@ def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
         stages.finish()
     asked = Explanation(
         file=_name(source),
-        photo=shrink(photo[0].cpu(), PHOTO_PX)[None],
+        photo=shrink(viewable(photo)[0].cpu(), PHOTO_PX)[None],
         pixels=model.denormalize(images).cpu(),
         crop=model.preprocessing.describe(),
         predictions=predictions,

@@ -190,6 +190,11 @@ def _quietly(progress: Watcher | None) -> Any:
 def _photographs(parts: Parts, preprocessing: Preprocessing, augment: Augment, seed: int) -> list[Photographs]:
     if augment not in ("none", "flip", "crop"):
         raise TrainingError(f"augment is none, flip or crop, not {augment!r}")
+    if preprocessing.range is not None or preprocessing.channels not in (1, 3):
+        what = "raw values" if preprocessing.range is not None else f"{preprocessing.channels} bands"
+        raise TrainingError(
+            f"pictures are trained on in 8 bits, grey or in colour, and this network takes {what}: use your own loop"
+        )
     held = Photographs(parts.validation, preprocessing, "none", seed, KEEP_BYTES)
     return [Photographs(parts.train, preprocessing, augment, seed, KEEP_BYTES), held]
 

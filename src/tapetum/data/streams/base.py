@@ -12,6 +12,8 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 from tapetum.data.labels import imagenet_labels
+from tapetum.data.preprocessing import Preprocessing
+from tapetum.types import ImageError
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
 """Folders that cut a data set in parts: never a class."""
@@ -49,6 +51,17 @@ class Source(Protocol):
     def read(self, sample: int) -> Tensor:
         """Pixels (1, 3, H, W), float32 in [0, 1], the numbers of `read_image`; an `ImageError` where there is no picture."""
         ...
+
+
+def picture_of(source: Source, sample: int, how: Preprocessing) -> Tensor:
+    """A sample's pixels for a network: raw values and other bands than colours are in the file, not in what `read` gives."""
+    if how.range is None and how.channels in (1, 3):
+        return source.read(sample)
+    content = getattr(source, "content", None)
+    if content is None:
+        what = "raw values" if how.range is not None else f"{how.channels} bands"
+        raise ImageError(f"{source.name} gives colours in [0, 1], and this model takes {what}: give a folder of files")
+    return how.read(content(sample))
 
 
 def digest(name: str, parts: Iterable[object]) -> str:

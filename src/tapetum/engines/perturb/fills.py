@@ -31,12 +31,13 @@ def as_fill(model: VisionModel, images: Tensor, fill: Fill | str, generator: tor
     if fill == "mean":
         return images.mean((2, 3), keepdim=True).expand_as(images)
     if fill in ("black", "white"):
-        pixels = torch.full((len(images), 3, *images.shape[-2:]), float(fill == "white"))
+        pixels = torch.full((len(images), model.preprocessing.channels, *images.shape[-2:]), float(fill == "white"))
         return model.preprocessing.normalize(pixels).to(images)
     if fill == "blur":
         return blurred(images, min(images.shape[-2:]) / 20)
     if fill == "noise":
-        pixels = torch.rand(1, 3, *images.shape[-2:], generator=generator or torch.Generator().manual_seed(0))
+        shape = (1, model.preprocessing.channels, *images.shape[-2:])
+        pixels = torch.rand(shape, generator=generator or torch.Generator().manual_seed(0))
         return model.preprocessing.normalize(pixels).to(images).expand_as(images)
     raise MethodError(f"no fill '{fill}'; there are zero, mean, black, white, blur, noise, a number, a tensor")
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.render.objectives.base import Objective
-from tapetum.engines.render.optimize import look
+from tapetum.engines.render.optimize import canvas_for, look
 from tapetum.engines.render.parametrizations import Canvas, Parametrization, Start
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Made
@@ -58,7 +58,7 @@ def converge(
     finite ends it too: what was found before is kept.
     """
     with torch.enable_grad():
-        canvas = parametrization(start)
+        canvas = canvas_for(model, parametrization, start)
     search = _Search(model, tuple(terms), canvas, n_steps, watch)
     optimizer = torch.optim.LBFGS(
         list(canvas.parameters), max_iter=n_steps, max_eval=n_steps, history_size=MEMORY, line_search_fn="strong_wolfe",

@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 from tapetum.engines.probe import edit
 from tapetum.engines.render.objectives.base import OUTPUT, Objective, Seen
 from tapetum.engines.render.optimizers import Mover
-from tapetum.engines.render.parametrizations import Canvas, Parametrization, Start, fourier
+from tapetum.engines.render.parametrizations import Canvas, Parametrization, Start, fourier, grayscale
 from tapetum.engines.render.redirect import redirected_relus
 from tapetum.engines.render.rows import rowwise
 from tapetum.engines.render.transforms import STANDARD, Transform, transformed
@@ -81,7 +81,7 @@ def optimize(
     give. A picture whose gradient is not finite is left alone at that step. `before` gets the pictures of step 0.
     """
     with torch.enable_grad():
-        canvas = recipe.parametrization(start)
+        canvas = canvas_for(model, recipe.parametrization, start)
     if before is not None:
         before(canvas.pixels().detach())
     mover = (recipe.optimizer or recipe.parametrization.mover).begin(canvas.parameters)
@@ -106,6 +106,14 @@ def optimize(
         yield Step(number, values.detach(), canvas, answered, broken)
 
 
+def canvas_for(model: VisionModel, parametrization: Parametrization, start: Start) -> Canvas:
+    """The pictures to begin with, as the network sees them: grey for one channel, with all bands for many."""
+    channels = model.preprocessing.channels
+    if channels == 1:
+        return grayscale(parametrization)(start)
+    return parametrization(start if channels == 3 else replace(start, channels=channels))
+
+
 def _not_finite(gradient: Tensor) -> Tensor:
     return ~gradient.isfinite().flatten(1).all(1) if gradient.ndim else ~gradient.isfinite()[None]
 
@@ -117,9 +125,9 @@ def _values(
     pixels = canvas.pixels()
     total: Any = 0
     for _ in range(recipe.views):
-        seen = look(
-            model, objective, over_background(transformed(pixels, recipe.transforms, generator), generator), recipe, step
-        )
+        changed = transformed(pixels, recipe.transforms, generator)
+        opaque = over_background(changed, generator, model.preprocessing.channels)
+        seen = look(model, objective, opaque, recipe, step)
         total = total + objective(replace(seen, pixels=pixels, step=step, n_steps=recipe.n_steps))
     return total / recipe.views
 
@@ -166,13 +174,13 @@ def measure(model: VisionModel, objective: Objective, pixels: Tensor) -> Tensor:
     """(n,): the objective of pictures as they are, without transforms."""
     with torch.inference_mode(False), torch.enable_grad():  # as a step does it: what has no gradient is not told from weights
         moving = pixels.detach().clone().requires_grad_()
-        shown = moving if pixels.shape[1] == 3 else over_background(moving, None)
-        return objective(replace(look(model, objective, shown), pixels=moving)).detach()
+        opaque = over_background(moving, None, model.preprocessing.channels)
+        return objective(replace(look(model, objective, opaque), pixels=moving)).detach()
 
 
-def over_background(pixels: Tensor, generator: Generator | None) -> Tensor:
+def over_background(pixels: Tensor, generator: Generator | None, channels: int = 3) -> Tensor:
     """Transparent pictures (n, 4, h, w) over something that they cannot know; without a generator over grey."""
-    if pixels.shape[1] == 3:
+    if pixels.shape[1] in (3, channels):
         return pixels
     colors, alpha = pixels[:, :3], pixels[:, 3:]
     ground = torch.full((1, 3, 1, 1), 0.5, device=pixels.device, dtype=pixels.dtype)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tapetum.data.streams import Source
+from tapetum.data.streams.base import picture_of
 from tapetum.engines.probe import capture
 from tapetum.engines.scan.ledger import Ledger
 from tapetum.engines.scan.plan import Plan
@@ -142,7 +143,7 @@ class Job:
         with clock("decoding"):
             for sample in batch:
                 try:
-                    images.append(self.model.preprocessing(self.source.read(sample)))
+                    images.append(self.model.preprocessing(picture_of(self.source, sample, self.model.preprocessing)))
                 except ImageError as error:
                     refused[sample] = str(error)
                 else:

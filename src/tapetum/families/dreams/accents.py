@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
 from tapetum.engines.render.objectives.penalties import blurred
-from tapetum.engines.render.optimize import Precision, Recipe, look, measure
+from tapetum.engines.render.optimize import Precision, Recipe, canvas_for, look, measure
 from tapetum.engines.render.optimizers import adam
 from tapetum.engines.render.parametrizations import Start, fourier, maco, pixel
 from tapetum.engines.render.render import kept_steps
@@ -152,7 +152,7 @@ class _Accent:
     def made(self, recipe: Recipe, start: Start, kept: Sequence[int], progress: tuple[int, int]) -> None:
         """All steps."""
         with torch.enable_grad():
-            canvas = recipe.parametrization(start)
+            canvas = canvas_for(self.model, recipe.parametrization, start)
         assert recipe.optimizer is not None
         mover = recipe.optimizer.begin(canvas.parameters)
         generator = Generator().manual_seed(start.seed)

@@ -32,6 +32,7 @@ def wrap(
     head: Head = None,
     resize: Resize | None = None,
     interpolation: Interpolation | None = None,
+    range: Sequence[float | int] | None = None,
     name: str | None = None,
     call: Callable[..., Any] | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -59,6 +60,8 @@ def wrap(
             `size` (256 for 224), small ones are enlarged no more than it takes, and one of exactly `size` passes unchanged;
             "squash": the whole picture is made that size, nothing is cut; a number: the shorter side in px.
         interpolation: of that resizing; None: the network's own, or bilinear.
+        range: (low, high), the raw values that stand for black and white where pictures are no 8 or 16 bits: (0, 4095), a CT
+            window (-160, 240), reflectances (0, .4); values beyond are clipped.
         name: for captions; None: the class's name.
         call: how to run it where `module(images)` is not enough, `lambda module, images: module(images, metadata)`. It
             gets a private copy of the module and images of any number, which differ from those it was made for where a
@@ -70,7 +73,7 @@ def wrap(
     if not isinstance(module, nn.Module):
         raise ModelError(f"wrap takes a torch.nn.Module, not {type(module).__name__}")
     module = unwrapped(module)
-    preprocessing = _preprocessing(module, size, mean, std, resize, interpolation)
+    preprocessing = replace(_preprocessing(module, size, mean, std, resize, interpolation), range=_span(range))
     given, heads = by_head(labels)
     own = read_module(module)
     if own is not None and call is None:
@@ -133,6 +136,16 @@ def _preprocessing(
     base = own or Preprocessing(resize="crop")
     cut = base if size is None else base.at(size)
     return replace(cut, resize=resize or cut.resize, interpolation=interpolation or cut.interpolation, mean=means, std=stds)
+
+
+def _span(given: Any) -> tuple[float, float] | None:
+    if given is None:
+        return None
+    try:
+        low, high = (float(end) for end in given)
+    except (TypeError, ValueError):
+        raise ModelError(f"range is (low, high), the raw values of black and white, not {given!r}") from None
+    return low, high
 
 
 def _published(module: nn.Module) -> Preprocessing | None:

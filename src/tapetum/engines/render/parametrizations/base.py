@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.render.optimizers import Mover, adam
+from tapetum.types import MethodError
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Start:
     variants   for each picture its number within its group: pictures of one objective start differently, and pictures of
                different objectives alike, so a batch of B is what B single runs give
     rows       for each picture its place in the whole job, for parametrizations that begin with given pictures
+    channels   three, or the bands of a network that sees many
     """
 
     size: tuple[int, int]
@@ -26,6 +28,12 @@ class Start:
     seed: int = 0
     dtype: torch.dtype = torch.float32
     device: torch.device | str = "cpu"
+    channels: int = 3
+
+    def in_colors(self, name: str) -> None:
+        """Refuses networks of many bands, for parametrizations that know of colours alone."""
+        if self.channels != 3:
+            raise MethodError(f"{name} makes colours, and this network sees {self.channels} bands: use fourier or pixel")
 
     def __len__(self) -> int:
         return len(self.variants)

@@ -21,6 +21,7 @@ def with_alpha(base: Parametrization | None = None, *, sd: float | int = 0.01, d
     base = fourier() if base is None else base
 
     def begin(at: Start) -> Canvas:
+        at.in_colors("alpha")
         colors = base(at)
         other = replace(at, seed=-1 - at.seed)  # not the noise that the colours begin with
         alpha, values = frequencies(other, channels=1, sd=sd, decay=decay)
@@ -30,14 +31,15 @@ def with_alpha(base: Parametrization | None = None, *, sd: float | int = 0.01, d
 
 
 def grayscale(base: Parametrization | None = None) -> Parametrization:
-    """Pictures without colour: the mean of the base's three channels, in all three."""
+    """Pictures without colour: the mean of the base's three channels, in all three; alpha stays as it is."""
     base = fourier() if base is None else base
 
     def grey(pixels: Tensor) -> Tensor:
-        mean = (pixels[:, :1] + pixels[:, 1:2] + pixels[:, 2:]) / 3  # in this order whatever the batch
-        return torch.cat([mean] * 3, 1)
+        mean = (pixels[:, :1] + pixels[:, 1:2] + pixels[:, 2:3]) / 3  # in this order whatever the batch
+        return torch.cat([*[mean] * 3, pixels[:, 3:]], 1)
 
     def begin(at: Start) -> Canvas:
+        at.in_colors("grayscale")
         colors = base(at)
         sized = colors.sized
         return Canvas(

@@ -15,14 +15,15 @@ EDGE = 1e-4
 
 
 def to_colors(free: Tensor, decorrelated: bool = True) -> Tensor:
-    """Free numbers (n, 3, h, w) to pixels in (0, 1): p = sigmoid(M x), M the colour matrix (or the identity)."""
-    return one_by_one(torch.sigmoid, _mixed(free, color_matrix(free)) if decorrelated else free)
+    """Free numbers (n, 3, h, w) to pixels in (0, 1): p = sigmoid(M x), M the colour matrix (or the identity: for bands)."""
+    colors = decorrelated and free.shape[1] == 3
+    return one_by_one(torch.sigmoid, _mixed(free, color_matrix(free)) if colors else free)
 
 
 def from_colors(pixels: Tensor, decorrelated: bool = True) -> Tensor:
     """The free numbers of given pixels, the inverse of `to_colors`; black and white are moved inside by 1e-4."""
     free = pixels.clamp(EDGE, 1 - EDGE).logit()
-    return _mixed(free, torch.linalg.inv(color_matrix(free))) if decorrelated else free
+    return _mixed(free, torch.linalg.inv(color_matrix(free))) if decorrelated and free.shape[1] == 3 else free
 
 
 def one_by_one(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:

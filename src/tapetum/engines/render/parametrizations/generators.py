@@ -66,6 +66,7 @@ def gan(weights: str | Path, *, sd: float | int = 1.0) -> Parametrization:
     generator = load_generator(Path(weights))
 
     def begin(at: Start) -> Canvas:
+        at.in_colors("gan")
         tensors = {name: tensor.to(at.device, at.dtype) for name, tensor in generator.state_dict().items()}
         code = sd * at.noise(*generator.code)
 

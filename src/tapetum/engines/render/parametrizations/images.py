@@ -18,7 +18,7 @@ def pixel(*, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | 
     """One number a pixel and channel: p = sigmoid(M x), x from N(0, sd^2), or from the picture `start` (1 or n, 3, h, w)."""
 
     def begin(at: Start) -> Canvas:
-        free = sd * at.noise(3, *at.size) if start is None else free_of(start, at, decorrelated)
+        free = sd * at.noise(at.channels, *at.size) if start is None else free_of(start, at, decorrelated)
         return Canvas((free,), lambda: to_colors(free, decorrelated))
 
     return Parametrization("pixel" + from_a_picture(start), begin)
@@ -53,12 +53,12 @@ def fourier(
 
 
 def frequencies(
-    at: Start, *, channels: int = 3, sd: float | int = 0.01, decay: float | int = 1.0, given: Tensor | None = None
+    at: Start, *, channels: int | None = None, sd: float | int = 0.01, decay: float | int = 1.0, given: Tensor | None = None
 ) -> tuple[Tensor, Callable[[], Tensor]]:
-    """The numbers x of `fourier` (n, channels, h, w // 2 + 1, 2), and what they stand for before the colours."""
+    """The numbers x of `fourier` (n, channels, h, w // 2 + 1, 2; None: the canvas's), and what they are before the colours."""
     scale = frequency_scale(at, decay)
     if given is None:
-        numbers = sd * at.noise(channels, *scale.shape, 2)
+        numbers = sd * at.noise(channels or at.channels, *scale.shape, 2)
     else:
         numbers = torch.view_as_real(torch.fft.rfft2(given / SCALE, norm="ortho") / scale).contiguous()
 

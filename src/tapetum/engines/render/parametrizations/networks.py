@@ -46,7 +46,7 @@ def _weights(at: Start, hidden: int, layers: int) -> list[Tensor]:
     weights: list[Tensor] = []
     for width, drawn in zip(widths, noise, strict=True):
         weights += [drawn.reshape(-1, hidden, width) / math.sqrt(width), drawn.new_zeros(len(at), hidden, 1)]
-    return [*weights, noise[0].new_zeros(len(at), 3, 2 * hidden), noise[0].new_zeros(len(at), 3, 1)]
+    return [*weights, noise[0].new_zeros(len(at), at.channels, 2 * hidden), noise[0].new_zeros(len(at), at.channels, 1)]
 
 
 def _drawn(weights: Sequence[Tensor], size: tuple[int, int]) -> Tensor:

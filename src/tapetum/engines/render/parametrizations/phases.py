@@ -34,6 +34,7 @@ def maco(
     """
 
     def begin(at: Start) -> Canvas:
+        at.in_colors("maco")
         given = None if start is None else torch.fft.rfft2(free_of(start, at), norm="ortho")
         if spectrum is None and given is not None:
             magnitude = given.abs()

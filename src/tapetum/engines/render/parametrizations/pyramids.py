@@ -29,8 +29,9 @@ def laplacian(
     def begin(at: Start) -> Canvas:
         sizes = [smaller(at.size, 2**level) for level in range(levels)]
         if start is None:
-            drawn = at.noise(sum(3 * h * w for h, w in sizes)).split([3 * h * w for h, w in sizes], 1)
-            parts = [sd * flat.reshape(len(at), 3, *size) for flat, size in zip(drawn, sizes, strict=True)]
+            counts = [at.channels * h * w for h, w in sizes]
+            drawn = at.noise(sum(counts)).split(counts, 1)
+            parts = [sd * flat.reshape(len(at), at.channels, *size) for flat, size in zip(drawn, sizes, strict=True)]
         else:
             parts = _taken_apart(free_of(start, at, decorrelated), sizes)
         return Canvas(tuple(parts), lambda: to_colors(_sum(parts, at.size), decorrelated))
@@ -52,7 +53,7 @@ def shared(
     def begin(at: Start) -> Canvas:
         own, values = frequencies(at, sd=sd, decay=decay)
         groups = groups_of(at)
-        parts = [own.new_zeros(len(groups), many, 3, *smaller(at.size, factor)) for factor, many in levels]
+        parts = [own.new_zeros(len(groups), many, at.channels, *smaller(at.size, factor)) for factor, many in levels]
 
         def pixels() -> Tensor:
             free = values()
