@@ -223,7 +223,7 @@ NETWORKS = {"lrp": "vgg16", "deep_lift": "chain", "feature_ablation": "functiona
 """Else resnet18: captum's LRP and DeepLift refuse ReLU modules that are used twice, its DeepLift does not complete behind a
 maximum, zennit needs a canonizer for batch-norms; networks for passes by the hundred are small."""
 
-DOUBLE = ("gradient_shap", "deep_lift", "lrp")
+DOUBLE = ("integrated_gradients", "gradient_shap", "deep_lift", "lrp")
 """Where a place next to a ReLU's kink or a denominator that nearly cancels shows in single precision."""
 
 TOLERANCES = {

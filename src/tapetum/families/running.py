@@ -19,6 +19,7 @@ from torch import Tensor
 from tapetum.families.border import as_model
 from tapetum.families.rendering import as_pictures
 from tapetum.models.vision_model import VisionModel
+from tapetum.processor import processor
 from tapetum.progress import Watcher, watching
 from tapetum.registry import check_parameters, lookup
 from tapetum.types import (
@@ -213,7 +214,7 @@ def _versions() -> dict[str, str]:
 
 def machine() -> str:
     """What can change the last bits of a sum: the processor's kind, and how many threads share the work."""
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}, threads: {torch.get_num_threads()}"
+    return f"{processor()}, threads: {torch.get_num_threads()}"
 
 
 def _now() -> str:

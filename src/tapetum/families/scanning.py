@@ -40,8 +40,8 @@ def scan(
 
     result[layer][i] is the i-th tracker's; layer names may be globs. A score is the spatial maximum of a unit's map (or the
     mean). The pass ends at the deepest layer; pictures that cannot be read are skipped and listed in `result.skipped`. The
-    results are the same to the last bit whatever `workers`, `run` and interruptions: passes of `batch` pictures in one
-    thread, and trackers whose merges are exact.
+    results are the same to the last bit whatever `workers`, `run` and interruptions, on processors of one kind: passes of
+    `batch` pictures in one thread, and trackers whose merges are exact.
 
     source          a folder, tar shards, "imagenette", "hf:NAME", a list of files, or a Source
     workers         threads, each with a pass of its own; None: one a core

@@ -45,7 +45,8 @@ class Worker:
 
 @dataclass(frozen=True)
 class Ray:
-    """A runner of Ray actors: `scan(..., run=Ray("auto"))`. Results are those of threads, to the last bit.
+    """A runner of Ray actors: `scan(..., run=Ray("auto"))`. Results are those of threads, to the last bit on machines
+    of one kind.
 
     Shards go to actors as they become free; the shard of an actor that died goes to a new one. Without a ledger (`out=`)
     results come back through Ray; with one, workers write themselves, to a folder or URL that all machines can reach.

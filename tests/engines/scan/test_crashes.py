@@ -147,6 +147,21 @@ def test_a_damaged_shard_is_noticed_and_made_again(folder: Path, whole: Any, tmp
     assert scanned(folder, out).notes == ()
 
 
+def test_shards_from_processors_of_several_kinds_are_said(
+    folder: Path, whole: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "scan"
+    assert scanned(folder, out).notes == ()
+    (out / "shards" / "000002.npz").unlink()
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")  # read when torch starts: here it changes what is noted, not the numbers
+    again = scanned(folder, out)
+    assert bits(again) == bits(whole)
+    assert len(again.notes) == 1
+    assert again.notes[0].startswith("shards come from processors of several kinds, whose last bits differ")
+    assert "MKL_CBWR=COMPATIBLE: 1" in again.notes[0]
+    assert str(torch.backends.cpu.get_cpu_capability()) in again.notes[0]
+
+
 def test_every_bit_of_a_shard_is_watched(folder: Path, tmp_path: Path) -> None:
     """The whole file is under one checksum, behind the archive, which numpy reads as it is."""
     keeper = FolderLedger(tmp_path / "scan")

@@ -20,6 +20,7 @@ from tapetum.engines.scan.plan import Plan
 from tapetum.engines.scan.trackers import Seen, Sees, State, Tracker, together
 from tapetum.engines.signed import capture_signed
 from tapetum.models.vision_model import VisionModel
+from tapetum.processor import processor
 from tapetum.types import ImageError, LayerError
 
 Tick = Callable[[int], None]
@@ -31,12 +32,14 @@ States = dict[str, list[State]]
 
 @dataclass(frozen=True, eq=False)
 class ShardResult:
-    """What became of a shard: the states (left out where a ledger has them), what was skipped, where the time went."""
+    """What became of a shard: the states (left out where a ledger has them), what was skipped, where the time went, and which
+    processor computed it ("" where an earlier version did not note it)."""
 
     shard: int
     states: States
     skipped: Mapping[int, str] = field(default_factory=dict[int, str])
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    processor: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +91,7 @@ class Job:
         with clock("trackers"):
             if scored:
                 self._update(states, {layer: together([one[layer] for one in scored]) for layer in states}, "scores")
-        result = ShardResult(shard, states, skipped, clock.seconds)
+        result = ShardResult(shard, states, skipped, clock.seconds, processor(self.model.device))
         if self.ledger is None:
             return result
         self.ledger.write(result)

@@ -1,7 +1,8 @@
 """Where finished shards are kept, so that a run that was killed goes on where it was: one file a shard, whole or not there.
 
 Every shard carries the key of its scan. One of another scan, or one that is damaged, is as good as none: it is made again.
-Several runs may share a ledger: they write the same bits under the same names.
+Several runs may share a ledger: on processors of one kind they write the same bits under the same names. A shard notes which
+processor computed it, and a scan that was put together from several kinds says so.
 """
 
 from __future__ import annotations
@@ -160,7 +161,13 @@ def _written(path: Path, data: bytes) -> None:
 
 def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[str, int, str, NDArray[Any]]]]:
     """A shard as plain data: what is said about it, and its arrays by layer, tracker and name."""
-    about = {"key": key, "shard": result.shard, "skipped": list(result.skipped.items()), "seconds": dict(result.seconds)}
+    about = {
+        "key": key,
+        "shard": result.shard,
+        "skipped": list(result.skipped.items()),
+        "seconds": dict(result.seconds),
+        "processor": result.processor,
+    }
     return about, [
         (layer, i, name, tensor.numpy())
         for layer, states in result.states.items()
@@ -180,7 +187,8 @@ def result_of(about: dict[str, Any], rows: Iterable[tuple[str, int, str, NDArray
         many = states.setdefault(layer, [])
         many.extend({} for _ in range(i + 1 - len(many)))
         many[i][name] = torch.from_numpy(array)
-    return ShardResult(about["shard"], states, {int(k): v for k, v in about["skipped"]}, about["seconds"])
+    skipped = {int(k): v for k, v in about["skipped"]}
+    return ShardResult(about["shard"], states, skipped, about["seconds"], about.get("processor", ""))
 
 
 def packed(result: ShardResult, key: str) -> bytes:

@@ -43,7 +43,7 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
             {}, tuple(job.source.ids[: job.plan.count]), {}, {}, {}, key, before, ("the result is that of rank 0",)
         )
     results = fresh if job.ledger is None else _kept(job, job.ledger, run, notes)
-    states, skipped, seconds = _folded(job, results)
+    states, skipped, seconds = _folded(job, _same_kind(results, notes))
     seconds["in all"] = time.perf_counter() - begun
     return _result(job, states, skipped, seconds, key=key, resumed=before, notes=notes)
 
@@ -72,6 +72,18 @@ def _kept(job: Job, ledger: Ledger, run: Runner, notes: list[str]) -> Iterator[S
         _exhaust(_run(job, run, damaged, job.plan.count - sum(len(job.plan.samples(shard)) for shard in damaged)))
     for shard in damaged:
         yield ledger.read(shard)
+
+
+def _same_kind(results: Iterable[ShardResult], notes: list[str]) -> Iterator[ShardResult]:
+    """The same; the notes say it if they were computed on processors of several kinds."""
+    kinds: dict[str, int] = {}
+    for result in results:
+        kinds[result.processor] = kinds.get(result.processor, 0) + 1
+        yield result
+    kinds.pop("", None)
+    if len(kinds) > 1:
+        several = "; ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items()))
+        notes.append(f"shards come from processors of several kinds, whose last bits differ ({several})")
 
 
 def _prepare(job: Job) -> None:

@@ -1,0 +1,33 @@
+"""What decides how sums are rounded on this machine: the processor, and settings that choose its kernels."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+SETTINGS = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+"""Of the environment; ATEN_CPU_CAPABILITY shows in what torch says of itself."""
+
+
+def processor(device: torch.device | None = None) -> str:
+    """ "AMD EPYC, AVX512", with the settings that are set: kernels go by the maker too. Of a GPU its name."""
+    if device is not None and device.type != "cpu":
+        return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    chosen = [f"{name}={os.environ[name]}" for name in SETTINGS if os.environ.get(name)]
+    return ", ".join([_name(), torch.backends.cpu.get_cpu_capability(), *chosen])
+
+
+@functools.cache
+def _name() -> str:
+    """As Linux knows it (its number of cores and its clock do not matter), else the kind of machine."""
+    try:
+        known = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        known = None
+    name = known[1] if known else platform.processor() or platform.machine()
+    return re.sub(r"\s*(\d+-Core)?\s*(Processor|CPU)?\s*(@.*)?$", "", name.strip()) or platform.machine()
