@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-from zoo import pictures, shared
+from torch import Tensor, nn
+from zoo import Head, conv, pictures, shared, wrapped
 
 import tapetum as tp
 from tapetum.engines.backward import backward_rules, guided
 from tapetum.engines.backward.operations import operation_of
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import MethodError
 
 
 def gradient(x: Tensor, weight: Tensor) -> Tensor:
@@ -95,3 +98,68 @@ def test_relus_before_a_plateau_pass_nothing_and_positive_paths_everything() -> 
     model = tp.wrap(net.double(), size=16, mean=(0.0,) * 3, std=(1.0,) * 3)
     images = pictures(1)
     assert torch.equal(tp.guided_backprop(model, images, 0).values.abs(), tp.saliency(model, images, 0).values)
+
+
+class OwnReLU(torch.autograd.Function):
+    """Written without a ReLU, so that only its backward pass tells what it is."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * (x > 0)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grads[0] * (x > 0)
+
+
+class Swish(torch.autograd.Function):
+    """No ReLU: nothing for the rules to miss."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.relu() - (-x).relu() * 0.1 * x.sigmoid()  # a ReLU inside, which the rules do not reach either
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        return grads[0] * (0.5 + x.sigmoid())
+
+
+def of_its_own(*middle: type[torch.autograd.Function], relu: bool = True) -> VisionModel:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.head = conv(3, 6), conv(6, 8), Head(8)
+
+        def forward(self, images: Tensor) -> Tensor:
+            x = self.one(images)
+            x = x.relu() if relu else x
+            x = self.two(x)
+            for one in middle:
+                x = one.apply(x)
+            return self.head(x)
+
+    return wrapped(Own().double())
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("method", ["guided_backprop", "deconvnet", "guided_grad_cam"])
+def test_a_relu_that_is_an_operation_of_its_own_is_refused_by_name(method: str, relu: bool) -> None:
+    with pytest.raises(MethodError, match="OwnReLU in net works as a ReLU but is an operation of its own"):
+        getattr(tp, method)(of_its_own(OwnReLU, relu=relu), pictures(1), 1)
+
+
+def test_another_operation_of_its_own_goes_back_as_it_does() -> None:
+    model, images = of_its_own(Swish), pictures(1)
+    net = model.module.eval()
+    leaf = images.clone().requires_grad_()
+    first = net.one(leaf)
+    values = net.head(Swish.apply(net.two(first.relu())))[:, 1].sum()
+    (arriving,) = torch.autograd.grad(values, first, retain_graph=True)  # times (x > 0)
+    (wanted,) = torch.autograd.grad(first, leaf, arriving.clamp(min=0))
+    torch.testing.assert_close(tp.guided_backprop(model, images, 1).values, wanted)
+    with pytest.raises(MethodError, match="has no ReLU"):  # the one inside of the operation is none that a rule reaches
+        tp.guided_backprop(of_its_own(Swish, relu=False), images, 1)

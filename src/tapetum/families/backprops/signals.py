@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.engines.backward import backward_rules, deconvolved, guided
+from tapetum.engines.backward.own import relus_of_its_own
 from tapetum.engines.backward.rules import Rule
 from tapetum.engines.gradients import gradient, layer_gradient
 from tapetum.engines.scores import ModelScore
@@ -86,6 +87,12 @@ def _by_relu(rule: Rule, score: ModelScore, images: Tensor, batch: Batch, name: 
     """The gradient with another rule at the ReLUs; refused where there is none."""
     with backward_rules({"relu": rule}) as applied:
         values = gradient(score, images, batch=batch)
+    own = relus_of_its_own(score.take([0]), images[:1])
+    if own:
+        raise MethodError(
+            f"{', '.join(own)} in {score.model.name} works as a ReLU but is an operation of its own (an autograd.Function): no "
+            f"rule reaches its backward pass, so {name} would be half done; write it as F.relu, or use saliency or smooth_grad"
+        )
     if applied.count == 0:
         raise MethodError(f"{score.model.name} has no ReLU, so {name} is the plain gradient; use saliency or smooth_grad")
     return values

@@ -1,0 +1,64 @@
+"""Operations of the network's own (`torch.autograd.Function`): their backward pass is theirs, and no rule reaches it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+
+from tapetum.engines.scores import ModelScore
+
+
+def relus_of_its_own(score: ModelScore, images: Tensor) -> tuple[str, ...]:
+    """Names of the network's own operations that let a gradient through at some places and nothing at others, as a ReLU does.
+
+    Told by what they do with the gradient of this score, so it does not matter how they are written.
+    """
+    gates: set[str] = set()
+
+    def watch(name: str) -> Callable[[Any, Any], None]:
+        def look(passed: Any, arrived: Any) -> None:
+            if any(_is_masked(one, arrived[0]) for one in passed):
+                gates.add(name)
+
+        return look
+
+    with torch.enable_grad():
+        leaf = images.detach().requires_grad_()
+        values = score(leaf)
+        nodes = list(_own_nodes(values))
+        for node in nodes:
+            node.register_hook(watch(_name(node)))
+        if nodes:
+            torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    return tuple(sorted(gates))
+
+
+def _own_nodes(values: Tensor) -> Iterator[Any]:
+    seen: set[Any] = set()
+    ahead = [values.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, BackwardCFunction):
+            yield node
+        ahead += [following for following, _ in node.next_functions]
+
+
+def _name(node: Any) -> str:
+    return re.sub(r"Backward\d*$", "", type(node).__name__)
+
+
+def _is_masked(passed: Tensor | None, arrived: Tensor | None) -> bool:
+    """Whether what arrived is passed on times 0 or 1, and both occur."""
+    if passed is None or arrived is None or passed.shape != arrived.shape:
+        return False
+    some = arrived != 0
+    let, kept_back = (passed == arrived) & some, (passed == 0) & some
+    return bool(((let | kept_back) == some).all()) and bool(let.any()) and bool(kept_back.any())
