@@ -59,6 +59,11 @@ class Passes:
         """The outermost first."""
         return getattr(self._local, "watches", ())
 
+    @property
+    def edited(self) -> bool:
+        """Whether somebody looks at layers, who may change what they give."""
+        return any(not isinstance(one, ToTheEnd) for one in self.watches)
+
     @contextmanager
     def watched(self, watch: Watch) -> Generator[None]:
         """Inside the block passes are looked at by this one, too."""

@@ -172,8 +172,11 @@ class VisionModel:
             return None
 
     def _one_row_each(self, output: Any, images: Tensor) -> Any:
-        """The output, unless it is a table of other than one row per image: `view(-1, 400)` of another size gives that."""
-        if isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images):
+        """The output, unless it is a table of other than one row per image: `view(-1, 400)` of another size gives that.
+
+        Where somebody changes layers, the batch may have become another on the way.
+        """
+        if not self.passes.edited and isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images):
             size = as_text(self.image_size)
             raise fitting.refusal(self, self.image_size) or ImageError(
                 f"{self.name} gives {len(output)} rows for {len(images)} images of {size} px: it is built for another size"
