@@ -64,16 +64,19 @@ def test_a_model_with_further_inputs_is_the_model_with_them_built_in(method: str
 
 def test_the_call_gets_the_private_replica() -> None:
     seen: list[nn.Module] = []
+    modes: list[bool] = []
 
     def call(module: nn.Module, images: Tensor) -> Tensor:
         seen.append(module)
+        modes.append(module.training)
         return module(images)
 
     module = net("vit_token").train()  # tokens: the size of the image says where they are
     model = tp.wrap(module, **IDENTITY, call=call)
     tp.grad_cam(model, IMAGES, 1)
     assert module.training
-    assert all(one is not module and not one.training for one in seen)
+    assert not any(modes)
+    assert sum(one is module for one in seen) == 1  # to be compared with its copy, and put back
     for method in ("grad_cam", "saliency"):
         torch.testing.assert_close(
             getattr(tp, method)(model, IMAGES, 1).values, getattr(tp, method)(wrapped(module), IMAGES, 1).values

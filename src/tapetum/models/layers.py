@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import difflib
 import fnmatch
 from collections import Counter, defaultdict
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from tapetum.models.maps import LayerMap, from_map, read_layout, to_map
 from tapetum.models.receptive import Span, Trace, settled
+from tapetum.models.replica import copied
 from tapetum.models.sites import Part, Site, from_the_start, shortened, sites_of
 from tapetum.models.structure import outputs
 from tapetum.models.tracing import Event, Tracer
@@ -124,13 +124,7 @@ def survey(module: nn.Module, images: Tensor, name: str | None = None, call: For
 
 def meta_copy(module: nn.Module) -> nn.Module:
     """The same modules over tensors without storage."""
-    memo: dict[int, Any] = {}
-    for part in module.modules():
-        loose = [value for value in vars(part).values() if isinstance(value, Tensor)]
-        for tensor in (*part.parameters(recurse=False), *part.buffers(recurse=False), *loose):
-            empty = torch.empty_like(tensor, device="meta", requires_grad=False)
-            memo[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
-    return copy.deepcopy(module, memo)
+    return copied(module, lambda tensor: torch.empty_like(tensor, device="meta", requires_grad=False))
 
 
 class _Seen(NamedTuple):

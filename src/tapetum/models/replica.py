@@ -1,46 +1,226 @@
 """The private replica: a second module tree that shares the user's weights, so theirs is never touched.
 
 Hooks, patches, eval mode and `requires_grad=False` live on the replica. Nothing can be left behind on the user's model,
-no parameter gradient is ever computed, and batch-norm statistics cannot move.
+no parameter gradient is ever computed, and batch-norm statistics cannot move. Whether the copy is one is not taken for
+granted: `believing.py` compares it with the user's module.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection
+from types import CellType, FunctionType, MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tapetum.models.reaching import CONTAINERS, TELLING, contents, parts_of, reach
 
-def replicate(module: nn.Module) -> nn.Module:
-    """A copy of the module tree in eval mode whose tensors alias the storage of `module`'s: no weights are copied."""
-    memo: dict[int, object] = {}
-    for tensor in tensors_of(module):
-        alias = tensor.clone() if tensor.is_inference() else tensor.detach()  # inference tensors refuse gradients
-        memo[id(tensor)] = nn.Parameter(alias, requires_grad=False) if isinstance(tensor, nn.Parameter) else alias
-    twin = copy.deepcopy(module, memo).eval()
-    for part in twin.modules():
+Memo = dict[int, Any]
+"""What became of each object, by the id of the original: the memo of `copy.deepcopy`."""
+
+
+def replicate(module: nn.Module, own: Collection[int] = ()) -> nn.Module:
+    """A copy of the module tree in eval mode whose tensors alias the storage of `module`'s: no weights are copied.
+
+    own: ids of tensors that are copied after all, since the network writes into them while it runs.
+    """
+    changing = _changing_modes(module)
+    twin = _evaluated(copied(module, _aliasing({*own, *map(id, changing)})))
+    if not changing or any(not _same(a, b) for a, b in zip(changing, _changing_modes(twin), strict=True)):
+        return twin  # going into eval mode may write into the weights, as LoRA does: into the copy's own
+    return _evaluated(copied(module, _aliasing(own)))
+
+
+def _aliasing(own: Collection[int]) -> Callable[[Tensor], Tensor]:
+    def become(tensor: Tensor) -> Tensor:
+        copies = tensor.is_inference() or id(tensor) in own  # inference tensors refuse gradients
+        return tensor.detach().clone() if copies else tensor.detach()
+
+    return become
+
+
+def _evaluated(twin: nn.Module) -> nn.Module:
+    """In eval mode, also where a module hides in a list; without gradients of parameters, and without a compiler."""
+    found, registered = reach(twin), set(twin.modules())
+    for part in (twin, *(one for one in found.modules if one not in registered)):
+        part.eval()
+    for tensor in found.tensors:
+        if tensor.requires_grad and tensor.is_leaf:
+            tensor.requires_grad_(False)
+    for part in found.modules:
         if getattr(part, "inplace", None) is True:
             # an in-place activation would overwrite what a hook captured
             part.inplace = False  # pyright: ignore[reportArgumentType] (torch types all attributes as tensors or modules)
+        _run_eagerly(part)
     return twin
 
 
-def tensors_of(module: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers, and tensors kept as plain attributes (which deepcopy refuses when they have a history)."""
-    yield from module.parameters()
-    yield from module.buffers()
+def part_with(twin: nn.Module, module: nn.Module, written: Collection[int]) -> None:
+    """Gives a replica that is in use its own copies of tensors that it shares, and into which it writes."""
+    for theirs, ours in zip(module.buffers(), twin.buffers(), strict=True):
+        if id(theirs) in written and theirs.data_ptr() == ours.data_ptr():
+            ours.data = ours.detach().clone()
+
+
+def copied(module: nn.Module, become: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy of all that a module holds, with what `become` makes of its tensors (given without a history)."""
+    memo: Memo = {}
+    for tensor in reach(module).tensors:
+        made = become(tensor.detach() if not tensor.is_leaf else tensor).detach()
+        memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+    twin = _twin(module, memo)
+    _rebind(twin, memo, {id(one) for one in memo.values()})
+    return twin
+
+
+def _twin(module: nn.Module, memo: Memo) -> nn.Module:
+    """A deep copy; without the modules' own `__deepcopy__` where that shares or loses a part."""
+    tried = dict(memo)
+    twin = copy.deepcopy(module, tried)
+    names = [(name, type(part)) for name, part in module.named_modules(remove_duplicate=False)]
+    if names == [(name, type(part)) for name, part in twin.named_modules(remove_duplicate=False)] and not (
+        set(module.modules()) & set(twin.modules())
+    ):
+        memo.update(tried)
+        return twin
     for part in module.modules():
-        yield from (value for value in vars(part).values() if isinstance(value, Tensor))
+        if hasattr(type(part), "__deepcopy__"):
+            memo[id(part)] = type(part).__new__(type(part))
+    for part in module.modules():
+        if hasattr(type(part), "__deepcopy__"):
+            vars(memo[id(part)]).update(copy.deepcopy(vars(part), memo))
+    return copy.deepcopy(module, memo)
+
+
+# --- functions, which a deep copy leaves as they are, with the user's modules in their closures
+
+
+def _rebind(value: Any, memo: Memo, copies: set[int]) -> None:
+    """Puts functions of the copy's own in the place of the user's, wherever the copy holds them."""
+    done: dict[int, Any] = {}
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in done or isinstance(one, (Tensor, FunctionType, type)):
+            continue
+        done[id(one)] = one
+        held = one if isinstance(one, (dict, list)) else getattr(one, "__dict__", None)
+        if isinstance(held, (dict, list)):
+            _rebind_in(held, memo)
+        # what the copy shares is the user's
+        waiting += [part for part in parts_of(one) if isinstance(part, (nn.Module, *CONTAINERS)) or id(part) in copies]
+        if isinstance(one, nn.Module):
+            waiting += [vars(one)[name] for name in TELLING]
+
+
+def _rebind_in(held: dict[Any, Any] | list[Any], memo: Memo) -> None:
+    for key, one in list(held.items() if isinstance(held, dict) else enumerate(held)):
+        if isinstance(one, (FunctionType, MethodType, functools.partial, tuple)):
+            other = _rebound(one, memo)
+            if other is not one:
+                held[key] = other
+
+
+def _rebound(value: Any, memo: Memo) -> Any:
+    """A function, bound method, partial or tuple of such with the copy's modules in the place of the user's."""
+    if isinstance(value, FunctionType):
+        return _function(value, memo)
+    if isinstance(value, MethodType):
+        function, owner = _rebound(value.__func__, memo), _of_copy(value.__self__, memo)
+        same = function is value.__func__ and owner is value.__self__
+        return value if same else MethodType(function, owner)
+    if type(value) is functools.partial:
+        function = _rebound(value.func, memo)
+        return value if function is value.func else functools.partial(function, *value.args, **value.keywords)
+    if type(value) is tuple:
+        parts = tuple(_rebound(one, memo) for one in value)
+        return value if all(a is b for a, b in zip(parts, value, strict=True)) else parts
+    return value
+
+
+def _function(function: FunctionType, memo: Memo) -> FunctionType:
+    if id(function) in memo or not (function.__closure__ or function.__defaults__ or function.__kwdefaults__):
+        return memo.get(id(function), function)
+    cells = tuple(memo.setdefault(id(cell), CellType()) for cell in function.__closure__ or ())
+    twin = FunctionType(function.__code__, function.__globals__, function.__name__, None, cells)
+    memo[id(function)] = memo[id(twin)] = twin  # before its cells are filled: it may be in one of them
+    twin.__defaults__ = function.__defaults__ and tuple(_of_copy(one, memo) for one in function.__defaults__)
+    defaults = function.__kwdefaults__
+    twin.__kwdefaults__ = defaults and {name: _of_copy(one, memo) for name, one in defaults.items()}
+    vars(twin).update(vars(function))
+    for old, new in zip(function.__closure__ or (), cells, strict=True):
+        if new is not old and contents(new) is None:
+            new.cell_contents = _of_copy(contents(old), memo)
+    return twin
+
+
+def _of_copy(value: Any, memo: Memo) -> Any:
+    """What the copy has in the place of a value: functions rebuilt, modules, tensors and containers copied, the rest shared."""
+    if isinstance(value, (FunctionType, MethodType, functools.partial)):
+        return _rebound(value, memo)
+    known = id(value) in memo or isinstance(value, (nn.Module, Tensor, *CONTAINERS))
+    if not known and not reach(value).modules:
+        return value
+    try:
+        copied = copy.deepcopy(value, memo)
+    except Exception:
+        return value  # a lock or a file among it; if that hides a module of the user's, the comparison finds it
+    _rebind(copied, memo, {id(one) for one in memo.values()})
+    return copied
+
+
+class _Eager(nn.Module):
+    """The network inside a torch.compile, by the same name, run as it is: a compiler sees no hooks."""
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return self._orig_mod(*inputs, **named)  # pyright: ignore[reportCallIssue] (torch types attributes as tensors or modules)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(vars(self)["_modules"]["_orig_mod"], name)
+
+
+def _run_eagerly(part: nn.Module) -> None:
+    for name, child in part.named_children():
+        if type(child).__name__ == "OptimizedModule" and "_orig_mod" in child._modules:
+            eager = _Eager()
+            eager.train(False)
+            vars(eager).update({key: one for key, one in vars(child).items() if key in vars(eager)})
+            part._modules[name] = eager
+
+
+# --- modes that write into weights
+
+
+def _changing_modes(module: nn.Module) -> list[Tensor]:
+    """The tensors of modules with a `train` or `eval` of their own, which may write into them (LoRA merges its weights)."""
+    own = [part for part in module.modules() if _has_modes(type(part))]
+    return [tensor for part in own for tensor in (*part.parameters(), *part.buffers())]
+
+
+def _has_modes(kind: type[nn.Module]) -> bool:
+    return kind.train is not nn.Module.train or kind.eval is not nn.Module.eval
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and (a.is_meta or bool(torch.equal(a.detach(), b.detach())))
+
+
+# --- whether it is still the same
 
 
 def fingerprint(module: nn.Module) -> tuple[object, ...]:
     """Changes when a replica would be out of date: other modules, or other tensors (by `.to()`, a new head)."""
-    modules = tuple(module.modules())  # themselves, not their ids: a new module may take the address of one that is gone
-    tensors = tuple((id(tensor), tensor.data_ptr(), tensor.dtype) for tensor in tensors_of(module))
-    return modules, tensors, tuple(_settings(part) for part in modules)
+    found = reach(module)  # modules themselves, not their ids: a new one may take the address of one that is gone
+    tensors = tuple((id(tensor), tensor.data_ptr(), tensor.dtype) for tensor in found.tensors)
+    versions = tuple(tensor._version for tensor in _changing_modes(module) if not tensor.is_inference())
+    return tuple(found.modules), tensors, tuple(_settings(part) for part in found.modules), versions
 
 
 def _settings(part: nn.Module) -> tuple[object, ...]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 
-from tapetum.models.replica import tensors_of
+from tapetum.models.replica import copied
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ModelError
 
@@ -23,7 +22,7 @@ def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
     Those (tokens, position embeddings, scales) have their values shuffled: as large as before, without their pattern.
     """
     try:
-        module = _copied(model.module)
+        module = copied(model.module, lambda tensor: tensor.cpu().clone())  # the CPU is where the random numbers come from
     except Exception as error:
         raise ModelError(f"{model.name} cannot be copied ({type(error).__name__}: {error}): give a module that can") from error
     before = {name: weight.detach().clone() for name, weight in module.named_parameters()}
@@ -40,15 +39,6 @@ def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
     made = model.around(module.to(model.device), f"{model.name}, untrained (seed {seed})")
     made.source, made.weights, made.notes = made.name, "random", ()
     return made, [name for name in loose if before[name].unique().numel() > 1]
-
-
-def _copied(module: nn.Module) -> nn.Module:
-    """On the CPU, where the random numbers come from; with tensors of its own."""
-    memo: dict[int, object] = {}
-    for tensor in tensors_of(module):
-        own = tensor.detach().cpu().clone()
-        memo[id(tensor)] = nn.Parameter(own, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else own
-    return copy.deepcopy(module, memo)
 
 
 def _draw(module: nn.Module) -> None:

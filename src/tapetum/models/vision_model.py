@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from tapetum.data.planes import from_batch
 from tapetum.data.preprocessing import Preprocessing, Size, as_text
 from tapetum.models import fitting
+from tapetum.models.believing import WORKS, Believed, apart, compared
 from tapetum.models.checkpointing import uncheckpointed
 from tapetum.models.extra import beside
 from tapetum.models.gradients import recording
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.passes import Passes, StopForward, ToTheEnd
-from tapetum.models.replica import fingerprint, replicate, weights_sha256
+from tapetum.models.replica import fingerprint, part_with, replicate, weights_sha256
 from tapetum.notes import RAW, caution, is_caution, note
 from tapetum.types import ImageError, LayerError, Layers, ModelError, Outputs
 
@@ -83,11 +84,12 @@ class VisionModel:
         self.passes = Passes()
         self._local = threading.local()  # each thread has its own replica, so two can work at the same time
         self._facts: dict[str, tuple[object, Any]] = {}
+        self._comparison: tuple[object, Believed] = None, Believed()
         self._hash: tuple[object, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to another process: not this one's replicas, nor what was found out with them."""
-        return {**vars(self), "_local": None, "_facts": {}, "_hash": None}
+        return {**vars(self), "_local": None, "_facts": {}, "_hash": None, "_comparison": (None, Believed())}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({**state, "_local": threading.local()})
@@ -157,13 +159,37 @@ class VisionModel:
         return getattr(self._local, "pinned", None) or fingerprint(self.module)
 
     def _replicate(self) -> nn.Module:
+        structure, known = self._comparison
         try:
-            return replicate(self.module)
+            with torch._C.DisableTorchFunction():  # copying is no operation of the network, for no mode that is on
+                return replicate(self.module, known.written if structure == self._print() else ())
         except Exception as error:
-            raise ModelError(f"{self.name} cannot be copied privately ({type(error).__name__}: {error})") from error
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ModelError(f"{self.name} cannot be copied privately ({why}): {WORKS}") from error
+
+    def _believed(self, images: Tensor) -> Believed:
+        """What comparing the replica with the user's module shows, once; a refusal where the replica is another network."""
+        if self._comparison[0] != self._print():
+            row, image = (getattr(self._local, "rows", None) or (0,))[0], images[:1].detach().clone()
+            self._comparison = self._print(), apart(lambda: self._compared(image, row))
+        known = self._comparison[1]
+        if known.written:
+            part_with(self.replica, self.module, known.written)
+        if known.doubts:
+            raise ModelError(f"{self.name} cannot be copied privately: {known.doubts}; {WORKS}")
+        for sentence in known.notes:
+            note(sentence)
+        return known
+
+    def _compared(self, image: Tensor, row: int) -> Believed:
+        self.passes.begin(int(image.shape[-2]), int(image.shape[-1]))
+        with self.at_rows([row]):
+            return compared(self.module, self.replica, self.run, image)
 
     def __call__(self, images: Tensor) -> Any:
         """The network's own output in eval mode; None when a probe stopped the pass early."""
+        if self._believed(images).changes_images:
+            images = images.clone()
         self.passes.begin(int(images.shape[-2]), int(images.shape[-1]))
         try:
             with recording(self.name) as checked:

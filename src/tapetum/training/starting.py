@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from tapetum.data.preprocessing import Preprocessing
+from tapetum.models.replica import copied
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import SimpleCNN, load, wrap
 from tapetum.models.zoo.heads import find_head, n_outputs, with_head
@@ -74,7 +74,7 @@ def private(given: Any) -> VisionModel:
             f"{model.name} has further inputs ({', '.join(model.extra)}), which a data set of pictures does not give"
         )
     try:
-        module = copy.deepcopy(model.module)
+        module = copied(model.module, torch.clone)
     except Exception as error:
         raise ModelError(
             f"{model.name} cannot be copied ({type(error).__name__}: {error}), and is not changed itself"

@@ -1,0 +1,233 @@
+"""Whether the private copy is the user's network: the same answer, from modules of its own; and whether an answer stays.
+
+Looked at once for a structure, on one image, in a thread of its own: what engines have switched on in theirs does not see
+it. The user's module runs once, in eval mode by its flags, and is then put back: flags, attributes, lists, statistics, and
+torch's random numbers.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+from tapetum.models.reaching import TELLING, reach
+from tapetum.models.replica import part_with
+from tapetum.models.structure import tensors
+
+T = TypeVar("T")
+
+Run = Callable[[nn.Module, Tensor], Any]
+"""How a network is run on images."""
+
+RANDOM = (
+    "the network answers differently every time, since something random runs in it although it is in eval mode: the map is "
+    "that of one draw"
+)
+BATCH = (
+    "an image's answer depends on the other images of its pass, since the network computes statistics of the batch: batch= and "
+    "whatever repeats or hides images changes the map"
+)
+WORKS = "give its parts as attributes of the module, or wrap a function, tp.wrap(lambda images: ...), which is shown no layers"
+
+
+@dataclass(frozen=True)
+class Believed:
+    """What the comparison showed.
+
+    doubts          why the copy is not the user's network; empty: it is
+    notes           what a reader of every map of this network must know
+    changes_images  the network writes into its input, so it gets a copy
+    written         ids of the user's tensors into which it writes while it runs, so the replica has its own
+    """
+
+    doubts: str = ""
+    notes: tuple[str, ...] = ()
+    changes_images: bool = False
+    written: frozenset[int] = frozenset()
+
+
+def apart(work: Callable[[], T]) -> T:
+    """What `work` gives in a thread of its own, where no mode, hook or context of this one is on."""
+    with ThreadPoolExecutor(1, "tapetum-compares") as pool:
+        return pool.submit(work).result()
+
+
+def compared(module: nn.Module, twin: nn.Module, run: Run, image: Tensor) -> Believed:
+    """The user's module and its copy on one image (1, c, h, w)."""
+    if image.is_meta or any(tensor.is_meta for tensor in twin.parameters()):
+        return Believed()
+    image, theirs = _told_apart(image), reach(module)
+    with torch.no_grad(), torch.random.fork_rng(devices=_devices(image)):
+        given = image.clone()
+        with _calls() as first:
+            answer = _seeded(run, twin, given, 0)
+        with _calls() as second:
+            again = _seeded(run, twin, image.clone(), 1)
+        doubts = _strangers(theirs.modules, twin, first.modules, second.modules)
+        pairs = zip(module.buffers(), twin.buffers(), strict=True)
+        written = frozenset(id(one) for one, ours in pairs if id(ours) in first.written | second.written)
+        part_with(twin, module, written)
+        repeats = alike(answer, again)
+        if not doubts:
+            doubts = _difference(module, twin, run, image, answer)
+        notes = () if repeats else (RANDOM,)
+        if repeats and not _alone(run, twin, image, answer):
+            notes = (BATCH,)
+    return Believed(doubts, notes, not torch.equal(given, image), written)
+
+
+def _told_apart(image: Tensor) -> Tensor:
+    """The image, or noise in the place of a blank one, for which many networks answer alike."""
+    if bool((image == image.flatten()[0]).all()):
+        noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+        return noise.to(image.device, image.dtype)
+    return image
+
+
+def _devices(image: Tensor) -> list[torch.device]:
+    return [image.device] if image.device.type == "cuda" else []
+
+
+def _seeded(run: Run, module: nn.Module, images: Tensor, seed: int) -> Any:
+    torch.manual_seed(seed)
+    return run(module, images)
+
+
+@dataclass
+class _Calls:
+    """Modules that were called, and buffers of theirs that were written into, by id."""
+
+    modules: dict[int, nn.Module] = field(default_factory=dict)
+    written: set[int] = field(default_factory=set)
+
+
+@contextmanager
+def _calls() -> Generator[_Calls]:
+    """What this thread calls inside the block; what is written into buffers meanwhile is put back."""
+    calls, before, here = _Calls(), list[tuple[Tensor, Tensor]](), threading.get_ident()
+
+    def note(module: nn.Module, _inputs: Any) -> None:
+        if threading.get_ident() == here and id(module) not in calls.modules:
+            calls.modules[id(module)] = module
+            before.extend((one, one.detach().clone()) for one in module.buffers())
+
+    handle = register_module_forward_pre_hook(note)
+    try:
+        yield calls
+    finally:
+        handle.remove()
+        calls.written.update(_put_tensors_back(before))
+
+
+def _put_tensors_back(before: list[tuple[Tensor, Tensor]]) -> set[int]:
+    """The ids of those that have changed; what was noted first counts."""
+    changed = set[int]()
+    for tensor, old in reversed(before):
+        if tensor.shape == old.shape and not _close(tensor, old, exactly=True):
+            changed.add(id(tensor))
+            tensor.copy_(old)
+    return changed
+
+
+def _strangers(
+    theirs: list[nn.Module], twin: nn.Module, first: Mapping[int, nn.Module], second: Mapping[int, nn.Module]
+) -> str:
+    """In words, the user's own modules that the copy runs, or modules elsewhere that would not run as in eval mode."""
+    users, own = {id(part) for part in theirs}, {id(part) for part in reach(twin).modules}
+    shared = [part for key, part in first.items() if key in users and key not in own]
+    if shared:
+        return f"its copy still runs the module's own {type(shared[0]).__name__}"
+    elsewhere = [part for key, part in first.items() if key in second and key not in own]  # others are made by each pass
+    training = [part for part in elsewhere if part.training and _tells_modes_apart(part)]
+    if training:
+        return f"it runs a {type(training[0]).__name__} that it does not hold, which is in training mode"
+    return ""
+
+
+def _tells_modes_apart(part: nn.Module) -> bool:
+    return "Dropout" in type(part).__name__ or any("running_mean" in name for name in part._buffers)
+
+
+def _difference(module: nn.Module, twin: nn.Module, run: Run, image: Tensor, answer: Any) -> str:
+    """In words, how the user's module answers differently; empty where it does not."""
+    try:
+        with _left_alone(module), _uncompiled():
+            expected = _seeded(run, module, image.clone(), 0)
+    except Exception as error:
+        return f"the module itself fails where its copy answers ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+    if alike(expected, answer) or not alike(answer, _seeded(run, twin, image.clone(), 0)):
+        return ""  # what is drawn without torch's generator cannot be compared
+    return "its copy gives another answer"
+
+
+def _uncompiled() -> AbstractContextManager[Any]:
+    """Compiled parts of the user's module run as they are written; a compiler that nobody has used is not loaded."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
+
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Two threads that both put a module's flags back would put back each other's."""
+
+
+@contextmanager
+def _left_alone(module: nn.Module) -> Generator[None]:
+    """Inside the block the user's module is in eval mode by its flags; afterwards all that it holds is as before."""
+    with _ONE_AT_A_TIME:
+        found = reach(module)
+        attributes = [(vars(part), dict(vars(part))) for part in found.modules]
+        tables = [(vars(part)[name], dict(vars(part)[name])) for part in found.modules for name in TELLING]
+        containers = [(one, one.copy()) for one in found.containers]
+        buffers = [(one, one.detach().clone()) for part in found.modules for one in part._buffers.values() if one is not None]
+        try:
+            for part in found.modules:
+                vars(part)["training"] = False
+            yield
+        finally:
+            for now, before in [*attributes, *tables, *containers]:
+                _put_back(now, before)
+            _put_tensors_back(buffers)
+
+
+def _put_back(now: Any, before: Any) -> None:
+    if isinstance(now, list):
+        now[:] = before
+    else:
+        now.clear()
+        now.update(before)
+
+
+def _alone(run: Run, twin: nn.Module, image: Tensor, answer: Any) -> bool:
+    """Whether the image has the same answer beside another one."""
+    both = torch.cat([image, image.flip(-1) * 0.5 + image.mean()])
+    try:
+        beside = _seeded(run, twin, both, 0)
+    except Exception:
+        return True  # a network for single images
+    first = [one[:1] for one in tensors(beside) if one.ndim and len(one) == 2]
+    single = [one for one in tensors(answer) if one.ndim and len(one) == 1]
+    return len(first) != len(single) or all(map(_close, first, single))
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two answers hold the same tensors, up to rounding."""
+    ours, theirs = list(tensors(one)), list(tensors(other))
+    return len(ours) == len(theirs) and all(map(_close, ours, theirs))
+
+
+def _close(a: Tensor, b: Tensor, *, exactly: bool = False) -> bool:
+    if exactly and a.is_floating_point():
+        return bool(torch.allclose(a, b, rtol=0, atol=0, equal_nan=True))
+    if a.shape != b.shape or not a.is_floating_point():
+        return a.shape == b.shape and bool(torch.equal(a, b))
+    # half the digits: what differs by more than that is no rounding
+    allowed = torch.finfo(a.dtype).eps ** 0.5 * float(b.abs().nan_to_num(0, 0, 0).max() if b.numel() else 0)
+    return bool(torch.allclose(a, b.to(a.dtype), rtol=0, atol=allowed, equal_nan=True))

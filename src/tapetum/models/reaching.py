@@ -1,0 +1,85 @@
+"""Everything that a network holds, registered or not: what lies in lists, dictionaries, closures, partials, bound methods."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import CellType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+DEEPEST = 8
+"""Objects within objects; settings of a network lie nearer, and a trainer or a data set that one holds has no end."""
+
+PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None), type, ModuleType, torch.dtype, torch.device, torch.Size))
+TELLING = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
+BOOKKEEPING = frozenset(vars(nn.Module()).keys() - set(TELLING))
+"""Of torch in every module: hooks of backward passes and of loading, which no forward pass reads."""
+CONTAINERS = (dict, list, set, tuple, frozenset)
+
+
+@dataclass
+class Reached:
+    """Modules, tensors and changeable containers, each once, in the order in which they were found."""
+
+    modules: list[nn.Module] = field(default_factory=list)
+    tensors: list[Tensor] = field(default_factory=list)
+    containers: list[Any] = field(default_factory=list)
+    seen: dict[int, Any] = field(default_factory=dict)  # the objects themselves, so that no id is used twice
+
+
+def reach(root: Any) -> Reached:
+    """What can be reached from an object through modules, containers, functions and plain objects."""
+    found, waiting = Reached(), [(root, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if id(value) in found.seen:
+            continue
+        found.seen[id(value)] = value
+        if isinstance(value, nn.Module):
+            found.modules.append(value)
+        elif isinstance(value, Tensor):
+            found.tensors.append(value)
+        elif isinstance(value, (list, dict, set)):
+            found.containers.append(value)
+        inside = [one for one in parts_of(value) if type(one) not in PLAIN]
+        if isinstance(value, nn.Module) or (inside and depth < DEEPEST):
+            below = 0 if isinstance(value, nn.Module) else depth + 1
+            waiting += [(one, below) for one in reversed(inside)]
+    return found
+
+
+def parts_of(value: Any) -> Iterator[Any]:
+    """What an object holds; a tensor and whatever is written in C hold nothing."""
+    if isinstance(value, (Tensor, type)):
+        return
+    if isinstance(value, nn.Module):
+        held = vars(value)
+        for name in TELLING:
+            yield from held.get(name, {}).values()
+        yield from (one for name, one in held.items() if name not in BOOKKEEPING and name not in TELLING)
+    elif isinstance(value, dict):
+        yield from value.values()
+    elif isinstance(value, CONTAINERS):
+        yield from value
+    elif isinstance(value, FunctionType):
+        yield from (contents(cell) for cell in value.__closure__ or ())
+        yield from value.__defaults__ or ()
+        yield from (value.__kwdefaults__ or {}).values()
+    elif isinstance(value, MethodType):
+        yield from (value.__self__, value.__func__)
+    elif isinstance(value, functools.partial):
+        yield from (value.func, *value.args, *value.keywords.values())
+    else:
+        yield from getattr(value, "__dict__", {}).values()
+
+
+def contents(cell: CellType) -> Any:
+    """What a closure keeps in one of its cells; None while it is empty."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
