@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from tapetum.models import fitting
 from tapetum.models.believing import WORKS, Believed, apart, compared
 from tapetum.models.checkpointing import uncheckpointed
 from tapetum.models.extra import beside
-from tapetum.models.gradients import recording
+from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.passes import Passes, StopForward, ToTheEnd
 from tapetum.models.replica import fingerprint, part_with, replicate, weights_sha256
@@ -192,8 +192,8 @@ class VisionModel:
             images = images.clone()
         self.passes.begin(int(images.shape[-2]), int(images.shape[-1]))
         try:
-            with recording(self.name) as checked:
-                return checked(self._one_row_each(self.run(self.replica, images), images))
+            with SoundGradients() if torch.is_grad_enabled() else nullcontext():
+                return self._one_row_each(self.run(self.replica, images), images)
         except StopForward:
             return None
 
