@@ -27,6 +27,7 @@ from tapetum.types import (
     ConceptRelevance,
     ConsistentChannels,
     Contrast,
+    Crop,
     DepthProperties,
     Drawable,
     Epoch,
@@ -169,7 +170,7 @@ _MODULES = {
 
 __all__ = [
     "ActivationAtlas", "ActivationMaps", "AnyOf", "Attribution", "Box", "Cancelled", "CoActivation", "ColorChannels",
-    "ConceptRelevance", "ConsistentChannels", "Contrast", "Counts", "DepthProperties", "Epoch", "Evaluation", "Example",
+    "ConceptRelevance", "ConsistentChannels", "Contrast", "Counts", "Crop", "DepthProperties", "Epoch", "Evaluation", "Example",
     "FilterComparison", "FilterResponses", "FilterSpecialization", "FilteredPicture", "Filters", "GradCamSteps",
     "History", "InformationByDepth", "Layer", "LayerProgression", "LayerTable", "Localization", "MapComparison",
     "MeanActivations", "Moments", "Number", "OcclusionProbe", "Output", "Planted", "Positions", "Prediction", "PredictionCheck",

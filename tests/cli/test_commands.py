@@ -19,7 +19,7 @@ from tapetum.progress import Progress
 from tapetum.registry import parameters
 
 METHODS = [method.name for method in tp.methods(kind="attribution")]
-COMMON = {"images", "model", "weights", "target", "out", "help", *(f"model_{one}" for one in SETTINGS)}
+COMMON = {"images", "model", "weights", "target", "on", "out", "help", *(f"model_{one}" for one in SETTINGS)}
 
 
 @pytest.mark.parametrize("command", ["explain", "demo", "predict", "models", "layers", "methods", "run"])

@@ -157,6 +157,18 @@ def test_a_further_input_is_a_number_or_a_file(tapetum, place, age) -> None:
     assert age == "0.5" or "age.npy is not the file that the picture was made from" in changed.err
 
 
+def test_raw_values_have_a_range(tapetum, place) -> None:
+    raw = np.random.default_rng(0).integers(-200, 300, (24, 40, 3)).astype(np.int16)
+    np.save(place / "scan.npy", raw)
+    words = ["run", "saliency", "scan.npy", "--model", "own.py:build", *SAID, "--range", "-160,240", "--target", "1"]
+    answer = tapetum(*words, "--out", "out")
+    assert (answer.status, answer.err) == (0, "")
+    pixels = torch.from_numpy(((raw.astype(np.float32) + 160) / 400).clip(0, 1)).permute(2, 0, 1)
+    expected = tp.saliency(by_hand(outputs="sigmoid"), pixels, 1)
+    torch.testing.assert_close(tp.open(place / "out" / "scan").value.values, expected.values)
+    assert tapetum("reproduce", "out/scan.png", "--model", "own.py:build").status == 0
+
+
 def test_assumed_constants_are_said_once_and_not_where_they_are_given(tapetum, place) -> None:
     words = ["run", "saliency", "cat.png", "dog.png", "--model", "own.py:build", "--size", "24x40"]
     assert tapetum(*words, "--out", "a").err.count("assumed to be ImageNet's") == 1
@@ -174,6 +186,8 @@ REFUSED = {
     "--std nan": "--std is one number above zero",
     "--outputs odds": "outputs is one of auto, logits, probabilities, log_probabilities, sigmoid, numbers, not 'odds'",
     "--resize wide": "--resize is crop, squash, or the shorter side in px, not 'wide'",
+    "--range 5,5": "--range is low,high, the raw values that stand for black and white, as in 0,4095, not '5,5'",
+    "--range dark": "--range is low,high",
     "--extra age": "--extra is name=value, as in age=58.0 or age=ages.npy, not 'age'",
     "--extra age=old": "--extra: 'old' is neither numbers with commas between nor a .npy file",
     "--extra age=none.npy": "--extra: none.npy is no array of numbers that can be read (FileNotFoundError)",

@@ -105,7 +105,9 @@ def _attribution(method: Method) -> Callable[..., None]:
 
     images = argument("images", "IMAGE...", "Files, folders or URLs.")
     target = plain_option("target", str | None, None, TARGET_HELP)
-    return signed(command, [images, *_model(own), target, _out("tapetum-run", "an earlier report"), *map(option, own)])
+    on = plain_option("on", str, "crop", "Where the map is shown: crop, what the model saw, or photo, the whole photograph.")
+    out = _out("tapetum-run", "an earlier report")
+    return signed(command, [images, *_model(own), target, on, out, *map(option, own)])
 
 
 def _rendering(method: Method) -> Callable[..., None]:

@@ -33,6 +33,7 @@ SETTINGS: Mapping[str, tuple[Any, str]] = {
     "resize": (str | None, "Before the cut: crop, squash, or the shorter side in px."),
     "mean": (str | None, "One number, or one per channel with commas between, for pixels from 0 to 1."),
     "std": (str | None, "Like --mean."),
+    "range": (str | None, "Raw values that stand for black and white, where pictures are no 8 or 16 bits: 0,4095."),
     "outputs": (str | None, f"What the network's numbers are: {', '.join(typing.get_args(Outputs))}."),
     "head": (str | None, "Which of several outputs is the answer: its name or place."),
     "extra": (list[str] | None, "A further input: name=number, name=several,numbers or name=FILE.npy; again for more."),

@@ -12,6 +12,7 @@ from tapetum.cli.explaining import check_target
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import one_line, say
+from tapetum.data.planes import viewable
 from tapetum.families.keywords import BEST
 from tapetum.families.layers import named_layers
 from tapetum.families.running import run, versions
@@ -22,6 +23,7 @@ from tapetum.reports.machine import write_json
 from tapetum.reports.pictures import safe, unique
 from tapetum.reports.provenance import of_file, write_picture
 from tapetum.store import save
+from tapetum.types import MethodError
 
 
 def run_files(
@@ -30,11 +32,14 @@ def run_files(
     images: Sequence[str],
     model: ModelChoice,
     target: str | None,
+    on: str,
     out: Path,
     keywords: Mapping[str, Any],
 ) -> int:
     """Runs one method on every image; 0, or 1 if some were refused, or 2 if nothing could be done."""
     check_parameters(lookup(name), keywords)
+    if on not in ("crop", "photo"):
+        raise MethodError(f"--on is crop, what the model saw, or photo, the whole photograph, not '{on}'")
     folder = checked_folder(out)
     files, missing = images_of(images)
     if not files:
@@ -51,11 +56,12 @@ def run_files(
         def explained(file: str, watcher: Watcher) -> dict[str, Any]:
             ready = network.preprocess(file)
             done = run(name, network, ready, target=as_target(target), progress=watcher, **keywords)
-            pixels = picture(done.value, network.denormalize(ready)[0].cpu())
+            seen = viewable(network.preprocessing.read(file)) if on == "photo" else network.denormalize(ready)
+            pixels = picture(done.value, seen[0].cpu(), on=on)
             stem = unique(safe(Path(file).stem), taken)
             done = replace(done, provenance=of_file(done.provenance, file))
             try:
-                write_picture(work / f"{stem}.png", pixels, done.provenance, file=file, row=0)
+                write_picture(work / f"{stem}.png", pixels, done.provenance, file=file, row=0, on=on)
                 save(done, work / stem)
             except BaseException:
                 (work / f"{stem}.png").unlink(missing_ok=True)

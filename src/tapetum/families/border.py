@@ -200,6 +200,7 @@ def _attribution(method: Method, score: ModelScore, images: Tensor, made: _Made,
         layer=made.layer,
         stderr=made.stderr,
         notes=notes,
+        photos=score.model.photos.of(images),
     )
 
 

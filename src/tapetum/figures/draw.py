@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, overlay, say
+from tapetum.figures.overlay import SCALE, WORDS, colorize, laid, limit, overlay, say
 from tapetum.figures.theme import LIGHT
 from tapetum.figures.words import SHORT_UNITS, caption, grid
 from tapetum.notes import is_caution
@@ -73,7 +73,7 @@ def _(result: Attribution, pixels: Tensor | None = None) -> Figure:
     figure = canvas.page(max(columns * SIDE_IN + 0.9, 4.2), rows * SIDE_IN, title, caption(result))
     panels = figure.subplots(rows, columns, squeeze=False)
     for row, axes in enumerate(panels):
-        _map_panel(axes[0 if photos is None else 1], result, row)
+        _map_panel(axes[0 if photos is None else 1], result, row, None if photos is None else photos[row])
         if photos is not None:
             canvas.image(axes[0], photos[row], "photograph")
             canvas.image(axes[2], _over(result, photos, row), "map over the photograph")
@@ -186,13 +186,13 @@ def channel_kind(maps: ActivationMaps) -> Reduce:
     return "sum" if bool((maps.values < 0).any()) else "positive"
 
 
-def _map_panel(axes: Any, result: Attribution, row: int) -> None:
+def _map_panel(axes: Any, result: Attribution, row: int, photo: Tensor | None) -> None:
     from tapetum.figures import canvas
 
     if result.status[row] != "ok":
         canvas.image(axes, _over(result, None, row), "map")
         return
-    heatmap = result.heatmap("input")[row]
+    heatmap = result.heatmap()[row] if photo is None else laid(result, photo, row)
     canvas.image(axes, colorize(heatmap, result.reduce), "map")
     canvas.colorbar(axes, result.reduce, limit(heatmap), f"{SHORT_UNITS[result.reduce]}\n{SCALE}")
 
@@ -202,7 +202,7 @@ def _over(result: Attribution, photos: Tensor | None, row: int) -> Tensor:
     if result.status[row] != "ok":
         ground = result.values.new_full((3, *result.size), 0.5) if photos is None else photos[row]
         return say(ground, WORDS[result.status[row]])
-    heatmap = result.heatmap("input")[row]
+    heatmap = result.heatmap()[row] if photos is None else laid(result, photos[row], row)
     return colorize(heatmap, result.reduce) if photos is None else overlay(photos[row], heatmap, result.reduce)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tapetum.figures.theme import anchors
+from tapetum.figures.theme import LIGHT, anchors, rgb
 from tapetum.types import Attribution, Reduce, Status, TapetumError
 
 ROBUST_QUANTILE = 0.995
@@ -27,7 +28,8 @@ SCALE = "full colour at the 99.5th percentile"
 
 def limit(values: Tensor) -> float:
     """The magnitude with the full colour: the 99.5th percentile of |values|, or their maximum where that is zero."""
-    sizes = values.detach().abs().float().cpu().numpy()
+    seen = values.detach().abs().float().cpu().flatten()
+    sizes = seen[~seen.isnan()].numpy()
     robust = float(np.quantile(sizes, ROBUST_QUANTILE))
     return robust or float(sizes.max()) or 1.0
 
@@ -39,7 +41,8 @@ def colorize(values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
     the magnitude with the full colour (default: `limit(values)`).
     """
     strength = _strength(values, kind, top)
-    return _ramp((strength + 1) / 2 if kind == "sum" else strength, anchors(kind))
+    colors = _ramp((strength + 1) / 2 if kind == "sum" else strength, anchors(kind))
+    return torch.where(values.detach().isnan().cpu(), torch.tensor(rgb(LIGHT.line))[:, None, None], colors)
 
 
 def overlay(
@@ -52,7 +55,8 @@ def overlay(
 ) -> Tensor:
     """The map over its photo: (3, h, w) in [0, 1].
 
-    The colour covers the photo in proportion to (|value| / top)^COVER, so where the map is low the grey photo shows.
+    Where the map is NaN the model saw nothing, and the photo is pale. Elsewhere the colour covers the photo in proportion to
+    (|value| / top)^COVER, so where the map is low the grey photo shows.
 
     Args: `pixels` (3, h, w) in [0, 1]; `heatmap` (h, w), of the same size or it is refused; `opacity` in [0, 1] at
     full strength.
@@ -61,15 +65,26 @@ def overlay(
         fits = f"use heatmap(size={tuple(pixels.shape[-2:])})"
         raise TapetumError(f"a map of {_size(heatmap)} does not lie over pixels of {_size(pixels)}; {fits}")
     cover = opacity * _strength(heatmap, kind, top).abs().pow(COVER[kind])
-    return torch.lerp(_ground(pixels, kind), colorize(heatmap, kind, top), cover)
+    over = torch.lerp(_ground(pixels, kind), colorize(heatmap, kind, top), cover)
+    return torch.where(heatmap.detach().isnan().cpu(), _pale(pixels), over)
 
 
-def picture(attribution: Attribution, pixels: Tensor, row: int = 0) -> Tensor:
-    """What to show of one image's map (3, h, w): the overlay, or the dimmed photo and why there is no map."""
+def picture(attribution: Attribution, pixels: Tensor, row: int = 0, on: Literal["crop", "photo"] = "crop") -> Tensor:
+    """What to show of one image's map (3, h, w): the overlay, or the dimmed photo and why there is no map.
+
+    pixels: what the model saw, or with on="photo" the whole photograph.
+    """
     status = attribution.status[row]
     if status != "ok":
         return say(pixels, WORDS[status])
-    return overlay(pixels, attribution.heatmap("input")[row], attribution.reduce)
+    return overlay(pixels, attribution[row].heatmap(on=on)[0], attribution.reduce)
+
+
+def laid(attribution: Attribution, pixels: Tensor, row: int) -> Tensor:
+    """(h, w): one image's map as it lies over these pixels: the whole photograph's where only that has their size."""
+    one, size = attribution[row], tuple(pixels.shape[-2:])
+    whole = size != one.size and [crop.size for crop in one.photos] == [size]
+    return one.heatmap(on="photo" if whole else "crop")[0]
 
 
 def say(pixels: Tensor, words: str) -> Tensor:
@@ -88,7 +103,7 @@ def say(pixels: Tensor, words: str) -> Tensor:
 
 def _strength(values: Tensor, kind: Reduce, top: float | None) -> Tensor:
     """(h, w): signed in [-1, 1] for `sum`, else in [0, 1]."""
-    values = values.detach().float().cpu()
+    values = values.detach().float().cpu().nan_to_num(0)
     return (values / (top or limit(values))).clamp(-1 if kind == "sum" else 0, 1)
 
 
@@ -103,6 +118,11 @@ def _ground(pixels: Tensor, kind: Reduce) -> Tensor:
     """The photo a map is laid over: grey, moved towards the colour that means zero (dark, or near white if signed)."""
     grey = _grey(pixels)
     return 0.65 * grey + 0.3 if kind == "sum" else 0.65 * grey
+
+
+def _pale(pixels: Tensor) -> Tensor:
+    """The photo where nothing is said of it: grey, and near the paper."""
+    return 0.35 * _grey(pixels) + 0.6
 
 
 def _grey(pixels: Tensor) -> Tensor:

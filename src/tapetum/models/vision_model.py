@@ -20,6 +20,7 @@ from tapetum.models.extra import beside
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.passes import Passes, StopForward, ToTheEnd
+from tapetum.models.remembering import Photos
 from tapetum.models.replica import fingerprint, part_with, replicate, weights_sha256
 from tapetum.notes import RAW, caution, is_caution, note
 from tapetum.types import ImageError, LayerError, Layers, ModelError, Outputs
@@ -86,13 +87,15 @@ class VisionModel:
         self._facts: dict[str, tuple[object, Any]] = {}
         self._comparison: tuple[object, Believed] = None, Believed()
         self._hash: tuple[object, str] | None = None
+        self.photos = Photos()
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to another process: not this one's replicas, nor what was found out with them."""
-        return {**vars(self), "_local": None, "_facts": {}, "_hash": None, "_comparison": (None, Believed())}
+        fresh = {"_local": None, "_facts": {}, "_hash": None, "_comparison": (None, Believed()), "photos": None}
+        return {**vars(self), **fresh}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({**state, "_local": threading.local()})
+        vars(self).update({**state, "_local": threading.local(), "photos": Photos()})
 
     def around(self, module: nn.Module, name: str | None = None) -> VisionModel:
         """All that is known of this model, of another module: a copy, or the same architecture with other weights."""
@@ -292,12 +295,13 @@ class VisionModel:
         if not many:
             raise ImageError("no images were given")
         _refuse_labels(many)
-        return torch.cat([self.prepared(self.preprocessing.read(one)) for one in many])
+        return self.photos.joined([self.prepared(self.preprocessing.read(one)) for one in many])
 
     def prepared(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 1], as `model.preprocessing.read` gives them, to model-ready images on the model's device."""
         self.caution(self.notes)
-        return self.preprocessing(pixels).to(self.device, self.dtype)
+        ready = self.preprocessing(pixels).to(self.device, self.dtype)
+        return self.photos.cut(ready, (int(pixels.shape[-2]), int(pixels.shape[-1])), self.preprocessing)
 
     def denormalize(self, images: Tensor) -> Tensor:
         """Model-ready images back to pixels in [0, 1] (n, 3, h, w): what the model saw; of many bands the mean, in grey."""
@@ -347,7 +351,7 @@ class VisionModel:
         # a bright picture normalised by .5 and .5 lies in [0, 1], too, but hardly reaches down to 0
         if self.looks_raw(images) and float(images.min()) < 0.1 and float(images.max()) > 0.5:
             self.caution([RAW])
-        return images.detach().to(self.device, self.dtype)
+        return self.photos.keep(images.detach().to(self.device, self.dtype), self.photos.of(images))
 
     def looks_raw(self, images: Tensor) -> bool:
         """Whether these are pixels in [0, 1], although the model expects normalised values: the commonest silent mistake."""

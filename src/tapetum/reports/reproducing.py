@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from tapetum.data.images import to_uint8
+from tapetum.data.planes import viewable
 from tapetum.data.sources import shown
 from tapetum.families.border import as_model
 from tapetum.families.running import file_sha256, hashed_files, run
@@ -74,11 +75,11 @@ def reproduce(
     subject = _subject(said, images)
     parameters = {key: value for key, value in said["parameters"].items() if key not in NOT_REPEATED}
     done = run(said["method"], network, subject, progress=progress, **parameters)
-    pixels = _pixels(done, network, subject, said["row"])
+    pixels = _pixels(done, network, subject, said["row"], said.get("on") == "photo")
     differences = tuple(_differences(said, done))
     same, words = _compared(before, to_uint8(pixels), differences)
     if out is not None:
-        write_picture(Path(out), pixels, done.provenance, row=said["row"])
+        write_picture(Path(out), pixels, done.provenance, row=said["row"], **({"on": said["on"]} if "on" in said else {}))
     return Reproduction(same, words, pixels, done, differences)
 
 
@@ -142,13 +143,15 @@ def _subject(said: Mapping[str, Any], images: str | Sequence[str] | None) -> Any
     return list(said["subject"]) if takes == "units" else places
 
 
-def _pixels(done: Run, model: VisionModel, subject: Sequence[str], row: int | None) -> Tensor:
-    """What was saved: a picture as it is, a layout as one, a map over its photo."""
+def _pixels(done: Run, model: VisionModel, subject: Sequence[str], row: int | None, whole: bool) -> Tensor:
+    """What was saved: a picture as it is, a layout as one, a map over what the model saw or over the `whole` photograph."""
     if row is not None and not (isinstance(row, int) and 0 <= row < len(done.value)):
         raise TapetumError(f"{done.provenance.method} made {len(done.value)} pictures, none of them is number {row}")
     if isinstance(done.value, Rendering):
         return finished(done.value, row)
-    return picture(done.value, model.denormalize(model.as_images(subject))[row or 0].cpu(), row or 0)
+    row = row or 0
+    seen = viewable(model.preprocessing.read(subject[row]))[0] if whole else model.denormalize(model.as_images(subject))[row]
+    return picture(done.value, seen.cpu(), row, on="photo" if whole else "crop")
 
 
 def _differences(said: Mapping[str, Any], done: Run) -> list[str]:

@@ -98,6 +98,8 @@ from tapetum.types.photographs import (
 from tapetum.types.photographs import (
     PreprocessingWay as PreprocessingWay,
 )
+from tapetum.types.photos import Crop as Crop
+from tapetum.types.photos import on_photo
 from tapetum.types.refusals import (
     Cancelled as Cancelled,
 )
@@ -367,6 +369,7 @@ class Attribution:
     reduce   how this method's channels become a heatmap
     stderr   standard error per pixel for sampled methods, else None
     notes    what a reader must know (a chosen layer, an input that looks unnormalised)
+    photos   where each image lies in its photograph; empty where the images did not come from `model.preprocess`
     tried    of `layer="best"`: each layer's insertion - deletion, one per image
     """
 
@@ -381,11 +384,23 @@ class Attribution:
     stderr: Tensor | None = None
     notes: tuple[str, ...] = ()
     tried: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    photos: tuple[Crop, ...] = ()
 
-    def heatmap(self, size: Literal["input"] | tuple[int, int] | int | None = "input", reduce: Reduce | None = None) -> Tensor:
-        """(n, h, w): channels reduced, then upsampled bilinearly (align_corners=False); `size=None` keeps the method's own."""
+    def heatmap(
+        self,
+        size: Literal["input"] | tuple[int, int] | int | None = "input",
+        reduce: Reduce | None = None,
+        on: Literal["crop", "photo"] | Sequence[Crop] = "crop",
+    ) -> Tensor:
+        """(n, h, w): channels reduced, then upsampled bilinearly (align_corners=False); `size=None` keeps the method's own.
+
+        on="photo": the map in the pixels of the whole photograph, NaN where the model saw nothing of it; a list of `Crop`
+        where only you know how the images were cut.
+        """
         how = self.reduce if reduce is None else checked_choice(reduce, get_args(Reduce), "reduce")
         flat = _reduced(self.values, how)
+        if not isinstance(on, str) or checked_choice(on, ("crop", "photo"), "on") == "photo":
+            return on_photo(flat, self.photos if isinstance(on, str) else on)
         if size is None:
             return flat[:, 0]
         shape = self.size if isinstance(size, str) and size == "input" else checked_size(size)
@@ -411,6 +426,7 @@ class Attribution:
             explains=self.explains[rows],
             stderr=None if self.stderr is None else cut(self.stderr, rows),
             tried={layer: numbers[rows] for layer, numbers in self.tried.items()},
+            photos=self.photos[rows],
         )
 
     def __iter__(self) -> Iterator[Attribution]:

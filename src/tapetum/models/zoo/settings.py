@@ -66,6 +66,7 @@ def _preprocessing(model: VisionModel, settings: Settings) -> Preprocessing:
     old = model.preprocessing
     new = old.at(settings["size"]) if "size" in settings else old
     new = replace(new, resize=settings["resize"]) if "resize" in settings else new
+    new = replace(new, range=tuple(settings["range"])) if "range" in settings else new
     channels = max(len(settings.get(name, ())) for name in ("mean", "std"))
     channels = old.channels if channels <= 1 else channels
     constants = {}
@@ -126,6 +127,16 @@ def _resize(given: Any) -> int | str:
     return int(text) if text.isdecimal() else text
 
 
+def _range(given: Any) -> list[float]:
+    try:
+        low, high = (float(end) for end in (given.split(",") if isinstance(given, str) else given))
+    except (TypeError, ValueError):
+        low, high = 0.0, 0.0
+    if not -np.inf < low < high < np.inf:
+        raise ModelError(f"--range is low,high, the raw values that stand for black and white, as in 0,4095, not {given!r}")
+    return [low, high]
+
+
 def _head(given: Any) -> int | str:
     return int(given) if str(given).isdecimal() else str(given)
 
@@ -167,6 +178,7 @@ READ: dict[str, Callable[[Any], Any]] = {
     "resize": _resize,
     "mean": _numbers("mean"),
     "std": _numbers("std"),
+    "range": _range,
     "outputs": checked_outputs,
     "head": _head,
     "extra": _extra,

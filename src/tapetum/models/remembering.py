@@ -1,0 +1,37 @@
+"""Where images lie in the photographs that they were made of, known for as long as the images themselves are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from tapetum.data.preprocessing import Preprocessing
+from tapetum.types import Crop
+
+
+class Photos:
+    """The crops of the batches that a model made; nothing of a batch that was changed since, or put together elsewhere."""
+
+    def __init__(self) -> None:
+        self._crops: Any = WeakTensorKeyDictionary()
+
+    def cut(self, images: Tensor, photo: tuple[int, int], how: Preprocessing) -> Tensor:
+        """The images, which were made of photographs (height, width) of one size."""
+        return self.keep(images, (Crop(photo, *how.box(*photo)),) * len(images))
+
+    def joined(self, parts: Sequence[Tensor]) -> Tensor:
+        """One batch of several."""
+        return self.keep(torch.cat([*parts]), tuple(crop for part in parts for crop in self.of(part)))
+
+    def keep(self, images: Tensor, crops: tuple[Crop, ...]) -> Tensor:
+        if len(crops) == len(images):
+            self._crops[images] = images._version, crops
+        return images
+
+    def of(self, images: Tensor) -> tuple[Crop, ...]:
+        version, crops = self._crops.get(images, (None, ()))
+        return crops if version == images._version else ()

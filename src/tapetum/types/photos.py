@@ -1,0 +1,50 @@
+"""Where the images of a result lie in their photographs, and maps laid back there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.types.refusals import TapetumError
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What the model saw of a photograph: size (height, width) of that in px, and the corners of the part in its pixels."""
+
+    size: tuple[int, int]
+    top: int | float
+    left: int | float
+    bottom: int | float
+    right: int | float
+
+
+def on_photo(maps: Tensor, crops: Sequence[Crop]) -> Tensor:
+    """Maps (n, 1, h, w) of what the model saw as (n, H, W) in the pixels of their photographs, NaN where it saw nothing.
+
+    A pixel has the map's value at its centre, between the map's places bilinearly.
+    """
+    if len(crops) != len(maps):
+        raise TapetumError(
+            "where these images lie in their photographs is not known: give the method photographs (files, pictures, or what"
+            " model.preprocess made of them), or say it, on=[tp.Crop(size, top, left, bottom, right)]"
+        )
+    if len({crop.size for crop in crops}) > 1:
+        raise TapetumError("the photographs differ in size: take one image at a time, result[0].heatmap(on='photo')")
+    return torch.stack([_laid(one, crop) for one, crop in zip(maps, crops, strict=True)])
+
+
+def _laid(flat: Tensor, crop: Crop) -> Tensor:
+    """(1, h, w) to (H, W)."""
+    (height, width), kind = crop.size, flat.dtype if flat.dtype.itemsize >= 4 else torch.float32
+    rows, columns = (torch.arange(side, dtype=torch.float64, device=flat.device) + 0.5 for side in (height, width))
+    down = ((rows - crop.top) / (crop.bottom - crop.top))[:, None].expand(height, width)
+    along = ((columns - crop.left) / (crop.right - crop.left))[None].expand(height, width)
+    places = torch.stack([2 * along - 1, 2 * down - 1], -1).to(kind)[None]
+    laid = F.grid_sample(flat[None].to(kind), places, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
+    inside = (down >= 0) & (down <= 1) & (along >= 0) & (along <= 1)
+    return laid.masked_fill(~inside, float("nan"))
