@@ -37,6 +37,7 @@ EXPLANATION = {
     "questions": DOCS / "questions.md",
     "choosing": DOCS / "choosing.md",
     "limits": DOCS / "limits.md",
+    "networks": DOCS / "networks.md",
     "targets": DOCS / "targets.md",
     "objectives": DOCS / "objectives.md",
     "scale": DOCS / "scale.md",

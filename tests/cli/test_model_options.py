@@ -178,7 +178,7 @@ def test_assumed_constants_are_said_once_and_not_where_they_are_given(tapetum, p
 REFUSED = {
     "--size 0": "a size is a side in px, or height x width such as 96x160, not '0'",
     "--size 24x40x3": "a size is a side in px",
-    "--labels names": "--labels: there is no file names; give a file with a name per line, or names with commas between",
+    "--labels nothing.txt": "--labels: there is no file nothing.txt; give a file with a name per line",
     "--labels a,b": "2 labels were given for the 3 outputs",
     "--mean 1,2": "--mean has 2 numbers, and own takes 3 channels: give one for each, or one for all",
     "--mean x": "--mean is one number, or one per channel with commas between, not 'x'",

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SOURCES = [*(ROOT / "src").rglob("*.py")]
 METHODS = {method.name: method for method in tp.methods()}
-GUIDES = ("questions", "choosing", "targets", "objectives", "scanning", "scale", "atlas", "limits")
+GUIDES = ("questions", "choosing", "networks", "targets", "objectives", "scanning", "scale", "atlas", "limits")
 HOWTO = sorted((DOCS / "howto").glob("*.md"))
 SLOW = ("rise", "score_cam", "ss_cam", "is_cam")
 """Examples that take more than a second or two on the small network."""
@@ -288,6 +288,15 @@ def test_the_examples_of_every_target_run() -> None:
             exec(compile(block, "targets.md", "exec"), names)
     assert len(blocks) == 7
     assert "@" in names["surest"].target[0]
+
+
+def test_every_line_of_what_networks_work_is_held_by_a_test() -> None:
+    text = (DOCS / "networks.md").read_text("utf-8")
+    lines = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| the network")]
+    held = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)` \|$", text, re.MULTILINE)
+    assert len(held) == len(lines) > 30
+    for file, name in held:
+        assert f"def {name}(" in (ROOT / file).read_text("utf-8"), f"{file}::{name}"
 
 
 @pytest.mark.parametrize("name", ["own-model", "layers", "reproduce", "notebook"])

@@ -174,8 +174,10 @@ class Preprocessing:
             raw += f", {self.channels} bands, shown as their mean in grey"
         if self.resize == "squash":
             return f"squashed to {size} px{raw}"
-        side = f"at most {round(min(self.size) * MARGIN)}" if self.resize == "crop" else self.resize
-        return f"shorter side resized to {side} px ({self.interpolation}), central {size} px{raw}"
+        if self.resize != "crop":
+            return f"shorter side resized to {self.resize} px ({self.interpolation}), central {size} px{raw}"
+        covered = as_text((round(self.size[0] * MARGIN), round(self.size[1] * MARGIN)))
+        return f"resized to cover at most {covered} px ({self.interpolation}), central {size} px{raw}"
 
 
 LONGEST = 8

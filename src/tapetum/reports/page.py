@@ -156,7 +156,7 @@ def _seen(explanation: Explanation, i: int) -> Markup:
     view = tag("div", class_=f"view crop-{i}", role="img", aria_label=f"What the model saw of it: {explanation.crop}")
     words = tag("p", tag("strong", "What the model saw. "), f"{explanation.crop} ({size}).")
     notes = [tag("p", note, class_="note caution" if is_caution(note) else "note") for note in explanation.notes]
-    look = tag("div", photo, tag("div", view, words, notes, class_="saw"), class_="look")
+    look = tag("div", photo, tag("div", view, tag("div", words, notes), class_="saw"), class_="look")
     return tag("section", look, findings, answers, class_="seen")
 
 

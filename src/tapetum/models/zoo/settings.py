@@ -94,13 +94,13 @@ def _notes(model: VisionModel, preprocessing: Preprocessing, settings: Settings)
 
 
 def _labels(given: Any) -> list[str]:
-    """A file with a name per line, or names with commas between."""
+    """A file with a name per line, or names with commas between; a word without a dot is the one name of one output."""
     if not isinstance(given, str):
         return list(as_labels(given))
     if Path(given).is_file():
         return list(as_labels(Path(given)))
     names = [name.strip() for name in given.split(",") if name.strip()]
-    if len(names) < 2:
+    if not names or (len(names) == 1 and ("." in given or "/" in given)):
         raise ModelError(f"--labels: there is no file {given}; give a file with a name per line, or names with commas between")
     return names
 
