@@ -131,6 +131,11 @@ class Preprocessing:
             return replace(self, size=pair)
         return replace(self, size=pair, resize=max(min(pair), round(min(pair) * self.resize / min(self.size))))
 
+    def repeated(self, frames: int) -> Preprocessing:
+        """The same for films that are folded, (n, c t, h, w): the constants of each channel once a frame."""
+        mean, std = (tuple(one for one in numbers for _ in range(frames)) for numbers in (self.mean, self.std))
+        return replace(self, mean=mean, std=std)
+
     def box(self, height: int, width: int) -> tuple[float, float, float, float]:
         """(top, left, bottom, right) of the crop in the pixels of a photograph of that size."""
         if self.resize == "squash":

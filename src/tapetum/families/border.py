@@ -187,7 +187,10 @@ def as_model(model: ModelLike, images: Any = None) -> VisionModel:
 
 
 def _attribution(method: Method, score: ModelScore, images: Tensor, made: _Made, notes: tuple[str, ...]) -> Attribution:
-    n = len(images)
+    n, frames = len(images), score.model.frames
+    folded = frames is not None and made.values.shape[1] == images.shape[1]
+    if frames is not None and not folded:
+        notes = (*notes, f"this map is of all {frames} frames together")
     height, width = images.shape[-2:]
     return Attribution(
         values=made.values,
@@ -201,6 +204,7 @@ def _attribution(method: Method, score: ModelScore, images: Tensor, made: _Made,
         stderr=made.stderr,
         notes=notes,
         photos=score.model.photos.of(images),
+        frames=frames if folded else None,
     )
 
 

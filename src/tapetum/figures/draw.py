@@ -65,8 +65,10 @@ def _(result: Run, **options: Any) -> Figure:
 @draw.register
 def _(result: Attribution, pixels: Tensor | None = None) -> Figure:
     """One row per image: the photo, the map with its scale, the map over the photo (the map alone without `pixels`)."""
-    from tapetum.figures import canvas
+    from tapetum.figures import canvas, films
 
+    if result.frames is not None:
+        return films.slices(result)
     rows, photos = min(len(result), MAX_ROWS), _photos(pixels, result)
     columns = 1 if photos is None else 3
     title = f"{result.method}: {result.target[0]}" if len(result) == 1 else f"{result.method}{_shown(len(result))}"

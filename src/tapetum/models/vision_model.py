@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tapetum.data.planes import from_batch
+from tapetum.data.planes import from_batch, viewable
 from tapetum.data.preprocessing import Preprocessing, Size, as_text
 from tapetum.models import fitting
 from tapetum.models.believing import WORKS, Believed, apart, compared
 from tapetum.models.checkpointing import uncheckpointed
 from tapetum.models.extra import beside
+from tapetum.models.folding import folded
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.passes import Passes, StopForward, ToTheEnd
@@ -46,6 +47,7 @@ class VisionModel:
     extra          further inputs by keyword, (n, ...): one row for each image that is explained, or one for all
     notes          what a reader of its results must know, such as what `untrained` could not draw again
     settings       what it was told on top of what `load(source, weights)` gives, as plain data
+    frames         of a network of films and volumes, how many frames are folded into the channels; None of images
     encode_text    (module, texts) -> embeddings (m, d) that are alike to those of images; None: no text tower
     outputs        what the numbers of the answer are ("auto": found out), or {head: that} for several outputs
     head           which of several outputs is the answer; None: found by name, labels and shape
@@ -74,6 +76,7 @@ class VisionModel:
         self.source = source or name
         self.weights = "default"
         self.notes: tuple[str, ...] = ()
+        self.frames: int | None = None
         self.settings: Mapping[str, Any] = {}
         self._warned: set[str] = set()
         self.call = call
@@ -286,6 +289,8 @@ class VisionModel:
             `read_image` takes; or a list of those, of any sizes. Networks of other than one or three channels take arrays,
             tensors and .npy files of theirs; with `tp.wrap(..., range=(low, high))` the values are raw.
         """
+        if isinstance(pictures, Tensor) and pictures.ndim == 5:
+            pictures = folded(pictures, self.preprocessing.channels, self.frames)
         if isinstance(pictures, (Tensor, np.ndarray)) and pictures.ndim == 4:
             how = self.preprocessing
             last = isinstance(pictures, np.ndarray)
@@ -305,21 +310,21 @@ class VisionModel:
 
     def denormalize(self, images: Tensor) -> Tensor:
         """Model-ready images back to pixels in [0, 1] (n, 3, h, w): what the model saw; of many bands the mean, in grey."""
+        if self.frames is not None:
+            note(f"pictures show the mean over the {self.frames} frames")
+            return viewable(self.preprocessing.pixels(images).unflatten(1, (-1, self.frames)).mean(2))
         if images.shape[1] not in (1, 3):
             note(f"pictures show the mean over the {images.shape[1]} bands, in grey")
         return self.preprocessing.denormalize(images)
 
     def as_images(self, source: Any) -> Tensor:
         """A model-ready tensor (n, c, h, w) as it is; whatever else `preprocess` takes, such as uint8 batches, preprocessed."""
+        if isinstance(source, Tensor) and source.ndim == 5:
+            source = folded(source, self.preprocessing.channels, self.frames)
         if isinstance(source, Tensor) and source.ndim == 4 and source.is_floating_point():
             return self._checked(source)
         if isinstance(source, Tensor) and source.ndim == 3:
             self._refuse_one_image(source)
-        if isinstance(source, Tensor) and source.ndim == 5:
-            raise ImageError(
-                f"images are (n, c, h, w), not {tuple(source.shape)}: fold frames or slices into channels, x.flatten(1, 2), "
-                "and wrap the network with call=lambda module, x: module(x.unflatten(1, (c, t))), mean=(0,) * (c * t)"
-            )
         return self.preprocess(source)
 
     def _refuse_one_image(self, image: Tensor) -> None:

@@ -371,6 +371,7 @@ class Attribution:
     notes    what a reader must know (a chosen layer, an input that looks unnormalised)
     photos   where each image lies in its photograph; empty where the images did not come from `model.preprocess`
     tried    of `layer="best"`: each layer's insertion - deletion, one per image
+    frames   of films and volumes, whose frames are folded into the channels, how many there are; None of images
     """
 
     values: Tensor
@@ -385,6 +386,14 @@ class Attribution:
     notes: tuple[str, ...] = ()
     tried: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     photos: tuple[Crop, ...] = ()
+    frames: int | None = None
+
+    def films(self) -> Tensor:
+        """(n, t, h, w): of films and volumes the heatmap of each frame, at the method's own resolution."""
+        if self.frames is None:
+            raise MethodError(f"this map of {self.method} has no frames of its own: heatmap() is the map of the whole")
+        each = self.values.unflatten(1, (-1, self.frames)).transpose(1, 2).flatten(0, 1)
+        return _reduced(each, self.reduce).unflatten(0, (-1, self.frames))[:, :, 0]
 
     def heatmap(
         self,

@@ -11,6 +11,7 @@ from torch import nn
 from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing, Resize
 from tapetum.models.extra import checked_extra
 from tapetum.models.fitting import fit, input_channels
+from tapetum.models.folding import Folded, check_frames, film_channels
 from tapetum.models.unwrapping import unwrapped
 from tapetum.models.vision_model import Head, VisionModel
 from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
@@ -33,6 +34,7 @@ def wrap(
     resize: Resize | None = None,
     interpolation: Interpolation | None = None,
     range: Sequence[float | int] | None = None,
+    frames: int | None = None,
     name: str | None = None,
     call: Callable[..., Any] | None = None,
     extra: Mapping[str, Any] | None = None,
@@ -62,6 +64,8 @@ def wrap(
         interpolation: of that resizing; None: the network's own, or bilinear.
         range: (low, high), the raw values that stand for black and white where pictures are no 8 or 16 bits: (0, 4095), a CT
             window (-160, 240), reflectances (0, .4); values beyond are clipped.
+        frames: of a network of films or volumes (n, c, t, h, w), how many frames or slices t they have. Images are then
+            (n, c t, h, w) inside; films are taken as they are, and `Attribution.films` has the maps of each frame.
         name: for captions; None: the class's name.
         call: how to run it where `module(images)` is not enough, `lambda module, images: module(images, metadata)`. It
             gets a private copy of the module and images of any number, which differ from those it was made for where a
@@ -73,7 +77,10 @@ def wrap(
     if not isinstance(module, nn.Module):
         raise ModelError(f"wrap takes a torch.nn.Module, not {type(module).__name__}")
     module = unwrapped(module)
+    check_frames(module, frames, call is not None)
     preprocessing = replace(_preprocessing(module, size, mean, std, resize, interpolation), range=_span(range))
+    if frames is not None:
+        preprocessing, call = preprocessing.repeated(frames), Folded(frames, call)
     given, heads = by_head(labels)
     own = read_module(module)
     if own is not None and call is None:
@@ -93,6 +100,7 @@ def wrap(
         head=head,
         head_labels=heads,
     )
+    model.frames = frames
     if _published(module) is None and None in (mean, std):
         model.notes += (assumed(preprocessing),)
     if size is None and not normalises_itself(module):
@@ -127,7 +135,7 @@ def _preprocessing(
 ) -> Preprocessing:
     """What is given, before what the network brings, before what is usual."""
     own = _published(module)
-    channels = input_channels(module) if mean is None else len(mean)
+    channels = len(mean) if mean is not None else film_channels(module) or input_channels(module)
     usual = IMAGENET_STD if channels == 3 and mean is None else (1.0,) * channels
     means = tuple(mean) if mean is not None else own.mean if own else IMAGENET_MEAN if channels == 3 else (0.0,) * channels
     stds = tuple(std) if std is not None else own.std if own else usual

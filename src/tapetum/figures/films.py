@@ -1,0 +1,49 @@
+"""Maps of films and volumes: a row of slices for each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tapetum.figures import canvas
+from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, say
+from tapetum.types import Attribution
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 8
+"""Slices in a row, evenly chosen."""
+
+ROWS = 8
+
+
+def slices(result: Attribution) -> Figure:
+    """One row a film, one panel a frame; the frames of a film have one scale."""
+    maps = result.films()
+    rows, frames = min(len(maps), ROWS), maps.shape[1]
+    chosen = sorted({round(i * (frames - 1) / max(1, min(frames, MOST) - 1)) for i in range(min(frames, MOST))})
+    title = f"{result.method}: {result.target[0]}" if len(result) == 1 else f"{result.method}, {rows} of {len(result)} films"
+    figure = canvas.page(
+        max(len(chosen) * 1.6, 5.2), rows * 1.9, title, f"{len(chosen)} of {frames} frames, one scale a film; {SCALE}"
+    )
+    panels = figure.subplots(rows, len(chosen), squeeze=False)
+    for row, line in enumerate(panels):
+        top = limit(maps[row])
+        for axes, frame in zip(line, chosen, strict=True):
+            status, values = result.status[row], maps[row, frame]
+            drawn = (
+                colorize(values, result.reduce, top)
+                if status == "ok"
+                else say(values.new_full((3, 96, 96), 0.5), WORDS[status])
+            )
+            canvas.image(axes, drawn, f"frame {frame}" if row == 0 else "", smooth=False)
+    return figure
+
+
+def _panel(values: Tensor, result: Attribution, row: int, top: float) -> Tensor:
+    """The map of one frame as colours, or why there is none."""
+    status = result.status[row]
+    return colorize(values, result.reduce, top) if status == "ok" else say(torch.full((3, 96, 96), 0.5), WORDS[status])
