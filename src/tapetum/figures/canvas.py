@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ def footnotes(figure: Figure, notes: Sequence[str]) -> None:
     share = height / (height + room)
     for text in figure.texts:
         text.set_y(1 - (1 - text.get_position()[1]) * share)
-    layout = figure.get_layout_engine()
+    layout: Any = figure.get_layout_engine()
     x, y, w, h = layout.get()["rect"]
     layout.set(rect=(x, 1 - (1 - y) * share, w, h * share))
     figure.set_size_inches(width, height + room)

@@ -133,7 +133,7 @@ def _by_positions(module: nn.Module, channels: int) -> Iterator[Fit]:
         for prefix in (1, 0, 2):  # class and distillation tokens
             side = isqrt(max(0, weight.shape[-2] - prefix))
             if side > 1 and side**2 + prefix == weight.shape[-2]:
-                yield Fit((side * patch,) * 2, f"it has learned positions of {side} x {side} patches of {patch} px")
+                yield Fit((side * patch, side * patch), f"it has learned positions of {side} x {side} patches of {patch} px")
 
 
 def _patch(module: nn.Module, channels: int) -> int:

@@ -82,7 +82,7 @@ class VisionModel:
         self.call = call
         self.extra = dict(extra or {})
         self.encode_text = encode_text
-        self.outputs = outputs
+        self.outputs: Outputs | Mapping[Head, Outputs] = outputs
         self.head = head
         self.head_labels = {key: tuple(names) for key, names in (head_labels or {}).items()}
         self.passes = Passes()
@@ -118,7 +118,7 @@ class VisionModel:
 
     def outputs_of(self, head: Head) -> Outputs:
         """What the numbers of one head are."""
-        return self.outputs if isinstance(self.outputs, str) else self.outputs.get(head, "auto")
+        return self.outputs.get(head, "auto") if isinstance(self.outputs, Mapping) else self.outputs
 
     @property
     def channels(self) -> int:

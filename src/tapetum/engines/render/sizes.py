@@ -36,7 +36,8 @@ def as_size(model: VisionModel, size: Any) -> tuple[int, int]:
 def small(model: VisionModel, px: int) -> tuple[int, int]:
     """A square of up to px a side where the network takes one (square or not itself), else its own size."""
     own = model.preprocessing.size
-    square = (min(px, *own),) * 2
+    side = min(px, *own)
+    square = side, side
     return square if own[0] == own[1] and takes(model, square) else own
 
 
