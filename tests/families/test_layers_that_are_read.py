@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo import CLASSES, Answer, conv, pictures, shared, wrapped
 
 import tapetum as tp
+from tapetum.atlas.evidence import evidence
 from tapetum.types import LayerError
 
 
@@ -127,6 +128,10 @@ def test_a_named_layer_that_nothing_reads_is_refused_with_layers_that_work() -> 
         tp.refine_cam(model, pictures(1), 1, layers=["stages.first", "auxiliary"])
     with pytest.raises(LayerError, match="does not read what auxiliary returns"):
         tp.excitation_backprop(model, pictures(1), 1, at="auxiliary")
+    with pytest.raises(LayerError, match="does not read what auxiliary returns"):
+        tp.lrp(model, pictures(1), 1, through="auxiliary:3")
+    with pytest.raises(LayerError, match="does not read what auxiliary returns"):
+        evidence(model, "auxiliary", torch.randn(4, 8))
 
 
 def test_a_layer_is_read_by_one_head_and_not_by_the_other() -> None:

@@ -6,7 +6,7 @@ output nobody reads would give a map of zeros or of rounding.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from math import prod
 from typing import Any
@@ -97,6 +97,13 @@ def _fed_layer(score: ModelScore, images: Tensor, layer: str) -> str:
         raise LayerError(_why_not(score, images, name, read))
     note(f"the answer does not read what {name} returns: {inside}, which gives the same values, was taken")
     return inside
+
+
+def refuse_unread(score: ModelScore, images: Tensor, layers: Iterable[str]) -> None:
+    """Refuses layers of which the score reads neither the map nor the tokens before it."""
+    for name in layers:
+        if (read := read_of(score, images, name)) == "nothing":
+            raise LayerError(_why_not(score, images, name, read))
 
 
 def _why_not(score: ModelScore, images: Tensor, name: str, read: str) -> str:

@@ -118,9 +118,9 @@ def _climb(survey: Survey, mixer: str, readout: bool, trunk: str, *, again: bool
             break
         if chosen is None:
             chosen = name if _is_map(survey, name) else None
-        elif survey.maps[name].grid != survey.maps[chosen].grid or not _uniform(survey, name):
+        elif survey.maps[name].grid != survey.maps[chosen].grid:
             break
-        else:
+        elif _uniform(survey, name):
             chosen = name
     return chosen
 

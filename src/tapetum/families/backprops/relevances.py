@@ -15,7 +15,7 @@ from tapetum.engines.backward.relevance import of_one, relevance, relevance_at
 from tapetum.engines.scores import ModelScore, as_score, describe_targets
 from tapetum.families.border import AT_IMAGE, attribution
 from tapetum.families.inspecting import inspection
-from tapetum.families.layers import automatic_layer, layer_of
+from tapetum.families.layers import automatic_layer, layer_of, refuse_unread
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, ConceptRelevance, Range, TargetLike, Unit
 
@@ -68,7 +68,9 @@ def lrp(
     """
     rules = composites.composite(composite, epsilon, gamma)
     size = (int(images.shape[-2]), int(images.shape[-1]))
-    return relevance(score, images, rules, through=conditions(score.model, through, size), batch=batch)
+    on_the_way = conditions(score.model, through, size)
+    refuse_unread(score, images, on_the_way)
+    return relevance(score, images, rules, through=on_the_way, batch=batch)
 
 
 @inspection(cite="achtibat2023crp", takes="images", question="mattered")
