@@ -230,6 +230,9 @@ def test_what_was_found_out_is_said() -> None:
         assert any(words in note for note in tp.saliency(table(end), IMAGES, 1).notes)
         assert any(words in note for note in tp.saliency(table(end), IMAGES).notes)  # read off the same pass
     assert tp.saliency(table(), IMAGES, 1).notes == ()
+    squashed = tp.rise(table(), IMAGES, 1, n_masks=4, cells=2).notes + tp.saliency(table(), IMAGES, tp.probability(1)).notes
+    assert sum("(softmax): assumed" in note for note in squashed) == 2  # a probability depends on it
+    assert not any("assumed" in note for note in tp.rise(table(outputs="logits"), IMAGES, 1, n_masks=4, cells=2).notes)
 
 
 # --- several outputs

@@ -95,7 +95,11 @@ def _score_built(model: VisionModel, images: Tensor, target: TargetLike, scale: 
     many = check_target(model, images, target)
     if all(one is None for one in many):
         many = predicted(model, asked(model, images), _size(images))
-    return score_of(model, _seen(model, images, many), answers_for(model, images, many), scale)
+    answers = answers_for(model, images, many)
+    probable = scale != "logit" or any(isinstance(one, Scaled) and one.scale != "logit" for one in many)
+    for one in answers.values():
+        _say(model, one, probable=probable)
+    return score_of(model, _seen(model, images, many), answers, scale)
 
 
 def answers_for(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> dict[Head, Answer]:
@@ -115,14 +119,13 @@ def answers_for(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> d
     for head in inside:
         if head is not None and head not in found:
             found[head] = answer_of(model, images, head)
-    for one in found.values():
-        _say(model, one)
     return found
 
 
-def _say(model: VisionModel, given: Answer) -> None:
-    """Notes what was found out of the outputs where it could be otherwise; logits of classes are the usual case."""
-    if given.reading is not None and given.reading.why and given.reading.numbers != "logits":
+def _say(model: VisionModel, given: Answer, *, probable: bool = False) -> None:
+    """Notes what was found out of the outputs and could be otherwise; that they are logits of classes is the usual case, which
+    matters for probabilities alone."""
+    if given.reading is not None and given.reading.why and (probable or given.reading.numbers != "logits"):
         note(f"{model.name} gives {given.reading.words}")
 
 
