@@ -18,7 +18,7 @@ import inspect
 from collections.abc import Callable, Collection, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, Literal, ParamSpec, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from tapetum.families.layers import POSITIVE, by_name, named_layers
 from tapetum.families.profiles import PROFILES, Profile, profile, through
 from tapetum.models.extra import check_rows
 from tapetum.models.fitting import in_plain_words
+from tapetum.models.opaque import is_onnx_file, opaque, unseen
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import load, wrap
 from tapetum.notes import note, noting
@@ -39,6 +40,7 @@ from tapetum.types import (
     ImagesLike,
     Kind,
     Method,
+    MethodError,
     ModelError,
     ModelLike,
     Question,
@@ -65,6 +67,7 @@ def attribution(
             like = profile(method.name, keywords.get("like"))
             given = check_parameters(method, {**like.defaults, **keywords})
             with noting() as said, border(model, images) as (network, ready):
+                check_seen(network, method)
                 given = by_name(network, given)
                 if given.get("layer") == BEST:
                     return _choosing().best_layer(method, network, ready, target, keywords)
@@ -178,9 +181,26 @@ def as_model(model: ModelLike, images: Any = None) -> VisionModel:
     if isinstance(model, nn.Module):
         ready = isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point()
         return wrap(model, size=tuple(images.shape[-2:]) if ready else None)
-    if isinstance(model, str):
+    if isinstance(model, str) and not is_onnx_file(model):
         return load(model)
+    if opaque(model) is not None:
+        return wrap(model)
     raise ModelError(f"a model is a VisionModel, a torch.nn.Module or a name that load takes, not {type(model).__name__}")
+
+
+NEEDS: dict[str, Literal["layers", "operations", "gradients"]] = {
+    "cams": "layers", "backprops": "operations", "contributions": "operations", "attentions": "operations",
+    "gradients": "gradients", "extremal_perturbation": "gradients",
+}  # fmt: skip
+"""What of a network families, and single methods, look at besides its answer."""
+
+
+def check_seen(model: VisionModel, method: Method) -> None:
+    """Refuses a method that looks at what this network does not show."""
+    needs = NEEDS.get(method.name) or NEEDS.get(method.family)
+    refusal = None if needs is None else unseen(model.module, model.name, needs)
+    if refusal is not None:
+        raise MethodError(refusal)
 
 
 # --- results

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tapetum.models.opaque import Opaque
 from tapetum.models.reaching import CONTAINERS, TELLING, contents, parts_of, reach
 
 Memo = dict[int, Any]
@@ -233,7 +234,8 @@ def _settings(part: nn.Module) -> tuple[object, ...]:
 def weights_sha256(module: nn.Module) -> str:
     """Names, shapes, types and bytes of all parameters and buffers: the same weights give the same text."""
     digest = hashlib.sha256()
-    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+    named = module.named_numbers() if isinstance(module, Opaque) else [*module.named_parameters(), *module.named_buffers()]
+    for name, tensor in named:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

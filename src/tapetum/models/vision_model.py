@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeAlias, TypeVar
 
@@ -20,6 +21,7 @@ from tapetum.models.extra import beside
 from tapetum.models.folding import folded
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
+from tapetum.models.opaque import Opaque
 from tapetum.models.passes import Passes, StopForward, ToTheEnd
 from tapetum.models.remembering import Photos
 from tapetum.models.replica import fingerprint, part_with, replicate, weights_sha256
@@ -255,12 +257,15 @@ class VisionModel:
 
     @property
     def device(self) -> torch.device:
-        return next((tensor.device for tensor in self.module.parameters()), torch.device("cpu"))
+        return next((tensor.device for tensor in self._tensors()), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
-        floats = (tensor.dtype for tensor in self.module.parameters() if tensor.is_floating_point())
+        floats = (tensor.dtype for tensor in self._tensors() if tensor.is_floating_point())
         return next(floats, torch.float32)
+
+    def _tensors(self) -> Iterator[Tensor]:
+        return itertools.chain(self.module.parameters(), self.module.buffers())
 
     @property
     def weights_sha256(self) -> str:
@@ -424,6 +429,8 @@ class VisionModel:
 
     def named(self, patterns: LayersLike) -> list[str]:
         """As `find_layers`, without a word on layers that run several times."""
+        if isinstance(self.module, Opaque):
+            raise LayerError(self.module.refusal(self.name, "layers"))
         wanted = [patterns] if isinstance(patterns, (str, nn.Module)) else patterns
         names = (self.name_of(one) if isinstance(one, nn.Module) else one for one in wanted)
         return list(dict.fromkeys(name for pattern in names for name in resolve(self.survey, pattern)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 from torch import nn
@@ -12,6 +13,7 @@ from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolatio
 from tapetum.models.extra import checked_extra
 from tapetum.models.fitting import fit, input_channels
 from tapetum.models.folding import Folded, check_frames, film_channels
+from tapetum.models.opaque import is_onnx_file, opaque
 from tapetum.models.unwrapping import unwrapped
 from tapetum.models.vision_model import Head, VisionModel
 from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
@@ -23,7 +25,7 @@ from tapetum.types import ModelError, Outputs
 
 
 def wrap(
-    module: nn.Module,
+    module: Any,
     *,
     size: int | Sequence[int] | str | None = None,
     mean: Sequence[float] | None = None,
@@ -47,7 +49,9 @@ def wrap(
     it takes that, else what its positions or its linear layers fit.
 
     Args:
-        module: any module that takes images (n, c, h, w).
+        module: any module that takes images (n, c, h, w). Also TorchScript, a `torch.export.ExportedProgram`, an ONNX file or
+            session, and any function of images that gives numbers (numpy's, too): what needs no layer works on them, and
+            gradients where there are some.
         size: of the input in px: the side of a square, (height, width), or "64x128"; None: found.
         mean, std: per channel, in units of pixels in [0, 1].
         labels: class names in the order of the outputs: a list or array; {0: "cat", 1: "dog"}, keys may be texts; a `Path` to
@@ -74,8 +78,18 @@ def wrap(
             all. The network gets them by keyword, `module(images, age=...)`, or `call(module, images, age=...)`; a method
             that hides, repeats or splits images does the same with their rows.
     """
+    if isinstance(module, VisionModel):
+        raise ModelError(f"{module.name} is wrapped already")
+    function = opaque(module)
+    if function is not None:
+        name = name or _name_of(module)
+        size, mean = size or function.shape[1], mean or _means(function.shape[0])
+        module = function
     if not isinstance(module, nn.Module):
-        raise ModelError(f"wrap takes a torch.nn.Module, not {type(module).__name__}")
+        raise ModelError(
+            "wrap takes a torch.nn.Module, TorchScript, an exported program, an ONNX file or a function of images, not "
+            f"{type(module).__name__}"
+        )
     module = unwrapped(module)
     check_frames(module, frames, call is not None)
     preprocessing = replace(_preprocessing(module, size, mean, std, resize, interpolation), range=_span(range))
@@ -108,6 +122,18 @@ def wrap(
         model.preprocessing = preprocessing.at(found.size)
         model.notes += (f"{model.name}: {found.words}; size= in tp.wrap says another",) if found.words else ()
     return model
+
+
+def _name_of(given: Any) -> str:
+    """For captions: of a file, a function, or what kind of thing it is."""
+    if is_onnx_file(given):
+        return Path(given).stem
+    return getattr(given, "original_name", None) or getattr(given, "__name__", None) or type(given).__name__
+
+
+def _means(channels: int | None) -> tuple[float, ...] | None:
+    """Of images of other than three channels nothing is assumed."""
+    return None if channels in (None, 3) else (0.0,) * channels
 
 
 def checked_outputs(outputs: Any) -> Outputs | dict[Any, Outputs]:
