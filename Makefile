@@ -9,7 +9,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test slow browser web check bench docs lessons format format-check lint types layers clean
+.PHONY: help demo test slow processors browser web check bench docs lessons format format-check lint types layers clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: .venv/.dev ## the test suite, without the slow ones
 
 slow: .venv/.dev ## the slow tests
 	$(PYTEST) -m slow || [ $$? -eq 5 ] # 5: none there
+
+processors: .venv/.dev ## the claims of equal bits, under the kernels of other processors
+	OMP_NUM_THREADS=1 WORKERS=$(WORKERS) $(BIN)/python tests/processors.py
 
 browser: .venv/.dev ## the tests in headless Chromium, which must be installed
 	$(PYTEST) -m browser || [ $$? -eq 5 ] # 5: none there

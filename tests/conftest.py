@@ -1,5 +1,6 @@
 """Puts this folder on the path, so that tests can `from zoo import ...`; keeps torch to one thread; one browser for all."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +9,8 @@ import pytest
 import torch
 from jaxtyping import config
 
-torch.set_num_threads(1)  # tiny networks: a second thread costs more than it brings, and sums keep one order
+THREADS = int(os.environ.get("TEST_THREADS", "1"))  # tiny networks: a second thread costs more than it brings
+torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(autouse=True)
@@ -16,8 +18,8 @@ def _one_thread_before_and_after() -> Iterator[None]:
     """A test that leaves another number of threads behind changes the last bits of all that follow, so it fails."""
     yield
     found = torch.get_num_threads()
-    torch.set_num_threads(1)
-    assert found == 1, f"torch computes with {found} threads after this test"
+    torch.set_num_threads(THREADS)
+    assert found == THREADS, f"torch computes with {found} threads after this test"
 
 
 @pytest.fixture

@@ -56,6 +56,7 @@ def test_photographs_of_the_usual_sizes_are_cut_bit_for_bit(interpolation: str, 
     assert torch.equal(how.crop(pixels), by_torchvision(how, pixels))
 
 
+@pytest.mark.bits
 def test_batches_other_types_and_other_layouts_are_cut_bit_for_bit() -> None:
     how, pixels = Preprocessing((33, 33), 40, "bicubic"), noise(3, 3, 57, 91)
     for given_ in (

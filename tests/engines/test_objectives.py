@@ -97,6 +97,7 @@ def test_the_tables_hold_every_objective() -> None:
     assert made - {"arithmetic"} == set(o.__all__) - NOT_OBJECTIVES
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("name", ALONE)
 def test_a_pictures_value_is_the_one_it_has_alone(name: str) -> None:
     objective, seen = ALONE[name](), seen_by_hand(4)
@@ -107,6 +108,7 @@ def test_a_pictures_value_is_the_one_it_has_alone(name: str) -> None:
     assert len(set(together.tolist())) == 4  # it did look at the pictures
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("name", ALONE)
 def test_a_pictures_gradient_is_the_one_it_has_alone(name: str) -> None:
     objective = ALONE[name]()
@@ -525,6 +527,7 @@ def test_every_objective_is_optimised_here() -> None:
     assert {name.lstrip("-").partition(" ")[0] for name in RAISED} == set(o.__all__) - NOT_OBJECTIVES - {"alpha_mean"}
 
 
+@pytest.mark.bits
 def test_groups_that_are_made_together_are_those_made_alone() -> None:
     objectives = [o.channel(LAYER, i) + o.diversity(LAYER) - o.l2() for i in range(2)]
     objectives.append(o.class_logit(1) + o.alignment("three"))

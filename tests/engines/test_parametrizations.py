@@ -76,6 +76,7 @@ def last(parametrization: Parametrization, at: Start, channels: list[int], n_ste
 # --- what all promise
 
 
+@pytest.mark.bits
 @EVERY
 def test_a_batch_is_what_single_runs_give(name: str) -> None:
     parametrization = TABLE[name]
@@ -85,6 +86,7 @@ def test_a_batch_is_what_single_runs_give(name: str) -> None:
         assert torch.equal(together[i], alone[0])
 
 
+@pytest.mark.bits
 def test_groups_with_shared_parts_are_what_single_groups_give() -> None:
     parametrization = TABLE["shared"]
     together = last(parametrization, Start(SIZE, (0, 1, 2) * 2, tuple(range(6)), dtype=torch.float64), [0, 1])

@@ -23,6 +23,7 @@ def layer_of(model: tp.VisionModel) -> str:
     return names[len(names) // 2]
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("name", NETS)
 def test_a_batch_is_what_single_runs_give_to_the_last_bit(name: str) -> None:
     model = shared(name)
@@ -128,6 +129,7 @@ def test_progress_ends_at_its_total_and_can_stop_the_work() -> None:
         render(model, [O.channel(layer_of(model), 0)], Recipe(n_steps=4), size=(16, 16))
 
 
+@pytest.mark.bits
 def test_float32_batches_have_the_bits_of_single_runs_where_kernels_sum_differently() -> None:
     # 1 x 1 convolutions over many channels: a batch's kernel sums in another order than that of one image
     torch.manual_seed(0)

@@ -167,6 +167,7 @@ def test_the_shipped_spectrum_falls_like_that_of_photographs() -> None:
     assert 1 < std < 4  # in logits times 1.7: pictures are neither flat nor black and white
 
 
+@pytest.mark.bits
 def test_the_shipped_spectrum_is_what_the_script_measures() -> None:
     """`docs/make_spectrum.py` on scikit-image's photographs."""
     spec = importlib.util.spec_from_file_location("make_spectrum", DOCS / "make_spectrum.py")

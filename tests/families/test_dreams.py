@@ -71,6 +71,7 @@ def test_the_objective_rises_at_every_octave(name: str) -> None:
     assert made.pixels.shape[-2:] == (96, 160)
 
 
+@pytest.mark.bits
 def test_the_dream_of_two_pictures_is_two_dreams() -> None:
     model, pictures = shared("residual"), photographs(2, (48, 64))
     together = tp.deep_dream(model, pictures, n_octaves=2, n_steps=2, frames=(0, 3))

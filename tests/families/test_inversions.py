@@ -80,6 +80,7 @@ def test_the_best_picture_never_gets_worse() -> None:
     assert (found.values.diff() > 0).sum() > 20  # most steps find something better
 
 
+@pytest.mark.bits
 def test_several_images_and_layers_are_what_single_runs_give() -> None:
     model = shared("residual")
     images = photographs(model, 2)

@@ -113,6 +113,7 @@ ATLAS = [tp.Spectrum(k=3), tp.Moments(), tp.Sparsity(), tp.CoActivation(), tp.Sc
 """What an atlas asks for."""
 
 
+@pytest.mark.bits
 def test_all_trackers_give_the_same_bits_for_any_workers_and_any_shards(folder: Path, tmp_path: Path) -> None:
     model = vision_model("residual")
     asked: Any = dict.fromkeys(deepest(model), ATLAS)
