@@ -16,7 +16,9 @@ import tapetum as tp
 from tapetum.cli.generated import COMMANDS, MADE, rendering_command, run_group
 from tapetum.cli.main import app
 from tapetum.cli.options import SETTINGS
+from tapetum.models.zoo.loading import loaded
 from tapetum.models.zoo.settings import READ, with_settings
+from tapetum.models.zoo.trained import architecture_of, save_trained
 
 NETWORKS = '''
 import torch
@@ -124,8 +126,13 @@ def test_the_report_says_how_to_make_it_again(tapetum, place) -> None:
     assert tapetum(*words).status == 0
     page = (place / "out" / "report.html").read_text("utf-8")
     assert "--labels names.txt --size 24x40 --mean 0.5 --std 0.25,0.25,0.5 --outputs sigmoid" in page
-    (image,) = json.loads((place / "out" / "report.json").read_text())["images"]
-    assert "0.25, 0.25, 0.5" in image["notes"][0]
+    assert "mean 0.5, 0.5, 0.5, std 0.25, 0.25, 0.5<" in page
+    assert json.loads((place / "out" / "report.json").read_text())["images"][0]["notes"] == []
+    words = ["explain", "cat.png", "--model", "own.py:build", *SAID[:2], "--methods", "saliency", "--no-evidence", "--out", "b"]
+    assert "mean and std are assumed to be ImageNet's" in tapetum(*words).err
+    page = (place / "b" / "report.html").read_text("utf-8")
+    assert "std 0.229, 0.224, 0.225 (assumed)" in page
+    assert page.count('<p class="note caution">mean and std are assumed to be ImageNet') == 1
 
 
 def test_pictures_of_other_settings_are_not_taken_for_these(tapetum, place) -> None:
@@ -223,3 +230,14 @@ def test_a_model_that_is_told_more_is_another_and_the_first_stays() -> None:
     )
     assert told.module is model.module
     assert with_settings(told, {"size": "24x40"}).settings.keys() == {"labels", "resize", "mean", "size"}
+
+
+def test_a_trained_network_is_built_again_with_what_was_said(place) -> None:
+    model = loaded("own.py:build", "default", {"size": "24x40", "mean": "0.5", "std": "0.5", "labels": "a,b,c"})
+    folder = place / "trained"
+    folder.mkdir()
+    save_trained(model, folder, architecture_of(model, None), model.module.state_dict())
+    again, images = tp.load(str(folder)), torch.randn(2, 3, 24, 40)
+    with torch.no_grad():
+        assert torch.equal(again(images), model(images))
+    assert (again.labels, again.preprocessing) == (model.labels, model.preprocessing)

@@ -446,7 +446,7 @@ def scope(photos: Path) -> dict[str, Any]:
     """What examples may use: tp, model, images, a vision transformer, and a folder of pictures."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = tp.wrap(Small(), labels=["tabby", "tiger cat", "lynx"])
+        model = tp.wrap(Small(), mean=(0.5,) * 3, std=(0.5,) * 3, labels=["tabby", "tiger cat", "lynx"])
         vit = tp.wrap(VisionTransformer(224, 56, 2, 2, 8, 16, num_classes=3), labels=["tabby", "tiger cat", "lynx"])
         return {"tp": tp, "model": model, "vit": vit, "images": torch.randn(1, 3, 224, 224), "folder": photos}
 

@@ -14,6 +14,7 @@ from tapetum.engines import scores
 from tapetum.families.inspections import predict
 from tapetum.families.running import versions
 from tapetum.models.vision_model import VisionModel
+from tapetum.notes import is_caution
 from tapetum.reports.explanation import Explanation
 from tapetum.reports.job import BUDGET_S, Plan, checked_methods, explain_one, plan_methods
 from tapetum.reports.machine import as_json, write_json
@@ -97,10 +98,16 @@ def _facts(model: VisionModel, outputs: str) -> dict[str, str]:
     return {
         "Model": model.source,
         "Parameters": count,
-        "Input": model.preprocessing.describe(),
+        "Input": f"{model.preprocessing.describe()}; {_constants(model)}",
         **({"Outputs": outputs} if outputs else {}),
         "Weights": f"{_weights_in_words(model)}, sha256 {model.weights_sha256[:12]}",
     }
+
+
+def _constants(model: VisionModel) -> str:
+    """What pixels are normalised by, and whether anybody said so."""
+    mean, std = (", ".join(f"{one:.4g}" for one in row) for row in (model.preprocessing.mean, model.preprocessing.std))
+    return f"mean {mean}, std {std}" + (" (assumed)" if any(map(is_caution, model.notes)) else "")
 
 
 def _weights_in_words(model: VisionModel) -> str:

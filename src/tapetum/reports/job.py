@@ -147,17 +147,11 @@ def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
         found=found,
         questions=tuple(questions),
         findings=(),
-        notes=(_normalised(model), *model.notes),
+        notes=model.notes,
         answer=kind,
         outputs=outputs,
     )
     return replace(asked, findings=findings(asked))
-
-
-def _normalised(model: VisionModel) -> str:
-    """The constants, in words."""
-    mean, std = ((", ".join(f"{one:.4g}" for one in row)) for row in (model.preprocessing.mean, model.preprocessing.std))
-    return f"Its colors are normalised by mean {mean} and std {std}, in units of pixels from 0 to 1."
 
 
 OF_IMAGES = ("classes", "labels", "binary", "numbers")

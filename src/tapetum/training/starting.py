@@ -14,6 +14,7 @@ from tapetum.models.replica import copied
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import SimpleCNN, load, wrap
 from tapetum.models.zoo.heads import find_head, n_outputs, with_head
+from tapetum.notes import is_caution
 from tapetum.types import ModelError
 
 T = TypeVar("T")
@@ -80,7 +81,9 @@ def private(given: Any) -> VisionModel:
             f"{model.name} cannot be copied ({type(error).__name__}: {error}), and is not changed itself"
         ) from error
     module.requires_grad_(True)
-    return model.around(module.eval())
+    own = model.around(module.eval())
+    own.notes = tuple(note for note in model.notes if not is_caution(note))  # it is trained with the constants that it has
+    return own
 
 
 def resized(model: VisionModel, size: int | None) -> None:

@@ -138,7 +138,7 @@ def _build(name: str, pretrained: bool, settings: Settings = MappingProxyType({}
     if bare in segmenters():
         return segmenter(bare, pretrained)
     if is_trained(name):
-        return load_trained(name, pretrained, lambda source: _build(source, pretrained=False))
+        return load_trained(name, pretrained, lambda source, told: _build(source, False, told))
     raise ModelError(_unknown(name))
 
 

@@ -33,7 +33,7 @@ def is_trained(folder: str | Path) -> bool:
     return (Path(folder) / ABOUT).is_file()
 
 
-def load_trained(folder: str | Path, pretrained: bool, build: Callable[[str], VisionModel]) -> VisionModel:
+def load_trained(folder: str | Path, pretrained: bool, build: Callable[[str, Mapping[str, Any]], VisionModel]) -> VisionModel:
     """The network of a folder, with its weights or with random ones; `build` makes the networks that have names."""
     folder = Path(folder)
     about = _about(folder)
@@ -67,7 +67,8 @@ def architecture_of(model: VisionModel, head: str | None) -> dict[str, Any]:
     """What builds the network again: SimpleCNN's own numbers, or what `load` takes and the head that was replaced."""
     if isinstance(model.module, SimpleCNN):
         return {"kind": "simple_cnn", "widths": list(model.module.widths), "hidden": model.module.hidden}
-    return {"kind": "named", "source": model.source, "head": head, "call": model.call is not None}
+    told = {name: model.settings[name] for name in ("size", "resize", "mean", "std") if name in model.settings}
+    return {"kind": "named", "source": model.source, "head": head, "call": model.call is not None, "settings": told}
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
@@ -96,14 +97,16 @@ def _about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _built(architecture: Mapping[str, Any], folder: Path, build: Callable[[str], VisionModel]) -> VisionModel:
+def _built(
+    architecture: Mapping[str, Any], folder: Path, build: Callable[[str, Mapping[str, Any]], VisionModel]
+) -> VisionModel:
     classes = len(_about(folder)["classes"])
     if architecture["kind"] == "simple_cnn":
         module = SimpleCNN(classes, tuple(architecture["widths"]), architecture["hidden"])
         return VisionModel(module, "simple_cnn", Preprocessing(), outputs="logits")
     source = architecture["source"]
     try:
-        model = build(source)
+        model = build(source, architecture.get("settings", {}))
     except ModelError as error:
         raise ModelError(
             f"{folder} holds the weights of {source}, which has no name that builds it again: build it, and"
