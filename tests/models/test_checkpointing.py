@@ -16,6 +16,7 @@ from zoo import CLASSES, Attention, conv, pictures, wrapped
 import tapetum as tp
 from tapetum.models.checkpointing import uncheckpointed
 from tapetum.models.vision_model import VisionModel
+from tapetum.types import TargetError
 
 Call = Callable[[nn.Module, Tensor], Tensor]
 
@@ -78,6 +79,29 @@ def test_maps_are_those_of_the_network_without_it(kind: type, method: str, more:
 def test_pictures_of_units_inside_are_those_of_the_network_without_it(way: str) -> None:
     plain, other = (tp.visualize(built(Convs, one), "block.0:3", n_steps=2) for one in ("plain", way))
     assert torch.equal(plain.pixels, other.pixels)
+
+
+class OwnCheckpoint(torch.autograd.Function):
+    """As several libraries have one: computed again in the backward pass, for `backward()` alone."""
+
+    @staticmethod
+    def forward(ctx: Any, block: nn.Module, x: Tensor) -> Tensor:
+        return block(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise RuntimeError("Checkpointing is not compatible with .grad()")
+
+
+def test_checkpointing_by_a_function_of_its_own_is_refused_where_a_gradient_would_go_through() -> None:
+    torch.manual_seed(0)
+    model = wrapped(Convs(OwnCheckpoint.apply).double())
+    for method in (tp.saliency, tp.guided_backprop, tp.integrated_gradients):
+        with pytest.raises(TargetError, match=r"Checkpointing is not compatible.*occlusion, rise or ablation_cam"):
+            method(model, pictures(1), 1)
+    torch.testing.assert_close(
+        tp.occlusion(model, pictures(1), 1).values, tp.occlusion(built(Convs, "plain"), pictures(1), 1).values
+    )
 
 
 @pytest.mark.parametrize("way", ["reentrant", "not reentrant"])

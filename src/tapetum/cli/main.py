@@ -254,8 +254,7 @@ def layers(
     from tapetum.types import Layers
 
     network = model.load()
-    names = set(network.find_layers(pattern))
-    say(str(Layers(layer for layer in network.layers() if layer.name in names)))
+    say(str(Layers(network.survey[name] for name in network.find_layers(pattern))))
 
 
 @app.command()

@@ -37,7 +37,18 @@ def derivative(values: Tensor, leaf: Tensor) -> Tensor:
     """d values.sum() / d leaf; zeros where the score does not depend on it at all."""
     if not values.requires_grad:
         raise TargetError("the score has no gradient: the model (or the callable target) detaches it or works without one")
-    (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    try:
+        (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        if "alloc" in str(error):  # memory, on a CPU
+            raise
+        reason = str(error).partition("\n")[0]
+        raise TargetError(
+            f"an operation of the network cannot be gone back through ({reason}): use a method without gradients, such as "
+            "occlusion, rise or ablation_cam"
+        ) from error
     return torch.zeros_like(leaf) if grad is None else grad
 
 
