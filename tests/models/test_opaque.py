@@ -157,6 +157,15 @@ def test_networks_of_other_shapes_say_theirs(tmp_path: Path) -> None:
     assert (model.name, model.preprocessing.size, model.preprocessing.channels) == ("grey", (28, 28), 1)
     images = torch.rand(2, 1, 28, 28)
     same(tp.occlusion(model, images, 1, window=7, stride=7).values, tp.occlusion(grey, images, 1, window=7, stride=7).values)
+    loaded = tp.load(str(tmp_path / "grey.onnx"))
+    assert torch.equal(loaded(images), model(images))
+    assert loaded.source == str(tmp_path / "grey.onnx")
+    same(
+        tp.occlusion(loaded.source, images, 1, window=7, stride=7).values,
+        tp.occlusion(model, images, 1, window=7, stride=7).values,
+    )
+    with pytest.raises(ModelError, match="holds its weights itself"):
+        tp.load(loaded.source, weights="random")
     other = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 26 * 26, 3)).eval()
     hashes = {tp.wrap(torch.export.export(one, (images[:1],))).weights_sha256 for one in (grey, other)}
     assert len(hashes) == 2

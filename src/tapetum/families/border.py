@@ -30,7 +30,7 @@ from tapetum.families.layers import POSITIVE, by_name, named_layers
 from tapetum.families.profiles import PROFILES, Profile, profile, through
 from tapetum.models.extra import check_rows
 from tapetum.models.fitting import in_plain_words
-from tapetum.models.opaque import is_onnx_file, opaque, unseen
+from tapetum.models.opaque import opaque, unseen
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import load, wrap
 from tapetum.notes import note, noting
@@ -181,7 +181,7 @@ def as_model(model: ModelLike, images: Any = None) -> VisionModel:
     if isinstance(model, nn.Module):
         ready = isinstance(images, Tensor) and images.ndim == 4 and images.is_floating_point()
         return wrap(model, size=tuple(images.shape[-2:]) if ready else None)
-    if isinstance(model, str) and not is_onnx_file(model):
+    if isinstance(model, str):
         return load(model)
     if opaque(model) is not None:
         return wrap(model)

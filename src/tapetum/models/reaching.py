@@ -59,7 +59,8 @@ def parts_of(value: Any) -> Iterator[Any]:
     if isinstance(value, nn.Module):
         held = vars(value)
         for name in TELLING:
-            yield from held.get(name, {}).values()
+            if held.get(name):
+                yield from held[name].values()
         yield from (one for name, one in held.items() if name not in BOOKKEEPING and name not in TELLING)
     elif isinstance(value, dict):
         yield from value.values()

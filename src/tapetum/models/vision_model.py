@@ -196,6 +196,10 @@ class VisionModel:
 
     def __call__(self, images: Tensor) -> Any:
         """The network's own output in eval mode; None when a probe stopped the pass early."""
+        with self.pinned():
+            return self._passed(images)
+
+    def _passed(self, images: Tensor) -> Any:
         if self._believed(images).changes_images:
             images = images.clone()
         self.passes.begin(int(images.shape[-2]), int(images.shape[-1]))

@@ -22,6 +22,7 @@ from torch import nn
 
 from tapetum.data.labels import imagenet_labels, inception_labels
 from tapetum.data.preprocessing import Preprocessing
+from tapetum.models.opaque import is_onnx_file, opaque
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import efficientnet_lite, inception_v1
 from tapetum.models.zoo.dense import detector, detectors, segmenter, segmenters
@@ -48,8 +49,8 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
             too), "timm:...", "open_clip:ViT-B-32", "hf:microsoft/resnet-50" or "hf:./folder" (Hugging Face's classifiers,
             semantic segmentation, CLIP-like towers and backbones, from the hub or from what `save_pretrained` wrote, with
             their own preprocessing and names; code of a repository is never run), a folder that `tp.train` or
-            `tp.fine_tune` filled ("./dogs" where a network is called dogs, too), or "file.py:factory" for a function of
-            yours that returns a module or VisionModel.
+            `tp.fine_tune` filled ("./dogs" where a network is called dogs, too), "net.onnx", or "file.py:factory" for a
+            function of yours that returns a module or VisionModel.
         weights: "default" (the published ones; may download), "random" (by `seed`; None is the same), or a .safetensors/.pth
             file: what `model.weights` says loads the same again.
         seed: of random weights; torch's own generator is left as it was.
@@ -121,6 +122,8 @@ def _build(name: str, pretrained: bool, settings: Settings = MappingProxyType({}
     family, _, rest = name.partition(":")
     if family == "hf":
         return huggingface_model(rest, pretrained)
+    if is_onnx_file(name):
+        return _onnx(name, pretrained, settings)
     if ".py" in name:
         path, _, factory = name.rpartition(":") if ".py:" in name else (name, ":", "build")
         return _from_file(path, factory, settings)
@@ -167,6 +170,14 @@ def _from_file(path: str, factory: str, settings: Settings) -> VisionModel:
     return model
 
 
+def _onnx(path: str, pretrained: bool, settings: Settings) -> VisionModel:
+    if not pretrained:
+        raise ModelError(f"{path} holds its weights itself: load it without others")
+    model = wrap(path, **for_wrap(settings, nn.Identity()))
+    model.source = path
+    return model
+
+
 def _built(build: Callable[[], Any], source: str, settings: Settings) -> VisionModel:
     try:
         built = build()
@@ -174,8 +185,9 @@ def _built(build: Callable[[], Any], source: str, settings: Settings) -> VisionM
         raise ModelError(f"{source} failed ({type(error).__name__}: {error})") from error
     if isinstance(built, VisionModel):
         return built
-    if isinstance(built, nn.Module):
-        return wrap(built, name=Path(source.rpartition(":")[0]).stem, **for_wrap(settings, built))
+    module = opaque(built) or built
+    if isinstance(module, nn.Module):
+        return wrap(built, name=Path(source.rpartition(":")[0]).stem, **for_wrap(settings, module))
     raise ModelError(f"{source} returned {type(built).__name__}; it must return a torch.nn.Module or tapetum.wrap(...)")
 
 
