@@ -432,3 +432,25 @@ def test_a_unit_can_be_asked_for_what_it_looked_at() -> None:
     model, images = shared("vit_token"), pictures(2)
     result = tp.gradient_attention(model, images, tp.Unit("blocks.1", 1, (0, 3)))
     assert result.status == ("ok", "ok")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_attention_that_nobody_reads_changes_nothing(method: str) -> None:
+    class Pooling(nn.Module):
+        """SigLIP's classifiers pool by attention, and then read the mean."""
+
+        def __init__(self, pools: bool) -> None:
+            super().__init__()
+            self.net, self.pools = net("vit_mean"), pools
+            self.pool = nn.MultiheadAttention(8, 1, batch_first=True, dtype=torch.float64)
+
+        def forward(self, images: Tensor) -> Tensor:
+            x = self.net.blocks(self.net.patches(images).flatten(2).transpose(1, 2) + self.net.positions)
+            if self.pools:
+                self.pool(x.mean(1, keepdim=True), x, x)
+            return self.net.linear(self.net.norm(x).mean(1))
+
+    with torch.random.fork_rng(devices=[]):
+        found, wanted = (getattr(tp, method)(wrapped(Pooling(pools)), pictures(2)) for pools in (True, False))
+    assert found.status == ("ok", "ok")
+    torch.testing.assert_close(found.values, wanted.values, rtol=1e-9, atol=1e-12)

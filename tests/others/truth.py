@@ -53,7 +53,7 @@ class Case:
         if self.other.words == "maps":
             return self.output(images).softmax(1).mean((2, 3))
         return {
-            "softmax": lambda: table.exp() / table.exp().sum(1, keepdim=True),
+            "softmax": lambda: 1 / (table[:, None] - table[:, :, None]).exp().sum(2),
             "probabilities": lambda: table,
             "independent": lambda: table,
             "log_probabilities": table.exp,
@@ -362,7 +362,7 @@ def lrp(case: Case) -> None:
     bare = dataclasses.replace(case, plain=without_constants((case.other.twin or case.other.build)().to(case.images.dtype)))
     bare.model = wrapped(case.other, without_constants(case.other.build().to(case.images.dtype)))
     vars(bare).pop("classes", None)
-    maps = tp.lrp(bare.model, case.images, case.target, composite="epsilon", epsilon=1e-12)
+    maps = tp.lrp(bare.model, case.images, case.target, composite="zero")
     assert torch.isfinite(maps.values).all()
     with torch.no_grad():
         score = bare.score(case.images)

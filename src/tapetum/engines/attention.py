@@ -172,6 +172,13 @@ def gradients(values: Tensor, attentions: Sequence[Attention]) -> list[Tensor]:
     ]
 
 
+def heard(values: Tensor, attentions: Sequence[Attention]) -> list[Attention]:
+    """Those that the values depend on: SigLIP's classifiers run a pooling by attention whose answer nobody reads."""
+    if not values.requires_grad:
+        return list(attentions)  # `gradients` says what is missing
+    return [one for one in attentions if _reaches(values, one.raw)]
+
+
 def in_sequence(attentions: Sequence[Attention]) -> bool:
     """Whether each attention depends on the one before, as the graph shows: not so for two side by side in one block."""
     return all(_reaches(later.raw, earlier.raw) for earlier, later in itertools.pairwise(attentions))

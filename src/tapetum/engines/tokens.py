@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from tapetum.engines.attention import Attention, Found, attention_weights, gradients, in_sequence
+from tapetum.engines.attention import Attention, Found, attention_weights, gradients, heard, in_sequence
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore, UnitScore
@@ -33,10 +33,11 @@ def token_relevance(score: ModelScore, images: Tensor, relevance: Relevance, *, 
         some = images[rows[0] : rows[-1] + 1].detach()
         with torch.enable_grad(), attention_weights() as found:
             values = score.take(rows)(some)
-        places = checked_places(score.model, found, found.used, some)
-        if values.requires_grad and not in_sequence(found.used):
+        used = heard(values, found.used)
+        places = checked_places(score.model, found, used, some)
+        if values.requires_grad and not in_sequence(used):
             raise MethodError(f"{score.model.name} has attentions side by side, so there is no one way through its layers")
-        return relevance(values, found.used)[:, places].to(images.dtype)  # a softmax may have a type of its own
+        return relevance(values, used)[:, places].to(images.dtype)  # a softmax may have a type of its own
 
     return _mapped(score, images, work, batch)
 
@@ -57,7 +58,7 @@ def gradients_by_layer(score: ModelScore, images: Tensor, *, batch: Batch = "aut
         edits = {block: _keep(kept, block) for block in blocks} | {blocks[-1]: _together(kept)}
         with torch.enable_grad(), attention_weights(cut=True) as found, edit(score.model, edits, raw=True):
             values = score.take([*rows] * len(blocks)).read(score.take(rows).output(some))
-        layers, pooling = found.used[: len(blocks)], found.used[len(blocks) :]
+        layers, pooling = found.used[: len(blocks)], heard(values, found.used[len(blocks) :])
         places = checked_places(score.model, found, layers, some)
         if len(values) != len(blocks) * len(rows):
             raise MethodError("the head is asked about the tokens of every layer: the target must take batches of any size")
