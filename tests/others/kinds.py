@@ -440,6 +440,3 @@ KINDS: dict[str, Other] = {
     "parametrized": Other(seeded(parametrized)),
     "mixed_dtypes": Other(seeded(mixed_dtypes), dtype=torch.float32),
 }
-
-UNMENDED = ("traced", "scripted", "quantised")
-"""Kinds of which some cells are still wrong."""

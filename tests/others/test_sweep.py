@@ -9,11 +9,11 @@ from __future__ import annotations
 import pytest
 import torch
 from hugging import HUGGING
-from kinds import KINDS, UNMENDED
+from kinds import KINDS
 from sweeping import sweep
 from truth import CHECKS
 
-OTHERS = {name: other for name, other in {**HUGGING, **KINDS}.items() if name not in UNMENDED}
+OTHERS = {**HUGGING, **KINDS}
 QUICK = ("predict", "saliency", "grad_cam", "occlusion")
 LARGE = ("perceiver", "mobilenet_v1", "mobilenet_v2", "mobilevit", "mobilevitv2", "timm_wrapper", "cvt", "pp_lcnet",
          "swiftformer", "levit_with_teacher")  # fmt: skip
