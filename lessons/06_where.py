@@ -57,7 +57,13 @@ layers = [
     torch.nn.MaxPool2d(2),
     torch.nn.Conv2d(8, 8, 3, padding=1),
 ]
-small = tp.wrap(torch.nn.Sequential(*layers), size=24, name="three layers")
+small = tp.wrap(
+    torch.nn.Sequential(*layers),
+    size=24,
+    mean=(0,) * 3,
+    std=(1,) * 3,
+    name="three layers",
+)
 three = tp.receptive_fields(small, torch.zeros(1, 3, 24, 24), layers="*", n=8)
 print(three)
 tp.show(three)

@@ -173,7 +173,8 @@ def small(functional):
 
 
 # %%
-tiny = tp.wrap(small(functional=False), size=224)
+colors = {"mean": model.preprocessing.mean, "std": model.preprocessing.std}
+tiny = tp.wrap(small(functional=False), size=224, **colors)
 picture = tiny.preprocess(pixels)
 conserved = tp.lrp(tiny, picture, 0, composite="zero")
 product = tp.input_x_gradient(tiny, picture, 0)
@@ -245,7 +246,7 @@ def guided_by_hooks(network, images, k):
 ways = {"modules": small(functional=False), "functions": small(functional=True)}
 hooked = {name: guided_by_hooks(network, picture, 0) for name, network in ways.items()}
 ours = {
-    name: tp.guided_backprop(tp.wrap(network, size=224), picture, 0)
+    name: tp.guided_backprop(tp.wrap(network, size=224, **colors), picture, 0)
     for name, network in ways.items()
 }
 plain = torch.autograd.grad(
@@ -307,7 +308,7 @@ for name, mistake in mistakes.items():
         refusals[name] = refusal
         print(f"{name}: {refusal}")
 not_normalised = tp.grad_cam(model, seen, k)
-print("pixels 0..1:", *not_normalised.notes[-1:])
+print("pixels 0..1:", *not_normalised.notes[:1])
 tp.show([cam, not_normalised], pixels=seen, names=["normalised", "not normalised"])
 
 # %%
