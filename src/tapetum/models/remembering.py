@@ -28,10 +28,12 @@ class Photos:
         return self.keep(torch.cat([*parts]), tuple(crop for part in parts for crop in self.of(part)))
 
     def keep(self, images: Tensor, crops: tuple[Crop, ...]) -> Tensor:
-        if len(crops) == len(images):
+        if len(crops) == len(images) and not images.is_inference():  # those have no version that tells of changes
             self._crops[images] = images._version, crops
         return images
 
     def of(self, images: Tensor) -> tuple[Crop, ...]:
+        if images.is_inference():
+            return ()
         version, crops = self._crops.get(images, (None, ()))
         return crops if version == images._version else ()
