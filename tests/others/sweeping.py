@@ -49,7 +49,9 @@ def sweep(
     rows = []
     for name, other in others.items():
         try:
-            case = case_of(other, dtype)
+            with warnings.catch_warnings():  # torch would like TorchScript and old quantisation to go away
+                warnings.simplefilter("ignore")
+                case = case_of(other, dtype)
         except TapetumError as refusal:
             rows += [(name, method, "refused", str(refusal)) for method in methods]
             continue
