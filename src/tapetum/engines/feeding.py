@@ -7,14 +7,25 @@ class token, or nothing. A gradient there is then no evidence, and an ablation m
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from tapetum.engines.gradients import reached
 from tapetum.engines.probe import edit, map_of
-from tapetum.engines.scores import CallableScore, ModelScore, OutputScore, UnitScore
+from tapetum.engines.scores import (
+    BoxScore,
+    CallableScore,
+    ClassScore,
+    ModelScore,
+    OutputScore,
+    PredictedScore,
+    RegionScore,
+    UnitScore,
+    answer,
+)
+from tapetum.models.structure import tensors
 
 FEW = 3
 """Images that are tried, until one says that the layer is read."""
@@ -28,7 +39,7 @@ def read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
 
     A score that is the same for every image is not the layer's fault: methods say themselves that there is nothing to see.
     """
-    part, size = _part(score), tuple(images.shape[-2:])
+    part, size = _part(score, images), tuple(images.shape[-2:])
     if part is None:  # a function of the user's may know how many images there are
         return _read_of(score, images.detach(), layer)
     fact = f"{layer} at {size} is read by {part}"
@@ -43,7 +54,7 @@ def read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
     return found
 
 
-def _part(score: ModelScore) -> str | None:
+def _part(score: ModelScore, images: Tensor) -> str | None:
     """Which part of the network's answer is read: what one target's score reads, another's of the same part reads, too."""
     if isinstance(score, CallableScore):
         return None
@@ -51,7 +62,24 @@ def _part(score: ModelScore) -> str | None:
         return f"outputs {sorted({str(one.head) for one in score.targets})}"
     if isinstance(score, UnitScore):
         return f"units of {sorted({one.layer for one in score.units})}"
+    if isinstance(score, PredictedScore):  # it becomes one of these
+        known = answer(score.model, images)
+        return {"table": ClassScore, "maps": RegionScore, "detections": BoxScore}[known.kind].__name__
     return type(score).__name__
+
+
+def any_answer(score: ModelScore) -> ModelScore:
+    """In place of a function of the user's the whole answer: for methods that do not ask for a target's score."""
+    if not isinstance(score, CallableScore):
+        return score
+    return CallableScore(score.model, _magnitude, rows=score.rows)
+
+
+def _magnitude(output: Any) -> Tensor:
+    """(n,) of all numbers of an answer: a softmax's sum would be the same for every image."""
+    return torch.stack([one.flatten(1).square().sum(1) for one in tensors(output) if one.ndim and one.is_floating_point()]).sum(
+        0
+    )
 
 
 def _read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
@@ -96,7 +124,8 @@ def _has_gradient(values: Tensor, leaf: Tensor) -> bool:
     if not values.requires_grad:
         return False
     try:
-        (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+        with torch.enable_grad():  # the sum is a node of the graph, too
+            (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
     except RuntimeError:  # an operation of the network's own that cannot be gone back through
         return False
     return grad is not None and bool((grad != 0).any())

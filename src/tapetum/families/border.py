@@ -23,7 +23,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, cast
 import torch
 from torch import Tensor, nn
 
-from tapetum.engines.scores import ModelScore, PredictedScore, answer, as_score, describe_targets, explained
+from tapetum.engines.scores import ClassScore, ModelScore, PredictedScore, answer, as_score, describe_targets, explained
 from tapetum.families.fusion import by_largest, fused
 from tapetum.families.keywords import BEST, Call, converted, public_signature
 from tapetum.families.layers import POSITIVE, by_name, named_layers
@@ -125,12 +125,23 @@ AT_IMAGE = "at_image"
 """The law of methods that ask for the score of the images themselves alone: the predicted class costs no pass of its own."""
 
 
+CLASS_ONLY = "class_only"
+"""The law of methods that explain a class and nothing else."""
+
+
+def _are_classes(score: ModelScore) -> bool:
+    return isinstance(score, ClassScore) and all(isinstance(one, int) for one in score.targets)
+
+
 def _score(model: VisionModel, images: Tensor, target: TargetLike, method: Method) -> ModelScore:
     if target is None and AT_IMAGE in method.laws:
         if model.outputs != "logits" and model.encode_text is None:
             answer(model, images)  # known before the method's own pass, inside of which nobody else may run the network
         return PredictedScore(model, rows=tuple(range(len(images))))
-    return as_score(model, images, target, method.scale)
+    score = as_score(model, images, target, method.scale)
+    if CLASS_ONLY in method.laws and not _are_classes(score):
+        raise MethodError(f"{method.name} compares a class with similar ones: give a class, or contrast(a, b) to grad_cam")
+    return score
 
 
 def describe(

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapetum.engines.feeding import read_of
+from tapetum.engines.feeding import any_answer, read_of
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import ModelScore
 from tapetum.models.choice import candidates, choose_layer
@@ -27,6 +27,9 @@ from tapetum.types import LayerError
 POSITIVE = "positive_layer"
 """The law of methods that take a channel's activation for evidence: at a layer with negative values a channel that helps
 by being negative would count against its own place."""
+
+TARGET_FREE = "target_free"
+"""The law of methods that show what the layer found, whatever the target is."""
 
 POOLED = "pooled_layer"
 """The law of methods that want the map that the head pools."""
@@ -78,6 +81,7 @@ def named_layer(model: VisionModel, layer: str) -> str:
 
 def layer_of(score: ModelScore, images: Tensor, layer: str | None, laws: Collection[str] = ()) -> str:
     """The layer with a map that a name or glob means, or that is chosen for a method of these laws; and notes the choice."""
+    score = any_answer(score) if TARGET_FREE in laws else score
     if layer is not None:
         return _fed_layer(score, images, layer)
     name, reason = automatic_layer(score, images, laws)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,9 +78,8 @@ def refusal(model: VisionModel, size: Size) -> ImageError | None:
     others = [one.size for one in claims(model.module, model.preprocessing.channels)]
     taken = next((one for one in (own, *others, *squares) if one != size and trials.outcome(one) == "yes"), None)
     found = [taken] if taken else trials.rectangles()
-    shape = f"{model.preprocessing.channels} x {as_text(size)}"
     if not found:
-        return ImageError(f"{model.name} does not run on images of {shape}: give those that it was built for")
+        return ImageError(_nowhere(model, size))
     takes = " or ".join(as_text(one) for one in found)
     hint = (
         "photographs are cut to that by model.preprocess" if taken == own else "tp.wrap(..., size=(height, width)) says which"
@@ -96,9 +96,18 @@ def in_plain_words(model: VisionModel, size: Size) -> Generator[None]:
         raise
     except Exception as error:  # a network may raise anything
         why = refusal(model, size)
-        if why is None:
-            raise
+        if why is None or (why.args == (_nowhere(model, size),) and not ABOUT_SHAPES.search(str(error))):
+            raise  # the network's own words say more
         raise why from error
+
+
+ABOUT_SHAPES = re.compile(r"shape|size|dimension|channel|mat1|must match|invalid for input", re.IGNORECASE)
+"""What torch says where an image does not fit."""
+
+
+def _nowhere(model: VisionModel, size: Size) -> str:
+    shape = f"{model.preprocessing.channels} x {as_text(size)}"
+    return f"{model.name} does not run on images of {shape}: give those that it was built for"
 
 
 def claims(module: nn.Module, channels: int) -> Iterator[Fit]:

@@ -138,12 +138,17 @@ class VisionModel:
 
     @contextmanager
     def pinned(self) -> Generator[None]:
-        """Inside the block the user's module is taken not to be rebuilt, so looking for that is done once, not each pass."""
+        """A method's work: the module is looked at once, not each pass, and what watches from outside ends no pass of it."""
+        with self._looked_at_once(), self.passes.watched(ToTheEnd()):
+            yield
+
+    @contextmanager
+    def _looked_at_once(self) -> Generator[None]:
+        """Inside the block the user's module is taken not to be rebuilt."""
         outer = getattr(self._local, "pinned", None)
         self._local.pinned = outer or fingerprint(self.module)
         try:
-            with self.passes.watched(ToTheEnd()):
-                yield
+            yield
         finally:
             self._local.pinned = outer
 
@@ -196,7 +201,7 @@ class VisionModel:
 
     def __call__(self, images: Tensor) -> Any:
         """The network's own output in eval mode; None when a probe stopped the pass early."""
-        with self.pinned():
+        with self._looked_at_once():
             return self._passed(images)
 
     def _passed(self, images: Tensor) -> Any:

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
-from tapetum.engines.scores import ModelScore
+from tapetum.engines.scores import ModelScore, UnitScore
+
+NONE = "no operations of its own"
+"""The fact of a network in which there was nothing to look at."""
 
 
 def relus_of_its_own(score: ModelScore, images: Tensor) -> tuple[str, ...]:
@@ -18,6 +21,8 @@ def relus_of_its_own(score: ModelScore, images: Tensor) -> tuple[str, ...]:
 
     Told by what they do with the gradient of this score, so it does not matter how they are written.
     """
+    if score.model.recall(NONE):
+        return ()
     gates: set[str] = set()
 
     def watch(name: str) -> Callable[[Any, Any], None]:
@@ -35,6 +40,8 @@ def relus_of_its_own(score: ModelScore, images: Tensor) -> tuple[str, ...]:
             node.register_hook(watch(_name(node)))
         if nodes:
             torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+        elif not isinstance(score, UnitScore):  # behind a unit inside there may be some
+            score.model.remember(NONE, lambda: True)
     return tuple(sorted(gates))
 
 

@@ -19,7 +19,7 @@ from tapetum.families.fusion import upsampled
 from tapetum.families.layers import automatic_layer, first_positive, layer_of, named_layers
 from tapetum.notes import note
 from tapetum.progress import report, track, watching
-from tapetum.types import Batch, LayerError, MethodError, Range
+from tapetum.types import Batch, LayerError, Range
 
 PARTS = 8
 """Of a sample, for the jackknife: each keeps the sums of three powers of the gradient."""
@@ -112,7 +112,7 @@ class _Moments:
         return plus_plus(self.maps[None], first[None], second[None], third[None], 1e-8)[0]  # 1e-8 as in torchcam
 
 
-@attribution(cite="zhang2025finercam", reduce="positive", laws=("class_sensitive", "map_of_layer"))
+@attribution(cite="zhang2025finercam", reduce="positive", laws=("class_sensitive", "class_only", "map_of_layer"))
 def finer_cam(
     score: ModelScore,
     images: Tensor,
@@ -138,9 +138,8 @@ def finer_cam(
     Example:
         >>> tp.finer_cam(model, images, target="tabby", n_classes=2).notes
     """
-    classes = [one for one in score.targets if isinstance(one, int)] if isinstance(score, ClassScore) else []
-    if not isinstance(score, ClassScore) or len(classes) < len(images):
-        raise MethodError("finer_cam compares a class with similar ones: give a class, or contrast(a, b) to grad_cam")
+    assert isinstance(score, ClassScore)  # by its law
+    classes = [one for one in score.targets if isinstance(one, int)]
     size = batch_size(score.model, batch)
     table = torch.cat(list(in_chunks(range(len(images)), size, lambda rows: _table(score.take(rows), images[list(rows)]))))
     values: list[Tensor] = []
