@@ -233,7 +233,7 @@ def test_without_an_image_processor_the_guess_is_said(tmp_path: Path) -> None:
     model = tp.load(f"hf:{tmp_path}")
     assert model.preprocessing.size == (32, 32)
     assert "no image processor" in model.notes[0]
-    assert "are assumed" in model.notes[0]
+    assert model.notes[1].startswith("mean and std are assumed to be ImageNet's")
 
 
 def test_a_module_alone_brings_its_names_size_and_towers() -> None:

@@ -27,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from tapetum.types import TargetError
+from tapetum.types.refusals import NO_GRADIENT
 
 PRODUCTS = {"matmul", "__matmul__", "bmm", "einsum"}
 PASSING = {
@@ -164,7 +165,7 @@ def entered(function: Any) -> Callable[..., Any]:
 def gradients(values: Tensor, attentions: Sequence[Attention]) -> list[Tensor]:
     """d values.sum() / d weights of each attention, (n, heads, queries, keys)."""
     if not values.requires_grad:
-        raise TargetError("the score has no gradient: the model (or the callable target) detaches it or works without one")
+        raise TargetError(NO_GRADIENT)
     raw = [one.raw for one in attentions]
     grads = torch.autograd.grad(values, raw, torch.ones_like(values), allow_unused=True)
     return [

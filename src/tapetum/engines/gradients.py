@@ -18,6 +18,7 @@ from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import CHECK, RunningMean
 from tapetum.progress import track
 from tapetum.types import Batch, LayerError, Score, TargetError
+from tapetum.types.refusals import NO_GRADIENT
 
 S = TypeVar("S", bound=RunningMean)
 
@@ -36,7 +37,7 @@ def _gradient(score: Score, points: Tensor) -> Tensor:
 def derivative(values: Tensor, leaf: Tensor) -> Tensor:
     """d values.sum() / d leaf; zeros where the score does not depend on it at all."""
     if not values.requires_grad:
-        raise TargetError("the score has no gradient: the model (or the callable target) detaches it or works without one")
+        raise TargetError(NO_GRADIENT)
     try:
         (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
     except torch.OutOfMemoryError:

@@ -14,6 +14,7 @@ from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore
 from tapetum.progress import track
 from tapetum.types import Batch, MethodError, TargetError
+from tapetum.types.refusals import NO_GRADIENT
 
 
 def layer_hessian_product(
@@ -44,7 +45,7 @@ def _product(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Ten
         values = score(images.detach())
         acts = reached(kept, layer)
         if not values.requires_grad:
-            raise TargetError("the score has no gradient: the model (or the callable target) detaches it or works without one")
+            raise TargetError(NO_GRADIENT)
         grads = _derivative(values.sum(), acts, again=True)
         curved = _derivative((grads * acts.detach()).sum(), acts) if grads.requires_grad else torch.zeros_like(acts)
     return acts.detach(), grads.detach(), curved.detach()

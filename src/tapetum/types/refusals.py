@@ -37,3 +37,10 @@ class Cancelled(TapetumError):
 
 class TrainingError(TapetumError):
     """A training that cannot begin, go on, or be continued."""
+
+
+NO_GRADIENT = (
+    "the score has no gradient: the model (or the callable target) detaches it or works without one; what needs none are "
+    "occlusion, rise, feature_ablation and kernel_shap"
+)
+"""The refusal of what differentiates, where there is nothing to differentiate."""

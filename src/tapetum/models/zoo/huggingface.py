@@ -22,6 +22,7 @@ from tapetum.data.preprocessing import Preprocessing, Size, as_pair, as_text
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.families import timm_preprocessing
 from tapetum.models.zoo.image_processors import flips_channels, preprocessing_of
+from tapetum.notes import ASSUMED
 from tapetum.types import ModelError, Outputs, TargetError
 
 WORKS = "a folder that save_pretrained wrote works offline: hf:./folder"
@@ -333,10 +334,8 @@ def _preprocessing(place: Place, module: Any, own: Own) -> tuple[Preprocessing, 
     except Exception as error:
         zero_one = ((0.0,) * own.channels, (1.0,) * own.channels)
         constants = zero_one if own.channels != 3 else (Preprocessing.mean, Preprocessing.std)
-        words = (
-            f"{place.where} has no image processor that can be read ({type(error).__name__}): "
-            f"{'ImageNet constants' if own.channels == 3 else 'pixels in [0, 1]'} and {as_text(size)} px are assumed"
-        )
-        return Preprocessing(size, "crop", "bilinear", *constants), False, (words,)
+        words = f"{place.where} has no image processor that can be read ({type(error).__name__}): {as_text(size)} px are taken"
+        assumed = ASSUMED.format("ImageNet's" if own.channels == 3 else "those of pixels in [0, 1]")
+        return Preprocessing(size, "crop", "bilinear", *constants), False, (words, assumed)
     preprocessing, notes = preprocessing_of(processor, size)
     return preprocessing, flips_channels(processor), notes
