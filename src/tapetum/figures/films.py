@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tapetum.figures import canvas
 from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, say
 from tapetum.types import Attribution
 
@@ -21,24 +20,21 @@ ROWS = 8
 
 
 def slices(result: Attribution) -> Figure:
-    """One row a film, one panel a frame; the frames of a film have one scale."""
+    """One row per film, one panel per frame; the frames of a film have one scale."""
+    from tapetum.figures import canvas
+
     maps = result.films()
     rows, frames = min(len(maps), ROWS), maps.shape[1]
     chosen = sorted({round(i * (frames - 1) / max(1, min(frames, MOST) - 1)) for i in range(min(frames, MOST))})
     title = f"{result.method}: {result.target[0]}" if len(result) == 1 else f"{result.method}, {rows} of {len(result)} films"
     figure = canvas.page(
-        max(len(chosen) * 1.6, 5.2), rows * 1.9, title, f"{len(chosen)} of {frames} frames, one scale a film; {SCALE}"
+        max(len(chosen) * 1.6, 5.2), rows * 1.9, title, f"{len(chosen)} of {frames} frames, one scale per film; {SCALE}"
     )
     panels = figure.subplots(rows, len(chosen), squeeze=False)
     for row, line in enumerate(panels):
         top = limit(maps[row])
         for axes, frame in zip(line, chosen, strict=True):
-            status, values = result.status[row], maps[row, frame]
-            drawn = (
-                colorize(values, result.reduce, top)
-                if status == "ok"
-                else say(values.new_full((3, 96, 96), 0.5), WORDS[status])
-            )
+            drawn = _panel(maps[row, frame], result, row, top)
             canvas.image(axes, drawn, f"frame {frame}" if row == 0 else "", smooth=False)
     return figure
 
