@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -56,9 +56,20 @@ class Believed:
 
 
 def apart(work: Callable[[], T]) -> T:
-    """What `work` gives in a thread of its own, where no mode, hook or context of this one is on."""
-    with ThreadPoolExecutor(1, "tapetum-compares") as pool:
-        return pool.submit(work).result()
+    """What `work` gives in a thread of its own, where no mode, hook or context of this one is on.
+
+    Ctrl-C does not wait for it: it ends by itself, and puts back what it changed.
+    """
+    made: Future[T] = Future()
+
+    def finish() -> None:
+        try:
+            made.set_result(work())
+        except BaseException as error:  # whatever it is, it is raised where it was asked for
+            made.set_exception(error)
+
+    threading.Thread(target=finish, name="tapetum-compares", daemon=True).start()
+    return made.result()
 
 
 def compared(module: nn.Module, twin: nn.Module, run: Run, image: Tensor) -> Believed:
