@@ -75,9 +75,6 @@ REFUSED: dict[tuple[str, str], type[TapetumError]] = {
 }
 """Every pair that is refused, and how. A refusal that is not listed fails, and so does one that is listed and gone."""
 
-CLASSES_ONLY = {"finer_cam"}
-"""Methods that explain a class and nothing else: a callable is refused."""
-
 WITHOUT_EVIDENCE: set[tuple[str, str]] = {
     ("ablation_cam", "residual"),
     ("lrp", "functional"),

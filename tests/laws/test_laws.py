@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from snapshots import assert_no_hooks, assert_same, snapshot
-from tables import CLASS_SENSITIVE, CLASSES_ONLY, COMPLETE, LINEAR, METHODS, QUICK, REFUSED, WITHOUT_EVIDENCE
+from tables import CLASS_SENSITIVE, COMPLETE, LINEAR, METHODS, QUICK, REFUSED, WITHOUT_EVIDENCE
 from torch import Tensor, nn
 from zoo import EARLY, NETS, SIDE, Functional, ViT, net, pictures, shared, vision_model, wrapped
 
@@ -304,7 +304,7 @@ def test_an_error_in_a_callable_target_leaves_the_users_model_untouched(method: 
 
     if {"baseline", "target_free"} & lookup(method).laws:
         explain(method, model, pictures(2), target)
-    elif method in CLASSES_ONLY:
+    elif "class_only" in lookup(method).laws:
         with pytest.raises(MethodError, match="give a class"):
             explain(method, model, pictures(2), target)
     else:
@@ -323,7 +323,7 @@ def test_a_callable_that_reads_a_class_equals_that_class(method: str, name: str)
         return on_its_scale(output.logits if name == "as_dataclass" else output)[:, 2]
 
     images = pictures(2)
-    if method in CLASSES_ONLY:
+    if "class_only" in lookup(method).laws:
         with pytest.raises(MethodError, match="give a class"):
             explain(method, shared(name), images, read)
         return
@@ -342,7 +342,7 @@ def declared(law: str) -> list[tuple[str, str]]:
 def test_every_declared_law_has_a_test() -> None:
     tested = {
         "sampled", "class_sensitive", "linear_exact", "dummy", "complete", "linear_in_score", "map_of_layer",
-        "forward_only", "baseline", "positive_layer", "at_image", "pooled_layer", "target_free",
+        "forward_only", "baseline", "positive_layer", "at_image", "pooled_layer", "target_free", "class_only",
     }  # fmt: skip
     assert set(WITH) == tested
 
@@ -359,6 +359,13 @@ def test_class_sensitive_two_classes_have_two_maps(method: str, name: str) -> No
     maps = maps / maps.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
     differences = (maps[:, None] - maps).abs().amax((2, 3, 4))
     assert differences.max() > 0.03  # of the largest value: far above rounding, and no matter of scale
+
+
+@pytest.mark.parametrize("target", [tp.contrast(0, 1), tp.probability(0), lambda output: output[:, 0]], ids=["-", "p", "f"])
+@pytest.mark.parametrize(("method", "name"), declared("class_only"))
+def test_class_only_anything_else_is_refused(method: str, name: str, target: Any) -> None:
+    with pytest.raises(MethodError, match="give a class"):
+        explain(method, vision_model(name), pictures(1), target)
 
 
 @pytest.mark.parametrize(("method", "name"), declared("at_image"))
