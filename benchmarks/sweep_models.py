@@ -92,10 +92,11 @@ def network(name: str) -> tuple[tp.VisionModel, Tensor]:
             if hasattr(part, "running_mean") and part.weight is not None and not part.weight.any():
                 part.weight.fill_(1)
     pixels, layer = read_image(packaged_photo("cat")), _layer(loaded)
-    for side in (*(side for side in SIDES if side < own.size), own.size):
+    full = max(own.size)
+    for side in (*(side for side in SIDES if side < full), full):
         model = tp.wrap(module, size=side, resize=side, mean=own.mean, std=own.std, name=name)
         image = model.preprocess(pixels)
-        if side == own.size or (_runs(module, image) and _layer(model) == layer):
+        if side == full or (_runs(module, image) and _layer(model) == layer):
             break
     _set_statistics(module, image)
     return model, image
