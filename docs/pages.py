@@ -36,6 +36,7 @@ LAWS = {
     "positive_layer": "takes activation for evidence: left to choose, it goes on to a layer that is never negative",
     "pooled_layer": "reads the map that the head pools: left to choose, it goes on to the last layer of that grid",
     "target_free": "never asks for the score: every class has the same map",
+    "class_only": "explains a class and nothing else: it compares it with similar ones",
     "forward_only": "needs no gradient, so it also explains a model that has none",
     "sampled": "random: the same seed gives the same values, another seed another sample",
     "separate": "each picture depends on its own unit alone: on a CPU a batch gives what single runs give, to the last bit",

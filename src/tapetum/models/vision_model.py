@@ -174,8 +174,9 @@ class VisionModel:
     def _replicate(self) -> nn.Module:
         structure, known = self._comparison
         try:
-            with torch._C.DisableTorchFunction():  # copying is no operation of the network, for no mode that is on
-                return replicate(self.module, known.written if structure == self._print() else ())
+            written = known.written if structure == self._print() else ()
+            # apart: copying is no operation of the network, for no mode that is on, and begins with a whole stack to go down
+            return apart(lambda: replicate(self.module, written))
         except Exception as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise ModelError(f"{self.name} cannot be copied privately ({why}): {WORKS}") from error
