@@ -93,7 +93,7 @@ def _support(model: tp.VisionModel, layer: str, row: int, column: int) -> torch.
     side = model.preprocessing.size[0]
     dark = torch.zeros(1, 3, side, side, dtype=model.dtype)
     spot = dark.clone()
-    spot[..., row, column] = 1
+    spot[..., row, column] = 2  # brighter than any pixel in [0, 1]: these are model-ready
     changed = (activations(model, spot, layer) - activations(model, dark, layer)).abs().amax(1) > 1e-12
     made = tp.filter_responses(model, spot, layer=layer, k=1)
     return tp.types.filters.laid_over(changed.to(model.dtype), made.centres, made.strides, (side, side))[0]
