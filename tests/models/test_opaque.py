@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.ao import quantization
+from torch.ao.quantization import quantize_fx
 from zoo import Reused, net, pictures, wrapped
 
 import tapetum as tp
@@ -66,6 +69,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "traced": traced,
         "exported": torch.export.export(network, (IMAGES[:2],), dynamic_shapes=dynamic),
         "exported for one image": torch.export.export(network, (IMAGES[:1],)),
+        "exported module": torch.export.export(network, (IMAGES[:2],)).module(),
         "onnx file": str(any_number),
         "onnx for one image": fixed,
         "onnx session": onnxruntime.InferenceSession(any_number, providers=["CPUExecutionProvider"]),
@@ -74,7 +78,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-NAMES = ("scripted", "traced", "exported", "exported for one image", "onnx file", "onnx for one image", "onnx session",
+NAMES = ("scripted", "traced", "exported", "exported for one image", "exported module", "onnx file", "onnx for one image", "onnx session",
          "function", "numpy")  # fmt: skip
 WITHOUT_GRADIENTS = ("onnx file", "onnx for one image", "onnx session", "numpy")
 
@@ -171,19 +175,43 @@ def test_networks_of_other_shapes_say_theirs(tmp_path: Path) -> None:
     assert len(hashes) == 2
 
 
-def test_quantised_networks_are_occluded_and_have_no_gradients() -> None:
-    class Small(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.one, self.two = nn.Conv2d(3, 6, 3), nn.Linear(6, 16), nn.Linear(16, 5)
+class Small(nn.Module):
+    """With marks for quantisation, which do nothing before it."""
 
-        def forward(self, images: Tensor) -> Tensor:
-            return self.two(self.one(self.conv(images).relu().mean((2, 3))).relu())
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.leave = quantization.QuantStub(), quantization.DeQuantStub()
+        self.conv, self.relu, self.one, self.two = nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Linear(6, 16), nn.Linear(16, 5)
 
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.relu(self.conv(self.enter(images)))
+        return self.leave(self.two(self.relu(self.one(maps.mean((2, 3))))))
+
+
+def _dynamically() -> nn.Module:
+    return quantization.quantize_dynamic(Small().eval(), {nn.Linear}, dtype=torch.qint8)
+
+
+def _statically() -> nn.Module:
+    network = Small().eval()
+    network.qconfig = quantization.get_default_qconfig()
+    ready = quantization.prepare(network)
+    ready(pictures(16).float())
+    return quantization.convert(ready)
+
+
+def _by_its_graph() -> nn.Module:
+    ready = quantize_fx.prepare_fx(Small().eval(), quantization.get_default_qconfig_mapping(), (IMAGES,))
+    ready(pictures(16).float())
+    return quantize_fx.convert_fx(ready)
+
+
+@pytest.mark.parametrize("quantised", [_dynamically, _statically, _by_its_graph])
+def test_quantised_networks_are_occluded_and_have_no_gradients(quantised: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        network = torch.ao.quantization.quantize_dynamic(Small().eval(), {nn.Linear}, dtype=torch.qint8)
+        network = quantised()
     model = tp.wrap(network, **SIZE)
     same(model(IMAGES), network(IMAGES))
     change = network(IMAGES[:1])[0, 1] - network(_hidden(IMAGES[:1]))[0, 1]

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
+from torchvision.models.feature_extraction import create_feature_extractor
 from zoo import SIDE, Head, Reused, conv, net, pictures, wrapped
 
 import tapetum as tp
@@ -198,10 +199,28 @@ def merged_when_evaluated() -> nn.Module:
     return module
 
 
+def a_graph() -> nn.Module:
+    """As torch.fx, and torchvision's extraction of features, make it: each has a class of its own."""
+    return torch.fx.symbolic_trace(Scaled())
+
+
+def a_graph_inside() -> nn.Module:
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.maps = create_feature_extractor(Scaled(), {"norm": "normed"})
+            self.head = Head(6).double()
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.head(self.maps(images)["normed"])
+
+    return Around()
+
+
 WHOLE = [
     patched_with_a_closure, patched_with_a_closure_over_itself, patched_with_a_method, patched_with_a_partial,
     a_hook_that_changes_the_input, lists_of_functions, modules_in_a_list, tensors_in_a_table, a_copy_that_is_itself,
-    normalised_weights, tied_weights, merged_when_evaluated,
+    normalised_weights, tied_weights, merged_when_evaluated, a_graph, a_graph_inside,
 ]  # fmt: skip
 
 

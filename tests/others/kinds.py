@@ -362,6 +362,10 @@ def quantised() -> nn.Module:
     return torch.ao.quantization.quantize_dynamic(Plain().eval(), {nn.Linear}, torch.qint8)
 
 
+def graph() -> nn.Module:
+    return torch.fx.symbolic_trace(Plain())
+
+
 def averaged() -> nn.Module:
     return torch.optim.swa_utils.AveragedModel(Plain().eval())
 
@@ -433,6 +437,7 @@ KINDS: dict[str, Other] = {
     "keywords": Other(seeded(WithKeywords)),
     "traced": Other(seeded(traced), twin=seeded(Plain)),
     "scripted": Other(seeded(scripted), twin=seeded(Plain)),
+    "graph": Other(seeded(graph), twin=seeded(Plain)),
     "compiled": Other(seeded(compiled), twin=seeded(Plain)),
     "quantised": Other(seeded(quantised), dtype=torch.float32, rough=0.3),
     "data_parallel": Other(seeded(lambda: nn.DataParallel(Plain())), twin=seeded(Plain)),

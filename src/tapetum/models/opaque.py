@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -126,10 +126,10 @@ def opaque(given: Any) -> Opaque | None:
     """The network in a TorchScript module, an exported program, an ONNX file or session, a function; None: a module."""
     if isinstance(given, torch.jit.ScriptModule):
         return _scripted(given)
-    if isinstance(given, nn.Module):
-        return None
     if isinstance(given, torch.export.ExportedProgram):
-        return _exported(given)
+        return _exported(cast("torch.fx.GraphModule", given.module()), dict(given.state_dict))
+    if isinstance(given, nn.Module):
+        return _exported(given, dict(given.state_dict())) if _is_exported(given) else None
     if is_onnx_file(given) or type(given).__module__.partition(".")[0] in ("onnx", "onnxruntime"):
         return _onnx(given)
     if callable(given) and not isinstance(given, type):
@@ -153,19 +153,19 @@ def _scripted(module: torch.jit.ScriptModule) -> Opaque:
     return Opaque(Held(quiet), "TorchScript", "gradients", like=like, shape=(channels, None), tensors=state)
 
 
-def _exported(program: torch.export.ExportedProgram) -> Opaque:
-    names = list(program.graph_signature.user_inputs)
-    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
-    first: Any = values[str(names[0])]
+def _exported(module: torch.fx.GraphModule, state: dict[str, Tensor]) -> Opaque:
+    """Of the module of an exported program: what it does is written down, so its mode says nothing, and it refuses eval()."""
+    first: Any = next(node.meta.get("val") for node in module.graph.nodes if node.op == "placeholder")
     shape = [one if isinstance(one, int) else None for one in first.shape]  # the others may vary
-    state = dict(program.state_dict)
-    module = program.module()
-    for part in module.modules():
-        part.training = False  # what it does is written down already, and it refuses eval()
     like = next((one for one in state.values() if one.is_floating_point()), None)
     return Opaque(
         Held(module), "an exported program", "gradients", like=like, batch=shape[0], shape=_shape(shape), tensors=state
     )
+
+
+def _is_exported(module: nn.Module) -> TypeGuard[torch.fx.GraphModule]:
+    """Whether it is what `ExportedProgram.module()` gives: a graph whose modes were replaced by a refusal."""
+    return isinstance(module, torch.fx.GraphModule) and {"train", "eval"} <= vars(module).keys()
 
 
 def _onnx(given: Any) -> Opaque:

@@ -48,7 +48,7 @@ def _evaluated(twin: nn.Module) -> nn.Module:
     """In eval mode, also where a module hides in a list; without gradients of parameters, and without a compiler."""
     found, registered = reach(twin), set(twin.modules())
     for part in (twin, *(one for one in found.modules if one not in registered)):
-        part.eval()
+        _evaluate(part)
     for tensor in found.tensors:
         if tensor.requires_grad and tensor.is_leaf:
             tensor.requires_grad_(False)
@@ -58,6 +58,14 @@ def _evaluated(twin: nn.Module) -> nn.Module:
             part.inplace = False  # pyright: ignore[reportArgumentType] (torch types all attributes as tensors or modules)
         _run_eagerly(part)
     return twin
+
+
+def _evaluate(part: nn.Module) -> None:
+    try:
+        part.eval()
+    except NotImplementedError:  # the module of an exported program, whose mode was settled by the export
+        for one in part.modules():
+            one.training = False
 
 
 def part_with(twin: nn.Module, module: nn.Module, written: Collection[int]) -> None:
@@ -82,19 +90,22 @@ def _twin(module: nn.Module, memo: Memo) -> nn.Module:
     """A deep copy; without the modules' own `__deepcopy__` where that shares or loses a part."""
     tried = dict(memo)
     twin = copy.deepcopy(module, tried)
-    names = [(name, type(part)) for name, part in module.named_modules(remove_duplicate=False)]
-    if names == [(name, type(part)) for name, part in twin.named_modules(remove_duplicate=False)] and not (
-        set(module.modules()) & set(twin.modules())
-    ):
+    if _kinds(twin) == _kinds(module) and not set(module.modules()) & set(twin.modules()):
         memo.update(tried)
         return twin
     for part in module.modules():
         if hasattr(type(part), "__deepcopy__"):
-            memo[id(part)] = type(part).__new__(type(part))
+            memo[id(part)] = object.__new__(type(part))
     for part in module.modules():
         if hasattr(type(part), "__deepcopy__"):
             vars(memo[id(part)]).update(copy.deepcopy(vars(part), memo))
     return copy.deepcopy(module, memo)
+
+
+def _kinds(module: nn.Module) -> list[tuple[str, str, str]]:
+    """Names of all parts and of their classes; classes by name, since torch.fx makes one for each of its modules."""
+    found = module.named_modules(remove_duplicate=False)
+    return [(name, type(part).__module__, type(part).__qualname__) for name, part in found]
 
 
 # --- functions, which a deep copy leaves as they are, with the user's modules in their closures
