@@ -171,7 +171,7 @@ class Fork(Gate):
         return self.linear(x.mean((2, 3)))
 
 
-@pytest.mark.parametrize(("build", "words"), [(Gate, "compares or detaches"), (Fork, "another way")])
+@pytest.mark.parametrize(("build", "words"), [(Gate, "compares, detaches or rounds"), (Fork, "another way")])
 def test_a_network_that_decides_by_comparisons_is_refused(build: Callable[[], nn.Module], words: str) -> None:
     torch.manual_seed(0)
     with pytest.raises(MethodError, match=words) as caught:

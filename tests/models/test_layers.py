@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
+from torchvision.ops import DeformConv2d
 
 from tapetum.models.choice import choose_layer
 from tapetum.models.layers import from_map, resolve, survey, to_map
@@ -210,6 +211,32 @@ def test_resolve_takes_names_and_globs_and_suggests():
         resolve(found, "inception4z")
     with pytest.raises(LayerError, match=r"no layer 'nothing\*'"):
         resolve(found, "nothing*")
+
+
+def test_an_unknown_operation_with_weights_may_be_the_last_that_looks_at_several_places():
+    class Deformed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.where, self.then = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 18, 3, padding=1), DeformConv2d(6, 8, 3)
+            self.point, self.head = nn.Conv2d(8, 8, 1), nn.Linear(8, 3)
+
+        def forward(self, x):
+            x = self.first(x).relu()
+            return self.head(self.point(self.then(x, self.where(x))).mean((2, 3)))
+
+    class Filter(nn.Module):
+        """Multiplied where the map is a sum of waves."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(8, 16, 9, 2))
+
+        def forward(self, x):
+            return torch.fft.irfft2(torch.fft.rfft2(x) * torch.view_as_complex(self.weight), s=x.shape[-2:])
+
+    waves = nn.Sequential(nn.Conv2d(3, 8, 2, 2), nn.ReLU(), Filter(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+    assert choose_layer(survey(Deformed().eval(), images()))[0] == "then"
+    assert choose_layer(survey(waves.eval(), images()))[0] == "2"
 
 
 def test_choice_on_small_nets():

@@ -78,8 +78,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     }
 
 
-NAMES = ("scripted", "traced", "exported", "exported for one image", "exported module", "onnx file", "onnx for one image", "onnx session",
-         "function", "numpy")  # fmt: skip
+NAMES = ("scripted", "traced", "exported", "exported for one image", "exported module", "onnx file", "onnx for one image",
+         "onnx session", "function", "numpy")  # fmt: skip
 WITHOUT_GRADIENTS = ("onnx file", "onnx for one image", "onnx session", "numpy")
 
 

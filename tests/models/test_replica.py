@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import sys
+import threading
 from collections.abc import Callable
 from types import MethodType
 from typing import Any
@@ -199,6 +201,27 @@ def merged_when_evaluated() -> nn.Module:
     return module
 
 
+def locks_and_files() -> nn.Module:
+    """What cannot be copied, and needs no copy, at several depths, beside modules that do."""
+
+    class Settings:
+        def __init__(self) -> None:
+            self.lock, self.file, self.inside = threading.RLock(), sys.stdout, {"rows": (i for i in range(3))}
+            self.itself = self
+
+    class Guarded(Scaled):
+        def __init__(self) -> None:
+            super().__init__()
+            self.settings, self.body_lock = Settings(), {"a": [threading.Lock(), self.head]}
+            self.hidden = [conv(3, 6).double()]
+
+        def forward(self, images: Tensor) -> Tensor:
+            with self.settings.lock, self.body_lock["a"][0]:
+                return self.body(images) + self.head(self.hidden[0](images))
+
+    return Guarded()
+
+
 def a_graph() -> nn.Module:
     """As torch.fx, and torchvision's extraction of features, make it: each has a class of its own."""
     return torch.fx.symbolic_trace(Scaled())
@@ -221,6 +244,7 @@ WHOLE = [
     patched_with_a_closure, patched_with_a_closure_over_itself, patched_with_a_method, patched_with_a_partial,
     a_hook_that_changes_the_input, lists_of_functions, modules_in_a_list, tensors_in_a_table, a_copy_that_is_itself,
     normalised_weights, tied_weights, merged_when_evaluated, a_graph, a_graph_inside,
+    locks_and_files,
 ]  # fmt: skip
 
 
@@ -264,6 +288,25 @@ def test_the_hooks_and_lists_of_the_user_see_nothing_of_it() -> None:
 def test_a_copy_that_is_another_network_is_refused() -> None:
     with pytest.raises(ModelError, match=r"net cannot be copied privately: its copy gives another answer; give its parts as"):
         tp.saliency(wrapped(a_copy_that_loses_a_sign().eval()), IMAGES, 1)
+
+
+class Single(nn.Module):
+    """float32 inside, and the answer in another precision."""
+
+    def __init__(self, answer: torch.dtype) -> None:
+        super().__init__()
+        self.net, self.answer = Reused().float(), answer
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images).to(self.answer)
+
+
+@pytest.mark.parametrize("answer", [torch.float64, torch.float32, torch.bfloat16])
+def test_rounding_on_the_way_is_no_other_answer(answer: torch.dtype) -> None:
+    """Batches of other sizes round otherwise: by 1e-7 here, which is much for the float64 of the answer."""
+    for side in (16, 15, 11):
+        maps = tp.saliency(tp.wrap(Single(answer).eval(), size=side), pictures(3, side).float() - 0.5, 1)
+        assert not any("answer depends" in sentence or "answers differently" in sentence for sentence in maps.notes)
 
 
 def test_a_network_elsewhere_in_training_mode_is_refused() -> None:

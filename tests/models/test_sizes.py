@@ -250,6 +250,34 @@ def test_a_view_that_mixes_images_is_refused(n: int) -> None:
         tp.saliency(model, torch.randn(n, 1, 44, 44), 3)
 
 
+class ByName(nn.Module):
+    def forward(self, *, pixels: Tensor) -> Tensor:
+        return pixels.mean((2, 3))
+
+
+class InATable(nn.Module):
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        return batch["image"].mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("build", "words", "call"),
+    [
+        (ByName, r"TypeError: .* positional argument.*call=lambda network, images: network\(pixels=images\)\)",
+         lambda network, images: network(pixels=images)),
+        (InATable, r"IndexError: .*call=lambda network, images: network\({\"image\": images}\)\)",
+         lambda network, images: network({"image": images})),
+    ],
+)  # fmt: skip
+def test_networks_that_take_their_images_otherwise_say_how(build: Any, words: str, call: Callable[..., Tensor]) -> None:
+    images = torch.randn(2, 3, 8, 8)
+    for ask in (tp.saliency, tp.occlusion, tp.grad_cam):
+        with pytest.raises(ImageError, match=rf"{build.__name__} does not run on images of 3 x 8 x 8 \({words}"):
+            ask(tp.wrap(build(), size=8), images, 1)
+    maps = tp.saliency(tp.wrap(build(), size=8, call=call), images, 1)
+    torch.testing.assert_close(maps.values[:, 1], torch.full((2, 8, 8), 1 / 64))
+
+
 def test_other_errors_keep_their_words() -> None:
     class Broken(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -346,6 +346,13 @@ class Squeezed(Plain):
         return super().forward(images).squeeze(1)
 
 
+class OneByOne(Plain):
+    """Takes the images of a batch in a loop."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([super(OneByOne, self).forward(image[None]) for image in images])
+
+
 def traced() -> nn.Module:
     return torch.jit.trace(Plain().eval(), torch.zeros(1, 3, 32, 32))
 
@@ -432,6 +439,7 @@ KINDS: dict[str, Other] = {
     "checkpointed": Other(seeded(Checkpointed), twin=seeded(Plain)),
     "checkpointed_reentrant": Other(seeded(CheckpointedAgain), twin=seeded(Plain)),
     "transformer_encoder": Other(seeded(Attending)),
+    "one_by_one": Other(seeded(OneByOne), twin=seeded(Plain)),
     "gated": Other(seeded(OwnAttention)),
     "frozen_body": Other(seeded(Frozen)),
     "keywords": Other(seeded(WithKeywords)),

@@ -22,10 +22,15 @@ SHARE = 0.4
 
 
 def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False) -> int:
-    """Images a pass. "auto": at most 16 (a GPU: 64), fewer where the activations of images of that size would not fit."""
+    """Images a pass. "auto": at most 16 (a GPU: 64), fewer where the activations of images of that size would not fit.
+
+    One where the network itself takes them one by one: a layer then has the output of one image at a time.
+    """
+    if batch != "auto" and batch < 1:
+        raise MethodError(f"batch must be at least 1, not {batch}")
+    if model.one_by_one:
+        return 1
     if batch != "auto":
-        if batch < 1:
-            raise MethodError(f"batch must be at least 1, not {batch}")
         return batch
     one = max(1, model.survey.activation_bytes) * (2 if gradients else 1)
     fits = int(free_bytes(model.device) * SHARE / one)

@@ -94,6 +94,11 @@ def _hook(
     def _changed(output: Any) -> Any:
         tensor = main_tensor(output, name, site.output)
         seen = tensor if layer_map is None else to_map(layer_map, tensor, model.image_size)
+        if layer_map is not None and len(seen) < model.passes.images:
+            raise LayerError(
+                f"{name} gives maps of {len(seen)} of the {model.passes.images} images of a pass, since {model.name} takes "
+                "them one by one: give one image, or batch=1"
+            )
         changed = function(seen)
         if changed is None:
             return None
@@ -164,6 +169,9 @@ def _copying(acts: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, An
 
 def activations(model: VisionModel, images: Tensor, layer: str) -> Tensor:
     """One layer's map for a batch, (n, c, h, w), without gradients."""
-    with torch.no_grad(), capture(model, [layer]) as acts:
-        model(images)
-    return acts[layer]
+    found: list[Tensor] = []
+    for some in model.singly(images) if model.one_by_one else (images,):
+        with torch.no_grad(), capture(model, [layer]) as acts:
+            model(some)
+        found.append(acts[layer])
+    return found[0] if len(found) == 1 else torch.cat(found)

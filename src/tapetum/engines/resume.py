@@ -60,6 +60,8 @@ class Tail:
 
     def __call__(self, maps: Tensor, /) -> Tensor:
         batch = len(maps)
+        if batch > 1 and self.score.model.one_by_one:
+            return torch.cat([self(one[None]) for one in maps])
         score = self.score.take([0] * batch)
         images = self.image.expand(batch, -1, -1, -1)
         if self.site.module not in self.outputs:
@@ -115,7 +117,7 @@ def _is_wrong(tail: Tail, value: Tensor) -> bool:
 @dataclass(eq=False)
 class _Record:
     outputs: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, list[int]] = field(default_factory=dict)
+    versions: dict[str, list[object]] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
     started: bool = False
     last: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -150,14 +152,19 @@ def _note(record: _Record, name: str, site: Site) -> Callable[[nn.Module, Any, A
             for inner in [key for key in record.outputs if key.startswith(f"{name}.")]:
                 del record.outputs[inner]  # the outermost module is enough
             record.outputs[name] = output
-            record.versions[name] = [tensor._version for tensor in tensors(output)]
+            record.versions[name] = _versions(output)
 
     return hook
 
 
+def _versions(output: Any) -> list[object]:
+    """How often each tensor was written into; of inference tensors nobody counts it, so they may always have changed."""
+    return [object() if tensor.is_inference() else tensor._version for tensor in tensors(output)]
+
+
 def _tail(score: ModelScore, layer: str, image: Tensor, record: _Record) -> Tail:
     once = {name: out for name, out in record.outputs.items() if record.calls[name] == 1 and is_single(out)}
-    changed = frozenset(name for name, out in once.items() if [t._version for t in tensors(out)] != record.versions[name])
+    changed = frozenset(name for name, out in once.items() if _versions(out) != record.versions[name])
     if changed:
         once = _recorded_again(score, layer, image, once)
     site = score.model.survey.site(layer)

@@ -235,7 +235,7 @@ def _maps_from(model: VisionModel, name: str, *, again: bool) -> dict[str, Tenso
     behind = [one for one in order[survey.position(name) :] if again or survey[one].calls == 1]
     same = [one for one in behind if survey[one].grid == survey[name].grid]
     with capture(model, same) as acts:
-        model(model.noise(4))
+        model(model.noise(1 if model.one_by_one else 4))
     return {one: acts[one] for one in same}
 
 

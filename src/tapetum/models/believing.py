@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -21,7 +22,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from tapetum.models.reaching import TELLING, reach
 from tapetum.models.replica import part_with
-from tapetum.models.structure import tensors
+from tapetum.models.structure import outputs, tensors
 
 T = TypeVar("T")
 
@@ -47,12 +48,14 @@ class Believed:
     notes           what a reader of every map of this network must know
     changes_images  the network writes into its input, so it gets a copy
     written         ids of the user's tensors into which it writes while it runs, so the replica has its own
+    one_by_one      a part runs once for each image, so a layer's output is that of one image at a time
     """
 
     doubts: str = ""
     notes: tuple[str, ...] = ()
     changes_images: bool = False
     written: frozenset[int] = frozenset()
+    one_by_one: bool = False
 
 
 def apart(work: Callable[[], T]) -> T:
@@ -87,13 +90,17 @@ def compared(module: nn.Module, twin: nn.Module, run: Run, image: Tensor) -> Bel
         pairs = zip(module.buffers(), twin.buffers(), strict=True)
         written = frozenset(id(one) for one, ours in pairs if id(ours) in first.written | second.written)
         part_with(twin, module, written)
-        repeats = alike(answer, again)
+        rounding = max(first.rounding, second.rounding)
+        repeats = alike(answer, again, rounding)
         if not doubts:
-            doubts = _difference(module, twin, run, image, answer)
+            doubts = _difference(module, twin, run, image, answer, rounding)
         notes = () if repeats else (RANDOM,)
-        if repeats and not _alone(run, twin, image, answer):
+        with _calls() as beside:
+            alone = _alone(run, twin, image, answer, rounding)
+        if repeats and not alone:
             notes = (BATCH,)
-    return Believed(doubts, notes, not torch.equal(given, image), written)
+        one_by_one = any(beside.times.get(key, 0) >= 2 * times for key, times in first.times.items())
+    return Believed(doubts, notes, not torch.equal(given, image), written, one_by_one)
 
 
 def _told_apart(image: Tensor) -> Tensor:
@@ -115,10 +122,12 @@ def _seeded(run: Run, module: nn.Module, images: Tensor, seed: int) -> Any:
 
 @dataclass
 class _Calls:
-    """Modules that were called, and buffers of theirs that were written into, by id."""
+    """Modules that were called, how often, buffers of theirs that were written into, by id; the coarsest rounding of inputs."""
 
     modules: dict[int, nn.Module] = field(default_factory=dict)
     written: set[int] = field(default_factory=set)
+    times: dict[int, int] = field(default_factory=Counter)
+    rounding: float = 0.0
 
 
 @contextmanager
@@ -126,9 +135,13 @@ def _calls() -> Generator[_Calls]:
     """What this thread calls inside the block; what is written into buffers meanwhile is put back."""
     calls, before, here = _Calls(), list[tuple[Tensor, Tensor]](), threading.get_ident()
 
-    def note(module: nn.Module, _inputs: Any) -> None:
-        if threading.get_ident() == here and id(module) not in calls.modules:
+    def note(module: nn.Module, inputs: Any) -> None:
+        if threading.get_ident() != here:
+            return
+        calls.times[id(module)] += 1
+        if id(module) not in calls.modules:
             calls.modules[id(module)] = module
+            calls.rounding = max(calls.rounding, *(torch.finfo(one.dtype).eps for _, one in outputs(inputs)), 0.0)
             before.extend((one, one.detach().clone()) for one in module.buffers())
 
     handle = register_module_forward_pre_hook(note)
@@ -168,14 +181,14 @@ def _tells_modes_apart(part: nn.Module) -> bool:
     return "Dropout" in type(part).__name__ or any("running_mean" in name for name in part._buffers)
 
 
-def _difference(module: nn.Module, twin: nn.Module, run: Run, image: Tensor, answer: Any) -> str:
+def _difference(module: nn.Module, twin: nn.Module, run: Run, image: Tensor, answer: Any, rounding: float) -> str:
     """In words, how the user's module answers differently; empty where it does not."""
     try:
         with _left_alone(module), _uncompiled():
             expected = _seeded(run, module, image.clone(), 0)
     except Exception as error:
         return f"the module itself fails where its copy answers ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-    if alike(expected, answer) or not alike(answer, _seeded(run, twin, image.clone(), 0)):
+    if alike(expected, answer, rounding) or not alike(answer, _seeded(run, twin, image.clone(), 0), rounding):
         return ""  # what is drawn without torch's generator cannot be compared
     return "its copy gives another answer"
 
@@ -216,7 +229,7 @@ def _put_back(now: Any, before: Any) -> None:
         now.update(before)
 
 
-def _alone(run: Run, twin: nn.Module, image: Tensor, answer: Any) -> bool:
+def _alone(run: Run, twin: nn.Module, image: Tensor, answer: Any, rounding: float) -> bool:
     """Whether the image has the same answer beside another one."""
     both = torch.cat([image, image.flip(-1) * 0.5 + image.mean()])
     try:
@@ -225,20 +238,20 @@ def _alone(run: Run, twin: nn.Module, image: Tensor, answer: Any) -> bool:
         return True  # a network for single images
     first = [one[:1] for one in tensors(beside) if one.ndim and len(one) == 2]
     single = [one for one in tensors(answer) if one.ndim and len(one) == 1]
-    return len(first) != len(single) or all(map(_close, first, single))
+    return len(first) != len(single) or all(_close(a, b, rounding) for a, b in zip(first, single, strict=True))
 
 
-def alike(one: Any, other: Any) -> bool:
-    """Whether two answers hold the same tensors, up to rounding."""
+def alike(one: Any, other: Any, rounding: float = 0.0) -> bool:
+    """Whether two answers hold the same tensors, up to rounding: that of their type, or the coarser one of those on the way."""
     ours, theirs = list(tensors(one)), list(tensors(other))
-    return len(ours) == len(theirs) and all(map(_close, ours, theirs))
+    return len(ours) == len(theirs) and all(_close(a, b, rounding) for a, b in zip(ours, theirs, strict=True))
 
 
-def _close(a: Tensor, b: Tensor, *, exactly: bool = False) -> bool:
+def _close(a: Tensor, b: Tensor, rounding: float = 0.0, *, exactly: bool = False) -> bool:
     if exactly and a.is_floating_point():
         return bool(torch.allclose(a, b, rtol=0, atol=0, equal_nan=True))
     if a.shape != b.shape or not a.is_floating_point():
         return a.shape == b.shape and bool(torch.equal(a, b))
     # half the digits: what differs by more than that is no rounding
-    allowed = torch.finfo(a.dtype).eps ** 0.5 * float(b.abs().nan_to_num(0, 0, 0).max() if b.numel() else 0)
+    allowed = max(torch.finfo(a.dtype).eps, rounding) ** 0.5 * float(b.abs().nan_to_num(0, 0, 0).max() if b.numel() else 0)
     return bool(torch.allclose(a, b.to(a.dtype), rtol=0, atol=allowed, equal_nan=True))

@@ -33,7 +33,9 @@ def candidates(survey: Survey) -> Iterator[tuple[str, str]]:
     not read it: the same for earlier layers that look at several places.
     """
     trunk, given = _trunk(survey), set[str]()
-    mixers = [(i, name) for i, (kind, name) in enumerate(survey.events) if kind == "mix" and name and name.startswith(trunk)]
+    mixers = [
+        (i, name) for i, (kind, name) in enumerate(survey.events) if name.startswith(trunk) and _mixes(survey, kind, name)
+    ]
     for readout in (False, True):
         for index, mixer in reversed(mixers):
             found = _candidate(survey, index, mixer, readout, trunk)
@@ -46,6 +48,11 @@ def candidates(survey: Survey) -> Iterator[tuple[str, str]]:
             given.add(chosen)
             h, w = survey.maps[chosen].grid or (0, 0)
             yield chosen, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
+
+
+def _mixes(survey: Survey, kind: str, name: str) -> bool:
+    """Whether an operation in a module looks at several places; one that is not known may do so where there are weights."""
+    return bool(name) and (kind == "mix" or (kind == "other" and survey[name].parameters > 0))
 
 
 def _candidate(survey: Survey, index: int, mixer: str, readout: bool, trunk: str) -> tuple[str, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import inspect
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,18 +96,28 @@ def in_plain_words(model: VisionModel, size: Size) -> Generator[None]:
         raise
     except Exception as error:  # a network may raise anything
         why = refusal(model, size)
-        if why is None or (why.args == (_nowhere(model, size),) and not ABOUT_SHAPES.search(str(error))):
-            raise  # the network's own words say more
+        if why is None:
+            raise  # it runs: what failed is something else
+        if why.args == (_nowhere(model, size),):
+            words = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            raise ImageError(f"{why} ({words}); {_called(model)}") from error
         raise why from error
-
-
-ABOUT_SHAPES = re.compile(r"shape|size|dimension|channel|mat1|must match|invalid for input", re.IGNORECASE)
-"""What torch says where an image does not fit."""
 
 
 def _nowhere(model: VisionModel, size: Size) -> str:
     shape = f"{model.preprocessing.channels} x {as_text(size)}"
-    return f"{model.name} does not run on images of {shape}: give those that it was built for"
+    return f"{model.name} does not run on images of {shape}"
+
+
+def _called(model: VisionModel) -> str:
+    """What may help, by how the network takes its input."""
+    try:
+        first = next(iter(inspect.signature(model.module.forward).parameters.values()), None)
+    except (TypeError, ValueError):
+        first = None
+    named = first is not None and first.kind is inspect.Parameter.KEYWORD_ONLY
+    how = f"network({first.name}=images)" if first is not None and named else 'network({"image": images})'
+    return f"give those that it was built for, or say how it takes them: tp.wrap(..., call=lambda network, images: {how})"
 
 
 def claims(module: nn.Module, channels: int) -> Iterator[Fit]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -31,7 +31,7 @@ class ToTheEnd:
 
 
 class Passes:
-    """What hooks go by. `image_size` and `this` are those of the last pass that began."""
+    """What hooks go by. `images`, `image_size` and `this` are those of the last pass that began."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -42,8 +42,14 @@ class Passes:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._local = threading.local()
 
-    def begin(self, height: int, width: int) -> None:
-        self._local.image_size, self._local.this = (height, width), object()
+    def begin(self, shape: Sequence[int]) -> None:
+        """Of images (n, c, h, w)."""
+        self._local.images, self._local.image_size, self._local.this = shape[0], (shape[-2], shape[-1]), object()
+
+    @property
+    def images(self) -> int:
+        """How many were given to the pass."""
+        return self._local.images
 
     @property
     def image_size(self) -> tuple[int, int]:

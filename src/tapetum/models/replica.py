@@ -89,7 +89,13 @@ def copied(module: nn.Module, become: Callable[[Tensor], Tensor]) -> nn.Module:
 def _twin(module: nn.Module, memo: Memo) -> nn.Module:
     """A deep copy; without the modules' own `__deepcopy__` where that shares or loses a part."""
     tried = dict(memo)
-    twin = copy.deepcopy(module, tried)
+    try:
+        twin = copy.deepcopy(module, tried)
+    except TypeError:
+        for part in parts_of(module):
+            _share_what_cannot_be_copied(part, memo, set())
+        tried = dict(memo)
+        twin = copy.deepcopy(module, tried)
     if _kinds(twin) == _kinds(module) and not set(module.modules()) & set(twin.modules()):
         memo.update(tried)
         return twin
@@ -100,6 +106,25 @@ def _twin(module: nn.Module, memo: Memo) -> nn.Module:
         if hasattr(type(part), "__deepcopy__"):
             vars(memo[id(part)]).update(copy.deepcopy(vars(part), memo))
     return copy.deepcopy(module, memo)
+
+
+def _share_what_cannot_be_copied(value: Any, memo: Memo, seen: set[int]) -> None:
+    """Puts locks, files, generators and the like, wherever they lie, into the memo as they are: the copy has the same ones."""
+    if id(value) in seen or id(value) in memo or _is_copied(value, memo):
+        return
+    seen.add(id(value))
+    for part in parts_of(value):
+        _share_what_cannot_be_copied(part, memo, seen)
+    if not _is_copied(value, memo):
+        memo[id(value)] = value
+
+
+def _is_copied(value: Any, memo: Memo) -> bool:
+    try:
+        copy.deepcopy(value, dict(memo))
+    except TypeError:
+        return False
+    return True
 
 
 def _kinds(module: nn.Module) -> list[tuple[str, str, str]]:

@@ -195,8 +195,13 @@ class VisionModel:
             note(sentence)
         return known
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether a part of the network runs once for each image of a pass, in a loop."""
+        return self._believed(self.blank()).one_by_one
+
     def _compared(self, image: Tensor, row: int) -> Believed:
-        self.passes.begin(int(image.shape[-2]), int(image.shape[-1]))
+        self.passes.begin(image.shape)
         with self.at_rows([row]):
             return compared(self.module, self.replica, self.run, image)
 
@@ -208,7 +213,7 @@ class VisionModel:
     def _passed(self, images: Tensor) -> Any:
         if self._believed(images).changes_images:
             images = images.clone()
-        self.passes.begin(int(images.shape[-2]), int(images.shape[-1]))
+        self.passes.begin(images.shape)
         try:
             with SoundGradients() if torch.is_grad_enabled() else nullcontext():
                 return self._one_row_each(self.run(self.replica, images), images)
@@ -242,6 +247,13 @@ class VisionModel:
             yield
         finally:
             self._local.rows = outer
+
+    def singly(self, images: Tensor) -> Iterator[Tensor]:
+        """Each image (1, c, h, w) alone, and while it is looked at its own further inputs beside it."""
+        rows = getattr(self._local, "rows", None) or range(len(images))
+        for i, row in enumerate(rows):
+            with self.at_rows([row]):
+                yield images[i : i + 1]
 
     @property
     def image_size(self) -> tuple[int, int]:

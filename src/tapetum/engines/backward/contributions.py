@@ -124,8 +124,8 @@ def _check(score: ModelScore, values: Tensor, change: Tensor) -> None:
     tolerance = max(1e-4, 100 * torch.finfo(values.dtype).eps) * values.abs().flatten(1).sum(1)
     if (missing > tolerance).any():
         raise MethodError(
-            f"{score.model.name} compares or detaches activations, so the contributions do not add up to the score's change; "
-            "use integrated_gradients"
+            f"{score.model.name} compares, detaches or rounds activations, so the contributions do not add up to the score's "
+            "change; use integrated_gradients"
         )
 
 

@@ -31,7 +31,20 @@ def deconvolved(call: Call) -> Tensor:
 
 def replaced(run: Callable[[], Tensor], backward: Backward, *inputs: Tensor) -> Tensor:
     """The output of `run`, with another backward pass to its inputs."""
-    return _Replaced.apply(run, backward, *inputs)
+    return _Replaced.apply(run, _as_on_the_way_out(backward, inputs[0].device.type), *inputs)
+
+
+def _as_on_the_way_out(backward: Backward, device: str) -> Backward:
+    """In the precision that torch.autocast chose for the operation itself; the way back is outside of its block."""
+    if not torch.is_autocast_enabled(device):
+        return backward
+    dtype = torch.get_autocast_dtype(device)
+
+    def within(grad: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast(device, dtype=dtype, cache_enabled=False):
+            return backward(grad)
+
+    return within
 
 
 class _Replaced(torch.autograd.Function):
