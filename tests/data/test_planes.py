@@ -100,6 +100,11 @@ def test_what_is_no_batch_is_refused_in_words(batch: object, words: str) -> None
         (LEVELS.float(), "look like 0..255 values; use model.preprocess"),
         (model().preprocess(LEVELS).permute(0, 2, 3, 1), r"have 16; their channels are last: x.permute\(0, 3, 1, 2\)"),
         ([LEVELS.float() / 255, torch.zeros(3)], "pair of images"),
+        (
+            {"pixel_values": torch.zeros(1, 3, 16, 16), "labels": torch.zeros(1)},
+            r"a dict is no image; .*, such as its \['pixel_values'\]",
+        ),
+        ([torch.rand(3, 16, 16), 1], "an int is no image"),
         (torch.zeros(2, 3, 4, 16, 16), r"a network of films or volumes is tp.wrap\(..., frames=4\)"),
         (LEVELS.to(torch.int16), "has no known range"),
     ],

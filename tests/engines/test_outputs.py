@@ -80,6 +80,9 @@ def near(expected: Any) -> Any:
         (lambda z: z.sigmoid(), "auto", lambda row: [sigmoid(one) for one in row]),
         (lambda z: torch.sigmoid(z).reshape(len(z), -1), "auto", lambda row: [sigmoid(one) for one in row]),
         (lambda z: nn.Sigmoid()(z), "probabilities", lambda row: [sigmoid(one) for one in row]),
+        (lambda z: 1 - (1 - z.sigmoid()), "auto", lambda row: [sigmoid(one) for one in row]),
+        (lambda z: z.sigmoid().cumprod(1), "auto", lambda row: [math.prod(map(sigmoid, row[: i + 1])) for i in range(3)]),
+        (lambda z: z.sigmoid() * z.sigmoid(), "auto", lambda row: [sigmoid(one) ** 2 for one in row]),
         (lambda z: z.sigmoid(), "sigmoid", lambda row: [sigmoid(one) for one in row]),  # none is added to the network's own
     ],
 )
@@ -212,6 +215,25 @@ def test_one_picture_whose_logits_happen_to_sum_to_1_has_logits_all_the_same() -
 def test_numbers_that_are_something_else_are_refused(end: Any, outputs: Any, words: str) -> None:
     with pytest.raises(TargetError, match=words):
         tp.predict(table(end, outputs=outputs), IMAGES)
+
+
+@pytest.mark.parametrize(
+    "end", [lambda z: (z / 6 + 0.5).clamp(0.01, 0.99), lambda z: (-z.abs()).exp()[:, :2], lambda z: torch.erf(z.abs() + 0.1)]
+)
+def test_numbers_between_0_and_1_that_may_be_anything_are_asked_about(end: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(TargetError, match=r"numbers in \[0, 1\], and nothing shows what they are: say wrap\(outputs="):
+        tp.predict(table(end), IMAGES)
+    found = tp.predict(table(end, outputs="probabilities"), IMAGES, k=2)[0]
+    assert [one.probability for one in found] == near(sorted(end(LOGITS)[0].tolist(), reverse=True)[:2])
+
+
+@pytest.mark.parametrize("end", [lambda z: z.argmax(1), lambda z: z > 0, lambda z: z.argmax(1, keepdim=True)])
+def test_decisions_have_no_score(end: Callable[[Tensor], Tensor]) -> None:
+    for ask in (tp.predict, tp.occlusion, tp.rise):
+        with pytest.raises(TargetError, match="numbers, as argmax gives them, and a decision has no score to explain"):
+            ask(table(end), IMAGES)
+    model = table(lambda z: {"decision": end(z), "evidence": z})
+    assert [found[0] for found in probabilities(model)] == near([softmax(row)[0] for row in LOGITS.tolist()])
 
 
 def test_unknown_outputs_are_refused() -> None:

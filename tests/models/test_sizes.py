@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -63,6 +64,33 @@ def test_a_rectangle_goes_through_wrap_to_the_map(size: object) -> None:
     found = tp.saliency(model, images.detach(), 2)
     torch.testing.assert_close(found.values, expected.abs())
     assert model.survey.image_size == (64, 128)
+
+
+@pytest.mark.parametrize(
+    "constants", [0.5, (0.5,) * 3, [0.5] * 3, torch.full((3,), 0.5), np.full(3, 0.5), torch.full((1, 3, 1, 1), 0.5)]
+)
+def test_constants_in_any_form_are_one_per_channel(constants: Any) -> None:
+    model = tp.wrap(
+        nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=8, mean=constants, std=constants
+    )
+    assert model.preprocessing.mean == model.preprocessing.std == (0.5,) * 3
+    pixels = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(model.preprocess(pixels), (pixels - 0.5) / 0.5)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"mean": 0.5, "std": 0}, "std is a number above zero per channel"),
+        ({"mean": 0.5, "std": (0.1, -0.1, 0.1)}, "std is a number above zero per channel"),
+        ({"mean": float("nan"), "std": 1.0}, "mean a number, not"),
+        ({"mean": "half", "std": 1.0}, "mean and std are one number per channel each, not 'half'"),
+        ({"mean": (0.5,) * 3, "std": (0.5,) * 2}, "mean has 3 numbers and std 2"),
+    ],
+)
+def test_constants_that_are_none_are_refused(more: dict[str, Any], words: str) -> None:
+    with pytest.raises((ImageError, ModelError), match=words):
+        tp.wrap(nn.Sequential(nn.Conv2d(3, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=8, **more)
 
 
 def test_squash_goes_through_wrap() -> None:

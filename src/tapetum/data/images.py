@@ -76,7 +76,22 @@ def picture(source: Any, channels: int = 3, span: Span | None = None) -> Tensor:
         if isinstance(data, str):
             raise ImageError('the file object gives text; open it in binary mode ("rb")')
         return decoded(io.BytesIO(data), "the file object", channels, span)
-    raise ImageError(f"a {type(source).__name__} is no image; give a path, address, bytes, PIL image, array or tensor")
+    raise ImageError(f"{_called(source)} is no image; give a path, address, bytes, PIL image, array or tensor{_inside(source)}")
+
+
+def _called(source: Any) -> str:
+    name = type(source).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def _inside(source: Any) -> str:
+    """Which of its values a table may mean: `pixel_values` of Hugging Face's processors, `image` of data sets."""
+    values = source if isinstance(source, Mapping) else getattr(source, "data", None)
+    if not isinstance(values, Mapping):
+        return ""
+    arrays = {key: one for key, one in values.items() if isinstance(one, (Tensor, np.ndarray)) and one.ndim > 1}
+    keys = list(arrays) or [key for key, one in values.items() if isinstance(one, Image.Image)]
+    return f", such as its [{keys[0]!r}]" if keys else ""
 
 
 def to_uint8(pixels: Tensor) -> np.ndarray:

@@ -55,6 +55,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.range is not None and not -math.inf < self.range[0] < self.range[1] < math.inf:
             raise ImageError(f"range is (low, high), the raw values of black and white, not {self.range}")
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or not all(one > 0 for one in self.std):
+            raise ImageError(f"std is a number above zero per channel and mean a number, not {self.std} and {self.mean}")
         object.__setattr__(self, "size", as_pair(self.size))
         if isinstance(self.resize, str) and self.resize not in ("crop", "squash"):
             raise ImageError(f'resize is the shorter side in px, "crop" or "squash", not {self.resize!r}')

@@ -45,7 +45,8 @@ def named_layers(layer: str | Sequence[str] | None) -> list[str | None]:
     """The layers that were asked for, one by one; text may hold several with commas between."""
     if layer is None:
         return [None]
-    names = [part.strip() for part in layer.split(",")] if isinstance(layer, str) else list(layer)
+    several = isinstance(layer, (list, tuple, set, frozenset))
+    names = [part.strip() for part in layer.split(",")] if isinstance(layer, str) else list(layer) if several else []
     if not names or not all(isinstance(name, str) and name for name in names):
         raise LayerError(f"layer is a name or several, not {layer!r}")
     return list(dict.fromkeys(names))

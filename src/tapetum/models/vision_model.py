@@ -227,8 +227,10 @@ class VisionModel:
         """
         if not self.passes.edited and isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images):
             size = as_text(self.image_size)
+            images_of = f"{len(images)} image{'s' * (len(images) > 1)} of {size} px"
             raise fitting.refusal(self, self.image_size) or ImageError(
-                f"{self.name} gives {len(output)} rows for {len(images)} images of {size} px: it is built for another size"
+                f"{self.name} gives {len(output)} rows for {images_of}, so no row is one image's: it is "
+                "built for another size, or tp.wrap(..., call=...) must turn its answer"
             )
         return output
 

@@ -21,13 +21,21 @@ PASSED_ON = frozenset(
 )  # fmt: skip
 """Operations that leave numbers in [0, 1] there."""
 
+OF_SEVERAL = frozenset(
+    {"mul", "__mul__", "__rmul__", "prod", "cumprod", "__rsub__", "rsub", "maximum", "minimum", "amax", "amin"}
+)
+"""The same of all their tensors: products of probabilities, one minus a probability."""
+
+UNCLEAR = frozenset({"exp", "clamp", "clamp_", "clip", "hardtanh", "hardtanh_", "erf", "special_erf"})
+"""Operations behind which numbers in [0, 1] may be probabilities or measures."""
+
 
 class _Sigmoids(TorchFunctionMode):
-    """Which tensors came out of a sigmoid, also after being cut or laid out anew."""
+    """Which tensors came out of a sigmoid, also after being cut or laid out anew, and which of something unclear."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.made = WeakIdKeyDictionary()
+        self.made, self.unclear = WeakIdKeyDictionary(), WeakIdKeyDictionary()
         self.kept: list[Tensor] = []
         self.operations = 0
 
@@ -38,21 +46,27 @@ class _Sigmoids(TorchFunctionMode):
         name = getattr(func, "__name__", "")
         self.operations += 1
         first = args[0] if args else None
-        inputs = first if isinstance(first, (tuple, list)) else [first]
-        from_one = [one for one in inputs if isinstance(one, Tensor)]
-        if name in SIGMOIDS or (name in PASSED_ON and from_one and all(one in self.made for one in from_one)):
-            for tensor in output if isinstance(output, (tuple, list)) else [output]:
-                if isinstance(tensor, Tensor):
-                    self.made[tensor] = True
-                    self.kept.append(tensor)  # a weak key must outlive the pass
+        inputs = first if isinstance(first, (tuple, list)) else args if name in OF_SEVERAL else [first]
+        tensors = [one for one in inputs if isinstance(one, Tensor)]
+        keeps = name in PASSED_ON or name in OF_SEVERAL
+        if name in SIGMOIDS or (keeps and tensors and all(one in self.made for one in tensors)):
+            self._mark(self.made, output)
+        elif name in UNCLEAR or (name in PASSED_ON and tensors and all(one in self.unclear for one in tensors)):
+            self._mark(self.unclear, output)
         return output
+
+    def _mark(self, tensors: WeakIdKeyDictionary, output: Any) -> None:
+        for tensor in output if isinstance(output, (tuple, list)) else [output]:
+            if isinstance(tensor, Tensor):
+                tensors[tensor] = True
+                self.kept.append(tensor)  # a weak key must outlive the pass
 
 
 def ends_in_sigmoid(model: VisionModel, size: tuple[int, int], part: Callable[[Any], Tensor]) -> bool | None:
-    """Whether the answer, `part` of the output for images of (h, w), is what a sigmoid gave; None: nothing was to be seen."""
+    """Whether the answer, `part` of the output for images of (h, w), is what a sigmoid gave; None: that cannot be seen."""
     blank = model.blank(1, size)
     with torch.no_grad(), _Sigmoids() as seen:
         found = part(model(blank))
     if found in seen.made:
         return True
-    return False if seen.operations > 1 else None
+    return False if seen.operations > 1 and found not in seen.unclear else None

@@ -80,10 +80,20 @@ def _answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer
     head = _which(model, output)
     labels = model.head_labels.get(head, model.labels)
     found = finite(_flat(_at(output, head, model.name)), model)
+    _check_scores(model, found, head)
     if found.ndim == 4:
         _check_maps(model, found, head, size, labels is not None)
     reading = _reading(model, found, head, size, labels)
     return Answer("maps" if found.ndim == 4 else "table", reading.classes, reading, head)
+
+
+def _check_scores(model: VisionModel, found: Tensor, head: Head) -> None:
+    """Decisions are no scores: a class's number does not grow with the evidence for it."""
+    if not found.is_floating_point() and model.outputs_of(head) == "auto":
+        raise TargetError(
+            f"{model.name} answers with {str(found.dtype).removeprefix('torch.')} numbers, as argmax gives them, and a "
+            "decision has no score to explain: let it give the scores before that, or say wrap(outputs='numbers') of counts"
+        )
 
 
 def _answer_at(model: VisionModel, output: Any, head: Head, size: tuple[int, int]) -> Answer:
@@ -164,6 +174,7 @@ def _which(model: VisionModel, output: Any) -> Head:
         _at(output, model.head, model.name)
         return model.head
     able = {key: part for key, part in parts.items() if isinstance(part, Tensor) and part.ndim in (1, 2, 4)}
+    able = {key: part for key, part in able.items() if part.is_floating_point()} or able  # scores beside decisions
     if len(able) == 1:
         return next(iter(able))
     if not able:

@@ -172,8 +172,8 @@ def _found(
         return Reading("probabilities", columns, binary, binary, "the network ends in a sigmoid")
     if inside and ends_in_sigmoid is None and bool((table > 0).all()):
         raise TargetError(
-            f"{name} gives numbers in [0, 1] and hides how: say wrap(outputs='probabilities') if a sigmoid made them, 'sigmoid'"
-            " or 'logits' if one is still to come, 'numbers' if they are no probabilities"
+            f"{name} gives numbers in [0, 1], and nothing shows what they are: say wrap(outputs='probabilities') if they are,"
+            " 'sigmoid' or 'logits' if one is still to come, 'numbers' if they are measures"
         )
     if binary:
         return Reading("sigmoid", 1, True, True, "one number with two names")

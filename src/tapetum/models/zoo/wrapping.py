@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 from torch import nn
 
 from tapetum.data.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Interpolation, Preprocessing, Resize
@@ -28,8 +29,8 @@ def wrap(
     module: Any,
     *,
     size: int | Sequence[int] | str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
+    mean: Any = None,
+    std: Any = None,
     labels: Any = None,
     outputs: Outputs | Mapping[Any, Outputs] = "auto",
     head: Head = None,
@@ -53,7 +54,7 @@ def wrap(
             session, and any function of images that gives numbers (numpy's, too): what needs no layer works on them, and
             gradients where there are some.
         size: of the input in px: the side of a square, (height, width), or "64x128"; None: found.
-        mean, std: per channel, in units of pixels in [0, 1].
+        mean, std: numbers, one per channel, in units of pixels in [0, 1]; one alone is every channel's.
         labels: class names in the order of the outputs: a list or array; {0: "cat", 1: "dog"}, keys may be texts; a `Path` to
             a file with one per line; {head: such names} for several outputs. Refused where they are not one per output. One
             logit with two names is the second name's.
@@ -83,7 +84,7 @@ def wrap(
     function = opaque(module)
     if function is not None:
         name = name or _name_of(module)
-        size, mean = size or function.shape[1], mean or _means(function.shape[0])
+        size, mean = size or function.shape[1], _means(function.shape[0]) if mean is None else mean
         module = function
     if not isinstance(module, nn.Module):
         raise ModelError(
@@ -154,13 +155,14 @@ def assumed(preprocessing: Preprocessing) -> str:
 def _preprocessing(
     module: nn.Module,
     size: int | Sequence[int] | str | None,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
+    mean: Any,
+    std: Any,
     resize: Resize | None,
     interpolation: Interpolation | None,
 ) -> Preprocessing:
     """What is given, before what the network brings, before what is usual."""
     own = _published(module)
+    mean, std = (_per_channel(one, film_channels(module) or input_channels(module)) for one in (mean, std))
     channels = len(mean) if mean is not None else film_channels(module) or input_channels(module)
     usual = IMAGENET_STD if channels == 3 and mean is None else (1.0,) * channels
     means = tuple(mean) if mean is not None else own.mean if own else IMAGENET_MEAN if channels == 3 else (0.0,) * channels
@@ -170,6 +172,17 @@ def _preprocessing(
     base = own or Preprocessing(resize="crop")
     cut = base if size is None else base.at(size)
     return replace(cut, resize=resize or cut.resize, interpolation=interpolation or cut.interpolation, mean=means, std=stds)
+
+
+def _per_channel(given: Any, channels: int) -> tuple[float, ...] | None:
+    """Constants as numbers; one alone is that of every channel."""
+    if given is None:
+        return None
+    try:
+        numbers = np.asarray(given, dtype=float).flatten()  # (1, c, 1, 1), too
+    except (TypeError, ValueError):
+        raise ModelError(f"mean and std are one number per channel each, not {given!r}") from None
+    return tuple(numbers.tolist()) * (channels if np.ndim(given) == 0 else 1)
 
 
 def _span(given: Any) -> tuple[float, float] | None:
