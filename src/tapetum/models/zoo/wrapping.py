@@ -116,7 +116,7 @@ def wrap(
         head_labels=heads,
     )
     model.frames = frames
-    if _published(module) is None and None in (mean, std):
+    if _published(module) is None and (mean is None or std is None):
         model.notes += (assumed(preprocessing),)
     if size is None and not normalises_itself(module):
         found = fit(model)
