@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from zoo import CLASSES, Answer, conv, pictures, shared, wrapped
+from zoo import CLASSES, Answer, conv, net, pictures, shared, wrapped
 
 import tapetum as tp
 from tapetum.atlas.evidence import evidence
@@ -106,6 +106,30 @@ def test_a_map_beside_what_the_head_reads_is_taken_where_it_is_read(name: str, l
     torch.testing.assert_close(steps.total, cam.values)
     assert tp.concept_relevance(model, images, targets, layer=layer).layer == "backbone.stages"
     assert float(tp.concept_relevance(model, images, targets, layer=layer).total.abs().min()) > 0
+
+
+class Branches(nn.Module):
+    """The mean of several networks, the others weighed by `share`: no layer has more than one of them."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.members, self.share = nn.ModuleList([net("reused"), net("reused", 1)]), share
+
+    def forward(self, images: Tensor) -> Tensor:
+        first, last = (member(images) for member in self.members)
+        return self.share * first + last
+
+
+@pytest.mark.parametrize("method", ["grad_cam", "eigen_cam", "score_cam"])
+def test_a_second_branch_that_the_map_leaves_out_is_said(method: str) -> None:
+    function, images = tp.lookup(method).function, pictures(2)
+    both, alone = (function(wrapped(Branches(share).double().eval()), images, 1) for share in (0.5, 0.0))
+    words = "the answer also reads the image on ways past members.1.three (a skip, another branch), which this map leaves out"
+    assert both.layer == alone.layer == "members.1.three"
+    assert words in both.notes
+    assert not any("past" in note for note in alone.notes)  # what is weighed by 0 is not read
+    for name in ("in_place", "residual", "vit_token", "channels_last", "branches"):
+        assert not any("past" in note for note in function(shared(name), images, 1).notes), name
 
 
 def test_a_named_layer_that_nothing_reads_is_refused_with_layers_that_work() -> None:

@@ -54,6 +54,22 @@ def read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
     return found
 
 
+def passed_by(score: ModelScore, images: Tensor, layer: str) -> bool:
+    """Whether the score reads the first image on other ways, too, than through the layer's output: a skip, a second branch."""
+    part, size = _part(score, images), tuple(images.shape[-2:])
+    alone, image = score.take([0]), images[:1].detach()
+    if part is None:
+        return _passed_by(alone, image, layer)
+    return score.model.remember(f"{part} is read past {layer} at {size}", lambda: _passed_by(alone, image, layer))
+
+
+def _passed_by(score: ModelScore, image: Tensor, layer: str) -> bool:
+    leaf, last = image.clone().requires_grad_(), score.model.survey.last_run(layer)
+    with torch.enable_grad(), edit(score.model, {last: lambda activation: activation.detach().clone()}, raw=True):
+        values = score(leaf)
+    return _has_gradient(values, leaf)
+
+
 def _part(score: ModelScore, images: Tensor) -> str | None:
     """Which part of the network's answer is read: what one target's score reads, another's of the same part reads, too."""
     if isinstance(score, CallableScore):

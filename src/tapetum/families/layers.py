@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapetum.engines.feeding import any_answer, read_of
+from tapetum.engines.feeding import any_answer, passed_by, read_of
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import ModelScore
 from tapetum.models.choice import candidates, choose_layer
@@ -88,6 +88,8 @@ def layer_of(score: ModelScore, images: Tensor, layer: str | None, laws: Collect
     name, reason = automatic_layer(score, images, laws)
     note(f"layer {name} was chosen: {reason}")
     score.model.note_runs(name)
+    if not score.model.survey.map_of(name).prefix and passed_by(score, images, name):  # a class token always passes by
+        note(f"the answer also reads the image on ways past {name} (a skip, another branch), which this map leaves out")
     return name
 
 
