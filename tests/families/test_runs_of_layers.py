@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo import CLASSES, conv, net, pictures, vision_model, wrapped
 
 import tapetum as tp
-from tapetum.types import LayerError
+from tapetum.types import LayerError, MethodError
 
 
 class Siamese(nn.Module):
@@ -328,6 +328,47 @@ def test_a_network_in_inference_mode_has_the_maps_of_the_same_outside(method: st
     function = tp.lookup(method).function
     found, wanted = (function(model, pictures(2).float(), 1) for model in (quiet, plain))
     torch.testing.assert_close(found.values, wanted.values, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("inside", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model, image: tp.visualize(model, "net.three:1", n_steps=2, size=16),
+        lambda model, image: tp.visualize(model, 1, n_steps=2, size=16),
+        lambda model, image: tp.invert(model, image, layer="net.three", n_steps=2),
+        lambda model, image: tp.deep_dream(model, image, layer="net.three", n_octaves=1, n_steps=2),
+        lambda model, image: tp.caricature(model, image, layer="net.three", n_steps=2),
+    ],
+)
+def test_no_picture_is_made_up_where_nothing_has_a_gradient(inside: Any, make: Callable[..., object]) -> None:
+    model = tp.wrap(Coarse(inside).eval(), size=16, mean=(0.0,) * 3, std=(1.0,) * 3)
+    with pytest.raises(MethodError, match=r"(net.three|the answer) of Coarse has no gradient towards the picture"):
+        make(model, pictures(1).float())
+
+
+def test_modules_that_only_run_inside_functions_are_no_layers() -> None:
+    class Each(InTurn):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.func.vmap(lambda image: self.net(image[None])[0])(images)
+
+    class Called(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inside = [net("reused")]
+
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.func.functional_call(self.inside[0], dict(self.inside[0].named_parameters()), (images,))
+
+    images = pictures(2)
+    wanted = tp.saliency(wrapped(net("reused").eval()), images, 1).values
+    for build in (lambda: Each(net("reused")), Called):
+        model = wrapped(build().eval())
+        torch.testing.assert_close(tp.saliency(model, images, 1).values, wanted)
+        with pytest.raises(LayerError, match=r"no layers|inside torch.func|no modules inside that compute"):
+            tp.layer_table(model, images)
+        with pytest.raises(LayerError):
+            tp.visualize(model, "net.head.linear:1", n_steps=1)
 
 
 def test_a_module_of_the_network_is_its_name() -> None:

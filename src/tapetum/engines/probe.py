@@ -93,8 +93,10 @@ def _hook(
 
     def _changed(output: Any) -> Any:
         tensor = main_tensor(output, name, site.output)
+        if torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+            raise LayerError(f"{name} runs inside torch.func (vmap, grad), where nothing can be looked at: use another layer")
         seen = tensor if layer_map is None else to_map(layer_map, tensor, model.image_size)
-        if layer_map is not None and len(seen) < model.passes.images:
+        if len(seen) < model.passes.images and (layer_map is not None or model.one_by_one):
             raise LayerError(
                 f"{name} gives maps of {len(seen)} of the {model.passes.images} images of a pass, since {model.name} takes "
                 "them one by one: give one image, or batch=1"

@@ -263,5 +263,7 @@ def _unknown(survey: Survey, name: str) -> str:
         several = f"runs {survey[module].calls} times" if survey[module].calls > 1 else "gives several outputs"
         return f"no layer '{name}' in {survey.name}; {module} {several}: {shortened(parts)}"
     names = [layer.name for layer in survey.layers]
+    if not names:
+        return f"no layer '{name}' in {survey.name}: no module inside it runs, so there are no layers"
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[-3:]
     return f"no layer '{name}' in {survey.name}; close names: {', '.join(close)}"

@@ -133,7 +133,8 @@ def opaque(given: Any) -> Opaque | None:
     if is_onnx_file(given) or type(given).__module__.partition(".")[0] in ("onnx", "onnxruntime"):
         return _onnx(given)
     if callable(given) and not isinstance(given, type):
-        return Opaque(given, "a function", "operations")
+        weights = (weight for part in reach(given).modules for weight in part.parameters())
+        return Opaque(given, "a function", "operations", like=next((one for one in weights if one.is_floating_point()), None))
     return None
 
 

@@ -23,6 +23,7 @@ from tapetum.models.gradients import SoundGradients
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.opaque import Opaque
 from tapetum.models.passes import Passes, StopForward, ToTheEnd
+from tapetum.models.reaching import reach
 from tapetum.models.remembering import Photos
 from tapetum.models.replica import fingerprint, part_with, replicate, weights_sha256
 from tapetum.notes import RAW, caution, is_caution, note
@@ -289,7 +290,9 @@ class VisionModel:
         return next(floats, torch.float32)
 
     def _tensors(self) -> Iterator[Tensor]:
-        return itertools.chain(self.module.parameters(), self.module.buffers())
+        """Those that are registered, then those of modules that hide in lists and closures."""
+        registered = itertools.chain(self.module.parameters(), self.module.buffers())
+        return itertools.chain(registered, (tensor for part in reach(self.module).modules for tensor in part.parameters()))
 
     @property
     def weights_sha256(self) -> str:

@@ -22,6 +22,7 @@ from tapetum.engines.render.redirect import redirected_relus
 from tapetum.engines.render.rows import rowwise
 from tapetum.engines.render.transforms import STANDARD, Transform, transformed
 from tapetum.engines.signed import capture_signed
+from tapetum.models.structure import tensors
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError, MethodError
 
@@ -160,7 +161,22 @@ def _seen(model: VisionModel, objective: Objective, pixels: Tensor, images: Tens
         blocks.enter_context(edit(model, {layer: _keeper(acts, layer) for layer in layers}, stop=not whole))
         if layers or whole:
             output = model(images)
-    return Seen(model, pixels, images, acts, output, before)
+    seen = Seen(model, pixels, images, acts, output, before)
+    if images.requires_grad:
+        _refuse_without_gradients(seen, layers, whole)
+    return seen
+
+
+def _refuse_without_gradients(seen: Seen, layers: Sequence[str], whole: bool) -> None:
+    """A picture that nothing pulls anywhere would be the noise that it began with."""
+    still = [layer for layer in layers if layer in seen.acts and not seen.acts[layer].requires_grad]
+    if whole and not any(one.requires_grad for one in tensors(seen.output)):
+        still.append("the answer")
+    if still:
+        raise MethodError(
+            f"{', '.join(still)} of {seen.model.name} has no gradient towards the picture: it is computed under torch.no_grad "
+            "or inference_mode, detached, or ignores the image, so no picture can be made for it"
+        )
 
 
 def _keeper(acts: dict[str, Tensor], layer: str) -> Callable[[Tensor], None]:

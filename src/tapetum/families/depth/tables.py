@@ -13,7 +13,7 @@ from tapetum.families.depth.fields import measured
 from tapetum.families.inspecting import inspection
 from tapetum.models.layers import Survey, kinds_of_operations
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import DepthProperties, DepthRow, Field, LayerRow, LayerTable, Range
+from tapetum.types import DepthProperties, DepthRow, Field, LayerError, LayerRow, LayerTable, Range
 
 
 class _Held(NamedTuple):
@@ -43,6 +43,8 @@ def layer_table(model: VisionModel, images: Tensor, *, layers: Sequence[str] | s
     survey = model.survey_at(size_of(images))
     names = _computing(survey) if layers is None else found(model, layers)
     names = sorted(names, key=survey.position)
+    if not names:
+        raise LayerError(f"{model.name} has no modules inside that compute: everything runs in functions, which have no names")
     held = asked(model, images, names, lambda values: _held(values, len(images)), raw=True)
     rows = tuple(_layer_row(survey, name, held[name]) for name in names)
     return LayerTable(model.name, rows, size_of(images), torch.stack([held[name].means for name in names]))
