@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,9 @@ from jaxtyping import config
 
 THREADS = int(os.environ.get("TEST_THREADS", "1"))  # tiny networks: a second thread costs more than it brings
 torch.set_num_threads(THREADS)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, and in all programs that tests start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -212,5 +212,8 @@ def test_the_command_says_where_it_is_and_ends_quietly(place: Path) -> None:
         with urllib.request.urlopen(address + "data/index.js", timeout=20) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)
-        rest: Any = process.communicate(timeout=20)
+        try:
+            rest: Any = process.communicate(timeout=20)
+        finally:
+            process.kill()
         assert (process.returncode, rest) == (0, ("", ""))

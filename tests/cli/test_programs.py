@@ -15,11 +15,8 @@ QUIET = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def start(*words):
-    def default_signals():  # a shell that runs tests in the background has SIGINT ignored
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([*PROGRAM, *words], **pipes, text=True, env=QUIET, preexec_fn=default_signals)
+    return subprocess.Popen([*PROGRAM, *words], **pipes, text=True, env=QUIET)
 
 
 def test_the_main_job_prints_the_report_and_nothing_else(place):
