@@ -82,8 +82,15 @@ def copied(module: nn.Module, become: Callable[[Tensor], Tensor]) -> nn.Module:
         made = become(tensor.detach() if not tensor.is_leaf else tensor).detach()
         memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
     twin = _twin(module, memo)
-    _rebind(twin, memo, {id(one) for one in memo.values()})
+    _rebind(twin, memo, _are_copies(memo))
     return twin
+
+
+def _are_copies(memo: Memo) -> set[int]:
+    """The ids of all copies, each of which is put into the memo as its own, so that no copy is made of one."""
+    copies = {id(one): one for one in memo.values()}
+    memo.update(copies)
+    return set(copies)
 
 
 def _twin(module: nn.Module, memo: Memo) -> nn.Module:
@@ -199,14 +206,15 @@ def _of_copy(value: Any, memo: Memo) -> Any:
     """What the copy has in the place of a value: functions rebuilt, modules, tensors and containers copied, the rest shared."""
     if isinstance(value, (FunctionType, MethodType, functools.partial)):
         return _rebound(value, memo)
-    known = id(value) in memo or isinstance(value, (nn.Module, Tensor, *CONTAINERS))
-    if not known and not reach(value).modules:
+    if id(value) in memo:  # it has a copy, or is one, whose functions are rebuilt in its turn
+        return memo[id(value)]
+    if not isinstance(value, (nn.Module, Tensor, *CONTAINERS)) and not reach(value).modules:
         return value
     try:
         copied = copy.deepcopy(value, memo)
     except Exception:
         return value  # a lock or a file among it; if that hides a module of the user's, the comparison finds it
-    _rebind(copied, memo, {id(one) for one in memo.values()})
+    _rebind(copied, memo, _are_copies(memo))
     return copied
 
 
