@@ -86,11 +86,10 @@ def _called(source: Any) -> str:
 
 def _inside(source: Any) -> str:
     """Which of its values a table may mean: `pixel_values` of Hugging Face's processors, `image` of data sets."""
-    values = source if isinstance(source, Mapping) else getattr(source, "data", None)
-    if not isinstance(values, Mapping):
+    if not isinstance(source, Mapping):
         return ""
-    arrays = {key: one for key, one in values.items() if isinstance(one, (Tensor, np.ndarray)) and one.ndim > 1}
-    keys = list(arrays) or [key for key, one in values.items() if isinstance(one, Image.Image)]
+    arrays = [key for key, one in source.items() if isinstance(one, (Tensor, np.ndarray)) and one.ndim > 1]
+    keys = arrays or [key for key, one in source.items() if isinstance(one, Image.Image)]
     return f", such as its [{keys[0]!r}]" if keys else ""
 
 

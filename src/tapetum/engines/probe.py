@@ -27,8 +27,7 @@ from tapetum.models.structure import main_tensor, with_main_tensor
 from tapetum.models.vision_model import LayersLike, VisionModel
 from tapetum.types import LayerError
 
-# torch has no public name for it
-_is_inside_function: Callable[[Tensor], bool] = torch._C._functorch.is_functorch_wrapped_tensor  # pyright: ignore
+_functorch: Any = vars(torch._C)["_functorch"]  # pyright: ignore[reportPrivateUsage] (torch has no public name for it)
 
 Edit = Callable[[Tensor], Tensor | None]
 """A layer's map to its replacement; None leaves it as it is."""
@@ -96,7 +95,7 @@ def _hook(
 
     def _changed(output: Any) -> Any:
         tensor = main_tensor(output, name, site.output)
-        if _is_inside_function(tensor):
+        if _functorch.is_functorch_wrapped_tensor(tensor):
             raise LayerError(f"{name} runs inside torch.func (vmap, grad), where nothing can be looked at: use another layer")
         seen = tensor if layer_map is None else to_map(layer_map, tensor, model.image_size)
         if len(seen) < model.passes.images and (layer_map is not None or model.one_by_one):

@@ -23,6 +23,9 @@ from tapetum.models.reaching import CONTAINERS, TELLING, contents, parts_of, rea
 Memo = dict[int, Any]
 """What became of each object, by the id of the original: the memo of `copy.deepcopy`."""
 
+UNCOPYABLE = (TypeError, NotImplementedError, copy.Error)
+"""What a deep copy ends in where a lock, a file or a generator is among it."""
+
 
 def replicate(module: nn.Module, own: Collection[int] = ()) -> nn.Module:
     """A copy of the module tree in eval mode whose tensors alias the storage of `module`'s: no weights are copied.
@@ -98,9 +101,10 @@ def _twin(module: nn.Module, memo: Memo) -> nn.Module:
     tried = dict(memo)
     try:
         twin = copy.deepcopy(module, tried)
-    except TypeError:
+    except UNCOPYABLE:
+        seen: set[int] = set()
         for part in parts_of(module):
-            _share_what_cannot_be_copied(part, memo, set())
+            _share_what_cannot_be_copied(part, memo, seen)
         tried = dict(memo)
         twin = copy.deepcopy(module, tried)
     if _kinds(twin) == _kinds(module) and not set(module.modules()) & set(twin.modules()):
@@ -129,7 +133,7 @@ def _share_what_cannot_be_copied(value: Any, memo: Memo, seen: set[int]) -> None
 def _is_copied(value: Any, memo: Memo) -> bool:
     try:
         copy.deepcopy(value, dict(memo))
-    except TypeError:
+    except UNCOPYABLE:
         return False
     return True
 

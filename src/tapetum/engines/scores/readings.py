@@ -173,7 +173,7 @@ def _found(
     if inside and ends_in_sigmoid is None and bool((table > 0).all()):
         raise TargetError(
             f"{name} gives numbers in [0, 1], and nothing shows what they are: say wrap(outputs='probabilities') if they are,"
-            " 'sigmoid' or 'logits' if one is still to come, 'numbers' if they are measures"
+            " 'sigmoid' or 'logits' if they become some by a sigmoid or softmax, 'numbers' if they are measures"
         )
     if binary:
         return Reading("sigmoid", 1, True, True, "one number with two names")
