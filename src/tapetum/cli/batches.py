@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from tapetum.cli.terminal import bar, debugging, fail, note, one_line, unexpected
-from tapetum.data.sources import find_images, shown
+from tapetum.data.sources import find_images
+from tapetum.files import shown
 from tapetum.progress import Watcher
 from tapetum.types import ImageError, TapetumError
 

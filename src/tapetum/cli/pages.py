@@ -16,11 +16,11 @@ from tapetum.cli.batches import Refused
 from tapetum.cli.resumable import RESULTS, Task, clear_figures, names
 from tapetum.cli.terminal import fail, one_line, say
 from tapetum.data.planes import viewable
-from tapetum.data.sources import shown
 from tapetum.families.running import versions
 from tapetum.figures.film import animate
 from tapetum.figures.renderings import MAX_LINES, MAX_TILES, draw, sheet, together
 from tapetum.figures.tiles import unit_words
+from tapetum.files import shown
 from tapetum.models.vision_model import VisionModel
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import signed, write_figure

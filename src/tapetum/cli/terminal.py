@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tapetum.files.words import plain
 from tapetum.progress import Progress as Event
 from tapetum.progress import Watcher
 
@@ -41,8 +42,8 @@ def fail(text: str) -> None:
 
 
 def one_line(text: object, longest: int = 1000) -> str:
-    """Messages of libraries, and names of files, may have several."""
-    return " ".join(str(text).split())[:longest]
+    """Messages of libraries, and names of files, may have several, and what a terminal would obey."""
+    return plain(text)[:longest]
 
 
 def unexpected(error: Exception) -> str:

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from tapetum.appearing import appearing
 from tapetum.data.planes import Span, from_array, from_tensor, planes_of
-from tapetum.data.sources import fetched, is_address, opened, shown
+from tapetum.data.sources import fetched, is_address, opened
+from tapetum.files import shown
 from tapetum.types import ImageError
 
 MAX_PIXELS = 64_000_000

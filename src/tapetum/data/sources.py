@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
 
+from tapetum.files import opened as opened_file
+from tapetum.files import shown
 from tapetum.types import ImageError
 
 MAX_BYTES = 100_000_000
@@ -53,12 +55,12 @@ def _images_inside(folder: str) -> list[str]:
         raise ImageError(f"{shown(error.filename)}: cannot be listed ({error.strerror}); check its permissions")
 
     images, visited = [], set()
-    for here, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         visited.add(os.path.realpath(here))
         # a link back up would be walked for ever
         new = [f for f in folders if f[0] != "." and os.path.realpath(os.path.join(here, f)) not in visited]
         folders[:] = sorted(new)
-        images += [os.path.join(here, f) for f in files if f[0] != "." and f.lower().endswith(_ENDINGS)]
+        images += [os.path.join(here, f) for f in names if f[0] != "." and f.lower().endswith(_ENDINGS)]
     if not images:
         raise ImageError(f"{shown(folder)}: no images in this folder (looked for {' '.join(EXTENSIONS)})")
     return sorted(images)
@@ -70,16 +72,8 @@ def is_address(text: str) -> bool:
 
 
 def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """A file to read bytes from; an `ImageError` says why there is none."""
-    try:
-        return open(path, "rb")
-    except FileNotFoundError:
-        why, hint = "no such file", f"looked in {shown(os.path.dirname(os.path.abspath(path)))}"
-    except (OSError, ValueError) as error:
-        why, hint = f"cannot be opened ({getattr(error, 'strerror', error)})", "check its name and permissions"
-        if isinstance(error, IsADirectoryError) or os.path.isdir(path):
-            why, hint = "a folder, not an image", "name a file inside it"
-    raise ImageError(f"{shown(path)}: {why}; {hint}")
+    """A regular file to read bytes from; an `ImageError` says why there is none."""
+    return opened_file(path, ImageError, "an image")
 
 
 def fetched(url: str) -> bytes:
@@ -100,9 +94,3 @@ def fetched(url: str) -> bytes:
     if len(data) > MAX_BYTES:
         raise ImageError(f"{shown(url)}: more than {MAX_BYTES / 1e6:g} MB; give the address of a smaller image")
     return data
-
-
-def shown(text: object) -> str:
-    """One line of at most 160 characters, whatever the user's name for the file holds."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= 160 else f"{line[:100]}...{line[-57:]}"

@@ -20,8 +20,8 @@ from PIL import Image
 from torch import Tensor
 
 from tapetum.data.images import to_uint8, write_png
-from tapetum.data.sources import shown
 from tapetum.families.running import hashed_files
+from tapetum.files import shown
 from tapetum.types import Provenance, TapetumError
 
 PROVENANCE_KEY = "tapetum"

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from tapetum.data.images import to_uint8
 from tapetum.data.planes import viewable
-from tapetum.data.sources import shown
 from tapetum.families.border import as_model
 from tapetum.families.running import file_sha256, hashed_files, run
 from tapetum.figures.overlay import picture
 from tapetum.figures.tiles import finished
+from tapetum.files import shown
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.loading import loaded
 from tapetum.models.zoo.settings import with_settings

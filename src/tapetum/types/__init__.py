@@ -104,6 +104,9 @@ from tapetum.types.refusals import (
     Cancelled as Cancelled,
 )
 from tapetum.types.refusals import (
+    DamagedError as DamagedError,
+)
+from tapetum.types.refusals import (
     ImageError as ImageError,
 )
 from tapetum.types.refusals import (

@@ -11,6 +11,10 @@ class TapetumWarning(UserWarning):
     """What may make a result wrong and only the user can know: raw pictures as model-ready images, assumed constants."""
 
 
+class DamagedError(TapetumError):
+    """A file that cannot be read as what it should be: missing, not whole, changed, or made by somebody who means harm."""
+
+
 class ImageError(TapetumError):
     """An image that cannot be read, or that a model cannot take."""
 

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, cast
 
-from tapetum.data.sources import EXTENSIONS, is_address, shown
+from tapetum.data.sources import EXTENSIONS, is_address
 from tapetum.data.streams import huggingface, imagenette
 from tapetum.data.streams.base import Source
 from tapetum.data.streams.folders import files, folder
 from tapetum.data.streams.patterns import is_pattern, paths_of
 from tapetum.data.streams.tars import is_tar, shards
+from tapetum.files import shown
 from tapetum.types import ImageError
 
 __all__ = ["Source", "as_source"]

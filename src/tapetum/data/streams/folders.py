@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from tapetum.data.decoding import pixels_of
-from tapetum.data.sources import find_images, is_address, opened, shown
+from tapetum.data.sources import find_images, is_address, opened
 from tapetum.data.streams.base import digest, folder_labels, readable, stamp
+from tapetum.files import shown
 from tapetum.types import ImageError
 
 

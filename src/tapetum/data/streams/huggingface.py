@@ -12,9 +12,10 @@ from urllib.parse import parse_qsl
 from torch import Tensor
 
 from tapetum.data.decoding import pixels_of
-from tapetum.data.sources import is_address, opened, shown
+from tapetum.data.sources import is_address, opened
 from tapetum.data.streams.base import digest, stamp
 from tapetum.data.streams.rows import Stream, Table, passed
+from tapetum.files import shown
 from tapetum.types import ImageError, TapetumError
 
 OPTIONS = ("config", "revision", "data_dir", "data_files", "limit", "image", "label")

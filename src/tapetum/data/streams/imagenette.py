@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 
 from tapetum.data.downloads import download, md5_of
-from tapetum.data.sources import shown
 from tapetum.data.streams.folders import Files, folder
+from tapetum.files import shown
 from tapetum.progress import report
 from tapetum.types import ImageError
 

@@ -6,7 +6,7 @@ import glob
 import os
 import re
 
-from tapetum.data.sources import shown
+from tapetum.files import shown
 from tapetum.types import ImageError
 
 MOST = 100_000

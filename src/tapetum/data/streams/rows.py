@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
-from tapetum.data.sources import shown
+from tapetum.files import shown
 from tapetum.progress import report
 from tapetum.types import ImageError, TapetumError
 

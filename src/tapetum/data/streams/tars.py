@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from tapetum.data.decoding import pixels_of
-from tapetum.data.sources import EXTENSIONS, opened, shown
+from tapetum.data.sources import EXTENSIONS, opened
 from tapetum.data.streams.base import class_name, digest, folder_labels, is_wordnet_id, stamp
+from tapetum.files import shown
 from tapetum.progress import report
 from tapetum.types import ImageError
 

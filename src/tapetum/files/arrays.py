@@ -1,0 +1,117 @@
+"""Arrays from others: .npy and .npz read by numpy's documented format, with every size checked before memory is taken.
+
+numpy's own reader believes headers: a shape of 10^12, an encrypted archive or a strange dtype ends in an error of some other
+library, or in no memory.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import zipfile
+from typing import Any, cast
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from tapetum.files.opening import opened
+from tapetum.files.words import shown
+from tapetum.types import DamagedError, TapetumError
+
+ROOM, RATIO = 512_000_000, 20
+"""An archive may unpack to so many bytes, and to so many times its own size: maps are mostly noise, counts mostly zeros."""
+
+KINDS = "biufcUS"
+"""Booleans, numbers and texts of a fixed length: no objects, no records, no dates."""
+
+HEADER = 10_000
+"""Bytes of a header at most, as in numpy."""
+
+
+def arrays_in(source: str | os.PathLike[str] | bytes, name: str | None = None) -> dict[str, NDArray[Any]]:
+    """{name: array} of a .npz file or its bytes; a `DamagedError`, beginning with `name`, where any of it is not as written."""
+    said = name or ("the bytes" if isinstance(source, bytes) else shown(source))
+    with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as file:
+        try:
+            size = file.seek(0, os.SEEK_END)
+            with zipfile.ZipFile(file) as archive:
+                members = _members(archive, ROOM + RATIO * size)
+                return {info.filename.removesuffix(".npy"): _member(archive, info) for info in members}
+        except Exception as error:  # whatever zipfile, zlib and numpy's header parser stumble over
+            raise DamagedError(f"{said} is damaged: {_why(error)}") from error
+
+
+def array_in(
+    file: io.BufferedIOBase, size: int, name: str, most: int, refusal: type[TapetumError] = DamagedError
+) -> NDArray[Any]:
+    """The array of a .npy file of `size` bytes, open at its start; refused above `most` bytes before any is read."""
+    try:
+        return _read(file, size, most)
+    except Exception as error:
+        raise refusal(f"{name} is damaged: {_why(error)}") from error
+
+
+class _Wrong(Exception):
+    """What is wrong, in words."""
+
+
+def _members(archive: zipfile.ZipFile, room: int) -> list[zipfile.ZipInfo]:
+    infos = archive.infolist()
+    if len({info.filename for info in infos}) < len(infos):
+        raise _Wrong("two arrays of one name")
+    for info in infos:
+        if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise _Wrong(f"{info.filename} is encrypted, or packed in a way that numpy does not write")
+        if not info.filename.endswith(".npy"):
+            raise _Wrong(f"{info.filename} in it is no array")
+    if sum(info.file_size for info in infos) > room:
+        raise _Wrong(f"it would unpack to more than {room / 1e6:.0f} MB")
+    return infos
+
+
+def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(info) as file:
+        array = _read(cast("io.BufferedIOBase", file), info.file_size, info.file_size)
+        if file.read(1):  # at the end the archive's checksum is compared, too
+            raise _Wrong(f"{info.filename} is longer than its array")
+    return array
+
+
+def _read(file: io.BufferedIOBase, size: int, most: int) -> NDArray[Any]:
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise _Wrong(f"a file of numpy's version {version[0]}.{version[1]}")
+    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, in_columns, dtype = header(file, max_header_size=HEADER)
+    if dtype.kind not in KINDS or dtype.itemsize == 0:
+        raise _Wrong(f"an array of {shown(dtype)}")
+    if any(isinstance(side, bool) or side < 0 for side in shape):
+        raise _Wrong(f"an array of shape {shown(shape)}")
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if n_bytes > most:
+        raise _Wrong(f"an array of shape {shown(shape)}, more than {most / 1e6:.0f} MB")
+    if n_bytes > size - len(npy.MAGIC_PREFIX):
+        raise _Wrong(f"it is cut off: an array of shape {shown(shape)} does not fit into it")
+    return _filled(file, shape, dtype, in_columns)
+
+
+def _filled(file: io.BufferedIOBase, shape: tuple[int, ...], dtype: np.dtype[Any], in_columns: bool) -> NDArray[Any]:
+    array = np.empty(shape, dtype, order="F" if in_columns else "C")
+    flat = (array.T if in_columns else array).reshape(-1).view(np.uint8) if array.size else np.empty(0, np.uint8)
+    place = memoryview(flat)  # pyright: ignore[reportArgumentType] (numpy's types do not say that arrays are buffers)
+    while len(place):
+        got = file.readinto(place[: 1 << 22])
+        if not got:
+            raise _Wrong("it is cut off")
+        place = place[got:]
+    if dtype.kind == "b" and flat.size and int(flat.max()) > 1:
+        raise _Wrong("a truth value that is neither true nor false")
+    if dtype.kind == "U" and flat.size and int(flat.view(dtype.str[0] + "u4").max(initial=0)) > 0x10FFFF:
+        raise _Wrong("a text that is none")
+    return array
+
+
+def _why(error: Exception) -> str:
+    return shown(error) if isinstance(error, _Wrong) else f"no arrays can be read ({type(error).__name__}: {shown(error)[:80]})"

@@ -1,0 +1,71 @@
+"""Opening a file without ever waiting for somebody to write into it, and reading it up to a limit."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+
+from tapetum.files.words import shown
+from tapetum.types import DamagedError, TapetumError
+
+LIMIT = 1_000_000_000
+"""Bytes of a file that is read whole, unless its reader knows better."""
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def opened(path: str | os.PathLike[str], refusal: type[TapetumError] = DamagedError, what: str = "a file") -> io.BufferedReader:
+    """A regular file to read bytes from; pipes, devices, sockets and folders are refused before they are opened."""
+    try:
+        mode = os.stat(path).st_mode
+        handle = os.open(path, _FLAGS) if stat.S_ISREG(mode) else -1  # should it become a pipe now: opened without waiting
+    except FileNotFoundError as error:
+        where = shown(os.path.dirname(os.path.abspath(path)) if os.path.isabs(path) else _here())
+        raise refusal(f"{shown(path)}: no such file; looked in {where}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or shown(error)
+        raise refusal(f"{shown(path)}: cannot be opened ({why}); check its name and permissions") from error
+    _check(mode, path, refusal, what)
+    try:
+        _check(os.fstat(handle).st_mode, path, refusal, what)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def contents(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[TapetumError] = DamagedError) -> bytes:
+    """All bytes of a regular file of at most `limit` bytes."""
+    with opened(path, refusal) as file:
+        if os.fstat(file.fileno()).st_size > limit:
+            raise refusal(f"{shown(path)}: larger than {limit / 1e6:g} MB, the most that is read")
+        try:
+            data = file.read(limit + 1)
+        except OSError as error:
+            raise refusal(f"{shown(path)}: cannot be read ({error.strerror})") from error
+    if len(data) > limit:
+        raise refusal(f"{shown(path)}: larger than {limit / 1e6:g} MB, the most that is read")
+    return data
+
+
+def _check(mode: int, path: str | os.PathLike[str], refusal: type[TapetumError], what: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise refusal(f"{shown(path)}: a folder, not {what}; name a file inside it")
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "nothing that can be read")
+        raise refusal(f"{shown(path)}: {kind}, not {what}; save what it gives as a file first")
+
+
+def _here() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return "the working folder, which is gone"

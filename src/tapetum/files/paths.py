@@ -1,0 +1,39 @@
+"""Names that stand in files from others: each is one plain name of something inside a known folder, or it is refused."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tapetum.files.words import shown
+from tapetum.types import DamagedError
+
+LONGEST = 255
+_FORBIDDEN = frozenset('/\\:*?"<>|')
+"""What separates folders, or cannot stand in a file's name, on any system."""
+
+
+def is_plain(name: Any) -> bool:
+    """Whether a value is the name of one file or folder, visible and portable: no path, no hidden file, nothing unprintable."""
+    return (
+        isinstance(name, str)
+        and name.isprintable()
+        and not name.startswith((".", " "))
+        and not name.endswith((".", " "))
+        and not _FORBIDDEN.intersection(name)
+        and 0 < len(name.encode("utf-8", "surrogatepass")) <= LONGEST
+    )
+
+
+def inside(folder: str | os.PathLike[str], *names: Any) -> Path:
+    """folder/name/name..., where every name is plain and no link leads out of the folder; it need not be there."""
+    root = Path(folder)
+    for name in names:
+        if not is_plain(name):
+            raise DamagedError(f"{shown(folder)} is damaged: {shown(repr(name))} in it is no plain name of a file")
+    path = root.joinpath(*names)
+    real, top = os.path.realpath(path), os.path.realpath(root)
+    if os.path.commonpath([real, top]) != top:
+        raise DamagedError(f"{shown(path)} is a link that leads out of {shown(folder)}; links are not followed")
+    return path
