@@ -18,8 +18,9 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from tapetum.data import images, sources
-from tapetum.data.images import read_image, to_uint8, write_png
+from tapetum.data import sources
+from tapetum.data.images import picture, read_image, to_uint8, write_png
+from tapetum.data.preprocessing import Preprocessing
 from tapetum.data.sources import find_images, packaged_photo
 from tapetum.types import ImageError
 
@@ -443,12 +444,13 @@ class TestBrokenFiles:
         assert file.stat().st_size < 50_000
         assert "10000 x 10000" in refusal(file)
 
-    def test_the_limit_itself_is_read(self, monkeypatch):
-        monkeypatch.setattr(images, "MAX_PIXELS", 40 * 56)
-        assert read_image(encoded(NOISE, "PNG")).shape == (1, 3, 40, 56)
-        monkeypatch.setattr(images, "MAX_PIXELS", 40 * 56 - 1)
-        assert "40" in refusal(encoded(NOISE, "PNG"))
-        assert "40" in refusal(Image.fromarray(NOISE))
+    def test_the_limit_itself_is_read(self):
+        saved = io.BytesIO()
+        np.save(saved, NOISE)
+        for source in (encoded(NOISE, "PNG"), Image.fromarray(NOISE), saved.getvalue()):
+            assert picture(source, most=40 * 56).shape == Preprocessing().read(source, 40 * 56).shape == (1, 3, 40, 56)
+            with pytest.raises(ImageError, match=r"40.*more than 0\.002239 million pixels; shrink it first"):
+                picture(source, most=40 * 56 - 1)
 
     def test_a_picture_without_pixels(self):
         assert "no pixels" in refusal(Image.new("RGB", (0, 5)))

@@ -145,3 +145,28 @@ def test_what_is_no_source_is_refused_in_one_line(tmp_path: Path, classes: Path)
     assert "a int is no source" in refusal(3)
     assert "close names: imagenette" in refusal("imagnette:160")
     assert "close names: pets" in refusal(str(classes.with_name("pet")))
+
+
+def test_pipes_devices_broken_links_and_huge_files_are_named_one_by_one(tmp_path: Path) -> None:
+    """A pipe that nobody writes into is waited for for ever, and a hole of a terabyte is no picture."""
+    picture(tmp_path / "ok.png")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "broken.png").symlink_to("nowhere.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    with (tmp_path / "huge.jpg").open("wb") as file:
+        file.truncate(1 << 40)
+    source, said = as_source(tmp_path), {}
+    for sample, one in enumerate(source.ids):
+        try:
+            source.read(sample)
+        except ImageError as error:
+            said[one] = str(error).partition(": ")[2]
+    assert sorted(said) == ["broken.png", "device.png", "huge.jpg", "loop.png", "pipe.jpg"]
+    for one, words in (
+        ("pipe.jpg", "a pipe"),
+        ("device.png", "a device"),
+        ("broken.png", "no such file"),
+        ("huge.jpg", "larger"),
+    ):
+        assert said[one].startswith(words)

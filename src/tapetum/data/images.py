@@ -54,29 +54,30 @@ def read_image(source: Any) -> Tensor:
     return picture(source).to(torch.float32)
 
 
-def picture(source: Any, channels: int = 3, span: Span | None = None) -> Tensor:
+def picture(source: Any, channels: int = 3, span: Span | None = None, most: int = MAX_PIXELS) -> Tensor:
     """What `read_image` takes, for a network of that many channels: (1, 3, H, W), or (1, channels, H, W) beyond colour.
 
     span: the raw values of arrays, tensors and files that stand for 0 and 1.
+    most: pixels of a file, an address or a PIL image; larger ones are refused before they are decoded.
     """
     if isinstance(source, Tensor):
         return from_tensor(source, "the tensor", channels, span)
     if isinstance(source, np.ndarray):
         return from_array(source, "the array", channels, span)
     if isinstance(source, Image.Image):
-        return _from_pil(source, "the PIL image", channels, span)
+        return _from_pil(source, "the PIL image", channels, span, most)
     if isinstance(source, bytes | bytearray | memoryview):
-        return decoded(io.BytesIO(source), "the bytes", channels, span)
+        return decoded(io.BytesIO(source), "the bytes", channels, span, most)
     if isinstance(source, str) and is_address(source):
-        return decoded(io.BytesIO(fetched(source)), shown(source), channels, span)
+        return decoded(io.BytesIO(fetched(source)), shown(source), channels, span, most)
     if isinstance(source, str | os.PathLike):
         with opened(source) as file:
-            return decoded(file, shown(source), channels, span)
+            return decoded(file, shown(source), channels, span, most)
     if hasattr(source, "read"):
         data = source.read()
         if isinstance(data, str):
             raise ImageError('the file object gives text; open it in binary mode ("rb")')
-        return decoded(io.BytesIO(data), "the file object", channels, span)
+        return decoded(io.BytesIO(data), "the file object", channels, span, most)
     raise ImageError(f"{_called(source)} is no image; give a path, address, bytes, PIL image, array or tensor{_inside(source)}")
 
 
@@ -142,25 +143,27 @@ def _strict_pillow() -> Iterator[None]:
 
 
 @_strict_pillow()
-def decoded(file: io.BufferedReader | io.BytesIO, name: str, channels: int = 3, span: Span | None = None) -> Tensor:
+def decoded(
+    file: io.BufferedReader | io.BytesIO, name: str, channels: int = 3, span: Span | None = None, most: int = MAX_PIXELS
+) -> Tensor:
     """A picture's bytes, or those of a .npy file, as pixels (1, 3, H, W); refusals begin with `name`."""
     file = file if file.seekable() else io.BytesIO(file.read())  # a pipe
     start = file.tell()
     if file.read(len(_NUMPY)) == _NUMPY:
         file.seek(start)
-        return from_array(_saved_array(file, name), name, channels, span)
+        return from_array(_saved_array(file, name, most), name, channels, span)
     file.seek(start)
     with _open(file, name) as image:
-        return _from_pil(image, name, channels, span)
+        return _from_pil(image, name, channels, span, most)
 
 
-def _saved_array(file: io.BufferedReader | io.BytesIO, name: str) -> np.ndarray:
+def _saved_array(file: io.BufferedReader | io.BytesIO, name: str, most: int) -> np.ndarray:
     try:
         array = np.load(file, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise ImageError(f"{name}: no array of numbers can be read ({shown(error)}); save it with numpy.save") from error
-    if array.size > MAX_PIXELS * max(1, min(array.shape, default=1)):
-        raise ImageError(f"{name}: shape {array.shape}, more than {MAX_PIXELS / 1e6:g} million pixels; shrink it first")
+    if array.size > most * max(1, min(array.shape, default=1)):
+        raise ImageError(f"{name}: shape {array.shape}, more than {most / 1e6:g} million pixels; shrink it first")
     return array
 
 
@@ -171,7 +174,7 @@ def header(file: io.BytesIO, name: str) -> tuple[str, Callable[[Tensor], Tensor]
     Refused as `decoded` refuses it, as far as a header tells.
     """
     with _open(file, name) as image:
-        _check_size(image, name)
+        _check_size(image, name, MAX_PIXELS)
         orientation = _orientation(image)
         return f"{image.format} {image.mode}", lambda planes: _upright(planes, orientation)
 
@@ -191,8 +194,8 @@ def _open(file: io.BufferedReader | io.BytesIO, name: str) -> Image.Image:
 
 
 @_strict_pillow()
-def _from_pil(image: Image.Image, name: str, channels: int = 3, span: Span | None = None) -> Tensor:
-    _check_size(image, name)
+def _from_pil(image: Image.Image, name: str, channels: int, span: Span | None, most: int) -> Tensor:
+    _check_size(image, name, most)
     try:
         image.load()
     except Exception as error:
@@ -204,10 +207,10 @@ def _from_pil(image: Image.Image, name: str, channels: int = 3, span: Span | Non
     return _upright(from_array(values, name, channels, span), _orientation(image))
 
 
-def _check_size(image: Image.Image, name: str) -> None:
+def _check_size(image: Image.Image, name: str, most: int) -> None:
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        limit = f"more than {MAX_PIXELS / 1e6:g} million pixels"
+    if width * height > most:
+        limit = f"more than {most / 1e6:g} million pixels"
         raise ImageError(f"{name}: {width} x {height}, {limit}; shrink it first")
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
-from tapetum.data.images import picture
+from tapetum.data.images import MAX_PIXELS, picture
 from tapetum.data.planes import Span, viewable
 from tapetum.types import ImageError
 
@@ -70,9 +70,12 @@ class Preprocessing:
         """Of the images that the model takes."""
         return len(self.mean)
 
-    def read(self, source: Any) -> Tensor:
-        """Whatever a user calls one picture as pixels (1, 3, H, W) in [0, 1]; of networks of c bands (1, c, H, W)."""
-        return picture(source, self.channels, self.range)
+    def read(self, source: Any, most: int = MAX_PIXELS) -> Tensor:
+        """Whatever a user calls one picture as pixels (1, 3, H, W) in [0, 1]; of networks of c bands (1, c, H, W).
+
+        most: pixels of a file or a PIL image; larger ones are refused before they are decoded.
+        """
+        return picture(source, self.channels, self.range, most)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """(n, 3, H, W) in [0, 1], or (n, c, H, W), to model-ready (n, c, *size)."""

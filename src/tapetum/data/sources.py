@@ -17,7 +17,12 @@ from tapetum.files import opened as opened_file
 from tapetum.files import shown
 from tapetum.types import ImageError
 
+LARGEST = 600_000_000
+"""Bytes of a picture's file that is read whole: 64 million pixels of four times 16 bits, and a little more."""
+
 MAX_BYTES = 100_000_000
+"""Bytes from an address."""
+
 TIMEOUT_S = 20
 USER_AGENT = "tapetum (image reader)"
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "avif", "npy")

@@ -7,6 +7,7 @@ import datetime
 import functools
 import hashlib
 import importlib.metadata
+import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from tapetum.families.border import as_model
 from tapetum.families.rendering import as_pictures
+from tapetum.files import opened, shown
 from tapetum.models.vision_model import VisionModel
 from tapetum.processor import processor
 from tapetum.progress import Watcher, watching
@@ -27,6 +29,7 @@ from tapetum.types import (
     Attribution,
     Box,
     Contrast,
+    DamagedError,
     ImagesLike,
     ModelLike,
     Output,
@@ -147,9 +150,16 @@ def _is_file(name: str) -> bool:
         return False
 
 
+LARGEST = 8_000_000_000
+"""Bytes of a file whose checksum is taken: some seconds."""
+
+
 def file_sha256(file: str | Path) -> str:
-    with open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    """Of a regular file's bytes; refused beyond LARGEST, since a hole of a terabyte takes no room and an hour to read."""
+    with opened(file) as content:
+        if os.fstat(content.fileno()).st_size > LARGEST:
+            raise DamagedError(f"{shown(file)}: larger than {LARGEST / 1e9:g} GB, the most that is compared by its checksum")
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _about(value: Any) -> tuple[str, ...]:

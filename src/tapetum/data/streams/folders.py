@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from tapetum.data.decoding import pixels_of
-from tapetum.data.sources import find_images, is_address, opened
+from tapetum.data.sources import LARGEST, find_images, is_address
 from tapetum.data.streams.base import digest, folder_labels, readable, stamp
-from tapetum.files import shown
+from tapetum.files import contents, shown
 from tapetum.types import ImageError
 
 
@@ -35,12 +35,7 @@ class Files:
 
     def content(self, sample: int) -> bytes:
         """The file's bytes."""
-        path = self.path(sample)
-        with opened(path) as file:
-            try:
-                return file.read()
-            except OSError as error:
-                raise ImageError(f"{shown(path)}: cannot be read ({error.strerror}); copy it again") from error
+        return contents(self.path(sample), LARGEST, ImageError)
 
     def read(self, sample: int) -> Tensor:
         """Pixels (1, 3, H, W), float32 in [0, 1]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -12,10 +13,10 @@ from urllib.parse import parse_qsl
 from torch import Tensor
 
 from tapetum.data.decoding import pixels_of
-from tapetum.data.sources import is_address, opened
+from tapetum.data.sources import LARGEST, is_address, opened
 from tapetum.data.streams.base import digest, stamp
 from tapetum.data.streams.rows import Stream, Table, passed
-from tapetum.files import shown
+from tapetum.files import contents, shown
 from tapetum.types import ImageError, TapetumError
 
 OPTIONS = ("config", "revision", "data_dir", "data_files", "limit", "image", "label")
@@ -212,12 +213,23 @@ def _content(value: Any, name: str) -> bytes:
     if path is None:
         raise ImageError(f"{shown(name)}: no picture in this row")
     if not is_address(path):
-        with opened(path) as file:
-            return file.read()
+        return contents(path, LARGEST, ImageError)
+    _check_ground(path)
     try:
         from datasets.utils.file_utils import xopen
 
         with xopen(path, "rb") as file:
-            return file.read()
+            data = file.read(LARGEST + 1)
     except OSError as error:
         raise TapetumError(f"{shown(name)}: cannot be fetched ({shown(error)}); start again to go on") from error
+    if len(data) > LARGEST:
+        raise ImageError(f"{shown(name)}: larger than {LARGEST / 1e6:g} MB, the most that is read")
+    return data
+
+
+def _check_ground(path: str) -> None:
+    """Where an address such as zip://a.png::/data/x.zip ends in a file of this computer, that is a regular one."""
+    ground = path.rpartition("::")[2]
+    scheme = re.match(r"(file|local):(//)?", ground, re.IGNORECASE)
+    if scheme or not is_address(ground):
+        opened(ground[scheme.end() :] if scheme else ground).close()
