@@ -108,7 +108,7 @@ def test_the_files_open_without_our_code_and_hold_no_pickle(tmp_path: Path) -> N
     folder = tp.save(result, tmp_path / "a")
     assert sorted(path.name for path in folder.iterdir()) == ["arrays.npz", "manifest.json"]
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["schema"] == 1
+    assert manifest["schema"] == 2
     assert manifest["result"]["$type"] == "Attribution"
     with np.load(folder / "arrays.npz", allow_pickle=False) as arrays:
         np.testing.assert_array_equal(arrays[manifest["result"]["values"]["$array"]], result.values)
@@ -121,7 +121,7 @@ def test_an_error_leaves_nothing_under_the_name_nor_beside_it(tmp_path: Path, mo
     result = tp.saliency(shared("reused"), pictures(1), 1)
     with pytest.raises(TapetumError, match=r"^a set cannot be saved$"):
         tp.save([result, {1, 2}], tmp_path / "a")
-    for failure in (OSError("the disk is full"), KeyboardInterrupt()):
+    for failure, refusal in ((OSError("the disk is full"), TapetumError), (KeyboardInterrupt(), KeyboardInterrupt)):
         for broken in ("numpy.savez_compressed", "tapetum.store.json.dumps"):
             with monkeypatch.context() as patch:
 
@@ -129,7 +129,7 @@ def test_an_error_leaves_nothing_under_the_name_nor_beside_it(tmp_path: Path, mo
                     raise failure
 
                 patch.setattr(broken, fail)
-                with pytest.raises(type(failure)):
+                with pytest.raises(refusal, match=r"a cannot be written \(the disk is full\); choose|^$"):
                     tp.save(result, tmp_path / "a")
     assert list(tmp_path.iterdir()) == []
 
@@ -145,50 +145,6 @@ def test_a_folder_with_something_in_it_is_not_overwritten(tmp_path: Path) -> Non
             tp.save([1], tmp_path / name)
     assert (tmp_path / "a" / "manifest.json").read_bytes() == before
     assert (tmp_path / "file").read_text() == "mine"
-
-
-@pytest.mark.parametrize(
-    "manifest",
-    [
-        "not json",
-        "[]",
-        "{}",
-        '{"schema": 99, "result": 1}',
-        '{"schema": 1}',
-        '{"schema": 1, "result": {"$type": "Nonsense"}}',
-        '{"schema": 1, "result": {"$type": "Callable"}}',
-        '{"schema": 1, "result": {"$array": "a9", "dtype": "float32"}}',
-        '{"schema": 1, "result": {"$array": "a0", "dtype": "nonsense"}}',
-        '{"schema": 1, "result": {"$type": "Unit", "colour": 3}}',
-    ],
-)
-def test_a_damaged_folder_is_refused_in_one_line(manifest: str, tmp_path: Path) -> None:
-    folder = tp.save(torch.zeros(2), tmp_path / "a")
-    (folder / "manifest.json").write_text(manifest)
-    with pytest.raises(TapetumError) as caught:
-        tp.open(folder)
-    assert "\n" not in str(caught.value)
-
-
-def test_pickled_arrays_are_not_read(tmp_path: Path) -> None:
-    folder = tp.save(torch.zeros(2), tmp_path / "a")
-    np.savez(folder / "arrays.npz", a0=np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(TapetumError, match="holds no saved result"):
-        tp.open(folder)
-
-
-def test_cut_off_arrays_are_refused(tmp_path: Path) -> None:
-    folder = tp.save(torch.zeros(200), tmp_path / "a")
-    whole = (folder / "arrays.npz").read_bytes()
-    for rest in (whole[: len(whole) // 2], b""):
-        (folder / "arrays.npz").write_bytes(rest)
-        with pytest.raises(TapetumError, match="holds no saved result"):
-            tp.open(folder)
-
-
-def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TapetumError, match=r"holds no saved result \(FileNotFoundError\)"):
-        tp.open(tmp_path / "absent")
 
 
 def test_a_namesake_of_a_result_is_refused(tmp_path: Path) -> None:

@@ -1,15 +1,17 @@
 """Results on disk: a folder with arrays.npz and manifest.json, which open without our code. No pickle.
 
-A folder appears under its name only when it is complete.
+A folder appears under its name only when it is complete. What is read was perhaps written by somebody else: the manifest says
+what every array is, a seal says what was written together, and every field is checked against its type.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
+import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -20,66 +22,110 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tapetum import types
-from tapetum.types import Number, Prediction, TapetumError
+from tapetum.files import arrays_in, inside, may_unpack, misfit, opened, result_kinds, shown, table_in
+from tapetum.types import DamagedError, Number, Prediction, TapetumError
 
-SCHEMA = 1
+SCHEMA = 2
+ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
+LARGEST = 400_000_000
+"""Bytes of a manifest: a scan of a million pictures names them all."""
+
+WIDE = {"bfloat16": "float32"}
+"""What numpy has no type for is written as something that holds it."""
+
+KINDS: dict[str, torch.dtype] = {
+    name: getattr(torch, name)
+    for name in (
+        "bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
+        "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
+    )
+}  # fmt: skip
+"""What tensors may hold."""
 
 
 def save(result: Any, folder: str | Path) -> Path:
     """Writes a result (any of ours, or a list or dict of them) into a new or empty folder and returns it."""
     target = Path(folder)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise TapetumError(f"{target} is there already: give a new or an empty folder")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, NDArray[Any]] = {}
-    tree = _packed(result, arrays)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        np.savez_compressed(work / "arrays.npz", **arrays)  # pyright: ignore[reportArgumentType] (no name is allow_pickle)
-        manifest = {"schema": SCHEMA, "tapetum": version("tapetum"), "result": tree}
-        (work / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        work.chmod(0o755)
-        work.replace(target)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+        if "\0" in str(target):
+            raise OSError("a name with a zero in it")
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise TapetumError(f"{shown(target)} is there already: give a new or an empty folder")
+        arrays: dict[str, NDArray[Any]] = {}
+        tree = _packed(result, arrays)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        try:
+            _write(work, tree, arrays)
+            work.chmod(0o755)
+            work.replace(target)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise TapetumError(f"{shown(target)} cannot be written ({error.strerror or error}); choose another place") from error
     return target
+
+
+def _write(work: Path, tree: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+    named = cast("dict[str, Any]", arrays)  # none is called allow_pickle
+    np.savez_compressed(work / ARRAYS, **named)
+    if not may_unpack(sum(array.nbytes for array in arrays.values()), (work / ARRAYS).stat().st_size):
+        np.savez(work / ARRAYS, **named)
+    manifest = {"schema": SCHEMA, "tapetum": version("tapetum"), "seal": seal(tree, work / ARRAYS), "result": tree}
+    (work / MANIFEST).write_text(json.dumps(manifest, indent=1))
+
+
+def seal(tree: Any, arrays: Path) -> str:
+    """The SHA-256 of a manifest's result and of the arrays beside it: both are as they were written, and belong together."""
+    whole = hashlib.sha256(json.dumps(tree, separators=(",", ":")).encode())
+    with opened(arrays) as file:
+        while block := file.read(1 << 20):
+            whole.update(block)
+    return whole.hexdigest()
 
 
 def open(folder: str | Path) -> Any:
     """Reads what `save` wrote."""
-    source = Path(folder)
-    try:
-        manifest = json.loads((source / "manifest.json").read_text())
-        with (source / "arrays.npz").open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise TapetumError(f"{source} holds no saved result ({type(error).__name__})") from error
-    schema = cast("dict[str, Any]", manifest).get("schema") if isinstance(manifest, dict) else None
+    source, place = Path(folder), shown(folder)
+    if not os.path.isfile(source / MANIFEST):
+        raise DamagedError(f"{place} holds no saved result (no file {MANIFEST}); give a folder that `tapetum.save` wrote")
+    manifest = table_in(inside(source, MANIFEST), LARGEST)
+    schema = manifest.get("schema")
     if schema != SCHEMA:
-        raise TapetumError(f"{source} was saved with schema {schema}, this version reads {SCHEMA}")
+        raise DamagedError(f"{place} was saved with schema {shown(schema)}, this version reads {SCHEMA}")
+    tree = manifest.get("result")
+    if seal(tree, inside(source, ARRAYS)) != manifest.get("seal"):
+        raise DamagedError(f"{place} is damaged: it was changed since it was saved")
+    reading = _Reading(arrays_in(inside(source, ARRAYS)))
     try:
-        return _unpacked(manifest["result"], arrays)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise TapetumError(f"{source} is damaged: its manifest does not describe a result ({type(error).__name__})") from error
+        result = reading.value(tree)
+        if reading.arrays:
+            raise _Wrong(f"nothing in its manifest is array {shown(next(iter(reading.arrays)))}")
+    except (_Wrong, TapetumError) as error:
+        other = manifest.get("tapetum") if manifest.get("tapetum") != version("tapetum") else None
+        saved = f"; tapetum {shown(other)} saved it, this is {version('tapetum')}" if other else ""
+        raise DamagedError(f"{place} is damaged: {error}{saved}") from error
+    return result
+
+
+# --- writing
 
 
 def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """JSON with arrays taken out: {"$array": name}, {"$type": class, ...fields}, {"$tuple": [...]}."""
+    """JSON with arrays taken out: {"$array": name, ...}, {"$type": class, ...fields}, {"$tuple": [...]}."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Tensor):
         return _packed_tensor(value, arrays)
     if type(value) in (Prediction, Number):
-        return {"$type": type(value).__name__, **{name: _packed(one, arrays) for name, one in value._asdict().items()}}
+        return _packed_fields(value, value._asdict(), arrays)
     if isinstance(value, (list, tuple)):
         # casts: `isinstance` cannot say what a container holds
         parts = [_packed(part, arrays) for part in cast("list[Any] | tuple[Any, ...]", value)]
         return parts if isinstance(value, list) else {"$tuple": parts}
-    if dataclasses.is_dataclass(value) and getattr(types, type(value).__name__, None) is type(value):  # not a namesake
-        fields = {f.name: _packed(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
-        return {"$type": type(value).__name__, **fields}
+    if dataclasses.is_dataclass(value) and result_kinds().get(type(value).__name__) is type(value):  # not a namesake
+        return _packed_fields(value, {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}, arrays)
     if isinstance(value, Mapping):
         pairs = cast("Mapping[Any, Any]", value).items()
         return {"$dict": [[_packed(key, arrays), _packed(part, arrays)] for key, part in pairs]}
@@ -88,30 +134,105 @@ def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     raise TapetumError(f"a {type(value).__name__} cannot be saved")
 
 
-def _packed_tensor(tensor: Tensor, arrays: dict[str, NDArray[Any]]) -> dict[str, str]:
-    name = f"a{len(arrays)}"
-    plain = tensor.detach().cpu()
-    arrays[name] = (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
-    return {"$array": name, "dtype": str(tensor.dtype).removeprefix("torch.")}
+def _packed_fields(value: Any, fields: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """A result that could not be read again is refused before it is written."""
+    wrong = misfit(cast("type", type(value)), fields)
+    if wrong:
+        raise TapetumError(f"{wrong}: it cannot be saved")
+    return {"$type": type(value).__name__, **{name: _packed(part, arrays) for name, part in fields.items()}}
 
 
-def _unpacked(tree: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    if isinstance(tree, list):
-        return [_unpacked(part, arrays) for part in cast("list[Any]", tree)]
-    return _unpacked_table(cast("dict[str, Any]", tree), arrays) if isinstance(tree, dict) else tree
+def _packed_tensor(tensor: Tensor, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    name, dtype = f"a{len(arrays)}", str(tensor.dtype).removeprefix("torch.")
+    if dtype not in KINDS or tensor.layout != torch.strided or tensor.is_meta:
+        kind = "meta" if tensor.is_meta else dtype if dtype not in KINDS else str(tensor.layout).removeprefix("torch.")
+        raise TapetumError(f"a {kind} tensor cannot be saved: give it as a dense one of float32")
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    arrays[name] = (plain.float() if dtype in WIDE else plain).numpy()
+    return {"$array": name, "dtype": dtype, "shape": list(tensor.shape), "finite": _is_finite(arrays[name])}
 
 
-def _unpacked_table(tree: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Any:
-    if "$array" in tree:
-        return torch.as_tensor(arrays[tree["$array"]]).to(getattr(torch, tree["dtype"]))
-    if "$tuple" in tree:
-        return tuple(_unpacked(part, arrays) for part in tree["$tuple"])
-    if "$dict" in tree:
-        return {_unpacked(key, arrays): _unpacked(part, arrays) for key, part in tree["$dict"]}
-    if "$name" in tree:
+def _is_finite(array: NDArray[Any]) -> bool:
+    return array.dtype.kind not in "fc" or bool(np.isfinite(array).all())
+
+
+# --- reading
+
+
+class _Wrong(Exception):
+    """What is wrong, in words."""
+
+
+@dataclasses.dataclass
+class _Reading:
+    """One manifest, with the arrays that it has not named yet."""
+
+    arrays: dict[str, NDArray[Any]]
+
+    def value(self, tree: Any) -> Any:
+        if isinstance(tree, list):
+            return [self.value(part) for part in cast("list[Any]", tree)]
+        return self._table(cast("dict[str, Any]", tree)) if isinstance(tree, dict) else tree
+
+    def _table(self, tree: dict[str, Any]) -> Any:
+        if "$type" in tree:
+            return self._result(tree["$type"], {name: part for name, part in tree.items() if name != "$type"})
+        readers = {"$array": self._tensor, "$tuple": self._tuple, "$dict": self._dict, "$name": self._name}
+        found = [name for name in readers if name in tree]
+        if len(found) != 1 or (len(tree) > 1 and found != ["$array"]):
+            raise _Wrong(f"a table of {shown(', '.join(tree)) or 'nothing'} in its manifest")
+        return readers[found[0]](tree)
+
+    def _tensor(self, tree: dict[str, Any]) -> Tensor:
+        name, dtype, shape, finite = (tree.get(key) for key in ("$array", "dtype", "shape", "finite"))
+        if set(tree) != {"$array", "dtype", "shape", "finite"} or not isinstance(name, str) or name not in self.arrays:
+            raise _Wrong(f"an array {shown(name)} that is not there, or is named twice")
+        array = self.arrays.pop(name)
+        if not isinstance(dtype, str) or dtype not in KINDS or array.dtype != np.dtype(WIDE.get(dtype, dtype)):
+            raise _Wrong(f"its array {name} holds {array.dtype}, not {shown(dtype)}")
+        if shape != list(array.shape):
+            raise _Wrong(f"its array {name} has the shape {list(array.shape)}, not {shown(shape)}")
+        if finite is not _is_finite(array):
+            raise _Wrong(f"its array {name} holds NaN or infinity where there was none, or none where there was")
+        return torch.as_tensor(array).to(KINDS[dtype])
+
+    def _tuple(self, tree: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(self.value(_list(tree["$tuple"])))
+
+    def _dict(self, tree: dict[str, Any]) -> dict[Any, Any]:
+        pairs = [_list(pair) for pair in _list(tree["$dict"])]
+        if any(len(pair) != 2 for pair in pairs):
+            raise _Wrong("a pair of a table that is none in its manifest")
+        keys = [self.value(key) for key, _ in pairs]
+        if not all(_is_key(key) for key in keys):
+            raise _Wrong("a key of a table that can be none in its manifest")
+        found = dict(zip(keys, (self.value(part) for _, part in pairs), strict=True))
+        if len(found) < len(pairs):
+            raise _Wrong("a table with two values of one key in its manifest")
+        return found
+
+    def _name(self, tree: dict[str, Any]) -> str:
+        if not isinstance(tree["$name"], str):
+            raise _Wrong("a name that is no text in its manifest")
         return tree["$name"]
-    fields = {name: _unpacked(part, arrays) for name, part in tree.items() if name != "$type"}
-    kind: Any = getattr(types, tree["$type"])
-    if not (dataclasses.is_dataclass(kind) or kind in (Prediction, Number)):
-        raise TypeError(tree["$type"])
-    return cast("Any", kind)(**fields)
+
+    def _result(self, name: Any, fields: dict[str, Any]) -> Any:
+        kind = result_kinds().get(name) if isinstance(name, str) else None
+        if kind is None:
+            raise _Wrong(f"{shown(name)} is no result of ours")
+        values = {field: self.value(part) for field, part in fields.items()}
+        wrong = misfit(kind, values)
+        if wrong:
+            raise _Wrong(shown(wrong))
+        return cast("Any", kind)(**values)
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise _Wrong("something that is no list in its manifest")
+    return cast("list[Any]", value)
+
+
+def _is_key(key: Any) -> bool:
+    parts = cast("tuple[Any, ...]", key) if isinstance(key, tuple) else (key,)
+    return all(part is None or isinstance(part, (bool, int, float, str)) for part in parts)

@@ -7,6 +7,9 @@ Whatever is wrong with its bytes is a `DamagedError`, one line; what is read aga
 
 from tapetum.files.arrays import array_in as array_in
 from tapetum.files.arrays import arrays_in as arrays_in
+from tapetum.files.arrays import may_unpack as may_unpack
+from tapetum.files.fields import misfit as misfit
+from tapetum.files.fields import result_kinds as result_kinds
 from tapetum.files.opening import contents as contents
 from tapetum.files.opening import opened as opened
 from tapetum.files.paths import inside as inside

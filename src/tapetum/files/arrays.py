@@ -37,7 +37,7 @@ def arrays_in(source: str | os.PathLike[str] | bytes, name: str | None = None) -
         try:
             size = file.seek(0, os.SEEK_END)
             with zipfile.ZipFile(file) as archive:
-                members = _members(archive, ROOM + RATIO * size)
+                members = _members(archive, size)
                 return {info.filename.removesuffix(".npy"): _member(archive, info) for info in members}
         except Exception as error:  # whatever zipfile, zlib and numpy's header parser stumble over
             raise DamagedError(f"{said} is damaged: {_why(error)}") from error
@@ -57,7 +57,12 @@ class _Wrong(Exception):
     """What is wrong, in words."""
 
 
-def _members(archive: zipfile.ZipFile, room: int) -> list[zipfile.ZipInfo]:
+def may_unpack(n_bytes: int, size: int) -> bool:
+    """Whether an archive of `size` bytes may become arrays of `n_bytes`: whoever writes more stores it unpacked."""
+    return n_bytes <= ROOM + RATIO * size
+
+
+def _members(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
     infos = archive.infolist()
     if len({info.filename for info in infos}) < len(infos):
         raise _Wrong("two arrays of one name")
@@ -66,8 +71,8 @@ def _members(archive: zipfile.ZipFile, room: int) -> list[zipfile.ZipInfo]:
             raise _Wrong(f"{info.filename} is encrypted, or packed in a way that numpy does not write")
         if not info.filename.endswith(".npy"):
             raise _Wrong(f"{info.filename} in it is no array")
-    if sum(info.file_size for info in infos) > room:
-        raise _Wrong(f"it would unpack to more than {room / 1e6:.0f} MB")
+    if not may_unpack(sum(info.file_size for info in infos) - HEADER * len(infos), size):
+        raise _Wrong(f"it would unpack to more than {(ROOM + RATIO * size) / 1e6:.0f} MB")
     return infos
 
 

@@ -11,7 +11,10 @@ from tapetum.files.words import shown
 from tapetum.types import DamagedError, TapetumError
 
 LIMIT = 32_000_000
-"""Bytes: the worst of that size (empty lists) takes 0.7 GB as objects."""
+"""Bytes, unless its reader knows better."""
+
+ROOM = 1_200_000_000
+"""Bytes that a text may take as objects: 32 MB of empty lists take 0.7 GB, the names of a million pictures a tenth of that."""
 
 DEPTH = 60
 """Tables within tables: ours have some ten. Readers go down by calling themselves."""
@@ -19,16 +22,16 @@ DEPTH = 60
 
 def table_in(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[TapetumError] = DamagedError) -> dict[str, Any]:
     """The JSON object in a file."""
-    found = parsed(contents(path, limit, refusal), shown(path), refusal)
+    found = parsed(contents(path, limit, refusal), shown(path), refusal, limit)
     if not isinstance(found, dict):
         raise refusal(f"{shown(path)} is damaged: it holds no table")
     return cast("dict[str, Any]", found)
 
 
-def parsed(text: str | bytes, name: str, refusal: type[TapetumError] = DamagedError) -> Any:
+def parsed(text: str | bytes, name: str, refusal: type[TapetumError] = DamagedError, limit: int = LIMIT) -> Any:
     """The value of a JSON text; refusals begin with `name`."""
-    if len(text) > LIMIT:
-        raise refusal(f"{name} is damaged: JSON of more than {LIMIT // 1_000_000} MB")
+    if len(text) > limit or _room(text) > ROOM:
+        raise refusal(f"{name} is damaged: JSON of more than {limit // 1_000_000} MB, or of too many parts")
     try:
         value = json.loads(text)
     except RecursionError as error:
@@ -38,6 +41,13 @@ def parsed(text: str | bytes, name: str, refusal: type[TapetumError] = DamagedEr
     if _is_deeper(value, DEPTH):
         raise refusal(f"{name} is damaged: its JSON has tables within tables, more than {DEPTH} deep")
     return value
+
+
+def _room(text: str | bytes) -> int:
+    """Bytes at most: of the text itself and its strings, and of each object, counted by the signs that make one."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    signs = sum(data.count(sign) * n_bytes for sign, n_bytes in ((b"[", 100), (b"{", 250), (b",", 60), (b":", 130)))
+    return len(data) * (3 if data.isascii() else 9) + signs
 
 
 def _is_deeper(value: Any, depth: int) -> bool:

@@ -1,0 +1,119 @@
+"""Whether the values that stand in a file are what the fields of a result are annotated with."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import sys
+import typing
+from collections.abc import Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast
+
+from tapetum import types
+
+NOT_SAVED = (types.Method, types.Range)
+"""Dataclasses of ours that are no results."""
+
+LARGEST = 1 << 64
+"""Above every index, count and seed; larger whole numbers come from nobody of ours."""
+
+ROWS: dict[type, dict[str, int]] = {
+    types.Rendering: {"pixels": 4, "scores": 1, "objectives": 0, "status": 0},
+    types.Attribution: {"values": 4, "status": 0, "target": 0},
+    types.Evaluation: {"value": 1, "curve": 2},
+    types.ActivationMaps: {"values": 4, "channels": 2},
+    types.Ranking: {"score": 2, "sample": 2, "place": 2},
+}
+"""Fields with a row for each image (or unit), and how many axes they have; 0: a tuple. What reads them counts on it."""
+
+
+@functools.cache
+def result_kinds() -> dict[str, type]:
+    """{name: class} of all that a file may name: our results, their parts and targets."""
+    rows = {types.Prediction.__name__: types.Prediction, types.Number.__name__: types.Number}
+    ours = (kind for kind in vars(types).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind))
+    return {**rows, **{kind.__name__: kind for kind in ours if kind not in NOT_SAVED}}
+
+
+def misfit(kind: type, values: Mapping[str, Any]) -> str:
+    """What is wrong with the fields of a result, in words; nothing where all of them are there, each of its type."""
+    hints = _hints(kind)
+    for name in values:
+        if name not in hints:
+            return f"{kind.__name__} has no field {name!r}"
+    for name, hint in hints.items():
+        if name not in values:
+            return f"{kind.__name__} without its field {name!r}"
+        if not fits(values[name], hint):
+            return f"{kind.__name__}.{name} is {_said(values[name])}, not {_words(hint)}"
+    return _uneven(kind, values)
+
+
+def _uneven(kind: type, values: Mapping[str, Any]) -> str:
+    """What of a result has not one row for each of its images, or not its axes."""
+    rows = next((rows for known, rows in ROWS.items() if issubclass(kind, known)), {})
+    for name, n_axes in rows.items():
+        if n_axes and values[name].ndim != n_axes:
+            return f"{kind.__name__}.{name} has {values[name].ndim} axes, not {n_axes}"
+    lengths = {name: len(values[name]) for name in rows}
+    if len(set(lengths.values())) > 1:
+        return f"{kind.__name__} has {', '.join(f'{n} {name}' for name, n in lengths.items())}: not one for each"
+    return ""
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type, through and through; whole numbers pass for floats, truth values for no number."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return True
+    if origin is Literal:
+        return any(type(value) is type(one) and value == one for one in inner)
+    if origin in (Union, UnionType):
+        return any(fits(value, one) for one in inner)
+    if origin is tuple:
+        return isinstance(value, tuple) and _row_fits(cast("tuple[Any, ...]", value), inner)
+    if origin is Mapping:
+        pairs = cast("Mapping[Any, Any]", value).items() if isinstance(value, Mapping) else None
+        return pairs is not None and all(fits(key, inner[0]) and fits(one, inner[1]) for key, one in pairs)
+    if hint in (int, float):
+        whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
+        return whole or (hint is float and isinstance(value, float))
+    return isinstance(value, NoneType if hint is None else hint)
+
+
+def _row_fits(row: tuple[Any, ...], inner: Sequence[Any]) -> bool:
+    each = [inner[0]] * len(row) if len(inner) == 2 and inner[1] is ... else list(inner)
+    return len(row) == len(each) and all(map(fits, row, each))
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    """{field: type}; the names in annotations are those of the modules of a class and its bases, or of all types."""
+    known = dict(vars(types))
+    for base in reversed(kind.__mro__):
+        known |= vars(sys.modules[base.__module__])
+    found = typing.get_type_hints(kind, known)
+    fields = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else list(found)
+    return {name: found[name] for name in fields}
+
+
+def _said(value: Any) -> str:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        text = repr(value)
+        return text if len(text) <= 40 else f"{text[:40]}..."
+    return f"a {type(value).__name__}"
+
+
+def _words(hint: Any) -> str:
+    if hint is None or hint is NoneType:
+        return "None"
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__name__
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(_words, parts))
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(map(str, parts))
+    text = str(hint)
+    return "a tuple of its kind" if text.startswith("tuple") else "a table of its kind"
