@@ -19,6 +19,7 @@ from tapetum.cli.options import SETTINGS
 from tapetum.models.zoo.loading import loaded
 from tapetum.models.zoo.settings import READ, with_settings
 from tapetum.models.zoo.trained import architecture_of, save_trained
+from tapetum.types import ModelError
 
 NETWORKS = '''
 import torch
@@ -237,7 +238,9 @@ def test_a_trained_network_is_built_again_with_what_was_said(place) -> None:
     folder = place / "trained"
     folder.mkdir()
     save_trained(model, folder, architecture_of(model, None), model.module.state_dict())
-    again, images = tp.load(str(folder)), torch.randn(2, 3, 24, 40)
+    with pytest.raises(ModelError, match="code is run only where you name it"):
+        tp.load(str(folder))
+    again, images = tp.load("own.py:build", weights=str(folder)), torch.randn(2, 3, 24, 40)
     with torch.no_grad():
         assert torch.equal(again(images), model(images))
     assert (again.labels, again.preprocessing) == (model.labels, model.preprocessing)

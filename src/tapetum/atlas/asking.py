@@ -17,14 +17,16 @@ from torch import Tensor
 
 from tapetum.atlas.numbers import percentile_of
 from tapetum.atlas.sprites import webp
-from tapetum.atlas.stages import STORE, read_manifest
+from tapetum.atlas.stages import MANIFEST, STORE, read_manifest
 from tapetum.atlas.store import Store
 from tapetum.data.images import to_uint8
 from tapetum.data.planes import viewable
 from tapetum.engines.signed import capture_signed
 from tapetum.families.inspections import predict
+from tapetum.files import shown
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.loading import loaded
+from tapetum.models.zoo.named import named_in_file
 from tapetum.types import ModelError, Prediction, TapetumError
 
 FIRES = 24
@@ -73,7 +75,9 @@ class Asking:
 
     def _described(self) -> VisionModel:
         about = self.manifest["model"]
-        return loaded(about["source"], about["weights"], about.get("settings", {}))
+        by = shown(self.folder / MANIFEST)
+        found = named_in_file(by, about["source"], about["weights"], about.get("settings"), beside=self.folder)
+        return loaded(found.source, found.weights, found.settings)
 
     def _scores(self, images: Tensor) -> tuple[list[NDArray[np.float64]], list[Prediction]]:
         """Each layer's scores (c,), tapped as they were scanned; and the model's answer, nothing where it gives no classes."""

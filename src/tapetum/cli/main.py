@@ -367,11 +367,11 @@ def reproduce(
     image: Annotated[list[str] | None, typer.Option(help="The photograph, where it has moved; again for more.")] = None,
 ) -> None:
     """Makes a saved picture again from the provenance inside its file: 0 the same pixels, 1 others (and why), 2 refused."""
-    from tapetum.reports.provenance import read_picture
     from tapetum.reports.reproducing import reproduce as made_again
+    from tapetum.reports.reproducing import told_by
 
     with bar(Path(file).name) as watcher:
-        network = None if model is None else model.load(read_picture(file)[0].get("settings") or {})
+        network = None if model is None else model.load(told_by(file, model.settings))
         again = made_again(file, out, model=network, images=image or None, progress=watcher)
     say(f"{one_line(file)}: {again.words}")
     raise SystemExit(0 if again.same else 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,17 @@ from torch import Tensor
 from tapetum.data.images import to_uint8
 from tapetum.data.planes import viewable
 from tapetum.families.border import as_model
-from tapetum.families.running import file_sha256, hashed_files, run
+from tapetum.families.running import run
 from tapetum.figures.overlay import picture
 from tapetum.figures.tiles import finished
 from tapetum.files import shown
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.loading import loaded
+from tapetum.models.zoo.named import named_in_file, settings_in_file
 from tapetum.models.zoo.settings import with_settings
 from tapetum.progress import Watcher
-from tapetum.registry import lookup
 from tapetum.reports.provenance import carried, read_picture, write_picture
+from tapetum.reports.subjects import check_provenance, checked_subject, inputs_of
 from tapetum.types import ModelLike, Rendering, Run, TapetumError
 
 NOT_REPEATED = ("units", "frames", "generator")
@@ -63,16 +64,16 @@ def reproduce(
     Args:
         file: a PNG file.
         out: where the new picture goes, with its own provenance; None: nowhere.
-        model: in place of the one that the provenance names, such as your own module; a factory in a .py file is only run
-            when it is named here, since a picture from elsewhere must not choose the code that runs.
+        model: in place of the one that the provenance names, such as your own module; factories, folders and files of weights
+            are only used when they are named here, since a picture from elsewhere must not choose what runs or is read.
         images: the photographs, where they are no longer at the place that the provenance names.
         progress: called with every `Progress`.
     """
     said, before = read_picture(file)
-    _check(said, shown(file))
+    check_provenance(said, shown(file))
     _check_out(file, out)
-    network = _model(said, model)
-    subject = _subject(said, images)
+    subject = checked_subject(said, images)
+    network = _model(file, said, model)
     parameters = {key: value for key, value in said["parameters"].items() if key not in NOT_REPEATED}
     done = run(said["method"], network, subject, progress=progress, **parameters)
     pixels = _pixels(done, network, subject, said["row"], said.get("on") == "photo")
@@ -83,21 +84,11 @@ def reproduce(
     return Reproduction(same, words, pixels, done, differences)
 
 
-def _check(said: Mapping[str, Any], name: str) -> None:
-    """Refuses what cannot be made again."""
-    if "pictures" in said:
-        first = ", ".join(map(str, said["pictures"][:3]))
-        raise TapetumError(f"{name} is a figure of other pictures ({first}): reproduce those")
-    if "data" in said:
-        raise TapetumError(f"{name} is a figure of a data set ({said['data']['name']}): run its command on that again")
-    fields = {"method": str, "parameters": dict, "model": str, "weights": str, "subject": list, "files": dict, "lost": list}
-    if not all(isinstance(said.get(key), kind) for key, kind in fields.items()) or "row" not in said:
-        raise TapetumError(f"{name}: its provenance is not complete; an earlier version wrote it")
-    if said["lost"]:
-        lost = ", ".join(map(str, said["lost"]))
-        raise TapetumError(f"{name} cannot be made again from its file: no text could hold what was given for {lost}")
-    if lookup(said["method"]).kind not in ("attribution", "rendering"):
-        raise TapetumError(f"{name}: {said['method']} makes no picture")
+def told_by(file: str | os.PathLike[str], said: Collection[str] = ()) -> dict[str, Any]:
+    """What a picture's provenance says of its model, but for what is `said` now."""
+    content, name = read_picture(file)[0], shown(file)
+    check_provenance(content, name)
+    return settings_in_file(name, content.get("settings"), said, inputs_of(content))
 
 
 def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None) -> None:
@@ -112,35 +103,14 @@ def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None)
         raise TapetumError(f"--out {shown(out)} is there already; give a new file")
 
 
-def _model(said: Mapping[str, Any], model: ModelLike) -> VisionModel:
-    """The model that was given, or the one that is named."""
-    told = said.get("settings") or {}
+def _model(file: str | os.PathLike[str], said: Mapping[str, Any], model: ModelLike) -> VisionModel:
+    """The model that was given, or the one of the zoo that is named."""
+    name, settings, inputs = shown(file), said.get("settings"), inputs_of(said)
     if model is not None:
-        given = as_model(model)
-        return given if given.settings else with_settings(given, told)  # what is said of it now goes before what was said then
-    source, weights = said["model"], said["weights"]
-    if ".py" in source:
-        raise TapetumError(
-            f"the picture was made with {source}, code of somebody's own: name it to have it run, --model {source}"
-        )
-    return loaded(source, weights, told)
-
-
-def _subject(said: Mapping[str, Any], images: str | Sequence[str] | None) -> Any:
-    """Units as texts, or the image files, which must be what they were."""
-    takes = lookup(said["method"]).takes
-    places: list[str] = [images] if isinstance(images, str) else list(images or said["subject"])
-    if len(places) != len(said["subject"]):
-        raise TapetumError(f"the picture was made from {len(said['subject'])} images, {len(places)} were given")
-    replaced: dict[str, Any] = dict(zip(said["subject"], places, strict=True)) if takes != "units" else {}
-    for name, digest in said["files"].items():
-        place: Any = replaced.get(name, name)
-        if not hashed_files([place]):
-            there = f"looked in {shown(Path(place).absolute().parent)}"
-            raise TapetumError(f"the picture was made from {shown(name)}, which is not here ({there}); say where, --image FILE")
-        if file_sha256(place) != digest:
-            raise TapetumError(f"{shown(place)} is not the file that the picture was made from (its checksum differs)")
-    return list(said["subject"]) if takes == "units" else places
+        given = as_model(model)  # what is said of it now goes before what was said then
+        return given if given.settings else with_settings(given, settings_in_file(name, settings, vouched=inputs))
+    found = named_in_file(name, said["model"], said["weights"], settings, beside=Path(file).parent, vouched=inputs)
+    return loaded(found.source, found.weights, found.settings)
 
 
 def _pixels(done: Run, model: VisionModel, subject: Sequence[str], row: int | None, whole: bool) -> Tensor:
@@ -159,14 +129,14 @@ def _differences(said: Mapping[str, Any], done: Run) -> list[str]:
     found: list[str] = []
     for name, version in said.get("versions", {}).items():
         if now.versions.get(name) != version:
-            found.append(f"{name} was {version}, is {now.versions.get(name, 'gone')}")
+            found.append(f"{shown(name)} was {shown(version)}, is {now.versions.get(name, 'gone')}")
     if said.get("weights_sha256") != now.weights_sha256:
-        found.append(f"the weights are others ({str(said.get('weights_sha256'))[:8]}, now {now.weights_sha256[:8]})")
+        found.append(f"the weights are others ({shown(said.get('weights_sha256'))[:8]}, now {now.weights_sha256[:8]})")
     if said.get("images_sha256") != now.images_sha256:
         found.append("the images came out differently")
     for name in ("device", "dtype", "machine"):
         if said.get(name) != getattr(now, name):
-            found.append(f"{name} was {said.get(name)}, is {getattr(now, name)}")
+            found.append(f"{name} was {shown(said.get(name))}, is {getattr(now, name)}")
     return found
 
 

@@ -18,6 +18,11 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import ModelError
 
 
+def classifiers() -> list[str]:
+    """torchvision's names."""
+    return torchvision.models.list_models(module=torchvision.models)
+
+
 def torchvision_model(name: str, pretrained: bool) -> VisionModel:
     """A classifier of torchvision's, with the weights and the preprocessing of its default weights entry."""
     # cast: the base class of torchvision's enums does not declare the DEFAULT that each of them has

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.data.preprocessing import as_text
+from tapetum.files import shown
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ModelError
 
@@ -53,6 +54,14 @@ def with_head(model: VisionModel, name: str, classes: int) -> nn.Module:
     if found != classes:
         raise ModelError(f"{model.name} gives {found} values with a head of {classes} in place of {name}: it has other heads")
     return new
+
+
+def head_inputs(model: VisionModel, name: str) -> int:
+    """How many values the layer of that name takes; a `ModelError` where it could be no head."""
+    part = dict(model.module.named_modules()).get(name)
+    if not name or part is None or _width(part) is None:
+        raise ModelError(f"{model.name} has no linear layer or 1x1 convolution '{shown(name)}' that could be replaced")
+    return part.in_channels if isinstance(part, nn.Conv2d) else cast("nn.Linear", part).in_features
 
 
 def n_outputs(model: VisionModel) -> int:

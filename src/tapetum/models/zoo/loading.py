@@ -13,24 +13,22 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import timm
 import torch
-import torchvision
 from torch import nn
 
-from tapetum.data.labels import imagenet_labels, inception_labels
-from tapetum.data.preprocessing import Preprocessing
+from tapetum.files import shown
 from tapetum.models.opaque import is_onnx_file, opaque
 from tapetum.models.vision_model import VisionModel
-from tapetum.models.zoo import efficientnet_lite, inception_v1
+from tapetum.models.zoo.built_in import BUILT_IN, UNTRAINED
 from tapetum.models.zoo.dense import detector, detectors, segmenter, segmenters
-from tapetum.models.zoo.families import timm_model, torchvision_model
+from tapetum.models.zoo.families import classifiers, timm_model, torchvision_model
 from tapetum.models.zoo.huggingface import huggingface_model
+from tapetum.models.zoo.named import in_zoo
 from tapetum.models.zoo.open_clip import open_clip_model
 from tapetum.models.zoo.settings import Settings, for_wrap, plain_settings, with_settings
-from tapetum.models.zoo.simple_cnn import SimpleCNN
 from tapetum.models.zoo.trained import is_trained, load_trained
 from tapetum.models.zoo.weights import load_weights
 from tapetum.models.zoo.wrapping import wrap
@@ -51,8 +49,8 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
             their own preprocessing and names; code of a repository is never run), a folder that `tp.train` or
             `tp.fine_tune` filled ("./dogs" where a network is called dogs, too), "net.onnx", or "file.py:factory" for a
             function of yours that returns a module or VisionModel.
-        weights: "default" (the published ones; may download), "random" (by `seed`; None is the same), or a .safetensors/.pth
-            file: what `model.weights` says loads the same again.
+        weights: "default" (the published ones; may download), "random" (by `seed`; None is the same), a .safetensors/.pth
+            file, or the folder of a network that was trained from this one: what `model.weights` says loads the same again.
         seed: of random weights; torch's own generator is left as it was.
     """
     return loaded(name, weights, {}, seed)
@@ -63,11 +61,14 @@ def loaded(name: str, weights: Weights, settings: Settings, seed: int = 0) -> Vi
     if not isinstance(name, str) or not name:
         raise ModelError(f"a model's name is a text such as efficientnet_lite0, not {name!r}")
     said = plain_settings(settings)
+    own = weights not in (None, "default", "random")
+    if own and is_trained(cast("str | Path", weights)):
+        return with_settings(_seeded(lambda: _filled(name, str(weights), said), seed), said)
     model = _seeded(lambda: _build(name, pretrained=weights == "default", settings=said), seed)
     if weights is None or weights == "random":
         model.weights = "random"
-    elif weights != "default":
-        model.notes = (*model.notes, *load_weights(model.module, weights))
+    elif own:
+        model.notes = (*model.notes, *load_weights(model.module, cast("str | Path", weights)))
         model.weights = str(weights)
     elif name in UNTRAINED:
         model.weights = "random"
@@ -78,7 +79,7 @@ def known_models() -> dict[str, list[str]]:
     """The names that `load` takes, by where they come from."""
     return {
         "built in": list(BUILT_IN),
-        "torchvision": [f"torchvision:{name}" for name in _classifiers()],
+        "torchvision": [f"torchvision:{name}" for name in classifiers()],
         "torchvision detectors": [f"torchvision:{name}" for name in detectors()],
         "torchvision segmentation": [f"torchvision:{name}" for name in segmenters()],
         "timm": [f"timm:{name}" for name in timm.list_models()],
@@ -89,33 +90,6 @@ def _seeded(build: Callable[[], T], seed: int) -> T:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
-
-
-def _lite0(pretrained: bool) -> VisionModel:
-    module = efficientnet_lite.build(pretrained)
-    return VisionModel(module, "efficientnet_lite0", efficientnet_lite.PREPROCESSING, imagenet_labels(), outputs="logits")
-
-
-def _inception_v1(pretrained: bool) -> VisionModel:
-    module = inception_v1.build(pretrained)
-    return VisionModel(module, "inception_v1", inception_v1.PREPROCESSING, inception_labels(), outputs="logits")
-
-
-def _simple_cnn(pretrained: bool) -> VisionModel:
-    half = (0.5, 0.5, 0.5)
-    ready = Preprocessing((128, 128), 146, "bilinear", half, half)
-    return VisionModel(SimpleCNN().eval(), "simple_cnn", ready, outputs="logits")
-
-
-BUILT_IN: dict[str, Callable[[bool], VisionModel]] = {
-    "efficientnet_lite0": _lite0,
-    "inception_v1": _inception_v1,
-    "simple_cnn": _simple_cnn,
-}
-
-
-UNTRAINED = ("simple_cnn",)
-"""Networks that nobody publishes weights of: they are there to be trained, and say that they are random until then."""
 
 
 def _build(name: str, pretrained: bool, settings: Settings = MappingProxyType({})) -> VisionModel:
@@ -134,23 +108,39 @@ def _build(name: str, pretrained: bool, settings: Settings = MappingProxyType({}
     if family == "open_clip":
         return open_clip_model(rest, pretrained)
     bare = rest if family == "torchvision" else name
-    if bare in _classifiers():
+    if bare in classifiers():
         return torchvision_model(bare, pretrained)
     if bare in detectors():
         return detector(bare, pretrained)
     if bare in segmenters():
         return segmenter(bare, pretrained)
     if is_trained(name):
-        return load_trained(name, pretrained, lambda source, told: _build(source, False, told))
+        model = load_trained(name, pretrained, lambda source, told: _of_zoo(name, source))
+        model.source = str(Path(name).resolve())
+        return model
     raise ModelError(_unknown(name))
 
 
-def _classifiers() -> list[str]:
-    return torchvision.models.list_models(module=torchvision.models)
+def _of_zoo(folder: str, source: str) -> VisionModel:
+    """The network that a trained one began as, where everybody has it: folders are passed on, and choose no code."""
+    if in_zoo(source):
+        return _build(source, pretrained=False)
+    known = shown(source) if ":" in source or source.endswith((".py", ".onnx")) else "FILE.py:FACTORY"
+    raise ModelError(
+        f"{shown(folder)} holds the weights of {shown(source)}, which has no name in the zoo that builds it again, and code is "
+        f"run only where you name it: tp.load({known!r}, weights={shown(folder)!r}), or --model and --weights"
+    )
+
+
+def _filled(name: str, folder: str, said: Settings) -> VisionModel:
+    """What the person named, with the head, the weights, the classes and the preprocessing of a trained network's folder."""
+    model = load_trained(folder, True, lambda _, told: _build(name, pretrained=False, settings={**told, **said}))
+    model.weights = folder
+    return model
 
 
 def _unknown(name: str) -> str:
-    names = [*BUILT_IN, *_classifiers(), *detectors(), *segmenters(), *known_models()["timm"]]
+    names = [*BUILT_IN, *classifiers(), *detectors(), *segmenters(), *known_models()["timm"]]
     close = difflib.get_close_matches(name, names, 3, 0.5) or difflib.get_close_matches(f"timm:{name}", names, 3, 0.5)
     hint = f"close names: {', '.join(close)}" if close else "see `tapetum models`"
     return f"no model '{name}'; {hint}"

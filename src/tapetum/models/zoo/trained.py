@@ -7,19 +7,23 @@ model.json          architecture, classes, preprocessing
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
+from operator import mul
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from safetensors.torch import save
 from torch import Tensor
 
 from tapetum.appearing import appearing
-from tapetum.data.preprocessing import Preprocessing, as_pair
+from tapetum.data.preprocessing import Interpolation, Preprocessing, as_pair
+from tapetum.files import inside, shown, table_in
 from tapetum.models.vision_model import VisionModel
-from tapetum.models.zoo.heads import with_head
+from tapetum.models.zoo.heads import head_inputs, with_head
+from tapetum.models.zoo.named import is_count, is_setting, is_texts, settings_in_file
 from tapetum.models.zoo.simple_cnn import SimpleCNN
 from tapetum.models.zoo.weights import load_weights
 from tapetum.types import ModelError
@@ -27,24 +31,29 @@ from tapetum.types import ModelError
 SCHEMA = 1
 ABOUT, WEIGHTS = "model.json", "model.safetensors"
 
+WIDEST = 100_000
+SMALL = 1_000_000
+"""Weights of a network that is built whatever its file holds."""
+
 
 def is_trained(folder: str | Path) -> bool:
     """Whether a network of ours lies there."""
-    return (Path(folder) / ABOUT).is_file()
+    return os.path.isfile(os.path.join(folder, ABOUT))
 
 
-def load_trained(folder: str | Path, pretrained: bool, build: Callable[[str, Mapping[str, Any]], VisionModel]) -> VisionModel:
-    """The network of a folder, with its weights or with random ones; `build` makes the networks that have names."""
+Build = Callable[[str, Mapping[str, Any]], VisionModel]
+"""Makes the network that a trained one began as, from the name in model.json and what was said of it, or refuses to."""
+
+
+def load_trained(folder: str | Path, pretrained: bool, build: Build) -> VisionModel:
+    """The network of a folder, with its weights or with random ones. Its files are data: checked, and nothing of them run."""
     folder = Path(folder)
     about = _about(folder)
-    model = _built(about["architecture"], folder, build)
-    try:
-        model.preprocessing = _preprocessing(about["preprocessing"])
-        model.name, model.labels, model.source = about["name"], tuple(about["classes"]), str(folder.resolve())
-    except (KeyError, TypeError) as error:
-        raise ModelError(f"{folder / ABOUT} is damaged ({type(error).__name__}: {error})") from error
+    weights = inside(folder, WEIGHTS)
+    model = _built(about["architecture"], len(about["classes"]), folder, build)
+    model.preprocessing, model.name, model.labels = about["preprocessing"], about["name"], tuple(about["classes"])
     if pretrained:
-        load_weights(model.module, folder / WEIGHTS)
+        load_weights(model.module, weights)
     model.module.eval()
     return model
 
@@ -86,43 +95,75 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         raise ModelError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
 
 
+# --- what stands in model.json
+
+
 def _about(folder: Path) -> dict[str, Any]:
+    """Checked before anything is built; `preprocessing` is one of ours already."""
+    file = shown(folder / ABOUT)
+    about = table_in(inside(folder, ABOUT), refusal=ModelError)
+    if about.get("schema") != SCHEMA:
+        raise ModelError(f"{file} was saved with schema {shown(about.get('schema'))}, this version reads {SCHEMA}")
+    for name, fits in FIELDS.items():
+        if not fits(about.get(name)):
+            raise ModelError(f"{file} is damaged: its {name} is {shown(repr(about.get(name)))}")
     try:
-        about = json.loads((folder / ABOUT).read_text("utf-8"))
-        schema, _ = about["schema"], about["architecture"]["kind"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{folder / ABOUT} describes no trained network ({type(error).__name__})") from error
-    if schema != SCHEMA:
-        raise ModelError(f"{folder} was saved with schema {schema}, this version reads {SCHEMA}")
-    return about
+        return {**about, "preprocessing": _preprocessing(about["preprocessing"])}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{file} is damaged: its preprocessing is none ({type(error).__name__}: {shown(error)})") from error
 
 
-def _built(
-    architecture: Mapping[str, Any], folder: Path, build: Callable[[str, Mapping[str, Any]], VisionModel]
-) -> VisionModel:
-    classes = len(_about(folder)["classes"])
+def _is_architecture(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    if value.get("kind") == "simple_cnn":
+        widths, hidden = value.get("widths"), value.get("hidden")
+        whole = isinstance(widths, list) and 0 < len(widths) <= 16 and all(is_count(one, WIDEST) for one in widths)
+        return whole and (hidden is None or is_count(hidden, WIDEST))
+    named = value.get("kind") == "named" and isinstance(value.get("source"), str)
+    return named and isinstance(value.get("head"), (str, type(None)))
+
+
+FIELDS: Mapping[str, Callable[[Any], bool]] = {
+    "name": lambda value: isinstance(value, str),
+    "classes": lambda value: is_texts(value) and len(value) > 0,
+    "preprocessing": lambda value: isinstance(value, dict),
+    "architecture": _is_architecture,
+}
+
+
+def _built(architecture: Mapping[str, Any], classes: int, folder: Path, build: Build) -> VisionModel:
+    room = _size_of(folder / WEIGHTS)
     if architecture["kind"] == "simple_cnn":
-        module = SimpleCNN(classes, tuple(architecture["widths"]), architecture["hidden"])
-        return VisionModel(module, "simple_cnn", Preprocessing(), outputs="logits")
-    source = architecture["source"]
-    try:
-        model = build(source, architecture.get("settings", {}))
-    except ModelError as error:
-        raise ModelError(
-            f"{folder} holds the weights of {source}, which has no name that builds it again: build it, and"
-            f" load {WEIGHTS} into it"
-        ) from error
+        widths, hidden = tuple(architecture["widths"]), architecture["hidden"]
+        _check_room(folder, 9 * sum(map(mul, (3, *widths), widths)) + max(widths[-1], hidden or 0) * classes, room)
+        return VisionModel(SimpleCNN(classes, widths, hidden), "simple_cnn", Preprocessing(), outputs="logits")
+    told = settings_in_file(shown(folder / ABOUT), architecture.get("settings"))
+    model = build(architecture["source"], told)
     if architecture["head"] is not None:
+        _check_room(folder, classes * head_inputs(model, architecture["head"]), room)
         with_head(model, architecture["head"], classes)
     return model
 
 
+def _size_of(weights: Path) -> int:
+    return weights.stat().st_size if weights.is_file() else 0
+
+
+def _check_room(folder: Path, numbers: int, room: int) -> None:
+    """A network that is larger than its file of weights, at a byte each, is none of ours; it would take memory for nothing."""
+    if numbers > max(room, SMALL):
+        raise ModelError(f"{shown(folder / ABOUT)} is damaged: {numbers:,} weights do not fit into {WEIGHTS}")
+
+
 def _preprocessing(saved: Mapping[str, Any]) -> Preprocessing:
     """As saved: lists for tuples; the first networks have one number for a square, and no `resize` where they squash."""
-    found = {key: _tuple(one) for key, one in saved.items()}
-    found = {key: _tuple(one) for key, one in saved.items()}
-    return Preprocessing(**{**found, "size": as_pair(found["size"]), "resize": found["resize"] or "squash"})
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    size, resize = list(as_pair(saved["size"])), saved["resize"] or "squash"
+    plain = {**saved, "size": size, "resize": resize}
+    wrong = [
+        name for name in plain if name != "interpolation" and plain[name] is not None and not is_setting(name, plain[name])
+    ]
+    if wrong or saved["interpolation"] not in get_args(Interpolation) or len(saved["mean"]) != len(saved["std"]):
+        raise ValueError(", ".join(wrong) or "interpolation, mean, std")
+    made: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in plain.items()}
+    return Preprocessing(**made)

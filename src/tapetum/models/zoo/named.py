@@ -1,0 +1,201 @@
+"""Models that files name: an atlas's manifest, a trained network's model.json, the provenance of a picture.
+
+A file from elsewhere must choose no code that runs, nothing that is read from this computer and no address that is asked.
+So a model's name there is one of the zoo's, its weights lie beside the file, and what is said of it is plain data. Anything
+else is used where the person names it: --model on the command line, `model=` in Python.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import shlex
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import timm
+
+from tapetum.files import inside, is_plain, shown
+from tapetum.models.zoo.built_in import BUILT_IN
+from tapetum.models.zoo.dense import detectors, segmenters
+from tapetum.models.zoo.families import classifiers
+from tapetum.types import ModelError
+
+LARGEST = 4096
+"""Sides of images in px, and more than any network here takes: a file must not ask for gigabytes."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """What `loaded` takes, of a file: nothing in it leads out of the zoo or away from the file."""
+
+    source: str
+    weights: str
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+def named_in_file(
+    by: str, source: Any, weights: Any, settings: Any, *, beside: str | Path, vouched: Collection[str] = ()
+) -> Named:
+    """The model that a file names, checked before anything is built.
+
+    Args:
+        by: the file, as refusals name it.
+        source, weights, settings: as they stand in the file, of any types.
+        beside: the file's folder, where weights may lie as .safetensors.
+        vouched: files of this computer that the settings may name: their checksums stand in the file, and are right.
+    """
+    if not isinstance(source, str) or not isinstance(weights, str):
+        raise ModelError(f"{by} is damaged: a model is named by a text and so are its weights")
+    if not in_zoo(source):
+        raise ModelError(
+            f"{by} names a model that is somebody's own: no model '{shown(source)}' is in the zoo, and code, folders and files "
+            f"are used where you name them: --model {_word(source)}"
+        )
+    return Named(source, _weights(by, source, weights, Path(beside)), settings_in_file(by, settings, vouched=vouched))
+
+
+def in_zoo(name: str) -> bool:
+    """Whether a name means one of the networks that everybody has: nothing that runs code of a file, and no path.
+
+    Of the hub's names these are the ones that were downloaded to this computer before.
+    """
+    family, colon, rest = name.partition(":")
+    if not colon:
+        return name in BUILT_IN or name in (*classifiers(), *detectors(), *segmenters())
+    known = _ZOO.get(family)
+    return known is not None and known(rest)
+
+
+def settings_in_file(by: str, settings: Any, said: Collection[str] = (), vouched: Collection[str] = ()) -> dict[str, Any]:
+    """What a file says of a model, as plain data; what is `said` now by the person is left out."""
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise ModelError(f"{by} is damaged: what it says of its model is no table")
+    kept = {name: value for name, value in settings.items() if name not in said}
+    for name, value in kept.items():
+        if name == "extra" and isinstance(value, dict):
+            _check_extra(by, value, vouched)
+        if not is_setting(name, value):
+            what = f"its model's {shown(name)} is {shown(repr(value))}"
+            raise ModelError(
+                f"{by} is damaged: {what}; say it yourself, --{name}" if name in _PLAIN else f"{by} is damaged: {what}"
+            )
+    return kept
+
+
+def is_setting(name: str, value: Any) -> bool:
+    """Whether that is what `plain_settings` writes."""
+    return name in _PLAIN and _PLAIN[name](value)
+
+
+# --- names
+
+
+def _timm(rest: str) -> bool:
+    return rest in timm.list_models() or (bool(re.fullmatch(r"[\w.]+", rest)) and rest in timm.list_pretrained())
+
+
+def _open_clip(rest: str) -> bool:
+    try:
+        library = importlib.import_module("open_clip")
+    except ImportError:
+        return bool(re.fullmatch(r"[\w-]+(/[\w-]+)?", rest))  # refused when it is loaded, in words
+    architecture, slash, tag = rest.partition("/")
+    known = architecture in library.list_models()
+    return known and (not slash or tag in library.list_pretrained_tags_by_model(architecture))
+
+
+def _on_the_hub(rest: str) -> bool:
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", rest) or Path(rest).exists():  # a folder here would be read instead
+        return False
+    try:
+        hub = importlib.import_module("huggingface_hub")
+    except ImportError:
+        return False
+    return isinstance(hub.try_to_load_from_cache(rest, "config.json"), str)
+
+
+_ZOO: Mapping[str, Callable[[str], bool]] = {
+    "torchvision": lambda rest: rest in (*classifiers(), *detectors(), *segmenters()),
+    "timm": _timm,
+    "open_clip": _open_clip,
+    "hf": _on_the_hub,
+}
+
+
+# --- weights and settings
+
+
+def _weights(by: str, source: str, weights: str, beside: Path) -> str:
+    if weights in ("default", "random"):
+        return weights
+    if is_plain(weights) and weights.endswith(".safetensors"):
+        file = inside(beside, weights)
+        if file.is_file():
+            return str(file)
+    raise ModelError(
+        f"{by} was made with the weights {shown(weights)}, which are no .safetensors file beside it: say where they are, "
+        f"--model {_word(source)} --weights {_word(weights)}"
+    )
+
+
+def _word(text: str) -> str:
+    """As one word of a command line, whatever it holds."""
+    return shlex.quote(shown(text))
+
+
+def _check_extra(by: str, extra: dict[Any, Any], vouched: Collection[str]) -> None:
+    for name, text in extra.items():
+        if str(text).endswith(".npy") and text not in vouched:
+            given = _word(f"{name}={text}")
+            raise ModelError(f"{by} names the file {shown(text)} as an input: give it beside --model, --extra {given}")
+
+
+def is_number(value: Any, low: float | int = -math.inf, high: float | int = math.inf) -> bool:
+    """Whether it is a finite number within limits; no truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high and abs(value) <= 1e300
+
+
+def is_count(value: Any, most: int) -> bool:
+    """Whether it is a whole number from 1 to `most`."""
+    return isinstance(value, int) and is_number(value, 1, most)
+
+
+def is_texts(value: Any) -> bool:
+    """Whether it is a list of texts."""
+    return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+
+
+def _is_numbers(value: Any, low: float | int = -math.inf) -> bool:
+    return isinstance(value, list) and 0 < len(value) <= LARGEST and all(is_number(one, low) for one in value)
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(is_count(one, LARGEST) for one in value)
+
+
+def _is_resize(value: Any) -> bool:
+    return value in ("crop", "squash") if isinstance(value, str) else is_count(value, 8 * LARGEST)
+
+
+def _is_outputs(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, dict) and all(isinstance(one, str) for one in value.values()))
+
+
+_PLAIN: Mapping[str, Callable[[Any], bool]] = {
+    "labels": is_texts,
+    "size": _is_size,
+    "resize": _is_resize,
+    "mean": _is_numbers,
+    "std": lambda value: _is_numbers(value, 1e-300),
+    "range": lambda value: _is_numbers(value) and len(value) == 2 and value[0] < value[1],
+    "outputs": _is_outputs,
+    "head": lambda value: isinstance(value, str) or (isinstance(value, int) and is_number(value, 0, LARGEST)),
+    "extra": lambda value: isinstance(value, dict) and is_texts(list(value.values())),
+}
+"""What each setting is in a file, where `plain_settings` wrote it."""

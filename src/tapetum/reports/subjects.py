@@ -1,0 +1,159 @@
+"""What a picture's provenance says it was made from: files are read if their checksums are there and right, addresses never.
+
+A picture from elsewhere may name any file of this computer, or an address inside somebody's network. It learns nothing: a file
+that it names is compared with the checksum that it gives, and only used where they agree, so it was known to whoever made
+the picture; addresses are asked when the person names them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tapetum.data.preprocessing import as_pair
+from tapetum.files import opened, shown
+from tapetum.models.zoo.named import LARGEST, is_texts
+from tapetum.registry import lookup
+from tapetum.types import TapetumError
+
+MOST = 500
+"""Images or units of one picture: a text of a kilobyte must not ask for gigabytes."""
+
+MOST_BYTES = 4_000_000_000
+"""Of a file that is compared."""
+
+CHUNK = 1 << 20
+
+
+def check_provenance(said: Mapping[str, Any], name: str) -> None:
+    """Refuses what cannot be made again, and fields that are of another type than ours."""
+    if "pictures" in said:
+        pictures = said["pictures"] if isinstance(said["pictures"], list) else []
+        first = ", ".join(shown(one) for one in pictures[:3])
+        raise TapetumError(f"{name} is a figure of other pictures ({first}): reproduce those")
+    if "data" in said:
+        about = said["data"] if isinstance(said["data"], dict) else {}
+        raise TapetumError(f"{name} is a figure of a data set ({shown(about.get('name'))}): run its command on that again")
+    wrong = [field for field, fits in FIELDS.items() if field not in said or not fits(said[field])]
+    wrong += [] if _is_table_of_texts(said.get("versions", {})) else ["versions"]
+    if wrong:
+        raise TapetumError(f"{name}: its provenance is not complete ({', '.join(wrong)}); an earlier version wrote it")
+    if said["lost"]:
+        lost = ", ".join(map(shown, said["lost"]))
+        raise TapetumError(f"{name} cannot be made again from its file: no text could hold what was given for {lost}")
+    if lookup(said["method"]).kind not in ("attribution", "rendering"):
+        raise TapetumError(f"{name}: {said['method']} makes no picture")
+    if len(said["subject"]) > MOST:
+        raise TapetumError(f"{name} was made from {len(said['subject']):,} images at once; up to {MOST} are made again")
+    if max(as_pair(said["parameters"].get("size") or 1)) > LARGEST:
+        raise TapetumError(f"{name} asks for pictures of more than {LARGEST} px, larger than any that is made again")
+
+
+def _are_parameters(value: Any) -> bool:
+    """Keywords of a method, whose own types `run` checks; a target is what a text can hold."""
+    targets = value.get("target") if isinstance(value, dict) else None
+    many = targets if isinstance(targets, list) else [targets]
+    plain = all(one is None or (isinstance(one, (int, str)) and not isinstance(one, bool)) for one in many)
+    return isinstance(value, dict) and plain and not TAKEN & value.keys()
+
+
+TAKEN = {"name", "model", "subject", "progress"}
+"""Words of `run` itself."""
+
+
+def _is_table_of_texts(value: Any) -> bool:
+    return isinstance(value, dict) and is_texts(list(value.values()))
+
+
+FIELDS = {
+    "method": lambda value: isinstance(value, str),
+    "parameters": _are_parameters,
+    "model": lambda value: isinstance(value, str),
+    "weights": lambda value: isinstance(value, str),
+    "subject": is_texts,
+    "files": _is_table_of_texts,
+    "lost": is_texts,
+    "row": lambda value: value is None or (isinstance(value, int) and not isinstance(value, bool)),
+}
+
+
+def checked_subject(said: Mapping[str, Any], images: str | Sequence[str] | None) -> Any:
+    """Units as texts, or the image files, which must be what they were; `images` are where the person says they are now."""
+    takes = lookup(said["method"]).takes
+    places: list[str] = [images] if isinstance(images, str) else list(images or said["subject"])
+    if len(places) != len(said["subject"]):
+        raise TapetumError(f"the picture was made from {len(said['subject'])} images, {len(places)} were given")
+    replaced: dict[str, str] = dict(zip(said["subject"], places, strict=True)) if takes != "units" else {}
+    for name, digest in said["files"].items():
+        _check_file(name, replaced.get(name) or name, digest)
+    words = [] if images is not None or takes == "units" else list(said["subject"])
+    for word in words:
+        if word not in said["files"]:
+            raise TapetumError(
+                f"the picture was made from {shown(word)}, an address, or a file without a checksum; it is only read where you "
+                "name it: --image FILE"
+            )
+    for word in _words(said["parameters"]):
+        _check_word(word, said["files"])
+    return list(said["subject"]) if takes == "units" else places
+
+
+def inputs_of(said: Mapping[str, Any]) -> list[str]:
+    """The files of a model's further inputs: those that the provenance names with their checksums, which must be right."""
+    settings, files = said.get("settings"), said["files"]
+    extra = settings.get("extra") if isinstance(settings, dict) else None
+    found = [text for text in extra.values() if isinstance(text, str) and text in files] if isinstance(extra, dict) else []
+    for file in found:
+        _check_file(file, file, files[file])
+    return found
+
+
+def _check_file(name: str, place: str, digest: str) -> None:
+    if not os.path.isfile(place):
+        there = f"looked in {shown(os.path.dirname(place) or os.curdir)}"
+        raise TapetumError(f"the picture was made from {shown(name)}, which is not here ({there}); say where, --image FILE")
+    if _sha256(place) != digest:
+        raise TapetumError(f"{shown(place)} is not the file that the picture was made from (its checksum differs)")
+
+
+def _sha256(place: str) -> str:
+    """Of a regular file; a kernel's log or another that never ends is not waited for."""
+    whole, total = hashlib.sha256(), 0
+    with opened(place, TapetumError) as file:
+        try:
+            while (data := file.read(CHUNK)) and total <= MOST_BYTES:
+                whole.update(data)
+                total += len(data)
+        except OSError as error:
+            raise TapetumError(f"{shown(place)}: cannot be read ({error.strerror})") from error
+    if total > MOST_BYTES:
+        raise TapetumError(f"{shown(place)}: larger than {MOST_BYTES // 10**9} GB, the most that is compared")
+    return whole.hexdigest()
+
+
+def _check_word(word: str, files: Mapping[str, str]) -> None:
+    """A parameter is no address, and no file of this computer without its checksum."""
+    if "://" in word:
+        raise TapetumError(
+            f"the picture was made with {shown(word)}; addresses are only asked where you name them: run its method again"
+        )
+    for name in (word, word.partition(":")[2]):
+        if name and name not in files and _is_there(name):
+            raise TapetumError(f"the picture's parameters name {shown(name)}, a file here without its checksum: it is not read")
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return os.path.lexists(name) and not os.path.isdir(name)
+    except ValueError:  # a null in it
+        return False
+
+
+def _words(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (list, dict)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _words(one)
