@@ -19,7 +19,7 @@ import tapetum as tp
 from tapetum.data.images import to_uint8
 from tapetum.figures.overlay import picture
 from tapetum.figures.theme import LIGHT
-from tapetum.reports.explanation import Explanation, Judged, Question
+from tapetum.types.explanations import Explanation, Judged, Question
 
 STRIP = Path(__file__).parent / "images" / "strip.webp"
 UNITS = Path(__file__).parent / "images" / "units.webp"

@@ -39,7 +39,7 @@ def test_ctrl_c_in_the_middle(place, before):
     _, err = program.communicate(timeout=60)
     assert not [path for path in place.iterdir() if path.name.startswith(".")]
     if before:
-        assert (program.returncode, err) == (1, "stopped: 1 of 3 images are done\n")
+        assert (program.returncode, err) == (1, "stopped: 1 of 3 images are done; the same command goes on\n")
         assert (place / "out" / "report.html").is_file()
     else:
         assert (program.returncode, err) == (130, "tapetum: stopped\n")

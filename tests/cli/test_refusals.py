@@ -127,7 +127,8 @@ def test_an_earlier_report_is_replaced_and_only_it(tapetum, place):
     identity = os.stat("out").st_ino
     for image in ("cat.png", "dog.png"):
         assert tapetum(*EXPLAIN, image).status == 0
-        assert {path.name for path in (place / "out").iterdir()} == {image[:3], "report.html", "report.json"}
+        assert {path.name for path in (place / "out").iterdir()} == {image[:3], "results", "report.html", "report.json"}
+        assert [path.name for path in (place / "out" / "results").iterdir()] == [image[:3]]
     assert os.stat("out").st_ino == identity  # it may be a mount, or somebody's working directory
     assert tapetum(*RUN, "cat.png").status == 0
     assert {path.name for path in (place / "out").iterdir()} == {"cat", "cat.png", "report.json"}
@@ -144,9 +145,14 @@ def test_a_method_that_stops_in_the_middle_leaves_nothing(tapetum, place, monkey
     assert contents(place) == before
 
 
-def test_a_page_that_cannot_be_written_leaves_nothing(tapetum, place, monkeypatch):
+def test_a_page_that_cannot_be_written_leaves_what_was_found_out(tapetum, place, monkeypatch):
     monkeypatch.setattr("tapetum.cli.explaining.write_report", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "disk full")))
-    assert "cannot be written (disk full)" in refused(tapetum, place, *EXPLAIN, "cat.png", "--out", "new/deep/out")
+    answer = tapetum(*EXPLAIN, "cat.png", "--out", "new/deep/out")
+    assert answer.status == 2
+    assert answer.err.endswith("cannot be written (disk full); once it can, the same command goes on\n")
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    assert "1 of 1 are there already" in tapetum(*EXPLAIN, "cat.png", "--out", "new/deep/out").err
 
 
 @pytest.mark.parametrize("words", [EXPLAIN, RUN, PREDICT], ids=["explain", "run", "predict"])
@@ -190,7 +196,7 @@ def test_ctrl_c_before_anything_is_done_ends_with_130_and_leaves_nothing(tapetum
 def test_ctrl_c_later_keeps_what_is_done(tapetum, place, words):
     answer = tapetum(*words, "--model", "net.py:interrupting", "cat.png", "white.png", "dog.png")
     assert answer.status == 1
-    assert answer.err == "stopped: 1 of 3 images are done\n"
+    assert answer.err == f"stopped: 1 of 3 images are done{'; the same command goes on' if words is EXPLAIN else ''}\n"
     report = json.loads((place / "out" / "report.json").read_text("utf-8"))
     assert [image["file"] for image in report["images"]] == ["cat.png"]
     assert [one["file"] for one in report["refused"]] == ["white.png", "dog.png"]

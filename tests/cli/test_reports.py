@@ -44,6 +44,7 @@ def test_the_report_holds_what_the_contract_says(report, place):
 
 def test_every_file_of_the_folder_is_named_in_the_report(report, place):
     named = {one["file"] for image in report["images"] for one in image["attributions"]}
+    named |= {f"{image['result']}/{name}" for image in report["images"] for name in ("arrays.npz", "manifest.json")}
     there = {path.relative_to(place / "out").as_posix() for path in (place / "out").rglob("*") if path.is_file()}
     assert there == named | {"report.html", "report.json"}
 

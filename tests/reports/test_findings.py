@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tapetum.families.comparisons import overlap
-from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.findings import findings
 from tapetum.types import Attribution, Number, Prediction, Provenance
+from tapetum.types.explanations import Explanation, Judged, Question
 
 SIDE = 28
 PROVENANCE = Provenance("m", {}, ("cat",), "tiny", "ab", "cd", 0, "cpu", "float32", {}, "now", 0.1)

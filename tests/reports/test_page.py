@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.fragments import number, percent
 from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.page import pictures, verdict, write_report
-from tapetum.reports.pictures import file_names, safe
+from tapetum.reports.pictures import safe, stems
 from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Provenance
+from tapetum.types.explanations import Explanation, Judged, Question
 
 EVIL = '<script>alert("1")</script>'
 
@@ -178,7 +178,7 @@ def test_no_image_at_all_still_gives_a_page_with_the_reasons(tmp_path):
 
 
 def test_saved_pictures_carry_their_provenance(tmp_path):
-    names = pictures(tmp_path, [explanation()])
+    names = pictures(tmp_path, [explanation()], ["cat"])
     assert names[0][0][0] == "cat/predicted-grad_cam.png"
     with Image.open(tmp_path / names[0][0][0]) as picture:
         assert picture.size == (32, 32)
@@ -188,15 +188,14 @@ def test_saved_pictures_carry_their_provenance(tmp_path):
 
 
 def test_images_of_the_same_stem_get_folders_of_their_own():
-    files = ["a/cat.png", "b/cat.jpg", "CAT.webp", "cat-2.png", "b\\cat.png"]
-    names = [name for of_image in file_names([explanation(f) for f in files]) for row in of_image for name in row]
-    assert len({name.casefold() for name in names}) == len(names)
+    names = stems(["a/cat.png", "b/cat.jpg", "CAT.webp", "cat-2.png", "b\\cat.png", "results.png"])
+    assert len({name.casefold() for name in names} | {"results"}) == len(names) + 1
 
 
-def test_two_maps_of_one_method_get_two_names():
+def test_two_maps_of_one_method_get_two_names(tmp_path):
     one = explanation()
     twice = Explanation(**{**vars(one), "questions": one.questions * 2})
-    names = [name for row in file_names([twice])[0] for name in row]
+    names = [name for row in pictures(tmp_path, [twice], ["cat"])[0] for name in row]
     assert len(set(names)) == len(names)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from tapetum.cli.folders import UnwritableError
 from tapetum.cli.terminal import bar, debugging, fail, note, one_line, unexpected
 from tapetum.data.sources import find_images
 from tapetum.files import shown
@@ -29,8 +30,10 @@ def images_of(paths: Sequence[str]) -> tuple[list[str], Refused]:
     return find_images(files), refused  # once more, for files that were named twice
 
 
-def for_each(files: Sequence[str], work: Callable[[str, Watcher], T], doing: str = "") -> tuple[list[T], Refused]:
-    """`work` on every file, with a bar of its own."""
+def for_each(
+    files: Sequence[str], work: Callable[[str, Watcher], T], doing: str = "", stopped: str = ""
+) -> tuple[list[T], Refused]:
+    """`work` on every file, with a bar of its own; `stopped` is what to say of a run that Ctrl-C stopped."""
     done: list[T] = []
     refused: Refused = []
     for i, file in enumerate(files):
@@ -41,8 +44,10 @@ def for_each(files: Sequence[str], work: Callable[[str, Watcher], T], doing: str
         except KeyboardInterrupt:
             if not done:
                 raise
-            note(f"stopped: {len(done)} of {len(files)} images are done")
+            note(f"stopped: {len(done)} of {len(files)} images are done{stopped}")
             return done, refused + [(left, "not done: stopped before its turn") for left in files[i:]]
+        except UnwritableError:
+            raise
         except TapetumError as error:
             refused.append(_refusal(file, str(error)))
         except OSError as error:

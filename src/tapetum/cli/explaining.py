@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from tapetum import store
 from tapetum.cli.batches import Refused, for_each, images_of, status
-from tapetum.cli.folders import checked_folder, complete
+from tapetum.cli.folders import GOES_ON, checked_folder, files_named, is_picture, report_files, take_away, writing
+from tapetum.cli.keeping import RESULTS, Task, clear_unfinished, keep, kept, kept_files, say_kept, unfinished
 from tapetum.cli.models import ModelChoice
+from tapetum.cli.resumable import is_ours
 from tapetum.cli.terminal import note, one_line, say, say_file
 from tapetum.engines import scores
 from tapetum.families.inspections import predict
-from tapetum.families.running import versions
+from tapetum.families.running import now, versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import is_caution
-from tapetum.reports.explanation import Explanation
-from tapetum.reports.job import BUDGET_S, Plan, checked_methods, explain_one, plan_methods
+from tapetum.progress import Watcher
+from tapetum.reports.job import BUDGET_S, Plan, checked_methods, explain_one, origin, plan_methods
 from tapetum.reports.machine import as_json, write_json
 from tapetum.reports.page import write_report
-from tapetum.reports.pictures import pictures
+from tapetum.reports.pictures import pictures, stems
+from tapetum.types import Explanation, Provenance, Run
 
 
 def explain_files(
@@ -30,6 +36,7 @@ def explain_files(
     methods: Sequence[str] | Literal["auto", "best"],
     budget_s: float = BUDGET_S,
     out: str,
+    resume: bool = True,
     as_json_too: bool,
     settings: Mapping[str, Any],
 ) -> int:
@@ -37,26 +44,80 @@ def explain_files(
     chosen = plan_methods(methods, budget_s, settings.get("evidence", True))
     checked_methods(chosen["methods"])
     plan = Plan(target=target, **chosen, **settings)
-    folder = checked_folder(out)
+    folder = report_folder(out)
     files, missing = images_of(paths)
     if not files:
         return 2
     network = model.load()
     check_target(network, target)
-    done, refused = for_each(files, lambda file, watcher: explain_one(network, file, plan, watcher))
+    tasks = {
+        file: Task((file,), stem, asdict(origin(network, file, plan))) for file, stem in zip(files, stems(files), strict=True)
+    }
+    there = {file for file, task in tasks.items() if resume and is_kept(folder, task)}
+    say_kept(len(there), len(files))
+
+    def explained(file: str, watcher: Watcher) -> Task:
+        if file not in there:
+            started, clock = now(), time.perf_counter()
+            explanation = explain_one(network, file, plan, watcher)
+            spent = {"started": started, "seconds": time.perf_counter() - clock}
+            with writing(out, GOES_ON):
+                if not resume:  # a report must not speak of what it no longer shows
+                    take_away(folder, report_files(folder))
+                keep(folder, tasks[file], Run(explanation, Provenance(**{**tasks[file].wanted, **spent})))
+        return tasks[file]
+
+    done, refused = for_each(files, explained, stopped="; the same command goes on")
     refused = missing + refused
     if not done:
         return 2
-    _write(folder, done, refused, network, plan, model.words)
-    without = _refusing_methods(done)
+    with writing(out, GOES_ON):
+        content = _write(folder, Kept(folder, done), done, refused, network, plan, model.words)
+    without = _refusing_methods(content)
     for method, reason in [] if methods == "best" else without:
         note(f"no map from {method}: {reason}")
     if as_json_too:
         say_file(folder / "report.json")
     else:
-        _summarise(done, Path(out) / "report.html")
+        _summarise(content, Path(out) / "report.html")
     asked = [] if methods in ("auto", "best") else without
     return status(done, [*refused, *asked])
+
+
+# --- what is kept: the explanation of each image, as soon as it is made
+
+
+def report_folder(out: str | Path) -> Path:
+    """A folder that is new, empty, or holds an earlier report, finished or not."""
+
+    def ours(folder: Path) -> set[Path]:
+        pictures = {path for path in folder.glob("*/*.png") if is_picture(path)}
+        page = {path for path in (folder / "report.html",) if is_ours(path)}  # without a report.json: killed between the two
+        return report_files(folder) | set(kept_files(folder)) | set(unfinished(folder)) | pictures | page
+
+    folder = checked_folder(out, ours)
+    clear_unfinished(folder)
+    return folder
+
+
+def is_kept(folder: Path, task: Task) -> bool:
+    """Whether the explanation is there. What an address gave may have changed since."""
+    return task.subject[0] in task.wanted["files"] and kept(folder, task, Explanation) is not None
+
+
+class Kept(Sequence[Explanation]):
+    """The explanations in a folder, each opened when it is asked for: all of them may not fit into memory."""
+
+    def __init__(self, folder: Path, tasks: Sequence[Task]) -> None:
+        self.folder, self.tasks = folder, tasks
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, row: Any) -> Any:
+        if isinstance(row, slice):
+            return Kept(self.folder, self.tasks[row])
+        return store.open(self.folder / RESULTS / self.tasks[row].stem).value
 
 
 def check_target(model: VisionModel, target: int | str | None) -> None:
@@ -65,30 +126,44 @@ def check_target(model: VisionModel, target: int | str | None) -> None:
         scores.check_target(model, model.noise(), target)
 
 
-def _refusing_methods(done: Sequence[Explanation]) -> list[tuple[str, str]]:
+# --- the report
+
+
+def _refusing_methods(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(method, reason), each once however many images it is true of."""
-    pairs = [pair for explanation in done for question in explanation.questions for pair in question.refused.items()]
+    pairs = [(one["method"], one["reason"]) for image in content["images"] for one in image["refused"]]
     return list(dict.fromkeys(pairs))
 
 
 def _write(
-    folder: Path, done: Sequence[Explanation], refused: Refused, model: VisionModel, plan: Plan, told: Sequence[str]
-) -> None:
-    with complete(folder) as work:
-        names = pictures(work, done)
-        content = as_json(done, names, model=model.source, refused=refused, versions=versions(), seed=plan.seed)
-        write_json(work / "report.json", content)
-        write_report(
-            work,
-            done,
-            model=model.source,
-            weights=None if model.weights == "default" else model.weights,
-            told=told,
-            model_facts=_facts(model, done[0].outputs),
-            refused=refused,
-            versions=versions(),
-            seed=plan.seed,
-        )
+    folder: Path,
+    explanations: Kept,
+    tasks: Sequence[Task],
+    refused: Refused,
+    model: VisionModel,
+    plan: Plan,
+    told: Sequence[str],
+) -> dict[str, Any]:
+    """The pictures and the page, then what an earlier report had besides goes, and report.json comes last."""
+    names = pictures(folder, explanations, [task.stem for task in tasks])
+    results = [f"{RESULTS}/{task.stem}" for task in tasks]
+    content = as_json(explanations, names, results, model=model.source, refused=refused, versions=versions(), seed=plan.seed)
+    write_report(
+        folder,
+        explanations,
+        model=model.source,
+        weights=None if model.weights == "default" else model.weights,
+        told=told,
+        model_facts=_facts(model, explanations[0].outputs),
+        refused=refused,
+        versions=versions(),
+        seed=plan.seed,
+    )
+    now_there = files_named(folder, content)
+    stale = {path for task in tasks for path in (folder / task.stem).glob("*.png") if is_picture(path)}
+    take_away(folder, (report_files(folder) | stale) - now_there)
+    write_json(folder / "report.json", content)
+    return content
 
 
 def _facts(model: VisionModel, outputs: str) -> dict[str, str]:
@@ -115,10 +190,10 @@ def _weights_in_words(model: VisionModel) -> str:
     return words.get(model.weights, Path(model.weights).name)
 
 
-def _summarise(done: Sequence[Explanation], report: Path) -> None:
-    for explanation in done:
-        say(one_line(Path(explanation.file).name))
-        for finding in explanation.findings:
+def _summarise(content: Mapping[str, Any], report: Path) -> None:
+    for image in content["images"]:
+        say(one_line(Path(image["file"]).name))
+        for finding in image["findings"]:
             say(f"  {finding}")
     say(f"\nreport: {report}")
 

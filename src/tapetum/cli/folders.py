@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from tapetum.types import TapetumError
+from PIL import Image
+
+from tapetum.files import inside, opened, shown, table_in
+from tapetum.reports.provenance import PROVENANCE_KEY
+from tapetum.types import DamagedError, TapetumError
 
 REPORT = ("report.html", "report.json")
+SAVED = ("arrays.npz", "manifest.json")
 
 
 def checked_folder(out: str | Path, ours: Callable[[Path], set[Path]] | None = None) -> Path:
@@ -22,17 +27,36 @@ def checked_folder(out: str | Path, ours: Callable[[Path], set[Path]] | None = N
     Args:
         ours: which of a folder's files are ours; without it those that an earlier report names.
     """
-    folder = Path(os.path.realpath(out))
-    try:
+    if "\0" in str(out):
+        raise TapetumError(f"--out {shown(out)} is no name of a folder")
+    with writing(out):
+        folder = Path(os.path.realpath(out))
         if folder.is_dir():
-            _check_contents(folder, out, (ours or _report_files)(folder))
+            _check_contents(folder, out, (ours or report_files)(folder))
         elif folder.exists():
-            raise TapetumError(f"--out {out} is a file; give a folder")
+            raise TapetumError(f"--out {shown(out)} is a file; give a folder")
         with tempfile.TemporaryDirectory(prefix=".tapetum-", dir=_existing(folder)):
             pass  # the only sure way to know that it can be written
-    except OSError as error:
-        raise TapetumError(f"--out {out} cannot be written ({error.strerror}); choose another place") from error
     return folder
+
+
+class UnwritableError(TapetumError):
+    """A folder that takes no more: whatever else is asked for would end there too."""
+
+
+GOES_ON = "once it can, the same command goes on"
+
+
+@contextmanager
+def writing(out: str | Path, then: str = "choose another place") -> Iterator[None]:
+    """What the system says against a folder, as one line, and what to do then."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        why = error.strerror or shown(error)
+        raise UnwritableError(f"--out {shown(out)} cannot be written ({why}); {then}") from error
 
 
 def _existing(folder: Path) -> Path:
@@ -40,21 +64,69 @@ def _existing(folder: Path) -> Path:
 
 
 def _check_contents(folder: Path, out: str | Path, ours: set[Path]) -> None:
-    strangers = (path for path in folder.rglob("*") if path not in ours and not path.is_dir())
-    if stranger := next(strangers, None):
-        raise TapetumError(f"--out {out} holds other files ({stranger.name}); give a new or an empty folder")
+    """Links are never ours: what is written through one would lie elsewhere."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not (path in ours or path.is_dir()):
+            raise TapetumError(f"--out {shown(out)} holds other files ({shown(path.name)}); give a new or an empty folder")
+    for name in REPORT:
+        if (folder / name).is_dir():
+            raise TapetumError(f"--out {shown(out)} holds a folder named {name}; give a new or an empty folder")
 
 
-def _report_files(folder: Path) -> set[Path]:
-    """The files of an earlier report, as its report.json names them; none if that is not one of ours."""
+# --- an earlier report
+
+
+def earlier_report(folder: Path) -> dict[str, Any]:
+    """What report.json says; nothing where it is none."""
     try:
-        images = json.loads((folder / "report.json").read_text("utf-8"))["images"]
-        maps = [attribution["file"] for image in images for attribution in image.get("attributions", [])]
-        runs = [image for image in images if "result" in image]
-        results = [f"{image['result']}/{name}" for image in runs for name in ("arrays.npz", "manifest.json")]
-        return {folder / name for name in (*REPORT, *maps, *results, *(image["picture"] for image in runs))}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return table_in(folder / "report.json")
+    except TapetumError:
+        return {}
+
+
+def named(folder: Path, name: Any) -> Path | None:
+    """The file that a report names, as "a.png" or "a/b.png"; None where the name leads anywhere else."""
+    try:
+        return inside(folder, *name.split("/")) if isinstance(name, str) else None
+    except DamagedError:
+        return None
+
+
+def report_files(folder: Path) -> set[Path]:
+    """The files of an earlier report, as its report.json names them; none if that is not one of ours."""
+    found = files_named(folder, earlier_report(folder))
+    return {path for path in found if path.name in (*REPORT, *SAVED) or is_picture(path)}
+
+
+def files_named(folder: Path, content: Mapping[str, Any]) -> set[Path]:
+    """The files that the content of a report.json names inside the folder."""
+    images = content.get("images")
+    if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
         return set()
+    names: list[Any] = [*REPORT]
+    for image in images:
+        maps = image.get("attributions")
+        names += [one.get("file") for one in (maps if isinstance(maps, list) else ()) if isinstance(one, dict)]
+        names += [image.get("picture"), *(f"{image.get('result')}/{name}" for name in SAVED)]
+    return {path for path in (named(folder, name) for name in names) if path is not None}
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is a PNG that says of itself that it is ours: somebody's report.json may name anything."""
+    try:
+        with opened(path) as file, Image.open(file, formats=["PNG"]) as picture:
+            return PROVENANCE_KEY in picture.info
+    except Exception:  # whatever it is, it is not ours
+        return False
+
+
+def take_away(folder: Path, files: set[Path]) -> None:
+    """Removes files and the folders that are empty then; report.json last, since it names the others."""
+    for path in sorted(files, key=lambda one: (one.name in REPORT, one)):
+        path.unlink(missing_ok=True)
+    for place in sorted({place for path in files for place in path.parents if folder in place.parents}, reverse=True):
+        with contextlib.suppress(OSError):
+            place.rmdir()
 
 
 @contextmanager
@@ -75,15 +147,14 @@ def complete(folder: Path) -> Iterator[Path]:
             _moved_into(folder, work)
         else:
             work.replace(folder)
-    except BaseException as error:
+    except BaseException:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            raise TapetumError(f"--out {folder} cannot be written ({error.strerror}); choose another place") from error
-        raise
+        with writing(folder):
+            raise
 
 
 def _made_parents(folder: Path) -> Sequence[Path]:
@@ -94,12 +165,7 @@ def _made_parents(folder: Path) -> Sequence[Path]:
 
 
 def _moved_into(folder: Path, work: Path) -> None:
-    earlier = _report_files(folder)
-    for path in earlier:
-        path.unlink(missing_ok=True)
-    for emptied in {path.parent for path in earlier} - {folder}:
-        with contextlib.suppress(OSError):
-            emptied.rmdir()
+    take_away(folder, report_files(folder))
     for path in sorted(work.iterdir(), key=lambda one: (one.name in REPORT, one.name)):
         path.replace(folder / path.name)
     work.rmdir()

@@ -157,6 +157,7 @@ def explain(
     methods: Annotated[str, typer.Option(help="Names with commas between, auto, or best (tried within --budget).")] = "auto",
     budget: Annotated[float, typer.Option(help="Seconds an image that --methods best may try methods for.")] = 60.0,
     out: Annotated[str, typer.Option(help="The folder for report.html, report.json and the pictures.")] = "tapetum-report",
+    resume: Annotated[bool, typer.Option(help="Go on with what is in --out; else explain all images again.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print report.json to standard output as well.")] = False,
     evidence: Annotated[bool, typer.Option(help="Measure deletion and insertion of every map.")] = True,
     runner_up: Annotated[bool, typer.Option(help="Also explain the second class.")] = True,
@@ -173,6 +174,7 @@ def explain(
         methods=methods if methods in ("auto", "best") else _names(methods),
         budget_s=budget,
         out=out,
+        resume=resume,
         as_json_too=json,
         settings={"evidence": evidence, "runner_up": runner_up, "seed": seed},
     )
@@ -211,6 +213,7 @@ def demo(
         target=None,
         methods="auto",
         out=out,
+        resume=False,
         as_json_too=False,
         settings={},
     )

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from tapetum import store
 from tapetum.cli.batches import Refused
-from tapetum.cli.resumable import RESULTS, Task, clear_figures, names
+from tapetum.cli.keeping import RESULTS, Task
+from tapetum.cli.resumable import clear_figures, names
 from tapetum.cli.terminal import fail, one_line, say
 from tapetum.data.planes import viewable
 from tapetum.families.running import versions

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.cli.batches import Refused, images_of, status
+from tapetum.cli.folders import GOES_ON, UnwritableError, writing
+from tapetum.cli.keeping import Task, say_kept
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.pages import Job, finish
-from tapetum.cli.resumable import Task, earlier, parts, resumable_folder, write
+from tapetum.cli.resumable import earlier, parts, resumable_folder, write
 from tapetum.cli.terminal import bar, debugging, note, one_line, unexpected
 from tapetum.engines.render.objectives import as_objectives
 from tapetum.engines.render.objectives.reading import units_in
@@ -65,7 +67,8 @@ def render_subjects(
         return 2
     order = {task.stem: i for i, task in enumerate(tasks)}
     job.done.sort(key=lambda pair: order[pair[0].stem])
-    finish(job, suffixes, out)
+    with writing(out, GOES_ON):
+        finish(job, suffixes, out)
     return status(job.done, job.refused)
 
 
@@ -111,8 +114,7 @@ def _left(job: Job, tasks: Sequence[Task]) -> list[Task]:
     """The tasks whose pictures are not there."""
     there = {task.stem for task in tasks if job.folder.is_dir() and earlier(job.folder, task) is not None}
     job.done += [(task, True) for task in tasks if task.stem in there]
-    if there:
-        note(f"{len(there)} of {len(tasks)} are there already with the same settings, and stay as they are")
+    say_kept(len(there), len(tasks))
     return [task for task in tasks if task.stem not in there]
 
 
@@ -149,6 +151,8 @@ def _try(job: Job, chunk: Sequence[Task], watcher: Watcher) -> None:
     """A chunk; one by one where it was refused, since only some of it may be wrong."""
     try:
         _run(job, chunk, watcher)
+    except UnwritableError:
+        raise
     except (TapetumError, OSError) as error:
         if len(chunk) > 1:
             for task in chunk:
@@ -167,9 +171,10 @@ def _run(job: Job, chunk: Sequence[Task], watcher: Watcher) -> None:
     made = run(job.method.name, job.network, subject, progress=watcher, **job.keywords)
     for words in dict.fromkeys(made.value.notes):
         note(words)
-    job.folder.mkdir(parents=True, exist_ok=True)
     for task, part in zip(chunk, parts(made, chunk), strict=True):
-        write(job.folder, task, part)
+        with writing(job.folder, GOES_ON):
+            job.folder.mkdir(parents=True, exist_ok=True)
+            write(job.folder, task, part)
         job.done.append((task, False))
 
 

@@ -37,13 +37,13 @@ from tapetum.notes import note, noting
 from tapetum.registry import check_parameters, register
 from tapetum.types import (
     Attribution,
+    FourQuestions,
     ImagesLike,
     Kind,
     Method,
     MethodError,
     ModelError,
     ModelLike,
-    Question,
     Reduce,
     Scale,
     Status,
@@ -153,7 +153,7 @@ def describe(
     scale: Scale = "logit",
 ) -> Method:
     """The registry's row for a public function: its family is its file or folder, its summary the first sentence."""
-    questions: dict[Kind, Question] = {
+    questions: dict[Kind, FourQuestions] = {
         "attribution": "mattered",
         "metric": "trust",
         "inspection": "found",

@@ -21,13 +21,13 @@ from tapetum.families.layers import by_name
 from tapetum.families.rendering import converted
 from tapetum.notes import noting
 from tapetum.registry import check_parameters, register
-from tapetum.types import ModelLike, Question, Takes
+from tapetum.types import FourQuestions, ModelLike, Takes
 
 R = TypeVar("R")
 
 
 def inspection(
-    *, cite: str | None = None, takes: Takes = "images", question: Question = "found", laws: Collection[str] = ()
+    *, cite: str | None = None, takes: Takes = "images", question: FourQuestions = "found", laws: Collection[str] = ()
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Registers a body (model, subject, *, keywords) -> result as a public method; `note`s end up in the result's notes."""
 

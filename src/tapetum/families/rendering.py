@@ -26,7 +26,7 @@ from tapetum.families.layers import by_name
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.registry import check_parameters, register
-from tapetum.types import ImagesLike, ModelLike, Question, Rendering, Takes
+from tapetum.types import FourQuestions, ImagesLike, ModelLike, Rendering, Takes
 
 SUBJECTS: dict[Takes, tuple[str, Any]] = {
     "units": ("units", Any),
@@ -36,7 +36,7 @@ SUBJECTS: dict[Takes, tuple[str, Any]] = {
 
 
 def rendering(
-    *, cite: str | None, takes: Takes, question: Question = "looks_for", laws: Collection[str] = ()
+    *, cite: str | None, takes: Takes, question: FourQuestions = "looks_for", laws: Collection[str] = ()
 ) -> Callable[[Callable[..., Rendering]], Callable[..., Rendering]]:
     """Registers a body (model, subject, *, keywords) -> Rendering as a public method."""
 

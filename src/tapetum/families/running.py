@@ -57,7 +57,7 @@ def run(name: str, model: ModelLike, subject: ImagesLike = None, *, progress: Wa
     ready = _ready(network, subject, method.takes)
     keywords = {key: value for key, value in params.items() if key not in ("target", "attribution")}
     checked = check_parameters(method, keywords)
-    started, clock = _now(), time.perf_counter()
+    started, clock = now(), time.perf_counter()
     with contextlib.nullcontext() if progress is None else watching(progress):  # inside a job, its watcher goes on
         value = method.function(network, *([] if method.takes == "model" else [ready]), **params)
     seconds = time.perf_counter() - clock
@@ -227,5 +227,6 @@ def machine() -> str:
     return f"{processor()}, threads: {torch.get_num_threads()}"
 
 
-def _now() -> str:
+def now() -> str:
+    """The time, in words that every program reads."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

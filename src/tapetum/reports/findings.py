@@ -8,8 +8,8 @@ from torch import Tensor
 
 from tapetum.families.comparisons import TOP, overlap
 from tapetum.figures.words import where
-from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.types import Number, Prediction, Region
+from tapetum.types.explanations import Explanation, Judged, Question
 
 
 def findings(explanation: Explanation) -> tuple[str, ...]:

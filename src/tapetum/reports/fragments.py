@@ -8,10 +8,10 @@ from math import isfinite
 from tapetum.figures.draw import channel_kind, channel_picture
 from tapetum.figures.overlay import picture
 from tapetum.figures.words import caption, describe, grid, where
-from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.markup import Markup, tag
 from tapetum.reports.pictures import data_uri
 from tapetum.types import ActivationMaps, Evaluation, Number, Prediction
+from tapetum.types.explanations import Explanation, Judged, Question
 
 STATUS_WORDS = {
     "ok": "ok",

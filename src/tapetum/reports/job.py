@@ -17,15 +17,15 @@ from tapetum.engines.scores import answer, as_probability, as_score, describe_ta
 from tapetum.families.border import as_model
 from tapetum.families.inspections import activation_maps, predict
 from tapetum.families.metrics import EVIDENCE, evaluate
-from tapetum.families.running import run
+from tapetum.families.running import hashed_files, machine, plain, run, versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, report, watching
 from tapetum.registry import lookup, methods, parameters
 from tapetum.reports.budget import Budget, OutOfTimeError, cheap_first
-from tapetum.reports.explanation import AnswerKind, Explanation, Judged, Question
 from tapetum.reports.findings import findings
 from tapetum.reports.pictures import shrink
-from tapetum.types import Attribution, Evaluation, LayerError, MethodError, Number, Prediction, TargetError
+from tapetum.types import Attribution, Evaluation, LayerError, MethodError, Number, Prediction, Provenance, TargetError
+from tapetum.types.explanations import AnswerKind, Explanation, Judged, Question
 
 AUTO = ("grad_cam", "layer_cam", "ablation_cam", "occlusion", "integrated_gradients", "smooth_grad", "guided_backprop")
 """The default: quick, and each from another idea, so that agreement between them means something."""
@@ -100,6 +100,39 @@ def explain(
     settings = plan_methods(methods, budget_s, evidence)
     plan = Plan(target=target, runner_up=runner_up, evidence=evidence, seed=seed, parameters=parameters or {}, **settings)
     return explain_one(as_model(model), source, plan, progress)
+
+
+def origin(model: VisionModel, file: str, plan: Plan) -> Provenance:
+    """What an explanation will have been made with, before it is."""
+    program = model.source.rpartition(":")[0]  # the file of a model's code: other code is another model
+    further = [str(one) for one in (plan.target, *model.settings.get("extra", {}).values())]
+    return Provenance(
+        method="explain",
+        parameters={
+            "target": plain(plan.target),
+            "methods": ", ".join(plan.methods) if plan.budget_s is None else "best",
+            "budget_s": plan.budget_s,
+            "runner_up": plan.runner_up,
+            "evidence": plan.evidence,
+            "seed": plan.seed,
+            "own": {name: {key: plain(one) for key, one in own.items()} for name, own in plan.parameters.items()},
+        },
+        target=(),
+        model=model.source,
+        weights_sha256=model.weights_sha256,
+        images_sha256="",
+        seed=plan.seed,
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        versions=versions(),
+        started="",
+        seconds=0.0,
+        weights=model.weights,
+        settings=model.settings,
+        subject=(file,),
+        files=hashed_files([file, program, *further]),
+        machine=machine(),
+    )
 
 
 def plan_methods(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, evidence: bool = True) -> dict[str, Any]:

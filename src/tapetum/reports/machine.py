@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.appearing import appearing
-from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.pictures import Names
+from tapetum.types.explanations import Explanation, Judged, Question
 
 
 def as_json(
     explanations: Sequence[Explanation],
     names: Sequence[Names],
+    results: Sequence[str] | None = None,
     *,
     model: str,
     refused: Sequence[tuple[str, str]],
     versions: Mapping[str, str],
     seed: int,
 ) -> dict[str, Any]:
-    """The whole report as plain data; numbers that are not finite are null."""
+    """The whole report as plain data; numbers that are not finite are null. `results` are the folders of saved results."""
     images = [_image(explanation, files) for explanation, files in zip(explanations, names, strict=True)]
+    if results is not None:
+        images = [{**image, "result": result} for image, result in zip(images, results, strict=True)]
     skipped = [{"file": file, "reason": reason} for file, reason in refused]
     return _finite({"model": model, "images": images, "refused": skipped, "versions": dict(versions), "seed": seed})
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from math import isfinite
 from pathlib import Path
+from typing import NamedTuple
 
 from tapetum.appearing import appearing
+from tapetum.figures.film import MARK
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, css_variables
 from tapetum.notes import is_caution
-from tapetum.reports.explanation import Explanation, Judged, Question
 from tapetum.reports.fragments import (
     DEPTHS,
     bars,
@@ -29,6 +30,7 @@ from tapetum.reports.fragments import (
 )
 from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.pictures import data_uri, pictures, shrink
+from tapetum.types.explanations import Explanation, Judged, Question
 
 __all__ = ["pictures", "write_page", "write_report"]
 
@@ -52,16 +54,33 @@ def write_report(
 
     Args: `refused` the files that gave no explanation, each with the reason; `versions` library -> version.
     """
-    title = f"What {model} saw in {_what(explanations)}"
     alone = len(explanations) == 1
-    main = tag("main", [_image(e, i, alone) for i, e in enumerate(explanations, 1)], _refused_files(refused), id="main")
+    parts = [_part(explanation, i, alone) for i, explanation in enumerate(explanations, 1)]  # each is opened once, and let go
+    title = f"What {model} saw in {parts[0].name if alone else f'{len(parts)} photographs'}"
+    main = tag("main", [part.image for part in parts], _refused_files(refused), id="main")
     end = _footer(
-        ["--model", model, *(["--weights", weights] if weights else []), *told], [e.file for e in explanations], versions, seed
+        ["--model", model, *(["--weights", weights] if weights else []), *told], [part.file for part in parts], versions, seed
     )
-    body = (_skip(), _header(title, model_facts), _index(explanations), main, end)
-    page = _document(title, body, _style(explanations), _resource("page.js"))
+    body = (_skip(), _header(title, model_facts), _index(parts), main, end)
+    page = _document(title, body, _style(parts), _resource("page.js"))
     folder.mkdir(parents=True, exist_ok=True)
     return write_page(folder / "report.html", page)
+
+
+class _Part(NamedTuple):
+    """What the page holds of one image."""
+
+    name: str
+    file: str
+    thumb: Markup
+    image: Markup
+    crop: str
+
+
+def _part(explanation: Explanation, i: int, alone: bool) -> _Part:
+    crop = f".crop-{i}{{background-image:url({data_uri(explanation.pixels[0])})}}"
+    thumb = text(None) if alone else _thumb(explanation, i)
+    return _Part(explanation.name, explanation.file, thumb, _image(explanation, i, alone), crop)
 
 
 def _document(title: str, body: Sequence[Markup], style: str, script: str) -> str:
@@ -70,6 +89,7 @@ def _document(title: str, body: Sequence[Markup], style: str, script: str) -> st
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     head = (
         tag("meta", charset="utf-8"),
+        tag("meta", name="generator", content=MARK),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="color-scheme", content="light dark"),
@@ -80,12 +100,11 @@ def _document(title: str, body: Sequence[Markup], style: str, script: str) -> st
     return "<!doctype html>\n" + tag("html", tag("head", head), tag("body", body, end), lang="en") + "\n"
 
 
-def _style(explanations: Sequence[Explanation]) -> str:
+def _style(parts: Sequence[_Part]) -> str:
     """The style sheet, the palette as its variables, and each image's crop, once, as a background."""
-    crops = [f".crop-{i}{{background-image:url({data_uri(e.pixels[0])})}}" for i, e in enumerate(explanations, 1)]
     light, dark = (f":root{{{css_variables(palette)}}}" for palette in (LIGHT, DARK))
     dark = f"@media screen and (prefers-color-scheme:dark){{{dark}}}"
-    return "\n".join([light, dark, _resource("page.css"), *_ramps(), *crops])
+    return "\n".join([light, dark, _resource("page.css"), *_ramps(), *(part.crop for part in parts)])
 
 
 def _ramps() -> list[str]:
@@ -102,11 +121,11 @@ def _header(title: str, model_facts: Mapping[str, str]) -> Markup:
     return tag("header", mark, tag("h1", title), facts(model_facts, "facts"), class_="top")
 
 
-def _index(explanations: Sequence[Explanation]) -> Markup:
+def _index(parts: Sequence[_Part]) -> Markup:
     """Thumbnails that lead to the images; nothing for a single one."""
-    if len(explanations) < 2:
+    if len(parts) < 2:
         return text(None)
-    links = [tag("li", _thumb(explanation, i)) for i, explanation in enumerate(explanations, 1)]
+    links = [tag("li", part.thumb) for part in parts]
     return tag("nav", tag("ol", links), class_="index", aria_label="Images")
 
 
@@ -277,10 +296,6 @@ def _footer(options: Sequence[str], names: Sequence[str], versions: Mapping[str,
     command = shlex.join(["tapetum", "explain", *names[:3], *(["..."] if len(names) > 3 else []), *options])
     again = (tag("p", "To make this page again: ", tag("code", command)),)
     return tag("footer", tag("h2", "How this was made"), again, facts({**versions, "seed": str(seed)}, "facts"))
-
-
-def _what(explanations: Sequence[Explanation]) -> str:
-    return explanations[0].name if len(explanations) == 1 else f"{len(explanations)} photographs"
 
 
 def _resource(name: str) -> str:

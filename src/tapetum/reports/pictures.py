@@ -6,7 +6,7 @@ import base64
 import io
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
 import torch.nn.functional as F
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from tapetum.data.images import to_uint8
 from tapetum.figures import picture
-from tapetum.reports.explanation import Explanation, Judged
 from tapetum.reports.provenance import of_file, write_picture
+from tapetum.types.explanations import Explanation, Judged
 
 NAME_LENGTH = 60  # characters: at most 240 bytes, file systems allow 255
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}
@@ -25,24 +25,26 @@ Names = tuple[tuple[str, ...], ...]
 """File names of one explanation, aligned with its questions and their maps."""
 
 
-def pictures(folder: Path, explanations: Sequence[Explanation]) -> tuple[Names, ...]:
+def pictures(folder: Path, explanations: Iterable[Explanation], stems: Iterable[str]) -> tuple[Names, ...]:
     """Saves every map over its photo as a PNG with its provenance; returns the names relative to `folder`.
 
     The names are aligned with the explanations, their questions and their maps: `names[0][1][2]` is the first image's
-    second question's third map. The same explanations give the same names.
+    second question's third map. The pictures of an explanation lie in the folder of its stem.
     """
-    names = file_names(explanations)
-    for explanation, of_image in zip(explanations, names, strict=True):
-        for question, of_question in zip(explanation.questions, of_image, strict=True):
+    found: list[Names] = []
+    for explanation, stem in zip(explanations, stems, strict=True):
+        names = _names(explanation, stem)
+        for question, of_question in zip(explanation.questions, names, strict=True):
             for judged, name in zip(question.maps, of_question, strict=True):
                 _save(folder / name, explanation, judged)
-    return names
+        found.append(names)
+    return tuple(found)
 
 
-def file_names(explanations: Sequence[Explanation]) -> tuple[Names, ...]:
-    """ "photo-stem/predicted-grad_cam.png": unique, also where case is ignored, and safe on every file system."""
-    folders: set[str] = set()
-    return tuple(_names(explanation, unique(safe(_stem(explanation.file)), folders)) for explanation in explanations)
+def stems(files: Iterable[str]) -> list[str]:
+    """ "photo-stem" for each file: unique, also where case is ignored, and safe on every file system."""
+    taken = {"results"}  # the folder of what is kept
+    return [unique(safe(_stem(file)), taken) for file in files]
 
 
 def safe(name: str) -> str:

@@ -278,7 +278,7 @@ Reduce: TypeAlias = Literal["sum", "positive", "max_abs"]
 Batch: TypeAlias = int | Literal["auto"]
 """Images a forward pass; "auto" fits the measured memory of the model to what is free."""
 
-Question: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
+FourQuestions: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
 
 
 Kind: TypeAlias = Literal["attribution", "metric", "inspection", "rendering"]
@@ -536,7 +536,7 @@ class Method:
 
     name: str
     family: str
-    question: Question
+    question: FourQuestions
     function: Callable[..., Any] = field(repr=False)
     cite: str | None
     laws: frozenset[str]
@@ -552,3 +552,9 @@ ModelLike: TypeAlias = Any
 
 ImagesLike: TypeAlias = Any
 """A model-ready tensor (n, c, h, w), or anything `read_image` takes, or a list of those."""
+
+
+# Last, since they are made of what stands above.
+from tapetum.types.explanations import Explanation as Explanation  # noqa: E402
+from tapetum.types.explanations import Judged as Judged  # noqa: E402
+from tapetum.types.explanations import Question as Question  # noqa: E402
