@@ -136,10 +136,11 @@ def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
 
 def _packed_fields(value: Any, fields: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """A result that could not be read again is refused before it is written."""
-    wrong = misfit(cast("type", type(value)), fields)
+    kind: type[Any] = type(value)
+    wrong = misfit(kind, fields)
     if wrong:
         raise TapetumError(f"{wrong}: it cannot be saved")
-    return {"$type": type(value).__name__, **{name: _packed(part, arrays) for name, part in fields.items()}}
+    return {"$type": kind.__name__, **{name: _packed(part, arrays) for name, part in fields.items()}}
 
 
 def _packed_tensor(tensor: Tensor, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:

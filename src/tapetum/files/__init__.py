@@ -8,6 +8,7 @@ Whatever is wrong with its bytes is a `DamagedError`, one line; what is read aga
 from tapetum.files.arrays import array_in as array_in
 from tapetum.files.arrays import arrays_in as arrays_in
 from tapetum.files.arrays import may_unpack as may_unpack
+from tapetum.files.fields import fits as fits
 from tapetum.files.fields import misfit as misfit
 from tapetum.files.fields import result_kinds as result_kinds
 from tapetum.files.opening import contents as contents
@@ -16,4 +17,5 @@ from tapetum.files.paths import inside as inside
 from tapetum.files.paths import is_plain as is_plain
 from tapetum.files.tables import parsed as parsed
 from tapetum.files.tables import table_in as table_in
+from tapetum.files.words import plain as plain
 from tapetum.files.words import shown as shown

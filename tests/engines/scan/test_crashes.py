@@ -175,7 +175,7 @@ def test_every_bit_of_a_shard_is_watched(folder: Path, tmp_path: Path) -> None:
     for _ in range(200):
         broken = bytearray(data)
         broken[order.randrange(len(data))] ^= 1 << order.randrange(8)
-        with pytest.raises(ledger.DamagedShard):
+        with pytest.raises(tp.TapetumError):
             ledger.unpacked(bytes(broken), "it", keeper.key)
     assert ledger.packed(ledger.unpacked(data, "it", keeper.key), keeper.key) == data
 

@@ -2,7 +2,6 @@
 
 from tapetum.engines.scan.job import Job as Job
 from tapetum.engines.scan.job import ShardResult as ShardResult
-from tapetum.engines.scan.ledger import DamagedShard as DamagedShard
 from tapetum.engines.scan.ledger import FolderLedger as FolderLedger
 from tapetum.engines.scan.ledger import Ledger as Ledger
 from tapetum.engines.scan.local import Runner as Runner

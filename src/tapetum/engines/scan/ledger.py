@@ -11,19 +11,22 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import re
+import shutil
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from tapetum.appearing import appearing
-from tapetum.types import TapetumError
+from tapetum.files import arrays_in, contents, fits, opened, parsed, plain, shown
+from tapetum.types import DamagedError, TapetumError
 
 if TYPE_CHECKING:
     from tapetum.engines.scan.job import ShardResult
@@ -32,10 +35,13 @@ PLAN = "plan.json"
 PART = re.compile(r"\.[0-9a-f]{32}\.part")
 TRIES = 5
 DIGEST = hashlib.sha256().digest_size
+LARGEST = 16_000_000_000
+"""Bytes of a shard: what is hashed in some ten seconds."""
 
-
-class DamagedShard(TapetumError):
-    """A shard that cannot be read, or is another scan's; made again once."""
+DTYPES = frozenset(np.dtype(name).newbyteorder("<").str for name in (
+    "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
+))  # fmt: skip
+"""What trackers keep, as numpy writes it."""
 
 
 @runtime_checkable
@@ -55,7 +61,7 @@ class Ledger(Protocol):
         ...
 
     def read(self, shard: int) -> ShardResult:
-        """A shard that is there; a `DamagedShard` where it is not, not whole, or another scan's."""
+        """A shard that is there; a `DamagedError` where it is not, not whole, or another scan's."""
         ...
 
     def forget(self, shard: int) -> None:
@@ -80,12 +86,14 @@ class FolderLedger:
             shards.mkdir(parents=True, exist_ok=True)
             for file in (*self.folder.iterdir(), *shards.iterdir()):
                 if PART.fullmatch(file.name) or (file.parent == shards and file.suffix == ".npz" and not resume):
-                    file.unlink(missing_ok=True)
+                    removed(file)
+            if (self.folder / PLAN).is_dir():
+                removed(self.folder / PLAN)
         written(self.folder / PLAN, plan_text(facts, key).encode())
 
     def _earlier(self) -> dict[str, Any] | None:
-        with contextlib.suppress(OSError, ValueError):
-            return plan_read((self.folder / PLAN).read_bytes())
+        with contextlib.suppress(DamagedError):
+            return plan_read(contents(self.folder / PLAN))
         return None
 
     def done(self) -> set[int]:
@@ -95,15 +103,11 @@ class FolderLedger:
         written(self._file(result.shard), packed(result, self.key))
 
     def read(self, shard: int) -> ShardResult:
-        file = self._file(shard)
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            raise DamagedShard(f"{file} cannot be read ({error.strerror})") from error
-        return unpacked(data, str(file), self.key)
+        return unpacked(self._file(shard), shown(self._file(shard)), self.key)
 
     def forget(self, shard: int) -> None:
-        self._file(shard).unlink(missing_ok=True)
+        with writable(self._file(shard)):
+            removed(self._file(shard))
 
     def _file(self, shard: int) -> Path:
         return self.folder / "shards" / f"{shard:06d}.npz"
@@ -116,7 +120,7 @@ def plan_text(facts: dict[str, Any], key: str) -> str:
 
 def plan_read(data: bytes) -> dict[str, Any] | None:
     """plan.json as it was written; None where it is damaged: the shards themselves know what they belong to."""
-    found = json.loads(data)
+    found = parsed(data, PLAN)
     return found if isinstance(found, dict) and isinstance(found.get("facts"), dict) else None
 
 
@@ -130,7 +134,7 @@ def refusal(place: str, then: dict[str, Any], now: dict[str, Any]) -> str:
 
 
 def shortened(value: Any) -> str:
-    text = str(value)
+    text = plain(value)
     return text if len(text) <= 40 else f"{text[:24]}...{text[-12:]}"
 
 
@@ -142,6 +146,14 @@ def writable(place: str | Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise TapetumError(f"{place} cannot be written ({reason}); once it can, the same command goes on") from error
+
+
+def removed(path: Path) -> None:
+    """Takes away what lies there: a file, a link, a pipe, or a folder in a file's place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def written(path: Path, data: bytes) -> None:
@@ -176,19 +188,37 @@ def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[s
     ]
 
 
-def result_of(about: dict[str, Any], rows: Iterable[tuple[str, int, str, NDArray[Any]]], place: str, key: str) -> ShardResult:
-    """What `rows_of` took apart; refused where it belongs to another scan."""
+def result_of(about: bytes, rows: Iterable[tuple[str, int, str, NDArray[Any]]], place: str, key: str) -> ShardResult:
+    """What `rows_of` took apart; refused where it belongs to another scan, or is not what `rows_of` gives."""
     from tapetum.engines.scan.job import ShardResult
 
-    if about["key"] != key:
-        raise DamagedShard(f"{place} belongs to another scan")
+    told = parsed(about, place)
+    if not isinstance(told, dict) or not _is_about(cast("dict[str, Any]", told)):
+        raise DamagedError(f"{place} is damaged: it does not say which shard it is")
+    if told["key"] != key:
+        raise DamagedError(f"{place} belongs to another scan")
     states: dict[str, list[dict[str, torch.Tensor]]] = {}
     for layer, i, name, array in rows:
         many = states.setdefault(layer, [])
-        many.extend({} for _ in range(i + 1 - len(many)))
+        if not 0 <= i <= len(many) or (i < len(many) and name in many[i]) or array.dtype.str not in DTYPES:
+            raise DamagedError(f"{place} is damaged: {shown(layer)} has a table {shown(name)} that no shard has")
+        many.extend([{}] if i == len(many) else [])
         many[i][name] = torch.from_numpy(array)
-    skipped = {int(k): v for k, v in about["skipped"]}
-    return ShardResult(about["shard"], states, skipped, about["seconds"], about.get("processor", ""))
+    return ShardResult(told["shard"], states, dict(told["skipped"]), told["seconds"], told["processor"])
+
+
+def _is_about(told: dict[str, Any]) -> bool:
+    """Whether it says what `rows_of` says, in these types."""
+    if told.keys() != {"key", "shard", "skipped", "seconds", "processor"} or not isinstance(told["skipped"], list):
+        return False
+    pairs = [tuple(one) if isinstance(one, list) else one for one in told["skipped"]]
+    return (
+        fits(told["shard"], int)
+        and fits(tuple(pairs), tuple[tuple[int, str], ...])
+        and fits(told["seconds"], Mapping[str, float])
+        and all(math.isfinite(one) for one in told["seconds"].values())
+        and isinstance(told["processor"], str)
+    )
 
 
 def packed(result: ShardResult, key: str) -> bytes:
@@ -218,13 +248,30 @@ def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
     )
 
 
-def unpacked(data: bytes, place: str, key: str) -> ShardResult:
-    """What `packed` made."""
-    archive, digest = data[:-DIGEST], data[-DIGEST:]
-    if hashlib.sha256(archive).digest() != digest:
-        raise DamagedShard(f"{place} is damaged")
-    with np.load(io.BytesIO(archive), allow_pickle=False) as stored:
-        about = json.loads(stored["about"].tobytes())
-        paths = [path.rsplit("|", 2) for path in stored.files if path != "about"]
-        rows = [(layer, int(i), name, stored[f"{layer}|{i}|{name}"]) for layer, i, name in paths]
-        return result_of(about, rows, place, key)
+def unpacked(source: Path | bytes, place: str, key: str) -> ShardResult:
+    """What `packed` made, from its file or its bytes."""
+    with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as file:
+        if not _is_sealed(file):
+            raise DamagedError(f"{place} is damaged: it was changed since it was written")
+    arrays = arrays_in(source, place)
+    about = arrays.pop("about", np.empty(0, np.uint8))
+    rows: list[tuple[str, int, str, NDArray[Any]]] = []
+    for path, array in arrays.items():
+        layer, number, name = path.rsplit("|", 2) if path.count("|") > 1 else ("", "", path)
+        if not (number.isascii() and number.isdecimal() and len(number) < 10):
+            raise DamagedError(f"{place} is damaged: no shard has an array {shown(path)}")
+        rows.append((layer, int(number), name, array))
+    return result_of(about.tobytes(), rows, place, key)
+
+
+def _is_sealed(file: io.BufferedIOBase) -> bool:
+    """Whether the last bytes are the SHA-256 of those before, read piece by piece."""
+    left = file.seek(0, os.SEEK_END) - DIGEST
+    if not 0 <= left <= LARGEST:
+        return False
+    file.seek(0)
+    whole = hashlib.sha256()
+    while left and (block := file.read(min(left, 1 << 20))):
+        whole.update(block)
+        left -= len(block)
+    return whole.digest() == file.read()

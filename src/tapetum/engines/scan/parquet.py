@@ -11,23 +11,31 @@ import hashlib
 import importlib
 import io
 import json
+import math
 import posixpath
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tapetum.engines.scan.ledger import PART, PLAN, DamagedShard, plan_read, plan_text, refusal, result_of, rows_of, written
-from tapetum.types import TapetumError
+from tapetum.engines.scan.ledger import DTYPES, PART, PLAN, plan_read, plan_text, refusal, result_of, rows_of, written
+from tapetum.files import may_unpack
+from tapetum.types import DamagedError, TapetumError
 
 if TYPE_CHECKING:
     from tapetum.engines.scan.job import ShardResult
 
 COLUMNS = ("layer", "tracker", "name", "dtype", "shape", "bytes")
 ABOUT = ("", -1, "about")
+MOST_ROWS = 100_000
+"""A tracker keeps some ten tables of a layer."""
+
+LARGEST = 1_900_000_000
+"""Bytes of a file, which is held as a whole."""
+
 WHOLE_PUTS = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "r2", "hf"}
 """Stores in which an object appears when all of it is there; elsewhere a file is written beside its place and moved."""
 
@@ -69,16 +77,18 @@ class ParquetLedger:
     def read(self, shard: int) -> ShardResult:
         files, place = self._connected()
         name = self._name(shard)
-        try:
-            data = files.cat_file(posixpath.join(place, name))
-        except FileNotFoundError as error:
-            raise DamagedShard(f"{self.url}/{name} is not there") from error
+        with self._reached("read"):
+            data = _file(files, posixpath.join(place, name), f"{self.url}/{name}")
         return unpacked(data, f"{self.url}/{name}", self.key)
 
     def forget(self, shard: int) -> None:
         files, place = self._connected()
-        with contextlib.suppress(FileNotFoundError):
-            files.rm_file(posixpath.join(place, self._name(shard)))
+        path = posixpath.join(place, self._name(shard))
+        with self._reached("written"), contextlib.suppress(FileNotFoundError):
+            if files.isdir(path):
+                files.rm(path, recursive=True)
+            else:
+                files.rm_file(path)
 
     # --- the file system
 
@@ -93,8 +103,8 @@ class ParquetLedger:
         return []
 
     def _earlier(self, files: Any, place: str) -> dict[str, Any] | None:
-        with self._reached("read"), contextlib.suppress(FileNotFoundError, ValueError):
-            return plan_read(files.cat_file(posixpath.join(place, PLAN)))
+        with self._reached("read"), contextlib.suppress(DamagedError):
+            return plan_read(_file(files, posixpath.join(place, PLAN), f"{self.url}/{PLAN}"))
         return None
 
     def _put(self, name: str, data: bytes) -> None:
@@ -136,6 +146,17 @@ class ParquetLedger:
             raise TapetumError(f"{self.url} cannot be {what} ({reason}); once it can, the same command goes on") from error
 
 
+def _file(files: Any, path: str, name: str) -> bytes:
+    """A file's bytes; what is no file, and would be waited for or fill the memory, is damaged."""
+    try:
+        about = files.info(path)
+        if about.get("type") != "file" or (about.get("size") or 0) > LARGEST:
+            raise DamagedError(f"{name} is damaged: no file, or more than {LARGEST / 1e9:g} GB")
+        return files.cat_file(path)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{name} is not there") from error
+
+
 def imported(module: str) -> Any:
     """A package of the extra; one line that names it where it is missing."""
     try:
@@ -151,11 +172,15 @@ def packed(result: ShardResult, key: str) -> bytes:
     line = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     rows = [_row(*ABOUT, line), *(_row(*row) for row in arrays)]
     columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
-    types = (arrow.string(), arrow.int32(), arrow.string(), arrow.string(), arrow.list_(arrow.int64()), arrow.large_binary())
-    schema = arrow.schema(list(zip(COLUMNS, types, strict=True)), metadata={"sha256": _digest(rows)})
+    schema = _schema(arrow).with_metadata({"sha256": _digest(rows)})
     buffer = io.BytesIO()
     parquet.write_table(arrow.table(columns, schema=schema), buffer, compression="zstd", use_dictionary=False)
     return buffer.getvalue()
+
+
+def _schema(arrow: Any) -> Any:
+    types = (arrow.string(), arrow.int32(), arrow.string(), arrow.string(), arrow.list_(arrow.int64()), arrow.large_binary())
+    return arrow.schema(list(zip(COLUMNS, types, strict=True)))
 
 
 def _row(layer: str, tracker: int, name: str, array: NDArray[Any]) -> tuple[Any, ...]:
@@ -172,19 +197,36 @@ def _digest(rows: list[tuple[Any, ...]]) -> str:
 
 def unpacked(data: bytes, place: str, key: str) -> ShardResult:
     """What `packed` made."""
-    parquet = imported("pyarrow.parquet")
     try:
-        table = parquet.read_table(io.BytesIO(data))
-        metadata: Mapping[bytes, bytes] = table.schema.metadata or {}
-        rows = [tuple(row[name] for name in COLUMNS) for row in table.to_pylist()]
-        whole = _digest(rows) == metadata[b"sha256"].decode()
+        rows = _rows(data)
+        about, *states = [(layer, tracker, name, _array(*rest)) for layer, tracker, name, *rest in rows]
     except Exception as error:  # whatever a decoder makes of damaged bytes
-        raise DamagedShard(f"{place} is damaged ({type(error).__name__})") from error
-    if not whole or rows[0][:3] != ABOUT:
-        raise DamagedShard(f"{place} is damaged")
-    arrays = ((layer, tracker, name, _array(*rest)) for layer, tracker, name, *rest in rows[1:])
-    return result_of(json.loads(rows[0][-1]), arrays, place, key)
+        raise DamagedError(f"{place} is damaged ({type(error).__name__})") from error
+    return result_of(about[-1].tobytes(), states, place, key)
+
+
+def _rows(data: bytes) -> list[tuple[Any, ...]]:
+    """The rows, one at a time: a page that unpacks to many of them is met before they fill the memory."""
+    file = imported("pyarrow.parquet").ParquetFile(io.BytesIO(data))
+    known, about = file.schema_arrow, file.metadata
+    if not known.equals(_schema(imported("pyarrow"))):
+        raise ValueError("other columns")
+    sizes = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
+    if about.num_rows > MOST_ROWS or not may_unpack(sum(map(abs, sizes)), len(data)):
+        raise ValueError("more rows or bytes than a shard has")
+    rows: list[tuple[Any, ...]] = []
+    n_bytes = 0
+    for batch in file.iter_batches(batch_size=1):
+        n_bytes += batch.nbytes
+        if len(rows) >= MOST_ROWS or not may_unpack(n_bytes, len(data)):
+            raise ValueError("more rows or bytes than a shard has")
+        rows += [tuple(row[name] for name in COLUMNS) for row in batch.to_pylist()]
+    if _digest(rows) != (known.metadata or {})[b"sha256"].decode() or rows[0][:3] != ABOUT:
+        raise ValueError("another checksum")
+    return rows
 
 
 def _array(dtype: str, shape: list[int], data: bytes) -> NDArray[Any]:
+    if dtype not in DTYPES or min(shape, default=0) < 0 or math.prod(shape) * np.dtype(dtype).itemsize != len(data):
+        raise ValueError("a shape that does not fit")
     return np.frombuffer(data, dtype=np.dtype(dtype)).reshape(shape).copy()  # torch wants memory that may be written

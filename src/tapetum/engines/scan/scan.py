@@ -10,13 +10,14 @@ import torch
 
 from tapetum import progress
 from tapetum.engines.scan.job import Job, ShardResult, States
-from tapetum.engines.scan.ledger import DamagedShard, Ledger
+from tapetum.engines.scan.ledger import Ledger
 from tapetum.engines.scan.local import Runner
 from tapetum.engines.scan.plan import described, key_of
+from tapetum.engines.scan.states import check
 from tapetum.engines.scan.trackers import Context
 from tapetum.engines.signed import taps
 from tapetum.models.extra import refuse_extra
-from tapetum.types import ScanResult, TapetumError
+from tapetum.types import DamagedError, ScanResult, TapetumError
 
 
 def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
@@ -35,14 +36,36 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
     todo = [shard for shard in job.plan.shards if shard not in done]
     before = sum(len(job.plan.samples(shard)) for shard in done)
     fresh = _run(job, run, todo, before)
-    notes: list[str] = []
     if job.ledger is not None:
         _exhaust(fresh)
     if not collects(run):
         return ScanResult(
             {}, tuple(job.source.ids[: job.plan.count]), {}, {}, {}, key, before, ("the result is that of rank 0",)
         )
-    results = fresh if job.ledger is None else _kept(job, job.ledger, run, notes)
+    notes: list[str] = []
+    try:
+        return _whole(job, run, fresh, key, before, begun, notes)
+    except TapetumError:
+        raise
+    except Exception:  # numbers in a shard that somebody else made, or a fault of ours: it comes again
+        if job.ledger is None:
+            raise
+        return _whole(job, run, fresh, key, before, begun, notes, thorough=True)
+
+
+def _whole(
+    job: Job,
+    run: Runner,
+    fresh: Iterable[ShardResult],
+    key: str,
+    before: int,
+    begun: float,
+    notes: list[str],
+    *,
+    thorough: bool = False,
+) -> ScanResult:
+    """What all shards come to together."""
+    results = fresh if job.ledger is None else _kept(job, job.ledger, run, notes, thorough)
     states, skipped, seconds = _folded(job, _same_kind(results, notes))
     seconds["in all"] = time.perf_counter() - begun
     return _result(job, states, skipped, seconds, key=key, resumed=before, notes=notes)
@@ -58,16 +81,23 @@ def _exhaust(results: Iterable[ShardResult]) -> None:
         pass
 
 
-def _kept(job: Job, ledger: Ledger, run: Runner, notes: list[str]) -> Iterator[ShardResult]:
-    """What the ledger has; a shard that turns out to be damaged, or another scan's, is made again, once."""
+def _kept(job: Job, ledger: Ledger, run: Runner, notes: list[str], thorough: bool) -> Iterator[ShardResult]:
+    """What the ledger has; a shard that is damaged, another scan's or nonsense is made again, once.
+
+    thorough   each shard has to give a result by itself
+    """
     damaged: list[int] = []
+    empty, contexts = job.start(), _contexts(job) if thorough else None
     for shard in job.plan.shards:
         try:
-            yield ledger.read(shard)
-        except DamagedShard as error:
+            result = ledger.read(shard)
+            check(job, result, shard, empty, contexts)
+        except DamagedError as error:
             damaged.append(shard)
             notes.append(f"{error}; made again")
             ledger.forget(shard)
+        else:
+            yield result
     if damaged:
         _exhaust(_run(job, run, damaged, job.plan.count - sum(len(job.plan.samples(shard)) for shard in damaged)))
     for shard in damaged:
@@ -152,6 +182,12 @@ def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int,
     return states, skipped, seconds
 
 
+def _contexts(job: Job) -> dict[str, Context]:
+    """layer -> what results say of it."""
+    ids, tapped = job.source.ids[: job.plan.count], _taps(job)
+    return {layer: Context(layer, ids, job.model.survey[layer].grid, tapped[layer]) for layer in job.trackers}
+
+
 def _result(
     job: Job,
     states: States,
@@ -163,11 +199,12 @@ def _result(
     notes: Sequence[str],
 ) -> ScanResult:
     ids = job.source.ids[: job.plan.count]
-    tapped = _taps(job)
+    contexts = _contexts(job)
+    tapped = {layer: context.tap for layer, context in contexts.items()}
     results: dict[str, tuple[Any, ...]] = {}
     for layer, many in job.trackers.items():
-        context = Context(layer, ids, job.model.survey[layer].grid, tapped[layer])
-        results[layer] = tuple(one.result(state, context) for one, state in zip(many, states[layer], strict=True))
+        pairs = zip(many, states[layer], strict=True)
+        results[layer] = tuple(one.result(state, contexts[layer]) for one, state in pairs)
     named = {ids[sample]: skipped[sample] for sample in sorted(skipped)}
     if len(named) == len(ids):
         raise TapetumError(f"none of the {len(ids)} pictures of {job.source.name} could be used: {next(iter(named.values()))}")

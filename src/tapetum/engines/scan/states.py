@@ -1,0 +1,100 @@
+"""Whether what a file says of a shard could have come from its pictures: a shard that could not is made again.
+
+A file may be sealed and still be nonsense: somebody else made it. Trackers of ours are looked at closely; for any tracker,
+merging with a state that has seen nothing changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from tapetum.engines.scan.job import Job, ShardResult, States
+from tapetum.engines.scan.trackers import Context, State, Tracker, ranking
+from tapetum.engines.scan.trackers.coactivation import SUMS
+from tapetum.types import DamagedError
+
+COUNTED = ("n", "pictures")
+"""Numbers of pictures in our states; samples lie in what is called "samples", and within "key"."""
+
+LEVELS = ("levels", *SUMS)
+
+
+def check(job: Job, result: ShardResult, shard: int, empty: States, contexts: Mapping[str, Context] | None = None) -> None:
+    """Refuses, as a `DamagedError`, what this shard cannot have come to; with `contexts` also what gives no result."""
+    if result.shard != shard or not result.skipped.keys() <= set(job.plan.samples(shard)):
+        raise DamagedError(f"shard {shard} is damaged: it says that it is another one")
+    if result.states.keys() != empty.keys():
+        raise DamagedError(f"shard {shard} is damaged: it holds states of other layers")
+    for layer, trackers in job.trackers.items():
+        states = result.states[layer]
+        if len(states) != len(trackers):
+            raise DamagedError(f"shard {shard} is damaged: {len(states)} states of {layer}, not {len(trackers)}")
+        for tracker, state, nothing in zip(trackers, states, empty[layer], strict=True):
+            wrong = _wrong(tracker, state, nothing, job.plan.samples(shard)) or _no_result(tracker, state, contexts, layer)
+            if wrong:
+                raise DamagedError(f"shard {shard} is damaged: {wrong} in what {type(tracker).__name__} kept of {layer}")
+
+
+def _wrong(tracker: Tracker, state: State, nothing: State, samples: range) -> str:
+    if state.keys() != nothing.keys():
+        return "other tables"
+    if type(tracker).__module__.startswith("tapetum."):  # others keep what they like
+        for name, tensor in state.items():
+            wrong = _misshapen(tensor, nothing[name]) or _outside(name, tensor, samples)
+            if wrong:
+                return f"{wrong} under {name!r}"
+        if _is_uneven(state, nothing):
+            return "tables of unequal lengths"
+    try:
+        merged = tracker.merge(nothing, state)
+    except Exception as error:  # whatever torch makes of tables that do not fit together
+        return f"tables that do not fit together ({type(error).__name__})"
+    same = merged.keys() == state.keys() and all(_equal(merged[name], one) for name, one in state.items())
+    return "" if same else "tables that merging changes"
+
+
+def _misshapen(tensor: Tensor, nothing: Tensor) -> str:
+    """Rows may grow from none, columns become fewer; all else is as at the start."""
+    if tensor.dtype != nothing.dtype or tensor.ndim != nothing.ndim:
+        return f"{tensor.dtype} with {tensor.ndim} axes"
+    sides = list(zip(tensor.shape, nothing.shape, strict=True))
+    fine = all(
+        side == start or (axis == 0 and start == 0) or (axis and side < start) for axis, (side, start) in enumerate(sides)
+    )
+    return "" if fine else f"a table of shape {tuple(tensor.shape)}"
+
+
+def _is_uneven(state: State, nothing: State) -> bool:
+    """Whether tables that grow together did not: of pictures, and of levels."""
+    grown = [name for name, start in nothing.items() if start.shape[0] == 0]
+    levels = {len(state[name]) for name in grown if name in LEVELS}
+    return len(levels) > 1 or len({len(state[name]) for name in grown if name not in LEVELS}) > 1
+
+
+def _outside(name: str, tensor: Tensor, samples: range) -> str:
+    """NaN, which no picture that counts gives, and numbers of pictures that are not this shard's."""
+    if tensor.is_floating_point() and bool(tensor.isnan().any()):
+        return "NaN"
+    if name in COUNTED and not 0 <= int(tensor) <= len(samples):
+        return "a number of pictures that it has not"
+    if name == "samples" or name.endswith("key"):
+        found = tensor if name == "samples" else ranking.split(tensor)[1][tensor != ranking.NOTHING]
+        if found.numel() and not (samples.start <= int(found.min()) and int(found.max()) < samples.stop):
+            return "pictures that are not its own"
+    return ""
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def _no_result(tracker: Tracker, state: State, contexts: Mapping[str, Context] | None, layer: str) -> str:
+    if contexts is None:
+        return ""
+    try:
+        tracker.result(state, contexts[layer])
+    except Exception as error:  # a root of a negative number, say
+        return f"numbers that give no result ({type(error).__name__})"
+    return ""
