@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from PIL import Image
+from serving import served
 from small import network, picture_folder
 from watching import watched
 
 from tapetum.atlas.asking import Asking
 from tapetum.atlas.build import build
 from tapetum.atlas.export import export, given
-from tapetum.atlas.serve import Server
 
 pytestmark = pytest.mark.browser
 
@@ -52,21 +51,14 @@ def test_the_served_pages_answer_for_a_picture_of_ones_own(browser: Any, place: 
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), "orange").save(buffer, "PNG")
     asking = Asking(place / "out", network)
-    with Server(asking) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            with watched(browser, server.address) as page:
-                page.goto(f"{server.address}#/pictures")
-                files = page.locator("input[type=file]")
-                files.wait_for(state="attached")
-                files.set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
-                expected = asking.fires(buffer.getvalue())["fires"]
-                names = [f"{('first', 'second')[layer]}:{channel}" for layer, channel, *_ in expected]
-                page.get_by_text(names[0], exact=True).first.wait_for()
-                shown = page.locator("main").inner_text()
-                assert [name for name in names if not re.search(rf"\b{name}\b", shown)] == []
-        finally:
-            server.shutdown()
-            thread.join()
-            asking.close()
+    with served(asking) as server, watched(browser, server.address) as page:
+        page.goto(f"{server.address}#/pictures")
+        files = page.locator("input[type=file]")
+        files.wait_for(state="attached")
+        files.set_input_files({"name": "mine.png", "mimeType": "image/png", "buffer": buffer.getvalue()})
+        expected = asking.fires(buffer.getvalue())["fires"]
+        names = [f"{('first', 'second')[layer]}:{channel}" for layer, channel, *_ in expected]
+        page.get_by_text(names[0], exact=True).first.wait_for()
+        shown = page.locator("main").inner_text()
+        assert [name for name in names if not re.search(rf"\b{name}\b", shown)] == []
+    asking.close()

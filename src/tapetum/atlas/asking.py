@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,12 @@ from tapetum.types import ModelError, Prediction, TapetumError
 
 FIRES = 24
 PREDICTIONS = 5
+MOST_PIXELS = 16_000_000
+"""Of a picture, decoded: anybody may send it."""
 
 
 class Asking:
-    """An atlas and its model, which is loaded with the first question. All passes run in one thread, one after the other."""
+    """An atlas and its model, which is loaded with the first question. Pictures are decoded and passed one after the other."""
 
     def __init__(self, folder: str | Path, model: Callable[[], VisionModel] | None = None) -> None:
         self.folder = Path(folder)
@@ -42,16 +44,15 @@ class Asking:
         self.store = Store(self.folder / STORE)
         self.layers = self.store.layers()
         self._load = model or self._described
-        self._pass = ThreadPoolExecutor(1)
+        self._one_at_a_time = threading.Lock()
 
     def close(self) -> None:
-        self._pass.shutdown(cancel_futures=True)
         self.store.close()
 
     def fires(self, data: bytes) -> dict[str, Any]:
         """The answer to a picture's bytes: predictions, the units with the highest z, what the model saw."""
-        pixels = self.model.preprocessing.read(data)
-        return self._pass.submit(self._answer, pixels).result()
+        with self._one_at_a_time:
+            return self._answer(self.model.preprocessing.read(data, MOST_PIXELS))
 
     def _answer(self, pixels: Tensor) -> dict[str, Any]:
         model = self.model

@@ -4,204 +4,181 @@ GET  /...                   the site's files
 GET  /api/unit?unit=L:C     a unit as JSON
 POST /api/fires             a picture's bytes: {predictions, fires, seen}
 
-Python's own http.server. Nothing outside the site's folder is given out; questions are answered only to pages of this
-server's own address, so that no other page in the same browser can ask.
+Nothing outside the site's folder is given out; questions are answered only to pages of this server's own address, so that no
+other page in the same browser can ask. Pictures are decoded and looked at one at a time, and few wait for that.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import json
-import sys
+import io
+import os
+import socket
 import urllib.parse
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tapetum.atlas.asking import Asking
+from tapetum.atlas.connections import HEAD_BYTES, JSON, Answer, Line, Refused, Request, Room, answer_of, answered
+from tapetum.files import opened
 from tapetum.types import ModelError, TapetumError
 
 MAX_BYTES = 30_000_000
 """Of a picture that is sent."""
-TIMEOUT_S = 60
+CONNECTIONS, PICTURES = 256, 8
+"""At once; a thread is held by none of them."""
+BACKLOG = 128
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".webp": "image/webp",
     ".png": "image/png",
-    ".json": "application/json",
+    ".json": JSON,
 }
 SERVED = b'<meta name="tapetum-served" content="1">'
-LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
-POLICY = (
-    "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'"
-)
+LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
-class Refused(Exception):
-    """A status and a line."""
-
-    def __init__(self, status: HTTPStatus, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-class Server(ThreadingHTTPServer):
-    """One atlas at one address; port 0: any that is free. Use as a context manager, `serve_forever` inside."""
-
-    daemon_threads = True
+class Server:
+    """One atlas at one address; port 0: any that is free. `run` answers until another thread calls `stop`."""
 
     def __init__(self, asking: Asking, host: str = "127.0.0.1", port: int = 0) -> None:
         self.asking = asking
         self.site = (asking.folder / "site").resolve()
         if not (self.site / "index.html").is_file():
             raise TapetumError(f"{asking.folder} has no site; `tapetum atlas export {asking.folder}` makes it")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            super().__init__((host, port), Handler)
-        except OSError as error:
-            why = error.strerror or str(error)
+            self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        except (OSError, ValueError) as error:  # a name that is none
+            why = getattr(error, "strerror", None) or str(error)
             raise TapetumError(f"{host}:{port} cannot be used ({why}); give another --port, or --port 0 for any") from error
-        self.host = host
+        self.host = f"[{host}]" if ":" in host else host
+        self.port: int = self._socket.getsockname()[1]
+        self._stopped: Future[None] = Future()
+        self._connections, self._pictures = Room(CONNECTIONS), Room(PICTURES)
+        self._passes, self._reads = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+        for threads in (self._passes, self._reads):
+            threads.shutdown(cancel_futures=True)
 
     @property
     def address(self) -> str:
         """What a browser opens."""
-        return f"http://{self.host}:{self.server_address[1]}/"
+        return f"http://{self.host}:{self.port}/"
+
+    def run(self) -> None:
+        asyncio.run(self._until_stopped())
+
+    def stop(self) -> None:
+        """Ends `run`, and with it every connection."""
+        self._stopped.set_result(None)
+
+    async def _until_stopped(self) -> None:
+        server = await asyncio.start_server(self._connected, sock=self._socket, limit=HEAD_BYTES, backlog=BACKLOG)
+        try:
+            await asyncio.wrap_future(self._stopped)
+        finally:
+            server.close()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answered(reader, writer, self._connections, self._respond)
+
+    # --- who asks
 
     def knows(self, host: str) -> bool:
         """Whether a Host header means this server; on a loopback address no other name may, however it resolves."""
         name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
-        return name in (self.host, *LOCAL) or self.host not in LOCAL
+        return name.lower() in (self.host, *LOCAL) or self.host not in LOCAL
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is no error of ours."""
-        if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
-
-
-class Handler(BaseHTTPRequestHandler):
-    """One request."""
-
-    server: Server  # pyright: ignore[reportIncompatibleVariableOverride] (the one that makes it)
-    server_version = "tapetum"
-    sys_version = ""
-    protocol_version = "HTTP/1.1"
-    timeout = TIMEOUT_S
-
-    def do_GET(self) -> None:
-        self._answered(self._get)
-
-    def do_HEAD(self) -> None:
-        self._answered(self._get)
-
-    def do_POST(self) -> None:
-        self._answered(self._post)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: the terminal is for people."""
-
-    def _answered(self, work: Any) -> None:
-        try:
-            if not self.server.knows(self.headers.get("Host", "")):
-                raise Refused(HTTPStatus.FORBIDDEN, "this server answers to its own address only")
-            work()
-        except Refused as refusal:
-            self._fail(refusal.status, str(refusal))
-        except ModelError as error:
-            self._fail(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        except TapetumError as error:
-            self._fail(HTTPStatus.BAD_REQUEST, str(error))
-        except ConnectionError:
-            raise
-        except Exception as error:
-            self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, f"unexpected {type(error).__name__}")
-
-    def _fail(self, status: HTTPStatus, text: str) -> None:
-        self.close_connection = True  # what was not read of the body is no next request
-        self._send(json.dumps({"error": text}).encode(), TYPES[".json"], status)
-
-    def _send(self, body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, etag: str | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Cache-Control", "no-cache" if etag else "no-store")  # kept, but asked about each time
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Content-Security-Policy", POLICY)
-        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-        if etag:
-            self.send_header("ETag", etag)
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+    def _check_origin(self, request: Request) -> None:
+        """Pages of other sites may not ask: a browser says where a request comes from."""
+        origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
+        if (origin is not None and origin != f"http://{request.headers['host']}") or site not in ("same-origin", "none"):
+            raise Refused(HTTPStatus.FORBIDDEN, "only the atlas's own pages may ask")
 
     # --- what is asked
 
-    def _get(self) -> None:
-        address = urllib.parse.urlsplit(self.path)
-        if address.path == "/api/unit":
-            names = urllib.parse.parse_qs(address.query).get("unit", [])
-            if len(names) != 1:
-                raise Refused(HTTPStatus.BAD_REQUEST, "name one unit: api/unit?unit=layer:channel")
-            self._check_origin()
-            self._send(_json(self.server.asking.store.unit(names[0])), TYPES[".json"])
-        elif address.path.startswith("/api/"):
-            raise Refused(HTTPStatus.NOT_FOUND, "there are GET api/unit?unit=layer:channel and POST api/fires")
-        else:
-            self._file(address.path)
+    async def _respond(self, request: Request, line: Line) -> Answer:
+        if not self.knows(request.headers["host"]):
+            raise Refused(HTTPStatus.FORBIDDEN, "this server answers to its own address only")
+        path, _, query = request.target.partition("?")
+        try:
+            if request.method == "POST":
+                return await self._fires(path, request, line)
+            if path == "/api/unit":
+                return await self._unit(query, request)
+            if path.startswith("/api/"):
+                raise Refused(HTTPStatus.NOT_FOUND, "there are GET api/unit?unit=layer:channel and POST api/fires")
+            return self._file(urllib.parse.unquote(path), request)
+        except ModelError as error:
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
+        except TapetumError as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
+        except (Refused, ConnectionError):
+            raise
+        except Exception as error:
+            text = f"the server failed at this ({type(error).__name__}); it goes on with other questions"
+            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text) from error
 
-    def _file(self, path: str) -> None:
-        file = self._inside(urllib.parse.unquote(path))
-        status = file.stat()
+    async def _unit(self, query: str, request: Request) -> Answer:
+        names = urllib.parse.parse_qs(query).get("unit", [])
+        if len(names) != 1:
+            raise Refused(HTTPStatus.BAD_REQUEST, "name one unit: api/unit?unit=layer:channel")
+        self._check_origin(request)
+        return await _json_by(self._reads, lambda: self.asking.store.unit(names[0]))
+
+    async def _fires(self, path: str, request: Request, line: Line) -> Answer:
+        if path != "/api/fires":
+            raise Refused(HTTPStatus.NOT_FOUND, "pictures are sent to api/fires")
+        self._check_origin(request)
+        if request.length > MAX_BYTES:
+            text = f"the picture has more than {MAX_BYTES // 1_000_000} MB; send a smaller one"
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+        with self._pictures.place():
+            data = await line.body(request, self._pictures)
+            return await _json_by(self._passes, lambda: self.asking.fires(data))
+
+    def _file(self, path: str, request: Request) -> Answer:
+        name = self._inside(path)
+        file = opened(name)
+        status = os.fstat(file.fileno())
         etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-        if etag in self.headers.get("If-None-Match", ""):
-            self.send_response(HTTPStatus.NOT_MODIFIED)
-            self.send_header("ETag", etag)
-            self.end_headers()
-            return
-        body = file.read_bytes()
-        if file.name == "index.html":
-            body = body.replace(b"<head>", b"<head>\n" + SERVED, 1)
-        self._send(body, TYPES[file.suffix], etag=etag)
+        kept = {"ETag": etag, "Cache-Control": "no-cache"}  # kept, but asked about each time
+        if etag in request.headers.get("if-none-match", ""):
+            file.close()
+            return Answer(io.BytesIO(), 0, None, HTTPStatus.NOT_MODIFIED, kept)
+        if name.name != "index.html":
+            return Answer(file, status.st_size, TYPES[name.suffix], headers=kept)
+        with file:
+            page = file.read().replace(b"<head>", b"<head>\n" + SERVED, 1)
+        return Answer(io.BytesIO(page), len(page), TYPES[".html"], headers=kept)
 
     def _inside(self, path: str) -> Path:
         """A file of the site; never one that a link or .. leads to outside of it."""
-        with contextlib.suppress(OSError, ValueError):  # a name that no file can have
-            file = (self.server.site / (path.lstrip("/") or "index.html")).resolve()
-            if self.server.site in file.parents and file.suffix in TYPES and file.is_file():
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # a name that no file can have; links in a circle
+            file = (self.site / (path.lstrip("/") or "index.html")).resolve()
+            if self.site in file.parents and file.suffix in TYPES and file.is_file():
                 return file
         raise Refused(HTTPStatus.NOT_FOUND, "there is no such file in this atlas")
 
-    def _post(self) -> None:
-        if urllib.parse.urlsplit(self.path).path != "/api/fires":
-            raise Refused(HTTPStatus.NOT_FOUND, "pictures are sent to api/fires")
-        self._check_origin()
-        self._send(_json(self.server.asking.fires(self._body())), TYPES[".json"])
 
-    def _check_origin(self) -> None:
-        """Pages of other sites may not ask: a browser says where a request comes from."""
-        origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site", "same-origin")
-        if (origin is not None and origin != f"http://{self.headers.get('Host')}") or site not in ("same-origin", "none"):
-            raise Refused(HTTPStatus.FORBIDDEN, "only the atlas's own pages may ask")
-
-    def _body(self) -> bytes:
-        length = self.headers.get("Content-Length", "")
-        if not length.isdecimal():
-            raise Refused(HTTPStatus.LENGTH_REQUIRED, "send the picture's bytes with their Content-Length")
-        if int(length) > MAX_BYTES:
-            text = f"the picture has more than {MAX_BYTES // 1_000_000} MB; send a smaller one"
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
-        data = self.rfile.read(int(length))
-        if len(data) < int(length):
-            raise Refused(HTTPStatus.BAD_REQUEST, "the picture was cut off on its way")
-        return data
-
-
-def _json(value: Any) -> bytes:
+async def _json_by(threads: ThreadPoolExecutor, work: Callable[[], Any]) -> Answer:
+    """What a thread finds out, as JSON."""
     from tapetum.atlas.export import as_json
 
-    return as_json(value).encode()
+    def text() -> bytes:
+        return as_json(work()).encode()
+
+    body = await asyncio.get_running_loop().run_in_executor(threads, text)
+    return answer_of(body, JSON, Cache_Control="no-store")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -131,8 +132,8 @@ def serve(
 
     asking = Asking(folder, None if model is None else model.load)
     with Server(asking, host, port) as server:
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, lambda *_: os._exit(0))  # at once, whatever is under way: nothing is written here
         say(server.address)
         sys.stdout.flush()
-        with contextlib.suppress(KeyboardInterrupt):
-            server.serve_forever()
-    asking.close()
+        server.run()

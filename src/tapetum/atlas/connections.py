@@ -1,0 +1,232 @@
+"""The server's side of HTTP/1.1: one request of one connection, read strictly and whole, answered once; then it is closed.
+
+What is asked comes from anybody. So there is no second request that a body could pose as, no thread waits for the other side,
+and every wait has an end. There are so many places; when they run out, whoever keeps us waiting longest loses his.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+
+HEAD_BYTES = 32_000
+"""Of a request line and its headers: a browser also sends the cookies that other servers on this computer have set."""
+HEAD_S = 10
+LINGER_S = 2
+SLOWEST = 500_000
+"""Bytes in a second, after the first `HEAD_S` seconds, of what is sent and fetched."""
+CHUNK = 1 << 16
+
+SECURE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "Connection": "close",
+}
+"""With every answer, whatever it is."""
+
+JSON = "application/json"
+METHODS = ("GET", "HEAD", "POST")
+_LINE = re.compile(r"([!-~]{1,40}) (/[!-~]*) HTTP/1\.[01]")
+_FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
+_HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
+_LENGTH = re.compile(r"[0-9]+")
+
+
+class Refused(Exception):
+    """A status and a line."""
+
+    def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.headers = headers
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked, as it was sent; names of headers in lower case, those that came twice joined by commas."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    length: int
+    """Of its body in bytes."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is sent: a text or an open file, which is closed then."""
+
+    content: io.BufferedIOBase
+    size: int
+    kind: str | None = None
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+def answer_of(body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Answer:
+    """A text; headers are written Cache_Control="no-store"."""
+    return Answer(io.BytesIO(body), len(body), kind, status, {name.replace("_", "-"): text for name, text in headers.items()})
+
+
+class Room:
+    """So many places at once. One more takes that of whoever has kept us waiting longest, or is refused where nobody does."""
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waits: dict[asyncio.Timeout, None] = {}
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        if self._free <= 0:
+            longest = next(iter(self._waits), None)
+            if longest is None:
+                raise Refused(
+                    HTTPStatus.SERVICE_UNAVAILABLE, "too much is asked at once; ask again in a moment", Retry_After="2"
+                )
+            self._end(longest)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+    @contextlib.asynccontextmanager
+    async def patience(self, seconds: float) -> AsyncIterator[None]:
+        """Waiting for the other side: a TimeoutError after so long, or when the place is needed."""
+        async with asyncio.timeout(seconds) as wait:
+            self._waits[wait] = None
+            try:
+                yield
+            finally:
+                self._waits.pop(wait, None)
+
+    def _end(self, wait: asyncio.Timeout) -> None:
+        del self._waits[wait]
+        if not wait.expired():
+            wait.reschedule(asyncio.get_running_loop().time())
+
+
+class Line:
+    """One connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, room: Room) -> None:
+        self._reader, self._writer, self._room = reader, writer, room
+        writer.transport.set_write_buffer_limits(0)  # then what is drained has gone
+
+    async def request(self) -> Request:
+        """Refused where it is anything but one of HTTP/1; a ConnectionError where nothing came, which needs no answer."""
+        head = b""
+        try:
+            async with self._room.patience(HEAD_S):
+                head = await self._reader.readexactly(1)  # browsers open connections in advance
+                head += await self._reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            text = f"the request has more than {HEAD_BYTES // 1000} kB of headers"
+            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text) from None
+        except (TimeoutError, asyncio.IncompleteReadError) as error:
+            if not head:
+                raise ConnectionAbortedError from error
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive whole") from None
+        return request_in(head)
+
+    async def body(self, request: Request, room: Room) -> bytes:
+        """What follows the request; `room` is that of bodies."""
+        if request.headers.get("expect", "").lower() == "100-continue":
+            self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        seconds = HEAD_S + request.length / SLOWEST
+        try:
+            async with room.patience(seconds), self._room.patience(seconds):
+                return await self._reader.readexactly(request.length)
+        except asyncio.IncompleteReadError:
+            raise Refused(HTTPStatus.BAD_REQUEST, "the picture was cut off on its way") from None
+        except TimeoutError:
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the picture did not arrive in time") from None
+
+    async def send(self, answer: Answer, with_body: bool) -> None:
+        with answer.content as content:
+            async with self._room.patience(HEAD_S + answer.size / SLOWEST):
+                self._writer.write(_head(answer))
+                await self._writer.drain()
+                while with_body and (chunk := content.read(CHUNK)):
+                    self._writer.write(chunk)
+                    await self._writer.drain()
+        self._writer.write_eof()
+        async with self._room.patience(LINGER_S):  # closed with bytes unread, a connection takes its answer back
+            while await self._reader.read(CHUNK):
+                pass
+
+
+async def answered(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    room: Room,
+    respond: Callable[[Request, Line], Awaitable[Answer]],
+) -> None:
+    """One connection, from its first byte to its end. Whoever goes away, or is too slow, is no error of ours."""
+    line, with_body = Line(reader, writer, room), True
+    try:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stay:
+            try:
+                stay.enter_context(room.place())
+                request = await line.request()
+                with_body = request.method != "HEAD"
+                answer = await respond(request, line)
+            except Refused as refusal:
+                text = json.dumps({"error": str(refusal)}).encode()
+                answer = answer_of(text, JSON, refusal.status, Cache_Control="no-store", **refusal.headers)
+            await line.send(answer, with_body)
+    finally:
+        writer.transport.abort()  # what was handed to the system is still sent
+
+
+def request_in(head: bytes) -> Request:
+    """The request with these lines, which end in an empty one."""
+    first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
+    line = _LINE.fullmatch(first)
+    if line is None:
+        raise Refused(HTTPStatus.BAD_REQUEST, "this is no request of HTTP/1.1 for a path of this server, such as /index.html")
+    headers: dict[str, str] = {}
+    for text in lines:
+        found = _FIELD.fullmatch(text)
+        if found is None:
+            raise Refused(HTTPStatus.BAD_REQUEST, "one of the request's headers is malformed")
+        name, value = found[1].lower(), found[2].rstrip(" \t")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    if line[1] not in METHODS:
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this server answers {', '.join(METHODS)}", Allow=", ".join(METHODS))
+    if not _HOST.fullmatch(headers.get("host", "")):
+        raise Refused(HTTPStatus.BAD_REQUEST, "a request has one Host header with a name or an address")
+    return Request(line[1], line[2], headers, _length(headers, line[1]))
+
+
+def _length(headers: Mapping[str, str], method: str) -> int:
+    text = headers.get("content-length")
+    if "transfer-encoding" in headers or (text is None and method == "POST"):
+        raise Refused(HTTPStatus.LENGTH_REQUIRED, "send the picture's bytes in one piece, with their Content-Length")
+    if text is None:
+        return 0
+    if not _LENGTH.fullmatch(text):
+        raise Refused(HTTPStatus.BAD_REQUEST, "a Content-Length is one number of bytes")
+    length = int(text.lstrip("0")[:20] or 0)  # thousands of digits are no number for Python
+    if length and method != "POST":
+        raise Refused(HTTPStatus.BAD_REQUEST, f"a {method} has no body")
+    return length
+
+
+def _head(answer: Answer) -> bytes:
+    status, kind = HTTPStatus(answer.status), answer.kind
+    lines = [f"HTTP/1.1 {status.value} {status.phrase}", f"Date: {formatdate(usegmt=True)}"]
+    headers = {**SECURE, **answer.headers}
+    if kind is not None:
+        headers |= {"Content-Type": kind, "Content-Length": str(answer.size)}
+    return "\r\n".join([*lines, *(f"{name}: {value}" for name, value in headers.items()), "", ""]).encode("latin-1")
