@@ -28,7 +28,7 @@ from tapetum.types import DamagedError, Rendering, Run, TapetumError
 def saved(folder: Path) -> Path:
     """A run with pictures, numbers, a table of parameters and a NaN."""
     run = tp.run("saliency", shared("reused"), pictures(2), target=[1, 2])
-    made = Rendering(torch.rand(1, 3, 4, 4), torch.tensor([torch.nan]), ("a",), ("ok",), steps=(1, 2))
+    made = Rendering(torch.rand(1, 3, 4, 4), torch.tensor([torch.nan]), ("a",), ("ok",), "", (1, 2), torch.zeros(2, 1))
     return tp.save(Run((run.value, made), run.provenance), folder)
 
 
@@ -111,7 +111,7 @@ CRAFTED: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "number for text": ((*VALUE, "method"), 3, "Attribution.method is 3, not str"),
     "list for tuple": ((*VALUE, "status"), ["ok", "ok"], "Attribution.status is a list, not a tuple"),
     "another status": ((*VALUE, "status"), {"$tuple": ["ok", "fine"]}, "status"),
-    "one status": ((*VALUE, "status"), {"$tuple": ["ok"]}, "2 values, 1 status, 2 target"),
+    "one status": ((*VALUE, "status"), {"$tuple": ["ok"]}, "2 values, 1 status along n"),
     "truth for number": ((*VALUE, "size"), {"$tuple": [True, 16]}, "size"),
     "three sides": ((*VALUE, "size"), {"$tuple": [16, 16, 16]}, "size"),
     "text for size": ((*VALUE, "size"), "big", "Attribution.size is 'big'"),
@@ -144,6 +144,7 @@ CRAFTED: dict[str, tuple[tuple[Any, ...], Any, str]] = {
     "shape": ((*VALUE, "values", "shape"), [2, 3, 4, 5], "has the shape"),
     "finite": ((*VALUE, "values", "finite"), False, "NaN or infinity"),
     "finite too": (("value", "$tuple", 1, "scores", "finite"), True, "NaN or infinity"),
+    "steps": (("value", "$tuple", 1, "steps"), {"$tuple": [1]}, "1 steps, 2 values along s"),
     "more about an array": ((*VALUE, "values", "colour"), 3, "an array"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -24,3 +25,11 @@ def appearing(path: Path) -> Generator[Path]:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def removed(path: Path) -> None:
+    """Takes away what lies in a file's place: a file, a link, a pipe, or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -136,7 +136,7 @@ def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
 
 def _packed_fields(value: Any, fields: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """A result that could not be read again is refused before it is written."""
-    kind: type[Any] = type(value)
+    kind = result_kinds()[type(value).__name__]
     wrong = misfit(kind, fields)
     if wrong:
         raise TapetumError(f"{wrong}: it cannot be saved")

@@ -13,27 +13,28 @@ import queue
 import shutil
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from tapetum import progress
+from tapetum.appearing import removed
 from tapetum.engines.render import render
 from tapetum.engines.render.objectives import Objective
 from tapetum.engines.render.optimize import Recipe
-from tapetum.engines.scan.ledger import written
+from tapetum.engines.scan.ledger import writable, written
 from tapetum.engines.scan.local import cores
+from tapetum.files import arrays_in
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Made, TapetumError
+from tapetum.types import DamagedError, Made, TapetumError
 
 BATCH = 16
 """Pictures at once, and the most that a killed run loses of each worker's; from 8 on the time of each falls no further."""
@@ -116,15 +117,19 @@ def paint(job: Canvases, folder: Path, key: str, *, workers: int | None = None, 
     Progress is reported in pictures; a run that was stopped or killed loses at most one batch a worker.
     """
     place = _place(folder, key)
-    if not resume:
-        shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True, exist_ok=True)
-    found = [read(place / f"{i:06d}.npz", len(rows)) for i, rows in enumerate(job.batches)]
+    with writable(place):
+        if not resume or place.is_symlink() or not place.is_dir():
+            removed(place)
+        place.mkdir(parents=True, exist_ok=True)
+    found = [read(place / f"{i:06d}.npz", len(rows), job.size) for i, rows in enumerate(job.batches)]
     todo = [i for i, part in enumerate(found) if part is None]
 
     def work(i: int) -> Painted:
         part = job.make(job.batches[i])
-        written(place / f"{i:06d}.npz", _packed(part))
+        file = place / f"{i:06d}.npz"
+        with writable(file):
+            removed(file)
+        written(file, _packed(part))
         return part
 
     sizes = [len(rows) for rows in job.batches]
@@ -232,10 +237,18 @@ def _packed(part: Painted) -> bytes:
     return buffer.getvalue()
 
 
-def read(file: Path, n: int) -> Painted | None:
-    """A finished batch of n pictures; None where it is missing or damaged, and has to be made."""
-    with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(file, allow_pickle=False) as stored:
-        pixels, scores, status = stored["pixels"], stored["scores"].tolist(), stored["status"].tolist()
-        if len(pixels) == len(scores) == len(status) == n:
-            return Painted(pixels, tuple(scores), cast("tuple[Made, ...]", tuple(status)))
+def read(file: Path, n: int, size: tuple[int, int]) -> Painted | None:
+    """A finished batch of n pictures; None where it is missing, damaged, or of other pictures, and has to be made."""
+    with suppress(DamagedError):
+        arrays = arrays_in(file)
+        wanted = {"pixels": ((n, *size, 3), "u1"), "scores": ((n,), "f8"), "status": ((n,), "U")}
+        found = {name: (array.shape, array.dtype.str[1:]) for name, array in arrays.items()}
+        if found.keys() == wanted.keys() and all(_is(found[name], wanted[name]) for name in wanted):
+            status = tuple(arrays["status"].tolist())
+            if set(status) <= set(get_args(Made)):
+                return Painted(arrays["pixels"], tuple(arrays["scores"].tolist()), cast("tuple[Made, ...]", status))
     return None
+
+
+def _is(found: tuple[tuple[int, ...], str], wanted: tuple[tuple[int, ...], str]) -> bool:
+    return found[0] == wanted[0] and found[1].startswith(wanted[1])

@@ -18,14 +18,17 @@ NOT_SAVED = (types.Method, types.Range)
 LARGEST = 1 << 64
 """Above every index, count and seed; larger whole numbers come from nobody of ours."""
 
-ROWS: dict[type, dict[str, int]] = {
-    types.Rendering: {"pixels": 4, "scores": 1, "objectives": 0, "status": 0},
-    types.Attribution: {"values": 4, "status": 0, "target": 0},
-    types.Evaluation: {"value": 1, "curve": 2},
-    types.ActivationMaps: {"values": 4, "channels": 2},
-    types.Ranking: {"score": 2, "sample": 2, "place": 2},
-}
-"""Fields with a row for each image (or unit), and how many axes they have; 0: a tuple. What reads them counts on it."""
+AXES: dict[type, dict[str, str]] = {
+    types.Rendering: {
+        "pixels": "n c h w", "scores": "n", "objectives": "n", "status": "n",
+        "steps": "s", "values": "s n", "frame_steps": "f", "frames": "f n _ _ _",
+    },
+    types.Attribution: {"values": "n c h w", "status": "n", "target": "n", "stderr": "n _ _ _"},
+    types.Evaluation: {"value": "n", "curve": "n s", "fraction": "s"},
+    types.ActivationMaps: {"values": "n k h w", "channels": "n k"},
+    types.Ranking: {"score": "c k", "sample": "c k", "place": "c k"},
+}  # fmt: skip
+"""The axes of fields that what reads a result counts on: one name, one length; _ is any, a tuple has its length."""
 
 
 @functools.cache
@@ -51,14 +54,18 @@ def misfit(kind: type, values: Mapping[str, Any]) -> str:
 
 
 def _uneven(kind: type, values: Mapping[str, Any]) -> str:
-    """What of a result has not one row for each of its images, or not its axes."""
-    rows = next((rows for known, rows in ROWS.items() if issubclass(kind, known)), {})
-    for name, n_axes in rows.items():
-        if n_axes and values[name].ndim != n_axes:
-            return f"{kind.__name__}.{name} has {values[name].ndim} axes, not {n_axes}"
-    lengths = {name: len(values[name]) for name in rows}
-    if len(set(lengths.values())) > 1:
-        return f"{kind.__name__} has {', '.join(f'{n} {name}' for name, n in lengths.items())}: not one for each"
+    """Which field has other axes than the others."""
+    known: dict[str, tuple[int, str]] = {}
+    for name, axes in next((fields for base, fields in AXES.items() if issubclass(kind, base)), {}).items():
+        if values[name] is None:
+            continue
+        sides = (len(values[name]),) if isinstance(values[name], tuple) else tuple(values[name].shape)
+        if len(sides) != len(axes.split()):
+            return f"{kind.__name__}.{name} has the shape {sides}, not ({axes})"
+        for axis, side in zip(axes.split(), sides, strict=True):
+            first, where = known.setdefault(axis, (side, name))
+            if axis != "_" and first != side:
+                return f"{kind.__name__} has {first} {where}, {side} {name} along {axis}"
     return ""
 
 

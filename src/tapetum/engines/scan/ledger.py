@@ -14,7 +14,6 @@ import json
 import math
 import os
 import re
-import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tapetum.appearing import appearing
+from tapetum.appearing import appearing, removed
 from tapetum.files import arrays_in, contents, fits, opened, parsed, plain, shown
 from tapetum.types import DamagedError, TapetumError
 
@@ -146,14 +145,6 @@ def writable(place: str | Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise TapetumError(f"{place} cannot be written ({reason}); once it can, the same command goes on") from error
-
-
-def removed(path: Path) -> None:
-    """Takes away what lies there: a file, a link, a pipe, or a folder in a file's place."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def written(path: Path, data: bytes) -> None:
