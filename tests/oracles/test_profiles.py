@@ -211,15 +211,18 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"pytorch_grad_cam.{module}.tqdm.tqdm", lambda items: items)
 
 
-FEW_CHANNELS = "layer2"
-"""128 channels: methods of masks take a pass for each."""
+FEW_CHANNELS = "layer1"
+"""64 channels: methods of masks take a pass for each."""
 
 LAYERS = dict.fromkeys(("score_cam", "ablation_cam", "ss_cam", "is_cam"), FEW_CHANNELS) | dict.fromkeys(
     ("fem", "guided_grad_cam"),
     "layer3",  # 6 x 6 places: of 3 x 3 none is a peak, and upsampling hardly matters
 )
 
-NETWORKS = {"lrp": "vgg16", "deep_lift": "chain", "feature_ablation": "functional", "shapley_sampling": "functional"}
+NETWORKS = {
+    "lrp": "vgg16", "deep_lift": "chain", "integrated_gradients": "chain",
+    "feature_ablation": "functional", "shapley_sampling": "functional",
+}  # fmt: skip
 """Else resnet18: captum's LRP and DeepLift refuse ReLU modules that are used twice, its DeepLift does not complete behind a
 maximum, zennit needs a canonizer for batch-norms; networks for passes by the hundred are small."""
 
