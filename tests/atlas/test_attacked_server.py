@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -25,6 +26,7 @@ from tapetum.atlas import connections
 from tapetum.atlas.asking import Asking
 from tapetum.atlas.build import build
 from tapetum.atlas.serve import CONNECTIONS, PICTURES, Server
+from tapetum.types import TapetumError
 
 TESTS = Path(__file__).parents[1]
 
@@ -57,6 +59,9 @@ class Target:
         found = re.search(rf"^{what}:\s+(\d+)", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
         assert found is not None
         return int(found[1])
+
+    def open_files(self) -> int:
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
 
 def rest(line: socket.socket) -> bytes:
@@ -159,8 +164,9 @@ LINES = [
     (400, b"GET /api/unit?unit=%ff:" + b"9" * 9000 + b" HTTP/1.1\r\nHost: HOST\r\n\r\n"),
     (400, b"GET /api/unit?" + b"&" * 9000 + b" HTTP/1.1\r\nHost: HOST\r\n\r\n"),
     # methods and versions
-    *((405, name + GET[3:] + b"\r\n") for name in (b"PUT", b"OPTIONS", b"TRACE", b"DELETE", b"CONNECT", b"get", b"__class__")),
-    (400, b"OPTIONS * HTTP/1.1\r\nHost: HOST\r\n\r\n"), (400, b"G\xffT / HTTP/1.1\r\nHost: HOST\r\n\r\n"),
+    *((405, name + GET[3:] + b"\r\n") for name in (b"PUT", b"OPTIONS", b"TRACE", b"DELETE", b"CONNECT", b"get")),
+    (400, b"OPTIONS * HTTP/1.1\r\nHost: HOST\r\n\r\n"), (400, b"__class__" + GET[3:] + b"\r\n"),
+    (400, b"G\xffT / HTTP/1.1\r\nHost: HOST\r\n\r\n"),
     *((400, b"GET / " + name + b"\r\nHost: HOST\r\n\r\n")
       for name in (b"HTTP/0.9", b"HTTP/2.0", b"HTTP/1." + b"1" * 5000, b"HTTP/\xb2.1", b"FTP/1.1", b"HTTP/1_1.1", b"")),
     (400, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), (400, b"\r\n" * 1000 + PAGE), (400, bytes(range(256)) * 20 + b"\r\n\r\n"),
@@ -177,7 +183,7 @@ def test_every_request_has_one_answer_with_the_headers_of_all(target: Target, st
     answer = target.ask(data)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status)
-    assert answer.count(b"HTTP/1.1 ") == 1 + (b"this is no request of HTTP/1.1" in body)
+    assert answer.count(b"HTTP/1.1 ") == 1 + body.count(b"HTTP/1.1 ")
     for name, value in connections.SECURE.items():
         assert f"\r\n{name}: {value}".encode() in head
     if status != 200:
@@ -186,6 +192,51 @@ def test_every_request_has_one_answer_with_the_headers_of_all(target: Target, st
         assert body == b"" or status == 400
     else:
         assert int(re.findall(rb"\r\nContent-Length: (\d+)", head)[0]) == len(body)
+
+
+def test_any_bytes_are_a_request_or_are_refused() -> None:
+    chance = random.Random(0)
+    seeds = [data.partition(b"\r\n\r\n")[0][:400] for _, data in LINES]
+    taken = 0
+    for _ in range(3000):
+        data = bytearray(chance.choice(seeds))
+        for _ in range(chance.randrange(4)):
+            place = chance.randrange(len(data) + 1)
+            data[place : place + chance.randrange(3)] = chance.choice(
+                [b"", b"\r\n", b":", b"0", bytes([chance.randrange(256)])]
+            )
+        with contextlib.suppress(connections.Refused):
+            request = connections.request_in(bytes(data) + b"\r\n\r\n")
+            assert request.method in connections.METHODS
+            assert request.target.startswith("/")
+            assert request.length >= 0
+            taken += 1
+    assert taken > 100
+
+
+def test_whoever_expects_https_is_told_at_once(target: Target) -> None:
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200)
+    assert b"begins with http://" in target.ask(hello)
+
+
+def test_a_site_that_is_a_link_to_elsewhere_is_not_served(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "atlas"
+    other.mkdir()
+    for name in ("manifest.json", "atlas.sqlite"):
+        (other / name).write_bytes((folder / name).read_bytes())
+    (other / "site").symlink_to(folder / "site")
+    asking = Asking(other, network)
+    with pytest.raises(TapetumError, match="link that leads out"):
+        Server(asking)
+    asking.close()
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1", "a" * 300, "a\0b", "::zz", "é" * 80, "8.8.8.8"])
+def test_a_host_that_is_none_is_refused(folder: Path, host: str) -> None:
+    asking = Asking(folder, network)
+    with pytest.raises(TapetumError, match="cannot be used"):
+        Server(asking, host)
+    asking.close()
 
 
 def test_what_is_half_a_request_is_refused_when_its_sender_ends(target: Target) -> None:
@@ -225,6 +276,14 @@ def test_connections_that_say_nothing_keep_nobody_out_and_hold_no_thread(target:
         assert target.ask(PAGE).startswith(b"HTTP/1.1 200 ")
         assert time.monotonic() - start < 2
         assert target.of_process("Threads") <= threads + 2
+
+
+def test_beginnings_of_requests_hold_no_more_connections_than_there_are_places(target: Target) -> None:
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(CONNECTIONS + 300):
+            open_ones.enter_context(target.line(b"GET / HT"))
+        assert target.ask(PAGE).startswith(b"HTTP/1.1 200 ")
+        assert target.open_files() < CONNECTIONS + 100
 
 
 def test_pictures_that_drip_keep_no_picture_out(target: Target) -> None:
@@ -280,10 +339,10 @@ def test_questions_about_units_leave_no_file_open(target: Target) -> None:
     """Each had a thread, each thread a connection to the store, and none was closed."""
     ask = b"GET /api/unit?unit=second:3 HTTP/1.1\r\nHost: HOST\r\n\r\n"
     assert target.ask(ask).startswith(b"HTTP/1.1 200 ")
-    before = len(list(Path(f"/proc/{target.pid}/fd").iterdir()))
+    before = target.open_files()
     for _ in range(50):
         target.ask(ask)
-    assert len(list(Path(f"/proc/{target.pid}/fd").iterdir())) < before + 10
+    assert target.open_files() < before + 10
 
 
 def test_pictures_take_less_than_two_gigabytes_however_many_come(target: Target) -> None:

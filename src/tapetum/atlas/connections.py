@@ -36,7 +36,7 @@ SECURE = {
 
 JSON = "application/json"
 METHODS = ("GET", "HEAD", "POST")
-_LINE = re.compile(r"([!-~]{1,40}) (/[!-~]*) HTTP/1\.[01]")
+_LINE = re.compile(r"([A-Za-z]{1,40}) (/[!-~]*) HTTP/1\.[01]")
 _FIELD = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
 _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _LENGTH = re.compile(r"[0-9]+")
@@ -88,7 +88,7 @@ class Room:
     @contextlib.contextmanager
     def place(self) -> Iterator[None]:
         if self._free <= 0:
-            longest = next(iter(self._waits), None)
+            longest = next((wait for wait in self._waits if not wait.expired()), None)
             if longest is None:
                 raise Refused(
                     HTTPStatus.SERVICE_UNAVAILABLE, "too much is asked at once; ask again in a moment", Retry_After="2"
@@ -102,18 +102,22 @@ class Room:
 
     @contextlib.asynccontextmanager
     async def patience(self, seconds: float) -> AsyncIterator[None]:
-        """Waiting for the other side: a TimeoutError after so long, or when the place is needed."""
-        async with asyncio.timeout(seconds) as wait:
-            self._waits[wait] = None
-            try:
+        """Waiting for the other side: a TimeoutError after so long; a ConnectionError, no answer, when the place is needed."""
+        wait = asyncio.timeout(seconds)
+        try:
+            async with wait:
+                self._waits[wait] = None
                 yield
-            finally:
-                self._waits.pop(wait, None)
+        except TimeoutError:
+            if wait.expired() and wait not in self._waits:
+                raise ConnectionAbortedError from None
+            raise
+        finally:
+            self._waits.pop(wait, None)
 
     def _end(self, wait: asyncio.Timeout) -> None:
         del self._waits[wait]
-        if not wait.expired():
-            wait.reschedule(asyncio.get_running_loop().time())
+        wait.reschedule(asyncio.get_running_loop().time())
 
 
 class Line:
@@ -129,6 +133,8 @@ class Line:
         try:
             async with self._room.patience(HEAD_S):
                 head = await self._reader.readexactly(1)  # browsers open connections in advance
+                if not head.isalpha():
+                    raise Refused(HTTPStatus.BAD_REQUEST, "this is no request of HTTP/1.1; an address here begins with http://")
                 head += await self._reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
             text = f"the request has more than {HEAD_BYTES // 1000} kB of headers"

@@ -24,7 +24,7 @@ from typing import Any
 
 from tapetum.atlas.asking import Asking
 from tapetum.atlas.connections import HEAD_BYTES, JSON, Answer, Line, Refused, Request, Room, answer_of, answered
-from tapetum.files import opened
+from tapetum.files import inside, opened
 from tapetum.types import ModelError, TapetumError
 
 MAX_BYTES = 30_000_000
@@ -49,12 +49,13 @@ class Server:
 
     def __init__(self, asking: Asking, host: str = "127.0.0.1", port: int = 0) -> None:
         self.asking = asking
-        self.site = (asking.folder / "site").resolve()
+        self.site = inside(asking.folder, "site").resolve()
         if not (self.site / "index.html").is_file():
             raise TapetumError(f"{asking.folder} has no site; `tapetum atlas export {asking.folder}` makes it")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
+            where = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
+            self._socket = socket.create_server(where[:2], family=family, backlog=BACKLOG)
         except (OSError, ValueError) as error:  # a name that is none
             why = getattr(error, "strerror", None) or str(error)
             raise TapetumError(f"{host}:{port} cannot be used ({why}); give another --port, or --port 0 for any") from error
