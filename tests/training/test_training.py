@@ -194,16 +194,6 @@ def test_without_a_name_the_weights_stay_and_load_says_what_is_missing(tmp_path:
         tp.load(str(tmp_path))
 
 
-def test_two_checkpoints_are_at_hand_and_a_damaged_one_is_named(tmp_path: Path) -> None:
-    whole = train(stripes(), **settings(), out=tmp_path)
-    assert sorted(path.name for path in tmp_path.glob("epoch*")) == ["epoch_002.safetensors", "epoch_003.safetensors"]
-    (tmp_path / "epoch_003.safetensors").write_bytes(b"half")
-    with pytest.raises(TrainingError, match=r"epoch_003.safetensors is damaged .*: delete it"):
-        train(stripes(), **settings(), out=tmp_path)
-    (tmp_path / "epoch_003.safetensors").unlink()
-    assert same(whole, train(stripes(), **settings(), out=tmp_path))
-
-
 OTHERS = [{"learning_rate": 0.01}, {"seed": 5}, {"batch": 7}, {"augment": "none"}, {"arch": "simple_cnn_wide"}]
 
 

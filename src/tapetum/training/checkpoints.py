@@ -1,32 +1,53 @@
 """A training on disk: each epoch one file that is complete or not there, so that a run can go on from any moment.
 
-epoch_003.safetensors   weights, optimizer, snapshots; in its header what is trained and how, and the history
+epoch_003.safetensors   weights, optimizer, snapshots; in its header what is trained and how, the history, a checksum over all
 history.json            the history for people and other programs
 model.safetensors, model.json   the trained network, which `tp.load` takes
+
+An epoch that is damaged, or that this training cannot have written, is passed over: the one before it goes on.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
+from tapetum.appearing import removed
+from tapetum.files import fits, misfit, opened, parsed, shown
 from tapetum.models.zoo.trained import write_tensors, write_whole
 from tapetum.training.loop import State
-from tapetum.types import Epoch, TrainingError
+from tapetum.types import DamagedError, Epoch, TrainingError
 
-NAME = re.compile(r"epoch_(\d{3,})\.safetensors")
+NAME = re.compile(r"epoch_([0-9]{3,9})\.safetensors")
 HISTORY = "history.json"
-OWN = re.compile(r"epoch_\d{3,}\.safetensors|history\.json|model\.(safetensors|json)|\.[0-9a-f]{32}\.part")
+OWN = re.compile(r"epoch_[0-9]{3,9}\.safetensors|history\.json|model\.(safetensors|json)|\.[0-9a-f]{32}\.part")
 """Files of a training's folder."""
 AT_HAND = 2  # the newest files that are kept: should the last be damaged, there is another
+LARGEST = 16_000_000_000
+"""Bytes of an epoch: what is hashed in some ten seconds."""
+
+ADAM = {"step", "exp_avg", "exp_avg_sq"}
+"""What the optimizer keeps of each weight: a number, and two tensors of the weight's shape."""
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """An epoch's file, checked against the training that wants to go on."""
+
+    settings: Mapping[str, Any]
+    epochs: list[Epoch]
+    kept: int
+    tensors: Mapping[str, Tensor]
 
 
 def save_epoch(folder: Path, state: State, settings: Mapping[str, Any]) -> None:
@@ -38,58 +59,148 @@ def save_epoch(folder: Path, state: State, settings: Mapping[str, Any]) -> None:
         tensors |= {f"optimizer.{place}.{name}": tensor for name, tensor in values.items()}
     about = {"settings": dict(settings), "kept": state.kept, "epochs": [asdict(epoch) for epoch in state.epochs]}
     folder.mkdir(parents=True, exist_ok=True)
-    number = len(state.epochs)
-    write_tensors(folder / f"epoch_{number:03d}.safetensors", tensors, {"tapetum": json.dumps(about)})
-    write_whole(folder / HISTORY, lambda part: part.write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8"))
+    number, text = len(state.epochs), json.dumps(about)
+    file, history = folder / f"epoch_{number:03d}.safetensors", folder / HISTORY
+    for path in (file, history):
+        if path.is_dir():
+            removed(path)
+    write_tensors(file, tensors, {"tapetum": text, "sha256": _digest(tensors, text)})
+    write_whole(history, lambda part: part.write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8"))
     for old in _numbers(folder):
         if old <= number - AT_HAND or old > number:
-            (folder / f"epoch_{old:03d}.safetensors").unlink(missing_ok=True)
+            removed(folder / f"epoch_{old:03d}.safetensors")
 
 
-def go_on(folder: Path, state: State, settings: Mapping[str, Any]) -> None:
-    """Puts the newest epoch of the folder into the state; nothing where there is none. Another run's is refused."""
-    numbers = _numbers(folder)
-    if not numbers:
-        return
-    path = folder / f"epoch_{numbers[-1]:03d}.safetensors"
-    about, tensors = _read(path)
-    _check_settings(folder, about["settings"], settings)
-    state.network.load_state_dict(_below(tensors, "network"))
-    state.best = _below(tensors, "best")
-    state.snapshots = [tensors[f"snapshot.{i}"] for i in range(sum(name.startswith("snapshot.") for name in tensors))]
-    state.epochs = [Epoch(**epoch) for epoch in about["epochs"]]
-    state.kept = int(about["kept"])
-    _load_optimizer(state.optimizer, _below(tensors, "optimizer"))
+def go_on(folder: Path, state: State, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Puts the newest epoch of the folder that is whole into the state; says which were not. Another run's is refused."""
+    notes: list[str] = []
+    for number in reversed(_numbers(folder)):
+        path = folder / f"epoch_{number:03d}.safetensors"
+        try:
+            saved = _read(path)
+            _check_settings(folder, saved.settings, settings)
+            if len(saved.epochs) != number or not _is_whole(saved, _wanted(state)):
+                raise DamagedError(f"{shown(path)} is damaged: it is no epoch {number} of this network")
+        except DamagedError as error:
+            notes.append(f"{error}; the epoch before it went on")
+        else:
+            _put(saved, state)
+            break
+    else:
+        notes = [note.replace("the epoch before it went on", "the training began again") for note in notes]
+    return tuple(notes)
 
 
 def forget(folder: Path) -> None:
     """Takes an earlier training's files away."""
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         if OWN.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+            removed(path)
 
 
 def _numbers(folder: Path) -> list[int]:
     found = (NAME.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
-    return sorted(int(match[1]) for match in found if match)
+    return sorted({int(match[1]) for match in found if match})
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """SHA-256 over what is said and every tensor: safetensors has no checksum of its own."""
+    whole = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        plain = tensors[name].detach().cpu().contiguous()
+        whole.update(f"{name} {plain.dtype} {list(plain.shape)}".encode())
+        whole.update(plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b"")
+    return whole.hexdigest()
+
+
+# --- reading
+
+
+def _read(path: Path) -> _Saved:
+    """An epoch as it was written, of whatever training."""
+    text, digest, tensors = _tensors(path)
+    if digest != _digest(tensors, text):
+        raise DamagedError(f"{shown(path)} is damaged: it was changed since it was written")
+    saved = _told(parsed(text, shown(path)), tensors)
+    if saved is None:
+        raise DamagedError(f"{shown(path)} is damaged: it does not say what was trained")
+    return saved
+
+
+def _tensors(path: Path) -> tuple[str, str, dict[str, Tensor]]:
+    """What is said, its checksum, and the tensors, whose bytes stay in the file until they are used."""
+    with opened(path) as file:
+        if os.fstat(file.fileno()).st_size > LARGEST:
+            raise DamagedError(f"{shown(path)} is damaged: larger than {LARGEST / 1e9:g} GB")
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["tapetum"])
-            return about, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path} is damaged ({type(error).__name__}): delete it, and the epoch before goes on") from error
+            told: Mapping[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except Exception as error:  # whatever safetensors makes of damaged bytes
+        raise DamagedError(f"{shown(path)} is damaged ({type(error).__name__})") from error
+    return told.get("tapetum", ""), told.get("sha256", ""), tensors
+
+
+def _wanted(state: State) -> dict[str, Tensor]:
+    """{name: a tensor like the one that a file may hold under it}."""
+    own = state.network.state_dict()
+    found = {f"{part}.{name}": tensor for part in ("network", "best") for name, tensor in own.items()}
+    weights = [weight for group in state.optimizer.param_groups for weight in group["params"]]
+    for i, weight in enumerate(weights):
+        found |= {f"optimizer.{i}.{key}": torch.zeros(()) if key == "step" else weight for key in ADAM}
+    return found | {f"snapshot.{i}": tensor for i, tensor in enumerate(state.snapshots)}
+
+
+def _is_like(name: str, tensor: Tensor, wanted: Mapping[str, Tensor]) -> bool:
+    like = wanted.get("snapshot.0" if name.startswith("snapshot.") else name)
+    return like is not None and tensor.shape == like.shape and (tensor.dtype == like.dtype or name.endswith(".step"))
+
+
+def _told(about: Any, tensors: Mapping[str, Tensor]) -> _Saved | None:
+    """What the header says, None where it says something else."""
+    if not isinstance(about, dict):
+        return None
+    settings, epochs, kept = (cast("dict[str, Any]", about).get(name) for name in ("settings", "epochs", "kept"))
+    if not isinstance(settings, dict) or not isinstance(epochs, list) or not fits(kept, int):
+        return None
+    rows = cast("list[Any]", epochs)
+    if any(not isinstance(row, dict) or misfit(Epoch, cast("dict[str, Any]", row)) for row in rows):
+        return None
+    return _Saved(cast("dict[str, Any]", settings), [Epoch(**row) for row in rows], cast("int", kept), tensors)
+
+
+def _is_whole(saved: _Saved, wanted: Mapping[str, Tensor]) -> bool:
+    """Whether all of the network is there in its types, the optimizer is finite, and the numbers belong together."""
+    own = {name for name in wanted if name.startswith("network.")}
+    best = {name for name in saved.tensors if name.startswith("best.")}
+    snapshots = sorted(name for name in saved.tensors if name.startswith("snapshot."))
+    numbers = list(range(1, len(saved.epochs) + 1))
+    return (
+        all(_is_like(name, one, wanted) for name, one in saved.tensors.items())
+        and own <= saved.tensors.keys()
+        and best in (set(), {name.replace("network.", "best.", 1) for name in own})
+        and set(snapshots) == {f"snapshot.{i}" for i in range(len(snapshots))}
+        and len(snapshots) == (len(numbers) + 1 if "snapshot.0" in wanted else 0)
+        and [epoch.number for epoch in saved.epochs] == numbers
+        and saved.kept in numbers
+        and all(bool(torch.isfinite(one).all()) for name, one in saved.tensors.items() if name.startswith("optimizer."))
+    )
+
+
+def _put(saved: _Saved, state: State) -> None:
+    state.network.load_state_dict(_below(saved.tensors, "network"))
+    state.best = _below(saved.tensors, "best")
+    state.snapshots = [saved.tensors[f"snapshot.{i}"] for i in range(len(_below(saved.tensors, "snapshot")))]
+    state.epochs, state.kept = saved.epochs, saved.kept
+    _load_optimizer(state.optimizer, _below(saved.tensors, "optimizer"))
 
 
 def _check_settings(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     for name, value in ours.items():
         if theirs.get(name) != value:
-            what = f"{name} {theirs.get(name)}, not {value}" if len(str(value)) < 40 else f"another {name}"
-            raise TrainingError(
-                f"{folder} holds a training with {what}: give another folder, or resume=False (--no-resume) to begin again"
-            )
+            what = f"{name} {shown(theirs.get(name))}, not {value}" if len(str(value)) < 40 else f"another {name}"
+            other = "give another folder, or resume=False (--no-resume) to begin again"
+            raise TrainingError(f"{shown(folder)} holds a training with {what}: {other}")
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -234,12 +234,13 @@ def _run(job: Job, out: str | Path | None, resume: bool, device: str | None) -> 
             features = features_of(model, job.start.head, job.photographs, job.plan.batch)
         network = model.module if features is None or head is None else head
         state = _state(network, job, model)
-        if folder is not None:
-            go_on(folder, state, settings) if resume else forget(folder)
+        if folder is not None and not resume:
+            forget(folder)
+        went_on = go_on(folder, state, settings) if folder is not None else ()
         _epochs(job, _work(job, features, network), state, folder, settings)
         if state.best:
             state.network.load_state_dict(state.best)
-    return _history(job, state, folder)
+    return _history(job, state, folder, went_on)
 
 
 def _settings(job: Job) -> dict[str, Any]:
@@ -309,13 +310,13 @@ def _save_network(job: Job, state: State, folder: Path) -> None:
     save_trained(start.model, folder, architecture_of(start.model, start.head), tensors)
 
 
-def _history(job: Job, state: State, folder: Path | None) -> History:
+def _history(job: Job, state: State, folder: Path | None, went_on: Sequence[str]) -> History:
     model = job.start.model
     model.module.eval().requires_grad_(True)
     for parameter in model.module.parameters():
         parameter.grad = None
     model.weights = "trained here" if folder is None else "default"
-    notes = list(job.parts.notes)
+    notes = [*job.parts.notes, *went_on]
     if folder is not None:
         _save_network(job, state, folder)  # a run that was stopped between two files, and goes on to find all epochs done
         model.source = str(folder.resolve())
