@@ -178,9 +178,17 @@ def test_every_link_of_the_site_leads_to_a_file_in_it(atlas: Path, tmp_path: Pat
 
 def test_a_site_replaces_an_earlier_one_and_nothing_else(atlas: Path, tmp_path: Path) -> None:
     export(atlas, tmp_path / "site")
-    (tmp_path / "site" / "left over").touch()
+    (tmp_path / "site" / "data" / "left-over.js").touch()
     export(atlas, tmp_path / "site")
-    assert not (tmp_path / "site" / "left over").exists()
+    assert not (tmp_path / "site" / "data" / "left-over.js").exists()
+    (tmp_path / "site" / "thesis.txt").touch()
+    with pytest.raises(tp.TapetumError, match=r"holds other files \(thesis.txt\)"):
+        export(atlas, tmp_path / "site")
+    assert (tmp_path / "site" / "thesis.txt").is_file()
+    (tmp_path / "app" / "data").mkdir(parents=True)
+    (tmp_path / "app" / "data" / "index.js").write_text("export default {}")
+    with pytest.raises(tp.TapetumError, match="holds other files"):
+        export(atlas, tmp_path / "app")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
     with pytest.raises(tp.TapetumError, match="holds other files"):

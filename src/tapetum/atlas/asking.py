@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tapetum.atlas.claims import check_finished
 from tapetum.atlas.numbers import percentile_of
 from tapetum.atlas.sprites import webp
 from tapetum.atlas.stages import MANIFEST, STORE, read_manifest
@@ -23,11 +24,11 @@ from tapetum.data.images import to_uint8
 from tapetum.data.planes import viewable
 from tapetum.engines.signed import capture_signed
 from tapetum.families.inspections import predict
-from tapetum.files import shown
+from tapetum.files import inside, mapped_in, shown
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.loading import loaded
 from tapetum.models.zoo.named import named_in_file
-from tapetum.types import ModelError, Prediction, TapetumError
+from tapetum.types import DamagedError, ModelError, Prediction, TapetumError
 
 FIRES = 24
 PREDICTIONS = 5
@@ -41,7 +42,8 @@ class Asking:
     def __init__(self, folder: str | Path, model: Callable[[], VisionModel] | None = None) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(folder)
-        self.store = Store(self.folder / STORE)
+        check_finished(self.manifest, folder)
+        self.store = Store(inside(self.folder, STORE))
         self.layers = self.store.layers()
         self._load = model or self._described
         self._one_at_a_time = threading.Lock()
@@ -89,6 +91,11 @@ class Asking:
         with torch.no_grad(), capture_signed(self.model, names) as acts:
             self.model(images)
         scores = [acts[name].flatten(2).amax(2) if acts[name].ndim > 2 else acts[name] for name in names]
+        for layer, found in zip(self.layers, scores, strict=True):
+            if found.shape[1] != layer["channels"]:
+                raise ModelError(
+                    f"{shown(layer['name'])} has {found.shape[1]} channels here, and {layer['channels']} in this atlas"
+                )
         return [one[0].float().double().cpu().numpy() for one in scores], predictions
 
     @cached_property
@@ -116,6 +123,11 @@ class Asking:
 
     def _percentile(self, file: str, channel: int, score: float) -> float:
         """Among the stored scores, rounded as they are."""
-        table = np.load(self.folder / "embeddings" / f"{file}.npy", mmap_mode="r", allow_pickle=False)
+        place = inside(self.folder, "embeddings", f"{file}.npy")
+        table = mapped_in(place)
+        if table.ndim != 2 or channel >= table.shape[1]:
+            raise DamagedError(f"{shown(place)} is damaged: it has no scores of channel {channel}")
         ascending = np.sort(table[:, channel])
+        if np.isnan(ascending[-1]):
+            raise DamagedError(f"{shown(place)} is damaged: scores of channel {channel} are no numbers")
         return percentile_of(ascending, float(np.clip(score, -65_504, 65_504).astype(table.dtype)))

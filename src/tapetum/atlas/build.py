@@ -17,18 +17,19 @@ from numpy.typing import NDArray
 from tapetum import progress
 from tapetum.atlas import sprites
 from tapetum.atlas.about import SCORE, about, all_notes
-from tapetum.atlas.export import export, pages_hash
+from tapetum.atlas.claims import SCHEMA, check_finished, map_in
+from tapetum.atlas.export import check_site, export, pages_hash
 from tapetum.atlas.map_pages import map_data
 from tapetum.atlas.maps import activation_atlas
 from tapetum.atlas.neighbors import NEIGHBORS, neighbors
 from tapetum.atlas.numbers import LayerNumbers, fires, layer_numbers, pictures_of
-from tapetum.atlas.stages import SCHEMA, STORE, Stages, alone, check_folder, key_of, keyed_folder
+from tapetum.atlas.stages import STORE, Stages, alone, check_folder, key_of, keyed_folder, remove
 from tapetum.atlas.store import Store
 from tapetum.atlas.units import choose_layers, read_units, render_units, sprites_of
 from tapetum.atlas.writing import Picture, write_store
 from tapetum.data.streams import as_source
 from tapetum.engines.scan import FolderLedger, Job, Plan, Runner, Threads, scan
-from tapetum.engines.scan.ledger import written
+from tapetum.engines.scan.ledger import writable, written
 from tapetum.engines.scan.plan import SHARD
 from tapetum.engines.scan.plan import key_of as scan_key
 from tapetum.engines.scan.scan import facts_of
@@ -36,10 +37,11 @@ from tapetum.engines.scan.trackers import Scores, Sparsity, Spectrum, Tracker
 from tapetum.families.border import as_model
 from tapetum.families.running import versions
 from tapetum.families.scanning import BATCH
+from tapetum.files import contents, inside
 from tapetum.models.blocks import block_layers
 from tapetum.models.choice import DETAILED
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Cancelled, LayerError, ModelLike, ScanResult, TapetumError
+from tapetum.types import Cancelled, DamagedError, LayerError, ModelLike, ScanResult, TapetumError
 
 EXAMPLES = 9
 FIRES = 24
@@ -97,6 +99,7 @@ def build(
     plan = Plan(len(stream.ids) if limit is None else min(limit, len(stream.ids)), BATCH, SHARD)
     _check_memory(network, names, plan.count)
     check_folder(folder)
+    check_site(folder / "site")
     with alone(folder):
         ledger = FolderLedger(folder / "scan")
         job = Job(network, stream, dict.fromkeys(names, TRACKERS), plan, pre_activation=True, ledger=ledger)
@@ -165,7 +168,7 @@ class _Build:
 
     @contextmanager
     def _stage(self, name: str, key: str) -> Iterator[None]:
-        with self.stages.stage(name, key):
+        with self.stages.stage(name, key), writable(self.folder):
             yield
         self.now.append(name)
 
@@ -173,13 +176,22 @@ class _Build:
 
     def look(self) -> None:
         """Scans, compares the units, and writes the store."""
-        if self.stages.is_done("store", self.store_key) and (self.folder / STORE).is_file():
+        if self.stages.is_done("store", self.store_key) and self._has_store():
             return
         with self._stage("scan", self.scan_key):
             result = scan(self.job, self.run, resume=self.resume)
         with self._stage("store", self.store_key):
             self._store(result)
             self.stages.tell(**about(self.job, result))
+
+    def _has_store(self) -> bool:
+        """Whether it is there and whole, and the manifest tells what is in it."""
+        try:
+            check_finished(self.stages.about, self.folder)
+            with Store(inside(self.folder, STORE)):
+                return True
+        except TapetumError:
+            return False
 
     def _store(self, result: ScanResult) -> None:
         stream = self.job.source
@@ -211,7 +223,7 @@ class _Build:
         chosen = self._chosen(minutes, workers) if wanted == "auto" else wanted
         refused: dict[str, str] = {}
         for layer in chosen:
-            with progress.stage(f"rendering {layer}"):
+            with progress.stage(f"rendering {layer}"), writable(self.folder):
                 try:
                     render_units(model, layer, folder=self.folder / "units", workers=workers, resume=self.resume)
                 except Cancelled:
@@ -224,7 +236,9 @@ class _Build:
     def _tell_rendered(self, names: Sequence[str], refused: Mapping[str, str]) -> None:
         """The layers with pictures, by the same weights."""
         found = {name: read_units(self.folder / "units", name) for name in names}
-        same = {name: one for name, one in found.items() if one and one.settings["weights"] == self.job.model.weights_sha256}
+        same = {
+            name: one for name, one in found.items() if one and one.settings.get("weights") == self.job.model.weights_sha256
+        }
         self.stages.tell(rendered={name: sprites_of(one) for name, one in same.items()}, not_rendered=dict(refused))
         self.stages.save()
 
@@ -232,8 +246,9 @@ class _Build:
         """What fits into the time: measured once, so that a build that goes on makes the same choice."""
         names = list(self.job.trackers)
         key = key_of(weights=self.job.model.weights_sha256, layers=names, minutes=minutes)
-        if self.stages.is_done("choice", key):
-            return list(self.stages.about["chosen"]["layers"])
+        earlier = self.stages.about.get("chosen", {}).get("layers", [])
+        if self.stages.is_done("choice", key) and earlier and set(earlier) <= set(names):
+            return list(earlier)
         with self._stage("choice", key):
             choice = choose_layers(self.job.model, names, 60 * minutes, workers=workers)
             self.stages.tell(chosen={"layers": list(choice.layers), "said": choice.said})
@@ -244,12 +259,12 @@ class _Build:
     def chart(self, layers: Sequence[str], workers: int | None, limit: int | None) -> None:
         """An activation atlas of each layer; what is there already stays."""
         job, refused = self.job, dict[str, str]()
-        with Store(self.folder / STORE) as store:
+        with Store(inside(self.folder, STORE)) as store:
             files = {row["name"]: row["file"] for row in store.layers()}
             numbers = {row["sample"]: row["id"] for row in store.pictures()}
         for layer in layers:
             place = keyed_folder(self.folder / "maps" / files[layer], self.store_key) / "parts"
-            with progress.stage(f"map of {layer}"):
+            with progress.stage(f"map of {layer}"), writable(self.folder):
                 try:
                     found = activation_atlas(
                         job.model, job.source, layer, limit=limit, workers=workers, out=place, resume=self.resume
@@ -264,12 +279,22 @@ class _Build:
         self._tell_maps(files, refused)
 
     def _tell_maps(self, files: Mapping[str, str], refused: Mapping[str, str]) -> None:
-        there = {name: self.folder / "maps" / f"{file}.json" for name, file in files.items()}
-        same = [
-            name for name, file in there.items() if file.is_file() and json.loads(file.read_text())["store"] == self.store_key
-        ]
-        self.stages.tell(maps={name: key_of(map=there[name].read_text()) for name in same}, not_mapped=dict(refused))
+        with Store(inside(self.folder, STORE)) as store:
+            pictures = store.count
+        same = [name for name, file in files.items() if self._is_map(file, pictures)]
+        keys = {name: key_of(map=contents(inside(self.folder, "maps", f"{files[name]}.json")).decode()) for name in same}
+        self.stages.tell(maps=keys, not_mapped=dict(refused))
         self.stages.save()
+
+    def _is_map(self, file: str, pictures: int) -> bool:
+        """Whether a layer's map is there, whole, and of these scores."""
+        place = self.folder / "maps"
+        try:
+            said = map_in(place, file, pictures)
+            sheets = said["sprite"]["sheets"] if said["sprite"] else []
+            return said["store"] == self.store_key and all(inside(place, name).is_file() for name in sheets)
+        except DamagedError:
+            return False
 
     # --- pictures and pages
 
@@ -278,25 +303,34 @@ class _Build:
         key = key_of(store=self.store_key, tile=sprites.TILE_PX, quality=sprites.QUALITY)
         if self.stages.is_done("pictures", key):
             return
-        with Store(self.folder / STORE) as store, self._stage("pictures", key):
+        with Store(inside(self.folder, STORE)) as store, self._stage("pictures", key):
             samples = [row["sample"] for row in store.pictures()]
             sprites.write_sheets(self.job.model, self.job.source, samples, self.folder / "pictures", key)
 
     def pages(self) -> None:
-        """The static site, made again when anything that it shows is new."""
+        """The static site, made again when anything that it shows is new; so is the store, where no site can be made of it."""
         nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}, "maps": {}, "not_mapped": {}}
         shown = nothing | {name: value for name, value in self.stages.about.items() if name not in ("made", "chosen")}
         key = key_of(store=self.store_key, pages=pages_hash(), shown=shown, tapetum=versions()["tapetum"])
         if self.stages.is_done("site", key) and (self.folder / "site" / "index.html").is_file():
             return
-        with self._stage("site", key):
-            export(self.folder)
+        try:
+            with self._stage("site", key):
+                export(self.folder)
+        except DamagedError:
+            if self.now.count("store"):
+                raise
+            self.stages.forget("store", "pictures")
+            remove(self.folder / "pictures")
+            self.look()
+            self.pictures()
+            self.pages()
 
     def built(self) -> Built:
         facts = self.stages.about
         counts = facts["data"]["pictures"], sum(facts["units"].values())
         index = self.folder / "site" / "index.html"
-        return Built(index, *counts, facts["skipped"], tuple(self.now), tuple(all_notes(facts)))
+        return Built(index, *counts, facts["skipped"], tuple(self.now), (*self.stages.notes, *all_notes(facts)))
 
 
 def _npy(array: NDArray[Any]) -> bytes:

@@ -5,6 +5,7 @@ Data files are scripts, `atlas(KEY, VALUE)`: a page from file:// may not fetch. 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -15,11 +16,14 @@ from typing import Any
 
 from tapetum import progress
 from tapetum.atlas.about import all_notes
+from tapetum.atlas.claims import check_finished, map_in
 from tapetum.atlas.sprites import COLUMNS, ROWS, TILE_PX, sheet_names
-from tapetum.atlas.stages import STORE, read_manifest, whole_folder
+from tapetum.atlas.stages import STORE, named, read_manifest, whole_folder
 from tapetum.atlas.store import Store
 from tapetum.atlas.units import SIGNS
-from tapetum.types import TapetumError
+from tapetum.engines.scan.ledger import writable
+from tapetum.files import contents, inside, opened, shown
+from tapetum.types import DamagedError, TapetumError
 
 SCHEMA = 1
 PAGES = Path(__file__).with_name("site")
@@ -29,6 +33,11 @@ PICTURES = 256
 """Pictures a data file."""
 SKIPPED = 100
 """Skipped pictures that are named."""
+
+MOST_BYTES = 64_000_000
+"""Of a sheet: one of noise has some three million."""
+INDEX = b'atlas("index",'
+"""How the first file that a page reads begins."""
 
 DIGITS = 5
 """Significant digits of a score: the page shows three or four."""
@@ -40,37 +49,95 @@ def export(folder: str | Path, out: str | Path | None = None) -> Path:
     The folder takes its name when it is whole; returns index.html.
     """
     source, manifest = Path(folder), read_manifest(folder)
+    check_finished(manifest, folder)
     target = source / "site" if out is None else Path(out)
-    _check(target)
+    check_site(target)
     if not (PAGES / "atlas.js").is_file():
         raise TapetumError("the atlas's pages are not installed (tapetum/atlas/site); install tapetum again")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with Store(source / STORE) as store, whole_folder(target) as work:
-        for file in PAGES.iterdir():
-            shutil.copyfile(file, work / file.name)
-        _Site(source, store, manifest, work).write()
-        for problem in broken(work):
-            raise TapetumError(f"the site is not whole: {problem}")
+    with Store(inside(source, STORE)) as store:
+        site = _Site(source, store, manifest)
+        site.check()
+        with writable(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with whole_folder(target) as work:
+            for file in PAGES.iterdir():
+                shutil.copyfile(file, work / file.name)
+            site.write(work)
+            for problem in broken(work):
+                raise TapetumError(f"the site is not whole: {problem}")
     return target / "index.html"
 
 
-def _check(target: Path) -> None:
-    if target.is_dir() and any(target.iterdir()) and not (target / "data" / "index.js").is_file():
-        raise TapetumError(f"{target} holds other files; give a new or an empty folder")
-    if target.exists() and not target.is_dir():
-        raise TapetumError(f"{target} is a file; give a folder for the site")
+def check_site(target: Path) -> None:
+    """What is there already is taken away, so it must be nothing but an earlier site."""
+    named(target)
+    with writable(target):
+        if target.exists() and not target.is_dir():
+            raise TapetumError(f"{shown(target)} is a file; give a folder for the site")
+        there = target.rglob("*") if target.is_dir() else iter(())
+        stranger = next((path for path in there if not _is_of_a_site(path, target)), None)
+        if stranger or (target.is_dir() and any(target.iterdir()) and not _is_index(target / "data" / "index.js")):
+            which = f" ({shown(stranger.relative_to(target))})" if stranger else ""
+            raise TapetumError(f"{shown(target)} holds other files{which}; give a new or an empty folder")
+
+
+def _is_index(file: Path) -> bool:
+    with contextlib.suppress(DamagedError), opened(file) as there:
+        return there.read(len(INDEX)) == INDEX
+    return False
+
+
+def _is_of_a_site(path: Path, site: Path) -> bool:
+    """Whether a site has such a file or folder."""
+    first, *rest = path.relative_to(site).parts
+    if path.name in BROWSED:
+        return True
+    if first in ENDS:
+        return path.suffix == ENDS[first] if rest and not path.is_dir() else path.is_dir()
+    return not rest and path.name in {file.name for file in PAGES.iterdir()}
+
+
+ENDS = {"data": ".js", "pictures": ".webp", "units": ".webp", "maps": ".webp"}
+"""The folders of a site, and what its files end in."""
+
+BROWSED = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""What systems put into a folder that is looked at."""
 
 
 class _Site:
     """The data of the pages, from the store and the pictures beside it."""
 
-    def __init__(self, source: Path, store: Store, manifest: Mapping[str, Any], work: Path) -> None:
-        self.source, self.store, self.manifest, self.work = source, store, manifest, work
+    def __init__(self, source: Path, store: Store, manifest: Mapping[str, Any]) -> None:
+        self.source, self.store, self.manifest, self.work = source, store, manifest, Path()
         self.layers = store.layers()
         self.pictures = store.pictures()
         self.labels = any(row["label"] is not None for row in self.pictures)
+        self.copies: dict[str, Path] = {}
 
-    def write(self) -> None:
+    def check(self) -> None:
+        """Refuses files that are not there, or lie elsewhere, before anything is written: `copies` are those of the site."""
+        for layer in self.layers:
+            sprites = [self._sprite(layer["name"], sign) for sign in SIGNS]
+            self._take("units", [name for sprite in sprites if sprite for name in sprite["sheets"]])
+            if layer["name"] in self.manifest.get("maps", {}):
+                sprite = map_in(inside(self.source, "maps"), layer["file"], len(self.pictures))["sprite"]
+                self._take("maps", sprite["sheets"] if sprite else [])
+        self._take("pictures", sheet_names(len(self.pictures)))
+
+    def _take(self, part: str, names: Sequence[str]) -> None:
+        for name in names:
+            path = inside(self.source, part, name)
+            with opened(path) as file:
+                if file.seek(0, 2) > MOST_BYTES:
+                    raise DamagedError(f"{shown(path)} is damaged: a sheet of more than {MOST_BYTES // 10**6} MB")
+            self.copies[f"{part}/{name}"] = path
+
+    def write(self, work: Path) -> None:
+        self.work = work
+        for name, path in self.copies.items():
+            target = work / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(contents(path, MOST_BYTES))
         total = sum(layer["channels"] for layer in self.layers)
         done = 0
         for layer in self.layers:
@@ -87,12 +154,6 @@ class _Site:
         path = self.work / "data" / f"{name or key}.js"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"atlas({json.dumps(key)},{as_json(value)});\n", "ascii")
-
-    def _copy(self, source: Path, name: str) -> str:
-        target = self.work / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        return name
 
     # --- parts
 
@@ -140,7 +201,7 @@ class _Site:
             name: [row[name] for row in rows] for name in ("mean", "sd", "sparsity", "minimum", "maximum")
         }
         columns["non_negative"] = [int(row["minimum"] >= 0) for row in rows]
-        columns["top"] = [json.loads(row["top"]) for row in rows]
+        columns["top"] = [self.store.top(row) for row in rows]
         columns["labels"] = [_label(row) for row in rows] if self.labels else None
         columns["sprites"] = sprites if any(sprites.values()) else None
         self._give(f"layer:{file}", columns, f"layers/{file}")
@@ -156,22 +217,18 @@ class _Site:
         sprite = self._sprite(layer, sign)
         if sprite is None:
             return None
-        sheets = [self._copy(self.source / "units" / name, f"units/{name}") for name in sprite["sheets"]]
-        return {**sprite, "sheets": sheets}
+        return {**sprite, "sheets": [f"units/{name}" for name in sprite["sheets"]]}
 
     def _map(self, file: str) -> None:
-        data = json.loads((self.source / "maps" / f"{file}.json").read_text("utf-8"))
+        data = map_in(inside(self.source, "maps"), file, len(self.pictures))
         data.pop("store")
         if data["sprite"] is not None:
-            sheets = data["sprite"]["sheets"]
-            data["sprite"]["sheets"] = [self._copy(self.source / "maps" / name, f"maps/{name}") for name in sheets]
+            data["sprite"]["sheets"] = [f"maps/{name}" for name in data["sprite"]["sheets"]]
         self._give(f"map:{file}", data, f"maps/{file}")
 
     def _pictures(self) -> None:
         labels = [row["label"] for row in self.pictures] if self.labels else None
         self._give("ids", {"ids": [row["name"] for row in self.pictures], "labels": labels})
-        for name in sheet_names(len(self.pictures)):
-            self._copy(self.source / "pictures" / name, f"pictures/{name}")
         for chunk, start in enumerate(range(0, len(self.pictures), PICTURES)):
             stop = min(start + PICTURES, len(self.pictures))
             fires = [[_fire(one) for one in some] for some in self.store.fires(start, stop)]

@@ -49,11 +49,16 @@ def write_sheets(model: VisionModel, source: Source, samples: Sequence[int], fol
     with ThreadPoolExecutor(cores()) as readers:
         for number, name in enumerate(sheet_names(len(samples))):
             progress.report(number * SHEET, len(samples), "pictures")
-            if not (place / name).is_file():
+            if not _is_sheet(place / name):
                 mine = samples[number * SHEET : (number + 1) * SHEET]
                 tiles = list(readers.map(lambda sample: tile(model, source, sample), mine))
                 written(place / name, webp(sheet(tiles)))
     progress.report(len(samples), len(samples), "pictures")
+
+
+def _is_sheet(file: Path) -> bool:
+    """Whether a sheet of ours is there already."""
+    return file.is_file() and not file.is_symlink() and file.stat().st_size > 0
 
 
 def tile(model: VisionModel, source: Source, sample: int) -> NDArray[np.uint8]:

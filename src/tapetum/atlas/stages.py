@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from tapetum import progress
-from tapetum.engines.scan.ledger import written
-from tapetum.types import TapetumError
+from tapetum.atlas.claims import MANIFEST, SCHEMA, manifest_in
+from tapetum.engines.scan.ledger import writable, written
+from tapetum.files import shown, table_in
+from tapetum.types import DamagedError, TapetumError
 
-SCHEMA = 1
-MANIFEST = "manifest.json"
 STORE = "atlas.sqlite"
-OURS = {MANIFEST, STORE, "scan", "embeddings", "pictures", "units", "maps", "site", ".lock"}
+FOLDERS = {"scan", "embeddings", "pictures", "units", "maps", "site"}
+OURS = {MANIFEST, STORE, ".lock", *FOLDERS}
 UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.part|\.tapetum-[0-9a-f]{16}")
 """What a build that was killed may leave behind."""
 
@@ -38,11 +39,12 @@ class Stages:
     def __init__(self, folder: Path, *, resume: bool = True) -> None:
         self.folder = folder
         check_folder(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in folder.iterdir():
-            if UNFINISHED.fullmatch(path.name):
-                remove(path)
-        earlier = read_manifest(folder) if resume and (folder / MANIFEST).is_file() else {}
+        with writable(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                if UNFINISHED.fullmatch(path.name):
+                    remove(path)
+        earlier, self.notes = _earlier(folder) if resume else ({}, ())
         self.about: dict[str, Any] = {key: value for key, value in earlier.items() if key not in ("schema", "stages")}
         self.done: dict[str, dict[str, Any]] = dict(earlier.get("stages", {}))
 
@@ -64,6 +66,12 @@ class Stages:
         self.done[name] = {"key": key, "seconds": round(time.perf_counter() - begun, 1)}
         self.save()
 
+    def forget(self, *names: str) -> None:
+        """These are to be done again."""
+        for name in names:
+            self.done.pop(name, None)
+        self.save()
+
     def tell(self, **about: Any) -> None:
         """What the manifest says besides."""
         self.about |= about
@@ -74,41 +82,91 @@ class Stages:
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """What a folder's atlas is; refused where there is none, or one of another version."""
-    try:
-        manifest = json.loads((Path(folder) / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise TapetumError(f"{folder} holds no atlas ({type(error).__name__}); `tapetum atlas build` makes one") from error
-    schema = manifest.get("schema") if isinstance(manifest, dict) and "stages" in manifest else None
+    """What a folder's atlas is; refused where there is none, one of another version, or one that is damaged."""
+    if not os.path.lexists(Path(folder) / MANIFEST):
+        raise TapetumError(f"{shown(folder)} holds no atlas (no {MANIFEST}); `tapetum atlas build` makes one")
+    manifest = manifest_in(folder)
+    schema = manifest.get("schema") if "stages" in manifest else None
     if schema != SCHEMA:
-        raise TapetumError(f"{folder} holds no atlas of version {SCHEMA} (but {schema}): build it again with --no-resume")
+        raise TapetumError(
+            f"{shown(folder)} holds no atlas of version {SCHEMA} (but {schema}): build it again with --no-resume"
+        )
     return manifest
 
 
+def _earlier(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What a build before wrote, and a note; where it is damaged nothing, and all but the scan's shards is made again."""
+    try:
+        return (read_manifest(folder) if os.path.lexists(folder / MANIFEST) else {}), ()
+    except DamagedError as error:
+        return {}, (f"{error}: it was made again",)
+
+
 def check_folder(folder: Path) -> None:
-    """New, empty, or with an atlas, finished or not: nothing else is ever written over."""
-    if folder.exists() and not folder.is_dir():
-        raise TapetumError(f"{folder} is a file; give a folder for the atlas")
-    strangers = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    for name in sorted(strangers):
-        if name not in OURS and not UNFINISHED.fullmatch(name):
-            raise TapetumError(f"{folder} holds other files ({name}); give a new or an empty folder")
+    """New, empty, or with an atlas, finished or not: nothing else is ever written over, and nothing outside of it."""
+    named(folder)
+    with writable(folder):
+        if folder.exists() and not folder.is_dir():
+            raise TapetumError(f"{shown(folder)} is a file; give a folder for the atlas")
+        there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        strangers = [name for name in there if name not in OURS and not UNFINISHED.fullmatch(name)]
+        strangers = strangers or [name for name in there if name in FOLDERS and not _is_begun(folder)]
+        if strangers:
+            raise TapetumError(f"{shown(folder)} holds other files ({shown(strangers[0])}); give a new or an empty folder")
+        for name in there:
+            _check_kind(folder / name, name)
+
+
+def named(folder: Path) -> None:
+    """Refuses a name that no folder can have."""
+    try:
+        with contextlib.suppress(OSError):
+            os.lstat(folder)
+    except ValueError as error:
+        raise TapetumError(f"{shown(folder)} is no name that a folder can have; give another") from error
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a build of ours was here: folders called pictures, maps or site are in many projects."""
+    lock = folder / ".lock"
+    if (lock.is_file() and not lock.stat().st_size) or (folder / "scan" / "plan.json").is_file():
+        return True
+    try:
+        return "stages" in table_in(folder / MANIFEST)
+    except DamagedError:
+        return False
+
+
+def _check_kind(path: Path, name: str) -> None:
+    """Files where files should be, folders of their own where folders should be: a link would have others written over."""
+    if name in FOLDERS and not (path.is_dir() and not path.is_symlink()):
+        raise TapetumError(f"{shown(path)} is no folder of an atlas, but a file or a link; take it away, and the build goes on")
+    if name in (MANIFEST, STORE, ".lock") and (path.is_symlink() or not path.is_file()):
+        raise TapetumError(f"{shown(path)} is no file of an atlas, but a folder or a link; take it away, and the build goes on")
+    if name in FOLDERS:
+        for place, folders, _ in os.walk(path):
+            if links := [one for one in folders if os.path.islink(os.path.join(place, one))]:
+                raise TapetumError(f"{shown(os.path.join(place, links[0]))} is a link; an atlas has none: take it away")
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Refuses a second build of the same folder at the same time; a killed one leaves nothing behind."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         import fcntl
     except ImportError:  # no such locks on Windows
         yield
         return
-    with (folder / ".lock").open("w") as file:
+    with writable(folder):
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # nothing is emptied, no pipe is waited for
+        handle = os.open(folder / ".lock", flags, 0o666)
+    with os.fdopen(handle, "rb+", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise TapetumError(f"another build is at work in {folder}; wait for it, or give another folder") from error
+            raise TapetumError(f"another build is at work in {shown(folder)}; wait for it, or give another folder") from error
         yield
 
 
@@ -121,29 +179,31 @@ def key_of(**facts: Any) -> str:
 def whole_folder(target: Path) -> Iterator[Path]:
     """A folder that takes its name, in place of an earlier one, when the block has succeeded."""
     work = target.with_name(f".tapetum-{os.urandom(8).hex()}")
-    work.mkdir(parents=True)
-    try:
-        yield work
-        old = target.with_name(f".tapetum-{os.urandom(8).hex()}")
-        if target.exists():
-            os.replace(target, old)
-        os.replace(work, target)
-        remove(old)
-    finally:
-        remove(work)
+    with writable(target):
+        work.mkdir(parents=True)
+        try:
+            yield work
+            old = target.with_name(f".tapetum-{os.urandom(8).hex()}")
+            if target.exists():
+                os.replace(target, old)
+            os.replace(work, target)
+            remove(old)
+        finally:
+            remove(work)
 
 
 def keyed_folder(folder: Path, key: str) -> Path:
     """A folder whose files belong to one key: those of another are removed before the first new one is written."""
     mark = folder / "key.json"
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads(mark.read_text())["key"] == key:
+    with contextlib.suppress(DamagedError):
+        if table_in(mark).get("key") == key:
             for path in folder.iterdir():
                 if UNFINISHED.fullmatch(path.name):
                     remove(path)
             return folder
-    remove(folder)
-    folder.mkdir(parents=True)
+    with writable(folder):
+        remove(folder)
+        folder.mkdir(parents=True)
     written(mark, json.dumps({"key": key}).encode())
     return folder
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tapetum.atlas.database import Database
+from tapetum.files import is_plain, parsed, shown
 from tapetum.types import GROUPS, LayerError, TapetumError
 
 SORTS = ("channel", "mean", "sd", "sparsity", "minimum", "maximum")
@@ -23,15 +25,25 @@ ALIASES = {"min": "minimum", "max": "maximum"}
 COMPARISONS = {"<": "<", "<=": "<=", ">": ">", ">=": ">=", "=": "="}
 
 
+FILES_END = "-positive-0000.webp"
+"""The longest that is written behind the name of a layer's files."""
+
+
 class Store:
-    """An atlas.sqlite, opened for reading; several threads may ask at once, each has a connection of its own."""
+    """An atlas.sqlite, opened for reading; several threads may ask at once. Refused where its parts do not belong together."""
 
     def __init__(self, path: str | Path) -> None:
+        if not os.path.isfile(path):
+            raise TapetumError(f"{shown(path)}: no such store; `tapetum atlas build` makes one")
         self.path = Path(path)
-        if not self.path.is_file():
-            raise TapetumError(f"{path}: no such store; `tapetum atlas build` makes one")
-        self._local = threading.local()
-        self._open: list[sqlite3.Connection] = []
+        self.database = Database(path)
+        try:
+            self._layers = self._checked_layers()
+            self._by_name = {row["name"]: row for row in self._layers}
+            self.count = self._counted("pictures")
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Store:
         return self
@@ -40,25 +52,31 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        while self._open:
-            self._open.pop().close()
-        self._local = threading.local()
+        self.database.close()
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """What a query gives; its columns by name."""
-        try:
-            return self._connection().execute(sql, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise TapetumError(f"{self.path} is damaged ({error}); build the atlas again") from error
+        return self.database.rows(sql, parameters)
 
-    def _connection(self) -> sqlite3.Connection:
-        if getattr(self._local, "connection", None) is None:
-            address = f"{self.path.resolve().as_uri()}?mode=ro"
-            connection = sqlite3.connect(address, uri=True, check_same_thread=False)  # closed by another thread
-            connection.row_factory = sqlite3.Row
-            self._local.connection = connection
-            self._open.append(connection)
-        return self._local.connection
+    def _checked_layers(self) -> list[sqlite3.Row]:
+        """In the network's order: their units follow one another, and all of them are there."""
+        found, first = self.rows("SELECT * FROM layers ORDER BY id"), 0
+        for i, row in enumerate(found):
+            if (row["id"], row["first"]) != (i, first) or not row["channels"] or not row["grid_rows"] * row["grid_columns"]:
+                raise self.database.damaged(f"layer {i} does not follow the one before it")
+            if not is_plain(row["file"]) or not is_plain(row["file"] + FILES_END):
+                raise self.database.damaged(f"{row['file']!r} in it is no plain name of a file")
+            first += row["channels"]
+        if len({row["file"] for row in found}) < len(found) or self._counted("units") != first:
+            raise self.database.damaged(f"it has not the {first:,} units of its layers")
+        return found
+
+    def _counted(self, table: str) -> int:
+        """Rows of a table whose ids count from 0."""
+        row = self.rows(f"SELECT COUNT(*), MIN(id), MAX(id) FROM {table}")[0]
+        if tuple(row) not in ((row[0], 0, row[0] - 1), (0, None, None)):
+            raise self.database.damaged(f"its {table} are not numbered from 0")
+        return row[0]
 
     # --- what there is
 
@@ -67,14 +85,13 @@ class Store:
 
     def layers(self) -> list[sqlite3.Row]:
         """In the network's order."""
-        return self.rows("SELECT * FROM layers ORDER BY id")
+        return list(self._layers)
 
     def layer(self, name: str) -> sqlite3.Row:
-        found = self.rows("SELECT * FROM layers WHERE name = ?", (name,))
-        if not found:
-            names = ", ".join(row["name"] for row in self.layers())
+        if name not in self._by_name:
+            names = ", ".join(row["name"] for row in self._layers)
             raise LayerError(f"no layer '{name}' in this atlas; there are {names}")
-        return found[0]
+        return self._by_name[name]
 
     def unit_number(self, name: str) -> int:
         """The number of "blocks.3.0:5"."""
@@ -104,23 +121,53 @@ class Store:
         for row in self.rows("SELECT id, channel, around, threshold FROM units WHERE id BETWEEN ? AND ? ORDER BY id", between):
             empty: dict[str, Any] = {"spectrum": {group: [] for group in GROUPS}, "neighbors": [], "opposite": []}
             found[row["id"]] = {"channel": row["channel"], "around": row["around"], "threshold": row["threshold"], **empty}
+        if list(found) != list(range(start, stop)):
+            raise self.database.damaged("units are missing")
         for unit, part, *example in self._examples(between):
             found[unit]["spectrum"][GROUPS[part]].append(example)
         for row in self.rows("SELECT * FROM histograms WHERE unit BETWEEN ? AND ?", between):
-            edges, counts = np.frombuffer(row["edges"], "<f4"), np.frombuffer(row["counts"], "<i4")
-            found[row["unit"]]["histogram"] = {"edges": edges.tolist(), "counts": counts.tolist()}
+            found[row["unit"]]["histogram"] = self._histogram(row)
         for unit, opposite, *other in self._neighbors(between):
             found[unit]["opposite" if opposite else "neighbors"].append(other)
+        if any("histogram" not in unit for unit in found.values()):
+            raise self.database.damaged("a histogram is missing")
         return list(found.values())
+
+    def _histogram(self, row: sqlite3.Row) -> dict[str, list[Any]]:
+        if len(row["edges"]) % 4 or len(row["edges"]) != len(row["counts"]) + 4:
+            raise self.database.damaged("a histogram is cut off")
+        edges, counts = np.frombuffer(row["edges"], "<f4"), np.frombuffer(row["counts"], "<i4")
+        if not np.isfinite(edges).all() or (counts < 0).any():
+            raise self.database.damaged("a histogram is none")
+        return {"edges": edges.tolist(), "counts": counts.tolist()}
 
     def _examples(self, between: tuple[int, int]) -> list[sqlite3.Row]:
         columns = "unit, part, picture, score, grid_row, grid_column"
-        return self.rows(f"SELECT {columns} FROM examples WHERE unit BETWEEN ? AND ? ORDER BY unit, part, place", between)
+        found = self.rows(f"SELECT {columns} FROM examples WHERE unit BETWEEN ? AND ? ORDER BY unit, part, place", between)
+        self._check_numbers(
+            "a unit's example", found, (("unit", between[1] + 1), ("part", 4), ("picture", self.count)), between[0]
+        )
+        return found
 
     def _neighbors(self, between: tuple[int, int]) -> list[sqlite3.Row]:
         sql = """SELECT n.unit, n.opposite, u.layer, u.channel, n.correlation FROM neighbors n JOIN units u ON u.id = n.other
                  WHERE n.unit BETWEEN ? AND ? ORDER BY n.unit, n.opposite, n.place"""
-        return self.rows(sql, between)
+        found = self.rows(sql, between)
+        self._check_numbers("a unit's neighbor", found, (("unit", between[1] + 1), ("opposite", 2)), between[0])
+        return self._placed(found)
+
+    def _check_numbers(self, what: str, rows: list[sqlite3.Row], below: Sequence[tuple[str, int]], first: int) -> None:
+        """Refuses rows of others than were asked for (a damaged index gives such), and numbers of what there is not."""
+        asked = below[0][0]
+        if any(row[asked] < first or any(row[name] >= end for name, end in below) for row in rows):
+            raise self.database.damaged(f"{what} is of what is not there")
+
+    def _placed(self, rows: list[sqlite3.Row]) -> list[sqlite3.Row]:
+        """Rows whose `layer` and `channel` are those of a unit."""
+        channels = [row["channels"] for row in self._layers]
+        if any(row["layer"] >= len(channels) or row["channel"] >= channels[row["layer"]] for row in rows):
+            raise self.database.damaged("a unit is of no layer")
+        return rows
 
     def tiles(
         self, layer: str, by: str = "channel", *, descending: bool = False, first: int = 0, count: int = 200
@@ -132,11 +179,23 @@ class Store:
         # which units, from the index alone: what is passed over is never read; then their rows
         which = f"SELECT id FROM units WHERE layer = ? ORDER BY {by} {way}, id {way} LIMIT ? OFFSET ?"
         sql = f"SELECT * FROM units WHERE id IN ({which}) ORDER BY {by} {way}, id {way}"
-        return self.rows(sql, (self.layer(layer)["id"], count, first))
+        return self._placed(self.rows(sql, (self.layer(layer)["id"], count, first)))
 
     def columns(self, layer: int) -> list[sqlite3.Row]:
         """All units of a layer, by channel."""
-        return self.rows("SELECT * FROM units WHERE layer = ? ORDER BY channel", (layer,))
+        found = self.rows("SELECT * FROM units WHERE layer = ? ORDER BY channel", (layer,))
+        first, channels = self._layers[layer]["first"], self._layers[layer]["channels"]
+        if [(row["id"], row["channel"]) for row in found] != [(first + i, i) for i in range(channels)]:
+            raise self.database.damaged(f"the units of layer {layer} are not its channels")
+        return found
+
+    def top(self, row: sqlite3.Row) -> list[int]:
+        """The strongest pictures of a unit's row."""
+        found = parsed(row["top"], shown(self.database.path))
+        fits = isinstance(found, list) and all(type(one) is int and 0 <= one < self.count for one in found)
+        if not fits:
+            raise self.database.damaged("a unit's strongest pictures are none")
+        return found
 
     def pictures(self, start: int = 0, stop: int | None = None) -> list[sqlite3.Row]:
         return self.rows(
@@ -154,7 +213,9 @@ class Store:
         found: list[list[list[Any]]] = [[] for _ in range(start, stop)]
         sql = """SELECT f.picture, u.layer, u.channel, f.score, f.z, f.percentile FROM fires f JOIN units u ON u.id = f.unit
                  WHERE f.picture BETWEEN ? AND ? ORDER BY f.picture, f.place"""
-        for picture, *fire in self.rows(sql, (start, stop - 1)):
+        rows = self.rows(sql, (start, stop - 1))
+        self._check_numbers("what fires on a picture", rows, (("picture", stop),), start)
+        for picture, *fire in self._placed(rows):
             found[picture - start].append(fire)
         return found
 

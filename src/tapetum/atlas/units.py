@@ -11,6 +11,7 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from tapetum.atlas.claims import is_sprite
 from tapetum.atlas.painting import Canvases, forget, key_of, paint, seconds_each
 from tapetum.atlas.sheets import Sprite, as_tiles, paper, write_sheets
 from tapetum.engines.render import objectives as O
@@ -18,8 +19,9 @@ from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size, small
 from tapetum.engines.scan.ledger import written
 from tapetum.engines.signed import taps
+from tapetum.files import inside, table_in
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import LayerError, Made, TapetumError
+from tapetum.types import DamagedError, LayerError, Made, TapetumError
 
 Sign = Literal["positive", "negative"]
 
@@ -114,15 +116,20 @@ def render_units(
 def read_units(folder: str | Path, layer: str) -> UnitSheets | None:
     """What was rendered of a layer before; None where there is nothing whole."""
     place = Path(folder)
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        table = json.loads(_index(place, layer).read_text("utf-8"))
+    with suppress(DamagedError, ValueError, KeyError, TypeError, AttributeError):  # of a table that is not as we wrote it
+        table = table_in(inside(place, _index(place, layer).name))
         status = {sign: {int(channel): what for channel, what in odd.items()} for sign, odd in table["status"].items()}
         scores = {sign: tuple(values) for sign, values in table["scores"].items()}
         channels = None if table["channels"] is None else tuple(table["channels"])
         made = UnitSheets(**{**table, "status": status, "scores": scores, "channels": channels})
-        if all((place / name).is_file() for sprite in made.sprites.values() for name in sprite["sheets"]):
+        if made.layer == layer and all(_is_whole(place, sign, one) for sign, one in made.sprites.items()):
+            made.settings["weights"]
             return made
     return None
+
+
+def _is_whole(place: Path, sign: str, sprite: Any) -> bool:
+    return sign in SIGNS and is_sprite(sprite) and all(inside(place, name).is_file() for name in sprite["sheets"])
 
 
 def _index(folder: Path, layer: str) -> Path:

@@ -14,9 +14,11 @@ import numpy as np
 
 from tapetum import progress
 from tapetum.appearing import appearing
+from tapetum.atlas.database import script
 from tapetum.atlas.neighbors import Neighbors
 from tapetum.atlas.numbers import Fires, LayerNumbers
-from tapetum.types import GROUPS
+from tapetum.files import shown
+from tapetum.types import GROUPS, TapetumError
 
 SHEET = 256
 """Tiles a sheet."""
@@ -43,19 +45,29 @@ def write_store(
     meta: Mapping[str, str],
 ) -> None:
     """Writes all rows into a new file under a temporary name, then gives it its own."""
+    try:
+        _written(path, layers, pictures, neighbors, fires, meta)
+    except sqlite3.OperationalError as error:  # a full disk, most of all
+        raise TapetumError(f"{shown(path)} cannot be written ({error}); once it can, the same command goes on") from error
+
+
+def _written(
+    path: Path,
+    layers: Sequence[LayerNumbers],
+    pictures: Sequence[Picture],
+    neighbors: Neighbors | None,
+    fires: Fires | None,
+    meta: Mapping[str, str],
+) -> None:
     with appearing(path) as part, closing(sqlite3.connect(part, isolation_level=None)) as database:
         database.execute("PRAGMA journal_mode = OFF")  # nobody reads it before it has its name
         database.execute("PRAGMA synchronous = OFF")
-        database.executescript(_sql("schema.sql"))
+        database.executescript(script("schema.sql"))
         database.execute("BEGIN")
         _write(database, layers, pictures, neighbors, fires, meta)
         database.execute("COMMIT")
-        database.executescript(_sql("indices.sql"))
+        database.executescript(script("indices.sql"))
         database.execute("ANALYZE")
-
-
-def _sql(name: str) -> str:
-    return Path(__file__).with_name(name).read_text("utf-8")
 
 
 def _write(

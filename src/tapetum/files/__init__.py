@@ -7,6 +7,7 @@ Whatever is wrong with its bytes is a `DamagedError`, one line; what is read aga
 
 from tapetum.files.arrays import array_in as array_in
 from tapetum.files.arrays import arrays_in as arrays_in
+from tapetum.files.arrays import mapped_in as mapped_in
 from tapetum.files.arrays import may_unpack as may_unpack
 from tapetum.files.fields import fits as fits
 from tapetum.files.fields import misfit as misfit

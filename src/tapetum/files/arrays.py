@@ -53,6 +53,19 @@ def array_in(
         raise refusal(f"{name} is damaged: {_why(error)}") from error
 
 
+def mapped_in(path: str | os.PathLike[str], kinds: str = "f") -> NDArray[Any]:
+    """The array of a .npy file, read from the disk where it is looked at; it has the file's size, and one of the `kinds`."""
+    with opened(path) as file:
+        try:
+            size = os.fstat(file.fileno()).st_size
+            shape, in_columns, dtype = _header(file, size, size)
+            if dtype.kind not in kinds or size - file.tell() != math.prod(shape) * dtype.itemsize or 0 in shape:
+                raise _Wrong(f"an array of {shown(dtype)} and of shape {shown(shape)} is not what it holds")
+            return np.memmap(file, dtype, "r", file.tell(), shape, "F" if in_columns else "C")
+        except Exception as error:
+            raise DamagedError(f"{shown(path)} is damaged: {_why(error)}") from error
+
+
 class _Wrong(Exception):
     """What is wrong, in words."""
 
@@ -85,6 +98,12 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
 
 
 def _read(file: io.BufferedIOBase, size: int, most: int) -> NDArray[Any]:
+    shape, in_columns, dtype = _header(file, size, most)
+    return _filled(file, shape, dtype, in_columns)
+
+
+def _header(file: io.BufferedIOBase, size: int, most: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """(shape, whether columns lie together, type), checked against the size."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise _Wrong(f"a file of numpy's version {version[0]}.{version[1]}")
@@ -99,7 +118,7 @@ def _read(file: io.BufferedIOBase, size: int, most: int) -> NDArray[Any]:
         raise _Wrong(f"an array of shape {shown(shape)}, more than {most / 1e6:.0f} MB")
     if n_bytes > size - len(npy.MAGIC_PREFIX):
         raise _Wrong(f"it is cut off: an array of shape {shown(shape)} does not fit into it")
-    return _filled(file, shape, dtype, in_columns)
+    return shape, in_columns, dtype
 
 
 def _filled(file: io.BufferedIOBase, shape: tuple[int, ...], dtype: np.dtype[Any], in_columns: bool) -> NDArray[Any]:

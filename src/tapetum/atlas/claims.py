@@ -1,0 +1,156 @@
+"""What files of an atlas say, checked: manifest.json, and the tables of maps.
+
+Atlases are passed on. What they say has the types that their readers count on, and every name in them is one plain name, or
+it is one line that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tapetum.files import inside, is_plain, shown, table_in
+from tapetum.models.zoo.named import is_number
+from tapetum.types import DamagedError
+
+MANIFEST = "manifest.json"
+SCHEMA = 1
+SHEETS = 20_000
+"""Of tiles, of one kind."""
+
+Fits = Callable[[Any], bool]
+
+
+def manifest_in(folder: str | Path) -> dict[str, Any]:
+    """An atlas's manifest; what is in it is as it was written, and a build that goes on may not have written all."""
+    said = table_in(inside(folder, MANIFEST))
+    wrong = [name for name, fits in FIELDS.items() if name in said and not fits(said[name])]
+    if wrong:
+        raise DamagedError(f"{shown(Path(folder) / MANIFEST)} is damaged: its {wrong[0]} is {_short(said[wrong[0]])}")
+    return said
+
+
+def check_finished(said: Mapping[str, Any], folder: str | Path) -> None:
+    """Refuses a manifest of a build that is not yet done with the store."""
+    lacking = [name for name in NEEDED if name not in said]
+    if lacking:
+        raise DamagedError(
+            f"{shown(folder)} holds an atlas that is not finished (no {lacking[0]}): the same build goes on with it"
+        )
+
+
+def map_in(folder: Path, file: str, pictures: int) -> dict[str, Any]:
+    """The table of a layer's map, for a site of so many pictures."""
+    path = inside(folder, f"{file}.json")
+    said = table_in(path)
+    wrong = [name for name, fits in MAP.items() if not fits(said.get(name))]
+    if wrong:
+        raise DamagedError(f"{shown(path)} is damaged: its {wrong[0]} is {_short(said.get(wrong[0]))}")
+    if any(picture >= pictures for cell in said["cells"] for picture in cell["pictures"]):
+        raise DamagedError(f"{shown(path)} is damaged: it shows pictures that the atlas does not have")
+    return said
+
+
+def is_sprite(value: Any) -> bool:
+    """Sheets of tiles: three numbers, and the plain names of the sheets' files."""
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"tile", "columns", "rows", "sheets"}
+        and all(_is_whole(value[name]) and 0 < value[name] <= 4096 for name in ("tile", "columns", "rows"))
+        and isinstance(value["sheets"], list)
+        and len(value["sheets"]) <= SHEETS
+        and all(is_plain(name) and name.endswith(".webp") for name in value["sheets"])
+    )
+
+
+def _short(value: Any) -> str:
+    return shown(repr(value)[:200])
+
+
+# --- what fields hold
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and is_number(value, 0, 1 << 53)
+
+
+def _or_none(fits: Fits) -> Fits:
+    return lambda value: value is None or fits(value)
+
+
+def _list(fits: Fits) -> Fits:
+    return lambda value: isinstance(value, list) and all(map(fits, value))
+
+
+def _table(fits: Fits) -> Fits:
+    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
+
+
+def _with(**fields: Fits) -> Fits:
+    """A table that has these, and maybe others."""
+    return lambda value: isinstance(value, dict) and all(fits(value.get(name)) for name, fits in fields.items())
+
+
+def _pairs(first: Fits) -> Fits:
+    """[name or number, value] each; None where there are none."""
+    return _or_none(_list(lambda pair: isinstance(pair, list) and len(pair) == 2 and first(pair[0]) and is_number(pair[1])))
+
+
+def _sign(value: Any) -> bool:
+    return value is None or is_sprite(value)
+
+
+_SIZE: Fits = lambda value: _list(_is_whole)(value) and len(value) == 2  # noqa: E731 (a row of the tables below)
+
+FIELDS: Mapping[str, Fits] = {
+    "schema": _is_whole,
+    "stages": _table(_with(key=_text)),
+    "title": _text,
+    "model": _with(
+        name=_text, source=_text, weights=_text, weights_sha256=_text, sees=_text, size=_SIZE, classes=_or_none(_is_whole)
+    ),
+    "data": _with(name=_text, pictures=_is_whole, fingerprint=_text),
+    "made": _text,
+    "versions": _table(_text),
+    "machine": _text,
+    "score": _text,
+    "settings": _with(weights=_text, preprocessing=_text),
+    "taps": _table(_text),
+    "units": _table(_is_whole),
+    "skipped": _table(_text),
+    "notes": _list(_text),
+    "chosen": _with(layers=_list(_text), said=_text),
+    "rendered": _table(_with(positive=_sign, negative=_sign)),
+    "not_rendered": _table(_text),
+    "maps": _table(_text),
+    "not_mapped": _table(_text),
+}
+NEEDED = ("title", "model", "data", "made", "versions", "score", "settings", "units", "skipped", "notes")
+"""What the pages show, written with the store."""
+
+_CELL = _with(
+    row=_is_whole,
+    column=_is_whole,
+    count=_is_whole,
+    tile=_is_whole,
+    labels=_pairs(_text),
+    units=_pairs(_is_whole),
+    pictures=_list(_is_whole),
+    supports=_pairs(_text),
+)
+
+MAP: Mapping[str, Fits] = {
+    "store": _text,
+    "grid": _SIZE,
+    "layout": _text,
+    "positions": _is_whole,
+    "cells": _list(_CELL),
+    "classes": _or_none(_list(lambda row: isinstance(row, list) and bool(row) and _text(row[0]) and all(map(_SIZE, row[1:])))),
+    "sprite": _or_none(is_sprite),
+    "notes": _list(_text),
+}

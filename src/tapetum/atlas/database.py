@@ -1,0 +1,166 @@
+"""An atlas.sqlite from anywhere: opened for reading alone, and nothing in it is believed before it is checked.
+
+Its schema is exactly ours, so no view, trigger or virtual table of somebody's is ever run. Rows have the types and the ranges
+that their columns have, and no more of them come than the file has room for. A question that goes on and on ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tapetum.files import opened, shown
+from tapetum.types import DamagedError, TapetumError
+
+LIMIT_S = 30.0
+"""For a question; those of an atlas of 200,000 units take milliseconds."""
+
+STEPS = 100_000
+"""Of SQLite's machine between two looks at the clock."""
+
+LONGEST = 1_000_000
+"""Bytes of a text or a blob: names of files are the longest."""
+
+AT_ONCE = 2_000
+"""Rows that are fetched at once, at least four bytes of the file each."""
+
+TEXTS_ROOM = 16
+"""Texts and blobs that come of one question, in times of the file's size."""
+
+LARGEST = 1 << 53
+"""Of whole numbers: what a page's script can hold."""
+
+
+class Database:
+    """Questions to the file, of several threads at the same time: each has a connection of its own."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with opened(self.path, TapetumError) as file:
+            self.size = file.seek(0, 2)
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+
+    def close(self) -> None:
+        while self._open:
+            self._open.pop().close()
+        self._local = threading.local()
+
+    def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
+        """What a query gives; its columns by name."""
+        with self._reading():
+            found = self._fetched(self._connection(), sql, parameters)
+        names = found[0].keys() if found else []
+        for i, name in enumerate(names):
+            if name in COLUMNS and not COLUMNS[name]([row[i] for row in found]):
+                raise self.damaged(f"a {name} in it is none")
+        return found
+
+    def damaged(self, why: object) -> DamagedError:
+        """What is raised about the file."""
+        return DamagedError(f"{shown(self.path)} is damaged ({shown(why)}); build the atlas again")
+
+    @contextlib.contextmanager
+    def _reading(self) -> Any:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            slow = str(error) == "interrupted"
+            raise self.damaged(f"a question took more than {LIMIT_S:g} s" if slow else error) from error
+        except (sqlite3.Error, OverflowError, UnicodeError) as error:
+            raise self.damaged(error) from error
+
+    def _fetched(self, connection: sqlite3.Connection, sql: str, parameters: Any) -> list[sqlite3.Row]:
+        self._local.until = time.monotonic() + LIMIT_S
+        cursor, found, texts = connection.execute(sql, parameters), list[sqlite3.Row](), 0
+        while part := cursor.fetchmany(AT_ONCE):
+            found += part
+            texts += sum(len(one) for row in part for one in row if isinstance(one, (str, bytes)))
+            if len(found) > AT_ONCE + self.size // 4 or texts > LONGEST + TEXTS_ROOM * self.size:
+                raise self.damaged("it gives more than a file of its size holds")
+        return found
+
+    def _connection(self) -> sqlite3.Connection:
+        if getattr(self._local, "connection", None) is None:
+            address = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"  # no journal beside it is played back
+            connection = sqlite3.connect(address, uri=True, check_same_thread=False)  # closed by another thread
+            self._open.append(connection)
+            connection.row_factory = sqlite3.Row
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+            connection.set_progress_handler(self._is_late, STEPS)
+            for pragma in ("trusted_schema = OFF", "cell_size_check = ON", "query_only = ON"):
+                connection.execute(f"PRAGMA {pragma}")
+            self._check_schema(connection)
+            self._local.connection = connection
+        return self._local.connection
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._local.until
+
+    def _check_schema(self, connection: sqlite3.Connection) -> None:
+        rows = self._fetched(connection, f"SELECT {MASTER} FROM sqlite_master LIMIT 1000", ())
+        found = sorted((tuple(row) for row in rows if not _is_statistics(tuple(row))), key=str)
+        if found != schema():
+            raise self.damaged("its tables are not those of an atlas")
+
+
+MASTER = "type, name, tbl_name, sql"
+
+
+@functools.cache
+def schema() -> list[tuple[Any, ...]]:
+    """The tables and indices of an atlas, as SQLite keeps them."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        for name in ("schema.sql", "indices.sql"):
+            database.executescript(script(name))
+        return sorted(database.execute(f"SELECT {MASTER} FROM sqlite_master"), key=str)
+
+
+def script(name: str) -> str:
+    """One of the two files of SQL."""
+    return Path(__file__).with_name(name).read_text("utf-8")
+
+
+def _is_statistics(row: tuple[Any, ...]) -> bool:
+    """What ANALYZE makes."""
+    kind, name, table, sql = row
+    plain = kind == "table" and name == table and re.fullmatch(r"sqlite_stat[14]", str(name)) is not None
+    return plain and re.fullmatch(rf"CREATE TABLE {name}\([a-z,]+\)", str(sql)) is not None
+
+
+# --- what columns hold
+
+
+def _only(*kinds: type) -> Callable[[list[Any]], bool]:
+    return lambda column: {type(one) for one in column} <= set(kinds)
+
+
+def _whole(column: list[Any]) -> bool:
+    return {type(one) for one in column} == {int} and min(column) >= 0 and max(column) < LARGEST
+
+
+def _whole_or_none(column: list[Any]) -> bool:
+    some = [one for one in column if one is not None]
+    return not some or _whole(some)
+
+
+COLUMNS: Mapping[str, Callable[[list[Any]], bool]] = {
+    **dict.fromkeys(("key", "value", "name", "file", "kind", "tap", "top"), _only(str)),
+    "label": _only(str, type(None)),
+    "around": lambda column: set(column) <= {"zero", "median"},
+    **dict.fromkeys(("id", "channels", "first", "grid_rows", "grid_columns", "layer", "channel", "unit", "part"), _whole),
+    **dict.fromkeys(("place", "picture", "grid_row", "grid_column", "opposite", "other", "sample", "sheet", "tile"), _whole),
+    **dict.fromkeys(("receptive_field", "stride", "label_count", "label_of"), _whole_or_none),
+    "signed": lambda column: set(column) <= {0, 1},
+    **dict.fromkeys(("mean", "sd", "sparsity", "minimum", "maximum", "threshold"), _only(float, type(None))),
+    **dict.fromkeys(("score", "z", "correlation", "percentile"), _only(float)),
+    **dict.fromkeys(("edges", "counts"), _only(bytes)),
+}
+"""Whether the values of a column are what schema.sql says of it; SQLite itself lets any stand in any."""
