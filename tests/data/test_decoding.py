@@ -13,7 +13,7 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from tapetum.data import decoding, images
+from tapetum.data import decoding
 from tapetum.data.decoding import pixels_of
 from tapetum.data.images import read_image
 from tapetum.types import ImageError
@@ -175,8 +175,6 @@ def test_pixels_are_the_same_in_many_threads_at_once() -> None:
 
 
 def test_header_refuses_what_reading_refuses_there() -> None:
-    kind, upright = images.header(io.BytesIO(JPEGS["orientation 6"]), "cat.jpg")
-    assert kind == "JPEG RGB"
-    assert upright(torch.zeros(1, 3, 2, 5)).shape == (1, 3, 5, 2)
-    with pytest.raises(ImageError, match=r"^cat.jpg: text, not an image"):
-        images.header(io.BytesIO(b"hello"), "cat.jpg")
+    assert decoding.header(io.BytesIO(JPEGS["orientation 6"])) == ("JPEG RGB", 6)
+    with pytest.raises(ImageError, match=r"^the bytes: text, not an image"):
+        decoding.header(io.BytesIO(b"hello"))

@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tapetum.data.images import decoded, header
+from tapetum.data.images import picture
+from tapetum.data.pillow import opened_picture, orientation_of, strict_pillow
+from tapetum.data.strips import Strips, Upright
 from tapetum.types import ImageError
 
 _START = b"\xff\xd8\xff"
@@ -25,7 +27,7 @@ def pixels_of(data: bytes, name: str = "the bytes") -> Tensor:
     other picture, and every file at which the quick decoder stumbles, is `read_image`'s: it also words the refusals.
     """
     quick = _quick(data)
-    return decoded(io.BytesIO(data), name) if quick is None else quick
+    return picture(data, name=name) if quick is None else quick
 
 
 def _quick(data: bytes) -> Tensor | None:
@@ -33,18 +35,24 @@ def _quick(data: bytes) -> Tensor | None:
     if data[:3] != _START or not _agrees():
         return None
     try:
-        kind, upright = header(io.BytesIO(data), "the bytes")
+        kind, orientation = header(io.BytesIO(data))
         levels = _levels(data) if kind in _QUICK else None
     except (ImageError, RuntimeError):  # a decoder's refusal is a RuntimeError
         return None
-    return None if levels is None else upright(_unit(levels))
+    if levels is None:
+        return None
+    c, height, width = levels.shape
+    raster = Upright((c, height, width), lambda rows, columns: levels[:, rows, columns], orientation)
+    return Strips(raster, "the bytes").whole()
 
 
-def _unit(levels: Tensor) -> Tensor:
-    """(3, H, W) in any layout to contiguous floats (1, 3, H, W): laid out and converted in one go."""
-    planes = torch.empty((1, *levels.shape), dtype=torch.float32)
-    planes[0].copy_(levels)
-    return planes.div_(255)
+def header(file: io.BytesIO) -> tuple[str, int]:
+    """What stands before the pixels: Pillow's name for the kind of picture, "JPEG RGB", and EXIF's orientation.
+
+    Refused as `read_image` refuses it, as far as a header tells.
+    """
+    with strict_pillow(), opened_picture(file, "the bytes") as image:
+        return f"{image.format} {image.mode}", orientation_of(image)
 
 
 def _levels(data: bytes) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,8 +14,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
-from tapetum.data.images import MAX_PIXELS, picture
+from tapetum.data.images import picture, strips_of
+from tapetum.data.pillow import MAX_PIXELS
 from tapetum.data.planes import Span, viewable
+from tapetum.data.strips import AT_ONCE, Strips
 from tapetum.types import ImageError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of the ImageNet training set; torchvision and timm document the same numbers
@@ -77,37 +80,42 @@ class Preprocessing:
         """
         return picture(source, self.channels, self.range, most)
 
-    def __call__(self, pixels: Tensor) -> Tensor:
+    def opened(self, source: Any, most: int = MAX_PIXELS) -> AbstractContextManager[Strips]:
+        """The same with its floats not yet computed, for a block: `crop` needs few of a large picture's at a time."""
+        return strips_of(source, self.channels, self.range, most)
+
+    def __call__(self, pixels: Tensor | Strips) -> Tensor:
         """(n, 3, H, W) in [0, 1], or (n, c, H, W), to model-ready (n, c, *size)."""
         return self.normalize(self.crop(pixels))
 
-    def crop(self, pixels: Tensor) -> Tensor:
+    def crop(self, pixels: Tensor | Strips) -> Tensor:
         """The part of the picture that the model sees, in [0, 1]: resized and cut, not normalised."""
-        self._check(pixels)
-        pixels = self._trimmed(pixels)
-        target = self._resized(*pixels.shape[-2:])
-        if list(pixels.shape[-2:]) == target:
-            central = TF.center_crop(pixels, list(self.size))
+        self._check(tuple(pixels.shape))
+        window = self._window(*pixels.shape[-2:])
+        target = self._resized(*window[2:])
+        if list(window[2:]) == target:
+            central = TF.center_crop(_whole(pixels, window), list(self.size))
         elif min(self.size) > 1 and _in_two_passes(pixels, self.interpolation):  # torch 2.14 misreads planes of one column
-            central = _central(pixels, target, self.size, self.interpolation)
+            central = _central(pixels, window, target, self.size, self.interpolation)
         else:
-            resized = TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True)
-            central = TF.center_crop(resized, list(self.size))
+            central = TF.center_crop(self._at_once(_whole(pixels, window), target), list(self.size))
         return central.clamp(0, 1)  # bicubic overshoots
 
     def resized(self, pixels: Tensor) -> Tensor:
         """The whole picture at the size that `crop` cuts from, in [0, 1]; of a strip of more than 8 : 1 its middle."""
-        pixels = self._trimmed(pixels)
-        target = self._resized(*pixels.shape[-2:])
-        return TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True).clamp(0, 1)
+        window = self._window(*pixels.shape[-2:])
+        return self._at_once(_whole(pixels, window), self._resized(*window[2:])).clamp(0, 1)
 
-    def _trimmed(self, pixels: Tensor) -> Tensor:
+    def _at_once(self, pixels: Tensor, target: list[int]) -> Tensor:
+        return TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True)
+
+    def _window(self, height: int, width: int) -> Window:
         """A strip of at most 8 : 1 around the centre: a picture of 10 x 20,000 px would otherwise grow to gigabytes."""
         if self.resize == "squash":
-            return pixels
-        (height, width), (h, w) = pixels.shape[-2:], self.size
-        most = [min(height, max(1, LONGEST * width * h // w)), min(width, max(1, LONGEST * height * w // h))]
-        return pixels if most == [height, width] else TF.center_crop(pixels, most)
+            return 0, 0, height, width
+        h, w = self.size
+        rows, columns = min(height, max(1, LONGEST * width * h // w)), min(width, max(1, LONGEST * height * w // h))
+        return _start(height, rows), _start(width, columns), rows, columns
 
     def _resized(self, height: int, width: int) -> list[int]:
         """(height, width) before the cut: along the side that `size` needs most of, then the other in proportion."""
@@ -152,7 +160,7 @@ class Preprocessing:
 
     def normalize(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 1] to model-ready values; a one-channel model gets the luma (ITU-R BT.601)."""
-        self._check(pixels)
+        self._check(tuple(pixels.shape))
         if self.channels == 1 and pixels.shape[1] == 3:
             pixels = (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
         return (pixels - self._per_channel(self.mean, pixels)) / self._per_channel(self.std, pixels)
@@ -166,11 +174,10 @@ class Preprocessing:
         own = (images * self._per_channel(self.std, images) + self._per_channel(self.mean, images)).clamp(0, 1)
         return own.expand(-1, 3, -1, -1) if self.channels == 1 else own
 
-    def _check(self, pixels: Tensor) -> None:
+    def _check(self, shape: tuple[int, ...]) -> None:
         allowed = (3, 1) if self.channels in (1, 3) else (self.channels,)
-        if pixels.ndim != 4 or pixels.shape[1] not in allowed:
-            shape = f"(n, {allowed[0]}, H, W)"
-            raise ImageError(f"pixels must be {shape} in [0, 1], not {tuple(pixels.shape)}; use model.preprocess")
+        if len(shape) != 4 or shape[1] not in allowed:
+            raise ImageError(f"pixels must be (n, {allowed[0]}, H, W) in [0, 1], not {shape}; use model.preprocess")
 
     def _per_channel(self, numbers: tuple[float, ...], like: Tensor) -> Tensor:
         return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
@@ -189,6 +196,9 @@ class Preprocessing:
         covered = as_text((round(self.size[0] * MARGIN), round(self.size[1] * MARGIN)))
         return f"resized to cover at most {covered} px ({self.interpolation}), central {size} px{raw}"
 
+
+Window = tuple[int, int, int, int]
+"""Of a picture in px: top, left, height, width."""
 
 LONGEST = 8
 
@@ -220,24 +230,41 @@ def _start(side: int, size: int) -> int:
 _REACH = {"bilinear": 1, "bicubic": 2}  # of the filter, in pixels of the coarser grid
 
 
-def _in_two_passes(pixels: Tensor, interpolation: str) -> bool:
+def _whole(pixels: Tensor | Strips, window: Window) -> Tensor:
+    top, left, height, width = window
+    whole = pixels if isinstance(pixels, Tensor) else pixels.whole()
+    return whole[..., top : top + height, left : left + width]
+
+
+def _in_two_passes(pixels: Tensor | Strips, interpolation: str) -> bool:
     """Whether torch resizes these along the rows first, then along the columns: on a CPU, plane by plane."""
+    if isinstance(pixels, Strips):
+        return interpolation in _REACH
     plain = pixels.device.type == "cpu" and pixels.is_contiguous() and pixels.dtype in (torch.float32, torch.float64)
     return plain and not pixels.requires_grad and interpolation in _REACH
 
 
-def _central(pixels: Tensor, target: list[int], size: Size, interpolation: str) -> Tensor:
-    """The central crop of the resized pixels, to the last bit, without computing what the crop does not see.
+def _central(pixels: Tensor | Strips, window: Window, target: list[int], size: Size, interpolation: str) -> Tensor:
+    """The central crop of the resized window, to the last bit, without computing what the crop does not see.
 
-    Only rows within its reach go through the first pass (along the rows), only its columns through the second.
+    Only rows within its reach go through the first pass (along the rows), some at a time, only its columns through the second.
     """
-    height, (rows, columns), (h, w) = int(pixels.shape[-2]), target, size
+    (up, aside, height, width), (rows, columns), (h, w) = window, target, size
     top, left, scale = _start(rows, h), _start(columns, w), height / rows
     reach = _REACH[interpolation] * max(scale, 1) + 1
     first = max(0, math.floor((top + 0.5) * scale - reach))
     last = min(height, math.ceil((top + h - 0.5) * scale + reach))
     how = {"mode": interpolation, "align_corners": False, "antialias": True}
-    seen = F.interpolate(pixels[..., first:last, :], size=[last - first, columns], **how)[..., left : left + w]
-    tall = pixels.new_zeros(*pixels.shape[:-1], w)
-    tall[..., first:last, :] = seen
+    tall, step = None, max(1, AT_ONCE // (math.prod(pixels.shape[:2]) * width))
+    for at in range(first, last, step):
+        end = min(at + step, last)
+        strip = _rows(pixels, up + at, up + end)[..., aside : aside + width]
+        seen = F.interpolate(strip, size=[end - at, columns], **how)[..., left : left + w]
+        tall = seen.new_zeros(*seen.shape[:2], height, w) if tall is None else tall
+        tall[..., at:end, :] = seen
+    assert tall is not None  # no crop is empty
     return F.interpolate(tall, size=[rows, w], **how)[..., top : top + h, :]
+
+
+def _rows(pixels: Tensor | Strips, first: int, last: int) -> Tensor:
+    return pixels[..., first:last, :] if isinstance(pixels, Tensor) else pixels.rows(first, last)

@@ -5,10 +5,13 @@ Only regular files are opened, so nothing waits. What is unpacked is bounded by 
 Whatever is wrong with its bytes is a `DamagedError`, one line; what is read again later may catch it and be made again.
 """
 
+from tapetum.files.arrays import Layout as Layout
 from tapetum.files.arrays import array_in as array_in
 from tapetum.files.arrays import arrays_in as arrays_in
+from tapetum.files.arrays import layout_of as layout_of
 from tapetum.files.arrays import mapped_in as mapped_in
 from tapetum.files.arrays import may_unpack as may_unpack
+from tapetum.files.arrays import some_of as some_of
 from tapetum.files.fields import fits as fits
 from tapetum.files.fields import misfit as misfit
 from tapetum.files.fields import result_kinds as result_kinds

@@ -10,7 +10,8 @@ import io
 import math
 import os
 import zipfile
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -58,12 +59,50 @@ def mapped_in(path: str | os.PathLike[str], kinds: str = "f") -> NDArray[Any]:
     with opened(path) as file:
         try:
             size = os.fstat(file.fileno()).st_size
-            shape, in_columns, dtype = _header(file, size, size)
-            if dtype.kind not in kinds or size - file.tell() != math.prod(shape) * dtype.itemsize or 0 in shape:
-                raise _Wrong(f"an array of {shown(dtype)} and of shape {shown(shape)} is not what it holds")
-            return np.memmap(file, dtype, "r", file.tell(), shape, "F" if in_columns else "C")
+            found = _layout(file, size)
+            if found.dtype.kind not in kinds or size - found.start != found.n_bytes or 0 in found.shape:
+                raise _Wrong(f"an array of {shown(found.dtype)} and of shape {shown(found.shape)} is not what it holds")
+            return np.memmap(file, found.dtype, "r", found.start, found.shape, "F" if found.in_columns else "C")
         except Exception as error:
             raise DamagedError(f"{shown(path)} is damaged: {_why(error)}") from error
+
+
+class Layout(NamedTuple):
+    """What a .npy file says of its array, which begins at the byte `start`; `in_columns`: its first axis runs fastest."""
+
+    shape: tuple[int, ...]
+    in_columns: bool
+    dtype: np.dtype[Any]
+    start: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the array."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def layout_of(file: io.BufferedIOBase, size: int, name: str, refusal: type[TapetumError] = DamagedError) -> Layout:
+    """That of a .npy file of `size` bytes, open at its start, all of which is there."""
+    try:
+        return _layout(file, size)
+    except Exception as error:
+        raise refusal(f"{name} is damaged: {_why(error)}") from error
+
+
+def some_of(
+    file: io.BufferedIOBase, places: Sequence[int], shape: tuple[int, ...], dtype: np.dtype[Any], name: str,
+    refusal: type[TapetumError] = DamagedError,
+) -> NDArray[Any]:  # fmt: skip
+    """Arrays of one shape that begin at these bytes of a file, one after the other (n, *shape); last axes run fastest."""
+    try:
+        array = np.empty((len(places), *shape), dtype)
+        for one, place in zip(_bytes_of(array).reshape(len(places), -1), places, strict=True):
+            file.seek(place)
+            _fill(file, one)
+        _check_values(array)
+    except Exception as error:
+        raise refusal(f"{name} is damaged: {_why(error)}") from error
+    return array
 
 
 class _Wrong(Exception):
@@ -98,12 +137,13 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
 
 
 def _read(file: io.BufferedIOBase, size: int, most: int) -> NDArray[Any]:
-    shape, in_columns, dtype = _header(file, size, most)
-    return _filled(file, shape, dtype, in_columns)
+    found = _layout(file, size)
+    if found.n_bytes > most:
+        raise _Wrong(f"an array of shape {shown(found.shape)}, more than {most / 1e6:.0f} MB")
+    return _filled(file, found.shape, found.dtype, found.in_columns)
 
 
-def _header(file: io.BufferedIOBase, size: int, most: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """(shape, whether columns lie together, type), checked against the size."""
+def _layout(file: io.BufferedIOBase, size: int) -> Layout:
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise _Wrong(f"a file of numpy's version {version[0]}.{version[1]}")
@@ -113,28 +153,42 @@ def _header(file: io.BufferedIOBase, size: int, most: int) -> tuple[tuple[int, .
         raise _Wrong(f"an array of {shown(dtype)}")
     if any(isinstance(side, bool) or side < 0 for side in shape):
         raise _Wrong(f"an array of shape {shown(shape)}")
-    n_bytes = math.prod(shape) * dtype.itemsize
-    if n_bytes > most:
-        raise _Wrong(f"an array of shape {shown(shape)}, more than {most / 1e6:.0f} MB")
-    if n_bytes > size - len(npy.MAGIC_PREFIX):
+    found = Layout(shape, in_columns, dtype, file.tell())
+    if found.n_bytes > size - len(npy.MAGIC_PREFIX):
         raise _Wrong(f"it is cut off: an array of shape {shown(shape)} does not fit into it")
-    return shape, in_columns, dtype
+    return found
 
 
 def _filled(file: io.BufferedIOBase, shape: tuple[int, ...], dtype: np.dtype[Any], in_columns: bool) -> NDArray[Any]:
     array = np.empty(shape, dtype, order="F" if in_columns else "C")
-    flat = (array.T if in_columns else array).reshape(-1).view(np.uint8) if array.size else np.empty(0, np.uint8)
+    _fill(file, _bytes_of(array))
+    _check_values(array)
+    return array
+
+
+def _bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Those of a new array, in the order in which they lie."""
+    if not array.size:
+        return np.empty(0, np.uint8)
+    return (array if array.flags.c_contiguous else array.T).reshape(-1).view(np.uint8)
+
+
+def _fill(file: io.BufferedIOBase, flat: NDArray[np.uint8]) -> None:
     place = memoryview(flat)  # pyright: ignore[reportArgumentType] (numpy's types do not say that arrays are buffers)
     while len(place):
         got = file.readinto(place[: 1 << 22])
         if not got:
             raise _Wrong("it is cut off")
         place = place[got:]
-    if dtype.kind == "b" and flat.size and int(flat.max()) > 1:
+
+
+def _check_values(array: NDArray[Any]) -> None:
+    """Every pattern of bytes is a number, but not a truth value or a text."""
+    flat, kind = _bytes_of(array), array.dtype.kind
+    if kind == "b" and flat.size and int(flat.max()) > 1:
         raise _Wrong("a truth value that is neither true nor false")
-    if dtype.kind == "U" and flat.size and int(flat.view(dtype.str[0] + "u4").max(initial=0)) > 0x10FFFF:
+    if kind == "U" and flat.size and int(flat.view(array.dtype.str[0] + "u4").max(initial=0)) > 0x10FFFF:
         raise _Wrong("a text that is none")
-    return array
 
 
 def _why(error: Exception) -> str:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tapetum.data.planes import from_batch, viewable
 from tapetum.data.preprocessing import Preprocessing, Size, as_text
+from tapetum.data.strips import Strips
 from tapetum.models import fitting
 from tapetum.models.believing import WORKS, Believed, apart, compared
 from tapetum.models.checkpointing import uncheckpointed
@@ -332,10 +333,15 @@ class VisionModel:
         if not many:
             raise ImageError("no images were given")
         _refuse_labels(many)
-        return self.photos.joined([self.prepared(self.preprocessing.read(one)) for one in many])
+        return self.photos.joined(list(map(self._ready, many)))
 
-    def prepared(self, pixels: Tensor) -> Tensor:
-        """Pixels in [0, 1], as `model.preprocessing.read` gives them, to model-ready images on the model's device."""
+    def _ready(self, source: Any) -> Tensor:
+        """One picture, of which no more floats are held than its crop needs."""
+        with self.preprocessing.opened(source) as pixels:
+            return self.prepared(pixels)
+
+    def prepared(self, pixels: Tensor | Strips) -> Tensor:
+        """Pixels in [0, 1], as `model.preprocessing` reads or opens them, to model-ready images on the model's device."""
         self.caution(self.notes)
         ready = self.preprocessing(pixels).to(self.device, self.dtype)
         return self.photos.cut(ready, (int(pixels.shape[-2]), int(pixels.shape[-1])), self.preprocessing)

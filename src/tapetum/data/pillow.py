@@ -1,0 +1,178 @@
+"""Pillow's pictures as rasters: what may be opened, how large it may be, which way is up, and what its modes mean."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile, UnidentifiedImageError
+from torch import Tensor
+
+from tapetum.data.strips import Raster, Upright, as_tensor
+from tapetum.files import shown
+from tapetum.types import ImageError
+
+MAX_PIXELS = 64_000_000
+
+MAX_SIDE = 100_000
+"""Pixels of a file's longer side: rows are worked on whole."""
+
+# Rasters with a signature. Left out on purpose: EPS (starts Ghostscript), TGA (no signature, so noise would pass).
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI")
+_ORIENTATION_TAG = 0x0112
+_LOOKS_LIKE = {
+    b"<svg": "an SVG drawing", b"<html": "a web page", b"<!doctype html": "a web page", b"%pdf": "a PDF",
+    b"ftyphei": "a HEIC photograph", b"ftypmif1": "a HEIC photograph", b"pk\x03\x04": "a zip archive",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself",
+}  # fmt: skip
+_BANDS = 4
+"""Pieces of a picture that is let go while its floats are made."""
+
+_readers = 0
+_readers_lock = threading.Lock()
+_switches = contextlib.ExitStack()
+
+
+@contextlib.contextmanager
+def strict_pillow() -> Iterator[None]:
+    """Pillow warns of nothing and refuses cut-off files: globals that the first reader sets, the last resets."""
+    global _readers
+    with _readers_lock:
+        if _readers == 0:
+            _switches.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
+            _switches.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _readers_lock:
+            _readers -= 1
+            if _readers == 0:
+                _switches.close()
+
+
+# --- files
+
+
+def opened_picture(file: io.BufferedReader | io.BytesIO, name: str, most: int = MAX_PIXELS) -> Image.Image:
+    """What a file holds, with the header read and no pixels; refusals begin with `name`."""
+    head = file.read(512)
+    if not head:
+        raise ImageError(f"{name}: empty (0 bytes left to read); give the whole file from its start")
+    try:
+        image = Image.open(file, formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: more than {MAX_PIXELS / 1e6:g} million pixels; shrink it first") from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: {_kind(head)}; give a picture such as JPEG or PNG") from error
+    except Exception as error:  # format plugins let through whatever their parser stumbles over
+        raise ImageError(f"{name}: cannot be decoded ({shown(error)}); the file is damaged, copy it again") from error
+    check_size(*image.size, name, most)
+    return image
+
+
+def check_size(width: int, height: int, name: str, most: int) -> None:
+    """Refuses pictures of too many pixels, and strips."""
+    if width * height > most:
+        raise ImageError(f"{name}: {width} x {height}, more than {most / 1e6:g} million pixels; shrink it first")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"{name}: {width} x {height}, a side of more than {MAX_SIDE} pixels; cut it first")
+
+
+def loaded(image: Image.Image, name: str) -> None:
+    """Decodes the pixels."""
+    try:
+        image.load()
+    except Exception as error:
+        raise ImageError(f"{name}: cut off or damaged ({shown(error)}); copy or fetch it again") from error
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF's, 1 for upright."""
+    try:
+        return image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # damaged EXIF says nothing about the pixels, which are fine
+        return 1
+
+
+def _kind(head: bytes) -> str:
+    for mark, kind in _LOOKS_LIKE.items():
+        if mark in head.lower():
+            return kind
+    printable = head.decode("utf-8", "ignore").isprintable() or head.isascii()
+    return "text, not an image" if printable and b"\0" not in head else "not an image in a known format"
+
+
+# --- rasters
+
+
+class Photograph(Upright):
+    """The pixels of a loaded PIL image; `ours`: nobody else holds it, so it can be freed in bands."""
+
+    def __init__(self, image: Image.Image, name: str, ours: bool = False) -> None:
+        self._image, self._name, self._ours = image, name, ours
+        self._convert, c = _converter(image, name)
+        super().__init__((c, image.height, image.width), self._values, orientation_of(image))
+
+    def bands(self) -> list[Raster]:
+        """Its numbers in few pieces, large enough for malloc to give each back at once; the image is closed."""
+        height = self.shape[1]
+        if not self._ours or height < _BANDS or self._image.width * self._image.height < 1_000_000:
+            return [self]
+        ends = [height * i // _BANDS for i in range(_BANDS + 1)]
+        pieces = [self.rows(a, b) for a, b in pairwise(ends)]
+        self._image.close()
+        return [_piece(piece) for piece in pieces]
+
+    def _values(self, rows: slice, columns: slice) -> Tensor:
+        try:
+            values = self._convert(self._image.crop((columns.start, rows.start, columns.stop, rows.stop)))
+        except Exception as error:
+            raise _unreadable(self._image, self._name, error) from error
+        return as_tensor(values[None] if values.ndim == 2 else values.transpose(2, 0, 1))
+
+
+def _piece(numbers: Tensor) -> Upright:
+    c, height, width = numbers.shape
+    return Upright((c, height, width), lambda rows, columns: numbers[:, rows, columns])
+
+
+def _converter(image: Image.Image, name: str) -> tuple[Callable[[Image.Image], NDArray[Any]], int]:
+    """What gives (h, w) uint16 or float, (h, w, 3) or (h, w, 4) uint8 of pieces of an image, and the number of planes."""
+    if image.mode == "F":
+        return np.asarray, 1
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        if image.mode == "I" and image.width * image.height:
+            _check_16_bits(image, name)
+        see_through = image.info.get("transparency", -1)
+        return lambda piece: _grey16(piece, see_through), 1
+    if not image.has_transparency_data:
+        return lambda piece: np.asarray(piece.convert("RGB")), 3
+    if image.mode == "La":  # Pillow has no La -> RGBA
+        return lambda piece: np.asarray(piece.convert("LA").convert("RGBA")), 4
+    return lambda piece: np.asarray(piece.convert("RGBA")), 4
+
+
+def _check_16_bits(image: Image.Image, name: str) -> None:
+    least, most = image.getextrema()
+    if least < 0 or most > 65535:
+        raise _unreadable(image, name, f"values from {least} to {most}, beyond 16 bits")
+
+
+def _grey16(piece: Image.Image, see_through: Any) -> NDArray[Any]:
+    values = np.array(piece).astype(np.uint16)
+    values[values == see_through] = 65535  # PNG's see-through grey, over white
+    return values
+
+
+def _unreadable(image: Image.Image, name: str, why: object) -> ImageError:
+    return ImageError(f"{name}: mode {image.mode} cannot be read ({shown(why)}); convert it to RGB")

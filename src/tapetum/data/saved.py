@@ -1,0 +1,79 @@
+"""Pictures in .npy files: read a few rows at a time where their rows lie together."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tapetum.data.planes import Span, accepted, axes_of
+from tapetum.data.strips import Strips, Upright, as_tensor, check_type, of_array
+from tapetum.files import Layout, array_in, layout_of, some_of
+from tapetum.types import ImageError
+
+WHOLE = 64_000_000
+"""Bytes of an array that is read at once."""
+
+MOST_READS = 1_000_000
+"""Pieces that a file is read in: some seconds."""
+
+
+def saved_array(file: io.BufferedReader | io.BytesIO, name: str, channels: int, span: Span | None, most: int) -> Strips:
+    """The picture in a .npy file that is open at its start, and stays open."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    layout = layout_of(file, size, name, ImageError)
+    check_type(layout.dtype, name)
+    axes = axes_of(layout.shape, name, accepted(channels), last=True)
+    c, height, width = (1 if axis < 0 else layout.shape[axis] for axis in axes)
+    if height * width > most or (c > 4 and c * height * width > 3 * most):
+        raise ImageError(f"{name}: shape {layout.shape}, more than {most / 1e6:g} million pixels; shrink it first")
+    if layout.n_bytes <= WHOLE:
+        file.seek(0)
+        return of_array(array_in(file, size, name, WHOLE, ImageError), name, channels, span)
+    reader = _Rows(file, layout, axes, name)
+    return Strips(Upright((c, height, width), reader.read), name, channels, span)
+
+
+class _Rows:
+    """Rows of a large array in a file, of which a block is kept."""
+
+    def __init__(self, file: io.BufferedReader | io.BytesIO, layout: Layout, axes: tuple[int, int, int], name: str) -> None:
+        self._file, self._layout, self._name = file, layout, name
+        order = [axis for axis in range(len(layout.shape)) if axis in axes]  # without a leading 1
+        self._order = order[::-1] if layout.in_columns else order  # the axes as they lie in the file, slowest first
+        self._axes = axes
+        self._height = layout.shape[axes[1]]
+        self._block, self._first, self._last = np.empty(0), 0, 0
+        n_blocks = -(-layout.n_bytes // WHOLE)
+        if self._runs() * n_blocks > MOST_READS:
+            raise ImageError(f"{name}: rows lie scattered in this file; save numpy.ascontiguousarray of it")
+
+    def _runs(self) -> int:
+        """How many pieces of the file hold one row's numbers."""
+        return math.prod(self._layout.shape[axis] for axis in self._order[: self._order.index(self._axes[1])])
+
+    def read(self, rows: slice, columns: slice) -> Tensor:
+        """A box (c, rows, columns)."""
+        first, last = rows.start, rows.stop
+        if not self._first <= first <= last <= self._last:
+            step = max(last - first, self._height * WHOLE // self._layout.n_bytes)
+            self._first, self._last = first, min(first + step, self._height)
+            self._block = self._rows(self._first, self._last)
+        return as_tensor(self._block[:, first - self._first : last - self._first, columns])
+
+    def _rows(self, first: int, last: int) -> NDArray[Any]:
+        shape, item = self._layout.shape, self._layout.dtype.itemsize
+        at = self._order.index(self._axes[1])
+        inner = [shape[axis] for axis in self._order[at + 1 :]]
+        row = math.prod(inner) * item
+        places = [self._layout.start + (run * self._height + first) * row for run in range(self._runs())]
+        found = some_of(self._file, places, (last - first, *inner), self._layout.dtype, self._name, ImageError)
+        found = found.reshape([last - first if axis == self._axes[1] else shape[axis] for axis in self._order])
+        c, rows, columns = (self._order.index(axis) if axis >= 0 else -1 for axis in self._axes)
+        return found.transpose(rows, columns)[None] if c < 0 else found.transpose(c, rows, columns)

@@ -1,0 +1,140 @@
+"""Large pictures, some rows at a time: 64 million pixels take 192 MB as bytes and 768 MB as floats.
+
+A `Raster` holds a picture's numbers as they came. `Strips` are its pixels in [0, 1], computed when somebody asks for rows, so
+that what looks at a part, or makes a picture smaller, never holds all of the floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tapetum.data.planes import Span, accepted, check_values, finished, in_unit, planes_of
+from tapetum.types import ImageError
+
+AT_ONCE = 1 << 21
+"""Numbers that are converted at once."""
+
+# EXIF orientation: exchange rows and columns first?, then flip these axes (TIFF 6.0 specification, tag 274)
+_UPRIGHT = {2: (False, [-1]), 3: (False, [-2, -1]), 4: (False, [-2]), 5: (True, []), 6: (True, [-1]),
+            7: (True, [-2, -1]), 8: (True, [-2])}  # fmt: skip
+
+
+@runtime_checkable
+class Raster(Protocol):
+    """A picture's numbers as they came, whatever their type."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(c, height, width), upright."""
+        ...
+
+    def rows(self, first: int, last: int) -> Tensor:
+        """Those rows (c, last - first, width)."""
+        ...
+
+    def bands(self) -> list[Raster]:
+        """The same from top to bottom in pieces, each of which frees its memory when it is dropped; self is not used again."""
+        ...
+
+
+class Upright:
+    """Numbers (c, height, width) of which boxes can be read, as a raster that is upright."""
+
+    def __init__(self, shape: tuple[int, int, int], box: Callable[[slice, slice], Tensor], orientation: int = 1) -> None:
+        self._swap, self._flips = _UPRIGHT.get(orientation, (False, []))
+        self._box, (c, height, width) = box, shape
+        self.shape = (c, width, height) if self._swap else (c, height, width)
+
+    def place(self, first: int, last: int) -> tuple[slice, slice]:
+        """Rows and columns, as they are stored, of upright rows."""
+        height = self.shape[1]
+        rows = slice(height - last, height - first) if -2 in self._flips else slice(first, last)
+        every = slice(0, self.shape[2])
+        return (every, rows) if self._swap else (rows, every)
+
+    def rows(self, first: int, last: int) -> Tensor:
+        """Those rows (c, last - first, width)."""
+        part = self._box(*self.place(first, last))
+        part = part.transpose(-2, -1) if self._swap else part
+        return part.flip(self._flips) if self._flips else part
+
+    def bands(self) -> list[Raster]:
+        """Itself: there is nothing to free."""
+        return [self]
+
+
+class Strips:
+    """Pixels (1, c, H, W) in [0, 1] of one picture; refused when made if its numbers mean none. `name` begins refusals."""
+
+    def __init__(self, raster: Raster, name: str, channels: int = 3, span: Span | None = None) -> None:
+        self.raster, self.channels, self.span = raster, channels, span
+        check_values(lambda: (part for _, part in _parts(raster)), name, span)
+        c, height, width = raster.shape
+        self.shape = 1, (3 if channels in (1, 3) and c in (1, 4) else c), height, width
+
+    def rows(self, first: int, last: int) -> Tensor:
+        """Those rows (1, c, last - first, W)."""
+        return self._pixels(self.raster.rows(first, last))
+
+    def whole(self, dtype: torch.dtype | None = None) -> Tensor:
+        """All of them, contiguous; float32, or doubles where the numbers are doubles. Nothing is left in the strips."""
+        bands, pixels, at = self.raster.bands(), None, 0
+        del self.raster
+        while bands:
+            for first, part in _parts(bands[0]):
+                strip = self._pixels(part)
+                if pixels is None:
+                    pixels = torch.empty(self.shape, dtype=dtype or strip.dtype, device=strip.device)
+                pixels[:, :, at + first : at + first + strip.shape[2]] = strip
+            at += bands.pop(0).shape[1]
+        assert pixels is not None  # no picture is empty
+        return pixels
+
+    def _pixels(self, part: Tensor) -> Tensor:
+        return finished(in_unit(part[None], self.span), self.channels)
+
+
+def _parts(raster: Raster) -> Iterator[tuple[int, Tensor]]:
+    c, height, width = raster.shape
+    step = max(1, AT_ONCE // (c * width))
+    for first in range(0, height, step):
+        yield first, raster.rows(first, min(first + step, height))
+
+
+def of_tensor(tensor: Tensor, name: str, channels: int = 3, span: Span | None = None, last: bool = False) -> Strips:
+    """One picture (H, W), (c, H, W), (H, W, c), or that with a leading 1; `last` is meant in doubt."""
+    planes = planes_of(tensor, name, accepted(channels), last)
+    return Strips(Upright(_three(planes.shape), lambda rows, columns: planes[:, rows, columns]), name, channels, span)
+
+
+def of_array(array: NDArray[np.generic], name: str, channels: int = 3, span: Span | None = None) -> Strips:
+    """(H, W), (H, W, c) or (c, H, W), of which the first is meant where both fit."""
+    check_type(array.dtype, name)
+    planes = planes_of(np.asarray(array), name, accepted(channels), last=True)
+    return Strips(
+        Upright(_three(planes.shape), lambda rows, columns: as_tensor(planes[:, rows, columns])), name, channels, span
+    )
+
+
+def as_tensor(array: NDArray[np.generic]) -> Tensor:
+    """A copy in this computer's order of bytes, laid out as the array is."""
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="K"))
+
+
+def check_type(dtype: np.dtype[np.generic], name: str) -> None:
+    """Refuses what torch has no numbers for."""
+    try:
+        torch.from_numpy(np.empty(0, dtype.newbyteorder("=")))
+    except TypeError as error:
+        raise ImageError(f"{name}: {dtype} holds no pixels; use uint8, or float in [0, 1]") from error
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    c, height, width = shape
+    return c, height, width
