@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum.files import arrays_in, inside, may_unpack, misfit, opened, result_kinds, shown, table_in
-from tapetum.types import DamagedError, Number, Prediction, TapetumError
+from tapetum.types import DamagedError, Number, Prediction, TapetumError, UnwritableError
 
 SCHEMA = 2
 ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
@@ -63,7 +63,7 @@ def save(result: Any, folder: str | Path) -> Path:
             shutil.rmtree(work, ignore_errors=True)
             raise
     except OSError as error:
-        raise TapetumError(f"{shown(target)} cannot be written ({error.strerror or error}); choose another place") from error
+        raise UnwritableError(f"{shown(target)} cannot be written ({error.strerror or error}); choose another place") from error
     return target
 
 

@@ -19,7 +19,7 @@ import tapetum as tp
 from tapetum.atlas import sprites
 from tapetum.atlas.build import build, chosen_layers
 from tapetum.atlas.export import broken, export, given
-from tapetum.atlas.stages import MANIFEST
+from tapetum.atlas.stages import MANIFEST, alone
 from tapetum.atlas.store import Store
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, watching
@@ -409,3 +409,10 @@ def test_a_map_is_drawn_once_and_its_pictures_are_those_of_the_site(model: Visio
     assert build(model, folder, copied, render=None, maps=None).done == ()  # it stays
     with pytest.raises(tp.TapetumError, match="cannot be mapped in an atlas without it"):
         build(model, folder, copied, render=None, maps=["stem"])
+
+
+def test_two_builds_of_one_folder_do_not_meet(tmp_path: Path) -> None:
+    data = picture_folder(tmp_path / "data", 4, damaged=False)
+    with alone(tmp_path / "out"), pytest.raises(tp.TapetumError, match="another build is at work"):
+        build(network(), data, tmp_path / "out", render=None, maps=None)
+    build(network(), data, tmp_path / "out", render=None, maps=None)  # once the first has ended

@@ -22,7 +22,7 @@ from tapetum.data import sources
 from tapetum.data.images import picture, read_image, to_uint8, write_png
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.data.sources import find_images, packaged_photo
-from tapetum.types import ImageError
+from tapetum.types import ImageError, UnwritableError
 
 RAMP = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3) * 14
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8)
@@ -621,13 +621,13 @@ class TestWriting:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(Image.Image, "save", full)
-        with pytest.raises(ImageError, match="No space left"):
+        with pytest.raises(UnwritableError, match="No space left"):
             write_png(tmp_path / "a.png", torch.ones(2, 2))
         assert (tmp_path / "a.png").read_bytes() == before
         assert len(list(tmp_path.iterdir())) == 1
 
     def test_a_missing_folder_is_refused(self, tmp_path):
-        with pytest.raises(ImageError, match="cannot be written"):
+        with pytest.raises(UnwritableError, match="cannot be written"):
             write_png(tmp_path / "none" / "a.png", torch.zeros(2, 2))
 
     @pytest.mark.parametrize("pixels", [torch.zeros(5), torch.zeros(2, 4, 4), torch.full((2, 2), float("nan"))])

@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tapetum.cli.folders import UnwritableError
 from tapetum.cli.terminal import bar, debugging, fail, note, one_line, unexpected
 from tapetum.data.sources import find_images
 from tapetum.files import shown
 from tapetum.progress import Watcher
-from tapetum.types import ImageError, TapetumError
+from tapetum.types import ImageError, TapetumError, UnwritableError
 
 T = TypeVar("T")
 Refused = list[tuple[str, str]]

@@ -15,7 +15,7 @@ from PIL import Image
 
 from tapetum.files import inside, opened, shown, table_in
 from tapetum.reports.provenance import PROVENANCE_KEY
-from tapetum.types import DamagedError, TapetumError
+from tapetum.types import DamagedError, TapetumError, UnwritableError
 
 REPORT = ("report.html", "report.json")
 SAVED = ("arrays.npz", "manifest.json")
@@ -40,10 +40,6 @@ def checked_folder(out: str | Path, ours: Callable[[Path], set[Path]] | None = N
     return folder
 
 
-class UnwritableError(TapetumError):
-    """A folder that takes no more: whatever else is asked for would end there too."""
-
-
 GOES_ON = "once it can, the same command goes on"
 
 
@@ -54,8 +50,9 @@ def writing(out: str | Path, then: str = "choose another place") -> Iterator[Non
         yield
     except BrokenPipeError:
         raise
-    except OSError as error:
-        why = error.strerror or shown(error)
+    except (OSError, UnwritableError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        why = getattr(cause, "strerror", None) or shown(cause)
         raise UnwritableError(f"--out {shown(out)} cannot be written ({why}); {then}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -58,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _own_the_process() -> None:
     keep_large_blocks()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a queue's end of time is like Ctrl-C: what is done is kept
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file's name may be no text
 
 

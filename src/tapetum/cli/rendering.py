@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.cli.batches import Refused, images_of, status
-from tapetum.cli.folders import GOES_ON, UnwritableError, writing
+from tapetum.cli.folders import GOES_ON, writing
 from tapetum.cli.keeping import Task, say_kept
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.pages import Job, finish
@@ -23,7 +23,7 @@ from tapetum.figures.film import WRITERS
 from tapetum.progress import Progress, Watcher
 from tapetum.registry import check_parameters, lookup, parameters
 from tapetum.reports.pictures import safe, unique
-from tapetum.types import MethodError, TapetumError
+from tapetum.types import MethodError, TapetumError, UnwritableError
 
 AT_ONCE = 16
 """Units made in one go: a batch is quicker, and what is done should be on disk before long."""

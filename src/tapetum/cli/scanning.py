@@ -30,7 +30,7 @@ from tapetum.models.blocks import block_layers
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, watching
 from tapetum.reports.machine import write_json
-from tapetum.types import Cancelled, ScanResult, TapetumError
+from tapetum.types import Cancelled, ScanResult, TapetumError, UnwritableError
 
 SUMMARY = "scan.json"
 RESULTS = "results"
@@ -195,7 +195,9 @@ def _save(folder: Path, result: ScanResult, many: Sequence[Any]) -> None:
             shutil.rmtree(target)
         work.replace(target)
     except OSError as error:
-        raise TapetumError(f"{target} cannot be written ({error.strerror}); once it can, the same command goes on") from error
+        raise UnwritableError(
+            f"{target} cannot be written ({error.strerror}); once it can, the same command goes on"
+        ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

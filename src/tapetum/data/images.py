@@ -26,7 +26,7 @@ from tapetum.data.saved import saved_array
 from tapetum.data.sources import fetched, is_address, opened
 from tapetum.data.strips import Strips, of_array, of_tensor
 from tapetum.files import shown
-from tapetum.types import ImageError
+from tapetum.types import ImageError, UnwritableError
 
 _NUMPY = b"\x93NUMPY"  # how a .npy file begins
 
@@ -155,4 +155,4 @@ def write_png(path: str | os.PathLike[str], pixels: Tensor, text: Mapping[str, s
         with appearing(path) as unfinished:
             picture.save(unfinished, format="PNG", pnginfo=info)
     except OSError as error:
-        raise ImageError(f"{shown(path)}: cannot be written ({error.strerror}); choose another place") from error
+        raise UnwritableError(f"{shown(path)}: cannot be written ({error.strerror}); choose another place") from error

@@ -15,7 +15,7 @@ from tapetum.data.images import to_uint8
 from tapetum.figures.renderings import step_words
 from tapetum.figures.strip import strip_page
 from tapetum.figures.tiles import across, collage, tile, unit_words
-from tapetum.types import Rendering, Run, TapetumError
+from tapetum.types import Rendering, Run, TapetumError, UnwritableError
 
 MAX_PICTURES = 16  # side by side in one frame
 LAST_FRAME_MS = 1500  # the finished picture stays for a moment before the animation begins again
@@ -60,7 +60,7 @@ def animate(result: Rendering | Run, file: str | Path, *, seconds: float | int =
         with appearing(path) as unfinished:
             write(film, unfinished, seconds, note)
     except OSError as error:
-        raise TapetumError(f"{path} cannot be written ({error.strerror}); choose another place") from error
+        raise UnwritableError(f"{path} cannot be written ({error.strerror}); choose another place") from error
     return path
 
 

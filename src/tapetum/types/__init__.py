@@ -130,6 +130,9 @@ from tapetum.types.refusals import (
 from tapetum.types.refusals import (
     TrainingError as TrainingError,
 )
+from tapetum.types.refusals import (
+    UnwritableError as UnwritableError,
+)
 from tapetum.types.renderings import (
     Made as Made,
 )

@@ -15,6 +15,10 @@ class DamagedError(TapetumError):
     """A file that cannot be read as what it should be: missing, not whole, changed, or made by somebody who means harm."""
 
 
+class UnwritableError(TapetumError):
+    """A folder that takes no more, such as one on a full disk: whatever else is asked for would end there too."""
+
+
 class ImageError(TapetumError):
     """An image that cannot be read, or that a model cannot take."""
 

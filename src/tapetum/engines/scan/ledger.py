@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from tapetum.appearing import appearing, removed
 from tapetum.files import arrays_in, contents, fits, opened, parsed, plain, shown
-from tapetum.types import DamagedError, TapetumError
+from tapetum.types import DamagedError, TapetumError, UnwritableError
 
 if TYPE_CHECKING:
     from tapetum.engines.scan.job import ShardResult
@@ -144,7 +144,7 @@ def writable(place: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise TapetumError(f"{place} cannot be written ({reason}); once it can, the same command goes on") from error
+        raise UnwritableError(f"{place} cannot be written ({reason}); once it can, the same command goes on") from error
 
 
 def written(path: Path, data: bytes) -> None:
