@@ -117,7 +117,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     ),
     "another head": (
         {**table(), "head.linear.weight": torch.ones(7, 8)},
-        r"1 differ in shape \(head.linear.weight: \(7, 8\), not",
+        r"1 differ in shape or kind \(head.linear.weight: \(7, 8\), not",
     ),
     "a larger network": ({**table(), "features.7.weight": torch.ones(2)}, r"1 are unknown \(features.7.weight, ...\)"),
     "a bias more": (table("m.") | {"m.features.0.more": torch.ones(2)}, r"1 are unknown \(features.0.more, ...\)"),

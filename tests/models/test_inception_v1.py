@@ -244,7 +244,7 @@ def test_a_file_that_does_not_fit_is_refused_with_the_reason(tmp_path: Path) -> 
     wrong: dict[str, tuple[dict[str, Tensor], str]] = {
         "1 tensors are missing": ({name: one for name, one in tensors.items() if name != conv}, conv),
         "1 are unknown": ({**tensors, f"{conv}_g": torch.zeros(2)}, f"{conv}_g"),
-        "1 differ in shape": (
+        "1 differ in shape or kind": (
             {**tensors, conv: torch.zeros(208, 96, 3, 3)},
             rf"{conv}: \(208, 96, 3, 3\), not \(204, 96, 3, 3\)",
         ),

@@ -131,7 +131,7 @@ def test_weights_that_do_not_fit_are_refused_naming_what_is_wrong(tmp_path: Path
     expected = {
         "missing": r"1 tensors are missing \(classifier.weight, ...\)",
         "extra": r"1 are unknown \(classifier.more.weight, ...\)",
-        "shape": r"1 differ in shape \(classifier.weight: \(7, 64\), not \(10, 64\)\)",
+        "shape": r"1 differ in shape or kind \(classifier.weight: \(7, 64\), not \(10, 64\)\)",
     }
     for kind, content in wrong.items():
         path = tmp_path / f"{kind}.pth"

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from tapetum.files import shown
 from tapetum.models.reaching import reach
 from tapetum.types import ModelError
 
@@ -178,11 +179,13 @@ def _onnx(given: Any) -> Opaque:
     if not isinstance(given, onnxruntime.InferenceSession):
         source = os.fspath(given) if is_onnx_file(given) else given.SerializeToString()
         if isinstance(source, str) and not os.path.isfile(source):
-            raise ModelError(f"{source}: there is no such file")
-        try:
-            session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+            raise ModelError(f"{shown(source)}: there is no such file")
+        try:  # the fallback prints, and is the same provider again
+            session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"], enable_fallback=0)
         except Exception as error:  # its errors have no common type
-            raise ModelError(f"onnxruntime cannot read the network ({' '.join(str(error).split())[:200]})") from error
+            raise ModelError(f"onnxruntime cannot read the network ({shown(error)})") from error
+    if not session.get_inputs():
+        raise ModelError("the network takes no images: it has no input at all")
     inputs, names = session.get_inputs(), [one.name for one in session.get_outputs()]
     kinds = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
     if inputs[0].type not in kinds or len(inputs[0].shape) != 4:

@@ -6,14 +6,17 @@ import argparse
 import pathlib
 import pickle
 import threading
+import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from tapetum.files import shown
 from tapetum.types import ModelError
 
 DEEPEST = 4
@@ -35,17 +38,37 @@ def read_tables(path: Path) -> dict[str, dict[str, Tensor]]:
     """{place: {name: tensor}} of a file, the outermost place first: "" is the file itself, "checkpoint.state_dict" a table in
     one of its tables. Pickled code is never run."""
     if not path.is_file():
-        raise ModelError(f"no weights file {path}")
+        raise ModelError(f"no weights file {shown(path)}")
+    name = shown(path.name)
     try:
+        _check_archive(path)
         content = _read(path)
     except pickle.UnpicklingError as error:
-        raise ModelError(f"{path.name} holds code, not only tensors: save model.state_dict() instead") from error
+        raise ModelError(f"{name} holds code, not only tensors: save model.state_dict() instead") from error
+    except _Packed as error:
+        raise ModelError(f"{name} is {error}: save it with torch.save, or as safetensors") from error
     except Exception as error:
-        raise ModelError(f"{path.name} is no readable weights file ({type(error).__name__})") from error
-    tables = dict(_tables(content))
+        raise ModelError(f"{name} is no readable weights file ({type(error).__name__})") from error
+    tables = dict(_tables(content, set()))
     if not tables:
-        raise ModelError(f"{path.name} holds no table of tensors: save model.state_dict()")
+        raise ModelError(f"{name} holds no table of tensors: save model.state_dict()")
     return tables
+
+
+class _Packed(Exception):
+    """An archive that torch has not written, in words."""
+
+
+def _check_archive(path: Path) -> None:
+    """torch's archives are neither packed nor encrypted: what they hold takes no more memory than the file is long."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+    if any(info.flag_bits & 1 for info in infos):
+        raise _Packed("encrypted")
+    if sum(info.file_size for info in infos) > 2 * path.stat().st_size:
+        raise _Packed("packed more tightly than tensors can be, or damaged")
 
 
 def _read(path: Path) -> Any:
@@ -53,17 +76,24 @@ def _read(path: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path)
-    with _reading, torch.serialization.safe_globals(PLAIN):
+    with _reading, warnings.catch_warnings(), torch.serialization.safe_globals(PLAIN):
+        warnings.simplefilter("ignore")  # of kinds of tensors that are refused in a moment
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _tables(content: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    if isinstance(content, (list, tuple)):
-        content = dict(enumerate(content))
-    if not isinstance(content, Mapping) or len(place) > DEEPEST:
+def _tables(content: Any, seen: set[int], place: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Each table once, however often others hold it: lists of a thousand lists of a thousand lists are short as a pickle."""
+    if not isinstance(content, (Mapping, list, tuple)) or len(place) > DEEPEST or id(content) in seen:
         return
-    tensors = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    seen.add(id(content))
+    parts = cast("Mapping[Any, Any]", content if isinstance(content, Mapping) else dict(enumerate(content)))
+    tensors = {name: value for name, value in parts.items() if isinstance(name, str) and is_table(value)}
     if tensors:
         yield ".".join(place), tensors
-    for name, value in content.items():
-        yield from _tables(value, (*place, str(name)))
+    for name, value in parts.items():
+        yield from _tables(value, seen, (*place, str(name)))
+
+
+def is_table(value: Any) -> bool:
+    """A tensor that has a shape; a nested one has several."""
+    return isinstance(value, Tensor) and not value.is_nested

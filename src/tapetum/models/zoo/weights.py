@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from tapetum.files import shown
 from tapetum.models.zoo.checkpoints import read_tables
 from tapetum.types import ModelError
 
@@ -57,17 +58,18 @@ class Fit:
 def load_weights(module: nn.Module, path: str | Path) -> tuple[str, ...]:
     """Fills `module` from a file, and says what of the file was left out; refuses what does not fit, naming what is wrong."""
     path = Path(path)
+    file = shown(path.name)
     own = module.state_dict()
     if not own:
-        raise ModelError(f"{type(module).__name__} has no weights to fill from {path.name}")
+        raise ModelError(f"{type(module).__name__} has no weights to fill from {file}")
     fits = [fit for place, table in read_tables(path).items() for fit in _fits(own, place, table)]
     found = [fit for fit in fits if fit.whole]
     if not found:
         nearest = max(fits, key=lambda fit: (-len(fit.missing), -len(fit.other), -len(fit.inside)))
-        raise ModelError(f"{path.name} does not fit {type(module).__name__}: {_misfit(nearest)}")
-    chosen = _chosen(found, path.name)
+        raise ModelError(f"{file} does not fit {type(module).__name__}: {_misfit(nearest)}")
+    chosen = _chosen(found, file)
     module.load_state_dict(dict(chosen.named), strict=False)
-    return tuple(_notes(chosen, found, path.name))
+    return tuple(_notes(chosen, found, file))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -126,17 +128,26 @@ def _fit(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor], pre
     seen = {name.removeprefix(prefix): tensor for name, tensor in table.items() if name.startswith(prefix)}
     parts = {name.partition(".")[0] for name in own}
     missing = [name for name in own if name not in seen and not _derived(name)]
-    other = [
-        f"{name}: {tuple(seen[name].shape)}, not {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in seen and tensor.shape != seen[name].shape and not _derived(name)
-    ]
-    named = {name: seen[name] for name in own if name in seen and own[name].shape == seen[name].shape}
+    strange = {name: words for name, tensor in own.items() if name in seen and (words := unlike(seen[name], tensor))}
+    other = [f"{name}: {words}" for name, words in strange.items() if not _derived(name)]
+    named = {name: seen[name] for name in own if name in seen and name not in strange}
     more = [name for name in seen if name not in own and not _derived(name)]
     inside = [name for name in more if name.partition(".")[0] in parts]
     beside = [name for name in table if not name.startswith(prefix) and not _derived(name)]
     where = ".".join(part for part in (place, prefix.rstrip(".")) if part)
     return Fit(where, named, (*beside, *(prefix + name for name in more)), tuple(missing), tuple(other), tuple(inside))
+
+
+def unlike(given: Tensor, own: Tensor) -> str:
+    """Why a tensor of the file cannot be the network's, in words: another shape, another kind, numbers of another kind."""
+    if given.shape != own.shape:
+        return f"{tuple(given.shape)}, not {tuple(own.shape)}"
+    if given.layout != own.layout or given.is_quantized != own.is_quantized or given.is_meta:
+        kind = "without values" if given.is_meta else "quantised" if given.is_quantized else str(given.layout)
+        return f"{kind.removeprefix('torch.')}, not a plain tensor like the network's"
+    if own.is_floating_point() and not given.is_floating_point():
+        return f"{given.dtype}, not {own.dtype}".replace("torch.", "")
+    return ""
 
 
 def _derived(name: str) -> bool:
@@ -151,7 +162,7 @@ def _chosen(found: Sequence[Fit], name: str) -> Fit:
     kept = [fit for fit in found if fit.first] or list(found)
     different = [fit for i, fit in enumerate(kept) if not any(_same(fit, earlier) for earlier in kept[:i])]
     if len(different) > 1:
-        places = ", ".join(fit.place or "the file itself" for fit in different)
+        places = ", ".join(shown(fit.place or "the file itself") for fit in different[:5])
         raise ModelError(f"{name} holds {len(different)} networks that fit ({places}): save the one that is meant alone")
     return different[0]
 
@@ -161,13 +172,25 @@ def _same(a: Fit, b: Fit) -> bool:
 
 
 def _notes(chosen: Fit, found: Sequence[Fit], name: str) -> list[str]:
-    others = [fit.place or "the file itself" for fit in found if fit is not chosen and not _same(fit, chosen)]
-    notes = [f"of {name} the weights under {chosen.place} were taken, not those under {', '.join(others)}"] if others else []
+    others = [shown(fit.place or "the file itself") for fit in found if fit is not chosen and not _same(fit, chosen)]
+    notes = (
+        [f"of {name} the weights under {shown(chosen.place)} were taken, not those under {', '.join(others)}"] if others else []
+    )
+    broken = [name for name, tensor in chosen.named.items() if tensor.is_floating_point() and _is_broken(tensor)]
+    if broken:
+        notes.append(
+            f"{name} holds NaN in {len(broken)} of its tensors ({', '.join(broken[:3])}): what reads them is NaN as well"
+        )
     if chosen.left:
-        first = ", ".join(chosen.left[:3]) + (", ..." if len(chosen.left) > 3 else "")
+        first = ", ".join(map(shown, chosen.left[:3])) + (", ..." if len(chosen.left) > 3 else "")
         many = "1 tensor" if len(chosen.left) == 1 else f"{len(chosen.left)} tensors"
         notes.append(f"{name} holds {many} that the network does not have ({first})")
     return notes
+
+
+def _is_broken(tensor: Tensor) -> bool:
+    """Infinity may be meant, as in masks of attention; NaN never is."""
+    return bool(tensor.float().isnan().any())
 
 
 def _misfit(fit: Fit) -> str:
@@ -175,7 +198,7 @@ def _misfit(fit: Fit) -> str:
     if fit.missing:
         parts.append(f"{len(fit.missing)} tensors are missing ({fit.missing[0]}, ...)")
     if fit.inside:
-        parts.append(f"{len(fit.inside)} are unknown ({fit.inside[0]}, ...)")
+        parts.append(f"{len(fit.inside)} are unknown ({shown(fit.inside[0])}, ...)")
     if fit.other:
-        parts.append(f"{len(fit.other)} differ in shape ({fit.other[0]})")
+        parts.append(f"{len(fit.other)} differ in shape or kind ({fit.other[0]})")
     return "; ".join(parts)

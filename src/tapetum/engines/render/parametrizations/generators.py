@@ -10,7 +10,7 @@ from torch.func import functional_call
 
 from tapetum.engines.render.parametrizations.base import Canvas, Parametrization, Start
 from tapetum.engines.render.parametrizations.images import covering
-from tapetum.models.zoo.weights import read_tensors
+from tapetum.models.zoo.weights import read_tensors, unlike
 from tapetum.types import ModelError
 
 SLOPE = 0.3
@@ -92,8 +92,8 @@ def load_generator(path: Path) -> Generator:
         generator = Generator(code)
     own = generator.state_dict()
     for name, tensor in own.items():
-        if name not in tensors or tensors[name].shape != tensor.shape:
-            found = tuple(tensors[name].shape) if name in tensors else "missing"
-            raise ModelError(f"{path.name} is no such generator: {name} is {found}, not {tuple(tensor.shape)}")
+        wrong = unlike(tensors[name], tensor) if name in tensors else f"missing, not {tuple(tensor.shape)}"
+        if wrong:
+            raise ModelError(f"{path.name} is no such generator: {name} is {wrong}")
     generator.load_state_dict({name: tensors[name] for name in own}, assign=True)
     return generator.eval().requires_grad_(False)
