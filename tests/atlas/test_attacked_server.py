@@ -348,7 +348,7 @@ def test_questions_about_units_leave_no_file_open(target: Target) -> None:
 def test_pictures_take_less_than_two_gigabytes_however_many_come(target: Target) -> None:
     """Four of 8000 x 8000 passed 11 GB in six seconds; forty unfinished bodies of 30 MB took 1.2 GB."""
     answers: list[bytes] = []
-    huge, large = post(png(8000, 8000)), post(png(4000, 4000))
+    huge, large = post(png(8000, 8000)), post(png(5600, 5600))
     threads = [threading.Thread(target=lambda one=one: answers.append(target.ask(one))) for one in [huge] * 4 + [large] * 3]
     with contextlib.ExitStack() as open_ones:
         for _ in range(20):
@@ -358,5 +358,5 @@ def test_pictures_take_less_than_two_gigabytes_however_many_come(target: Target)
         for thread in threads:
             thread.join()
     assert sorted(answer[:13] for answer in answers) == [b"HTTP/1.1 200 "] * 3 + [b"HTTP/1.1 400 "] * 4
-    assert sum(b"8000 x 8000, more than 16 million pixels" in answer for answer in answers) == 4
+    assert sum(b"8000 x 8000, more than 32 million pixels" in answer for answer in answers) == 4
     assert target.of_process("VmHWM") < 2_000_000

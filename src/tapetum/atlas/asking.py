@@ -32,7 +32,7 @@ from tapetum.types import DamagedError, ModelError, Prediction, TapetumError
 
 FIRES = 24
 PREDICTIONS = 5
-MOST_PIXELS = 16_000_000
+MOST_PIXELS = 32_000_000
 """Of a picture, decoded: anybody may send it."""
 
 
