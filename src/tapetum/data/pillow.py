@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -32,8 +34,15 @@ _LOOKS_LIKE = {
     b"ftyphei": "a HEIC photograph", b"ftypmif1": "a HEIC photograph", b"pk\x03\x04": "a zip archive",
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
 }  # fmt: skip
-_BANDS = 4
-"""Pieces of a picture that is let go while its floats are made."""
+_PIECE = 40_000_000
+"""Bytes of a piece of a picture that is let go while its floats are made: above 32 MB malloc gives each back at once."""
+
+_PNM, _PNM_HEADER, _PLAIN = re.compile(rb"P[1-7fF]\s"), 65_536, 8_000_000
+"""How a PPM begins, bytes of its header, and pixels of one that is written in words: some seconds."""
+
+_DECODERS = {"WEBP": 32_000_000, "AVIF": 32_000_000, "JPEG2000": 24_000_000}
+_PROGRESSIVE, _TILE = 48_000_000, 270_000_000
+"""Pixels that a decoder holds in 0.6 GB at most, as measured: 16, 14, 23 and 11 bytes each; and bytes of a TIFF's tile."""
 
 _readers = 0
 _readers_lock = threading.Lock()
@@ -68,6 +77,8 @@ def opened_picture(file: io.BufferedReader | io.BytesIO, name: str, most: int = 
     head = file.read(512)
     if not head:
         raise ImageError(f"{name}: empty (0 bytes left to read); give the whole file from its start")
+    if _PNM.match(head):
+        _check_words(head + file.read(_PNM_HEADER), name)
     try:
         image = Image.open(file, formats=_FORMATS)
     except Image.DecompressionBombError as error:
@@ -77,7 +88,40 @@ def opened_picture(file: io.BufferedReader | io.BytesIO, name: str, most: int = 
     except Exception as error:  # format plugins let through whatever their parser stumbles over
         raise ImageError(f"{name}: cannot be decoded ({shown(error)}); the file is damaged, copy it again") from error
     check_size(*image.size, name, most)
+    _check_decoder(image, name)
     return image
+
+
+def _check_words(start: bytes, name: str) -> None:
+    """Refuses a PPM's endless remarks: they are read byte by byte."""
+    if len(start) > _PNM_HEADER and len(re.sub(rb"#[^\r\n]*", b" ", start).split(None, 4)) < 4:
+        raise ImageError(f"{name}: more than {_PNM_HEADER} bytes before its size; save it without remarks")
+
+
+def _check_decoder(image: Image.Image, name: str) -> None:
+    """Refuses what its decoder would hold several times over."""
+    kind, limit = image.format or "", _DECODERS.get(image.format or "", MAX_PIXELS)
+    if image.info.get("progressive"):
+        kind, limit = "progressive JPEG", _PROGRESSIVE
+    if image.format == "PPM" and any(tile[0] == "ppm_plain" for tile in image.tile):
+        kind, limit = "PPM in words", _PLAIN
+    if image.width * image.height > limit:
+        raise ImageError(
+            f"{name}: {image.width} x {image.height}, more than {limit / 1e6:g} million pixels, the most of a {kind} file; "
+            "save it as PNG or plain JPEG, or shrink it"
+        )
+    if kind == "TIFF" and (size := _tile_of(image)) > _TILE:
+        raise ImageError(f"{name}: a TIFF in pieces of {size / 1e6:.0f} MB; save it in smaller ones")
+
+
+def _tile_of(image: Any) -> float:
+    """Bytes of what a TIFF is decoded by: a tile, or a strip of rows."""
+    try:
+        tags = image.tag_v2
+        width, height = tags.get(322, image.width), tags.get(323, min(tags.get(278, image.height), image.height))
+        return float(width * height * tags.get(277, 1) * max(tags.get(258, (1,))) / 8)
+    except Exception:  # tags of other types: nothing that could be decoded
+        return math.inf
 
 
 def check_size(width: int, height: int, name: str, most: int) -> None:
@@ -125,10 +169,11 @@ class Photograph(Upright):
 
     def bands(self) -> list[Raster]:
         """Its numbers in few pieces, large enough for malloc to give each back at once; the image is closed."""
-        height = self.shape[1]
-        if not self._ours or height < _BANDS or self._image.width * self._image.height < 1_000_000:
+        (c, height, width), item = self.shape, self.rows(0, 1).element_size()
+        number = min(c * height * width * item // _PIECE, height)
+        if not self._ours or number < 2:
             return [self]
-        ends = [height * i // _BANDS for i in range(_BANDS + 1)]
+        ends = [height * i // number for i in range(number + 1)]
         pieces = [self.rows(a, b) for a, b in pairwise(ends)]
         self._image.close()
         return [_piece(piece) for piece in pieces]
