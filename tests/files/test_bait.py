@@ -10,9 +10,11 @@ import json
 import os
 import pickle
 import shutil
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -26,15 +28,17 @@ from PIL.PngImagePlugin import PngInfo
 from torch import nn
 
 import tapetum as tp
-from tapetum.atlas.asking import Asking
+from tapetum.atlas.asking import Asking, told_by
 from tapetum.atlas.build import build
 from tapetum.atlas.export import export
-from tapetum.atlas.stages import MANIFEST
+from tapetum.atlas.stages import MANIFEST, STORE
 from tapetum.data.images import write_png
 from tapetum.figures import picture
+from tapetum.models.zoo.loading import loaded
 from tapetum.models.zoo.named import in_zoo, named_in_file
 from tapetum.models.zoo.trained import ABOUT
 from tapetum.reports.provenance import PROVENANCE_KEY, read_picture, signed, write_picture
+from tapetum.store import seal
 from tapetum.types import ModelError, TapetumError
 
 CODE = """
@@ -148,6 +152,14 @@ def refused_or_done(work: Callable[[], Any]) -> str:
         assert "\n" not in str(error)
         return str(error)
     return ""
+
+
+def test_the_bait_bites_where_somebody_names_it(trap: Trap) -> None:
+    tp.load("evil.py:build")
+    with pytest.raises(TapetumError):
+        tp.read_image(trap.names[-1])
+    assert trap.sprung() == ["/evil.png", "code", "tapetum_user_evil"]
+    del sys.modules["tapetum_user_evil"]
 
 
 # --- the one place that decides
@@ -379,20 +391,87 @@ def atlas(trap: Trap) -> Path:
     return trap.place / "atlas"
 
 
+def asked(atlas: Path) -> None:
+    asking = Asking(atlas)
+    try:
+        asking.store.search("e")
+        asking.fires(Path("photos/0.png").read_bytes())
+    finally:
+        asking.close()
+
+
 def test_no_text_in_an_atlass_manifest_is_taken(trap: Trap, atlas: Path) -> None:
-    photo = Path("photos/0.png").read_bytes()
-
-    def asked() -> None:
-        asking = Asking(atlas)
-        try:
-            asking.fires(photo)
-        finally:
-            asking.close()
-
-    asked()
+    asked(atlas)
+    export(atlas, "site")
     manifest = json.loads((atlas / MANIFEST).read_text())
     for value in baited(manifest, trap, (("model", "source"), ("model", "weights"), ("model", "settings"))):
         (atlas / MANIFEST).write_text(json.dumps(value))
-        refused_or_done(asked)
-    refused_or_done(lambda: export(atlas, "site"))
+        refused_or_done(lambda: asked(atlas))
+    for value in [changed(manifest, path, trap.names[0]) for path in texts(manifest)][::16]:
+        (atlas / MANIFEST).write_text(json.dumps(value))
+        refused_or_done(lambda: export(atlas, "site"))
+        refused_or_done(lambda: build(tp.load("simple_cnn", weights="random"), "photos", atlas, render=None, maps=None))
+    assert trap.sprung() == []
+
+
+def test_no_text_in_an_atlass_store_is_taken(trap: Trap, atlas: Path) -> None:
+    whole = (atlas / STORE).read_bytes()
+    columns = [("layers", name) for name in ("name", "file", "kind", "tap")] + [("pictures", "name"), ("pictures", "label")]
+    for i, (table, column) in enumerate(
+        [*columns, ("units", "label"), ("units", "top"), ("units", "around"), ("meta", "value")]
+    ):
+        for name in (trap.names[i], trap.names[0]):
+            (atlas / STORE).write_bytes(whole)
+            with closing(sqlite3.connect(atlas / STORE)) as store, store:
+                store.execute(f"UPDATE {table} SET {column} = ?", (name,))
+            refused_or_done(lambda: asked(atlas))
+            refused_or_done(lambda: export(atlas, "site"))
+    assert trap.sprung() == []
+
+
+def test_an_atlas_of_ones_own_is_asked_where_its_model_is_named(trap: Trap) -> None:
+    """With what it was told when the atlas was built."""
+    Path("mine.py").write_text(CODE.format(mark=str(trap.place / "mine")))
+    Path("photos").mkdir()
+    for i in range(4):
+        write_png(Path(f"photos/{i}.png"), torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(i)))
+    torch.manual_seed(0)
+    build(loaded("mine.py:build", "default", {"size": "24x32"}), "photos", "atlas", layers=["0"], render=None, maps=None)
+    Path("mine").unlink()
+    with pytest.raises(ModelError, match=r"--model mine\.py:build"):
+        asked(Path("atlas"))
+    assert not Path("mine").exists()
+    asking = Asking("atlas", lambda: loaded("mine.py:build", "default", told_by("atlas")))
+    assert asking.fires(Path("photos/0.png").read_bytes())["fires"]
+    asking.close()
+    assert told_by("atlas") == {"size": [24, 32]}
+    assert told_by("atlas", {"size"}) == {}
+    told = json.loads(Path("atlas", MANIFEST).read_text())
+    Path("atlas", MANIFEST).write_text(json.dumps(changed(told, ("model", "settings"), {"labels": "/etc/passwd"})))
+    with pytest.raises(ModelError, match="say it yourself, --labels"):
+        told_by("atlas")
+
+
+# --- results and scans
+
+
+def test_no_text_in_a_saved_result_is_taken(trap: Trap, map_of_a_photograph: Path) -> None:
+    model = tp.load("simple_cnn", weights="random")
+    tp.save(tp.run("saliency", model, "photo.png", target=1), "saved")
+    manifest = json.loads(Path("saved", MANIFEST).read_text())
+    for tree in baited(manifest["result"], trap):
+        Path("saved", MANIFEST).write_text(
+            json.dumps({**manifest, "result": tree, "seal": seal(tree, Path("saved/arrays.npz"))})
+        )
+        refused_or_done(lambda: tp.open("saved"))
+    assert trap.sprung() == []
+
+
+def test_no_text_in_a_scans_plan_is_taken(trap: Trap, atlas: Path) -> None:
+    model, trackers = tp.load("simple_cnn", weights="random"), {"features.1": [tp.Spectrum(k=2)]}
+    tp.scan(model, "photos", trackers, out="scan")
+    plan = json.loads(Path("scan/plan.json").read_text())
+    for value in baited(plan, trap):
+        Path("scan/plan.json").write_text(json.dumps(value))
+        refused_or_done(lambda: tp.scan(model, "photos", trackers, out="scan"))
     assert trap.sprung() == []

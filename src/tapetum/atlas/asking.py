@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,19 @@ from tapetum.families.inspections import predict
 from tapetum.files import inside, mapped_in, shown
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.loading import loaded
-from tapetum.models.zoo.named import named_in_file
+from tapetum.models.zoo.named import named_in_file, settings_in_file
 from tapetum.types import DamagedError, ModelError, Prediction, TapetumError
 
 FIRES = 24
 PREDICTIONS = 5
 MOST_PIXELS = 32_000_000
 """Of a picture, decoded: anybody may send it."""
+
+
+def told_by(folder: str | Path, said: Collection[str] = ()) -> dict[str, Any]:
+    """What an atlas's manifest says that its model was told, but for what is `said` now."""
+    about = read_manifest(folder).get("model", {})
+    return settings_in_file(shown(Path(folder) / MANIFEST), about.get("settings"), said)
 
 
 class Asking:

@@ -127,10 +127,10 @@ def serve(
     model: Annotated[Any, typer.Option(help="Where the model is now, if it has moved.")] = None,
 ) -> None:
     """The atlas in a browser, where it also answers which units fire on any picture. Ctrl-C ends it."""
-    from tapetum.atlas.asking import Asking
+    from tapetum.atlas.asking import Asking, told_by
     from tapetum.atlas.serve import Server
 
-    asking = Asking(folder, None if model is None else model.load)
+    asking = Asking(folder, None if model is None else lambda: model.load(told_by(folder, model.settings)))
     with Server(asking, host, port) as server:
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, lambda *_: os._exit(0))  # at once, whatever is under way: nothing is written here
