@@ -198,7 +198,7 @@ REFUSED = {
     "--range dark": "--range is low,high",
     "--extra age": "--extra is name=value, as in age=58.0 or age=ages.npy, not 'age'",
     "--extra age=old": "--extra: 'old' is neither numbers with commas between nor a .npy file",
-    "--extra age=none.npy": "--extra: none.npy is no array of numbers that can be read (FileNotFoundError)",
+    "--extra age=none.npy": "none.npy: no such file; looked in ",
 }
 
 

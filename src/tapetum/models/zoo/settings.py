@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.data.preprocessing import Preprocessing, as_pair
+from tapetum.files import array_in, opened, shown
 from tapetum.models.extra import checked_extra
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.naming import as_labels
@@ -159,17 +161,25 @@ def _extra(given: Any) -> dict[str, str]:
 def rows_of(text: str) -> Tensor:
     """What a further input's text means: a .npy file (n, ...); one number (1,), the same for all; several, one row (1, k)."""
     if text.endswith(".npy"):
-        try:
-            return torch.from_numpy(np.load(text, allow_pickle=False))
-        except (OSError, ValueError, TypeError) as error:
-            raise ModelError(f"--extra: {text} is no array of numbers that can be read ({type(error).__name__})") from error
+        return _array(text)
     try:
         numbers = [int(part) if part.strip().lstrip("+-").isdecimal() else float(part) for part in text.split(",")]
     except ValueError:
-        raise ModelError(f"--extra: {text!r} is neither numbers with commas between nor a .npy file") from None
+        raise ModelError(f"--extra: {shown(repr(text))} is neither numbers with commas between nor a .npy file") from None
+    if any(isinstance(number, int) and abs(number) >= 1 << 63 for number in numbers):
+        raise ModelError(f"--extra: {shown(text)} has a whole number that is too large: write it as 1e20")
     real = any(isinstance(number, float) for number in numbers)
     row = torch.tensor(numbers, dtype=torch.get_default_dtype() if real else torch.long)
     return row if len(numbers) == 1 else row[None]
+
+
+def _array(name: str) -> Tensor:
+    with opened(name, ModelError) as file:
+        size = os.fstat(file.fileno()).st_size
+        array = array_in(file, size, shown(name), size, ModelError)
+    if array.dtype.kind in "US":
+        raise ModelError(f"--extra: {shown(name)} holds texts, not numbers")
+    return torch.as_tensor(array.astype(array.dtype.newbyteorder("=")))
 
 
 READ: dict[str, Callable[[Any], Any]] = {
