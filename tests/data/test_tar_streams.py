@@ -206,3 +206,74 @@ def test_reading_headers_is_reported_and_can_be_stopped(tmp_path: Path) -> None:
     assert events == [(done * length, 3 * length, "bytes indexed") for done in (0, 1, 1, 2, 2, 3)]
     with pytest.raises(tp.Cancelled), tp.watching(lambda event: event.done < length):
         as_source(tmp_path)
+
+
+# --- archives that nobody packed
+
+
+def header(name: bytes, size: int | bytes, kind: bytes = b"0") -> bytes:
+    """A member's header (POSIX ustar), of any size."""
+    number = size if isinstance(size, bytes) else b"%011o\0" % size
+    block = name.ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + number + b"00000000000\0" + b" " * 8 + kind
+    block = (block.ljust(257, b"\0") + b"ustar\0" + b"00").ljust(512, b"\0")
+    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+
+
+def member(name: bytes, content: bytes, kind: bytes = b"0") -> bytes:
+    return header(name, len(content), kind) + content + bytes(-len(content) % 512)
+
+
+def pax(**fields: str) -> bytes:
+    records = b""
+    for key, value in fields.items():
+        record = f" {key.replace('__', '.')}={value}\n".encode()
+        length = next(n for n in range(1, 9999) if len(str(n)) + len(record) == n)
+        records += str(length).encode() + record
+    return member(b"pax", records, b"x")
+
+
+PIXEL = b"P6\n1 1\n255\nabc"
+OK, END = member(b"ok.ppm", PIXEL), bytes(1024)
+SPARSE = {"GNU__sparse__major": "1", "GNU__sparse__minor": "0", "GNU__sparse__name": "s.ppm", "GNU__sparse__realsize": "10"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (OK + header(b"n.ppm", b"\xff" * 12) + OK + END, "a header of -1 bytes"),
+        (OK + pax(size="-5") + OK + END, "damaged at ok.ppm, of -5 bytes"),
+        (OK + pax(size="-5000") + OK + END, "of -5000 bytes"),
+        (OK + pax(size="abc") + OK + END, "something unreadable"),
+        (OK + header(b"h.ppm", b"\x80" + b"\x7f" * 11) + END, "cut off within h.ppm"),
+        *((OK + header(b"x", 3 << 30, kind) + END, "a header of 3221225472 bytes") for kind in (b"L", b"K", b"x", b"g")),
+        (OK + header(b"s.ppm", 0, b"S")[:482] + b"\1" + bytes(29), "something unreadable"),
+    ],
+)
+def test_sizes_that_cannot_be_are_damage(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(content)
+    with pytest.raises(ImageError, match=words):
+        as_source(tmp_path / "x.tar")
+
+
+def test_a_map_of_a_sparse_member_is_not_followed(tmp_path: Path) -> None:
+    """A ValueError of tarfile ended the reading."""
+    (tmp_path / "x.tar").write_bytes(OK + pax(**SPARSE) + member(b"p.ppm", b"99999999999999\n1\n") + END)
+    source = as_source(tmp_path / "x.tar")
+    assert list(source.ids) == ["ok.ppm"]
+    assert list(source.left_out) == ["s.ppm"]
+
+
+def test_a_hole_of_a_terabyte_behind_the_end_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "x.tar").open("wb") as file:
+        file.write(OK + END)
+        file.truncate(1 << 40)
+    with pytest.raises(ImageError, match="more than 256 MB behind its last member"):
+        as_source(tmp_path / "x.tar")
+
+
+def test_labels_that_are_no_json_of_a_usual_depth_are_none_and_names_stay_inside(tmp_path: Path) -> None:
+    odd = member(b"ok.json", b"[" * 100_000) + member(b"b.ppm", PIXEL) + member(b"b.json", b'{"label":' + b"1" * 5000 + b"}")
+    (tmp_path / "x.tar").write_bytes(OK + odd + member(b"../../up.ppm", PIXEL) + member(b"/top.ppm", PIXEL) + END)
+    source = as_source(tmp_path / "x.tar")
+    assert list(source.ids) == ["b.ppm", "ok.ppm", "top.ppm"]
+    assert list(source.labels) == [None, None, None]

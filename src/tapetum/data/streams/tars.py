@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
@@ -12,16 +11,26 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from tapetum.data.decoding import pixels_of
-from tapetum.data.sources import EXTENSIONS, opened
+from tapetum.data.sources import EXTENSIONS, LARGEST, opened
 from tapetum.data.streams.base import class_name, digest, folder_labels, is_wordnet_id, stamp
-from tapetum.files import shown
+from tapetum.files import parsed, shown
 from tapetum.progress import report
-from tapetum.types import ImageError
+from tapetum.types import DamagedError, ImageError, TapetumError
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
 _BLOCK = 512
-_LARGEST_LABEL = 1_000_000
+_LARGEST_LABEL = _LONGEST_ABOUT = 1_000_000
+_LONGEST_END = 256_000_000
+"""Bytes behind the last member: tapes are filled up to whole records."""
+
+_ABOUT_THE_NEXT = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _LABEL_KEYS = ("label", "class_name", "class", "cls")
 
 
@@ -57,6 +66,8 @@ class Tars:
             if (status.st_size, status.st_mtime_ns) != self.stamps[tar]:
                 raise ImageError(f"{shown(self.paths[tar])}: changed since the scan began; scan it again")
             file.seek(offset)
+            if size > LARGEST:
+                raise ImageError(f"{shown(self.ids[sample])}: larger than {LARGEST / 1e6:g} MB, the most that is read")
             return file.read(size)
 
     def read(self, sample: int) -> Tensor:
@@ -117,13 +128,32 @@ def _index(path: str, done: int, total: int) -> _Index:
             )
         file.seek(0)
         try:
-            with tarfile.open(fileobj=file, mode="r:") as archive:
+            with tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as archive:
                 index = _sorted_out(archive, list(_whole_members(archive, path, done, total)))
                 _check_end(file, archive, path)
             report(done + os.path.getsize(path), total, "bytes indexed")
-        except (tarfile.TarError, OSError) as error:
+        except TapetumError:
+            raise
+        except Exception as error:  # whatever tarfile's parser stumbles over
             raise ImageError(f"{shown(path)}: no tar archive, or damaged ({shown(error)}); copy it again") from error
     return index
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header, of a size that can be, and without the maps of sparse members, on which tarfile breaks."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Any:
+        """That of a block; refused as a damaged one is, where it announces a negative size or a name of a gigabyte."""
+        found = super().frombuf(buf, encoding, errors)
+        if found.size < 0 or (found.type in _ABOUT_THE_NEXT and found.size > _LONGEST_ABOUT):
+            raise tarfile.HeaderError(f"a header of {found.size} bytes")
+        return found
+
+    def _proc_gnusparse_00(self, next: Any, *_: Any) -> None:
+        next.sparse = []
+
+    _proc_gnusparse_01 = _proc_gnusparse_10 = _proc_gnusparse_00
 
 
 def _whole_members(archive: tarfile.TarFile, path: str, done: int, total: int) -> Iterator[tarfile.TarInfo]:
@@ -131,6 +161,8 @@ def _whole_members(archive: tarfile.TarFile, path: str, done: int, total: int) -
     for number, member in enumerate(archive):
         if number % 1000 == 0:
             report(done + member.offset, total, "bytes indexed")
+        if member.size < 0:
+            raise ImageError(f"{shown(path)}: damaged at {shown(member.name)}, of {member.size} bytes; copy it again")
         if member.isreg() and member.offset_data + member.size > length:
             raise ImageError(f"{shown(path)}: cut off within {shown(member.name)}; copy it again")
         yield member
@@ -138,6 +170,8 @@ def _whole_members(archive: tarfile.TarFile, path: str, done: int, total: int) -
 
 def _check_end(file: Any, archive: tarfile.TarFile, path: str) -> None:
     """The end mark of zeros, and nothing behind it: tarfile takes a damaged header in the middle for the end, silently."""
+    if os.path.getsize(path) - archive.offset > _LONGEST_END:
+        raise ImageError(f"{shown(path)}: more than {_LONGEST_END / 1e6:g} MB behind its last member; copy it again")
     file.seek(archive.offset)
     block = file.read(_BLOCK)
     if not block:
@@ -181,8 +215,8 @@ def _label(kind: str, content: bytes) -> str | None:
     if kind == "cls":
         return " ".join(text.split())
     try:
-        fields = json.loads(text)
-    except ValueError:
+        fields = parsed(text, "it")
+    except DamagedError:
         return None
     values = [fields.get(key) for key in _LABEL_KEYS] if isinstance(fields, dict) else []
     return next((str(value) for value in values if isinstance(value, str | int)), None)
