@@ -43,29 +43,19 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
             {}, tuple(job.source.ids[: job.plan.count]), {}, {}, {}, key, before, ("the result is that of rank 0",)
         )
     notes: list[str] = []
+    if job.ledger is None:
+        return _whole(job, fresh, notes, key, before, begun)
     try:
-        return _whole(job, run, fresh, key, before, begun, notes)
+        return _whole(job, _kept(job, job.ledger, run, notes, done), notes, key, before, begun)
     except TapetumError:
         raise
     except Exception:  # numbers in a shard that somebody else made, or a fault of ours: it comes again
-        if job.ledger is None:
-            raise
-        return _whole(job, run, fresh, key, before, begun, notes, thorough=True)
+        alone = _kept(job, job.ledger, run, notes, set(job.plan.shards), thorough=True)
+        return _whole(job, alone, notes, key, before, begun)
 
 
-def _whole(
-    job: Job,
-    run: Runner,
-    fresh: Iterable[ShardResult],
-    key: str,
-    before: int,
-    begun: float,
-    notes: list[str],
-    *,
-    thorough: bool = False,
-) -> ScanResult:
+def _whole(job: Job, results: Iterable[ShardResult], notes: list[str], key: str, before: int, begun: float) -> ScanResult:
     """What all shards come to together."""
-    results = fresh if job.ledger is None else _kept(job, job.ledger, run, notes, thorough)
     states, skipped, seconds = _folded(job, _same_kind(results, notes))
     seconds["in all"] = time.perf_counter() - begun
     return _result(job, states, skipped, seconds, key=key, resumed=before, notes=notes)
@@ -81,17 +71,21 @@ def _exhaust(results: Iterable[ShardResult]) -> None:
         pass
 
 
-def _kept(job: Job, ledger: Ledger, run: Runner, notes: list[str], thorough: bool) -> Iterator[ShardResult]:
+def _kept(
+    job: Job, ledger: Ledger, run: Runner, notes: list[str], doubted: set[int], *, thorough: bool = False
+) -> Iterator[ShardResult]:
     """What the ledger has; a shard that is damaged, another scan's or nonsense is made again, once.
 
-    thorough   each shard has to give a result by itself
+    doubted    shards that were there before this run: what they hold is looked at, which takes as long as merging them
+    thorough   each of them has to give a result by itself
     """
     damaged: list[int] = []
     empty, contexts = job.start(), _contexts(job) if thorough else None
     for shard in job.plan.shards:
         try:
             result = ledger.read(shard)
-            check(job, result, shard, empty, contexts)
+            if shard in doubted:
+                check(job, result, shard, empty, contexts)
         except DamagedError as error:
             damaged.append(shard)
             notes.append(f"{error}; made again")
