@@ -34,7 +34,7 @@ SPENT = re.compile(r'(data-value="[\d.e-]+">|<dd>)(&lt; )?[\d.]+ m?s<')
 def processes() -> ForkServerContext:
     """Processes that start at once: forked from one that has imported everything, and has no threads."""
     context = multiprocessing.get_context("forkserver")
-    names = ("explaining", "rendering", "scanning", "atlas", "training", "main")
+    names = ("explaining", "rendering", "running", "scanning", "atlas", "training", "main")
     context.set_forkserver_preload(["torch", "killing", "tapetum.atlas.build", *(f"tapetum.cli.{name}" for name in names)])
     return context
 

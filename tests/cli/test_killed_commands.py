@@ -21,11 +21,12 @@ COMMANDS = {
     "scan": ("scan", "many", "--batch", "4", "--k", "2", *NET),
     "atlas": ("atlas", "build", "many", "--render", "none", "--map", "none", *NET),
     "train": ("train", "photos", "--epochs", "4", "--size", "16", "--batch", "4", "--out", "out"),
+    "run": ("run", "saliency", "many", *NET),
 }
 KILLS = 6
-"""Of each command: 30 in all."""
+"""Of each command: 36 in all."""
 
-ROOM = {"explain": 20_000, "render": 2000, "scan": 3000, "atlas": 20_000, "train": 20_000}
+ROOM = {"explain": 20_000, "render": 2000, "scan": 3000, "atlas": 20_000, "train": 20_000, "run": 2000}
 """Bytes that a file may have on a disk that is full in the middle of the work."""
 
 pytestmark = pytest.mark.slow
@@ -108,7 +109,7 @@ def test_a_command_that_is_told_to_end_says_so_and_goes_on(case: Any, place: Pat
         status, _ = run(share * seconds, by=signal.SIGTERM)
     said = (place / "err.txt").read_text()
     assert status in (1, 130), said
-    assert "stopped" in said
+    assert "stopped" in said, said
     assert "unexpected" not in said, said
     assert "Traceback" not in said, said
     if (place / "out").exists():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from tapetum.cli.folders import GOES_ON, placed, writing
 from tapetum.cli.options import MODEL_HELP, asks_for_model
 from tapetum.cli.terminal import bar, note, one_line, say
 from tapetum.types import TapetumError
@@ -54,7 +55,7 @@ def build(
 
         network = model.load()
         try:
-            with watching(watcher):
+            with watching(watcher), writing(placed(out), GOES_ON):
                 done = built(
                     network,
                     data,
@@ -113,7 +114,8 @@ def export(
     from tapetum.atlas.export import export as exported
     from tapetum.progress import watching
 
-    with bar("site") as watcher, watching(watcher):
+    site = placed(folder / "site" if out is None else out)
+    with bar("site") as watcher, watching(watcher), writing(site):
         index = exported(folder, out)
     say(str(index))
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
-import tempfile
+import sqlite3
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from tapetum.files import inside, opened, shown, table_in
-from tapetum.reports.provenance import PROVENANCE_KEY
 from tapetum.types import DamagedError, TapetumError, UnwritableError
 
 REPORT = ("report.html", "report.json")
@@ -27,20 +26,35 @@ def checked_folder(out: str | Path, ours: Callable[[Path], set[Path]] | None = N
     Args:
         ours: which of a folder's files are ours; without it those that an earlier report names.
     """
-    if "\0" in str(out):
-        raise TapetumError(f"--out {shown(out)} is no name of a folder")
+    folder = placed(out)
     with writing(out):
-        folder = Path(os.path.realpath(out))
+        for place in {folder, _existing(folder)}:
+            _clear_killed(place)
         if folder.is_dir():
             _check_contents(folder, out, (ours or report_files)(folder))
         elif folder.exists():
             raise TapetumError(f"--out {shown(out)} is a file; give a folder")
-        with tempfile.TemporaryDirectory(prefix=".tapetum-", dir=_existing(folder)):
+        with _hidden_folder(_existing(folder)):
             pass  # the only sure way to know that it can be written
     return folder
 
 
 GOES_ON = "once it can, the same command goes on"
+
+
+LONGEST = 255
+"""Bytes of a name, on every file system."""
+
+
+def placed(out: str | Path) -> Path:
+    """Where a folder lies; refused where no folder can have its name, so that not even its parents are made."""
+    if "\0" in str(out):
+        raise TapetumError(f"--out {shown(out)} is no name of a folder")
+    with writing(out):
+        folder = Path(os.path.realpath(out))
+    if any(len(os.fsencode(part)) > LONGEST for part in folder.parts):
+        raise TapetumError(f"--out {shown(out)} cannot be written (File name too long); choose another place")
+    return folder
 
 
 @contextmanager
@@ -50,8 +64,8 @@ def writing(out: str | Path, then: str = "choose another place") -> Iterator[Non
         yield
     except BrokenPipeError:
         raise
-    except (OSError, UnwritableError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
+    except (OSError, sqlite3.OperationalError, UnwritableError) as error:
+        cause = error.__cause__ if isinstance(error, UnwritableError) else error
         why = getattr(cause, "strerror", None) or shown(cause)
         raise UnwritableError(f"--out {shown(out)} cannot be written ({why}); {then}") from error
 
@@ -110,6 +124,10 @@ def files_named(folder: Path, content: Mapping[str, Any]) -> set[Path]:
 
 def is_picture(path: Path) -> bool:
     """Whether a file is a PNG that says of itself that it is ours: somebody's report.json may name anything."""
+    from PIL import Image
+
+    from tapetum.reports.provenance import PROVENANCE_KEY  # with torch: `tapetum --help` should not wait for it
+
     try:
         with opened(path) as file, Image.open(file, formats=["PNG"]) as picture:
             return PROVENANCE_KEY in picture.info
@@ -126,6 +144,9 @@ def take_away(folder: Path, files: set[Path]) -> None:
             place.rmdir()
 
 
+# --- a folder that is filled when all is done
+
+
 @contextmanager
 def complete(folder: Path) -> Iterator[Path]:
     """A temporary folder whose contents take their final names only when the block has succeeded.
@@ -133,25 +154,69 @@ def complete(folder: Path) -> Iterator[Path]:
     A new folder appears at once. One that is there already may be a mount or somebody's working directory: it stays, an
     earlier report in it is taken away, and report.html and report.json come last.
     """
-    made = _made_parents(folder)
-    work = None
+    made: Sequence[Path] = ()
     try:
-        into = folder if folder.is_dir() else folder.parent
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=into))
-        yield work
-        work.chmod(0o777 & ~_umask())
-        if into == folder:
-            _moved_into(folder, work)
-        else:
-            work.replace(folder)
+        with writing(folder):
+            made = _made_parents(folder)
+            into = folder if folder.is_dir() else folder.parent
+            with _hidden_folder(into) as work:
+                yield work
+                work.chmod(0o777 & ~_umask())
+                if into == folder:
+                    _moved_into(folder, work)
+                else:
+                    work.replace(folder)
     except BaseException:
-        if work is not None:
-            shutil.rmtree(work, ignore_errors=True)
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()
-        with writing(folder):
-            raise
+        raise
+
+
+HIDDEN = re.compile(r"\.tapetum-[0-9a-f]{32}")
+"""The name of a folder that somebody is filling, or was when they were killed."""
+
+
+@contextmanager
+def _hidden_folder(place: Path) -> Iterator[Path]:
+    """A new folder of ours, gone at the end unless it has taken another name. While it is locked, somebody is at work in it."""
+    work = place / f".tapetum-{uuid.uuid4().hex}"
+    new = work.with_suffix(".new")  # nobody clears it away before it is locked
+    new.mkdir(mode=0o700)
+    try:
+        with _locked(new):
+            yield new.rename(work)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _clear_killed(place: Path) -> None:
+    """Takes away the folders that killed runs had begun to fill: nobody holds their locks."""
+    with contextlib.suppress(OSError):
+        for work in [path for path in place.iterdir() if HIDDEN.fullmatch(path.name) and not path.is_symlink()]:
+            with _locked(work) as alone:
+                if alone:
+                    shutil.rmtree(work, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether the lock of a folder could be had; where there are no locks it never can."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield False
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = True
+    except OSError:
+        alone = False
+    try:
+        yield alone
+    finally:
+        os.close(handle)
 
 
 def _made_parents(folder: Path) -> Sequence[Path]:
