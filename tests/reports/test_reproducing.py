@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     for file, words in (("text.png", "no PNG file"), ("plain.png", "carries no provenance"), ("none.png", "no such file")):
         with pytest.raises(TapetumError, match=words):
             tp.reproduce(tmp_path / file)
-    with pytest.raises(TapetumError, match="is a folder"):
+    with pytest.raises(TapetumError, match="a folder, not a PNG file; name a file inside it"):
         tp.reproduce(tmp_path)
     made(tmp_path / "a.png")
     with pytest.raises(TapetumError, match="no such folder"):
@@ -160,3 +161,28 @@ def test_the_checksum_does_not_depend_on_the_order_of_fields() -> None:
     run = tp.run("saliency", shared("reused"), pictures(1), target=1)
     content = json.loads(signed(asdict(run.provenance)))
     assert content["sha256"] == checksum(dict(reversed(content.items())))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 900 + "1" + "}" * 900, "1" * 5000, "\ud800"], ids=["deep", "tables", "digits", "half"]
+)
+def test_provenance_that_is_no_json_of_a_usual_depth_is_one_line(text: str, tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_itxt(PROVENANCE_KEY, text.encode("utf-8", "replace").decode())
+    Image.new("RGB", (2, 2)).save(tmp_path / "a.png", pnginfo=info)
+    with pytest.raises(TapetumError, match="its provenance is damaged"):
+        read_picture(tmp_path / "a.png")
+    assert carried(tmp_path / "a.png") is None
+
+
+def test_pipes_devices_and_bombs_carry_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    Image.new("1", (7000, 7000)).save(tmp_path / "bomb.png")
+    with (tmp_path / "hole.png").open("wb") as file:
+        file.truncate(1 << 40)
+    for name, words in (("pipe.png", "a pipe"), ("bomb.png", "more than 32 million"), ("hole.png", "larger than 200 MB")):
+        with pytest.raises(TapetumError, match=words):
+            read_picture(tmp_path / name)
+        assert carried(tmp_path / name) is None
+    with pytest.raises(TapetumError, match="a device"):
+        read_picture("/dev/zero")

@@ -20,14 +20,16 @@ from PIL import Image
 from torch import Tensor
 
 from tapetum.data.images import to_uint8, write_png
+from tapetum.data.pillow import check_size, strict_pillow
 from tapetum.families.running import hashed_files
-from tapetum.files import shown
+from tapetum.files import opened, parsed, shown
 from tapetum.types import Provenance, TapetumError
 
 PROVENANCE_KEY = "tapetum"
 """The keyword of the PNG text chunk that holds the provenance as JSON."""
 
-MAX_BYTES = 200_000_000
+MAX_BYTES, MAX_PIXELS = 200_000_000, 32_000_000
+"""Of a file that is read: three copies of its pixels are held for a moment."""
 
 
 def of_file(provenance: Provenance, file: str) -> Provenance:
@@ -45,8 +47,8 @@ def write_figure(path: Path, figure: Any, content: Mapping[str, Any]) -> None:
     """A figure as a PNG that carries what it shows; complete or not at all."""
     from tapetum.figures.canvas import rendered
 
-    with Image.open(io.BytesIO(rendered(figure))) as opened:
-        levels = np.array(opened.convert("RGB"))
+    with Image.open(io.BytesIO(rendered(figure))) as drawn:
+        levels = np.array(drawn.convert("RGB"))
     pixels = torch.from_numpy(levels).permute(2, 0, 1) / 255
     write_png(path, pixels, {PROVENANCE_KEY: signed({**content, "pixels_sha256": pixels_sha256(pixels)})})
 
@@ -84,10 +86,7 @@ def read_picture(file: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarr
     text, levels = _opened(file)
     if text is None:
         raise TapetumError(f"{name} carries no provenance: only PNG files that tapetum wrote do, and other programs drop it")
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise TapetumError(f"{name}: its provenance is damaged ({error})") from error
+    content = parsed(text, f"{name}: its provenance", TapetumError)
     if not isinstance(content, dict) or "sha256" not in content:
         raise TapetumError(f"{name}: its provenance has no checksum, an earlier version wrote it; make the picture again")
     if content["sha256"] != checksum(content):
@@ -98,20 +97,18 @@ def read_picture(file: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarr
 
 
 def _opened(file: str | os.PathLike[str]) -> tuple[str | None, np.ndarray]:
-    try:
-        if os.path.getsize(file) > MAX_BYTES:
+    with opened(file, TapetumError, "a PNG file") as content, strict_pillow():
+        if os.fstat(content.fileno()).st_size > MAX_BYTES:
             raise TapetumError(f"{shown(file)} is larger than {MAX_BYTES // 1_000_000} MB")
-        with Image.open(file, formats=["PNG"]) as picture:
-            levels = np.asarray(picture)
-            return getattr(picture, "text", {}).get(PROVENANCE_KEY), levels
-    except FileNotFoundError as error:
-        raise TapetumError(f"{shown(file)}: no such file") from error
-    except IsADirectoryError as error:
-        raise TapetumError(f"{shown(file)} is a folder; give one of the PNG files inside it") from error
-    except TapetumError:
-        raise
-    except Exception as error:  # whatever Pillow stumbles over in a file that is no PNG, or is cut off
-        raise TapetumError(f"{shown(file)} is no PNG file that can be read ({type(error).__name__})") from error
+        try:
+            with Image.open(content, formats=["PNG"]) as picture:
+                check_size(*picture.size, shown(file), MAX_PIXELS)
+                levels = np.asarray(picture)
+                return getattr(picture, "text", {}).get(PROVENANCE_KEY), levels
+        except TapetumError:
+            raise
+        except Exception as error:  # whatever Pillow stumbles over in a file that is no PNG, or is cut off
+            raise TapetumError(f"{shown(file)} is no PNG file that can be read ({type(error).__name__})") from error
 
 
 def _plain(value: Any) -> Any:
