@@ -17,8 +17,9 @@ from small import CLASSES, LAYERS, network, picture_folder
 
 import tapetum as tp
 from tapetum.atlas import sprites
-from tapetum.atlas.build import build, chosen_layers
+from tapetum.atlas.build import build
 from tapetum.atlas.export import broken, export, given
+from tapetum.atlas.layers import chosen_layers
 from tapetum.atlas.stages import MANIFEST, alone
 from tapetum.atlas.store import Store
 from tapetum.models.vision_model import VisionModel
@@ -328,7 +329,7 @@ def test_a_store_answers_what_pages_ask(atlas: Path) -> None:
 def test_what_does_not_fit_into_memory_is_refused_before_the_work(
     model: VisionModel, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tapetum.atlas import build as module
+    from tapetum.atlas import layers as module
 
     monkeypatch.setattr(module, "memory_gb", lambda: 1e-6)  # 40 pictures x 14 units x 8 bytes are more
     with pytest.raises(tp.TapetumError, match=r"scores of 40 pictures at 14 units take .* give a --limit"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from tapetum.atlas import sprites
 from tapetum.atlas.about import SCORE, about, all_notes
 from tapetum.atlas.claims import SCHEMA, check_finished, map_in
 from tapetum.atlas.export import check_site, export, pages_hash
+from tapetum.atlas.layers import among, check_memory, chosen_layers, usual_map
 from tapetum.atlas.map_pages import map_data
 from tapetum.atlas.maps import activation_atlas
 from tapetum.atlas.neighbors import NEIGHBORS, neighbors
@@ -38,10 +38,7 @@ from tapetum.families.border import as_model
 from tapetum.families.running import versions
 from tapetum.families.scanning import BATCH
 from tapetum.files import contents, inside
-from tapetum.models.blocks import block_layers
-from tapetum.models.choice import DETAILED
-from tapetum.models.vision_model import VisionModel
-from tapetum.types import Cancelled, DamagedError, LayerError, ModelLike, ScanResult, TapetumError
+from tapetum.types import Cancelled, DamagedError, ModelLike, ScanResult, TapetumError, UnwritableError
 
 EXAMPLES = 9
 FIRES = 24
@@ -94,10 +91,10 @@ def build(
     if limit is not None and limit < 1:
         raise TapetumError(f"limit must be at least 1, not {limit}")
     names = chosen_layers(network, layers)
-    rendered = "auto" if render == "auto" else _among(network, names, render, "rendered")
-    mapped = [_usual_map(network, names)] if maps == "auto" else _among(network, names, maps, "mapped")
+    rendered = "auto" if render == "auto" else among(network, names, render, "rendered")
+    mapped = [usual_map(network, names)] if maps == "auto" else among(network, names, maps, "mapped")
     plan = Plan(len(stream.ids) if limit is None else min(limit, len(stream.ids)), BATCH, SHARD)
-    _check_memory(network, names, plan.count)
+    check_memory(network, names, plan.count)
     check_folder(folder)
     check_site(folder / "site")
     with alone(folder):
@@ -111,49 +108,6 @@ def build(
         work.chart(mapped, workers, limit)
         work.pages()
         return work.built()
-
-
-def chosen_layers(model: VisionModel, layers: Sequence[str] | str | None) -> list[str]:
-    """The layers of an atlas, in the order of the network; those without channels are refused."""
-    names = block_layers(model.survey) if layers is None else model.find_layers(layers)
-    without = [name for name in names if model.survey[name].channels is None]
-    if without:
-        raise LayerError(f"{without[0]} has no channels that could be units; `tapetum layers` lists what each layer gives")
-    return [name for name in model.survey.order if name in names]
-
-
-def _check_memory(model: VisionModel, names: Sequence[str], pictures: int) -> None:
-    """Refuses before the work what would not fit at its end: all scores are there at once, and once more to compare them."""
-    units = sum(model.survey[name].channels or 0 for name in names)
-    needed, there = 2 * 4 * pictures * units / 1e9, memory_gb()
-    if needed > there:
-        hint = "name fewer --layers, or give a --limit"
-        raise TapetumError(
-            f"scores of {pictures:,} pictures at {units:,} units take {needed:.0f} GB of {there:.0f} here; {hint}"
-        )
-
-
-def memory_gb() -> float:
-    """Of this computer; without limit where it does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
-    except (AttributeError, ValueError, OSError):  # Windows
-        return float("inf")
-
-
-def _among(model: VisionModel, names: Sequence[str], wanted: Sequence[str] | None, what: str) -> list[str]:
-    """Layers by name or glob, which have to be of this atlas."""
-    found = [] if wanted is None else chosen_layers(model, wanted)
-    outside = [name for name in found if name not in names]
-    if outside:
-        raise LayerError(f"{outside[0]} cannot be {what} in an atlas without it; there are {', '.join(names)}")
-    return found
-
-
-def _usual_map(model: VisionModel, names: Sequence[str]) -> str:
-    """The last layer with a grid that tells the parts of a picture apart, or the last."""
-    fine = [name for name in names if min(model.survey[name].grid or (1,)) >= DETAILED]
-    return (fine or list(names))[-1]
 
 
 class _Build:
@@ -226,7 +180,7 @@ class _Build:
             with progress.stage(f"rendering {layer}"), writable(self.folder):
                 try:
                     render_units(model, layer, folder=self.folder / "units", workers=workers, resume=self.resume)
-                except Cancelled:
+                except (Cancelled, UnwritableError):
                     raise
                 except TapetumError as error:
                     refused[layer] = str(error)
@@ -269,7 +223,7 @@ class _Build:
                     found = activation_atlas(
                         job.model, job.source, layer, limit=limit, workers=workers, out=place, resume=self.resume
                     )
-                except Cancelled:
+                except (Cancelled, UnwritableError):
                     raise
                 except TapetumError as error:
                     refused[layer] = str(error)

@@ -16,6 +16,8 @@ from tapetum.types import DamagedError
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
+LARGEST = 400_000_000
+"""Bytes of a manifest: it names every picture that was skipped."""
 SHEETS = 20_000
 """Of tiles, of one kind."""
 
@@ -24,7 +26,7 @@ Fits = Callable[[Any], bool]
 
 def manifest_in(folder: str | Path) -> dict[str, Any]:
     """An atlas's manifest; what is in it is as it was written, and a build that goes on may not have written all."""
-    said = table_in(inside(folder, MANIFEST))
+    said = table_in(inside(folder, MANIFEST), LARGEST)
     wrong = [name for name, fits in FIELDS.items() if name in said and not fits(said[name])]
     if wrong:
         raise DamagedError(f"{shown(Path(folder) / MANIFEST)} is damaged: its {wrong[0]} is {_short(said[wrong[0]])}")

@@ -18,7 +18,7 @@ from tapetum.atlas.database import script
 from tapetum.atlas.neighbors import Neighbors
 from tapetum.atlas.numbers import Fires, LayerNumbers
 from tapetum.files import shown
-from tapetum.types import GROUPS, TapetumError
+from tapetum.types import GROUPS, UnwritableError
 
 SHEET = 256
 """Tiles a sheet."""
@@ -48,7 +48,7 @@ def write_store(
     try:
         _written(path, layers, pictures, neighbors, fires, meta)
     except sqlite3.OperationalError as error:  # a full disk, most of all
-        raise TapetumError(f"{shown(path)} cannot be written ({error}); once it can, the same command goes on") from error
+        raise UnwritableError(f"{shown(path)} cannot be written ({error}); once it can, the same command goes on") from error
 
 
 def _written(

@@ -144,7 +144,7 @@ def writable(place: str | Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise UnwritableError(f"{place} cannot be written ({reason}); once it can, the same command goes on") from error
+        raise UnwritableError(f"{shown(place)} cannot be written ({reason}); once it can, the same command goes on") from error
 
 
 def written(path: Path, data: bytes) -> None:

@@ -1,0 +1,54 @@
+"""Which layers an atlas has, and whether their scores fit into memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from tapetum.models.blocks import block_layers
+from tapetum.models.choice import DETAILED
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import LayerError, TapetumError
+
+
+def chosen_layers(model: VisionModel, layers: Sequence[str] | str | None) -> list[str]:
+    """The layers of an atlas, in the order of the network; those without channels are refused."""
+    names = block_layers(model.survey) if layers is None else model.find_layers(layers)
+    without = [name for name in names if model.survey[name].channels is None]
+    if without:
+        raise LayerError(f"{without[0]} has no channels that could be units; `tapetum layers` lists what each layer gives")
+    return [name for name in model.survey.order if name in names]
+
+
+def check_memory(model: VisionModel, names: Sequence[str], pictures: int) -> None:
+    """Refuses before the work what would not fit at its end: all scores are there at once, and once more to compare them."""
+    units = sum(model.survey[name].channels or 0 for name in names)
+    needed, there = 2 * 4 * pictures * units / 1e9, memory_gb()
+    if needed > there:
+        hint = "name fewer --layers, or give a --limit"
+        raise TapetumError(
+            f"scores of {pictures:,} pictures at {units:,} units take {needed:.0f} GB of {there:.0f} here; {hint}"
+        )
+
+
+def memory_gb() -> float:
+    """Of this computer; without limit where it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    except (AttributeError, ValueError, OSError):  # Windows
+        return float("inf")
+
+
+def among(model: VisionModel, names: Sequence[str], wanted: Sequence[str] | None, what: str) -> list[str]:
+    """Layers by name or glob, which have to be of this atlas."""
+    found = [] if wanted is None else chosen_layers(model, wanted)
+    outside = [name for name in found if name not in names]
+    if outside:
+        raise LayerError(f"{outside[0]} cannot be {what} in an atlas without it; there are {', '.join(names)}")
+    return found
+
+
+def usual_map(model: VisionModel, names: Sequence[str]) -> str:
+    """The last layer with a grid that tells the parts of a picture apart, or the last."""
+    fine = [name for name in names if min(model.survey[name].grid or (1,)) >= DETAILED]
+    return (fine or list(names))[-1]
