@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import numbers
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tapetum.types import Method, MethodError, Range
 
@@ -136,9 +137,15 @@ def _checked(method: Method, parameter: Parameter, value: Any) -> Any:
         return _checked_number(method, parameter, value, whole) if only_numbers or whole or float in kinds else value
     if only_numbers:
         raise MethodError(f"{method.name}: {parameter.name} is a {_wanted(parameter, whole)}, not {value!r}")
-    if parameter.choices and isinstance(value, str) and value not in parameter.choices:
-        raise MethodError(f"{method.name}: {parameter.name} is one of {', '.join(parameter.choices)}, not '{value}'")
+    other = not isinstance(value, str) and all(map(_is_plain, kinds))  # where tensors or functions may be given, they are
+    if parameter.choices and (other or (isinstance(value, str) and value not in parameter.choices)):
+        raise MethodError(f"{method.name}: {parameter.name} is one of {', '.join(parameter.choices)}, not {value!r}")
     return value
+
+
+def _is_plain(kind: Any) -> bool:
+    """A word, or a type whose values are words and numbers."""
+    return isinstance(kind, str) or kind in (int, float, type(None)) or typing.get_origin(kind) is Literal
 
 
 def _is_number(value: Any) -> bool:
@@ -147,11 +154,16 @@ def _is_number(value: Any) -> bool:
 
 
 def _checked_number(method: Method, parameter: Parameter, value: Any, whole: bool) -> int | float:
-    if whole and int(value) != value:
+    finite = abs(value) <= LARGEST if isinstance(value, int) else math.isfinite(value)
+    if (whole or isinstance(value, int)) and not (finite and int(value) == value):
         raise MethodError(f"{method.name}: {parameter.name} is a {_wanted(parameter, whole)}, not {value!r}")
     if parameter.range is not None and not parameter.range.low <= value <= parameter.range.high:
         raise MethodError(f"{method.name}: {parameter.name} must be{_from_to(parameter)}, not {value:g}")
     return int(value) if whole else float(value)
+
+
+LARGEST = 1e300
+"""Whole numbers are smaller; infinity is none, and what no float holds fits nowhere."""
 
 
 def _wanted(parameter: Parameter, whole: bool) -> str:

@@ -357,6 +357,11 @@ def test_no_text_in_a_pictures_provenance_is_taken(trap: Trap, map_of_a_photogra
         ("parameters", {"progress": 1}, "not complete .parameters"),
         ("parameters", {"size": [10**6, 8]}, "more than 4096 px"),
         ("parameters", {"target": "photo.png:secret"}, "'secret' names|a file here without its checksum"),
+        ("parameters", {"batch": None}, "batch is one of auto"),
+        ("parameters", {"batch": ["a"]}, "batch is one of auto"),
+        ("parameters", {"batch": 10**400}, "batch is a whole number"),
+        ("parameters", {"batch": float("inf")}, "batch is a whole number"),
+        ("parameters", {"like": ["a"]}, "profile|like is one of"),
         ("row", True, "not complete .row"),
         ("row", -1, "none of them is number -1"),
         ("versions", ["a"], "not complete .versions"),
@@ -436,7 +441,14 @@ def test_an_atlas_of_ones_own_is_asked_where_its_model_is_named(trap: Trap) -> N
     for i in range(4):
         write_png(Path(f"photos/{i}.png"), torch.rand(3, 20, 20, generator=torch.Generator().manual_seed(i)))
     torch.manual_seed(0)
-    build(loaded("mine.py:build", "default", {"size": "24x32"}), "photos", "atlas", layers=["0"], render=None, maps=None)
+    build(
+        loaded("mine.py:build", "default", {"size": "24x32", "mean": "0.5", "std": "0.5"}),
+        "photos",
+        "atlas",
+        layers=["0"],
+        render=None,
+        maps=None,
+    )
     Path("mine").unlink()
     with pytest.raises(ModelError, match=r"--model mine\.py:build"):
         asked(Path("atlas"))
@@ -444,8 +456,8 @@ def test_an_atlas_of_ones_own_is_asked_where_its_model_is_named(trap: Trap) -> N
     asking = Asking("atlas", lambda: loaded("mine.py:build", "default", told_by("atlas")))
     assert asking.fires(Path("photos/0.png").read_bytes())["fires"]
     asking.close()
-    assert told_by("atlas") == {"size": [24, 32]}
-    assert told_by("atlas", {"size"}) == {}
+    assert told_by("atlas") == {"size": [24, 32], "mean": [0.5], "std": [0.5]}
+    assert told_by("atlas", {"size", "std"}) == {"mean": [0.5]}
     told = json.loads(Path("atlas", MANIFEST).read_text())
     Path("atlas", MANIFEST).write_text(json.dumps(changed(told, ("model", "settings"), {"labels": "/etc/passwd"})))
     with pytest.raises(ModelError, match="say it yourself, --labels"):

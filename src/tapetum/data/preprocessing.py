@@ -208,10 +208,14 @@ def as_pair(size: Any) -> Size:
     parts = size.lower().replace("×", "x").split("x") if isinstance(size, str) else size
     parts = list(parts) if isinstance(parts, Sequence) else [parts]
     try:
-        numbers = [int(part) for part in parts]
-    except (TypeError, ValueError):
+        numbers = [int(part) for part in parts if float(part) < math.inf]
+    except (TypeError, ValueError, OverflowError):
         numbers = []
-    whole = len(numbers) in (1, 2) and all(float(part) == number for part, number in zip(parts, numbers, strict=True))
+    whole = (
+        len(numbers) in (1, 2)
+        and len(numbers) == len(parts)
+        and all(float(a) == b for a, b in zip(parts, numbers, strict=True))
+    )
     if not whole or min(numbers) < 1:
         raise ImageError(f"a size is a side in px, or height x width such as 96x160, not {size!r}")
     return numbers[0], numbers[-1]

@@ -120,6 +120,6 @@ def profile(method: str, like: str | None) -> Profile:
     known = PROFILES.get(method, {})
     if like is None:
         return _SAME
-    if like not in known:
+    if not isinstance(like, str) or like not in known:
         raise MethodError(f"{method} has no profile '{like}'; there {'are ' + ', '.join(known) if known else 'is none'}")
     return known[like]
