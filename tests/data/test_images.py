@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import threading
+import time
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -476,6 +477,12 @@ class Answers(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/endless":
             return self.pour()
+        if self.path == "/drip":
+            return self.drip()
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            return self.end_headers()
         self.server.seen.append((self.path, self.headers["User-Agent"]))
         body = {"/text": b"hello", "/big": bytes(5000)}.get(self.path, encoded(RAMP, "PNG"))
         self.send_response(404 if self.path == "/gone" else 200)
@@ -491,6 +498,14 @@ class Answers(BaseHTTPRequestHandler):
             for _ in range(60):
                 self.wfile.write(bytes(1_000_000))
                 self.server.seen.append("1 MB")
+
+    def drip(self):
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(40):
+                self.wfile.write(b"x")
+                time.sleep(0.1)
 
     def log_message(self, *_):
         pass
@@ -510,6 +525,19 @@ def server(monkeypatch):
 
 
 class TestAddresses:
+    def test_a_server_that_drips_is_left_in_time(self, server, monkeypatch):
+        monkeypatch.setattr(sources, "TOTAL_S", 1)
+        begun = time.perf_counter()
+        assert "not all there after 1 s" in refusal(f"{server.address}/drip")
+        assert time.perf_counter() - begun < 3
+
+    def test_a_server_leads_to_no_file_of_this_computer(self, server, tmp_path):
+        (tmp_path / "a.png").write_bytes(encoded(RAMP, "PNG"))
+        for place in (f"file://{tmp_path}/a.png", "ftp://127.0.0.1/a.png", f"{tmp_path.as_uri()}\x1b[31m/a.png"):
+            said = refusal(f"{server.address}/to/{place}")
+            assert "cannot be fetched (it leads to ftp" in said or "is not allowed; check the address" in said
+        assert torch.equal(read_image(f"{server.address}/to/{server.address}/a.png"), planes(RAMP))
+
     def test_an_address_is_fetched(self, server):
         assert torch.equal(read_image(f"{server.address}/ramp.png"), planes(RAMP))
         assert "tapetum" in server.seen[0][1]

@@ -103,7 +103,7 @@ def _check_decoder(image: Image.Image, name: str) -> None:
     kind, limit = image.format or "", _DECODERS.get(image.format or "", MAX_PIXELS)
     if image.info.get("progressive"):
         kind, limit = "progressive JPEG", _PROGRESSIVE
-    if image.format == "PPM" and any(tile[0] == "ppm_plain" for tile in image.tile):
+    if image.format == "PPM" and any(tile[0] == "ppm_plain" for tile in getattr(image, "tile", ())):
         kind, limit = "PPM in words", _PLAIN
     if image.width * image.height > limit:
         raise ImageError(
@@ -207,7 +207,7 @@ def _converter(image: Image.Image, name: str) -> tuple[Callable[[Image.Image], N
     return lambda piece: np.asarray(piece.convert("RGBA")), 4
 
 
-def _check_16_bits(image: Image.Image, name: str) -> None:
+def _check_16_bits(image: Any, name: str) -> None:
     least, most = image.getextrema()
     if least < 0 or most > 65535:
         raise _unreadable(image, name, f"values from {least} to {most}, beyond 16 bits")

@@ -56,7 +56,7 @@ def viewable(pixels: Tensor) -> Tensor:
 
 def planes_of(given: _Array, name: str, channels: Sequence[int], last: bool | None = False) -> _Array:
     """(c, H, W) of one picture; channels that come last are taken, too, and meant in doubt by `last`; None: refused."""
-    planes = given.detach() if isinstance(given, Tensor) else given
+    planes: Any = given.detach() if isinstance(given, Tensor) else given
     axes = axes_of(tuple(planes.shape), name, channels, last)
     planes = planes[0] if planes.ndim == 4 else planes
     if planes.ndim == 2:

@@ -6,12 +6,15 @@ import importlib.util
 import io
 import os
 import re
+import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
-from http.client import HTTPException
+from http.client import HTTPException, IncompleteRead
 from pathlib import Path
+from typing import Any
 
 from tapetum.files import opened as opened_file
 from tapetum.files import shown
@@ -23,7 +26,9 @@ LARGEST = 600_000_000
 MAX_BYTES = 100_000_000
 """Bytes from an address."""
 
-TIMEOUT_S = 20
+TIMEOUT_S, TOTAL_S = 20, 120
+"""Seconds for one answer of the server, and for all of a picture."""
+
 USER_AGENT = "tapetum (image reader)"
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "avif", "npy")
 PHOTOGRAPHS = {"cat": "chelsea.png", "astronaut": "astronaut.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
@@ -82,20 +87,60 @@ def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
 
 
 def fetched(url: str) -> bytes:
-    """What an http(s) address gives, up to MAX_BYTES."""
-    if not url.lower().startswith(("http://", "https://")):
+    """What an http(s) address gives, up to MAX_BYTES, within TOTAL_S."""
+    if not _is_web(url):
         raise ImageError(f"{shown(url)}: only http and https addresses are read; give one, or a path on this computer")
+    answers: list[bytes | Exception] = []
+    # beside: a server that sends a byte now and then never lets a read time out
+    asking = threading.Thread(target=lambda: answers.append(_answer(url)), daemon=True)
+    asking.start()
+    asking.join(TOTAL_S)
+    if not answers:
+        raise ImageError(f"{shown(url)}: not all there after {TOTAL_S} s; download it, and give the file")
+    if isinstance(answers[0], Exception):
+        raise _in_words(url, answers[0]) from answers[0]
+    if len(answers[0]) > MAX_BYTES:
+        raise ImageError(f"{shown(url)}: more than {MAX_BYTES / 1e6:g} MB; give the address of a smaller image")
+    return answers[0]
+
+
+class _OnTheWeb(urllib.request.HTTPRedirectHandler):
+    """Redirects lead to other http(s) addresses alone."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """The request for where it leads."""
+        if not _is_web(newurl):
+            raise ValueError(f"it leads to {shown(newurl)}, no http address")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_web(url: str) -> bool:
+    return url.lower().startswith(("http://", "https://"))
+
+
+def _answer(url: str) -> bytes | Exception:
+    end, parts, size = time.monotonic() + TOTAL_S, list[bytes](), 0
     try:
         address = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and accents, as browsers do
         request = urllib.request.Request(address, headers={"User-Agent": USER_AGENT})
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            data = response.read(MAX_BYTES + 1)
-    except urllib.error.HTTPError as error:
+        with urllib.request.build_opener(_OnTheWeb).open(request, timeout=TIMEOUT_S) as response:
+            while size <= MAX_BYTES and (part := response.read1(1 << 20)):
+                parts.append(part)
+                size += len(part)
+                if time.monotonic() > end:  # nobody waits for it now
+                    raise TimeoutError(f"not all there after {TOTAL_S} s")
+            if size <= MAX_BYTES and response.length:
+                raise IncompleteRead(b"", response.length)
+    except Exception as error:  # of any kind: it is told in another thread
+        return error
+    return b"".join(parts)
+
+
+def _in_words(url: str, error: Exception) -> ImageError:
+    if isinstance(error, urllib.error.HTTPError):
         error.close()
-        raise ImageError(f"{shown(url)}: the server answers {error.code} {error.reason}; check the address") from error
-    except (OSError, HTTPException, ValueError) as error:
-        why = shown(getattr(error, "reason", None) or error)
-        raise ImageError(f"{shown(url)}: cannot be fetched ({why}); check the address and the network") from error
-    if len(data) > MAX_BYTES:
-        raise ImageError(f"{shown(url)}: more than {MAX_BYTES / 1e6:g} MB; give the address of a smaller image")
-    return data
+        return ImageError(f"{shown(url)}: the server answers {error.code} {shown(error.reason)}; check the address")
+    if not isinstance(error, (OSError, HTTPException, ValueError)):
+        raise error
+    why = shown(getattr(error, "reason", None) or error)
+    return ImageError(f"{shown(url)}: cannot be fetched ({why}); check the address and the network")

@@ -143,7 +143,7 @@ class _Header(tarfile.TarInfo):
     """A member's header, of a size that can be, and without the maps of sparse members, on which tarfile breaks."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Any:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
         """That of a block; refused as a damaged one is, where it announces a negative size or a name of a gigabyte."""
         found = super().frombuf(buf, encoding, errors)
         if found.size < 0 or (found.type in _ABOUT_THE_NEXT and found.size > _LONGEST_ABOUT):
