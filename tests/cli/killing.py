@@ -116,8 +116,8 @@ def _table(path: Path) -> Any:
 
 def _tensors(path: Path) -> Any:
     with safe_open(path, framework="np") as file:
-        about = {key: _timeless(json.loads(text)) if text[:1] in "{[" else text for key, text in file.metadata().items()}
-        return about, {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        about = {key: json.loads(text) if text[:1] in "{[" else text for key, text in file.metadata().items()}
+        return _timeless(about), {name: file.get_tensor(name).tobytes() for name in file.keys()}  # noqa: SIM118 (no mapping)
 
 
 def _page(path: Path) -> str:
