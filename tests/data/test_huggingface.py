@@ -7,6 +7,7 @@ import pickle
 import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import tapetum as tp
 from tapetum.data.images import read_image
 from tapetum.data.streams import Source, as_source
 from tapetum.data.streams import rows as rows_module
-from tapetum.types import ImageError
+from tapetum.types import ImageError, TapetumError
 
 N_EACH = 90  # of each class: more than one mark
 
@@ -193,3 +194,22 @@ def test_what_cannot_be_opened_is_refused_in_one_line(datasets: Any, monkeypatch
     assert "no column of pictures; its columns: text, label" in refusal(words)
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert "pip install 'tapetum[hf]'" in refusal("hf:mnist")
+
+
+def test_a_damaged_table_is_one_line(datasets: Any, parquet: Path, tmp_path: Path) -> None:
+    """Arrow's own errors came out of the reading."""
+    whole, chance = parquet.read_bytes(), random.Random(0)
+    for number in range(6):
+        damaged = bytearray(whole)
+        for _ in range(30):
+            damaged[chance.randrange(len(damaged))] ^= 1 << chance.randrange(8)
+        place = tmp_path / str(number)
+        place.mkdir()
+        (place / "train-0.parquet").write_bytes(damaged)
+        try:
+            source = as_source(f"hf:{place}:train")
+            for sample in range(len(source.ids)):
+                with suppress(ImageError):
+                    source.read(sample)
+        except TapetumError as error:
+            assert "\n" not in str(error)

@@ -61,9 +61,9 @@ def planes_of(given: _Array, name: str, channels: Sequence[int], last: bool | No
     planes = planes[0] if planes.ndim == 4 else planes
     if planes.ndim == 2:
         return planes[None]
-    if axes[0] < axes[2]:
-        return planes
-    return planes.permute(2, 0, 1) if isinstance(planes, Tensor) else planes.transpose(2, 0, 1)
+    if axes[0] > axes[2]:  # channels last
+        planes = planes.permute(2, 0, 1) if isinstance(given, Tensor) else planes.transpose(2, 0, 1)
+    return planes
 
 
 def axes_of(shape: tuple[int, ...], name: str, channels: Sequence[int], last: bool | None = False) -> tuple[int, int, int]:

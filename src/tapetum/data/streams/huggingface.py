@@ -72,7 +72,7 @@ class Labels(Sequence[str | None]):
         return [self._named(value) for value in values]
 
     def _named(self, value: Any) -> str | None:
-        if value is None or (self._names is not None and not 0 <= value < len(self._names)):
+        if value is None or (self._names is not None and not (isinstance(value, int) and 0 <= value < len(self._names))):
             return None  # ClassLabel writes -1 where nobody labelled
         return str(value) if self._names is None else self._names[value]
 

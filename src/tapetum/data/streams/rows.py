@@ -24,7 +24,10 @@ class Table:
 
     def row(self, sample: int) -> dict[str, Any]:
         """One row, its picture as a file."""
-        return self._dataset[sample]
+        try:
+            return self._dataset[sample]
+        except Exception as error:  # whatever Arrow stumbles over in a table's file
+            raise TapetumError(f"row {sample} cannot be read ({shown(error)}); the data set is damaged") from error
 
     def values(self, column: str, number: int) -> list[Any]:
         """The first values of a column."""
@@ -83,7 +86,7 @@ class Stream:
         except StopIteration:
             self._end = self._next
             raise ImageError(f"the stream ends after {self._end} pictures; give limit={self._end}") from None
-        except (OSError, RuntimeError) as error:  # not this picture's fault: nothing may be called skipped
+        except Exception as error:  # a network's, a parser's: not this picture's fault, so nothing may be called skipped
             at = self._next
             self._go_to(at)
             raise TapetumError(f"the stream broke at picture {at} ({shown(error)}); start again to go on") from error
@@ -118,12 +121,18 @@ def _weight(row: dict[str, Any]) -> int:
 
 def passed(dataset: Any, limit: int | None = None) -> Iterator[dict[str, Any]]:
     """The rows of a stream from its beginning, reported now and then."""
-    for done, row in enumerate(_copied(dataset)):
-        if limit is not None and done >= limit:
+    rows, done = iter(_copied(dataset)), 0
+    while limit is None or done < limit:
+        try:
+            row = next(rows)
+        except StopIteration:
             return
+        except Exception as error:  # whatever a network or a parser ends in
+            raise TapetumError(f"the stream broke at picture {done} ({shown(error)}); is its file damaged?") from error
         if done % 1000 == 0:
             report(done, limit or done, "pictures counted")
         yield row
+        done += 1
 
 
 def _copied(dataset: Any) -> Any:
