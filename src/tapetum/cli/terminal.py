@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tapetum.files.words import plain
+from tapetum.files.words import plain, shown
 from tapetum.progress import Progress as Event
 from tapetum.progress import Watcher
 
@@ -47,7 +47,14 @@ def one_line(text: object, longest: int = 1000) -> str:
 
 
 def unexpected(error: Exception) -> str:
-    """An error that nobody foresaw, for people."""
+    """An error that nobody foresaw, for people: the system's own words where it has some."""
+    if isinstance(error, OSError) and (error.strerror or error.filename):
+        gone = isinstance(error, FileNotFoundError) and error.filename is None
+        what = "the working folder is gone; go to another one" if gone else error.strerror or type(error).__name__
+        place = "" if error.filename is None else f"{shown(error.filename)}: "
+        return f"{place}{what} (--debug shows where)"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this; smaller pictures or a smaller --batch take less (--debug shows where)"
     return f"unexpected {type(error).__name__}: {one_line(error, 300)} (--debug shows where)"
 
 

@@ -46,8 +46,16 @@ def find_images(paths: Sequence[str]) -> list[str]:
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         path = os.fspath(path)
         for file in _images_inside(path) if os.path.isdir(path) else [path]:
-            found.setdefault(file if is_address(file) else os.path.abspath(file), file)
+            found.setdefault(file if is_address(file) else _place(file), file)
     return list(found.values())
+
+
+def _place(file: str) -> str:
+    """The whole path, by which one file is known that was named twice."""
+    try:
+        return os.path.abspath(file)
+    except OSError:  # the working folder is gone: reading the file says so
+        return file
 
 
 def packaged_photo(name: str = "cat") -> Path:

@@ -125,7 +125,7 @@ def start(number: int) -> Here:
     keep_large_blocks()
     fast = os.environ.get(FAST, "") not in ("", "0")
     image = os.environ.get(IMAGE) or None
-    if image is not None and "://" not in image and not Path(image).is_file():
+    if image is not None and "://" not in image and not os.path.isfile(image):
         raise TapetumError(f"{IMAGE}: no file {image}")
     model, weights, data = (os.environ.get(name) or None for name in (MODEL, WEIGHTS, DATA))
     return Here(number, fast, model, weights, image, data, json.loads(os.environ.get(SETTINGS) or "{}"))

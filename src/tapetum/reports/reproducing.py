@@ -95,7 +95,7 @@ def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None)
     """The new picture takes nobody's place but that of another of ours."""
     if out is None:
         return
-    if not Path(out).absolute().parent.is_dir():
+    if not os.path.isdir(Path(out).absolute().parent):
         raise TapetumError(f"--out {shown(out)}: there is no such folder")
     if not os.path.exists(out):
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 import pickle
 import threading
@@ -37,7 +38,7 @@ _reading = threading.Lock()  # torch's list of such classes is one for all threa
 def read_tables(path: Path) -> dict[str, dict[str, Tensor]]:
     """{place: {name: tensor}} of a file, the outermost place first: "" is the file itself, "checkpoint.state_dict" a table in
     one of its tables. Pickled code is never run."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelError(f"no weights file {shown(path)}")
     name = shown(path.name)
     try:

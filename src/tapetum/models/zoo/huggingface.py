@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -226,7 +227,7 @@ def _options(offline: bool) -> dict[str, Any]:
 def _place(name: str) -> Place:
     _transformers()
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):
         if not (folder / "config.json").is_file():
             raise ModelError(f"{name} has no config.json: save_pretrained writes a folder that can be loaded")
         return Place(str(folder), True, True)

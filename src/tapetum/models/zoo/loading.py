@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -182,7 +183,7 @@ def _built(build: Callable[[], Any], source: str, settings: Settings) -> VisionM
 
 
 def _imported(path: Path) -> ModuleType:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelError(f"no file {path}")
     spec = importlib.util.spec_from_file_location(f"tapetum_user_{path.stem}", path)
     assert spec is not None

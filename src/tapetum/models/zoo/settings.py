@@ -99,7 +99,7 @@ def _labels(given: Any) -> list[str]:
     """A file with a name per line, or names with commas between; a word without a dot is the one name of one output."""
     if not isinstance(given, str):
         return list(as_labels(given))
-    if Path(given).is_file():
+    if os.path.isfile(given):
         return list(as_labels(Path(given)))
     names = [name.strip() for name in given.split(",") if name.strip()]
     if not names or (len(names) == 1 and ("." in given or "/" in given)):
