@@ -7,7 +7,6 @@ what every array is, a seal says what was written together, and every field is c
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tapetum.files import arrays_in, inside, may_unpack, misfit, opened, result_kinds, shown, table_in
+from tapetum.files import arrays_in, checksum, inside, may_unpack, misfit, result_kinds, shown, table_in
 from tapetum.types import DamagedError, Number, Prediction, TapetumError, UnwritableError
 
 SCHEMA = 2
@@ -78,11 +77,7 @@ def _write(work: Path, tree: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def seal(tree: Any, arrays: Path) -> str:
     """The SHA-256 of a manifest's result and of the arrays beside it: both are as they were written, and belong together."""
-    whole = hashlib.sha256(json.dumps(tree, separators=(",", ":")).encode())
-    with opened(arrays) as file:
-        while block := file.read(1 << 20):
-            whole.update(block)
-    return whole.hexdigest()
+    return checksum(arrays, json.dumps(tree, separators=(",", ":")).encode())
 
 
 def open(folder: str | Path) -> Any:

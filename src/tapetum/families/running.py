@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tapetum.families.border import as_model
 from tapetum.families.rendering import as_pictures
-from tapetum.files import opened, shown
+from tapetum.files import checksum
 from tapetum.models.vision_model import VisionModel
 from tapetum.processor import processor
 from tapetum.progress import Watcher, watching
@@ -29,7 +29,6 @@ from tapetum.types import (
     Attribution,
     Box,
     Contrast,
-    DamagedError,
     ImagesLike,
     ModelLike,
     Output,
@@ -140,23 +139,11 @@ def _words(value: Any) -> list[str]:
 
 def hashed_files(names: Sequence[str]) -> dict[str, str]:
     """{file: sha256} of those that are files."""
-    return {name: file_sha256(name) for name in dict.fromkeys(names) if _is_file(name)}
+    return {name: checksum(name) for name in dict.fromkeys(names) if _is_file(name)}
 
 
 def _is_file(name: str) -> bool:
     return bool(name) and os.path.isfile(name)  # also asked of what no file can be called: too long, a null in it
-
-
-LARGEST = 8_000_000_000
-"""Bytes of a file whose checksum is taken: some seconds."""
-
-
-def file_sha256(file: str | Path) -> str:
-    """Of a regular file's bytes; refused beyond LARGEST, since a hole of a terabyte takes no room and an hour to read."""
-    with opened(file) as content:
-        if os.fstat(content.fileno()).st_size > LARGEST:
-            raise DamagedError(f"{shown(file)}: larger than {LARGEST / 1e9:g} GB, the most that is compared by its checksum")
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _about(value: Any) -> tuple[str, ...]:

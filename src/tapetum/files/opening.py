@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import stat
@@ -12,6 +13,9 @@ from tapetum.types import DamagedError, TapetumError
 
 LIMIT = 1_000_000_000
 """Bytes of a file that is read whole, unless its reader knows better."""
+
+HASHED = 8_000_000_000
+"""Bytes of a file whose checksum is taken: some seconds."""
 
 _KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -54,6 +58,17 @@ def contents(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[Tap
     if len(data) > limit:
         raise refusal(f"{shown(path)}: larger than {limit / 1e6:g} MB, the most that is read")
     return data
+
+
+def checksum(path: str | os.PathLike[str], before: bytes = b"") -> str:
+    """The SHA-256 of some bytes and of a regular file of at most 8 GB: a hole of a terabyte takes an hour to read."""
+    whole = hashlib.sha256(before)
+    with opened(path) as file:
+        if os.fstat(file.fileno()).st_size > HASHED:
+            raise DamagedError(f"{shown(path)}: larger than {HASHED / 1e9:g} GB, the most that is compared by its checksum")
+        while block := file.read(1 << 20):
+            whole.update(block)
+    return whole.hexdigest()
 
 
 def _check(mode: int, path: str | os.PathLike[str], refusal: type[TapetumError], what: str) -> None:

@@ -150,7 +150,7 @@ def _file(files: Any, path: str, name: str) -> bytes:
     """A file's bytes; what is no file, and would be waited for or fill the memory, is damaged."""
     try:
         about = files.info(path)
-        if about.get("type") != "file" or (about.get("size") or 0) > LARGEST:
+        if about.get("islink") or about.get("type") != "file" or (about.get("size") or 0) > LARGEST:
             raise DamagedError(f"{name} is damaged: no file, or more than {LARGEST / 1e9:g} GB")
         return files.cat_file(path)
     except FileNotFoundError as error:
