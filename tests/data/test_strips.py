@@ -16,7 +16,7 @@ from PIL import Image
 
 from tapetum.data import preprocessing, strips
 from tapetum.data.images import read_image, strips_of
-from tapetum.data.preprocessing import Preprocessing
+from tapetum.data.preprocessing import Preprocessing, thumbnail
 from tapetum.types import ImageError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (61, 83, 4), dtype=np.uint8)
@@ -75,9 +75,21 @@ def test_rows_at_a_time_are_all_at_once_to_the_last_bit(name: str, monkeypatch: 
     assert torch.equal(read_image(source), whole)
     for how, crop in zip(hows, crops, strict=True):
         with how.opened(source) as opened:
+            assert torch.equal(thumbnail(opened, 32), thumbnail(how.read(source), 32))
+            assert torch.equal(how(opened), crop)
             assert torch.equal(how(opened), crop)
     with strips_of(source) as opened:
         assert torch.equal(opened.rows(7, 19).float(), whole[:, :, 7:19])
+
+
+@pytest.mark.bits
+def test_the_thumbnail_of_many_bands_is_that_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preprocessing, "AT_ONCE", 1000)
+    bands = np.random.default_rng(1).random((5, 61, 83), dtype=np.float32)
+    how = Preprocessing(mean=(0.5,) * 5, std=(0.5,) * 5)
+    with how.opened(bands) as opened:
+        for longest in (1, 7, 32, 100):
+            assert torch.equal(thumbnail(opened, longest), thumbnail(how.read(bands), longest))
 
 
 MEASURED = """

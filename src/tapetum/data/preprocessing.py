@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -96,7 +97,8 @@ class Preprocessing:
         if list(window[2:]) == target:
             central = TF.center_crop(_whole(pixels, window), list(self.size))
         elif min(self.size) > 1 and _in_two_passes(pixels, self.interpolation):  # torch 2.14 misreads planes of one column
-            central = _central(pixels, window, target, self.size, self.interpolation)
+            planes = math.prod(pixels.shape[:2])
+            central = _central(partial(_rows, pixels), planes, window, target, self.size, self.interpolation)
         else:
             central = TF.center_crop(self._at_once(_whole(pixels, window), target), list(self.size))
         return central.clamp(0, 1)  # bicubic overshoots
@@ -203,6 +205,19 @@ Window = tuple[int, int, int, int]
 LONGEST = 8
 
 
+def thumbnail(pixels: Tensor | Strips, longest_px: int) -> Tensor:
+    """The whole of one picture as people look at it (1, 3, h, w), its longer side at most so long, anti-aliased; on the CPU."""
+    height, width = map(int, pixels.shape[-2:])
+    window, scale = (0, 0, height, width), longest_px / max(height, width)
+    if scale >= 1:
+        return viewable(_whole(pixels, window)).cpu()
+    size = max(1, round(scale * height)), max(1, round(scale * width))
+    if isinstance(pixels, Strips) and pixels.shape[1] == 3 and min(size) > 1:  # the last bits of a mean depend on its place
+        return _central(lambda *ends: pixels.rows(*ends).cpu(), 3, window, list(size), size, "bilinear")
+    whole = viewable(_whole(pixels, window)).cpu()
+    return F.interpolate(whole, size, mode="bilinear", antialias=True, align_corners=False)
+
+
 def as_pair(size: Any) -> Size:
     """(height, width): from a side in px, a pair, or "96x160"."""
     parts = size.lower().replace("×", "x").split("x") if isinstance(size, str) else size
@@ -243,12 +258,14 @@ def _whole(pixels: Tensor | Strips, window: Window) -> Tensor:
 def _in_two_passes(pixels: Tensor | Strips, interpolation: str) -> bool:
     """Whether torch resizes these along the rows first, then along the columns: on a CPU, plane by plane."""
     if isinstance(pixels, Strips):
-        return interpolation in _REACH
+        return interpolation in _REACH and pixels.rows(0, 1).device.type == "cpu"
     plain = pixels.device.type == "cpu" and pixels.is_contiguous() and pixels.dtype in (torch.float32, torch.float64)
     return plain and not pixels.requires_grad and interpolation in _REACH
 
 
-def _central(pixels: Tensor | Strips, window: Window, target: list[int], size: Size, interpolation: str) -> Tensor:
+def _central(
+    rows_of: Callable[[int, int], Tensor], planes: int, window: Window, target: list[int], size: Size, interpolation: str
+) -> Tensor:
     """The central crop of the resized window, to the last bit, without computing what the crop does not see.
 
     Only rows within its reach go through the first pass (along the rows), some at a time, only its columns through the second.
@@ -259,10 +276,10 @@ def _central(pixels: Tensor | Strips, window: Window, target: list[int], size: S
     first = max(0, math.floor((top + 0.5) * scale - reach))
     last = min(height, math.ceil((top + h - 0.5) * scale + reach))
     how = {"mode": interpolation, "align_corners": False, "antialias": True}
-    tall, step = None, max(1, AT_ONCE // (math.prod(pixels.shape[:2]) * width))
+    tall, step = None, max(1, AT_ONCE // (planes * width))
     for at in range(first, last, step):
         end = min(at + step, last)
-        strip = _rows(pixels, up + at, up + end)[..., aside : aside + width]
+        strip = rows_of(up + at, up + end)[..., aside : aside + width]
         seen = F.interpolate(strip, size=[end - at, columns], **how)[..., left : left + w]
         tall = seen.new_zeros(*seen.shape[:2], height, w) if tall is None else tall
         tall[..., at:end, :] = seen

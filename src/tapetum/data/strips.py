@@ -74,16 +74,21 @@ class Strips:
 
     def __init__(self, raster: Raster, name: str, channels: int = 3, span: Span | None = None) -> None:
         self.raster, self.channels, self.span = raster, channels, span
+        self._floats: Tensor | None = None
         check_values(lambda: (part for _, part in _parts(raster)), name, span)
         c, height, width = raster.shape
         self.shape = 1, (3 if channels in (1, 3) and c in (1, 4) else c), height, width
 
     def rows(self, first: int, last: int) -> Tensor:
         """Those rows (1, c, last - first, W)."""
+        if self._floats is not None:
+            return self._floats[:, :, first:last]
         return self._pixels(self.raster.rows(first, last))
 
     def whole(self, dtype: torch.dtype | None = None) -> Tensor:
-        """All of them, contiguous; float32, or doubles where the numbers are doubles. Nothing is left in the strips."""
+        """All of them, contiguous; float32, or doubles where the numbers are doubles. They take the numbers' place."""
+        if self._floats is not None:
+            return self._floats
         bands, pixels, at = self.raster.bands(), None, 0
         del self.raster
         while bands:
@@ -94,6 +99,7 @@ class Strips:
                 pixels[:, :, at + first : at + first + strip.shape[2]] = strip
             at += bands.pop(0).shape[1]
         assert pixels is not None  # no picture is empty
+        self._floats = pixels
         return pixels
 
     def _pixels(self, part: Tensor) -> Tensor:

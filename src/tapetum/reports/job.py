@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.data.planes import viewable
+from tapetum.data.preprocessing import thumbnail
 from tapetum.engines.scores import answer, as_probability, as_score, describe_targets, explained
 from tapetum.families.border import as_model
 from tapetum.families.inspections import activation_maps, predict
@@ -23,7 +23,6 @@ from tapetum.progress import Progress, Watcher, report, watching
 from tapetum.registry import lookup, methods, parameters
 from tapetum.reports.budget import Budget, OutOfTimeError, cheap_first
 from tapetum.reports.findings import findings
-from tapetum.reports.pictures import shrink
 from tapetum.types import Attribution, Evaluation, LayerError, MethodError, Number, Prediction, Provenance, TargetError
 from tapetum.types.explanations import AnswerKind, Explanation, Judged, Question
 
@@ -154,8 +153,8 @@ def explain_one(model: VisionModel, source: Any, plan: Plan, progress: Watcher |
 
 def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
     names = checked_methods(plan.methods)
-    photo = model.preprocessing.read(source)
-    images = model.prepared(photo)
+    with model.preprocessing.opened(source) as pixels:
+        photo, images = thumbnail(pixels, PHOTO_PX), model.prepared(pixels)
     kind, outputs = answer_in_words(model, images, plan.target)
     predictions = tuple(predict(model, images)[0]) if kind in OF_IMAGES else ()
     targets = _targets(model, images, plan, predictions, kind)
@@ -173,7 +172,7 @@ def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
         stages.finish()
     asked = Explanation(
         file=_name(source),
-        photo=shrink(viewable(photo)[0].cpu(), PHOTO_PX)[None],
+        photo=photo,
         pixels=model.denormalize(images).cpu(),
         crop=model.preprocessing.describe(),
         predictions=predictions,

@@ -9,11 +9,11 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from tapetum.data.images import to_uint8
+from tapetum.data.preprocessing import thumbnail
 from tapetum.figures import picture
 from tapetum.reports.provenance import of_file, write_picture
 from tapetum.types.explanations import Explanation, Judged
@@ -75,11 +75,7 @@ def data_uri(pixels: Tensor, *, lossless: bool = False) -> str:
 
 def shrink(pixels: Tensor, longest_px: int) -> Tensor:
     """(3, h, w) with its longer side at most `longest_px`, anti-aliased."""
-    scale = longest_px / max(pixels.shape[-2:])
-    if scale >= 1:
-        return pixels
-    size = [max(1, round(scale * side)) for side in pixels.shape[-2:]]
-    return F.interpolate(pixels[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+    return thumbnail(pixels[None], longest_px)[0]
 
 
 def _save(path: Path, explanation: Explanation, judged: Judged) -> None:
