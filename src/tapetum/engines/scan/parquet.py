@@ -7,6 +7,7 @@ checksum over all. pandas, DuckDB and Spark read them; the bits are those of a `
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import importlib
 import io
@@ -153,8 +154,10 @@ def _file(files: Any, path: str, name: str) -> bytes:
         if about.get("islink") or about.get("type") != "file" or (about.get("size") or 0) > LARGEST:
             raise DamagedError(f"{name} is damaged: no file, or more than {LARGEST / 1e9:g} GB")
         return files.cat_file(path)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{name} is not there") from error
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP) or isinstance(error, FileNotFoundError):  # a store may give no number
+            raise DamagedError(f"{name} is not there") from error
+        raise
 
 
 def imported(module: str) -> Any:
