@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -330,8 +331,17 @@ def test_labels_are_read_in_the_outputs_order(labels: Any) -> None:
 def test_labels_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("cat\ndog\ncar\n\n", "utf-8")
     assert table(labels=tmp_path / "names.txt").labels == ("cat", "dog", "car")
-    with pytest.raises(ModelError, match="gives no labels"):
-        table(labels=tmp_path / "none.txt")
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\n")
+    (tmp_path / "empty.txt").write_text("\n")
+    os.mkfifo(tmp_path / "pipe.txt")
+    for name, words in (
+        ("none", "no such file"),
+        ("bytes", "no labels"),
+        ("empty", "no labels"),
+        ("pipe", "a pipe, not a file"),
+    ):
+        with pytest.raises(ModelError, match=words):
+            table(labels=tmp_path / f"{name}.txt")
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def check_site(target: Path) -> None:
 
 
 def _is_index(file: Path) -> bool:
-    with contextlib.suppress(DamagedError), opened(file) as there:
+    with contextlib.suppress(DamagedError), opened(inside(file.parent.parent, file.parent.name, file.name)) as there:
         return there.read(len(INDEX)) == INDEX
     return False
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from tapetum.data.labels import labels_for
+from tapetum.files import contents, shown
 from tapetum.models.vision_model import Head
 from tapetum.types import ModelError
 
@@ -64,8 +65,8 @@ def _by_index(labels: Mapping[Any, Any]) -> dict[int, str]:
     try:
         found = {int(str(_plain(key))): str(name) for key, name in labels.items()}
     except (TypeError, ValueError):
-        shown = ", ".join(repr(key) for key in list(labels)[:3])
-        raise ModelError(f"labels by key have the outputs' indices as keys, not {shown}: {{0: 'cat', 1: 'dog'}}") from None
+        listed = ", ".join(repr(key) for key in list(labels)[:3])
+        raise ModelError(f"labels by key have the outputs' indices as keys, not {listed}: {{0: 'cat', 1: 'dog'}}") from None
     if len(found) < len(labels):
         raise ModelError("labels name an index twice")
     return found
@@ -84,15 +85,19 @@ def _plain(one: Any) -> Any:
     return one.decode("utf-8", "replace") if isinstance(one, bytes) else one
 
 
+LARGEST = 20_000_000
+"""Bytes of a file of labels: a hundred thousand long names."""
+
+
 def _from_file(path: Path) -> tuple[str, ...]:
     try:
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} gives no labels ({type(error).__name__}): a text file has one name per line") from error
+        lines = contents(path, LARGEST, ModelError).decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{shown(path)} gives no labels: a text file in UTF-8 has one name per line") from error
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
-        raise ModelError(f"{path} gives no labels: it is empty")
+        raise ModelError(f"{shown(path)} gives no labels: it is empty")
     return tuple(line.strip() for line in lines)
 
 
