@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import random
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -147,6 +147,25 @@ def test_refusals_begin_with_the_name() -> None:
     for file, says in ((b"", "empty"), (b"<html>", "a web page"), (b"\xff\xd8\xff\xe0", ""), (JPEGS["grey"][:300], "")):
         with pytest.raises(ImageError, match=rf"^cat.jpg: .*{says}"):
             pixels_of(file, "cat.jpg")
+
+
+def test_large_pictures_wait_for_each_other_and_small_ones_for_nobody() -> None:
+    turns, order = decoding.Turns(small=10, most=100), []
+
+    def read(pixels: int) -> None:
+        with turns(pixels):
+            order.append(pixels)
+
+    with ThreadPoolExecutor(1) as pool:
+        with turns(60):
+            waiting = pool.submit(read, 1000)
+            assert not wait([waiting], timeout=0.2).done
+            read(10)
+            read(40)
+            with pytest.raises(ValueError, match="damaged"), turns(40):
+                raise ValueError("damaged")
+        waiting.result(timeout=10)
+    assert order == [10, 40, 1000]
 
 
 def test_where_the_two_libraries_disagree_pillow_decodes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,30 @@ def test_a_picture_of_24_million_pixels_takes_its_bytes_and_what_is_asked_for(tm
     assert whole < 288 + 96 + 150  # malloc may keep the bytes of a second picture for a third
 
 
+COMMAND = """
+import re, sys
+from tapetum.cli import main
+sys.argv = ["tapetum", *sys.argv[1:]]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print("MB", int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024 / 1e6)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["explain {} --methods saliency --no-evidence", "scan {} --workers 2"])
+def test_commands_take_no_more_than_1500_mb_for_pictures_of_64_million_pixels(command: str, tmp_path: Path) -> None:
+    """The program itself takes 1050."""
+    side, pictures = 8000, {"a.png": "RGBA", "b.jpg": "RGB"}
+    for name, mode in pictures.items():
+        Image.new(mode, (side, side), 90).save(tmp_path / name, compress_level=1)
+    words = [*command.format(tmp_path).split(), "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", COMMAND, *words], capture_output=True, text=True, check=True, timeout=100)
+    assert float(done.stdout.split()[-1]) < 1500
+
+
 def large(format: str, **options: object) -> bytes:
     """49 million pixels of one colour."""
     buffer = io.BytesIO()

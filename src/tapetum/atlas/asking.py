@@ -22,6 +22,7 @@ from tapetum.atlas.stages import MANIFEST, STORE, read_manifest
 from tapetum.atlas.store import Store
 from tapetum.data.images import to_uint8
 from tapetum.data.planes import viewable
+from tapetum.data.strips import Strips
 from tapetum.engines.signed import capture_signed
 from tapetum.families.inspections import predict
 from tapetum.files import inside, mapped_in, shown
@@ -59,10 +60,10 @@ class Asking:
 
     def fires(self, data: bytes) -> dict[str, Any]:
         """The answer to a picture's bytes: predictions, the units with the highest z, what the model saw."""
-        with self._one_at_a_time:
-            return self._answer(self.model.preprocessing.read(data, MOST_PIXELS))
+        with self._one_at_a_time, self.model.preprocessing.opened(data, MOST_PIXELS) as pixels:
+            return self._answer(pixels)
 
-    def _answer(self, pixels: Tensor) -> dict[str, Any]:
+    def _answer(self, pixels: Strips) -> dict[str, Any]:
         model = self.model
         seen = viewable(model.preprocessing.crop(pixels))
         scores, predictions = self._scores(model.prepared(pixels))

@@ -67,7 +67,8 @@ class _Images:
 
     def _read(self, sample: int) -> Tensor | None:
         try:
-            return self.model.prepared(picture_of(self.source, sample, self.model.preprocessing))
+            with picture_of(self.source, sample, self.model.preprocessing) as pixels:
+                return self.model.prepared(pixels)
         except ImageError:
             return None
 

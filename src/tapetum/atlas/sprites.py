@@ -64,7 +64,8 @@ def _is_sheet(file: Path) -> bool:
 def tile(model: VisionModel, source: Source, sample: int) -> NDArray[np.uint8]:
     """(128, 128, 3): the crop that the model sees, made small."""
     try:
-        seen = viewable(model.preprocessing.crop(picture_of(source, sample, model.preprocessing)))
+        with picture_of(source, sample, model.preprocessing) as pixels:
+            seen = viewable(model.preprocessing.crop(pixels))
     except ImageError:
         return np.full((TILE_PX, TILE_PX, 3), MISSING, np.uint8)
     return small(seen)

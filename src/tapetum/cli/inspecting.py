@@ -13,6 +13,7 @@ from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import bar, note, say
 from tapetum.families.running import run
 from tapetum.figures import show
+from tapetum.models.vision_model import VisionModel
 from tapetum.registry import check_parameters, lookup
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import write_figure
@@ -35,7 +36,7 @@ def inspect_files(
     folder = checked_folder(out)
     files, refused = images_of(images)
     network = model.load()
-    files, unread = for_each(files, lambda file, _: (network.preprocessing.read(file), file)[1])
+    files, unread = for_each(files, lambda file, _: _read(network, file))
     refused = [*refused, *unread]
     if not files and method.takes != "model":
         return 2
@@ -52,6 +53,12 @@ def inspect_files(
     for figure in figures:
         say(str(out / figure))
     return status(["done"], refused)
+
+
+def _read(network: VisionModel, file: str) -> str:
+    """The file, if a picture is in it."""
+    with network.preprocessing.opened(file):
+        return file
 
 
 def _written(work: Path, name: str, done: Run) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -10,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tapetum.data.images import picture
-from tapetum.data.pillow import opened_picture, orientation_of, strict_pillow
+from tapetum.data.images import strips_of
+from tapetum.data.pillow import MAX_PIXELS, opened_picture, orientation_of, strict_pillow
 from tapetum.data.strips import Strips, Upright
 from tapetum.types import ImageError
 
@@ -21,16 +24,29 @@ _RGB = 3  # torchvision's ImageReadMode.RGB
 
 
 def pixels_of(data: bytes, name: str = "the bytes") -> Tensor:
-    """The picture in a file's bytes as pixels (1, 3, H, W), float32 in [0, 1]: what `read_image` gives, bit for bit.
+    """The picture in a file's bytes as pixels (1, 3, H, W), float32 in [0, 1]: what `read_image` gives, bit for bit."""
+    with strips_in(data, name) as strips:
+        return strips.whole()
+
+
+@contextlib.contextmanager
+def strips_in(data: bytes, name: str) -> Iterator[Strips]:
+    """The same with its floats not yet computed; threads that open large pictures wait for each other.
 
     Pillow reads the header (format, size, orientation, limits), torchvision the pixels of a JPEG, which is quicker. Every
     other picture, and every file at which the quick decoder stumbles, is `read_image`'s: it also words the refusals.
     """
-    quick = _quick(data)
-    return picture(data, name=name) if quick is None else quick
+    with _turns(_size(data)):
+        quick = _quick(data)
+        if quick is not None:
+            with contextlib.closing(quick):
+                yield quick
+            return
+        with strips_of(data, name=name) as strips:
+            yield strips
 
 
-def _quick(data: bytes) -> Tensor | None:
+def _quick(data: bytes) -> Strips | None:
     """Pixels of a JPEG in colour or grey, None where `read_image` must decide."""
     if data[:3] != _START or not _agrees():
         return None
@@ -43,7 +59,39 @@ def _quick(data: bytes) -> Tensor | None:
         return None
     c, height, width = levels.shape
     raster = Upright((c, height, width), lambda rows, columns: levels[:, rows, columns], orientation)
-    return Strips(raster, "the bytes").whole()
+    return Strips(raster, "the bytes")
+
+
+def _size(data: bytes) -> int:
+    """Pixels, as the header says; 0 where reading will end in a refusal, or .npy is read in blocks."""
+    try:
+        with strict_pillow(), opened_picture(io.BytesIO(data), "the bytes") as image:
+            return image.width * image.height
+    except ImageError:
+        return 0
+
+
+class Turns:
+    """Threads share what memory large pictures take: those of more than `small` pixels wait until `most` are not exceeded."""
+
+    def __init__(self, small: int, most: int) -> None:
+        self._small, self._most, self._held, self._changed = small, most, 0, threading.Condition()
+
+    @contextlib.contextmanager
+    def __call__(self, pixels: int) -> Iterator[None]:
+        pixels = 0 if pixels <= self._small else min(pixels, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._held + pixels <= self._most)
+            self._held += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._held -= pixels
+                self._changed.notify_all()
+
+
+_turns = Turns(16_000_000, MAX_PIXELS)
 
 
 def header(file: io.BytesIO) -> tuple[str, int]:

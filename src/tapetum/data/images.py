@@ -63,7 +63,7 @@ def strips_of(
 ) -> Iterator[Strips]:
     """The same, its floats not yet computed; what was opened is open until the end of the block."""
     with contextlib.ExitStack() as kept:
-        yield _strips(source, channels, span, most, name, kept)
+        yield kept.enter_context(contextlib.closing(_strips(source, channels, span, most, name, kept)))
 
 
 def _strips(source: Any, channels: int, span: Span | None, most: int, name: str | None, kept: contextlib.ExitStack) -> Strips:
@@ -108,7 +108,7 @@ def _decoded(
     file.seek(0)
     if start == _NUMPY:
         return saved_array(file, name, channels, span, most)
-    image = kept.enter_context(opened_picture(file, name, most))
+    image = kept.enter_context(contextlib.closing(opened_picture(file, name, most)))
     strips = _of_pil(image, name, channels, span, most, ours=True)
     file.close()  # all pixels are decoded: bytes need not lie beside them
     return strips

@@ -102,6 +102,11 @@ class Strips:
         self._floats = pixels
         return pixels
 
+    def close(self) -> None:
+        """Lets go of all numbers: a loop's variable still holds its last picture while the next one is read."""
+        vars(self).pop("raster", None)
+        self._floats = None
+
     def _pixels(self, part: Tensor) -> Tensor:
         return finished(in_unit(part[None], self.span), self.channels)
 

@@ -224,7 +224,8 @@ def _common(model: VisionModel, source: Source, found: ScanResult, score: ScoreK
 
 def as_seen(model: VisionModel, source: Source, sample: int) -> Tensor:
     """(3, h, w) uint8: what the model saw of a picture."""
-    levels = to_uint8(viewable(model.preprocessing.crop(picture_of(source, sample, model.preprocessing)))[0])
+    with picture_of(source, sample, model.preprocessing) as pixels:
+        levels = to_uint8(viewable(model.preprocessing.crop(pixels))[0])
     return torch.from_numpy(levels).movedim(-1, 0)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Protocol, runtime_checkable
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from tapetum.data.labels import imagenet_labels
 from tapetum.data.preprocessing import Preprocessing
+from tapetum.data.strips import Strips
 from tapetum.types import ImageError
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
@@ -53,15 +55,23 @@ class Source(Protocol):
         ...
 
 
-def picture_of(source: Source, sample: int, how: Preprocessing) -> Tensor:
-    """A sample's pixels for a network: raw values and other bands than colours are in the file, not in what `read` gives."""
+@contextlib.contextmanager
+def picture_of(source: Source, sample: int, how: Preprocessing) -> Iterator[Tensor | Strips]:
+    """A sample's pixels for a network, for a block; of a large one no floats are held but those that somebody asks for.
+
+    Raw values and other bands than colours are in the file, not in what `read` gives.
+    """
     if how.range is None and how.channels in (1, 3):
-        return source.read(sample)
+        own = getattr(source, "opened", None)  # only the sources of this package have it
+        with contextlib.nullcontext(source.read(sample)) if own is None else own(sample) as pixels:
+            yield pixels
+        return
     content = getattr(source, "content", None)
     if content is None:
         what = "raw values" if how.range is not None else f"{how.channels} bands"
         raise ImageError(f"{source.name} gives colours in [0, 1], and this model takes {what}: give a folder of files")
-    return how.read(content(sample))
+    with how.opened(content(sample)) as strips:
+        yield strips
 
 
 def digest(name: str, parts: Iterable[object]) -> str:

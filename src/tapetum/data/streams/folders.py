@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tapetum.data.decoding import pixels_of
+from tapetum.data.decoding import strips_in
 from tapetum.data.sources import LARGEST, find_images, is_address
 from tapetum.data.streams.base import digest, folder_labels, readable, stamp
+from tapetum.data.strips import Strips
 from tapetum.files import contents, shown
 from tapetum.types import ImageError
 
@@ -39,7 +41,12 @@ class Files:
 
     def read(self, sample: int) -> Tensor:
         """Pixels (1, 3, H, W), float32 in [0, 1]."""
-        return pixels_of(self.content(sample), shown(self.path(sample)))
+        with self.opened(sample) as strips:
+            return strips.whole()
+
+    def opened(self, sample: int) -> AbstractContextManager[Strips]:
+        """The same with its floats not yet computed."""
+        return strips_in(self.content(sample), shown(self.path(sample)))
 
 
 def folder(path: str | os.PathLike[str], name: str | None = None) -> Files:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
@@ -12,10 +13,11 @@ from urllib.parse import parse_qsl
 
 from torch import Tensor
 
-from tapetum.data.decoding import pixels_of
+from tapetum.data.decoding import strips_in
 from tapetum.data.sources import LARGEST, is_address, opened
 from tapetum.data.streams.base import digest, stamp
 from tapetum.data.streams.rows import Stream, Table, passed
+from tapetum.data.strips import Strips
 from tapetum.files import contents, shown
 from tapetum.types import ImageError, TapetumError
 
@@ -51,7 +53,12 @@ class HuggingFace:
 
     def read(self, sample: int) -> Tensor:
         """Pixels (1, 3, H, W), float32 in [0, 1]."""
-        return pixels_of(self.content(sample), shown(f"{self.name}, picture {self.ids[sample]}"))
+        with self.opened(sample) as strips:
+            return strips.whole()
+
+    def opened(self, sample: int) -> AbstractContextManager[Strips]:
+        """The same with its floats not yet computed."""
+        return strips_in(self.content(sample), shown(f"{self.name}, picture {self.ids[sample]}"))
 
 
 class Labels(Sequence[str | None]):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from tapetum.data.decoding import pixels_of
+from tapetum.data.decoding import strips_in
 from tapetum.data.sources import EXTENSIONS, LARGEST, opened
 from tapetum.data.streams.base import class_name, digest, folder_labels, is_wordnet_id, stamp
+from tapetum.data.strips import Strips
 from tapetum.files import parsed, shown
 from tapetum.progress import report
 from tapetum.types import DamagedError, ImageError, TapetumError
@@ -72,7 +74,12 @@ class Tars:
 
     def read(self, sample: int) -> Tensor:
         """Pixels (1, 3, H, W), float32 in [0, 1]."""
-        return pixels_of(self.content(sample), shown(f"{self.paths[self.members[sample].tar]}:{self.ids[sample]}"))
+        with self.opened(sample) as strips:
+            return strips.whole()
+
+    def opened(self, sample: int) -> AbstractContextManager[Strips]:
+        """The same with its floats not yet computed."""
+        return strips_in(self.content(sample), shown(f"{self.paths[self.members[sample].tar]}:{self.ids[sample]}"))
 
 
 def is_tar(path: str) -> bool:

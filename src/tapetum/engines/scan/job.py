@@ -146,7 +146,8 @@ class Job:
         with clock("decoding"):
             for sample in batch:
                 try:
-                    images.append(self.model.preprocessing(picture_of(self.source, sample, self.model.preprocessing)))
+                    with picture_of(self.source, sample, self.model.preprocessing) as pixels:
+                        images.append(self.model.preprocessing(pixels))
                 except ImageError as error:
                     refused[sample] = str(error)
                 else:
