@@ -38,6 +38,7 @@ EXPLANATION = {
     "choosing": DOCS / "choosing.md",
     "limits": DOCS / "limits.md",
     "networks": DOCS / "networks.md",
+    "files": DOCS / "files.md",
     "targets": DOCS / "targets.md",
     "objectives": DOCS / "objectives.md",
     "scale": DOCS / "scale.md",

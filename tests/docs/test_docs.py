@@ -290,11 +290,14 @@ def test_the_examples_of_every_target_run() -> None:
     assert "@" in names["surest"].target[0]
 
 
-def test_every_line_of_what_networks_work_is_held_by_a_test() -> None:
-    text = (DOCS / "networks.md").read_text("utf-8")
-    lines = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| the network")]
+@pytest.mark.parametrize(("page", "least"), [("networks", 30), ("files", 25)])
+def test_every_line_of_a_page_of_claims_is_held_by_a_test(page: str, least: int) -> None:
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    lines = [
+        line for line in text.splitlines() if line.startswith("| ") and not line.startswith(("| the network", "| the attack"))
+    ]
     held = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)` \|$", text, re.MULTILINE)
-    assert len(held) == len(lines) > 30
+    assert len(held) == len(lines) > least
     for file, name in held:
         assert f"def {name}(" in (ROOT / file).read_text("utf-8"), f"{file}::{name}"
 

@@ -19,6 +19,7 @@ from tapetum.cli.folders import checked_folder, earlier_report, is_picture, name
 from tapetum.cli.keeping import UNFINISHED, Task, clear_unfinished, difference, keep, kept_files, made_otherwise, opened
 from tapetum.figures.film import MARK, WRITERS
 from tapetum.figures.tiles import finished, is_mosaic
+from tapetum.files import opened as opened_file
 from tapetum.reports.provenance import carried, write_picture
 from tapetum.types import Rendering, Run, TapetumError
 
@@ -39,14 +40,17 @@ def is_ours(path: Path) -> bool:
     """Whether a file says itself that it is."""
     if UNFINISHED.fullmatch(path.name):
         return True
+    if path.is_symlink():  # ours are none; what it leads to is not looked at
+        return False
     with contextlib.suppress(Exception):  # whatever it is, it is not ours
         if path.suffix == ".png":
             return is_picture(path)
         if path.suffix in (".gif", ".webp"):
-            with Image.open(path, formats=["GIF", "WEBP"]) as film:
+            with opened_file(path) as file, Image.open(file, formats=["GIF", "WEBP"]) as film:
                 return bytes(film.info.get("comment") or film.info.get("xmp") or b"").startswith(MARK.encode())
         if path.suffix == ".html":
-            return f'<meta name="generator" content="{MARK}">' in path.read_text("utf-8")[:1000]
+            with opened_file(path) as file:
+                return f'<meta name="generator" content="{MARK}">'.encode() in file.read(1000)
         if path.name == "report.json":
             return {"method", "pictures", "refused"} <= set(earlier_report(path.parent))
     return False
