@@ -8,7 +8,7 @@ import torch
 from tapetum.figures import colorize, overlay, picture, theme
 from tapetum.figures.overlay import WORDS, limit, say
 from tapetum.figures.words import describe, half_area, where
-from tapetum.types import Attribution, TapetumError
+from tapetum.types import Attribution, Reduce, TapetumError
 
 
 def photo(h=48, w=64):
@@ -132,3 +132,13 @@ def test_words_of_a_map_say_where_it_is_strong_or_why_it_is_none():
     assert "upper left" in describe(attribution(values))
     assert describe(attribution(values, status="constant")) == "the map is constant"
     assert "against" in describe(attribution(-values, reduce="sum"))
+
+
+@pytest.mark.parametrize("kind", ["sum", "positive", "max_abs"])
+def test_a_map_is_laid_over_some_rows_at_a_time_with_the_same_bits(kind: Reduce, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels, heatmap = torch.rand(3, 333, 71, generator=generator), torch.randn(333, 71, generator=generator)
+    heatmap[:9] = torch.nan  # where the model saw nothing
+    at_once = overlay(pixels, heatmap, kind)
+    monkeypatch.setattr("tapetum.figures.overlay.ROWS", 64)
+    assert torch.equal(overlay(pixels, heatmap, kind), at_once)

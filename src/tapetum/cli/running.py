@@ -21,7 +21,7 @@ from tapetum.progress import Watcher
 from tapetum.registry import check_parameters, lookup
 from tapetum.reports.machine import write_json
 from tapetum.reports.pictures import safe, unique
-from tapetum.reports.provenance import of_file, write_picture
+from tapetum.reports.provenance import MAX_PIXELS, of_file, write_picture
 from tapetum.store import save
 from tapetum.types import MethodError
 
@@ -56,7 +56,7 @@ def run_files(
         def explained(file: str, watcher: Watcher) -> dict[str, Any]:
             ready = network.preprocess(file)
             done = run(name, network, ready, target=as_target(target), progress=watcher, **keywords)
-            seen = viewable(network.preprocessing.read(file)) if on == "photo" else network.denormalize(ready)
+            seen = viewable(network.preprocessing.read(file, MAX_PIXELS)) if on == "photo" else network.denormalize(ready)
             pixels = picture(done.value, seen[0].cpu(), on=on)
             stem = unique(safe(Path(file).stem), taken)
             done = replace(done, provenance=of_file(done.provenance, file))

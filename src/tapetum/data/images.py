@@ -24,7 +24,7 @@ from tapetum.data.pillow import MAX_PIXELS, Photograph, check_size, loaded, open
 from tapetum.data.planes import Span, accepted, axes_of, planes_of
 from tapetum.data.saved import saved_array
 from tapetum.data.sources import fetched, is_address, opened
-from tapetum.data.strips import Strips, of_array, of_tensor
+from tapetum.data.strips import AT_ONCE, Strips, of_array, of_tensor
 from tapetum.files import shown
 from tapetum.types import ImageError, UnwritableError
 
@@ -141,8 +141,12 @@ def to_uint8(pixels: Tensor) -> np.ndarray:
     planes = planes_of(pixels, "the pixels", (1, 3, 4), last=None).cpu()
     if not planes.is_floating_point() or planes.isnan().any():
         raise ImageError(f"the pixels: {planes.dtype}, or NaN among them; give floats in [0, 1]")
-    levels = planes.float().clamp(0, 1).mul(255).round().to(torch.uint8)
-    return levels.expand(max(3, len(levels)), -1, -1).permute(1, 2, 0).contiguous().numpy()
+    levels = torch.empty(*planes.shape[1:], max(3, len(planes)), dtype=torch.uint8)
+    step = max(1, AT_ONCE // (len(planes) * planes.shape[2]))
+    for first in range(0, planes.shape[1], step):  # some rows at a time: large pictures are not copied as floats
+        rows = slice(first, first + step)
+        levels[rows] = planes[:, rows].float().clamp(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0)
+    return levels.numpy()
 
 
 def write_png(path: str | os.PathLike[str], pixels: Tensor, text: Mapping[str, str] | None = None) -> None:

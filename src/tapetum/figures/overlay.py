@@ -15,6 +15,9 @@ from tapetum.types import Attribution, Reduce, Status, TapetumError
 ROBUST_QUANTILE = 0.995
 """The colour scale ends at this quantile of the magnitudes: a few extreme pixels must not darken all the others."""
 
+ROWS = 512
+"""Of a photograph that are laid over at once: whole vectors of a processor, so that nothing depends on where a part ends."""
+
 WORDS: dict[Status, str] = {
     "no_positive_evidence": "no positive evidence for this class",
     "constant": "the map is constant",
@@ -64,6 +67,15 @@ def overlay(
     if heatmap.shape != pixels.shape[-2:]:
         fits = f"use heatmap(size={tuple(pixels.shape[-2:])})"
         raise TapetumError(f"a map of {_size(heatmap)} does not lie over pixels of {_size(pixels)}; {fits}")
+    top = top or limit(heatmap.detach().float().cpu().nan_to_num(0))
+    over = torch.empty(3, *heatmap.shape)
+    for first in range(0, len(heatmap), ROWS):
+        rows = slice(first, first + ROWS)
+        over[:, rows] = _overlaid(pixels[:, rows], heatmap[rows], kind, top, opacity)
+    return over
+
+
+def _overlaid(pixels: Tensor, heatmap: Tensor, kind: Reduce, top: float, opacity: float) -> Tensor:
     cover = opacity * _strength(heatmap, kind, top).abs().pow(COVER[kind])
     over = torch.lerp(_ground(pixels, kind), colorize(heatmap, kind, top), cover)
     return torch.where(heatmap.detach().isnan().cpu(), _pale(pixels), over)

@@ -42,9 +42,10 @@ def _laid(flat: Tensor, crop: Crop) -> Tensor:
     """(1, h, w) to (H, W)."""
     (height, width), kind = crop.size, flat.dtype if flat.dtype.itemsize >= 4 else torch.float32
     rows, columns = (torch.arange(side, dtype=torch.float64, device=flat.device) + 0.5 for side in (height, width))
-    down = ((rows - crop.top) / (crop.bottom - crop.top))[:, None].expand(height, width)
-    along = ((columns - crop.left) / (crop.right - crop.left))[None].expand(height, width)
-    places = torch.stack([2 * along - 1, 2 * down - 1], -1).to(kind)[None]
+    down = (rows - crop.top) / (crop.bottom - crop.top)
+    along = (columns - crop.left) / (crop.right - crop.left)
+    places = torch.empty(1, height, width, 2, dtype=kind, device=flat.device)  # filled in place: photographs are large
+    places[..., 0], places[..., 1] = 2 * along - 1, (2 * down - 1)[:, None]
     laid = F.grid_sample(flat[None].to(kind), places, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
-    inside = (down >= 0) & (down <= 1) & (along >= 0) & (along <= 1)
-    return laid.masked_fill(~inside, float("nan"))
+    outside = ((down < 0) | (down > 1))[:, None] | (along < 0) | (along > 1)
+    return laid.masked_fill_(outside, float("nan"))
