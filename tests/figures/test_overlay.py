@@ -1,5 +1,7 @@
 """A heatmap lies where it belongs, zero looks like zero, and what is no map is not drawn as one."""
 
+import sys
+
 import matplotlib
 import numpy as np
 import pytest
@@ -140,5 +142,5 @@ def test_a_map_is_laid_over_some_rows_at_a_time_with_the_same_bits(kind: Reduce,
     pixels, heatmap = torch.rand(3, 333, 71, generator=generator), torch.randn(333, 71, generator=generator)
     heatmap[:9] = torch.nan  # where the model saw nothing
     at_once = overlay(pixels, heatmap, kind)
-    monkeypatch.setattr("tapetum.figures.overlay.ROWS", 64)
+    monkeypatch.setattr(sys.modules["tapetum.figures.overlay"], "ROWS", 64)  # the package exports a function of that name
     assert torch.equal(overlay(pixels, heatmap, kind), at_once)
