@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from zoo import shared, vision_model
 
@@ -39,6 +40,11 @@ class Maps(nn.Module):
 def plain() -> tp.VisionModel:
     """Its layers see pixels as they are, in [0, 1]."""
     return tp.wrap(Maps().double(), size=32, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+def test_a_photograph_of_more_pixels_than_are_held_as_floats_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(tp.ImageError, match="6000 x 6000, more than 32 million pixels"):
+        tp.deep_dream(plain(), Image.new("1", (6000, 6000)))
 
 
 # --- dreams

@@ -118,6 +118,7 @@ class _OnTheWeb(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         """The request for where it leads."""
         if not _is_web(newurl):
+            fp.close()  # the answer that leads there: nobody else closes it
             raise ValueError(f"it leads to {shown(newurl)}, no http address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

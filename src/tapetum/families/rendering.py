@@ -34,6 +34,9 @@ SUBJECTS: dict[Takes, tuple[str, Any]] = {
     "pictures": ("images", ImagesLike),
 }
 
+MOST_PIXELS = 32_000_000
+"""Of a file that is worked on whole, as floats."""
+
 
 def rendering(
     *, cite: str | None, takes: Takes, question: FourQuestions = "looks_for", laws: Collection[str] = ()
@@ -88,7 +91,7 @@ def as_pictures(model: VisionModel, source: Any) -> list[Tensor]:
 
 def _picture(model: VisionModel, one: Any) -> Tensor:
     """(1, 3, H, W); a tensor of pixels that is one already keeps all of its digits."""
-    pixels = model.preprocessing.read(one)
+    pixels = model.preprocessing.read(one, MOST_PIXELS)
     exact = isinstance(one, Tensor) and one.is_floating_point() and one.shape == pixels.shape
     return one if exact else pixels
 
