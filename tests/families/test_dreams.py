@@ -43,7 +43,7 @@ def plain() -> tp.VisionModel:
 
 
 def test_a_photograph_of_more_pixels_than_are_held_as_floats_is_refused_before_it_is_decoded() -> None:
-    with pytest.raises(tp.ImageError, match="6000 x 6000, more than 32 million pixels"):
+    with pytest.raises(tp.TapetumError, match="6000 x 6000, more than 32 million pixels"):
         tp.deep_dream(plain(), Image.new("1", (6000, 6000)))
 
 
