@@ -397,7 +397,7 @@ def mutated(folder: Path, chance: random.Random, outside: Path) -> Change:
     where, way = file.relative_to(folder), chance.random()
     if way < 0.08:
         what = _container(file, chance, outside)
-        return Change(f"{where}: {what}", blind=what != "folder")  # where somebody's folder is, nothing is put in its place
+        return Change(f"{where}: {what}", blind=what in ("empty", "sparse", "gone"))  # a link or a pipe was put there
     blind = way < 0.35 or file.suffix not in FORMATS
     if blind:
         data, what = _bytes(file.read_bytes(), chance)

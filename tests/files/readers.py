@@ -448,7 +448,7 @@ def tars_read(folder: Path) -> Any:
     return tried(*(lambda file=file: read(str(file)) for file in sorted(folder.glob("*.tar"))))
 
 
-FOLLOWED = ("pictures", "weights", "tars", "tables", "provenance")
+FOLLOWED = ("pictures", "weights", "tars", "tables", "provenance", "requests")
 """Readers of files that the person names: where those are links, they are followed."""
 
 REMADE = ("builds", "shards", "parquet", "training", "rendered", "explained")

@@ -128,6 +128,8 @@ def is_picture(path: Path) -> bool:
 
     from tapetum.reports.provenance import PROVENANCE_KEY  # with torch: `tapetum --help` should not wait for it
 
+    if path.is_symlink():  # ours are none; what it leads to is not looked at
+        return False
     try:
         with opened(path) as file, Image.open(file, formats=["PNG"]) as picture:
             return PROVENANCE_KEY in picture.info
