@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from tapetum.appearing import appearing, removed
-from tapetum.files import arrays_in, contents, fits, opened, parsed, plain, shown
+from tapetum.files import arrays_in, contents, fits, inside, opened, parsed, plain, shown
 from tapetum.types import DamagedError, TapetumError, UnwritableError
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class FolderLedger:
         written(self._file(result.shard), packed(result, self.key))
 
     def read(self, shard: int) -> ShardResult:
-        return unpacked(self._file(shard), shown(self._file(shard)), self.key)
+        file = inside(self.folder, "shards", self._file(shard).name)
+        return unpacked(file, shown(file), self.key)
 
     def forget(self, shard: int) -> None:
         with writable(self._file(shard)):
