@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from PIL import Image
 
 from tapetum.data.images import read_image
+from tapetum.data.preprocessing import Preprocessing
 from tapetum.data.streams import Source, as_source
-from tapetum.data.streams.base import class_name, folder_labels
+from tapetum.data.streams.base import class_name, folder_labels, picture_of
 from tapetum.types import ImageError
 
 
@@ -170,3 +172,24 @@ def test_pipes_devices_broken_links_and_huge_files_are_named_one_by_one(tmp_path
         ("huge.jpg", "larger"),
     ):
         assert said[one].startswith(words)
+
+
+@pytest.mark.parametrize("way", ["inherits", "passes on"])
+def test_a_source_of_ones_own_is_asked_for_its_pictures(classes: Path, way: str) -> None:
+    """One that changes what another reads, whatever else of that one it has."""
+    inner = as_source(classes)
+
+    class Inherits(type(inner)):  # type: ignore[misc]
+        def read(self, sample: int) -> torch.Tensor:
+            return 1 - super().read(sample)
+
+    class PassesOn:
+        def __getattr__(self, name: str) -> object:
+            return getattr(inner, name)
+
+        def read(self, sample: int) -> torch.Tensor:
+            return 1 - inner.read(sample)
+
+    own = PassesOn() if way == "passes on" else Inherits(*(getattr(inner, field.name) for field in fields(inner)))
+    with picture_of(own, 0, Preprocessing()) as pixels:
+        assert torch.equal(torch.as_tensor(pixels), 1 - inner.read(0))
