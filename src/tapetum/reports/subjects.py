@@ -7,24 +7,18 @@ the picture; addresses are asked when the person names them.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tapetum.data.preprocessing import as_pair
-from tapetum.files import opened, shown
+from tapetum.files import checksum, shown
 from tapetum.models.zoo.named import LARGEST, is_texts
 from tapetum.registry import lookup
 from tapetum.types import TapetumError
 
 MOST = 500
 """Images or units of one picture: a text of a kilobyte must not ask for gigabytes."""
-
-MOST_BYTES = 4_000_000_000
-"""Of a file that is compared."""
-
-CHUNK = 1 << 20
 
 
 def check_provenance(said: Mapping[str, Any], name: str) -> None:
@@ -114,23 +108,8 @@ def _check_file(name: str, place: str, digest: str) -> None:
     if not os.path.isfile(place):
         there = f"looked in {shown(os.path.dirname(place) or os.curdir)}"
         raise TapetumError(f"the picture was made from {shown(name)}, which is not here ({there}); say where, --image FILE")
-    if _sha256(place) != digest:
+    if checksum(place) != digest:
         raise TapetumError(f"{shown(place)} is not the file that the picture was made from (its checksum differs)")
-
-
-def _sha256(place: str) -> str:
-    """Of a regular file; a kernel's log or another that never ends is not waited for."""
-    whole, total = hashlib.sha256(), 0
-    with opened(place, TapetumError) as file:
-        try:
-            while (data := file.read(CHUNK)) and total <= MOST_BYTES:
-                whole.update(data)
-                total += len(data)
-        except OSError as error:
-            raise TapetumError(f"{shown(place)}: cannot be read ({error.strerror})") from error
-    if total > MOST_BYTES:
-        raise TapetumError(f"{shown(place)}: larger than {MOST_BYTES // 10**9} GB, the most that is compared")
-    return whole.hexdigest()
 
 
 def _check_word(word: str, files: Mapping[str, str]) -> None:
