@@ -148,7 +148,7 @@ def _baited(case: Path, outside: Path, beside: Sequence[str]) -> None:
     """Code and a model's folder that names it, where a name in a file may lead to: here, in a folder, and in the file's own."""
     code = CODE.format(mark=str(outside / "ran"))
     (case / BAIT).mkdir()
-    about = {"schema": 1, "name": BAIT, "classes": ["a"], "preprocessing": {}}
+    about = {"schema": 2, "sha256": "", "name": BAIT, "classes": ["a"], "preprocessing": {}}
     architecture = {"kind": "named", "source": f"{BAIT}.py:build", "head": None, "settings": {}}
     (case / BAIT / "model.json").write_text(json.dumps({**about, "architecture": architecture}))
     for folder in (case, case / BAIT, *(case / name for name in beside)):

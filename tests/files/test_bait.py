@@ -34,6 +34,7 @@ from tapetum.atlas.export import export
 from tapetum.atlas.stages import MANIFEST, STORE
 from tapetum.data.images import write_png
 from tapetum.figures import picture
+from tapetum.files import checksum
 from tapetum.models.zoo.loading import loaded
 from tapetum.models.zoo.named import in_zoo, named_in_file
 from tapetum.models.zoo.trained import ABOUT
@@ -254,6 +255,7 @@ def test_a_folder_of_somebodys_code_is_refused_and_loads_where_the_code_is_named
     from safetensors.torch import save_file
 
     save_file(module.state_dict(), folder / "model.safetensors")
+    about = {**about, "sha256": checksum(folder / "model.safetensors")}
     (trap.place / "mine.py").write_text("from torch import nn\ndef build():\n    return nn.Sequential(nn.Conv2d(3, 4, 3), "
                                         "nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))\n")  # fmt: skip
     (folder / ABOUT).write_text(json.dumps({**about, "architecture": named("mine.py:build", "3")}))
@@ -263,6 +265,18 @@ def test_a_folder_of_somebodys_code_is_refused_and_loads_where_the_code_is_named
     assert torch.equal(model.module.state_dict()["0.weight"], module.state_dict()["0.weight"])
     assert (model.labels, model.preprocessing.size) == (("0", "1"), (32, 32))
     assert (model.source, model.weights) == ("mine.py:build", "net")
+
+
+def test_a_flipped_bit_of_the_weights_is_noticed(trap: Trap) -> None:
+    trained(trap.place / "net")
+    assert tp.load("net").labels == ("0", "1")
+    file = trap.place / "net" / "model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged: it was changed since model\.json was written"):
+        tp.load("net")
+    assert tp.load("net", weights="random").labels == ("0", "1")
 
 
 def test_a_folder_that_names_itself_or_another_folder_is_refused(trap: Trap) -> None:

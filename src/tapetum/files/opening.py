@@ -60,21 +60,21 @@ def contents(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[Tap
     return data
 
 
-def checksum(path: str | os.PathLike[str], before: bytes = b"") -> str:
+def checksum(path: str | os.PathLike[str], before: bytes = b"", refusal: type[TapetumError] = DamagedError) -> str:
     """The SHA-256 of some bytes and of a regular file of at most 8 GB: a hole of a terabyte takes an hour to read."""
     whole, total = hashlib.sha256(before), 0
     large = f"{shown(path)}: larger than {HASHED / 1e9:g} GB, the most that is compared by its checksum"
-    with opened(path) as file:
+    with opened(path, refusal) as file:
         if os.fstat(file.fileno()).st_size > HASHED:
-            raise DamagedError(large)
+            raise refusal(large)
         try:
             while block := file.read(1 << 20):
                 whole.update(block)
                 total += len(block)
                 if total > HASHED:  # files of the kernel's have no size, and some no end
-                    raise DamagedError(large)
+                    raise refusal(large)
         except OSError as error:
-            raise DamagedError(f"{shown(path)}: cannot be read ({error.strerror})") from error
+            raise refusal(f"{shown(path)}: cannot be read ({error.strerror})") from error
     return whole.hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Networks that were trained here: a folder with their weights and what is needed to build them again.
 
 model.safetensors   the weights
-model.json          architecture, classes, preprocessing
+model.json          architecture, classes, preprocessing, the checksum of the weights
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tapetum.appearing import appearing
 from tapetum.data.preprocessing import Interpolation, Preprocessing, as_pair
-from tapetum.files import inside, shown, table_in
+from tapetum.files import checksum, inside, shown, table_in
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.heads import head_inputs, with_head
 from tapetum.models.zoo.named import is_count, is_setting, is_texts, settings_in_file
@@ -28,7 +28,7 @@ from tapetum.models.zoo.simple_cnn import SimpleCNN
 from tapetum.models.zoo.weights import load_weights
 from tapetum.types import ModelError
 
-SCHEMA = 1
+SCHEMA = 2
 ABOUT, WEIGHTS = "model.json", "model.safetensors"
 
 WIDEST = 100_000
@@ -53,6 +53,8 @@ def load_trained(folder: str | Path, pretrained: bool, build: Build) -> VisionMo
     model = _built(about["architecture"], len(about["classes"]), folder, build)
     model.preprocessing, model.name, model.labels = about["preprocessing"], about["name"], tuple(about["classes"])
     if pretrained:
+        if checksum(weights, refusal=ModelError) != about["sha256"]:
+            raise ModelError(f"{shown(weights)} is damaged: it was changed since {ABOUT} was written beside it")
         load_weights(model.module, weights)
     model.module.eval()
     return model
@@ -68,6 +70,7 @@ def save_trained(model: VisionModel, folder: Path, architecture: Mapping[str, An
         "architecture": dict(architecture),
         "classes": list(model.labels or ()),
         "preprocessing": asdict(model.preprocessing),
+        "sha256": checksum(folder / WEIGHTS),
     }
     write_whole(folder / ABOUT, lambda part: part.write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8"))
 
@@ -129,6 +132,7 @@ FIELDS: Mapping[str, Callable[[Any], bool]] = {
     "classes": lambda value: is_texts(value) and len(value) > 0,
     "preprocessing": lambda value: isinstance(value, dict),
     "architecture": _is_architecture,
+    "sha256": lambda value: isinstance(value, str),
 }
 
 
