@@ -139,14 +139,14 @@ FIELDS: Mapping[str, Callable[[Any], bool]] = {
 def _built(architecture: Mapping[str, Any], classes: int, folder: Path, build: Build) -> VisionModel:
     room = _size_of(folder / WEIGHTS)
     if architecture["kind"] == "simple_cnn":
-        widths, hidden = tuple(architecture["widths"]), architecture["hidden"]
+        widths, hidden = tuple(architecture["widths"]), architecture.get("hidden")
         _check_room(folder, 9 * sum(map(mul, (3, *widths), widths)) + max(widths[-1], hidden or 0) * classes, room)
         return VisionModel(SimpleCNN(classes, widths, hidden), "simple_cnn", Preprocessing(), outputs="logits")
     told = settings_in_file(shown(folder / ABOUT), architecture.get("settings"))
     model = build(architecture["source"], told)
-    if architecture["head"] is not None:
-        _check_room(folder, classes * head_inputs(model, architecture["head"]), room)
-        with_head(model, architecture["head"], classes)
+    if (head := architecture.get("head")) is not None:
+        _check_room(folder, classes * head_inputs(model, head), room)
+        with_head(model, head, classes)
     return model
 
 
