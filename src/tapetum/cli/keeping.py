@@ -88,11 +88,16 @@ def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
     plain = json.loads(
         json.dumps({key: content.get(key) for key in ("parameters", "versions", "subject", "files", "settings")}, default=str)
     )
-    parameters = {key: value for key, value in (plain["parameters"] or {}).items() if key not in FREE}
-    versions = {key: (plain["versions"] or {}).get(key) for key in DECISIVE}
+    parameters = {key: value for key, value in _table(plain["parameters"]).items() if key not in FREE}
+    versions = {key: _table(plain["versions"]).get(key) for key in DECISIVE}
     rest = {key: content.get(key) for key in ("method", "model", "weights", "weights_sha256", "dtype")}
     rest["settings"] = plain["settings"] or {}
     return {**rest, "subject": plain["subject"], **parameters, **versions, "files": plain["files"]}
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """What a picture says of itself may be of any type."""
+    return value if isinstance(value, dict) else {}
 
 
 # --- what is written

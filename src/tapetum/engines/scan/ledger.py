@@ -92,7 +92,7 @@ class FolderLedger:
 
     def _earlier(self) -> dict[str, Any] | None:
         with contextlib.suppress(DamagedError):
-            return plan_read(contents(self.folder / PLAN))
+            return plan_read(contents(inside(self.folder, PLAN)))
         return None
 
     def done(self) -> set[int]:
