@@ -40,10 +40,13 @@ class Setting:
 SETTINGS = (
     Setting({"TEST_THREADS": "2"}),
     Setting({"MKL_CBWR": "COMPATIBLE"}),
-    Setting({"MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}, "AVX2"),
     Setting({"MKL_CBWR": "SSE4_2", "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}, intel=True),
     Setting({}, intel=True),
-    Setting({"MKL_CBWR": "AVX2", "TEST_THREADS": "2"}, "AVX2", intel=True),
+    Setting(
+        {"MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "TEST_THREADS": "2"},
+        "AVX2",
+        intel=True,
+    ),
 )
 
 
