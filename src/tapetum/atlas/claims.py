@@ -107,14 +107,16 @@ def _sign(value: Any) -> bool:
     return value is None or is_sprite(value)
 
 
-_SIZE: Fits = lambda value: _list(_is_whole)(value) and len(value) == 2  # noqa: E731 (a row of the tables below)
+def _size(value: Any) -> bool:
+    return _list(_is_whole)(value) and len(value) == 2
+
 
 FIELDS: Mapping[str, Fits] = {
     "schema": _is_whole,
     "stages": _table(_with(key=_text)),
     "title": _text,
     "model": _with(
-        name=_text, source=_text, weights=_text, weights_sha256=_text, sees=_text, size=_SIZE, classes=_or_none(_is_whole)
+        name=_text, source=_text, weights=_text, weights_sha256=_text, sees=_text, size=_size, classes=_or_none(_is_whole)
     ),
     "data": _with(name=_text, pictures=_is_whole, fingerprint=_text),
     "made": _text,
@@ -148,11 +150,11 @@ _CELL = _with(
 
 MAP: Mapping[str, Fits] = {
     "store": _text,
-    "grid": _SIZE,
+    "grid": _size,
     "layout": _text,
     "positions": _is_whole,
     "cells": _list(_CELL),
-    "classes": _or_none(_list(lambda row: isinstance(row, list) and bool(row) and _text(row[0]) and all(map(_SIZE, row[1:])))),
+    "classes": _or_none(_list(lambda row: isinstance(row, list) and bool(row) and _text(row[0]) and all(map(_size, row[1:])))),
     "sprite": _or_none(is_sprite),
     "notes": _list(_text),
 }

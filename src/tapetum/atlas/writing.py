@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,21 +45,7 @@ def write_store(
     meta: Mapping[str, str],
 ) -> None:
     """Writes all rows into a new file under a temporary name, then gives it its own."""
-    try:
-        _written(path, layers, pictures, neighbors, fires, meta)
-    except sqlite3.OperationalError as error:  # a full disk, most of all
-        raise UnwritableError(f"{shown(path)} cannot be written ({error}); once it can, the same command goes on") from error
-
-
-def _written(
-    path: Path,
-    layers: Sequence[LayerNumbers],
-    pictures: Sequence[Picture],
-    neighbors: Neighbors | None,
-    fires: Fires | None,
-    meta: Mapping[str, str],
-) -> None:
-    with appearing(path) as part, closing(sqlite3.connect(part, isolation_level=None)) as database:
+    with _new(path) as database:
         database.execute("PRAGMA journal_mode = OFF")  # nobody reads it before it has its name
         database.execute("PRAGMA synchronous = OFF")
         database.executescript(script("schema.sql"))
@@ -68,6 +54,16 @@ def _written(
         database.execute("COMMIT")
         database.executescript(script("indices.sql"))
         database.execute("ANALYZE")
+
+
+@contextmanager
+def _new(path: Path) -> Generator[sqlite3.Connection]:
+    """A database that has its name when the block ends; what SQLite says against the disk is a line."""
+    try:
+        with appearing(path) as part, closing(sqlite3.connect(part, isolation_level=None)) as database:
+            yield database
+    except sqlite3.OperationalError as error:  # a full disk, most of all
+        raise UnwritableError(f"{shown(path)} cannot be written ({error}); once it can, the same command goes on") from error
 
 
 def _write(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import tapetum as tp
@@ -35,6 +36,14 @@ class Slow:
         with open(self.log, "a") as file:
             file.write(f"{sample}\n")
         return self.inner.read(sample)
+
+
+def noise(place: Path, pictures: int) -> None:
+    """Pictures of noise, 00.png and on."""
+    generator = torch.Generator().manual_seed(2)
+    for i in range(pictures):
+        levels = torch.randint(0, 256, (18, 20, 3), dtype=torch.uint8, generator=generator)
+        Image.fromarray(levels.numpy()).save(place / f"{i:02d}.png")
 
 
 def network() -> Any:

@@ -13,9 +13,8 @@ import fsspec
 import pyarrow.parquet
 import pytest
 import torch
-from crashing import BATCH, SHARD, network, scanned, trackers
+from crashing import BATCH, SHARD, network, noise, scanned, trackers
 from fsspec.implementations.memory import MemoryFileSystem
-from PIL import Image
 
 import tapetum as tp
 from tapetum.engines.scan import FolderLedger, ParquetLedger, parquet
@@ -28,10 +27,7 @@ PICTURES = 30
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("pictures")
-    generator = torch.Generator().manual_seed(2)
-    for i in range(PICTURES):
-        levels = torch.randint(0, 256, (18, 20, 3), dtype=torch.uint8, generator=generator)
-        Image.fromarray(levels.numpy()).save(place / f"{i:02d}.png")
+    noise(place, PICTURES)
     (place / "11.png").write_bytes(b"this is no picture")
     return place
 

@@ -21,8 +21,7 @@ import pyarrow as arrow
 import pyarrow.parquet
 import pytest
 import torch
-from crashing import BATCH, SHARD, network
-from PIL import Image
+from crashing import BATCH, SHARD, network, noise
 
 import tapetum as tp
 from tapetum.engines.scan import FolderLedger, ParquetLedger, ShardResult, ledger, parquet
@@ -42,10 +41,7 @@ def scanned(folder: Path, out: Any, **settings: Any) -> Any:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("pictures")
-    generator = torch.Generator().manual_seed(2)
-    for i in range(PICTURES):
-        levels = torch.randint(0, 256, (18, 20, 3), dtype=torch.uint8, generator=generator)
-        Image.fromarray(levels.numpy()).save(place / f"{i:02d}.png")
+    noise(place, PICTURES)
     return place
 
 
