@@ -27,8 +27,8 @@ from pictures import Shown, make_shelves, pictures_page
 from tutorials import lesson_notebook, tutorials_page
 
 import tapetum
-from tapetum.lessons.links import page_of, rewritten
-from tapetum.lessons.scripts import lessons
+from tapetum.course.links import page_of, rewritten
+from tapetum.course.scripts import lessons
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent

@@ -29,8 +29,8 @@ import torch
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from tapetum.lessons.links import to_site
-from tapetum.lessons.scripts import Lesson, lessons
+from tapetum.course.links import to_site
+from tapetum.course.scripts import Lesson, lessons
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "_build" / "lessons"

@@ -16,7 +16,7 @@ from markup import escaped, table
 from pages import toctree
 from PIL import Image
 
-from tapetum.lessons.scripts import Lesson, lessons
+from tapetum.course.scripts import Lesson, lessons
 
 NOT_RUN = ":::{note}\nThis page was built without running the lesson; `make lessons` runs it.\n:::"
 QUICK = ":::{note}\nRun in the quick setting: smaller numbers than the lesson has in full.\n:::"

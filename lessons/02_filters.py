@@ -15,7 +15,7 @@
 import torch
 
 import tapetum as tp
-from tapetum.lessons import start
+from tapetum.course import start
 
 here = start(2)
 model = here.model()

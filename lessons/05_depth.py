@@ -14,7 +14,7 @@
 import torch
 
 import tapetum as tp
-from tapetum.lessons import start
+from tapetum.course import start
 
 here = start(5)
 model = here.model()

@@ -16,7 +16,7 @@
 import torch
 
 import tapetum as tp
-from tapetum.lessons import start
+from tapetum.course import start
 
 here = start(7)
 model = here.model()

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 import tapetum as tp
-from tapetum.lessons import start
+from tapetum.course import start
 
 here = start(11)
 model = here.model()

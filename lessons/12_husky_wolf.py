@@ -13,7 +13,7 @@
 
 # %%
 import tapetum as tp
-from tapetum.lessons import start
+from tapetum.course import start
 
 here = start(12)
 

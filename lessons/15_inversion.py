@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 import tapetum as tp
-from tapetum.lessons import start
+from tapetum.course import start
 
 here = start(15)
 model = here.model()

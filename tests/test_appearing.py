@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tapetum.appearing import appearing
+from tapetum.keeping.whole import appearing
 from tapetum.reports.machine import write_json
 
 

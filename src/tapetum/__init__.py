@@ -79,11 +79,11 @@ from tapetum.types import (
 
 if TYPE_CHECKING:
     from tapetum.atlas.maps import activation_atlas
+    from tapetum.border.running import run
     from tapetum.data.digits import digits
     from tapetum.data.images import read_image
     from tapetum.data.planted import Planted, planted
     from tapetum.data.streams import as_source
-    from tapetum.engines.kernels import output_size
     from tapetum.engines.probe import capture, edit
     from tapetum.engines.render import sheet
     from tapetum.engines.resume import resume
@@ -93,10 +93,10 @@ if TYPE_CHECKING:
     from tapetum.families.comparisons import compare_maps
     from tapetum.families.filters.comparison import untrained
     from tapetum.families.filters.handmade import filter_image, toy_selectivity
+    from tapetum.families.filters.kernels import output_size
     from tapetum.families.inspections import predict
     from tapetum.families.localization import pointing_game, relevance_mass, relevance_rank
     from tapetum.families.metrics import evaluate
-    from tapetum.families.running import run
     from tapetum.families.scanning import scan
     from tapetum.families.spectra import activation_spectrum, top_examples
     from tapetum.figures import animate, draw, show
@@ -145,12 +145,12 @@ _HOMES = {
     "known_models": "tapetum.models.zoo",
     "load": "tapetum.models.zoo",
     "open": "tapetum.store",
-    "output_size": "tapetum.engines.kernels",
+    "output_size": "tapetum.families.filters.kernels",
     "predict": "tapetum.families.inspections",
     "read_image": "tapetum.data.images",
     "reproduce": "tapetum.reports.reproducing",
     "resume": "tapetum.engines.resume",
-    "run": "tapetum.families.running",
+    "run": "tapetum.border.running",
     "save": "tapetum.store",
     "scan": "tapetum.families.scanning",
     "sheet": "tapetum.engines.render",

@@ -15,11 +15,11 @@ from PIL.PngImagePlugin import PngInfo
 
 import tapetum as tp
 from tapetum import registry
+from tapetum.border.rendering import rendering
 from tapetum.cli import rendering as commands
 from tapetum.cli.generated import COMMANDS, RunGroup, rendering_command
 from tapetum.cli.options import SETTINGS
 from tapetum.cli.resumable import resumable_folder
-from tapetum.families.rendering import rendering
 from tapetum.registry import parameters
 from tapetum.reports.provenance import read_picture
 from tapetum.types import Rendering, TapetumError

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torchvision.models import VisionTransformer
 
 import tapetum as tp
-from tapetum.lessons.scripts import lessons
+from tapetum.course.scripts import lessons
 from tapetum.registry import parameters
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tapetum.lessons import scripts
-from tapetum.lessons.page import write_lesson
-from tapetum.lessons.playing import Played, play
+from tapetum.course import scripts
+from tapetum.course.page import write_lesson
+from tapetum.course.playing import Played, play
 
 pytestmark = pytest.mark.browser
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -42,7 +42,7 @@ TEXT = """# %% [markdown]
 
 # %%
 import tapetum as tp
-from tapetum.lessons import start
+from tapetum.course import start
 
 here = start({n})
 model = here.model("simple_cnn", weights="random")

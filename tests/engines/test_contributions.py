@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zoo import pictures, wrapped
 
 import tapetum as tp
-from tapetum.engines.backward.contributions import multipliers, noting
+from tapetum.families.contributions.multipliers import multipliers, noting
 from tapetum.types import MethodError
 
 

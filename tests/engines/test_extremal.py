@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from zoo import pictures, shared, wrapped
 
 import tapetum as tp
-from tapetum.engines.perturb.extremal import SmoothMask, area_reference, blur_pyramid
 from tapetum.engines.perturb.fills import blurred
+from tapetum.families.perturbations.smooth_masks import SmoothMask, area_reference, blur_pyramid
 
 LIKE = torch.zeros((), dtype=torch.float64)
 

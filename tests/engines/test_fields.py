@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zoo import pictures, shared, wrapped
 
 import tapetum as tp
-from tapetum.engines.fields import gradient_energy, sides, smallest_square, support, within
+from tapetum.families.depth.energy import gradient_energy, sides, smallest_square, support, within
 from tapetum.models.zoo import SimpleCNN, wrap
 from tapetum.models.zoo.inception_v1 import InceptionV1
 

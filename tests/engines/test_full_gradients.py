@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from zoo import NETS, pictures, shared, wrapped
 
 import tapetum as tp
-from tapetum.engines.full_gradients import full_gradients
 from tapetum.engines.scores import as_score
+from tapetum.families.cams.full_gradients import full_gradients
 from tapetum.types import MethodError
 
 

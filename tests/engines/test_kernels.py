@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import tapetum as tp
-from tapetum.engines.kernels import KERNELS, correlate, low_frequency_share, named_kernel, white_share
+from tapetum.families.filters.kernels import KERNELS, correlate, low_frequency_share, named_kernel, white_share
 from tapetum.types import ImageError, MethodError
 
 CAT = torch.from_numpy(skimage.data.chelsea()).permute(2, 0, 1)[None].double() / 255

@@ -15,8 +15,8 @@ from tapetum.data.preprocessing import Preprocessing
 from tapetum.engines import batching, gradients
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.perturb import Masks, as_fill, mixed, random_grids, scores_under, staircase, windows
-from tapetum.engines.quadrature import nodes
 from tapetum.engines.statistics import CHECK, Draws, RunningMean, RunningVariance
+from tapetum.families.gradients.quadrature import nodes
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress
 from tapetum.types import Attribution, ImageError, MethodError

@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo import pictures, shared, wrapped
 
 import tapetum as tp
-from tapetum.engines.perturb.sensitivity import balanced_design, hsic_binary, jansen, sobol_design
+from tapetum.families.perturbations.designs import balanced_design, hsic_binary, jansen, sobol_design
 from tapetum.types import MethodError
 
 

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from zoo import SIDE, pictures, shared
 
 import tapetum as tp
-from tapetum.engines.directions import factorize
 from tapetum.engines.probe import activations
 from tapetum.engines.render import Recipe, places_over, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.parametrizations import pixel
 from tapetum.engines.render.sheets import colors
+from tapetum.families.compositions.directions import factorize
 from tapetum.types import MethodError
 
 # --- non-negative factors

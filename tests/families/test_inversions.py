@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from zoo import pictures, shared
 
 import tapetum as tp
-from tapetum.engines.likeness import feature_distance, psnr, ssim
 from tapetum.engines.probe import activations
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.converge import converge
 from tapetum.engines.render.parametrizations import Start, fourier
+from tapetum.families.inversions.likeness import feature_distance, psnr, ssim
 from tapetum.models.zoo import wrap
 
 

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from zoo import pictures
 
 import tapetum as tp
+from tapetum.border.profiles import PROFILES
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.perturb.games import replayed
 from tapetum.engines.scores import as_score
 from tapetum.engines.statistics import Draws
-from tapetum.families.profiles import PROFILES
 
 pytestmark = pytest.mark.oracle
 

@@ -10,7 +10,7 @@ from typing import Any
 from tapetum.atlas import sprites
 from tapetum.engines.scan import Job
 from tapetum.engines.scan.scan import facts_of
-from tapetum.families.running import versions
+from tapetum.keeping.provenance import versions
 from tapetum.types import ScanResult
 
 SCORE = "spatial maximum"

@@ -27,6 +27,7 @@ from tapetum.atlas.stages import STORE, Stages, alone, check_folder, key_of, key
 from tapetum.atlas.store import Store
 from tapetum.atlas.units import choose_layers, read_units, render_units, sprites_of
 from tapetum.atlas.writing import Picture, write_store
+from tapetum.border.methods import as_model
 from tapetum.data.streams import as_source
 from tapetum.engines.scan import FolderLedger, Job, Plan, Runner, Threads, scan
 from tapetum.engines.scan.ledger import writable, written
@@ -34,10 +35,9 @@ from tapetum.engines.scan.plan import SHARD
 from tapetum.engines.scan.plan import key_of as scan_key
 from tapetum.engines.scan.scan import facts_of
 from tapetum.engines.scan.trackers import Scores, Sparsity, Spectrum, Tracker
-from tapetum.families.border import as_model
-from tapetum.families.running import versions
 from tapetum.families.scanning import BATCH
 from tapetum.files import contents, inside
+from tapetum.keeping.provenance import versions
 from tapetum.types import Cancelled, DamagedError, ModelLike, ScanResult, TapetumError, UnwritableError
 
 EXAMPLES = 9

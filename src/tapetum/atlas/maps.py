@@ -18,6 +18,7 @@ from tapetum.atlas.evidence import evidence as evidence_of
 from tapetum.atlas.layouts import Binned, Layout, binned, grid_side, laid_out, whitening
 from tapetum.atlas.painting import Canvases, forget, key_of, paint
 from tapetum.atlas.units import PRESET, side_of
+from tapetum.border.methods import as_model
 from tapetum.data.streams import Source, as_source
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.presets import preset as named_preset
@@ -25,7 +26,6 @@ from tapetum.engines.scan import FolderLedger, Job, Plan, Runner, Threads, scan
 from tapetum.engines.scan.plan import SHARD
 from tapetum.engines.scan.scan import facts_of
 from tapetum.engines.scan.trackers import Positions
-from tapetum.families.border import as_model
 from tapetum.families.scanning import BATCH
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting

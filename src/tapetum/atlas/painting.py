@@ -26,13 +26,13 @@ import torch
 from numpy.typing import NDArray
 
 from tapetum import progress
-from tapetum.appearing import removed
 from tapetum.engines.render import render
 from tapetum.engines.render.objectives import Objective
 from tapetum.engines.render.optimize import Recipe
 from tapetum.engines.scan.ledger import writable, written
 from tapetum.engines.scan.local import cores
 from tapetum.files import arrays_in
+from tapetum.keeping.whole import removed
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import DamagedError, Made, TapetumError
 

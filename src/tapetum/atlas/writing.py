@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from tapetum import progress
-from tapetum.appearing import appearing
 from tapetum.atlas.database import script
 from tapetum.atlas.neighbors import Neighbors
 from tapetum.atlas.numbers import Fires, LayerNumbers
 from tapetum.files import shown
+from tapetum.keeping.whole import appearing
 from tapetum.types import GROUPS, UnwritableError
 
 SHEET = 256

@@ -17,7 +17,7 @@ from tapetum.cli.resumable import is_ours
 from tapetum.cli.terminal import note, one_line, say, say_file
 from tapetum.engines import scores
 from tapetum.families.inspections import predict
-from tapetum.families.running import now, versions
+from tapetum.keeping.provenance import now, versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import is_caution
 from tapetum.progress import Watcher

@@ -7,11 +7,11 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from tapetum.border.running import run
 from tapetum.cli.batches import for_each, images_of, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import bar, note, say
-from tapetum.families.running import run
 from tapetum.figures import show
 from tapetum.models.vision_model import VisionModel
 from tapetum.registry import check_parameters, lookup

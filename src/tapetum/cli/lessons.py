@@ -9,9 +9,9 @@ from typing import Any
 
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, fail, one_line, say
-from tapetum.lessons.page import write_lesson
-from tapetum.lessons.playing import play
-from tapetum.lessons.scripts import Lesson, lesson, lessons
+from tapetum.course.page import write_lesson
+from tapetum.course.playing import play
+from tapetum.course.scripts import Lesson, lesson, lessons
 from tapetum.progress import watching
 from tapetum.types import TapetumError
 

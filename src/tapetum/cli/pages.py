@@ -17,11 +17,11 @@ from tapetum.cli.keeping import RESULTS, Task
 from tapetum.cli.resumable import clear_figures, names
 from tapetum.cli.terminal import fail, one_line, say
 from tapetum.data.planes import viewable
-from tapetum.families.running import versions
 from tapetum.figures.film import animate
 from tapetum.figures.renderings import MAX_LINES, MAX_TILES, draw, sheet, together
 from tapetum.figures.tiles import unit_words
 from tapetum.files import shown
+from tapetum.keeping.provenance import versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import signed, write_figure

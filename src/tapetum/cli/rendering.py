@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tapetum.border.running import intended, run
 from tapetum.cli.batches import Refused, images_of, status
 from tapetum.cli.folders import GOES_ON, writing
 from tapetum.cli.keeping import Task, say_kept
@@ -18,7 +19,6 @@ from tapetum.cli.resumable import earlier, parts, resumable_folder, write
 from tapetum.cli.terminal import bar, debugging, note, one_line, unexpected
 from tapetum.engines.render.objectives import as_objectives
 from tapetum.engines.render.objectives.reading import units_in
-from tapetum.families.running import intended, run
 from tapetum.figures.film import WRITERS
 from tapetum.progress import Progress, Watcher
 from tapetum.registry import check_parameters, lookup, parameters

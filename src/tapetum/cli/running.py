@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tapetum.border.keywords import BEST
+from tapetum.border.layers import named_layers
+from tapetum.border.running import run
 from tapetum.cli.batches import for_each, images_of, status
 from tapetum.cli.explaining import check_target
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import one_line, say
 from tapetum.data.planes import viewable
-from tapetum.families.keywords import BEST
-from tapetum.families.layers import named_layers
-from tapetum.families.running import run, versions
 from tapetum.figures.overlay import picture
+from tapetum.keeping.provenance import versions
 from tapetum.progress import Watcher
 from tapetum.registry import check_parameters, lookup
 from tapetum.reports.machine import write_json

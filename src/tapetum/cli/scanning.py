@@ -23,8 +23,8 @@ from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, fail, note, one_line, say
 from tapetum.data.streams import Source, as_source
 from tapetum.engines.scan import Runner, Threads, trackers
-from tapetum.families.running import versions
 from tapetum.families.scanning import scan
+from tapetum.keeping.provenance import versions
 from tapetum.loggers import Logger, Throughput, closing, open_logger
 from tapetum.models.blocks import block_layers
 from tapetum.models.vision_model import VisionModel

@@ -12,10 +12,10 @@ from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, fail, note, one_line, say
 from tapetum.data.streams import as_source
-from tapetum.families.running import machine, versions
 from tapetum.families.spectra import activation_spectrum, top_examples
 from tapetum.figures import show
 from tapetum.files import shown
+from tapetum.keeping.provenance import machine, versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import watching
 from tapetum.reports.machine import write_json

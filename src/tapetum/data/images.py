@@ -19,13 +19,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from tapetum.appearing import appearing
 from tapetum.data.pillow import MAX_PIXELS, Photograph, check_size, loaded, opened_picture, strict_pillow
 from tapetum.data.planes import Span, accepted, axes_of, planes_of
 from tapetum.data.saved import saved_array
 from tapetum.data.sources import fetched, is_address, opened
 from tapetum.data.strips import AT_ONCE, Strips, of_array, of_tensor
 from tapetum.files import shown
+from tapetum.keeping.whole import appearing
 from tapetum.types import ImageError, UnwritableError
 
 _NUMPY = b"\x93NUMPY"  # how a .npy file begins

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.border.methods import attribution
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
 from tapetum.types import Range
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
+from tapetum.border.layers import automatic_layer
 from tapetum.engines.scores import ModelScore, as_score
-from tapetum.families.inspections import depths
-from tapetum.families.layers import automatic_layer
 from tapetum.families.metrics import faithfulness
+from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, LayerError, Method, MethodError, TargetLike
 

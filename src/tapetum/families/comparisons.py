@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.border.methods import border
 from tapetum.engines.scores import as_score, measures
 from tapetum.families.baselines import edge_attribution, random_attribution
-from tapetum.families.border import border
 from tapetum.families.metrics import EVIDENCE, evaluate
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import track

@@ -7,10 +7,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from tapetum.border.inspecting import inspection
+from tapetum.border.layers import named_layer
 from tapetum.engines.probe import activations
-from tapetum.families.inspecting import inspection
-from tapetum.families.inspections import depths
-from tapetum.families.layers import named_layer
+from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import ConsistentChannels, ImageError, LayerError, Range

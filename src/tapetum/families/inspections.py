@@ -8,13 +8,14 @@ from typing import Annotated, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from tapetum.border.inspecting import inspection
+from tapetum.border.layers import named_layers
+from tapetum.border.methods import border
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import answer, forward_table
-from tapetum.families.border import border
-from tapetum.families.inspecting import inspection
-from tapetum.families.layers import named_layers
+from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import ActivationMaps, ImagesLike, Layer, LayerError, ModelLike, Number, Prediction, Range
+from tapetum.types import ActivationMaps, ImagesLike, LayerError, ModelLike, Number, Prediction, Range
 
 L = TypeVar("L", Prediction, Number)
 
@@ -78,37 +79,3 @@ def _top_channels(maps: Tensor, layer: str, size: tuple[int, int], k: int, by: s
     channels = rank.topk(min(k, maps.shape[1])).indices
     chosen = torch.stack([one[index] for one, index in zip(maps, channels, strict=True)])
     return ActivationMaps(chosen, channels, layer, size, by)
-
-
-def depths(model: VisionModel, n: int = 3) -> list[str]:
-    """n layers from early to deep: the outermost module that ends each grid size; in a network of one grid, its blocks."""
-    mapped = [name for name in model.survey.order if _is_feature(model.survey[name])]
-    if not mapped:
-        raise LayerError(f"{model.name} has no layer with a map")
-    by_grid: dict[tuple[int, int] | None, list[str]] = {}
-    for name in mapped:
-        by_grid.setdefault(model.survey[name].grid, []).append(name)
-    stages = [_outermost(names)[-1] for names in by_grid.values()]
-    names = stages if len(stages) >= n else max(_siblings(mapped), key=len)
-    places = torch.linspace(0, len(names) - 1, min(n, len(names))).round().int().tolist()
-    return [names[place] for place in places]
-
-
-def _is_feature(layer: Layer) -> bool:
-    """A map with places, made by something that computes features."""
-    passes_on = ("Pool", "Permute", "Dropout", "Identity", "Flatten")
-    return layer.grid is not None and min(layer.grid) > 1 and not any(word in layer.kind for word in passes_on)
-
-
-def _outermost(names: Sequence[str]) -> list[str]:
-    """Those that are nested least."""
-    depth = min(name.count(".") for name in names)
-    return [name for name in names if name.count(".") == depth]
-
-
-def _siblings(names: Sequence[str]) -> list[list[str]]:
-    """Grouped by the module that they are directly in."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(name.rpartition(".")[0], []).append(name)
-    return list(groups.values())

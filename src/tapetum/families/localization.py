@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.families.border import status_of
+from tapetum.border.methods import status_of
 from tapetum.types import Attribution, Inside, Localization, LocalizationMetric, MethodError
 
 

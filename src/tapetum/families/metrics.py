@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.border.methods import border, describe
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import as_fill, scores_under, staircase
 from tapetum.engines.scores import as_probability, measures
-from tapetum.families.border import border, describe
 from tapetum.models.vision_model import VisionModel
 from tapetum.registry import check_parameters, lookup, register
 from tapetum.types import Attribution, Batch, Evaluation, ImagesLike, MethodError, ModelLike, Range

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.border.inspecting import inspection
 from tapetum.data.preprocessing import LONGEST, LUMA, Preprocessing
-from tapetum.families.inspecting import inspection
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import (

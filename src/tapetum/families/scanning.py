@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from tapetum.border.methods import as_model
 from tapetum.data.streams import as_source
 from tapetum.engines.scan import FolderLedger, Job, Ledger, ParquetLedger, Plan, Runner, Threads
 from tapetum.engines.scan import scan as run_scan
 from tapetum.engines.scan.plan import SHARD
 from tapetum.engines.scan.trackers import Tracker
-from tapetum.families.border import as_model
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import noting
 from tapetum.types import ModelLike, ScanResult, TapetumError

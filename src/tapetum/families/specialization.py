@@ -8,15 +8,15 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
+from tapetum.border.layers import named_layers
+from tapetum.border.rendering import rendering
 from tapetum.engines.probe import capture
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size
-from tapetum.families.inspections import depths
-from tapetum.families.layers import named_layers
-from tapetum.families.rendering import rendering
 from tapetum.families.visualizations import chosen
+from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import Batch, FilterSpecialization, LayerError, Range, Rendering

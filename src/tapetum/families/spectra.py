@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import as_model
 from tapetum.data.images import to_uint8
 from tapetum.data.planes import viewable
 from tapetum.data.preprocessing import Size
@@ -20,7 +21,6 @@ from tapetum.engines.render.objectives.reading import FORMS, check_unit, units_i
 from tapetum.engines.scan import Ledger, Runner
 from tapetum.engines.scan.trackers import Spectrum, TopK, Tracker
 from tapetum.engines.signed import capture_signed, taps
-from tapetum.families.border import as_model
 from tapetum.families.scanning import BATCH, scan
 from tapetum.families.visualizations import visualize
 from tapetum.models.vision_model import VisionModel

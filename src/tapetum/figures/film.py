@@ -10,11 +10,11 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from tapetum.appearing import appearing
 from tapetum.data.images import to_uint8
 from tapetum.figures.renderings import step_words
 from tapetum.figures.strip import strip_page
 from tapetum.figures.tiles import across, collage, tile, unit_words
+from tapetum.keeping.whole import appearing
 from tapetum.types import Rendering, Run, TapetumError, UnwritableError
 
 MAX_PICTURES = 16  # side by side in one frame

@@ -12,12 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import as_model
+from tapetum.border.running import plain, run
 from tapetum.data.preprocessing import thumbnail
 from tapetum.engines.scores import answer, as_probability, as_score, describe_targets, explained
-from tapetum.families.border import as_model
 from tapetum.families.inspections import activation_maps, predict
 from tapetum.families.metrics import EVIDENCE, evaluate
-from tapetum.families.running import hashed_files, machine, plain, run, versions
+from tapetum.keeping.provenance import hashed_files, machine, versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, report, watching
 from tapetum.registry import lookup, methods, parameters

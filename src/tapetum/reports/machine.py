@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tapetum.appearing import appearing
+from tapetum.keeping.whole import appearing
 from tapetum.reports.pictures import Names
 from tapetum.types.explanations import Explanation, Judged, Question
 

@@ -11,9 +11,9 @@ from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
-from tapetum.appearing import appearing
 from tapetum.figures.film import MARK
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, css_variables
+from tapetum.keeping.whole import appearing
 from tapetum.notes import is_caution
 from tapetum.reports.fragments import (
     DEPTHS,

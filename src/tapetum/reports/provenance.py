@@ -21,8 +21,8 @@ from torch import Tensor
 
 from tapetum.data.images import to_uint8, write_png
 from tapetum.data.pillow import check_size, strict_pillow
-from tapetum.families.running import hashed_files
 from tapetum.files import opened, parsed, shown
+from tapetum.keeping.provenance import hashed_files
 from tapetum.types import Provenance, TapetumError
 
 PROVENANCE_KEY = "tapetum"

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from tapetum.border.methods import as_model
+from tapetum.border.running import run
 from tapetum.data.images import to_uint8
 from tapetum.data.planes import viewable
-from tapetum.families.border import as_model
-from tapetum.families.running import run
 from tapetum.figures.overlay import picture
 from tapetum.figures.tiles import finished
 from tapetum.files import shown

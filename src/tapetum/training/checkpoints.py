@@ -22,8 +22,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from tapetum.appearing import removed
 from tapetum.files import fits, misfit, opened, parsed, shown
+from tapetum.keeping.whole import removed
 from tapetum.models.zoo.trained import write_tensors, write_whole
 from tapetum.training.loop import State
 from tapetum.types import DamagedError, Epoch, TrainingError

@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tapetum.appearing import appearing, removed
 from tapetum.files import arrays_in, contents, fits, inside, opened, parsed, plain, shown
+from tapetum.keeping.whole import appearing, removed
 from tapetum.types import DamagedError, TapetumError, UnwritableError
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from tapetum.border.inspecting import inspection
+from tapetum.border.layers import automatic_layer, layer_of, refuse_unread
+from tapetum.border.methods import AT_IMAGE, attribution
 from tapetum.engines.backward import composites
 from tapetum.engines.backward.composites import CompositeName
-from tapetum.engines.backward.conditions import conditions
 from tapetum.engines.backward.relevance import of_one, relevance, relevance_at
 from tapetum.engines.scores import ModelScore, as_score, describe_targets
-from tapetum.families.border import AT_IMAGE, attribution
-from tapetum.families.inspecting import inspection
-from tapetum.families.layers import automatic_layer, layer_of, refuse_unread
+from tapetum.families.backprops.conditions import conditions
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, ConceptRelevance, Range, TargetLike, Unit
 

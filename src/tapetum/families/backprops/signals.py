@@ -7,12 +7,12 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.border.methods import AT_IMAGE, attribution
 from tapetum.engines.backward import backward_rules, deconvolved, guided
 from tapetum.engines.backward.own import relus_of_its_own
 from tapetum.engines.backward.rules import Rule
 from tapetum.engines.gradients import gradient, layer_gradient
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import AT_IMAGE, attribution
 from tapetum.types import Batch, MethodError
 
 

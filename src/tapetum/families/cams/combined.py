@@ -8,15 +8,15 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from tapetum.border.fusion import upsampled
+from tapetum.border.layers import automatic_layer, first_positive, layer_of, named_layers
+from tapetum.border.methods import attribution
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.probe import activations
 from tapetum.engines.scores import CallableScore, ClassScore, ModelScore, class_name, forward_logits, table_of
 from tapetum.engines.statistics import CHECK, jackknife, settled
-from tapetum.families.border import attribution
 from tapetum.families.cams.weighted import plus_plus
-from tapetum.families.fusion import upsampled
-from tapetum.families.layers import automatic_layer, first_positive, layer_of, named_layers
 from tapetum.notes import note
 from tapetum.progress import report, track, watching
 from tapetum.types import Batch, LayerError, Range

@@ -13,10 +13,10 @@ from typing import Annotated, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import attribution
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
 from tapetum.progress import track
 from tapetum.types import Batch, MethodError, Range
 

@@ -8,13 +8,13 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from tapetum.border.layers import POOLED
+from tapetum.border.methods import POSITIVE, attribution
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.gradients import derivative, layer_gradient
 from tapetum.engines.probe import activations
 from tapetum.engines.resume import resume
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import POSITIVE, attribution
-from tapetum.families.layers import POOLED
 from tapetum.progress import track
 from tapetum.types import Batch, MethodError, Range
 

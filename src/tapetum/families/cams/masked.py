@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.border.methods import POSITIVE, attribution
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import Masks, scores_under
 from tapetum.engines.probe import activations
 from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import checks, jackknife, settled
-from tapetum.families.border import POSITIVE, attribution
 from tapetum.types import Batch, Range
 
 

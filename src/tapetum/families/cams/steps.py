@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from tapetum.border.inspecting import inspection
+from tapetum.border.layers import layer_of
 from tapetum.engines.gradients import derivative, reached
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import ModelScore, as_score, describe_targets
 from tapetum.families.cams.weighted import grad_cam
-from tapetum.families.inspecting import inspection
-from tapetum.families.layers import layer_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import track

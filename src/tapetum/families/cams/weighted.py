@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from tapetum.border.methods import AT_IMAGE, POSITIVE, attribution
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.scores import ModelScore
-from tapetum.engines.second_order import layer_hessian_product
-from tapetum.families.border import AT_IMAGE, POSITIVE, attribution
+from tapetum.families.cams.second_order import layer_hessian_product
 from tapetum.types import Batch, MethodError
 
 LAWS = ("class_sensitive", "map_of_layer")

@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from tapetum.border.fusion import upsampled
+from tapetum.border.methods import AT_IMAGE, attribution
 from tapetum.engines.batching import batch_size, in_chunks
-from tapetum.engines.full_gradients import full_gradients
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import AT_IMAGE, attribution
-from tapetum.families.fusion import upsampled
+from tapetum.families.cams.full_gradients import full_gradients
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import track
 from tapetum.types import Batch, MethodError

@@ -12,16 +12,16 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from tapetum.border.layers import named_layer, positive_layers
+from tapetum.border.rendering import rendering
 from tapetum.engines.batching import batch_size
-from tapetum.engines.directions import factorize
 from tapetum.engines.probe import activations
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
 from tapetum.engines.render.optimize import Precision
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size, small
-from tapetum.families.layers import named_layer, positive_layers
-from tapetum.families.rendering import rendering
+from tapetum.families.compositions.directions import factorize
 from tapetum.families.visualizations import chosen
 from tapetum.models.choice import detailed_layer
 from tapetum.models.vision_model import VisionModel

@@ -8,10 +8,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from tapetum.border.layers import named_layers
 from tapetum.engines.probe import edit
-from tapetum.families.inspections import depths
-from tapetum.families.layers import named_layers
 from tapetum.models.blocks import block_layers
+from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError
 

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from tapetum.engines.fields import gradient_energy, smallest_square, support, within
+from tapetum.border.inspecting import inspection
 from tapetum.families.depth.asking import few, size_of
-from tapetum.families.inspecting import inspection
+from tapetum.families.depth.energy import gradient_energy, smallest_square, support, within
 from tapetum.models.layers import Survey
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note

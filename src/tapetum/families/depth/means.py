@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from tapetum.border.inspecting import inspection
 from tapetum.families.depth.asking import asked, stages
-from tapetum.families.inspecting import inspection
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerProgression, MeanActivations
 

@@ -10,10 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tapetum.border.inspecting import inspection
 from tapetum.engines.perturb.fills import as_fill
 from tapetum.engines.scores import class_name, gives_classes, probabilities
 from tapetum.families.depth.asking import asked, few, size_of
-from tapetum.families.inspecting import inspection
 from tapetum.models.layers import Survey, Window
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note

@@ -8,9 +8,9 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor
 
+from tapetum.border.inspecting import inspection
 from tapetum.families.depth.asking import asked, few, found, size_of
 from tapetum.families.depth.fields import measured
-from tapetum.families.inspecting import inspection
 from tapetum.models.layers import Survey, kinds_of_operations
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import DepthProperties, DepthRow, Field, LayerError, LayerRow, LayerTable, Range

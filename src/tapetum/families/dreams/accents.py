@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Generator, Tensor
 
+from tapetum.border.rendering import rendering
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
 from tapetum.engines.render.objectives.penalties import blurred
@@ -18,8 +19,7 @@ from tapetum.engines.render.parametrizations import Start, fourier, maco, pixel
 from tapetum.engines.render.render import kept_steps
 from tapetum.engines.scores import forward_logits
 from tapetum.families.dreams.pictures import begun_with, one_layer
-from tapetum.families.inspections import depths
-from tapetum.families.rendering import rendering
+from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report

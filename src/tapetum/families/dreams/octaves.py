@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from tapetum.border.rendering import rendering
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
 from tapetum.engines.render.optimize import Precision, Recipe, Step, measure, optimize
@@ -17,8 +18,7 @@ from tapetum.engines.render.parametrizations import Start, as_it_is
 from tapetum.engines.render.render import kept_steps
 from tapetum.engines.render.sizes import takes
 from tapetum.families.dreams.pictures import Size, begun_with, one_layer, resized
-from tapetum.families.inspections import depths
-from tapetum.families.rendering import rendering
+from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
+from tapetum.border.rendering import as_pictures, rendering
 from tapetum.engines.render import Recipe, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
@@ -17,8 +18,7 @@ from tapetum.engines.render.optimizers import bounded_adam
 from tapetum.engines.render.parametrizations import as_it_is
 from tapetum.engines.render.parametrizations.images import covering
 from tapetum.families.dreams.pictures import begun_with, one_layer
-from tapetum.families.inspections import depths
-from tapetum.families.rendering import as_pictures, rendering
+from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import Batch, ImageError, Range, Rendering

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import torch
 
-from tapetum.engines.kernels import low_frequency_share, white_share
-from tapetum.families.border import as_model
+from tapetum.border.inspecting import inspection
+from tapetum.border.methods import as_model
+from tapetum.families.filters.kernels import low_frequency_share, white_share
 from tapetum.families.filters.weights import checked_convolution, first_convolution, read_filters
-from tapetum.families.inspecting import inspection
 from tapetum.models.untrained import reset
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note

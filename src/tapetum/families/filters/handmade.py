@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tapetum.data.images import read_image
 from tapetum.data.preprocessing import LUMA
-from tapetum.engines.kernels import GRADIENT, Border, as_kernel, correlate, named_kernel
+from tapetum.families.filters.kernels import GRADIENT, Border, as_kernel, correlate, named_kernel
 from tapetum.types import FilteredPicture, ImagesLike, MethodError, ToySelectivity
 
 SIDE = 10  # of the toy images, in px

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from tapetum.border.inspecting import inspection
 from tapetum.engines.probe import activations
 from tapetum.families.filters.weights import checked_convolution, first_convolution, read_filters
-from tapetum.families.inspecting import inspection
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import FilterResponses, LayerError, Range

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from tapetum.families.inspecting import inspection
+from tapetum.border.inspecting import inspection
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import Filters, LayerError, Range

@@ -8,12 +8,12 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import attribution
 from tapetum.engines.batching import batch_size
 from tapetum.engines.gradients import gathered, gradients_at, weighted_gradient
 from tapetum.engines.perturb import scores
-from tapetum.engines.quadrature import Quadrature, nodes
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
+from tapetum.families.gradients.quadrature import Quadrature, nodes
 from tapetum.notes import note
 from tapetum.types import Batch, Range
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from tapetum.border.methods import AT_IMAGE, attribution
 from tapetum.engines.gradients import gradient
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import AT_IMAGE, attribution
 from tapetum.types import Batch
 
 

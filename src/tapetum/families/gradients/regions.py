@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.border.methods import attribution
 from tapetum.engines.gradients import weighted_gradient
 from tapetum.engines.perturb import as_fill
 from tapetum.engines.perturb.superpixels import felzenszwalb
-from tapetum.engines.quadrature import nodes
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
+from tapetum.families.gradients.quadrature import nodes
 from tapetum.types import Batch, Range
 
 SCALES = (50.0, 100.0, 150.0, 250.0, 500.0, 1200.0)

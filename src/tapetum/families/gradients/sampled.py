@@ -7,10 +7,10 @@ from typing import Annotated, TypeVar
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import attribution
 from tapetum.engines.gradients import Term, as_it_is, sampled_gradients
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import Draws, RunningMean, RunningVariance, stacked
-from tapetum.families.border import attribution
 from tapetum.types import Batch, MethodError, Range
 
 LAWS = ("class_sensitive", "sampled")

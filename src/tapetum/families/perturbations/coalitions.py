@@ -12,12 +12,12 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import attribution
 from tapetum.engines.perturb import Segmentation
 from tapetum.engines.perturb.games import Game, games, marginals, replayed, shapley_sample
 from tapetum.engines.perturb.regressions import cosine_kernel, shapley_regression, weighted_ridge
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import RunningMean, checks, settled
-from tapetum.families.border import attribution
 from tapetum.types import Batch, MethodError, Range
 
 LAWS = ("class_sensitive", "forward_only", "sampled")

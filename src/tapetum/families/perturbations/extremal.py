@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import attribution
 from tapetum.engines.batching import batch_size, in_chunks
-from tapetum.engines.perturb.extremal import SmoothMask, blur_pyramid, extremal_mask
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
+from tapetum.families.perturbations.smooth_masks import SmoothMask, blur_pyramid, extremal_mask
 from tapetum.types import Batch, Range
 
 

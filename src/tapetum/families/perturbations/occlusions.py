@@ -7,11 +7,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import attribution
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import Segmentation, scores, scores_under, windows
 from tapetum.engines.perturb.games import Game, all_but_one, games
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
 from tapetum.types import Batch, Range
 
 

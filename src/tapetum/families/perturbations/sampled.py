@@ -7,11 +7,11 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import attribution
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import random_grids, scores_under
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import RunningMean
-from tapetum.families.border import attribution
 from tapetum.progress import report
 from tapetum.types import Batch, Range
 

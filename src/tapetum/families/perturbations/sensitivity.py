@@ -8,13 +8,13 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import attribution
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import coalitions, scores_under
 from tapetum.engines.perturb.regressions import precise
-from tapetum.engines.perturb.sensitivity import balanced_design, hsic_binary, jansen, sobol_design
 from tapetum.engines.perturb.superpixels import cells as cells_of
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
+from tapetum.families.perturbations.designs import balanced_design, hsic_binary, jansen, sobol_design
 from tapetum.types import Batch, MethodError, Range
 
 LAWS = ("class_sensitive", "forward_only", "sampled")

@@ -18,9 +18,9 @@ from typing import Any, get_args
 from safetensors.torch import save
 from torch import Tensor
 
-from tapetum.appearing import appearing
 from tapetum.data.preprocessing import Interpolation, Preprocessing, as_pair
 from tapetum.files import checksum, inside, shown, table_in
+from tapetum.keeping.whole import appearing
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.heads import head_inputs, with_head
 from tapetum.models.zoo.named import is_count, is_setting, is_texts, settings_in_file

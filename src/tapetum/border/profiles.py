@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from tapetum.families.fusion import upsampled
+from tapetum.border.fusion import upsampled
 from tapetum.types import MethodError
 
 Step: TypeAlias = Callable[[Tensor, tuple[int, int]], Tensor]

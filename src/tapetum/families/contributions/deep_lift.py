@@ -1,4 +1,4 @@
-"""Contributions: how much each value moved the score away from its reference."""
+"""DeepLIFT: the differences from a reference, carried back through the network."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tapetum.engines.backward.contributions import contributions
+from tapetum.border.methods import attribution
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.scores import ModelScore
-from tapetum.families.border import attribution
+from tapetum.families.contributions.multipliers import contributions
 from tapetum.progress import track
 from tapetum.types import Batch
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from tapetum.cli import main
-from tapetum.lessons import scripts
-from tapetum.lessons.links import page_of, rewritten, to_site
-from tapetum.lessons.page import markdown
-from tapetum.lessons.playing import play
+from tapetum.course import scripts
+from tapetum.course.links import page_of, rewritten, to_site
+from tapetum.course.page import markdown
+from tapetum.course.playing import play
 from tapetum.types import Cancelled, TapetumError
 
 LESSON = """# %% [markdown]
@@ -26,7 +26,7 @@ LESSON = """# %% [markdown]
 
 # %%
 import tapetum as tp
-from tapetum.lessons import start
+from tapetum.course import start
 
 here = start(3)
 model = here.model("simple_cnn", weights="random")

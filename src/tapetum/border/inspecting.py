@@ -16,9 +16,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from tapetum.families.border import border, describe
-from tapetum.families.layers import by_name
-from tapetum.families.rendering import converted
+from tapetum.border.layers import by_name
+from tapetum.border.methods import border, describe
+from tapetum.border.rendering import converted
 from tapetum.notes import noting
 from tapetum.registry import check_parameters, register
 from tapetum.types import FourQuestions, ModelLike, Takes

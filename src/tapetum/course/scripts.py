@@ -44,7 +44,7 @@ class Lesson:
 
 def folder() -> Path:
     """Where the scripts are: installed with the package, or in the clone that the package runs from."""
-    installed = Path(__file__).with_name("scripts")
+    installed = Path(__file__).with_name("lessons")
     return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "lessons"
 
 

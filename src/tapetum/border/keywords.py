@@ -13,12 +13,12 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
+from tapetum.border.fusion import Fuse
+from tapetum.border.layers import POSITIVE, layer_of
 from tapetum.engines.perturb import as_fill, segment
 from tapetum.engines.perturb.superpixels import given
 from tapetum.engines.probe import activations
 from tapetum.engines.scores import ModelScore
-from tapetum.families.fusion import Fuse
-from tapetum.families.layers import POSITIVE, layer_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, ImagesLike, ModelLike, TargetLike
 

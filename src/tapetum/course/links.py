@@ -8,7 +8,7 @@ from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, metadata
 
 import tapetum
-from tapetum.lessons.scripts import lessons
+from tapetum.course.scripts import lessons
 from tapetum.types import TapetumError
 
 Write = Callable[[str, str, str], str]

@@ -9,7 +9,7 @@ from PIL import Image
 from zoo import shared
 
 import tapetum as tp
-from tapetum.lessons import LessonError, start
+from tapetum.course import LessonError, start
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from tapetum.engines.likeness import feature_distance, psnr, ssim
+from tapetum.border.layers import named_layers
+from tapetum.border.rendering import rendering
 from tapetum.engines.probe import capture
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.converge import Found, converge
@@ -17,9 +18,8 @@ from tapetum.engines.render.objectives.common import mean
 from tapetum.engines.render.optimize import canvas_for
 from tapetum.engines.render.parametrizations import Parametrization, Start, fourier, pixel
 from tapetum.engines.render.render import NOTED, kept_steps
-from tapetum.families.inspections import depths
-from tapetum.families.layers import named_layers
-from tapetum.families.rendering import rendering
+from tapetum.families.inversions.likeness import feature_distance, psnr, ssim
+from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report

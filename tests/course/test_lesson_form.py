@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import tapetum as tp
-from tapetum.lessons.links import links
-from tapetum.lessons.scripts import Lesson, lessons
+from tapetum.course.links import links
+from tapetum.course.scripts import Lesson, lessons
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSONS = lessons()

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
-import functools
 import hashlib
-import importlib.metadata
-import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from tapetum.families.border import as_model
-from tapetum.families.rendering import as_pictures
-from tapetum.files import checksum
+from tapetum.border.methods import as_model
+from tapetum.border.rendering import as_pictures
+from tapetum.keeping.provenance import hashed_files, machine, now, sha256, versions
 from tapetum.models.vision_model import VisionModel
-from tapetum.processor import processor
 from tapetum.progress import Watcher, watching
 from tapetum.registry import check_parameters, lookup
 from tapetum.types import (
@@ -137,15 +130,6 @@ def _words(value: Any) -> list[str]:
     return [*words, *(word.partition(":")[2] for word in words if ":" in word)]
 
 
-def hashed_files(names: Sequence[str]) -> dict[str, str]:
-    """{file: sha256} of those that are files."""
-    return {name: checksum(name) for name in dict.fromkeys(names) if _is_file(name)}
-
-
-def _is_file(name: str) -> bool:
-    return bool(name) and os.path.isfile(name)  # also asked of what no file can be called: too long, a null in it
-
-
 def _about(value: Any) -> tuple[str, ...]:
     """What the result explains, or was made for, one text each."""
     if isinstance(value, Rendering):
@@ -185,32 +169,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, Box) and value.corners is not None:
         return f"{value.label}@{','.join(f'{corner:.17g}' for corner in value.corners)}"  # its text for people is rounded
     return getattr(value, "__name__", None) or str(value)
-
-
-def sha256(tensor: Tensor) -> str:
-    """Of shape, type and bytes."""
-    flat = tensor.detach().cpu().contiguous()
-    digest = hashlib.sha256(f"{tuple(flat.shape)} {flat.dtype}".encode())
-    digest.update(flat.flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Of everything that can change a number."""
-    return dict(_versions())
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    packages = {name: importlib.metadata.version(name) for name in ("tapetum", "torch", "torchvision", "timm", "numpy")}
-    return {"python": platform.python_version(), **packages}
-
-
-def machine() -> str:
-    """What can change the last bits of a sum: the processor's kind, and how many threads share the work."""
-    return f"{processor()}, threads: {torch.get_num_threads()}"
-
-
-def now() -> str:
-    """The time, in words that every program reads."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,6 +1,6 @@
 """What a lesson begins with: the model and the pictures, the learner's own where there are some, and checks that run.
 
-    from tapetum.lessons import start
+    from tapetum.course import start
 
     here = start(6)
     model, cat = here.model(), here.picture("cat")
@@ -12,6 +12,6 @@ LESSON_FAST.
 
 from __future__ import annotations
 
-from tapetum.lessons.beginning import PICTURES, Here, LessonError, start
+from tapetum.course.beginning import PICTURES, Here, LessonError, start
 
 __all__ = ["PICTURES", "Here", "LessonError", "start"]

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tapetum.course.beginning import DATA, FAST, IMAGE, MODEL, SETTINGS, WEIGHTS
+from tapetum.course.scripts import Cell, Lesson
 from tapetum.figures import draw, show
-from tapetum.lessons.beginning import DATA, FAST, IMAGE, MODEL, SETTINGS, WEIGHTS
-from tapetum.lessons.scripts import Cell, Lesson
 from tapetum.progress import report, stage
 from tapetum.types import Cancelled
 

@@ -13,10 +13,10 @@ import latex2mathml.converter
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
+from tapetum.course.links import site_address, to_site
+from tapetum.course.playing import Played
+from tapetum.course.scripts import Lesson
 from tapetum.figures.theme import DARK, LIGHT, css_variables
-from tapetum.lessons.links import site_address, to_site
-from tapetum.lessons.playing import Played
-from tapetum.lessons.scripts import Lesson
 from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.page import write_page
 
@@ -41,7 +41,7 @@ def write_lesson(file: Path, lesson: Lesson, played: Sequence[Played], *, comman
 
 def _style() -> str:
     light, dark = (f":root{{{css_variables(palette)}}}" for palette in (LIGHT, DARK))
-    sheet = files("tapetum.lessons").joinpath("page.css").read_text("utf-8")
+    sheet = files("tapetum.course").joinpath("page.css").read_text("utf-8")
     return f"{light}\n@media screen and (prefers-color-scheme:dark){{{dark}}}\n{sheet}"
 
 

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.border.layers import by_name
+from tapetum.border.methods import border, describe
 from tapetum.data.planes import viewable
 from tapetum.data.preprocessing import LUMA
-from tapetum.families.border import border, describe
-from tapetum.families.layers import by_name
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.registry import check_parameters, register

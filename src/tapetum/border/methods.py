@@ -23,11 +23,11 @@ from typing import Any, Concatenate, Literal, ParamSpec, cast
 import torch
 from torch import Tensor, nn
 
+from tapetum.border.fusion import by_largest, fused
+from tapetum.border.keywords import BEST, Call, converted, public_signature
+from tapetum.border.layers import POSITIVE, by_name, named_layers
+from tapetum.border.profiles import PROFILES, Profile, profile, through
 from tapetum.engines.scores import ClassScore, ModelScore, PredictedScore, answer, as_score, describe_targets, explained
-from tapetum.families.fusion import by_largest, fused
-from tapetum.families.keywords import BEST, Call, converted, public_signature
-from tapetum.families.layers import POSITIVE, by_name, named_layers
-from tapetum.families.profiles import PROFILES, Profile, profile, through
 from tapetum.models.extra import check_rows
 from tapetum.models.fitting import in_plain_words
 from tapetum.models.opaque import opaque, unseen

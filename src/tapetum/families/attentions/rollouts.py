@@ -1,8 +1,4 @@
-"""Attention maps: which tokens a vision transformer looks at, layer after layer.
-
-values are non-negative and on the grid of tokens, (n, 1, h, w). The attention may be spelled in any way; networks without
-attention over one grid of tokens (convolutional ones, windows as in Swin) are refused.
-"""
+"""Attention rollout and its relatives with gradients."""
 
 from __future__ import annotations
 
@@ -11,10 +7,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from tapetum.border.methods import AT_IMAGE, attribution
 from tapetum.engines.attention import Attention, gradients
 from tapetum.engines.scores import ModelScore
-from tapetum.engines.tokens import gradients_by_layer, read_tokens, token_relevance
-from tapetum.families.border import AT_IMAGE, attribution
+from tapetum.families.attentions.tokens import gradients_by_layer, read_tokens, token_relevance
 from tapetum.types import Batch, Range
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tapetum.lessons import scripts
+from tapetum.course import scripts
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -23,7 +23,7 @@ TEXT = """# %% [markdown]
 
 # %%
 import tapetum as tp
-from tapetum.lessons import start
+from tapetum.course import start
 
 here = start({n})
 model = here.model("simple_cnn", weights="random")
@@ -54,7 +54,7 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 EXECUTE = """
 import sys
 from pathlib import Path
-from tapetum.lessons import scripts
+from tapetum.course import scripts
 
 docs, course, out, *numbers = sys.argv[1:]
 scripts.folder = lambda: Path(course)
@@ -124,6 +124,6 @@ def test_installed_lessons_are_found_where_the_wheel_puts_them() -> None:
     import tomllib
 
     built = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert built["force-include"] == {"lessons": "tapetum/lessons/scripts"}
-    assert Path(scripts.__file__).with_name("scripts").relative_to(DOCS.parent / "src") == Path("tapetum/lessons/scripts")
+    assert built["force-include"] == {"lessons": "tapetum/course/lessons"}
+    assert Path(scripts.__file__).with_name("lessons").relative_to(DOCS.parent / "src") == Path("tapetum/course/lessons")
     assert scripts.folder() == DOCS.parent / "lessons"

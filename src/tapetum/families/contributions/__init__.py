@@ -1,0 +1,1 @@
+"""Contributions: how much each value moved the score away from its reference."""

@@ -1,0 +1,44 @@
+"""Layers from early to deep, for methods that look at several depths of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from tapetum.models.vision_model import VisionModel
+from tapetum.types import Layer, LayerError
+
+
+def depths(model: VisionModel, n: int = 3) -> list[str]:
+    """n layers from early to deep: the outermost module that ends each grid size; in a network of one grid, its blocks."""
+    mapped = [name for name in model.survey.order if _is_feature(model.survey[name])]
+    if not mapped:
+        raise LayerError(f"{model.name} has no layer with a map")
+    by_grid: dict[tuple[int, int] | None, list[str]] = {}
+    for name in mapped:
+        by_grid.setdefault(model.survey[name].grid, []).append(name)
+    stages = [_outermost(names)[-1] for names in by_grid.values()]
+    names = stages if len(stages) >= n else max(_siblings(mapped), key=len)
+    places = torch.linspace(0, len(names) - 1, min(n, len(names))).round().int().tolist()
+    return [names[place] for place in places]
+
+
+def _is_feature(layer: Layer) -> bool:
+    """A map with places, made by something that computes features."""
+    passes_on = ("Pool", "Permute", "Dropout", "Identity", "Flatten")
+    return layer.grid is not None and min(layer.grid) > 1 and not any(word in layer.kind for word in passes_on)
+
+
+def _outermost(names: Sequence[str]) -> list[str]:
+    """Those that are nested least."""
+    depth = min(name.count(".") for name in names)
+    return [name for name in names if name.count(".") == depth]
+
+
+def _siblings(names: Sequence[str]) -> list[list[str]]:
+    """Grouped by the module that they are directly in."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.rpartition(".")[0], []).append(name)
+    return list(groups.values())
