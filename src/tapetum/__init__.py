@@ -78,7 +78,7 @@ from tapetum.types import (
 )
 
 if TYPE_CHECKING:
-    from tapetum.atlas.maps import activation_atlas
+    from tapetum.atlas.activation_atlas import activation_atlas
     from tapetum.border.running import run
     from tapetum.data.digits import digits
     from tapetum.data.images import read_image
@@ -109,7 +109,7 @@ if TYPE_CHECKING:
     from tapetum.training import check_predictions, fine_tune, train
 
 _HOMES = {
-    "activation_atlas": "tapetum.atlas.maps",
+    "activation_atlas": "tapetum.atlas.activation_atlas",
     "animate": "tapetum.figures",
     "Counts": "tapetum.engines.scan.trackers",
     "Sparsity": "tapetum.engines.scan.trackers",

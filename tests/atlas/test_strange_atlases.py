@@ -22,10 +22,10 @@ from small import network, picture_folder
 
 import tapetum as tp
 from tapetum.atlas import database
+from tapetum.atlas.activation_atlas import activation_atlas
 from tapetum.atlas.asking import Asking
 from tapetum.atlas.build import build
 from tapetum.atlas.export import export, given
-from tapetum.atlas.maps import activation_atlas
 from tapetum.atlas.stages import MANIFEST, STORE
 from tapetum.atlas.store import Store
 from tapetum.atlas.units import render_units

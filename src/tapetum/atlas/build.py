@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from tapetum import progress
 from tapetum.atlas import sprites
 from tapetum.atlas.about import SCORE, about, all_notes
+from tapetum.atlas.activation_atlas import activation_atlas
 from tapetum.atlas.claims import SCHEMA, check_finished, map_in
 from tapetum.atlas.export import check_site, export, pages_hash
 from tapetum.atlas.layers import among, check_memory, chosen_layers, usual_map
 from tapetum.atlas.map_pages import map_data
-from tapetum.atlas.maps import activation_atlas
 from tapetum.atlas.neighbors import NEIGHBORS, neighbors
 from tapetum.atlas.numbers import LayerNumbers, fires, layer_numbers, pictures_of
 from tapetum.atlas.stages import STORE, Stages, alone, check_folder, key_of, keyed_folder, remove

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from tapetum import store
 from tapetum.cli.batches import Refused, for_each, images_of, status
 from tapetum.cli.folders import GOES_ON, checked_folder, files_named, is_picture, report_files, take_away, writing
-from tapetum.cli.keeping import RESULTS, Task, clear_unfinished, keep, kept, kept_files, say_kept, unfinished
 from tapetum.cli.models import ModelChoice
+from tapetum.cli.results import RESULTS, Task, clear_unfinished, keep, kept, kept_files, say_kept, unfinished
 from tapetum.cli.resumable import is_ours
 from tapetum.cli.terminal import note, one_line, say, say_file
 from tapetum.engines import scores

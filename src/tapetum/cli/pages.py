@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tapetum import store
 from tapetum.cli.batches import Refused
-from tapetum.cli.keeping import RESULTS, Task
+from tapetum.cli.results import RESULTS, Task
 from tapetum.cli.resumable import clear_figures, names
 from tapetum.cli.terminal import fail, one_line, say
 from tapetum.data.planes import viewable

@@ -12,9 +12,9 @@ from typing import Any
 from tapetum.border.running import intended, run
 from tapetum.cli.batches import Refused, images_of, status
 from tapetum.cli.folders import GOES_ON, writing
-from tapetum.cli.keeping import Task, say_kept
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.pages import Job, finish
+from tapetum.cli.results import Task, say_kept
 from tapetum.cli.resumable import earlier, parts, resumable_folder, write
 from tapetum.cli.terminal import bar, debugging, note, one_line, unexpected
 from tapetum.engines.render.objectives import as_objectives

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from tapetum.cli.folders import checked_folder, earlier_report, is_picture, named
-from tapetum.cli.keeping import UNFINISHED, Task, clear_unfinished, difference, keep, kept_files, made_otherwise, opened
+from tapetum.cli.results import UNFINISHED, Task, clear_unfinished, difference, keep, kept_files, made_otherwise, opened
 from tapetum.figures.film import MARK, WRITERS
 from tapetum.figures.tiles import finished, is_mosaic
 from tapetum.files import opened as opened_file

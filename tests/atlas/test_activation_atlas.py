@@ -18,10 +18,10 @@ from torch import Tensor
 from zoo import shared, vision_model
 
 import tapetum as tp
+from tapetum.atlas.activation_atlas import directions, usual_positions
 from tapetum.atlas.evidence import evidence, predictions
 from tapetum.atlas.layouts import binned, grid_side, laid_out, principal, whitening
 from tapetum.atlas.map_pages import map_data
-from tapetum.atlas.maps import directions, usual_positions
 from tapetum.atlas.painting import Canvases, Painted
 from tapetum.data.streams import as_source
 from tapetum.notes import noting
