@@ -13,7 +13,7 @@ from torchvision.ops import DeformConv2d
 
 from tapetum.models.choice import choose_layer
 from tapetum.models.layers import from_map, resolve, survey, to_map
-from tapetum.models.structure import main_tensor, outputs, with_main_tensor
+from tapetum.models.operations.nested import main_tensor, outputs, with_main_tensor
 from tapetum.types import LayerError
 
 

@@ -25,7 +25,7 @@ from tapetum.engines.scores import (
     UnitScore,
     answer,
 )
-from tapetum.models.structure import tensors
+from tapetum.models.operations.nested import tensors
 
 FEW = 3
 """Images that are tried, until one says that the layer is read."""

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.models.layers import LayerMap, from_map, to_map
-from tapetum.models.structure import main_tensor, with_main_tensor
+from tapetum.models.operations.nested import main_tensor, with_main_tensor
 from tapetum.models.vision_model import LayersLike, VisionModel
 from tapetum.types import LayerError
 

@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from tapetum.engines.probe import edit, map_of
 from tapetum.engines.scores import ModelScore
 from tapetum.models.layers import from_map, to_map
-from tapetum.models.sites import Site
-from tapetum.models.structure import (
+from tapetum.models.operations.nested import (
     is_single,
     main_tensor,
     mapped,
@@ -28,6 +27,7 @@ from tapetum.models.structure import (
     tensors,
     with_main_tensor,
 )
+from tapetum.models.sites import Site
 from tapetum.models.vision_model import VisionModel
 
 TOLERANCE = 1e-3

@@ -21,7 +21,7 @@ from torch import Tensor
 from tapetum.engines.origins import Origins
 from tapetum.engines.probe import edit, map_of
 from tapetum.models.layers import to_map
-from tapetum.models.structure import tensors
+from tapetum.models.operations.nested import tensors
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError
 

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from tapetum.models.operations.nested import outputs, tensors
 from tapetum.models.reaching import TELLING, reach
 from tapetum.models.replica import part_with
-from tapetum.models.structure import outputs, tensors
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import prod
 
 from tapetum.models.layers import Survey, kinds_of_operations
-from tapetum.models.tracing import Event
+from tapetum.models.tracing.tracer import Event
 from tapetum.types import LayerError
 
 __all__ = ["candidates", "choose_layer", "detailed_layer", "extended", "rejoined"]

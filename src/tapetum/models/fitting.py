@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from tapetum.data.preprocessing import Size, as_pair, as_text
 from tapetum.models.layers import meta_copy
-from tapetum.models.structure import tensors
+from tapetum.models.operations.nested import tensors
 from tapetum.types import ImageError, ModelError, TapetumError
 
 if TYPE_CHECKING:

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.models.maps import LayerMap, from_map, read_layout, to_map
-from tapetum.models.receptive import Span, Trace, settled
+from tapetum.models.operations.nested import outputs
 from tapetum.models.replica import copied
 from tapetum.models.sites import Part, Site, from_the_start, shortened, sites_of
-from tapetum.models.structure import outputs
-from tapetum.models.tracing import Event, Tracer
+from tapetum.models.tracing.receptive import Span, Trace, settled
+from tapetum.models.tracing.tracer import Event, Tracer
 from tapetum.types import Layer, LayerError
 
 __all__ = ["LayerMap", "Survey", "from_map", "kinds_of_operations", "resolve", "survey", "to_map"]

@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from tapetum.engines.backward.operations import Call, Operation, operation_of, out_of_place
 from tapetum.engines.backward.rules import Rule
-from tapetum.models.structure import mapped, tensors
+from tapetum.models.operations.nested import mapped, tensors
 from tapetum.types import MethodError
 
 

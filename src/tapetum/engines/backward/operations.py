@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.models.structure import tensors
+from tapetum.models.operations.nested import tensors
 
 Operation = Literal[
     "relu", "activation", "squash", "softmax", "statistic", "convolution", "linear", "product", "add", "multiply", "average",

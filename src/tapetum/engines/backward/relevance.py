@@ -22,7 +22,7 @@ from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore
 from tapetum.models.maps import to_map
-from tapetum.models.structure import mapped
+from tapetum.models.operations.nested import mapped
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import track

@@ -22,7 +22,7 @@ from tapetum.engines.render.redirect import redirected_relus
 from tapetum.engines.render.rows import rowwise
 from tapetum.engines.render.transforms import STANDARD, Transform, transformed
 from tapetum.engines.signed import capture_signed
-from tapetum.models.structure import tensors
+from tapetum.models.operations.nested import tensors
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError, MethodError
 

@@ -31,7 +31,7 @@ from torch.overrides import TorchFunctionMode
 from tapetum.engines.attention import attend, entered
 from tapetum.engines.gradients import derivative
 from tapetum.engines.scores import ModelScore
-from tapetum.models.structure import mapped, tensors
+from tapetum.models.operations.nested import mapped, tensors
 from tapetum.types import MethodError
 
 

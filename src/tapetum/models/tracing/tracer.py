@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from tapetum.models.maps import axis, guess_axes, read_layout, role
-from tapetum.models.operations import RULES, pools_statistics, tensors_in
-from tapetum.models.receptive import Call, Span, Trace, other, pair, settled
+from tapetum.models.tracing.receptive import Call, Span, Trace, other, pair, settled
+from tapetum.models.tracing.rules import RULES, pools_statistics, tensors_in
 
 CONSTANTS = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"}
 CONSTANTS |= {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}

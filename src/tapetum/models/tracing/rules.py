@@ -30,8 +30,8 @@ from tapetum.models.maps import (
     view_start,
     without_insets,
 )
-from tapetum.models.receptive import Call, Trace, broadcast, margins, other, pointwise, settled, spread
-from tapetum.models.windows import (
+from tapetum.models.tracing.receptive import Call, Trace, broadcast, margins, other, pointwise, settled, spread
+from tapetum.models.tracing.windows import (
     adaptive_pooling,
     convolution,
     interpolation,

@@ -13,7 +13,7 @@ from math import ceil
 from torch import Tensor
 
 from tapetum.models.maps import Atom, Axes, Axis, axis, is_spatial, labels, role
-from tapetum.models.receptive import Call, Span, Trace, other, pair, places_of, pointwise, settled, spread
+from tapetum.models.tracing.receptive import Call, Span, Trace, other, pair, places_of, pointwise, settled, spread
 
 
 def convolution(call: Call) -> Trace:
