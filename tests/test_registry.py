@@ -53,8 +53,7 @@ def test_every_keyword_is_explained_and_typed(method: Method) -> None:
         assert len(parameter.help) > 5, parameter.name
         assert parameter.help.endswith("."), parameter.name
         assert parameter.type is not None
-    known = {parameter.name for parameter in parameters(method)}
-    assert known - {"fuse", "like"} == set(argument_help(method.function.__doc__ or ""))  # those explain themselves
+    assert {parameter.name for parameter in parameters(method)} >= set(argument_help(method.function.__doc__ or ""))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=NAMES)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tapetum.border.fusion import Fuse
 from tapetum.border.layers import POSITIVE, layer_of
+from tapetum.border.sentences import Generator, Seed
 from tapetum.engines.perturb import as_fill, segment
 from tapetum.engines.perturb.superpixels import given
 from tapetum.engines.probe import activations
@@ -114,7 +115,7 @@ def public_signature(body: Callable[..., Any], profiles: Sequence[str]) -> inspe
             keywords += _public(parameter)
     if profiles:
         choices: Any = Literal[tuple(profiles)]
-        keywords.append(_keyword("like", None, choices | None, LIKE))
+        keywords.append(_keyword("like", None, Annotated[choices | None, LIKE]))
     return inspect.Signature(head + keywords, return_annotation=Attribution)
 
 
@@ -124,12 +125,13 @@ FUSE = "how the maps of several layers become one, each divided by its largest m
 
 def _public(parameter: inspect.Parameter) -> list[inspect.Parameter]:
     if parameter.name == "generator":
-        return [_keyword("seed", 0, int), parameter.replace(default=None, annotation=torch.Generator | None)]
+        return [_keyword("seed", 0, Seed), _keyword("generator", None, Generator)]
     if parameter.name == "layer":
-        return [parameter.replace(annotation=str | Sequence[str] | None), _keyword("fuse", "mean", Fuse, FUSE)]
+        sentences = [one for one in getattr(parameter.annotation, "__metadata__", ()) if isinstance(one, str)]
+        layer = Annotated[str | Sequence[str] | None, *sentences] if sentences else str | Sequence[str] | None
+        return [parameter.replace(annotation=layer), _keyword("fuse", "mean", Annotated[Fuse, FUSE])]
     return [parameter]
 
 
-def _keyword(name: str, default: Any, annotation: Any, help_: str = "") -> inspect.Parameter:
-    hint = Annotated[annotation, help_] if help_ else annotation
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

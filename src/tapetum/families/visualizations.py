@@ -19,14 +19,14 @@ from tapetum.border.rendering import rendering
 from tapetum.engines.render import measure, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.objectives.base import Seen
-from tapetum.engines.render.optimize import Precision, Recipe
+from tapetum.engines.render.optimize import Recipe
 from tapetum.engines.render.parametrizations import as_parametrization
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size
 from tapetum.engines.render.transforms import as_transforms
 from tapetum.models.choice import detailed_layer
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Batch, Range, Rendering
+from tapetum.types import Batch, Precision, Range, Rendering
 
 
 @rendering(cite="olah2017feature", takes="units", laws=("separate",))

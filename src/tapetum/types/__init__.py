@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple, Protocol, SupportsIndex, TypeAlias, get_args, runtime_checkable
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, SupportsIndex, TypeAlias, get_args, runtime_checkable
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -278,8 +278,11 @@ Status: TypeAlias = Literal["ok", "no_positive_evidence", "constant", "non_finit
 Reduce: TypeAlias = Literal["sum", "positive", "max_abs"]
 """How channels become one heatmap: the sum; the sum's positive part (CAMs); the largest magnitude (sensitivities)."""
 
-Batch: TypeAlias = int | Literal["auto"]
+Batch: TypeAlias = Annotated[int | Literal["auto"], 'images per pass, or "auto".']
 """Images a forward pass; "auto" fits the measured memory of the model to what is free."""
+
+Precision: TypeAlias = Annotated[Literal["exact", "fast"], "exact, or fast (bfloat16 in the network)."]
+"""exact: the model's own numbers. fast: bfloat16 in the network (autocast); what a loop optimizes stays as it is."""
 
 FourQuestions: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
 

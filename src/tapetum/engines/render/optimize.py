@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -24,10 +24,7 @@ from tapetum.engines.render.transforms import STANDARD, Transform, transformed
 from tapetum.engines.signed import capture_signed
 from tapetum.models.operations.nested import tensors
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import LayerError, MethodError
-
-Precision = Literal["exact", "fast"]
-"""exact: the model's own numbers. fast: bfloat16 in the network (autocast), the picture's own numbers stay as they are."""
+from tapetum.types import LayerError, MethodError, Precision
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,11 @@ from torch import Tensor
 from tapetum.border.rendering import rendering
 from tapetum.engines.render import measure, render
 from tapetum.engines.render import objectives as O
-from tapetum.engines.render.optimize import Precision
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.families.compositions.grids import chosen_layer, found_in
 from tapetum.families.visualizations import chosen
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Batch, MethodError, Range, Rendering
+from tapetum.types import Batch, MethodError, Precision, Range, Rendering
 
 
 @rendering(cite="lucid2018", takes="images")

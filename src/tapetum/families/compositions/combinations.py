@@ -13,13 +13,12 @@ from tapetum.border.layers import named_layer
 from tapetum.border.rendering import rendering
 from tapetum.engines.render import measure, render
 from tapetum.engines.render import objectives as O
-from tapetum.engines.render.optimize import Precision
 from tapetum.engines.render.parametrizations import as_parametrization
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size
 from tapetum.families.visualizations import chosen, map_layer
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Batch, MethodError, Range, Rendering, Unit
+from tapetum.types import Batch, MethodError, Precision, Range, Rendering, Unit
 
 SIGNS = ((-1, 0), (1, 0), (0, -1), (0, 1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 """The weights of A and B in the pictures of `neuron_interaction`."""

@@ -18,7 +18,6 @@ from tapetum.engines.batching import batch_size
 from tapetum.engines.probe import activations
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
-from tapetum.engines.render.optimize import Precision
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size, small
 from tapetum.families.compositions.directions import factorize
@@ -26,7 +25,7 @@ from tapetum.families.visualizations import chosen
 from tapetum.models.choice import detailed_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.types import Batch, MethodError, Range, Rendering
+from tapetum.types import Batch, MethodError, Precision, Range, Rendering
 
 CELLS = 64
 """Small pictures at once: from there on the time of each falls no further (measured at 48 px on a CPU)."""

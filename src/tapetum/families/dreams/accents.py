@@ -13,7 +13,7 @@ from tapetum.border.rendering import rendering
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
 from tapetum.engines.render.objectives.penalties import blurred
-from tapetum.engines.render.optimize import Precision, Recipe, canvas_for, look, measure
+from tapetum.engines.render.optimize import Recipe, canvas_for, look, measure
 from tapetum.engines.render.optimizers import adam
 from tapetum.engines.render.parametrizations import Start, fourier, maco, pixel
 from tapetum.engines.render.render import kept_steps
@@ -23,7 +23,7 @@ from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report
-from tapetum.types import Made, MethodError, Range, Rendering
+from tapetum.types import Made, MethodError, Precision, Range, Rendering
 
 DEPTHS, DEPTH = 5, 1
 """Without a layer, the picture is held where edges and textures are seen: the second of five depths."""

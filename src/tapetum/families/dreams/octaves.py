@@ -12,7 +12,7 @@ from torch import Tensor
 from tapetum.border.rendering import rendering
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
-from tapetum.engines.render.optimize import Precision, Recipe, Step, measure, optimize
+from tapetum.engines.render.optimize import Recipe, Step, measure, optimize
 from tapetum.engines.render.optimizers import normalized
 from tapetum.engines.render.parametrizations import Start, as_it_is
 from tapetum.engines.render.render import kept_steps
@@ -22,7 +22,7 @@ from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report
-from tapetum.types import Made, MethodError, Range, Rendering
+from tapetum.types import Made, MethodError, Precision, Range, Rendering
 
 SMALLEST_PX = 32
 """No octave is smaller: there, a network of five halvings has one place left."""

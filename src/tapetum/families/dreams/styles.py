@@ -13,7 +13,7 @@ from tapetum.border.rendering import as_pictures, rendering
 from tapetum.engines.render import Recipe, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
-from tapetum.engines.render.optimize import Precision, look, measure
+from tapetum.engines.render.optimize import look, measure
 from tapetum.engines.render.optimizers import bounded_adam
 from tapetum.engines.render.parametrizations import as_it_is
 from tapetum.engines.render.parametrizations.images import covering
@@ -21,7 +21,7 @@ from tapetum.families.dreams.pictures import begun_with, one_layer
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.types import Batch, ImageError, Range, Rendering
+from tapetum.types import Batch, ImageError, Precision, Range, Rendering
 
 DEPTHS, CONTENT = 5, 2
 """Without layers: content at the third of five depths, style at the first four."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
+from tapetum.border.sentences import Tolerance
 from tapetum.engines.gradients import Term, as_it_is, sampled_gradients
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import Draws, RunningMean, RunningVariance, stacked
@@ -24,7 +25,7 @@ def smooth_grad(
     *,
     n_samples: Annotated[int, Range(1, 10_000)] = 50,
     sigma: Annotated[float, Range(0, 2)] = 0.15,
-    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -37,11 +38,6 @@ def smooth_grad(
     Args:
         n_samples: noisy copies; the paper: 50.
         sigma: noise as a share of the image's range; the paper: 0.1 to 0.2.
-        tolerance: stop an image when its standard error, averaged over places, is below this share of the largest
-            magnitude; asked every 16 samples; n_samples is then the most.
-        seed: of the noise.
-        generator: in place of the seed.
-        batch: copies a pass, or "auto".
 
     Example:
         >>> tp.smooth_grad(model, images, n_samples=25, seed=1).stderr.max()
@@ -57,7 +53,7 @@ def smooth_grad_squared(
     *,
     n_samples: Annotated[int, Range(1, 10_000)] = 50,
     sigma: Annotated[float, Range(0, 2)] = 0.15,
-    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -70,11 +66,6 @@ def smooth_grad_squared(
     Args:
         n_samples: noisy copies; SmoothGrad's paper: 50.
         sigma: noise as a share of the image's range; SmoothGrad's paper: 0.1 to 0.2.
-        tolerance: stop an image when its standard error, averaged over places, is below this share of the largest
-            magnitude; asked every 16 samples; n_samples is then the most.
-        seed: of the noise.
-        generator: in place of the seed.
-        batch: copies a pass, or "auto".
 
     Example:
         >>> tp.smooth_grad_squared(model, images, n_samples=25).heatmap()
@@ -90,7 +81,7 @@ def var_grad(
     *,
     n_samples: Annotated[int, Range(2, 10_000)] = 50,
     sigma: Annotated[float, Range(0, 2)] = 0.15,
-    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -104,11 +95,6 @@ def var_grad(
     Args:
         n_samples: noisy copies; SmoothGrad's paper: 50.
         sigma: noise as a share of the image's range; SmoothGrad's paper: 0.1 to 0.2.
-        tolerance: stop an image when its standard error, averaged over places, is below this share of the largest
-            magnitude; asked every 16 samples; n_samples is then the most.
-        seed: of the noise.
-        generator: in place of the seed.
-        batch: copies a pass, or "auto".
 
     Example:
         >>> tp.var_grad(model, images, n_samples=25).heatmap()
@@ -150,7 +136,7 @@ def gradient_shap(
     n_samples: Annotated[int, Range(1, 100_000)] = 200,
     baseline: Tensor | float | str = "zero",
     sigma: Annotated[float, Range(0, 2)] = 0.15,
-    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -169,11 +155,6 @@ def gradient_shap(
         baseline: where b lies: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number,
             a tensor.
         sigma: spread of the baselines, as a share of the image's range.
-        tolerance: stop an image when its standard error, averaged over places, is below this share of the largest
-            magnitude; asked every 16 samples; n_samples is then the most.
-        seed: of the draws.
-        generator: in place of the seed.
-        batch: draws a pass, or "auto".
 
     Example:
         >>> tp.gradient_shap(model, images, n_samples=20, baseline="blur").stderr.mean()

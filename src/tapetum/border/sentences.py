@@ -1,0 +1,80 @@
+"""Types of parameters that many methods have: each brings the sentence about it, so no docstring repeats it.
+
+    def occlusion(score, images, *, fill: Fill = "zero", batch: Batch = "auto") -> Tensor: ...      # neither is in `Args:`
+
+A line in `Args:` wins where a method means something of its own. Attribution methods have `seed`, `generator` and `fuse`
+without asking (`keywords.py`). `Batch` and `Precision` of `tapetum.types` bring theirs, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from tapetum.engines.perturb import Segmentation
+from tapetum.types import Range
+
+# --- which layer
+
+LayerName: TypeAlias = Annotated[str | None, "name or None: the last layer that mixes places (the choice is in `notes`)."]
+PositiveLayer: TypeAlias = Annotated[
+    str | None,
+    "name or None: the first layer without negative values from the last that mixes places on (see `notes`).",
+]
+DetailedLayer: TypeAlias = Annotated[
+    str | None, "name or None: the last module with at least 10 cells a side (14 x 14 of most networks; in `notes`)."
+]
+Convolution: TypeAlias = Annotated[str | None, "name of a convolution; None: the first that runs."]
+MapLayers: TypeAlias = Annotated[
+    Sequence[str] | str | None, "names or globs of layers with a map; None: five from early to deep."
+]
+BlockLayers: TypeAlias = Annotated[
+    Sequence[str] | str | None, "names or globs of layers with a map; None: the output of every block."
+]
+
+# --- randomness
+
+Seed: TypeAlias = Annotated[int, "random seed."]
+Generator: TypeAlias = Annotated[torch.Generator | None, "random generator, in place of the seed."]
+Tolerance: TypeAlias = Annotated[
+    float | None,
+    Range(1e-6, 1),
+    "stop an image when its standard error, averaged over places or segments, is below this share of the largest magnitude; "
+    "checked every 16 samples, whose number is then the most.",
+]
+
+# --- what is hidden
+
+Fill: TypeAlias = Annotated[
+    Tensor | float | str,
+    "what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor.",
+]
+Baseline: TypeAlias = Annotated[
+    Tensor | float | str,
+    "x0: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor.",
+]
+Segments: TypeAlias = Annotated[Segmentation | Tensor, "slic, quickshift, felzenszwalb, grid, or labels (h, w) or (n, h, w)."]
+NumberOfSegments: TypeAlias = Annotated[int, Range(1, 10_000), "about how many; quickshift finds its own number."]
+
+# --- pictures that are made
+
+SideOfNoise: TypeAlias = Annotated[
+    int | str | tuple[int, int] | None,
+    'side in px, or (height, width), "96x160"; None: 128, or the network\'s own size where it takes no other.',
+]
+SideOfPhotograph: TypeAlias = Annotated[
+    int | str | tuple[int, int] | None, 'side in px, or (height, width), "96x160"; None: the photograph\'s own.'
+]
+LongestSide: TypeAlias = Annotated[int, Range(32, 8192), "the longer side is made no larger, without `size`."]
+AscentSteps: TypeAlias = Annotated[int, Range(1, 100_000), "steps of ascent; None: the preset's (256)."] | None
+Preset: TypeAlias = Annotated[str, "a recipe by name: best (clear), standard, bold, maco, cppn, lucid, pixel, plain..."]
+Parametrization: TypeAlias = Annotated[
+    Any, 'how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset\'s.'
+]
+Transforms: TypeAlias = Annotated[Any, '"standard", "lucid", "none", or a list of `tp.transforms`; None: the preset\'s.']
+Frames: TypeAlias = Annotated[
+    Sequence[int] | int, "steps whose pictures are kept, or how many, evenly; 0 is the picture before the first step."
+]
