@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from zoo import net, pictures, shared, wrapped
 
@@ -340,6 +341,14 @@ def test_a_blur_keeps_a_constant_image_and_the_mean_and_smooths_the_rest() -> No
     rough = (images[..., 1:] - images[..., :-1]).abs().mean()
     assert (blurred[..., 1:] - blurred[..., :-1]).abs().mean() < rough / 2
     assert (blurred.mean() - images.mean()).abs() < 0.05
+
+
+def test_a_blur_is_scipys_gaussian_of_a_twentieth_of_the_shorter_side() -> None:
+    images = pictures(1, 80)[..., :60]
+    for side in ((80, 60), (60, 60)):
+        some = images[..., : side[0], :]
+        expected = gaussian_filter(some[0].numpy(), (0, 3, 3), mode="mirror", truncate=3)  # 60 px / 20
+        np.testing.assert_allclose(as_fill(normalised(), some, "blur")[0], expected, rtol=0, atol=1e-6)
 
 
 def test_unknown_fills_are_refused_in_one_line() -> None:

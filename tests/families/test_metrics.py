@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 from zoo import SIDE, net, pictures, shared, wrapped
 
 import tapetum as tp
+from tapetum.families.metrics import faithfulness
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, MethodError, TapetumError, Unit
 
@@ -73,6 +75,27 @@ def test_the_area_is_that_of_a_plain_loop(metric: str, classes: int, steps: int)
     assert result.curve.shape == (2, steps + 1)
     assert torch.equal(result.fraction, torch.linspace(0, 1, steps + 1, dtype=torch.float64))
     assert result.better == {"deletion": "lower", "insertion": "higher"}[metric]
+
+
+def test_faithfulness_hides_and_shows_fourteen_squares_a_side_one_row_of_them_a_step_against_a_blur() -> None:
+    """By hand for 28 px: squares of 2 px, fourteen of the 196 a step, a blur of 1.4 px by scipy."""
+    side, squares = 28, 14
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 5)).double()
+    module[1].weight.data *= 3
+    model = tp.wrap(module, size=side, mean=(0.0,) * 3, std=(1.0,) * 3)
+    images, values = pictures(1, side), pictures(1, side, seed=5)[:, :1]
+    image = images[0].numpy()
+    blank = gaussian_filter(image, (0, side / 20, side / 20), mode="mirror", radius=(0, 4, 4))
+    means = values[0, 0].numpy().reshape(squares, 2, squares, 2).mean((1, 3))
+    ranks = means.ravel().argsort()[::-1].argsort().reshape(squares, squares).repeat(2, 0).repeat(2, 1)
+    hidden = [np.where(ranks < squares * step, blank, image) for step in range(squares + 1)]
+    shown = [np.where(ranks < squares * step, image, blank) for step in range(squares + 1)]
+    deletion, insertion = (
+        np.trapezoid([probability(model, one, 2) for one in curve], dx=1 / squares) for curve in (hidden, shown)
+    )
+    attribution = Attribution(values, "given", ("ok",), ("target",), (side, side), (2,))
+    np.testing.assert_allclose(faithfulness(model, images, attribution), [insertion - deletion], rtol=1e-5)
 
 
 def test_both_curves_begin_and_end_where_they_must() -> None:

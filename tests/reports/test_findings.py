@@ -24,6 +24,18 @@ RIGHT = block(slice(None), slice(22, None))
 HALFWAY = block(slice(None), slice(2, 8))  # shares 2 of 3 columns of cells with LEFT
 
 
+def claiming(first):
+    """A map whose top fifth is 39 of the 196 cells of 2 px in reading order, from that one on."""
+    cells = torch.zeros(196)
+    cells[first : first + 39] = 1
+    return cells.view(14, 14).repeat_interleave(2, 0).repeat_interleave(2, 1)
+
+
+def sharing(cells):
+    """Two maps with that many of their 39 cells in common."""
+    return claiming(0), claiming(39 - cells)
+
+
 def judged(title, faithfulness=0.3, values=LEFT, *, baseline=False, status="ok", layer=None, reduce="positive"):
     # a slight slope makes the order of equal cells the same in every map
     slope = torch.arange(SIDE * SIDE).view(SIDE, SIDE) * -1e-6
@@ -120,12 +132,21 @@ def test_without_baselines_none_is_said_to_be_beaten():
 
 
 @pytest.mark.parametrize(
-    ("other", "verdict"), [(LEFT, ", agree: "), (HALFWAY, ", agree"), (RIGHT, ", point to different places: ")]
+    ("common", "verdict"),
+    [
+        (39, "agree: 100 %"),
+        (20, "agree: 51 %"),
+        (19, "agree in part: 49 %"),
+        (12, "agree in part: 31 %"),
+        (11, "point to different places: 28 %"),
+        (0, "point to different places: 0 %"),
+    ],
 )
-def test_the_two_best_maps_agree_or_not(other, verdict):
-    (line,) = about(told(question(judged("a", 0.4), judged("b", 0.3, other), RANDOM, EDGE)), "two best maps")
-    assert verdict in line
-    assert "a and b" in line
+def test_the_two_best_maps_agree_or_not(common, verdict):
+    """From half of their top fifth on they agree, from three tenths on in part."""
+    one, other = sharing(common)
+    (line,) = about(told(question(judged("a", 0.4, one), judged("b", 0.3, other), RANDOM, EDGE)), "two best maps")
+    assert f"a and b, {verdict} of the top fifth" in line
     assert "by chance 20 %" in line
 
 
@@ -163,15 +184,22 @@ def test_a_question_that_every_method_refused_says_so():
 
 
 @pytest.mark.parametrize(
-    ("other", "verdict"),
-    [(LEFT, "the network uses the same evidence for both"), (RIGHT, "the network looks at different places for each")],
+    ("common", "verdict"),
+    [
+        (39, "100 % of their top fifth: the network uses the same evidence for both"),
+        (24, "62 % of their top fifth: the network uses the same evidence for both"),
+        (23, "59 % of their top fifth: the evidence is partly shared"),
+        (14, "36 % of their top fifth: the evidence is partly shared"),
+        (13, "33 % of their top fifth: the network looks at different places for each"),
+        (0, "0 % of their top fifth: the network looks at different places for each"),
+    ],
 )
-def test_the_maps_of_both_classes_are_compared(other, verdict):
-    first = question(judged("a", 0.4), judged("b", 0.5, status="no_positive_evidence"), RANDOM)
+def test_the_maps_of_both_classes_are_compared(common, verdict):
+    one, other = sharing(common)
+    first = question(judged("a", 0.4, one), judged("b", 0.5, status="no_positive_evidence"), RANDOM)
     second = question(judged("a", 0.1, other), RANDOM, target="dog", role="runner-up")
     (line,) = about(told(first, second), "overlap by")
-    assert line.startswith("The a maps of 'cat' and 'dog' overlap by ")
-    assert line.endswith(f"{verdict}.")
+    assert line == f"The a maps of 'cat' and 'dog' overlap by {verdict}."
 
 
 def test_what_cannot_be_compared_is_not():

@@ -100,6 +100,18 @@ def test_maps_come_best_first(model, photo):
                 assert judged.faithfulness == pytest.approx(judged.evidence["insertion"] - judged.evidence["deletion"])
 
 
+def test_the_random_map_is_measured_as_the_mean_of_three_seeds(model, photo):
+    found = tp.explain(model, photo, methods="saliency", runner_up=False, seed=4)
+    (noise,) = [judged for judged in found.questions[0].maps if judged.title == "random_attribution"]
+    images, best = model.preprocess(photo), found.predictions[0].index
+    draws = [tp.random_attribution(model, images, best, seed=seed) for seed in (4, 5, 6)]
+    for metric in ("deletion", "insertion"):
+        measure = tp.lookup(metric).function
+        areas = [float(measure(model, images, draw, cells=14, n_steps=14, fill="blur").value) for draw in draws]
+        assert len(set(areas)) == 3
+        assert noise.evidence[metric] == pytest.approx(sum(areas) / 3, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("target", "name"), [(2, "dog"), ("tabby", "tabby"), (tp.contrast("tabby", "dog"), "tabby rather than dog")]
 )
