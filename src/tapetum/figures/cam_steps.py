@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.figures.draw import Figure, draw
+from tapetum.figures.draw import draw
 from tapetum.figures.overlay import WORDS, colorize, limit, overlay, say
-from tapetum.figures.theme import DIVERGING, LIGHT, NOTE_PT, TITLE_PT
+from tapetum.figures.theme import DIVERGING, LIGHT, NOTE_PT, TITLE_PT, Figure
 from tapetum.types import GradCamSteps, Reduce
 
 CELL_IN = 1.42

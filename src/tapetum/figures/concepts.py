@@ -7,9 +7,9 @@ from typing import Any
 
 from torch.nn.functional import interpolate
 
-from tapetum.figures.draw import Figure, draw
+from tapetum.figures.draw import draw
 from tapetum.figures.overlay import limit, overlay, say
-from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.words import grid
 from tapetum.types import ConceptRelevance
 

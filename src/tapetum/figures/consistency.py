@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from tapetum.figures.draw import Figure, draw
+from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize, limit, overlay
-from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.words import grid as size_words
 from tapetum.types import ConsistentChannels, Reduce
 

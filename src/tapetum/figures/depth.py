@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.figures.draw import Figure, draw
+from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize
-from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.words import layer_name
 from tapetum.types import DepthProperties, LayerProgression, LayerTable, MeanActivations
 

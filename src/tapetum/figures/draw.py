@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from functools import singledispatch
 from math import ceil
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from tapetum.figures import several
+from tapetum.figures.channels import channel_picture
 from tapetum.figures.overlay import SCALE, WORDS, colorize, laid, limit, overlay, say
-from tapetum.figures.theme import LIGHT
+from tapetum.figures.theme import LIGHT, Figure
 from tapetum.figures.words import SHORT_UNITS, caption, grid
 from tapetum.notes import is_caution
-from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Prediction, Reduce, Run, TapetumError, names_of_maps
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-else:
-    Figure = Any  # matplotlib is imported when the first figure is drawn
+from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Prediction, Run, TapetumError, names_of_maps
 
 MAX_ROWS = 8  # images in one figure; the title says when there are more
 SIDE_IN = 2.6  # inches of one panel
@@ -134,8 +131,6 @@ def _(results: Sequence[Any], pixels: Tensor | None = None, names: Sequence[str]
     several images, beside their photos."""
     if results and all(isinstance(one, Attribution) for one in results):
         return _side_by_side(results, pixels, names)
-    from tapetum.figures import several
-
     if results and all(isinstance(one, ActivationMaps) for one in results):
         return draw(results[0]) if len(results) == 1 else several.depths(results)
     if results and all(
@@ -173,19 +168,6 @@ def _side_by_side(results: Sequence[Attribution], pixels: Tensor | None, names: 
 def _wrapped(name: str, width: int = 26) -> str:
     """A name in lines that fit over its panel."""
     return "\n".join(part for line in name.split("\n") for part in wrap(line, width))
-
-
-def channel_picture(maps: ActivationMaps, row: int, i: int) -> Tensor:
-    """One channel's map as colours (3, h, w) at the layer's own resolution; words if it holds NaN."""
-    values = maps.values[row, i].detach().float().cpu()
-    if not bool(values.isfinite().all()):
-        return say(values.new_zeros(3, 112, 112), WORDS["non_finite"])
-    return colorize(values, channel_kind(maps))
-
-
-def channel_kind(maps: ActivationMaps) -> Reduce:
-    """One colour scheme for a layer: diverging as soon as any of its shown values is negative."""
-    return "sum" if bool((maps.values < 0).any()) else "positive"
 
 
 def _map_panel(axes: Any, result: Attribution, row: int, photo: Tensor | None) -> None:

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.figures.depth import MAX_IMAGES, _panel
-from tapetum.figures.draw import Figure, draw
+from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize
-from tapetum.figures.theme import NOTE_PT
+from tapetum.figures.theme import NOTE_PT, Figure
 from tapetum.figures.words import layer_name
 from tapetum.types import Field, OcclusionProbe, ReceptiveFields
 from tapetum.types.depth import Window

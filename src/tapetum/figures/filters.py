@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.figures.draw import Figure, draw
+from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize, limit, overlay
-from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.tiles import collage
 from tapetum.types import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
 from tapetum.types.filters import shown_pair

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.figures.draw import Figure, draw
+from tapetum.figures.draw import draw
 from tapetum.figures.overlay import SCALE, colorize, picture
-from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT
+from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
 from tapetum.types import MapComparison
 
 SIDE_IN = 1.5

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.figures.draw import Figure, draw
-from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, rgb
+from tapetum.figures.draw import draw
+from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure, rgb
 from tapetum.figures.tiles import shown
 from tapetum.types import ActivationAtlas
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tapetum.data.planes import viewable
-from tapetum.figures.draw import Figure, draw
-from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.figures.draw import draw
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.types import ColorChannels, PreprocessingStep, PreprocessingSteps, PreprocessingWay
 from tapetum.types.photographs import COLORS, range_of
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tapetum.data.planted import Planted
-from tapetum.figures.draw import Figure, draw
-from tapetum.figures.theme import LIGHT, NOTE_PT, rgb
+from tapetum.figures.draw import draw
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure, rgb
 from tapetum.figures.tiles import collage
 
 MAX_PICTURES = 16

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from tapetum.data.images import read_image
-from tapetum.figures.draw import Figure, draw
-from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.figures.draw import draw
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.tiles import across, is_mosaic, shown, tile, unit_words, whole
 from tapetum.types import Rendering, TapetumError
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tapetum.families.spectra import illustrated
-from tapetum.figures.draw import Figure, draw
-from tapetum.figures.theme import DIVERGING, LABEL_PT, LIGHT, NOTE_PT, rgb
+from tapetum.figures.draw import draw
+from tapetum.figures.theme import DIVERGING, LABEL_PT, LIGHT, NOTE_PT, Figure, rgb
 from tapetum.figures.tiles import tile
 from tapetum.types import (
     GROUPS,

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.figures.draw import Figure, draw
+from tapetum.figures.draw import draw
 from tapetum.figures.overlay import overlay
-from tapetum.figures.theme import LIGHT, NOTE_PT
+from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.tiles import tile
 from tapetum.types import FilterSpecialization, InformationByDepth
 

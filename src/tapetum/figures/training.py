@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from tapetum.figures.draw import Figure, draw
+from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize
-from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, rgb
+from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure, rgb
 from tapetum.figures.tiles import collage
 from tapetum.types import History, PredictionCheck, TapetumError
 

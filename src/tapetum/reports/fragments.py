@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
-from tapetum.figures.draw import channel_kind, channel_picture
+from tapetum.figures.channels import channel_kind, channel_picture
 from tapetum.figures.overlay import picture
 from tapetum.figures.words import caption, describe, grid, where
 from tapetum.reports.markup import Markup, tag

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from tapetum.types.checks import listed
 from tapetum.types.renderings import Made
 
 
@@ -83,7 +84,7 @@ class ActivationAtlas:
             raise TapetumError("this atlas has no evidence for classes: its model gives none")
         index = self._index(label)
         values, order = self.evidence[:, index].sort(descending=True, stable=True)
-        return list(zip(order.tolist(), values.tolist(), strict=True))
+        return list(zip(listed(order), listed(values), strict=True))
 
     def _index(self, label: str | int) -> int:
         from tapetum.types.refusals import TargetError

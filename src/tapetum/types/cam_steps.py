@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from tapetum.types.checks import listed
 from tapetum.types.drawable import Drawable
 
 SMALL = 4
@@ -113,7 +114,7 @@ def _sum(steps: GradCamSteps, row: int, column: int) -> list[str]:
     if steps.photographs is not None or max(total.shape) > SMALL:
         return _rows(total)
     h, w = total.shape
-    kept = list(zip(steps.strengths[row, column].tolist(), steps.activations[row], strict=True))
+    kept = list(zip(listed(steps.strengths[row, column]), steps.activations[row], strict=True))
     return [
         f"  ({y}, {x}): " + " + ".join(f"{a:g}*{float(maps[y, x]):g}" for a, maps in kept) + f" = {float(total[y, x]):.4g}"
         for y in range(h)
@@ -144,6 +145,6 @@ def _beside(parts: Sequence[tuple[str, Tensor]]) -> list[str]:
 def _rows(values: Tensor) -> list[str]:
     """A map (h, w) as lines of numbers: three digits, two where there are many."""
     digits = 3 if max(values.shape) <= SMALL else 2
-    cells = [[f"{one + 0.0:.{digits}g}" for one in row] for row in values.tolist()]  # + 0.0: no "-0"
+    cells = [[f"{one + 0.0:.{digits}g}" for one in row] for row in listed(values)]  # + 0.0: no "-0"
     width = max(len(cell) for row in cells for cell in row)
     return ["  " + " ".join(cell.rjust(width) for cell in row) for row in cells]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import index
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -30,17 +30,29 @@ def checked_size(size: Any) -> tuple[int, int]:
     return sides
 
 
-def rows_of(row: Any, n: int, what: str) -> slice:
+def rows_of(row: Any, n: int, what: str) -> slice[Any, Any, Any]:
     """The rows that one index (negative ones count from the end) or a slice means; an `IndexError` ends an iteration."""
     if isinstance(row, slice):
-        return row
+        return cast("slice[Any, Any, Any]", row)
     number = index(row)
     if not -n <= number < n:
         raise IndexError(f"there is no {what} {number}: there are {n}, 0 to {n - 1}" if n else f"there is no {what} here")
     return slice(number % n, number % n + 1)
 
 
-def cut(values: Tensor, rows: slice, axis: int = 0) -> Tensor:
+def cut(values: Tensor, rows: slice[Any, Any, Any], axis: int = 0) -> Tensor:
     """Some rows of a tensor; it takes no slice that goes backwards, so that one becomes a list."""
     taken = list(range(values.shape[axis])[rows]) if (rows.step or 1) < 0 else rows
     return values[(slice(None),) * axis + (taken,)]
+
+
+def checked_channel(channel: int, channels: int, layer: str) -> int:
+    """A channel that exists."""
+    if not 0 <= channel < channels:
+        raise TapetumError(f"{layer} has channels 0 to {channels - 1}, not {channel}")
+    return channel
+
+
+def listed(values: Tensor) -> list[Any]:
+    """Returns `values.tolist()`, whose type torch leaves open."""
+    return cast("Any", values).tolist()

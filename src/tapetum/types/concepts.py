@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from tapetum.types.checks import listed
 from tapetum.types.drawable import Drawable
 
 
@@ -42,5 +43,5 @@ class ConceptRelevance(Drawable):
         head = f"{self.targets[row]}, relevance in {self.layer} {float(self.total[row]):.3g}"
         if self.empty(row):
             return f"{head}: nothing of the score came through it"
-        pairs = zip(self.channels[row].tolist(), self.relevance[row].tolist(), strict=True)
+        pairs = zip(listed(self.channels[row]), listed(self.relevance[row]), strict=True)
         return f"{head}: " + ", ".join(f"channel {channel} {value:+.3g}" for channel, value in pairs)

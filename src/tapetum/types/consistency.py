@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from tapetum.types.checks import listed
 from tapetum.types.drawable import Drawable
 
 
@@ -43,10 +44,10 @@ class ConsistentChannels(Drawable):
         head += "  ".join(f"{f'image {i + 1}':>9}" for i in range(n))
         parts = [f"{self.layer}: {self.activations.shape[1]} channels, {n} images; mean activation of each", head]
         for title, channels in (("in all images", self.consistent), ("in one image", self.specific)):
-            parts += [f"-- {title}", *(self._row(channel) for channel in channels.tolist())]
+            parts += [f"-- {title}", *(self._row(channel) for channel in listed(channels))]
         return "\n".join([*parts, *self.notes])
 
     def _row(self, channel: int) -> str:
-        numbers = "  ".join(f"{value:>9.3g}" for value in self.activations[:, channel].tolist())
+        numbers = "  ".join(f"{value:>9.3g}" for value in listed(self.activations[:, channel]))
         head = f"{channel:>7}  {float(self.consistency[channel]):>11.2f}  {float(self.specificity[channel]):>11.2f}"
         return f"{head}  {int(self.best[channel]) + 1:>4}  {numbers}"

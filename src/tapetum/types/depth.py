@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
+from tapetum.types.checks import listed
 from tapetum.types.drawable import Drawable
 
 Window: TypeAlias = tuple[int, int, int, int]
@@ -280,7 +281,7 @@ class OcclusionProbe(Drawable):
         """A line an image: what the model said before and says now."""
         if self.classes is None or self.probabilities is None:
             return []
-        numbers = self.probabilities.tolist()
+        numbers = listed(self.probabilities)
         return [_answer(*names, *row) for names, row in zip(self.classes, numbers, strict=True)]
 
     def _cells(self, i: int) -> tuple[str, ...]:

@@ -9,7 +9,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Prediction, Provenance
+from tapetum.types.activation_maps import ActivationMaps
+from tapetum.types.attributions import Attribution
+from tapetum.types.evaluations import Evaluation
+from tapetum.types.models import Number, Prediction
+from tapetum.types.runs import Provenance
 
 AnswerKind = Literal["classes", "labels", "binary", "numbers", "maps", "detections", "other"]
 """What the model gives: one of several classes, labels each for itself, a yes or no, numbers, a segmentation, detections."""
@@ -53,8 +57,8 @@ class Question:
     probability: float | None
     role: str  # "predicted", "runner-up", "also found" or "asked"
     maps: tuple[Judged, ...]
-    refused: Mapping[str, str] = field(default_factory=dict)
-    tried: Mapping[str, float] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict[str, str])
+    tried: Mapping[str, float] = field(default_factory=dict[str, float])
     value: float | None = None
 
     @property

@@ -2,10 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from tapetum.types.scans import Histogram
+from tapetum.types.checks import checked_channel, listed
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """How often one unit's score fell between `edges` (m + 1): counts (m), and densities, whose integral is one."""
+
+    edges: Tensor
+    counts: Tensor
+
+    @property
+    def density(self) -> Tensor:
+        """(m,) counts / (n * width of the bin)."""
+        return self.counts / (self.counts.sum().clamp(min=1) * self.edges.diff())
+
+
+@dataclass(frozen=True, eq=False)
+class HistogramResult:
+    """Counts of every unit's scores over one lattice of edges that is fixed beforehand, so that they add up exactly.
+
+    lattice (e,) ascending edges; counts (c, e + 1): below the first edge, between each two, from the last on
+    low, high (c,) the smallest and the largest score
+    """
+
+    layer: str
+    lattice: Tensor
+    counts: Tensor
+    low: Tensor
+    high: Tensor
+    n: int
+
+    def histogram(self, channel: int, bins: int = 32) -> Histogram:
+        """At most `bins` bins between the unit's extremes; edges are those of the lattice, so that no count is a guess."""
+        row = checked_channel(channel, len(self.counts), self.layer)
+        return condensed(self.lattice, self.counts[row], float(self.low[row]), float(self.high[row]), bins)
 
 
 def condensed(lattice: Tensor, counts: Tensor, low: float, high: float, bins: int) -> Histogram:
@@ -22,10 +58,11 @@ def condensed(lattice: Tensor, counts: Tensor, low: float, high: float, bins: in
     if len(inner) and len(wanted):
         right = torch.searchsorted(inner, wanted).clamp(max=len(inner) - 1)
         left = (right - 1).clamp(min=0)
-        nearer = torch.where((inner[right] - wanted).abs() < (inner[left] - wanted).abs(), right, left).unique()
+        nearest = torch.where((inner[right] - wanted).abs() < (inner[left] - wanted).abs(), right, left)
+        inner = inner[sorted(set(listed(nearest)))]
     else:
-        nearer = torch.zeros(0, dtype=torch.long)
-    edges = torch.cat([lattice.new_tensor([first]), inner[nearer], lattice.new_tensor([last])])
+        inner = inner[:0]
+    edges = torch.cat([lattice.new_tensor([first]), inner, lattice.new_tensor([last])])
     keep = torch.cat([torch.ones(1, dtype=torch.bool), edges.diff() > 0])
     edges = edges[keep] if int(keep.sum()) > 1 else lattice.new_tensor([first, max(last, first + 1e-6)])
     total = counts.cumsum(0)  # scores below lattice[i]: total[i]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from tapetum.types.attributions import Attribution
+from tapetum.types.checks import listed
 from tapetum.types.drawable import Drawable
-
-if TYPE_CHECKING:
-    from tapetum.types import Attribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +60,7 @@ class MapComparison(Drawable):
     def __str__(self) -> str:
         n = self.deletion.shape[1]
         head = ["map", "insertion", "deletion", "insertion - deletion", "beats the baselines", "status"]
-        order = self.faithfulness.nan_to_num(nan=-9).argsort(descending=True, stable=True).tolist()
+        order = listed(self.faithfulness.nan_to_num(nan=-9).argsort(descending=True, stable=True))
         rows = [head, *(self._row(i) for i in order)]
         widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]

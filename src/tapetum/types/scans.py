@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
-from tapetum.types.checks import checked_choice
-from tapetum.types.refusals import LayerError, TapetumError
+from tapetum.types.checks import checked_channel, checked_choice, listed
+from tapetum.types.histograms import Histogram, HistogramResult
+from tapetum.types.refusals import LayerError
 
 Group: TypeAlias = Literal["minimum", "slightly_negative", "slightly_positive", "maximum"]
 """The four places of an activation spectrum."""
@@ -49,49 +50,13 @@ class Ranking:
 
     def examples(self, channel: int, ids: Mapping[int, str], grid: tuple[int, int] | None) -> list[Example]:
         """The pictures of one unit."""
-        found = []
-        rows = zip(self.score[channel].tolist(), self.sample[channel].tolist(), self.place[channel].tolist(), strict=True)
+        found: list[Example] = []
+        rows = zip(*(listed(one[channel]) for one in (self.score, self.sample, self.place)), strict=True)
         for score, sample, place in rows:
             if sample >= 0:
                 position = None if grid is None else (place // grid[1], place % grid[1])
                 found.append(Example(ids[sample], score, position, sample))
         return found
-
-
-@dataclass(frozen=True, eq=False)
-class Histogram:
-    """How often one unit's score fell between `edges` (m + 1): counts (m), and densities, whose integral is one."""
-
-    edges: Tensor
-    counts: Tensor
-
-    @property
-    def density(self) -> Tensor:
-        """(m,) counts / (n * width of the bin)."""
-        return self.counts / (self.counts.sum().clamp(min=1) * self.edges.diff())
-
-
-@dataclass(frozen=True, eq=False)
-class HistogramResult:
-    """Counts of every unit's scores over one lattice of edges that is fixed beforehand, so that they add up exactly.
-
-    lattice (e,) ascending edges; counts (c, e + 1): below the first edge, between each two, from the last on
-    low, high (c,) the smallest and the largest score
-    """
-
-    layer: str
-    lattice: Tensor
-    counts: Tensor
-    low: Tensor
-    high: Tensor
-    n: int
-
-    def histogram(self, channel: int, bins: int = 32) -> Histogram:
-        """At most `bins` bins between the unit's extremes; edges are those of the lattice, so that no count is a guess."""
-        from tapetum.types.histograms import condensed
-
-        row = checked_channel(channel, len(self.counts), self.layer)
-        return condensed(self.lattice, self.counts[row], float(self.low[row]), float(self.high[row]), bins)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,10 +173,3 @@ class ScanResult(Mapping[str, Any]):
     def images(self) -> int:
         """How many pictures were looked at."""
         return len(self.ids) - len(self.skipped)
-
-
-def checked_channel(channel: int, channels: int, layer: str) -> int:
-    """A channel that exists."""
-    if not 0 <= channel < channels:
-        raise TapetumError(f"{layer} has channels 0 to {channels - 1}, not {channel}")
-    return channel

@@ -8,9 +8,10 @@ from typing import Any, Literal, SupportsIndex
 
 from torch import Tensor
 
-from tapetum.types.checks import checked_choice, rows_of
+from tapetum.types.checks import checked_choice, listed, rows_of
+from tapetum.types.histograms import Histogram
 from tapetum.types.renderings import Rendering
-from tapetum.types.scans import GROUPS, Example, Group, Histogram, ScoreKind
+from tapetum.types.scans import GROUPS, Example, Group, ScoreKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class UnitExamples:
         (row,) = range(len(self))[rows_of(row, len(self), "picture")]
         if self.boxes is None:
             return self.pixels[row]
-        top, left, bottom, right = self.boxes[row].tolist()
+        top, left, bottom, right = listed(self.boxes[row])
         return self.pixels[row, :, top:bottom, left:right]
 
 

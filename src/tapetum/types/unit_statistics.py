@@ -10,8 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from tapetum.types.checks import checked_channel, listed
 from tapetum.types.refusals import TapetumError
-from tapetum.types.scans import ScoreKind, checked_channel
+from tapetum.types.scans import ScoreKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class SparsityResult:
     @property
     def dead(self) -> list[int]:
         """The units that fire on no picture."""
-        return torch.nonzero(self.silent == 1).flatten().tolist()
+        return listed(torch.nonzero(self.silent == 1).flatten())
 
 
 class Fires(NamedTuple):
@@ -99,7 +100,7 @@ class ScoresResult:
 
     @cached_property
     def _rows(self) -> dict[int | str, int]:
-        numbers = {sample: i for i, sample in enumerate(self.samples.tolist())}
+        numbers = {sample: i for i, sample in enumerate(listed(self.samples))}
         return {**numbers, **{self.ids[sample]: i for sample, i in numbers.items()}}
 
     def z(self, picture: int | str) -> Tensor:
@@ -115,7 +116,7 @@ class ScoresResult:
         row = self.scores[self.row(picture)]
         z, percentile = self.z_scores(row), self.percentiles(row)
         order = z.sort(descending=True, stable=True).indices[:k]
-        numbers = zip(order.tolist(), *(one[order].tolist() for one in (row, z, percentile)), strict=True)
+        numbers = zip(listed(order), *(listed(one[order]) for one in (row, z, percentile)), strict=True)
         return [Fires(*one) for one in numbers]
 
     def z_scores(self, scores: Tensor) -> Tensor:
@@ -156,7 +157,7 @@ class CoActivationResult:
 
     def _nearest(self, channel: int, k: int, sign: int) -> list[tuple[int, float]]:
         row = sign * self.correlation[checked_channel(channel, len(self.correlation), self.layer)]
-        order = row.nan_to_num(nan=-1.0).sort(descending=True, stable=True).indices.tolist()
+        order = listed(row.nan_to_num(nan=-1.0).sort(descending=True, stable=True).indices)
         found = [(i, sign * float(row[i])) for i in order[: k + 1] if i != channel and float(row[i]) > 0]
         return found[:k]
 

@@ -1,0 +1,114 @@
+"""How much each place of an image mattered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, SupportsIndex, TypeAlias, get_args
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.types.checks import checked_choice, checked_size, cut, rows_of
+from tapetum.types.crops import Crop, on_photo
+from tapetum.types.refusals import MethodError
+
+Status: TypeAlias = Literal["ok", "no_positive_evidence", "constant", "non_finite"]
+"""What became of one map: `ok`; nothing speaks for the target; no structure at all; NaN or infinity inside."""
+
+Reduce: TypeAlias = Literal["sum", "positive", "max_abs"]
+"""How channels become one heatmap: the sum; the sum's positive part (CAMs); the largest magnitude (sensitivities)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """How much each place of an image mattered for a target.
+
+    values   (n, c, h, w), signed, at the method's own resolution, on the images' device
+    status   one per image; a map whose status is not `ok` is shown as such, never made up
+    target   what was explained, one text per image
+    explains the same as `as_score` takes it: class indices, contrasts, units, or the callable
+    size     (h, w) of the images, what `heatmap(size="input")` returns
+    reduce   how this method's channels become a heatmap
+    stderr   standard error per pixel for sampled methods, else None
+    notes    what a reader must know (a chosen layer, an input that looks unnormalised)
+    photos   where each image lies in its photograph; empty where the images did not come from `model.preprocess`
+    tried    of `layer="best"`: each layer's insertion - deletion, one per image
+    frames   of films and volumes, whose frames are folded into the channels, how many there are; None of images
+    """
+
+    values: Tensor
+    method: str
+    status: tuple[Status, ...]
+    target: tuple[str, ...]
+    size: tuple[int, int]
+    explains: tuple[Any, ...] = ()
+    reduce: Reduce = "sum"
+    layer: str | None = None
+    stderr: Tensor | None = None
+    notes: tuple[str, ...] = ()
+    tried: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    photos: tuple[Crop, ...] = ()
+    frames: int | None = None
+
+    def films(self) -> Tensor:
+        """(n, t, h, w): of films and volumes the heatmap of each frame, at the method's own resolution."""
+        if self.frames is None:
+            raise MethodError(f"this map of {self.method} has no frames of its own: heatmap() is the map of the whole")
+        n, _, *sides = self.values.shape
+        each = self.values.reshape(n, -1, self.frames, *sides).transpose(1, 2).flatten(0, 1)
+        return _reduced(each, self.reduce).reshape(n, self.frames, *sides)
+
+    def heatmap(
+        self,
+        size: Literal["input"] | tuple[int, int] | int | None = "input",
+        reduce: Reduce | None = None,
+        on: Literal["crop", "photo"] | Sequence[Crop] = "crop",
+    ) -> Tensor:
+        """(n, h, w): channels reduced, then upsampled bilinearly (align_corners=False); `size=None` keeps the method's own.
+
+        on="photo": the map in the pixels of the whole photograph, NaN where the model saw nothing of it; a list of `Crop`
+        where only you know how the images were cut.
+        """
+        how = self.reduce if reduce is None else checked_choice(reduce, get_args(Reduce), "reduce")
+        flat = _reduced(self.values, how)
+        if not isinstance(on, str) or checked_choice(on, ("crop", "photo"), "on") == "photo":
+            return on_photo(flat, self.photos if isinstance(on, str) else on)
+        if size is None:
+            return flat[:, 0]
+        shape = self.size if isinstance(size, str) and size == "input" else checked_size(size)
+        return (
+            F.interpolate(flat, shape, mode="bilinear", align_corners=False)[:, 0] if flat.shape[-2:] != shape else flat[:, 0]
+        )
+
+    def ranking(self, size: Literal["input"] | tuple[int, int] | int | None = "input") -> Tensor:
+        """(n, h, w): what orders the pixels from most to least important; signed where the heatmap shows the positive part."""
+        return self.heatmap(size, "max_abs" if self.reduce == "max_abs" else "sum")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, row: SupportsIndex | slice) -> Attribution:
+        """The attribution of one image, or of several."""
+        rows = rows_of(row, len(self), "map")
+        return replace(
+            self,
+            values=cut(self.values, rows),
+            status=self.status[rows],
+            target=self.target[rows],
+            explains=self.explains[rows],
+            stderr=None if self.stderr is None else cut(self.stderr, rows),
+            tried={layer: numbers[rows] for layer, numbers in self.tried.items()},
+            photos=self.photos[rows],
+        )
+
+    def __iter__(self) -> Iterator[Attribution]:
+        return (self[row] for row in range(len(self)))
+
+
+def _reduced(values: Tensor, reduce: Reduce) -> Tensor:
+    """(n, 1, h, w)."""
+    if reduce == "max_abs":
+        return values.abs().amax(1, keepdim=True)
+    total = values.sum(1, keepdim=True)
+    return total.clamp(min=0) if reduce == "positive" else total

@@ -1,0 +1,49 @@
+"""Methods as the registry lists them, and the ranges of their parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, TypeAlias
+
+from tapetum.types.attributions import Reduce
+from tapetum.types.targets import Scale
+
+Batch: TypeAlias = Annotated[int | Literal["auto"], 'images per pass, or "auto".']
+"""Images a forward pass; "auto" fits the measured memory of the model to what is free."""
+
+Precision: TypeAlias = Annotated[Literal["exact", "fast"], "exact, or fast (bfloat16 in the network)."]
+"""exact: the model's own numbers. fast: bfloat16 in the network (autocast); what a loop optimizes stays as it is."""
+
+FourQuestions: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
+
+Kind: TypeAlias = Literal["attribution", "metric", "inspection", "rendering"]
+
+Takes: TypeAlias = Literal["images", "pictures", "units", "model"]
+"""What a method is asked about besides the model: images, cut and normalised as the model wants them; pictures as they are,
+in [0, 1] and at their own size; units of the network; or nothing but the model."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The allowed values of a number, for `Annotated[int, Range(1, 500)]`: checked at the border, shown in CLI and docs."""
+
+    low: int | float
+    high: int | float
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the registry. Parameters are read from the public function's signature; summary from its docstring."""
+
+    name: str
+    family: str
+    question: FourQuestions
+    function: Callable[..., Any] = field(repr=False)
+    cite: str | None
+    laws: frozenset[str]
+    summary: str
+    kind: Kind = "attribution"
+    reduce: Reduce = "sum"
+    scale: Scale = "logit"
+    takes: Takes = "images"

@@ -1,0 +1,69 @@
+"""Models as users name them, their images, their layers, and the lines of their answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from jaxtyping import Float
+from torch import Tensor
+
+ModelLike: TypeAlias = Any
+"""A `VisionModel`, a `torch.nn.Module`, or a name that `load` takes."""
+
+ImagesLike: TypeAlias = Any
+"""A model-ready tensor (n, c, h, w), or anything `read_image` takes, or a list of those."""
+
+Images: TypeAlias = Float[Tensor, "n c h w"]
+"""Model-ready images (normalised the way the model expects). Pictures in [0, 1] are called `pixels`."""
+
+
+class Prediction(NamedTuple):
+    """One line of a model's answer: class index, name (None without labels), probability in [0, 1]."""
+
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride] (the contract's name; tuple.index is not missed)
+    label: str | None
+    probability: float
+
+
+class Number(NamedTuple):
+    """One line of the answer of a model that gives numbers, as in regression: place, name (None without labels), value."""
+
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride] (as of a Prediction)
+    label: str | None
+    value: float
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of `model.layers()`.
+
+    Shapes and strides are those of the model's own input size. `grid` is the (h, w) of the layer's map, None where its
+    output is no map. `receptive_field` and `stride` are theoretical, in input pixels: None where they are not defined
+    (after attention or flattening the layer may see everything).
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    parameters: int
+    receptive_field: int | None
+    stride: int | None
+    grid: tuple[int, int] | None
+    channels: int | None
+    calls: int = 1
+
+
+class Layers(tuple[Layer, ...]):
+    """Rows of layers that print as a table; "-" where a number is not defined."""
+
+    def __str__(self) -> str:
+        head = ("layer", "kind", "shape", "parameters", "receptive field", "stride")
+        rows = [head, *(_cells(layer) for layer in self)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _cells(layer: Layer) -> tuple[str, ...]:
+    numbers = ("-" if one is None else str(one) for one in (layer.receptive_field, layer.stride))
+    return layer.name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.parameters:,}", *numbers

@@ -1,0 +1,47 @@
+"""Results with all that is needed to make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Enough to make a result again: what ran, on what, with what, when, and how long.
+
+    weights   of the model: "default", "random", or their file
+    settings  what the model was told besides: class names, size, constants, outputs, further inputs
+    subject   units as texts, or the images' files; empty where the images were no files
+    files     {file: sha256} of all that was read: images, weights of a generator, ...
+    lost      parameters that were objects without a text, or images that were no files: a run cannot be repeated from here
+    machine   what can change the last bits: processor, threads
+    """
+
+    method: str
+    parameters: Mapping[str, Any]
+    target: tuple[str, ...]
+    model: str
+    weights_sha256: str
+    images_sha256: str
+    seed: int | None
+    device: str
+    dtype: str
+    versions: Mapping[str, str]
+    started: str
+    seconds: float
+    weights: str = "default"
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    subject: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict[str, str])
+    lost: tuple[str, ...] = ()
+    machine: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A result and its provenance."""
+
+    value: Any
+    provenance: Provenance
