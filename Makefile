@@ -38,10 +38,10 @@ web: ## the atlas's pages from their TypeScript (needs node and npm; users do no
 	cd web/atlas && npm ci --no-audit --no-fund && npm run build
 
 lessons: .venv/.dev ## the course: executes the lessons that changed, builds the site (LESSON_FAST=1: smaller numbers; N=6: only lesson 6)
-	$(BIN)/python docs/build.py --lessons $(N)
+	$(BIN)/python docs/builder/build.py --lessons $(N)
 
 docs: .venv/.dev ## the same site with a picture of every method (half an hour more; QUICK=1: without, and without running lessons)
-	$(BIN)/python docs/build.py $(if $(QUICK),,--lessons --gallery)
+	$(BIN)/python docs/builder/build.py $(if $(QUICK),,--lessons --gallery)
 
 format: .venv/.dev ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix-only --quiet

@@ -80,6 +80,9 @@ from tapetum.types import (
 if TYPE_CHECKING:
     from tapetum.atlas.activation_atlas import activation_atlas
     from tapetum.border.running import run
+    from tapetum.course.by_hand.filters import filter_image, toy_selectivity
+    from tapetum.course.by_hand.grad_cam import grad_cam_by_hand
+    from tapetum.course.by_hand.kernels import output_size
     from tapetum.data.digits import digits
     from tapetum.data.images import read_image
     from tapetum.data.planted import Planted, planted
@@ -89,11 +92,8 @@ if TYPE_CHECKING:
     from tapetum.engines.resume import resume
     from tapetum.engines.scan.trackers import CoActivation, Counts, Moments, Positions, Scores, Sparsity, Spectrum, TopK
     from tapetum.engines.scores import as_score
-    from tapetum.families.cams.steps import grad_cam_by_hand
     from tapetum.families.comparisons import compare_maps
     from tapetum.families.filters.comparison import untrained
-    from tapetum.families.filters.handmade import filter_image, toy_selectivity
-    from tapetum.families.filters.kernels import output_size
     from tapetum.families.inspections import predict
     from tapetum.families.localization import pointing_game, relevance_mass, relevance_rank
     from tapetum.families.metrics import evaluate
@@ -139,13 +139,13 @@ _HOMES = {
     "draw": "tapetum.figures",
     "edit": "tapetum.engines.probe",
     "evaluate": "tapetum.families.metrics",
-    "grad_cam_by_hand": "tapetum.families.cams.steps",
+    "grad_cam_by_hand": "tapetum.course.by_hand.grad_cam",
     "explain": "tapetum.reports.job",
-    "filter_image": "tapetum.families.filters.handmade",
+    "filter_image": "tapetum.course.by_hand.filters",
     "known_models": "tapetum.models.zoo",
     "load": "tapetum.models.zoo",
     "open": "tapetum.store",
-    "output_size": "tapetum.families.filters.kernels",
+    "output_size": "tapetum.course.by_hand.kernels",
     "predict": "tapetum.families.inspections",
     "read_image": "tapetum.data.images",
     "reproduce": "tapetum.reports.reproducing",
@@ -155,7 +155,7 @@ _HOMES = {
     "scan": "tapetum.families.scanning",
     "sheet": "tapetum.engines.render",
     "show": "tapetum.figures",
-    "toy_selectivity": "tapetum.families.filters.handmade",
+    "toy_selectivity": "tapetum.course.by_hand.filters",
     "untrained": "tapetum.families.filters.comparison",
     "watching": "tapetum.progress",
     "wrap": "tapetum.models.zoo",

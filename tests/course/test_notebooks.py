@@ -14,7 +14,8 @@ import pytest
 
 from tapetum.course import scripts
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+BUILDER = ROOT / "docs" / "builder"
 
 TEXT = """# %% [markdown]
 # # {n} · Numbers
@@ -36,11 +37,11 @@ tp.show(tp.edge_attribution(model, images, target=0))
 
 
 def _module(name: str) -> Any:
-    sys.path.insert(0, str(DOCS))
+    sys.path.insert(0, str(BUILDER))
     try:
         return importlib.import_module(name)
     finally:
-        sys.path.remove(str(DOCS))
+        sys.path.remove(str(BUILDER))
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ raise SystemExit(notebooks.main())
 
 
 def execute(course: Path, out: Path, *numbers: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", EXECUTE, str(DOCS), str(course), str(out), *numbers]
+    command = [sys.executable, "-c", EXECUTE, str(BUILDER), str(course), str(out), *numbers]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **settings}, timeout=600)
 
 
@@ -123,7 +124,7 @@ def test_the_clean_notebook_is_the_same_each_time_and_has_no_outputs(course: Pat
 def test_installed_lessons_are_found_where_the_wheel_puts_them() -> None:
     import tomllib
 
-    built = tomllib.loads((DOCS.parent / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert built["force-include"] == {"lessons": "tapetum/course/lessons"}
-    assert Path(scripts.__file__).with_name("lessons").relative_to(DOCS.parent / "src") == Path("tapetum/course/lessons")
-    assert scripts.folder() == DOCS.parent / "lessons"
+    assert Path(scripts.__file__).with_name("lessons").relative_to(ROOT / "src") == Path("tapetum/course/lessons")
+    assert scripts.folder() == ROOT / "lessons"

@@ -29,6 +29,7 @@ from tapetum.registry import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+BUILDER = DOCS / "builder"
 SOURCES = [*(ROOT / "src").rglob("*.py")]
 METHODS = {method.name: method for method in tp.methods()}
 GUIDES = ("questions", "choosing", "networks", "targets", "objectives", "scanning", "scale", "atlas", "limits")
@@ -39,11 +40,11 @@ SLOW = ("rise", "score_cam", "ss_cam", "is_cam")
 
 def _module(name: str) -> ModuleType:
     """A file of docs/, which is no package."""
-    sys.path.insert(0, str(DOCS))
+    sys.path.insert(0, str(BUILDER))
     try:
         return importlib.import_module(name)
     finally:
-        sys.path.remove(str(DOCS))
+        sys.path.remove(str(BUILDER))
 
 
 REFERENCES = _module("bibtex").references()
@@ -84,7 +85,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not out.exists():
             done = subprocess.run(
-                [sys.executable, DOCS / "build.py", "--out", out], check=False, capture_output=True, text=True
+                [sys.executable, BUILDER / "build.py", "--out", out], check=False, capture_output=True, text=True
             )
             assert done.returncode == 0, done.stderr
     return out

@@ -15,7 +15,7 @@ from tapetum.course.page import write_lesson
 from tapetum.course.playing import Played, play
 
 pytestmark = pytest.mark.browser
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+BUILDER = Path(__file__).resolve().parents[2] / "docs" / "builder"
 SIZES = (390, 1280)
 SCHEMES = ("light", "dark")
 PAGES = (
@@ -66,7 +66,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site with two short lessons that have pictures in the place of the first two, and stubs for the others."""
     place = tmp_path_factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(DOCS))
+        patch.syspath_prepend(str(BUILDER))
         build, notebooks = importlib.import_module("build"), importlib.import_module("notebooks")
         tutorials = importlib.import_module("tutorials")
         course = scripts.lessons()

@@ -23,7 +23,7 @@ from tapetum.engines.render.parametrizations.phases import mirrored, with_phases
 from tapetum.engines.render.parametrizations.spectra import periodic
 from tapetum.types import ImageError, MethodError
 
-DOCS = Path(__file__).parents[2] / "docs"
+BUILDER = Path(__file__).parents[2] / "docs" / "builder"
 
 
 def own_sign(size: tuple[int, int]) -> Tensor:
@@ -169,8 +169,8 @@ def test_the_shipped_spectrum_falls_like_that_of_photographs() -> None:
 
 @pytest.mark.bits
 def test_the_shipped_spectrum_is_what_the_script_measures() -> None:
-    """`docs/make_spectrum.py` on scikit-image's photographs."""
-    spec = importlib.util.spec_from_file_location("make_spectrum", DOCS / "make_spectrum.py")
+    """`docs/builder/make_spectrum.py` on scikit-image's photographs."""
+    spec = importlib.util.spec_from_file_location("make_spectrum", BUILDER / "make_spectrum.py")
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 
-from tapetum.data.ilsvrc2012 import ORDER
 from tapetum.types import TargetError
 
 N_SHOWN = 8  # candidates named in a refusal
@@ -25,13 +25,20 @@ def imagenet_labels() -> tuple[str, ...]:
 
 
 @cache
+def ilsvrc2012_order() -> tuple[int, ...]:
+    """Today's index of each class, in the order of ILSVRC2012's own class numbers."""
+    lines = Path(__file__).with_name("ilsvrc2012.txt").read_text("utf-8").splitlines()
+    return tuple(int(place) for line in lines if not line.startswith("#") for place in line.split())
+
+
+@cache
 def inception_labels() -> tuple[str, ...]:
     """The 1008 outputs of InceptionV1: "dummy", the ImageNet classes in ILSVRC2012's own order, and seven more dummies.
 
     The dummies stand for nothing: the network was trained with more outputs than classes. 229 is strawberry.
     """
     names = imagenet_labels()
-    return ("dummy", *(names[place] for place in ORDER), *(f"dummy {index}" for index in range(1001, 1008)))
+    return ("dummy", *(names[place] for place in ilsvrc2012_order()), *(f"dummy {index}" for index in range(1001, 1008)))
 
 
 @cache

@@ -1,8 +1,7 @@
-"""Grad-CAM step by step: every number between the activations and the overlay, by hand or of a network."""
+"""Grad-CAM step by step: every number between the activations and the overlay."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -17,10 +16,7 @@ from tapetum.families.cams.weighted import grad_cam
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import track
-from tapetum.types import GradCamSteps, MethodError, Range, TargetLike
-
-ENLARGED = 4
-"""The side of a heatmap made by hand, in cells of its layer: enough to see what upsampling adds."""
+from tapetum.types import GradCamSteps, Range, TargetLike
 
 
 @inspection(cite="selvaraju2017gradcam", takes="images", question="mattered")
@@ -59,7 +55,7 @@ def grad_cam_steps(
         note(f"the gradient is 0 everywhere at {name}: no change of this layer changes the score, so no map can show why")
     reference = [grad_cam(model, images, one, layer=name).values for one in wanted]
     texts = zip(*(describe_targets(score, len(images)) for score in scores), strict=True)
-    return _steps(
+    return steps_of(
         passes[0][1],
         torch.stack([grads for _, _, grads in passes], 1),
         k=k,
@@ -70,69 +66,6 @@ def grad_cam_steps(
         reference=torch.cat(reference, 1),
         photographs=model.denormalize(images),
     )
-
-
-def grad_cam_by_hand(
-    activations: Any, weights: Any = None, *, gradients: Any = None, names: Sequence[str] | str | None = None
-) -> GradCamSteps:
-    """Grad-CAM of numbers that you give, with its arithmetic: activations of a few channels, and a weight for each.
-
-    total = sum_k a_k A_k, positive = ReLU(total), heatmap = positive upsampled four times. activations (c, h, w); weights (c,),
-    or (m, c) for m classes; or gradients (c, h, w) or (m, c, h, w), whose means over places are the weights. Numbers that
-    do not fit together are refused, and so are weights and gradients at once.
-
-    Args:
-        activations: nested lists or a tensor (c, h, w), one map a channel.
-        weights: one number a channel, or one list a class.
-        gradients: d score / d A, in place of weights.
-        names: of the classes; None: "class A", "class B".
-
-    Example:
-        >>> print(tp.grad_cam_by_hand([[[1, 0], [0, 2]], [[0, 1], [1, 0]], [[2, 0], [0, 0]]], [0.8, 0.1, 0.5]))
-    """
-    maps = _numbers("activations", activations, (3,))
-    given, grads = _weights(maps, weights, gradients)
-    called = [names] if isinstance(names, str) else names or [f"class {chr(65 + i)}" for i in range(len(given))]
-    if len(called) != len(given):
-        raise MethodError(f"{len(given)} classes were given and {len(called)} names")
-    side = int(maps.shape[1]) * ENLARGED, int(maps.shape[2]) * ENLARGED
-    return _steps(
-        maps[None],
-        None if grads is None else grads[None],
-        weights=given[None],
-        k=len(maps),
-        targets=(tuple(called),),
-        scores=torch.full((1, len(given)), torch.nan),
-        size=side,
-        layer="a layer made by hand",
-    )
-
-
-def _weights(maps: Tensor, weights: Any, gradients: Any) -> tuple[Tensor, Tensor | None]:
-    """Weights (m, c) for maps (c, h, w), and the gradients (m, c, h, w) that they are the means of, if those were given."""
-    if (weights is None) == (gradients is None):
-        raise MethodError("give either weights (c,) or (m, c), or gradients (c, h, w) or (m, c, h, w)")
-    if gradients is None:
-        alphas = torch.atleast_2d(_numbers("weights", weights, (1, 2)))
-        if alphas.shape[1] != len(maps):
-            raise MethodError(f"{len(maps)} channels were given and {alphas.shape[1]} weights: one weight a channel")
-        return alphas, None
-    grads = _numbers("gradients", gradients, (3, 4))
-    if grads.shape[-3:] != maps.shape:
-        raise MethodError(f"gradients {tuple(grads.shape)} do not fit activations {tuple(maps.shape)}: one a value")
-    grads = grads.view(-1, *maps.shape)
-    return grads.mean((2, 3)), grads
-
-
-def _numbers(what: str, given: Any, axes: tuple[int, ...]) -> Tensor:
-    try:
-        values = torch.as_tensor(given, dtype=torch.float64)
-    except (TypeError, ValueError) as error:
-        raise MethodError(f"{what} are numbers in lists of equal length ({error})") from error
-    if values.ndim not in axes or values.numel() == 0 or not values.isfinite().all():
-        shapes = {1: "(c,)", 2: "(m, c)", 3: "(c, h, w)", 4: "(m, c, h, w)"}
-        raise MethodError(f"{what} are finite numbers {' or '.join(shapes[n] for n in axes)}, not {tuple(values.shape)}")
-    return values
 
 
 def _differentiated(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,7 +83,7 @@ def _differentiated(score: ModelScore, images: Tensor, layer: str) -> tuple[Tens
     return values, maps, grads
 
 
-def _steps(maps: Tensor, grads: Tensor | None, *, k: int, weights: Tensor | None = None, **facts: Any) -> GradCamSteps:
+def steps_of(maps: Tensor, grads: Tensor | None, *, k: int, weights: Tensor | None = None, **facts: Any) -> GradCamSteps:
     """All steps from activations (n, c, h, w) and gradients (n, m, c, h, w) or weights (n, m, c)."""
     alphas = grads.mean((3, 4)) if weights is None and grads is not None else weights
     assert alphas is not None

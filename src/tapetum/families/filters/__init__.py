@@ -1,1 +1,1 @@
-"""What filters look for: hand-made ones on toy images and photographs, the weights of a network, and what they answer."""
+"""What filters look for: the weights of a network, what they answer, and the same network before it learned."""

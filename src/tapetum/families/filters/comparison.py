@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import pi
 from typing import Annotated
 
 import torch
+from torch import Tensor
 
 from tapetum.border.inspecting import inspection
 from tapetum.border.methods import as_model
-from tapetum.families.filters.kernels import low_frequency_share, white_share
 from tapetum.families.filters.weights import checked_convolution, first_convolution, read_filters
 from tapetum.models.untrained import reset
 from tapetum.models.vision_model import VisionModel
@@ -91,3 +92,23 @@ def compare_filters(
         seed=seed,
         trained=trained,
     )
+
+
+def low_frequency_share(weights: Tensor, cutoff: float = 0.25) -> Tensor:
+    """Of filters (k, inputs, h, w) the share of energy below `cutoff` cycles a cell, over all inputs: (k,) in [0, 1].
+
+    ∫_{|f| <= cutoff} |W(f)|² df / ∫ |W(f)|² df = Σ_ij w_i w_j K(|x_i - x_j|) / Σ_i w_i², W the Fourier transform of the
+    filter with zeros around it, x_i the place of weight w_i, K(r) = cutoff · J1(2π · cutoff · r) / r the transform of the disc,
+    K(0) = π · cutoff². White noise has K(0), whatever the filter's size. A filter of zeros has NaN.
+    """
+    h, w = weights.shape[-2:]
+    places = torch.cartesian_prod(torch.arange(h), torch.arange(w)).double()
+    apart = torch.cdist(places, places)
+    disc = torch.where(apart == 0, white_share(cutoff), cutoff * torch.special.bessel_j1(2 * pi * cutoff * apart) / apart)
+    flat = weights.detach().cpu().double().flatten(2)  # not every device has double precision
+    return ((flat @ disc) * flat).sum((1, 2)) / flat.square().sum((1, 2))
+
+
+def white_share(cutoff: float = 0.25) -> float:
+    """The share of noise: of the square of all frequencies, 1 by 1 cycles a cell, the disc below `cutoff`."""
+    return pi * cutoff**2

@@ -109,7 +109,7 @@ def periodic(free: Tensor) -> Tensor:
 
 
 def natural_spectrum() -> Spectrum:
-    """The spectrum that is shipped: rings of the spectra of free photographs (`docs/make_spectrum.py`), 256 x 256.
+    """The spectrum that is shipped: rings of the spectra of free photographs (`docs/builder/make_spectrum.py`), 256 x 256.
 
     Strengths depend on cycles a picture alone: four photographs are too few to tell directions.
     """

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from importlib.metadata import version as version_of
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent
-sys.path.insert(0, str(DOCS))
+BUILDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(BUILDER))
 
 from tapetum.figures.theme import DARK, LIGHT, Palette  # noqa: E402 (after the path)
 
@@ -32,7 +32,7 @@ nb_merge_streams = True
 
 html_theme = "furo"
 html_title = "tapetum"
-html_static_path = [str(DOCS / "static")]
+html_static_path = [str(BUILDER.parent / "static")]
 html_css_files = ["tapetum.css"]
 html_show_sourcelink = False
 html_copy_source = False

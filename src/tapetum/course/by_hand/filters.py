@@ -8,9 +8,9 @@ from typing import Any, cast, get_args
 import torch
 from torch import Tensor
 
+from tapetum.course.by_hand.kernels import GRADIENT, Border, as_kernel, correlate, named_kernel
 from tapetum.data.images import read_image
 from tapetum.data.preprocessing import LUMA
-from tapetum.families.filters.kernels import GRADIENT, Border, as_kernel, correlate, named_kernel
 from tapetum.types import FilteredPicture, ImagesLike, MethodError, ToySelectivity
 
 SIDE = 10  # of the toy images, in px

@@ -30,7 +30,8 @@ import tapetum
 from tapetum.course.links import page_of, rewritten
 from tapetum.course.scripts import lessons
 
-DOCS = Path(__file__).resolve().parent
+BUILDER = Path(__file__).resolve().parent
+DOCS = BUILDER.parent
 ROOT = DOCS.parent
 
 EXPLANATION = {
@@ -108,7 +109,7 @@ def write_source(source: Path, *, gallery: bool = False, only: Sequence[str] | N
 def sphinx(source: Path, site: Path, doctrees: Path) -> None:
     """Runs Sphinx in a process of its own; every warning is an error."""
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-W", "--keep-going", "-q", "-j", "2"]
-    done = subprocess.run([*command, "-c", DOCS, "-d", doctrees, source, site], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "-c", BUILDER, "-d", doctrees, source, site], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"{done.stdout}{done.stderr}".strip())
     (site / ".nojekyll").touch()  # GitHub's pages would leave out what begins with "_"

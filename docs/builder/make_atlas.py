@@ -1,4 +1,4 @@
-"""Makes the picture of docs/atlas.md: `.venv/bin/python docs/make_atlas.py`.
+"""Makes the picture of docs/atlas.md: `.venv/bin/python docs/builder/make_atlas.py`.
 
 The data set are parts of four photographs that are installed with scikit-image: chelsea.png (Stefan van der Walt) and
 coffee.png (Rachel Michetti), both CC0, astronaut.png (NASA) and rocket.jpg (SpaceX), both in the public domain.
@@ -18,7 +18,7 @@ from skimage import data
 
 from tapetum.atlas.build import build
 
-PICTURE = Path(__file__).parent / "images" / "atlas.webp"
+PICTURE = Path(__file__).parents[1] / "images" / "atlas.webp"
 UNIT = "blocks.3.0:24"
 PHOTOGRAPHS = {"cat": data.chelsea, "coffee": data.coffee, "astronaut": data.astronaut, "rocket": data.rocket}
 PARTS = 6

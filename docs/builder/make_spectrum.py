@@ -1,4 +1,4 @@
-"""Makes the spectrum that maco ships with: `.venv/bin/python docs/make_spectrum.py`, and prints its sha256.
+"""Makes the spectrum that maco ships with: `.venv/bin/python docs/builder/make_spectrum.py`, and prints its sha256.
 
 The photographs are scikit-image's: chelsea.png (Stefan van der Walt, CC0), coffee.png (Rachel Michetti, CC0), astronaut.png
 (NASA, public domain), rocket.jpg (SpaceX, public domain). Each is measured whole and in four corners of two thirds, at

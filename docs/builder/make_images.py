@@ -1,4 +1,4 @@
-"""Makes the pictures of the README: `.venv/bin/python docs/make_images.py`.
+"""Makes the pictures of the README: `.venv/bin/python docs/builder/make_images.py`.
 
 The photographs are scikit-image's coffee.png (Rachel Michetti, CC0) and chelsea.png (Stefan van der Walt, CC0). Network,
 methods and numbers are those of `make demo`; the order of the maps is theirs too, best measured faithfulness first.
@@ -21,8 +21,8 @@ from tapetum.figures.overlay import picture
 from tapetum.figures.theme import LIGHT
 from tapetum.types.explanations import Explanation, Judged, Question
 
-STRIP = Path(__file__).parent / "images" / "strip.webp"
-UNITS = Path(__file__).parent / "images" / "units.webp"
+STRIP = Path(__file__).parents[1] / "images" / "strip.webp"
+UNITS = Path(__file__).parents[1] / "images" / "units.webp"
 DEPTHS = {
     "blocks.2.1": (0, 1, 3, 4, 9, 10, 11, 15),
     "blocks.4.2": (0, 2, 4, 6, 16, 20, 24, 30),

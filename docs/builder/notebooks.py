@@ -1,6 +1,6 @@
 """The lessons as notebooks: executed ones for the site, clean ones for Colab.
 
-    python docs/notebooks.py 5 6     # executes lessons 5 and 6 (all without numbers) into docs/_build/lessons
+    python docs/builder/notebooks.py 5 6     # executes lessons 5 and 6 (all without numbers) into docs/_build/lessons
 
 Two lessons run at a time, each in a kernel of its own with one thread. A lesson is not run again while its script, the
 settings (LESSON_*) and the package's files are the same.
@@ -32,7 +32,7 @@ from nbclient.exceptions import CellExecutionError
 from tapetum.course.links import to_site
 from tapetum.course.scripts import Lesson, lessons
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "_build" / "lessons"
 AT_A_TIME = 2
 SETTINGS = ("LESSON_FAST", "LESSON_MODEL", "LESSON_WEIGHTS", "LESSON_IMAGE")

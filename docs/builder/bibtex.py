@@ -7,7 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-FILE = Path(__file__).parent / "references.bib"
+FILE = Path(__file__).parents[1] / "references.bib"
 
 _ENTRY = re.compile(r"^@(?P<kind>\w+)\{(?P<key>[\w:-]+),\n(?P<body>.*?)^\}", re.MULTILINE | re.DOTALL)
 _FIELD = re.compile(r"^\s*(?P<name>\w+)\s*=\s*\{(?P<value>.*)\},?\s*$")
