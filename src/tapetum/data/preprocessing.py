@@ -37,6 +37,11 @@ MARGIN = 8 / 7
 """A large picture is resized so that this much of `size` is left along its shorter side, as 256 is for 224."""
 
 
+def size_of(images: Tensor) -> Size:
+    """(height, width) of images or maps (..., h, w)."""
+    return int(images.shape[-2]), int(images.shape[-1])
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """Resize, cut the central `size` (height, width), normalise by `mean` and `std` per channel.

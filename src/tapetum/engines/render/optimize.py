@@ -191,6 +191,11 @@ def measure(model: VisionModel, objective: Objective, pixels: Tensor) -> Tensor:
         return objective(replace(look(model, objective, opaque), pixels=moving)).detach()
 
 
+def measure_each(model: VisionModel, objectives: Sequence[Objective], pixels: Tensor) -> Tensor:
+    """(n,): each picture by its own objective, in a pass of its own."""
+    return torch.cat([measure(model, one, picture) for one, picture in zip(objectives, pixels.split(1), strict=True)])
+
+
 def over_background(pixels: Tensor, generator: Generator | None, channels: int = 3) -> Tensor:
     """Transparent pictures (n, 4, h, w) over something that they cannot know; without a generator over grey."""
     if pixels.shape[1] in (3, channels):

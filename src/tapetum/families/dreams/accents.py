@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import Generator, Tensor
 
 from tapetum.border.rendering import rendering
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
 from tapetum.engines.render.objectives.penalties import blurred
-from tapetum.engines.render.optimize import Recipe, canvas_for, look, measure
+from tapetum.engines.render.optimize import Recipe, canvas_for, look, measure_each
 from tapetum.engines.render.optimizers import adam
 from tapetum.engines.render.parametrizations import Start, fourier, maco, pixel
 from tapetum.engines.render.render import kept_steps
 from tapetum.engines.scores import forward_logits
-from tapetum.families.dreams.pictures import begun_with, one_layer
-from tapetum.models.depths import depths
+from tapetum.families.dreams.pictures import Run, begun_with, joined, one_layer, usual_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report
-from tapetum.types import Made, MethodError, Precision, Range, Rendering
+from tapetum.types import MethodError, Precision, Range, Rendering
 
-DEPTHS, DEPTH = 5, 1
-"""Without a layer, the picture is held where edges and textures are seen: the second of five depths."""
+EARLY = 1
+"""Place of the layer that holds the picture, the second of five depths: edges and textures are seen there."""
 
 FADED, CLEAR = 0.2, 0.8
-"""Quantiles of the accumulated gradient: what lies below the first is transparent, what lies above the second is opaque."""
-
+"""Quantiles of the accumulated gradient: pixels below the first are transparent, pixels above the second opaque."""
 
 RARE = 0.1
-"""Pixels that were shown less than that share of the most, at the corners, are not taken for important by a few views."""
+"""Share of the most frequent pixel's views: rarer pixels (corners) count as shown this often, so few views do not suffice."""
+
+PARAMETRIZATIONS = {"fourier": fourier, "phase": maco, "pixel": pixel}
+"""Parametrizations that can begin with a picture; phase keeps the strength of each frequency, and moves where it is."""
 
 
 @rendering(cite="hamblin2024feature", takes="pictures")
@@ -99,32 +101,26 @@ def accentuate(
     rate = step_size if step_size is not None else 0.15 if parametrization == "phase" else 0.05
     recipe = Recipe(PARAMETRIZATIONS[parametrization](start=begun), views, adam(rate), n_steps, n_views, 0, precision)
     kept = kept_steps(frames, n_steps)
-    accents = []
-    for row, objective in enumerate(objectives):
-        one = _Accent(model, objective, held, begun[row : row + 1], hold, transparency)
-        one.made(recipe, _start(begun, row, seed), kept, (row * n_steps, len(begun) * n_steps))
-        accents.append(one)
-    return _joined(accents, kept, n_steps)
-
-
-PARAMETRIZATIONS = {"fourier": fourier, "phase": maco, "pixel": pixel}
-"""Those that can begin with a picture; phase keeps how strong each frequency is, and moves where."""
-
-
-def _start(begun: Tensor, row: int, seed: int) -> Start:
-    size = int(begun.shape[-2]), int(begun.shape[-1])
-    return Start(size, (0,), (row,), seed, begun.dtype, begun.device)
+    accents = [
+        _Accent(model, objective, held, picture, hold, transparency, recipe, kept)
+        for objective, picture in zip(objectives, begun.split(1), strict=True)
+    ]
+    finished = torch.cat([
+        one.made(Start(size_of(begun), (0,), (row,), seed, begun.dtype, begun.device), row * n_steps, len(begun) * n_steps)
+        for row, one in enumerate(accents)
+    ])  # fmt: skip
+    scores, before = (measure_each(model, objectives, model.preprocessing.crop(pixels)) for pixels in (finished, begun))
+    return joined([one.run for one in accents], objectives, kept, scores, before)
 
 
 def _early(model: VisionModel) -> str:
-    usual = depths(model, DEPTHS)
-    layer = usual[round(DEPTH / (DEPTHS - 1) * (len(usual) - 1))]
+    layer = usual_layer(model, EARLY)
     note(f"held in layer {layer}, which was chosen")
     return layer
 
 
 def _objectives(model: VisionModel, pictures: Sequence[Tensor], units: Any) -> list[O.Objective]:
-    """One a picture: what was given, or the class that the model predicts."""
+    """One objective per picture: the given ones, or the class that the model predicts."""
     if units is None:
         answers = forward_logits(model, torch.cat([model.preprocess(one) for one in pictures]))
         units = answers.argmax(1).tolist()
@@ -134,9 +130,9 @@ def _objectives(model: VisionModel, pictures: Sequence[Tensor], units: Any) -> l
     return found if len(found) == len(pictures) else found * len(pictures)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Accent:
-    """One picture on its way, and what has moved it."""
+    """One picture that is moved towards its unit and held where layer `held` sees it."""
 
     model: VisionModel
     objective: O.Objective
@@ -144,58 +140,60 @@ class _Accent:
     picture: Tensor
     hold: float
     transparency: bool
-    values: list[Tensor] = field(default_factory=list[Tensor])
-    frames: list[Tensor] = field(default_factory=list[Tensor])
-    broken: int = 0
-    balance: float | None = None
+    recipe: Recipe
+    kept: Sequence[int]
 
-    def made(self, recipe: Recipe, start: Start, kept: Sequence[int], progress: tuple[int, int]) -> None:
-        """All steps."""
-        with torch.enable_grad():
-            canvas = canvas_for(self.model, recipe.parametrization, start)
-        assert recipe.optimizer is not None
-        mover = recipe.optimizer.begin(canvas.parameters)
-        generator = Generator().manual_seed(start.seed)
+    def __post_init__(self) -> None:
+        self.run = Run(self.picture)
+        self.balance: float | None = None
         self.moved, self.shown_to = torch.zeros_like(self.picture), torch.zeros_like(self.picture)
-        self.keep(canvas.pixels().detach(), 0 in kept)
-        for number in range(1, recipe.n_steps + 1):
+
+    def made(self, start: Start, done: int, total: int) -> Tensor:
+        """Makes all steps, after `done` of `total` for other pictures; the finished picture (1, 3, h, w), without alpha."""
+        with torch.enable_grad():
+            canvas = canvas_for(self.model, self.recipe.parametrization, start)
+        assert self.recipe.optimizer is not None
+        mover = self.recipe.optimizer.begin(canvas.parameters)
+        generator = Generator().manual_seed(start.seed)
+        if 0 in self.kept:
+            self.run.frames.append(self.shown(canvas.pixels().detach()))
+        for number in range(1, self.recipe.n_steps + 1):
             with torch.inference_mode(False), torch.enable_grad():
                 pixels = canvas.pixels()
-                ascent = self.ascent(pixels, recipe, generator)
-                gradients = torch.autograd.grad(pixels, canvas.parameters, ascent)
+                gradients = torch.autograd.grad(pixels, canvas.parameters, self.ascent(pixels, generator))
             for parameter, gradient in zip(canvas.parameters, gradients, strict=True):
                 parameter.grad = -gradient
             mover.step()
-            self.keep(canvas.pixels().detach(), number in kept)
-            report(progress[0] + number, progress[1], "steps", float(self.values[-1]))
+            if number in self.kept:
+                self.run.frames.append(self.shown(canvas.pixels().detach()))
+            report(done + number, total, "steps", float(self.run.values[-1]))
+        finished = canvas.pixels().detach()
+        self.run.pixels, self.run.answered = self.shown(finished), bool(self.moved.any())
+        return finished
 
-    def keep(self, pixels: Tensor, as_frame: bool) -> None:
-        self.pixels = pixels
-        if as_frame:
-            self.frames.append(self.shown())
-
-    def ascent(self, pixels: Tensor, recipe: Recipe, generator: Generator) -> Tensor:
-        """The gradient of objective - hold x balance x distance at the pixels."""
-        both = torch.cat([pixels, self.picture])  # the same views of what it is and of what it was
-        views = [T.transformed(both, recipe.transforms, generator) for _ in range(recipe.views)]
+    def ascent(self, pixels: Tensor, generator: Generator) -> Tensor:
+        """The gradient of objective - hold x balance x distance at the pixels; zeros where it is not finite."""
+        both = torch.cat([pixels, self.picture])  # the same views of the picture and of the photograph
+        views = [T.transformed(both, self.recipe.transforms, generator) for _ in range(self.recipe.views)]
         now, before = (torch.cat([view[i : i + 1] for view in views]) for i in (0, 1))
-        seen = look(self.model, self.watched, now, recipe)
+        seen = look(self.model, replace(self.objective, needs=(*self.objective.needs, self.held)), now, self.recipe)
         value = self.objective(replace(seen, pixels=now)).mean()
         (up,) = torch.autograd.grad(value, pixels, retain_graph=True, materialize_grads=True)
-        self.values.append(value.detach()[None])
-        ascent = up - self.back(seen, before, pixels, up, recipe) if self.hold and len(self.values) > 1 else up
+        self.run.values.append(value.detach()[None])
+        ascent = up - self.back(seen, before, pixels, up) if self.hold and len(self.run.values) > 1 else up
         if not ascent.isfinite().all():
-            self.broken += 1
+            self.run.broken += 1
             return torch.zeros_like(up)
         self.moved += up.abs()
         if self.transparency:
             self.shown_to += torch.autograd.grad([view[:1].sum() for view in views], pixels)[0]
         return ascent
 
-    def back(self, seen: O.Seen, before: Tensor, pixels: Tensor, up: Tensor, recipe: Recipe) -> Tensor:
-        """The gradient of the distance from the photograph in the held layer, weighed."""
+    def back(self, seen: O.Seen, before: Tensor, pixels: Tensor, up: Tensor) -> Tensor:
+        """The weighed gradient of the distance from the photograph in the held layer."""
+        layer_alone = O.Objective("", (self.held,), lambda seen: seen.pixels.new_zeros(len(seen)))
         with torch.no_grad():
-            was = look(self.model, self.anchor, before, recipe)[self.held]
+            was = look(self.model, layer_alone, before, self.recipe)[self.held]
         pairs = zip(seen[self.held], was, strict=True)
         distance = torch.stack([(a - b).norm() / b.norm().clamp(min=torch.finfo(b.dtype).tiny) for a, b in pairs]).mean()
         (away,) = torch.autograd.grad(distance, pixels, retain_graph=True)
@@ -203,44 +201,15 @@ class _Accent:
             self.balance = float(up.abs().sum() / away.abs().sum())
         return self.hold * (self.balance or 0.0) * away
 
-    @property
-    def anchor(self) -> O.Objective:
-        return O.Objective("", (self.held,), lambda seen: seen.pixels.new_zeros(len(seen)))
-
-    @property
-    def watched(self) -> O.Objective:
-        return replace(self.objective, needs=(*self.objective.needs, self.held))
-
-    def shown(self) -> Tensor:
-        """The picture, with what the objective never touched faded out if that was asked for."""
-        return torch.cat([self.pixels, clearness(self.moved, self.shown_to)], 1) if self.transparency else self.pixels
-
-    def status(self) -> Made:
-        return "non_finite" if self.broken > len(self.values) // 2 else "ok" if self.moved.any() else "silent"
+    def shown(self, pixels: Tensor) -> Tensor:
+        """The picture; with `transparency`, what the objective has not touched so far is faded out."""
+        return torch.cat([pixels, clearness(self.moved, self.shown_to)], 1) if self.transparency else pixels
 
 
 def clearness(moved: Tensor, shown_to: Tensor) -> Tensor:
-    """Accumulated gradients and how often each pixel was shown, both (n, 3, h, w), to alpha (n, 1, h, w) in [0, 1]."""
+    """Alpha (n, 1, h, w) in [0, 1] from accumulated gradients and how often views showed each pixel, both (n, 3, h, w)."""
     often = shown_to.sum(1, keepdim=True)
     often = often.clamp(min=RARE * float(often.max())).clamp(min=torch.finfo(often.dtype).tiny)
     flat = blurred(moved.sum(1, keepdim=True) / often, max(1.0, min(moved.shape[-2:]) / 32))
     low, high = (flat.flatten(1).quantile(q, 1).view(-1, 1, 1, 1) for q in (FADED, CLEAR))
     return ((flat - low) / torch.where(high > low, high - low, 1)).clamp(0, 1)
-
-
-def _joined(accents: Sequence[_Accent], kept: Sequence[int], n_steps: int) -> Rendering:
-    def told(one: _Accent, pixels: Tensor) -> Tensor:
-        return measure(one.model, one.objective, one.model.preprocessing.crop(pixels))
-
-    frames = [torch.cat(some) for some in zip(*(one.frames for one in accents), strict=True)]
-    return Rendering(
-        pixels=torch.cat([one.shown() for one in accents]),
-        scores=torch.cat([told(one, one.pixels) for one in accents]),
-        objectives=tuple(str(one.objective) for one in accents),
-        status=tuple(one.status() for one in accents),
-        steps=tuple(range(1, n_steps + 1)),
-        values=torch.stack([torch.cat(one.values) for one in accents], 1),
-        frames=torch.stack(frames) if frames else None,
-        frame_steps=tuple(kept) if frames else (),
-        numbers={"before": torch.cat([told(one, one.picture) for one in accents])},
-    )

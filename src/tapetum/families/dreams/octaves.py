@@ -1,34 +1,34 @@
-"""Deep dreams: more of whatever a layer sees in a photograph, from coarse to fine."""
+"""Deep dream: a photograph with more and more of whatever a layer sees in it, from coarse to fine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from tapetum.border.rendering import rendering
+from tapetum.data.preprocessing import Size, size_of
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
-from tapetum.engines.render.optimize import Recipe, Step, measure, optimize
+from tapetum.engines.render.optimize import Recipe, measure_each, optimize
 from tapetum.engines.render.optimizers import normalized
 from tapetum.engines.render.parametrizations import Start, as_it_is
 from tapetum.engines.render.render import kept_steps
 from tapetum.engines.render.sizes import takes
-from tapetum.families.dreams.pictures import Size, begun_with, one_layer, resized
-from tapetum.models.depths import depths
+from tapetum.families.dreams.pictures import Run, begun_with, joined, one_layer, resized, usual_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report
-from tapetum.types import Made, MethodError, Precision, Range, Rendering
+from tapetum.types import MethodError, Precision, Range, Rendering
 
 SMALLEST_PX = 32
-"""No octave is smaller: there, a network of five halvings has one place left."""
+"""Shorter side of the smallest octave: a network that halves its grid five times has one place left there."""
 
-DEPTHS, DEPTH = 5, 3
-"""The usual layer: the fourth of five depths, where parts of things are seen (eyes, snouts, wheels)."""
+USUAL = 3
+"""Place of the usual layer, the fourth of five depths: parts of things are seen there (eyes, snouts, wheels)."""
 
 
 @rendering(cite="mordvintsev2015inceptionism", takes="pictures")
@@ -80,18 +80,17 @@ def deep_dream(
     """
     objective = _objective(model, layer, units)
     begun = begun_with(model, pictures, size, longest_px)
-    sizes = _taken(model, octave_sizes((int(begun.shape[-2]), int(begun.shape[-1])), n_octaves, octave_scale), n_octaves)
+    sizes = _taken(model, octave_sizes(size_of(begun), n_octaves, octave_scale), n_octaves)
     recipe = Recipe(
         transforms=(T.roll(jitter_px),), optimizer=normalized(step_size), n_steps=n_steps, redirect=0, precision=precision
     )
-    total = len(begun) * len(sizes) * n_steps
     kept = kept_steps(frames, len(sizes) * n_steps)
-    report(0, total, "steps")
-    dreams: list[_Dream] = []
-    for row, picture in enumerate(begun.split(1)):
-        told = _teller(row * len(sizes) * n_steps, total)
-        dreams.append(_dream(model, objective, recipe, picture, sizes, seed, kept, told))
-    return _joined(model, objective, begun, dreams, kept)
+    dreamer = _Dreamer(model, objective, recipe, sizes, seed, kept, total=len(begun) * len(sizes) * n_steps)
+    report(0, dreamer.total, "steps")
+    runs = [dreamer.dream(picture, row * len(sizes) * n_steps) for row, picture in enumerate(begun.split(1))]
+    wanted = [objective] * len(runs)
+    scores, before = (measure_each(model, wanted, pixels) for pixels in (torch.cat([run.pixels for run in runs]), begun))
+    return joined(runs, wanted, kept, scores, before)
 
 
 def _objective(model: VisionModel, layer: str | None, units: Any) -> O.Objective:
@@ -100,8 +99,7 @@ def _objective(model: VisionModel, layer: str | None, units: Any) -> O.Objective
     if units is not None:
         return O.as_objective(model, units)
     if layer is None:
-        places = depths(model, DEPTHS)
-        layer = places[round(DEPTH / (DEPTHS - 1) * (len(places) - 1))]
+        layer = usual_layer(model, USUAL)
         note(f"layer {layer} was chosen")
     return O.deep_dream(one_layer(model, layer))
 
@@ -116,86 +114,47 @@ def octave_sizes(size: Size, n_octaves: int, octave_scale: float) -> list[Size]:
 
 
 def _taken(model: VisionModel, sizes: Sequence[Size], n_octaves: int) -> list[Size]:
-    """The sizes that the network takes: of the last it is known."""
+    """The sizes that the network takes; the last, the picture's own, was checked before."""
     taken = [*(one for one in sizes[:-1] if takes(model, one)), sizes[-1]]
     if len(taken) < n_octaves:
         note(f"{n_octaves - len(taken)} of {n_octaves} octaves are too small, or no size that {model.name} takes")
     return taken
 
 
-def _teller(before: int, total: int) -> Callable[[int, float], None]:
-    return lambda done, value: report(before + done, total, "steps", value)
+@dataclass(frozen=True, eq=False)
+class _Dreamer:
+    """Everything that the dreams of all pictures have in common; `total` is the number of all their steps."""
 
+    model: VisionModel
+    objective: O.Objective
+    recipe: Recipe
+    sizes: Sequence[Size]
+    seed: int
+    frames: Sequence[int]
+    total: int
 
-@dataclass
-class _Dream:
-    """One picture on its way through the octaves."""
+    def dream(self, picture: Tensor, done: int) -> Run:
+        """One picture through all octaves, when `done` steps were made for others."""
+        run = Run(picture, frames=[picture] if 0 in self.frames else [])
+        detail = torch.zeros_like(picture)
+        for octave, size in enumerate(self.sizes):
+            base = resized(picture, size)
+            self._octave(run, picture, base, base + resized(detail, size), self.seed + octave, done)
+            detail = run.pixels - base
+        return run
 
-    pixels: Tensor
-    values: list[Tensor] = field(default_factory=list[Tensor])
-    frames: list[Tensor] = field(default_factory=list[Tensor])
-    answered: bool = False
-    broken: int = 0
-
-    @property
-    def status(self) -> Made:
-        return "non_finite" if self.broken > len(self.values) // 2 else "ok" if self.answered else "silent"
-
-
-def _dream(
-    model: VisionModel,
-    objective: O.Objective,
-    recipe: Recipe,
-    picture: Tensor,
-    sizes: Sequence[Size],
-    seed: int,
-    frames: Sequence[int],
-    told: Callable[[int, float], None],
-) -> _Dream:
-    dream = _Dream(picture, frames=[picture] if 0 in frames else [])
-    detail = torch.zeros_like(picture)
-    for octave, size in enumerate(sizes):
-        base = resized(picture, size)
-        step: Step | None = None
-        for step in _octave(model, objective, recipe, base + resized(detail, size), seed + octave):
-            dream.values.append(step.values)
-            dream.pixels = step.pixels()
-            if len(dream.values) in frames:
-                dream.frames.append((picture + resized(dream.pixels - base, _size(picture))).clamp(0, 1))
-            told(len(dream.values), float(step.values))
-        assert step is not None
-        dream.answered |= bool(step.answered)
-        dream.broken += int(step.broken)
-        detail = dream.pixels - base
-    return dream
-
-
-def _octave(model: VisionModel, objective: O.Objective, recipe: Recipe, begun: Tensor, seed: int) -> Iterator[Step]:
-    start = Start(_size(begun), seed=seed, dtype=begun.dtype, device=begun.device)
-    return optimize(model, objective, replace(recipe, parametrization=as_it_is(begun.clamp(0, 1))), start)
-
-
-def _size(picture: Tensor) -> Size:
-    return int(picture.shape[-2]), int(picture.shape[-1])
-
-
-def _joined(
-    model: VisionModel, objective: O.Objective, begun: Tensor, dreams: Sequence[_Dream], frames: Sequence[int]
-) -> Rendering:
-    scores, before = (
-        torch.cat([measure(model, objective, one) for one in pictures])
-        for pictures in ([dream.pixels for dream in dreams], begun.split(1))
-    )
-    values = torch.stack([torch.cat(dream.values) for dream in dreams], 1)
-    kept = [torch.cat(some) for some in zip(*(dream.frames for dream in dreams), strict=True)]
-    return Rendering(
-        pixels=torch.cat([dream.pixels for dream in dreams]),
-        scores=scores,
-        objectives=(str(objective),) * len(dreams),
-        status=tuple(dream.status if sound else "non_finite" for dream, sound in zip(dreams, scores.isfinite(), strict=True)),
-        steps=tuple(range(1, len(values) + 1)),
-        values=values,
-        frames=torch.stack(kept) if kept else None,
-        frame_steps=tuple(frames),
-        numbers={"before": before},
-    )
+    def _octave(self, run: Run, picture: Tensor, base: Tensor, begun: Tensor, seed: int, done: int) -> None:
+        """The steps at one size, from `begun`; `base` is the picture at that size, without what was dreamed."""
+        start = Start(size_of(begun), seed=seed, dtype=begun.dtype, device=begun.device)
+        step = None
+        for step in optimize(
+            self.model, self.objective, replace(self.recipe, parametrization=as_it_is(begun.clamp(0, 1))), start
+        ):
+            run.values.append(step.values)
+            run.pixels = step.pixels()
+            if len(run.values) in self.frames:
+                run.frames.append((picture + resized(run.pixels - base, size_of(picture))).clamp(0, 1))
+            report(done + len(run.values), self.total, "steps", float(step.values))
+        assert step is not None  # there is at least one step
+        run.answered |= bool(step.answered)
+        run.broken += int(step.broken)

@@ -1,28 +1,33 @@
-"""Photographs as renderings begin with them: of one size, which the network takes."""
+"""Steps that dreams share: pictures of a size the network takes, a usual layer, and what a run per picture keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.data.preprocessing import Size, as_text
+from tapetum.data.preprocessing import Size, as_text, size_of
 from tapetum.engines.render.parametrizations.images import covering
 from tapetum.engines.render.sizes import as_size, takes
+from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.types import ImageError, LayerError
+from tapetum.types import ImageError, LayerError, Made, Rendering
+
+DEPTHS = 5
+"""Depths of a network from which a usual layer is taken."""
 
 
 def begun_with(model: VisionModel, pictures: Sequence[Tensor], size: Any, longest_px: int, *, whole: bool = True) -> Tensor:
     """Pictures (n, 3, h, w) in [0, 1] to begin with: at `size`, or at their own size up to a longer side of longest_px.
 
-    A network that takes no such size gets its own: the middle part of the picture, which is noted. Never enlarged, unless
-    `size` asks for it. Pictures of several sizes are refused without `size`. `whole`: the network sees pictures as they are,
-    not views at its own size.
+    A network that does not take this size gets its own: the middle part of the picture, which is noted. Pictures are
+    enlarged only if `size` asks for it; pictures of several sizes are refused without `size`. `whole`: the network sees
+    pictures as they are, not views at its own size.
     """
     wanted = _shrunk(pictures, longest_px) if size is None else as_size(model, size)
     if whole and not takes(model, wanted):
@@ -34,7 +39,7 @@ def begun_with(model: VisionModel, pictures: Sequence[Tensor], size: Any, longes
 
 def _shrunk(pictures: Sequence[Tensor], longest_px: int) -> Size:
     """The common size of the pictures, its longer side at most longest_px."""
-    sizes = sorted({(int(one.shape[-2]), int(one.shape[-1])) for one in pictures})
+    sizes = sorted({size_of(one) for one in pictures})
     if len(sizes) > 1:
         raise ImageError(
             f"these pictures have {len(sizes)} sizes ({as_text(sizes[0])}, {as_text(sizes[-1])} px): give size=(height, width) "
@@ -49,15 +54,58 @@ def _shrunk(pictures: Sequence[Tensor], longest_px: int) -> Size:
 
 
 def resized(pictures: Tensor, size: Size) -> Tensor:
-    """(n, c, h, w) at another size, bilinear, each pixel of a smaller one the mean of those that it stands for."""
+    """Pictures (n, c, h, w) at another size: bilinear, with antialiasing when they get smaller."""
     if tuple(pictures.shape[-2:]) == tuple(size):
         return pictures
     return F.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def one_layer(model: VisionModel, layer: str) -> str:
-    """The full name of the one layer that a text means."""
+    """The full name of the one layer that a name or glob means."""
     found = model.find_layers(layer)
     if len(found) != 1:
         raise LayerError(f"'{layer}' means {len(found)} layers of {model.name} ({', '.join(found[:3])}, ...): give one")
     return found[0]
+
+
+def usual_layer(model: VisionModel, place: int) -> str:
+    """The layer at a place (0: the earliest) of five depths; the nearest one in a network with fewer."""
+    usual = depths(model, DEPTHS)
+    return usual[round(place / (DEPTHS - 1) * (len(usual) - 1))]
+
+
+@dataclass
+class Run:
+    """One picture that is worked on, and what its steps left.
+
+    values    the objective at each step
+    frames    the pictures at the steps that were asked for
+    answered  whether any gradient has reached the picture
+    broken    number of steps whose gradient was not finite
+    """
+
+    pixels: Tensor
+    values: list[Tensor] = field(default_factory=list[Tensor])
+    frames: list[Tensor] = field(default_factory=list[Tensor])
+    answered: bool = False
+    broken: int = 0
+
+    @property
+    def status(self) -> Made:
+        return "non_finite" if self.broken > len(self.values) // 2 else "ok" if self.answered else "silent"
+
+
+def joined(runs: Sequence[Run], objectives: Sequence[object], kept: Sequence[int], scores: Tensor, before: Tensor) -> Rendering:
+    """One rendering of all runs; `scores` of the finished pictures, and `before` of the photographs, are (n,)."""
+    values = torch.stack([torch.cat(run.values) for run in runs], 1)
+    return Rendering(
+        pixels=torch.cat([run.pixels for run in runs]),
+        scores=scores,
+        objectives=tuple(str(one) for one in objectives),
+        status=tuple(run.status if sound else "non_finite" for run, sound in zip(runs, scores.isfinite(), strict=True)),
+        steps=tuple(range(1, len(values) + 1)),
+        values=values,
+        frames=torch.stack([torch.cat(some) for some in zip(*(run.frames for run in runs), strict=True)]) if kept else None,
+        frame_steps=tuple(kept),
+        numbers={"before": before},
+    )

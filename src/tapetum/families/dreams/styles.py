@@ -1,4 +1,4 @@
-"""Style transfer: the places of one picture, the textures and colours of another."""
+"""Style transfer: the layout of one picture with the textures and colours of another."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import torch
 from torch import Tensor
 
 from tapetum.border.rendering import as_pictures, rendering
-from tapetum.engines.render import Recipe, render
+from tapetum.data.preprocessing import size_of
+from tapetum.engines.render import Recipe, measure_each, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
 from tapetum.engines.render.optimize import look, measure
 from tapetum.engines.render.optimizers import bounded_adam
 from tapetum.engines.render.parametrizations import as_it_is
 from tapetum.engines.render.parametrizations.images import covering
-from tapetum.families.dreams.pictures import begun_with, one_layer
+from tapetum.families.dreams.pictures import DEPTHS, begun_with, one_layer, usual_layer
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import Batch, ImageError, Precision, Range, Rendering
 
-DEPTHS, CONTENT = 5, 2
-"""Without layers: content at the third of five depths, style at the first four."""
+CONTENT = 2
+"""Place of the usual content layer, the third of five depths; the usual style layers are the first four."""
 
 
 @rendering(cite="gatys2016style", takes="pictures")
@@ -78,8 +79,7 @@ def style_transfer(
     """
     content, styles = _layers(model, content_layer, style_layers)
     begun = begun_with(model, pictures, size, longest_px)
-    height, width = (int(side) for side in begun.shape[-2:])
-    painted = covering(_style(model, style), (height, width))
+    painted = covering(_style(model, style), size_of(begun))
     parts = [_distances(model, picture, painted, content, styles) for picture in begun.split(1)]
     objectives = [-(c + s * style_weight) for c, s in parts]
     if smoothness:
@@ -87,27 +87,25 @@ def style_transfer(
     recipe = Recipe(
         as_it_is(begun), (T.roll(jitter_px),), bounded_adam(step_size), n_steps=n_steps, redirect=0, precision=precision
     )
-    made = render(model, objectives, recipe, size=(height, width), seed=seed, batch=batch, frames=frames)
-    numbers = {
-        name: torch.cat([measure(model, pair[i], x) for pair, x in zip(parts, made.pixels.split(1), strict=True)])
-        for i, name in enumerate(("content", "style"))
-    }
+    made = render(model, objectives, recipe, size=size_of(begun), seed=seed, batch=batch, frames=frames)
+    names = ("content", "style")
+    numbers = {name: measure_each(model, ends, made.pixels) for name, ends in zip(names, zip(*parts, strict=True), strict=True)}
     return replace(made, numbers=numbers, objectives=("style transfer",) * len(made))
 
 
 def _layers(model: VisionModel, content: str | None, styles: Sequence[str] | str | None) -> tuple[str, list[str]]:
-    usual = depths(model, DEPTHS)
     if content is None:
-        content = usual[round(CONTENT / (DEPTHS - 1) * (len(usual) - 1))]
+        content = usual_layer(model, CONTENT)
         note(f"content layer {content} was chosen")
     if styles is None:
+        usual = depths(model, DEPTHS)
         styles = usual[:-1] or usual
         note(f"style layers {', '.join(styles)} were chosen")
     return one_layer(model, content), model.find_layers(styles)
 
 
 def _style(model: VisionModel, style: Any) -> Tensor:
-    """(1, 3, H, W) in [0, 1]."""
+    """The one picture of the style, (1, 3, H, W) in [0, 1]."""
     found = as_pictures(model, style)
     if len(found) != 1:
         raise ImageError(f"one picture gives the style, not {len(found)}")
@@ -117,7 +115,7 @@ def _style(model: VisionModel, style: Any) -> Tensor:
 def _distances(
     model: VisionModel, picture: Tensor, painted: Tensor, content: str, styles: Sequence[str]
 ) -> tuple[O.Objective, O.Objective]:
-    """C and S of one picture: what is there already divides each layer's distance from the style."""
+    """C and S of one picture; each layer's distance from the style is divided by that of the photograph."""
     there, wanted = _acts(model, picture, [content, *styles]), _acts(model, painted, styles)
     total = None
     for layer in styles:
@@ -130,7 +128,7 @@ def _distances(
 
 
 def _acts(model: VisionModel, pixels: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-    """Seen as the loop sees them, so that a picture has no distance from itself, to the last bit."""
+    """Activations computed exactly as in the loop that makes pictures, so that a picture's distance to itself is 0."""
     nothing = O.Objective("", tuple(dict.fromkeys(layers)), lambda seen: seen.pixels.new_zeros(len(seen)))
     with torch.no_grad():
         return look(model, nothing, pixels).acts
