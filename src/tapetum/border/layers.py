@@ -52,6 +52,20 @@ def named_layers(layer: str | Sequence[str] | None) -> list[str | None]:
     return list(dict.fromkeys(names))
 
 
+def all_layers(model: VisionModel, layers: str | Sequence[str]) -> list[str]:
+    """The full names of all layers that names or globs mean; text may hold several with commas between."""
+    return model.find_layers([name for name in named_layers(layers) if name])
+
+
+def layers_with_maps(model: VisionModel, layers: str | Sequence[str]) -> list[str]:
+    """As `all_layers`; a layer without a map is refused."""
+    names = all_layers(model, layers)
+    for name in names:
+        if model.survey[name].grid is None:
+            raise LayerError(f"{name} of {model.name} gives no map (n, c, h, w): name a layer that has one")
+    return names
+
+
 def by_name(model: VisionModel, given: Mapping[str, Any]) -> dict[str, Any]:
     """A method's keywords with names in place of modules of the network."""
 

@@ -1,4 +1,4 @@
-"""Several images, one layer: the channels that answer to all of them, and those that answer to one."""
+"""Channels of a layer that are active in all of several images, and channels that are active in one alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tapetum.notes import note
 from tapetum.types import ConsistentChannels, ImageError, LayerError, Range
 
 OFTEN = 0.9
-"""A percentile from which a channel is counted as one of an image's top tenth."""
+"""Percentile above which a channel belongs to the top tenth of an image."""
 
 
 @inspection(takes="images")
@@ -46,7 +46,9 @@ def consistent_channels(
     """
     if len(images) < 2:
         raise ImageError("one image has nothing to agree with: give two or more")
-    name = _mapped(model, layer)
+    name = depths(model)[-1] if layer is None else named_layer(model, layer)
+    if layer is None:
+        note(f"layer {name} was chosen: the last of three depths")
     maps = activations(model, images, name)
     _check(maps, name)
     means = maps.mean((2, 3))
@@ -68,13 +70,6 @@ def consistent_channels(
     )
 
 
-def _mapped(model: VisionModel, layer: str | None) -> str:
-    name = depths(model)[-1] if layer is None else named_layer(model, layer)
-    if layer is None:
-        note(f"layer {name} was chosen: the last of three depths")
-    return name
-
-
 def _check(maps: Tensor, layer: str) -> None:
     if maps.shape[1] < 2:
         raise LayerError(f"{layer} has a single channel: no other to compare it with")
@@ -84,7 +79,7 @@ def _check(maps: Tensor, layer: str) -> None:
 
 
 def _percentiles(means: Tensor) -> Tensor:
-    """(n, c) to the same: the share of the other channels of a row with a lower value, equal ones counting half."""
+    """(n, c): the share of the other channels in the same row that have a lower value; equal ones count half."""
     ordered = means.sort(1).values
     lower = torch.searchsorted(ordered, means, side="left")
     up_to = torch.searchsorted(ordered, means, side="right")
@@ -92,14 +87,14 @@ def _percentiles(means: Tensor) -> Tensor:
 
 
 def _standardized(means: Tensor) -> Tensor:
-    """(n, c) less the row's mean, in its standard deviations; zeros where all channels are equal."""
+    """(n, c): distance from the row's mean in standard deviations; zeros where all channels are equal."""
     apart = means - means.mean(1, keepdim=True)
     spread = means.std(1, correction=0, keepdim=True)
     return torch.where(spread > 0, apart / spread, torch.zeros_like(apart))
 
 
 def _first(k: int, values: Tensor, among_equals: Tensor | None = None) -> Tensor:
-    """The k highest, best first; of equal ones the one that is higher by the other measure, then the earlier."""
+    """Indices of the k highest values, highest first; ties go to the higher value of `among_equals`, then to the earlier."""
     order = torch.arange(len(values), device=values.device)
     for one in (among_equals, values):  # a stable sort by the second measure, then by the first
         if one is not None:
@@ -108,7 +103,7 @@ def _first(k: int, values: Tensor, among_equals: Tensor | None = None) -> Tensor
 
 
 def _compare_with_chance(consistency: Tensor, n: int) -> None:
-    """In words: how many channels are among the top tenth of every image, and how many would be by chance."""
+    """Notes how many channels are among the top tenth of every image, and how many would be by chance."""
     channels = len(consistency)
     often, chance = int((consistency >= OFTEN).sum()), channels * (1 - OFTEN) ** n
     note(f"{often} of {channels} channels are among the top tenth of all {n} images; by chance {chance:.2g} would be")

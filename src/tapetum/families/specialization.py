@@ -1,4 +1,4 @@
-"""What the filters that answer a photograph look for, early and late."""
+"""The most active channels of a photograph, early and late, each with the picture that drives it most."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Tensor
 
-from tapetum.border.layers import named_layers
+from tapetum.border.layers import layers_with_maps
 from tapetum.border.rendering import rendering
 from tapetum.engines.probe import capture
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
-from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size
-from tapetum.families.visualizations import chosen
+from tapetum.families.visualizations import recipe_of
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.types import Batch, FilterSpecialization, LayerError, Range, Rendering
+from tapetum.types import Batch, FilterSpecialization, Range, Rendering
 
 
 @rendering(cite="olah2017feature", takes="images", question="found")
@@ -58,12 +57,12 @@ def filter_specialization(
     Example:
         >>> tp.filter_specialization(model, images, k=2, size=32, n_steps=2).numbers["extent"]
     """
-    names = _early_and_late(model) if layers is None else model.find_layers([one for one in named_layers(layers) if one])
+    names = _early_and_late(model) if layers is None else layers_with_maps(model, layers)
     maps = _maps(model, images, names)
     k = min(k, *(one.shape[1] for one in maps))
     channels = torch.stack([_rank(one, by).topk(k).indices for one in maps], 1)
     units = [(names[i], channel) for row in channels.tolist() for i, some in enumerate(row) for channel in some]
-    made = _pictures(model, units, chosen(named_preset(preset), n_steps, None, None, "exact"), size, seed, batch)
+    made = _pictures(model, units, recipe_of(preset, n_steps), size, seed, batch)
     numbers = {name: value.flatten() for name, value in _numbers(maps, channels).items()}
     _compare(names, channels.shape, numbers)
     return FilterSpecialization(
@@ -76,37 +75,34 @@ def filter_specialization(
 
 
 def _early_and_late(model: VisionModel) -> list[str]:
-    """The second of seven depths and the last: the first is mostly colours."""
+    """The second and the last of seven depths; channels of the first mostly look for colours."""
     several = depths(model, 7)
     return list(dict.fromkeys([several[min(1, len(several) - 1)], several[-1]]))
 
 
 def _rank(maps: Tensor, by: str) -> Tensor:
-    """(m, c, h, w) to (m, c)."""
+    """How active each channel is in each image, (m, c), from maps (m, c, h, w)."""
     if by == "variance":
         return maps.var((2, 3), correction=0)
     return maps.amax((2, 3)) if by == "max" else maps.mean((2, 3))
 
 
 def _maps(model: VisionModel, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
-    for layer in layers:
-        if model.survey[layer].grid is None:
-            raise LayerError(f"{layer} of {model.name} gives no map (n, c, h, w) to show")
     ready = model.laid_out(images)
-    with torch.no_grad(), capture(model, layers) as acts:
+    with capture(model, layers) as acts:
         model(ready)
     return [acts[layer] for layer in layers]
 
 
 def _chosen(maps: Tensor, channels: Tensor) -> Tensor:
-    """(m, c, h, w) and (m, k) to (m, k, h, w)."""
+    """The maps (m, k, h, w) of k channels (m, k) chosen for each image, from maps (m, c, h, w)."""
     return torch.stack([one[some] for one, some in zip(maps, channels, strict=True)])
 
 
 def _pictures(
     model: VisionModel, units: Sequence[tuple[str, int]], recipe: Any, size: Any, seed: int, batch: Batch
 ) -> Rendering:
-    """One picture a unit; units that come up several times are made once."""
+    """One picture per unit; the picture of a unit that several images share is made once."""
     once = list(dict.fromkeys(units))
     made = render(model, [O.channel(*unit) for unit in once], recipe, size=as_size(model, size), seed=seed, batch=batch)
     rows = [once.index(unit) for unit in units]
@@ -121,7 +117,7 @@ def _pictures(
 
 
 def _numbers(maps: Sequence[Tensor], channels: Tensor) -> dict[str, Tensor]:
-    """(m, d, k) each."""
+    """The numbers of the chosen channels by name, (m, d, k) each for m images and d layers."""
     found: dict[str, list[Tensor]] = {"activation": [], "share": [], "extent": []}
     for i, layer in enumerate(maps):
         some, size = _chosen(layer, channels[:, i]), layer.abs().mean((2, 3))
@@ -133,7 +129,7 @@ def _numbers(maps: Sequence[Tensor], channels: Tensor) -> dict[str, Tensor]:
 
 
 def _compare(layers: Sequence[str], shape: Sequence[int], numbers: dict[str, Tensor]) -> None:
-    """In words, for each layer: how much of the activation its top channels hold, and in how many places they answer."""
+    """Notes, for each layer, how much of the activation its top channels hold, and in how many places they are active."""
     share, extent = (numbers[name].view(*shape) for name in ("share", "extent"))
     for i, layer in enumerate(layers):
         held, places = float(share[:, i].sum(1).mean()), float(extent[:, i].mean())

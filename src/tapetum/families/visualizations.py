@@ -1,8 +1,8 @@
-"""Feature visualisation: pictures that units, classes or directions of a network would like to see.
+"""Feature visualisation: pictures that drive units, classes or directions of a network most.
 
-A picture is optimised from noise until the network answers as much as it can; how it is written (frequencies, decorrelated
-colours) and what is done to it before the network looks (jitter, scale, rotation) decide whether it shows what the unit
-stands for, or noise that happens to excite it.
+A picture is optimised from noise until the unit answers as strongly as it can. Its parametrization (frequencies, decorrelated
+colours) and the transforms before each pass (jitter, scale, rotation) decide whether it shows what the unit stands for, or
+noise that happens to excite it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tapetum.border.layers import named_layer
 from tapetum.border.rendering import rendering
-from tapetum.engines.render import measure, render
+from tapetum.engines.render import measure, measure_each, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.objectives.base import Seen
 from tapetum.engines.render.optimize import Recipe
@@ -81,7 +81,7 @@ def visualize(
     Example:
         >>> tp.visualize(model, "blocks.3:5", size=64, n_steps=4).scores
     """
-    recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
+    recipe = recipe_of(preset, n_steps, parametrization, transforms, precision)
     objectives = O.as_objectives(model, units)
     if negative:
         objectives = [-one for one in objectives]
@@ -94,8 +94,10 @@ def visualize(
     return _by_the_units(model, made, objectives, layers)
 
 
-def chosen(recipe: Recipe, n_steps: int | None, parametrization: Any, transforms: Any, precision: Precision) -> Recipe:
-    """A preset with what the user set differently."""
+def recipe_of(
+    preset: str, n_steps: int | None, parametrization: Any = None, transforms: Any = None, precision: Precision = "exact"
+) -> Recipe:
+    """The recipe of a preset, changed where values are given; None keeps the preset's."""
     given: dict[str, Any] = {"precision": precision}
     if n_steps is not None:
         given["n_steps"] = n_steps
@@ -103,18 +105,18 @@ def chosen(recipe: Recipe, n_steps: int | None, parametrization: Any, transforms
         given["parametrization"] = as_parametrization(parametrization)
     if transforms is not None:
         given["transforms"] = as_transforms(transforms)
-    return replace(recipe, **given)
+    return replace(named_preset(preset), **given)
 
 
 def map_layer(model: VisionModel, *objectives: O.Objective) -> str:
-    """The first layer with a map that objectives look at; where there is none, one that tells the parts of a picture apart."""
+    """The first layer with a map among those that objectives read, else the last one with a fine grid (`detailed_layer`)."""
     layers = [layer for one in objectives for layer in one.layers if layer != O.OUTPUT]
     with_maps = [layer for layer in layers if model.survey[layer].grid is not None]
     return with_maps[0] if with_maps else detailed_layer(model.survey)[0]
 
 
 def _diverse(one: O.Objective, layer: str, weight: float) -> O.Objective:
-    """An objective for a group of pictures that are to differ at a layer, in shares of what they reach."""
+    """An objective for a group of pictures that differ at a layer; the weight is relative to the mean value they reach."""
     differ = O.diversity(layer)
 
     def value(seen: Seen) -> Tensor:
@@ -125,9 +127,9 @@ def _diverse(one: O.Objective, layer: str, weight: float) -> O.Objective:
 
 
 def _by_the_units(model: VisionModel, made: Rendering, objectives: Sequence[O.Objective], layers: Sequence[str]) -> Rendering:
-    """The scores of diverse pictures by what the units answer, and how alike those of a unit are."""
+    """The rendering with scores by the units alone, and the likeness of the pictures of each unit."""
     n = len(made) // len(objectives)
-    groups = list(zip(made.pixels.split(n), objectives, layers, strict=True))
-    scores = [measure(model, one, picture) for pixels, one, _ in groups for picture in pixels.split(1)]
-    alike = [-measure(model, O.diversity(layer), pixels) / (n - 1) for pixels, _, layer in groups]
-    return replace(made, scores=torch.cat(scores), layout=(len(objectives), n), numbers={"likeness": torch.cat(alike)})
+    scores = measure_each(model, [one for one in objectives for _ in range(n)], made.pixels)
+    groups = zip(made.pixels.split(n), layers, strict=True)
+    alike = [-measure(model, O.diversity(layer), pixels) / (n - 1) for pixels, layer in groups]
+    return replace(made, scores=scores, layout=(len(objectives), n), numbers={"likeness": torch.cat(alike)})

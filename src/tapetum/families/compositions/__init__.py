@@ -1,6 +1,6 @@
-"""Compositions: pictures of many units at once, in the proportions in which a layer has them, or of two that meet.
+"""Compositions: pictures of several units at once, in the proportions of an image's activation, or of two units.
 
-caricatures   all that a layer found in an image, exaggerated
-grids         what it found place by place, and in a few groups of channels
-combinations  two units alone, against each other and at once; and the way from the one to the other
+caricatures   everything that a layer found in an image, exaggerated
+grids         the same place by place, and in a few groups of channels
+combinations  two units alone, against each other and together, and the way from one to the other
 """

@@ -1,4 +1,4 @@
-"""Caricatures: what a whole layer found in a photograph, exaggerated."""
+"""Caricatures: pictures that exaggerate what a whole layer found in a photograph."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-import torch
 from torch import Tensor
 
 from tapetum.border.rendering import rendering
-from tapetum.engines.render import measure, render
+from tapetum.data.preprocessing import size_of
+from tapetum.engines.render import measure_each, render
 from tapetum.engines.render import objectives as O
-from tapetum.engines.render.presets import preset as named_preset
-from tapetum.families.compositions.grids import chosen_layer, found_in
-from tapetum.families.visualizations import chosen
+from tapetum.families.compositions.grids import found_in, named_or_detailed
+from tapetum.families.visualizations import recipe_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, MethodError, Precision, Range, Rendering
 
@@ -60,21 +59,20 @@ def caricature(
     Example:
         >>> tp.caricature(model, images, layer="blocks.3", n_steps=2).numbers["cosine"]
     """
-    name = chosen_layer(model, layer)
+    name = named_or_detailed(model, layer)
     given = found_in(model, images, name)
     zero = [row for row in range(len(given)) if not given[row].any()]
     if zero:
         raise MethodError(f"{name} is zero everywhere for image {zero[0]}: there is nothing to exaggerate")
     wanted = [_objective(name, one, cosine_power, compare) for one in given]
-    recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
-    size = (int(images.shape[-2]), int(images.shape[-1]))
-    made = render(model, wanted, recipe, size=size, seed=seed, batch=batch, frames=frames)
+    recipe = recipe_of(preset, n_steps, parametrization, transforms, precision)
+    made = render(model, wanted, recipe, size=size_of(images), seed=seed, batch=batch, frames=frames)
     return replace(
         made,
         objectives=tuple(f"image {row} in {name}" for row in range(len(given))),
         numbers={
-            "dot": _of(model, made, [O.dot_cosine(name, one, cosine_power=0) for one in given]),
-            "cosine": _of(model, made, [O.cosine_similarity(name, one) for one in given]),
+            "dot": measure_each(model, [O.dot_cosine(name, one, cosine_power=0) for one in given], made.pixels),
+            "cosine": measure_each(model, [O.cosine_similarity(name, one) for one in given], made.pixels),
         },
     )
 
@@ -84,9 +82,3 @@ def _objective(layer: str, given: Tensor, p: float, compare: str) -> O.Objective
         return O.dot_cosine(layer, given, cosine_power=p)
     places = given.shape[-2] * given.shape[-1]
     return O.tensor_direction(layer, given, cosine_power=p) * (places / float(given.square().sum()))
-
-
-def _of(model: VisionModel, made: Rendering, objectives: Sequence[O.Objective]) -> Tensor:
-    """(n,): what the finished pictures, each for itself, are by other objectives."""
-    rows = zip(objectives, made.pixels.split(1), strict=True)
-    return torch.cat([measure(model, one, pixels) for one, pixels in rows])

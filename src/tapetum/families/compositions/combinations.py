@@ -1,4 +1,4 @@
-"""Two units together: what they ask for alone, against each other, and at once; and the way from the one to the other."""
+"""Pictures of two units: alone, against each other and together, and of the way from one to the other."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from torch import Tensor
 
 from tapetum.border.layers import named_layer
 from tapetum.border.rendering import rendering
-from tapetum.engines.render import measure, render
+from tapetum.engines.render import measure, measure_each, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.parametrizations import as_parametrization
-from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size
-from tapetum.families.visualizations import chosen, map_layer
+from tapetum.families.visualizations import map_layer, recipe_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, MethodError, Precision, Range, Rendering, Unit
 
@@ -59,7 +58,7 @@ def neuron_interaction(
         >>> tp.neuron_interaction(model, ["blocks.3:5", "blocks.3:2"], size=32, n_steps=2).numbers["first"]
     """
     a, b = _pair(model, units)
-    recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
+    recipe = recipe_of(preset, n_steps, parametrization, transforms, precision)
     options: dict[str, Any] = {"size": as_size(model, size), "seed": seed, "batch": batch}
     alone = render(model, [-a, a, -b, b], recipe, **options, frames=(0,))
     s = _reached(model, (a, b), alone, rows=(1, 3))
@@ -113,7 +112,7 @@ def interpolate(
         tensor([0.0000, 0.2000, 0.4000, 0.6000, 0.8000, 1.0000])
     """
     a, b = _pair(model, units)
-    recipe = chosen(named_preset(preset), n_steps, None, transforms, precision)
+    recipe = recipe_of(preset, n_steps, None, transforms, precision)
     options: dict[str, Any] = {"size": as_size(model, size), "seed": seed}
     alone = render(model, [a, b], recipe, **options, batch=batch, frames=(0,))
     s = _reached(model, (a, b), alone, rows=(0, 1))
@@ -137,7 +136,7 @@ def _pair(model: VisionModel, units: Any) -> tuple[O.Objective, O.Objective]:
 
 
 def _reached(model: VisionModel, units: Sequence[O.Objective], alone: Rendering, rows: Sequence[int]) -> list[float]:
-    """How far above the noise that all begin as (frame 0) each unit's own picture is; 1 where it is not."""
+    """By how much each unit's own picture raises its value above that of the initial noise (frame 0); 1 if not at all."""
     assert alone.frames is not None
     found = []
     for one, row in zip(units, rows, strict=True):
@@ -147,7 +146,7 @@ def _reached(model: VisionModel, units: Sequence[O.Objective], alone: Rendering,
 
 
 def _both(first: Rendering, second: Rendering) -> Rendering:
-    """The pictures of one rendering, then those of another with the same steps; frames are left out."""
+    """The pictures of two renderings with the same steps in one, without frames."""
     assert first.values is not None
     assert second.values is not None
     return replace(
@@ -163,11 +162,8 @@ def _both(first: Rendering, second: Rendering) -> Rendering:
 
 
 def _values(model: VisionModel, a: O.Objective, b: O.Objective, pixels: Tensor) -> dict[str, Tensor]:
-    """Of both units in every finished picture."""
-    return {
-        name: torch.cat([measure(model, one, picture) for picture in pixels.split(1)])
-        for name, one in (("first", a), ("second", b))
-    }
+    """The values of both units in every finished picture."""
+    return {name: measure_each(model, [one] * len(pixels), pixels) for name, one in (("first", a), ("second", b))}
 
 
 def _text(x: int, a: O.Objective, y: int, b: O.Objective) -> str:
@@ -176,7 +172,7 @@ def _text(x: int, a: O.Objective, y: int, b: O.Objective) -> str:
 
 
 def _aligned(model: VisionModel, layer: str, pixels: Tensor, weight: float) -> O.Objective:
-    """The alignment at a layer, in shares of the mean square of its activation for given pictures."""
+    """The alignment at a layer, relative to the mean square of its activation for given pictures."""
     name = named_layer(model, layer)
     size = float(measure(model, O.deep_dream(name), pixels).mean())
     return O.alignment(name) * (weight / (size or 1.0))

@@ -1,7 +1,7 @@
-"""Directions that activations have in common: non-negative factors, by which places of a map fall into groups.
+"""Non-negative matrix factorisation: a few directions of channels of which the activation at every place is a mixture.
 
-A map (c, h, w) is read as h x w rows of c numbers. A few directions, added in shares that are never negative, make up all
-rows: each direction is something that was found, and its shares are where.
+A map (c, h, w) is read as h x w rows of c numbers. Each row is a sum of the directions with weights that are never negative:
+a direction is something that the layer found, its weights say where.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from tapetum.types import MethodError
 
 ENOUGH = 1e-5
-"""Updates end when ten of them lower the error by less than this share of it."""
+"""Share of the error: updates end when ten of them lower it by less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def factorize(values: Tensor, n_groups: int, *, seed: int = 0, n_steps: int = 50
 
 
 def _begin(v: Tensor, n_groups: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Noise in [.5, 1.5], drawn on the CPU, of the size that makes W H as large as V."""
+    """W and H to begin with: noise in [.5, 1.5], drawn on the CPU, scaled so that W H is about as large as V."""
     generator = torch.Generator().manual_seed(seed)
     size = (v.mean() / n_groups).sqrt()
     shapes = ((len(v), n_groups), (n_groups, v.shape[1]))

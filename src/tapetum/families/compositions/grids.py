@@ -1,6 +1,6 @@
-"""What a layer found in a photograph, place by place, as pictures: a grid of all places, and groups of places.
+"""Pictures of what a layer found in a photograph: one for each place, or one for each group of channels.
 
-An activation is a vector of channels at each place. The picture that points along it shows what the network sees there.
+An activation is a vector of channels at each place. A picture optimised towards this vector shows what the network sees there.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from tapetum.engines.batching import batch_size
 from tapetum.engines.probe import activations
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
-from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size, small
 from tapetum.families.compositions.directions import factorize
-from tapetum.families.visualizations import chosen
+from tapetum.families.visualizations import recipe_of
 from tapetum.models.choice import detailed_layer
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import Batch, MethodError, Precision, Range, Rendering
 
 CELLS = 64
-"""Small pictures at once: from there on the time of each falls no further (measured at 48 px on a CPU)."""
+"""Small pictures per batch: larger batches save no more time per picture (measured at 48 px on a CPU)."""
 
 CELL_PX = 48
-"""Three cells of a usual 14 x 14 map a side: enough for a form, and a grid of them for a page."""
+"""Side of a cell's picture: enough for a form, and small enough for a whole grid on a page."""
 
 MOST_CELLS = 4096
 
@@ -76,7 +75,7 @@ def activation_grid(
         >>> tp.activation_grid(model, images, layer="blocks.6", size=16, n_steps=2).layout
         (7, 7)
     """
-    name = chosen_layer(model, layer)
+    name = named_or_detailed(model, layer)
     maps = found_in(model, images, name)
     n, _, rows, columns = maps.shape
     if n * rows * columns > MOST_CELLS:
@@ -84,7 +83,7 @@ def activation_grid(
     vectors = maps.permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # sums over strides may have other last bits
     wanted = [_towards(name, vector, cosine_power) for vector in vectors]
     pixels = small(model, CELL_PX) if size is None else as_size(model, size)
-    recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
+    recipe = recipe_of(preset, n_steps, parametrization, transforms, precision)
     made = render(model, wanted, recipe, size=pixels, seed=seed, batch=_cells(model, batch, pixels))
     texts = tuple(f"{name} @ {i},{j}" for _ in range(n) for i in range(rows) for j in range(columns))
     return replace(made, objectives=texts, layout=(n * rows, columns), numbers={"magnitude": vectors.norm(dim=1)})
@@ -132,13 +131,13 @@ def neuron_groups(
         >>> tp.neuron_groups(model, images, n_groups=2, size=32, n_steps=2).layout
         (1, 2)
     """
-    name = chosen_layer(model, layer, positive=True)
+    name = named_or_detailed(model, layer, positive=True)
     maps = found_in(model, images, name)
     if (maps < 0).any():
         note(f"{name} has negative activations, which count as zero here")
     found = [factorize(one.clamp(min=0).flatten(1).T, n_groups, seed=seed) for one in maps]
     wanted = [O.direction(name, h, cosine_power=cosine_power) for factors in found for h in factors.directions]
-    recipe = chosen(named_preset(preset), n_steps, parametrization, transforms, precision)
+    recipe = recipe_of(preset, n_steps, parametrization, transforms, precision)
     made = render(model, wanted, recipe, size=as_size(model, size), seed=seed, batch=batch)
     shares = torch.cat([factors.shares.T for factors in found])
     return replace(
@@ -153,8 +152,8 @@ def neuron_groups(
     )
 
 
-def chosen_layer(model: VisionModel, layer: str | None, *, positive: bool = False) -> str:
-    """The layer that was named, or one that is chosen and noted."""
+def named_or_detailed(model: VisionModel, layer: str | None, *, positive: bool = False) -> str:
+    """The named layer; None: the last with a fine grid, which is noted. `positive`: the next without negative values."""
     if layer is not None:
         return named_layer(model, layer)
     name, reason = detailed_layer(model.survey)
@@ -167,12 +166,12 @@ def chosen_layer(model: VisionModel, layer: str | None, *, positive: bool = Fals
 
 
 def found_in(model: VisionModel, images: Tensor, layer: str) -> Tensor:
-    """A layer's activation (n, c, h, w), image by image: a batch may have other last bits, which steps of ascent let grow."""
+    """A layer's activation (n, c, h, w), one pass per image: a batch may differ in its last bits, which many steps amplify."""
     return torch.cat([activations(model, one, layer) for one in images.split(1)])
 
 
 def _towards(layer: str, vector: Tensor, cosine_power: float) -> O.Objective:
-    """The direction of a vector, without its length; of a vector of zeros an objective that asks for nothing."""
+    """The objective of the direction of a vector, whatever its length; for a vector of zeros one that is 0 everywhere."""
     length = vector.norm()
     if length == 0:
         return O.Objective(f"nothing of {layer}", (layer,), lambda seen: 0 * seen[layer].flatten(1).sum(1))
@@ -180,7 +179,7 @@ def _towards(layer: str, vector: Tensor, cosine_power: float) -> O.Objective:
 
 
 def _cells(model: VisionModel, batch: Batch, size: tuple[int, int]) -> int:
-    """Small pictures at once: as many as have the pixels of the images that fit, up to 64."""
+    """Cells per batch: as many as have together the pixels of a batch of images, at most 64."""
     if batch != "auto":
         return batch_size(model, batch)
     share = size[0] * size[1] / prod(model.size)

@@ -1,4 +1,4 @@
-"""What the middle place of a layer depends on, measured: squared gradients at the pixels, and squares that hold them.
+"""Measured receptive fields: squared gradients of a layer's middle place at the pixels, and squares that hold them.
 
 energy = gradient_energy(model, ["layer1", "layer4"], images, generator)     # {layer: (h, w)}
 support(energy["layer4"])                  # the rows and columns with any gradient at all
@@ -18,7 +18,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.progress import track
 
 ROUNDING = 1 - 1e-12
-"""Sums of shares are not exact: a square that holds everything would miss by the last bit."""
+"""Factor that allows for rounding: a square that holds everything would miss its share by the last bit."""
 
 
 def middle(maps: Tensor) -> tuple[int, int]:
@@ -29,11 +29,10 @@ def middle(maps: Tensor) -> tuple[int, int]:
 def gradient_energy(
     model: VisionModel, layers: Sequence[str], images: Tensor, generator: torch.Generator
 ) -> dict[str, tuple[Tensor, tuple[int, int]]]:
-    """For each layer its mean squared gradient (h, w) of the middle place, and the (row, column) of that place.
+    """Per layer the mean squared gradient (h, w) of its middle place, and the (row, column) of that place.
 
-    Squared is d/dx of sum_c s_c a_c(middle), then summed over colours and averaged over images. The signs s_c are drawn anew
-    for each image: what channels say cannot cancel, since the expectation over the signs is sum_c sum_colours (da_c/dx)².
-    Each pass goes as deep as the last layer.
+    The gradient is d/dx of sum_c s_c a_c(middle); its square is summed over colours and averaged over images. The signs s_c
+    are drawn anew for each image, so that channels cannot cancel: the expectation is sum_c sum_colours (da_c/dx)².
     """
     found: dict[str, tuple[Tensor, tuple[int, int]]] = {}
     for image in track(images.split(1), len(images), "images"):
@@ -62,7 +61,7 @@ def _of_one(
 
 
 def support(energy: Tensor) -> Window | None:
-    """(top, bottom, left, right), both ends included, of all that is not zero; None where all is."""
+    """(top, bottom, left, right), ends included, of the smallest box around all values that are not zero; None for zeros."""
     rows, columns = (_ends(energy.sum(dim)) for dim in (1, 0))
     return None if rows is None or columns is None else (*rows, *columns)
 
@@ -73,7 +72,7 @@ def _ends(values: Tensor) -> tuple[int, int] | None:
 
 
 def smallest_square(energy: Tensor, share: float) -> Window | None:
-    """The smallest square, anywhere, that holds `share` of the energy (h, w), of several the one nearest to its centre."""
+    """The smallest square that holds `share` of the energy (h, w); of several, the one nearest to the centre of mass."""
     total = float(energy.sum())
     if not total > 0:
         return None
@@ -98,17 +97,17 @@ def _centre(energy: Tensor) -> Tensor:
 
 
 def _held(cumulated: Tensor, side: int) -> Tensor:
-    """What each square of that side holds, cut at the image's border."""
+    """The energy in every square of that side that lies in the image."""
     h, w = (min(side, size - 1) for size in cumulated.shape)
     return cumulated[h:, w:] - cumulated[:-h, w:] - cumulated[h:, :-w] + cumulated[:-h, :-w]
 
 
 def sides(window: Window) -> tuple[int, int]:
-    """(height, width) in pixels."""
+    """(height, width) of a window in pixels."""
     top, bottom, left, right = window
     return bottom - top + 1, right - left + 1
 
 
 def within(inner: Window, outer: Window) -> bool:
-    """Whether the one window lies in the other."""
+    """Whether `inner` lies in `outer`."""
     return outer[0] <= inner[0] and inner[1] <= outer[1] and outer[2] <= inner[2] and inner[3] <= outer[3]

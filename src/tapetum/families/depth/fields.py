@@ -1,4 +1,4 @@
-"""Receptive fields of the middle place of a layer: what it can see by the network's windows, and what gradients say."""
+"""Receptive fields of the middle place of a layer: by the network's windows, and measured with gradients."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import torch
 from torch import Tensor
 
 from tapetum.border.inspecting import inspection
-from tapetum.families.depth.asking import few, size_of
+from tapetum.data.preprocessing import size_of
 from tapetum.families.depth.energy import gradient_energy, smallest_square, support, within
+from tapetum.families.depth.layers import named_or_five
 from tapetum.models.layers import Survey
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import Field, Range, ReceptiveFields
 
 SHARE = 0.95
-"""Of the squared gradient, in the square that is called effective."""
+"""Share of the squared gradient that the effective receptive field holds."""
 
 
 @inspection(cite="luo2016understanding", takes="images")
@@ -47,7 +48,7 @@ def receptive_fields(
     Example:
         >>> print(tp.receptive_fields(model, images))
     """
-    names = few(model, layers)
+    names = named_or_five(model, layers)
     given = images if on == "images" else None
     fields, energy = measured(model, names, size_of(images), n, seed, given)
     photograph = model.denormalize(images[:1])[0]
@@ -63,7 +64,10 @@ def _words(on: str, n: int, images: int) -> str:
 def measured(
     model: VisionModel, layers: Sequence[str], size: tuple[int, int], n: int, seed: int, images: Tensor | None = None
 ) -> tuple[tuple[Field, ...], Tensor]:
-    """The fields of layers at images of a size, and where they come from: (layers, h, w), each divided by its largest value."""
+    """The fields of layers for images of a size, and their energy maps (layers, h, w), each divided by its largest value.
+
+    Measured on n images of noise, or n times on the given images.
+    """
     generator = torch.Generator().manual_seed(seed)
     survey = model.survey_at(size)
     if images is None:

@@ -1,4 +1,4 @@
-"""Means over channels and over places: what is left of a picture at each stage, and how active the stages are."""
+"""Means over channels, a picture of each stage, and means over places, how active the stages are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from tapetum.border.inspecting import inspection
-from tapetum.families.depth.asking import asked, stages
+from tapetum.families.depth.layers import at_layers, named_or_blocks
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerProgression, MeanActivations
 
@@ -25,8 +25,8 @@ def layer_progression(model: VisionModel, images: Tensor, *, layers: Sequence[st
     Example:
         >>> [tuple(one.shape) for one in tp.layer_progression(model, images).maps]
     """
-    names = stages(model, layers)
-    means = asked(model, images, names, lambda maps: (maps.mean(1), int(maps.shape[1])))
+    names = named_or_blocks(model, layers)
+    means = at_layers(model, images, names, lambda maps: (maps.mean(1), int(maps.shape[1])))
     maps, channels = zip(*(means[name] for name in names), strict=True)
     return LayerProgression(model.name, tuple(names), maps, channels, model.denormalize(images))
 
@@ -45,6 +45,6 @@ def mean_activations(model: VisionModel, images: Tensor, *, layers: Sequence[str
     Example:
         >>> print(tp.mean_activations(model, images))
     """
-    names = stages(model, layers)
-    means = asked(model, images, names, lambda maps: maps.mean((2, 3)))
+    names = named_or_blocks(model, layers)
+    means = at_layers(model, images, names, lambda maps: maps.mean((2, 3)))
     return MeanActivations(model.name, tuple(names), tuple(means[name] for name in names))

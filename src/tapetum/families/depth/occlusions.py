@@ -1,4 +1,4 @@
-"""A hidden box, and what it changes at every layer."""
+"""A hidden box, and the change that it causes at every layer."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 from tapetum.border.inspecting import inspection
+from tapetum.data.preprocessing import Size, size_of
 from tapetum.engines.perturb.fills import as_fill
 from tapetum.engines.scores import class_name, gives_classes, probabilities
-from tapetum.families.depth.asking import asked, few, size_of
+from tapetum.families.depth.layers import at_layers, named_or_five
 from tapetum.models.layers import Survey, Window
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import ImageError, MethodError, OcclusionProbe
 
-USUAL = (50, 150, 60, 160)
-USUAL_SIDE = 224
+USUAL, USUAL_SIDE = (50, 150, 60, 160), 224
+"""The box that is hidden by default (top, bottom, left, right), and the side of the image it is meant for, in px."""
 
-Standing = Literal["black", "grey", "blur", "noise"]
+Hiding = Literal["black", "grey", "blur", "noise"]
 
 
 @inspection(takes="images")
@@ -31,7 +32,7 @@ def occlusion_probe(
     images: Tensor,
     *,
     box: Sequence[int] | str | None = None,
-    fill: Standing = "black",
+    fill: Hiding = "black",
     layers: Sequence[str] | str | None = None,
 ) -> OcclusionProbe:
     """What a hidden box of the picture changes at each layer: where, how much of it under the box, and in the answer.
@@ -50,15 +51,15 @@ def occlusion_probe(
     Example:
         >>> print(tp.occlusion_probe(model, images, box="4,8,4,12"))
     """
-    names, size = few(model, layers), size_of(images)
+    names, size = named_or_five(model, layers), size_of(images)
     top, bottom, left, right = hidden = _as_box(box, size)
     changed = images.clone()
-    stands = as_fill(model, images, "zero" if fill == "grey" else fill)
-    changed[..., top : bottom + 1, left : right + 1] = stands[..., top : bottom + 1, left : right + 1]
+    shown = as_fill(model, images, "zero" if fill == "grey" else fill)
+    changed[..., top : bottom + 1, left : right + 1] = shown[..., top : bottom + 1, left : right + 1]
     changes = _changes(model, images, changed, names)
     survey = model.survey_at(size)
     under = tuple(_under(survey, name, changes[name], hidden, size) for name in names)
-    reach = tuple(reached(survey, name, hidden, (changes[name].shape[1], changes[name].shape[2])) for name in names)
+    reach = tuple(reached(survey, name, hidden, size_of(changes[name])) for name in names)
     everywhere = [name for name, window in zip(names, reach, strict=True) if window is None]
     if everywhere:
         note(f"{', '.join(everywhere)}: every place may see the whole image, so the box reaches all of them")
@@ -80,7 +81,7 @@ def occlusion_probe(
     )
 
 
-def _as_box(box: Sequence[int] | str | None, size: tuple[int, int]) -> Window:
+def _as_box(box: Sequence[int] | str | None, size: Size) -> Window:
     """(top, bottom, left, right) with both ends included; a box that does not lie in the image is refused."""
     height, width = size
     if box is None:
@@ -109,7 +110,7 @@ def _whole_numbers(box: Sequence[int] | str) -> list[int]:
     return numbers
 
 
-def _words(model: VisionModel, fill: Standing) -> str:
+def _words(model: VisionModel, fill: Hiding) -> str:
     if fill == "grey":
         colour = model.denormalize(model.blank(size=(1, 1)))
         shown = ", ".join(f"{round(255 * value)}" for value in colour.flatten().tolist())
@@ -118,14 +119,13 @@ def _words(model: VisionModel, fill: Standing) -> str:
 
 
 def _changes(model: VisionModel, before: Tensor, after: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """{layer: (n, h, w)}; two passes of the same shape, so that what does not change is the same to the last bit."""
-    original = asked(model, before, layers, lambda maps: maps.clone())
-    changed = asked(model, after, layers, lambda maps: maps.clone())
+    """{layer: mean over channels of the change (n, h, w)}, exactly 0 where nothing changes: both passes have one shape."""
+    original, changed = (at_layers(model, images, layers, torch.clone) for images in (before, after))
     return {name: (changed[name] - original[name]).abs().mean(1) for name in layers}
 
 
-def _under(survey: Survey, layer: str, change: Tensor, box: Window, size: tuple[int, int]) -> Window:
-    """The places whose own pixels touch the box: each place owns a stride's width around the middle of what it sees."""
+def _under(survey: Survey, layer: str, change: Tensor, box: Window, size: Size) -> Window:
+    """The places whose own pixels touch the box: a place owns one stride's width around the middle of its field."""
     ends: list[int] = []
     for axis, first, last in ((0, box[0], box[1]), (1, box[2], box[3])):
         cells = int(change.shape[1 + axis])
@@ -139,8 +139,8 @@ def _under(survey: Survey, layer: str, change: Tensor, box: Window, size: tuple[
     return ends[0], ends[1], ends[2], ends[3]
 
 
-def reached(survey: Survey, layer: str, box: Window, grid: tuple[int, int]) -> Window | None:
-    """The places of a layer that can see a pixel of the box; None where all may. No place at all: last before first."""
+def reached(survey: Survey, layer: str, box: Window, grid: Size) -> Window | None:
+    """The places of a layer that can see a pixel of the box; None where all may; last before first where none can."""
     if layer not in survey.spans or layer in survey.pooled:
         return None
     ends: list[int] = []
@@ -152,7 +152,7 @@ def reached(survey: Survey, layer: str, box: Window, grid: tuple[int, int]) -> W
 
 
 def _shares(changes: dict[str, Tensor], windows: Sequence[Window | None]) -> Tensor:
-    """(layers, n): the part of each change inside the window; NaN where nothing changed at all."""
+    """(layers, n): the share of each change that lies inside its window; NaN where nothing changed."""
     shares: list[Tensor] = []
     for change, window in zip(changes.values(), windows, strict=True):
         top, bottom, left, right = window or (0, change.shape[1] - 1, 0, change.shape[2] - 1)
@@ -164,7 +164,10 @@ def _shares(changes: dict[str, Tensor], windows: Sequence[Window | None]) -> Ten
 def _answers(
     model: VisionModel, before: Tensor, after: Tensor
 ) -> tuple[tuple[tuple[str, str], ...], Tensor] | tuple[None, None]:
-    """The most probable class of each image then and now; nothing where the model gives no classes of whole images."""
+    """Names and probabilities of each image's top class before and after; None where the model gives no such classes.
+
+    The probabilities (n, 3): of the first top class before and after, and of the second one after.
+    """
     if not gives_classes(model, before):
         return None, None
     then, now = (probabilities(model, images) for images in (before, after))

@@ -1,4 +1,4 @@
-"""One row a layer: what it is, and what it held of the images."""
+"""Tables with one row per layer: its shape, parameters and receptive field, and its activity on images."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from tapetum.border.inspecting import inspection
-from tapetum.families.depth.asking import asked, few, found, size_of
+from tapetum.border.layers import all_layers
+from tapetum.data.preprocessing import Size, size_of
 from tapetum.families.depth.fields import measured
+from tapetum.families.depth.layers import at_layers, named_or_five
 from tapetum.models.layers import Survey, kinds_of_operations
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import DepthProperties, DepthRow, Field, LayerError, LayerRow, LayerTable, Range
 
 
-class _Held(NamedTuple):
-    """What a layer held of the images: shape without the batch, shares of the values, the mean of each image."""
+class _Activity(NamedTuple):
+    """A layer's output on the images: shape without the batch, shares of zero and of not positive values, mean per image."""
 
     shape: tuple[int, ...]
     zeros: float
@@ -41,34 +43,34 @@ def layer_table(model: VisionModel, images: Tensor, *, layers: Sequence[str] | s
         >>> print(tp.layer_table(model, images))
     """
     survey = model.survey_at(size_of(images))
-    names = _computing(survey) if layers is None else found(model, layers)
+    names = _computing(survey) if layers is None else all_layers(model, layers)
     names = sorted(names, key=survey.position)
     if not names:
         raise LayerError(f"{model.name} has no modules inside that compute: everything runs in functions, which have no names")
-    held = asked(model, images, names, lambda values: _held(values, len(images)), raw=True)
-    rows = tuple(_layer_row(survey, name, held[name]) for name in names)
-    return LayerTable(model.name, rows, size_of(images), torch.stack([held[name].means for name in names]))
+    found = at_layers(model, images, names, lambda values: _activity(values, len(images)), raw=True)
+    rows = tuple(_layer_row(survey, name, found[name]) for name in names)
+    return LayerTable(model.name, rows, size_of(images), torch.stack([found[name].means for name in names]))
 
 
 def _computing(survey: Survey) -> list[str]:
-    """Without the modules that only pass on: identities, dropout at rest, flattening."""
+    """The layers that compute something, not those that pass their input on: identities, dropout in eval mode, flattening."""
     kinds = kinds_of_operations(survey.events)
     return [name for name in survey.order if "start" not in kinds[name] and not kinds[name] <= {"view", "identity"}]
 
 
-def _held(values: Tensor, n: int) -> _Held:
+def _activity(values: Tensor, n: int) -> _Activity:
     values = values if values.is_floating_point() else values.float()
     zeros, not_positive = (float(where.double().mean()) for where in (values == 0, values <= 0))
-    # windows of an image may lie in the batch, one image after the other
+    # a layer may hold the windows of an image in its batch, one image after the other
     means = values.reshape(n, -1).mean(1) if values.numel() % n == 0 else values.new_full((n,), float("nan"))
-    return _Held(tuple(values.shape[1:]), zeros, not_positive, means)
+    return _Activity(tuple(values.shape[1:]), zeros, not_positive, means)
 
 
-def _layer_row(survey: Survey, name: str, held: _Held) -> LayerRow:
+def _layer_row(survey: Survey, name: str, found: _Activity) -> LayerRow:
     layer = survey[name]
-    mean = float(held.means.mean())
+    mean = float(found.means.mean())
     fields = layer.receptive_field, layer.stride
-    return LayerRow(name, layer.kind, held.shape, layer.parameters, *fields, held.zeros, held.not_positive, mean)
+    return LayerRow(name, layer.kind, found.shape, layer.parameters, *fields, found.zeros, found.not_positive, mean)
 
 
 @inspection(cite="luo2016understanding", takes="images")
@@ -94,15 +96,15 @@ def depth_properties(
     Example:
         >>> print(tp.depth_properties(model, images))
     """
-    names = few(model, layers)
+    names = named_or_five(model, layers)
     size = size_of(images)
-    held = asked(model, images, names, lambda maps: (_held(maps, len(images)), tuple(maps.shape[1:])))
+    found = at_layers(model, images, names, lambda maps: _activity(maps, len(images)))
     fields, _ = measured(model, names, size, n, seed)
-    rows = tuple(_depth_row(field, *held[field.layer], size) for field in fields)
-    return DepthProperties(model.name, rows, size, torch.stack([held[name][0].means for name in names]))
+    rows = tuple(_depth_row(field, found[field.layer], size) for field in fields)
+    return DepthProperties(model.name, rows, size, torch.stack([found[name].means for name in names]))
 
 
-def _depth_row(field: Field, held: _Held, shape: tuple[int, ...], size: tuple[int, int]) -> DepthRow:
-    c, h, w = shape
+def _depth_row(field: Field, found: _Activity, size: Size) -> DepthRow:
+    c, h, w = found.shape
     fields = field.side, field.measured, field.effective_side
-    return DepthRow(field.layer, (h, w), c, *fields, held.zeros, held.not_positive, c * h * w / (size[0] * size[1]))
+    return DepthRow(field.layer, (h, w), c, *fields, found.zeros, found.not_positive, c * h * w / (size[0] * size[1]))

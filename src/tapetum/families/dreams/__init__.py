@@ -1,6 +1,6 @@
-"""Dreams: photographs that a network redraws. Each begins with a picture, not with noise, and shows what was changed in it.
+"""Dreams: photographs that a network redraws. Each begins with a picture, not with noise, and shows the change.
 
 octaves   more of whatever a layer sees, at several scales
-styles    one picture's places with another one's textures
-accents   what would have to be more in a picture for a unit to answer more, and where
+styles    the layout of one picture with the textures of another
+accents   a picture moved towards a unit: what would have to be stronger in it, and where
 """

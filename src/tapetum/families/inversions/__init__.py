@@ -1,1 +1,1 @@
-"""Inversion: what is left of a photograph in a layer, as a picture that gives the same activation there."""
+"""Inversion: pictures with the same activation at a layer as a photograph, which show what the layer kept of it."""

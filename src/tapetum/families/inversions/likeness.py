@@ -1,9 +1,8 @@
-"""How alike two pictures are: pixel by pixel, by structure, and as a network sees them. Pictures (n, 3, h, w) in [0, 1]."""
+"""Likeness of two pictures (n, 3, h, w) in [0, 1]: pixel by pixel, by structure, and as a network sees them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from tapetum.engines.probe import capture
 from tapetum.models.vision_model import VisionModel
 
 WINDOW_PX = 7
-"""Side of the windows that SSIM compares, scikit-image's; pictures that are smaller take the largest odd side that fits."""
+"""Side of the windows that SSIM compares, as in scikit-image; smaller pictures use the largest odd side that fits."""
 
 
 def ssim(pictures: Tensor, others: Tensor) -> Tensor:
@@ -24,13 +23,10 @@ def ssim(pictures: Tensor, others: Tensor) -> Tensor:
 
     height, width = (int(side) for side in pictures.shape[-2:])
     side = min(WINDOW_PX, min(height, width) - 1 + min(height, width) % 2)
-    pairs = zip(_arrays(pictures), _arrays(others), strict=True)
+    arrays = ([one.detach().double().cpu().numpy() for one in some] for some in (pictures, others))
+    pairs = zip(*arrays, strict=True)
     values = [structural_similarity(a, b, win_size=side, data_range=1.0, channel_axis=0) for a, b in pairs]
     return torch.tensor(values, dtype=torch.float64).to(pictures)
-
-
-def _arrays(pictures: Tensor) -> list[Any]:
-    return [picture.detach().double().cpu().numpy() for picture in pictures]
 
 
 def psnr(pictures: Tensor, others: Tensor) -> Tensor:
@@ -39,20 +35,17 @@ def psnr(pictures: Tensor, others: Tensor) -> Tensor:
 
 
 def feature_distance(model: VisionModel, images: Tensor, others: Tensor, layers: Sequence[str]) -> Tensor:
-    """How differently a network sees two batches of model-ready images (n,), in [0, 4] ([0, 2] after ReLUs).
+    """Distance (n,) between two batches of model-ready images as a network sees them, in [0, 4] ([0, 2] after ReLUs).
 
     The mean over layers and places of |u - v|^2, u and v the activations there divided by their length: LPIPS
-    (zhang2018lpips) without its learned weights, in the network that is looked at.
+    (zhang2018lpips) without its learned weights, in the network that is explained.
     """
-    with torch.no_grad():
-        seen = [_activations(model, batch, layers) for batch in (images, others)]
+    seen: list[dict[str, Tensor]] = []
+    for batch in (images, others):
+        with torch.no_grad(), capture(model, layers) as acts:
+            model(batch)
+        seen.append(acts)
     return torch.stack([_unlike(seen[0][layer], seen[1][layer]) for layer in layers]).mean(0)
-
-
-def _activations(model: VisionModel, images: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    with capture(model, layers) as acts:
-        model(images)
-    return acts
 
 
 def _unlike(a: Tensor, b: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Inversion: what is left of a photograph in a layer, as a picture that gives the same activation there."""
+"""Inversion: pictures with the same activation at a layer as a photograph, which show what the layer kept of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from tapetum.border.layers import named_layers
+from tapetum.border.layers import all_layers
 from tapetum.border.rendering import rendering
-from tapetum.engines.probe import capture
+from tapetum.data.preprocessing import size_of
+from tapetum.engines.probe import activations
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.converge import Found, converge
 from tapetum.engines.render.objectives.common import mean
@@ -31,8 +32,8 @@ WAYS: dict[Way, tuple[Parametrization, float]] = {
     "fourier": (fourier(sd=0.1), 3e-6),
     "pixel": (pixel(sd=0.1, decorrelated=False), 1e-8),
 }
-"""How pictures are written, and the weight of their total variation. On plain grey deep units may give no gradient, so the
-noise at the beginning is stronger than where pictures are made from nothing."""
+"""Parametrization of the pictures, and the default weight of their total variation. The initial noise is stronger than in
+feature visualisation, since deep units may give no gradient on plain grey."""
 
 
 @rendering(cite="mahendran2015inversion", takes="images", question="found")
@@ -74,14 +75,8 @@ def invert(
     Example:
         >>> tp.invert(model, images, layer="blocks.1", n_steps=5).numbers["ssim"]
     """
-    names = depths(model) if layer is None else model.find_layers([name for name in named_layers(layer) if name])
-    task = _Task(model, *_way(method, tv_weight), n_steps, norm_weight, seed, kept_steps(frames, n_steps))
-    return _inversions(task, images, names)
-
-
-def _way(method: Way, tv_weight: float | int | None) -> tuple[Parametrization, float | int]:
-    parametrization, usual = WAYS[method]
-    return parametrization, usual if tv_weight is None else tv_weight
+    names = depths(model) if layer is None else all_layers(model, layer)
+    return _inversions(_Task(model, method, n_steps, norm_weight, tv_weight, seed, kept_steps(frames, n_steps)), images, names)
 
 
 def _inversions(task: _Task, images: Tensor, layers: Sequence[str]) -> Rendering:
@@ -120,21 +115,21 @@ def information_by_depth(
     Example:
         >>> tp.information_by_depth(model, images, layers=["blocks.0", "blocks.3"], n_steps=4).bottlenecks
     """
-    names = depths(model, 7) if layers is None else model.find_layers([name for name in named_layers(layers) if name])
-    made = _inversions(_Task(model, *_way(method, tv_weight), n_steps, norm_weight, seed), images, names)
-    table = made.numbers["ssim"].view(len(images), len(names))
-    for row, ssims in enumerate(table):
-        note(f"image {row + 1}: {_most_lost(ssims, names)}")
+    names = depths(model, 7) if layers is None else all_layers(model, layers)
+    made = _inversions(_Task(model, method, n_steps, norm_weight, tv_weight, seed), images, names)
+    bottlenecks = [_bottleneck(ssims, names) for ssims in made.numbers["ssim"].view(len(images), len(names))]
+    for row, ((before, after), high, low) in enumerate(bottlenecks):
+        note(f"image {row + 1}: most is lost between {before} and {after} (SSIM {high:.2f} to {low:.2f})")
     return InformationByDepth(
         **{**vars(made), "numbers": {**made.numbers, "feature_distance": _distances(model, images, made.pixels)}},
         photographs=model.denormalize(images),
         layers=tuple(names),
-        bottlenecks=tuple(_bottleneck(ssims, names)[0] for ssims in table),
+        bottlenecks=tuple(ends for ends, _, _ in bottlenecks),
     )
 
 
 def _distances(model: VisionModel, images: Tensor, pixels: Tensor) -> Tensor:
-    """(n,): how differently the network sees each picture and its photograph."""
+    """(n,): distance between each picture and its photograph, as the network sees them at five depths."""
     layers, each = depths(model, 5), len(pixels) // len(images)
     ready = model.preprocessing.normalize(pixels).to(model.dtype).split(1)
     pairs = zip(images.repeat_interleave(each, 0).split(1), ready, strict=True)
@@ -142,43 +137,39 @@ def _distances(model: VisionModel, images: Tensor, pixels: Tensor) -> Tensor:
 
 
 def _bottleneck(ssims: Tensor, layers: Sequence[str]) -> tuple[tuple[str, str], float, float]:
-    """Between which depths SSIM drops most, and from what to what."""
+    """The two neighbouring depths between which SSIM drops most, and SSIM at both."""
     known = torch.cat([ssims.new_ones(1), ssims])
     place = int((known[:-1] - known[1:]).argmax())
     named = ("photograph", *layers)
     return (named[place], named[place + 1]), float(known[place]), float(known[place + 1])
 
 
-def _most_lost(ssims: Tensor, layers: Sequence[str]) -> str:
-    (before, after), high, low = _bottleneck(ssims, layers)
-    return f"most is lost between {before} and {after} (SSIM {high:.2f} to {low:.2f})"
-
-
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """What was asked for, the same for every picture."""
+    """The settings of an inversion, the same for every picture."""
 
     model: VisionModel
-    parametrization: Parametrization
-    tv_weight: float | int
+    method: Way
     n_steps: int
     norm_weight: float | int
+    tv_weight: float | int | None
     seed: int
     frames: tuple[int, ...] = ()
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The steps that are noted."""
+        """The steps at which the loss is logged."""
         return tuple(sorted({round(1 + i * (self.n_steps - 1) / (NOTED - 1)) for i in range(NOTED)}))
 
     def start(self, image: Tensor) -> Start:
         model = self.model
         dtype = model.dtype if model.dtype == torch.float64 else torch.float32
-        return Start(size=(image.shape[-2], image.shape[-1]), seed=self.seed, dtype=dtype, device=model.device)
+        return Start(size=size_of(image), seed=self.seed, dtype=dtype, device=model.device)
 
     def terms(self, layer: str, given: Tensor, image: Tensor) -> tuple[O.Objective, O.Objective]:
-        """The relative feature loss and the penalties, negative: both are raised. Penalties are sums over pixels, colours."""
-        penalty = self.norm_weight * CENTRED_NORM + 4 * self.tv_weight * O.total_variation(beta=2)  # (2 p - 2 q)^2
+        """The negative relative feature loss and the negative penalties (summed over pixels and colours), both to be raised."""
+        tv_weight = WAYS[self.method][1] if self.tv_weight is None else self.tv_weight
+        penalty = self.norm_weight * CENTRED_NORM + 4 * tv_weight * O.total_variation(beta=2)  # (2 p - 2 q)^2
         return O.feature_match(layer, given), -3 * image.shape[-2] * image.shape[-1] * penalty
 
 
@@ -188,7 +179,7 @@ CENTRED_NORM = O.Objective("power_norm(2 p - 1)", (), lambda seen: mean((2 * see
 
 @dataclass(frozen=True, eq=False)
 class _Inverted:
-    """One picture that was found, and the best ones on the way by their step."""
+    """One inverted layer: the result of the search, and the best pictures of earlier steps by their step."""
 
     layer: str
     found: Found
@@ -204,7 +195,7 @@ class _Inverted:
 
 
 def _inverted(task: _Task, image: Tensor, layer: str, done: int, total: int) -> _Inverted:
-    way, start = task.parametrization, task.start(image)
+    way, start = WAYS[task.method][0], task.start(image)
     frames = {0: canvas_for(task.model, way, start).pixels().detach()}
 
     def watch(step: int, found: Found) -> None:
@@ -212,19 +203,12 @@ def _inverted(task: _Task, image: Tensor, layer: str, done: int, total: int) -> 
             frames[step] = found.pixels
         report(done * task.n_steps + step, total * task.n_steps, "steps", -float(found.terms[-1][0]))
 
-    given = _activation(task.model, image, layer)
+    given = activations(task.model, task.model.laid_out(image), layer)
     if given.any() and given.isfinite().all():
         found = converge(task.model, task.terms(layer, given, image), way, start, n_steps=task.n_steps, watch=watch)
     else:
         found = Found(frames[0], status="silent" if given.isfinite().all() else "non_finite")
     return _Inverted(layer, found, frames)
-
-
-def _activation(model: VisionModel, image: Tensor, layer: str) -> Tensor:
-    ready = model.laid_out(image)  # before anything watches: it may try the network once
-    with torch.no_grad(), capture(model, [layer]) as acts:
-        model(ready)
-    return acts[layer]
 
 
 def _rendering(task: _Task, images: Tensor, layers: Sequence[str], made: Sequence[_Inverted]) -> Rendering:
