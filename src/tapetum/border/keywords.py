@@ -16,7 +16,7 @@ from torch import Tensor
 from tapetum.border.fusion import Fuse
 from tapetum.border.layers import POSITIVE, layer_of
 from tapetum.border.sentences import Generator, Seed
-from tapetum.engines.perturb import as_fill, segment
+from tapetum.engines.perturb import Segmentation, as_fill, segment
 from tapetum.engines.perturb.superpixels import given
 from tapetum.engines.probe import activations
 from tapetum.engines.scores import ModelScore
@@ -74,12 +74,21 @@ def _as_given(_call: Call, value: Any) -> tuple[Any, None]:
     return value, None
 
 
-CONVERTED: dict[str, Callable[[Call, Any], tuple[Any, str | None]]] = {
-    "layer": _layer,
-    "fill": _fill,
-    "baseline": _fill,
-    "generator": _generator,
-    "segments": _segments,
+@dataclass(frozen=True)
+class _Conversion:
+    """How a keyword becomes what bodies take, what users may give for it, and its default where the body names none."""
+
+    convert: Callable[[Call, Any], tuple[Any, str | None]]
+    given: Any
+    default: str | None = None
+
+
+CONVERTED = {
+    "layer": _Conversion(_layer, str | Sequence[str] | None),
+    "fill": _Conversion(_fill, Tensor | float | str, "zero"),
+    "baseline": _Conversion(_fill, Tensor | float | str, "zero"),
+    "generator": _Conversion(_generator, torch.Generator | None),
+    "segments": _Conversion(_segments, Segmentation | Tensor, "slic"),
 }
 
 
@@ -91,7 +100,8 @@ def converted(body: Callable[..., Any], call: Call) -> tuple[dict[str, Any], tup
     wanted = [p for p in inspect.signature(body).parameters.values() if p.kind is p.KEYWORD_ONLY]
     own = {p.name for p in wanted if p.name == "fill" and p.default is None and call.given["fill"] is None}
     results = {
-        p.name: (_as_given if p.name in own else CONVERTED.get(p.name, _as_given))(call, call.given[p.name]) for p in wanted
+        p.name: (CONVERTED[p.name].convert if p.name in CONVERTED.keys() - own else _as_given)(call, call.given[p.name])
+        for p in wanted
     }
     notes = tuple(note for _, note in results.values() if note)
     return {name: value for name, (value, _) in results.items()}, notes
@@ -124,13 +134,19 @@ FUSE = "how the maps of several layers become one, each divided by its largest m
 
 
 def _public(parameter: inspect.Parameter) -> list[inspect.Parameter]:
+    """A keyword of the body as users give it, and those that come with it."""
     if parameter.name == "generator":
         return [_keyword("seed", 0, Seed), _keyword("generator", None, Generator)]
-    if parameter.name == "layer":
-        sentences = [one for one in getattr(parameter.annotation, "__metadata__", ()) if isinstance(one, str)]
-        layer = Annotated[str | Sequence[str] | None, *sentences] if sentences else str | Sequence[str] | None
-        return [parameter.replace(annotation=layer), _keyword("fuse", "mean", Annotated[Fuse, FUSE])]
-    return [parameter]
+    if parameter.name not in CONVERTED:
+        return [parameter]
+    kind, default = CONVERTED[parameter.name], parameter.default
+    given = kind.given if default is not None else kind.given | None
+    sentences = getattr(parameter.annotation, "__metadata__", ())
+    public = parameter.replace(
+        default=kind.default if default is parameter.empty else default,
+        annotation=Annotated[given, *sentences] if sentences else given,
+    )
+    return [public, _keyword("fuse", "mean", Annotated[Fuse, FUSE])] if parameter.name == "layer" else [public]
 
 
 def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:

@@ -1,9 +1,10 @@
 """Types of parameters that many methods have: each brings the sentence about it, so no docstring repeats it.
 
-    def occlusion(score, images, *, fill: Fill = "zero", batch: Batch = "auto") -> Tensor: ...      # neither is in `Args:`
+    def occlusion(score, images, *, fill: Fill, batch: Batch = "auto") -> Tensor: ...      # neither is in `Args:`
 
-A line in `Args:` wins where a method means something of its own. Attribution methods have `seed`, `generator` and `fuse`
-without asking (`keywords.py`). `Batch` and `Precision` of `tapetum.types` bring theirs, too.
+A line in `Args:` wins where a method means something of its own. The types of keywords that the border converts are those of
+the body: `keywords.py` says what users may give for them, and their defaults. It adds `seed` and `fuse`. `Batch` and
+`Precision` of `tapetum.types` bring their sentences, too.
 """
 
 from __future__ import annotations
@@ -14,20 +15,19 @@ from typing import Annotated, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from tapetum.engines.perturb import Segmentation
 from tapetum.types import Range
 
 # --- which layer
 
-LayerName: TypeAlias = Annotated[str | None, "name or None: the last layer that mixes places (the choice is in `notes`)."]
+LayerName: TypeAlias = Annotated[str, "name or None: the last layer that mixes places (the choice is in `notes`)."]
 PositiveLayer: TypeAlias = Annotated[
-    str | None,
-    "name or None: the first layer without negative values from the last that mixes places on (see `notes`).",
+    str,
+    "name or None: the first layer without negative values from the last that mixes places on (the choice is in `notes`).",
 ]
 DetailedLayer: TypeAlias = Annotated[
-    str | None, "name or None: the last module with at least 10 cells a side (14 x 14 of most networks; in `notes`)."
+    str, "name or None: the last module with at least 10 cells a side (14 x 14 of most networks; in `notes`)."
 ]
-Convolution: TypeAlias = Annotated[str | None, "name of a convolution; None: the first that runs."]
+ConvolutionName: TypeAlias = Annotated[str, "name of a convolution; None: the first that runs."]
 MapLayers: TypeAlias = Annotated[
     Sequence[str] | str | None, "names or globs of layers with a map; None: five from early to deep."
 ]
@@ -49,14 +49,13 @@ Tolerance: TypeAlias = Annotated[
 # --- what is hidden
 
 Fill: TypeAlias = Annotated[
-    Tensor | float | str,
-    "what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor.",
+    Tensor, "what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor."
 ]
 Baseline: TypeAlias = Annotated[
-    Tensor | float | str,
-    "x0: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor.",
+    Tensor,
+    "reference image x0: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor.",
 ]
-Segments: TypeAlias = Annotated[Segmentation | Tensor, "slic, quickshift, felzenszwalb, grid, or labels (h, w) or (n, h, w)."]
+Segments: TypeAlias = Annotated[Tensor, "slic, quickshift, felzenszwalb, grid, or labels (h, w) or (n, h, w)."]
 NumberOfSegments: TypeAlias = Annotated[int, Range(1, 10_000), "about how many; quickshift finds its own number."]
 
 # --- pictures that are made
@@ -72,7 +71,9 @@ LongestSide: TypeAlias = Annotated[int, Range(32, 8192), "the longer side is mad
 AscentSteps: TypeAlias = Annotated[int, Range(1, 100_000), "steps of ascent; None: the preset's (256)."] | None
 Preset: TypeAlias = Annotated[str, "a recipe by name: best (clear), standard, bold, maco, cppn, lucid, pixel, plain..."]
 Parametrization: TypeAlias = Annotated[
-    Any, 'how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset\'s.'
+    Any,
+    'how pictures are written: "fourier", "pixel", "cppn", "maco", "gan:FILE"..., or one of `tp.parametrizations`; None: the '
+    "preset's.",
 ]
 Transforms: TypeAlias = Annotated[Any, '"standard", "lucid", "none", or a list of `tp.transforms`; None: the preset\'s.']
 Frames: TypeAlias = Annotated[

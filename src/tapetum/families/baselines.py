@@ -28,8 +28,6 @@ def random_attribution(
 
     Args:
         cells: cells a side.
-        seed: of the noise.
-        generator: in place of the seed.
 
     Example:
         >>> tp.random_attribution(model, images, seed=3)

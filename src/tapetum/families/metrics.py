@@ -60,7 +60,6 @@ def deletion(
         cells: hide whole squares of a grid of so many cells a side, ranked by their mean; None: single pixels, as in the
             paper, where fine maps profit from making adversarial noise.
         fill: what hides: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.deletion(model, images, tp.grad_cam(model, images)).value
@@ -87,7 +86,6 @@ def insertion(
         n_steps: equal steps from nothing to everything shown (the paper: one per 224 px).
         cells: show whole squares of a grid of so many cells a side, ranked by their mean; None: single pixels.
         fill: what the image is inserted into: blur (sigma a twentieth of the side; the paper: 5 px), zero, mean, ...
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.insertion(model, images, tp.grad_cam(model, images)).value

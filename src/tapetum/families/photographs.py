@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.inspecting import inspection
+from tapetum.border.sentences import Seed
 from tapetum.data.preprocessing import LONGEST, LUMA, Preprocessing
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
@@ -32,7 +33,7 @@ def preprocessing_steps(
     *,
     side: Annotated[int, Range(1, 4096)] | None = None,
     crop_px: Annotated[int, Range(1, 4096)] = 128,
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
+    seed: Annotated[Seed, Range(0, 2**31 - 1)] = 0,
 ) -> PreprocessingSteps:
     """How a photograph becomes a network's numbers, in four ways, step by step, with shape and range at each.
 
@@ -44,7 +45,6 @@ def preprocessing_steps(
     Args:
         side: of the squashed picture, in px; None: the model's own size.
         crop_px: side of the random crop.
-        seed: of its place.
 
     Example:
         >>> print(tp.preprocessing_steps(model, images))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tapetum.border.layers import layers_with_maps
 from tapetum.border.rendering import rendering
+from tapetum.border.sentences import AscentSteps, Preset, Seed, SideOfNoise
 from tapetum.engines.probe import capture
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
@@ -29,10 +30,10 @@ def filter_specialization(
     layers: str | Sequence[str] | None = None,
     k: Annotated[int, Range(1, 100)] = 10,
     by: Literal["max", "mean", "variance"] = "max",
-    size: int | str | tuple[int, int] | None = None,
-    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
-    preset: str = "best",
-    seed: int = 0,
+    size: SideOfNoise = None,
+    n_steps: AscentSteps = None,
+    preset: Preset = "best",
+    seed: Seed = 0,
     batch: Batch = "auto",
 ) -> FilterSpecialization:
     """The channels that answer a photograph most, early and late: what each looks for, and where it found it.
@@ -48,11 +49,6 @@ def filter_specialization(
         layers: names or globs; None: the second and the last of seven depths.
         k: channels a layer; fewer where a layer has fewer.
         by: what makes a channel active: its max, mean or variance over places.
-        size: side of the pictures in px, (height, width) or "96x160"; None: 128, or what the network takes.
-        n_steps: steps of ascent; None: the preset's.
-        preset: a recipe by name, as for `visualize`.
-        seed: of the noise at the beginning and of the transforms.
-        batch: pictures at once, or "auto".
 
     Example:
         >>> tp.filter_specialization(model, images, k=2, size=32, n_steps=2).numbers["extent"]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tapetum.border.layers import named_layer
 from tapetum.border.rendering import rendering
+from tapetum.border.sentences import AscentSteps, Frames, Parametrization, Preset, Seed, SideOfNoise, Transforms
 from tapetum.engines.render import measure, measure_each, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.objectives.base import Seen
@@ -34,19 +35,19 @@ def visualize(
     model: VisionModel,
     units: Any,
     *,
-    size: int | str | tuple[int, int] | None = None,
-    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
+    size: SideOfNoise = None,
+    n_steps: AscentSteps = None,
     negative: bool = False,
     diversity: Annotated[int, Range(1, 64)] = 1,
     diversity_weight: Annotated[float, Range(0, 1e6)] = 1,
     diversity_layer: str | None = None,
-    preset: str = "best",
-    parametrization: Any = None,
-    transforms: Any = None,
-    seed: int = 0,
+    preset: Preset = "best",
+    parametrization: Parametrization = None,
+    transforms: Transforms = None,
+    seed: Seed = 0,
     batch: Batch = "auto",
     precision: Precision = "exact",
-    frames: Sequence[int] | int = (),
+    frames: Frames = (),
 ) -> Rendering:
     """The pictures that units of a network would most like to see.
 
@@ -63,20 +64,10 @@ def visualize(
     that term; numbers: `likeness` (n,), the mean cosine with the others.
 
     Args:
-        size: side in px, or (height, width), "96x160"; None: 128, or the network's own size where it takes no other.
-        n_steps: steps of ascent; None: the preset's (256).
         negative: make what the unit answers least to (the objective's opposite).
         diversity: pictures of each unit.
         diversity_weight: w; at 1 the built-in model's units keep four fifths of what they reach alone (measured).
         diversity_layer: where pictures are to differ; None: the unit's own layer, of a class the last map of 10 cells a side.
-        preset: a recipe by name: best (clear), standard, bold, maco, cppn, lucid, pixel, plain...
-        parametrization: how pictures are written: "fourier", "pixel", "cppn", "maco", "gan:FILE"..., or one of
-            `tp.parametrizations`; None: the preset's.
-        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
-        seed: of the noise at the beginning and of the transforms.
-        batch: pictures at once, or "auto".
-        precision: exact, or fast (bfloat16 in the network).
-        frames: steps whose pictures are kept, or how many, evenly; 0 is the noise at the beginning.
 
     Example:
         >>> tp.visualize(model, "blocks.3:5", size=64, n_steps=4).scores

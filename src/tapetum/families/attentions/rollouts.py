@@ -34,7 +34,6 @@ def attention_rollout(
     Args:
         head_fusion: how heads become one: mean (the paper), max or min.
         discard: the share of smallest weights of each fused A_l that are set to 0; the paper: none.
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.attention_rollout(vit, images).values.sum()
@@ -74,9 +73,6 @@ def gradient_attention(score: ModelScore, images: Tensor, *, batch: Batch = "aut
     patch, at least 0, in units of the score. Without - I, which changes nothing for a class token, every patch that is read
     would have the same large share of itself. A pooling by attention at the end has no sum: mean over heads @ R.
 
-    Args:
-        batch: images a pass, or "auto".
-
     Example:
         >>> tp.gradient_attention(vit, images, target="tabby").heatmap()
     """
@@ -107,7 +103,6 @@ def le_grad(
 
     Args:
         n_layers: how many of the last layers are summed; None: all, as in the paper.
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.le_grad(vit, images, target="tabby").heatmap()

@@ -11,6 +11,7 @@ from torch import Tensor
 from tapetum.border.inspecting import inspection
 from tapetum.border.layers import automatic_layer, layer_of, refuse_unread
 from tapetum.border.methods import AT_IMAGE, attribution
+from tapetum.border.sentences import LayerName
 from tapetum.engines.backward import composites
 from tapetum.engines.backward.composites import CompositeName
 from tapetum.engines.backward.relevance import of_one, relevance, relevance_at
@@ -61,7 +62,6 @@ def lrp(
         through: channels as "layer:channel", also several ("a:3, a:7"); at those layers all else is cut off.
         epsilon: of the epsilon rule, in units of activations; 1e-6 only keeps from dividing by zero, more hides weak paths.
         gamma: of the gamma rule; 0 is LRP-0, very large is z+.
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.lrp(model, images, target="tabby", composite="epsilon_gamma_box")
@@ -79,7 +79,7 @@ def concept_relevance(
     images: Tensor,
     target: TargetLike = None,
     *,
-    layer: str | None = None,
+    layer: LayerName | None = None,
     k: Annotated[int, Range(1, 100_000)] = 4,
     composite: CompositeName = "epsilon_plus",
     batch: Batch = "auto",
@@ -92,10 +92,8 @@ def concept_relevance(
     Where nothing of the score comes through the layer, the text and the figure say so.
 
     Args:
-        layer: name or None: the last layer that mixes places.
         k: channels an image.
         composite: which rule each kind of layer gets, as in `lrp`.
-        batch: images a pass, or "auto".
 
     Example:
         >>> print(tp.concept_relevance(model, images, target="tabby", layer="blocks.5", k=3))
@@ -129,7 +127,6 @@ def excitation_backprop(score: ModelScore, images: Tensor, *, at: str | None = N
 
     Args:
         at: the layer where the map is read, None: the image; the paper reads middle layers, which are smoother.
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.excitation_backprop(model, images, target="tabby", at="blocks.3")
@@ -149,7 +146,6 @@ def contrastive_excitation_backprop(
 
     Args:
         at: the layer where the map is read, None: the image; the paper reads middle layers, which are smoother.
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.contrastive_excitation_backprop(model, images, target="tabby", at="blocks.3")

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.methods import AT_IMAGE, attribution
+from tapetum.border.sentences import LayerName
 from tapetum.engines.backward import backward_rules, deconvolved, guided
 from tapetum.engines.backward.own import relus_of_its_own
 from tapetum.engines.backward.rules import Rule
@@ -25,9 +26,6 @@ def guided_backprop(score: ModelScore, images: Tensor, *, batch: Batch = "auto")
     (Adebayo et al. 2018, adebayo2018sanity): read it as "which details", never as "why this class". A network without
     ReLUs is refused, since the answer would be the plain gradient.
 
-    Args:
-        batch: images a pass, or "auto".
-
     Example:
         >>> tp.guided_backprop(model, images).heatmap()
     """
@@ -44,9 +42,6 @@ def deconvnet(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Te
     EfficientNets) shows the checkerboard of its strides, the same for every image. Weakly sensitive to the class
     (adebayo2018sanity). A network without ReLUs is refused, since the answer would be the plain gradient.
 
-    Args:
-        batch: images a pass, or "auto".
-
     Example:
         >>> tp.deconvnet(model, images).heatmap()
     """
@@ -58,7 +53,7 @@ def guided_grad_cam(
     score: ModelScore,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: LayerName,
     upsampling: Literal["bilinear", "nearest"] = "bilinear",
     batch: Batch = "auto",
 ) -> Tensor:
@@ -68,15 +63,13 @@ def guided_grad_cam(
     for the target all values are 0. The class decides where, not what, is shown. A network without ReLUs is refused.
 
     Args:
-        layer: of Grad-CAM; name or None: the last layer that mixes places (the choice is in `notes`).
         upsampling: of Grad-CAM; the paper: bilinear, captum: nearest.
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.guided_grad_cam(model, images, target="tabby")
     """
     signal = _by_relu(guided, score, images, batch, "guided Grad-CAM")
-    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
+    maps, grads = layer_gradient(score, images, layer, batch=batch)
     cam = (grads.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).clamp(min=0)
     return signal * F.interpolate(
         cam, images.shape[-2:], mode=upsampling, align_corners=None if upsampling == "nearest" else False

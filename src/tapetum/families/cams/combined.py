@@ -11,6 +11,7 @@ from torch import Tensor
 from tapetum.border.fusion import upsampled
 from tapetum.border.layers import automatic_layer, first_positive, layer_of, named_layers
 from tapetum.border.methods import attribution
+from tapetum.border.sentences import LayerName, Tolerance
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.probe import activations
@@ -30,10 +31,10 @@ def smooth_grad_cam_plus_plus(
     score: ModelScore,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: LayerName,
     n_samples: Annotated[int, Range(1, 10_000)] = 50,
     sigma: Annotated[float, Range(0, 2)] = 0.15,
-    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -46,21 +47,15 @@ def smooth_grad_cam_plus_plus(
     noise are SmoothGrad's. All images of a batch get the same noise, scaled.
 
     Args:
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
         n_samples: noisy copies.
         sigma: noise as a share of the image's range.
-        tolerance: stop an image when its standard error, averaged over places, is below this share of the largest
-            magnitude; asked every 16 samples; n_samples is then the most.
-        seed: of the noise.
-        generator: in place of the seed.
-        batch: copies a pass, or "auto".
 
     Example:
         >>> tp.smooth_grad_cam_plus_plus(model, images, n_samples=16, seed=1).stderr.max()
     """
     spread = sigma * (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))
     noise = torch.randn(n_samples, *images.shape[1:], generator=generator, dtype=torch.float32).to(images)
-    maps = activations(score.model, images, layer or "")
+    maps = activations(score.model, images, layer)
     size = batch_size(score.model, batch)
 
     def estimate(row: int) -> tuple[Tensor, Tensor]:
@@ -69,7 +64,7 @@ def smooth_grad_cam_plus_plus(
         for start in range(0, n_samples, CHECK):
             some = images[row] + spread[row] * noise[start : start + CHECK]
             with watching(None):  # one stream of progress: this one
-                _, grads = layer_gradient(score.take([row] * len(some)), some, layer or "", batch=size)
+                _, grads = layer_gradient(score.take([row] * len(some)), some, layer, batch=size)
             for grad in grads:
                 moments.add(grad)
             values, stderr = moments.estimate()
@@ -117,7 +112,7 @@ def finer_cam(
     score: ModelScore,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: LayerName,
     n_classes: Annotated[int, Range(1, 1000)] = 3,
     alpha: Annotated[float, Range(0, 10)] = 1.0,
     batch: Batch = "auto",
@@ -130,10 +125,8 @@ def finer_cam(
     probabilities and differentiates those, too; torchcam's mean is the paper's sum, and ours.
 
     Args:
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
         n_classes: how many similar classes.
         alpha: strength of the comparison; 0.6 in torchcam.
-        batch: images a pass in which the similar classes are found, or "auto".
 
     Example:
         >>> tp.finer_cam(model, images, target="tabby", n_classes=2).notes
@@ -149,7 +142,7 @@ def finer_cam(
         note(f"{class_name(score.model, classes[row])} is set apart from {names}")
         finer = CallableScore(score.model, _against(score, classes[row], similar, alpha), rows=score.take([row]).rows)
         with watching(None):
-            maps, grads = layer_gradient(finer, images[row : row + 1], layer or "")
+            maps, grads = layer_gradient(finer, images[row : row + 1], layer)
         values.append((grads.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True))
     return torch.cat(values)
 
@@ -193,7 +186,6 @@ def refine_cam(
     Args:
         layers: names with commas between, or a glob; None: the last map without negative values of each of the last
             three grids (see `notes`).
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.refine_cam(model, images).notes

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
+from tapetum.border.sentences import LayerName
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import ModelScore
@@ -27,7 +28,7 @@ MOST_PLACES = 4096
 
 
 @attribution(cite="muhammad2020eigencam", reduce="positive", laws=("map_of_layer", "forward_only"))
-def eigen_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+def eigen_cam(score: ModelScore, images: Tensor, *, layer: LayerName, batch: Batch = "auto") -> Tensor:
     """The pattern that most of the layer's channels share: what stands out in the image for the network.
 
     values = (A - mean) v, with A (places, channels) less each channel's mean and v its first right singular vector; a
@@ -36,32 +37,27 @@ def eigen_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, ba
     mean, which mostly shows where anything is active; the reference library grad-cam does, and so do we.
 
     Args:
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
         batch: accepted like everywhere; two passes an image from the layer on are all there is.
 
     Example:
         >>> tp.eigen_cam(model, images)
     """
-    return _with_the_models_sign(score, images, layer or "", lambda _, maps: _component(maps))
+    return _with_the_models_sign(score, images, layer, lambda _, maps: _component(maps))
 
 
 @attribution(cite="gildenblat2021gradcam", reduce="positive", laws=("class_sensitive", "map_of_layer"))
-def eigen_grad_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+def eigen_grad_cam(score: ModelScore, images: Tensor, *, layer: LayerName, batch: Batch = "auto") -> Tensor:
     """The pattern that the contributions of most channels to the score share: Eigen-CAM of gradient times activation.
 
     values = (G - mean) v with G = d score / d A * A as (places, channels) less each channel's mean, v its first right
     singular vector; the sign is found as in `eigen_cam`. There is no paper; the method is the reference library's.
 
-    Args:
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
-        batch: images a pass, or "auto".
-
     Example:
         >>> tp.eigen_grad_cam(model, images, target="tabby")
     """
-    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
+    maps, grads = layer_gradient(score, images, layer, batch=batch)
     found = [_component(one) for one in grads * maps]
-    return _with_the_models_sign(score, images, layer or "", lambda row, _: found[row])
+    return _with_the_models_sign(score, images, layer, lambda row, _: found[row])
 
 
 @attribution(cite="karmani2024kpcacam", reduce="positive", laws=("map_of_layer", "forward_only"))
@@ -69,7 +65,7 @@ def kpca_cam(
     score: ModelScore,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: LayerName,
     kernel: Kernel = "sigmoid",
     gamma: Annotated[float | None, Range(1e-9, 1e3)] = None,
     batch: Batch = "auto",
@@ -81,7 +77,6 @@ def kpca_cam(
     linear x.y (Eigen-CAM), cosine x.y / |x| |y|. The sign is found as in `eigen_cam`. More than 4096 places are refused.
 
     Args:
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
         kernel: sigmoid (as in the paper's code), rbf, linear, cosine.
         gamma: scale of the kernel, positive; None: 1 / channels.
         batch: accepted like everywhere; two passes an image from the layer on are all there is.
@@ -94,7 +89,7 @@ def kpca_cam(
         _check_places(maps, layer)
         return _kernel_component(maps, kernel, gamma or 1 / len(maps))
 
-    return _with_the_models_sign(score, images, layer or "", component)
+    return _with_the_models_sign(score, images, layer, component)
 
 
 def _component(maps: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tapetum.border.layers import POOLED
 from tapetum.border.methods import POSITIVE, attribution
+from tapetum.border.sentences import PositiveLayer
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.gradients import derivative, layer_gradient
 from tapetum.engines.probe import activations
@@ -23,7 +24,7 @@ TARGET_FREE = "target_free"
 
 
 @attribution(cite="zhou2016cam", reduce="positive", laws=("class_sensitive", "map_of_layer", "linear_in_score", POOLED))
-def cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+def cam(score: ModelScore, images: Tensor, *, layer: str, batch: Batch = "auto") -> Tensor:
     """The layer's channels weighed by the class weights of the linear layer that reads their means.
 
     values = sum_k w_k A_k, where score = sum_k w_k mean(A_k) + b: the mean of the values over places is the score without
@@ -33,13 +34,12 @@ def cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: B
 
     Args:
         layer: name or None: the last layer with a map, which is what the head pools (the choice is in `notes`).
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.cam(model, images).values.mean((1, 2, 3))
     """
-    maps, grads = layer_gradient(score, images, layer or "", batch=batch)
-    _check_linear_head(score, images, layer or "", grads)
+    maps, grads = layer_gradient(score, images, layer, batch=batch)
+    _check_linear_head(score, images, layer, grads)
     weights = grads.sum((2, 3), keepdim=True)  # of h w equal numbers
     return (weights * maps).sum(1, keepdim=True)
 
@@ -66,7 +66,7 @@ def fem(
     score: ModelScore,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: PositiveLayer,
     k: Annotated[float, Range(0, 10)] = 2.0,
     batch: Batch = "auto",
 ) -> Tensor:
@@ -76,9 +76,7 @@ def fem(
     exceeds its own mean by more than `k` standard deviations. The target plays no part: every class has the same map.
 
     Args:
-        layer: name or None: the first layer without negative values from the last that mixes places on (see `notes`).
         k: standard deviations above the mean; the paper: 2.
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.fem(model, images, k=1)
@@ -86,7 +84,7 @@ def fem(
 
     def work(rows: Sequence[int]) -> Tensor:
         with score.model.at_rows(rows):
-            maps = activations(score.model, images[rows[0] : rows[-1] + 1], layer or "")
+            maps = activations(score.model, images[rows[0] : rows[-1] + 1], layer)
         spread = maps.std((2, 3), correction=0, keepdim=True)
         peaks = maps > maps.mean((2, 3), keepdim=True) + k * spread
         return (peaks.to(maps.dtype).mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.methods import POSITIVE, attribution
+from tapetum.border.sentences import PositiveLayer, Tolerance
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import Masks, scores_under
 from tapetum.engines.probe import activations
@@ -24,7 +25,7 @@ def score_cam(
     score: ModelScore,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: PositiveLayer,
     align_corners: bool = True,
     batch: Batch = "auto",
 ) -> Tensor:
@@ -35,14 +36,12 @@ def score_cam(
     scales their rounding errors up to a mask).
 
     Args:
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
         align_corners: how A_k is upsampled; the reference library grad-cam: True, the authors' code: False.
-        batch: masked images a pass, or "auto".
 
     Example:
         >>> tp.score_cam(model, images)
     """
-    maps = activations(score.model, images, layer or "")
+    maps = activations(score.model, images, layer)
     seen = score.model.laid_out(images)
 
     def weights(row: int) -> Tensor:
@@ -62,10 +61,10 @@ def ss_cam(
     score: ModelScore,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: PositiveLayer,
     n_samples: Annotated[int, Range(1, 10_000)] = 35,
     sigma: Annotated[float, Range(0, 10)] = 2.0,
-    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    tolerance: Tolerance = None,
     align_corners: bool = True,
     generator: torch.Generator,
     batch: Batch = "auto",
@@ -78,20 +77,14 @@ def ss_cam(
     Score-CAM. torchcam scales before it upsamples, and draws noise of its own for each channel.
 
     Args:
-        layer: name or None: the first layer without negative values from the last that mixes places on (see `notes`).
         n_samples: noise images; the paper: 35.
         sigma: of the noise, where the mask runs from 0 to 1; the paper: 2.
-        tolerance: stop an image when its standard error, averaged over places, is below this share of the largest
-            magnitude; asked every 16 samples; n_samples is then the most.
         align_corners: how A_k is upsampled, as in `score_cam`.
-        seed: of the noise.
-        generator: in place of the seed.
-        batch: masked images a pass, or "auto".
 
     Example:
         >>> tp.ss_cam(model, images, n_samples=8, seed=1)
     """
-    maps = activations(score.model, images, layer or "")
+    maps = activations(score.model, images, layer)
     seen = score.model.laid_out(images)
     noise = sigma * torch.randn(n_samples, 1, *images.shape[-2:], generator=generator, dtype=torch.float32).to(images)
 
@@ -116,7 +109,7 @@ def is_cam(
     score: ModelScore,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: PositiveLayer,
     n_steps: Annotated[int, Range(1, 1000)] = 10,
     align_corners: bool = True,
     batch: Batch = "auto",
@@ -128,15 +121,13 @@ def is_cam(
     ten steps), which leaves the path between nothing and the masked image; ours end at it.
 
     Args:
-        layer: name or None: the first layer without negative values from the last that mixes places on (see `notes`).
         n_steps: points on the way; torchcam: 10.
         align_corners: how A_k is upsampled, as in `score_cam`.
-        batch: masked images a pass, or "auto".
 
     Example:
         >>> tp.is_cam(model, images, n_steps=4)
     """
-    maps = activations(score.model, images, layer or "")
+    maps = activations(score.model, images, layer)
     seen = score.model.laid_out(images)
 
     def weights(row: int) -> Tensor:
@@ -149,24 +140,20 @@ def is_cam(
 
 
 @attribution(cite="desai2020ablationcam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only", POSITIVE))
-def ablation_cam(score: ModelScore, images: Tensor, *, layer: str | None = None, batch: Batch = "auto") -> Tensor:
+def ablation_cam(score: ModelScore, images: Tensor, *, layer: PositiveLayer, batch: Batch = "auto") -> Tensor:
     """Each channel weighed by how much the score drops without it; no gradients.
 
     w_k = (y - y_k) / |y| with y_k the score when A_k is set to zero; values = sum_k w_k A_k. Only the network behind the
     layer is computed again for each channel. The paper divides by y, which turns the map around where the score is
     negative; for a positive score the two are the same.
 
-    Args:
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
-        batch: ablated activations a pass, or "auto".
-
     Example:
         >>> tp.ablation_cam(model, images)
     """
-    maps = activations(score.model, images, layer or "")
+    maps = activations(score.model, images, layer)
 
     def weights(row: int) -> Tensor:
-        tail = resume(score.take([row]), layer or "", images[row : row + 1])
+        tail = resume(score.take([row]), layer, images[row : row + 1])
         channels = torch.eye(maps.shape[1], dtype=maps.dtype, device=maps.device)[:, :, None, None]
         masks = Masks(maps.shape[1], lambda a, b: 1 - channels[a:b])
         whole = tail(tail.activation)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tapetum.border.inspecting import inspection
 from tapetum.border.layers import layer_of
+from tapetum.border.sentences import LayerName
 from tapetum.engines.gradients import derivative, reached
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import ModelScore, as_score, describe_targets
@@ -26,7 +27,7 @@ def grad_cam_steps(
     target: TargetLike = None,
     *,
     rival: int | str | None = None,
-    layer: str | None = None,
+    layer: LayerName | None = None,
     k: Annotated[int, Range(1, 64)] = 3,
 ) -> GradCamSteps:
     """Grad-CAM with every number on the way: activations, gradients, weights, weighted maps, sum, ReLU, overlay.
@@ -41,7 +42,6 @@ def grad_cam_steps(
 
     Args:
         rival: a second class to explain beside the target on the same images.
-        layer: name or None: the last layer that mixes places (the choice is in `notes`).
         k: channels to show.
 
     Example:

@@ -41,7 +41,6 @@ def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel"
 
     Args:
         rescale: what is scaled to [0, 1]: each channel (the paper's formula, grad-cam) or each layer (its authors' code).
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.full_grad(model, images, rescale="layer")

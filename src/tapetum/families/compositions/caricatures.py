@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
 from tapetum.border.rendering import rendering
+from tapetum.border.sentences import AscentSteps, DetailedLayer, Frames, Parametrization, Preset, Seed, Transforms
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.render import measure_each, render
 from tapetum.engines.render import objectives as O
@@ -23,17 +23,17 @@ def caricature(
     model: VisionModel,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: DetailedLayer | None = None,
     cosine_power: Annotated[float, Range(0, 8)] = 1,
     compare: Literal["whole", "places"] = "whole",
-    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
-    preset: str = "standard",
-    parametrization: Any = None,
-    transforms: Any = None,
-    seed: int = 0,
+    n_steps: AscentSteps = None,
+    preset: Preset = "standard",
+    parametrization: Parametrization = None,
+    transforms: Transforms = None,
+    seed: Seed = 0,
     batch: Batch = "auto",
     precision: Precision = "exact",
-    frames: Sequence[int] | int = (),
+    frames: Frames = (),
 ) -> Rendering:
     """A picture that has what a layer found in an image, only more of it.
 
@@ -43,18 +43,9 @@ def caricature(
     lucid's, whose cosine leaves |a| out.
 
     Args:
-        layer: name or None: the last module with at least 10 cells a side (14 x 14 of most networks; in `notes`).
         cosine_power: p: 0 makes all that was found stronger, .5, 1 and 2 keep ever more to what was found and nothing else.
         compare: whole, one cosine over all places, or places: dot and cosine at each place by itself, then their mean over
             places (as many |g|^2 / places), so that what was found little of counts as it should, where it was.
-        n_steps: steps of ascent; None: the preset's (256).
-        preset: a recipe by name: standard, lucid, pixel, plain...
-        parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
-        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
-        seed: of the noise at the beginning and of the transforms.
-        batch: pictures at once, or "auto".
-        precision: exact, or fast (bfloat16 in the network).
-        frames: steps whose pictures are kept, or how many, evenly; 0 is the noise at the beginning.
 
     Example:
         >>> tp.caricature(model, images, layer="blocks.3", n_steps=2).numbers["cosine"]

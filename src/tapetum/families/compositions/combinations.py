@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tapetum.border.layers import named_layer
 from tapetum.border.rendering import rendering
+from tapetum.border.sentences import AscentSteps, Frames, Parametrization, Preset, Seed, SideOfNoise, Transforms
 from tapetum.engines.render import measure, measure_each, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.parametrizations import as_parametrization
@@ -28,12 +29,12 @@ def neuron_interaction(
     model: VisionModel,
     units: Any,
     *,
-    size: int | str | tuple[int, int] | None = None,
-    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
-    preset: str = "standard",
-    parametrization: Any = None,
-    transforms: Any = None,
-    seed: int = 0,
+    size: SideOfNoise = None,
+    n_steps: AscentSteps = None,
+    preset: Preset = "standard",
+    parametrization: Parametrization = None,
+    transforms: Transforms = None,
+    seed: Seed = 0,
     batch: Batch = "auto",
     precision: Precision = "exact",
 ) -> Rendering:
@@ -43,16 +44,6 @@ def neuron_interaction(
     Together they raise +-A / s_A +- B / s_B, s the value that the unit's own picture reaches above that of the noise all
     begin as, so that the unit of larger numbers does not outvote the other. numbers: `first` and `second` (8,), the values of
     A and B in every picture: whether one can be had with the other. `units` are two, as for `visualize`.
-
-    Args:
-        size: side in px, or (height, width), "96x160"; None: 128, or the network's own size where it takes no other.
-        n_steps: steps of ascent; None: the preset's (256).
-        preset: a recipe by name: standard, lucid, pixel, plain...
-        parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
-        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
-        seed: of the noise at the beginning and of the transforms.
-        batch: pictures at once, or "auto".
-        precision: exact, or fast (bfloat16 in the network).
 
     Example:
         >>> tp.neuron_interaction(model, ["blocks.3:5", "blocks.3:2"], size=32, n_steps=2).numbers["first"]
@@ -76,15 +67,15 @@ def interpolate(
     n_images: Annotated[int, Range(2, 64)] = 6,
     align: Annotated[float, Range(0, 1e6)] = 0.1,
     align_layer: str | None = None,
-    size: int | str | tuple[int, int] | None = None,
-    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
-    preset: str = "standard",
+    size: SideOfNoise = None,
+    n_steps: AscentSteps = None,
+    preset: Preset = "standard",
     parametrization: Any = "shared",
-    transforms: Any = None,
-    seed: int = 0,
+    transforms: Transforms = None,
+    seed: Seed = 0,
     batch: Batch = "auto",
     precision: Precision = "exact",
-    frames: Sequence[int] | int = (),
+    frames: Frames = (),
 ) -> Rendering:
     """The way from what one unit asks for to what another does, in pictures that show things at the same place.
 
@@ -97,15 +88,8 @@ def interpolate(
         n_images: pictures from the one to the other, the ends among them.
         align: weight of the alignment: at 1 pictures of the built-in model hardly differ; 0: only coarse parts in common.
         align_layer: where neighbours shall be alike; None: where the units are, of a class the last map of 10 cells a side.
-        size: side in px, or (height, width), "96x160"; None: 128, or the network's own size where it takes no other.
-        n_steps: steps of ascent; None: the preset's (256).
-        preset: a recipe by name: standard, lucid, pixel, plain...
         parametrization: "shared": coarse parts in common; or any other, as for `visualize`.
-        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
-        seed: of the noise at the beginning and of the transforms.
         batch: the pictures are made together whatever it is.
-        precision: exact, or fast (bfloat16 in the network).
-        frames: steps whose pictures are kept, or how many, evenly; 0 is the noise at the beginning.
 
     Example:
         >>> tp.interpolate(model, ["blocks.3:5", "blocks.3:2"], size=32, n_steps=2).numbers["t"]

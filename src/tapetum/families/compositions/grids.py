@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from tapetum.border.layers import named_layer, positive_layers
 from tapetum.border.rendering import rendering
+from tapetum.border.sentences import AscentSteps, DetailedLayer, Parametrization, Preset, Seed, SideOfNoise, Transforms
 from tapetum.engines.batching import batch_size
 from tapetum.engines.probe import activations
 from tapetum.engines.render import objectives as O
@@ -40,14 +41,14 @@ def activation_grid(
     model: VisionModel,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: DetailedLayer | None = None,
     cosine_power: Annotated[float, Range(0, 8)] = 1,
     size: int | str | tuple[int, int] | None = None,
     n_steps: Annotated[int, Range(1, 100_000)] = 96,
-    preset: str = "standard",
-    parametrization: Any = None,
-    transforms: Any = None,
-    seed: int = 0,
+    preset: Preset = "standard",
+    parametrization: Parametrization = None,
+    transforms: Transforms = None,
+    seed: Seed = 0,
     batch: Batch = "auto",
     precision: Precision = "exact",
 ) -> Rendering:
@@ -60,16 +61,9 @@ def activation_grid(
     p = 0 in its simplest form; 1 keeps each cell to what its vector is mostly about.
 
     Args:
-        layer: name or None: the last module with at least 10 cells a side (14 x 14 of most networks; in `notes`).
         cosine_power: p, how strictly a picture is of this direction and no other.
         size: of each cell, px a side, or (height, width); None: 48, or the network's own size where it takes no other.
         n_steps: steps of ascent for each cell.
-        preset: a recipe by name: standard, lucid, pixel, plain...
-        parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
-        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
-        seed: of the noise at the beginning, the same for all cells, and of the transforms.
-        batch: cells at once, or "auto".
-        precision: exact, or fast (bfloat16 in the network).
 
     Example:
         >>> tp.activation_grid(model, images, layer="blocks.6", size=16, n_steps=2).layout
@@ -97,12 +91,12 @@ def neuron_groups(
     layer: str | None = None,
     n_groups: Annotated[int, Range(1, 64)] = 6,
     cosine_power: Annotated[float, Range(0, 8)] = 1,
-    size: int | str | tuple[int, int] | None = None,
-    n_steps: Annotated[int, Range(1, 100_000)] | None = None,
-    preset: str = "standard",
-    parametrization: Any = None,
-    transforms: Any = None,
-    seed: int = 0,
+    size: SideOfNoise = None,
+    n_steps: AscentSteps = None,
+    preset: Preset = "standard",
+    parametrization: Parametrization = None,
+    transforms: Transforms = None,
+    seed: Seed = 0,
     batch: Batch = "auto",
     precision: Precision = "exact",
 ) -> Rendering:
@@ -118,14 +112,6 @@ def neuron_groups(
         layer: name or None: the first without negative values from the last module with 10 cells a side on (in `notes`).
         n_groups: k, how many groups.
         cosine_power: p, how strictly a picture is of this direction and no other.
-        size: side in px, or (height, width); None: 128, or the network's own size where it takes no other.
-        n_steps: steps of ascent; None: the preset's (256).
-        preset: a recipe by name: standard, lucid, pixel, plain...
-        parametrization: how pictures are written: "fourier", "pixel", or one of `tp.parametrizations`; None: the preset's.
-        transforms: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset's.
-        seed: of the noise that pictures and factors begin as, and of the transforms.
-        batch: pictures at once, or "auto".
-        precision: exact, or fast (bfloat16 in the network).
 
     Example:
         >>> tp.neuron_groups(model, images, n_groups=2, size=32, n_steps=2).layout

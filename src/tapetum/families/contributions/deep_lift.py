@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
+from tapetum.border.sentences import Baseline
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.scores import ModelScore
 from tapetum.families.contributions.multipliers import contributions
@@ -16,7 +17,7 @@ from tapetum.types import Batch
 
 
 @attribution(cite="shrikumar2017deeplift", reduce="sum", laws=("class_sensitive", "linear_exact", "dummy", "complete"))
-def deep_lift(score: ModelScore, images: Tensor, *, baseline: Tensor | float | str = "zero", batch: Batch = "auto") -> Tensor:
+def deep_lift(score: ModelScore, images: Tensor, *, baseline: Baseline, batch: Batch = "auto") -> Tensor:
     """Each value's share of the score's change from a baseline, as every operation of the network passes it back.
 
     The rescale rule: with z and z0 what an operation y = f(z) gets for the image and for the baseline, R_z = R_y * (z - z0) /
@@ -29,14 +30,9 @@ def deep_lift(score: ModelScore, images: Tensor, *, baseline: Tensor | float | s
     other c, which stays bounded where the baseline is flat. Operations are followed however they are spelled. One without a
     rule is refused by name, and so is a network whose values do not add up, since it decides by comparisons.
 
-    Args:
-        baseline: x0: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor.
-        batch: images a pass, or "auto".
-
     Example:
         >>> tp.deep_lift(model, images, baseline="blur").values.sum()
     """
-    assert isinstance(baseline, Tensor)
     reference = baseline
 
     def work(rows: Sequence[int]) -> Tensor:

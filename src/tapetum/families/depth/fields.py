@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.inspecting import inspection
+from tapetum.border.sentences import MapLayers, Seed
 from tapetum.data.preprocessing import size_of
 from tapetum.families.depth.energy import gradient_energy, smallest_square, support, within
 from tapetum.families.depth.layers import named_or_five
@@ -26,10 +27,10 @@ def receptive_fields(
     model: VisionModel,
     images: Tensor,
     *,
-    layers: Sequence[str] | str | None = None,
+    layers: MapLayers = None,
     on: Literal["noise", "images"] = "noise",
     n: Annotated[int, Range(1, 1000)] = 4,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> ReceptiveFields:
     """What the middle place of each layer sees of the picture: by the arithmetic of windows, and by its gradients.
 
@@ -40,10 +41,8 @@ def receptive_fields(
     image has no theoretical field: measured says what it sees.
 
     Args:
-        layers: names or globs of layers with a map; None: five from early to deep.
         on: noise (n images of unit variance) or images (the given ones, n passes each with other signs).
         n: passes.
-        seed: of the noise and of the channels' signs.
 
     Example:
         >>> print(tp.receptive_fields(model, images))

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from tapetum.border.inspecting import inspection
+from tapetum.border.sentences import BlockLayers
 from tapetum.families.depth.layers import at_layers, named_or_blocks
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerProgression, MeanActivations
 
 
 @inspection(takes="images")
-def layer_progression(model: VisionModel, images: Tensor, *, layers: Sequence[str] | str | None = None) -> LayerProgression:
+def layer_progression(model: VisionModel, images: Tensor, *, layers: BlockLayers = None) -> LayerProgression:
     """What every stage of the whole network keeps of a picture: at each layer the mean over its channels.
 
     maps (n, h, w) for each layer, mean_c a_c(place), on the layer's own grid and each on its own scale: the strip shows
     where a stage is active, and how coarse it has become. It does not show what single channels tell apart.
-
-    Args:
-        layers: names or globs of layers with a map; None: the output of every block.
 
     Example:
         >>> [tuple(one.shape) for one in tp.layer_progression(model, images).maps]
@@ -32,15 +28,12 @@ def layer_progression(model: VisionModel, images: Tensor, *, layers: Sequence[st
 
 
 @inspection(takes="images")
-def mean_activations(model: VisionModel, images: Tensor, *, layers: Sequence[str] | str | None = None) -> MeanActivations:
+def mean_activations(model: VisionModel, images: Tensor, *, layers: BlockLayers = None) -> MeanActivations:
     """How active each layer is: the mean activation by depth, with its spread over channels and over images.
 
     means (n, c) for each layer, mean over places of a_c. The figure's line is the mean over channels and images, its band the
     middle 80 % of the channels, its dots the images. Numbers of different layers have no common unit: a layer that is
     twice as active is not twice as important.
-
-    Args:
-        layers: names or globs of layers with a map; None: the output of every block.
 
     Example:
         >>> print(tp.mean_activations(model, images))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.inspecting import inspection
+from tapetum.border.sentences import MapLayers
 from tapetum.data.preprocessing import Size, size_of
 from tapetum.engines.perturb.fills import as_fill
 from tapetum.engines.scores import class_name, gives_classes, probabilities
@@ -33,7 +34,7 @@ def occlusion_probe(
     *,
     box: Sequence[int] | str | None = None,
     fill: Hiding = "black",
-    layers: Sequence[str] | str | None = None,
+    layers: MapLayers = None,
 ) -> OcclusionProbe:
     """What a hidden box of the picture changes at each layer: where, how much of it under the box, and in the answer.
 
@@ -46,7 +47,6 @@ def occlusion_probe(
             50,150,60,160 at 224 px, the same part of images of another size.
         fill: black (pixel value 0), grey (the training set's mean colour, 0 for the network), blur (the image itself,
             Gaussian blur of sigma 1/20 of the shorter side) or noise (uniform in [0, 1]).
-        layers: names or globs of layers with a map; None: five from early to deep.
 
     Example:
         >>> print(tp.occlusion_probe(model, images, box="4,8,4,12"))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tapetum.border.inspecting import inspection
 from tapetum.border.layers import all_layers
+from tapetum.border.sentences import MapLayers, Seed
 from tapetum.data.preprocessing import Size, size_of
 from tapetum.families.depth.fields import measured
 from tapetum.families.depth.layers import at_layers, named_or_five
@@ -78,9 +79,9 @@ def depth_properties(
     model: VisionModel,
     images: Tensor,
     *,
-    layers: Sequence[str] | str | None = None,
+    layers: MapLayers = None,
     n: Annotated[int, Range(1, 1000)] = 2,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> DepthProperties:
     """What a network trades for what with depth: fewer places, more channels, larger receptive fields, more zeros.
 
@@ -89,9 +90,7 @@ def depth_properties(
     and of values <= 0. Fields in px of the image. A measured field ends at the image's border.
 
     Args:
-        layers: names or globs of layers with a map; None: five from early to deep.
         n: images of noise on which the fields are measured.
-        seed: of the noise and of the channels' signs.
 
     Example:
         >>> print(tp.depth_properties(model, images))

@@ -10,6 +10,7 @@ import torch
 from torch import Generator, Tensor
 
 from tapetum.border.rendering import rendering
+from tapetum.border.sentences import Frames, LongestSide, Seed, SideOfPhotograph
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
@@ -53,11 +54,11 @@ def accentuate(
     smallest_view: Annotated[float, Range(0.01, 1)] = 0.5,
     noise_sd: Annotated[float, Range(0, 1)] = 0.02,
     transparency: bool = False,
-    size: int | str | tuple[int, int] | None = None,
-    longest_px: Annotated[int, Range(32, 8192)] = 384,
-    seed: int = 0,
+    size: SideOfPhotograph = None,
+    longest_px: LongestSide = 384,
+    seed: Seed = 0,
     precision: Precision = "exact",
-    frames: Sequence[int] | int = (),
+    frames: Frames = (),
 ) -> Rendering:
     """What would have to be more in a photograph for a unit to answer more, and where.
 
@@ -85,11 +86,6 @@ def accentuate(
         smallest_view: the smallest side of a view, as a share of the picture's shorter side.
         noise_sd: standard deviation of the noise that is added to views, of [0, 1].
         transparency: fade out what the objective did not ask for.
-        size: side in px, or (height, width), "96x160"; None: the photograph's own.
-        longest_px: the longer side is made no larger, without `size`.
-        seed: of views and noise.
-        precision: exact, or fast (bfloat16 in the network).
-        frames: steps whose pictures are kept, or how many, evenly; 0 is the photograph.
 
     Example:
         >>> tp.accentuate(model, images, units="lynx", n_steps=2, n_views=1).scores

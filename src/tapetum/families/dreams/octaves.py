@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.rendering import rendering
+from tapetum.border.sentences import LongestSide, Seed, SideOfPhotograph
 from tapetum.data.preprocessing import Size, size_of
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
@@ -43,9 +44,9 @@ def deep_dream(
     n_steps: Annotated[int, Range(1, 10_000)] = 10,
     step_size: Annotated[float, Range(0, 1)] = 0.01,
     jitter_px: Annotated[int, Range(0, 1000)] = 32,
-    size: int | str | tuple[int, int] | None = None,
-    longest_px: Annotated[int, Range(32, 8192)] = 512,
-    seed: int = 0,
+    size: SideOfPhotograph = None,
+    longest_px: LongestSide = 512,
+    seed: Seed = 0,
     precision: Precision = "exact",
     frames: Sequence[int] | int = (),
 ) -> Rendering:
@@ -69,10 +70,6 @@ def deep_dream(
         n_steps: steps an octave.
         step_size: how far a step moves a pixel in the mean, of [0, 1].
         jitter_px: how far the picture is moved about before the network looks.
-        size: side in px, or (height, width), "96x160"; None: the photograph's own.
-        longest_px: the longer side is made no larger, without `size`.
-        seed: of the jitter.
-        precision: exact, or fast (bfloat16 in the network).
         frames: steps whose pictures are kept, counted through the octaves, or how many, evenly; 0 is the photograph.
 
     Example:

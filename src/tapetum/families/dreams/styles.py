@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.rendering import as_pictures, rendering
+from tapetum.border.sentences import Frames, LongestSide, Seed, SideOfPhotograph
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.render import Recipe, measure_each, render
 from tapetum.engines.render import objectives as O
@@ -41,12 +42,12 @@ def style_transfer(
     n_steps: Annotated[int, Range(1, 100_000)] = 150,
     step_size: Annotated[float, Range(0, 1)] = 0.02,
     jitter_px: Annotated[int, Range(0, 1000)] = 2,
-    size: int | str | tuple[int, int] | None = None,
-    longest_px: Annotated[int, Range(32, 8192)] = 384,
-    seed: int = 0,
+    size: SideOfPhotograph = None,
+    longest_px: LongestSide = 384,
+    seed: Seed = 0,
     batch: Batch = "auto",
     precision: Precision = "exact",
-    frames: Sequence[int] | int = (),
+    frames: Frames = (),
 ) -> Rendering:
     """A photograph's places painted with the textures and colours of another picture.
 
@@ -67,12 +68,6 @@ def style_transfer(
         n_steps: steps of Adam.
         step_size: about how far a step moves a pixel, of [0, 1].
         jitter_px: how far the picture is moved about before the network looks, against the grid of its strides.
-        size: side in px, or (height, width), "96x160"; None: the photograph's own.
-        longest_px: the longer side is made no larger, without `size`.
-        seed: of the jitter.
-        batch: pictures at once, or "auto".
-        precision: exact, or fast (bfloat16 in the network).
-        frames: steps whose pictures are kept, or how many, evenly; 0 is the photograph.
 
     Example:
         >>> tp.style_transfer(model, images, style=images.clamp(0, 1)[0].flip(-1), n_steps=2).numbers["style"]

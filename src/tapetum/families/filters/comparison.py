@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tapetum.border.inspecting import inspection
 from tapetum.border.methods import as_model
+from tapetum.border.sentences import ConvolutionName, Seed
 from tapetum.families.filters.weights import checked_convolution, first_convolution, read_filters
 from tapetum.models.untrained import reset
 from tapetum.models.vision_model import VisionModel
@@ -47,9 +48,9 @@ def untrained(model: ModelLike, seed: int = 0) -> VisionModel:
 def compare_filters(
     model: VisionModel,
     *,
-    layer: str | None = None,
+    layer: ConvolutionName | None = None,
     k: Annotated[int, Range(1, 256)] = 64,
-    seed: Annotated[int, Range(0, 2**31 - 1)] = 0,
+    seed: Annotated[Seed, Range(0, 2**31 - 1)] = 0,
 ) -> FilterComparison:
     """The filters of one layer before and after learning, on one scale: noise, and what became of it.
 
@@ -60,9 +61,7 @@ def compare_filters(
     filters for fine stripes less. A 1 x 1 filter has no changes, and is refused.
 
     Args:
-        layer: name of a convolution; None: the first that runs.
         k: how many filters are shown; the numbers are those of all.
-        seed: of the random weights.
 
     Example:
         >>> print(tp.compare_filters(model, k=4))

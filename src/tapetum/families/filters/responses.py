@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.inspecting import inspection
+from tapetum.border.sentences import ConvolutionName
 from tapetum.engines.probe import activations
 from tapetum.families.filters.weights import checked_convolution, first_convolution, read_filters
 from tapetum.models.vision_model import VisionModel
@@ -21,7 +22,7 @@ def filter_responses(
     model: VisionModel,
     images: Tensor,
     *,
-    layer: str | None = None,
+    layer: ConvolutionName | None = None,
     k: Annotated[int, Range(1, 256)] = 9,
     by: Literal["strength", "order"] = "strength",
 ) -> FilterResponses:
@@ -32,7 +33,6 @@ def filter_responses(
     in the middle of what it sees, so strides, padding and patches are in the right place; between cells it is bilinear.
 
     Args:
-        layer: name of a convolution; None: the first that runs.
         k: how many filters.
         by: strength: those with the largest standard deviation over all places of the images (a constant is no answer);
             order: the first ones.

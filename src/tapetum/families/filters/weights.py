@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.border.inspecting import inspection
+from tapetum.border.sentences import ConvolutionName
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import Filters, LayerError, Range
@@ -17,7 +18,7 @@ Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 
 @inspection(takes="model", question="looks_for")
-def filters(model: VisionModel, *, layer: str | None = None, k: Annotated[int, Range(1, 4096)] = 64) -> Filters:
+def filters(model: VisionModel, *, layer: ConvolutionName | None = None, k: Annotated[int, Range(1, 4096)] = 64) -> Filters:
     """The weights of a convolution as pictures: which pattern each of its filters looks for.
 
     A filter has one weight for each channel that it reads and each place of its window: weights (k, inputs, h, w), as the
@@ -28,7 +29,6 @@ def filters(model: VisionModel, *, layer: str | None = None, k: Annotated[int, R
     transposed, patch embedding); other layers are refused.
 
     Args:
-        layer: name of a convolution; None: the first that runs.
         k: how many filters, from the first on.
 
     Example:

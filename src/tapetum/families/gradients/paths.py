@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
+from tapetum.border.sentences import Baseline
 from tapetum.engines.batching import batch_size
 from tapetum.engines.gradients import gathered, gradients_at, weighted_gradient
 from tapetum.engines.perturb import scores
@@ -28,7 +29,7 @@ def integrated_gradients(
     images: Tensor,
     *,
     n_steps: Annotated[int, Range(1, 10_000)] = 50,
-    baseline: Tensor | float | str = "zero",
+    baseline: Baseline,
     quadrature: Quadrature = "gauss_legendre",
     batch: Batch = "auto",
 ) -> Tensor:
@@ -41,14 +42,11 @@ def integrated_gradients(
 
     Args:
         n_steps: points on the path; the paper: 20 to 300.
-        baseline: x0: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor.
         quadrature: gauss_legendre (the most exact), middle, trapezoid, left, right.
-        batch: points a pass, or "auto".
 
     Example:
         >>> tp.integrated_gradients(model, images, baseline="black").values.sum()
     """
-    assert isinstance(baseline, Tensor)
     points, weights = nodes(quadrature, n_steps)
     path = weighted_gradient(
         score, len(images), lambda i, k: baseline[i] + points[k] * (images[i] - baseline[i]), weights, batch=batch
@@ -93,7 +91,6 @@ def blur_integrated_gradients(
     Args:
         n_steps: points on the path; the authors' code: 100.
         max_sigma_px: where the path begins; the authors' code: 50 px.
-        batch: points a pass, or "auto".
 
     Example:
         >>> tp.blur_integrated_gradients(model, images, n_steps=20).heatmap()
@@ -148,7 +145,7 @@ def guided_integrated_gradients(
     images: Tensor,
     *,
     n_steps: Annotated[int, Range(1, 10_000)] = 200,
-    baseline: Tensor | float | str = "zero",
+    baseline: Baseline,
     fraction: Annotated[float, Range(0.01, 1)] = 0.25,
     max_distance: Annotated[float, Range(0, 1)] = 0.02,
     batch: Batch = "auto",
@@ -166,15 +163,12 @@ def guided_integrated_gradients(
 
     Args:
         n_steps: steps of the path; the authors' code: 200.
-        baseline: x0: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor.
         fraction: share of the values that move first; the paper: 0.25. 1: all move as one, the straight path.
         max_distance: from the straight path, as a share of the way; the authors' code: 0.02. 0: the straight path.
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.guided_integrated_gradients(model, images, n_steps=20, baseline="black").values.sum()
     """
-    assert isinstance(baseline, Tensor)
 
     def step(row: int, k: int, here: Tensor, grad: Tensor) -> Tensor:
         return guided_step(here, grad, baseline[row], images[row], (k + 1) / n_steps, fraction, max_distance)

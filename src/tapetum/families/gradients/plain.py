@@ -16,9 +16,6 @@ def saliency(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Ten
 
     values = |d score / d x|, (n, c, h, w), at least 0; the heatmap is the maximum over channels, as in the paper.
 
-    Args:
-        batch: images a pass, or "auto".
-
     Example:
         >>> tp.saliency(model, images).heatmap().shape
         torch.Size([1, 224, 224])
@@ -31,9 +28,6 @@ def input_x_gradient(score: ModelScore, images: Tensor, *, batch: Batch = "auto"
     """Each value of the image times its gradient: its share of the score if the model were linear.
 
     values = x * d score / d x, signed, (n, c, h, w), in units of the score. On a bias-free ReLU network they sum to it.
-
-    Args:
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.input_x_gradient(model, images, target="tabby").values.sum()

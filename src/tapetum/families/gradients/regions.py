@@ -48,7 +48,6 @@ def xrai(
         min_size_px: area of the smallest segment in px; the authors' code: 150.
         min_new_px: a region that would cover fewer new px is left out; the authors' code: 50.
         dilation_px: radius of the disk by which segments grow; the authors' code: 5.
-        batch: points a pass, or "auto".
 
     Example:
         >>> tp.xrai(model, images, n_steps=10).values.shape

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
-from tapetum.border.sentences import Tolerance
+from tapetum.border.sentences import Baseline, Tolerance
 from tapetum.engines.gradients import Term, as_it_is, sampled_gradients
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import Draws, RunningMean, RunningVariance, stacked
@@ -134,7 +134,7 @@ def gradient_shap(
     images: Tensor,
     *,
     n_samples: Annotated[int, Range(1, 100_000)] = 200,
-    baseline: Tensor | float | str = "zero",
+    baseline: Baseline,
     sigma: Annotated[float, Range(0, 2)] = 0.15,
     tolerance: Tolerance = None,
     generator: torch.Generator,
@@ -152,14 +152,11 @@ def gradient_shap(
 
     Args:
         n_samples: draws; shap: 200, captum: 5, whose standard error is about as large as the values.
-        baseline: where b lies: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number,
-            a tensor.
         sigma: spread of the baselines, as a share of the image's range.
 
     Example:
         >>> tp.gradient_shap(model, images, n_samples=20, baseline="blur").stderr.mean()
     """
-    assert isinstance(baseline, Tensor)
     spread = sigma * (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))
     draws = Draws.of(generator, n_samples)
 

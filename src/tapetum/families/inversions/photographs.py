@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tapetum.border.layers import all_layers
 from tapetum.border.rendering import rendering
+from tapetum.border.sentences import Seed
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.probe import activations
 from tapetum.engines.render import objectives as O
@@ -46,7 +47,7 @@ def invert(
     n_steps: Annotated[int, Range(1, 100_000)] = 100,
     norm_weight: Annotated[float | int, Range(0, 1)] = 1e-7,
     tv_weight: Annotated[float | int, Range(0, 1)] | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     frames: Sequence[int] | int = (),
 ) -> Rendering:
     """The pictures that give the same activation as the photographs at a layer: what it kept, and what it forgot.
@@ -69,7 +70,6 @@ def invert(
         n_steps: passes forward and back, at most.
         norm_weight: of sum |x|^6, which keeps values from the extremes.
         tv_weight: of the total variation; None: 3e-6 for fourier, 1e-8 for pixel. More is smoother, and less alike.
-        seed: of the noise at the beginning.
         frames: steps whose pictures are kept (the best so far), or how many, evenly; 0 is the noise at the beginning.
 
     Example:
@@ -94,7 +94,7 @@ def information_by_depth(
     n_steps: Annotated[int, Range(1, 100_000)] = 100,
     norm_weight: Annotated[float | int, Range(0, 1)] = 1e-7,
     tv_weight: Annotated[float | int, Range(0, 1)] | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> InformationByDepth:
     """How much of a photograph is left at each depth: inversions at several layers, compared with it.
 
@@ -110,7 +110,6 @@ def information_by_depth(
         n_steps: passes forward and back a picture, at most.
         norm_weight: of sum |x|^6, as for `invert`.
         tv_weight: of the total variation, as for `invert`.
-        seed: of the noise at the beginning.
 
     Example:
         >>> tp.information_by_depth(model, images, layers=["blocks.0", "blocks.3"], n_steps=4).bottlenecks

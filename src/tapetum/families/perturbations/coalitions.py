@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
+from tapetum.border.sentences import Fill, NumberOfSegments, Segments, Tolerance
 from tapetum.engines.perturb import Segmentation
 from tapetum.engines.perturb.games import Game, games, marginals, replayed, shapley_sample
 from tapetum.engines.perturb.regressions import cosine_kernel, shapley_regression, weighted_ridge
@@ -32,9 +33,9 @@ def lime(
     kernel_width: Annotated[float, Range(0.001, 1000)] = 0.25,
     alpha: Annotated[float, Range(0, 1e6)] = 1.0,
     segments: Segmentation | Tensor = "quickshift",
-    n_segments: Annotated[int, Range(1, 10_000)] = 50,
-    fill: Tensor | float | str = "zero",
-    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    n_segments: NumberOfSegments = 50,
+    fill: Fill,
+    tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -51,18 +52,10 @@ def lime(
         kernel_width: how local the fit is, in cosine distance; the lime package: 0.25.
         alpha: the ridge penalty; the lime package: 1.
         segments: slic, quickshift (with the settings of lime), felzenszwalb, grid, or labels (h, w) or (n, h, w).
-        n_segments: about how many; quickshift finds its own number.
-        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
-        tolerance: stop when the standard error, averaged over segments, is below this share of the largest magnitude;
-            asked every 16 coalitions; n_samples is then the most.
-        seed: of the coalitions.
-        generator: in place of the seed.
-        batch: masked images a pass, or "auto".
 
     Example:
         >>> tp.lime(model, images, n_samples=64, segments="grid", n_segments=9)
     """
-    assert isinstance(fill, Tensor)
     assert isinstance(segments, Tensor)
     again = replayed(generator)
 
@@ -86,10 +79,10 @@ def kernel_shap(
     images: Tensor,
     *,
     n_samples: Annotated[int, Range(2, 1_000_000)] = 2048,
-    segments: Segmentation | Tensor = "slic",
-    n_segments: Annotated[int, Range(1, 10_000)] = 50,
-    fill: Tensor | float | str = "zero",
-    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    segments: Segments,
+    n_segments: NumberOfSegments = 50,
+    fill: Fill,
+    tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -104,20 +97,10 @@ def kernel_shap(
 
     Args:
         n_samples: coalitions besides all and none; the shap package: 2048 and 2 per segment.
-        segments: slic, quickshift, felzenszwalb, grid, or labels (h, w) or (n, h, w).
-        n_segments: about how many; quickshift finds its own number.
-        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
-        tolerance: stop when the standard error, averaged over segments, is below this share of the largest magnitude;
-            asked every 16 pairs; n_samples is then the most.
-        seed: of the coalitions.
-        generator: in place of the seed.
-        batch: masked images a pass, or "auto".
 
     Example:
         >>> tp.kernel_shap(model, images, n_samples=64, segments="grid", n_segments=9)
     """
-    assert isinstance(fill, Tensor)
-    assert isinstance(segments, Tensor)
     again = replayed(generator)
 
     def fit(game: Game) -> tuple[Tensor, Tensor]:
@@ -147,10 +130,10 @@ def shapley_sampling(
     images: Tensor,
     *,
     n_samples: Annotated[int, Range(2, 1_000_000)] = 25,
-    segments: Segmentation | Tensor = "slic",
-    n_segments: Annotated[int, Range(1, 10_000)] = 50,
-    fill: Tensor | float | str = "zero",
-    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    segments: Segments,
+    n_segments: NumberOfSegments = 50,
+    fill: Fill,
+    tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -162,20 +145,10 @@ def shapley_sampling(
 
     Args:
         n_samples: orders, each of as many passes as there are segments; captum: 25.
-        segments: slic, quickshift, felzenszwalb, grid, or labels (h, w) or (n, h, w).
-        n_segments: about how many; quickshift finds its own number.
-        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
-        tolerance: stop when the standard error, averaged over segments, is below this share of the largest magnitude;
-            asked every 16 orders; n_samples is then the most.
-        seed: of the orders.
-        generator: in place of the seed.
-        batch: masked images a pass, or "auto".
 
     Example:
         >>> tp.shapley_sampling(model, images, n_samples=8, segments="grid", n_segments=9)
     """
-    assert isinstance(fill, Tensor)
-    assert isinstance(segments, Tensor)
     again = replayed(generator)
 
     def shares(game: Game) -> tuple[Tensor, Tensor]:

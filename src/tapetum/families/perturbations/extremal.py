@@ -42,7 +42,6 @@ def extremal_perturbation(
         sigma_px: size of the bumps in px; None: 21 of 224, the paper's.
         fill: what hides: None for the paper's, a blur that grows to 20 px (of 224) as the mask falls; or zero, mean, black,
             white, blur, noise, a number, a tensor.
-        batch: images a pass, or "auto".
 
     Example:
         >>> tp.extremal_perturbation(model, images, area=0.2, n_steps=20)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
+from tapetum.border.sentences import Fill, NumberOfSegments, Segments
 from tapetum.engines.batching import batch_size
-from tapetum.engines.perturb import Segmentation, scores, scores_under, windows
+from tapetum.engines.perturb import scores, scores_under, windows
 from tapetum.engines.perturb.games import Game, all_but_one, games
 from tapetum.engines.scores import ModelScore
 from tapetum.types import Batch, Range
@@ -22,7 +23,7 @@ def occlusion(
     *,
     window: Annotated[int | None, Range(1, 10_000)] = None,
     stride: Annotated[int | None, Range(1, 10_000)] = None,
-    fill: Tensor | float | str = "zero",
+    fill: Fill,
     batch: Batch = "auto",
 ) -> Tensor:
     """How much the score drops when a square of the image is hidden.
@@ -33,13 +34,10 @@ def occlusion(
     Args:
         window: side of the square in px; None: a seventh of the shorter side (32 px of 224).
         stride: step between squares in px; None: half the window.
-        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
-        batch: occluded images a pass, or "auto".
 
     Example:
         >>> tp.occlusion(model, images, window=48, fill="blur")
     """
-    assert isinstance(fill, Tensor)
     height, width = images.shape[-2:]
     side = window or max(1, round(min(height, width) / 7))
     masks = windows(height, width, side, stride or max(1, side // 2), images)
@@ -62,9 +60,9 @@ def feature_ablation(
     score: ModelScore,
     images: Tensor,
     *,
-    segments: Segmentation | Tensor = "slic",
-    n_segments: Annotated[int, Range(1, 10_000)] = 50,
-    fill: Tensor | float | str = "zero",
+    segments: Segments,
+    n_segments: NumberOfSegments = 50,
+    fill: Fill,
     batch: Batch = "auto",
 ) -> Tensor:
     """How much the score drops when one segment of the picture is hidden.
@@ -72,17 +70,9 @@ def feature_ablation(
     values (n, 1, h, w) = score(x) - score(x with the segment filled), the same for every pixel of a segment; signed, in
     units of the score: below zero, hiding the segment helps. captum's FeatureAblation with the segments as its feature mask.
 
-    Args:
-        segments: slic, quickshift, felzenszwalb, grid, or labels (h, w) or (n, h, w).
-        n_segments: about how many; quickshift finds its own number.
-        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
-        batch: masked images a pass, or "auto".
-
     Example:
         >>> tp.feature_ablation(model, images, segments="grid", n_segments=16)
     """
-    assert isinstance(fill, Tensor)
-    assert isinstance(segments, Tensor)
 
     def drops(game: Game) -> Tensor:
         values = game(all_but_one(game.players))

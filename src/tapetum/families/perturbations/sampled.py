@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
+from tapetum.border.sentences import Fill, Tolerance
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import random_grids, scores_under
 from tapetum.engines.scores import ModelScore
@@ -24,8 +25,8 @@ def rise(
     n_masks: Annotated[int, Range(2, 1_000_000)] = 4000,
     cells: Annotated[int, Range(1, 1000)] = 7,
     keep: Annotated[float, Range(0.01, 0.99)] = 0.5,
-    fill: Tensor | float | str = "zero",
-    tolerance: Annotated[float | None, Range(1e-6, 1)] = None,
+    fill: Fill,
+    tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -40,17 +41,10 @@ def rise(
         n_masks: random masks; the paper: 4000 for VGG-16, 8000 for ResNet-50.
         cells: cells a side of the random grid; the paper: 7.
         keep: probability that a cell is seen; the paper: 0.5.
-        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
-        tolerance: stop an image when its standard error, averaged over places, is below this share of the largest
-            magnitude; asked every 16 masks; n_masks is then the most.
-        seed: of the masks.
-        generator: in place of the seed.
-        batch: masked images a pass, or "auto".
 
     Example:
         >>> tp.rise(model, images, n_masks=1000, seed=1).stderr.mean()
     """
-    assert isinstance(fill, Tensor)
     height, width = images.shape[-2:]
     masks = random_grids(height, width, n_masks, cells, keep, generator, images)
     size = batch_size(score.model, batch)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
+from tapetum.border.sentences import Fill
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import coalitions, scores_under
 from tapetum.engines.perturb.regressions import precise
@@ -27,7 +28,7 @@ def sobol(
     *,
     n_designs: Annotated[int, Range(2, 4096)] = 32,
     cells: Annotated[int, Range(2, 64)] = 8,
-    fill: Tensor | float | str = "zero",
+    fill: Fill,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -43,16 +44,10 @@ def sobol(
     Args:
         n_designs: points of A; a power of two is best; the paper: 32.
         cells: cells a side; the paper: 8 to 11.
-        fill: what shows through: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number,
-            a tensor.
-        seed: of the scrambling.
-        generator: in place of the seed.
-        batch: masked images a pass, or "auto".
 
     Example:
         >>> tp.sobol(model, images, cells=4, n_designs=8)
     """
-    assert isinstance(fill, Tensor)
     design = sobol_design(n_designs, cells, generator)
     return estimated(score, images, design, cells, fill, batch, lambda scores: jansen(scores, n_designs))
 
@@ -64,7 +59,7 @@ def hsic(
     *,
     n_samples: Annotated[int, Range(4, 20_000)] = 500,
     cells: Annotated[int, Range(1, 64)] = 8,
-    fill: Tensor | float | str = "zero",
+    fill: Fill,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -79,15 +74,10 @@ def hsic(
     Args:
         n_samples: random masks; xplique: 500.
         cells: cells a side; xplique: 8, the paper: 7.
-        fill: what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, number, tensor.
-        seed: of the masks.
-        generator: in place of the seed.
-        batch: masked images a pass, or "auto".
 
     Example:
         >>> tp.hsic(model, images, cells=4, n_samples=100)
     """
-    assert isinstance(fill, Tensor)
     design = balanced_design(n_samples, cells, generator)
     return estimated(score, images, design, cells, fill, batch, lambda scores: hsic_binary(design.to(scores), scores))
 
