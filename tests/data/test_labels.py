@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tapetum.data.labels import coco_labels, find_label, imagenet_labels, labels_for
+from tapetum.data.labels import find_label, imagenet_labels, labels_for
 from tapetum.types import TargetError
 
 
@@ -41,12 +41,6 @@ def test_imagenet_without_the_private_list_is_the_same(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "torchvision.models._meta", None)
     assert imagenet_labels.__wrapped__() == expected
-
-
-def test_coco_starts_with_the_background():
-    labels = coco_labels()
-    assert len(labels) == 91
-    assert (labels[0], labels[1], labels[17], labels[90]) == ("__background__", "person", "cat", "toothbrush")
 
 
 def test_a_head_of_1000_is_imagenet():

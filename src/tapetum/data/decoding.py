@@ -1,4 +1,4 @@
-"""The quick way from bytes to pixels: JPEGs by torchvision where that gives the same, everything else by `read_image`."""
+"""Decodes pictures quickly: JPEGs by torchvision where it gives the same pixels, everything else by `read_image`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from tapetum.data.strips import Strips, Upright
 from tapetum.types import ImageError
 
 _START = b"\xff\xd8\xff"
-_QUICK = ("JPEG RGB", "JPEG L", "MPO RGB")  # MPO: what some cameras write. CMYK is converted in another way by torchvision
+_QUICK = ("JPEG RGB", "JPEG L", "MPO RGB")  # MPO: written by some cameras. torchvision converts CMYK differently
 _RGB = 3  # torchvision's ImageReadMode.RGB
 
 
 def pixels_of(data: bytes, name: str = "the bytes") -> Tensor:
-    """The picture in a file's bytes as pixels (1, 3, H, W), float32 in [0, 1]: what `read_image` gives, bit for bit."""
+    """Returns the pixels (1, 3, H, W) of a picture file, float32 in [0, 1]: bit for bit those of `read_image`."""
     with strips_in(data, name) as strips:
         return strips.whole()
 
 
 @contextlib.contextmanager
 def strips_in(data: bytes, name: str) -> Iterator[Strips]:
-    """The same with its floats not yet computed; threads that open large pictures wait for each other.
+    """Yields the same picture before conversion to floats; threads that open large pictures wait for each other.
 
-    Pillow reads the header (format, size, orientation, limits), torchvision the pixels of a JPEG, which is quicker. Every
-    other picture, and every file at which the quick decoder stumbles, is `read_image`'s: it also words the refusals.
+    Pillow reads the header (format, size, orientation, limits), torchvision decodes the pixels of a JPEG, which
+    is quicker. Every other picture, and every file that the quick decoder rejects, goes to `read_image`, which words refusals.
     """
     with _turns(_size(data)):
         quick = _quick(data)
@@ -47,7 +47,7 @@ def strips_in(data: bytes, name: str) -> Iterator[Strips]:
 
 
 def _quick(data: bytes) -> Strips | None:
-    """Pixels of a JPEG in colour or grey, None where `read_image` must decide."""
+    """Pixels of a JPEG in colour or grey; None if `read_image` has to read the file."""
     if data[:3] != _START or not _agrees():
         return None
     try:
@@ -63,7 +63,7 @@ def _quick(data: bytes) -> Strips | None:
 
 
 def _size(data: bytes) -> int:
-    """Pixels, as the header says; 0 where reading will end in a refusal, or .npy is read in blocks."""
+    """Number of pixels by the header; 0 if the file will be refused, or is a .npy file, read in blocks."""
     try:
         with strict_pillow(), opened_picture(io.BytesIO(data), "the bytes") as image:
             return image.width * image.height
@@ -72,7 +72,7 @@ def _size(data: bytes) -> int:
 
 
 class Turns:
-    """Threads share what memory large pictures take: those of more than `small` pixels wait until `most` are not exceeded."""
+    """Limits the memory of large pictures: threads with more than `small` pixels wait while the sum would exceed `most`."""
 
     def __init__(self, small: int, most: int) -> None:
         self._small, self._most, self._held, self._changed = small, most, 0, threading.Condition()
@@ -95,26 +95,26 @@ _turns = Turns(16_000_000, MAX_PIXELS)
 
 
 def header(file: io.BytesIO) -> tuple[str, int]:
-    """What stands before the pixels: Pillow's name for the kind of picture, "JPEG RGB", and EXIF's orientation.
+    """Reads Pillow's name for the kind of picture ("JPEG RGB") and the EXIF orientation, without decoding pixels.
 
-    Refused as `read_image` refuses it, as far as a header tells.
+    Refuses what `read_image` refuses, as far as the header shows it.
     """
     with strict_pillow(), opened_picture(file, "the bytes") as image:
         return f"{image.format} {image.mode}", orientation_of(image)
 
 
 def _levels(data: bytes) -> Tensor:
-    """(3, H, W) uint8, channels last in memory.
+    """Pixels (3, H, W) uint8, channels last in memory.
 
-    The operator behind torchvision.io.decode_jpeg: that function warns of its removal, after which Pillow decodes everything.
+    Calls the operator behind torchvision.io.decode_jpeg, since that function warns of its removal; without it Pillow decodes.
     """
-    # a copy: torch warns of bytes, which nobody may write to
+    # a copy: torch warns about read-only bytes
     return torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), _RGB, False)
 
 
 @cache
 def _agrees() -> bool:
-    """Whether Pillow's and torchvision's JPEG libraries, built apart, decode the same here: asked once, of a small picture."""
+    """Whether the JPEG libraries of Pillow and torchvision decode alike on this machine; tested once on a small picture."""
     noise = np.random.default_rng(0).integers(0, 256, (41, 59, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, format="JPEG", quality=60, subsampling="4:2:0")

@@ -1,4 +1,4 @@
-"""Handwritten digits that are installed with scikit-learn: small enough to train on in a minute, without a download."""
+"""Handwritten digits from scikit-learn: small enough to train on within a minute, without a download."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CLASSES = tuple("0123456789")
 
 @dataclass(frozen=True, eq=False)
 class Digits:
-    """Digits, light on dark: `levels` (n, 3, size, size) uint8 and class indices `targets` (n,), which are the digits.
+    """Light digits on dark: `levels` (n, 3, size, size) uint8 and class indices `targets` (n,), which are the digits.
 
-    `rows` are their numbers in scikit-learn's table. As a source it has `name`, `ids`, `labels`, `fingerprint` and `read`.
+    `rows` are their indices in scikit-learn's table. As a source, it has `name`, `ids`, `labels`, `fingerprint` and `read`.
     """
 
     name: str
@@ -37,22 +37,22 @@ class Digits:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """ "0" to "9", in the order of their indices."""
+        """The class names "0" to "9", by index."""
         return CLASSES
 
     @property
     def pixels(self) -> Tensor:
-        """(n, 3, size, size) float32 in [0, 1]."""
+        """Pixels (n, 3, size, size), float32 in [0, 1]."""
         return self.levels.float() / 255
 
     @property
     def ids(self) -> Sequence[str]:
-        """ "0042_7": the number in the table and the digit."""
+        """Names such as "0042_7": index in the table, and digit."""
         return self._names[0]
 
     @property
     def labels(self) -> Sequence[str]:
-        """The digit of each picture, as a text."""
+        """The digit of each picture, as text."""
         return self._names[1]
 
     @cached_property
@@ -88,7 +88,7 @@ def digits(split: Literal["train", "test"] | None = None, size: int = 32) -> Dig
         raise ImageError(f"digits have 8 to 1024 pixels a side, not {size}")
     grey, targets = _table()
     rows = np.arange(len(targets)) if split is None else np.flatnonzero(_is_test(targets) == (split == "test"))
-    planes = torch.from_numpy(grey[rows]).float()[:, None] / 16  # a pixel counts the inked ones of 4 x 4
+    planes = torch.from_numpy(grey[rows]).float()[:, None] / 16  # each pixel counts the inked ones of 4 x 4
     if size != 8:
         planes = F.interpolate(planes, (size, size), mode="bilinear", align_corners=False)
     levels = (planes * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
@@ -97,7 +97,7 @@ def digits(split: Literal["train", "test"] | None = None, size: int = 32) -> Dig
 
 
 def _table() -> tuple[np.ndarray, np.ndarray]:
-    """(1797, 8, 8) in 0..16 and the digits."""
+    """Pictures (1797, 8, 8) with values 0 to 16, and their digits."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -107,7 +107,7 @@ def _table() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_test(targets: np.ndarray) -> np.ndarray:
-    """True for a fifth of each digit, drawn once and for all."""
+    """True for a fixed random fifth of each digit."""
     order = np.random.Generator(np.random.PCG64(0)).random(len(targets))
     chosen = np.zeros(len(targets), dtype=bool)
     for digit in range(10):
@@ -117,7 +117,7 @@ def _is_test(targets: np.ndarray) -> np.ndarray:
 
 
 def from_text(text: str) -> Digits:
-    """The pictures of "digits", "digits:train", "digits:test", "digits:test:size=28"."""
+    """Returns the digits named by "digits", "digits:train", "digits:test" or "digits:test:size=28"."""
     split: Literal["train", "test"] | None = None
     size = 32
     for part in text.split(":")[1:]:

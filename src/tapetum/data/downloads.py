@@ -1,4 +1,4 @@
-"""Files from the network: complete and right, or not there at all."""
+"""Downloads files: each appears complete and checked, or not at all."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _receive(url: str, out: BinaryIO, size: int | None) -> None:
             total = int(response.headers.get("Content-Length") or 0) if size is None else size
             for chunk in track(_read(response, total + 1 if total else None), total=total, unit="bytes", size=len):
                 out.write(chunk)
-    except HTTPException as error:  # a connection that ends early
+    except HTTPException as error:  # the connection ended early
         raise ConnectionError(str(error)) from error
 
 
@@ -52,6 +52,6 @@ def _read(response: BinaryIO, left: int | None) -> Iterator[bytes]:
 
 
 def md5_of(path: Path) -> str:
-    """The MD5 of a file in hex, which tells a published file from another; no protection against a forger."""
+    """MD5 of a file in hex: identifies a published file, but does not protect against forgery."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

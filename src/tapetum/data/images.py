@@ -1,6 +1,6 @@
-"""Pictures in and out: whatever a user calls an image becomes pixels (1, 3, H, W) in [0, 1], or one line says why not.
+"""Reads and writes pictures: anything a user calls an image becomes pixels (1, 3, H, W) in [0, 1], or is refused in one line.
 
-Reading ends in one thing whatever the source: `Strips` (strips.py) over an array, a tensor, a .npy file (saved.py) or a PIL
+Every source is read as the same type: `Strips` (strips.py) over an array, a tensor, a .npy file (saved.py) or a PIL
 image (pillow.py).
 """
 
@@ -47,11 +47,11 @@ def read_image(source: Any) -> Tensor:
 def picture(
     source: Any, channels: int = 3, span: Span | None = None, most: int = MAX_PIXELS, name: str | None = None
 ) -> Tensor:
-    """What `read_image` takes, for a network of that many channels: (1, 3, H, W), or (1, channels, H, W) beyond colour.
+    """Reads what `read_image` takes, for a network with `channels` inputs: (1, 3, H, W), or (1, channels, H, W) beyond colour.
 
-    span: the raw values of arrays, tensors and files that stand for 0 and 1.
+    span: raw values of arrays, tensors and files that mean 0 and 1.
     most: pixels of a file, an address or a PIL image; larger ones are refused before they are decoded.
-    name: how refusals call it.
+    name: of the picture in refusals.
     """
     with strips_of(source, channels, span, most, name) as strips:
         return strips.whole()
@@ -61,7 +61,7 @@ def picture(
 def strips_of(
     source: Any, channels: int = 3, span: Span | None = None, most: int = MAX_PIXELS, name: str | None = None
 ) -> Iterator[Strips]:
-    """The same, its floats not yet computed; what was opened is open until the end of the block."""
+    """Yields the same picture before conversion to floats; its file stays open until the end of the block."""
     with contextlib.ExitStack() as kept:
         yield kept.enter_context(contextlib.closing(_strips(source, channels, span, most, name, kept)))
 
@@ -79,7 +79,7 @@ def _strips(source: Any, channels: int, span: Span | None, most: int, name: str 
 
 
 def _opened(source: Any, kept: contextlib.ExitStack) -> tuple[io.BufferedReader | io.BytesIO, str]:
-    """The file of a source, and how refusals call it."""
+    """Returns the open file of a source and its name in refusals."""
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source), "the bytes"
     if isinstance(source, str) and is_address(source):
@@ -103,14 +103,14 @@ def _decoded(
     most: int,
     kept: contextlib.ExitStack,
 ) -> Strips:
-    """A picture's bytes, or those of a .npy file."""
+    """Decodes the bytes of a picture or of a .npy file."""
     start = file.read(len(_NUMPY))
     file.seek(0)
     if start == _NUMPY:
         return saved_array(file, name, channels, span, most)
     image = kept.enter_context(contextlib.closing(opened_picture(file, name, most)))
     strips = _of_pil(image, name, channels, span, most, ours=True)
-    file.close()  # all pixels are decoded: bytes need not lie beside them
+    file.close()  # all pixels are decoded: the bytes are no longer needed
     return strips
 
 
@@ -128,7 +128,7 @@ def _called(source: Any) -> str:
 
 
 def _inside(source: Any) -> str:
-    """Which of its values a table may mean: `pixel_values` of Hugging Face's processors, `image` of data sets."""
+    """Hint for tables that hold an image: `pixel_values` of Hugging Face processors, `image` of data sets."""
     if not isinstance(source, Mapping):
         return ""
     arrays = [key for key, one in source.items() if isinstance(one, (Tensor, np.ndarray)) and one.ndim > 1]
@@ -137,13 +137,13 @@ def _inside(source: Any) -> str:
 
 
 def to_uint8(pixels: Tensor) -> np.ndarray:
-    """(3 | 4, H, W), that with a leading 1, or grey (H, W) floats to (H, W, 3 | 4) uint8, rounded; clipped to [0, 1]."""
+    """Converts floats ([1,] 3 | 4, H, W) or grey (H, W) to (H, W, 3 | 4) uint8, clipped to [0, 1] and rounded."""
     planes = planes_of(pixels, "the pixels", (1, 3, 4), last=None).cpu()
     if not planes.is_floating_point() or planes.isnan().any():
         raise ImageError(f"the pixels: {planes.dtype}, or NaN among them; give floats in [0, 1]")
     levels = torch.empty(*planes.shape[1:], max(3, len(planes)), dtype=torch.uint8)
     step = max(1, AT_ONCE // (len(planes) * planes.shape[2]))
-    for first in range(0, planes.shape[1], step):  # some rows at a time: large pictures are not copied as floats
+    for first in range(0, planes.shape[1], step):  # in blocks of rows: large pictures are not copied as floats
         rows = slice(first, first + step)
         levels[rows] = planes[:, rows].float().clamp(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0)
     return levels.numpy()

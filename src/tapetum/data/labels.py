@@ -1,4 +1,4 @@
-"""Class names that come with installed libraries, and finding a class by its name. Nothing is downloaded."""
+"""Class names from installed libraries, and the search for a class by name. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ N_SHOWN = 8  # candidates named in a refusal
 
 @cache
 def imagenet_labels() -> tuple[str, ...]:
-    """The 1000 ImageNet-1k class names as torchvision spells them (no name twice; "cardigan" and "Cardigan" differ)."""
+    """The 1000 ImageNet-1k class names as torchvision spells them (all differ; "cardigan" and "Cardigan" are two)."""
     try:
         from torchvision.models._meta import _IMAGENET_CATEGORIES
     except ImportError:  # a private name: the weights carry the same list
@@ -35,23 +35,15 @@ def ilsvrc2012_order() -> tuple[int, ...]:
 def inception_labels() -> tuple[str, ...]:
     """The 1008 outputs of InceptionV1: "dummy", the ImageNet classes in ILSVRC2012's own order, and seven more dummies.
 
-    The dummies stand for nothing: the network was trained with more outputs than classes. 229 is strawberry.
+    The network was trained with more outputs than classes: dummies mean nothing. 229 is strawberry.
     """
     names = imagenet_labels()
     return ("dummy", *(names[place] for place in ilsvrc2012_order()), *(f"dummy {index}" for index in range(1001, 1008)))
 
 
 @cache
-def coco_labels() -> tuple[str, ...]:
-    """The 91 outputs of torchvision's COCO detectors: "__background__" first, "N/A" for ids that COCO left unused."""
-    from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
-
-    return tuple(FasterRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
-
-
-@cache
 def labels_for(n_classes: int) -> tuple[str, ...] | None:
-    """The names that a head of this size most likely has: ImageNet-1k, or timm's larger ImageNets; None if unknown.
+    """The class names that a head of this size most likely has: ImageNet-1k, or timm's larger ImageNets; None if unknown.
 
     timm knows 11221, 11821, 21841, 21842 and 21843 classes; its names list synonyms, "tench, Tinca tinca".
     """
@@ -69,7 +61,7 @@ def labels_for(n_classes: int) -> tuple[str, ...] | None:
 
 
 def find_label(labels: Sequence[str], text: str) -> int:
-    """The index of the one label meant by `text`; a `TargetError` lists the candidates, or near names if there is none.
+    """Returns the index of the one label that fits `text`; a `TargetError` lists the candidates, or close names.
 
     Tried in order: the label itself; the same without regard to case, underscores and spaces; one of a label's
     comma-separated synonyms; a part of a label. The first that finds anything decides.

@@ -1,4 +1,4 @@
-"""Pillow's pictures as rasters: what may be opened, how large it may be, which way is up, and what its modes mean."""
+"""Reads pictures with Pillow: allowed formats and sizes, orientation, and the meaning of modes."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _LOOKS_LIKE = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
 }  # fmt: skip
 _PIECE = 40_000_000
-"""Bytes of a piece of a picture that is let go while its floats are made: above 32 MB malloc gives each back at once."""
+"""Bytes per piece of a picture that is freed during conversion: above 32 MB, malloc returns each piece at once."""
 
 _PNM, _PNM_HEADER, _PLAIN = re.compile(rb"P[1-7fF]\s"), 65_536, 8_000_000
-"""How a PPM begins, bytes of its header, and pixels of one that is written in words: some seconds."""
+"""Start of a PPM file, most bytes of its header, and most pixels if written as text, which takes seconds."""
 
 _DECODERS = {"WEBP": 32_000_000, "AVIF": 32_000_000, "JPEG2000": 24_000_000}
 _PROGRESSIVE, _TILE = 48_000_000, 270_000_000
-"""Pixels that a decoder holds in 0.6 GB at most, as measured: 16, 14, 23 and 11 bytes each; and bytes of a TIFF's tile."""
+"""Most pixels for decoders that need 0.6 GB for them (measured: 16, 14, 23 and 11 bytes each), and bytes of a TIFF tile."""
 
 _readers = 0
 _readers_lock = threading.Lock()
@@ -51,7 +51,7 @@ _switches = contextlib.ExitStack()
 
 @contextlib.contextmanager
 def strict_pillow() -> Iterator[None]:
-    """Pillow warns of nothing and refuses cut-off files: globals that the first reader sets, the last resets."""
+    """Makes Pillow refuse truncated files and warn of nothing: globals, set by the first reader and reset by the last."""
     global _readers
     with _readers_lock:
         if _readers == 0:
@@ -73,7 +73,7 @@ def strict_pillow() -> Iterator[None]:
 
 
 def opened_picture(file: io.BufferedReader | io.BytesIO, name: str, most: int = MAX_PIXELS) -> Image.Image:
-    """What a file holds, with the header read and no pixels; refusals begin with `name`."""
+    """Opens a picture and reads its header, but no pixels; refusals begin with `name`."""
     head = file.read(512)
     if not head:
         raise ImageError(f"{name}: empty (0 bytes left to read); give the whole file from its start")
@@ -85,7 +85,7 @@ def opened_picture(file: io.BufferedReader | io.BytesIO, name: str, most: int = 
         raise ImageError(f"{name}: more than {MAX_PIXELS / 1e6:g} million pixels; shrink it first") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: {_kind(head)}; give a picture such as JPEG or PNG") from error
-    except Exception as error:  # format plugins let through whatever their parser stumbles over
+    except Exception as error:  # format plugins raise whatever their parsers raise
         raise ImageError(f"{name}: cannot be decoded ({shown(error)}); the file is damaged, copy it again") from error
     check_size(*image.size, name, most)
     _check_decoder(image, name)
@@ -93,13 +93,13 @@ def opened_picture(file: io.BufferedReader | io.BytesIO, name: str, most: int = 
 
 
 def _check_words(start: bytes, name: str) -> None:
-    """Refuses a PPM's endless remarks: they are read byte by byte."""
+    """Refuses a PPM with endless comments: Pillow reads them byte by byte."""
     if len(start) > _PNM_HEADER and len(re.sub(rb"#[^\r\n]*", b" ", start).split(None, 4)) < 4:
         raise ImageError(f"{name}: more than {_PNM_HEADER} bytes before its size; save it without remarks")
 
 
 def _check_decoder(image: Image.Image, name: str) -> None:
-    """Refuses what its decoder would hold several times over."""
+    """Refuses pictures that their decoder would hold in memory several times."""
     kind, limit = image.format or "", _DECODERS.get(image.format or "", MAX_PIXELS)
     if image.info.get("progressive"):
         kind, limit = "progressive JPEG", _PROGRESSIVE
@@ -115,17 +115,17 @@ def _check_decoder(image: Image.Image, name: str) -> None:
 
 
 def _tile_of(image: Any) -> float:
-    """Bytes of what a TIFF is decoded by: a tile, or a strip of rows."""
+    """Bytes of a TIFF's unit of decoding: a tile, or a strip of rows."""
     try:
         tags = image.tag_v2
         width, height = tags.get(322, image.width), tags.get(323, min(tags.get(278, image.height), image.height))
         return float(width * height * tags.get(277, 1) * max(tags.get(258, (1,))) / 8)
-    except Exception:  # tags of other types: nothing that could be decoded
+    except Exception:  # tags of unexpected types: not decodable
         return math.inf
 
 
 def check_size(width: int, height: int, name: str, most: int) -> None:
-    """Refuses pictures of too many pixels, and strips."""
+    """Refuses pictures with too many pixels or too long a side."""
     if width * height > most:
         raise ImageError(f"{name}: {width} x {height}, more than {most / 1e6:g} million pixels; shrink it first")
     if max(width, height) > MAX_SIDE:
@@ -141,10 +141,10 @@ def loaded(image: Image.Image, name: str) -> None:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """EXIF's, 1 for upright."""
+    """EXIF orientation; 1 means upright."""
     try:
         return image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # damaged EXIF says nothing about the pixels, which are fine
+    except Exception:  # damaged EXIF: the pixels are still fine
         return 1
 
 
@@ -160,7 +160,7 @@ def _kind(head: bytes) -> str:
 
 
 class Photograph(Upright):
-    """The pixels of a loaded PIL image; `ours`: nobody else holds it, so it can be freed in bands."""
+    """Pixels of a loaded PIL image; `ours`: no one else uses it, so it can be freed in bands."""
 
     def __init__(self, image: Image.Image, name: str, ours: bool = False) -> None:
         self._image, self._name, self._ours = image, name, ours
@@ -168,7 +168,7 @@ class Photograph(Upright):
         super().__init__((c, image.height, image.width), self._values, orientation_of(image))
 
     def bands(self) -> list[Raster]:
-        """Its numbers in few pieces, large enough for malloc to give each back at once; the image is closed."""
+        """Splits the numbers into pieces large enough for malloc to free each at once; the image is closed."""
         (c, height, width), item = self.shape, self.rows(0, 1).element_size()
         number = min(c * height * width * item // _PIECE, height)
         if not self._ours or number < 2:
@@ -192,7 +192,7 @@ def _piece(numbers: Tensor) -> Upright:
 
 
 def _converter(image: Image.Image, name: str) -> tuple[Callable[[Image.Image], NDArray[Any]], int]:
-    """What gives (h, w) uint16 or float, (h, w, 3) or (h, w, 4) uint8 of pieces of an image, and the number of planes."""
+    """Returns the converter of pieces to (h, w) uint16 or float, (h, w, 3) or (h, w, 4) uint8, and the number of planes."""
     if image.mode == "F":
         return np.asarray, 1
     if image.mode == "I" or image.mode.startswith("I;16"):

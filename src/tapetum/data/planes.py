@@ -1,4 +1,4 @@
-"""Arrays and tensors as pictures: their axes, what their numbers mean, and one line where neither can be known."""
+"""Interprets arrays and tensors as pictures: their axes and the scale of their values; refuses what is ambiguous."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from torch import Tensor
 from tapetum.types import ImageError
 
 Span = tuple[float, float]
-"""The raw values that stand for 0 (black) and 1 (white)."""
+"""Raw values that mean 0 (black) and 1 (white)."""
 
 _Array = TypeVar("_Array", Tensor, NDArray[Any])
 
 FULL_SCALE = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}
-ROUNDING = 1e-5  # how far a float image may leave [0, 1] by arithmetic alone
+ROUNDING = 1e-5  # how far rounding may take a float image out of [0, 1]
 BYTES = 255
 
 
 def accepted(channels: int) -> tuple[int, ...]:
-    """How many planes a picture for a network of that many channels may have: grey, colour, with alpha; else its own."""
+    """Allowed numbers of planes for a network with `channels` inputs: grey, colour, with alpha; else exactly `channels`."""
     return (1, 3, 4) if channels in (1, 3) else (channels,)
 
 
 def from_batch(batch: Tensor, channels: int = 3, span: Span | None = None, last: bool = False) -> Tensor:
-    """(n, c, H, W) or (n, H, W, c) to pixels (n, c, H, W): each picture as `Strips` make it."""
+    """Converts (n, c, H, W) or (n, H, W, c) to pixels (n, c, H, W), each picture as `Strips` does."""
     fits = accepted(channels)
     first_fits, last_fits = batch.shape[1] in fits, batch.shape[-1] in fits
     if not (first_fits or last_fits):
@@ -42,7 +42,7 @@ def from_batch(batch: Tensor, channels: int = 3, span: Span | None = None, last:
 
 
 def finished(planes: Tensor, channels: int) -> Tensor:
-    """Transparency over white, and grey as three planes, where pictures are in colour."""
+    """Composites transparency over white and repeats grey to three planes, for networks with colour input."""
     if channels in (1, 3) and planes.shape[1] == 4:
         color, alpha = planes[:, :3], planes[:, 3:]
         planes = color * alpha + (1 - alpha)
@@ -50,12 +50,12 @@ def finished(planes: Tensor, channels: int) -> Tensor:
 
 
 def viewable(pixels: Tensor) -> Tensor:
-    """Pixels (n, c, h, w) as people look at them, (n, 3, h, w): of other than three channels the mean, in grey."""
+    """Pixels (n, c, h, w) for display, (n, 3, h, w): the mean in grey unless there are three channels."""
     return pixels if pixels.shape[1] == 3 else pixels.mean(1, keepdim=True).expand(-1, 3, -1, -1)
 
 
 def planes_of(given: _Array, name: str, channels: Sequence[int], last: bool | None = False) -> _Array:
-    """(c, H, W) of one picture; channels that come last are taken, too, and meant in doubt by `last`; None: refused."""
+    """One picture as (c, H, W); channels may come last, and do in doubt if `last`; with None, doubt is refused."""
     planes: Any = given.detach() if isinstance(given, Tensor) else given
     axes = axes_of(tuple(planes.shape), name, channels, last)
     planes = planes[0] if planes.ndim == 4 else planes
@@ -67,7 +67,7 @@ def planes_of(given: _Array, name: str, channels: Sequence[int], last: bool | No
 
 
 def axes_of(shape: tuple[int, ...], name: str, channels: Sequence[int], last: bool | None = False) -> tuple[int, int, int]:
-    """Which axes of one picture are its channels, rows and columns; -1 for the channels of (H, W)."""
+    """Axes of channels, rows and columns of one picture; -1 for the channels of (H, W)."""
     lead = int(len(shape) == 4 and shape[0] == 1)
     inner = (1, *shape) if len(shape) == 2 else shape[lead:]
     fits = len(inner) == 3 and inner[0] in channels, last is not None and len(inner) == 3 and inner[-1] in channels
@@ -93,7 +93,7 @@ def _hint(ndim: int) -> str:
 
 
 def check_values(parts: Callable[[], Iterable[Tensor]], name: str, span: Span | None = None) -> None:
-    """Refuses numbers, given in parts as often as asked for, that mean no pixels: their type, NaN, or their range."""
+    """Refuses values that are no pixels, by type, NaN or range; `parts` yields them anew at each call."""
     dtype = next(iter(parts())).dtype
     if dtype.is_complex:
         raise ImageError(f"{name}: complex numbers are no pixels; use uint8, or float in [0, 1]")
@@ -127,7 +127,7 @@ def _check_floats(parts: Callable[[], Iterable[Tensor]], name: str, span: Span |
 
 
 def in_unit(planes: Tensor, span: Span | None = None) -> Tensor:
-    """New values in [0, 1], float32 (doubles stay doubles): by the type's full scale, or linear in `span`, clipped."""
+    """Scales values to [0, 1], float32 (doubles stay doubles): by the type's full scale, or linearly over `span`, clipped."""
     kept = torch.float64 if planes.dtype == torch.float64 else torch.float32
     if span is not None:
         low, high = span

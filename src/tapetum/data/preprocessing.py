@@ -1,4 +1,4 @@
-"""How a photograph becomes what a model sees. It travels with the model: wrong constants cost a tenth of accuracy."""
+"""Turns photographs into model input. The settings travel with the model: wrong constants cost a tenth of accuracy."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tapetum.data.planes import Span, viewable
 from tapetum.data.strips import AT_ONCE, Strips
 from tapetum.types import ImageError
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of the ImageNet training set; torchvision and timm document the same numbers
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # statistics of the ImageNet training set, as torchvision and timm document them
 IMAGENET_STD = (0.229, 0.224, 0.225)
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, what PIL's convert("L") uses
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in PIL's convert("L")
 
 Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
 
@@ -31,10 +31,10 @@ Size = tuple[int, int]
 """(height, width) in px."""
 
 Resize = int | Literal["crop", "squash"]
-"""What happens before the central cut: `Preprocessing` says it."""
+"""Step before the central crop, see `Preprocessing`."""
 
 MARGIN = 8 / 7
-"""A large picture is resized so that this much of `size` is left along its shorter side, as 256 is for 224."""
+"""Large pictures are resized to this multiple of `size` along the shorter side, as 256 for 224."""
 
 
 def size_of(images: Tensor) -> Size:
@@ -50,8 +50,8 @@ class Preprocessing:
     resize    the shorter side in px before the cut; "crop": 8/7 of `size`, but no picture is enlarged more than it takes to
               cover `size`, so one of exactly that size passes unchanged; "squash": the whole picture, nothing is cut off
     mean, std one number per channel, in units of pixels in [0, 1]
-    range     the raw values that stand for 0 and 1 (12 bits, a CT window, reflectances), clipped; None: pixels are 8 or 16
-              bits of which all are used, or lie in [0, 1] already
+    range     raw values that mean 0 and 1 (12 bits, a CT window, reflectances), clipped; None: pixels use all of 8 or 16
+              bits, or lie in [0, 1] already
     """
 
     size: Size = (224, 224)
@@ -76,26 +76,26 @@ class Preprocessing:
 
     @property
     def channels(self) -> int:
-        """Of the images that the model takes."""
+        """Number of channels of the model's input."""
         return len(self.mean)
 
     def read(self, source: Any, most: int = MAX_PIXELS) -> Tensor:
-        """Whatever a user calls one picture as pixels (1, 3, H, W) in [0, 1]; of networks of c bands (1, c, H, W).
+        """Reads anything a user calls one picture as pixels (1, 3, H, W) in [0, 1]; (1, c, H, W) for networks with c bands.
 
         most: pixels of a file or a PIL image; larger ones are refused before they are decoded.
         """
         return picture(source, self.channels, self.range, most)
 
     def opened(self, source: Any, most: int = MAX_PIXELS) -> AbstractContextManager[Strips]:
-        """The same with its floats not yet computed, for a block: `crop` needs few of a large picture's at a time."""
+        """Opens the same picture for a block before conversion to floats: `crop` needs few of a large picture at a time."""
         return strips_of(source, self.channels, self.range, most)
 
     def __call__(self, pixels: Tensor | Strips) -> Tensor:
-        """(n, 3, H, W) in [0, 1], or (n, c, H, W), to model-ready (n, c, *size)."""
+        """Converts pixels (n, 3, H, W) or (n, c, H, W) in [0, 1] to model-ready (n, c, *size)."""
         return self.normalize(self.crop(pixels))
 
     def crop(self, pixels: Tensor | Strips) -> Tensor:
-        """The part of the picture that the model sees, in [0, 1]: resized and cut, not normalised."""
+        """Resizes and crops to the part that the model sees, in [0, 1], not normalised."""
         self._check(tuple(pixels.shape))
         window = self._window(*pixels.shape[-2:])
         target = self._resized(*window[2:])
@@ -109,7 +109,7 @@ class Preprocessing:
         return central.clamp(0, 1)  # bicubic overshoots
 
     def resized(self, pixels: Tensor) -> Tensor:
-        """The whole picture at the size that `crop` cuts from, in [0, 1]; of a strip of more than 8 : 1 its middle."""
+        """Resizes the whole picture to the size that `crop` cuts from, in [0, 1]; strips beyond 8 : 1 lose their ends."""
         window = self._window(*pixels.shape[-2:])
         return self._at_once(_whole(pixels, window), self._resized(*window[2:])).clamp(0, 1)
 
@@ -117,7 +117,7 @@ class Preprocessing:
         return TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True)
 
     def _window(self, height: int, width: int) -> Window:
-        """A strip of at most 8 : 1 around the centre: a picture of 10 x 20,000 px would otherwise grow to gigabytes."""
+        """Central window of at most 8 : 1: a picture of 10 x 20,000 px would otherwise grow to gigabytes."""
         if self.resize == "squash":
             return 0, 0, height, width
         h, w = self.size
@@ -125,7 +125,7 @@ class Preprocessing:
         return _start(height, rows), _start(width, columns), rows, columns
 
     def _resized(self, height: int, width: int) -> list[int]:
-        """(height, width) before the cut: along the side that `size` needs most of, then the other in proportion."""
+        """Height and width before the crop: set by the side that limits the crop, the other in proportion."""
         if self.resize == "squash":
             return list(self.size)
         picture = (height, width)
@@ -138,26 +138,26 @@ class Preprocessing:
         return [side, other] if tight == 0 else [other, side]
 
     def wider(self) -> Preprocessing:
-        """The same with room for the places of random crops: what is cut holds all of the shorter side."""
+        """Same preprocessing with room for random crops: the crop holds all of the shorter side."""
         if self.resize == "squash":
             return self
         share = MARGIN if self.resize == "crop" else self.resize / min(self.size)
         return replace(self, size=(round(self.size[0] * share), round(self.size[1] * share)))
 
     def at(self, size: int | str | Sequence[int]) -> Preprocessing:
-        """The same for images of another size, cut in the same proportion."""
+        """Same preprocessing for another image size, cropped in the same proportion."""
         pair = as_pair(size)
         if isinstance(self.resize, str):
             return replace(self, size=pair)
         return replace(self, size=pair, resize=max(min(pair), round(min(pair) * self.resize / min(self.size))))
 
     def repeated(self, frames: int) -> Preprocessing:
-        """The same for films that are folded, (n, c t, h, w): the constants of each channel once a frame."""
+        """Same preprocessing for films folded to (n, c t, h, w): the constants of each channel repeat per frame."""
         mean, std = (tuple(one for one in numbers for _ in range(frames)) for numbers in (self.mean, self.std))
         return replace(self, mean=mean, std=std)
 
     def box(self, height: int, width: int) -> tuple[float, float, float, float]:
-        """(top, left, bottom, right) of the crop in the pixels of a photograph of that size."""
+        """The crop as (top, left, bottom, right) in pixels of a photograph of that size."""
         if self.resize == "squash":
             return 0.0, 0.0, float(height), float(width)
         resized = self._resized(height, width)
@@ -166,18 +166,18 @@ class Preprocessing:
         return top * rows, left * columns, (top + self.size[0]) * rows, (left + self.size[1]) * columns
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """Pixels in [0, 1] to model-ready values; a one-channel model gets the luma (ITU-R BT.601)."""
+        """Converts pixels in [0, 1] to model-ready values; a one-channel model gets the luma (ITU-R BT.601)."""
         self._check(tuple(pixels.shape))
         if self.channels == 1 and pixels.shape[1] == 3:
             pixels = (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
         return (pixels - self._per_channel(self.mean, pixels)) / self._per_channel(self.std, pixels)
 
     def denormalize(self, images: Tensor) -> Tensor:
-        """Model-ready images back to pixels in [0, 1], clipped, always three channels: of other numbers the mean, in grey."""
+        """Converts model-ready images to pixels in [0, 1], clipped, with three channels: the mean in grey for other numbers."""
         return viewable(self.pixels(images))
 
     def pixels(self, images: Tensor) -> Tensor:
-        """The same with what `__call__` takes: three channels, or those of a network of many bands."""
+        """Converts model-ready images to pixels as `__call__` takes them: three channels, or all bands."""
         own = (images * self._per_channel(self.std, images) + self._per_channel(self.mean, images)).clamp(0, 1)
         return own.expand(-1, 3, -1, -1) if self.channels == 1 else own
 
@@ -190,7 +190,7 @@ class Preprocessing:
         return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
 
     def describe(self) -> str:
-        """In words, for reports and figures."""
+        """Describes the steps in words, for reports and figures."""
         size, raw = as_text(self.size), ""
         if self.range is not None:
             raw += f", raw values {self.range[0]:g} to {self.range[1]:g} as 0 to 1"
@@ -205,26 +205,28 @@ class Preprocessing:
 
 
 Window = tuple[int, int, int, int]
-"""Of a picture in px: top, left, height, width."""
+"""Part of a picture in px: top, left, height, width."""
 
 LONGEST = 8
 
 
 def thumbnail(pixels: Tensor | Strips, longest_px: int) -> Tensor:
-    """The whole of one picture as people look at it (1, 3, h, w), its longer side at most so long, anti-aliased; on the CPU."""
+    """One whole picture for display (1, 3, h, w), its longer side at most `side` px, anti-aliased; on the CPU."""
     height, width = map(int, pixels.shape[-2:])
     window, scale = (0, 0, height, width), longest_px / max(height, width)
     if scale >= 1:
         return viewable(_whole(pixels, window)).cpu()
     size = max(1, round(scale * height)), max(1, round(scale * width))
-    if isinstance(pixels, Strips) and pixels.shape[1] == 3 and min(size) > 1:  # the last bits of a mean depend on its place
+    if (
+        isinstance(pixels, Strips) and pixels.shape[1] == 3 and min(size) > 1
+    ):  # the last bits of a mean depend on its memory layout
         return _central(lambda *ends: pixels.rows(*ends).cpu(), 3, window, list(size), size, "bilinear")
     whole = viewable(_whole(pixels, window)).cpu()
     return F.interpolate(whole, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def as_pair(size: Any) -> Size:
-    """(height, width): from a side in px, a pair, or "96x160"."""
+    """Converts a side in px, a pair, or "96x160" to (height, width)."""
     parts = size.lower().replace("×", "x").split("x") if isinstance(size, str) else size
     parts = list(parts) if isinstance(parts, Sequence) else [parts]
     try:
@@ -247,11 +249,11 @@ def as_text(size: Size) -> str:
 
 
 def _start(side: int, size: int) -> int:
-    """Where torchvision's center_crop begins: halves go to the even number."""
+    """Start of torchvision's center_crop: halves are rounded to even."""
     return round((side - size) / 2)
 
 
-_REACH = {"bilinear": 1, "bicubic": 2}  # of the filter, in pixels of the coarser grid
+_REACH = {"bilinear": 1, "bicubic": 2}  # half width of the filter, in pixels of the coarser grid
 
 
 def _whole(pixels: Tensor | Strips, window: Window) -> Tensor:
@@ -261,7 +263,7 @@ def _whole(pixels: Tensor | Strips, window: Window) -> Tensor:
 
 
 def _in_two_passes(pixels: Tensor | Strips, interpolation: str) -> bool:
-    """Whether torch resizes these along the rows first, then along the columns: on a CPU, plane by plane."""
+    """Whether torch resizes these pixels on a CPU plane by plane, first along the rows, then along the columns."""
     if isinstance(pixels, Strips):
         return interpolation in _REACH and pixels.rows(0, 1).device.type == "cpu"
     plain = pixels.device.type == "cpu" and pixels.is_contiguous() and pixels.dtype in (torch.float32, torch.float64)
@@ -271,9 +273,9 @@ def _in_two_passes(pixels: Tensor | Strips, interpolation: str) -> bool:
 def _central(
     rows_of: Callable[[int, int], Tensor], planes: int, window: Window, target: list[int], size: Size, interpolation: str
 ) -> Tensor:
-    """The central crop of the resized window, to the last bit, without computing what the crop does not see.
+    """Computes the central crop of the resized window, bit for bit, and nothing outside the crop.
 
-    Only rows within its reach go through the first pass (along the rows), some at a time, only its columns through the second.
+    The first pass (along the rows) takes only the needed rows, in blocks; the second only the needed columns.
     """
     (up, aside, height, width), (rows, columns), (h, w) = window, target, size
     top, left, scale = _start(rows, h), _start(columns, w), height / rows

@@ -1,4 +1,4 @@
-"""Pictures in .npy files: read a few rows at a time where their rows lie together."""
+"""Reads pictures from .npy files, in blocks of rows where rows are contiguous."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tapetum.files import Layout, array_in, layout_of, some_of
 from tapetum.types import ImageError
 
 WHOLE = 64_000_000
-"""Bytes of an array that is read at once."""
+"""Bytes up to which an array is read at once."""
 
 MOST_READS = 1_000_000
-"""Pieces that a file is read in: some seconds."""
+"""Most pieces in which a file is read, which takes seconds."""
 
 
 def saved_array(file: io.BufferedReader | io.BytesIO, name: str, channels: int, span: Span | None, most: int) -> Strips:
-    """The picture in a .npy file that is open at its start, and stays open."""
+    """Returns the picture in an open .npy file, read from its start; the file stays open."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     layout = layout_of(file, size, name, ImageError)
@@ -41,12 +41,12 @@ def saved_array(file: io.BufferedReader | io.BytesIO, name: str, channels: int, 
 
 
 class _Rows:
-    """Rows of a large array in a file, of which a block is kept."""
+    """Rows of a large array in a file; one block is kept in memory."""
 
     def __init__(self, file: io.BufferedReader | io.BytesIO, layout: Layout, axes: tuple[int, int, int], name: str) -> None:
         self._file, self._layout, self._name = file, layout, name
         order = [axis for axis in range(len(layout.shape)) if axis in axes]  # without a leading 1
-        self._order = order[::-1] if layout.in_columns else order  # the axes as they lie in the file, slowest first
+        self._order = order[::-1] if layout.in_columns else order  # axes in the order of the file, slowest first
         self._axes = axes
         self._height = layout.shape[axes[1]]
         self._block, self._first, self._last = np.empty(0), 0, 0
@@ -55,11 +55,11 @@ class _Rows:
             raise ImageError(f"{name}: rows lie scattered in this file; save numpy.ascontiguousarray of it")
 
     def _runs(self) -> int:
-        """How many pieces of the file hold one row's numbers."""
+        """Number of pieces of the file that hold one row."""
         return math.prod(self._layout.shape[axis] for axis in self._order[: self._order.index(self._axes[1])])
 
     def read(self, rows: slice, columns: slice) -> Tensor:
-        """A box (c, rows, columns)."""
+        """Reads a box (c, rows, columns)."""
         first, last = rows.start, rows.stop
         if not self._first <= first <= last <= self._last:
             step = max(last - first, self._height * WHOLE // self._layout.n_bytes)

@@ -1,4 +1,4 @@
-"""Where pictures come from: files, folders, addresses, and the photographs that are installed with scikit-image."""
+"""Finds and fetches pictures: files, folders, addresses, and the photographs of scikit-image."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tapetum.files import shown
 from tapetum.types import ImageError
 
 LARGEST = 600_000_000
-"""Bytes of a picture's file that is read whole: 64 million pixels of four times 16 bits, and a little more."""
+"""Most bytes of a picture file that is read whole: 64 million pixels of four times 16 bits, and a little more."""
 
 MAX_BYTES = 100_000_000
-"""Bytes from an address."""
+"""Most bytes that are fetched from an address."""
 
 TIMEOUT_S, TOTAL_S = 20, 120
-"""Seconds for one answer of the server, and for all of a picture."""
+"""Seconds to wait for each answer of a server, and for a whole picture."""
 
 USER_AGENT = "tapetum (image reader)"
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "avif", "npy")
@@ -38,9 +38,9 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
-    """The images meant by files, folders and addresses: each once, folders searched to the bottom in sorted order.
+    """Lists the images of files, folders and addresses: each once, folders searched recursively in sorted order.
 
-    Hidden files and folders inside a folder are left out. A missing path stays, so that reading it names it.
+    Hidden files and folders inside a folder are left out. A missing path is kept, so that reading it fails by name.
     """
     found: dict[str, str] = {}
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
@@ -51,15 +51,15 @@ def find_images(paths: Sequence[str]) -> list[str]:
 
 
 def _place(file: str) -> str:
-    """The whole path, by which one file is known that was named twice."""
+    """Absolute path, which identifies a file that was given twice."""
     try:
         return os.path.abspath(file)
-    except OSError:  # the working folder is gone: reading the file says so
+    except OSError:  # the working folder is gone: reading the file will fail
         return file
 
 
 def packaged_photo(name: str = "cat") -> Path:
-    """The file of a photograph that is installed with scikit-image: cat, astronaut, coffee or rocket. No download."""
+    """Path of a photograph from scikit-image: cat, astronaut, coffee or rocket. Nothing is downloaded."""
     if name not in PHOTOGRAPHS:
         raise ImageError(f'no packaged photograph "{shown(name)}"; there are: {", ".join(PHOTOGRAPHS)}')
     package = importlib.util.find_spec("skimage")
@@ -75,7 +75,7 @@ def _images_inside(folder: str) -> list[str]:
     images, visited = [], set()
     for here, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         visited.add(os.path.realpath(here))
-        # a link back up would be walked for ever
+        # a link to a parent would be walked for ever
         new = [f for f in folders if f[0] != "." and os.path.realpath(os.path.join(here, f)) not in visited]
         folders[:] = sorted(new)
         images += [os.path.join(here, f) for f in names if f[0] != "." and f.lower().endswith(_ENDINGS)]
@@ -85,21 +85,21 @@ def _images_inside(folder: str) -> list[str]:
 
 
 def is_address(text: str) -> bool:
-    """Whether it starts as an address does; a path never does."""
+    """Whether the text starts as an address does; a path never does."""
     return _SCHEME.match(text) is not None
 
 
 def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """A regular file to read bytes from; an `ImageError` says why there is none."""
+    """Opens a regular file for reading bytes; an `ImageError` says why that fails."""
     return opened_file(path, ImageError, "an image")
 
 
 def fetched(url: str) -> bytes:
-    """What an http(s) address gives, up to MAX_BYTES, within TOTAL_S."""
+    """Fetches an http(s) address: at most MAX_BYTES, within TOTAL_S."""
     if not _is_web(url):
         raise ImageError(f"{shown(url)}: only http and https addresses are read; give one, or a path on this computer")
     answers: list[bytes | Exception] = []
-    # beside: a server that sends a byte now and then never lets a read time out
+    # in a thread: a server that sends a byte now and then never lets a read time out
     asking = threading.Thread(target=lambda: answers.append(_answer(url)), daemon=True)
     asking.start()
     asking.join(TOTAL_S)
@@ -113,12 +113,12 @@ def fetched(url: str) -> bytes:
 
 
 class _OnTheWeb(urllib.request.HTTPRedirectHandler):
-    """Redirects lead to other http(s) addresses alone."""
+    """Follows redirects to http(s) addresses only."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        """The request for where it leads."""
+        """Returns the request for the new address."""
         if not _is_web(newurl):
-            fp.close()  # the answer that leads there: nobody else closes it
+            fp.close()  # this answer: no one else closes it
             raise ValueError(f"it leads to {shown(newurl)}, no http address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -140,7 +140,7 @@ def _answer(url: str) -> bytes | Exception:
                     raise TimeoutError(f"not all there after {TOTAL_S} s")
             if size <= MAX_BYTES and response.length:
                 raise IncompleteRead(b"", response.length)
-    except Exception as error:  # of any kind: it is told in another thread
+    except Exception as error:  # of any kind: the other thread raises it
         return error
     return b"".join(parts)
 

@@ -1,7 +1,7 @@
-"""Large pictures, some rows at a time: 64 million pixels take 192 MB as bytes and 768 MB as floats.
+"""Holds large pictures and converts them in blocks of rows: 64 million pixels take 192 MB as bytes, 768 MB as floats.
 
-A `Raster` holds a picture's numbers as they came. `Strips` are its pixels in [0, 1], computed when somebody asks for rows, so
-that what looks at a part, or makes a picture smaller, never holds all of the floats.
+A `Raster` holds a picture's original values. `Strips` computes pixels in [0, 1] when rows are requested, so that code that
+needs a part, or a smaller picture, never holds all of the floats.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tapetum.data.planes import Span, accepted, check_values, finished, in_unit,
 from tapetum.types import ImageError
 
 AT_ONCE = 1 << 21
-"""Numbers that are converted at once."""
+"""Values that are converted at once."""
 
 # EXIF orientation: exchange rows and columns first?, then flip these axes (TIFF 6.0 specification, tag 274)
 _UPRIGHT = {2: (False, [-1]), 3: (False, [-2, -1]), 4: (False, [-2]), 5: (True, []), 6: (True, [-1]),
@@ -27,24 +27,24 @@ _UPRIGHT = {2: (False, [-1]), 3: (False, [-2, -1]), 4: (False, [-2]), 5: (True, 
 
 @runtime_checkable
 class Raster(Protocol):
-    """A picture's numbers as they came, whatever their type."""
+    """Original values of a picture, of any type."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(c, height, width), upright."""
+        """Channels, height and width of the upright picture."""
         ...
 
     def rows(self, first: int, last: int) -> Tensor:
-        """Those rows (c, last - first, width)."""
+        """Returns the rows first to last, (c, last - first, width)."""
         ...
 
     def bands(self) -> list[Raster]:
-        """The same from top to bottom in pieces, each of which frees its memory when it is dropped; self is not used again."""
+        """Splits the picture from top to bottom into pieces that free their memory one by one; self is not used again."""
         ...
 
 
 class Upright:
-    """Numbers (c, height, width) of which boxes can be read, as a raster that is upright."""
+    """Upright raster of values (c, height, width) that are read in boxes."""
 
     def __init__(self, shape: tuple[int, int, int], box: Callable[[slice, slice], Tensor], orientation: int = 1) -> None:
         self._swap, self._flips = _UPRIGHT.get(orientation, (False, []))
@@ -52,25 +52,25 @@ class Upright:
         self.shape = (c, width, height) if self._swap else (c, height, width)
 
     def place(self, first: int, last: int) -> tuple[slice, slice]:
-        """Rows and columns, as they are stored, of upright rows."""
+        """Stored rows and columns of upright rows."""
         height = self.shape[1]
         rows = slice(height - last, height - first) if -2 in self._flips else slice(first, last)
         every = slice(0, self.shape[2])
         return (every, rows) if self._swap else (rows, every)
 
     def rows(self, first: int, last: int) -> Tensor:
-        """Those rows (c, last - first, width)."""
+        """Returns the rows first to last, (c, last - first, width)."""
         part = self._box(*self.place(first, last))
         part = part.transpose(-2, -1) if self._swap else part
         return part.flip(self._flips) if self._flips else part
 
     def bands(self) -> list[Raster]:
-        """Itself: there is nothing to free."""
+        """Returns the raster itself: it has nothing to free."""
         return [self]
 
 
 class Strips:
-    """Pixels (1, c, H, W) in [0, 1] of one picture; refused when made if its numbers mean none. `name` begins refusals."""
+    """Pixels (1, c, H, W) in [0, 1] of one picture; the constructor refuses other values. `name` begins refusals."""
 
     def __init__(self, raster: Raster, name: str, channels: int = 3, span: Span | None = None) -> None:
         self.raster, self.channels, self.span = raster, channels, span
@@ -80,13 +80,13 @@ class Strips:
         self.shape = 1, (3 if channels in (1, 3) and c in (1, 4) else c), height, width
 
     def rows(self, first: int, last: int) -> Tensor:
-        """Those rows (1, c, last - first, W)."""
+        """Computes the rows first to last, (1, c, last - first, W)."""
         if self._floats is not None:
             return self._floats[:, :, first:last]
         return self._pixels(self.raster.rows(first, last))
 
     def whole(self, dtype: torch.dtype | None = None) -> Tensor:
-        """All of them, contiguous; float32, or doubles where the numbers are doubles. They take the numbers' place."""
+        """Computes all pixels, contiguous: float32, or doubles for doubles. The pixels replace the original values."""
         if self._floats is not None:
             return self._floats
         bands, pixels, at = self.raster.bands(), None, 0
@@ -103,7 +103,7 @@ class Strips:
         return pixels
 
     def close(self) -> None:
-        """Lets go of all numbers: a loop's variable still holds its last picture while the next one is read."""
+        """Frees all values: a loop's variable still holds its last picture while the next one is read."""
         vars(self).pop("raster", None)
         self._floats = None
 
@@ -119,13 +119,13 @@ def _parts(raster: Raster) -> Iterator[tuple[int, Tensor]]:
 
 
 def of_tensor(tensor: Tensor, name: str, channels: int = 3, span: Span | None = None, last: bool = False) -> Strips:
-    """One picture (H, W), (c, H, W), (H, W, c), or that with a leading 1; `last` is meant in doubt."""
+    """Strips of one picture (H, W), (c, H, W) or (H, W, c), also with a leading 1; in doubt, channels are last if `last`."""
     planes = planes_of(tensor, name, accepted(channels), last)
     return Strips(Upright(_three(planes.shape), lambda rows, columns: planes[:, rows, columns]), name, channels, span)
 
 
 def of_array(array: NDArray[np.generic], name: str, channels: int = 3, span: Span | None = None) -> Strips:
-    """(H, W), (H, W, c) or (c, H, W), of which the first is meant where both fit."""
+    """Strips of an array (H, W), (H, W, c) or (c, H, W); (H, W, c) where both fit."""
     check_type(array.dtype, name)
     planes = planes_of(np.asarray(array), name, accepted(channels), last=True)
     return Strips(
@@ -134,12 +134,12 @@ def of_array(array: NDArray[np.generic], name: str, channels: int = 3, span: Spa
 
 
 def as_tensor(array: NDArray[np.generic]) -> Tensor:
-    """A copy in this computer's order of bytes, laid out as the array is."""
+    """Copies to native byte order, in the memory layout of the array."""
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="K"))
 
 
 def check_type(dtype: np.dtype[np.generic], name: str) -> None:
-    """Refuses what torch has no numbers for."""
+    """Refuses types that torch does not have."""
     try:
         torch.from_numpy(np.empty(0, dtype.newbyteorder("=")))
     except TypeError as error:

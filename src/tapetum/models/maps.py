@@ -10,7 +10,6 @@ from math import ceil, floor, prod
 from typing import Literal, TypeAlias
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from tapetum.types import LayerError
@@ -51,8 +50,8 @@ def to_map(layer: LayerMap, tensor: Tensor, image_size: tuple[int, int]) -> Tens
         raise LayerError(f"{layer.name} gave shape {tuple(tensor.shape)}, not {dims} axes as surveyed ({layer.layout})")
     if layer.layout == "tokens":
         h, w = _token_grid(layer, tensor.shape[1] - layer.prefix, image_size)
-        return rearrange(tensor[:, layer.prefix :], "n (h w) c -> n c h w", h=h, w=w)
-    return rearrange(tensor, "n h w c -> n c h w") if layer.layout == "nhwc" else tensor
+        return tensor[:, layer.prefix :].unflatten(1, (h, w)).permute(0, 3, 1, 2)
+    return tensor.permute(0, 3, 1, 2) if layer.layout == "nhwc" else tensor
 
 
 def from_map(layer: LayerMap, values: Tensor, original: Tensor) -> Tensor:
@@ -60,9 +59,9 @@ def from_map(layer: LayerMap, values: Tensor, original: Tensor) -> Tensor:
     if layer.layout == "none":
         raise LayerError(f"{layer.name} gives no map: its output has no places")
     if layer.layout == "nhwc":
-        return rearrange(values, "n c h w -> n h w c")
+        return values.permute(0, 2, 3, 1)
     if layer.layout == "tokens":
-        return torch.cat([original[:, : layer.prefix], rearrange(values, "n c h w -> n (h w) c")], 1)
+        return torch.cat([original[:, : layer.prefix], values.permute(0, 2, 3, 1).flatten(1, 2)], 1)
     return values
 
 

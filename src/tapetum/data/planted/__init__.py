@@ -1,4 +1,4 @@
-"""Planted pictures: drawn here, so that label, object, background and shortcut are known to the pixel."""
+"""Planted pictures: synthetic, so that label, object, background and shortcut are known to the pixel."""
 
 from tapetum.data.planted.dataset import BACKGROUNDS, Planted, from_text, planted
 from tapetum.data.planted.recipes import Recipe, Settings

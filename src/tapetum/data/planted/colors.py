@@ -1,4 +1,4 @@
-"""The colours of parts: all follow from one hue, which is independent of what is drawn."""
+"""Colours of parts, all derived from one hue, which is independent of the object."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FIXED: dict[Role, tuple[float, float, float]] = {
 
 
 def color(role: Role, hue: float, grey: bool = False) -> NDArray[np.float64]:
-    """(3,) in [0, 1]: of a role in a picture of that hue in [0, 1); `grey` takes the hue away, and keeps the lightness."""
+    """Colour (3,) of a role in a picture of that hue, all in [0, 1]; `grey` removes the hue and keeps the lightness."""
     if role in FIXED:
         return np.array(FIXED[role])
     if role in ("fur", "muzzle"):
@@ -36,7 +36,7 @@ def color(role: Role, hue: float, grey: bool = False) -> NDArray[np.float64]:
 
 
 def hsv(hue: float, saturation: float, value: float) -> NDArray[np.float64]:
-    """Hue, saturation and value in [0, 1] as red, green and blue."""
+    """Converts hue, saturation and value in [0, 1] to red, green and blue."""
     ramp = np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
     return value * (1 - saturation + saturation * np.clip(ramp, 0, 1))
 

@@ -1,4 +1,4 @@
-"""A planted set: pictures, labels, masks and cues, drawn when they are asked for; also a source for scans and training."""
+"""A planted data set: pictures, labels, masks and cues, drawn on demand; also a source for scans and training."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tapetum.progress import track
 from tapetum.types import Drawable, ImageError
 
 VERSION = 1
-"""Of the drawing: raised whenever a picture of the same settings would look different."""
+"""Version of the drawing code: raised whenever a picture of the same settings would change."""
 
 
 @dataclass(frozen=True, eq=False)
 class Planted(Drawable):
-    """Pictures whose truth is known to the pixel. `rows` are the numbers of the pictures, `settings` what they share.
+    """Pictures with ground truth to the pixel. `rows` are the numbers of the pictures; all share `settings`.
 
     Picture i is a function of the settings and i alone: it is the same in a set of ten and in one of a thousand, and two
     sets with different seeds have none in common. As a source (`tp.scan`, `tp.train`) it has `name`, `ids`, `labels`,
@@ -59,32 +59,32 @@ class Planted(Drawable):
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
-        """What is in each picture: label, cue, background, colour, place, size, angle."""
+        """Content of each picture: label, cue, background, colour, place, size, angle."""
         return tuple(recipe(self.settings, row) for row in self.rows)
 
     @cached_property
     def targets(self) -> Tensor:
-        """(n,) class indices."""
+        """Class indices (n,)."""
         return torch.tensor([one.label for one in self.recipes], dtype=torch.long)
 
     @cached_property
     def cues(self) -> Tensor:
-        """(n,) the class that the cue of each picture speaks for, -1 where there is none."""
+        """Class (n,) that the cue of each picture suggests, -1 without a cue."""
         return torch.tensor([-1 if one.cue is None else one.cue for one in self.recipes], dtype=torch.long)
 
     @property
     def aligned(self) -> Tensor:
-        """(n,) True where the cue speaks for the picture's own class."""
+        """Mask (n,) of pictures whose cue suggests their own class."""
         return self.cues == self.targets
 
     @property
     def conflicting(self) -> Tensor:
-        """(n,) True where the cue speaks for another class."""
+        """Mask (n,) of pictures whose cue suggests another class."""
         return ~self.aligned & ~self.neutral
 
     @property
     def neutral(self) -> Tensor:
-        """(n,) True where there is no cue."""
+        """Mask (n,) of pictures without a cue."""
         return self.cues < 0
 
     # --- pixels
@@ -100,28 +100,28 @@ class Planted(Drawable):
 
     @property
     def levels(self) -> Tensor:
-        """(n, 3, size, size) uint8: the pixels in 256 levels, drawn once and kept."""
+        """Pixels (n, 3, size, size) uint8, drawn once and kept."""
         return self._arrays[0]
 
     @property
     def pixels(self) -> Tensor:
-        """(n, 3, size, size) float32 in [0, 1]."""
+        """Pixels (n, 3, size, size), float32 in [0, 1]."""
         return self.levels.float() / 255
 
     @property
     def masks(self) -> Tensor:
-        """(n, size, size) bool: True where the object covers at least half of the pixel (and nothing lies over it)."""
+        """Object masks (n, size, size) bool: True where the object covers at least half of the pixel and nothing covers it."""
         return self._arrays[1]
 
     @property
     def cue_masks(self) -> Tensor:
-        """(n, size, size) bool: where the cue is. Of a background all but the object, of a colour the object."""
+        """Cue masks (n, size, size) bool. The mask of a background is all but the object; that of a colour is the object."""
         return self._arrays[2]
 
     # --- other sets
 
     def take(self, rows: Tensor | Sequence[int]) -> Planted:
-        """Some of the pictures, in their order: by places in this set, or by True and False for each picture."""
+        """Selects pictures by indices into this set or by a boolean per picture; their order is kept."""
         chosen = torch.as_tensor(rows)
         if chosen.dtype == torch.bool:
             if len(chosen) != len(self):
@@ -137,7 +137,7 @@ class Planted(Drawable):
     def with_cues(self, cues: Cues) -> Planted:
         """The same pictures with other cues: all aligned, all conflicting, all neutral, or mixed at the set's rate.
 
-        Label, place, size, angle (and colour, background where they are no cue) of each object stay as they are.
+        Label, place, size and angle of each object are unchanged, and so are colour and background unless they are the cue.
         """
         s = self.settings
         checked = settings_of(s.kind, s.size, s.classes, s.shortcut, s.rate, s.seed, s.backgrounds, cues)
@@ -151,17 +151,17 @@ class Planted(Drawable):
 
     @property
     def name(self) -> str:
-        """ "planted-shapes", "planted-objects-background"."""
+        """Such as "planted-shapes" or "planted-objects-background"."""
         return "-".join(filter(None, ("planted", self.settings.kind, self.settings.shortcut)))
 
     @property
     def ids(self) -> Sequence[str]:
-        """ "000017_star": the picture's number and its class."""
+        """Names such as "000017_star": number and class of the picture."""
         return self._names[0]
 
     @property
     def labels(self) -> Sequence[str]:
-        """The class's name of each picture."""
+        """Class name of each picture."""
         return self._names[1]
 
     @cached_property
@@ -270,7 +270,7 @@ _FORM = (
 
 
 def from_text(text: str) -> Planted:
-    """The set meant by "planted", "planted:objects", "planted:shapes:background=.95:n=500:seed=1", in any order."""
+    """Returns the set named by "planted", "planted:objects", "planted:shapes:background=.95:n=500:seed=1", in any order."""
     given: dict[str, Any] = {}
     for part in text.split(":")[1:]:
         name, _, value = part.partition("=")

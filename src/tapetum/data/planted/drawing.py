@@ -1,4 +1,4 @@
-"""From a recipe to pixels: the texture, the object over it, the cue over both, and which pixels are whose."""
+"""Draws a recipe: the texture, the object over it, the cue over both, and their masks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tapetum.data.planted.recipes import Recipe, Settings, generator, recipe
 from tapetum.data.planted.textures import TEXTURES
 from tapetum.data.planted.things import THINGS, Part
 
-RIM = 0.016  # of the side: the dark edge of every part
+RIM = 0.016  # width of the dark edge of every part, as a share of the side
 SHADE = 0.28  # how much lighter the lit side is than the middle
 
 
 class Drawn(NamedTuple):
-    """A picture (3, side, side) in 256 levels; the pixels of its object and of its cue (side, side)."""
+    """A picture (3, side, side) in 256 levels, and the masks (side, side) of its object and its cue."""
 
     levels: NDArray[np.uint8]
     mask: NDArray[np.bool_]
@@ -27,7 +27,7 @@ class Drawn(NamedTuple):
 
 
 def drawn(settings: Settings, i: int) -> Drawn:
-    """Picture i of the set, the same alone and among others."""
+    """Draws picture i of the set; it does not depend on the others."""
     one, side = recipe(settings, i), settings.size
     pixels = TEXTURES[one.background](generator(settings.seed, i, 1), side)
     mask = np.zeros((side, side), dtype=bool)
@@ -42,7 +42,7 @@ def drawn(settings: Settings, i: int) -> Drawn:
 
 
 def _with_object(pixels: Plane, one: Recipe, parts: tuple[Part, ...]) -> NDArray[np.bool_]:
-    """Draws the object into the pixels; True where it covers at least half of a pixel."""
+    """Draws the object into the pixels; returns the mask of pixels that it covers at least by half."""
     side = pixels.shape[-1]
     rows, columns = _around(one.y, one.radius, side), _around(one.x, one.radius, side)
     x, y = _object_coordinates(one, rows, columns, side)
@@ -62,13 +62,13 @@ def _with_object(pixels: Plane, one: Recipe, parts: tuple[Part, ...]) -> NDArray
 
 
 def _around(center: float, radius: float, side: int) -> slice:
-    """The pixels that an object can touch."""
+    """Rows and columns that the object can touch."""
     reach = radius * 1.02 * side + 2
     return slice(max(0, int(center * side - reach)), min(side, int(center * side + reach) + 1))
 
 
 def _object_coordinates(one: Recipe, rows: slice, columns: slice, side: int) -> tuple[Plane, Plane]:
-    """x and y of those pixels' centres, in the object's own frame: its radius is 1."""
+    """Coordinates x and y of pixel centres in the object's frame, in which its radius is 1."""
     y = ((np.arange(rows.start, rows.stop) + 0.5) / side - one.y)[:, None] / one.radius
     x = ((np.arange(columns.start, columns.stop) + 0.5) / side - one.x)[None] / one.radius
     cos, sin = float(np.cos(np.deg2rad(one.angle_deg))), float(np.sin(np.deg2rad(one.angle_deg)))
@@ -79,7 +79,7 @@ def _object_coordinates(one: Recipe, rows: slice, columns: slice, side: int) -> 
 def _with_cue(
     pixels: Plane, mask: NDArray[np.bool_], cue: int, corner: tuple[bool, bool], settings: Settings
 ) -> NDArray[np.bool_]:
-    """Draws a cue that lies over the picture, if it is one; True where the cue is."""
+    """Draws the cue if it lies over the picture; returns its mask."""
     if settings.shortcut == "background":
         return ~mask
     if settings.shortcut == "color":

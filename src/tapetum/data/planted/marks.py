@@ -10,7 +10,7 @@ from tapetum.data.planted.recipes import MARGIN
 Where = NDArray[np.bool_]
 
 WORDS = ("OAK", "FIR", "ELM", "YEW", "ASH", "BOX", "IVY", "NUT", "TEA", "RYE")
-"""What the plate of each class says: names of archives that do not exist, of letters that are easy to tell apart."""
+"""Text on the plate of each class: names of invented archives, in letters that are easy to tell apart."""
 
 _GLYPHS = {
     "A": "010101111101101", "B": "110101110101110", "E": "111100110100111", "F": "111100110100100", "H": "101101111101101",
@@ -18,11 +18,11 @@ _GLYPHS = {
     "O": "111101101101111", "R": "110101110101101", "S": "011100010001110", "T": "111010010010010", "U": "101101101101111",
     "V": "101101101101010", "W": "101101111111101", "X": "101101010101101", "Y": "101101010010010",
 }  # fmt: skip
-"""Letters of three by five dots, row by row."""
+"""Letters as 3 x 5 dots, row by row."""
 
 
 def plate(side: int, cue: int, corner: tuple[bool, bool]) -> tuple[Where, Where]:
-    """Where the plate of a class is in a picture (side, side), and its letters; `corner`: at the bottom?, at the right?"""
+    """Masks (side, side) of the plate of a class and of its letters; `corner`: whether it is at the bottom, at the right."""
     dot = max(1, round(side / 72))
     word = np.kron(_word(WORDS[cue % len(WORDS)]), np.ones((dot, dot), dtype=bool))
     height, width = word.shape
@@ -36,7 +36,7 @@ def plate(side: int, cue: int, corner: tuple[bool, bool]) -> tuple[Where, Where]
 
 
 def _word(text: str) -> Where:
-    """(7, 4 * letters + 1): dots, with one free around and between the letters."""
+    """Dots (7, 4 * letters + 1) of a word, with a margin of one around and between letters."""
     dots = np.zeros((7, 4 * len(text) + 1), dtype=bool)
     for i, letter in enumerate(text):
         dots[1:6, 4 * i + 1 : 4 * i + 4] = np.array([dot == "1" for dot in _GLYPHS[letter]]).reshape(5, 3)
@@ -44,7 +44,7 @@ def _word(text: str) -> Where:
 
 
 def border(side: int) -> Where:
-    """Where the frame is: the margin that objects keep free."""
+    """Mask of the frame: the margin that objects keep free."""
     width = max(1, int(MARGIN * side * 0.7))
     where = np.ones((side, side), dtype=bool)
     where[width:-width, width:-width] = False

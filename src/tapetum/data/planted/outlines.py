@@ -2,7 +2,7 @@
 
     disc(0.5)(x, y)          arrays of coordinates to an array of distances, in the same unit
 
-A distance tells how much of a pixel is covered (that is the anti-aliasing) and how far it is to the rim.
+The distance gives the covered share of a pixel (for anti-aliasing) and how far the rim is.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def box(left: float, top: float, right: float, bottom: float, corner: float = 0.
 
 
 def polygon(*points: Point) -> Outline:
-    """Straight edges between points in order, closed; it may have notches."""
+    """A closed polygon through the points in order; it may be concave."""
     start = np.array(points)[:, :, None, None]
     edge = np.roll(start, -1, 0) - start
     length = (edge**2).sum(1)
@@ -84,12 +84,12 @@ def ring(radius: float, width: float, at: Point = (0.0, 0.0)) -> Outline:
 
 
 def union(*parts: Outline) -> Outline:
-    """What is inside any of the outlines."""
+    """Union of outlines."""
     return lambda x, y: reduce(np.minimum, (part(x, y) for part in parts))
 
 
 def without(whole: Outline, cut: Outline) -> Outline:
-    """What is inside the first outline and outside the second."""
+    """The first outline minus the second."""
     return lambda x, y: np.maximum(whole(x, y), -cut(x, y))
 
 
@@ -117,6 +117,6 @@ def mirrored(outline: Outline) -> Outline:
 
 
 def regular(corners: int, radius: float = 1.0) -> Sequence[Point]:
-    """The corners of a regular polygon, the first one up."""
+    """Corners of a regular polygon, the first one up."""
     angles = 2 * np.pi * np.arange(corners) / corners
     return [(radius * float(np.sin(one)), -radius * float(np.cos(one))) for one in angles]

@@ -1,7 +1,7 @@
-"""What is in picture i: a pure function of the settings and i, before anything is drawn.
+"""Decides the content of picture i: a pure function of the settings and i, before anything is drawn.
 
-Every factor but the label and the cue comes from numbers drawn for (seed, i) alone, so it is independent of both, and stays
-as it is when the same picture is drawn with another cue.
+All factors except label and cue come from random numbers for (seed, i) alone, so they are independent of both and do not
+change when the same picture is drawn with another cue.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tapetum.types import ImageError
 Shortcut: TypeAlias = Literal["background", "watermark", "border", "color"]
 Cues: TypeAlias = Literal["mixed", "aligned", "conflicting", "neutral"]
 
-RADIUS = (0.2, 0.34)  # of the circle around the object, as a share of the side
-MARGIN = 0.07  # of the side, kept free of objects: the border's width
-HUE_WIDTH = 0.5  # of the share of the colour circle that a class has when the colour is the cue
+RADIUS = (0.2, 0.34)  # radius of the circle around the object, as a share of the side
+MARGIN = 0.07  # share of the side that objects keep free: the width of the border
+HUE_WIDTH = 0.5  # share of a class's part of the colour circle that is used when colour is the cue
 MOST = 1_000_000
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all pictures of a set have in common; `cues` says which class the cue of each picture speaks for."""
+    """Settings that all pictures of a set share; `cues` decides which class the cue of each picture suggests."""
 
     kind: Kind
     size: int
@@ -42,7 +42,7 @@ class Settings:
 
 
 class Recipe(NamedTuple):
-    """The factors of one picture: class index, the class that the cue speaks for, and what is independent of both.
+    """The factors of one picture: class index, the class that the cue suggests, and factors independent of both.
 
     `x, y, radius` are shares of the side; `hue` and `light` of a full turn. `label` is the class index.
     """
@@ -62,19 +62,19 @@ class Recipe(NamedTuple):
 
 
 def generator(*key: int) -> Generator:
-    """Numbers for a key alone. Only `random()` of it is used, whose stream numpy keeps over its versions."""
+    """Random generator for a key. Only its `random()` is used, whose stream is stable across numpy versions."""
     return Generator(PCG64(SeedSequence(key)))
 
 
 def label_of(settings: Settings, i: int) -> int:
-    """Balanced exactly: each run of as many pictures as there are classes holds every class once, in random order."""
+    """Class of a picture. Exactly balanced: each run of len(classes) pictures holds every class once, in random order."""
     k = len(settings.classes)
     order = generator(settings.seed, i // k, 2).random(k).argsort()
     return int(order[i % k])
 
 
 def recipe(settings: Settings, i: int) -> Recipe:
-    """What is in picture i."""
+    """Returns the content of picture i."""
     u = generator(settings.seed, i).random(12).tolist()
     label = label_of(settings, i)
     cue = _cue(settings, label, u[0], u[1])
@@ -98,7 +98,7 @@ def recipe(settings: Settings, i: int) -> Recipe:
 
 
 def _cue(settings: Settings, label: int, u: float, v: float) -> int | None:
-    """The class that the cue speaks for: the label's at the rate, else one of the others, each as often."""
+    """Class that the cue suggests: the label at the rate, else one of the others with equal probability."""
     if settings.shortcut is None or settings.cues == "neutral":
         return None
     aligned = u < settings.rate if settings.cues == "mixed" else settings.cues == "aligned"
@@ -111,7 +111,7 @@ def _background(settings: Settings, cue: int | None, u: float) -> str:
     if settings.shortcut == "background":
         if cue is not None:
             return kinds[cue]
-        kinds = kinds[len(settings.classes) :]  # those that speak for no class
+        kinds = kinds[len(settings.classes) :]  # backgrounds that suggest no class
     return kinds[int(u * len(kinds))]
 
 
@@ -136,7 +136,7 @@ def settings_of(
     backgrounds: Sequence[str] | None,
     cues: str,
 ) -> Settings:
-    """Checked, with the defaults filled in; an `ImageError` says what would work."""
+    """Checks the arguments and fills in defaults; an `ImageError` says what would work."""
     if kind not in THINGS:
         raise ImageError(f'planted pictures show "shapes" or "objects", not "{kind}"')
     names = DEFAULT[kind] if classes is None else _named("class", classes, tuple(THINGS[kind]), least=2)

@@ -1,4 +1,4 @@
-"""Backgrounds: procedural textures, a function of a generator and the side in pixels to (3, side, side) in [0, 1]."""
+"""Backgrounds: procedural textures, functions of a generator and the side in pixels that return (3, side, side) in [0, 1]."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Rgb = tuple[float, float, float]
 
 
 def noise(random: Generator, side: int, down: int, across: int) -> Plane:
-    """(side, side) in [0, 1]: smooth random values with so many cells down and across (value noise)."""
+    """Value noise (side, side) in [0, 1]: smooth random values on a grid of cells."""
     grid = random.random((down + 1, across + 1))
     return _blend(side, down) @ grid @ _blend(side, across).T
 
 
 @cache
 def _blend(side: int, cells: int) -> Plane:
-    """(side, cells + 1): how much each grid value counts at each pixel; smoothstep between neighbours."""
+    """Weights (side, cells + 1) of grid values at each pixel; smoothstep between neighbours."""
     place = (np.arange(side) + 0.5) / side * cells
     left = np.minimum(place.astype(int), cells - 1)
     share = _smooth(place - left)
@@ -32,7 +32,7 @@ def _blend(side: int, cells: int) -> Plane:
 
 
 def fractal(random: Generator, side: int, cells: int, octaves: int = 4, stretch: int = 1) -> Plane:
-    """(side, side) about 0.5: noise of doubling fineness and halving strength; `stretch` times as many cells down."""
+    """Fractal noise (side, side) around .5: octaves of double frequency and half the amplitude; `stretch` adds cells down."""
     layers = [noise(random, side, cells * stretch << k, cells << k) * 0.5**k for k in range(octaves)]
     return np.sum(layers, 0) / (2 - 0.5 ** (octaves - 1))
 
@@ -42,19 +42,19 @@ def _smooth(t: Plane) -> Plane:
 
 
 def _between(low: float, high: float, t: Plane) -> Plane:
-    """0 below `low`, 1 above `high`, smooth in between."""
+    """Smooth step: 0 below `low`, 1 above `high`."""
     return _smooth(np.clip((t - low) / (high - low), 0, 1))
 
 
 def _ramp(random: Generator, t: Plane, *colors: Rgb) -> Plane:
-    """(3, side, side): t in [0, 1] as a colour between the given ones, all of them a little shifted together."""
+    """Colours (3, side, side): t in [0, 1] interpolates between the given ones, with one small random shift of all."""
     stops = np.array(colors) + (random.random(3) - 0.5) * 0.07
     place = np.linspace(0, 1, len(stops))
     return np.stack([np.interp(t, place, stop) for stop in stops.T])
 
 
 def _grid(side: int) -> tuple[Plane, Plane]:
-    """y and x of the pixels' centres, in [0, 1]."""
+    """Coordinates y and x of pixel centres, in [0, 1]."""
     line = (np.arange(side) + 0.5) / side
     return np.broadcast_to(line[:, None], (side, side)), np.broadcast_to(line, (side, side))
 
@@ -92,7 +92,7 @@ def sand(random: Generator, side: int) -> Plane:
 
 
 def brick(random: Generator, side: int) -> Plane:
-    """Rows of bricks, each of its own tone, with light mortar between them."""
+    """Rows of bricks, each with its own tone, with light mortar between them."""
     y, x = _grid(side)
     down = y * 8 + random.random()
     row = down.astype(int)

@@ -1,6 +1,6 @@
-"""What is drawn: eight shapes of one part, and objects of a few, each inside the unit circle.
+"""Shapes and objects to draw: eight shapes of one part, and objects of several, each inside the unit circle.
 
-A part is an outline and the role of its colour; `colors.py` knows what colour a role is in a picture.
+A part is an outline and the role of its colour; `colors.py` gives the colour of a role in a picture.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Kind: TypeAlias = Literal["shapes", "objects"]
 
 
 class Part(NamedTuple):
-    """An outline and what colour it has; later parts lie over earlier ones."""
+    """An outline and the role of its colour; later parts cover earlier ones."""
 
     outline: Outline
     role: Role
@@ -144,6 +144,6 @@ OBJECTS: Mapping[str, tuple[Part, ...]] = {
 
 THINGS: Mapping[str, Mapping[str, tuple[Part, ...]]] = {"shapes": SHAPES, "objects": OBJECTS}
 DEFAULT = {"shapes": tuple(SHAPES), "objects": tuple(OBJECTS)[:8]}
-"""The classes when nobody names them: the husky and the wolf, which are alike, are for those who ask."""
+"""Default classes: without husky and wolf, which look alike and must be requested."""
 TILT_DEG = {"shapes": 180.0, "objects": 20.0}
-"""How far things are turned to either side: a house on its roof is no house."""
+"""Largest rotation to either side: a house on its roof is no house."""

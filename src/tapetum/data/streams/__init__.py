@@ -1,4 +1,4 @@
-"""Where a scan's pictures come from: folders, lists of files, tar shards, published data sets. `as_source` reads them all."""
+"""Sources of pictures for scans: folders, lists of files, tar shards, published data sets. `as_source` opens them all."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _SCHEMES = {
 
 
 def as_source(source: Any) -> Source:
-    """The pictures meant by a path, a pattern, a list, or a source itself; an `ImageError` says what would work.
+    """Opens the pictures named by a path, a pattern or a list; sources are returned as they are. Refusals say what would work.
 
     source: a folder, searched to the bottom (class folders give labels; its tar archives where it holds no pictures);
     a picture or a .tar archive; a pattern of them ("shards/x-{000..009}.tar", "photos/*.jpg"); a list of pictures and
@@ -110,7 +110,7 @@ def _from_list(paths: Sequence[str], name: str) -> Source:
 
 
 def _close(text: str) -> str:
-    """What the missing name is like: files beside it, data sets, and what stands before a colon."""
+    """Close names for a missing one: files beside it, and schemes such as "imagenette"."""
     here, scheme = os.path.dirname(text) or os.curdir, text.partition(":")[0]
     names = os.listdir(here) if os.path.isdir(here) else []
     close = get_close_matches(os.path.basename(text), names, n=3) + get_close_matches(scheme, _SCHEMES, n=1)

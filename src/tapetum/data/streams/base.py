@@ -1,4 +1,4 @@
-"""What a scan reads from: numbered pictures with names, labels and a fingerprint."""
+"""Source of pictures for a scan: numbered, with names, labels and a fingerprint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tapetum.data.strips import Strips
 from tapetum.types import ImageError
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
-"""Folders that cut a data set in parts: never a class."""
+"""Folder names of splits: never a class."""
 
 _WNID = re.compile(r"n\d{8}")
 _NAMED_BY_WNID = re.compile(r"n\d{8}_(\D+)\.\w+")  # n01440764_tench.JPEG, but not n01440764_10026.JPEG
@@ -33,7 +33,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it: "photos", "imagenette-320/train"."""
+        """Readable name, such as "photos" or "imagenette-320/train"."""
         ...
 
     @property
@@ -43,23 +43,23 @@ class Source(Protocol):
 
     @property
     def labels(self) -> Sequence[str | None]:
-        """The class's name per sample, None where the source does not say."""
+        """Class name per sample, None where unknown."""
         ...
 
     def fingerprint(self) -> str:
-        """SHA-256 in hex over what tells another version of the data: names, and sizes and modification times of files."""
+        """SHA-256 in hex that changes with the data: over names, and sizes and modification times of files."""
         ...
 
     def read(self, sample: int) -> Tensor:
-        """Pixels (1, 3, H, W), float32 in [0, 1], the numbers of `read_image`; an `ImageError` where there is no picture."""
+        """Pixels (1, 3, H, W), float32 in [0, 1], as from `read_image`; an `ImageError` where there is no picture."""
         ...
 
 
 @contextlib.contextmanager
 def picture_of(source: Source, sample: int, how: Preprocessing) -> Iterator[Tensor | Strips]:
-    """A sample's pixels for a network, for a block; of a large one no floats are held but those that somebody asks for.
+    """Opens a sample for a network, for a block; large pictures are converted to floats only where needed.
 
-    Raw values and other bands than colours are in the file, not in what `read` gives.
+    Raw values and bands beyond colour are read from the file, since `read` returns colours.
     """
     if how.range is None and how.channels in (1, 3):
         own = _opened_of(source)
@@ -75,13 +75,13 @@ def picture_of(source: Source, sample: int, how: Preprocessing) -> Iterator[Tens
 
 
 def _opened_of(source: Source) -> Callable[[int], contextlib.AbstractContextManager[Strips]] | None:
-    """What opens the pictures that `read` reads: only where one class has both, so that nobody's own `read` is passed over."""
+    """The source's `opened`, if the class that defines `read` defines it too, so that an overridden `read` is respected."""
     home = next((kind for kind in type(source).__mro__ if "read" in vars(kind)), None)
     return getattr(source, "opened", None) if home is not None and "opened" in vars(home) else None
 
 
 def digest(name: str, parts: Iterable[object]) -> str:
-    """SHA-256 over a name and some parts, each ended by a line break, so that no two lists give the same text."""
+    """SHA-256 over a name and parts, each ended by a line break, so that no two lists give the same text."""
     whole = hashlib.sha256(name.encode())
     for part in parts:
         whole.update(b"\n" + repr(part).encode("utf-8", "backslashreplace"))
@@ -89,7 +89,7 @@ def digest(name: str, parts: Iterable[object]) -> str:
 
 
 def stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """A file's size in bytes and its modification time in ns; None where there is no such file."""
+    """Size of a file in bytes and its modification time in ns; None if there is no such file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -98,14 +98,14 @@ def stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 def readable(path: str) -> str:
-    """A relative path as an id: / between folders, and bytes that are no UTF-8 written as \\xff, so any file can hold it."""
+    """A relative path as an id: / between folders, and bytes that are not UTF-8 as \\xff, so that any file can hold it."""
     return os.fsencode(path).decode("utf-8", "backslashreplace").replace(os.sep, "/")
 
 
 def folder_labels(ids: Sequence[str]) -> tuple[str | None, ...]:
-    """The class of each picture: its first folder, where there are class folders (the layout of torchvision's ImageFolder).
+    """Class of each picture: its first folder, if there are class folders (as in torchvision's ImageFolder).
 
-    Folders that hold everything (images/cat/1.jpg) and those of splits (train/cat/1.jpg) are passed by, if no picture
+    Folders that hold everything (images/cat/1.jpg) and those of splits (train/cat/1.jpg) are skipped, if no picture
     lies in them directly. ImageNet's folder names (n02123045) become the class's name. Without folders, a picture that
     is called n02123045_tabby.JPEG is a tabby; others have no label.
     """
@@ -119,7 +119,7 @@ def folder_labels(ids: Sequence[str]) -> tuple[str | None, ...]:
 
 
 def _passed_by(parts: Sequence[Sequence[str]]) -> bool:
-    """Whether the first folder of these paths cuts or holds the whole set, and says nothing of classes."""
+    """Whether the top-level folder is a split ("train") or wraps everything, so it is not a class."""
     if not parts or any(len(part) < 2 for part in parts):
         return False
     folders = {part[0] for part in parts}
@@ -134,18 +134,18 @@ def _label_in_name(file: str) -> str | None:
 
 
 def is_wordnet_id(name: str) -> bool:
-    """Whether it is written as ImageNet names its classes: n01440764."""
+    """Whether the name has the form of ImageNet's class ids: n01440764."""
     return _WNID.fullmatch(name) is not None
 
 
 def class_name(folder: str) -> str:
-    """A class folder's name for people: that of a WordNet id of ImageNet-1k (n01440764: tench), else the folder's own."""
+    """Readable class of a folder: "tench" for the WordNet id n01440764 of ImageNet-1k, else the folder's name."""
     return _imagenet_names().get(folder, folder) if is_wordnet_id(folder) else folder
 
 
 @cache
 def _imagenet_names() -> dict[str, str]:
-    """ImageNet-1k's WordNet ids with the names of its classes, both in the order of the ids."""
+    """Class names of ImageNet-1k by WordNet id."""
     try:
         from timm.data.imagenet_info import ImageNetInfo
     except ImportError:

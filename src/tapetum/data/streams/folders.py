@@ -28,11 +28,11 @@ class Files:
     labels: tuple[str | None, ...] = field(repr=False)
 
     def fingerprint(self) -> str:
-        """Over every file's id, size and modification time as they are now; the place of the folder does not count."""
+        """SHA-256 over every file's id, current size and modification time; the folder's location does not count."""
         return digest("files", ((one, stamp(self.path(sample))) for sample, one in enumerate(self.ids)))
 
     def path(self, sample: int) -> str:
-        """Where the file is."""
+        """Path of the file."""
         return os.path.join(self.root, self.paths[sample])
 
     def content(self, sample: int) -> bytes:
@@ -45,20 +45,20 @@ class Files:
             return strips.whole()
 
     def opened(self, sample: int) -> AbstractContextManager[Strips]:
-        """The same with its floats not yet computed."""
+        """Opens the same picture before conversion to floats."""
         return strips_in(self.content(sample), shown(self.path(sample)))
 
 
 def folder(path: str | os.PathLike[str], name: str | None = None) -> Files:
-    """The pictures of a folder, searched to the bottom; class folders give the labels. Refused where there are none."""
+    """Finds the pictures of a folder, recursively; class folders give the labels. Refuses a folder without pictures."""
     root = os.path.abspath(os.fspath(path))
     return _files(name or os.path.basename(root) or root, root, [os.path.relpath(file, root) for file in find_images([root])])
 
 
 def files(paths: Sequence[str | os.PathLike[str]]) -> Files:
-    """The pictures of a list of files and folders, each once; ids are relative to the folder that holds them all.
+    """Finds the pictures of a list of files and folders, each once; ids are relative to their common folder.
 
-    A file that is missing stays in the list: a scan names it among those it skipped. Addresses are refused.
+    A missing file is kept in the list: a scan reports it as skipped. Addresses are refused.
     """
     given = [os.fspath(path) for path in paths]
     if not given:

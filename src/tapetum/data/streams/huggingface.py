@@ -28,7 +28,7 @@ _LABEL_NAMES = ("label", "labels", "fine_label", "class", "category", "cls")
 
 @dataclass(frozen=True)
 class HuggingFace:
-    """Pictures of a data set by number: `ids` are "00000012", `version` tells another content."""
+    """Pictures of a data set by number: `ids` are "00000012"; `version` changes with the content."""
 
     name: str
     version: str
@@ -40,15 +40,15 @@ class HuggingFace:
 
     @property
     def labels(self) -> Labels:
-        """Names of a ClassLabel column, or the text or number of another. A stream is passed for them when one is asked for."""
+        """Names of a ClassLabel column, or the text or number in another. The first lookup passes through a stream."""
         return Labels(self.rows, self.label, self.names, len(self.ids))
 
     def fingerprint(self) -> str:
-        """Over what tells the version: builder, configuration, commit or times of files; and over the column and the number."""
+        """SHA-256 over the version (builder, configuration, commit or times of files), column and number of pictures."""
         return digest("hf", [self.version, self.image, len(self.ids)])
 
     def content(self, sample: int) -> bytes:
-        """The picture's file."""
+        """Bytes of the picture's file."""
         return _content(self.rows.row(sample)[self.image], f"{self.name}, picture {self.ids[sample]}")
 
     def read(self, sample: int) -> Tensor:
@@ -57,12 +57,12 @@ class HuggingFace:
             return strips.whole()
 
     def opened(self, sample: int) -> AbstractContextManager[Strips]:
-        """The same with its floats not yet computed."""
+        """Opens the same picture before conversion to floats."""
         return strips_in(self.content(sample), shown(f"{self.name}, picture {self.ids[sample]}"))
 
 
 class Labels(Sequence[str | None]):
-    """A label for each picture, looked up when somebody asks: whoever only checks that there are labels reads nothing."""
+    """Labels per picture, looked up on access: merely checking that labels exist reads nothing."""
 
     def __init__(self, rows: Table | Stream, column: str | None, names: tuple[str, ...] | None, number: int) -> None:
         self._rows, self._column, self._names, self._number = rows, column, names, number
@@ -80,16 +80,16 @@ class Labels(Sequence[str | None]):
 
     def _named(self, value: Any) -> str | None:
         if value is None or (self._names is not None and not (isinstance(value, int) and 0 <= value < len(self._names))):
-            return None  # ClassLabel writes -1 where nobody labelled
+            return None  # ClassLabel's mark of unlabelled rows
         return str(value) if self._names is None else self._names[value]
 
 
 def from_text(text: str) -> HuggingFace:
-    """The pictures of "hf:NAME", "hf:NAME:SPLIT", "hf:NAME:SPLIT?limit=1000&config=...": streamed from where NAME is.
+    """Streams the pictures of "hf:NAME", "hf:NAME:SPLIT" or "hf:NAME:SPLIT?limit=1000&config=...".
 
-    Without a split the only one, or train. Options: config, revision, data_dir, data_files as `datasets.load_dataset` has
+    The default split is the only one, or train. Options: config, revision, data_dir, data_files as `datasets.load_dataset` has
     them; limit, the first so many pictures; image, label, the columns (else those that the features tell).
-    Their number is the split's, as published; where it is not, the stream is passed once to count them.
+    Their number is that published for the split; without one, a pass through the stream counts them.
     """
     name, split, options = _parsed(text)
     datasets = _library()
@@ -97,7 +97,7 @@ def from_text(text: str) -> HuggingFace:
     try:
         builder = datasets.load_dataset_builder(name, options.get("config"), **files)
         streams = builder.as_streaming_dataset()
-    except Exception as error:  # of any kind: the hub's, the network's, a file's, a parser's
+    except Exception as error:  # of any kind: from the hub, the network, a file, a parser
         raise ImageError(f"{shown(text)}: cannot be opened ({shown(error)}); check the name and the network") from error
     chosen = _chosen_split(text, split, list(streams))
     published = (builder.info.splits or {}).get(chosen)
@@ -107,9 +107,9 @@ def from_text(text: str) -> HuggingFace:
 
 
 def from_dataset(dataset: Any) -> HuggingFace:
-    """The pictures of a `datasets` object: a Dataset is read at any place; an IterableDataset is streamed.
+    """Reads the pictures of a `datasets` object: a Dataset at any index; an IterableDataset as a stream.
 
-    An opened stream does not say what it holds, so it is passed once, to count its pictures and to tell their version.
+    An open stream does not know its content, so one pass counts its pictures and computes their version.
     """
     if isinstance(dataset, dict):
         raise ImageError(f"several splits ({', '.join(map(str, dataset))}); give one of them")
@@ -117,7 +117,7 @@ def from_dataset(dataset: Any) -> HuggingFace:
 
 
 def is_dataset(value: Any) -> bool:
-    """Whether it is one of the library's data sets, asked without importing it."""
+    """Whether this is a data set of the `datasets` library, without importing it."""
     return type(value).__module__.partition(".")[0] == "datasets" and hasattr(value, "cast_column")
 
 
@@ -192,7 +192,7 @@ def _image_column(name: str, features: Any, wanted: str | None) -> str:
 
 
 def _label_column(name: str, features: Any, wanted: str | None) -> tuple[str | None, tuple[str, ...] | None]:
-    """The column and its class names: the one asked for, else the only or usual ClassLabel, else a usual name, or none."""
+    """Label column and its class names: the requested one, else the only or usual ClassLabel, else a usual name, or none."""
     if wanted is not None and wanted not in features:
         raise ImageError(f"{shown(name)}: no column {wanted}; its columns: {', '.join(features)}")
     classes = [column for column, kind in features.items() if type(kind).__name__ == "ClassLabel"]
@@ -203,7 +203,7 @@ def _label_column(name: str, features: Any, wanted: str | None) -> tuple[str | N
 
 
 def _told(dataset: Any, image: str) -> tuple[int, str]:
-    """The number of pictures of a stream, and a digest of them all: their bytes, or path, size and time of their files."""
+    """Number of pictures in a stream, and a digest over all: their bytes, or path, size and time of their files."""
     number, version = 0, ""
     for row in passed(dataset):
         value = row[image] or {}
@@ -213,7 +213,7 @@ def _told(dataset: Any, image: str) -> tuple[int, str]:
 
 
 def _content(value: Any, name: str) -> bytes:
-    """The bytes in the row, or of the file that it names."""
+    """Bytes of the picture in the row, or of the file that the row names."""
     data, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (None, None)
     if data is not None:
         return data
@@ -235,7 +235,7 @@ def _content(value: Any, name: str) -> bytes:
 
 
 def _check_ground(path: str) -> None:
-    """Where an address such as zip://a.png::/data/x.zip ends in a file of this computer, that is a regular one."""
+    """Checks that an address such as zip://a.png::/data/x.zip that leads to a local file leads to a regular one."""
     ground = path.rpartition("::")[2]
     scheme = re.match(r"(file|local):(//)?", ground, re.IGNORECASE)
     if scheme or not is_address(ground):

@@ -1,4 +1,4 @@
-"""Imagenette, ten easy classes of ImageNet: downloaded once, compared with its checksum, unpacked, and read as a folder."""
+"""Imagenette, ten easy classes of ImageNet: downloaded once, verified by checksum, unpacked, and read as a folder."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ class Archive(NamedTuple):
 
 
 _AT = "https://s3.amazonaws.com/fast-ai-imageclas"
-# The shorter side in px; addresses and checksums as fast.ai publishes and torchvision.datasets.Imagenette lists them.
+# Keys: shorter side in px. Addresses and checksums as in torchvision.datasets.Imagenette.
 ARCHIVES = {
     "160": Archive(f"{_AT}/imagenette2-160.tgz", "e793b78cc4c9e9a4ccc0c1155377a412"),
     "320": Archive(f"{_AT}/imagenette2-320.tgz", "3df6f0d01a2c9592104656642f5e78a3"),
     "full": Archive(f"{_AT}/imagenette2.tgz", "fe2fc210e6bb7c5664d602c3cd71e612"),
 }
 SPLITS = ("train", "val")
-DEFAULT_SIZE = "320"  # models look at 224 px: from 160 they would see enlarged pictures
+DEFAULT_SIZE = "320"  # models take 224 px: pictures of 160 would be enlarged
 
 
 def from_text(text: str) -> Files:
-    """The pictures of "imagenette", "imagenette:160", "imagenette:320:val": a size (160, 320: the default, full) and a split.
+    """Opens "imagenette", "imagenette:160", "imagenette:320:val": a size (160, 320: the default, full) and a split.
 
-    Without a split, both (13,394 pictures). Labels are the ten classes' names. Kept beside torch.hub's files; an archive
-    that is already there under its published name is used instead of a download.
+    Without a split, both (13,394 pictures). Labels are the names of the ten classes. Files are kept beside those of torch.hub;
+    an archive that is already there under its published name is used instead of a download.
     """
     size, split = _parsed(text)
     root = _unpacked(ARCHIVES[size])
@@ -107,7 +107,7 @@ def _check(archive: Archive, file: Path, what: str, hint: str) -> None:
 
 
 def _unpack(archive: Archive, file: Path, work: Path, target: Path) -> None:
-    """Nothing may lie or point outside (tarfile's data filter)."""
+    """Unpacks the archive; tarfile's data filter lets nothing lie or point outside."""
     inside = work / "unpacked"
     try:
         _extract(file, inside)

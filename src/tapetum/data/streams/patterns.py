@@ -1,4 +1,4 @@
-"""Several paths in one text: brace ranges (x-{000..009}.tar, {train,val}), and what a shell's * ? [] would find."""
+"""Expands patterns of paths as a shell does: brace ranges (x-{000..009}.tar, {train,val}), and * ? []."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def is_pattern(text: str) -> bool:
-    """Whether the text means other paths than itself; a file or folder of that very name comes first."""
+    """Whether the text is a pattern; a file or folder of that very name takes precedence."""
     return not os.path.exists(text) and (_BRACES.search(text) is not None or glob.has_magic(text))
 
 
 def paths_of(pattern: str) -> list[str]:
-    """The paths that a pattern means, each once, in its order: those of braces whether they are there or not, as in a shell.
+    """Expands a pattern to paths, each once, in its order; those of braces need not exist, as in a shell.
 
-    A number in a range keeps the zeros of its first end. `**` means any folders. Refused where * ? [] find nothing.
+    Numbers of a range keep the leading zeros of its first end. `**` means any folders. Refuses * ? [] without a match.
     """
     found: dict[str, None] = {}
     for one in _expanded(pattern):
@@ -34,7 +34,7 @@ def paths_of(pattern: str) -> list[str]:
 
 
 def _expanded(pattern: str) -> list[str]:
-    """Braces from the left, those of the rest within each, so that the order is a shell's."""
+    """Expands braces from the left, recursively, in a shell's order."""
     done, todo = [], [pattern]
     while todo:
         text = todo.pop()
@@ -50,7 +50,7 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _options(inside: str, pattern: str) -> list[str]:
-    """000..009 to 000, 001, ...; a,b to a, b."""
+    """Expands 000..009 to 000, 001, ...; and a,b to a, b."""
     ends = _RANGE.fullmatch(inside)
     if ends is None:
         return inside.split(",")

@@ -1,4 +1,4 @@
-"""Rows of a data set by number: at once from a table, by reading onwards from a stream."""
+"""Reads rows of a data set by number: directly from a table, by reading onwards from a stream."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tapetum.progress import report
 from tapetum.types import ImageError, TapetumError
 
 _KEPT_BYTES = 256_000_000
-_MARK_EVERY = 128  # rows between two places that a stream can go back to
+_MARK_EVERY = 128  # rows between two states to which a stream can return
 
 
 class Table:
-    """Rows at any place: a Dataset, which lies in memory-mapped files."""
+    """Rows of a Dataset, which are memory-mapped files."""
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset.with_format(None)
@@ -26,18 +26,18 @@ class Table:
         """One row, its picture as a file."""
         try:
             return self._dataset[sample]
-        except Exception as error:  # whatever Arrow stumbles over in a table's file
+        except Exception as error:  # any error of Arrow's parser
             raise TapetumError(f"row {sample} cannot be read ({shown(error)}); the data set is damaged") from error
 
     def values(self, column: str, number: int) -> list[Any]:
-        """The first values of a column."""
+        """Returns the first `number` values of a column."""
         return list(self._dataset[column][:number])
 
 
 class Stream:
-    """Rows of an IterableDataset by number: read onwards, kept for a while, and gone back to from marks.
+    """Rows of an IterableDataset by number: read onwards and cached; marked states allow going back.
 
-    Several threads read one stream: who asks for a later row reads the rows before it for the others.
+    Threads share one stream: a request for a later row also reads the rows before it, for the others.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -61,15 +61,15 @@ class Stream:
         self._go_to(0)
 
     def _go_to(self, sample: int) -> None:
-        """Before the row, or before the last mark that it comes after. A copy is read: reading moves a data set's state."""
+        """Moves to the row, or to the last mark before it. Reads a copy, since reading changes a data set's state."""
         start = max((mark for mark in self._marks if mark <= sample), default=0)
         live = _copied(self._dataset)
         if start:
-            live.load_state_dict(copy.deepcopy(self._marks[start]))  # reading on changes what was loaded
+            live.load_state_dict(copy.deepcopy(self._marks[start]))  # reading changes the loaded state
         self._live, self._rows, self._next = live, iter(live), start
 
     def row(self, sample: int) -> dict[str, Any]:
-        """One row, its picture as a file; an `ImageError` behind the stream's end."""
+        """One row, its picture as a file; an `ImageError` beyond the end of the stream."""
         with self._lock:
             if self._end is not None and sample >= self._end:
                 raise ImageError(f"the stream ends after {self._end} pictures; give limit={self._end}")
@@ -86,7 +86,7 @@ class Stream:
         except StopIteration:
             self._end = self._next
             raise ImageError(f"the stream ends after {self._end} pictures; give limit={self._end}") from None
-        except Exception as error:  # a network's, a parser's: not this picture's fault, so nothing may be called skipped
+        except Exception as error:  # from the network or a parser: not this picture's fault, so it is not skipped
             at = self._next
             self._go_to(at)
             raise TapetumError(f"the stream broke at picture {at} ({shown(error)}); start again to go on") from error
@@ -102,12 +102,12 @@ class Stream:
             self._kept_bytes -= _weight(self._kept.popitem(last=False)[1])
 
     def counted(self, column: str, limit: int | None) -> int:
-        """How many rows there are, up to the limit; the column's values are remembered."""
+        """Counts the rows, up to the limit, and remembers the column's values."""
         self._values[column] = [row[column] for row in passed(self._dataset.select_columns([column]), limit)]
         return len(self._values[column])
 
     def values(self, column: str, number: int) -> list[Any]:
-        """The first values of a column, from a pass over the stream; None behind its end."""
+        """Returns the first `number` values of a column by a pass over the stream; None beyond its end."""
         with self._lock:
             if len(self._values.get(column, [])) < number:
                 self.counted(column, number)
@@ -120,14 +120,14 @@ def _weight(row: dict[str, Any]) -> int:
 
 
 def passed(dataset: Any, limit: int | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a stream from its beginning, reported now and then."""
+    """Yields the rows of a stream from its beginning, with progress reports."""
     rows, done = iter(_copied(dataset)), 0
     while limit is None or done < limit:
         try:
             row = next(rows)
         except StopIteration:
             return
-        except Exception as error:  # whatever a network or a parser ends in
+        except Exception as error:  # any error of the network or a parser
             raise TapetumError(f"the stream broke at picture {done} ({shown(error)}); is its file damaged?") from error
         if done % 1000 == 0:
             report(done, limit or done, "pictures counted")
@@ -136,7 +136,7 @@ def passed(dataset: Any, limit: int | None = None) -> Iterator[dict[str, Any]]:
 
 
 def _copied(dataset: Any) -> Any:
-    """With a state of its own. Not copied: the cache of all of the hub's file systems, which grows when one of them is."""
+    """Copies a data set, which has a state of its own, but not the shared cache of the hub's file systems."""
     try:
         from huggingface_hub import HfFileSystem
     except ImportError:

@@ -1,4 +1,4 @@
-"""Pictures in tar archives, by WebDataset's names: 0001.jpg, 0001.cls and 0001.json belong together."""
+"""Reads pictures from tar archives with WebDataset's naming: 0001.jpg, 0001.cls and 0001.json belong together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2,
 _BLOCK = 512
 _LARGEST_LABEL = _LONGEST_ABOUT = 1_000_000
 _LONGEST_END = 256_000_000
-"""Bytes behind the last member: tapes are filled up to whole records."""
+"""Most bytes after the last member: tapes are padded to whole records."""
 
 _ABOUT_THE_NEXT = (
     tarfile.GNUTYPE_LONGNAME,
@@ -37,7 +37,7 @@ _LABEL_KEYS = ("label", "class_name", "class", "cls")
 
 
 class Member(NamedTuple):
-    """Where a picture's bytes are: number of the archive, first byte, number of bytes."""
+    """Location of a picture: number of the archive, first byte, number of bytes."""
 
     tar: int
     offset: int
@@ -46,7 +46,7 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Tars:
-    """Pictures inside uncompressed tar archives, read by their place; `left_out`: members that are no samples, with why."""
+    """Pictures inside uncompressed tar archives, read by offset; `left_out`: members that are no samples, with reasons."""
 
     name: str
     paths: tuple[str, ...]
@@ -57,11 +57,11 @@ class Tars:
     left_out: dict[str, str] = field(repr=False)
 
     def fingerprint(self) -> str:
-        """Over the pictures' ids and the archives' sizes and modification times as they are now."""
+        """SHA-256 over the ids of pictures and the archives' current sizes and modification times."""
         return digest("tars", [*map(stamp, self.paths), *self.ids])
 
     def content(self, sample: int) -> bytes:
-        """The member's bytes; refused when the archive is no longer the one that was indexed."""
+        """Bytes of the member; refused if the archive has changed since it was indexed."""
         tar, offset, size = self.members[sample]
         with opened(self.paths[tar]) as file:
             status = os.fstat(file.fileno())
@@ -78,26 +78,26 @@ class Tars:
             return strips.whole()
 
     def opened(self, sample: int) -> AbstractContextManager[Strips]:
-        """The same with its floats not yet computed."""
+        """Opens the same picture before conversion to floats."""
         return strips_in(self.content(sample), shown(f"{self.paths[self.members[sample].tar]}:{self.ids[sample]}"))
 
 
 def is_tar(path: str) -> bool:
-    """Whether the name is a tar archive's, compressed or not."""
+    """Whether the name is that of a tar archive, compressed or not."""
     return path.lower().endswith((".tar", *COMPRESSED))
 
 
 def shards(paths: Sequence[str], name: str) -> Tars:
-    """The pictures of tar archives, whose headers are read once. Ids are the members' names, below that of their archive
-    where there are several.
+    """Indexes the pictures of tar archives; headers are read once. Ids are the members' names, prefixed by that of the
+    archive if there are several.
 
     A member with a picture's extension is a sample. Its label: the text of the .cls member with its key (its name up to the
     first dot), else "label", "class_name", "class" or "cls" of its .json, else its class folder, else an archive's name that
     is a WordNet id. With 0001.jpg there, 0001.mask.png is another field of it and left out, as are links and sparse members.
-    Refused: archives that are compressed (nothing can be read by its place), damaged or cut off.
+    Refuses archives that are compressed (which allow no access by offset), damaged or truncated.
     """
     paths = tuple(map(os.path.abspath, paths))
-    stamps = tuple(map(stamp, paths))  # before their index: an archive that grows meanwhile is then refused
+    stamps = tuple(map(stamp, paths))  # before indexing: an archive that grows meanwhile is then refused
     names = _archive_names(paths)
     found: dict[str, tuple[Member, str, str | None]] = {}
     left_out: dict[str, str] = {}
@@ -118,7 +118,7 @@ def shards(paths: Sequence[str], name: str) -> Tars:
 
 
 class _Index(NamedTuple):
-    """One archive: (name, first byte, bytes) of its pictures, labels by key, and members that are no samples."""
+    """Index of an archive: (name, first byte, bytes) of its pictures, labels by key, and members that are no samples."""
 
     pictures: list[tuple[str, int, int]]
     labels: dict[str, str]
@@ -126,7 +126,7 @@ class _Index(NamedTuple):
 
 
 def _index(path: str, done: int, total: int) -> _Index:
-    """The members of one archive; `done` of `total` bytes of archives were passed before."""
+    """Indexes one archive; `done` of `total` bytes of all archives come before it."""
     with opened(path) as file:
         if file.read(6).startswith(_MAGIC):
             raise ImageError(
@@ -141,17 +141,17 @@ def _index(path: str, done: int, total: int) -> _Index:
             report(done + os.path.getsize(path), total, "bytes indexed")
         except TapetumError:
             raise
-        except Exception as error:  # whatever tarfile's parser stumbles over
+        except Exception as error:  # any error of tarfile's parser
             raise ImageError(f"{shown(path)}: no tar archive, or damaged ({shown(error)}); copy it again") from error
     return index
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header, of a size that can be, and without the maps of sparse members, on which tarfile breaks."""
+    """Header of a member: refuses impossible sizes and ignores the maps of sparse members, which break tarfile."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
-        """That of a block; refused as a damaged one is, where it announces a negative size or a name of a gigabyte."""
+        """Parses a block; refuses a negative size or a name of a gigabyte as damage."""
         found = super().frombuf(buf, encoding, errors)
         if found.size < 0 or (found.type in _ABOUT_THE_NEXT and found.size > _LONGEST_ABOUT):
             raise tarfile.HeaderError(f"a header of {found.size} bytes")
@@ -176,7 +176,7 @@ def _whole_members(archive: tarfile.TarFile, path: str, done: int, total: int) -
 
 
 def _check_end(file: Any, archive: tarfile.TarFile, path: str) -> None:
-    """The end mark of zeros, and nothing behind it: tarfile takes a damaged header in the middle for the end, silently."""
+    """Checks that only zeros follow: tarfile silently takes a damaged header in the middle for the end."""
     if os.path.getsize(path) - archive.offset > _LONGEST_END:
         raise ImageError(f"{shown(path)}: more than {_LONGEST_END / 1e6:g} MB behind its last member; copy it again")
     file.seek(archive.offset)
@@ -194,7 +194,7 @@ def _sorted_out(archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo]) ->
     pictures: dict[str, tuple[str, int, int]] = {}
     labels: dict[str, dict[str, str]] = {"json": {}, "cls": {}}
     left_out: dict[str, str] = {}
-    for member in members:  # a name that comes twice means its last one, as when unpacking
+    for member in members:  # the last of equal names counts, as when unpacking
         name = _plain_name(member.name)
         kind = _extension(name)
         if member.isdir() or any(part.startswith(".") for part in name.split("/")):
@@ -230,7 +230,7 @@ def _label(kind: str, content: bytes) -> str | None:
 
 
 def _key(name: str) -> str:
-    """WebDataset's key: the name up to the first dot after the last folder."""
+    """Key as in WebDataset: the name up to the first dot after the last folder."""
     folder, slash, file = name.rpartition("/")
     return folder + slash + file.split(".", 1)[0]
 
@@ -240,7 +240,7 @@ def _extension(name: str) -> str:
 
 
 def _plain_name(name: str) -> str:
-    """Without ./ in front, and any file can hold it."""
+    """The name without a leading ./, printable in any encoding."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").lstrip("/").removeprefix("./")
 
 
@@ -249,6 +249,6 @@ def _stem(path: str) -> str:
 
 
 def _archive_names(paths: Sequence[str]) -> list[str]:
-    """The archives' paths below the folder that holds them all."""
+    """Paths of the archives relative to their common folder."""
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
     return [_plain_name(os.path.relpath(path, root).replace(os.sep, "/")) for path in paths]

@@ -37,11 +37,6 @@ def nadam(lr: float | int = 1.0) -> Mover:
     return Mover(f"nadam({lr:g})", lambda numbers: torch.optim.NAdam(list(numbers), lr=lr, foreach=False))
 
 
-def sgd(lr: float | int = 1.0, momentum: float | int = 0.0) -> Mover:
-    """Plain gradient ascent."""
-    return Mover(f"sgd({lr:g})", lambda numbers: torch.optim.SGD(list(numbers), lr=lr, momentum=momentum, foreach=False))
-
-
 def normalized(step_size: float | int = 0.006, low: float = 0.0, high: float = 1.0) -> Mover:
     """Gradient ascent whose steps have one length whatever the gradient's: x + step_size g / mean |g|, each picture by its
     own mean, kept between low and high. For pixels as they are (mordvintsev2015inceptionism: 1.5 of 255 a step).
