@@ -13,7 +13,7 @@ from zoo import Head, conv, pictures, shared, wrapped
 
 import tapetum as tp
 from tapetum.engines.backward import backward_rules, guided
-from tapetum.engines.backward.operations import operation_of
+from tapetum.models.operations.call import Call
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import MethodError
 
@@ -69,16 +69,16 @@ def test_forward_values_do_not_change_under_a_rule() -> None:
 
 def test_what_is_no_relu_is_left_alone() -> None:
     x = torch.randn(3)
-    assert operation_of(torch.clamp, (x,), {"min": 0.1}) is None
-    assert operation_of(torch.clamp, (x, -1), {}) is None
-    assert operation_of(torch.clamp, (x,), {"max": 0}) is None
-    assert operation_of(torch.clamp, (x,), {"min": torch.zeros(3)}) is None  # a tensor may hold anything
-    assert operation_of(F.leaky_relu, (x,), {}) == "activation"
-    assert operation_of(F.gelu, (x,), {}) == "activation"
-    assert operation_of(F.hardtanh, (x,), {}) == "squash"
-    assert operation_of(torch.Tensor.reshape, (x, 3), {}) is None
-    assert operation_of(F.threshold, (x, 0.5, 0), {}) is None
-    assert operation_of(torch.clamp, (x, 0, 6), {}) == "relu"
+    assert Call(torch.clamp, (x,), {"min": 0.1}).operation is None
+    assert Call(torch.clamp, (x, -1), {}).operation is None
+    assert Call(torch.clamp, (x,), {"max": 0}).operation is None
+    assert Call(torch.clamp, (x,), {"min": torch.zeros(3)}).operation is None  # a tensor may hold anything
+    assert Call(F.leaky_relu, (x,), {}).operation == "activation"
+    assert Call(F.gelu, (x,), {}).operation == "activation"
+    assert Call(F.hardtanh, (x,), {}).operation == "squash"
+    assert Call(torch.Tensor.reshape, (x, 3), {}).operation is None
+    assert Call(F.threshold, (x, 0.5, 0), {}).operation is None
+    assert Call(torch.clamp, (x, 0, 6), {}).operation == "relu"
 
 
 def test_a_relu_on_the_way_of_an_index_is_no_reason_to_count() -> None:

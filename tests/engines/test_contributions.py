@@ -61,6 +61,7 @@ def masked(x: Tensor) -> Tensor:
     return (x @ x.mT).masked_fill(torch.ones(8, 8).triu(1).bool(), -torch.inf).softmax(-1) @ x
 
 
+WEIGHT = torch.arange(8.0).double()
 OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "functional": lambda x: F.gelu(F.silu(x)) + torch.relu(x) + x.exp().log1p() + F.hardswish(x) + F.softplus(x),
     "in_place": in_place,
@@ -79,6 +80,11 @@ OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "max_pool": lambda x: F.max_pool2d(F.relu(x), 3, 2, padding=1) + nn.MaxPool2d(3, 2, 1)(x),
     "max_pool_1d": lambda x: F.max_pool1d(x, 2),
     "adaptive_max": lambda x: F.adaptive_max_pool2d(x, 2),
+    "logsigmoid": lambda x: F.logsigmoid(x) + F.tanhshrink(x),
+    "vector_norm": lambda x: x / torch.linalg.vector_norm(x, dim=1, keepdim=True),
+    "instance_norm": lambda x: F.instance_norm(x, weight=WEIGHT),
+    "instance_norm_of_torch": lambda x: torch.instance_norm(x, WEIGHT, -WEIGHT, None, None, True, 0.1, 1e-5, False),
+    "stack": lambda x: torch.stack([x.relu(), x.tanh()], 1),
     "amax": lambda x: x.amax((1, 2)) + x.amax(2, keepdim=True).amax((1, 2)) + x.amax((-1, 1)),
     "glu": lambda x: F.glu(x, 1),
     "local_response_norm": lambda x: F.local_response_norm(x[:, :, :, None], 3, alpha=0.5),
@@ -148,6 +154,19 @@ def test_an_operation_without_a_rule_is_refused_by_name(operation: Callable[...,
     more = {"cumprod": (1,), "atan2": (x,)}.get(operation.__name__, ())
     with pytest.raises(MethodError, match=rf"no rule for the operation '{operation.__name__.strip('_')}'"):
         passed_back(lambda x: operation(x, *more).abs(), x, x0)
+
+
+@pytest.mark.parametrize("order", [1, torch.inf])
+def test_other_norms_than_the_euclidean_are_refused(order: float) -> None:
+    x, x0 = pair(2, 8, 8)
+    with pytest.raises(MethodError, match=f"norm of order {order}"):
+        passed_back(lambda x: x / torch.linalg.vector_norm(x, ord=order, dim=1, keepdim=True), x, x0)
+
+
+def test_a_division_that_rounds_is_no_division() -> None:
+    x, x0 = pair(2, 8, 8)
+    with pytest.raises(MethodError, match="floor_divide"):
+        passed_back(lambda x: torch.div(4 * x, x.square() + 1, rounding_mode="floor"), x, x0)
 
 
 class Gate(nn.Module):

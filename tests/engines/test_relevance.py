@@ -303,6 +303,7 @@ class Swish(torch.autograd.Function):
 
 REFUSED: list[tuple[Callable[[Tensor], Tensor], str]] = [
     (lambda x: x**2, "Pow"),
+    (lambda x: torch.div(x, 2, rounding_mode="floor"), "Div"),
     (lambda x: torch.cat([x[:, :3] * x[:, 3:], x[:, :3]], 1), "Mul"),
     (lambda x: torch.addcmul(x, x.flip(1), x.flip(2)), "Addcmul"),
     (lambda x: x.softmax(1), "Softmax"),
@@ -317,6 +318,34 @@ def test_an_operation_without_a_rule_is_named_and_refused(operation: Callable[[T
     with pytest.raises(MethodError, match=rf"no rule for the operation {name}") as caught:
         tp.lrp(wrapped(Odd(operation).double()), pictures(1), 1)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("activation", [F.logsigmoid, F.tanhshrink, torch.special.expit])
+def test_relevance_goes_through_an_activation_as_it_is(activation: Callable[[Tensor], Tensor]) -> None:
+    """By hand: with h = f(z), R = h * d score / d h at h and at z, and R_x = x * W^T (R / z)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = Odd(activation).double()
+    x = pictures(1)
+    leaf = x.clone().requires_grad_()
+    z = module.stem(leaf)
+    h = activation(z).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(module.head(h)[0, 1], h)
+    (back,) = torch.autograd.grad(z, leaf, (h * gradient / z).detach())
+    torch.testing.assert_close(tp.lrp(wrapped(module), x, 1, composite="zero").values, x * back, rtol=1e-9, atol=1e-12)
+
+
+def test_both_batch_norms_take_their_arguments_in_their_own_order() -> None:
+    mean, variance, weight, bias = (torch.arange(1.0, 7).double() + i for i in range(4))
+    x, maps = pictures(1), []
+    for norm in (
+        lambda z: F.batch_norm(z, mean, variance, weight, bias),
+        lambda z: torch.batch_norm(z, weight, bias, mean, variance, False, 0.1, 1e-5, False),
+    ):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            maps.append(tp.lrp(wrapped(Odd(norm).double()), x, 1).values)
+    torch.testing.assert_close(maps[1], maps[0], rtol=0, atol=0)
 
 
 def test_a_view_that_is_overwritten_behind_our_back_is_refused() -> None:

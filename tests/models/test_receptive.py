@@ -60,6 +60,12 @@ def beside(x):
     [
         (F.relu, 5, 1),
         (lambda x: x + 1, 5, 1),
+        (lambda x: 1 / (x + 2), 5, 1),
+        (lambda x: 2**x, 5, 1),
+        (lambda x: x * (x > 0), 5, 1),
+        (lambda x: torch.multiply(torch.subtract(x, 1), -x).clip(min=0), 5, 1),
+        (lambda x: F.logsigmoid(x) + F.tanhshrink(x) + x.expm1(), 5, 1),
+        (lambda x: x.type(torch.float32).broadcast_to(x.shape), 5, 1),
         (lambda x: F.max_pool2d(x, 2), 3 + 1 + 4, 2),
         (lambda x: F.avg_pool2d(x, 3, 2, 1), 3 + 2 + 4, 2),
         (lambda x: F.pad(x, (1, 2, 3, 4)), 5, 1),

@@ -23,18 +23,16 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from tapetum.models.operations.call import Call
+from tapetum.models.operations.following import Following
+from tapetum.models.operations.tables import CASTS, DROPOUTS, MATRIX_PRODUCTS, RESHAPES
 from tapetum.types import TargetError
 from tapetum.types.refusals import NO_GRADIENT
 
-PRODUCTS = {"matmul", "__matmul__", "bmm", "einsum"}
-PASSING = {
-    "dropout", "to", "type", "type_as", "float", "double", "half", "bfloat16", "contiguous",
-    "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze",
-}  # fmt: skip
-"""What may lie between a softmax and its product without changing what the weights mean, in evaluation mode."""
+PASSING = DROPOUTS | CASTS | RESHAPES | {"contiguous", "clone"}
+"""Operations that may lie between a softmax and its product: in evaluation mode its weights, in the same order."""
 
 
 @dataclass(eq=False)
@@ -77,37 +75,29 @@ def attention_weights(*, cut: bool = False, inside: Callable[[Attention], None] 
         yield found
 
 
-class _Watcher(TorchFunctionMode):
+class _Watcher(Following):
     def __init__(self, found: Found, cut: bool, inside: Callable[[Attention], None] | None) -> None:
         super().__init__()
         self.found, self.cut, self.inside = found, cut, inside
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is F.scaled_dot_product_attention:
+    def on(self, call: Call) -> Any:
+        if call.name == "scaled_dot_product_attention":
             with self:
-                return attend(*args, **kwargs)
-        if func is F.multi_head_attention_forward:
+                return attend(*call.args, **call.kwargs)
+        if call.name == "multi_head_attention_forward":
             with self:
-                return entered(F.multi_head_attention_forward)(*args, **kwargs)
-        name = getattr(func, "__name__", "")
-        first = args[0] if args else None
-        attention = self.found.softmaxes.get(first) if isinstance(first, Tensor) else None
-        if name in PRODUCTS:
-            self._multiplied(attention or self._operand(args))
-        output = func(*args, **kwargs)
-        if name == "softmax" and isinstance(output, Tensor) and output.ndim > 2:
-            return self._softmax(output, args, kwargs)
-        if attention is not None and name in PASSING and isinstance(output, Tensor):
+                return entered(call.function)(*call.args, **call.kwargs)
+        attention = self.found.softmaxes.get(call.main) if isinstance(call.main, Tensor) else None
+        if call.name in MATRIX_PRODUCTS:
+            self._multiplied(attention or self._operand(call.args))
+        output = call()
+        if call.name == "softmax" and output.ndim > 2 and call.get(1, "dim") in (-1, output.ndim - 1):
+            return self._softmax(output)
+        if attention is not None and call.name in PASSING and isinstance(output, Tensor):
             self.found.softmaxes[output] = attention
         return output
 
-    def _softmax(self, output: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        dim = kwargs.get("dim", args[1] if len(args) > 1 else None)
-        if dim not in (-1, output.ndim - 1):
-            return output
+    def _softmax(self, output: Tensor) -> Tensor:
         if self.cut:
             output = output.detach()
         if torch.is_grad_enabled() and not output.requires_grad:

@@ -15,74 +15,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from tapetum.engines.backward.operations import Call, operation_of, out_of_place, spelled
+from tapetum.models.operations.call import Call
+from tapetum.models.operations.following import Following
+from tapetum.models.operations.names import in_place
+from tapetum.models.operations.tables import ACTIVATIONS, FUNCTIONS, JOINS, MOVES, SUMS
 
-ACTIVATIONS = {"relu", "activation", "squash"}
-"""The kinds of operations (`operation_of`) that are activation functions: one value in, one value out."""
-NEGATIONS = {"neg", "negative"}
+ACTIVATION = ("relu", "activation", "squash")
+"""The kinds of operations that are activation functions: one value in, one value out."""
 
-MOVES = frozenset(
-    [
-        "clone",
-        "contiguous",
-        "detach",
-        "alias",
-        "view",
-        "view_as",
-        "reshape",
-        "reshape_as",
-        "flatten",
-        "unflatten",
-        "permute",
-        "transpose",
-        "swapaxes",
-        "swapdims",
-        "movedim",
-        "moveaxis",
-        "squeeze",
-        "unsqueeze",
-        "select",
-        "narrow",
-        "chunk",
-        "split",
-        "split_with_sizes",
-        "tensor_split",
-        "unbind",
-        "getitem",
-        "channel_shuffle",
-        "pixel_shuffle",
-        "pixel_unshuffle",
-        "roll",
-        "flip",
-    ]
-)
-"""Operations on one tensor that move its values and change none."""
-JOINS = frozenset(("cat", "concat", "concatenate"))
-PRODUCTS = frozenset(("mul", "rmul", "imul", "multiply"))
-ARITHMETIC = PRODUCTS | frozenset(
-    [
-        "add",
-        "radd",
-        "iadd",
-        "sub",
-        "rsub",
-        "isub",
-        "div",
-        "rdiv",
-        "truediv",
-        "rtruediv",
-        "itruediv",
-        "true_divide",
-        "divide",
-        "pow",
-        "square",
-        "exp",
-        "log1p",
-    ]
-)
+ARITHMETIC = (FUNCTIONS - ACTIVATIONS) | SUMS | {"mul", "div", "neg"}
 """Operations that hand-written activation functions are made of, besides activation functions."""
 
 
@@ -149,17 +92,17 @@ class Lines:
             self._links[result] = Link(source, _version(source), bounded, _version(result), modules)
 
 
-class Origins(TorchFunctionMode):
+class Origins(Following):
     """Inside the block, notes for every result of an activation function what it was applied to.
 
     Followed are operations that only move values (views, copies, concatenations of results that all have a note). The
     copy that an in-place activation needs is made before it runs. `here` says which module runs. Nothing is noted while
-    `on` is zero: what stands before an activation is kept in memory as long as its result.
+    `noting` is zero: what stands before an activation is kept in memory as long as its result.
     """
 
-    def __init__(self, here: Callable[[], str] = str, on: int = 1) -> None:
+    def __init__(self, here: Callable[[], str] = str, noting: int = 1) -> None:
         super().__init__()
-        self.here, self.on = here, on
+        self.here, self.noting = here, noting
         self._notes, self._lines = WeakTensorKeyDictionary(), Lines()
 
     def note(self, result: Tensor) -> Note | None:
@@ -167,28 +110,23 @@ class Origins(TorchFunctionMode):
         note: Note | None = self._notes.get(result)
         return note if note is not None and note.holds_for(result) else None
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        named = kwargs or {}
-        if not self.on:
-            return func(*args, **named)
-        name = spelled(func)
-        if name in MOVES:
-            return self._moved(func, args, named)
-        if name in JOINS:
-            return self._joined(func, args, named)
-        operation = operation_of(func, args, named)
-        if operation in ACTIVATIONS and name not in NEGATIONS:
-            return self._activated(Call(func, args, named, operation))
-        return self._combined(Call(func, args, named, operation)) if name in ARITHMETIC else func(*args, **named)
+    def on(self, call: Call) -> Any:
+        if not self.noting:
+            return call()
+        if call.name in MOVES:
+            return self._moved(call)
+        if call.name in JOINS:
+            return self._joined(call)
+        if call.operation in ACTIVATION and call.name != "neg":
+            return self._activated(call)
+        return self._combined(call) if call.name in ARITHMETIC else call()
 
     def _activated(self, call: Call, source: Tensor | None = None, modules: frozenset[str] = frozenset()) -> Any:
         """Runs it and notes what it was applied to: its main argument, if not said otherwise."""
         before = call.main if source is None else source
         if not isinstance(before, Tensor):
             return call()
-        if before is call.main and out_of_place(call) is not None:
+        if before is call.main and call.pure() is not None:
             before = before.clone()
         version = _version(before)
         result = call()
@@ -201,14 +139,14 @@ class Origins(TorchFunctionMode):
 
     def _combined(self, call: Call) -> Any:
         """Arithmetic: of one tensor with functions of itself alone it may be an activation function written by hand."""
-        operands = [one for one in (*call.args, *call.kwargs.values()) if isinstance(one, Tensor)]
+        operands = call.tensors
         met = self._lines.meeting(operands) if operands and len({one.shape for one in operands}) == 1 else None
         if met is None:
             return call()
         source, bounded, modules = met
-        if call.name in PRODUCTS and any(bounded) and not all(bounded):
+        if call.name == "mul" and any(bounded) and not all(bounded):
             return self._activated(call, source, modules)
-        overwritten = source is call.main and out_of_place(call) is not None
+        overwritten = source is call.main and call.pure() is not None
         earlier = self._lines.line(source)[1:2] if overwritten and len(operands) == 1 else []
         result = call()
         if isinstance(result, Tensor):
@@ -216,16 +154,16 @@ class Origins(TorchFunctionMode):
             self._lines.add(result, step[0], step[1], step[2] | {self.here()})
         return result
 
-    def _moved(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        source = args[0] if args else None
+    def _moved(self, call: Call) -> Any:
+        source = call.args[0] if call.args else None
         note = self.note(source) if isinstance(source, Tensor) else None
-        moved = func(*args, **kwargs)
+        moved = call()
         if note is None or moved is source:  # the same tensor keeps its note, unless it was moved in place
-            if moved is source and note is not None and getattr(func, "__name__", "").endswith("_"):
+            if moved is source and note is not None and in_place(call.function):
                 self._notes.pop(source, None)
             return moved
-        rest, modules = args[1:], note.modules | {self.here()}
-        again = lambda: func(note.make(), *rest, **kwargs)  # noqa: E731
+        rest, modules = call.args[1:], note.modules | {self.here()}
+        again = lambda: call.function(note.make(), *rest, **call.kwargs)  # noqa: E731
         if isinstance(moved, Tensor):
             self._notes[moved] = Note(again, note.rests_on, _version(moved), modules)
         else:
@@ -233,14 +171,13 @@ class Origins(TorchFunctionMode):
                 self._notes[part] = Note(lambda i=i: again()[i], note.rests_on, _version(part), modules)
         return moved
 
-    def _joined(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        parts: Sequence[Tensor] = args[0] if args else kwargs.get("tensors", ())
-        notes = [self.note(part) for part in parts]
-        joined = func(*args, **kwargs)
+    def _joined(self, call: Call) -> Any:
+        notes = [self.note(part) for part in call.get(0, "tensors", ())]
+        joined = call()
         known = [note for note in notes if note is not None]
         if known and len(known) == len(notes):
-            rest, named = args[1:], {key: one for key, one in kwargs.items() if key not in ("tensors", "out")}
-            again = lambda: func([note.make() for note in known], *rest, **named)  # noqa: E731
+            rest, named = call.args[1:], {key: one for key, one in call.kwargs.items() if key not in ("tensors", "out")}
+            again = lambda: call.function([note.make() for note in known], *rest, **named)  # noqa: E731
             rests_on = tuple(one for note in known for one in note.rests_on)
             modules = frozenset({self.here()}).union(*(note.modules for note in known))
             self._notes[joined] = Note(again, rests_on, _version(joined), modules)

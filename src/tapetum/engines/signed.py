@@ -52,7 +52,7 @@ def capture_signed(
     """
     names, ends = model.named(layers), _ends(model)
     modules = frozenset[str]().union(*(ends.get(name, ()) for name in names))
-    acts, origins = dict[str, Tensor](), Origins(on=int("" in modules))
+    acts, origins = dict[str, Tensor](), Origins(noting=int("" in modules))
     keeps = {name: _keep(model, name, acts, origins if name in ends else None, raw) for name in names}
     with contextlib.ExitStack() as stack:
         stack.enter_context(edit(model, keeps, stop=stop, raw=True))
@@ -129,7 +129,7 @@ def _on_within(model: VisionModel, modules: Iterable[str], origins: Origins) -> 
     """Notes are made while these modules run; a pass that is stopped inside leaves them on, which costs time alone."""
 
     def turned(by: int) -> None:
-        origins.on += by
+        origins.noting += by
 
     return _hooks(model, [name for name in modules if name], lambda _: turned(1), lambda *_: turned(-1))
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from tapetum.engines.backward.affine import batch_norm_scale, channelwise, normalization, weighted
 from tapetum.engines.backward.attention import multi_head_attention
 from tapetum.engines.backward.equations import Affine, over
-from tapetum.engines.backward.operations import Call
 from tapetum.engines.backward.propagation import Handlers, Propagation
 from tapetum.engines.backward.rules import replaced
+from tapetum.models.operations.call import Call
 
 
 def _weighted(pass_: Propagation, call: Call) -> Any:
@@ -56,7 +56,7 @@ def _response_norm(pass_: Propagation, call: Call) -> Any:
 def _activation(pass_: Propagation, call: Call) -> Tensor:
     """R_in = R_out."""
     output = replaced(call, lambda relevance: (relevance,), call.main)
-    rank = _RANKS.get(call.operation or "", 1 if call.name in ("relu6", "hardtanh", "clamp", "clip") else 0)
+    rank = _RANKS.get(call.operation or "", 1 if call.name in ("relu6", "hardtanh", "clamp") else 0)
     if rank:
         pass_.gates[output] = rank
     return output
@@ -104,7 +104,7 @@ def _multiply(pass_: Propagation, call: Call) -> Any:
     """R_signal = R; the gate is held constant. So is a denominator."""
     a, b = call.get(0, "input"), call.get(1, "other")
     active = [one for one in (a, b) if isinstance(one, Tensor) and one.requires_grad]
-    if "div" in call.name:
+    if call.name == "div":
         return _pass_on(pass_, call, a) if a is active[0] else _gate(2)(pass_, call)
     if len(active) == 1:
         return _pass_on(pass_, call, active[0])

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from tapetum.engines.backward.operations import Call, Operation, operation_of, out_of_place
 from tapetum.engines.backward.rules import Rule
-from tapetum.models.operations.nested import mapped, tensors
+from tapetum.models.operations.call import Call
+from tapetum.models.operations.following import Following
+from tapetum.models.operations.tables import Operation
 from tapetum.types import MethodError
 
 
@@ -45,7 +45,7 @@ def backward_rules(rules: Mapping[Operation, Rule]) -> Iterator[Applied]:
         yield applied
 
 
-class OperationMode(TorchFunctionMode):
+class OperationMode(Following):
     """Runs every operation through `run`, the overwriting ones as their out-of-place version."""
 
     def __init__(self, run: Callable[[Call], Any]) -> None:
@@ -54,22 +54,15 @@ class OperationMode(TorchFunctionMode):
         self.newer = WeakTensorKeyDictionary()  # a tensor that was overwritten: its new value
         self.overwritten: dict[int, Tensor] = {}  # by storage; kept alive, so that no other tensor gets the storage
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        now: tuple[Any, ...] = self._newest(args)
-        named: dict[str, Any] = self._newest(kwargs or {})
-        call = Call(func, now, named, operation_of(func, now, named))
-        pure = out_of_place(call) if call.active else None
+    def on(self, call: Call) -> Any:
+        call = call.mapped(self._new) if self.overwritten and call.tensors else call
+        pure = call.pure() if call.active else None
         if pure is None:
             return self.run(call)
         target, output = call.main, self.run(pure)
         self.newer[target] = output
         self.overwritten[target.untyped_storage().data_ptr()] = target
         return output
-
-    def _newest(self, arguments: Any) -> Any:
-        return mapped(arguments, self._new) if self.overwritten and any(True for _ in tensors(arguments)) else arguments
 
     def _new(self, tensor: Tensor) -> Tensor:
         while tensor in self.newer:

@@ -20,8 +20,9 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from tapetum.engines.backward.composites import Composite
 from tapetum.engines.backward.equations import Affine, epsilon, over
 from tapetum.engines.backward.modes import OperationMode
-from tapetum.engines.backward.operations import Call, Operation
 from tapetum.engines.backward.rules import replaced
+from tapetum.models.operations.call import Call
+from tapetum.models.operations.tables import Operation
 from tapetum.types import MethodError
 
 _CARRIES = (None, "add", "multiply", "batch_norm")

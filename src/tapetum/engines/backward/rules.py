@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.engines.backward.operations import Call
+from tapetum.models.operations.call import Call
 
 Rule = Callable[[Call], Any]
 """Gets an operation while the graph is recorded, with its inputs and parameters, and returns its output."""

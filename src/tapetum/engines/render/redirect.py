@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.backward import backward_rules
-from tapetum.engines.backward.operations import Call
 from tapetum.engines.backward.rules import replaced
+from tapetum.models.operations.call import Call
 
 
 @contextmanager

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 from tapetum.engines.gradients import derivative
 from tapetum.engines.scores import ModelScore
+from tapetum.models.operations.call import Call
+from tapetum.models.operations.following import Following
+from tapetum.models.operations.nested import floats
 
 See = Callable[[Tensor], None]
 """Gets the bias term b * d score / d output of one operation, in the output's own shape (n, ...)."""
@@ -89,41 +90,37 @@ def _forward_mode() -> Iterator[None]:
         yield
 
 
-class _ImplicitBiases(TorchFunctionMode):
+class _ImplicitBiases(Following):
     """Follows every operation of the forward pass and hooks the gradient of those that have a bias."""
 
     def __init__(self, sink: See) -> None:
         super().__init__()
         self.sink, self.unknown = sink, set[str]()
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        biases = self._biases(func, args, kwargs)  # first: what works in place changes its inputs
-        output = func(*args, **kwargs)
-        for tensor, bias in zip(_floats(output), biases, strict=False):
+    def on(self, call: Call) -> Any:
+        biases = self._biases(call)  # first: what works in place changes its inputs
+        output = call()
+        for tensor, bias in zip(floats(output), biases, strict=False):
             if bias is not None and tensor.requires_grad:
                 tensor.register_hook(lambda grad, bias=bias: self.sink(grad * bias))
         return output
 
-    def _biases(self, func: Callable[..., Any], args: Any, kwargs: Any) -> list[Tensor | None]:
-        if not any(tensor.requires_grad for tensor in _floats((args, kwargs))):
+    def _biases(self, call: Call) -> list[Tensor | None]:
+        if not call.signals:
             return []
         try:
             with torch.no_grad(), forward_ad.dual_level():
-                output = func(*tree_map(_along_itself, args), **tree_map(_along_itself, kwargs))
-                return [_bias(tensor) for tensor in _floats(output)]
+                return [_bias(tensor) for tensor in floats(call.mapped(_along_itself)())]
         except (RuntimeError, NotImplementedError, TypeError, AttributeError):
-            self.unknown.add(getattr(func, "__name__", str(func)))
+            self.unknown.add(call.name or str(call.function))
             return []
 
 
-def _along_itself(value: Any) -> Any:
-    """A tensor on the graph as a dual number whose tangent is the tensor itself; anything else as it is."""
-    if not isinstance(value, Tensor) or not value.requires_grad:
-        return value
-    return forward_ad.make_dual(value.detach().clone(), value.detach().clone())
+def _along_itself(tensor: Tensor) -> Tensor:
+    """A tensor on the graph as a dual number whose tangent is the tensor itself; another one as it is."""
+    if not tensor.requires_grad:
+        return tensor
+    return forward_ad.make_dual(tensor.detach().clone(), tensor.detach().clone())
 
 
 def _bias(output: Tensor) -> Tensor | None:
@@ -131,7 +128,3 @@ def _bias(output: Tensor) -> Tensor | None:
     primal, tangent = forward_ad.unpack_dual(output)
     bias = (primal if tangent is None else primal - tangent).detach()
     return bias if bias.numel() and bias.abs().max() > 100 * torch.finfo(bias.dtype).eps * primal.abs().max() else None
-
-
-def _floats(tree: Any) -> Iterator[Tensor]:
-    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.is_floating_point())

@@ -10,14 +10,13 @@ operation's change between the two runs exactly. So the ordinary gradient of the
     c * r, r a normaliser        min(r, r0) for c, and for r the c of the run whose r is larger
     softmax, normalisations      made of these
 
-A torch function mode follows operations, not modules: functional, reused and in-place spellings are alike. An operation
-that is in none of the tables is refused by name.
+The rules are in `slopes.py`. Operations are followed, not modules: functional, reused and in-place spellings are alike. An
+operation that is in none of the tables is refused by name.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -26,52 +25,35 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from tapetum.engines.attention import attend, entered
 from tapetum.engines.gradients import derivative
 from tapetum.engines.scores import ModelScore
-from tapetum.models.operations.nested import mapped, tensors
+from tapetum.families.contributions.slopes import Slope, slope_of
+from tapetum.models.operations.call import Call
+from tapetum.models.operations.following import Following
+from tapetum.models.operations.names import in_place
+from tapetum.models.operations.nested import tensors
+from tapetum.models.operations.tables import (
+    AVERAGES,
+    CASTS,
+    CONVOLUTIONS,
+    DROPOUTS,
+    JOINS,
+    MATRIX_PRODUCTS,
+    MOVES,
+    SUMS,
+    words,
+)
 from tapetum.types import MethodError
 
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-ELEMENTWISE = _names(
-    """relu relu6 gelu silu sigmoid tanh hardtanh hardswish hardsigmoid leaky_relu elu selu celu mish softplus softsign
-    prelu rrelu logsigmoid threshold hardshrink softshrink tanhshrink exp expm1 log log1p log2 sqrt rsqrt pow rpow
-    square abs absolute sin cos erf reciprocal clamp clamp_min clamp_max clip sign round floor ceil rtruediv rdiv"""
-)
-PRODUCTS = frozenset(["mul", "multiply", "rmul", "matmul", "rmatmul", "bmm", "mm", "einsum"])
-QUOTIENTS = frozenset(["div", "divide", "true_divide", "truediv"])
-LINEAR = _names(
-    """add radd sub subtract rsub neg negative positive mean sum cat concat concatenate stack hstack vstack permute
-    transpose swapaxes swapdims movedim moveaxis t T mT H mH view view_as reshape reshape_as flatten unflatten ravel
-    squeeze unsqueeze select narrow chunk split split_with_sizes tensor_split unbind getitem setitem expand expand_as
-    broadcast_to repeat repeat_interleave tile roll flip rot90 index_select gather take_along_dim index_put index_add
-    scatter scatter_add where masked_fill masked_select fill zero copy clone contiguous to type type_as float double
-    half bfloat16 cpu cuda dropout dropout1d dropout2d dropout3d feature_dropout alpha_dropout pad constant_pad_nd
-    avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample
-    pixel_shuffle pixel_unshuffle channel_shuffle unfold fold tril triu diagonal cumsum atleast_1d atleast_2d
-    atleast_3d requires_grad"""
-)
-WEIGHTED = _names(
-    """linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d addcmul addmm baddbmm lerp"""
-)
+LINEAR = SUMS | AVERAGES | MOVES | JOINS | CASTS | DROPOUTS | words(
+    """neg positive setitem index_select gather take_along_dim index_put index_add scatter scatter_add where masked_fill
+    masked_select fill zero copy pad constant_pad_nd unfold fold tril triu diagonal cumsum atleast_1d atleast_2d atleast_3d
+    requires_grad"""
+)  # fmt: skip
+WEIGHTED = CONVOLUTIONS | MATRIX_PRODUCTS | words("linear mul div addcmul addmm baddbmm lerp")
 """Linear as long as only one argument depends on the image: weights usually do not."""
-
-SOFTMAXES = frozenset({"softmax", "log_softmax"})
-NORMALISATIONS = frozenset({"layer_norm", "group_norm", "rms_norm"})
-MAXIMA: dict[str, tuple[Callable[..., Any], int]] = {
-    "max_pool1d": (F.max_pool1d_with_indices, 1),
-    "max_pool2d": (F.max_pool2d_with_indices, 2),
-    "max_pool3d": (F.max_pool3d_with_indices, 3),
-    "adaptive_max_pool1d": (F.adaptive_max_pool1d_with_indices, 1),
-    "adaptive_max_pool2d": (F.adaptive_max_pool2d_with_indices, 2),
-    "adaptive_max_pool3d": (F.adaptive_max_pool3d_with_indices, 3),
-}
 
 
 @dataclass(eq=False)
@@ -129,191 +111,66 @@ def _check(score: ModelScore, values: Tensor, change: Tensor) -> None:
         )
 
 
-class _Call:
-    """One operation with its arguments, of which those tensors that depend on the image can be replaced."""
-
-    def __init__(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.func, self.arguments = func, (args, kwargs)
-        self.name = _name(func)
-        everything = list(tensors(self.arguments))
-        self.places = [place for place, one in enumerate(everything) if one.requires_grad]
-        self.active = [everything[place] for place in self.places]
-
-    def run(self, *active: Tensor) -> Any:
-        """The operation on these in place of the active tensors."""
-        count, given = itertools.count(), dict(zip(self.places, active, strict=True))
-        args, kwargs = mapped(self.arguments, lambda tensor: given.get(next(count), tensor))
-        return self.func(*args, **kwargs)
-
-    def plain(self) -> Any:
-        """The operation as it is."""
-        args, kwargs = self.arguments
-        return self.func(*args, **kwargs)
-
-
-class _Differences(TorchFunctionMode):
+class _Differences(Following):
     def __init__(self, reference: Reference, noting: bool) -> None:
         super().__init__()
         self.reference, self.noting = reference, noting
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        call = _Call(func, args, kwargs or {})
-        if not call.active or not torch.is_grad_enabled():
-            return call.plain()
-        rule, several = _rule(call), len(call.active) > 1
-        if rule is not None:
-            return self._noted(call) if self.noting else self._replaced(call, rule)
+    def on(self, call: Call) -> Any:
+        if not call.active:
+            return call()
+        slope = slope_of(call)
+        if slope is not None:
+            return self._noted(call) if self.noting else self._replaced(call, slope)
         if call.name in SPELLED_OUT:
             with self:
-                return SPELLED_OUT[call.name](*args, **(kwargs or {}))
-        if call.name in QUOTIENTS and args[1] is call.active[-1]:
+                return SPELLED_OUT[call.name](*call.args, **call.kwargs)
+        if call.name == "div" and call.get(1, "other") is call.signals[-1]:
             with self:
-                return _into(args[0], func, torch.reciprocal(args[1]) * args[0])
-        linear = call.name in LINEAR or (call.name in WEIGHTED | PRODUCTS | QUOTIENTS and not several)
-        if linear:
-            return call.plain()
-        if call.name == "batch_norm" and not several and not _argument(call, 5, "training", False):
-            return call.plain()
-        return self._other(call)
+                value = torch.reciprocal(call.get(1, "other")) * call.main
+                return call.main.copy_(value) if in_place(call.function) else value
+        return call() if _is_linear(call) else self._other(call)
 
-    def _noted(self, call: _Call) -> Any:
-        before = tuple(one.detach().clone() for one in call.active)
-        self.reference.noted.append((call.name, before))
-        return call.plain()
+    def _noted(self, call: Call) -> Any:
+        self.reference.noted.append((call.name, tuple(one.detach().clone() for one in call.signals)))
+        return call()
 
-    def _replaced(self, call: _Call, rule: Rule) -> Any:
-        before = self.reference.next(call.name, call.active)
-        now = tuple(one.detach() for one in call.active)
-        zeros = tuple(one - value for one, value in zip(call.active, now, strict=True))
+    def _replaced(self, call: Call, slope: Slope) -> Any:
+        signals = call.signals
+        before = self.reference.next(call.name, signals)
+        now = tuple(one.detach() for one in signals)
+        zeros = tuple(one - value for one, value in zip(signals, now, strict=True))
         first = now[0].clone()
         with torch.no_grad():
-            value = call.run(first, *now[1:])
-        linear = rule(call, now, before, zeros)
-        if value is first:  # worked in place
-            return call.active[0].copy_(value + linear)
-        return value + linear
+            value = call.with_signals(first, *now[1:])()
+        linear = slope(call, now, before, zeros)
+        return signals[0].copy_(value + linear) if value is first else value + linear  # the first: worked in place
 
-    def _other(self, call: _Call) -> Any:
+    def _other(self, call: Call) -> Any:
         """Functions of Python are looked into; what has no gradient does not matter; anything else is refused."""
-        if isinstance(call.func, FunctionType):
-            args, kwargs = call.arguments
+        if isinstance(call.function, FunctionType):
             with self:
-                return entered(call.func)(*args, **kwargs)
-        output = call.plain()
+                return entered(call.function)(*call.args, **call.kwargs)
+        output = call()
         if any(one.requires_grad for one in tensors(output)):
             raise MethodError(f"deep_lift has no rule for the operation '{call.name}'; use integrated_gradients")
         return output
 
 
-# --- rules: the operation's change as a linear map, here of tensors that are zero and carry the graph
-
-Rule = Callable[[_Call, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], Tensor]
-
-
-def _rule(call: _Call) -> Rule | None:
-    if call.name in ELEMENTWISE and len(call.active) == 1:
-        return _elementwise
-    if call.name in PRODUCTS and len(call.active) == 2:
-        return _product
-    if call.name in SOFTMAXES:
-        return _softmax
-    if call.name in NORMALISATIONS and len(call.active) == 1:
-        return _normalisation
-    return _maximum if call.name in MAXIMA else None
-
-
-def _slope(change: Tensor, difference: Tensor, scale: Tensor, otherwise: Tensor) -> Tensor:
-    """change / difference; where the difference is no more than rounding, the derivative."""
-    same = difference.abs() <= 8 * torch.finfo(difference.dtype).eps * scale
-    return torch.where(same, otherwise, change / difference.masked_fill(same, 1)).nan_to_num(0, 0, 0)
-
-
-def _elementwise(call: _Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    (z,), (z0,), (zero,) = now, before, zeros
-    with torch.enable_grad():
-        leaf = z.clone().requires_grad_()
-        value = call.run(leaf.clone())
-        (derivative,) = torch.autograd.grad(value, leaf, torch.ones_like(value))
-    change = value.detach() - call.run(z0.clone())
-    return _slope(change, z - z0, z.abs() + z0.abs(), derivative) * zero
-
-
-def _product(call: _Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    a, b = ((one + other) / 2 for one, other in zip(now, before, strict=True))
-    return call.run(zeros[0], b) + call.run(a, zeros[1])
-
-
-def _softmax(call: _Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    """e = exp(z - c), s = sum of e, e / s or z - c - log s, with one c for both runs: it cancels."""
-    (z,), (z0,), dim = now, before, _argument(call, 1, "dim", None)
-    zero = zeros[0].nan_to_num(0)  # of masked places, -inf in both runs
-    c = torch.maximum(z, z0).amax(dim, keepdim=True)
-    e, e0 = (z - c).exp(), (z0 - c).exp()
-    s, s0 = e.sum(dim, keepdim=True), e0.sum(dim, keepdim=True)
-    each = _slope(e - e0, z - z0, z.abs() + z0.abs(), e) * zero
-    total = each.sum(dim, keepdim=True)
-    if call.name == "log_softmax":
-        return zero - _slope(s.log() - s0.log(), s - s0, s + s0, 1 / s) * total
-    return _scaled(e, e0, 1 / s, 1 / s0, each, -total / (s * s0))
-
-
-def _normalisation(call: _Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    """c = z - mean, r = 1 / sqrt(mean of c^2 + eps), c * r * weight; root mean square normalisation leaves the mean."""
-    groups, dims, weight, eps = _normalised(call, now[0])
-    (z, z0, zero) = (one[0].reshape(groups) for one in (now, before, zeros))
-    centred = (lambda x: x) if call.name == "rms_norm" else (lambda x: x - x.mean(dims, keepdim=True))
-    c, c0, change = centred(z), centred(z0), centred(zero)
-    r, r0 = (((one * one).mean(dims, keepdim=True) + eps).rsqrt() for one in (c, c0))
-    spread = ((c + c0) * change).mean(dims, keepdim=True)
-    result = _scaled(c, c0, r, r0, change, -((r * r0) ** 2) / (r + r0) * spread).view_as(now[0])
-    return result if weight is None else result * weight
-
-
-def _scaled(c: Tensor, c0: Tensor, r: Tensor, r0: Tensor, change_c: Tensor, change_r: Tensor) -> Tensor:
-    """c * r with r > 0 a normaliser: the change of c at the smaller r, the change of r at the c of the other run.
-
-    Both add up to the whole, and both stay bounded: on a flat reference r0 is 1 / sqrt(eps), and the halves of the usual
-    rule for products would be huge and cancel.
-    """
-    return torch.minimum(r, r0) * change_c + torch.where(r > r0, c, c0) * change_r
-
-
-def _normalised(call: _Call, z: Tensor) -> tuple[Sequence[int], tuple[int, ...], Tensor | None, float]:
-    """The shape in which to normalise, over which axes; the weight, and epsilon."""
-    eps = 1e-5
-    if call.name == "group_norm":
-        weight, places = _argument(call, 2, "weight", None), (-1, *[1] * (z.ndim - 2))
-        groups = _argument(call, 1, "num_groups", 1)
-        shape, dims = (len(z), groups, -1), (-1,)
-        weight = None if weight is None else weight.view(places)
-        return shape, dims, weight, _argument(call, 4, "eps", eps)
-    shape = _argument(call, 1, "normalized_shape", ())
-    dims, weight = tuple(range(-len(shape), 0)), _argument(call, 2, "weight", None)
-    if call.name == "rms_norm":
-        given = _argument(call, 3, "eps", None)
-        return z.shape, dims, weight, torch.finfo(z.dtype).eps if given is None else given
-    return z.shape, dims, weight, _argument(call, 4, "eps", eps)
-
-
-def _maximum(call: _Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    (z,), (z0,), (zero,), (pool, dims) = now, before, zeros, MAXIMA[call.name]
-    (_, *args), kwargs = call.arguments
-    value, place = pool(z, *args, **kwargs)
-    value0, place0 = pool(z0, *args, **kwargs)
-    at = torch.where(value >= value0, place, place0).flatten(-dims)
-    difference, change = ((z - z0).flatten(-dims).gather(-1, at), (value - value0).flatten(-dims))
-    slope = _slope(change, difference, value.abs().flatten(-dims), torch.ones_like(change))
-    return (slope * zero.flatten(-dims).gather(-1, at)).view_as(value)
+def _is_linear(call: Call) -> bool:
+    if call.name in LINEAR:
+        return True
+    own = call.name == "batch_norm" and not call.get(5, "training", False)
+    return (own or call.name in WEIGHTED) and len(call.signals) == 1
 
 
 # --- operations that are spelled out as others
 
 
-def _norm(x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, **_: Any) -> Tensor:
-    if p not in (2, None, "fro"):
-        raise MethodError(f"deep_lift has no rule for the norm of order {p}; use integrated_gradients")
+def _norm(x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, *, ord: Any = 2, **_: Any) -> Tensor:
+    order = p if ord == 2 else ord
+    if order not in (2, None, "fro"):
+        raise MethodError(f"deep_lift has no rule for the norm of order {order}; use integrated_gradients")
     return (x * x).sum(tuple(range(x.ndim)) if dim is None else dim, keepdim=keepdim).sqrt()
 
 
@@ -339,24 +196,3 @@ SPELLED_OUT: dict[str, Callable[..., Any]] = {
     "scaled_dot_product_attention": attend,
     "multi_head_attention_forward": lambda *args, **kwargs: entered(F.multi_head_attention_forward)(*args, **kwargs),
 }
-
-
-def _argument(call: _Call, position: int, name: str, default: Any) -> Any:
-    args, kwargs = call.arguments
-    return args[position] if len(args) > position else kwargs.get(name, default)
-
-
-def _into(first: Any, func: Callable[..., Any], value: Tensor) -> Tensor:
-    """The value, or the first argument holding it if the function works in place."""
-    name = getattr(func, "__name__", "")
-    in_place = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
-    return first.copy_(value) if in_place else value
-
-
-def _name(func: Callable[..., Any]) -> str:
-    """The operation's name without marks of place: `add_`, `__iadd__` and `add` are one."""
-    name = getattr(func, "__name__", "")
-    if name == "__get__":
-        return getattr(getattr(func, "__self__", None), "__name__", "")
-    bare = name.strip("_")
-    return bare[1:] if name.startswith("__i") else bare

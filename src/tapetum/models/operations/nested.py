@@ -25,6 +25,11 @@ def main_tensor(output: Any, layer: str = "this layer", way: str | None = None) 
     raise LayerError(f"{layer} returns no floating point tensor ({type(output).__name__})")
 
 
+def floats(value: Any) -> Iterator[Tensor]:
+    """Every floating point tensor inside, in order."""
+    return (tensor for _, tensor in outputs(value))
+
+
 def outputs(value: Any) -> Iterator[tuple[str, Tensor]]:
     """Every floating point tensor inside, with the way there."""
     return ((way, tensor) for way, tensor in _with_ways(value, ()) if tensor.is_floating_point())

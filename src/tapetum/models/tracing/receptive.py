@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tapetum.models.maps import Axes, Axis, Margins, axis, labels, role, without_insets
+from tapetum.models.operations.call import Call
 
 
 @dataclass(frozen=True)
@@ -139,50 +140,46 @@ def _best(parts: Sequence[Axis], size: int) -> Axis:
     return next((part for part in fitting if "?" not in labels(part)), fitting[0] if fitting else axis("?", size))
 
 
-@dataclass(frozen=True)
-class Call:
+@dataclass(frozen=True, eq=False)
+class Step(Call):
     """One executed operation, as its rule sees it.
 
     traced   (trace, shape) of the arguments that depend on the image
+    outputs  the tensors that it returned
     find     the trace of any argument, None where it does not depend on the image
     note     takes down what kind of operation it was
     """
 
-    func: Callable
-    name: str
-    args: tuple
-    kwargs: dict
-    tensors: Sequence[Tensor]
     traced: Sequence[tuple[Trace, torch.Size]]
     outputs: Sequence[Tensor]
     find: Callable[[Any], Trace | None]
     note: Callable[[str], None]
 
     @property
-    def main(self) -> Trace:
+    def trace(self) -> Trace:
+        """That of the first argument that depends on the image."""
         return self.traced[0][0]
 
-    def get(self, position: int, name: str, default: Any = None) -> Any:
-        return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
-
     def pair(self, position: int, name: str, default: Any) -> tuple[Any, Any]:
+        """An argument along h and w, which may be given once for both."""
         value = self.get(position, name, default)
-        value = tuple(value) if isinstance(value, (tuple, list, torch.Size)) else (value,)
+        value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
         return value if len(value) == 2 else (value[0], value[0])
 
     def done(self, kind: str, trace: Trace) -> Trace:
+        """Notes the kind of operation, and returns the trace."""
         self.note(kind)
         return trace
 
 
-def pointwise(call: Call) -> Trace:
+def pointwise(step: Step) -> Trace:
     """One place of each tensor makes one place; where two tensors of the image meet, it is a join."""
-    kind = "join" if len({id(trace) for trace, _ in call.traced}) > 1 else "pointwise"
-    return call.done(kind, broadcast(call.traced, call.outputs[0].shape))
+    kind = "join" if len({id(trace) for trace, _ in step.traced}) > 1 else "pointwise"
+    return step.done(kind, broadcast(step.traced, step.outputs[0].shape))
 
 
-def other(call: Call) -> list[Trace]:
+def other(step: Step) -> list[Trace]:
     """An operation without a rule: axes survive where the shape does, the field does not."""
-    call.note("other")
-    trace, shape = call.traced[0]
-    return [spread(replace(trace, axes=trace.axes if out.shape == shape else None)) for out in call.outputs]
+    step.note("other")
+    trace, shape = step.traced[0]
+    return [spread(replace(trace, axes=trace.axes if out.shape == shape else None)) for out in step.outputs]

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from tapetum.models.maps import axis, guess_axes, read_layout, role
-from tapetum.models.tracing.receptive import Call, Span, Trace, other, pair, settled
-from tapetum.models.tracing.rules import RULES, pools_statistics, tensors_in
+from tapetum.models.operations.call import Call
+from tapetum.models.operations.following import Following
+from tapetum.models.operations.nested import tensors
+from tapetum.models.operations.tables import words
+from tapetum.models.tracing.receptive import Span, Step, Trace, other, pair, settled
+from tapetum.models.tracing.rules import RULES, pools_statistics
 
-CONSTANTS = {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like"}
-CONSTANTS |= {"new_zeros", "new_ones", "new_empty", "new_full", "new_tensor"}
-REGIONS = {"roi_align", "roi_pool", "ps_roi_align"}
-"""What comes out are parts of the image, as many as a detector proposes: no longer one map an image."""
-IN_PLACE = {"i" + name for name in ("add", "sub", "mul", "truediv", "pow")} | {"radd", "rmul", "rsub", "rtruediv"}
+CONSTANTS = words(
+    "zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full new_tensor"
+)
+REGIONS = words("roi_align roi_pool ps_roi_align")
+"""Operations that return parts of the image, as many as a detector proposes: no longer one map per image."""
+
+NOT_FOLLOWED = CONSTANTS | REGIONS
 
 
 class Event(NamedTuple):
@@ -29,7 +34,7 @@ class Event(NamedTuple):
     module: str
 
 
-class Tracer(TorchFunctionMode):
+class Tracer(Following):
     """Follows every tensor that depends on the image, and notes what ran in which module.
 
     Kinds of operations: identity, pointwise, view, channel (1 x 1), join (two tensors of the image meet), pool (window
@@ -72,31 +77,18 @@ class Tracer(TorchFunctionMode):
         self.grid = read_layout(settled_trace.axes)[2] or self.grid
         return settled_trace
 
-    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        if _name(func) == "iter":  # what it gives is made one by one, unseen
-            return iter(self.__torch_function__(Tensor.unbind, types, args))
-        before = [(tensor, self.trace(tensor), tensor.shape) for tensor in tensors_in((args, kwargs))]
-        out = func(*args, **kwargs)
-        outputs = list(tensors_in(out))
-        traced = [(trace, shape) for _, trace, shape in before if trace]
-        name = _name(func)
-        if name in ("copy", "setitem"):
-            self._into_batch(args[0], args[-1])
-        if not outputs or not traced or name in CONSTANTS or name in REGIONS:
-            return out
-        call = Call(func, name, args, kwargs, [t for t, *_ in before], traced, outputs, self.trace, self.note)
-        try:
-            results = RULES.get(name, other)(call)
-        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # an odd signature: not followed
-            results = other(call)
-        results = results if isinstance(results, list) else [results] * len(outputs)
-        if any(trace.pooled for trace, _ in traced) or pools_statistics(call):
-            results = [result and replace(result, pooled=True) for result in results]
-        for tensor, result in zip(outputs, results, strict=True):
-            if result is not None:
-                self._traces[tensor] = result
-        return out
+    def on(self, call: Call) -> Any:
+        before = [(self.trace(tensor), tensor.shape) for tensor in call.tensors]  # what works in place changes its inputs
+        output = call()
+        if call.name in ("copy", "setitem"):
+            self._into_batch(call.args[0], call.args[-1])
+        traced = [(trace, shape) for trace, shape in before if trace]
+        outputs = list(tensors(output))
+        if outputs and traced and call.name not in NOT_FOLLOWED:
+            step = Step(call.function, call.args, call.kwargs, traced, outputs, self.trace, self.note)
+            for tensor, trace in zip(outputs, _traces(step), strict=True):
+                self._traces[tensor] = trace
+        return output
 
     def _into_batch(self, place: Tensor, image: Any) -> None:
         """`batch[i, :, :h, :w].copy_(image)`, as detectors put images of several sizes into one batch, filled up with zeros."""
@@ -106,10 +98,12 @@ class Tracer(TorchFunctionMode):
         self._traces[batch] = replace(trace, axes=((), *map(axis, map(role, trace.axes), batch.shape[1:])))
 
 
-def _name(func: Callable) -> str:
-    """The operation's name without marks of place: `add_`, `__iadd__` and `add` are one."""
-    name = getattr(func, "__name__", "")
-    if name == "__get__":
-        return getattr(getattr(func, "__self__", None), "__name__", "")
-    bare = name.strip("_")
-    return bare[1:] if name.startswith("__") and bare in IN_PLACE else bare
+def _traces(step: Step) -> list[Trace]:
+    """The trace of each output, by the operation's rule."""
+    try:
+        found = RULES.get(step.name, other)(step)
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # an odd signature: not followed
+        found = other(step)
+    traces = found if isinstance(found, list) else [found] * len(step.outputs)
+    pooled = any(trace.pooled for trace, _ in step.traced) or pools_statistics(step)
+    return [replace(trace, pooled=True) for trace in traces] if pooled else traces

@@ -13,84 +13,84 @@ from math import ceil
 from torch import Tensor
 
 from tapetum.models.maps import Atom, Axes, Axis, axis, is_spatial, labels, role
-from tapetum.models.tracing.receptive import Call, Span, Trace, other, pair, places_of, pointwise, settled, spread
+from tapetum.models.tracing.receptive import Span, Step, Trace, other, pair, places_of, pointwise, settled, spread
 
 
-def convolution(call: Call) -> Trace:
-    trace, out, weight = settled(call.main), call.outputs[0], call.get(1, "weight")
+def convolution(step: Step) -> Trace:
+    trace, out, weight = settled(step.trace), step.outputs[0], step.get(1, "weight")
     if _map_axes(trace, out.ndim) is None:
-        return _over_tokens(call, trace, weight.shape[2:])
-    sizes, dilation = weight.shape[2:], call.pair(5, "dilation", 1)
-    padding = call.get(4, "padding", 0)
-    before = call.pair(4, "padding", 0)
+        return _over_tokens(step, trace, weight.shape[2:])
+    sizes, dilation = weight.shape[2:], step.pair(5, "dilation", 1)
+    padding = step.get(4, "padding", 0)
+    before = step.pair(4, "padding", 0)
     if isinstance(padding, str):
         before = [(size - 1) * d // 2 if padding == "same" else 0 for size, d in zip(sizes, dilation, strict=True)]
-    parts = zip(trace.spans, sizes, call.pair(3, "stride", 1), before, dilation, strict=True)
+    parts = zip(trace.spans, sizes, step.pair(3, "stride", 1), before, dilation, strict=True)
     spans = pair(span.kernel(*rest) for span, *rest in parts)
-    return call.done("mix" if max(sizes) > 1 else "channel", Trace(_new_map(out), spans, trace.local))
+    return step.done("mix" if max(sizes) > 1 else "channel", Trace(_new_map(out), spans, trace.local))
 
 
-def _over_tokens(call: Call, trace: Trace, sizes: Sequence[int]) -> Trace:
+def _over_tokens(step: Step, trace: Trace, sizes: Sequence[int]) -> Trace:
     """A convolution over anything but a map: kernel 1 along tokens keeps them, and places in the batch are kept."""
-    out = call.outputs[0]
+    out = step.outputs[0]
     if trace.axes and out.ndim == len(trace.axes) == 4 and not any(is_spatial(part) for part in trace.axes[1:]):
-        return call.done("channel", replace(trace, axes=(trace.axes[0], *(axis("c", size) for size in out.shape[1:]))))
+        return step.done("channel", replace(trace, axes=(trace.axes[0], *(axis("c", size) for size in out.shape[1:]))))
     if trace.axes is None or out.ndim != 3 or max(sizes) > 1 or is_spatial(trace.axes[1]):
-        return call.done("mix", spread(replace(trace, axes=None)))
-    return call.done("channel", replace(trace, axes=((), axis("c", out.shape[1]), trace.axes[2])))
+        return step.done("mix", spread(replace(trace, axes=None)))
+    return step.done("channel", replace(trace, axes=((), axis("c", out.shape[1]), trace.axes[2])))
 
 
-def transposed_convolution(call: Call) -> Trace:
-    trace, out, weight = settled(call.main), call.outputs[0], call.get(1, "weight")
+def transposed_convolution(step: Step) -> Trace:
+    trace, out, weight = settled(step.trace), step.outputs[0], step.get(1, "weight")
     if _map_axes(trace, out.ndim) is None:
-        return other(call)[0]
+        return other(step)[0]
     spans = []
-    dilations, paddings = call.pair(7, "dilation", 1), call.pair(4, "padding", 0)
-    parts = zip(trace.spans, weight.shape[2:], call.pair(3, "stride", 1), paddings, dilations, strict=True)
+    dilations, paddings = step.pair(7, "dilation", 1), step.pair(4, "padding", 0)
+    parts = zip(trace.spans, weight.shape[2:], step.pair(3, "stride", 1), paddings, dilations, strict=True)
     for span, size, stride, before, d in parts:
         reach = (size - 1) * d
         seen = ceil((reach + 1) / stride)  # input places under one output place: which ones changes with its phase
         loose = span.loose + span.jump * Fraction(stride - 1, stride)
         spans.append(replace(span.kernel(seen, 1, Fraction(reach - before, stride)), jump=span.jump / stride, loose=loose))
-    return call.done("mix", Trace(_new_map(out), pair(spans), trace.local))
+    return step.done("mix", Trace(_new_map(out), pair(spans), trace.local))
 
 
-def pooling(call: Call) -> Trace:
-    trace, out = settled(call.main), call.outputs[0]
+def pooling(step: Step) -> Trace:
+    trace, out = settled(step.trace), step.outputs[0]
     axes = _map_axes(trace, out.ndim)
     if axes is None:
-        return other(call)[0]
-    sizes = call.pair(1, "kernel_size", 1)
-    strides = call.pair(2, "stride", None)
+        return other(step)[0]
+    sizes = step.pair(1, "kernel_size", 1)
+    strides = step.pair(2, "stride", None)
     strides = sizes if strides[0] is None else strides
-    dilation = call.pair(4, "dilation", 1) if call.name.startswith("max") else (1, 1)
-    parts = zip(trace.spans, sizes, strides, call.pair(3, "padding", 0), dilation, strict=True)
+    dilation = step.pair(4, "dilation", 1) if step.name.startswith("max") else (1, 1)
+    parts = zip(trace.spans, sizes, strides, step.pair(3, "padding", 0), dilation, strict=True)
     spans = pair(span.kernel(*rest) for span, *rest in parts)
-    return call.done("pool", Trace(_new_map(out, axes[1]), spans, trace.local))
+    return step.done("pool", Trace(_new_map(out, axes[1]), spans, trace.local))
 
 
-def adaptive_pooling(call: Call) -> Trace:
-    trace, out, size = settled(call.main), call.outputs[0], call.traced[0][1]
+def adaptive_pooling(step: Step) -> Trace:
+    trace, out, size = settled(step.trace), step.outputs[0], step.traced[0][1]
     axes = _map_axes(trace, out.ndim)
     if axes is None:
-        return other(call)[0]
+        return other(step)[0]
     spans, local = [], trace.local
     for span, old, new in zip(trace.spans, size[2:], out.shape[2:], strict=True):
         local &= old % new == 0
         spans.append(replace(span.kernel(old // new), jump=span.jump * old / new))
-    return call.done("pool", Trace(_new_map(out, axes[1]), pair(spans), local))
+    return step.done("pool", Trace(_new_map(out, axes[1]), pair(spans), local))
 
 
-def interpolation(call: Call) -> Trace:
-    trace, out, size = settled(call.main), call.outputs[0], call.traced[0][1]
+def interpolation(step: Step) -> Trace:
+    trace, out, size = settled(step.trace), step.outputs[0], step.traced[0][1]
     axes = _map_axes(trace, out.ndim)
     if axes is None:
-        return other(call)[0]
-    taps = {"bilinear": 2, "bicubic": 4}.get(call.get(3, "mode", "nearest"), 1)
-    smooth = bool(call.get(6, "antialias", False))
+        return other(step)[0]
+    taps = {"bilinear": 2, "bicubic": 4}.get(step.get(3, "mode", "nearest"), 1)
+    smooth = bool(step.get(6, "antialias", False))
     spans = pair(_resized(span, old, new, ceil(taps * old / new) if smooth and old > new else taps)
                  for span, old, new in zip(trace.spans, size[2:], out.shape[2:], strict=True))  # fmt: skip
-    return call.done("pool", Trace(_new_map(out, axes[1]), spans, trace.local))
+    return step.done("pool", Trace(_new_map(out, axes[1]), spans, trace.local))
 
 
 def _resized(span: Span, old: int, new: int, taps: int) -> Span:
@@ -103,24 +103,24 @@ def _resized(span: Span, old: int, new: int, taps: int) -> Span:
     )
 
 
-def unfolding(call: Call) -> Trace:
+def unfolding(step: Step) -> Trace:
     """`F.unfold`: what each window shows, as channels (n, c·k·k, windows), row by row. A tensor's own `unfold` is another."""
-    trace, out, size = settled(call.main), call.outputs[0], call.traced[0][1]
+    trace, out, size = settled(step.trace), step.outputs[0], step.traced[0][1]
     if out.ndim != 3 or _map_axes(trace, len(size)) is None:
-        return other(call)[0]
-    sizes, dilation = call.pair(1, "kernel_size", 1), call.pair(2, "dilation", 1)
-    before, strides = call.pair(3, "padding", 0), call.pair(4, "stride", 1)
+        return other(step)[0]
+    sizes, dilation = step.pair(1, "kernel_size", 1), step.pair(2, "dilation", 1)
+    before, strides = step.pair(3, "padding", 0), step.pair(4, "stride", 1)
     parts = list(zip(trace.spans, size[2:], sizes, strides, before, dilation, strict=True))
     counts = [(side + 2 * pad - (k - 1) * d - 1) // step + 1 for _, side, k, step, pad, d in parts]
     spans = pair(span.kernel(*rest) for span, _, *rest in parts)
     places = (*axis("h", counts[0]), *axis("w", counts[1]))
-    return call.done("mix" if max(sizes) > 1 else "view", Trace(((), axis("c", out.shape[1]), places), spans, trace.local))
+    return step.done("mix" if max(sizes) > 1 else "view", Trace(((), axis("c", out.shape[1]), places), spans, trace.local))
 
 
-def padding(call: Call) -> Trace:
-    trace, out, pads = settled(call.main), call.outputs[0], call.get(1, "pad")
+def padding(step: Step) -> Trace:
+    trace, out, pads = settled(step.trace), step.outputs[0], step.get(1, "pad")
     if trace.axes is None:
-        return call.done("other", spread(trace))
+        return step.done("other", spread(trace))
     axes, spans = list(trace.axes), list(trace.spans)
     for place, before, after in zip(range(out.ndim - 1, -1, -1), pads[::2], pads[1::2], strict=False):
         label = role(axes[place])
@@ -129,25 +129,30 @@ def padding(call: Call) -> Trace:
             spans[index] = spans[index].shifted(-before)
         if before or after:
             axes[place] = axis(label if label in ("h", "w", "c") else "?", out.shape[place])
-    return call.done("identity", Trace(tuple(axes), pair(spans), trace.local))
+    return step.done("identity", Trace(tuple(axes), pair(spans), trace.local))
 
 
-def reduction(call: Call) -> Trace | list[Trace]:
+def reduction(step: Step) -> Trace | list[Trace]:
     """A mean, sum or maximum over axes; over all places it is a kernel of the grid's size."""
-    trace, shape = call.traced[0]
-    dims = call.get(1, "dim", call.kwargs.get("axis"))
+    trace, shape = step.traced[0]
+    dims = step.get(1, "dim", step.kwargs.get("axis"))
     if trace.axes is None or dims is None or isinstance(dims, Tensor):
-        return other(call) if len(call.traced) == 1 else pointwise(call)
+        return other(step) if len(step.traced) == 1 else pointwise(step)
     gone = {dim % len(shape) for dim in (dims if isinstance(dims, (tuple, list)) else (dims,))}
-    keep = call.outputs[0].ndim == len(shape)
+    kept = step.outputs[0].ndim == len(shape)
+    axes = tuple(() if i in gone else part for i, part in enumerate(trace.axes) if kept or i not in gone)
     over = [atom for i in gone for atom in trace.axes[i]]
-    axes = tuple(() if i in gone else part for i, part in enumerate(trace.axes) if keep or i not in gone)
-    left = set().union(*(labels(part) for part in axes))
-    spans = pair(_reduced(span, [atom for atom in over if atom.label == label], label in left)
-                 for span, label in zip(trace.spans, "hw", strict=True))  # fmt: skip
-    local = trace.local and not any(atom.label == "t" for atom in over)
+    reduced = Trace(axes, _reduced_spans(trace.spans, over, axes), trace.local and all(atom.label != "t" for atom in over))
     kind = "pool" if any(atom.label in "hwt" for atom in over) else "channel"
-    return [call.done(kind, Trace(axes, spans, local))] * len(call.outputs)
+    return [step.done(kind, reduced)] * len(step.outputs)
+
+
+def _reduced_spans(spans: Sequence[Span], over: Sequence[Atom], axes: Axes) -> tuple[Span, Span]:
+    left = set().union(*map(labels, axes))
+    return pair(
+        _reduced(span, [atom for atom in over if atom.label == label], label in left)
+        for span, label in zip(spans, "hw", strict=True)
+    )
 
 
 def _reduced(span: Span, over: Sequence[Atom], partly: bool) -> Span:
