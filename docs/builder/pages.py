@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import markup
@@ -13,7 +13,7 @@ import typer
 from bibtex import Reference
 
 import tapetum
-from tapetum.cli.generated import COMMANDS, HELP, MAKERS, rendering_command, run_group
+from tapetum.cli.generated import COMMANDS, HELP, MAKERS, RunGroup, every_command
 from tapetum.cli.main import app
 from tapetum.cli.options import HIDDEN
 from tapetum.registry import Parameter, parameters
@@ -108,7 +108,7 @@ def _command_line(method: Method) -> str:
         subject = "" if method.takes == "model" else " photo.jpg"
         return markup.fenced(f"tapetum run {method.name}{subject}{_own_options(method)} --out figures")
     if method.kind == "rendering":
-        name = next((name for name, (one, _) in COMMANDS.items() if one == method.name), f"run {method.name}")
+        name = next((name for name, one in COMMANDS.items() if one.function == method.name), f"run {method.name}")
         subject = UNITS if method.takes == "units" else "photo.jpg"
         return markup.fenced(f"tapetum {name} {subject} --out pictures\ntapetum reproduce pictures/NAME.png")
     return markup.fenced("tapetum explain photo.jpg --out report") + "\n\nThe report of `explain` measures it for every map."
@@ -271,11 +271,8 @@ def _without_self(function: Any) -> inspect.Signature:
 
 def cli_page() -> str:
     """Every command with the options that Typer knows of it."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    there = {method.name for method in tapetum.methods(kind="rendering")}
-    parts = [_command(name, command) for name, command in _single(commands) if name != "run"]
-    parts += [_command(name, rendering_command(name)) for name, (method, _) in COMMANDS.items() if method in there]
-    text = "\n\n".join(parts)
+    commands = every_command(typer.main.get_command(app))
+    text = "\n\n".join(_command(name, command) for name, command in commands if not name.startswith("run "))
     return f"""# Command line
 
 `tapetum`, also `python -m tapetum`. Exit status: 0 done; 1 done, but some inputs were refused (each is named); 2 wrong use,
@@ -285,13 +282,6 @@ or nothing could be done. An error is one line (`--debug`: all of it).
 
 {_run_commands()}
 """
-
-
-def _single(commands: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every command; those of a group (`atlas build`) under both names."""
-    for name, command in commands.items():
-        inner = getattr(command, "commands", {})
-        yield from ((f"{name} {one}", command) for one, command in inner.items()) if inner else [(name, command)]
 
 
 def _command(name: str, command: Any) -> str:
@@ -326,8 +316,8 @@ RUN = {
 
 def _run_table(kind: str) -> str:
     """The options that all methods of a kind share, and those of each."""
-    commands: Any = typer.main.get_command(run_group(kind))
-    commands = getattr(commands, "commands", {commands.name: commands})  # a single one is no group
+    group = RunGroup(name="run")
+    commands = {method.name: group.get_command(None, method.name) for method in tapetum.methods(kind=kind)}
     shared = set.intersection(*({p.name for p in command.params} for command in commands.values()))
     first = next(iter(commands.values()))
     rows = (

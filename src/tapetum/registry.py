@@ -8,7 +8,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,9 +65,14 @@ def methods(*, kind: str | None = None, family: str | None = None) -> Table:
 
 
 def parameters(method: Method) -> tuple[Parameter, ...]:
-    """The keyword parameters of a method, from its signature and the `Args:` of its docstring."""
-    words = argument_help(method.function.__doc__ or "")
-    signature = inspect.signature(method.function, eval_str=True)
+    """The keyword parameters of a method."""
+    return keywords(method.function)
+
+
+def keywords(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """The keyword parameters of a function, from its signature and the `Args:` of its docstring."""
+    words = argument_help(function.__doc__ or "")
+    signature = inspect.signature(function, eval_str=True)
     return tuple(_parameter(p, words) for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY)
 
 

@@ -27,7 +27,7 @@ def test_a_build_says_where_the_site_is_and_what_it_left_out(tapetum: CommandLin
     answer: Any = tapetum(*LINE)
     assert (answer.status, answer.out) == (1, "out/site/index.html\n")
     said = answer.err.splitlines()
-    assert any(line.startswith("skipped zebra.jpg: ") for line in said)
+    assert any("zebra.jpg: " in line for line in said)
     assert said[-1].endswith("units over 2 pictures")
     (photos / "zebra.jpg").unlink()
     again: Any = tapetum(*LINE)
@@ -51,7 +51,7 @@ def test_a_site_is_written_elsewhere(tapetum: CommandLine, place: Path, photos: 
     [
         (("build", "nowhere", "--out", "out"), "nowhere"),
         (("build", "photos", "--model", "net.py:build", "--layers", "blocks.9", "--out", "out"), "no layer 'blocks.9'"),
-        (("build", "photos", "--model", "net.py:build", "--layers", " , ", "--out", "out"), "no layer is named"),
+        (("build", "photos", "--model", "net.py:build", "--layers", " , ", "--out", "out"), "--layers names nothing"),
         (("build", "photos", "--model", "net.py:build", "--out", "."), "holds other files"),
         (("export", "photos"), "photos holds no atlas"),
         (("serve", "photos"), "photos holds no atlas"),

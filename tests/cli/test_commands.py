@@ -6,14 +6,17 @@ import json
 import re
 import sys
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 import torch
 from command_line import png_text
+from typer.main import get_command
 
 import tapetum as tp
-from tapetum.cli.generated import RunGroup
-from tapetum.cli.options import SETTINGS, converted
+from tapetum.cli.generated import RunGroup, every_command
+from tapetum.cli.main import app
+from tapetum.cli.options import SETTINGS, converted, sentence
 from tapetum.cli.terminal import bar
 from tapetum.progress import Progress
 from tapetum.registry import parameters
@@ -22,11 +25,30 @@ METHODS = [method.name for method in tp.methods(kind="attribution")]
 COMMON = {"images", "model", "weights", "target", "on", "out", "help", *(f"model_{one}" for one in SETTINGS)}
 
 
-@pytest.mark.parametrize("command", ["explain", "demo", "predict", "models", "layers", "methods", "run"])
+COMMANDS = dict(every_command(get_command(app)))
+FROM_FAMILIES = ("render", "invert", "dream", "style", "caricature", "scan", "spectrum", "examples")
+OWN = [words for words in COMMANDS if not words.startswith("run ")]
+
+
+@pytest.mark.parametrize("command", [*OWN, "run", "atlas"])
 def test_every_command_helps(tapetum, command):
-    answer = tapetum(command, "--help")
+    answer = tapetum(*command.split(), "--help")
     assert (answer.status, answer.err) == (0, "")
     assert f"tapetum {command}" in answer.out
+
+
+def is_a_sentence(text):
+    """Begins with a capital letter, not with a preposition or a question, and ends with a period."""
+    return re.match(r"(?!(Of|What|How)\b)[A-Z]", text) is not None and text.endswith(".")
+
+
+def test_every_help_is_a_sentence_that_stands_alone():
+    group: Any = get_command(app)
+    lines = {f"tapetum {name}": group.get_command(None, name).help for name in group.list_commands(None)}
+    for words, command in ((words, COMMANDS[words]) for words in OWN if words not in FROM_FAMILIES):
+        lines[words] = command.help.split("\n\n")[0]
+        lines.update({f"{words} {one.opts[0]}": one.help for one in command.params if one.name != "help"})
+    assert {words: text for words, text in lines.items() if not is_a_sentence(text or "")} == {}
 
 
 def test_the_version_is_the_package_s(tapetum):
@@ -49,7 +71,7 @@ def test_run_has_exactly_the_options_of_the_signature(name):
     for key, parameter in own.items():
         default = options[key].default
         assert default == signature.parameters[key].default or default == str(signature.parameters[key].default)
-        assert parameter.help[:20] in options[key].help
+        assert sentence(parameter.help) in options[key].help
         if parameter.range is not None:
             assert f"From {parameter.range.low} to {parameter.range.high}." in options[key].help
 

@@ -13,7 +13,7 @@ import torch
 from typer.main import get_command
 
 import tapetum as tp
-from tapetum.cli.generated import COMMANDS, MADE, rendering_command, run_group
+from tapetum.cli.generated import every_command
 from tapetum.cli.main import app
 from tapetum.cli.options import SETTINGS
 from tapetum.models.zoo.loading import loaded
@@ -65,25 +65,14 @@ def by_hand(**more: Any) -> tp.VisionModel:
 
 def commands() -> dict[str, Any]:
     """Every command with a --model or a MODEL."""
-    found: dict[str, Any] = {}
-
-    def walk(command: Any, name: str) -> None:
-        for word, inner in getattr(command, "commands", {}).items():
-            walk(inner, f"{name} {word}".strip())
-        found[name] = {one.name: one for one in command.params}
-
-    walk(get_command(app), "")
-    for kind in MADE:
-        walk(get_command(run_group(kind)), f"run {kind}")
-    for name in COMMANDS:
-        walk(rendering_command(name), name)
+    found = {name: {one.name: one for one in command.params} for name, command in every_command(get_command(app))}
     return {name: params for name, params in found.items() if "model" in params}
 
 
 def test_every_command_with_a_model_takes_all_that_can_be_said_of_one() -> None:
     found = commands()
     assert {"explain", "predict", "layers", "scan", "spectrum", "examples", "fine-tune", "reproduce", "lesson", "render",
-            "atlas build", "atlas serve", "run attribution saliency", "run inspection layer_table"} <= set(found)  # fmt: skip
+            "atlas build", "atlas serve", "run saliency", "run layer_table"} <= set(found)  # fmt: skip
     for name, params in found.items():
         assert {"weights", *(f"model_{one}" for one in SETTINGS)} <= set(params), name
         flags = [flag for one in params.values() for flag in one.opts]

@@ -53,7 +53,7 @@ def test_a_bad_image_is_named_with_the_reason(tapetum, place, monkeypatch, words
 
 WRONG = {
     "unknown method": ([*EXPLAIN, "cat.png", "--methods", "grad_cams"], "no method 'grad_cams'; close names: grad_cam"),
-    "no method": ([*EXPLAIN, "cat.png", "--methods", ","], "names no method"),
+    "no method": ([*EXPLAIN, "cat.png", "--methods", ","], "--methods names nothing"),
     "a metric for a method": ([*EXPLAIN, "cat.png", "--methods", "deletion"], "deletion makes no map"),
     "unknown method to run": (["run", "gradcam", "cat.png"], "no method 'gradcam'; close names: grad_cam"),
     "a metric to run": (["run", "insertion", "cat.png"], "insertion makes no map"),
@@ -81,7 +81,10 @@ WRONG = {
     "no number": (["run", "rise", "cat.png", "--n-masks", "many"], "Invalid value for '--n-masks'"),
     "no fill": (["run", "occlusion", "cat.png", "--model", "net.py:build", "--fill", "green"], "no fill 'green'"),
     "no batch": (["run", "occlusion", "cat.png", "--batch", "some"], "batch is one of auto"),
-    "no choice": (["run", "integrated_gradients", "cat.png", "--quadrature", "best"], "quadrature is one of"),
+    "no choice": (
+        ["run", "integrated_gradients", "cat.png", "--quadrature", "best"],
+        "Invalid value for '--quadrature': 'best' is not one of",
+    ),
     "option": ([*EXPLAIN, "cat.png", "--targets", "3"], "No such option: --targets"),
     "no image": (["explain"], "Missing argument 'IMAGE...'; see tapetum explain --help"),
     "command": (["explian"], "No such command 'explian'"),

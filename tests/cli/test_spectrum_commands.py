@@ -75,7 +75,7 @@ def test_a_scan_that_was_kept_is_not_made_again(place, data, tapetum) -> None:
     [
         (("features.2:99",), "channels, 0 to"),
         (("features.2:1@2,2",), "give the whole channel"),
-        (("features.2:0", "--score", "median"), "--score is max or mean"),
+        (("features.2:0", "--score", "median"), "Invalid value for '--score'"),
         (("features.2:0", "--data", "absent"), "no such folder or file"),
     ],
 )

@@ -119,14 +119,14 @@ def test_every_public_name_is_in_the_reference(site: Path, pages: dict[Path, Pag
 def test_every_command_and_option_is_in_the_reference(site: Path, pages: dict[Path, Page]) -> None:
     import typer
 
+    from tapetum.cli.generated import every_command
     from tapetum.cli.main import app
 
     words = pages[site / "reference" / "cli.html"].text
-    commands: Any = typer.main.get_command(app)
-    for name, command in commands.commands.items():
-        assert name in words
-        for one in getattr(command, "commands", {name: command}).values() if name != "run" else ():
-            assert all(option in words for param in one.params for option in param.opts if option.startswith("--")), name
+    for name, command in every_command(typer.main.get_command(app)):
+        options = [] if name.startswith("run ") else [option for param in command.params for option in param.opts]
+        assert name.removeprefix("run ") in words
+        assert all(option in words for option in options if option.startswith("--")), name
 
 
 def test_guides_and_lessons_have_their_pages(site: Path, pages: dict[Path, Page]) -> None:
@@ -371,8 +371,8 @@ def test_the_examples_of_the_atlas_run_and_its_options_exist(
     assert "atlas/site/index.html" in capsys.readouterr().out
     there = {path.name for path in (tmp_path / "atlas").iterdir()}
     assert not [name for name in there - {".lock"} if f"`{name}" not in text]
-    build: Any = typer.main.get_command(atlas)
-    options = {option for one in build.commands["build"].params for option in (*one.opts, *one.secondary_opts)}
+    group: Any = typer.main.get_command(atlas)
+    options = {option for one in group.complete("build").params for option in (*one.opts, *one.secondary_opts)}
     assert set(re.findall(r"`(--[a-z-]+)`", text)) <= options | {"--out"}
 
 

@@ -9,7 +9,7 @@ from zoo import pictures
 import tapetum as tp
 from tapetum.progress import Progress, report
 from tapetum.reports.budget import Budget, OutOfTimeError, cheap_first
-from tapetum.reports.job import AUTO, BASELINES, FINALISTS, explain, plan_methods
+from tapetum.reports.job import AUTO, BASELINES, FINALISTS, explain, planned
 from tapetum.reports.machine import as_json
 from tapetum.types import Cancelled, MethodError
 
@@ -89,6 +89,6 @@ def test_best_keeps_the_maps_that_stand_up_best_and_tells_all_numbers(model):
 
 def test_best_needs_evidence_and_time():
     with pytest.raises(MethodError, match="leave evidence on"):
-        plan_methods("best", evidence=False)
+        planned("best", evidence=False)
     with pytest.raises(MethodError, match="above 0"):
-        plan_methods("best", budget_s=0.0)
+        planned("best", budget_s=0.0)

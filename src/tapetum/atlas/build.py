@@ -78,14 +78,15 @@ def build(
     DATA is scanned once; of every unit are kept the pictures at four places of its spectrum, all scores, its neighbours.
     A build that was stopped or killed goes on where it was. A folder of another model, data set or setting is refused.
 
-    layers   names or globs; None: the output of every block
-    render   layers whose units are rendered; "auto": those that fit into `minutes`, the middle one first; None: none
-    minutes  for "auto"
-    maps     layers with an activation atlas; "auto": the last that still tells the parts of a picture apart; None: none
-    workers  threads; None: one a core
-    run      another runner for the scan
-    resume   False: everything is made again
-    limit    only so many pictures, from the start
+    Args:
+        layers: names or globs of layers; None: the output of every block.
+        render: layers whose units are rendered; auto: those that fit into `minutes`, the middle one first; None: none.
+        minutes: time for rendering, with "auto".
+        maps: layers with an activation atlas; auto: the last that still tells the parts of a picture apart; None: none.
+        workers: threads; None: one per core.
+        run: another runner for the scan.
+        resume: go on where an earlier run stopped; else everything is made again.
+        limit: number of pictures to use, from the start; None: all.
     """
     network, stream, folder = as_model(model), as_source(source), Path(out)
     if limit is not None and limit < 1:

@@ -6,113 +6,56 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import GOES_ON, placed, writing
-from tapetum.cli.options import MODEL_HELP, asks_for_model
+from tapetum.cli.generated import AtlasGroup
+from tapetum.cli.models import ModelChoice
+from tapetum.cli.options import asks_for_model
 from tapetum.cli.terminal import bar, note, one_line, say
-from tapetum.types import TapetumError
+from tapetum.progress import watching
 
-if TYPE_CHECKING:
-    from tapetum.engines.scan import Runner
+atlas = typer.Typer(cls=AtlasGroup, no_args_is_help=True, rich_markup_mode="markdown")
 
-LISTED = 10
-"""Skipped pictures that are named on the terminal; the atlas names a hundred."""
-
-atlas = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
-
-Folder = Annotated[Path, typer.Argument(help="The folder of a built atlas.", metavar="DIR")]
+Folder = Annotated[Path, typer.Argument(help="Folder of a built atlas.", metavar="DIR")]
 
 
-@atlas.command()
-@asks_for_model()
-def build(
-    data: Annotated[str, typer.Argument(help="A folder, tar shards, imagenette, hf:NAME.", metavar="DATA")],
-    model: Annotated[Any, typer.Option(help=MODEL_HELP)] = "efficientnet_lite0",
-    out: Annotated[Path, typer.Option(help="A new or empty folder, or one that an earlier run began.")] = Path("tapetum-atlas"),
-    layers: Annotated[
-        str | None, typer.Option(help="Names or globs with commas between; without it every block's output.")
-    ] = None,
-    render: Annotated[str, typer.Option(help="Layers whose units are rendered, with commas between; auto, or none.")] = "auto",
-    minutes: Annotated[float, typer.Option(help="What --render auto may take.", min=0)] = 15.0,
-    maps: Annotated[
-        str, typer.Option("--map", help="Layers with an activation atlas, with commas between; auto, or none.")
-    ] = "auto",
-    workers: Annotated[int | None, typer.Option(help="Threads; without it one a core.", min=1)] = None,
-    ray: Annotated[
-        str | None, typer.Option(help="The scan on a Ray cluster whose machines all see --out: auto, local, or an address.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Only so many pictures, from the start.", min=1)] = None,
-    resume: Annotated[bool, typer.Option(help="Go on where an earlier run stopped; else everything is made again.")] = True,
-) -> None:
-    """Every unit of a model with what it looks for in a data set: a site that opens from a file, with a link for each unit."""
-    from tapetum.atlas.build import build as built
+def build_atlas(*, data: str, model: ModelChoice, out: Path, ray: str | None, keywords: dict[str, Any]) -> int:
+    """Builds an atlas, or goes on with it; 0, or 1 if pictures were skipped."""
+    from tapetum.atlas.build import build
 
+    if ray is not None:
+        from tapetum.runners.ray_actors import Ray
+
+        keywords["run"] = Ray(ray)
     with bar("atlas") as watcher:
-        from tapetum.progress import watching
-
         network = model.load()
         try:
             with watching(watcher), writing(placed(out), GOES_ON):
-                done = built(
-                    network,
-                    data,
-                    out,
-                    layers=_names(layers),
-                    render=_some(render),
-                    minutes=minutes,
-                    maps=_some(maps),
-                    workers=workers,
-                    run=_runner(ray),
-                    resume=resume,
-                    limit=limit,
-                )
+                done = build(network, data, out, **keywords)
         except KeyboardInterrupt:
-            note(f"what is finished is kept in {one_line(out)}: the same command goes on from there")
+            note(f"finished parts are kept in {one_line(out)}: the same command goes on from there")
             raise
     for text in done.notes:
         note(text)
-    for name, reason in list(done.skipped.items())[:LISTED]:
-        note(f"skipped {name}: {reason}")
-    if len(done.skipped) > LISTED:
-        note(f"... and {len(done.skipped) - LISTED} more pictures that could not be read")
+    say_skipped(done.skipped.items())
     note(f"{done.units:,} units over {done.pictures:,} pictures")
     say(str(done.index))
-    raise SystemExit(1 if done.skipped else 0)
-
-
-def _runner(ray: str | None) -> Runner | None:
-    if ray is None:
-        return None
-    from tapetum.runners.ray_actors import Ray
-
-    return Ray(ray)
-
-
-def _some(text: str) -> Literal["auto"] | list[str] | None:
-    """Layers, or that they are to be found out, or none."""
-    return "auto" if text == "auto" else _names(None if text == "none" else text)
-
-
-def _names(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise TapetumError("no layer is named; give names or globs with commas between")
-    return names
+    return 1 if done.skipped else 0
 
 
 @atlas.command()
 def export(
     folder: Folder,
-    out: Annotated[Path | None, typer.Option(help="A new or empty folder, or an earlier site; DIR/site without it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder: new, empty, or an earlier site; by default DIR/site.")
+    ] = None,
 ) -> None:
-    """The static site of an atlas: a folder that opens from a file or from any web host, without a server."""
+    """Writes the static site of an atlas: a folder that opens from a file or from any web host, without a server."""
     from tapetum.atlas.export import export as exported
-    from tapetum.progress import watching
 
     site = placed(folder / "site" if out is None else out)
     with bar("site") as watcher, watching(watcher), writing(site):
@@ -124,11 +67,13 @@ def export(
 @asks_for_model()
 def serve(
     folder: Folder,
-    host: Annotated[str, typer.Option(help="0.0.0.0 lets other computers in; nothing is encrypted.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = 7870,
-    model: Annotated[Any, typer.Option(help="Where the model is now, if it has moved.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 lets other computers in, without encryption.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 for any that is free.", min=0, max=65535)] = 7870,
+    model: Annotated[Any, typer.Option(help="Place of the model, if it has moved.")] = None,
 ) -> None:
-    """The atlas in a browser, where it also answers which units fire on any picture. Ctrl-C ends it."""
+    """Serves an atlas to a browser, where it also answers which units fire on any picture; Ctrl-C ends it."""
     from tapetum.atlas.asking import Asking, told_by
     from tapetum.atlas.serve import Server
 

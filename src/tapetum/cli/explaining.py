@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from tapetum import store
@@ -21,8 +22,8 @@ from tapetum.keeping.provenance import now, versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import is_caution
 from tapetum.progress import Watcher
-from tapetum.reports.job import BUDGET_S, Plan, checked_methods, explain_one, origin, plan_methods
-from tapetum.reports.machine import as_json, write_json
+from tapetum.reports import machine
+from tapetum.reports.job import BUDGET_S, Plan, explain_one, origin, planned
 from tapetum.reports.page import write_report
 from tapetum.reports.pictures import pictures, stems
 from tapetum.types import Explanation, Provenance, Run
@@ -32,24 +33,21 @@ def explain_files(
     paths: Sequence[str],
     *,
     model: ModelChoice,
-    target: int | str | None,
     methods: Sequence[str] | Literal["auto", "best"],
     budget_s: float = BUDGET_S,
     out: str,
     resume: bool = True,
-    as_json_too: bool,
-    settings: Mapping[str, Any],
+    as_json: bool = False,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
     """Explains every image and writes the report; 0, or 1 if something was refused, or 2 if nothing could be done."""
-    chosen = plan_methods(methods, budget_s, settings.get("evidence", True))
-    checked_methods(chosen["methods"])
-    plan = Plan(target=target, **chosen, **settings)
+    plan = planned(methods, budget_s, **settings)
     folder = report_folder(out)
     files, missing = images_of(paths)
     if not files:
         return 2
     network = model.load()
-    check_target(network, target)
+    check_target(network, plan.target)
     tasks = {
         file: Task((file,), stem, asdict(origin(network, file, plan))) for file, stem in zip(files, stems(files), strict=True)
     }
@@ -73,15 +71,14 @@ def explain_files(
         return 2
     with writing(out, GOES_ON):
         content = _write(folder, Kept(folder, done), done, refused, network, plan, model.words)
-    without = _refusing_methods(content)
-    for method, reason in [] if methods == "best" else without:
+    without = dict.fromkeys((one["method"], one["reason"]) for image in content["images"] for one in image["refused"])
+    for method, reason in () if methods == "best" else without:
         note(f"no map from {method}: {reason}")
-    if as_json_too:
+    if as_json:
         say_file(folder / "report.json")
     else:
-        _summarise(content, Path(out) / "report.html")
-    asked = [] if methods in ("auto", "best") else without
-    return status(done, [*refused, *asked])
+        _summarize(content, Path(out) / "report.html")
+    return status(done, refused or (() if methods in ("auto", "best") else tuple(without)))
 
 
 # --- what is kept: the explanation of each image, as soon as it is made
@@ -101,12 +98,12 @@ def report_folder(out: str | Path) -> Path:
 
 
 def is_kept(folder: Path, task: Task) -> bool:
-    """Whether the explanation is there. What an address gave may have changed since."""
+    """Whether the explanation is there; never for an address, whose picture may have changed."""
     return task.subject[0] in task.wanted["files"] and kept(folder, task, Explanation) is not None
 
 
 class Kept(Sequence[Explanation]):
-    """The explanations in a folder, each opened when it is asked for: all of them may not fit into memory."""
+    """The explanations in a folder, each opened when it is needed: all of them may not fit into memory."""
 
     def __init__(self, folder: Path, tasks: Sequence[Task]) -> None:
         self.folder, self.tasks = folder, tasks
@@ -121,18 +118,12 @@ class Kept(Sequence[Explanation]):
 
 
 def check_target(model: VisionModel, target: int | str | None) -> None:
-    """A target that is wrong for every image: say so once, before any work. What the model finds differs by image."""
+    """Refuses a target that is wrong for every image, once, before any work."""
     if target is not None:
         scores.check_target(model, model.noise(), target)
 
 
 # --- the report
-
-
-def _refusing_methods(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(method, reason), each once however many images it is true of."""
-    pairs = [(one["method"], one["reason"]) for image in content["images"] for one in image["refused"]]
-    return list(dict.fromkeys(pairs))
 
 
 def _write(
@@ -144,10 +135,12 @@ def _write(
     plan: Plan,
     told: Sequence[str],
 ) -> dict[str, Any]:
-    """The pictures and the page, then what an earlier report had besides goes, and report.json comes last."""
+    """Writes the pictures and the page, deletes what only an earlier report had, and writes report.json last."""
     names = pictures(folder, explanations, [task.stem for task in tasks])
     results = [f"{RESULTS}/{task.stem}" for task in tasks]
-    content = as_json(explanations, names, results, model=model.source, refused=refused, versions=versions(), seed=plan.seed)
+    content = machine.as_json(
+        explanations, names, results, model=model.source, refused=refused, versions=versions(), seed=plan.seed
+    )
     write_report(
         folder,
         explanations,
@@ -162,12 +155,11 @@ def _write(
     now_there = files_named(folder, content)
     stale = {path for task in tasks for path in (folder / task.stem).glob("*.png") if is_picture(path)}
     take_away(folder, (report_files(folder) | stale) - now_there)
-    write_json(folder / "report.json", content)
+    machine.write_json(folder / "report.json", content)
     return content
 
 
 def _facts(model: VisionModel, outputs: str) -> dict[str, str]:
-    """What a reader should know of the model."""
     parameters = sum(tensor.numel() for tensor in model.module.parameters())
     count = f"{parameters / 1e6:.1f} million" if parameters >= 1e5 else f"{parameters:,}"
     return {
@@ -180,7 +172,7 @@ def _facts(model: VisionModel, outputs: str) -> dict[str, str]:
 
 
 def _constants(model: VisionModel) -> str:
-    """What pixels are normalised by, and whether anybody said so."""
+    """Mean and std of the normalization, and whether they are assumed."""
     mean, std = (", ".join(f"{one:.4g}" for one in row) for row in (model.preprocessing.mean, model.preprocessing.std))
     return f"mean {mean}, std {std}" + (" (assumed)" if any(map(is_caution, model.notes)) else "")
 
@@ -190,7 +182,7 @@ def _weights_in_words(model: VisionModel) -> str:
     return words.get(model.weights, Path(model.weights).name)
 
 
-def _summarise(content: Mapping[str, Any], report: Path) -> None:
+def _summarize(content: Mapping[str, Any], report: Path) -> None:
     for image in content["images"]:
         say(one_line(Path(image["file"]).name))
         for finding in image["findings"]:
@@ -199,7 +191,7 @@ def _summarise(content: Mapping[str, Any], report: Path) -> None:
 
 
 def predict_files(paths: Sequence[str], *, model: ModelChoice, k: int) -> int:
-    """Prints the top classes of every image; the exit status as for `explain_files`."""
+    """Prints the top classes of every image; returns the exit status as `explain_files` does."""
     files, missing = images_of(paths)
     if not files:
         return 2

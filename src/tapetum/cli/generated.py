@@ -1,153 +1,64 @@
-"""Commands made from the registry: `tapetum run METHOD` for every attribution and rendering, and the renderings' own names."""
+"""Commands made from signatures: `tapetum run METHOD`, the renderings, the surveys of a data set, the trainings."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 import tapetum
-from tapetum.cli.options import HIDDEN, argument, converted, help_of, model_choice, model_options, option, plain_option, signed
-from tapetum.registry import Parameter, parameters
+from tapetum.cli.options import IMAGES_HELP, argument, command_for, out_option, plain_option
+from tapetum.registry import keywords
 from tapetum.types import Method, MethodError
 
+REQUIRED = inspect.Parameter.empty
+
 TARGET_HELP = (
-    'A class (index or name), "tabby rather than tiger cat", "probability of tabby", "output 0", "dog@x1,y1,x2,y2" (a box of a '
-    'detector or a segmentation network, in px of the cut that it sees), "similarity to a photo of a cat", a unit '
-    '"layer:channel"; without it, what the model answers.'
+    'Target: a class (index or name), "tabby rather than tiger cat", "probability of tabby", "output 0", "dog@x1,y1,x2,y2" (a '
+    'box of a detector or a segmentation network, in px of the cut that it sees), "similarity to a photo of a cat", or a unit '
+    '"layer:channel"; by default the answer of the model.'
 )
 """The forms that `engines.scores.texts` reads."""
 
-HELP = "One method by name, with its own options: pictures with their provenance, and arrays, into a folder."
-
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "render": ("visualize", "Looks for: pictures of what units of the network would most like to see."),
-    "invert": ("invert", "Pictures with the same activation at a layer: what it kept of a photograph."),
-    "dream": ("deep_dream", "Photographs changed so that a layer finds more of what it finds."),
-    "style": ("style_transfer", "A photograph in the style of another picture."),
-    "caricature": ("caricature", "Pictures that have what a layer found in a photograph, only more of it."),
-}
-"""{command: (method, help in the list of commands)}: renderings under the names that people know."""
-
-MADE = ("attribution", "inspection", "rendering")
-"""The kinds of methods that make pictures."""
+HELP = "Runs one method, with its own options: writes pictures with their provenance, and arrays, into a folder."
 
 UNITS_HELP = 'Units: "layer:5", "layer:5@row,column", "layer:0-15", "layer:*"; or classes, by index or name.'
+CHANNELS_HELP = 'Units: "layer:5", "layer:0-15", "layer:3,5,7", "layer:*".'
+DATA_HELP = "Data set: a folder of pictures, .tar shards, imagenette, or hf:NAME."
+LAYERS_HELP = "Names or globs of layers with commas between; by default the output of every block."
+RAY_HELP = "Ray cluster to scan on: auto, local, or an address."
+
+Command = Callable[..., None]
+IMAGES = argument("images", "IMAGE...", IMAGES_HELP)
+TARGET = plain_option("target", str | None, None, TARGET_HELP)
 
 
-class CommandGroup(TyperGroup):
-    """The app's own commands, and those of COMMANDS, whose options are read from the registry when one is called."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *COMMANDS]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """For the list of commands a line of help, without importing any method."""
-        if cmd_name in COMMANDS:
-            return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1], rich_markup_mode="markdown")
-        return super().get_command(ctx, cmd_name)
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args and args[0] in COMMANDS:
-            return args[0], rendering_command(args[0]), args[1:]
-        return super().resolve_command(ctx, args)
+# --- methods
 
 
-def rendering_command(name: str) -> Any:
-    """A command of COMMANDS with its options."""
-    return get_command(_typer({name: tapetum.lookup(COMMANDS[name][0])}))
+def _attribution(method: Method) -> Command:
+    """A map for each image."""
+    from tapetum.cli.running import run_files
+
+    on = plain_option("on", str, "crop", "Background of the map: crop, as the model saw it, or photo, the whole photograph.")
+    out = out_option(Path("tapetum-run"), "an earlier report")
+    return command_for(method.function, partial(run_files, method.name), IMAGES, TARGET, on, out)
 
 
-class RunGroup(TyperGroup):
-    """The registry as a group of commands; each is made when it is asked for."""
+def _inspection(method: Method) -> Command:
+    """One figure of all images together, and its numbers in words."""
+    from tapetum.cli.inspecting import inspect_files
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return [method.name for kind in MADE for method in tapetum.methods(kind=kind)]
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of a method; a `MethodError` names close ones."""
-        method = tapetum.lookup(cmd_name.replace("-", "_"))
-        if method.kind not in MADE:
-            raise MethodError(f"{method.name} makes no map and no picture; {' '.join(self.list_commands(ctx))} do")
-        return get_command(_typer({method.name: method}))
-
-
-def run_group(kind: str) -> typer.Typer:
-    """All commands of `run` for one kind at once, for documentation."""
-    return _typer({method.name: method for method in tapetum.methods(kind=kind)})
-
-
-def _typer(methods: Mapping[str, Method]) -> typer.Typer:
-    group = typer.Typer(help=HELP, add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
-    for name, method in methods.items():
-        make = MAKERS[method.kind]
-        group.command(name, help=help_of(method))(make(method))
-    return group
-
-
-def _own(method: Method, *hidden: str) -> list[Parameter]:
-    return [parameter for parameter in parameters(method) if parameter.name not in (*HIDDEN, *hidden)]
-
-
-def _attribution(method: Method) -> Callable[..., None]:
-    own = _own(method)
-
-    def command(**given: Any) -> None:
-        from tapetum.cli.running import run_files
-
-        keywords = {p.name: converted(p, given.pop(p.name)) for p in own}
-        raise SystemExit(run_files(method.name, model=model_choice(given), keywords=keywords, **given))
-
-    images = argument("images", "IMAGE...", "Files, folders or URLs.")
-    target = plain_option("target", str | None, None, TARGET_HELP)
-    on = plain_option("on", str, "crop", "Where the map is shown: crop, what the model saw, or photo, the whole photograph.")
-    out = _out("tapetum-run", "an earlier report")
-    return signed(command, [images, *_model(own), target, on, out, *map(option, own)])
-
-
-def _rendering(method: Method) -> Callable[..., None]:
-    """Pictures, one after the other into the folder, and again only those that are missing."""
-    own = _own(method, "frames")
-    keeps_frames = any(p.name == "frames" for p in parameters(method))
-
-    def command(**given: Any) -> None:
-        from tapetum.cli.rendering import render_subjects
-
-        keywords = {p.name: converted(p, given.pop(p.name)) for p in own}
-        raise SystemExit(render_subjects(method.name, model=model_choice(given), keywords=keywords, **given))
-
-    units = method.takes == "units"
-    subjects = argument("subjects", "UNIT..." if units else "IMAGE...", UNITS_HELP if units else "Files, folders or URLs.")
-    again = "Leave pictures that are there already with the same settings as they are; else make all of them again."
-    common = [
-        _out("tapetum-pictures", "one with earlier pictures"),
-        plain_option("resume", bool, True, again),
-        plain_option("animate", str | None, None, "Also the way there, as gif, webp, html, or several with commas between."),
-    ]
-    if keeps_frames:
-        common.append(plain_option("frames", int, 0, "Keep that many pictures on the way; 25 with --animate."))
-    return signed(command, [subjects, *_model(own), *map(option, own), *common])
-
-
-def _inspection(method: Method) -> Callable[..., None]:
-    """One figure of all images together, and what it says in words."""
-    own = _own(method)
-    asks = has_target(method)
-
-    def command(**given: Any) -> None:
-        from tapetum.cli.inspecting import inspect_files
-
-        keywords = {p.name: converted(p, given.pop(p.name)) for p in own}
-        raise SystemExit(inspect_files(method.name, model=model_choice(given), keywords=keywords, **given))
-
-    images = [] if method.takes == "model" else [argument("images", "IMAGE...", "Files, folders or URLs.")]
-    target = [plain_option("target", str | None, None, TARGET_HELP)] if asks else []
-    return signed(command, [*images, *_model(own), *target, _out("tapetum-run", "an earlier report"), *map(option, own)])
+    images = [] if method.takes == "model" else [IMAGES]
+    target = [TARGET] if has_target(method) else []
+    out = out_option(Path("tapetum-run"), "an earlier report")
+    return command_for(method.function, partial(inspect_files, method.name), *images, *target, out)
 
 
 def has_target(method: Method) -> bool:
@@ -155,12 +66,186 @@ def has_target(method: Method) -> bool:
     return "target" in inspect.signature(method.function).parameters
 
 
-MAKERS = {"attribution": _attribution, "inspection": _inspection, "rendering": _rendering}
+def _rendering(method: Method) -> Command:
+    """Pictures, one after the other into the folder, and again only those that are missing."""
+    from tapetum.cli.rendering import render_subjects
+
+    units = method.takes == "units"
+    around = [
+        argument("subjects", "UNIT..." if units else "IMAGE...", UNITS_HELP if units else IMAGES_HELP),
+        out_option(Path("tapetum-pictures"), "with earlier pictures"),
+        plain_option("resume", bool, True, "Keep pictures that were made with the same settings, or make all of them again."),
+        plain_option("animate", str | None, None, "Animation of the steps: gif, webp, html, or several with commas between."),
+    ]
+    if any(one.name == "frames" for one in keywords(method.function)):
+        around.append(plain_option("frames", int, 0, "Number of intermediate pictures to keep; 25 with --animate."))
+    return command_for(method.function, partial(render_subjects, method.name), *around, without=("frames",))
 
 
-def _out(default: str, earlier: str) -> inspect.Parameter:
-    return plain_option("out", Path, Path(default), f"A new or empty folder, or {earlier}.")
+MAKERS: Mapping[str, Callable[[Method], Command]] = {
+    "attribution": _attribution,
+    "inspection": _inspection,
+    "rendering": _rendering,
+}
+"""The kinds of methods that make pictures."""
 
 
-def _model(own: Sequence[Parameter]) -> list[inspect.Parameter]:
-    return model_options(taken=[parameter.name for parameter in own])
+def _of_method(name: str) -> Command:
+    method = tapetum.lookup(name)
+    return MAKERS[method.kind](method)
+
+
+# --- data sets
+
+
+def _units(name: str) -> Command:
+    """Units over a data set."""
+    from tapetum.cli.spectra import show_units
+
+    folder = "tapetum-spectrum" if name == "activation_spectrum" else "tapetum-examples"
+    around = [
+        argument("units", "UNIT...", CHANNELS_HELP),
+        plain_option("data", str, REQUIRED, DATA_HELP),
+        out_option(Path(folder), "an earlier report"),
+        plain_option("scan", Path | None, None, "Folder that keeps the scan, so that a stopped run goes on there."),
+    ]
+    return command_for(getattr(tapetum, name), partial(show_units, name), *around, without=("out",))
+
+
+def _scan(name: str) -> Command:
+    from tapetum.cli.scanning import scan_folder
+
+    around = [
+        argument("data", "DATA", DATA_HELP, str),
+        out_option(REQUIRED, "of an earlier scan, which goes on"),
+        plain_option("layers", str | None, None, LAYERS_HELP),
+        plain_option("trackers", str, "spectrum", "Trackers with commas between: spectrum, topk, counts, moments, ..."),
+        plain_option("k", int, 9, "Pictures per ranking."),
+        plain_option("score", Literal["max", "mean"], "max", "Score of a unit on a picture, over the places of its map."),
+        plain_option("ray", str | None, None, RAY_HELP),
+        plain_option("shards", str | None, None, "URL for finished shards, such as s3://bucket/name, instead of --out."),
+        plain_option("log", str, "jsonl", "Loggers with commas between: jsonl, wandb, trackio, tensorboard, none."),
+        plain_option("as_json", bool, False, "Print scan.json to standard output as well.", "--json"),
+    ]
+    return command_for(getattr(tapetum, name), scan_folder, *around, without=("out", "shard"))
+
+
+def _atlas(_: str) -> Command:
+    from tapetum.atlas.build import build
+    from tapetum.cli.atlas import build_atlas
+
+    around = [
+        argument("data", "DATA", DATA_HELP, str),
+        out_option(Path("tapetum-atlas"), "of an earlier run, which goes on"),
+        plain_option("ray", str | None, None, f"{RAY_HELP[:-1]}; all its machines must see --out."),
+    ]
+    return command_for(build, build_atlas, *around)
+
+
+def _training(name: str) -> Command:
+    from tapetum.cli.training import train_folder
+
+    around = [
+        argument("data", "DATA", "Folder of class folders, imagenette:160, digits, or planted:objects.", str),
+        out_option(REQUIRED, "of an earlier run, which goes on"),
+    ]
+    if name == "train":
+        arch = "Architecture: simple_cnn, simple_cnn_wide, or a name that `tapetum models` lists."
+        around.append(plain_option("arch", str, "simple_cnn", arch))
+    function = getattr(tapetum, name)
+    return command_for(function, partial(train_folder, function), *around, without=("out",), model=name != "train")
+
+
+# --- the commands
+
+
+class Named(NamedTuple):
+    """A command of its own: the function behind it, its line in the list of commands, and the maker of its options."""
+
+    function: str
+    help: str
+    make: Callable[[str], Command] = _of_method
+
+
+COMMANDS: Mapping[str, Named] = {
+    "render": Named("visualize", "Renders pictures of what units of the network would most like to see."),
+    "invert": Named("invert", "Renders pictures with a photograph's activation at a layer: the part of it that was kept."),
+    "dream": Named("deep_dream", "Changes photographs so that a layer finds more of what it finds."),
+    "style": Named("style_transfer", "Renders a photograph in the style of another picture."),
+    "caricature": Named("caricature", "Renders pictures that exaggerate what a layer found in a photograph."),
+    "scan": Named("scan", "Records what every unit responds to in a data set; shared out under torchrun or SLURM.", _scan),
+    "spectrum": Named("activation_spectrum", "Shows what units answer to in a data set, from least to most.", _units),
+    "examples": Named("top_examples", "Shows the pictures of a data set on which units answer most, and where.", _units),
+    "train": Named("train", "Trains a network from nothing on pictures with classes; the folder is then a model.", _training),
+    "fine-tune": Named("fine_tune", "Teaches a trained network your classes: a new last layer, or all of it.", _training),
+}
+"""The commands that read their options from a function's signature when one is called."""
+
+ATLAS = {"build": Named("build", "Builds a site with what every unit of a model looks for in a data set.", _atlas)}
+
+
+class LazyGroup(TyperGroup):
+    """Commands by hand, and those of a table, whose options are read when one is called."""
+
+    table: ClassVar[Mapping[str, Named]] = COMMANDS
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *self.table]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """For the list of commands a line of help, without importing any method."""
+        if cmd_name in self.table:
+            return TyperCommand(cmd_name, help=self.table[cmd_name].help, rich_markup_mode="markdown")
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in self.table:
+            return args[0], self.complete(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+    def complete(self, name: str) -> Any:
+        """The command with its options."""
+        if name not in self.table:
+            return self.commands[name]
+        command = self.table[name].make(self.table[name].function)
+        return made(name, "\n\n".join([self.table[name].help, *help_of(vars(command)["function"]).split("\n\n")[1:]]), command)
+
+
+class AtlasGroup(LazyGroup):
+    table = ATLAS
+
+
+class RunGroup(TyperGroup):
+    """The registry as a group of commands; each is made when it is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [method.name for kind in MAKERS for method in tapetum.methods(kind=kind)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a method; a `MethodError` names close ones."""
+        method = tapetum.lookup(cmd_name.replace("-", "_"))
+        if method.kind not in MAKERS:
+            raise MethodError(f"{method.name} makes no map and no picture; {' '.join(self.list_commands(ctx))} do")
+        return made(method.name, help_of(method.function), MAKERS[method.kind](method))
+
+
+def help_of(function: Callable[..., Any]) -> str:
+    """The docstring without its `Args:` and `Example:`."""
+    text = inspect.cleandoc(function.__doc__ or "")
+    return text.partition("\nArgs:")[0].partition("\nExample:")[0].strip()
+
+
+def made(name: str, help_: str, command: Command) -> Any:
+    app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+    app.command(name, help=help_)(command)
+    return get_command(app)
+
+
+def every_command(group: Any, words: str = "") -> Iterator[tuple[str, Any]]:
+    """Every command of a group with all its options, by its words: "explain", "atlas build", "run grad_cam"."""
+    for name in group.list_commands(None):
+        command = group.complete(name) if isinstance(group, LazyGroup) else group.get_command(None, name)
+        if isinstance(command, TyperGroup):
+            yield from every_command(command, f"{words}{name} ")
+        else:
+            yield f"{words}{name}", command

@@ -14,20 +14,16 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from tapetum.cli import training
 from tapetum.cli.atlas import atlas
-from tapetum.cli.generated import HELP, TARGET_HELP, CommandGroup, RunGroup
-from tapetum.cli.options import MODEL_HELP, PANEL, asks_for_model
-from tapetum.cli.terminal import bar, debugging, fail, note, one_line, say, unexpected
+from tapetum.cli.generated import HELP, TARGET_HELP, LazyGroup, RunGroup
+from tapetum.cli.options import MODEL_HELP, USUAL, Images, Seed, asks_for_model, listed
+from tapetum.cli.terminal import STOPPED, bar, debugging, fail, note, one_line, say, unexpected
 from tapetum.runners.allocator import keep_large_blocks
 from tapetum.types import MethodError, ModelError, TapetumError, TapetumWarning
 
-STOPPED = 130
-"""The exit status of a program that Ctrl-C ended: 128 + SIGINT."""
-
 app = typer.Typer(
     name="tapetum",
-    cls=CommandGroup,
+    cls=LazyGroup,
     help="What a vision network looks for, what it found, what mattered, and whether to trust it.",
     epilog="Every command takes --help, and --debug, which shows the traceback of an error.",
     add_completion=False,
@@ -35,9 +31,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(typer.Typer(cls=RunGroup), name="run", help=HELP)
-app.command("train")(training.train)
-app.command("fine-tune")(training.fine_tune)
-app.add_typer(atlas, name="atlas", help="A microscope for a model: every unit with what it looks for in a data set.")
+app.add_typer(
+    atlas, name="atlas", help="Builds and shows a microscope for a model: each unit with what it looks for in a data set."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -64,9 +60,9 @@ def _own_the_process() -> None:
 
 
 def _status(words: Sequence[str]) -> int:
-    """Runs the command, tells what went wrong, returns the exit status."""
+    """Runs the command, prints what went wrong, and returns the exit status."""
     try:
-        with _told_in_a_line():
+        with _warnings_as_notes():
             _run(words)
         sys.stdout.flush()
     except SystemExit as end:
@@ -88,8 +84,8 @@ def _status(words: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def _told_in_a_line() -> Iterator[None]:
-    """Our own warnings are remarks like any other, without the lines of code that they point at."""
+def _warnings_as_notes() -> Iterator[None]:
+    """Prints our own warnings as remarks, without the lines of code that they point at."""
 
     def tell(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, TapetumWarning):
@@ -104,7 +100,7 @@ def _told_in_a_line() -> Iterator[None]:
 
 
 def _run(words: Sequence[str]) -> None:
-    """Without Typer's own `main`, which prints errors in a box, and sets hooks that outlive the call."""
+    """Invokes the command directly: Typer's `main` boxes errors and leaves global hooks behind."""
     command = get_command(app)
     with command.make_context("tapetum", list(words) or ["--help"]) as context:
         command.invoke(context)
@@ -121,8 +117,8 @@ def _words_for(error: Exception) -> str:
 
 
 def _close_output() -> None:
-    """Whoever read our output has seen enough; without this Python would complain about it at its end."""
-    with contextlib.suppress(OSError, ValueError):  # no file behind it, so nobody to complain
+    """Redirects output that nobody reads any more, about which Python would complain at its end."""
+    with contextlib.suppress(OSError, ValueError):  # not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -146,98 +142,70 @@ def _start(
 
 # --- commands
 
-USUAL = "efficientnet_lite0"
-Model = Annotated[Any, typer.Option(help=MODEL_HELP, rich_help_panel=PANEL)]
-
 
 @app.command()
 @asks_for_model()
 def explain(
-    images: Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")],
-    model: Model = USUAL,
+    images: Images,
+    model: Any = USUAL,
     target: Annotated[str | None, typer.Option(help=TARGET_HELP)] = None,
-    methods: Annotated[str, typer.Option(help="Names with commas between, auto, or best (tried within --budget).")] = "auto",
-    budget: Annotated[float, typer.Option(help="Seconds an image that --methods best may try methods for.")] = 60.0,
-    out: Annotated[str, typer.Option(help="The folder for report.html, report.json and the pictures.")] = "tapetum-report",
-    resume: Annotated[bool, typer.Option(help="Go on with what is in --out; else explain all images again.")] = True,
-    json: Annotated[bool, typer.Option("--json", help="Print report.json to standard output as well.")] = False,
+    methods: Annotated[str, typer.Option(help="Methods: names with commas between, auto, or best (within --budget).")] = "auto",
+    budget: Annotated[float, typer.Option(help="Seconds per image for --methods best.")] = 60.0,
+    out: Annotated[str, typer.Option(help="Output folder: report.html, report.json and the pictures.")] = "tapetum-report",
+    resume: Annotated[bool, typer.Option(help="Continue with what is in --out, or explain all images again.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json to standard output as well.")] = False,
     evidence: Annotated[bool, typer.Option(help="Measure deletion and insertion of every map.")] = True,
-    runner_up: Annotated[bool, typer.Option(help="Also explain the second class.")] = True,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    runner_up: Annotated[bool, typer.Option(help="Explain the second class as well.")] = True,
+    seed: Seed = 0,
 ) -> None:
-    """Why does the model see this? Predictions, what the layers found, what mattered, and how well each map stands up."""
+    """Explains images: predictions, what the layers found, what mattered, and how well each map stands up to tests."""
     from tapetum.cli.explaining import explain_files
     from tapetum.cli.models import as_target
 
-    status = explain_files(
-        images,
-        model=model,
-        target=as_target(target),
-        methods=methods if methods in ("auto", "best") else _names(methods),
-        budget_s=budget,
-        out=out,
-        resume=resume,
-        as_json_too=json,
-        settings={"evidence": evidence, "runner_up": runner_up, "seed": seed},
-    )
-    raise SystemExit(status)
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise MethodError("--methods names no method; give names with commas between, auto, or best")
-    return names
+    named: Any = methods if methods in ("auto", "best") else listed("methods", methods)
+    settings = {"evidence": evidence, "runner_up": runner_up, "seed": seed, "target": as_target(target)}
+    work = {"model": model, "methods": named, "budget_s": budget, "out": out, "resume": resume, "as_json": as_json}
+    raise SystemExit(explain_files(images, **work, settings=settings))
 
 
 DEMO = ("cat", "coffee")
 """One photograph on which the network hesitates between three kinds of cat, and one on which it is sure."""
 
+PHOTO_HELP = (
+    "Photograph: cat, coffee, astronaut or rocket, shipped by scikit-image; repeat for more; by default cat and coffee."
+)
+
 
 @app.command()
 def demo(
-    photo: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="cat, coffee, astronaut or rocket, shipped by scikit-image; again for more; cat and coffee without it."
-        ),
-    ] = None,
-    out: Annotated[str, typer.Option(help="The folder for the report.")] = "demo",
+    photo: Annotated[list[str] | None, typer.Option(help=PHOTO_HELP)] = None,
+    out: Annotated[str, typer.Option(help="Output folder for the report.")] = "demo",
 ) -> None:
     """Explains packaged photographs with the built-in network: no download, no files of your own needed."""
     from tapetum.cli.explaining import explain_files
     from tapetum.cli.models import ModelChoice
     from tapetum.data.sources import packaged_photo
 
-    status = explain_files(
-        [str(packaged_photo(name)) for name in photo or DEMO],
-        model=ModelChoice("efficientnet_lite0"),
-        target=None,
-        methods="auto",
-        out=out,
-        resume=False,
-        as_json_too=False,
-        settings={},
-    )
-    raise SystemExit(status)
+    photos = [str(packaged_photo(name)) for name in photo or DEMO]
+    raise SystemExit(explain_files(photos, model=ModelChoice(USUAL), methods="auto", out=out, resume=False))
 
 
 @app.command()
 @asks_for_model()
 def predict(
-    images: Annotated[list[str], typer.Argument(help="Files, folders or URLs.", metavar="IMAGE...")],
-    model: Model = USUAL,
-    k: Annotated[int, typer.Option(help="Classes an image.", min=1)] = 5,
+    images: Images,
+    model: Any = USUAL,
+    k: Annotated[int, typer.Option(help="Classes per image.", min=1)] = 5,
 ) -> None:
-    """The most probable classes of each image."""
+    """Lists the most probable classes of each image."""
     from tapetum.cli.explaining import predict_files
 
     raise SystemExit(predict_files(images, model=model, k=k))
 
 
 @app.command()
-def models(pattern: Annotated[str | None, typer.Argument(help="Only names that contain this.")] = None) -> None:
-    """The models that `--model` takes."""
+def models(pattern: Annotated[str | None, typer.Argument(help="Part of the names to list.")] = None) -> None:
+    """Lists the models that `--model` takes."""
     from tapetum.models.zoo import known_models
 
     wanted = (pattern or "").lower()
@@ -253,9 +221,9 @@ def models(pattern: Annotated[str | None, typer.Argument(help="Only names that c
 @asks_for_model(weights="random")
 def layers(
     model: Annotated[Any, typer.Argument(help=MODEL_HELP)],
-    pattern: Annotated[str, typer.Argument(help='A glob such as "layer*".')] = "*",
+    pattern: Annotated[str, typer.Argument(help='Glob of layer names, such as "layer*".')] = "*",
 ) -> None:
-    """Every layer of a model: kind, output shape, parameters, theoretical receptive field and stride in pixels."""
+    """Lists the layers of a model: kind, output shape, parameters, theoretical receptive field and stride in pixels."""
     from tapetum.types import Layers
 
     network = model.load()
@@ -263,8 +231,8 @@ def layers(
 
 
 @app.command()
-def methods(family: Annotated[str | None, typer.Argument(help="Only this family.")] = None) -> None:
-    """Every method, with what its picture shows."""
+def methods(family: Annotated[str | None, typer.Argument(help="Family of methods to list.")] = None) -> None:
+    """Lists the methods, with what their pictures show."""
     import tapetum
 
     families = dict.fromkeys(method.family for method in tapetum.methods())
@@ -273,103 +241,15 @@ def methods(family: Annotated[str | None, typer.Argument(help="Only this family.
     say(str(tapetum.methods(family=family)))
 
 
-UNIT_HELP = 'Units: "layer:5", "layer:0-15", "layer:3,5,7", "layer:*".'
-DATA_HELP = "Pictures: a folder, .tar shards, imagenette, hf:NAME."
-SCAN_HELP = "A folder that keeps what was looked at, so that a run that was stopped goes on there."
-
-
-@app.command()
-@asks_for_model()
-def spectrum(
-    units: Annotated[list[str], typer.Argument(help=UNIT_HELP, metavar="UNIT...")],
-    data: Annotated[str, typer.Option(help=DATA_HELP)],
-    model: Model = USUAL,
-    out: Annotated[Path, typer.Option(help="A new or empty folder, or an earlier report.")] = Path("tapetum-spectrum"),
-    k: Annotated[int, typer.Option(help="Pictures at each of the four places.", min=1)] = 9,
-    score: Annotated[str, typer.Option(help="Of a unit on a picture: max or mean over its map.")] = "max",
-    optimize: Annotated[bool, typer.Option(help="Also make the pictures that the unit answers least and most to.")] = True,
-    size: Annotated[str | None, typer.Option(help="Of made pictures, in px.")] = None,
-    n_steps: Annotated[int | None, typer.Option("--n-steps", "--steps", help="Of made pictures.", min=1)] = None,
-    preset: Annotated[str, typer.Option(help="Of made pictures, as for `render`.")] = "best",
-    seed: Annotated[int, typer.Option(help="Of made pictures.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Passes side by side; one a core without it.", min=1)] = None,
-    limit: Annotated[int | None, typer.Option(help="Only so many pictures of the data, from the start.", min=1)] = None,
-    scan: Annotated[Path | None, typer.Option(help=SCAN_HELP)] = None,
-) -> None:
-    """What units answer to, from least to most: pictures made against and for them, and the true examples between."""
-    from tapetum.cli.spectra import show_units
-
-    made = {"optimize": optimize, "size": size, "n_steps": n_steps, "preset": preset, "seed": seed}
-    keywords = {"k": k, "score": _score(score), **made, "workers": workers, "limit": limit, "out": scan}
-    raise SystemExit(show_units("activation_spectrum", units, data=data, model=model, out=out, keywords=keywords))
-
-
-@app.command()
-@asks_for_model()
-def examples(
-    units: Annotated[list[str], typer.Argument(help=UNIT_HELP, metavar="UNIT...")],
-    data: Annotated[str, typer.Option(help=DATA_HELP)],
-    model: Model = USUAL,
-    out: Annotated[Path, typer.Option(help="A new or empty folder, or an earlier report.")] = Path("tapetum-examples"),
-    k: Annotated[int, typer.Option(help="Pictures of each unit.", min=1)] = 9,
-    score: Annotated[str, typer.Option(help="Of a unit on a picture: max or mean over its map.")] = "max",
-    crop_px: Annotated[int | None, typer.Option(help="The side of the crops around the strongest places.", min=1)] = None,
-    workers: Annotated[int | None, typer.Option(help="Passes side by side; one a core without it.", min=1)] = None,
-    limit: Annotated[int | None, typer.Option(help="Only so many pictures of the data, from the start.", min=1)] = None,
-    scan: Annotated[Path | None, typer.Option(help=SCAN_HELP)] = None,
-) -> None:
-    """The pictures of a data set on which units answer most, and where in them."""
-    from tapetum.cli.spectra import show_units
-
-    keywords = {"k": k, "score": _score(score), "crop_px": crop_px, "workers": workers, "limit": limit, "out": scan}
-    raise SystemExit(show_units("top_examples", units, data=data, model=model, out=out, keywords=keywords))
-
-
-def _score(text: str) -> str:
-    if text not in ("max", "mean"):
-        raise MethodError(f"--score is max or mean, not '{text}'")
-    return text
-
-
-@app.command()
-@asks_for_model()
-def scan(
-    data: Annotated[str, typer.Argument(help="A folder of pictures, tar shards, imagenette, hf:NAME.", metavar="DATA")],
-    out: Annotated[Path, typer.Option(help="A new or empty folder, or that of an earlier scan, which goes on.")],
-    model: Model = USUAL,
-    layers: Annotated[
-        str | None, typer.Option(help='Names or globs with commas between; "blocks.*"; else every block.')
-    ] = None,
-    trackers: Annotated[str, typer.Option(help="What is kept: spectrum, topk, counts, moments, ...")] = "spectrum",
-    k: Annotated[int, typer.Option(help="Pictures of each ranking.", min=1)] = 9,
-    score: Annotated[str, typer.Option(help="A unit's score on a picture: the max over its map, or the mean.")] = "max",
-    pre_activation: Annotated[bool, typer.Option(help="Signed values, before the activation that ends a layer.")] = False,
-    precision: Annotated[str, typer.Option(help="exact, or fast: bfloat16.")] = "exact",
-    batch: Annotated[int, typer.Option(help="Pictures a pass; another number changes the last bits.", min=1)] = 16,
-    limit: Annotated[int | None, typer.Option(help="Only so many pictures, from the start.", min=1)] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads, or Ray actors; one a core without it.", min=1)] = None,
-    ray: Annotated[str | None, typer.Option(help="On a Ray cluster: auto, local, or an address.")] = None,
-    shards: Annotated[str | None, typer.Option(help="Finished shards at a URL, s3://bucket/name, instead of --out.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with what is in --out; else make it again.")] = True,
-    log: Annotated[str, typer.Option(help="jsonl, wandb, trackio, tensorboard, none; commas between.")] = "jsonl",
-    json: Annotated[bool, typer.Option("--json", help="Print scan.json to standard output as well.")] = False,
-) -> None:
-    """Every picture of a data set seen once: what each unit of the network responds to. Under torchrun or SLURM shared out."""
-    from tapetum.cli.scanning import Asked, runner, scan_folder
-
-    run, first = runner(ray, workers)
-    settings = {"pre_activation": pre_activation, "precision": precision, "batch": batch, "limit": limit, "resume": resume}
-    asked = Asked(data, model, out, layers, trackers, log, json, run, first, shards, {"k": k, "score": score}, settings)
-    raise SystemExit(scan_folder(asked))
-
-
 @app.command()
 @asks_for_model()
 def reproduce(
-    file: Annotated[str, typer.Argument(help="A PNG that tapetum saved.", metavar="FILE")],
-    out: Annotated[Path | None, typer.Option(help="Where the new picture goes; without it, nowhere.")] = None,
-    model: Annotated[Any, typer.Option(help="In place of the model that the file names; needed for file.py:factory.")] = None,
-    image: Annotated[list[str] | None, typer.Option(help="The photograph, where it has moved; again for more.")] = None,
+    file: Annotated[str, typer.Argument(help="PNG file that tapetum saved.", metavar="FILE")],
+    out: Annotated[Path | None, typer.Option(help="File for the new picture; by default it is only compared.")] = None,
+    model: Annotated[
+        Any, typer.Option(help="Model in place of the one that the file names; file.py:factory has to be given.")
+    ] = None,
+    image: Annotated[list[str] | None, typer.Option(help="Photograph, if it has moved; repeat for more.")] = None,
 ) -> None:
     """Makes a saved picture again from the provenance inside its file: 0 the same pixels, 1 others (and why), 2 refused."""
     from tapetum.reports.reproducing import reproduce as made_again
@@ -385,16 +265,14 @@ def reproduce(
 @app.command()
 @asks_for_model()
 def lesson(
-    number: Annotated[int | None, typer.Argument(help="Of the lesson; without it, the list.", metavar="N", min=1)] = None,
-    model: Annotated[Any, typer.Option(help="Your own in place of the lesson's: a name, or file.py:factory.")] = None,
-    image: Annotated[
-        str | None, typer.Option(help="Your own picture in place of the lesson's main one: a file or URL.")
-    ] = None,
-    data: Annotated[str | None, typer.Option(help="Your own folder of class folders, for a lesson that trains on one.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller numbers: a first look.")] = False,
-    out: Annotated[Path, typer.Option(help="The folder for the lesson's page.")] = Path("tapetum-lessons"),
+    number: Annotated[int | None, typer.Argument(help="Lesson number; omit to list all.", metavar="N", min=1)] = None,
+    model: Annotated[Any, typer.Option(help="Your model in place of the lesson's: a name, or file.py:factory.")] = None,
+    image: Annotated[str | None, typer.Option(help="Your picture in place of the lesson's main one: a file or URL.")] = None,
+    data: Annotated[str | None, typer.Option(help="Your folder of class folders, for a lesson that trains on one.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Use smaller numbers, for a first look.")] = False,
+    out: Annotated[Path, typer.Option(help="Output folder for the lesson's page.")] = Path("tapetum-lessons"),
 ) -> None:
-    """A lesson on your own model and picture: its text, checks and pictures as one page. Without a number, the list."""
+    """Runs a lesson on your own model and picture: its text, checks and pictures as one page. Lists all without a number."""
     from tapetum.cli.lessons import list_lessons, run_lesson
 
     if number is None:

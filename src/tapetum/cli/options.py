@@ -1,4 +1,4 @@
-"""Options read from signatures: a method's keywords as Typer's parameters, and their texts as values again."""
+"""Options read from signatures: a function's keywords as Typer's parameters, and their texts as values again."""
 
 from __future__ import annotations
 
@@ -7,91 +7,144 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Annotated, Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from tapetum.registry import Parameter
-from tapetum.types import Method, ModelError, Outputs
+from tapetum.registry import Parameter, keywords
+from tapetum.types import ModelError, Outputs, TapetumError
 
 T = TypeVar("T")
 
-HIDDEN = ("generator",)
+HIDDEN = ("generator", "run", "progress")
 """Keywords that only Python can give."""
 
-ALIASES = {"n_steps": ("--n-steps", "--steps")}
-"""Options with a second name."""
+FLAGS = {"n_steps": ("--n-steps", "--steps"), "maps": ("--map",)}
+"""Options whose names are not those of their keywords."""
 
-SEVERAL = (Sequence, list, tuple)
-
-MODEL_HELP = "A name that `tapetum models` lists, or file.py:factory."
-WEIGHTS_HELP = "A .safetensors, .pth or .ckpt file, or 'random'."
+USUAL = "efficientnet_lite0"
+MODEL_HELP = "Model: a name that `tapetum models` lists, or file.py:factory."
+WEIGHTS_HELP = "Weights: a .safetensors, .pth or .ckpt file, or 'random'."
 
 SETTINGS: Mapping[str, tuple[Any, str]] = {
     "labels": (str | None, "Class names: a file with one per line, or names with commas between."),
-    "size": (str | None, "Of the input in px: a side, or height x width, 64x128."),
-    "resize": (str | None, "Before the cut: crop, squash, or the shorter side in px."),
-    "mean": (str | None, "One number, or one per channel with commas between, for pixels from 0 to 1."),
-    "std": (str | None, "Like --mean."),
-    "range": (str | None, "Raw values that stand for black and white, where pictures are no 8 or 16 bits: 0,4095."),
-    "outputs": (str | None, f"What the network's numbers are: {', '.join(typing.get_args(Outputs))}."),
-    "head": (str | None, "Which of several outputs is the answer: its name or place."),
-    "extra": (list[str] | None, "A further input: name=number, name=several,numbers or name=FILE.npy; again for more."),
+    "size": (str | None, "Input size in px: a side, or height x width, such as 64x128."),
+    "resize": (str | None, "Step before the center cut: crop, squash, or the shorter side in px."),
+    "mean": (str | None, "Mean for pixels from 0 to 1: one number, or one per channel with commas between."),
+    "std": (str | None, "Standard deviation, in the form of --mean."),
+    "range": (str | None, "Raw values that stand for black and white, where pictures are not 8 or 16 bits: 0,4095."),
+    "outputs": (str | None, f"Meaning of the network's numbers: {', '.join(typing.get_args(Outputs))}."),
+    "head": (str | None, "Name or place of the output that is the answer, where there are several."),
+    "extra": (list[str] | None, "Further input: name=number, name=several,numbers or name=FILE.npy; repeat for more."),
 }
-"""What can be said of a model whose name or factory does not say it, as `models.zoo.settings` reads it."""
+"""Settings of a model that its name or factory leaves open, as `models.zoo.settings` reads them."""
 
 PANEL = "The model"
 
+IMAGES_HELP = "Files, folders or URLs."
+SEED_HELP = "Random seed."
+Images = Annotated[list[str], typer.Argument(help=IMAGES_HELP, metavar="IMAGE...")]
+Seed = Annotated[int, typer.Option(help=SEED_HELP)]
 
-def help_of(method: Method) -> str:
-    """The docstring without its `Args:` and `Example:`."""
-    text = inspect.cleandoc(method.function.__doc__ or "")
-    return text.partition("\nArgs:")[0].partition("\nExample:")[0].strip()
+
+def listed(option: str, text: str) -> list[str]:
+    """The names in a text with commas between; refused where there are none."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise TapetumError(f"--{option} names nothing; give names with commas between")
+    return names
 
 
-def plain_option(name: str, kind: Any, default: Any, help_: str) -> inspect.Parameter:
-    """An option that is no keyword of a method."""
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, typer.Option(help=help_)]
-    )
+# --- parameters for Typer
+
+
+def plain_option(name: str, kind: Any, default: Any, help_: str, *flags: str) -> inspect.Parameter:
+    """An option that is no keyword of a function; required if its default is `inspect.Parameter.empty`."""
+    return _parameter(name, Annotated[kind, typer.Option(*flags, help=help_)], default)
+
+
+def argument(name: str, metavar: str, help_: str, kind: Any = list[str]) -> inspect.Parameter:
+    """One word, or several, without an option before them."""
+    return _parameter(name, Annotated[kind, typer.Argument(help=help_, metavar=metavar)], inspect.Parameter.empty)
+
+
+def out_option(default: Any, earlier: str) -> inspect.Parameter:
+    return plain_option("out", Path, default, f"Output folder: new, empty, or {earlier}.")
+
+
+def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+
+
+def signed(command: Callable[..., T], signature: Sequence[inspect.Parameter]) -> Callable[..., T]:
+    """Gives a function the signature that Typer reads."""
+    vars(command)["__signature__"] = inspect.Signature(list(signature))
+    command.__annotations__ = {one.name: one.annotation for one in signature}
+    return command
+
+
+def command_for(
+    function: Callable[..., Any],
+    work: Callable[..., int],
+    *around: inspect.Parameter,
+    without: Collection[str] = (),
+    model: bool = True,
+) -> Callable[..., None]:
+    """A command whose options are the keywords of `function`, those `around` them, and the model's.
+
+    `work` gets the keywords as one table of values and all else under its name; it returns the exit status.
+    """
+    own = [one for one in keywords(function) if one.name not in (*HIDDEN, *without)]
+
+    def public(**given: Any) -> None:
+        values = {one.name: converted(one, given.pop(one.name)) for one in own}
+        chosen = {"model": model_choice(given)} if model else {}
+        raise SystemExit(work(**chosen, keywords=values, **given))
+
+    taken = [one.name for one in (*own, *around)]
+    vars(public)["function"] = function
+    return signed(public, [*around, *map(option, own), *(model_options(taken=taken) if model else [])])
+
+
+# --- the model
 
 
 def model_options(
     model: inspect.Parameter | None = None, weights: str | None = None, taken: Collection[str] = ()
 ) -> list[inspect.Parameter]:
-    """--model, --weights, and what else can be said of a model.
+    """--model, --weights, and the settings of a model.
 
-    model     --model, where it is not an option of the usual kind
-    taken     options that the command has itself: `--size` of made pictures leaves `--input-size` for the model's
+    model     replaces the usual --model
+    taken     options of the command itself: `--size` of rendered pictures leaves `--input-size` for the model
     """
-    first = model or _said("model", str, "efficientnet_lite0", MODEL_HELP)
-    more = [_said(name, kind, None, help_, taken) for name, (kind, help_) in SETTINGS.items()]
-    return [first, _said("weights", str | None, weights, WEIGHTS_HELP), *more]
+    first = model or _model_option("model", str, USUAL, MODEL_HELP)
+    settings = [_model_option(name, kind, None, help_, taken) for name, (kind, help_) in SETTINGS.items()]
+    return [first, _model_option("weights", str | None, weights, WEIGHTS_HELP), *settings]
 
 
-def _said(name: str, kind: Any, default: Any, help_: str, taken: Collection[str] = ()) -> inspect.Parameter:
+def _model_option(name: str, kind: Any, default: Any, help_: str, taken: Collection[str] = ()) -> inspect.Parameter:
     names = [f"--{name}"] if name not in taken else []
     names += ["--input-size"] if name == "size" else []
-    hint = Annotated[kind, typer.Option(*names, help=help_, rich_help_panel=PANEL)]
     own = name if name in ("model", "weights") else f"model_{name}"
-    return inspect.Parameter(own, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
+    return _parameter(own, Annotated[kind, typer.Option(*names, help=help_, rich_help_panel=PANEL)], default)
 
 
 def model_choice(given: dict[str, Any]) -> Any:
-    """The model of a command's options, which are taken out of `given`; None where none is asked for."""
+    """Takes the model's options out of `given`; returns a `ModelChoice`, or None if there is no --model."""
     from tapetum.cli.models import ModelChoice
 
     name, weights = given.pop("model"), given.pop("weights")
-    said = {one: value for one in SETTINGS if (value := given.pop(f"model_{one}"))}
-    if name is None and (weights or said):
-        first = "--weights are those" if weights else f"--{next(iter(said))} is said"
+    settings = {one: value for one in SETTINGS if (value := given.pop(f"model_{one}"))}
+    if name is None and (weights or settings):
+        first = "--weights are those" if weights else f"--{next(iter(settings))} is said"
         raise ModelError(f"{first} of --model; give both")
-    return None if name is None else ModelChoice(name, weights, said)
+    return None if name is None else ModelChoice(name, weights, settings)
 
 
 def asks_for_model(weights: str | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """A command with a parameter `model`: in its place stand --model and all that can be said of a model; it gets one
-    `ModelChoice`, or None where it has no usual model and none is given."""
+    """Replaces a command's parameter `model` by --model, --weights and the settings; the command gets a `ModelChoice`, or None
+    where the default is None and no model is given."""
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
         own = inspect.signature(command, eval_str=True).parameters
@@ -102,50 +155,38 @@ def asks_for_model(weights: str | None = None) -> Callable[[Callable[..., T]], C
 
         kept = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()]
         place = next(i for i, one in enumerate(kept) if one.name == "model")
-        first = kept[place].replace(annotation=_as_text(kept[place]))
-        options = model_options(first, weights, [one.name for one in kept])
+        options = model_options(_as_text(kept[place]), weights, [one.name for one in kept])
         return signed(public, [*kept[:place], *options, *kept[place + 1 :]])
 
     return decorate
 
 
-def _as_text(model: inspect.Parameter) -> Any:
-    """What Typer reads is a name; what the command gets is a `ModelChoice`."""
+def _as_text(model: inspect.Parameter) -> inspect.Parameter:
+    """Typer reads a name; the command gets a `ModelChoice`."""
     kind = str | None if model.default is None else str
-    return Annotated[kind, *typing.get_args(model.annotation)[1:]]
+    said = typing.get_args(model.annotation)[1:] or (typer.Option(help=MODEL_HELP, rich_help_panel=PANEL),)
+    return model.replace(annotation=Annotated[kind, *said])
 
 
-def signed(command: Callable[..., T], signature: Sequence[inspect.Parameter]) -> Callable[..., T]:
-    """The function with the signature that Typer reads."""
-    vars(command)["__signature__"] = inspect.Signature(list(signature))
-    command.__annotations__ = {one.name: one.annotation for one in signature}
-    return command
-
-
-def argument(name: str, metavar: str, help_: str) -> inspect.Parameter:
-    """One or more words without an option before them."""
-    hint = Annotated[list[str], typer.Argument(help=help_, metavar=metavar)]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint)
+# --- keywords
 
 
 def option(parameter: Parameter) -> inspect.Parameter:
-    """A method's keyword as an option, with its range and its choices in the help."""
+    """A keyword as an option, with its range and its choices in the help."""
     limits = "" if parameter.range is None else f" From {parameter.range.low} to {parameter.range.high}."
-    choices = "" if not parameter.choices else f" One of {', '.join(parameter.choices)}{_or_number(parameter)}."
-    kind = _cli_type(parameter)
-    default = parameter.default if kind is not str or _is_required(parameter) else _default(parameter)
-    names = ALIASES.get(parameter.name, ())
-    annotation = Annotated[kind, typer.Option(*names, help=f"{parameter.help}{limits}{choices}".strip())]
-    return inspect.Parameter(parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    or_number = ", or a number" if _kinds(parameter) & {int, float} else ""
+    choices = "" if not parameter.choices else f" One of {', '.join(parameter.choices)}{or_number}."
+    kind, default = _cli_type(parameter), parameter.default
+    if kind is str and default is not inspect.Parameter.empty:
+        default = ",".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
+    text = f"{sentence(parameter.help)}{limits}{choices}".strip()
+    hint = Annotated[kind, typer.Option(*FLAGS.get(parameter.name, ()), help=text)]
+    return _parameter(parameter.name, hint, default)
 
 
-def _is_required(parameter: Parameter) -> bool:
-    return parameter.default is inspect.Parameter.empty
-
-
-def _default(parameter: Parameter) -> str:
-    value = parameter.default
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+def sentence(text: str) -> str:
+    """The text with a capital letter and a full stop."""
+    return text[:1].upper() + text[1:] + ("." if text and not text.endswith(".") else "")
 
 
 def _kinds(parameter: Parameter) -> set[Any]:
@@ -155,34 +196,36 @@ def _kinds(parameter: Parameter) -> set[Any]:
     return set(typing.get_args(hint)) if united else {hint}
 
 
-def _or_number(parameter: Parameter) -> str:
-    return ", or a number" if _kinds(parameter) & {int, float} else ""
-
-
 def _cli_type(parameter: Parameter) -> Any:
-    """int, float, bool and text as such, also when None is allowed; unions of them are read as text."""
-    kinds = _kinds(parameter)
-    for kind in (bool, int, float):
-        if kinds - {type(None)} == {kind}:
-            return kind | None if type(None) in kinds else kind
+    """int, float and bool as such, also where None is allowed, and words to choose from; other unions are read as text."""
+    if typing.get_origin(parameter.type) is Literal:
+        return parameter.type
+    kinds = _kinds(parameter) - {type(None)}
+    optional = type(None) in _kinds(parameter)
+    for kind, same in ((bool, {bool}), (int, {int}), (float, {float}), (float, {float, int})):
+        if kinds == same:
+            return kind | None if optional else kind
     return str | None if parameter.default is None else str
 
 
 def converted(parameter: Parameter, value: Any) -> Any:
-    """Text of a union such as `float | "blur"` becomes the number that it spells; a layer called "4" stays text.
+    """The value that an option's text stands for.
 
-    Commas separate the members of a sequence, also where one text alone would do ("layer1,layer4").
+    "0.5" of a union such as `float | "blur"` is a number; a layer called "4" stays text. Commas separate the members of a
+    sequence, also where one text alone would do ("layer1,layer4"). "none" is None where the default is something else.
     """
-    if not isinstance(value, str):
+    if not isinstance(value, str) or value in parameter.choices:
         return value
     kinds = _kinds(parameter)
+    if value == "none" and type(None) in kinds and parameter.default is not None:
+        return None
     number = _number(value, kinds)
-    inside = {one for kind in kinds if typing.get_origin(kind) in SEVERAL for one in typing.get_args(kind)}
+    inside = {one for kind in kinds if typing.get_origin(kind) in (Sequence, list, tuple) for one in typing.get_args(kind)}
     if number is not None or Any in kinds or (str in kinds and not (str in inside and "," in value)):
         return value if number is None else number
     if not inside:
         return value
-    parts = [part.strip() for part in value.split(",") if part.strip()]
+    parts = listed(parameter.name, value)
     numbers = [_number(part, inside) for part in parts]
     return [part if found is None else found for part, found in zip(parts, numbers, strict=True)]
 

@@ -1,8 +1,8 @@
-"""`tapetum scan DATA`: every picture looked at once, into a folder that the same command fills further after any interruption.
+"""`tapetum scan DATA`: one pass over the pictures, into a folder that the same command fills further after any interruption.
 
-plan.json, shards/     what is scanned with what, and the shards that are done
-results/LAYER/0-spectrum/   what `tapetum.open` reads, a folder for each tracker
-scan.json              counts, what was skipped, where the time went; written last        scan.jsonl   the way there
+plan.json, shards/          the plan of the scan, and the shards that are done
+results/LAYER/0-spectrum/   a folder per tracker, for `tapetum.open`
+scan.json                   counts, skipped pictures, times; written last        scan.jsonl   progress
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from tapetum import store
+from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.terminal import bar, fail, note, one_line, say
+from tapetum.cli.options import listed
+from tapetum.cli.terminal import STOPPED, bar, fail, note, say
 from tapetum.data.streams import Source, as_source
-from tapetum.engines.scan import Runner, Threads, trackers
+from tapetum.engines.scan import Runner, Threads
+from tapetum.engines.scan import trackers as known_trackers
 from tapetum.families.scanning import scan
 from tapetum.keeping.provenance import versions
 from tapetum.loggers import Logger, Throughput, closing, open_logger
@@ -40,53 +43,44 @@ OWN = re.compile(
 )
 """Files of a scan's folder, relative to it."""
 
-CHOICES = {"score": ("max", "mean"), "precision": ("exact", "fast")}
 
-NAMED = 10
-"""Skipped pictures that are named in the terminal; scan.json has all."""
-
-
-@dataclass
-class Asked:
-    """What the command line asks for."""
-
-    data: str
-    model: ModelChoice
-    out: Path
-    layers: str | None
-    trackers: str
-    log: str
-    as_json: bool
-    run: Runner
-    first: bool = True
-    shards: str | None = None
-    tracker_settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
-def scan_folder(asked: Asked) -> int:
+def scan_folder(
+    *,
+    data: str,
+    model: ModelChoice,
+    out: Path,
+    layers: str | None,
+    trackers: str,
+    k: int,
+    score: str,
+    ray: str | None,
+    shards: str | None,
+    log: str,
+    as_json: bool,
+    keywords: dict[str, Any],
+) -> int:
     """Scans and saves; 0, or 1 if pictures were skipped. Only the first of several ranks saves."""
-    for name, values in CHOICES.items():
-        given = {**asked.settings, **asked.tracker_settings}.get(name)
-        if given not in (None, *values):
-            raise TapetumError(f"--{name} is {' or '.join(values)}, not {given}")
-    folder = _tidy(checked_folder(asked.out, _ours)) if asked.first else Path(os.path.realpath(asked.out))
-    network, source = _placed(asked.model.load(), asked.run), as_source(asked.data)
-    layers = _layers(network, asked.layers)
-    many = made_trackers(asked.trackers, asked.tracker_settings)
-    about = {"data": source.name, "model": network.source, "layers": ",".join(layers), "trackers": asked.trackers}
-    loggers = _loggers(asked.log, folder, about) if asked.first else []
+    many = made_trackers(trackers, {"k": k, "score": score})
+    run, first = runner(ray, keywords.pop("workers"))
+    folder = _tidy(checked_folder(out, _ours)) if first else Path(os.path.realpath(out))
+    network, source = _placed(model.load(), run), as_source(data)
+    names = list(block_layers(network.survey)) if layers is None else network.find_layers(listed("layers", layers))
+    about = {"data": source.name, "model": network.source, "layers": ",".join(names), "trackers": trackers}
+    loggers = _loggers(log, folder, about) if first else []
+    wanted = dict.fromkeys(names, many)
     with closing(loggers):
         throughput = Throughput(loggers)
-        result = _scanned(asked, network, source, dict.fromkeys(layers, many), folder, throughput)
+        result = _scanned(network, source, wanted, throughput, {"out": shards or folder, "run": run, **keywords})
         if not result:
-            return 0  # another rank's
-        summary = _summary(asked, network, source, result, many)
-        throughput.log({"skipped": len(result.skipped), **_seconds(result)}, len(result.ids))
+            return 0  # another rank saves
+        seconds = {f"seconds/{what.replace(' ', '_')}": spent for what, spent in result.seconds.items()}
+        throughput.log({"skipped": len(result.skipped), **seconds}, len(result.ids))
+    settings = {key: value for key, value in keywords.items() if key != "resume"}
+    summary = {**_about(data, source, network), **_counts(network, result, many), "settings": settings, "versions": versions()}
     _save(folder, result, many)
     write_json(folder / SUMMARY, summary)
-    _tell(asked, folder, result, summary)
-    crash = getattr(asked.run, "launcher", None) == "torchrun"  # what any status but 0 is to it: it would stop or restart all
+    _tell(folder, result, summary, as_json)
+    crash = getattr(run, "launcher", None) == "torchrun"  # any status but 0 is one to it: it would stop or restart all
     return 1 if result.skipped and not crash else 0
 
 
@@ -115,41 +109,34 @@ def _placed(network: VisionModel, run: Runner) -> VisionModel:
     return network
 
 
-def _layers(network: VisionModel, text: str | None) -> list[str]:
-    if text is None:
-        return list(block_layers(network.survey))
-    return network.find_layers([name.strip() for name in text.split(",") if name.strip()])
-
-
 def tracker_classes() -> dict[str, type]:
     """name -> tracker: every frozen dataclass of the trackers' package that can give a result."""
-    found = (one for one in vars(trackers).values() if isinstance(one, type) and is_dataclass(one) and hasattr(one, "result"))
+    found = (
+        one for one in vars(known_trackers).values() if isinstance(one, type) and is_dataclass(one) and hasattr(one, "result")
+    )
     return {one.__name__.lower(): one for one in found}
 
 
 def made_trackers(text: str, settings: Mapping[str, Any]) -> list[Any]:
     """The trackers of a text such as "spectrum,topk", each with those of the settings that it has."""
     known, found = tracker_classes(), []
-    for name in (word.strip().lower() for word in text.split(",") if word.strip()):
+    for name in map(str.lower, listed("trackers", text)):
         if name not in known:
             raise TapetumError(f"no tracker '{name}'; there are {', '.join(known)}")
         wanted = {one.name for one in fields(known[name])} & set(settings)
         found.append(known[name](**{key: settings[key] for key in wanted}))
-    if not found:
-        raise TapetumError(f"--trackers names none; there are {', '.join(known)}")
     return found
 
 
 def _loggers(text: str, folder: Path, about: Mapping[str, Any]) -> list[Logger]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    return [open_logger(name, folder, about) for name in dict.fromkeys(names) if name != "none"]
+    return [open_logger(name, folder, about) for name in dict.fromkeys(listed("log", text)) if name != "none"]
 
 
 # --- the scan
 
 
 def _scanned(
-    asked: Asked, network: VisionModel, source: Source, wanted: Mapping[str, Any], folder: Path, throughput: Throughput
+    network: VisionModel, source: Source, wanted: Mapping[str, Any], throughput: Throughput, keywords: Mapping[str, Any]
 ) -> ScanResult:
     last = Progress(0, len(source.ids), "pictures")
 
@@ -160,13 +147,12 @@ def _scanned(
         return drawn(event)
 
     drawn: Watcher
-    settings = {"out": asked.shards or folder, **asked.settings}
     try:
         with bar(source.name) as drawn, watching(watch):
-            return scan(network, source, wanted, run=asked.run, **settings)
+            return scan(network, source, wanted, **keywords)
     except (KeyboardInterrupt, Cancelled):
         fail(f"stopped: {last.done} of {last.total} pictures are done; the same command goes on")
-        raise SystemExit(130) from None
+        raise SystemExit(STOPPED) from None
 
 
 # --- the folder
@@ -211,19 +197,25 @@ def safe(layer: str) -> str:
     return re.sub(r"[^\w.\-]", lambda found: f"%{ord(found[0]):02x}", layer)
 
 
-# --- what is said
+# --- the summary
 
 
-def _summary(asked: Asked, network: VisionModel, source: Source, result: ScanResult, many: Sequence[Any]) -> dict[str, Any]:
-    """scan.json. `seconds` are summed over workers and over all runs, but for "in all": this run's, from start to end."""
-    new = len(result.ids) - result.resumed
-    in_all = result.seconds["in all"]
+def _about(data: str, source: Source, network: VisionModel) -> dict[str, Any]:
+    """The part of scan.json about the data and the model."""
+    pictures, fingerprint = len(source.ids), source.fingerprint()
     return {
         "schema": 1,
-        "data": {"name": source.name, "given": asked.data, "pictures": len(result.ids), "fingerprint": source.fingerprint()},
+        "data": {"name": source.name, "given": data, "pictures": pictures, "fingerprint": fingerprint},
         "model": {"name": network.name, "source": network.source, "weights": network.weights, "sha256": network.weights_sha256},
         "preprocessing": repr(network.preprocessing),
         "told": network.settings,
+    }
+
+
+def _counts(network: VisionModel, result: ScanResult, many: Sequence[Any]) -> dict[str, Any]:
+    """The part of scan.json about the result. Seconds are summed over workers and runs, but "in all" is of this run alone."""
+    new, in_all = len(result.ids) - result.resumed, result.seconds["in all"]
+    return {
         "layers": {
             layer: {
                 "channels": network.survey[layer].channels,
@@ -234,7 +226,6 @@ def _summary(asked: Asked, network: VisionModel, source: Source, result: ScanRes
             for layer in result
         },
         "trackers": [repr(one) for one in many],
-        "settings": {key: value for key, value in asked.settings.items() if key != "resume"},
         "images": result.images,
         "resumed": result.resumed,
         "skipped_count": len(result.skipped),
@@ -243,35 +234,19 @@ def _summary(asked: Asked, network: VisionModel, source: Source, result: ScanRes
         "images_per_s": round(new / in_all, 3) if new else None,
         "notes": list(result.notes),
         "key": result.key,
-        "versions": versions(),
     }
 
 
-def _seconds(result: ScanResult) -> dict[str, float]:
-    return {f"seconds/{what.replace(' ', '_')}": spent for what, spent in result.seconds.items()}
-
-
-def _tell(asked: Asked, folder: Path, result: ScanResult, summary: Mapping[str, Any]) -> None:
-    for line in _skipped(result):
-        fail(line)
+def _tell(folder: Path, result: ScanResult, summary: Mapping[str, Any], as_json: bool) -> None:
+    say_skipped(result.skipped.items(), SUMMARY)
     for words in result.notes:
         note(words)
-    if asked.as_json:
+    if as_json:
         say(json.dumps(summary, indent=1, ensure_ascii=False))
         return
     units = sum(layer["channels"] for layer in summary["layers"].values())
-    rate = f", {summary['images_per_s']:.3g} a second" if summary["images_per_s"] else ""
+    rate = f", {summary['images_per_s']:.3g} per second" if summary["images_per_s"] else ""
     again = f"; {result.resumed} were done before" if result.resumed else ""
     layers = f"{len(result)} layers" if len(result) > 1 else next(iter(result))
     say(f"{result.images} pictures{rate}, {units} units of {layers}, {len(result.skipped)} skipped{again}")
     say(str(folder / SUMMARY))
-
-
-def _skipped(result: ScanResult) -> Iterator[str]:
-    """At most so many lines."""
-    rows = list(result.skipped.items())
-    shown = rows if len(rows) <= NAMED else rows[: NAMED - 1]
-    for name, reason in shown:
-        yield reason if name in reason else f"{one_line(name)}: {reason}"
-    if len(rows) > len(shown):
-        yield f"and {len(rows) - len(shown)} other pictures were skipped; {SUMMARY} lists all"

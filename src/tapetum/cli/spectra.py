@@ -2,52 +2,46 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import tapetum
+from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.terminal import bar, fail, note, one_line, say
+from tapetum.cli.terminal import bar, note, one_line, say
 from tapetum.data.streams import as_source
-from tapetum.families.spectra import activation_spectrum, top_examples
 from tapetum.figures import show
-from tapetum.files import shown
-from tapetum.keeping.provenance import machine, versions
-from tapetum.models.vision_model import VisionModel
+from tapetum.keeping.provenance import now
 from tapetum.progress import watching
 from tapetum.reports.machine import write_json
 from tapetum.reports.pictures import safe, unique
-from tapetum.reports.provenance import write_figure
+from tapetum.reports.provenance import of_model, write_figure
 from tapetum.store import save
 from tapetum.types import GROUPS, OfDataSet, UnitExamples, UnitSpectrum
-
-FUNCTIONS = {"activation_spectrum": activation_spectrum, "top_examples": top_examples}
-
-MAX_NAMED = 20  # pictures that were skipped; report.json names all
 
 
 def show_units(
     name: str,
-    units: list[str],
     *,
+    units: list[str],
     data: str,
     model: ModelChoice,
     out: Path,
+    scan: Path | None,
     keywords: Mapping[str, Any],
 ) -> int:
-    """One figure a unit, arrays, and report.json, all or nothing; 0, or 1 if pictures were skipped."""
+    """Writes one figure per unit, arrays, and report.json, all or nothing; 0, or 1 if pictures were skipped."""
     folder = checked_folder(out)
-    source, network = as_source(data), model.load()
-    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    source, network, started = as_source(data), model.load(), now()
     with bar(name.replace("_", " ")) as watcher, watching(watcher):
-        found = FUNCTIONS[name](network, source, units, **keywords)
+        found = getattr(tapetum, name)(network, source, units, out=scan, **keywords)
     about = {
-        **_origin(network),
+        **of_model(network),
         "method": name,
-        "parameters": {key: str(one) if isinstance(one, Path) else one for key, one in keywords.items()},
+        "parameters": {**keywords, "out": scan if scan is None else str(scan)},
         "data": {"name": source.name, "sha256": source.fingerprint(), "pictures": found.n, "skipped": len(found.skipped)},
         "started": started,
     }
@@ -58,28 +52,12 @@ def show_units(
         say(f"{one_line(row['unit'])}: {_ends(row['examples'])}, {out / row['picture']}")
     for words in found.notes:
         note(words)
-    for id_, reason in list(found.skipped.items())[:MAX_NAMED]:
-        fail(reason if reason.startswith(shown(id_)) else f"{shown(id_)}: {reason}")
-    if len(found.skipped) > MAX_NAMED:
-        fail(f"and {len(found.skipped) - MAX_NAMED} more, which report.json names")
+    say_skipped(found.skipped.items(), "report.json")
     return 1 if found.skipped else 0
 
 
-def _origin(network: VisionModel) -> dict[str, Any]:
-    return {
-        "model": network.source,
-        "weights": network.weights,
-        "settings": network.settings,
-        "weights_sha256": network.weights_sha256,
-        "device": str(network.device),
-        "dtype": str(network.dtype).removeprefix("torch."),
-        "versions": versions(),
-        "machine": machine(),
-    }
-
-
 def _written(work: Path, found: Any, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """A figure and a folder of arrays for each unit."""
+    """Writes a figure and a folder of arrays for each unit, and yields its row of the report."""
     taken: set[str] = set()
     for i, one in enumerate(found):
         stem = unique(safe(one.unit), taken)
@@ -97,14 +75,11 @@ def _alone(found: Any, row: int) -> OfDataSet:
 
 
 def _numbers(one: UnitSpectrum | UnitExamples) -> dict[str, Any]:
-    """What a program may want to know, without the pictures."""
+    """The result of a unit without its pictures."""
     if isinstance(one, UnitExamples):
         return {"tap": one.tap, "examples": {"maximum": _listed(one)}}
-    made = (
-        None
-        if one.optimized_scores is None
-        else dict(zip(("negative", "positive"), one.optimized_scores.tolist(), strict=True))
-    )
+    scores = one.optimized_scores
+    made = None if scores is None else dict(zip(("negative", "positive"), scores.tolist(), strict=True))
     examples = {group: _listed(one.examples(group)) for group in GROUPS}
     return {"tap": one.tap, "around": one.around, "threshold": one.threshold, "optimized": made, "examples": examples}
 

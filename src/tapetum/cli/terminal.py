@@ -15,39 +15,42 @@ from tapetum.files.words import plain, shown
 from tapetum.progress import Progress as Event
 from tapetum.progress import Watcher
 
+STOPPED = 130
+"""Exit status of a program that Ctrl-C ended: 128 + SIGINT."""
+
 debugging: ContextVar[bool] = ContextVar("tapetum_debugging", default=False)
-"""Whether errors that nobody foresaw end the program with their traceback (--debug)."""
+"""Whether unforeseen errors end the program with their traceback (--debug)."""
 
 
 def say(text: str) -> None:
-    """A result, on standard output."""
+    """Prints a result on standard output."""
     print(text)
 
 
 def say_file(path: Path) -> None:
-    """A file's own bytes, on standard output: the same whatever the terminal's encoding."""
+    """Prints a file byte for byte on standard output, whatever the terminal's encoding."""
     sys.stdout.flush()
     sys.stdout.buffer.write(path.read_bytes())
     sys.stdout.buffer.flush()
 
 
 def note(text: str) -> None:
-    """A remark: one line on standard error."""
+    """Prints a remark as one line on standard error."""
     print(one_line(text), file=sys.stderr)
 
 
 def fail(text: str) -> None:
-    """A refusal: one line on standard error."""
+    """Prints a refusal as one line on standard error."""
     print(f"tapetum: {one_line(text)}", file=sys.stderr)
 
 
 def one_line(text: object, longest: int = 1000) -> str:
-    """Messages of libraries, and names of files, may have several, and what a terminal would obey."""
+    """Text without line breaks and control characters, which messages of libraries and names of files may have."""
     return plain(text)[:longest]
 
 
 def unexpected(error: Exception) -> str:
-    """An error that nobody foresaw, for people: the system's own words where it has some."""
+    """Describes an unforeseen error, in the system's own words where it has some."""
     if isinstance(error, OSError) and (error.strerror or error.filename):
         gone = isinstance(error, FileNotFoundError) and error.filename is None
         what = "the working folder is gone; go to another one" if gone else error.strerror or type(error).__name__
@@ -60,10 +63,7 @@ def unexpected(error: Exception) -> str:
 
 @contextmanager
 def bar(title: str) -> Iterator[Watcher]:
-    """A progress bar with the time that is left, on standard error; a watcher for the one event stream.
-
-    Where standard error is no terminal there is nothing to move, and nothing is printed.
-    """
+    """A progress bar with the time that is left, on standard error, as a watcher; prints nothing if that is no terminal."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),  # a file may be called [bold].png
@@ -85,7 +85,7 @@ def bar(title: str) -> Iterator[Watcher]:
 
 
 def rate(event: Event) -> str:
-    """Pictures a second, or a training's loss, where the event's value is that."""
+    """Pictures per second, or the loss of a training."""
     if event.unit == "examples" and event.value is not None:
         return f"loss {event.value:.3f}"
     return f"{event.value:.3g} pictures/s" if event.unit == "pictures" and event.value else ""

@@ -18,12 +18,13 @@ from tapetum.data.preprocessing import thumbnail
 from tapetum.engines.scores import answer, as_probability, as_score, describe_targets, explained
 from tapetum.families.inspections import activation_maps, predict
 from tapetum.families.metrics import EVIDENCE, evaluate
-from tapetum.keeping.provenance import hashed_files, machine, versions
+from tapetum.keeping.provenance import hashed_files
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, report, watching
 from tapetum.registry import lookup, methods, parameters
 from tapetum.reports.budget import Budget, OutOfTimeError, cheap_first
 from tapetum.reports.findings import findings
+from tapetum.reports.provenance import of_model
 from tapetum.types import Attribution, Evaluation, LayerError, MethodError, Number, Prediction, Provenance, TargetError
 from tapetum.types.explanations import AnswerKind, Explanation, Judged, Question
 
@@ -97,9 +98,8 @@ def explain(
         parameters: {method: its own keywords}.
         progress: called with every `Progress`; returning False stops the job with `Cancelled`.
     """
-    settings = plan_methods(methods, budget_s, evidence)
-    plan = Plan(target=target, runner_up=runner_up, evidence=evidence, seed=seed, parameters=parameters or {}, **settings)
-    return explain_one(as_model(model), source, plan, progress)
+    settings = {"target": target, "runner_up": runner_up, "evidence": evidence, "seed": seed, "parameters": parameters or {}}
+    return explain_one(as_model(model), source, planned(methods, budget_s, **settings), progress)
 
 
 def origin(model: VisionModel, file: str, plan: Plan) -> Provenance:
@@ -118,32 +118,30 @@ def origin(model: VisionModel, file: str, plan: Plan) -> Provenance:
             "own": {name: {key: plain(one) for key, one in own.items()} for name, own in plan.parameters.items()},
         },
         target=(),
-        model=model.source,
-        weights_sha256=model.weights_sha256,
         images_sha256="",
         seed=plan.seed,
-        device=str(model.device),
-        dtype=str(model.dtype).removeprefix("torch."),
-        versions=versions(),
         started="",
         seconds=0.0,
-        weights=model.weights,
-        settings=model.settings,
         subject=(file,),
         files=hashed_files([file, program, *further]),
-        machine=machine(),
+        **of_model(model),
     )
 
 
-def plan_methods(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, evidence: bool = True) -> dict[str, Any]:
-    """The `methods` and `budget_s` of a plan for "auto", "best", or names."""
-    if wanted == "best":
-        if not evidence:
-            raise MethodError('methods="best" chooses by evidence: leave evidence on, or name the methods')
-        if not budget_s > 0:
-            raise MethodError(f"budget_s is a number of seconds above 0, not {budget_s:g}")
-        return {"methods": (*BASELINES, *cheap_first(AUTO)), "budget_s": budget_s}
-    return {"methods": AUTO if wanted == "auto" else (wanted,) if isinstance(wanted, str) else tuple(wanted)}
+def planned(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, **settings: Any) -> Plan:
+    """The plan for "auto", "best", or the names of attribution methods."""
+    if wanted != "best":
+        names = AUTO if wanted == "auto" else (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        for name in names:
+            if lookup(name).kind != "attribution":
+                known = ", ".join(method.name for method in methods(kind="attribution"))
+                raise MethodError(f"{name} makes no map of what mattered; the methods are {known}")
+        return Plan(methods=names, **settings)
+    if not settings.get("evidence", True):
+        raise MethodError('methods="best" chooses by evidence: leave evidence on, or name the methods')
+    if not budget_s > 0:
+        raise MethodError(f"budget_s is a number of seconds above 0, not {budget_s:g}")
+    return Plan(methods=(*BASELINES, *cheap_first(AUTO)), budget_s=budget_s, **settings)
 
 
 def explain_one(model: VisionModel, source: Any, plan: Plan, progress: Watcher | None = None) -> Explanation:
@@ -153,7 +151,7 @@ def explain_one(model: VisionModel, source: Any, plan: Plan, progress: Watcher |
 
 
 def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
-    names = checked_methods(plan.methods)
+    names = tuple(dict.fromkeys([*plan.methods, *BASELINES]))
     with model.preprocessing.opened(source) as pixels:
         photo, images = thumbnail(pixels, PHOTO_PX), model.prepared(pixels)
     kind, outputs = answer_in_words(model, images, plan.target)
@@ -204,15 +202,6 @@ def answer_in_words(model: VisionModel, images: Tensor, target: Any = None) -> t
     if given.kind == "detections":
         return "detections", "boxes with labels and scores"
     return ("maps" if given.kind == "maps" else given.read.kind), given.read.words
-
-
-def checked_methods(names: Sequence[str]) -> tuple[str, ...]:
-    """The attribution methods asked for, each once, and the baselines."""
-    for name in names:
-        if lookup(name).kind != "attribution":
-            known = ", ".join(method.name for method in methods(kind="attribution"))
-            raise MethodError(f"{name} makes no map of what mattered; the methods are {known}")
-    return tuple(dict.fromkeys([*names, *BASELINES]))
 
 
 def _is_auto(names: Sequence[str]) -> bool:

@@ -22,7 +22,8 @@ from torch import Tensor
 from tapetum.data.images import to_uint8, write_png
 from tapetum.data.pillow import check_size, strict_pillow
 from tapetum.files import opened, parsed, shown
-from tapetum.keeping.provenance import hashed_files
+from tapetum.keeping.provenance import hashed_files, machine, versions
+from tapetum.models.vision_model import VisionModel
 from tapetum.types import Provenance, TapetumError
 
 PROVENANCE_KEY = "tapetum"
@@ -30,6 +31,20 @@ PROVENANCE_KEY = "tapetum"
 
 MAX_BYTES, MAX_PIXELS = 200_000_000, 32_000_000
 """Of a file that is read: three copies of its pixels are held for a moment."""
+
+
+def of_model(model: VisionModel) -> dict[str, Any]:
+    """The fields of a provenance that say which model gave a result, and on which machine."""
+    return {
+        "model": model.source,
+        "weights": model.weights,
+        "settings": model.settings,
+        "weights_sha256": model.weights_sha256,
+        "device": str(model.device),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "versions": versions(),
+        "machine": machine(),
+    }
 
 
 def of_file(provenance: Provenance, file: str) -> Provenance:

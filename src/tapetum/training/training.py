@@ -68,7 +68,7 @@ def train(
         augment: none, flip (mirrored half of the time), or crop (that, and cut at a random place).
         validation: the share of each class that is held out, or a data set of its own. A folder with train and val inside
             is cut as it is.
-        seed: of weights, order, changes and dropout.
+        seed: random seed for weights, order, changes and dropout.
         patience: stop after so many epochs without a lower validation loss, and keep the best weights; None: never.
         out: a folder for checkpoints, history.json and the trained network, which `tp.load(out)` gives.
         resume: go on with what is in `out`; else begin again.
@@ -132,7 +132,7 @@ def fine_tune(
         size: side of what the network sees, in px; None: its own. Smaller is quicker, and usually worse.
         augment: none, flip (mirrored half of the time), or crop (that, and cut at a random place).
         validation: the share of each class that is held out, or a data set of its own.
-        seed: of the new head, order, changes and dropout.
+        seed: random seed for the new head, order, changes and dropout.
         patience: stop after so many epochs without a lower validation loss, and keep the best weights; None: never.
         out: a folder for checkpoints, history.json and the trained network, which `tp.load(out)` gives.
         resume: go on with what is in `out`; else begin again.
