@@ -46,6 +46,11 @@ Tolerance: TypeAlias = Annotated[
     "checked every 16 samples, whose number is then the most.",
 ]
 
+Copies: TypeAlias = Annotated[int, Range(1, 10_000), "noisy copies of the image; SmoothGrad's paper: 50."]
+Sigma: TypeAlias = Annotated[
+    float, Range(0, 2), "standard deviation of the noise as a share of the image's range; SmoothGrad's paper: 0.1 to 0.2."
+]
+
 # --- what is hidden
 
 Fill: TypeAlias = Annotated[

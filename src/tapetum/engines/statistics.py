@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +49,11 @@ class RunningMean:
         if self.count < 2:
             return torch.full_like(self._spread, torch.inf, dtype=self._dtype)
         return (self._spread / (self.count - 1) / self.count).sqrt().to(self._dtype)
+
+    @property
+    def estimate(self) -> tuple[Tensor, Tensor]:
+        """What this statistic estimates, and its standard error."""
+        return self.value, self.stderr
 
     def settled(self, tolerance: float | None) -> bool:
         """Whether the standard error, averaged over all values, is at most `tolerance` of the largest magnitude.
@@ -114,9 +119,10 @@ class RunningVariance(RunningMean):
         return ((self._fourth / n - variance**2 * (n - 3) / (n - 1)).clamp(min=0) / n).sqrt().to(self._dtype)
 
 
-def stacked(statistics: Sequence[RunningMean]) -> tuple[Tensor, Tensor]:
-    """The values and the standard errors of one statistic per image, each (n, ...)."""
-    return torch.stack([one.value for one in statistics]), torch.stack([one.stderr for one in statistics])
+def stacked(estimates: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """The values and the standard errors of one estimate per image, each stacked to (n, ...)."""
+    values, errors = zip(*estimates, strict=True)
+    return torch.stack(values), torch.stack(errors)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Methods: one family a file or folder, each a few lines on an engine. Importing this package fills the registry."""
+"""Methods, one family per file or folder, each a few lines on an engine. Importing this package fills the registry."""
 
 import importlib
 import pkgutil

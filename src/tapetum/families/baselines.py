@@ -1,4 +1,4 @@
-"""Maps that know nothing of the model's decision: whatever explains it has to beat them."""
+"""Baselines: maps that do not depend on the model's decision, which every explanation of it has to beat."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def random_attribution(
     cells: Annotated[int, Range(2, 10_000)] = 7,
     generator: torch.Generator,
 ) -> Tensor:
-    """A baseline that looks at nothing: uniform noise on a coarse grid.
+    """A baseline that does not look at the image: uniform noise on a coarse grid.
 
-    values (n, 1, cells, cells) ~ U(0, 1), the same for every image. As coarse as a class activation map, so that a
-    comparison is about where it points and not about how fine it is.
+    values (n, 1, cells, cells) ~ U(0, 1), the same for every image. As coarse as a class activation map, so that a comparison
+    is about where a map points and not about how fine it is.
 
     Args:
-        cells: cells a side.
+        cells: cells per side.
 
     Example:
         >>> tp.random_attribution(model, images, seed=3)
@@ -38,10 +38,10 @@ def random_attribution(
 
 @attribution(cite="adebayo2018sanity", reduce="positive", laws=("baseline",))
 def edge_attribution(score: ModelScore, images: Tensor) -> Tensor:
-    """A baseline that looks at the image alone: the strength of its edges.
+    """A baseline that looks at the image but not at the model: the strength of its edges.
 
-    values (n, 1, h, w) = the Sobel gradient's length on the mean over channels, at least 0. An attribution that is no
-    better than this may be an edge detector.
+    values (n, 1, h, w) = length of the Sobel gradient of the mean over channels, at least 0. An attribution that is no better
+    than this may be an edge detector.
 
     Example:
         >>> tp.edge_attribution(model, images)

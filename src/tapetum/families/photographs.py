@@ -1,4 +1,4 @@
-"""What a photograph is to a network: the steps that lead to its numbers, and its three tables of colours."""
+"""A photograph as a network gets it: the steps of preprocessing, and its colour channels as tables of numbers."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def preprocessing_steps(
     place of the photograph resized to 8/7 of the crop. The frame on the photograph is the part that is seen.
 
     Args:
-        side: of the squashed picture, in px; None: the model's own size.
-        crop_px: side of the random crop.
+        side: side of the squashed picture in px; None: the model's own size.
+        crop_px: side of the random crop in px.
 
     Example:
         >>> print(tp.preprocessing_steps(model, images))
@@ -61,7 +61,7 @@ def preprocessing_steps(
 
 
 def _fixed(name: str, how: Preprocessing, picture: Tensor) -> PreprocessingWay:
-    """Resized and cut in the middle, or squashed."""
+    """The steps of a photograph that is resized and cut in the middle, or squashed."""
     height, width = picture.shape[-2:]
     top, left, bottom, right = how.box(height, width)
     steps = [("as read", picture)]
@@ -78,7 +78,7 @@ def _none(how: Preprocessing, picture: Tensor) -> PreprocessingWay:
 
 
 def _random(how: Preprocessing, picture: Tensor, generator: torch.Generator) -> PreprocessingWay:
-    """A crop at a random place of the resized photograph."""
+    """The steps of a photograph that is resized and cropped at a random place."""
     resized = how.resized(picture)
     size = tuple(resized.shape[-2:])
     rows, columns = how.size
@@ -114,15 +114,15 @@ def color_channels(
     at: Sequence[int] | None = None,
     patch_px: Annotated[int, Range(2, 12)] = 6,
 ) -> ColorChannels:
-    """Human view and machine view: the photograph, its red, green and blue channel, and a small patch as the numbers it is.
+    """Human view and machine view: the photograph, its red, green and blue channel, and a small patch as numbers.
 
-    photographs (n, 3, h, w) in [0, 1] is what the model saw: cropped and resized, then normalised, which `images` (n, c, h, w)
-    is. Each channel is a table of h x w brightnesses, drawn in grey from 0 (black) to 1 (white); the patch's numbers are
-    written from 0 to 255, as files store them. A network with one channel sees the luma: red, green and blue are then equal.
+    photographs (n, 3, h, w) in [0, 1] are the images that the model saw, cropped and resized; `images` (n, c, h, w) are the
+    same after normalisation. Each channel is a table of h x w brightnesses, drawn in grey from 0 (black) to 1 (white); the
+    patch's numbers go from 0 to 255, as in files. A network with one channel sees the luma: red, green and blue are then equal.
 
     Args:
-        at: row and column of the patch's upper left corner, in px of what the model saw; None: where brightness varies most.
-        patch_px: side of the patch.
+        at: row and column of the patch's upper left corner, in px of the model's image; None: where brightness varies most.
+        patch_px: side of the patch in px.
 
     Example:
         >>> print(tp.color_channels(model, images, at=(100, 80)))
@@ -147,7 +147,7 @@ def _inside(at: Sequence[int], patch_px: int, height: int, width: int) -> tuple[
 
 
 def _liveliest(photograph: Tensor, patch_px: int) -> tuple[int, int]:
-    """(row, column) of the patch with the largest variance of brightness."""
+    """(row, column) of the upper left corner of the patch whose brightness varies most."""
     luma = (photograph * photograph.new_tensor(LUMA).view(3, 1, 1)).sum(0)[None, None].double()
     variance = F.avg_pool2d(luma.square(), patch_px, 1) - F.avg_pool2d(luma, patch_px, 1).square()
     row, column = divmod(int(variance.argmax()), variance.shape[-1])

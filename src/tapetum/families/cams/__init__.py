@@ -1,4 +1,4 @@
-"""Class activation maps: channels of one layer, weighed and added up.
+"""Class activation maps: weighted sums of the channels of one layer.
 
 values are signed and at the layer's own resolution, (n, 1, h, w); the heatmap shows their positive part (the papers' ReLU),
 upsampled bilinearly. Evidence against the target stays readable in the values.

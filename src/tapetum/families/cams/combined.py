@@ -1,29 +1,29 @@
-"""CAMs made of several gradient passes: over noisy images, over similar classes, over layers."""
+"""CAMs that combine several gradient passes: over noisy images, similar classes, or layers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from tapetum.border.fusion import upsampled
-from tapetum.border.layers import automatic_layer, first_positive, layer_of, named_layers
+from tapetum.border.layers import all_layers, automatic_layer, first_positive, layer_of
 from tapetum.border.methods import attribution
-from tapetum.border.sentences import LayerName, Tolerance
+from tapetum.border.sentences import Copies, LayerName, Sigma, Tolerance
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.probe import activations
 from tapetum.engines.scores import CallableScore, ClassScore, ModelScore, class_name, forward_logits, table_of
-from tapetum.engines.statistics import CHECK, jackknife, settled
+from tapetum.engines.statistics import CHECK, jackknife, settled, stacked
 from tapetum.families.cams.weighted import plus_plus
 from tapetum.notes import note
 from tapetum.progress import report, track, watching
 from tapetum.types import Batch, LayerError, Range
 
 PARTS = 8
-"""Of a sample, for the jackknife: each keeps the sums of three powers of the gradient."""
+"""Parts of a sample for the jackknife; each keeps the sums of three powers of the gradient."""
 
 
 @attribution(cite="omeiza2019smoothgradcampp", reduce="positive", laws=("class_sensitive", "map_of_layer", "sampled"))
@@ -32,8 +32,8 @@ def smooth_grad_cam_plus_plus(
     images: Tensor,
     *,
     layer: LayerName,
-    n_samples: Annotated[int, Range(1, 10_000)] = 50,
-    sigma: Annotated[float, Range(0, 2)] = 0.15,
+    n_samples: Copies = 50,
+    sigma: Sigma = 0.15,
     tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
@@ -42,13 +42,9 @@ def smooth_grad_cam_plus_plus(
 
     values = sum_k w_k A_k with w_k = sum over places of a ReLU(D1), a = D2 / (2 D2 + D3 sum over places of A) and Dp the
     mean over samples of g^p, g = d score / d A at x + e, e ~ N(0, s^2), s = sigma * (max x - min x); A is that of the image
-    itself. The paper has D1 in the numerator of a, which is Grad-CAM++ no more; like torchcam we follow Grad-CAM++, but its
-    D1 and A are those of the last noisy copy alone. `stderr` is a jackknife over eight parts of the sample. Number and
-    noise are SmoothGrad's. All images of a batch get the same noise, scaled.
-
-    Args:
-        n_samples: noisy copies.
-        sigma: noise as a share of the image's range.
+    itself. The paper has D1 in the numerator of a, which is no longer Grad-CAM++; like torchcam we follow Grad-CAM++, but in
+    torchcam D1 and A are those of the last noisy copy alone. `stderr` is a jackknife over eight parts of the sample. Number
+    and noise are SmoothGrad's. All images of a batch get the same noise, scaled.
 
     Example:
         >>> tp.smooth_grad_cam_plus_plus(model, images, n_samples=16, seed=1).stderr.max()
@@ -74,12 +70,11 @@ def smooth_grad_cam_plus_plus(
                 break
         return moments.estimate()
 
-    found = [estimate(row) for row in range(len(images))]
-    return torch.stack([values for values, _ in found]), torch.stack([stderr for _, stderr in found])
+    return stacked(estimate(row) for row in range(len(images)))
 
 
 class _Moments:
-    """Sums of g, g^2, g^3 in parts of the sample, and the map and its standard error that follow from them."""
+    """Sums of g, g^2, g^3 over parts of the sample, from which the map and its standard error follow."""
 
     def __init__(self, maps: Tensor) -> None:
         self.maps, self.count = maps, 0
@@ -93,7 +88,7 @@ class _Moments:
         self.count += 1
 
     def estimate(self) -> tuple[Tensor, Tensor]:
-        """(1, h, w) each."""
+        """The map and its standard error so far, (1, h, w) each."""
         used = [part for part in range(PARTS) if self.counts[part]]
         total = self.sums.sum(0)
         whole = self._map(total / self.count)
@@ -117,7 +112,7 @@ def finer_cam(
     alpha: Annotated[float, Range(0, 10)] = 1.0,
     batch: Batch = "auto",
 ) -> Tensor:
-    """Grad-CAM of what sets the class apart from those most like it: the details that decide between close classes.
+    """Grad-CAM of what sets the class apart from similar ones: the details that decide between close classes.
 
     values = Grad-CAM of score_c - alpha * mean of the scores of the `n_classes` classes whose logits lie closest to that of
     c in this image (named in `notes`; fewer where the network has fewer). alpha = 0 is Grad-CAM. The target must be a class;
@@ -125,7 +120,7 @@ def finer_cam(
     probabilities and differentiates those, too; torchcam's mean is the paper's sum, and ours.
 
     Args:
-        n_classes: how many similar classes.
+        n_classes: number of similar classes.
         alpha: strength of the comparison; 0.6 in torchcam.
 
     Example:
@@ -148,7 +143,7 @@ def finer_cam(
 
 
 def _table(score: ModelScore, images: Tensor) -> Tensor:
-    """The logits of the images of a score."""
+    """The logits of a score's images."""
     with score.model.at_rows(score.rows):
         return forward_logits(score.model, images)
 
@@ -160,7 +155,8 @@ def _closest(table: Tensor, of: int, n: int) -> list[int]:
     return distances.argsort(stable=True)[: min(n, len(table) - 1)].tolist()
 
 
-def _against(score: ClassScore, of: int, similar: Sequence[int], alpha: float) -> Any:
+def _against(score: ClassScore, of: int, similar: Sequence[int], alpha: float) -> Callable[[Any], Tensor]:
+    """Reads from a model's output the logit of a class minus `alpha` times the mean logit of similar ones."""
     reading = score.answers[score.main].read
 
     def read(output: Any) -> Tensor:
@@ -185,7 +181,7 @@ def refine_cam(
 
     Args:
         layers: names with commas between, or a glob; None: the last map without negative values of each of the last
-            three grids (see `notes`).
+            three grids (the choice is in `notes`).
 
     Example:
         >>> tp.refine_cam(model, images).notes
@@ -202,8 +198,7 @@ def refine_cam(
 
 
 def _several(score: ModelScore, images: Tensor, layers: str | Sequence[str] | None) -> list[str]:
-    model = score.model
-    found = [name for pattern in named_layers(layers) if pattern for name in model.find_layers(pattern)]
+    found = [] if layers is None else all_layers(score.model, layers)
     names = list(dict.fromkeys(layer_of(score, images, name) for name in found)) or _stages(score, images)
     if len(names) < 2:
         raise LayerError(f"refine_cam multiplies the maps of several layers, and {names[0]} is one: name more with layers=")
@@ -213,8 +208,11 @@ def _several(score: ModelScore, images: Tensor, layers: str | Sequence[str] | No
 
 
 def _stages(score: ModelScore, images: Tensor, n: int = 3) -> list[str]:
-    """The layer for a CAM, and before it the last and outermost module of each larger grid; of those, where activations
-    are not negative: Grad-CAM++ takes them for evidence, and a product multiplies what is wrong with each."""
+    """The last n stages: the usual layer of a CAM, and the last and outermost module of each larger grid before it.
+
+    Each is moved on to a layer without negative values: Grad-CAM++ takes activations for evidence, and a product multiplies
+    the errors of all stages.
+    """
     survey = score.model.survey
     chosen, _ = automatic_layer(score, images, ())
     last: dict[tuple[int, int], str] = {}

@@ -1,8 +1,8 @@
-"""CAMs from principal components: the one map that explains most of what a layer's channels do together.
+"""CAMs from principal components: the one map that explains most of the variance of a layer's channels over places.
 
-A principal component has no sign: its negative explains as much. Here the sign is the model's answer to the question which
-part of the map, positive or negative, keeps the higher score when its places alone are left of the layer. So neither the
-order nor the signs of the channels can turn the picture around.
+A principal component has no sign: its negative explains as much. Here the model decides: of the positive and the negative part
+of the map, the one whose places alone keep the higher score at the layer is shown as positive. So neither the order nor the
+signs of the channels can turn the picture around.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tapetum.types import Batch, MethodError, Range
 Kernel: TypeAlias = Literal["sigmoid", "rbf", "linear", "cosine"]
 
 MOST_PLACES = 4096
-"""Kernel PCA compares all pairs of places: 64 x 64 of them make a matrix of 128 MiB."""
+"""Places up to which kernel PCA compares all pairs: 64 x 64 of them make a matrix of 128 MiB."""
 
 
 @attribution(cite="muhammad2020eigencam", reduce="positive", laws=("map_of_layer", "forward_only"))
@@ -37,7 +37,7 @@ def eigen_cam(score: ModelScore, images: Tensor, *, layer: LayerName, batch: Bat
     mean, which mostly shows where anything is active; the reference library grad-cam does, and so do we.
 
     Args:
-        batch: accepted like everywhere; two passes an image from the layer on are all there is.
+        batch: no effect: images are worked on one by one, in two passes from the layer on.
 
     Example:
         >>> tp.eigen_cam(model, images)
@@ -70,7 +70,7 @@ def kpca_cam(
     gamma: Annotated[float | None, Range(1e-9, 1e3)] = None,
     batch: Batch = "auto",
 ) -> Tensor:
-    """Eigen-CAM with a kernel: the shared pattern may depend on the channels in a curved way.
+    """Eigen-CAM with a kernel: the shared pattern may depend on the channels nonlinearly.
 
     values = sqrt(l) u, with l, u the largest eigenvalue and its eigenvector of the doubly centred kernel matrix of all pairs
     of places x, y, vectors of channels less each channel's mean: sigmoid tanh(gamma x.y + 1), rbf exp(-gamma |x - y|^2),
@@ -79,28 +79,33 @@ def kpca_cam(
     Args:
         kernel: sigmoid (as in the paper's code), rbf, linear, cosine.
         gamma: scale of the kernel, positive; None: 1 / channels.
-        batch: accepted like everywhere; two passes an image from the layer on are all there is.
+        batch: no effect: images are worked on one by one, in two passes from the layer on.
 
     Example:
         >>> tp.kpca_cam(model, images, kernel="rbf")
     """
 
     def component(_: int, maps: Tensor) -> Tensor:
-        _check_places(maps, layer)
+        height, width = maps.shape[1:]
+        if height * width > MOST_PLACES:
+            raise MethodError(
+                f"kpca_cam compares all pairs of places: {layer} has {height} x {width}, more than {MOST_PLACES}; name a later "
+                "layer or use eigen_cam"
+            )
         return _kernel_component(maps, kernel, gamma or 1 / len(maps))
 
     return _with_the_models_sign(score, images, layer, component)
 
 
 def _component(maps: Tensor) -> Tensor:
-    """The first principal component of channels (c, h, w) over places, (h, w), in either sign."""
+    """The first principal component of channels (c, h, w) over places, (h, w); its sign is arbitrary."""
     centred = _by_place(maps)
     _, _, right = torch.linalg.svd(centred, full_matrices=False)
     return (centred @ right[0]).view(maps.shape[1:]).to(maps)
 
 
 def _by_place(maps: Tensor) -> Tensor:
-    """(c, h, w) to (places, channels) less each channel's mean, at least in single precision: there is no SVD of half."""
+    """Maps (c, h, w) as (places, channels) minus each channel's mean; half precision becomes single, which SVD needs."""
     rows = maps.flatten(1).T.to(torch.promote_types(maps.dtype, torch.float32))
     return rows - rows.mean(0)
 
@@ -120,17 +125,8 @@ def _kernel_component(maps: Tensor, kernel: Kernel, gamma: float) -> Tensor:
     return (values[-1].clamp(min=0).sqrt() * vectors[:, -1]).view(maps.shape[1:]).to(maps)
 
 
-def _check_places(maps: Tensor, layer: str | None) -> None:
-    height, width = maps.shape[1:]
-    if height * width > MOST_PLACES:
-        raise MethodError(
-            f"kpca_cam compares all pairs of places: {layer} has {height} x {width}, more than {MOST_PLACES}; name a later "
-            "layer or use eigen_cam"
-        )
-
-
 def _with_the_models_sign(score: ModelScore, images: Tensor, layer: str, component: Callable[[int, Tensor], Tensor]) -> Tensor:
-    """component(row, activation (c, h, w)) of every image, each in the sign that helps the score, (n, 1, h, w)."""
+    """component(row, activation (c, h, w)) of every image, each with the sign that keeps the higher score, (n, 1, h, w)."""
     signed: list[Tensor] = []
     for row in track(range(len(images)), len(images), "images"):
         tail = resume(score.take([row]), layer, images[row : row + 1])
@@ -140,10 +136,9 @@ def _with_the_models_sign(score: ModelScore, images: Tensor, layer: str, compone
 
 
 def _is_reversed(tail: Tail, found: Tensor) -> bool:
-    """Whether the places where the map is negative, alone at the layer, give a higher score than the positive ones."""
-    parts = torch.stack([found.clamp(min=0), (-found).clamp(min=0)]) / found.abs().max().clamp(
-        min=torch.finfo(found.dtype).tiny
-    )
+    """Whether the negative places of the map, alone at the layer, give a higher score than the positive ones."""
+    largest = found.abs().max().clamp(min=torch.finfo(found.dtype).tiny)
+    parts = torch.stack([found.clamp(min=0), (-found).clamp(min=0)]) / largest
     with torch.no_grad():
         positive, negative = tail(tail.activation * parts[:, None])
     return bool(negative > positive)

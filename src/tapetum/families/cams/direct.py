@@ -1,4 +1,4 @@
-"""CAMs whose weights can be read off: from the linear head, or from the activations alone."""
+"""CAMs with weights read from the linear head, or from the activations alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tapetum.progress import track
 from tapetum.types import Batch, MethodError, Range
 
 TARGET_FREE = "target_free"
-"""The law of methods that never ask for the score: every class has the same map."""
+"""The law of methods that do not use the score: every class has the same map."""
 
 
 @attribution(cite="zhou2016cam", reduce="positive", laws=("class_sensitive", "map_of_layer", "linear_in_score", POOLED))
@@ -45,7 +45,10 @@ def cam(score: ModelScore, images: Tensor, *, layer: str, batch: Batch = "auto")
 
 
 def _check_linear_head(score: ModelScore, images: Tensor, layer: str, grads: Tensor) -> None:
-    """The gradient is the same at all places, and at activations of the first image so large that no bias counts."""
+    """Refuses a head that is not linear in the means.
+
+    The gradient has to be equal at all places, also at activations of the first image scaled so far that biases vanish.
+    """
     limit = torch.finfo(grads.dtype).eps ** 0.5 * grads.abs().amax((1, 2, 3), keepdim=True)
     equal = bool(((grads - grads.mean((2, 3), keepdim=True)).abs() <= limit).all()) and bool((limit > 0).all())
     if equal:
@@ -70,7 +73,7 @@ def fem(
     k: Annotated[float, Range(0, 10)] = 2.0,
     batch: Batch = "auto",
 ) -> Tensor:
-    """Where the layer's channels have their peaks, whatever the class: what the network found, not what it decided.
+    """Where the layer's channels have their peaks, for any class: what the network found, not what it decided.
 
     values = sum_k w_k A_k, at least 0 on a layer without negative values; w_k is the share of places at which channel k
     exceeds its own mean by more than `k` standard deviations. The target plays no part: every class has the same map.

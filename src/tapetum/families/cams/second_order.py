@@ -1,4 +1,4 @@
-"""Second derivatives of a score at a layer, as products with a direction: the Hessian itself is never made."""
+"""Hessian-vector products of a score at a layer, without ever forming the Hessian."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _product(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Ten
 
 
 def _derivative(value: Tensor, leaf: Tensor, again: bool = False) -> Tensor:
-    """d value / d leaf, zeros where it does not depend on it; `again`: the result can be differentiated in turn."""
+    """d value / d leaf, zeros where the value does not depend on the leaf; `again` keeps the result differentiable."""
     try:
         (grad,) = torch.autograd.grad(value, leaf, create_graph=again, allow_unused=True)
     except (RuntimeError, NotImplementedError) as error:

@@ -43,7 +43,7 @@ def grad_cam_plus_plus(score: ModelScore, images: Tensor, *, layer: LayerName, b
 
 
 def plus_plus(maps: Tensor, first: Tensor, second: Tensor, third: Tensor, eps: float) -> Tensor:
-    """Grad-CAM++ from an activation (n, c, h, w) and the powers g, g^2, g^3 of its gradient, or their means."""
+    """The Grad-CAM++ map of an activation (n, c, h, w), from the powers g, g^2, g^3 of its gradient or from their means."""
     alpha = second / (2 * second + maps.sum((2, 3), keepdim=True) * third + eps)
     weights = (alpha.where(second != 0, 0) * first.clamp(min=0)).sum((2, 3), keepdim=True)
     return (weights * maps).sum(1, keepdim=True)
@@ -67,9 +67,9 @@ def xgrad_cam(score: ModelScore, images: Tensor, *, layer: PositiveLayer, batch:
     """Grad-CAM in which a place counts towards a channel's weight as much as the channel is active there.
 
     values = sum_k w_k A_k with w_k = (sum over places of g_k A_k) / (sum over places of A_k), g = d score / d A. On a
-    network of ReLUs without biases behind the layer, the values sum to the score (the paper's sensitivity axiom). The
-    paper's sums are of activations that are never negative: where they can cancel, weights explode, so a layer that is
-    left to be chosen is one without negative values.
+    network of ReLUs without biases behind the layer, the values sum to the score (the paper's sensitivity axiom). The paper
+    assumes activations that are never negative: sums that cancel make weights explode, so without `layer` one without negative
+    values is chosen.
 
     Example:
         >>> tp.xgrad_cam(model, images)
@@ -81,7 +81,7 @@ def xgrad_cam(score: ModelScore, images: Tensor, *, layer: PositiveLayer, batch:
 
 @attribution(cite="draelos2020hirescam", reduce="positive", laws=(*LAWS, AT_IMAGE, "linear_in_score"))
 def hires_cam(score: ModelScore, images: Tensor, *, layer: LayerName, batch: Batch = "auto") -> Tensor:
-    """What each place of the layer contributes to the score, without averaging gradients over places.
+    """The contribution of each place of the layer to the score, without averaging gradients over places.
 
     values = sum_k d score / d A_k * A_k, element by element: where the network behind the layer is linear, exactly the
     contribution of each place to the score (up to the bias). Behind global average pooling it is Grad-CAM. In front of a

@@ -1,4 +1,4 @@
-"""FullGrad: the input and every layer's biases at once, so there is no layer to choose."""
+"""FullGrad: the contributions of the input and of every bias in one map, without a layer to choose."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from tapetum.types import Batch, MethodError
 Rescale: TypeAlias = Literal["channel", "layer"]
 
 INCOMPLETE = 1e-3
-"""Of the magnitude of all terms: what may be missing before the picture is refused. Single precision leaves 1e-6."""
+"""Share of the terms' total magnitude by which their sum may miss the score; single precision leaves 1e-6."""
 
 CONSTANT = 1e-4
-"""Of its largest magnitude: a channel that varies by less is the same everywhere but for rounding, and adds no structure."""
+"""Share of its largest magnitude: a channel that varies by less is constant but for rounding, and adds nothing to the map."""
 
 
 @attribution(cite="srinivas2019fullgrad", reduce="max_abs", laws=("class_sensitive", AT_IMAGE))
 def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel", batch: Batch = "auto") -> Tensor:
-    """Everything that makes up the score, all layers added: input times gradient and each bias times its gradient.
+    """Everything that makes up the score, summed over all layers: input times gradient and each bias times its gradient.
 
-    score = sum of x g + sum over operations of b g_out, exactly: b is what an operation adds of its own (a bias, what
-    batch-norm shifts by, the bend of a GELU). values = psi(x g) + sum over operations with a map of psi(b g_out), psi =
-    magnitude, scaled to [0, 1] for each channel, summed over channels, upsampled bilinearly; (n, 1, h, w) of the image, less
-    its smallest value, since the offsets of thousands of channels say nothing about places; at least 0, without a sign.
-    The paper has the biases of convolutions and batch-norms alone, which on a network of ReLUs are all there are; ours are
-    those of every operation, modules or not, and a network whose terms do not sum to its score is refused. Terms without
-    places (those of the head) are in the sum but in no picture.
+    score = sum of x g + sum over operations of b g_out, exactly: b is what an operation itself adds (a bias, the shift of a
+    batch-norm, the bend of a GELU). values = psi(x g) + sum over operations with a map of psi(b g_out), psi = magnitude,
+    scaled to [0, 1] for each channel, summed over channels, upsampled bilinearly to the image; (n, 1, h, w) minus its smallest
+    value, since the offsets of thousands of channels say nothing about places; at least 0, without a sign. The paper has the
+    biases of convolutions and batch-norms alone, which are all there are in a network of ReLUs; ours are those of every
+    operation, and a network whose terms do not sum to its score is refused. Terms without places (those of the head) are in
+    the sum but not in the map.
 
     Args:
         rescale: what is scaled to [0, 1]: each channel (the paper's formula, grad-cam) or each layer (its authors' code).
@@ -78,7 +78,7 @@ def _rescaled(term: Tensor, rescale: Rescale) -> Tensor:
 
 
 def _grids(model: VisionModel, size: tuple[int, int]) -> set[tuple[int, int]]:
-    """The (h, w) that maps of this network have for an image of this size."""
+    """All (h, w) that maps of this network have for an image of this size."""
     found = {size}
     for where in model.survey.maps.values():
         if where.stride is not None:
@@ -88,7 +88,7 @@ def _grids(model: VisionModel, size: tuple[int, int]) -> set[tuple[int, int]]:
 
 
 def _as_map(term: Tensor, grids: set[tuple[int, int]], prefixes: set[int]) -> Tensor | None:
-    """(n, c, h, w) of an operation's output, channels first or last or as tokens; None where it has no places."""
+    """An operation's output as a map (n, c, h, w), from channels first or last or tokens; None where it has no places."""
     shape = tuple(term.shape)
     if term.ndim == 4 and shape[2:] in grids:
         return term

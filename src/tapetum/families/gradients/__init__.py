@@ -1,1 +1,1 @@
-"""Gradient attributions: how the score reacts to each value of the image."""
+"""Gradient attributions: how the score changes with each value of the image."""

@@ -1,4 +1,4 @@
-"""Gradients gathered along a path that ends at the image: their values share out what the score gains on the way."""
+"""Gradients integrated along a path that ends at the image: the values sum to the change of the score along it."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def integrated_gradients(
     quadrature: Quadrature = "gauss_legendre",
     batch: Batch = "auto",
 ) -> Tensor:
-    """Each value's share of the score, gathered along a straight path from a baseline to the image.
+    """Each value's share of the score, integrated along a straight path from a baseline to the image.
 
     values = (x - x0) * integral over a in [0, 1] of d score / d (x0 + a (x - x0)), signed, (n, c, h, w). They sum to
     score(x) - score(x0) as far as the quadrature is exact (completeness): on smooth networks to many digits, but where ReLUs
     switch on the way the gradient jumps, and any rule is off by a share of the jumps. On EfficientNet-Lite0 and photographs
-    50 points were off by 5 to 11 % of the difference, 200 points by 1 to 2 %; `notes` tells a gap of more than 1 %.
+    50 points were off by 5 to 11 % of the difference, 200 points by 1 to 2 %; `notes` reports a gap of more than 1 %.
 
     Args:
         n_steps: points on the path; the paper: 20 to 300.
@@ -54,16 +54,16 @@ def integrated_gradients(
     return _complete(score, images, baseline, (images - baseline) * path, batch)
 
 
-TOLD = 0.01
-"""A gap larger than this share of the score's change is noted."""
+GAP = 0.01
+"""Share of the score's change: a larger gap of the sum is noted."""
 
 
 def _complete(score: ModelScore, images: Tensor, start: Tensor, values: Tensor, batch: Batch) -> Tensor:
-    """The values as they are; how far their sums are from score(image) - score(start), where that is not little, is noted."""
+    """Returns the values, and notes by how much their sums miss score(image) - score(start) if that is more than 1 %."""
     size = batch_size(score.model, batch)
     change = scores(score, images, batch=size) - scores(score, start, batch=size)
     gap = float(((values.sum((1, 2, 3)) - change).abs() / change.abs().clamp(min=1e-12)).max())
-    if gap > TOLD:
+    if gap > GAP:
         note(f"the values sum to the score's change but for {'up to ' * (len(images) > 1)}{gap:.0%}: more n_steps come closer")
     return values
 
@@ -77,7 +77,7 @@ def blur_integrated_gradients(
     max_sigma_px: Annotated[float, Range(0.1, 10_000)] = 50,
     batch: Batch = "auto",
 ) -> Tensor:
-    """Each value's share of the score, gathered while the image comes into focus out of a strong blur.
+    """Each value's share of the score, integrated while the image comes into focus out of a strong blur.
 
     values = - integral over s in [0, max_sigma_px] of d score / d x_s * d x_s / d s, with x_s the image blurred by a
     Gaussian of s px; signed, (n, c, h, w). No colour has to be chosen, and nothing appears that was not in the image.
@@ -107,7 +107,7 @@ def blur_integrated_gradients(
 
 
 class _Blur:
-    """Gaussian blurs of images with mirrored borders, and their derivative by sigma: in the cosine basis each is a factor."""
+    """Gaussian blurs of images with mirrored borders, and their derivative by sigma, both factors in the cosine basis."""
 
     def __init__(self, images: Tensor) -> None:
         self.dtype = images.dtype
@@ -120,7 +120,7 @@ class _Blur:
         return self._image(self.spectrum[row] * self._factor(sigma_px))
 
     def speed(self, row: int, sigma_px: float) -> Tensor:
-        """d blurred / d sigma, (c, h, w)."""
+        """The derivative of the blurred image by sigma, (c, h, w)."""
         return self._image(self.spectrum[row] * self._factor(sigma_px) * self.frequency2 * -sigma_px)
 
     def _factor(self, sigma_px: float) -> Tensor:
@@ -131,7 +131,7 @@ class _Blur:
 
 
 def _cosines(side: int, like: Tensor) -> Tensor:
-    """The orthonormal cosine transform (DCT-II) as a matrix, in single precision at least."""
+    """The orthonormal cosine transform (DCT-II) as a matrix, at least in single precision."""
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
     k, i = torch.arange(side, dtype=dtype)[:, None], torch.arange(side, dtype=dtype) + 0.5
     matrix = (math.pi / side * k * i).cos() * math.sqrt(2 / side)
@@ -154,9 +154,9 @@ def guided_integrated_gradients(
 
     The path leads from the baseline x0 to the image in n_steps of equal length (sum of absolute changes). In each step the
     `fraction` of the values with the smallest |d score / d x| move first, but no value is ever further than `max_distance`
-    from the share of the way that the step has reached. So the path keeps away from places where the gradient is steep and
-    says little, and the map is less noisy. values = integral along that path of d score / d x, signed, (n, c, h, w); they sum
-    to score(x) - score(x0) as far as the steps are fine (completeness).
+    from the share of the way that the step has reached. So the path avoids places where the gradient is steep but says
+    little, and the map is less noisy. values = integral along that path of d score / d x, signed, (n, c, h, w); they sum to
+    score(x) - score(x0) up to the error of the steps (completeness).
 
     Each step takes the mean of the gradients at its two ends; the authors' code takes the one at its beginning, which costs
     the same and is less exact.
@@ -177,9 +177,10 @@ def guided_integrated_gradients(
 
 
 def guided_step(here: Tensor, grad: Tensor, start: Tensor, end: Tensor, share: float, fraction: float, reach: float) -> Tensor:
-    """The next point of the path from start to end: `share` of the way, all (c, h, w).
+    """The next point of the path from start to end, (c, h, w), at `share` of its length.
 
-    No value falls behind share - reach or runs ahead of share + reach; the least steep of the rest move first.
+    Every value stays between share - reach and share + reach of its own way; within that, those with the smallest gradient
+    move first.
     """
     least, most = (torch.lerp(start, end, min(max(share + by, 0), 1)) for by in (-reach, reach))
     way = (end - start).abs()

@@ -1,4 +1,4 @@
-"""One gradient, at the image itself."""
+"""Attributions from one gradient, at the image itself."""
 
 from __future__ import annotations
 

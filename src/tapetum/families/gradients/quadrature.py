@@ -1,4 +1,4 @@
-"""Nodes and weights of an integral over [0, 1]; the weights of every rule sum to one."""
+"""Nodes and weights of quadrature rules on [0, 1]; the weights of every rule sum to one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attributions of whole regions: integrated gradients, added up over segments of the picture."""
+"""Attributions of whole regions: integrated gradients averaged over segments of the picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tapetum.families.gradients.quadrature import nodes
 from tapetum.types import Batch, Range
 
 SCALES = (50.0, 100.0, 150.0, 250.0, 500.0, 1200.0)
-"""Of the segmentations, from small regions to large ones; those of the authors' code."""
+"""Scales of the segmentations, from small regions to large ones, as in the authors' code."""
 
 
 @attribution(cite="kapishnikov2019xrai", reduce="sum", laws=("class_sensitive",))
@@ -34,10 +34,10 @@ def xrai(
     """Which regions of the picture hold most of the score for their size, ranked one after the other.
 
     Integrated gradients from black and from white are averaged, summed over channels: A. The picture is cut by graph-based
-    segmentation (`felzenszwalb2004graph`, sigma 0.8) at six scales, each segment grown by a disk. Again and again the region
-    with the largest mean of A over its pixels that are not yet covered is added, and these pixels get that mean. What is
-    left at the end gets the mean of A over it. values (n, 1, h, w), signed, in units of the score; they sum to what A sums
-    to, the score(x) - score(baseline) averaged over the two baselines.
+    segmentation (`felzenszwalb2004graph`, sigma 0.8) at six scales, each segment grown by a disk. Step by step, the region
+    with the largest mean of A over its pixels that are not yet covered is added, and these pixels get that mean. The pixels
+    that are left at the end get the mean of A over them. values (n, 1, h, w), signed, in units of the score; they sum to what
+    A sums to, the score(x) - score(baseline) averaged over the two baselines.
 
     The authors' code takes the largest of the three channels for A, which turns evidence against into evidence for; with the
     sum the values stay a share of the score. It cuts the picture at 224 x 224 px, here at the images' own size. This is its
@@ -69,7 +69,7 @@ def xrai(
 
 
 def _regions(pixels: Tensor, min_size_px: int, dilation_px: int) -> Tensor:
-    """Segments of every scale, grown: (m, h, w), True inside."""
+    """The grown segments of all scales, (m, h, w), True inside."""
     # the authors cut pictures in [-1, 1], whose differences are twice as large
     cuts = [felzenszwalb(2 * pixels - 1, scale, sigma=0.8, min_size=min_size_px) for scale in SCALES]
     return torch.cat(
@@ -78,14 +78,14 @@ def _regions(pixels: Tensor, min_size_px: int, dilation_px: int) -> Tensor:
 
 
 def _grown(masks: Tensor, radius_px: int) -> Tensor:
-    """Boolean masks (m, h, w), each with every place that is at most `radius_px` away from it."""
+    """Boolean masks (m, h, w), each grown by all places at most `radius_px` away."""
     reach = torch.arange(-radius_px, radius_px + 1, device=masks.device)
     disk = (reach[:, None] ** 2 + reach**2 <= radius_px**2).float()[None, None]
     return torch.cat([F.conv2d(some[:, None].float(), disk, padding=radius_px)[:, 0] > 0.5 for some in masks.split(64)])
 
 
 def _ranked(amounts: Tensor, regions: Tensor, min_new_px: int) -> Tensor:
-    """Greedy: the region of the largest mean over what is not yet covered, then the next; (h, w)."""
+    """The map (h, w) of means over regions, added greedily by their mean over pixels that are not yet covered."""
     flat, masks = amounts.flatten(), regions.flatten(1)
     left = torch.ones_like(flat, dtype=torch.bool)
     values = torch.empty_like(flat)

@@ -1,4 +1,4 @@
-"""Gradients at random points: noisy copies of the image, and random places between baselines and the image."""
+"""Gradients averaged over random points: noisy copies of the image, and points between random baselines and the image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
-from tapetum.border.sentences import Baseline, Tolerance
+from tapetum.border.sentences import Baseline, Copies, Sigma, Tolerance
 from tapetum.engines.gradients import Term, as_it_is, sampled_gradients
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import Draws, RunningMean, RunningVariance, stacked
@@ -23,8 +23,8 @@ def smooth_grad(
     score: ModelScore,
     images: Tensor,
     *,
-    n_samples: Annotated[int, Range(1, 10_000)] = 50,
-    sigma: Annotated[float, Range(0, 2)] = 0.15,
+    n_samples: Copies = 50,
+    sigma: Sigma = 0.15,
     tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
@@ -35,15 +35,11 @@ def smooth_grad(
     (n, c, h, w), the heatmap shows the largest magnitude over channels. `stderr` is the standard error of that mean.
     All images of a batch get the same noise, scaled, so a batch gives what its images give alone.
 
-    Args:
-        n_samples: noisy copies; the paper: 50.
-        sigma: noise as a share of the image's range; the paper: 0.1 to 0.2.
-
     Example:
         >>> tp.smooth_grad(model, images, n_samples=25, seed=1).stderr.max()
     """
     draws = Draws.of(generator, n_samples)
-    return stacked(_noisy(score, images, RunningMean, as_it_is, sigma, draws, tolerance, batch))
+    return stacked(one.estimate for one in _noisy(score, images, RunningMean, as_it_is, sigma, draws, tolerance, batch))
 
 
 @attribution(cite="hooker2019roar", reduce="max_abs", laws=LAWS)
@@ -51,27 +47,24 @@ def smooth_grad_squared(
     score: ModelScore,
     images: Tensor,
     *,
-    n_samples: Annotated[int, Range(1, 10_000)] = 50,
-    sigma: Annotated[float, Range(0, 2)] = 0.15,
+    n_samples: Copies = 50,
+    sigma: Sigma = 0.15,
     tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """The squared gradient averaged over noisy copies of the image: where it is steep, whichever way.
+    """The squared gradient averaged over noisy copies of the image: where the score is steep, in either direction.
 
     values = mean over samples of (d score / d (x + e))^2, e ~ N(0, s^2), s = sigma * (max x - min x) per image; at least 0,
     (n, c, h, w), the heatmap is the maximum over channels. It is smooth_grad squared plus var_grad (but for the n - 1 that
     var_grad divides by). `stderr` is the standard error of the mean of squares. Noise as in smooth_grad.
 
-    Args:
-        n_samples: noisy copies; SmoothGrad's paper: 50.
-        sigma: noise as a share of the image's range; SmoothGrad's paper: 0.1 to 0.2.
-
     Example:
         >>> tp.smooth_grad_squared(model, images, n_samples=25).heatmap()
     """
     draws = Draws.of(generator, n_samples)
-    return stacked(_noisy(score, images, RunningMean, lambda _row, _k, grad: grad**2, sigma, draws, tolerance, batch))
+    means = _noisy(score, images, RunningMean, lambda _row, _k, grad: grad**2, sigma, draws, tolerance, batch)
+    return stacked(one.estimate for one in means)
 
 
 @attribution(cite="adebayo2018vargrad", reduce="max_abs", laws=LAWS)
@@ -80,12 +73,12 @@ def var_grad(
     images: Tensor,
     *,
     n_samples: Annotated[int, Range(2, 10_000)] = 50,
-    sigma: Annotated[float, Range(0, 2)] = 0.15,
+    sigma: Sigma = 0.15,
     tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """The variance of the gradient over noisy copies of the image: where the network bends, whichever way.
+    """The variance of the gradient over noisy copies of the image: where the score is curved, in either direction.
 
     values = variance over samples of d score / d (x + e), e ~ N(0, s^2), s = sigma * (max x - min x) per image; at least 0,
     (n, c, h, w), the heatmap is the maximum over channels. The variance divides by n_samples - 1 (unbiased). `stderr` is
@@ -93,8 +86,7 @@ def var_grad(
     as in smooth_grad. A network whose gradient is the same everywhere has no such map and is refused.
 
     Args:
-        n_samples: noisy copies; SmoothGrad's paper: 50.
-        sigma: noise as a share of the image's range; SmoothGrad's paper: 0.1 to 0.2.
+        n_samples: noisy copies of the image, at least two; SmoothGrad's paper: 50.
 
     Example:
         >>> tp.var_grad(model, images, n_samples=25).heatmap()
@@ -106,7 +98,7 @@ def var_grad(
         if one.value.max() <= (rounding * one.mean.abs().max()) ** 2:
             why = "the network is linear there" if sigma else "there is no noise"
             raise MethodError(f"the gradient of {score.model.name} does not vary ({why}): use smooth_grad or saliency")
-    return stacked(variances)
+    return stacked(one.estimate for one in variances)
 
 
 def _noisy(
@@ -119,7 +111,7 @@ def _noisy(
     tolerance: float | None,
     batch: Batch,
 ) -> list[S]:
-    """A statistic of the gradients at noisy copies of each image; the noise is sigma times the image's range."""
+    """A statistic of the gradients at noisy copies, one per image; the noise is sigma times the image's range."""
     spread = sigma * (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))
 
     def noisy(row: int, k: int) -> Tensor:
@@ -135,7 +127,7 @@ def gradient_shap(
     *,
     n_samples: Annotated[int, Range(1, 100_000)] = 200,
     baseline: Baseline,
-    sigma: Annotated[float, Range(0, 2)] = 0.15,
+    sigma: Sigma = 0.15,
     tolerance: Tolerance = None,
     generator: torch.Generator,
     batch: Batch = "auto",
@@ -147,11 +139,11 @@ def gradient_shap(
     baselines (expected gradients). They sum to score(x) - mean score(b) as far as there are enough samples. `stderr` is the
     standard error of the mean. All images of a batch get the same a and e, so a batch gives what its images give alone.
 
-    captum and shap draw b from images that the user brings, and add their noise to x, by default none; here the noise is
-    what spreads the baselines, since there may be no other images.
+    captum and shap draw b from images of the user and add noise to x, by default none; here the noise spreads the baselines,
+    since there may be no other images.
 
     Args:
-        n_samples: draws; shap: 200, captum: 5, whose standard error is about as large as the values.
+        n_samples: draws; shap: 200; captum: 5, with a standard error about as large as the values.
         sigma: spread of the baselines, as a share of the image's range.
 
     Example:
@@ -169,4 +161,4 @@ def gradient_shap(
     means = sampled_gradients(
         score, len(images), point, n_samples, RunningMean, lambda i, k, grad: way(i, k) * grad, tolerance=tolerance, batch=batch
     )
-    return stacked(means)
+    return stacked(one.estimate for one in means)

@@ -1,1 +1,1 @@
-"""Perturbation attributions: hide parts of the image and watch the score."""
+"""Perturbation attributions: parts of the image are hidden, and the change of the score is measured."""

@@ -1,12 +1,11 @@
-"""The segments of the picture as players: what each adds to the score, over many coalitions of the others.
+"""Segments of the picture as players of a game: the contribution of each to the score, over coalitions of the others.
 
-All of them paint a segment's value on each of its pixels, and take each image by itself: a coalition that comes again is
-not computed again.
+Every method paints a segment's value on all of its pixels. Each image is a game of its own, in which no coalition is computed
+twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import torch
@@ -18,7 +17,7 @@ from tapetum.engines.perturb import Segmentation
 from tapetum.engines.perturb.games import Game, games, marginals, replayed, shapley_sample
 from tapetum.engines.perturb.regressions import cosine_kernel, shapley_regression, weighted_ridge
 from tapetum.engines.scores import ModelScore
-from tapetum.engines.statistics import RunningMean, checks, settled
+from tapetum.engines.statistics import RunningMean, checks, settled, stacked
 from tapetum.types import Batch, MethodError, Range
 
 LAWS = ("class_sensitive", "forward_only", "sampled")
@@ -39,13 +38,13 @@ def lime(
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """What each segment adds to the probability in a linear model that is fitted around the picture.
+    """The contribution of each segment to the probability in a linear model that is fitted around the picture.
 
     values (n, 1, h, w) = the segment's coefficient b_i of min over b of sum_j w_j (p(z_j) - b_0 - z_j . b)^2 + alpha |b|^2,
     with p the target's probability (softmax), z_j in {0, 1}^k the segments that are seen (the first sample: all; else each
     with probability 1/2), w_j = sqrt(exp(-d_j^2 / kernel_width^2)) and d_j the cosine distance of z_j to all ones: kernel,
-    ridge and segmentation of the `lime` package's image explainer. It hides a segment by its own mean colour, here `fill`
-    says; and it shows the largest coefficients only, here all are kept. `stderr` is White's sandwich error of b.
+    ridge and segmentation of the `lime` package's image explainer. That package hides a segment under its own mean colour, and
+    shows the largest coefficients only; here `fill` hides, and all are kept. `stderr` is White's sandwich error of b.
 
     Args:
         n_samples: coalitions; the lime package: 1000.
@@ -91,9 +90,9 @@ def kernel_shap(
     values (n, 1, h, w) = phi_i of min over phi of sum over coalitions z of pi(z) (v(z) - v(none) - z . phi)^2 under
     sum_i phi_i = v(all) - v(none), with pi(z) = (k - 1) / (C(k, s) s (k - s)) for s of k segments seen; signed, in units of
     the score. Every pixel carries its segment's value, so segments sum to v(all) - v(none), pixels do not. With
-    n_samples >= 2^k - 2 all coalitions are taken and the values are the exact Shapley values; otherwise whole sizes as far
-    as the budget goes, then pairs of a coalition and its complement at random, as in the shap package. `stderr` is that of
-    the random part. Fewer than two coalitions per segment do not determine the values and are refused.
+    n_samples >= 2^k - 2 all coalitions are used and the values are the exact Shapley values; otherwise all coalitions of as
+    many sizes as the budget allows, then random pairs of a coalition and its complement, as in the shap package. `stderr` is
+    that of the random part. Fewer than two coalitions per segment do not determine the values and are refused.
 
     Args:
         n_samples: coalitions besides all and none; the shap package: 2048 and 2 per segment.
@@ -161,9 +160,3 @@ def shapley_sampling(
         return game.paint(mean.value), game.paint(mean.stderr)
 
     return stacked(shares(game) for game in games(score, images, segments, fill, batch))
-
-
-def stacked(parts: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """(n, 1, h, w) values and errors of images that come one by one."""
-    values, errors = zip(*parts, strict=True)
-    return torch.stack(values), torch.stack(errors)

@@ -1,4 +1,4 @@
-"""How a score depends on each cell of a grid of masks: designs of masks, and estimates from their scores."""
+"""Designs of random masks over a grid of cells, and estimates of each cell's influence from the scores under them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 def sobol_design(n: int, cells: int, generator: torch.Generator) -> Tensor:
     """(n (d + 1), d) in [0, 1], d = cells^2: n points of A, then for each cell the same points with that cell from B.
 
-    A and B are the two halves of one Sobol sequence of 2 d dimensions, scrambled (Owen), so that a seed gives its own.
+    A and B are the two halves of one Sobol sequence of 2 d dimensions, scrambled (Owen) differently for each seed.
     """
     d, seed = cells**2, int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
     a, b = torch.quasirandom.SobolEngine(2 * d, scramble=True, seed=seed).draw(n, dtype=torch.float64).chunk(2, dim=1)
@@ -33,15 +33,15 @@ def jansen(scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
 
 
 def balanced_design(n: int, cells: int, generator: torch.Generator) -> Tensor:
-    """(n, d) of zeros and ones: each cell is seen in half of the n masks, whichever (a Latin hypercube, rounded)."""
+    """(n, d) of zeros and ones: each cell is seen in a random half of the n masks (a rounded Latin hypercube)."""
     return (torch.rand(n, cells**2, generator=generator).argsort(0) < n // 2).double()
 
 
 def hsic_binary(design: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The Hilbert-Schmidt independence criterion (d,) between each column of zeros and ones and the scores, with errors.
+    """The Hilbert-Schmidt independence criterion (d,) between each binary column and the scores, with standard errors.
 
     tr(K H L H) / (n - 1)^2 with k(x, x') = 1/2 - (x - x')^2 and l(y, y') = exp(-(y - y')^2 / (2 s^2)), s the median distance
-    of two scores. Centring leaves 2 (x - mean x)(x' - mean x') of k, so no n x n matrix of masks is made.
+    of two scores. Centred, k is 2 (x - mean x)(x' - mean x'), so no n x n matrix of masks is needed.
     """
     n, distances = len(scores), (scores[:, None] - scores).abs()
     between = distances[torch.triu_indices(n, n, 1).unbind()]

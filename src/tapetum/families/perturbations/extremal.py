@@ -1,4 +1,4 @@
-"""Optimised masks: the small part of the image that alone gives the answer."""
+"""Optimised masks: a small part of the image that alone gives the model's answer."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def extremal_perturbation(
     (sort(m) - r)^2, with r of `area` ones and zeros before, w_t = 300 * 1.0035^t, rate 0.01, momentum 0.9, every other step
     on the mirrored image. m is a smooth maximum of bumps of sigma_px, one every sigma_px / 3. Where the paper's code counts
     the area of a frame around the image, `area` here is that of the image; and equal mask values share their place in the
-    order, so that no corner is kept for being sorted last. It refuses a model without gradients.
+    order, so that no corner is kept for being sorted last. A model without gradients is refused.
 
     Args:
         area: share of the image that the mask keeps; the paper: 0.05 to 0.8, one at a time.
         variant: preserve (what keeps the score up), delete (what brings it down when hidden), dual (both at once).
-        n_steps: of the ascent; the paper's code: 800.
+        n_steps: steps of ascent; the paper's code: 800.
         sigma_px: size of the bumps in px; None: 21 of 224, the paper's.
         fill: what hides: None for the paper's, a blur that grows to 20 px (of 224) as the mask falls; or zero, mean, black,
             white, blur, noise, a number, a tensor.

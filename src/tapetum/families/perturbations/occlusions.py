@@ -1,4 +1,4 @@
-"""Parts of the image hidden one after another: by how much the score drops without each."""
+"""Parts of the image are hidden one after another, and the drop of the score is measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random smooth masks over the whole image, and how the score follows each place of them."""
+"""Random smooth masks over the whole image, and how the score depends on each place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tapetum.border.sentences import Fill, Tolerance
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import random_grids, scores_under
 from tapetum.engines.scores import ModelScore
-from tapetum.engines.statistics import RunningMean
+from tapetum.engines.statistics import RunningMean, stacked
 from tapetum.progress import report
 from tapetum.types import Batch, Range
 
@@ -33,13 +33,13 @@ def rise(
     """How much the probability rises when a place is seen, averaged over random smooth masks.
 
     values (n, 1, h, w) = 1 / n_masks sum over m of p(x * M_m) (M_m / keep - 1), with p the target's probability (softmax):
-    an estimate of the probability given that a pixel is seen, minus the mean probability. The paper's map is the same
-    without that constant; with it, 0 means that seeing the place makes no difference. `stderr` is the standard error of
-    the estimate. All images of a batch see the same masks.
+    an estimate of the probability given that a pixel is seen, minus the mean probability. The paper's map lacks the last
+    term; with it, 0 means that seeing the place makes no difference. `stderr` is the standard error of the estimate. All
+    images of a batch are seen through the same masks.
 
     Args:
         n_masks: random masks; the paper: 4000 for VGG-16, 8000 for ResNet-50.
-        cells: cells a side of the random grid; the paper: 7.
+        cells: cells per side of the random grid; the paper: 7.
         keep: probability that a cell is seen; the paper: 0.5.
 
     Example:
@@ -57,8 +57,7 @@ def rise(
                 running.add(value * (one / keep - 1))
                 if running.settled(tolerance):
                     report(n_masks, n_masks, "masks")
-                    return running.value, running.stderr
-        return running.value, running.stderr
+                    return running.estimate
+        return running.estimate
 
-    means = [mean(row) for row in range(len(images))]
-    return torch.stack([value for value, _ in means]), torch.stack([stderr for _, stderr in means])
+    return stacked(mean(row) for row in range(len(images)))

@@ -1,4 +1,4 @@
-"""Sensitivity analysis: the cells of a grid as random inputs, and how much of the score depends on each."""
+"""Sensitivity analysis: the cells of a grid as random inputs, and how much the score depends on each."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tapetum.engines.perturb import coalitions, scores_under
 from tapetum.engines.perturb.regressions import precise
 from tapetum.engines.perturb.superpixels import cells as cells_of
 from tapetum.engines.scores import ModelScore
+from tapetum.engines.statistics import stacked
 from tapetum.families.perturbations.designs import balanced_design, hsic_binary, jansen, sobol_design
 from tapetum.types import Batch, MethodError, Range
 
@@ -35,15 +36,15 @@ def sobol(
     """The share of the score's variance that each cell takes part in when all cells are dimmed at random.
 
     values (n, 1, cells, cells) = total Sobol indices mean_j (f(A_j) - f(A_j with cell i from B))^2 / (2 Var f(A)) (Jansen),
-    with f(m) the score of m x + (1 - m) fill and m in [0, 1] per cell; at least 0, without unit, 1: nothing varies without
-    the cell. They do not say whether a cell speaks for or against the target. A and B come from a scrambled Sobol sequence:
-    the plain one of the paper starts with the same coarse points for every cell. It takes n_designs (cells^2 + 1) passes;
-    B by itself, which the estimator does not use, is left out. `stderr` treats the points as independent. There is no
+    with f(m) the score of m x + (1 - m) fill and m in [0, 1] per cell; at least 0, without unit; at 1 the score varies only
+    with the cell. They do not tell whether a cell is evidence for or against the target. A and B come from a scrambled Sobol
+    sequence: the plain one of the paper starts with the same coarse points for every cell. It takes n_designs (cells^2 + 1)
+    passes; B by itself, which the estimator does not use, is left out. `stderr` treats the points as independent. There is no
     tolerance to stop at: the sequence is balanced only as a whole.
 
     Args:
         n_designs: points of A; a power of two is best; the paper: 32.
-        cells: cells a side; the paper: 8 to 11.
+        cells: cells per side; the paper: 8 to 11.
 
     Example:
         >>> tp.sobol(model, images, cells=4, n_designs=8)
@@ -67,13 +68,13 @@ def hsic(
 
     values (n, 1, cells, cells) = tr(K_i H L H) / (n_samples - 1)^2, the Hilbert-Schmidt independence criterion, with
     K_i = 1/2 - (z_i - z_i')^2 on whether cell i is seen, L = exp(-(y - y')^2 / (2 s^2)) on scores, s their median distance,
-    and H = 1 - 1 / n_samples; at least 0, about 0 for a cell that makes no difference, without unit. They do not say
-    whether a cell speaks for or against the target. Xplique's s is the median score itself, which may be zero or negative.
+    and H = 1 - 1 / n_samples; at least 0, about 0 for a cell that makes no difference, without unit. They do not tell whether
+    a cell is evidence for or against the target. Xplique's s is the median score itself, which may be zero or negative.
     `stderr` is that of the leading term; there is no tolerance to stop at, since every cell is seen in exactly half of all.
 
     Args:
         n_samples: random masks; xplique: 500.
-        cells: cells a side; xplique: 8, the paper: 7.
+        cells: cells per side; xplique: 8, the paper: 7.
 
     Example:
         >>> tp.hsic(model, images, cells=4, n_samples=100)
@@ -91,7 +92,7 @@ def estimated(
     batch: Batch,
     estimate: Callable[[Tensor], tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor]:
-    """The estimate (d,) from each image's scores under masks of the design, as (n, 1, cells, cells), and its error."""
+    """The estimate (d,) and its error from each image's scores under the masks of a design, as (n, 1, cells, cells)."""
     height, width = images.shape[-2:]
     if cells > min(height, width):
         raise MethodError(f"a grid of {cells} cells a side does not fit into an image of {height} x {width} px")
@@ -102,6 +103,5 @@ def estimated(
         stream = scores_under(score, seen[row : row + 1], masks, blank[row : row + 1], batch=size, row=row)
         return estimate(precise(torch.cat([values for _, values in stream]), images))
 
-    values, errors = zip(*[one(row) for row in range(len(images))], strict=True)
-    shape = (len(images), 1, cells, cells)
-    return torch.stack(values).view(shape).to(images), torch.stack(errors).view(shape).to(images)
+    values, errors = stacked(one(row) for row in range(len(images)))
+    return values.view(-1, 1, cells, cells).to(images), errors.view(-1, 1, cells, cells).to(images)

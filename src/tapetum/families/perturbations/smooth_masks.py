@@ -1,4 +1,4 @@
-"""Smooth masks of a given area that a score likes best: max-convolution, blur pyramid, and the ascent."""
+"""Smooth masks of a given area that maximise a score: smooth masks, blur pyramid, and gradient ascent."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ COLDNESS = 20
 """1 / temperature of the smooth maximum."""
 
 LEVELS = 8
-"""Of the blur pyramid, the image itself included."""
+"""Levels of the blur pyramid, with the image itself."""
 
 LEARNING_RATE, MOMENTUM, AREA_WEIGHT, AREA_GROWTH = 0.01, 0.9, 300, 1.0035
-"""The ascent's numbers, those of the authors' code."""
+"""Settings of the ascent, as in the authors' code."""
 
 TIED = 0.01
-"""Mask values that differ by less share their place in the order: else rounding would decide which of them is kept."""
+"""Mask values that differ by less share their rank: else rounding would decide which of them is kept."""
 
 
 class SmoothMask:
-    """Controls (n, 1, rows, columns), one every `step` px, to masks that vary over no less than about sigma px.
+    """Turns controls (n, 1, rows, columns), one every `step` px, into masks without details finer than about sigma px.
 
-    m(u) = smooth maximum over controls v of k(|u - v|) c(v), k(d) = exp(-2 max(0, d / sigma - 1/2)^2). The mask goes on for
-    about sigma px around the image, so that a place at its border costs as much area as one in the middle.
+    m(u) = smooth maximum over controls v of k(|u - v|) c(v), k(d) = exp(-2 max(0, d / sigma - 1/2)^2). The mask extends about
+    sigma px beyond the image, so that a place at its border costs as much area as one in the middle.
     """
 
     def __init__(self, height: int, width: int, step: int, sigma: float, like: Tensor) -> None:
@@ -44,7 +44,7 @@ class SmoothMask:
         self._kernel = (-2 * (distance / sigma - 0.5).clamp(min=0) ** 2).exp().flatten(0, 1)
 
     def __call__(self, controls: Tensor) -> Tensor:
-        """(n, H, W), the image and what is around it."""
+        """The masks (n, H, W) on the image and the margin around it."""
         side, around = 2 * self._reach + 1, self._margin + self._reach
         near = F.unfold(controls, side, padding=around)
         cells = (self.rows + 2 * self._margin, self.columns + 2 * self._margin)
@@ -54,13 +54,13 @@ class SmoothMask:
         return most.reshape(len(controls), cells[0] * self._step, cells[1] * self._step)
 
     def cut(self, whole: Tensor) -> Tensor:
-        """The part on the image, (n, 1, h, w)."""
+        """The part of masks that lies on the image, (n, 1, h, w)."""
         start, (height, width) = self._margin * self._step, self._size
         return whole[:, None, start : start + height, start : start + width]
 
 
 def blur_pyramid(images: Tensor, sigma_px: float) -> Callable[[Tensor], Tensor]:
-    """Masks (n, 1, h, w) to images blurred by (1 - mask) * sigma_px, interpolated between eight blurred ones."""
+    """Returns a function from masks (n, 1, h, w) to images blurred by (1 - mask) * sigma_px, interpolated between 8 levels."""
     sigmas = [sigma_px * (1 - level / (LEVELS - 1)) for level in range(LEVELS - 1)]
     levels = [*(blurred(images, sigma) for sigma in sigmas), images]
 
@@ -72,9 +72,9 @@ def blur_pyramid(images: Tensor, sigma_px: float) -> Callable[[Tensor], Tensor]:
 
 
 def area_reference(whole: Tensor, kept: int) -> Tensor:
-    """(n, p): what each of the p values of a mask should be for `kept` of them to be 1: the largest 1, the others 0.
+    """The target (n, p) of mask values if `kept` of the p shall be 1: 1 for the largest, 0 for the others.
 
-    Values that are tied (within TIED) with the last that is kept get the share that is left for them.
+    Values tied (within TIED) with the smallest one that is kept get the share that is left for all of them.
     """
     order = whole.sort(1).values
     below = torch.searchsorted(order, whole - TIED)
@@ -85,7 +85,7 @@ def area_reference(whole: Tensor, kept: int) -> Tensor:
 def extremal_mask(
     reward: Callable[[Tensor, int], Tensor], mask: SmoothMask, n: int, kept: int, n_steps: int, like: Tensor
 ) -> Tensor:
-    """(n, 1, h, w): ascent of reward(mask, step) - weight * mean (mask - area_reference)^2, the weight growing each step."""
+    """Masks (n, 1, h, w) by ascent of reward(mask, step) - weight * mean (mask - area_reference)^2; the weight grows."""
     controls, velocity = like.new_ones(n, 1, mask.rows, mask.columns), None
     weight = float(AREA_WEIGHT)
     for step in track(range(n_steps), n_steps, "steps"):
