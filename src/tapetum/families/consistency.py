@@ -23,22 +23,22 @@ OFTEN = 0.9
 def consistent_channels(
     model: VisionModel, images: Tensor, *, layer: str | None = None, k: Annotated[int, Range(1, 100)] = 10
 ) -> ConsistentChannels:
-    """Which channels of a layer are active in all of several images, and which only in one.
+    """The channels of a layer that are active in all of several images, and those active in one alone.
 
     a (n, c) is the mean of channel c's map in image i. Its percentile there, in [0, 1], is the share of the image's other
-    channels with a lower mean, equal ones counting half. consistency (c,) = min over images of the percentile: 0.9 says that
-    the channel is among the top tenth of every image. specificity (c,) = z of the best image - z of the second best,
-    z = (a - mean over channels) / sd over channels, within each image: 3 says that the channel stands out of one image by three
-    standard deviations more than of any other. Both compare channels within an image, so that a picture of more contrast does
-    not win by that. `tp.show` draws the percentiles as a matrix, images by channels, and where the first channels answer.
+    channels with a lower mean; equal ones count half. consistency (c,) = min over images of the percentile: at 0.9 the channel
+    is among the top tenth of every image. specificity (c,) = z of the best image - z of the second best, z = (a - mean over
+    channels) / sd over channels, within each image: at 3 the channel stands out in one image by three standard deviations more
+    than in any other. Both compare channels within an image, so that an image of higher contrast has no advantage. `tp.show`
+    draws the percentiles as a matrix, images by channels, and the maps of the first channels.
 
-    A consistent channel need not have found what the images share: it may answer to anything. Put a picture in
-    that has nothing of it (noise, plain grey), and see whether the channel stays. Refused: fewer than two images, a layer
-    without a map or with a single channel.
+    A consistent channel need not have found what the images share: it may be active for any image. Add an image without the
+    shared thing (noise, plain grey), and see whether the channel stays. Refused: fewer than two images, a layer without a map
+    or with a single channel.
 
     Args:
         layer: a name; None: the last of three depths.
-        k: channels of each kind that are listed; fewer where the layer has fewer.
+        k: number of channels listed of each kind; fewer where the layer has fewer.
 
     Example:
         >>> found = tp.consistent_channels(model, images.repeat(2, 1, 1, 1), k=3)

@@ -36,19 +36,19 @@ def filter_specialization(
     seed: Seed = 0,
     batch: Batch = "auto",
 ) -> FilterSpecialization:
-    """The channels that answer a photograph most, early and late: what each looks for, and where it found it.
+    """The most active channels of a photograph, early and late: what each looks for, and where it found it.
 
-    At each layer the k most active channels, by their largest value; of each the picture that drives it most (as `visualize`
-    makes it) and its map. pixels (m d k, 3, h, w) for m images and d layers. numbers (n,) for each picture: activation, the
-    mean of the channel's map in that image; share, mean |a| of the channel over the sum of all channels' of its layer; extent,
-    the share of places above half of its maximum (0 where that is not positive), which is small where a filter found what it
-    looks for in few spots. A place of a deep layer is a large part of the photograph. A channel that several images share is
+    Shows for each layer the k most active channels, each with the picture that drives it most (as `visualize` makes it) and
+    its map. pixels (m d k, 3, h, w) for m images and d layers. numbers (n,), one per picture: activation, the mean of the
+    channel's map in that image; share, mean |a| of the channel over the sum of all channels' of its layer; extent, the share of
+    places above half of its maximum (0 where that is not positive), which is small where a filter finds its pattern in few
+    spots. A place of a deep layer covers a large part of the photograph. The picture of a channel that several images share is
     made once.
 
     Args:
         layers: names or globs; None: the second and the last of seven depths.
-        k: channels a layer; fewer where a layer has fewer.
-        by: what makes a channel active: its max, mean or variance over places.
+        k: channels per layer; fewer where a layer has fewer.
+        by: measure of a channel's activity: its max, mean or variance over places.
 
     Example:
         >>> tp.filter_specialization(model, images, k=2, size=32, n_steps=2).numbers["extent"]

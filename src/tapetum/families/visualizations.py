@@ -49,25 +49,25 @@ def visualize(
     precision: Precision = "exact",
     frames: Frames = (),
 ) -> Rendering:
-    """The pictures that units of a network would most like to see.
+    """The pictures that drive units of a network most.
 
     x* = argmax over x of the mean over draws t of objective(network(t(x))), by gradient ascent from noise. A unit's objective
-    is the mean of its channel over the map; with a position the value there; a class's is its logit. pixels (n, 3, h, w) in
-    [0, 1]; scores (n,) the objective of the finished pictures without transforms. A batch of units gives what single runs
-    give. A unit that no gradient reaches has the status `silent`. `units` are "layer:5", "layer:5@row,column", several as
-    "layer:0-15", "layer:3,5,7" or "layer:*", a class (index or name), a `tp.Unit` or another target that reads the model's
-    answer, one of `tp.objectives`, or a list of these.
+    is the mean of its channel over the map; with a position the value there; that of a class is its logit. pixels (n, 3, h, w)
+    in [0, 1]; scores (n,) the objective of the finished pictures without transforms. A batch of units gives the same pictures
+    as single runs. A unit that no gradient reaches has the status `silent`. `units` are "layer:5", "layer:5@row,column",
+    several as "layer:0-15", "layer:3,5,7" or "layer:*", a class (index or name), a `tp.Unit` or another target that reads the
+    model's answer, one of `tp.objectives`, or a list of these.
 
-    With `diversity` n each unit has n pictures that are to differ, `layout` (units, n): picture i raises the objective less
-    w |s| times the mean over the others j of cos(G_i, G_j), G the Gram matrix of a layer, s the mean objective of the n at that
-    step, so that w means the same for units of large and of small numbers (a constant in olah2017feature). scores are without
+    With `diversity` n each unit has n pictures that differ, `layout` (units, n): picture i raises the objective minus w |s|
+    times the mean over the others j of cos(G_i, G_j), G the Gram matrix of a layer, s the mean objective of the n at that step,
+    so that w means the same for units with large and with small values (a constant in olah2017feature). scores are without
     that term; numbers: `likeness` (n,), the mean cosine with the others.
 
     Args:
-        negative: make what the unit answers least to (the objective's opposite).
-        diversity: pictures of each unit.
-        diversity_weight: w; at 1 the built-in model's units keep four fifths of what they reach alone (measured).
-        diversity_layer: where pictures are to differ; None: the unit's own layer, of a class the last map of 10 cells a side.
+        negative: lower the objective instead: the picture that the unit answers least to.
+        diversity: pictures per unit.
+        diversity_weight: w; at 1 the built-in model's units keep four fifths of the score they reach alone (measured).
+        diversity_layer: layer at which pictures differ; None: the unit's own, for a class the last map with 10 cells per side.
 
     Example:
         >>> tp.visualize(model, "blocks.3:5", size=64, n_steps=4).scores

@@ -35,17 +35,17 @@ def caricature(
     precision: Precision = "exact",
     frames: Frames = (),
 ) -> Rendering:
-    """A picture that has what a layer found in an image, only more of it.
+    """A picture with everything that a layer found in an image, only more of it.
 
     With a the layer's activation of the picture and g that of the image, it raises (a . g / |g|^2) max(.1, cos(a, g))^p over
     all places at once, from noise: 1 for the image itself, and more where its traits are exaggerated. pixels (n, 3, h, w) of
-    the images' size; scores as this; numbers of the finished pictures: `dot` a . g / |g|^2 and `cosine`. The formula is
+    the images' size; scores are this value; numbers of the finished pictures: `dot` a . g / |g|^2 and `cosine`. The formula is
     lucid's, whose cosine leaves |a| out.
 
     Args:
-        cosine_power: p: 0 makes all that was found stronger, .5, 1 and 2 keep ever more to what was found and nothing else.
-        compare: whole, one cosine over all places, or places: dot and cosine at each place by itself, then their mean over
-            places (as many |g|^2 / places), so that what was found little of counts as it should, where it was.
+        cosine_power: p: 0 strengthens everything that was found; .5, 1 and 2 keep ever closer to its direction.
+        compare: whole, one cosine over all places, or places: dot and cosine at each place, then their mean over places
+            (in units of |g|^2 / places), so that weak activations count in their own places.
 
     Example:
         >>> tp.caricature(model, images, layer="blocks.3", n_steps=2).numbers["cosine"]

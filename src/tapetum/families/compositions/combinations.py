@@ -38,12 +38,12 @@ def neuron_interaction(
     batch: Batch = "auto",
     precision: Precision = "exact",
 ) -> Rendering:
-    """What two units ask for alone, turned around, and together.
+    """Pictures of two units: each alone, each reversed, and both together.
 
     Eight pictures, `layout` (2, 4): -A, A, -B, B; then A + B, A - B, B - A, -A - B. Alone each is the picture of `visualize`.
-    Together they raise +-A / s_A +- B / s_B, s the value that the unit's own picture reaches above that of the noise all
-    begin as, so that the unit of larger numbers does not outvote the other. numbers: `first` and `second` (8,), the values of
-    A and B in every picture: whether one can be had with the other. `units` are two, as for `visualize`.
+    Together they raise +-A / s_A +- B / s_B, s the value that the unit's own picture reaches above that of the initial noise,
+    so that the unit with larger values does not dominate. numbers: `first` and `second` (8,), the values of A and B in every
+    picture, which show whether one is possible with the other. `units` are two, as for `visualize`.
 
     Example:
         >>> tp.neuron_interaction(model, ["blocks.3:5", "blocks.3:2"], size=32, n_steps=2).numbers["first"]
@@ -77,19 +77,19 @@ def interpolate(
     precision: Precision = "exact",
     frames: Frames = (),
 ) -> Rendering:
-    """The way from what one unit asks for to what another does, in pictures that show things at the same place.
+    """The way from the picture of one unit to that of another, in pictures that keep things at the same place.
 
-    Picture i of n raises (1 - t) A / s_A + t B / s_B, t = i / (n - 1), s as in `neuron_interaction`, less `align` times
-    sum_d 2^-d mean((a_i - a_i+-d)^2) / mean(a^2), a the activation at the layer `align_layer`, d to 4: what differs from the
-    neighbours, relative to what the units' own pictures have there. The pictures have their coarse parts in common. numbers:
+    Picture i of n raises (1 - t) A / s_A + t B / s_B, t = i / (n - 1), s as in `neuron_interaction`, minus `align` times
+    sum_d 2^-d mean((a_i - a_i+-d)^2) / mean(a^2), a the activation at the layer `align_layer`, d up to 4: the difference from
+    the neighbours, relative to the activation of the units' own pictures. The pictures share their coarse parts. numbers:
     `first` and `second` (n,), the values of A and B, and `t`. `units` are two, as for `visualize`.
 
     Args:
-        n_images: pictures from the one to the other, the ends among them.
-        align: weight of the alignment: at 1 pictures of the built-in model hardly differ; 0: only coarse parts in common.
-        align_layer: where neighbours shall be alike; None: where the units are, of a class the last map of 10 cells a side.
+        n_images: number of pictures, both ends included.
+        align: weight of the alignment: at 1 pictures of the built-in model hardly differ; at 0 they share coarse parts alone.
+        align_layer: layer at which neighbours are alike; None: the units' own, for classes the last map with 10 cells per side.
         parametrization: "shared": coarse parts in common; or any other, as for `visualize`.
-        batch: the pictures are made together whatever it is.
+        batch: no effect: the pictures are made together.
 
     Example:
         >>> tp.interpolate(model, ["blocks.3:5", "blocks.3:2"], size=32, n_steps=2).numbers["t"]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import torch
 from torch import Tensor
@@ -35,6 +35,8 @@ CELL_PX = 48
 
 MOST_CELLS = 4096
 
+CosinePower: TypeAlias = Annotated[float, Range(0, 8), "p: larger powers keep a picture closer to its direction."]
+
 
 @rendering(cite="olah2018building", takes="images")
 def activation_grid(
@@ -42,7 +44,7 @@ def activation_grid(
     images: Tensor,
     *,
     layer: DetailedLayer | None = None,
-    cosine_power: Annotated[float, Range(0, 8)] = 1,
+    cosine_power: CosinePower = 1,
     size: int | str | tuple[int, int] | None = None,
     n_steps: Annotated[int, Range(1, 100_000)] = 96,
     preset: Preset = "standard",
@@ -56,13 +58,12 @@ def activation_grid(
 
     The picture of place (i, j) raises the mean over its map of (a . u) max(.1, cos(a, u))^p, u = a_ij / |a_ij| the direction
     of the layer's activation there. pixels (n * rows * columns, 3, h, w), row by row; `layout` (n * rows, columns), the grids
-    of several images one below the other; numbers: `magnitude` |a_ij| (how much was found there). A place where the layer is
-    zero has no direction, and its picture the status `silent`. `tp.sheet` makes one picture of the grid. The paper weights by
-    p = 0 in its simplest form; 1 keeps each cell to what its vector is mostly about.
+    of several images one below the other; numbers: `magnitude` |a_ij|, the strength of the activation there. A place where the
+    layer is zero has no direction: its picture has the status `silent`. `tp.sheet` makes one picture of the grid. p is 0 in the
+    paper's simplest form; 1 keeps each cell closer to its direction.
 
     Args:
-        cosine_power: p, how strictly a picture is of this direction and no other.
-        size: of each cell, px a side, or (height, width); None: 48, or the network's own size where it takes no other.
+        size: side of each cell in px, or (height, width); None: 48, or the network's own size where it takes no other.
         n_steps: steps of ascent for each cell.
 
     Example:
@@ -90,7 +91,7 @@ def neuron_groups(
     *,
     layer: str | None = None,
     n_groups: Annotated[int, Range(1, 64)] = 6,
-    cosine_power: Annotated[float, Range(0, 8)] = 1,
+    cosine_power: CosinePower = 1,
     size: SideOfNoise = None,
     n_steps: AscentSteps = None,
     preset: Preset = "standard",
@@ -100,18 +101,17 @@ def neuron_groups(
     batch: Batch = "auto",
     precision: Precision = "exact",
 ) -> Rendering:
-    """What a layer found in an image in a few groups of channels: a picture of each, and where in the image it is.
+    """What a layer found in an image, as a few groups of channels: a picture of each, and where in the image it is.
 
-    The activation A (places, channels) >= 0 is factorised, A ~ W H, W (places, k) >= 0 and H (k, channels) >= 0, for each
-    image by itself; the picture of group g raises the mean over its map of (a . h_g) max(.1, cos(a, h_g))^p. pixels
+    The activation A (places, channels) >= 0 is factorised, A ~ W H, W (places, k) >= 0 and H (k, channels) >= 0, for each image
+    separately; the picture of group g raises the mean over its map of (a . h_g) max(.1, cos(a, h_g))^p. pixels
     (n * k, 3, h, w), strongest group first; `layout` (n, k); numbers: `places` (n * k, rows, columns), the maps w_g, with
-    |h_g| = 1; `magnitude` |w_g|; `missed` the share |A - W H| / |A| of the image's activation that no group has. Negative
+    |h_g| = 1; `magnitude` |w_g|; `missed` the share |A - W H| / |A| of the image's activation that no group covers. Negative
     activations count as zero (in `notes`).
 
     Args:
-        layer: name or None: the first without negative values from the last module with 10 cells a side on (in `notes`).
-        n_groups: k, how many groups.
-        cosine_power: p, how strictly a picture is of this direction and no other.
+        layer: name or None: the first layer without negative values from the last with 10 cells per side on (in `notes`).
+        n_groups: k, the number of groups.
 
     Example:
         >>> tp.neuron_groups(model, images, n_groups=2, size=32, n_steps=2).layout

@@ -32,17 +32,17 @@ def receptive_fields(
     n: Annotated[int, Range(1, 1000)] = 4,
     seed: Seed = 0,
 ) -> ReceptiveFields:
-    """What the middle place of each layer sees of the picture: by the arithmetic of windows, and by its gradients.
+    """Receptive field of the middle place of each layer: by the arithmetic of windows, and by its gradients.
 
     theory: the rows and columns that windows, strides and paddings let it see (they may lie outside the image). energy
     (layers, h, w), the mean over passes of sum_colours (d/dx sum_c s_c a_c(middle))² with random signs s_c, so that channels
-    cannot cancel. measured: all pixels where it is not zero, never more than the theory. effective: the smallest square
-    that holds 95 % of it, which is usually much smaller. Sides in px. A layer behind attention or a gate from the whole
-    image has no theoretical field: measured says what it sees.
+    cannot cancel. measured: all pixels where the energy is not zero, never more than the theory. effective: the smallest square
+    that holds 95 % of the energy, which is usually much smaller. Sides in px. A layer behind attention or a gate from the whole
+    image has no theoretical field, only a measured one.
 
     Args:
-        on: noise (n images of unit variance) or images (the given ones, n passes each with other signs).
-        n: passes.
+        on: noise (n images of unit variance) or images (the given ones, n passes each with new signs).
+        n: number of passes.
 
     Example:
         >>> print(tp.receptive_fields(model, images))

@@ -13,10 +13,10 @@ from tapetum.types import LayerProgression, MeanActivations
 
 @inspection(takes="images")
 def layer_progression(model: VisionModel, images: Tensor, *, layers: BlockLayers = None) -> LayerProgression:
-    """What every stage of the whole network keeps of a picture: at each layer the mean over its channels.
+    """A picture at every stage of the network: at each layer the mean over its channels.
 
-    maps (n, h, w) for each layer, mean_c a_c(place), on the layer's own grid and each on its own scale: the strip shows
-    where a stage is active, and how coarse it has become. It does not show what single channels tell apart.
+    maps (n, h, w) for each layer, mean_c a_c(place), on the layer's own grid and on its own scale: the strip shows where a
+    stage is active, and how coarse its grid is. It does not show the differences between channels.
 
     Example:
         >>> [tuple(one.shape) for one in tp.layer_progression(model, images).maps]
@@ -32,8 +32,8 @@ def mean_activations(model: VisionModel, images: Tensor, *, layers: BlockLayers 
     """How active each layer is: the mean activation by depth, with its spread over channels and over images.
 
     means (n, c) for each layer, mean over places of a_c. The figure's line is the mean over channels and images, its band the
-    middle 80 % of the channels, its dots the images. Numbers of different layers have no common unit: a layer that is
-    twice as active is not twice as important.
+    middle 80 % of the channels, its dots the images. Activations of different layers have no common unit: a layer that is twice
+    as active is not twice as important.
 
     Example:
         >>> print(tp.mean_activations(model, images))

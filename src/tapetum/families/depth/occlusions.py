@@ -36,15 +36,15 @@ def occlusion_probe(
     fill: Hiding = "black",
     layers: MapLayers = None,
 ) -> OcclusionProbe:
-    """What a hidden box of the picture changes at each layer: where, how much of it under the box, and in the answer.
+    """The change that a hidden box causes at each layer: where it is, how much of it lies under the box, and in the answer.
 
     changes (n, h, w) for each layer, the mean over channels of |a_after - a_before|. share_under and share_reached
-    (layers, n): the part of the change at the places whose own pixels are hidden, and at those that can see a hidden pixel
-    (by the theoretical receptive field). Outside of these the change is exactly 0.
+    (layers, n): the share of the change at the places whose own pixels are hidden, and at those that can see a hidden pixel
+    (by the theoretical receptive field). Everywhere else the change is exactly 0.
 
     Args:
         box: rows and columns of the image as the model sees it, "top,bottom,left,right", ends excluded; None:
-            50,150,60,160 at 224 px, the same part of images of another size.
+            50,150,60,160 at 224 px, in proportion for images of another size.
         fill: black (pixel value 0), grey (the training set's mean colour, 0 for the network), blur (the image itself,
             Gaussian blur of sigma 1/20 of the shorter side) or noise (uniform in [0, 1]).
 

@@ -32,9 +32,9 @@ class _Activity(NamedTuple):
 def layer_table(model: VisionModel, images: Tensor, *, layers: Sequence[str] | str | None = None) -> LayerTable:
     """Every layer of a network with its shape, parameters and receptive field, and how sparse and active it is on images.
 
-    zeros is the share of values that are exactly 0 (a ReLU makes them), <= 0 the share that are not positive, mean is over
-    images, channels and places. Fields and strides in pixels of the image; "-" where a layer has none (a place may see the
-    whole image, or the output has no places). Rows in the order in which layers finish; a layer that runs several times
+    zeros is the share of values that are exactly 0 (as a ReLU makes them), <= 0 the share that are not positive; mean is over
+    images, channels and places. Fields and strides are in pixels of the image, "-" where a layer has none (a place may see the
+    whole image, or the output has no places). Rows are in the order in which layers finish; a layer that runs several times
     shows its last run. means (layers, n) for n images.
 
     Args:
@@ -83,14 +83,14 @@ def depth_properties(
     n: Annotated[int, Range(1, 1000)] = 2,
     seed: Seed = 0,
 ) -> DepthProperties:
-    """What a network trades for what with depth: fewer places, more channels, larger receptive fields, more zeros.
+    """How layers change with depth: fewer places, more channels, larger receptive fields, more zeros.
 
-    All is computed on this network and these images: grid (places), channels, values per pixel c h w / (H W), the
-    theoretical receptive field and the measured ones (as `receptive_fields` measures, on noise), the share of exact zeros
-    and of values <= 0. Fields in px of the image. A measured field ends at the image's border.
+    All numbers are those of this network and these images: grid (places), channels, values per pixel c h w / (H W), the
+    theoretical receptive field and the measured ones (as in `receptive_fields`, on noise), the share of exact zeros and of
+    values <= 0. Fields are in px of the image. A measured field ends at the image's border.
 
     Args:
-        n: images of noise on which the fields are measured.
+        n: number of noise images on which the fields are measured.
 
     Example:
         >>> print(tp.depth_properties(model, images))

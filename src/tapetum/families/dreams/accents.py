@@ -1,4 +1,4 @@
-"""Feature accentuation: a photograph moved towards a unit, held near itself where the network sees it early."""
+"""Feature accentuation: a photograph moved towards a unit, while its activation in an early layer is held."""
 
 from __future__ import annotations
 
@@ -60,32 +60,32 @@ def accentuate(
     precision: Precision = "exact",
     frames: Frames = (),
 ) -> Rendering:
-    """What would have to be more in a photograph for a unit to answer more, and where.
+    """What would have to be stronger in a photograph for a unit to answer more, and where.
 
-    Steps of Adam on the picture x, written in frequencies and begun with the photograph p: x rises in
+    Steps of Adam on the picture x, parametrised by its frequencies and started at the photograph p, raise
     value(x) = mean over views v of [objective(v(x)) - hold b |F(v(x)) - F(v(p))| / |F(v(p))|], F the activation of an early
-    layer. Views are random squares of the picture with a little noise at the network's own size, the same ones of x and p.
-    b = |grad objective|_1 / |grad distance|_1 after the first free step, so that hold 1 pulls back as strongly as the
-    objective pulls.
+    layer. Views are random squares of the picture at the network's own size, with a little noise, the same for x and p.
+    b = |grad objective|_1 / |grad distance|_1 after the first step, which is free, so that hold 1 pulls back as strongly as
+    the objective pulls.
 
-    values (s, n) are the mean objective of the views at every step, scores (n,) that of the finished picture cut and resized
+    values (s, n) are the mean objective of the views at every step, scores (n,) that of the finished picture, cut and resized
     as the model wants it, `numbers["before"]` that of the photograph. pixels (n, 3, h, w) in [0, 1]; with transparency
     (n, 4, h, w), alpha from the accumulated |grad objective| at the pixels, divided by how often views showed them, smoothed,
-    0 below its 20 % and 1 above its 80 % quantile. hamblin2024feature has 16 views of 5 % to 99 % of the picture, 100 steps,
-    the distance unscaled, and measures b once, too; here 4 views from 50 %, 40 steps, for time.
+    0 below its 20 % and 1 above its 80 % quantile. hamblin2024feature has 16 views of 5 % to 99 % of the picture, 100 steps and
+    the unscaled distance, and also measures b once; here 4 views from 50 % and 40 steps save time.
 
     Args:
-        units: what to drive: "layer:channel", a class, one of `tp.objectives`; one for all pictures or one each; None: the
+        units: units to drive: "layer:channel", a class, one of `tp.objectives`; one for all pictures or one each; None: the
             class that the model predicts for each.
-        hold: how strongly the picture is held; 0 lets it go, large numbers keep it.
-        layer: where it is held; None: the second of five depths, noted.
-        parametrization: fourier, phase (how strong each frequency is stays as it was), or pixel.
+        hold: strength of the hold: 0 frees the picture, large numbers keep it as it is.
+        layer: layer in which it is held; None: the second of five depths (the choice is in `notes`).
+        parametrization: fourier, phase (the strength of each frequency stays as it was), or pixel.
         n_steps: steps of Adam.
-        step_size: its rate; None: .05, and .15 for phases, which hold the picture themselves.
-        n_views: views a step.
+        step_size: learning rate of Adam; None: .05, and .15 for phases, which hold the picture themselves.
+        n_views: views per step.
         smallest_view: the smallest side of a view, as a share of the picture's shorter side.
-        noise_sd: standard deviation of the noise that is added to views, of [0, 1].
-        transparency: fade out what the objective did not ask for.
+        noise_sd: standard deviation of the noise that is added to views, in units of [0, 1].
+        transparency: fade out places that the objective does not change.
 
     Example:
         >>> tp.accentuate(model, images, units="lynx", n_steps=2, n_views=1).scores

@@ -52,24 +52,23 @@ def deep_dream(
 ) -> Rendering:
     """A photograph with more and more of whatever a layer of the network sees in it.
 
-    Each octave, from the smallest, size / octave_scale^k: the picture at that size plus the detail that was dreamed so far,
-    then n_steps of x <- x + step_size g / mean |g|, g the gradient of the mean square of the layer's activation at x, moved by
-    a random jitter whose ends meet. What an octave added is carried to the next.
+    Octaves have the sizes size / octave_scale^k, from the smallest to the photograph's own. Each starts with the photograph at
+    its size plus the detail dreamed so far, then makes n_steps of x <- x + step_size g / mean |g|, g the gradient of the mean
+    square of the layer's activation at x, shifted cyclically by a random jitter. The detail is carried to the next octave.
 
     values (s, n) are the mean square at every step, scores (n,) that of the finished pictures, pixels (n, 3, h, w) in [0, 1],
-    and `numbers["before"]` that of the photographs.
-    Octaves below 32 px, or of sizes that the network does not take, are left out. The code published with
-    mordvintsev2015inceptionism has four octaves and steps of 1.5 / 255; here five and .01, which the built-in model's dreams
-    need to be as clear.
+    and `numbers["before"]` that of the photographs. Octaves below 32 px, or of sizes that the network does not take, are left
+    out. The code published with mordvintsev2015inceptionism has four octaves and steps of 1.5 / 255; the built-in model needs
+    five and .01 for dreams as clear.
 
     Args:
-        layer: the layer whose activation grows; None: a middle one, noted.
-        units: make more of that instead: "layer:channel", a class, or one of `tp.objectives`.
-        n_octaves: sizes at which the picture is worked on.
-        octave_scale: how much larger the next one is.
-        n_steps: steps an octave.
-        step_size: how far a step moves a pixel in the mean, of [0, 1].
-        jitter_px: how far the picture is moved about before the network looks.
+        layer: layer whose activation grows; None: a middle one (the choice is in `notes`).
+        units: what grows in place of a layer's activation: "layer:channel", a class, or one of `tp.objectives`.
+        n_octaves: number of octaves.
+        octave_scale: ratio of the sides of one octave and the one before.
+        n_steps: steps per octave.
+        step_size: mean change of a pixel per step, in units of [0, 1].
+        jitter_px: largest random shift of the picture before a pass.
         frames: steps whose pictures are kept, counted through the octaves, or how many, evenly; 0 is the photograph.
 
     Example:

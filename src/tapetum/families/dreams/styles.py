@@ -49,25 +49,26 @@ def style_transfer(
     precision: Precision = "exact",
     frames: Frames = (),
 ) -> Rendering:
-    """A photograph's places painted with the textures and colours of another picture.
+    """A photograph painted with the textures and colours of another picture: its layout stays.
 
-    By Adam on the pixels of the photograph p, kept in [0, 1]; values (s, n) = -(C + style_weight S + smoothness TV) rise.
+    Adam on the pixels of the photograph p, kept in [0, 1], raises values (s, n) = -(C + style_weight S + smoothness TV).
 
     C = |F(x) - F(p)|^2 / |F(p)|^2 in the content layer; S the mean over style layers of |G(x) - G(s)|^2 / |G(p) - G(s)|^2,
-    G = F F^T / places, the Gram matrix: how often channels are active together, wherever. So S is the share of the way to the
-    style s that is left, 1 at the start. scores (n,) are the value at the end, pixels (n, 3, h, w) in [0, 1]; `numbers` has
-    "content" C and "style" S of the finished pictures. gatys2016style weighs squared differences of layers as they come and
-    uses L-BFGS; relative ones need no weights of their own in another model.
+    G = F F^T / places, the Gram matrix: how often channels are active together, at any place. So S is the share of the way to
+    the style s that is left, 1 at the start. scores (n,) are the value at the end, pixels (n, 3, h, w) in [0, 1]; `numbers` has
+    "content" C and "style" S of the finished pictures. gatys2016style adds squared differences of layers without scaling and
+    uses L-BFGS; relative differences need no new weights for another model.
 
     Args:
-        style: the picture whose style is taken, anything `read_image` takes; cut to the photograph's proportions.
-        content_layer: where places are compared; None: the third of five depths, noted.
-        style_layers: names or globs of where styles are compared, weighed alike; None: the first four of five depths, noted.
-        style_weight: how much style counts beside content; 0 keeps the photograph.
+        style: the picture whose style is used, anything `read_image` takes; cut to the photograph's proportions.
+        content_layer: layer in which content is compared; None: the third of five depths (the choice is in `notes`).
+        style_layers: names or globs of layers in which styles are compared, with equal weights; None: the first four of five
+            depths (the choice is in `notes`).
+        style_weight: weight of style beside content; 0 keeps the photograph.
         smoothness: weight of the mean total variation of the pixels.
-        n_steps: steps of Adam.
-        step_size: about how far a step moves a pixel, of [0, 1].
-        jitter_px: how far the picture is moved about before the network looks, against the grid of its strides.
+        n_steps: number of steps.
+        step_size: learning rate of Adam: about the change of a pixel per step, in units of [0, 1].
+        jitter_px: largest random shift of the picture before a pass, against patterns of the network's strides.
 
     Example:
         >>> tp.style_transfer(model, images, style=images.clamp(0, 1)[0].flip(-1), n_steps=2).numbers["style"]

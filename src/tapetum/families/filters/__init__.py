@@ -1,1 +1,1 @@
-"""What filters look for: the weights of a network, what they answer, and the same network before it learned."""
+"""Filters of a network: their weights, their responses to an image, and the same network with random weights."""

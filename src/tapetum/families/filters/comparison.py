@@ -1,4 +1,4 @@
-"""Before and after: the same network with random and with learned weights."""
+"""Filters before and after learning: the same network with random and with learned weights."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from tapetum.notes import note
 from tapetum.types import FilterComparison, LayerError, ModelLike, Range
 
 CUTOFF = 0.25
-"""Cycles a cell: half of the fastest change that a grid of cells can hold."""
+"""Cycles per cell below which a change counts as slow: half of the highest frequency that a grid of cells can hold."""
 
 
 def untrained(model: ModelLike, seed: int = 0) -> VisionModel:
-    """The same architecture with new random weights: a private copy, so your model stays as it is.
+    """The same architecture with new random weights, as a private copy: your model stays as it is.
 
-    Every module draws its weights as it does when it is made (`reset_parameters`), by the seed; the statistics of
-    batch-norms are those before any image. Parameters that no module draws (class tokens, position embeddings, scales) have
-    their values shuffled instead, and `notes` of the model names them.
+    Every module draws its weights as when it is created (`reset_parameters`), by the seed; the statistics of batch-norms are
+    those before any image. Parameters that no module draws (class tokens, position embeddings, scales) have their values
+    shuffled instead, and `notes` of the model names them.
 
     Args:
         model: a `VisionModel`, a module, or a name that `load` takes.
-        seed: of the weights; the same seed gives the same network.
+        seed: random seed of the weights; the same seed gives the same network.
 
     Example:
         >>> tp.untrained(model, seed=1).weights
@@ -52,16 +52,16 @@ def compare_filters(
     k: Annotated[int, Range(1, 256)] = 64,
     seed: Annotated[Seed, Range(0, 2**31 - 1)] = 0,
 ) -> FilterComparison:
-    """The filters of one layer before and after learning, on one scale: noise, and what became of it.
+    """The filters of one layer before and after learning, on one scale: noise, and the patterns that it became.
 
-    Before: the same architecture with new weights by the seed (`untrained`); what your weights really started from nobody
-    knows. The number that tells them apart is the share of a filter's energy in slow changes, ∫_{|f| <= 0.25} |W(f)|² df /
-    ∫ |W(f)|² df, W the Fourier transform of the filter with zeros around it, f in cycles a cell, summed over the channels it
-    reads. Random weights are white noise, whose mean share is π/16 = 0.196 for filters of any size; smooth filters have more,
-    filters for fine stripes less. A 1 x 1 filter has no changes, and is refused.
+    Before: the same architecture with new weights by the seed (`untrained`), since the weights that your training really
+    started from are unknown. The number that tells the two apart is the share of a filter's energy in slow changes,
+    ∫_{|f| <= 0.25} |W(f)|² df / ∫ |W(f)|² df, W the Fourier transform of the filter with zeros around it, f in cycles per cell,
+    summed over the input channels. Random weights are white noise, whose mean share is π/16 = 0.196 for filters of any size;
+    smooth filters have more, filters for fine stripes less. A 1 x 1 filter has no changes, and is refused.
 
     Args:
-        k: how many filters are shown; the numbers are those of all.
+        k: number of filters that are shown; the numbers are those of all.
 
     Example:
         >>> print(tp.compare_filters(model, k=4))
@@ -94,11 +94,11 @@ def compare_filters(
 
 
 def low_frequency_share(weights: Tensor, cutoff: float = 0.25) -> Tensor:
-    """Of filters (k, inputs, h, w) the share of energy below `cutoff` cycles a cell, over all inputs: (k,) in [0, 1].
+    """Share of each filter's energy below `cutoff` cycles per cell, over all inputs: (k,) in [0, 1] for (k, inputs, h, w).
 
     ∫_{|f| <= cutoff} |W(f)|² df / ∫ |W(f)|² df = Σ_ij w_i w_j K(|x_i - x_j|) / Σ_i w_i², W the Fourier transform of the
     filter with zeros around it, x_i the place of weight w_i, K(r) = cutoff · J1(2π · cutoff · r) / r the transform of the disc,
-    K(0) = π · cutoff². White noise has K(0), whatever the filter's size. A filter of zeros has NaN.
+    K(0) = π · cutoff². White noise has a share of K(0) for any filter size. A filter of zeros has NaN.
     """
     h, w = weights.shape[-2:]
     places = torch.cartesian_prod(torch.arange(h), torch.arange(w)).double()
@@ -109,5 +109,5 @@ def low_frequency_share(weights: Tensor, cutoff: float = 0.25) -> Tensor:
 
 
 def white_share(cutoff: float = 0.25) -> float:
-    """The share of noise: of the square of all frequencies, 1 by 1 cycles a cell, the disc below `cutoff`."""
+    """Low-frequency share of white noise: area of the disc of radius `cutoff` in the unit square of all frequencies."""
     return pi * cutoff**2

@@ -1,4 +1,4 @@
-"""What filters answered in an image, laid over what the model saw."""
+"""Responses of a convolution's filters, laid over the image."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ def filter_responses(
     k: Annotated[int, Range(1, 256)] = 9,
     by: Literal["strength", "order"] = "strength",
 ) -> FilterResponses:
-    """Filter, map, overlay: which pattern a filter has, what it answers across the image, and where on the image that is.
+    """Filter, map, overlay: the pattern of a filter, its response across the image, and the same laid over the image.
 
     maps (n, k, h, w) are the convolution's own output, weights · window + bias at each place, before the normalisation and
-    activation that follow; signed, no unit. `heatmaps()` lays them over what the model saw: cell i of a map lies at the pixel
-    in the middle of what it sees, so strides, padding and patches are in the right place; between cells it is bilinear.
+    activation that follow; signed, no unit. `heatmaps()` lays them over the image as the model saw it: cell i of a map lies at
+    the pixel in the middle of its receptive field, so strides, padding and patches are in the right place; between cells it is
+    bilinear.
 
     Args:
-        k: how many filters.
+        k: number of filters.
         by: strength: those with the largest standard deviation over all places of the images (a constant is no answer);
             order: the first ones.
 
@@ -61,7 +62,7 @@ def filter_responses(
 def geometry(
     model: VisionModel, layer: str, size: tuple[int, int], grid: tuple[int, int]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """((row, column) of the input pixel in the middle of what the first cell sees, (down, right) pixels a cell)."""
+    """(row, column) of the input pixel in the middle of the first cell's field, and pixels per cell (down, right)."""
     spans = model.survey.spans.get(layer)
     if spans is None:
         note(f"a place of {layer} may see the whole image: its map is spread evenly over it")

@@ -1,4 +1,4 @@
-"""The filters of a network: the weights of any convolution, as what they are."""
+"""The filters of a network: the weights of any convolution, as the network stores them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Convolution = nn.Conv2d | nn.ConvTranspose2d
 def filters(model: VisionModel, *, layer: ConvolutionName | None = None, k: Annotated[int, Range(1, 4096)] = 64) -> Filters:
     """The weights of a convolution as pictures: which pattern each of its filters looks for.
 
-    A filter has one weight for each channel that it reads and each place of its window: weights (k, inputs, h, w), as the
-    network stores them, no unit. Where the inputs are red, green and blue, a filter is a small colour picture, 0 drawn as mid
-    grey. That holds for the first layer alone: the channels that deeper filters read are no colours, so the figure shows
-    their mean over the inputs (red positive, blue negative), which hides what differs between inputs. A 1 x 1 filter has no
-    pattern in space: the figure shows its weights as one row of a matrix. Any convolution will do (grouped, depthwise,
-    transposed, patch embedding); other layers are refused.
+    A filter has one weight for each input channel and each place of its window: weights (k, inputs, h, w), as the network
+    stores them, no unit. Where the inputs are red, green and blue, a filter is a small colour picture, 0 drawn as mid grey.
+    That holds for the first layer alone: the inputs of deeper filters are no colours, so the figure shows the mean over the
+    inputs (red positive, blue negative), which hides the differences between them. A 1 x 1 filter has no pattern in space: the
+    figure shows its weights as one row of a matrix. Any convolution will do (grouped, depthwise, transposed, patch embedding);
+    other layers are refused.
 
     Args:
-        k: how many filters, from the first on.
+        k: number of filters, from the first on.
 
     Example:
         >>> print(tp.filters(model, layer="blocks.0.0", k=4))
@@ -63,7 +63,7 @@ def read_filters(model: VisionModel, layer: str, channels: Tensor | None = None)
 
 
 def convolutions(model: VisionModel) -> list[str]:
-    """The names of all convolutions that run, in the order in which they do."""
+    """The names of all convolutions that run, in the order of running."""
     return list(_convolutions(model))
 
 
@@ -82,7 +82,7 @@ def first_convolution(model: VisionModel) -> str:
 
 
 def checked_convolution(model: VisionModel, layer: str) -> str:
-    """The name, if it is that of one convolution; a `LayerError` says what the layer is and which would work."""
+    """The full name if it means one convolution, else a `LayerError` with the layer's kind and names that would work."""
     named, every = model.find_layers(layer), convolutions(model)
     found = [name for name in named if name in every]
     if len(found) == 1:
@@ -100,7 +100,7 @@ def _shown(names: list[str]) -> str:
 
 
 def _by_output(module: Convolution) -> Tensor:
-    """(channels, inputs of one filter, h, w); transposed convolutions store inputs first, group by group."""
+    """The weights as (channels, inputs per filter, h, w); transposed convolutions store inputs first, group by group."""
     weight = module.weight
     if isinstance(module, nn.Conv2d):
         return weight

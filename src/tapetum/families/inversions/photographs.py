@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -36,6 +36,17 @@ WAYS: dict[Way, tuple[Parametrization, float]] = {
 """Parametrization of the pictures, and the default weight of their total variation. The initial noise is stronger than in
 feature visualisation, since deep units may give no gradient on plain grey."""
 
+Method: TypeAlias = Annotated[
+    Way, "fourier (frequencies, decorrelated colours), or pixel as in the paper, which is slower and noisier."
+]
+Passes: TypeAlias = Annotated[int, Range(1, 100_000), "maximum number of forward and backward passes per picture."]
+NormWeight: TypeAlias = Annotated[float | int, Range(0, 1), "weight of sum |x|^6, which keeps values from the extremes."]
+TvWeight: TypeAlias = Annotated[
+    float | int,
+    Range(0, 1),
+    "weight of the total variation; None: 3e-6 for fourier, 1e-8 for pixel. More is smoother, and less alike.",
+]
+
 
 @rendering(cite="mahendran2015inversion", takes="images", question="found")
 def invert(
@@ -43,10 +54,10 @@ def invert(
     images: Tensor,
     *,
     layer: str | Sequence[str] | None = None,
-    method: Way = "fourier",
-    n_steps: Annotated[int, Range(1, 100_000)] = 100,
-    norm_weight: Annotated[float | int, Range(0, 1)] = 1e-7,
-    tv_weight: Annotated[float | int, Range(0, 1)] | None = None,
+    method: Method = "fourier",
+    n_steps: Passes = 100,
+    norm_weight: NormWeight = 1e-7,
+    tv_weight: TvWeight | None = None,
     seed: Seed = 0,
     frames: Sequence[int] | int = (),
 ) -> Rendering:
@@ -54,22 +65,18 @@ def invert(
 
     x* = argmin over x of |phi(x) - phi(x0)|^2 / |phi(x0)|^2 + norm_weight sum |x|^6 + tv_weight sum (dx^2 + dy^2), from
     noise; phi the layer, x the pixels from -1 (black) to 1 (white), dx and dy their differences to the next ones. Sums are over
-    pixels and colours. By L-BFGS, which takes its steps from the curvature, so that one setting converges at every depth; the
-    paper has gradient descent with momentum and a rate that is set for each layer. x is not what the network gets: where
-    that reaches 2.6 for white, |x|^6 would outweigh the features of a bright photograph. Pixels are sigmoids here, so none
-    leaves [0, 1].
+    pixels and colours. The search is L-BFGS, which adapts its steps to the curvature, so that one setting converges at every
+    depth; the paper has gradient descent with momentum and a rate that is set for each layer. x is not the network's normalised
+    input: that reaches 2.6 for white, where |x|^6 would outweigh the features of a bright photograph. Pixels are sigmoids
+    here, so none leaves [0, 1].
 
     pixels (n, 3, h, w) in [0, 1] at the images' own size, one for each image and layer: all layers of the first image, then
     of the next. values (s, n) the relative feature loss of the best picture so far. numbers (n,): feature_loss, that loss of
-    the finished picture, 0 for the same activation, 1 for none; ssim and psnr (dB), how like the photograph it is, as the
-    model saw that. A layer that is zero everywhere has nothing to invert, and its picture the status `silent`.
+    the finished picture, 0 for the same activation, 1 for none; ssim and psnr (dB), its likeness to the photograph as the
+    model saw it. A layer that is zero everywhere has nothing to invert: its picture has the status `silent`.
 
     Args:
         layer: a name, a glob, or several; None: an early, a middle and a deep layer.
-        method: fourier (frequencies, decorrelated colours), or pixel, the paper's, which is slower and noisier.
-        n_steps: passes forward and back, at most.
-        norm_weight: of sum |x|^6, which keeps values from the extremes.
-        tv_weight: of the total variation; None: 3e-6 for fourier, 1e-8 for pixel. More is smoother, and less alike.
         frames: steps whose pictures are kept (the best so far), or how many, evenly; 0 is the noise at the beginning.
 
     Example:
@@ -90,26 +97,22 @@ def information_by_depth(
     images: Tensor,
     *,
     layers: str | Sequence[str] | None = None,
-    method: Way = "fourier",
-    n_steps: Annotated[int, Range(1, 100_000)] = 100,
-    norm_weight: Annotated[float | int, Range(0, 1)] = 1e-7,
-    tv_weight: Annotated[float | int, Range(0, 1)] | None = None,
+    method: Method = "fourier",
+    n_steps: Passes = 100,
+    norm_weight: NormWeight = 1e-7,
+    tv_weight: TvWeight | None = None,
     seed: Seed = 0,
 ) -> InformationByDepth:
-    """How much of a photograph is left at each depth: inversions at several layers, compared with it.
+    """How much of a photograph is left at each depth: inversions at several layers, compared with the photograph.
 
-    As `invert`, at seven depths. numbers (n,) for each picture: feature_loss, ssim and psnr as there, and feature_distance in
-    [0, 4], how differently the network sees picture and photograph: the mean over five layers and all places of |u - v|^2,
-    u and v the activations divided by their length (LPIPS without its learned weights, zhang2018lpips; 0: the same). The
-    bottleneck is where SSIM drops most from one depth to the next, the photograph itself (1) being the first. What a search
-    did not find again counts as lost, so these are lower bounds of what is left.
+    As `invert`, at seven depths. numbers (n,), one per picture: feature_loss, ssim and psnr as there, and feature_distance in
+    [0, 4], the distance between picture and photograph as the network sees them: the mean over five layers and all places of
+    |u - v|^2, u and v the activations divided by their length (LPIPS without its learned weights, zhang2018lpips; 0: the same).
+    The bottleneck is where SSIM drops most from one depth to the next, starting from the photograph itself (1). What the
+    search does not recover counts as lost, so these numbers are lower bounds of what is left.
 
     Args:
         layers: names or globs, from early to deep; None: seven depths of the network.
-        method: fourier, or pixel, the paper's.
-        n_steps: passes forward and back a picture, at most.
-        norm_weight: of sum |x|^6, as for `invert`.
-        tv_weight: of the total variation, as for `invert`.
 
     Example:
         >>> tp.information_by_depth(model, images, layers=["blocks.0", "blocks.3"], n_steps=4).bottlenecks
