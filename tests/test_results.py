@@ -1,33 +1,22 @@
-"""What holds for every kind of result: rows as those of a list, and refusals that name the choices."""
+"""Results one by one: a row, a crop, and refusals that name the choices. Laws of all kinds are in laws/test_result_laws.py."""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 from zoo import pictures, shared
 
 import tapetum as tp
-from tapetum import types
 from tapetum.types import (
     Attribution,
     Example,
-    FilterSpecialization,
     Histogram,
-    InformationByDepth,
-    Rendering,
-    Study,
     TapetumError,
-    TopExamples,
     UnitExamples,
-    UnitSpectra,
     UnitSpectrum,
 )
 
@@ -38,15 +27,6 @@ def attribution() -> Attribution:
     return tp.grad_cam(shared("residual"), pictures(N), [1, 2, 3])
 
 
-def made(kind: type[Rendering], **more: Any) -> Rendering:
-    frames = torch.rand(2, N, 3, 4, 4)
-    numbers = {"magnitude": torch.arange(float(N))}
-    return kind(
-        frames[-1], torch.arange(float(N)), ("a", "b", "c"), ("ok", "silent", "ok"), "m", (1, 2), torch.rand(2, N), frames,
-        (1, 2), (1, N), numbers, **more,
-    )  # fmt: skip
-
-
 def unit(name: str) -> UnitExamples:
     return UnitExamples(name, (Example("x", 1.0, None, 0),) * 2, torch.zeros(2, 3, 4, 4, dtype=torch.uint8))
 
@@ -54,57 +34,6 @@ def unit(name: str) -> UnitExamples:
 def spectrum(name: str) -> UnitSpectrum:
     flat = Histogram(torch.zeros(2), torch.ones(1))
     return UnitSpectrum(name, *[unit(name + part) for part in "abcd"], threshold=0.0, around="zero", histogram=flat)
-
-
-ABOUT = ("model", "source", "all of it", "max", 9, {}, ())
-RESULTS: dict[type, Any] = {
-    Attribution: attribution,
-    Rendering: lambda: made(Rendering),
-    Study: lambda: made(Study),
-    InformationByDepth: lambda: made(InformationByDepth),
-    FilterSpecialization: lambda: made(FilterSpecialization),
-    UnitSpectra: lambda: UnitSpectra(*ABOUT, tuple(map(spectrum, "abc"))),
-    TopExamples: lambda: TopExamples(*ABOUT, tuple(map(unit, "abc")), (None,) * N, (None,) * N),
-}
-BY_NAME = {types.ScanResult}
-"""Mappings: what they hold is asked for by a name."""
-
-
-def alike(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor):
-        return isinstance(b, Tensor) and torch.equal(a, b)
-    if dataclasses.is_dataclass(a):
-        return type(a) is type(b) and all(alike(getattr(a, f.name), getattr(b, f.name)) for f in dataclasses.fields(a))
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(alike(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(alike, a, b))
-    return a == b
-
-
-def test_every_result_with_rows_is_among_those_tested() -> None:
-    kinds = {kind for _, kind in inspect.getmembers(types, inspect.isclass) if dataclasses.is_dataclass(kind)}
-    assert {kind for kind in kinds if hasattr(kind, "__getitem__")} - BY_NAME == set(RESULTS)
-
-
-@pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("kind", RESULTS, ids=lambda kind: kind.__name__)
-def test_the_rows_of_a_result_are_those_of_a_list(kind: type) -> None:
-    result = RESULTS[kind]()
-    rows = list(itertools.islice(result, N + 2))
-    assert len(rows) == len(result) == N
-    for i in range(N):
-        assert alike(result[i], rows[i])
-        assert alike(result[i - N], rows[i])
-        assert alike(result[np.int64(i)], rows[i])
-    for beyond in (N, -N - 1, 99):
-        with pytest.raises(IndexError):
-            result[beyond]
-    for wrong in ("0", 1.0, None):
-        with pytest.raises(TypeError):
-            result[wrong]
-    for several in (slice(1, None), slice(None, None, -1), slice(None, None, 2), slice(-2, -1), slice(2, 2)):
-        assert [alike(a, b) for a, b in zip(result[several], rows[several], strict=True)] == [True] * len(rows[several])
 
 
 def test_a_row_of_an_attribution_is_the_attribution_of_that_image() -> None:

@@ -13,7 +13,6 @@ needs is imported when the name is used.
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import TYPE_CHECKING, Any
 
 from tapetum.types import (
@@ -29,7 +28,6 @@ from tapetum.types import (
     Contrast,
     Crop,
     DepthProperties,
-    Drawable,
     Epoch,
     Evaluation,
     Example,
@@ -216,20 +214,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, *_MODULES, *(method.name for method in methods())])
-
-
-def _display_in_notebooks() -> None:
-    """Results show themselves as pictures in IPython and Jupyter; figures are imported with the first one."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython else None
-    if shell is not None:
-        formatter = shell.display_formatter.formatters["image/png"]
-        for kind in (Drawable, Attribution, ActivationAtlas, Evaluation, Rendering, Run, TopExamples, UnitSpectra):
-            formatter.for_type(kind, lambda result: _figures().show(result)._repr_png_())
-
-
-def _figures() -> Any:
-    return importlib.import_module("tapetum.figures")
-
-
-_display_in_notebooks()

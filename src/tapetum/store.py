@@ -21,8 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tapetum.files import arrays_in, checksum, inside, may_unpack, misfit, result_kinds, shown, table_in
-from tapetum.types import DamagedError, Number, Prediction, TapetumError, UnwritableError
+from tapetum.files import arrays_in, checksum, inside, may_unpack, misfit, shown, table_in
+from tapetum.types import DamagedError, TapetumError, UnwritableError
+from tapetum.types.results import kinds
 
 SCHEMA = 2
 ARRAYS, MANIFEST = "arrays.npz", "manifest.json"
@@ -113,14 +114,13 @@ def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
         return value
     if isinstance(value, Tensor):
         return _packed_tensor(value, arrays)
-    if type(value) in (Prediction, Number):
-        return _packed_fields(value, value._asdict(), arrays)
+    kind = kinds.get(type(value).__name__)
+    if kind is not None and kind is type(value):  # not a namesake
+        return _packed_fields(kind, value, arrays)
     if isinstance(value, (list, tuple)):
         # casts: `isinstance` cannot say what a container holds
         parts = [_packed(part, arrays) for part in cast("list[Any] | tuple[Any, ...]", value)]
         return parts if isinstance(value, list) else {"$tuple": parts}
-    if dataclasses.is_dataclass(value) and result_kinds().get(type(value).__name__) is type(value):  # not a namesake
-        return _packed_fields(value, {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}, arrays)
     if isinstance(value, Mapping):
         pairs = cast("Mapping[Any, Any]", value).items()
         return {"$dict": [[_packed(key, arrays), _packed(part, arrays)] for key, part in pairs]}
@@ -129,9 +129,10 @@ def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     raise TapetumError(f"a {type(value).__name__} cannot be saved")
 
 
-def _packed_fields(value: Any, fields: Mapping[str, Any], arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def _packed_fields(kind: type, value: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """A result that could not be read again is refused before it is written."""
-    kind = result_kinds()[type(value).__name__]
+    names = getattr(value, "_fields", None) or [f.name for f in dataclasses.fields(value)]
+    fields = {name: getattr(value, name) for name in names}
     wrong = misfit(kind, fields)
     if wrong:
         raise TapetumError(f"{wrong}: it cannot be saved")
@@ -213,7 +214,7 @@ class _Reading:
         return tree["$name"]
 
     def _result(self, name: Any, fields: dict[str, Any]) -> Any:
-        kind = result_kinds().get(name) if isinstance(name, str) else None
+        kind = kinds.get(name) if isinstance(name, str) else None
         if kind is None:
             raise _Wrong(f"{shown(name)} is no result of ours")
         values = {field: self.value(part) for field, part in fields.items()}

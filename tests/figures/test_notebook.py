@@ -12,11 +12,12 @@ import tapetum as tp, torch
 model = tp.load("simple_cnn", weights=None)
 result = tp.edge_attribution(model, torch.rand(1, 3, 32, 32) - 0.5, target=0)
 data, _ = shell.display_formatter.format(result)
-assert data["image/png"].startswith(b"\\x89PNG"), data.keys()
+assert data["text/html"].startswith('<img src="data:image/png;base64,iVBORw0KGgo'), data
 made, _ = shell.display_formatter.format(tp.visualize(model, "features.1.0:0", size=16, n_steps=1))
-assert made["image/png"].startswith(b"\\x89PNG"), made.keys()
+assert made["text/html"].startswith('<img src="data:image/png;base64,iVBORw0KGgo'), made
 plain, _ = shell.display_formatter.format(tp.contrast(1, 2))
-assert "image/png" not in plain
+assert "text/html" not in plain
+assert "\\n" not in data["text/plain"]
 """
 
 

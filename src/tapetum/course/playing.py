@@ -13,7 +13,7 @@ from typing import Any
 
 from tapetum.course.beginning import DATA, FAST, IMAGE, MODEL, SETTINGS, WEIGHTS
 from tapetum.course.scripts import Cell, Lesson
-from tapetum.figures import draw, show
+from tapetum.figures import has_figure, show
 from tapetum.progress import report, stage
 from tapetum.types import Cancelled
 
@@ -109,7 +109,7 @@ def _picture(value: Any) -> tuple[bytes, str, int] | None:
     """Renders a figure, or a result that has one, as (PNG, title, width on a page in px)."""
     figure: Any = value
     if not hasattr(value, "_repr_png_"):
-        if isinstance(value, list | tuple) or draw.dispatch(type(value)) is draw.dispatch(object):
+        if not has_figure(value):
             return None
         figure = show(value)
     png, size = figure._repr_png_()

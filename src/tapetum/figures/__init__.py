@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from tapetum.figures.draw import draw, png, show
+from tapetum.figures.draw import draw, has_figure, html, png, show
 from tapetum.figures.film import animate
 from tapetum.figures.overlay import colorize, overlay, picture
 
@@ -11,4 +11,4 @@ for _module in pkgutil.iter_modules(__path__, f"{__name__}."):  # each registers
     if not _module.name.endswith(".canvas"):  # it imports matplotlib: with the first figure
         importlib.import_module(_module.name)
 
-__all__ = ["animate", "colorize", "draw", "overlay", "picture", "png", "show"]
+__all__ = ["animate", "colorize", "draw", "has_figure", "html", "overlay", "picture", "png", "show"]

@@ -25,6 +25,7 @@ from tapetum.types import Reduce
 
 HEAD_IN = 0.75  # inches kept at the top for title and subtitle
 LEAST_PT = 6.0
+MOST_LINES = 40  # of a page of words
 
 
 SCREEN_DPI = 96
@@ -50,6 +51,18 @@ def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> P
     rise = (1 - top) / HEAD_IN
     _text(figure, 0.1 / width_in, 1 - 0.14 * rise, title, TITLE_PT, LIGHT.ink, weight="bold")
     _text(figure, 0.1 / width_in, 1 - 0.42 * rise, subtitle, LABEL_PT, LIGHT.muted)
+    return figure
+
+
+def written(title: str, lines: Sequence[str]) -> Page:
+    """A page of lines, of which those that do not fit are left out."""
+    shown = [*lines[:MOST_LINES], *["..."] * (len(lines) > MOST_LINES)]
+    letters = min(max(map(len, shown), default=0), 160)
+    figure = page(max(4.2, 0.6 * NOTE_PT / 72 * letters + 0.3), 1.3 * NOTE_PT / 72 * len(shown) + 0.1, title)
+    axes = figure.subplots()
+    axes.set_axis_off()
+    style = {"family": "monospace", "fontsize": NOTE_PT, "color": LIGHT.ink, "linespacing": 1.3}
+    axes.text(0, 1, "\n".join(line[:letters] for line in shown), va="top", parse_math=False, **style)
     return figure
 
 

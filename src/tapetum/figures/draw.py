@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Sequence
 from functools import singledispatch
+from html import escape
 from math import ceil
 from textwrap import wrap
 from typing import Any
@@ -16,7 +18,7 @@ from tapetum.figures.overlay import SCALE, WORDS, colorize, laid, limit, overlay
 from tapetum.figures.theme import LIGHT, Figure
 from tapetum.figures.words import SHORT_UNITS, caption, grid
 from tapetum.notes import is_caution
-from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Prediction, Run, TapetumError, names_of_maps
+from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Prediction, Result, Run, TapetumError, names_of_maps
 
 MAX_ROWS = 8  # images in one figure; the title says when there are more
 SIDE_IN = 2.6  # inches of one panel
@@ -28,6 +30,33 @@ def draw(result: Any, **options: Any) -> Figure:
     """The figure of a result. Args: for attributions, `pixels` (n, 3, h, w) in [0, 1], the photo under the maps."""
     kinds = ", ".join(kind.__name__ for kind in draw.registry if kind is not object)
     raise TypeError(f"cannot draw {type(result).__name__}; what can be drawn: {kinds}")
+
+
+@draw.register
+def words(result: Result) -> Figure:
+    """A result without a picture of its own, in words."""
+    from tapetum.figures import canvas
+
+    return canvas.written(type(result).__name__, str(result).splitlines())
+
+
+def has_figure(result: Any) -> bool:
+    """Returns whether a result is drawn as something else than its words."""
+    inner = result.value if isinstance(result, Run) else result
+    return not isinstance(inner, (list, tuple)) and draw.dispatch(type(inner)) not in (words, draw.dispatch(object))
+
+
+def html(result: Any) -> str:
+    """The figure of a result as an element of a page; its words where it has no figure, or one that needs further options."""
+    try:
+        figure: Any = show(result) if has_figure(result) else None
+    except TapetumError:
+        figure = None
+    if figure is None:
+        return f"<pre>{escape(str(result))}</pre>"
+    data, size = figure._repr_png_()
+    source = f"data:image/png;base64,{b64encode(data).decode()}"
+    return f'<img src="{source}" width="{size["width"]}" alt="{escape(figure.title)}">'
 
 
 def png(result: Any, *, dpi: int = 150, **options: Any) -> bytes:
@@ -56,7 +85,7 @@ def notes_of(result: Any) -> tuple[str, ...]:
 
 @draw.register
 def _(result: Run, **options: Any) -> Figure:
-    return draw(result.value, **options)
+    return draw(result.value, **options) if draw.dispatch(type(result.value)) is not draw.dispatch(object) else words(result)
 
 
 @draw.register

@@ -14,7 +14,6 @@ from tapetum.files.arrays import may_unpack as may_unpack
 from tapetum.files.arrays import some_of as some_of
 from tapetum.files.fields import fits as fits
 from tapetum.files.fields import misfit as misfit
-from tapetum.files.fields import result_kinds as result_kinds
 from tapetum.files.opening import checksum as checksum
 from tapetum.files.opening import contents as contents
 from tapetum.files.opening import opened as opened

@@ -12,31 +12,8 @@ from typing import Any, Literal, Union, cast
 
 from tapetum import types
 
-NOT_SAVED = (types.Method, types.Range)
-"""Dataclasses of ours that are no results."""
-
 LARGEST = 1 << 64
 """Above every index, count and seed; larger whole numbers come from nobody of ours."""
-
-AXES: dict[type, dict[str, str]] = {
-    types.Rendering: {
-        "pixels": "n c h w", "scores": "n", "objectives": "n", "status": "n",
-        "steps": "s", "values": "s n", "frame_steps": "f", "frames": "f n _ _ _",
-    },
-    types.Attribution: {"values": "n c h w", "status": "n", "target": "n", "stderr": "n _ _ _"},
-    types.Evaluation: {"value": "n", "curve": "n s", "fraction": "s"},
-    types.ActivationMaps: {"values": "n k h w", "channels": "n k"},
-    types.Ranking: {"score": "c k", "sample": "c k", "place": "c k"},
-}  # fmt: skip
-"""The axes of fields that what reads a result counts on: one name, one length; _ is any, a tuple has its length."""
-
-
-@functools.cache
-def result_kinds() -> dict[str, type]:
-    """{name: class} of all that a file may name: our results, their parts and targets."""
-    rows = {types.Prediction.__name__: types.Prediction, types.Number.__name__: types.Number}
-    ours = (kind for kind in vars(types).values() if isinstance(kind, type) and dataclasses.is_dataclass(kind))
-    return {**rows, **{kind.__name__: kind for kind in ours if kind not in NOT_SAVED}}
 
 
 def misfit(kind: type, values: Mapping[str, Any]) -> str:
@@ -54,18 +31,21 @@ def misfit(kind: type, values: Mapping[str, Any]) -> str:
 
 
 def _uneven(kind: type, values: Mapping[str, Any]) -> str:
-    """Which field has other axes than the others."""
+    """Returns which field has other axes than the others."""
     known: dict[str, tuple[int, str]] = {}
-    for name, axes in next((fields for base, fields in AXES.items() if issubclass(kind, base)), {}).items():
-        if values[name] is None:
+    for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
+        axes, value = field.metadata.get("axes", "").split(), values[field.name]
+        if not axes or value is None or (value == () and field.default == ()):
             continue
-        sides = (len(values[name]),) if isinstance(values[name], tuple) else tuple(values[name].shape)
-        if len(sides) != len(axes.split()):
-            return f"{kind.__name__}.{name} has the shape {sides}, not ({axes})"
-        for axis, side in zip(axes.split(), sides, strict=True):
-            first, where = known.setdefault(axis, (side, name))
-            if axis != "_" and first != side:
-                return f"{kind.__name__} has {first} {where}, {side} {name} along {axis}"
+        for one in value.values() if isinstance(value, Mapping) else (value,):
+            sides = (len(one),) if isinstance(one, tuple) else tuple(one.shape)
+            named = [*axes[:-1], *["_"] * (len(sides) - len(axes) + 1)] if axes[-1] == "..." else axes
+            if len(sides) != len(named):
+                return f"{kind.__name__}.{field.name} has the shape {sides}, not ({' '.join(axes)})"
+            for axis, side in zip(named, sides, strict=True):
+                first, where = known.setdefault(axis, (side, field.name))
+                if axis != "_" and first != side:
+                    return f"{kind.__name__} has {first} {where}, {side} {field.name} along {axis}"
     return ""
 
 

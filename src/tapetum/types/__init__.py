@@ -19,7 +19,6 @@ from tapetum.types.depth import (
     OcclusionProbe,
     ReceptiveFields,
 )
-from tapetum.types.drawable import Drawable
 from tapetum.types.evaluations import Evaluation
 from tapetum.types.explanations import Explanation, Judged, Question
 from tapetum.types.filters import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
@@ -43,6 +42,7 @@ from tapetum.types.refusals import (
     UnwritableError,
 )
 from tapetum.types.renderings import Made, Rendering
+from tapetum.types.results import Result
 from tapetum.types.runs import Provenance, Run
 from tapetum.types.scans import GROUPS, Example, Group, Ranking, ScanResult, ScoreKind, SpectrumResult, TopKResult
 from tapetum.types.scores import Score

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from tapetum.types.checks import listed
-from tapetum.types.drawable import Drawable
+from tapetum.types.results import Result, axes
 
 
 @dataclass(frozen=True, eq=False)
-class ActivationMaps(Drawable):
+class ActivationMaps(Result):
     """What a layer found: maps (n, k, h, w) of chosen channels, their indices (n, k), and the layer they come from."""
 
-    values: Tensor
-    channels: Tensor
+    values: Tensor = field(metadata=axes("n k h w"))
+    channels: Tensor = field(metadata=axes("n k"))
     layer: str
     size: tuple[int, int]
     by: str

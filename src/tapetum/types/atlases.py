@@ -11,8 +11,11 @@ from torch import Tensor
 
 from tapetum.types.checks import listed
 from tapetum.types.renderings import Made
+from tapetum.types.results import PARTS, Result, saved
+from tapetum.types.text import table
 
 
+@saved
 @dataclass(frozen=True)
 class MapCell:
     """One cell of an activation atlas.
@@ -35,7 +38,7 @@ class MapCell:
 
 
 @dataclass(frozen=True, eq=False)
-class ActivationAtlas:
+class ActivationAtlas(Result):
     """A layer's activation vectors over a data set, laid out so that alike ones are near, and averaged in cells of a grid.
 
     layout     "umap" or "pca"
@@ -54,7 +57,7 @@ class ActivationAtlas:
     layer: str
     layout: Literal["umap", "pca"]
     grid: tuple[int, int]
-    cells: tuple[MapCell, ...]
+    cells: tuple[MapCell, ...] = field(metadata=PARTS)
     points: Tensor
     samples: Tensor
     places: Tensor
@@ -73,8 +76,12 @@ class ActivationAtlas:
     key: str = ""
     notes: tuple[str, ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.cells)
+    def __str__(self) -> str:
+        vectors, cells = f"{len(self.points)} activation vectors of {self.layer}", f"{len(self.cells)} cells"
+        head = f"{vectors} of {self.model} over {self.data}, laid out by {self.layout} in {cells}"
+        labels = [", ".join(label for label, _ in cell.labels[:3]) for cell in self.cells]
+        rows = [(f"{one.row}, {one.column}", str(one.count), some) for one, some in zip(self.cells, labels, strict=True)]
+        return "\n".join([head, table(("cell", "vectors", "labels"), rows), *self.notes])
 
     def speaking_for(self, label: str | int) -> list[tuple[int, float]]:
         """The cells that speak for a class of the model, (cell, evidence in logits), most first."""
@@ -95,13 +102,6 @@ class ActivationAtlas:
         if isinstance(label, int) and 0 <= label < known:
             return label
         raise TargetError(f"the model has no class '{label}': give one of its names, or 0 to {known - 1}")
-
-    def picture_of(self, row: int, column: int) -> Tensor | None:
-        """The picture (3, h, w) of the cell at a place of the grid; None where there is none."""
-        for i, cell in enumerate(self.cells):
-            if (cell.row, cell.column) == (row, column) and self.pixels is not None:
-                return self.pixels[i]
-        return None
 
     @property
     def density(self) -> Tensor:

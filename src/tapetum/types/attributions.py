@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, SupportsIndex, TypeAlias, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.types.checks import checked_choice, checked_size, cut, rows_of
+from tapetum.types.checks import checked_choice, checked_size
 from tapetum.types.crops import Crop, on_photo
 from tapetum.types.refusals import MethodError
+from tapetum.types.results import Result, axes
+from tapetum.types.text import table
 
 Status: TypeAlias = Literal["ok", "no_positive_evidence", "constant", "non_finite"]
 """What became of one map: `ok`; nothing speaks for the target; no structure at all; NaN or infinity inside."""
@@ -21,7 +23,7 @@ Reduce: TypeAlias = Literal["sum", "positive", "max_abs"]
 
 
 @dataclass(frozen=True, eq=False)
-class Attribution:
+class Attribution(Result):
     """How much each place of an image mattered for a target.
 
     values   (n, c, h, w), signed, at the method's own resolution, on the images' device
@@ -37,19 +39,29 @@ class Attribution:
     frames   of films and volumes, whose frames are folded into the channels, how many there are; None of images
     """
 
-    values: Tensor
+    values: Tensor = field(metadata=axes("n c h w"))
     method: str
-    status: tuple[Status, ...]
-    target: tuple[str, ...]
+    status: tuple[Status, ...] = field(metadata=axes("n"))
+    target: tuple[str, ...] = field(metadata=axes("n"))
     size: tuple[int, int]
-    explains: tuple[Any, ...] = ()
+    explains: tuple[Any, ...] = field(default=(), metadata=axes("n"))
     reduce: Reduce = "sum"
     layer: str | None = None
-    stderr: Tensor | None = None
+    stderr: Tensor | None = field(default=None, metadata=axes("n _ _ _"))
     notes: tuple[str, ...] = ()
-    tried: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
-    photos: tuple[Crop, ...] = ()
+    tried: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]], metadata=axes("n"))
+    photos: tuple[Crop, ...] = field(default=(), metadata=axes("n"))
     frames: int | None = None
+
+    def __str__(self) -> str:
+        """Each image's target, with the range of its map."""
+        rows = [
+            (target, status, f"{float(map_.min()):.3g}", f"{float(map_.max()):.3g}")
+            for target, status, map_ in zip(self.target, self.status, self.values, strict=True)
+        ]
+        where = f" at {self.layer}" if self.layer else ""
+        head = f"{self.method}{where}, values of {' x '.join(map(str, self.values.shape[1:]))} per image"
+        return "\n".join([head, table(("target", "status", "lowest", "highest"), rows), *self.notes])
 
     def films(self) -> Tensor:
         """(n, t, h, w): of films and volumes the heatmap of each frame, at the method's own resolution."""
@@ -84,26 +96,6 @@ class Attribution:
     def ranking(self, size: Literal["input"] | tuple[int, int] | int | None = "input") -> Tensor:
         """(n, h, w): what orders the pixels from most to least important; signed where the heatmap shows the positive part."""
         return self.heatmap(size, "max_abs" if self.reduce == "max_abs" else "sum")
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, row: SupportsIndex | slice) -> Attribution:
-        """The attribution of one image, or of several."""
-        rows = rows_of(row, len(self), "map")
-        return replace(
-            self,
-            values=cut(self.values, rows),
-            status=self.status[rows],
-            target=self.target[rows],
-            explains=self.explains[rows],
-            stderr=None if self.stderr is None else cut(self.stderr, rows),
-            tried={layer: numbers[rows] for layer, numbers in self.tried.items()},
-            photos=self.photos[rows],
-        )
-
-    def __iter__(self) -> Iterator[Attribution]:
-        return (self[row] for row in range(len(self)))
 
 
 def _reduced(values: Tensor, reduce: Reduce) -> Tensor:

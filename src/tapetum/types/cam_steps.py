@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from tapetum.types.checks import listed
-from tapetum.types.drawable import Drawable
+from tapetum.types.results import Result, axes
 
 SMALL = 4
 """Up to so many cells a side every number of a map is written out, in texts and in figures."""
 
 
 @dataclass(frozen=True, eq=False)
-class GradCamSteps(Drawable):
+class GradCamSteps(Result):
     """Grad-CAM of n images for m targets each, step by step; k of the layer's c channels are kept whole.
 
     activations   (n, k, h, w) the maps A_k, the same for all targets
@@ -33,18 +33,18 @@ class GradCamSteps(Drawable):
     layer         where the activations were taken
     """
 
-    activations: Tensor
-    gradients: Tensor | None
-    weights: Tensor
-    channels: Tensor
-    rest: Tensor
-    total: Tensor
-    targets: tuple[tuple[str, ...], ...]
-    scores: Tensor
+    activations: Tensor = field(metadata=axes("n k h w"))
+    gradients: Tensor | None = field(metadata=axes("n m k h w"))
+    weights: Tensor = field(metadata=axes("n m c"))
+    channels: Tensor = field(metadata=axes("n k"))
+    rest: Tensor = field(metadata=axes("n m h w"))
+    total: Tensor = field(metadata=axes("n m h w"))
+    targets: tuple[tuple[str, ...], ...] = field(metadata=axes("n"))
+    scores: Tensor = field(metadata=axes("n m"))
     size: tuple[int, int]
     layer: str
-    reference: Tensor | None = None
-    photographs: Tensor | None = field(default=None)
+    reference: Tensor | None = field(default=None, metadata=axes("n m h w"))
+    photographs: Tensor | None = field(default=None, metadata=axes("n _ _ _"))
     notes: tuple[str, ...] = ()
 
     @property

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from tapetum.types.checks import listed
-from tapetum.types.drawable import Drawable
+from tapetum.types.results import Result, axes
 
 
 @dataclass(frozen=True, eq=False)
-class ConceptRelevance(Drawable):
+class ConceptRelevance(Result):
     """The k channels of a layer that carry most of a score, of n images.
 
     values        (n, k, h, w) the relevance of each place of those channels, in units of the score
@@ -23,12 +23,12 @@ class ConceptRelevance(Drawable):
     """
 
     layer: str
-    values: Tensor
-    channels: Tensor
-    relevance: Tensor
-    total: Tensor
-    targets: tuple[str, ...]
-    photographs: Tensor
+    values: Tensor = field(metadata=axes("n k h w"))
+    channels: Tensor = field(metadata=axes("n k"))
+    relevance: Tensor = field(metadata=axes("n k"))
+    total: Tensor = field(metadata=axes("n"))
+    targets: tuple[str, ...] = field(metadata=axes("n"))
+    photographs: Tensor = field(metadata=axes("n _ _ _"))
     notes: tuple[str, ...] = ()
 
     def empty(self, row: int) -> bool:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from tapetum.types.checks import listed
-from tapetum.types.drawable import Drawable
+from tapetum.types.results import Result
 
 
 @dataclass(frozen=True, eq=False)
-class ConsistentChannels(Drawable):
+class ConsistentChannels(Result):
     """The channels of one layer compared over n images.
 
     activations   (n, c) the mean of each channel's map in each image

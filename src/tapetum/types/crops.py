@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.types.refusals import TapetumError
+from tapetum.types.results import saved
 
 
+@saved
 @dataclass(frozen=True)
 class Crop:
     """What the model saw of a photograph: size (height, width) of that in px, and the corners of the part in its pixels."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from torch import Tensor
 
 from tapetum.types.checks import listed
-from tapetum.types.drawable import Drawable
+from tapetum.types.results import Result, axes, saved
+from tapetum.types.text import table
 
 Window: TypeAlias = tuple[int, int, int, int]
 """(top, bottom, left, right): first and last row and column, all included."""
 
 
+@saved
 @dataclass(frozen=True)
 class LayerRow:
     """One layer of a network, and what it held of the images.
@@ -39,7 +41,7 @@ class LayerRow:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerTable(Drawable):
+class LayerTable(Result):
     """The layers of a network with what they held: rows in the order in which they finish.
 
     size   (h, w) of the images; n: how many
@@ -47,14 +49,14 @@ class LayerTable(Drawable):
     """
 
     model: str
-    rows: tuple[LayerRow, ...]
+    rows: tuple[LayerRow, ...] = field(metadata=axes("n"))
     size: tuple[int, int]
-    means: Tensor
+    means: Tensor = field(metadata=axes("n _"))
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         head = ("layer", "kind", "shape", "parameters", "field", "stride", "zeros", "<= 0", "mean")
-        return aligned([head, *(self._cells(row) for row in self.rows)])
+        return table(head, map(self._cells, self.rows))
 
     @staticmethod
     def _cells(row: LayerRow) -> tuple[str, ...]:
@@ -73,7 +75,7 @@ class LayerTable(Drawable):
 
 
 @dataclass(frozen=True, eq=False)
-class LayerProgression(Drawable):
+class LayerProgression(Result):
     """What is left of photographs at every stage: at each layer the mean over its channels.
 
     maps         for each layer (n, h, w)
@@ -82,32 +84,33 @@ class LayerProgression(Drawable):
     """
 
     model: str
-    layers: tuple[str, ...]
-    maps: tuple[Tensor, ...]
-    channels: tuple[int, ...]
+    layers: tuple[str, ...] = field(metadata=axes("n"))
+    maps: tuple[Tensor, ...] = field(metadata=axes("n"))
+    channels: tuple[int, ...] = field(metadata=axes("n"))
     photographs: Tensor
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         head = ("layer", "channels", "grid", "lowest mean", "highest mean")
-        rows = zip(self.layers, self.channels, self.maps, strict=True)
-        return aligned(
-            [head, *((name, str(c), grid(m.shape), f"{float(m.min()):.3g}", f"{float(m.max()):.3g}") for name, c, m in rows)]
-        )
+        return table(head, map(self._cells, self.layers, self.channels, self.maps))
+
+    @staticmethod
+    def _cells(layer: str, channels: int, maps: Tensor) -> tuple[str, ...]:
+        return layer, str(channels), grid(maps.shape), f"{float(maps.min()):.3g}", f"{float(maps.max()):.3g}"
 
 
 @dataclass(frozen=True, eq=False)
-class MeanActivations(Drawable):
+class MeanActivations(Result):
     """How active each layer is: means over places of every channel, for each layer (n, c)."""
 
     model: str
-    layers: tuple[str, ...]
-    means: tuple[Tensor, ...]
+    layers: tuple[str, ...] = field(metadata=axes("n"))
+    means: tuple[Tensor, ...] = field(metadata=axes("n"))
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         head = ("layer", "channels", "mean", "lowest channel", "highest channel", "spread over channels", "over images")
-        return aligned([head, *(self._cells(*one) for one in zip(self.layers, self.means, strict=True))])
+        return table(head, map(self._cells, self.layers, self.means))
 
     @staticmethod
     def _cells(layer: str, means: Tensor) -> tuple[str, ...]:
@@ -116,6 +119,7 @@ class MeanActivations(Drawable):
         return layer, str(means.shape[1]), *(f"{float(one):.3g}" for one in numbers)
 
 
+@saved
 @dataclass(frozen=True)
 class Field:
     """What the middle place of a layer depends on, in pixels of the image.
@@ -153,7 +157,7 @@ class Field:
 
 
 @dataclass(frozen=True, eq=False)
-class ReceptiveFields(Drawable):
+class ReceptiveFields(Result):
     """Receptive fields of the middle place of layers, by theory and by gradients.
 
     energy      (layers, h, w) the mean squared gradient at each pixel, summed over colours; divided by its largest value
@@ -162,8 +166,8 @@ class ReceptiveFields(Drawable):
     """
 
     model: str
-    fields: tuple[Field, ...]
-    energy: Tensor
+    fields: tuple[Field, ...] = field(metadata=axes("n"))
+    energy: Tensor = field(metadata=axes("n h w"))
     photograph: Tensor
     measured_on: str
     notes: tuple[str, ...] = ()
@@ -179,9 +183,10 @@ class ReceptiveFields(Drawable):
             (one.layer, grid(one.grid), dash(one.stride), whole(one.side), one.extent(self.size), str(one.effective_side))
             for one in self.fields
         ]
-        return aligned([head, *rows])
+        return table(head, rows)
 
 
+@saved
 @dataclass(frozen=True)
 class DepthRow:
     """What one layer trades for what.
@@ -206,21 +211,21 @@ class DepthRow:
 
 
 @dataclass(frozen=True, eq=False)
-class DepthProperties(Drawable):
+class DepthProperties(Result):
     """Resolution, channels, receptive fields and sparsity by depth, all computed.
 
     means  (layers, n) mean activation of each image
     """
 
     model: str
-    rows: tuple[DepthRow, ...]
+    rows: tuple[DepthRow, ...] = field(metadata=axes("n"))
     size: tuple[int, int]
-    means: Tensor
+    means: Tensor = field(metadata=axes("n _"))
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         head = ("layer", "grid", "channels", "values per pixel", "theory px", "measured px", "95 % of it px", "zeros", "<= 0")
-        return aligned([head, *(self._cells(row) for row in self.rows)])
+        return table(head, map(self._cells, self.rows))
 
     @staticmethod
     def _cells(row: DepthRow) -> tuple[str, ...]:
@@ -237,7 +242,7 @@ class DepthProperties(Drawable):
 
 
 @dataclass(frozen=True, eq=False)
-class OcclusionProbe(Drawable):
+class OcclusionProbe(Result):
     """What a hidden box changes at each layer.
 
     box           rows and columns of the image that were hidden
@@ -253,23 +258,23 @@ class OcclusionProbe(Drawable):
     """
 
     model: str
-    layers: tuple[str, ...]
+    layers: tuple[str, ...] = field(metadata=axes("n"))
     box: Window
     fill: str
     before: Tensor
     after: Tensor
-    changes: tuple[Tensor, ...]
-    under: tuple[Window, ...]
-    reach: tuple[Window | None, ...]
-    share_under: Tensor
-    share_reached: Tensor
+    changes: tuple[Tensor, ...] = field(metadata=axes("n"))
+    under: tuple[Window, ...] = field(metadata=axes("n"))
+    reach: tuple[Window | None, ...] = field(metadata=axes("n"))
+    share_under: Tensor = field(metadata=axes("n _"))
+    share_reached: Tensor = field(metadata=axes("n _"))
     classes: tuple[tuple[str, str], ...] | None
     probabilities: Tensor | None
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         head = ("layer", "grid", "places under", "change there", "places reached", "change there")
-        lines = [aligned([head, *(self._cells(i) for i in range(len(self.layers)))])]
+        lines = [table(head, map(self._cells, range(len(self))))]
         return "\n".join([f"{self.words()} hidden by {self.fill}", *self.answers(), *lines])
 
     def words(self) -> str:
@@ -312,12 +317,6 @@ def _cut(theory: Window, support: Window, size: tuple[int, int]) -> bool:
 def longer_side(window: Window | None) -> int:
     """0 without a window."""
     return 0 if window is None else max(window[1] - window[0], window[3] - window[2]) + 1
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells in columns."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def grid(shape: Sequence[int]) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor
 
+from tapetum.types.results import Result, axes
+from tapetum.types.text import words
+
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Result):
     """A faithfulness metric of one attribution.
 
     value      (n,) the area under the curve
@@ -20,8 +23,11 @@ class Evaluation:
     """
 
     metric: str
-    value: Tensor
-    curve: Tensor
-    fraction: Tensor
+    value: Tensor = field(metadata=axes("n"))
+    curve: Tensor = field(metadata=axes("n s"))
+    fraction: Tensor = field(metadata=axes("s"))
     better: Literal["higher", "lower"]
     measures: Literal["probability", "score"] = "probability"
+
+    def __str__(self) -> str:
+        return f"{self.metric}, area under the {self.measures} of the target, {self.better} is better: {words(self.value)}"

@@ -13,12 +13,14 @@ from tapetum.types.activation_maps import ActivationMaps
 from tapetum.types.attributions import Attribution
 from tapetum.types.evaluations import Evaluation
 from tapetum.types.models import Number, Prediction
+from tapetum.types.results import PARTS, Result, saved
 from tapetum.types.runs import Provenance
 
 AnswerKind = Literal["classes", "labels", "binary", "numbers", "maps", "detections", "other"]
 """What the model gives: one of several classes, labels each for itself, a yes or no, numbers, a segmentation, detections."""
 
 
+@saved
 @dataclass(frozen=True, eq=False)
 class Judged:
     """One method's map of one target, with what it cost and how well it stands up.
@@ -42,6 +44,7 @@ class Judged:
         return self.evidence.get("faithfulness", float("nan"))
 
 
+@saved
 @dataclass(frozen=True, eq=False)
 class Question:
     """Why this class? One target and every map of it, best first, baselines among them.
@@ -68,7 +71,7 @@ class Question:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(Result):
     """One image: the crop the model saw, what it answered, what its layers found, what mattered, in plain words."""
 
     file: str
@@ -77,11 +80,14 @@ class Explanation:
     crop: str  # how the photograph became the crop, in words
     predictions: tuple[Prediction | Number, ...]
     found: tuple[ActivationMaps, ...]
-    questions: tuple[Question, ...]
+    questions: tuple[Question, ...] = field(metadata=PARTS)
     findings: tuple[str, ...]
     notes: tuple[str, ...] = ()  # what a reader must know of the model and its input, whatever is asked
     answer: AnswerKind = "classes"
     outputs: str = ""  # what the model's numbers are, in words
+
+    def __str__(self) -> str:
+        return "\n".join([self.name, *self.findings, *self.notes])
 
     @property
     def name(self) -> str:

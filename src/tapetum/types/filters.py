@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 import torch
 from torch import Tensor
 
-from tapetum.types.drawable import Drawable
+from tapetum.types.results import Result, axes
+from tapetum.types.text import table
 
 DEAD = 1e-3
 """A filter this much shorter than the longest of its layer answers to nothing: training has driven its weights to zero."""
 
 
 @dataclass(frozen=True, eq=False)
-class ToySelectivity(Drawable):
+class ToySelectivity(Result):
     """Small images, small kernels, and what each kernel answers to each image.
 
     images      (m, h, w) of zeros and ones
@@ -24,11 +25,11 @@ class ToySelectivity(Drawable):
     top         the value with the full colour, the same in every panel
     """
 
-    images: Tensor
-    image_names: tuple[str, ...]
+    images: Tensor = field(metadata=axes("n _ _"))
+    image_names: tuple[str, ...] = field(metadata=axes("n"))
     kernels: Tensor
     kernel_names: tuple[str, ...]
-    responses: Tensor
+    responses: Tensor = field(metadata=axes("n _ _ _"))
     top: float = 3.0
     notes: tuple[str, ...] = ()
 
@@ -43,7 +44,7 @@ class ToySelectivity(Drawable):
 
 
 @dataclass(frozen=True, eq=False)
-class FilteredPicture(Drawable):
+class FilteredPicture(Result):
     """A photograph and what kernels make of it.
 
     picture     (1, 3, H, W) in [0, 1]
@@ -53,9 +54,9 @@ class FilteredPicture(Drawable):
     """
 
     picture: Tensor
-    names: tuple[str, ...]
-    kernels: tuple[Tensor, ...]
-    responses: tuple[Tensor, ...]
+    names: tuple[str, ...] = field(metadata=axes("n"))
+    kernels: tuple[Tensor, ...] = field(metadata=axes("n"))
+    responses: tuple[Tensor, ...] = field(metadata=axes("n"))
     border: str
     notes: tuple[str, ...] = ()
 
@@ -69,7 +70,7 @@ class FilteredPicture(Drawable):
 
 
 @dataclass(frozen=True, eq=False)
-class Filters(Drawable):
+class Filters(Result):
     """The weights of a convolution.
 
     weights    (k, inputs, h, w), the first k filters; `inputs` are the channels that one filter reads
@@ -118,7 +119,7 @@ class Filters(Drawable):
 
 
 @dataclass(frozen=True, eq=False)
-class FilterResponses(Drawable):
+class FilterResponses(Result):
     """What some filters of a convolution answered, and where on what the model saw.
 
     photographs   (n, 3, H, W) in [0, 1], as the model saw them
@@ -130,9 +131,9 @@ class FilterResponses(Drawable):
     by            how they were chosen
     """
 
-    photographs: Tensor
-    maps: Tensor
-    channels: Tensor
+    photographs: Tensor = field(metadata=axes("n _ _ _"))
+    maps: Tensor = field(metadata=axes("n k h w"))
+    channels: Tensor = field(metadata=axes("k"))
     filters: Filters
     centres: tuple[float, float]
     strides: tuple[float, float]
@@ -157,7 +158,7 @@ class FilterResponses(Drawable):
 
 
 @dataclass(frozen=True, eq=False)
-class FilterComparison(Drawable):
+class FilterComparison(Result):
     """The filters of one layer with random and with learned weights, and a number that tells them apart.
 
     low_random, low_learned   (channels,) each filter's share of energy below `cutoff` cycles a cell, NaN of dead ones
@@ -217,10 +218,3 @@ def spread(values: Tensor) -> tuple[str, str, str]:
 def shown_pair(pair: tuple[int, int]) -> str:
     """ "2", or "2 x 1" where the sides differ."""
     return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} x {pair[1]}"
-
-
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """Columns of texts under their names."""
-    lines = [head, *rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)

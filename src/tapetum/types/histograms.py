@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from tapetum.types.checks import checked_channel, listed
+from tapetum.types.results import Result
 
 
 @dataclass(frozen=True, eq=False)
-class Histogram:
+class Histogram(Result):
     """How often one unit's score fell between `edges` (m + 1): counts (m), and densities, whose integral is one."""
 
     edges: Tensor
@@ -24,7 +25,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, eq=False)
-class HistogramResult:
+class HistogramResult(Result):
     """Counts of every unit's scores over one lattice of edges that is fixed beforehand, so that they add up exactly.
 
     lattice (e,) ascending edges; counts (c, e + 1): below the first edge, between each two, from the last on

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isnan
 from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-from tapetum.types.drawable import Drawable
+from tapetum.types.results import Result, axes
 
 LocalizationMetric: TypeAlias = Literal["relevance_mass", "relevance_rank", "pointing_game"]
 
@@ -24,7 +24,7 @@ UNDEFINED: dict[Inside, str] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Localization(Drawable):
+class Localization(Result):
     """What each map has inside its mask.
 
     value    (n,) in [0, 1], NaN where the status is not `ok`
@@ -35,17 +35,14 @@ class Localization(Drawable):
     """
 
     metric: LocalizationMetric
-    value: Tensor
-    area: Tensor
-    status: tuple[Inside, ...]
-    maps: Tensor
-    masks: Tensor
+    value: Tensor = field(metadata=axes("n"))
+    area: Tensor = field(metadata=axes("n"))
+    status: tuple[Inside, ...] = field(metadata=axes("n"))
+    maps: Tensor = field(metadata=axes("n h w"))
+    masks: Tensor = field(metadata=axes("n h w"))
     method: str
-    target: tuple[str, ...]
+    target: tuple[str, ...] = field(metadata=axes("n"))
     notes: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.status)
 
     @property
     def defined(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -11,11 +11,12 @@ from torch import Tensor
 
 from tapetum.types.attributions import Attribution
 from tapetum.types.checks import listed
-from tapetum.types.drawable import Drawable
+from tapetum.types.results import PARTS, Result
+from tapetum.types.text import table
 
 
 @dataclass(frozen=True, eq=False)
-class MapComparison(Drawable):
+class MapComparison(Result):
     """m maps of the same n images and targets, how the model answers to each, and how far they agree.
 
     maps         the maps; the last `n_baselines` of them know nothing of the decision
@@ -27,7 +28,7 @@ class MapComparison(Drawable):
     measures     "score" where the target has no probability: curves are in its own units
     """
 
-    maps: tuple[Attribution, ...]
+    maps: tuple[Attribution, ...] = field(metadata=PARTS)
     deletion: Tensor
     insertion: Tensor
     fraction: Tensor
@@ -61,11 +62,8 @@ class MapComparison(Drawable):
         n = self.deletion.shape[1]
         head = ["map", "insertion", "deletion", "insertion - deletion", "beats the baselines", "status"]
         order = listed(self.faithfulness.nan_to_num(nan=-9).argsort(descending=True, stable=True))
-        rows = [head, *(self._row(i) for i in order)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
         what = f"of the {self.measures} of {self.maps[0].target[0]}" if n == 1 else f"means over {n} images"
-        return "\n".join([f"areas under the curves, {what}; chance agreement of two maps is 0.2", *lines])
+        return f"areas under the curves, {what}; chance agreement of two maps is 0.2\n{table(head, map(self._row, order))}"
 
     def _row(self, i: int) -> list[str]:
         areas = [f"{float(self.areas[name][i].mean()):.3f}" for name in ("insertion", "deletion")]

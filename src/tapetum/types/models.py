@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, TypeAlias
 from jaxtyping import Float
 from torch import Tensor
 
+from tapetum.types.results import saved
+from tapetum.types.text import table
+
 ModelLike: TypeAlias = Any
 """A `VisionModel`, a `torch.nn.Module`, or a name that `load` takes."""
 
@@ -18,6 +21,7 @@ Images: TypeAlias = Float[Tensor, "n c h w"]
 """Model-ready images (normalised the way the model expects). Pictures in [0, 1] are called `pixels`."""
 
 
+@saved
 class Prediction(NamedTuple):
     """One line of a model's answer: class index, name (None without labels), probability in [0, 1]."""
 
@@ -26,6 +30,7 @@ class Prediction(NamedTuple):
     probability: float
 
 
+@saved
 class Number(NamedTuple):
     """One line of the answer of a model that gives numbers, as in regression: place, name (None without labels), value."""
 
@@ -34,6 +39,7 @@ class Number(NamedTuple):
     value: float
 
 
+@saved
 @dataclass(frozen=True)
 class Layer:
     """One row of `model.layers()`.
@@ -59,9 +65,7 @@ class Layers(tuple[Layer, ...]):
 
     def __str__(self) -> str:
         head = ("layer", "kind", "shape", "parameters", "receptive field", "stride")
-        rows = [head, *(_cells(layer) for layer in self)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+        return table(head, map(_cells, self))
 
 
 def _cells(layer: Layer) -> tuple[str, ...]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tapetum.types.drawable import Drawable
-from tapetum.types.filters import table
+from tapetum.types.results import Result, axes, saved
+from tapetum.types.text import table
 
 MAX_SIDE_PX = 1024
 """Steps of larger photographs are kept as smaller copies: they are there to be looked at."""
@@ -16,7 +16,7 @@ COLORS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True, eq=False)
-class PreprocessingStep:
+class PreprocessingStep(Result):
     """A picture on its way.
 
     values   (3, h, w) as they are at this step (of a one-channel model from "normalised" on 1); where the picture is longer
@@ -31,6 +31,7 @@ class PreprocessingStep:
     range: tuple[float, float]
 
 
+@saved
 @dataclass(frozen=True, eq=False)
 class PreprocessingWay:
     """One way from a photograph to a network's numbers.
@@ -52,14 +53,14 @@ class PreprocessingWay:
 
 
 @dataclass(frozen=True, eq=False)
-class PreprocessingSteps(Drawable):
+class PreprocessingSteps(Result):
     """How photographs become a network's numbers, in several ways.
 
     ways   for each photograph the ways, in the same order
     mean, std   per channel, in units of pixels in [0, 1]: normalised = (pixels - mean) / std
     """
 
-    ways: tuple[tuple[PreprocessingWay, ...], ...]
+    ways: tuple[tuple[PreprocessingWay, ...], ...] = field(metadata=axes("n"))
     model: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -77,7 +78,7 @@ class PreprocessingSteps(Drawable):
 
 
 @dataclass(frozen=True, eq=False)
-class ColorChannels(Drawable):
+class ColorChannels(Result):
     """What the model saw, and the same as a machine has it: three tables of numbers.
 
     photographs   (n, 3, h, w) in [0, 1], as the model saw them
@@ -86,9 +87,9 @@ class ColorChannels(Drawable):
     patch_px      side of the patch
     """
 
-    photographs: Tensor
-    images: Tensor
-    places: tuple[tuple[int, int], ...]
+    photographs: Tensor = field(metadata=axes("n _ _ _"))
+    images: Tensor = field(metadata=axes("n _ _ _"))
+    places: tuple[tuple[int, int], ...] = field(metadata=axes("n"))
     patch_px: int
     notes: tuple[str, ...] = ()
 

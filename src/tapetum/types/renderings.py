@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal, SupportsIndex, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from torch import Tensor
 
-from tapetum.types.checks import cut, rows_of
+from tapetum.types.results import WHOLE, Result, axes
+from tapetum.types.text import table
 
 Made: TypeAlias = Literal["ok", "silent", "non_finite"]
 """What became of one picture: `ok`; no gradient ever reached it, so it is the noise it began as; NaN or infinity came up."""
 
 
 @dataclass(frozen=True, eq=False)
-class Rendering:
+class Rendering(Result):
     """Pictures that a network was asked for.
 
     pixels      (n, 3, h, w) in [0, 1], (n, 4, h, w) with alpha
@@ -29,36 +30,22 @@ class Rendering:
     numbers     further measurements by name, (n, ...) each, with their meaning in the method's documentation
     """
 
-    pixels: Tensor
-    scores: Tensor
-    objectives: tuple[str, ...]
-    status: tuple[Made, ...]
+    pixels: Tensor = field(metadata=axes("n c h w"))
+    scores: Tensor = field(metadata=axes("n"))
+    objectives: tuple[str, ...] = field(metadata=axes("n"))
+    status: tuple[Made, ...] = field(metadata=axes("n"))
     method: str = ""
-    steps: tuple[int, ...] = ()
-    values: Tensor | None = None
-    frames: Tensor | None = None
-    frame_steps: tuple[int, ...] = ()
-    layout: tuple[int, int] | None = None
-    numbers: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
+    steps: tuple[int, ...] = field(default=(), metadata=axes("s"))
+    values: Tensor | None = field(default=None, metadata=axes("s n"))
+    frames: Tensor | None = field(default=None, metadata=axes("f n _ _ _"))
+    frame_steps: tuple[int, ...] = field(default=(), metadata=axes("f"))
+    layout: tuple[int, int] | None = field(default=None, metadata=WHOLE)
+    numbers: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor], metadata=axes("n ..."))
     notes: tuple[str, ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def __getitem__(self, row: SupportsIndex | slice) -> Rendering:
-        """One of the pictures, or several."""
-        rows = rows_of(row, len(self), "picture")
-        return replace(
-            self,
-            pixels=cut(self.pixels, rows),
-            scores=cut(self.scores, rows),
-            objectives=self.objectives[rows],
-            status=self.status[rows],
-            values=None if self.values is None else cut(self.values, rows, 1),
-            frames=None if self.frames is None else cut(self.frames, rows, 1),
-            layout=None,
-            numbers={name: cut(values, rows) for name, values in self.numbers.items()},
-        )
-
-    def __iter__(self) -> Iterator[Rendering]:
-        return (self[row] for row in range(len(self)))
+    def __str__(self) -> str:
+        """Each picture's objective, status and score."""
+        sides = " x ".join(map(str, self.pixels.shape[1:]))
+        rows = zip(self.objectives, self.status, (f"{float(one):.4g}" for one in self.scores), strict=True)
+        head = f"{self.method or type(self).__name__}, pictures of {sides}"
+        return "\n".join([head, table(("objective", "status", "score"), rows), *self.notes])

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tapetum.types.results import Result, saved
 
+
+@saved
 @dataclass(frozen=True)
 class Provenance:
     """Enough to make a result again: what ran, on what, with what, when, and how long.
@@ -40,8 +43,12 @@ class Provenance:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Result):
     """A result and its provenance."""
 
     value: Any
     provenance: Provenance
+
+    def __str__(self) -> str:
+        p = self.provenance
+        return f"{p.method} of {p.model}, seed {p.seed}, {p.device}, {p.started}, {p.seconds:.1f} s\n{self.value}"

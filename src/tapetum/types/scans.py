@@ -11,6 +11,7 @@ from torch import Tensor
 from tapetum.types.checks import checked_channel, checked_choice, listed
 from tapetum.types.histograms import Histogram, HistogramResult
 from tapetum.types.refusals import LayerError
+from tapetum.types.results import Result, axes, saved
 
 Group: TypeAlias = Literal["minimum", "slightly_negative", "slightly_positive", "maximum"]
 """The four places of an activation spectrum."""
@@ -21,6 +22,7 @@ ScoreKind: TypeAlias = Literal["max", "mean"]
 """A unit's score on a picture: the maximum over the places of its map, or the mean."""
 
 
+@saved
 @dataclass(frozen=True)
 class Example:
     """A picture with a unit's score on it.
@@ -38,15 +40,15 @@ class Example:
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class Ranking(Result):
     """The first pictures of every unit in some order, best first: (c, k) each; sample -1 where there were fewer than k.
 
     place is the flat position row * width + column on the layer's grid.
     """
 
-    score: Tensor
-    sample: Tensor
-    place: Tensor
+    score: Tensor = field(metadata=axes("c k"))
+    sample: Tensor = field(metadata=axes("c k"))
+    place: Tensor = field(metadata=axes("c k"))
 
     def examples(self, channel: int, ids: Mapping[int, str], grid: tuple[int, int] | None) -> list[Example]:
         """The pictures of one unit."""
@@ -60,7 +62,7 @@ class Ranking:
 
 
 @dataclass(frozen=True, eq=False)
-class TopKResult:
+class TopKResult(Result):
     """The k pictures of a data set on which each unit's score is highest; n pictures were looked at."""
 
     layer: str
@@ -82,7 +84,7 @@ class TopKResult:
 
 
 @dataclass(frozen=True, eq=False)
-class SpectrumResult:
+class SpectrumResult(Result):
     """Every unit's activation spectrum: the true extremes of the data set, and the pictures nearest to a threshold.
 
     rankings   group -> (c, k) pictures, best first: lowest, nearest below the threshold, nearest above it, highest
@@ -138,7 +140,7 @@ class SpectrumResult:
 
 
 @dataclass(frozen=True, eq=False)
-class ScanResult(Mapping[str, Any]):
+class ScanResult(Mapping[str, Any], Result):
     """What a scan found: layer -> one result per tracker, in the order in which they were asked for.
 
     ids      of all samples, in order
@@ -158,16 +160,26 @@ class ScanResult(Mapping[str, Any]):
     resumed: int = 0
     notes: tuple[str, ...] = ()
 
-    def __getitem__(self, layer: str) -> tuple[Any, ...]:
+    def __str__(self) -> str:
+        layers = [f"{layer} ({self.taps[layer]}): {len(found)} results" for layer, found in self.results.items()]
+        return "\n".join([f"{self.images} pictures, {len(self.skipped)} skipped", *layers, *self.notes])
+
+    def __getitem__(self, layer: str) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         if layer not in self.results:
             raise LayerError(f"'{layer}' was not scanned; there are {', '.join(self.results)}")
         return self.results[layer]
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[str]:  # pyright: ignore[reportIncompatibleMethodOverride]
         return iter(self.results)
 
     def __len__(self) -> int:
         return len(self.results)
+
+    def __contains__(self, layer: object) -> bool:
+        return layer in self.results
+
+    def get(self, layer: str, default: Any = None) -> Any:
+        return self.results.get(layer, default)
 
     @property
     def images(self) -> int:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, SupportsIndex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor
 
 from tapetum.types.checks import checked_choice, listed, rows_of
 from tapetum.types.histograms import Histogram
 from tapetum.types.renderings import Rendering
+from tapetum.types.results import PARTS, Result, axes
 from tapetum.types.scans import GROUPS, Example, Group, ScoreKind
+from tapetum.types.text import table, words
 
 
 @dataclass(frozen=True, eq=False)
-class UnitExamples:
+class UnitExamples(Result):
     """Pictures of a data set with one unit's score on each, best first.
 
     unit      "blocks.3.0:5"
@@ -27,13 +29,14 @@ class UnitExamples:
     """
 
     unit: str
-    examples: tuple[Example, ...]
-    pictures: Tensor
-    boxes: Tensor | None = None
+    examples: tuple[Example, ...] = field(metadata=axes("n"))
+    pictures: Tensor = field(metadata=axes("n _ _ _"))
+    boxes: Tensor | None = field(default=None, metadata=axes("n _"))
     tap: str = "output"
 
-    def __len__(self) -> int:
-        return len(self.examples)
+    def __str__(self) -> str:
+        rows = [(one.id, f"{one.score:.4g}", words(one.position)) for one in self.examples]
+        return table((f"{self.unit} ({self.tap})", "score", "place"), rows)
 
     @property
     def pixels(self) -> Tensor:
@@ -50,7 +53,7 @@ class UnitExamples:
 
 
 @dataclass(frozen=True, eq=False)
-class UnitSpectrum:
+class UnitSpectrum(Result):
     """One unit over a data set: what it looks for and against, and real pictures at four places between.
 
     minimum, slightly_negative, slightly_positive, maximum   the pictures, best first, as `SpectrumResult` has them
@@ -73,13 +76,18 @@ class UnitSpectrum:
     optimized: Rendering | None = None
     optimized_scores: Tensor | None = None
 
+    def __str__(self) -> str:
+        groups = [(group, self.examples(group).examples) for group in GROUPS]
+        rows = [(name.replace("_", " "), *(f"{one.id} {one.score:.3g}" for one in some[:1])) for name, some in groups if some]
+        return table((self.unit, f"first of each, threshold {self.threshold:.3g}, {self.around}"), rows)
+
     def examples(self, group: Group) -> UnitExamples:
         """The pictures at one place of the spectrum."""
         return getattr(self, checked_choice(group, GROUPS, "a group of a spectrum"))
 
 
 @dataclass(frozen=True, eq=False)
-class OfDataSet:
+class OfDataSet(Result, kept=False):
     """What results about a data set have in common.
 
     model, source  their names
@@ -97,22 +105,19 @@ class OfDataSet:
     n: int
     skipped: Mapping[str, str]
     notes: tuple[str, ...]
+    units: tuple[Result, ...] = field(metadata=PARTS)
+
+    def __str__(self) -> str:
+        skipped = f", {len(self.skipped)} skipped" if self.skipped else ""
+        head = f"{self.n} pictures of {self.source} by {self.model}{skipped}; scores: {self.score} over places"
+        return "\n".join([head, *map(str, self.units), *self.notes])
 
 
 @dataclass(frozen=True, eq=False)
 class UnitSpectra(OfDataSet):
     """Activation spectra of some units, in the order in which they were asked for."""
 
-    units: tuple[UnitSpectrum, ...]
-
-    def __len__(self) -> int:
-        return len(self.units)
-
-    def __getitem__(self, row: SupportsIndex | slice) -> Any:
-        return self.units[row]
-
-    def __iter__(self) -> Iterator[UnitSpectrum]:
-        return iter(self.units)
+    units: tuple[UnitSpectrum, ...] = field(metadata=PARTS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,15 +128,6 @@ class TopExamples(OfDataSet):
     receptive_field  the side of what one place can see at most, of each unit; None where it is not defined
     """
 
-    units: tuple[UnitExamples, ...]
+    units: tuple[UnitExamples, ...] = field(metadata=PARTS)
     crop_px: tuple[int | None, ...]
     receptive_field: tuple[int | None, ...]
-
-    def __len__(self) -> int:
-        return len(self.units)
-
-    def __getitem__(self, row: SupportsIndex | slice) -> Any:
-        return self.units[row]
-
-    def __iter__(self) -> Iterator[UnitExamples]:
-        return iter(self.units)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
-from typing import SupportsIndex
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,12 +18,10 @@ class Study(Rendering):
     layers        (d,) from early to deep
     """
 
+    alone = Rendering
+
     photographs: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 0, 0))
     layers: tuple[str, ...] = ()
-
-    def __getitem__(self, row: SupportsIndex | slice) -> Rendering:
-        """One of the pictures alone, or several."""
-        return Rendering(**{one.name: getattr(self, one.name) for one in fields(Rendering)})[row]
 
 
 @dataclass(frozen=True, eq=False)

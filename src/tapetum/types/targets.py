@@ -13,6 +13,7 @@ from typing import Any, Literal, SupportsIndex, TypeAlias
 from torch import Tensor
 
 from tapetum.types.refusals import TargetError
+from tapetum.types.results import saved
 
 Scale: TypeAlias = Literal["logit", "probability", "log_probability"]
 """What a class target's score is: its logit, its probability, or the logarithm of that."""
@@ -28,6 +29,7 @@ they are; their logarithms; logits of labels of which several may be true (sigmo
 in regression. "auto" finds out."""
 
 
+@saved
 @dataclass(frozen=True)
 class Output:
     """A number that the model gives as it is, never turned into a probability: the target for regression.
@@ -49,6 +51,7 @@ Class: TypeAlias = int | str | Output
 """A class by its index or its name; of one of several heads, an `Output`."""
 
 
+@saved
 @dataclass(frozen=True)
 class Contrast:
     """The target "a rather than b": logit(a) - logit(b), whatever the network gives.
@@ -68,6 +71,7 @@ def contrast(a: Class, b: Class) -> Contrast:
     return Contrast(a, b)
 
 
+@saved
 @dataclass(frozen=True)
 class AnyOf:
     """The target "any of these classes": the log-sum-exp of their logits; its probability is the sum of theirs.
@@ -90,6 +94,7 @@ def union(*classes: Class) -> AnyOf:
     return AnyOf(tuple(dict.fromkeys(classes)))
 
 
+@saved
 @dataclass(frozen=True)
 class Scaled:
     """A class, a contrast or a union on a scale of your choice, whatever the method's own is; None: the predicted class.
@@ -122,6 +127,7 @@ def log_probability(of: Class | Contrast | AnyOf | None = None) -> Scaled:
     return Scaled(of, "log_probability")
 
 
+@saved
 @dataclass(frozen=True)
 class Box:
     """A detection: score = max over detections d of the label of IoU(box, d) * score(d), in [0, 1].
@@ -159,6 +165,7 @@ class Box:
         return f"{self.label}" if self.corners is None else f"{self.label}@{_px(self.corners)}"
 
 
+@saved
 @dataclass(frozen=True, eq=False)
 class Region:
     """A class in a segmentation: the mean over a region of the class's logit (on the probability scale, of its softmax).
@@ -180,6 +187,7 @@ class Region:
         return f"{self.label}" if self.mask is None else f"{self.label}@{_px(self.mask)}"
 
 
+@saved
 @dataclass(frozen=True, eq=False)
 class Similarity:
     """How alike the model's embedding (n, d) is to another, as the cosine of the angle between them, in [-1, 1].
@@ -196,6 +204,7 @@ class Similarity:
         return f"similarity to {self.name or (self.to if isinstance(self.to, str) else 'the given embedding')}"
 
 
+@saved
 @dataclass(frozen=True)
 class Unit:
     """A channel of a layer, or one position of it: "layer4.1.conv2:97", "mixed4a:476@7,7" (row, column)."""

@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.types.drawable import Drawable
+from tapetum.types.results import PARTS, Result, axes, saved
+from tapetum.types.text import table
 
 
+@saved
 @dataclass(frozen=True)
 class Epoch:
     """One pass over the training pictures, and the look at the held-out ones that follows it.
@@ -31,7 +33,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, eq=False)
-class History(Drawable):
+class History(Result):
     """How a network was trained.
 
     arch       what was trained, as people call it
@@ -47,7 +49,7 @@ class History(Drawable):
 
     arch: str
     classes: tuple[str, ...]
-    epochs: tuple[Epoch, ...]
+    epochs: tuple[Epoch, ...] = field(metadata=PARTS)
     kept: int
     pictures: tuple[int, int]
     snapshots: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, 0, 0))
@@ -63,12 +65,8 @@ class History(Drawable):
 
     def __str__(self) -> str:
         head = ("epoch", "train loss", "accuracy", "validation loss", "accuracy", "learning rate", "seconds")
-        rows = [head, *(_cells(epoch) for epoch in self.epochs)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        return "\n".join(
-            [*lines, f"kept: epoch {self.kept}, {self.accuracy:.1%} of {self.pictures[1]} held-out pictures right"]
-        )
+        kept = f"kept: epoch {self.kept}, {self.accuracy:.1%} of {self.pictures[1]} held-out pictures right"
+        return f"{table(head, map(_cells, self.epochs), right=True)}\n{kept}"
 
 
 def _cells(epoch: Epoch) -> tuple[str, ...]:
@@ -78,7 +76,7 @@ def _cells(epoch: Epoch) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class PredictionCheck(Drawable):
+class PredictionCheck(Result):
     """How a network answers pictures whose class is known.
 
     classes      names, in the order of the confusion matrix
@@ -94,11 +92,11 @@ class PredictionCheck(Drawable):
     model: str
     classes: tuple[str, ...]
     confusion: Tensor
-    pixels: Tensor
-    ids: tuple[str, ...]
-    truth: Tensor
-    predicted: Tensor
-    probability: Tensor
+    pixels: Tensor = field(metadata=axes("n _ _ _"))
+    ids: tuple[str, ...] = field(metadata=axes("n"))
+    truth: Tensor = field(metadata=axes("n"))
+    predicted: Tensor = field(metadata=axes("n"))
+    probability: Tensor = field(metadata=axes("n"))
     shows: str = "any"
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from tapetum.types.checks import checked_channel, listed
 from tapetum.types.refusals import TapetumError
+from tapetum.types.results import Result, saved
 from tapetum.types.scans import ScoreKind
 
 
 @dataclass(frozen=True, eq=False)
-class MomentsResult:
+class MomentsResult(Result):
     """Mean and standard deviation (c,) float64 of every unit's scores over n pictures.
 
     mean, sd          of the scores: the maximum of the unit's map on each picture
@@ -32,7 +33,7 @@ class MomentsResult:
 
 
 @dataclass(frozen=True, eq=False)
-class SparsityResult:
+class SparsityResult(Result):
     """How seldom units fire.
 
     sparsity  (c,) float64 in [0, 1]: the share of all places of all n pictures with a value <= 0
@@ -52,6 +53,7 @@ class SparsityResult:
         return listed(torch.nonzero(self.silent == 1).flatten())
 
 
+@saved
 class Fires(NamedTuple):
     """A unit's score on a picture, and how rare it is: standard deviations above the mean, per cent of pictures below."""
 
@@ -62,7 +64,7 @@ class Fires(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class ScoresResult:
+class ScoresResult(Result):
     """Every unit's score on every picture.
 
     scores   (n, c) float32, a row per picture in the order of the source
@@ -135,7 +137,7 @@ class ScoresResult:
 
 
 @dataclass(frozen=True, eq=False)
-class CoActivationResult:
+class CoActivationResult(Result):
     """Which units have high scores on the same pictures.
 
     correlation  (c, c) float32 in [-1, 1]: Pearson's, of the units' scores over n pictures; NaN for a unit that is the same
@@ -163,7 +165,7 @@ class CoActivationResult:
 
 
 @dataclass(frozen=True, eq=False)
-class PositionsResult:
+class PositionsResult(Result):
     """Activation vectors at random places of the pictures, in the order of the source.
 
     vectors  (m, c) float32 or float16

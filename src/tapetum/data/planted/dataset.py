@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -21,14 +21,15 @@ from tapetum.data.planted.recipes import MOST, Cues, Recipe, Settings, recipe, s
 from tapetum.data.planted.textures import TEXTURES
 from tapetum.data.streams.base import digest
 from tapetum.progress import track
-from tapetum.types import Drawable, ImageError
+from tapetum.types import ImageError, Result
+from tapetum.types.results import axes
 
 VERSION = 1
 """Version of the drawing code: raised whenever a picture of the same settings would change."""
 
 
 @dataclass(frozen=True, eq=False)
-class Planted(Drawable):
+class Planted(Result, kept=False):
     """Pictures with ground truth to the pixel. `rows` are the numbers of the pictures; all share `settings`.
 
     Picture i is a function of the settings and i alone: it is the same in a set of ten and in one of a thousand, and two
@@ -37,10 +38,7 @@ class Planted(Drawable):
     """
 
     settings: Settings
-    rows: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    rows: tuple[int, ...] = field(metadata=axes("n"))
 
     def __str__(self) -> str:
         s = self.settings

@@ -1,0 +1,121 @@
+"""The protocol of all results: rows as of a list, words, one line, a picture in notebooks, a name in files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from importlib import import_module
+from typing import Any, ClassVar, SupportsIndex, TypeVar, cast
+
+from torch import Tensor
+
+from tapetum.types.checks import cut, rows_of
+from tapetum.types.text import brief, table, words
+
+R = TypeVar("R", bound="Result")
+T = TypeVar("T", bound=type)
+
+kinds: dict[str, type] = {}
+"""{name: class} of all that a file may name: results, their parts and targets."""
+
+
+def saved(kind: T) -> T:
+    """Lets files name a class. The first class of a name keeps it: a namesake is somebody else's and cannot be saved."""
+    kinds.setdefault(kind.__name__, kind)
+    return kind
+
+
+def axes(names: str) -> dict[str, str]:
+    """Metadata of a field: the names of its axes, "_" for any axis, "..." for any more. The axis n has a place per row."""
+    return {"axes": names}
+
+
+WHOLE = {"whole": True}
+"""Metadata of a field about all rows together: some of the rows have its default instead."""
+
+PARTS = {"parts": True}
+"""Metadata of a field whose elements are the rows, each a result or a part of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Base of all results, which are frozen dataclasses: a row of a result, as of a list, is a result of the same kind.
+
+    Fields with an axis n are cut, the others are shared (`axes`, `WHOLE`). Where one field has the rows as its elements
+    (`PARTS`), a slice is a tuple of those. A result without any rows is its only row.
+    """
+
+    alone: ClassVar[type[Any] | None] = None
+    """The kind of some of the rows, where they are of a simpler one."""
+
+    def __init_subclass__(cls, kept: bool = True) -> None:
+        super().__init_subclass__()
+        cls.__repr__ = Result.__repr__  # otherwise `dataclass` adds one that prints whole tensors
+        if kept:
+            saved(cls)
+
+    def __len__(self) -> int:
+        parts = self._parts()
+        return _count(self) if parts is None else len(parts)
+
+    def __getitem__(self: R, row: SupportsIndex | slice) -> R | Any:
+        rows, parts = rows_of(row, len(self), "row"), self._parts()
+        if parts is None:
+            return _cut(self, rows)
+        return parts[rows] if isinstance(row, slice) else parts[rows][0]
+
+    def __iter__(self: R) -> Iterator[R | Any]:
+        return (self[row] for row in range(len(self)))
+
+    def __str__(self) -> str:
+        return table((type(self).__name__, ""), [(one.name, words(value)) for one, value in self._told()])
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{one.name}={brief(value)}' for one, value in self._told())})"
+
+    def _repr_html_(self) -> str:
+        """The figure, for notebooks. Figures lie above the types: they are imported with the first one that is drawn."""
+        return import_module("tapetum.figures").html(self)
+
+    def _parts(self) -> tuple[Any, ...] | None:
+        """The rows, where they are not cut out of the fields."""
+        known = fields(type(self))
+        if any(_row_axis(one) is not None for one in known):
+            return None
+        return next((tuple(getattr(self, one.name)) for one in known if "parts" in one.metadata), (self,))
+
+    def _told(self) -> list[tuple[Field[Any], Any]]:
+        """The fields that say something, with their values."""
+        pairs = ((one, getattr(self, one.name)) for one in fields(type(self)) if one.repr)
+        return [(one, value) for one, value in pairs if isinstance(value, (Tensor, Result)) or value not in (None, (), {}, "")]
+
+
+def _row_axis(one: Field[Any]) -> int | None:
+    """Which axis of a field has a place per row."""
+    names = one.metadata.get("axes", "").split()
+    return names.index("n") if "n" in names else None
+
+
+def _count(result: Result) -> int:
+    """The places of the first axis n."""
+    for one in fields(type(result)):
+        axis, value = _row_axis(one), getattr(result, one.name)
+        if axis is not None and value is not None:
+            return value.shape[axis] if isinstance(value, Tensor) else len(value)
+    return 0
+
+
+def _cut(result: R, rows: slice[Any, Any, Any]) -> R:
+    kind = result.alone or type(result)
+    return kind(**{one.name: _cut_field(one, getattr(result, one.name), rows) for one in fields(kind)})
+
+
+def _cut_field(one: Field[Any], value: Any, rows: slice[Any, Any, Any]) -> Any:
+    if one.metadata.get("whole"):
+        return one.default if one.default_factory is MISSING else one.default_factory()
+    axis = _row_axis(one)
+    if axis is None or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {name: _cut_field(one, part, rows) for name, part in cast("Mapping[Any, Any]", value).items()}
+    return cut(value, rows, axis) if isinstance(value, Tensor) else value[rows]

@@ -1,0 +1,48 @@
+"""Values as words: tables of aligned columns, and one line for whatever a field holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from torch import Tensor
+
+from tapetum.types.checks import listed
+
+LONGEST = 60
+"""Letters of one value in a line of many."""
+
+FEW = 8
+"""Numbers that are written out."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: bool = False) -> str:
+    """Returns rows of texts in aligned columns under their names."""
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    align = str.rjust if right else str.ljust
+    return "\n".join("  ".join(map(align, line, widths)).rstrip() for line in lines)
+
+
+def brief(value: Any) -> str:
+    """Returns a value in one short line: of a tensor its shape, of a long row its length."""
+    if isinstance(value, Tensor):
+        return f"Tensor({', '.join(map(str, value.shape))})"
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key!r}: {brief(one)}" for key, one in cast("Mapping[Any, Any]", value).items())
+        return f"{{{inner}}}" if len(inner) <= LONGEST else f"{{{len(cast('Mapping[Any, Any]', value))} entries}}"
+    if type(value) in (tuple, list):
+        inner = ", ".join(map(brief, cast("Sequence[Any]", value)))
+        return f"({inner})" if len(inner) <= LONGEST else f"({len(value)} entries)"
+    line = " ".join(repr(value).split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
+
+
+def words(value: Any) -> str:
+    """Returns a value for a table: a few numbers as they are, of more their range."""
+    if not isinstance(value, Tensor):
+        return value if isinstance(value, str) and len(value) <= 2 * LONGEST else brief(value)
+    sides = " x ".join(map(str, value.shape))
+    if value.ndim == 1 and len(value) <= FEW:
+        return ", ".join(f"{one:.4g}" for one in listed(value.float()))
+    return f"{sides} from {float(value.min()):.4g} to {float(value.max()):.4g}" if value.numel() else sides
