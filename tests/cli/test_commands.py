@@ -6,11 +6,12 @@ import json
 import re
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from command_line import png_text
+from command_line import CommandLine, png_text
 from typer.main import get_command
 
 import tapetum as tp
@@ -31,7 +32,7 @@ OWN = [words for words in COMMANDS if not words.startswith("run ")]
 
 
 @pytest.mark.parametrize("command", [*OWN, "run", "atlas"])
-def test_every_command_helps(tapetum, command):
+def test_every_command_helps(tapetum: CommandLine, command: Any) -> None:
     answer = tapetum(*command.split(), "--help")
     assert (answer.status, answer.err) == (0, "")
     assert f"tapetum {command}" in answer.out
@@ -42,7 +43,7 @@ def is_a_sentence(text):
     return re.match(r"(?!(Of|What|How)\b)[A-Z]", text) is not None and text.endswith(".")
 
 
-def test_every_help_is_a_sentence_that_stands_alone():
+def test_every_help_is_a_sentence_that_stands_alone() -> None:
     group: Any = get_command(app)
     lines = {f"tapetum {name}": group.get_command(None, name).help for name in group.list_commands(None)}
     for words, command in ((words, COMMANDS[words]) for words in OWN if words not in FROM_FAMILIES):
@@ -51,18 +52,18 @@ def test_every_help_is_a_sentence_that_stands_alone():
     assert {words: text for words, text in lines.items() if not is_a_sentence(text or "")} == {}
 
 
-def test_the_version_is_the_package_s(tapetum):
+def test_the_version_is_the_package_s(tapetum: CommandLine) -> None:
     assert tapetum("--version").out == f"tapetum {version('tapetum')}\n"
 
 
-def test_without_a_command_it_helps_and_says_that_nothing_was_done(tapetum):
+def test_without_a_command_it_helps_and_says_that_nothing_was_done(tapetum: CommandLine) -> None:
     answer = tapetum()
     assert answer.status == 2
     assert "explain" in answer.out
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_run_has_exactly_the_options_of_the_signature(name):
+def test_run_has_exactly_the_options_of_the_signature(name: Any) -> None:
     command = RunGroup(name="run").get_command(None, name)
     options = {parameter.name: parameter for parameter in command.params}
     own = {p.name: p for p in parameters(tp.lookup(name)) if p.name != "generator"}
@@ -77,7 +78,7 @@ def test_run_has_exactly_the_options_of_the_signature(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_run_help_shows_ranges_and_defaults(tapetum, name):
+def test_run_help_shows_ranges_and_defaults(tapetum: CommandLine, name: Any) -> None:
     answer = tapetum("run", name, "--help")
     assert answer.status == 0
     words = " ".join(re.sub(r"[│\s]+", " ", answer.out).split())
@@ -89,12 +90,12 @@ def test_run_help_shows_ranges_and_defaults(tapetum, name):
             assert f"[default: {parameter.default}]" in words
 
 
-def test_run_lists_every_attribution(tapetum):
+def test_run_lists_every_attribution(tapetum: CommandLine) -> None:
     listed = tapetum("run", "--help").out
     assert [name for name in METHODS if f" {name} " not in listed] == []
 
 
-def test_a_union_takes_a_number_or_a_word_and_a_layer_stays_text():
+def test_a_union_takes_a_number_or_a_word_and_a_layer_stays_text() -> None:
     by_name = {p.name: p for p in parameters(tp.lookup("occlusion"))}
     assert converted(by_name["fill"], "0.5") == 0.5
     assert converted(by_name["fill"], "blur") == "blur"
@@ -104,7 +105,7 @@ def test_a_union_takes_a_number_or_a_word_and_a_layer_stays_text():
     assert converted(layer, "4") == "4"
 
 
-def test_run_saves_what_the_method_gives(tapetum, place):
+def test_run_saves_what_the_method_gives(tapetum: CommandLine, place: Path) -> None:
     words = ["run", "occlusion", "--model", "net.py:build", "--window", "8", "--fill", "0.5", "--target", "dog"]
     answer = tapetum(*words, "--out", "out", "cat.png", "white.png")
     assert (answer.status, answer.err) == (0, "")
@@ -120,14 +121,14 @@ def test_run_saves_what_the_method_gives(tapetum, place):
     assert answer.out.splitlines()[0] == "cat.png: dog, ok, out/cat.png"
 
 
-def test_images_of_one_name_get_files_of_their_own(tapetum, place):
+def test_images_of_one_name_get_files_of_their_own(tapetum: CommandLine, place: Path) -> None:
     (place / "other").mkdir()
     (place / "other" / "cat.png").symlink_to(place / "dog.png")
     assert tapetum("run", "saliency", "--model", "net.py:build", "--out", "out", "cat.png", "other").status == 0
     assert {"cat", "cat.png", "cat-2", "cat-2.png"} < {path.name for path in (place / "out").iterdir()}
 
 
-def test_layers_shows_what_a_glob_means(tapetum, place):
+def test_layers_shows_what_a_glob_means(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum("layers", "resnet18", "layer4*")
     assert (answer.status, answer.err) == (0, "")
     head, *rows = answer.out.splitlines()
@@ -136,7 +137,7 @@ def test_layers_shows_what_a_glob_means(tapetum, place):
     assert all(row.startswith("layer4") for row in rows)
 
 
-def test_models_and_methods_list_what_there_is(tapetum):
+def test_models_and_methods_list_what_there_is(tapetum: CommandLine) -> None:
     assert "efficientnet_lite0" in tapetum("models").out.split()
     only = tapetum("models", "RESNET18").out
     assert "torchvision:resnet18" in only.split()
@@ -158,7 +159,9 @@ class Screen(io.StringIO):
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_the_bar_shows_the_time_left_in_a_terminal_and_nothing_elsewhere(monkeypatch, terminal):
+def test_the_bar_shows_the_time_left_in_a_terminal_and_nothing_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
     screen = Screen(terminal)
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
@@ -174,7 +177,7 @@ def test_the_bar_shows_the_time_left_in_a_terminal_and_nothing_elsewhere(monkeyp
         assert screen.getvalue() == ""
 
 
-def test_layers_can_be_fused_tried_and_taken_as_a_library_does(tapetum, place):
+def test_layers_can_be_fused_tried_and_taken_as_a_library_does(tapetum: CommandLine, place: Path) -> None:
     common = ("run", "grad_cam", "cat.png", "--model", "net.py:build", "--target", "dog")
     model = tp.load("net.py:build")
     first, *_, last = [row.name for row in model.layers() if row.grid is not None and min(row.grid) > 1]
@@ -194,7 +197,7 @@ def test_layers_can_be_fused_tried_and_taken_as_a_library_does(tapetum, place):
         assert json.loads((place / f"out{i}" / "report.json").read_text())["images"][0]["layer"] == expected.layer
 
 
-def test_explain_tries_methods_within_a_budget(tapetum, place):
+def test_explain_tries_methods_within_a_budget(tapetum: CommandLine, place: Path) -> None:
     words = ("explain", "cat.png", "--model", "net.py:build", "--methods", "best", "--budget", "3", "--no-runner-up")
     answer = tapetum(*words, "--json", "--out", "out")
     assert (answer.status, answer.err) == (0, "")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import torch
+from command_line import CommandLine
 from PIL import Image
 
 import tapetum as tp
 
 
-def test_an_inspection_looks_at_all_pictures_and_names_what_it_could_not_read(tapetum, place) -> None:
+def test_an_inspection_looks_at_all_pictures_and_names_what_it_could_not_read(tapetum: CommandLine, place: Path) -> None:
     (place / "broken.png").write_bytes(b"\x89PNG no picture")
     words = ["run", "activation_maps", "--model", "net.py:build", "--layers", "features.0.2,features.1.2", "--k", "2"]
     answer = tapetum(*words, "cat.png", "broken.png", "white.png", "--out", "out")
@@ -28,7 +30,7 @@ def test_an_inspection_looks_at_all_pictures_and_names_what_it_could_not_read(ta
         assert json.loads(figure.text["tapetum"])["subject"] == ["cat.png", "white.png"]
 
 
-def test_the_same_folder_takes_the_next_result_and_no_strangers(tapetum, place) -> None:
+def test_the_same_folder_takes_the_next_result_and_no_strangers(tapetum: CommandLine, place: Path) -> None:
     words = ["run", "activation_maps", "--model", "net.py:build", "cat.png", "--out", "out"]
     assert tapetum(*words).status == 0
     assert tapetum(*words, "--layers", "features.0.2").status == 0
@@ -39,7 +41,7 @@ def test_the_same_folder_takes_the_next_result_and_no_strangers(tapetum, place) 
     assert tapetum(*words).status == 2
 
 
-def test_nothing_is_done_without_a_picture_that_can_be_read(tapetum, place) -> None:
+def test_nothing_is_done_without_a_picture_that_can_be_read(tapetum: CommandLine, place: Path) -> None:
     (place / "broken.png").write_bytes(b"no picture")
     assert tapetum("run", "activation_maps", "--model", "net.py:build", "broken.png", "--out", "out").status == 2
     assert not (place / "out").exists()

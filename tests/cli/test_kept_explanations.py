@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import photo
+from command_line import CommandLine, photo
 
 import tapetum as tp
 from tapetum.cli import explaining
@@ -35,7 +36,7 @@ def asked(monkeypatch):
     return seen
 
 
-def test_the_same_command_makes_nothing_again_and_says_the_same(tapetum, place, asked):
+def test_the_same_command_makes_nothing_again_and_says_the_same(tapetum: CommandLine, place: Path, asked: Any) -> None:
     first = tapetum(*EXPLAIN, "cat.png")
     before = files(place / "out")
     again = tapetum(*EXPLAIN, "cat.png")
@@ -46,7 +47,7 @@ def test_the_same_command_makes_nothing_again_and_says_the_same(tapetum, place, 
     assert asked == ["cat.png"] * 2
 
 
-def test_more_images_are_added_and_those_of_an_earlier_report_go(tapetum, place, asked):
+def test_more_images_are_added_and_those_of_an_earlier_report_go(tapetum: CommandLine, place: Path, asked: Any) -> None:
     tapetum(*EXPLAIN, "cat.png")
     assert tapetum(*EXPLAIN, "dog.png", "cat.png").err == THERE.format(2)
     assert asked == ["cat.png", "dog.png"]
@@ -56,7 +57,7 @@ def test_more_images_are_added_and_those_of_an_earlier_report_go(tapetum, place,
     assert {name.split("/")[0] for name in files(place / "out")} == {"cat", "results", "report.html", "report.json"}
 
 
-def test_a_kept_result_opens_and_is_what_the_report_says(tapetum, place):
+def test_a_kept_result_opens_and_is_what_the_report_says(tapetum: CommandLine, place: Path) -> None:
     tapetum(*EXPLAIN, "cat.png")
     run = tp.open(place / "out" / "results" / "cat")
     assert isinstance(run.value, Explanation)
@@ -78,7 +79,7 @@ OTHERWISE = {
 
 
 @pytest.mark.parametrize("case", OTHERWISE)
-def test_other_settings_do_not_replace_what_is_there(tapetum, place, asked, case):
+def test_other_settings_do_not_replace_what_is_there(tapetum: CommandLine, place: Path, asked: Any, case: Any) -> None:
     words, reason = OTHERWISE[case]
     tapetum(*EXPLAIN, "cat.png")
     before = files(place / "out")
@@ -92,7 +93,9 @@ def test_other_settings_do_not_replace_what_is_there(tapetum, place, asked, case
 
 
 @pytest.mark.parametrize("changed", ["cat.png", "net.py"])
-def test_another_picture_or_network_of_the_same_name_is_another_setting(tapetum, place, changed):
+def test_another_picture_or_network_of_the_same_name_is_another_setting(
+    tapetum: CommandLine, place: Path, changed: str
+) -> None:
     tapetum(*EXPLAIN, "cat.png")
     text = (place / "net.py").read_text()
     (place / changed).unlink()  # it is a link
@@ -106,7 +109,7 @@ def test_another_picture_or_network_of_the_same_name_is_another_setting(tapetum,
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no manifest", "another kind"])
-def test_a_damaged_result_is_made_again(tapetum, place, asked, damage):
+def test_a_damaged_result_is_made_again(tapetum: CommandLine, place: Path, asked: Any, damage: str) -> None:
     tapetum(*EXPLAIN, "cat.png", "dog.png")
     before = files(place / "out")
     kept = place / "out" / "results" / "cat"
@@ -129,7 +132,7 @@ def test_a_damaged_result_is_made_again(tapetum, place, asked, damage):
     assert all(name.startswith(("report.", "results/cat/", "cat/")) for name in changed)
 
 
-def test_what_another_run_had_begun_stays(tapetum, place, asked):
+def test_what_another_run_had_begun_stays(tapetum: CommandLine, place: Path, asked: Any) -> None:
     tapetum(*EXPLAIN, "--model", "net.py:build", "cat.png")
     for name in ("report.html", "report.json"):
         (place / "out" / name).unlink()  # as if it had been killed
@@ -143,7 +146,7 @@ def test_what_another_run_had_begun_stays(tapetum, place, asked):
     assert not list((place / "out").rglob(".*"))
 
 
-def test_a_report_of_an_earlier_version_is_replaced(tapetum, place):
+def test_a_report_of_an_earlier_version_is_replaced(tapetum: CommandLine, place: Path) -> None:
     """It kept nothing but the report."""
     import shutil
 
@@ -164,7 +167,7 @@ EVIL = ["../precious.png", "/abs/precious.png", "mine.png", "link/precious.png",
 
 @pytest.mark.parametrize("name", EVIL)
 @pytest.mark.parametrize("command", ["explain", "run", "render"])
-def test_names_in_a_report_of_others_delete_nothing(tapetum, place, command, name):
+def test_names_in_a_report_of_others_delete_nothing(tapetum: CommandLine, place: Path, command: str, name: Any) -> None:
     precious = place / "precious.png"
     photo().save(precious)
     tapetum(*EXPLAIN, "cat.png")
@@ -187,7 +190,7 @@ def test_names_in_a_report_of_others_delete_nothing(tapetum, place, command, nam
 
 
 @pytest.mark.parametrize("where", ["results", "results/cat", "cat", "report.html"])
-def test_links_are_not_followed_out_of_the_folder(tapetum, place, where):
+def test_links_are_not_followed_out_of_the_folder(tapetum: CommandLine, place: Path, where: str) -> None:
     outside = place / "outside"
     outside.mkdir()
     (place / "out" / where).parent.mkdir(parents=True)
@@ -199,7 +202,7 @@ def test_links_are_not_followed_out_of_the_folder(tapetum, place, where):
 
 
 @pytest.mark.parametrize("name", ["report.json", "report.html", "cat/predicted-grad_cam.png"])
-def test_a_folder_where_a_file_should_be_is_one_line(tapetum, place, name):
+def test_a_folder_where_a_file_should_be_is_one_line(tapetum: CommandLine, place: Path, name: str) -> None:
     (place / "out" / name / "deeper").mkdir(parents=True)
     answer = tapetum(*EXPLAIN, "cat.png")
     assert (answer.status, len(answer.err.splitlines())) == (2, 1)
@@ -207,7 +210,7 @@ def test_a_folder_where_a_file_should_be_is_one_line(tapetum, place, name):
 
 
 @pytest.mark.parametrize("name", ["results", "results/cat", "cat"])
-def test_a_file_where_a_folder_should_be_is_one_line(tapetum, place, name):
+def test_a_file_where_a_folder_should_be_is_one_line(tapetum: CommandLine, place: Path, name: str) -> None:
     (place / "out" / name).parent.mkdir(parents=True, exist_ok=True)
     (place / "out" / name).write_text("mine")
     answer = tapetum(*EXPLAIN, "cat.png")

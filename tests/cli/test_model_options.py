@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command_line import CommandLine
 from typer.main import get_command
 
 import tapetum as tp
@@ -87,7 +89,7 @@ def test_what_can_be_said_on_the_command_line_is_what_can_be_read() -> None:
     assert set(READ) <= set(inspect.signature(tp.wrap).parameters)
 
 
-def test_a_network_of_ones_own_needs_no_factory_that_wraps_it(tapetum, place) -> None:
+def test_a_network_of_ones_own_needs_no_factory_that_wraps_it(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum("run", "saliency", "cat.png", "--model", "own.py:build", *SAID, "--target", "window", "--out", "out")
     assert (answer.status, answer.err) == (0, "")
     result = tp.open(place / "out" / "cat")
@@ -101,7 +103,7 @@ def test_a_network_of_ones_own_needs_no_factory_that_wraps_it(tapetum, place) ->
     }  # fmt: skip
 
 
-def test_a_picture_is_made_again_with_what_was_said(tapetum, place) -> None:
+def test_a_picture_is_made_again_with_what_was_said(tapetum: CommandLine, place: Path) -> None:
     assert tapetum("run", "saliency", "cat.png", "--model", "own.py:build", *SAID, "--out", "out").status == 0
     (place / "names.txt").unlink()  # the names are in the picture
     again = tapetum("reproduce", "out/cat.png", "--model", "own.py:build")
@@ -111,7 +113,7 @@ def test_a_picture_is_made_again_with_what_was_said(tapetum, place) -> None:
     assert "the images came out differently" in other.out
 
 
-def test_the_report_says_how_to_make_it_again(tapetum, place) -> None:
+def test_the_report_says_how_to_make_it_again(tapetum: CommandLine, place: Path) -> None:
     words = ["explain", "cat.png", "--model", "own.py:build", *SAID, "--methods", "saliency", "--no-evidence", "--out", "out"]
     assert tapetum(*words).status == 0
     page = (place / "out" / "report.html").read_text("utf-8")
@@ -125,7 +127,7 @@ def test_the_report_says_how_to_make_it_again(tapetum, place) -> None:
     assert page.count('<p class="note caution">mean and std are assumed to be ImageNet') == 1
 
 
-def test_pictures_of_other_settings_are_not_taken_for_these(tapetum, place) -> None:
+def test_pictures_of_other_settings_are_not_taken_for_these(tapetum: CommandLine, place: Path) -> None:
     words = ["render", "0:1", "--model", "net.py:build", "--size", "16", "--n-steps", "2", "--out", "out"]
     words[1] = next(line.split()[0] for line in tapetum("layers", "net.py:build").out.splitlines() if "Conv2d" in line) + ":1"
     assert tapetum(*words).status == 0
@@ -138,7 +140,7 @@ def test_pictures_of_other_settings_are_not_taken_for_these(tapetum, place) -> N
 
 
 @pytest.mark.parametrize("age", ["0.5", "age.npy"])
-def test_a_further_input_is_a_number_or_a_file(tapetum, place, age) -> None:
+def test_a_further_input_is_a_number_or_a_file(tapetum: CommandLine, place: Path, age: str) -> None:
     said = ["--model", "own.py:aged", "--extra", f"age={age}", "--size", "24", "--mean", "0.5", "--std", "0.5"]
     answer = tapetum("run", "saliency", "cat.png", *said, "--target", "1", "--out", "out")
     assert (answer.status, answer.err) == (0, "")
@@ -154,7 +156,7 @@ def test_a_further_input_is_a_number_or_a_file(tapetum, place, age) -> None:
     assert age == "0.5" or "age.npy is not the file that the picture was made from" in changed.err
 
 
-def test_raw_values_have_a_range(tapetum, place) -> None:
+def test_raw_values_have_a_range(tapetum: CommandLine, place: Path) -> None:
     raw = np.random.default_rng(0).integers(-200, 300, (24, 40, 3)).astype(np.int16)
     np.save(place / "scan.npy", raw)
     words = ["run", "saliency", "scan.npy", "--model", "own.py:build", *SAID, "--range", "-160,240", "--target", "1"]
@@ -166,7 +168,7 @@ def test_raw_values_have_a_range(tapetum, place) -> None:
     assert tapetum("reproduce", "out/scan.png", "--model", "own.py:build").status == 0
 
 
-def test_assumed_constants_are_said_once_and_not_where_they_are_given(tapetum, place) -> None:
+def test_assumed_constants_are_said_once_and_not_where_they_are_given(tapetum: CommandLine, place: Path) -> None:
     words = ["run", "saliency", "cat.png", "dog.png", "--model", "own.py:build", "--size", "24x40"]
     assert tapetum(*words, "--out", "a").err.count("assumed to be ImageNet's") == 1
     assert tapetum(*words, "--mean", "0.5", "--std", "0.5", "--out", "b").err == ""
@@ -192,7 +194,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("said", REFUSED)
-def test_what_cannot_be_said_is_refused_in_a_line(tapetum, place, said) -> None:
+def test_what_cannot_be_said_is_refused_in_a_line(tapetum: CommandLine, place: Path, said: Any) -> None:
     option, value = said.split()
     half = [word for name in ("--mean", "--std") if name != option for word in (name, "0.5")]
     size = [] if option == "--size" else ["--size", "24x40"]
@@ -202,7 +204,7 @@ def test_what_cannot_be_said_is_refused_in_a_line(tapetum, place, said) -> None:
     assert answer.err.count("\n") == 1
 
 
-def test_what_is_said_of_no_model_is_refused(tapetum, place) -> None:
+def test_what_is_said_of_no_model_is_refused(tapetum: CommandLine, place: Path) -> None:
     assert "--size is said of --model; give both" in tapetum("reproduce", "cat.png", "--size", "3").err
     assert "--weights are those of --model; give both" in tapetum("reproduce", "cat.png", "--weights", "random").err
 
@@ -222,7 +224,7 @@ def test_a_model_that_is_told_more_is_another_and_the_first_stays() -> None:
     assert with_settings(told, {"size": "24x40"}).settings.keys() == {"labels", "resize", "mean", "size"}
 
 
-def test_a_trained_network_is_built_again_with_what_was_said(place) -> None:
+def test_a_trained_network_is_built_again_with_what_was_said(place: Path) -> None:
     model = loaded("own.py:build", "default", {"size": "24x40", "mean": "0.5", "std": "0.5", "labels": "a,b,c"})
     folder = place / "trained"
     folder.mkdir()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import photo
+from command_line import CommandLine, photo
 
 COMMANDS = {
     "explain": ("explain", "{}/cat.png", "--methods", "grad_cam", "--no-runner-up"),
@@ -38,7 +39,7 @@ def contents(place: Path) -> list[Path]:
 
 @pytest.mark.parametrize("words", COMMANDS, indirect=True)
 @pytest.mark.parametrize("out", OUT)
-def test_a_folder_that_cannot_be_is_one_line(tapetum, place, words, out):
+def test_a_folder_that_cannot_be_is_one_line(tapetum: CommandLine, place: Path, words: Any, out: Any) -> None:
     before = contents(place)
     answer = tapetum(*words, OUT[out].replace("{}", str(place)))
     assert (answer.status, answer.out, len(answer.err.splitlines())) == (2, "", 1), answer.err
@@ -47,7 +48,9 @@ def test_a_folder_that_cannot_be_is_one_line(tapetum, place, words, out):
 
 
 @pytest.mark.parametrize("words", COMMANDS, indirect=True)
-def test_a_working_folder_that_is_gone_is_one_line(tapetum, place, words, monkeypatch):
+def test_a_working_folder_that_is_gone_is_one_line(
+    tapetum: CommandLine, place: Path, words: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (place / "gone").mkdir()
     monkeypatch.chdir(place / "gone")
     (place / "gone").rmdir()
@@ -60,7 +63,9 @@ def test_a_working_folder_that_is_gone_is_one_line(tapetum, place, words, monkey
 
 
 @pytest.mark.parametrize("words", ["run", "inspect"], indirect=True)
-def test_what_a_killed_run_left_is_cleared_away_and_what_others_fill_stays(tapetum, place, words):
+def test_what_a_killed_run_left_is_cleared_away_and_what_others_fill_stays(
+    tapetum: CommandLine, place: Path, words: str
+) -> None:
     import fcntl
 
     assert tapetum(*words, "out").status == 0

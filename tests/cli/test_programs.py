@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ def start(*words):
     return subprocess.Popen([*PROGRAM, *words], **pipes, text=True, env=QUIET)
 
 
-def test_the_main_job_prints_the_report_and_nothing_else(place):
+def test_the_main_job_prints_the_report_and_nothing_else(place: Path) -> None:
     words = ["explain", "cat.png", "text.jpg", "--model", "net.py:build", "--methods", "grad_cam", "--out", "out", "--json"]
     done = subprocess.run([*PROGRAM, *words], capture_output=True, env=QUIET, check=False)
     assert done.returncode == 1
@@ -29,7 +30,7 @@ def test_the_main_job_prints_the_report_and_nothing_else(place):
 
 
 @pytest.mark.parametrize("before", [0, 1])
-def test_ctrl_c_in_the_middle(place, before):
+def test_ctrl_c_in_the_middle(place: Path, before: int) -> None:
     images = ["cat.png"] * before + ["white.png", "dog.png"]
     program = start("explain", *images, "--model", "net.py:waiting", "--methods", "grad_cam", "--out", "out")
     deadline = time.monotonic() + 60
@@ -46,7 +47,7 @@ def test_ctrl_c_in_the_middle(place, before):
         assert not (place / "out").exists()
 
 
-def test_a_reader_that_has_seen_enough_is_no_error():
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     words = f"{shlex.join(PROGRAM)} models | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, env=QUIET, check=False)
     assert done.stdout.splitlines() == ["# built in (3)", "0"]
@@ -55,7 +56,7 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 
 @pytest.mark.slow
 @pytest.mark.weights
-def test_the_demo_needs_nothing(place):
+def test_the_demo_needs_nothing(place: Path) -> None:
     words = ["demo", "--photo", "cat", "--out", "out"]  # `make demo` explains both photographs
     done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, env=QUIET, check=False)
     assert (done.returncode, done.stderr) == (0, "")

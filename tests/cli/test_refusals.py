@@ -2,9 +2,12 @@
 
 import json
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from command_line import CommandLine
 
 EXPLAIN = ("explain", "--model", "net.py:build", "--methods", "grad_cam", "--no-runner-up", "--out", "out")
 RUN = ("run", "grad_cam", "--model", "net.py:build", "--out", "out")
@@ -44,7 +47,9 @@ BAD_IMAGES = {
 
 @pytest.mark.parametrize("image", BAD_IMAGES)
 @pytest.mark.parametrize("words", [EXPLAIN, RUN, PREDICT], ids=["explain", "run", "predict"])
-def test_a_bad_image_is_named_with_the_reason(tapetum, place, monkeypatch, words, image):
+def test_a_bad_image_is_named_with_the_reason(
+    tapetum: CommandLine, place: Path, monkeypatch: pytest.MonkeyPatch, words: Any, image: Any
+) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     line = refused(tapetum, place, *words, image)
     assert BAD_IMAGES[image] in line
@@ -96,7 +101,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_wrong_use_is_one_line_that_says_what_would_work(tapetum, place, case):
+def test_wrong_use_is_one_line_that_says_what_would_work(tapetum: CommandLine, place: Path, case: Any) -> None:
     words, reason = WRONG[case]
     assert reason in refused(tapetum, place, *words)
 
@@ -113,19 +118,21 @@ def test_wrong_use_is_one_line_that_says_what_would_work(tapetum, place, case):
         ("x" * 300, "cannot be written"),
     ],
 )
-def test_a_folder_that_cannot_be_had_is_refused_before_the_work(tapetum, place, words, out, reason):
+def test_a_folder_that_cannot_be_had_is_refused_before_the_work(
+    tapetum: CommandLine, place: Path, words: Any, out: str, reason: str
+) -> None:
     assert reason in refused(tapetum, place, *words, out, "cat.png")
     assert (place / "full" / "precious.txt").read_text() == "mine"
 
 
-def test_a_folder_with_somebody_elses_report_json_is_not_replaced(tapetum, place):
+def test_a_folder_with_somebody_elses_report_json_is_not_replaced(tapetum: CommandLine, place: Path) -> None:
     (place / "theirs").mkdir()
     (place / "theirs" / "report.json").write_text(json.dumps({"images": [], "versions": {}}))
     (place / "theirs" / "data.csv").write_text("1,2")
     assert "data.csv" in refused(tapetum, place, *EXPLAIN, "cat.png", "--out", "theirs")
 
 
-def test_an_earlier_report_is_replaced_and_only_it(tapetum, place):
+def test_an_earlier_report_is_replaced_and_only_it(tapetum: CommandLine, place: Path) -> None:
     (place / "out").mkdir()
     identity = os.stat("out").st_ino
     for image in ("cat.png", "dog.png"):
@@ -139,7 +146,9 @@ def test_an_earlier_report_is_replaced_and_only_it(tapetum, place):
     assert "mine.txt" in refused(tapetum, place, *RUN, "cat.png")
 
 
-def test_a_method_that_stops_in_the_middle_leaves_nothing(tapetum, place, monkeypatch):
+def test_a_method_that_stops_in_the_middle_leaves_nothing(
+    tapetum: CommandLine, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tapetum.cli.running.save", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     before = contents(place)
     answer = tapetum(*RUN, "cat.png", "--out", "new/deep/out")
@@ -148,7 +157,9 @@ def test_a_method_that_stops_in_the_middle_leaves_nothing(tapetum, place, monkey
     assert contents(place) == before
 
 
-def test_a_page_that_cannot_be_written_leaves_what_was_found_out(tapetum, place, monkeypatch):
+def test_a_page_that_cannot_be_written_leaves_what_was_found_out(
+    tapetum: CommandLine, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tapetum.cli.explaining.write_report", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "disk full")))
     answer = tapetum(*EXPLAIN, "cat.png", "--out", "new/deep/out")
     assert answer.status == 2
@@ -159,7 +170,7 @@ def test_a_page_that_cannot_be_written_leaves_what_was_found_out(tapetum, place,
 
 
 @pytest.mark.parametrize("words", [EXPLAIN, RUN, PREDICT], ids=["explain", "run", "predict"])
-def test_bad_files_among_good_ones_are_named_and_the_good_ones_done(tapetum, place, words):
+def test_bad_files_among_good_ones_are_named_and_the_good_ones_done(tapetum: CommandLine, place: Path, words: Any) -> None:
     answer = tapetum(*words, "text.jpg", "cat.png", "nothing", "dog.png", "none.png")
     assert answer.status == 1
     lines = answer.err.splitlines()
@@ -174,13 +185,13 @@ def test_bad_files_among_good_ones_are_named_and_the_good_ones_done(tapetum, pla
         assert "text, not an image" in (place / "out" / "report.html").read_text("utf-8")
 
 
-def test_a_network_that_stumbles_over_one_image_keeps_the_others(tapetum, place):
+def test_a_network_that_stumbles_over_one_image_keeps_the_others(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum(*EXPLAIN, "--model", "net.py:stumbling", "white.png", "cat.png")
     assert answer.status == 1
     assert answer.err == "tapetum: white.png: unexpected RuntimeError: first line second line (--debug shows where)\n"
 
 
-def test_debug_shows_the_traceback(place):
+def test_debug_shows_the_traceback(place: Path) -> None:
     from tapetum.cli import main
 
     with pytest.raises(RuntimeError, match="first line"):
@@ -188,7 +199,7 @@ def test_debug_shows_the_traceback(place):
 
 
 @pytest.mark.parametrize("words", [EXPLAIN, RUN, PREDICT], ids=["explain", "run", "predict"])
-def test_ctrl_c_before_anything_is_done_ends_with_130_and_leaves_nothing(tapetum, place, words):
+def test_ctrl_c_before_anything_is_done_ends_with_130_and_leaves_nothing(tapetum: CommandLine, place: Path, words: Any) -> None:
     before = contents(place)
     answer = tapetum(*words, "--model", "net.py:interrupting", "white.png", "cat.png")
     assert (answer.status, answer.out, answer.err) == (130, "", "tapetum: stopped\n")
@@ -196,7 +207,7 @@ def test_ctrl_c_before_anything_is_done_ends_with_130_and_leaves_nothing(tapetum
 
 
 @pytest.mark.parametrize("words", [EXPLAIN, RUN], ids=["explain", "run"])
-def test_ctrl_c_later_keeps_what_is_done(tapetum, place, words):
+def test_ctrl_c_later_keeps_what_is_done(tapetum: CommandLine, place: Path, words: Any) -> None:
     answer = tapetum(*words, "--model", "net.py:interrupting", "cat.png", "white.png", "dog.png")
     assert answer.status == 1
     assert answer.err == f"stopped: 1 of 3 images are done{'; the same command goes on' if words is EXPLAIN else ''}\n"
@@ -206,7 +217,7 @@ def test_ctrl_c_later_keeps_what_is_done(tapetum, place, words):
     assert not [path for path in contents(place) if path.name.startswith(".")]
 
 
-def test_a_method_that_was_asked_for_and_refuses_is_named(tapetum, place):
+def test_a_method_that_was_asked_for_and_refuses_is_named(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum(*EXPLAIN, "--model", "net.py:flat", "cat.png", "dog.png", "--methods", "grad_cam")
     assert answer.status == 1
     assert len(answer.err.splitlines()) == 1
@@ -218,7 +229,7 @@ def test_a_method_that_was_asked_for_and_refuses_is_named(tapetum, place):
     assert "Methods that gave no map" in (place / "out" / "report.html").read_text("utf-8")
 
 
-def test_the_call_as_a_function_leaves_no_state(tapetum, place):
+def test_the_call_as_a_function_leaves_no_state(tapetum: CommandLine, place: Path) -> None:
     import signal
     import sys
     import warnings

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command_line import CommandLine
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from typer.main import get_command
@@ -42,7 +44,7 @@ def pixels(file: Path) -> np.ndarray:
 # --- one picture a unit
 
 
-def test_each_unit_becomes_a_picture_arrays_and_a_line(tapetum, place):
+def test_each_unit_becomes_a_picture_arrays_and_a_line(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum(*RENDER, f"{LAYER}:1,3", "tabby")
     assert (answer.status, answer.err) == (0, "")
     out = place / "out"
@@ -76,7 +78,7 @@ def test_each_unit_becomes_a_picture_arrays_and_a_line(tapetum, place):
         ([f"{LAYER}:1", "--size", "huge"], ["96x160"]),
     ],
 )
-def test_what_is_wrong_is_one_line_and_leaves_nothing(tapetum, place, words, reasons):
+def test_what_is_wrong_is_one_line_and_leaves_nothing(tapetum: CommandLine, place: Path, words: Any, reasons: Any) -> None:
     answer = tapetum(*RENDER, *words)
     assert answer.status == 2
     assert len(answer.err.splitlines()) == 1
@@ -84,7 +86,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(tapetum, place, words, rea
     assert not (place / "out").exists()
 
 
-def test_a_wrong_unit_among_right_ones_is_named_and_the_others_are_made(tapetum, place):
+def test_a_wrong_unit_among_right_ones_is_named_and_the_others_are_made(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum(*RENDER, f"{LAYER}:0", f"{LAYER}:99", f"{LAYER}:2@50,50")
     assert answer.status == 1
     assert len(answer.err.splitlines()) == 2
@@ -96,7 +98,7 @@ def test_a_wrong_unit_among_right_ones_is_named_and_the_others_are_made(tapetum,
 # --- again
 
 
-def test_a_second_run_makes_only_what_is_missing(tapetum, place, monkeypatch):
+def test_a_second_run_makes_only_what_is_missing(tapetum: CommandLine, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert tapetum(*RENDER, f"{LAYER}:0-3").status == 0
     before = times(place / "out")
     (place / "out" / "features-1-0-2.png").unlink()
@@ -117,7 +119,7 @@ def test_a_second_run_makes_only_what_is_missing(tapetum, place, monkeypatch):
     assert tapetum("reproduce", "out/features-1-0-4.png", "--model", "net.py:build").status == 0
 
 
-def test_other_settings_do_not_replace_what_is_there(tapetum, place):
+def test_other_settings_do_not_replace_what_is_there(tapetum: CommandLine, place: Path) -> None:
     assert tapetum(*RENDER, f"{LAYER}:0").status == 0
     before = times(place / "out")
     for words, reason in ((["--seed", "4"], "seed was 0, is 4"), (["--negative"], "negative was False, is True")):
@@ -130,7 +132,9 @@ def test_other_settings_do_not_replace_what_is_there(tapetum, place):
     assert times(place / "out") != before
 
 
-def test_a_stopped_run_keeps_what_is_done_and_goes_on(tapetum, place, monkeypatch):
+def test_a_stopped_run_keeps_what_is_done_and_goes_on(
+    tapetum: CommandLine, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, asked = commands.run, []
 
     def stopping(name, model, units, **rest):
@@ -153,7 +157,7 @@ def test_a_stopped_run_keeps_what_is_done_and_goes_on(tapetum, place, monkeypatc
 # --- other people's files
 
 
-def test_a_folder_with_other_files_is_refused(tapetum, place):
+def test_a_folder_with_other_files_is_refused(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum("render", "--model", "net.py:build", f"{LAYER}:0", "--size", "16", "--steps", "1", "--out", "full")
     assert answer.status == 2
     assert "precious.txt" in answer.err
@@ -161,7 +165,7 @@ def test_a_folder_with_other_files_is_refused(tapetum, place):
 
 
 @pytest.mark.parametrize("name", ["cat.png", "notes.txt", "results/mine.txt", "report.json", "movie.gif", "page.html"])
-def test_a_folder_of_ours_in_which_somebody_put_a_file_is_refused(tmp_path, name):
+def test_a_folder_of_ours_in_which_somebody_put_a_file_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "results").mkdir()
     file = tmp_path / name
     if file.suffix in (".png", ".gif"):
@@ -173,7 +177,7 @@ def test_a_folder_of_ours_in_which_somebody_put_a_file_is_refused(tmp_path, name
     assert file.exists()
 
 
-def test_a_picture_that_somebody_painted_over_is_not_replaced(tapetum, place):
+def test_a_picture_that_somebody_painted_over_is_not_replaced(tapetum: CommandLine, place: Path) -> None:
     assert tapetum(*RENDER, f"{LAYER}:0").status == 0
     file = place / "out" / "features-1-0-0.png"
     with Image.open(file) as opened:
@@ -188,7 +192,7 @@ def test_a_picture_that_somebody_painted_over_is_not_replaced(tapetum, place):
     assert np.array_equal(pixels(file), np.asarray(changed))
 
 
-def test_what_a_killed_run_left_is_cleared_away(tapetum, place):
+def test_what_a_killed_run_left_is_cleared_away(tapetum: CommandLine, place: Path) -> None:
     assert tapetum(*RENDER, f"{LAYER}:0").status == 0
     out = place / "out"
     (out / f".{'0' * 32}.part").write_text("half a picture")
@@ -201,7 +205,7 @@ def test_what_a_killed_run_left_is_cleared_away(tapetum, place):
 # --- films, and pictures made again
 
 
-def test_animations_and_steps_stand_beside_the_pictures(tapetum, place):
+def test_animations_and_steps_stand_beside_the_pictures(tapetum: CommandLine, place: Path) -> None:
     assert tapetum(*RENDER, f"{LAYER}:0", "--animate", "gif,html").status == 0
     report = json.loads((place / "out" / "report.json").read_text())
     assert report["animations"] == ["features-1-0-0.gif", "features-1-0-0.html"]
@@ -216,7 +220,7 @@ def test_animations_and_steps_stand_beside_the_pictures(tapetum, place):
 
 
 @pytest.mark.weights
-def test_a_picture_of_real_weights_is_made_again_from_its_file(tapetum, place):
+def test_a_picture_of_real_weights_is_made_again_from_its_file(tapetum: CommandLine, place: Path) -> None:
     words = ("render", "blocks.1.0:3", "blocks.1.0:7", "--size", "32x48", "--steps", "2", "--seed", "5", "--out", "out")
     assert tapetum(*words).status == 0
     file = "out/blocks-1-0-7.png"
@@ -230,7 +234,7 @@ def test_a_picture_of_real_weights_is_made_again_from_its_file(tapetum, place):
     assert "the weights are others" in answer.out
 
 
-def test_a_map_is_made_again_from_its_file(tapetum, place):
+def test_a_map_is_made_again_from_its_file(tapetum: CommandLine, place: Path) -> None:
     model = ("--model", "net.py:build")
     assert tapetum("run", "smooth_grad", "cat.png", *model, "--target", "dog", "--n-samples", "3", "--out", "maps").status == 0
     assert tapetum("explain", "cat.png", *model, "--methods", "occlusion", "--no-evidence", "--out", "report").status == 0
@@ -248,7 +252,7 @@ def test_a_map_is_made_again_from_its_file(tapetum, place):
 
 
 @pytest.mark.parametrize("name", RENDERINGS)
-def test_a_rendering_has_the_options_of_its_signature(name):
+def test_a_rendering_has_the_options_of_its_signature(name: Any) -> None:
     command = RunGroup(name="run").get_command(None, name)
     own = {p.name for p in parameters(tp.lookup(name)) if p.name not in ("generator", "frames")}
     common = {"subjects", "model", "weights", "out", "resume", "animate", "frames", "help"}
@@ -256,7 +260,7 @@ def test_a_rendering_has_the_options_of_its_signature(name):
     assert {parameter.name for parameter in command.params} - common == own
 
 
-def test_the_commands_have_the_options_of_their_methods_and_a_line_in_the_help(tapetum):
+def test_the_commands_have_the_options_of_their_methods_and_a_line_in_the_help(tapetum: CommandLine) -> None:
     listed = tapetum("--help").out
     for name, named in COMMANDS.items():
         assert f" {name} " in listed
@@ -266,7 +270,7 @@ def test_the_commands_have_the_options_of_their_methods_and_a_line_in_the_help(t
     assert steps.opts == ["--n-steps", "--steps"]
 
 
-def test_pictures_of_photographs_stand_beside_them(tapetum, place, monkeypatch):
+def test_pictures_of_photographs_stand_beside_them(tapetum: CommandLine, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A method that takes images, registered for this test alone."""
     monkeypatch.setattr(registry, "_methods", dict(registry._methods))
 
@@ -294,7 +298,7 @@ def test_pictures_of_photographs_stand_beside_them(tapetum, place, monkeypatch):
     ).err  # fmt: skip
 
 
-def test_diverse_pictures_of_a_unit_are_files_of_their_own_and_made_again_one_by_one(tapetum, place):
+def test_diverse_pictures_of_a_unit_are_files_of_their_own_and_made_again_one_by_one(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum(*RENDER, f"{LAYER}:0-1", "--diversity", "2")
     assert answer.status == 0
     assert f"{LAYER}:1, {LAYER}:1: ok, score" in answer.out
@@ -307,7 +311,7 @@ def test_diverse_pictures_of_a_unit_are_files_of_their_own_and_made_again_one_by
     assert names == {"features-1-0-0.png"}
 
 
-def test_a_keyword_without_a_default_is_a_required_option(tapetum, place):
+def test_a_keyword_without_a_default_is_a_required_option(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum("style", "cat.png", "--model", "net.py:build", "--out", "out")
     assert answer.status == 2
     assert "--style" in answer.err

@@ -2,10 +2,12 @@
 
 import json
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from command_line import odd_pictures, png_text
+from command_line import CommandLine, odd_pictures, png_text
 
 import tapetum as tp
 from tapetum.reports.job import AUTO, BASELINES
@@ -22,7 +24,7 @@ def report(tapetum, place):
     return json.loads(answer.out)
 
 
-def test_the_report_holds_what_the_contract_says(report, place):
+def test_the_report_holds_what_the_contract_says(report: Any, place: Path) -> None:
     assert {"model", "images", "versions", "seed"} <= set(report)
     assert report["model"] == "net.py:build"
     assert report["seed"] == 7
@@ -42,14 +44,14 @@ def test_the_report_holds_what_the_contract_says(report, place):
         assert {one["layer"] for one in predicted if one["method"] == "grad_cam"} == {"features.2.2"}
 
 
-def test_every_file_of_the_folder_is_named_in_the_report(report, place):
+def test_every_file_of_the_folder_is_named_in_the_report(report: Any, place: Path) -> None:
     named = {one["file"] for image in report["images"] for one in image["attributions"]}
     named |= {f"{image['result']}/{name}" for image in report["images"] for name in ("arrays.npz", "manifest.json")}
     there = {path.relative_to(place / "out").as_posix() for path in (place / "out").rglob("*") if path.is_file()}
     assert there == named | {"report.html", "report.json"}
 
 
-def test_the_probabilities_are_those_of_a_direct_forward_pass(report, place):
+def test_the_probabilities_are_those_of_a_direct_forward_pass(report: Any, place: Path) -> None:
     model = tp.load("net.py:build")
     for image in report["images"]:
         with torch.no_grad():
@@ -60,7 +62,7 @@ def test_the_probabilities_are_those_of_a_direct_forward_pass(report, place):
             assert one["label"] == model.labels[one["index"]]
 
 
-def test_the_evidence_is_that_of_the_metrics(report, place):
+def test_the_evidence_is_that_of_the_metrics(report: Any, place: Path) -> None:
     model = tp.load("net.py:build")
     images = model.preprocess(tp.read_image("cat.png"))
     (one,) = [a for a in report["images"][0]["attributions"] if (a["method"], a["role"]) == ("occlusion", "predicted")]
@@ -70,7 +72,7 @@ def test_the_evidence_is_that_of_the_metrics(report, place):
         assert one["evidence"][name] == pytest.approx(float(value[0]), abs=1e-5)
 
 
-def test_every_picture_carries_its_provenance(report, place):
+def test_every_picture_carries_its_provenance(report: Any, place: Path) -> None:
     for one in report["images"][0]["attributions"]:
         provenance = json.loads(png_text(place / "out" / one["file"])["tapetum"])
         assert provenance["method"] == one["method"]
@@ -88,7 +90,7 @@ def without_times(value):
     return [without_times(part) for part in value] if isinstance(value, list) else value
 
 
-def test_two_runs_of_one_seed_give_one_report(tapetum, place):
+def test_two_runs_of_one_seed_give_one_report(tapetum: CommandLine, place: Path) -> None:
     words = ["explain", "cat.png", "--model", "net.py:build", "--methods", "smooth_grad", "--json", "--out"]
     first, second, other = (
         without_times(json.loads(tapetum(*words, f"out{i}", "--seed", seed).out)) for i, seed in enumerate((3, 3, 4))
@@ -97,7 +99,7 @@ def test_two_runs_of_one_seed_give_one_report(tapetum, place):
     assert first["images"] != other["images"]
 
 
-def test_the_switches_switch(tapetum, place):
+def test_the_switches_switch(tapetum: CommandLine, place: Path) -> None:
     assert tapetum(*QUICK, "cat.png", "--no-evidence", "--no-runner-up").status == 0
     (image,) = json.loads((place / "out" / "report.json").read_text())["images"]
     assert {one["method"] for one in image["attributions"]} == {"grad_cam", "saliency", *BASELINES}
@@ -107,14 +109,14 @@ def test_the_switches_switch(tapetum, place):
 
 
 @pytest.mark.parametrize(("target", "label"), [("2", "dog"), ("tabby", "tabby"), ("Tiger_Cat", "tiger cat")])
-def test_a_target_is_an_index_or_a_name(tapetum, place, target, label):
+def test_a_target_is_an_index_or_a_name(tapetum: CommandLine, place: Path, target: str, label: str) -> None:
     assert tapetum(*QUICK, "cat.png", "--no-evidence", "--target", target).status == 0
     (image,) = json.loads((place / "out" / "report.json").read_text())["images"]
     assert image["target"] == label
     assert {one["role"] for one in image["attributions"]} == {"asked"}
 
 
-def test_pictures_that_are_odd_but_fine_all_give_a_report(tapetum, place):
+def test_pictures_that_are_odd_but_fine_all_give_a_report(tapetum: CommandLine, place: Path) -> None:
     (place / "odd").mkdir()
     names = odd_pictures(place / "odd")
     answer = tapetum(*QUICK, *(place / "odd" / name for name in names), "--no-evidence", "--no-runner-up")
@@ -127,7 +129,7 @@ def test_pictures_that_are_odd_but_fine_all_give_a_report(tapetum, place):
     assert "&lt;script&gt;alert(1)&lt;" in page
 
 
-def test_a_name_that_is_no_text_is_kept_in_the_report(tapetum, place):
+def test_a_name_that_is_no_text_is_kept_in_the_report(tapetum: CommandLine, place: Path) -> None:
     name = "caf\udce9.png"  # the byte E9, as Latin-1 wrote it
     try:
         (place / name).write_bytes((place / "cat.png").read_bytes())
@@ -137,14 +139,14 @@ def test_a_name_that_is_no_text_is_kept_in_the_report(tapetum, place):
     assert json.loads((place / "out" / "report.json").read_text("utf-8"))["images"][0]["file"] == name
 
 
-def test_what_people_read_ends_with_the_place_of_the_report(tapetum, place):
+def test_what_people_read_ends_with_the_place_of_the_report(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum(*QUICK, "cat.png")
     assert answer.err == ""
     assert answer.out.startswith("cat.png\n  The model answers '")
     assert answer.out.endswith("\nreport: out/report.html\n")
 
 
-def test_predict_prints_the_most_probable_classes(tapetum, place):
+def test_predict_prints_the_most_probable_classes(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum("predict", "cat.png", "white.png", "--model", "net.py:build", "--k", "2")
     model = tp.load("net.py:build")
     for line, file in zip(answer.out.splitlines(), ("cat.png", "white.png"), strict=True):
@@ -153,7 +155,7 @@ def test_predict_prints_the_most_probable_classes(tapetum, place):
 
 
 @pytest.mark.weights
-def test_the_built_in_network_knows_the_cat(tapetum, place):
+def test_the_built_in_network_knows_the_cat(tapetum: CommandLine, place: Path) -> None:
     from tapetum.data.sources import packaged_photo
 
     answer = tapetum("predict", packaged_photo("cat"), "--k", "1")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import photo
+from command_line import CommandLine, photo
 
 import tapetum as tp
 from tapetum.cli import scanning
@@ -39,7 +39,7 @@ def bits(result: Any) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in arrays.items()}
 
 
-def test_results_are_those_of_the_library_and_the_same_command_goes_on(tapetum, place, photos):
+def test_results_are_those_of_the_library_and_the_same_command_goes_on(tapetum: CommandLine, place: Path, photos: Any) -> None:
     command = ("scan", photos, "--out", "out", "--trackers", "spectrum,TopK", *SCAN)
     first = tapetum(*command)
     assert (first.status, first.err) == (0, "")
@@ -68,7 +68,7 @@ def test_results_are_those_of_the_library_and_the_same_command_goes_on(tapetum, 
     assert not [path.name for path in (place / "out").rglob(".*")]
 
 
-def test_every_block_is_scanned_where_no_layers_are_named(tapetum, place, photos):
+def test_every_block_is_scanned_where_no_layers_are_named(tapetum: CommandLine, place: Path, photos: Any) -> None:
     assert tapetum("scan", photos, "--out", "out", "--model", "net.py:build", "--log", "none").status == 0
     about = json.loads((place / "out" / "scan.json").read_text())
     from tapetum.models.blocks import block_layers
@@ -77,7 +77,7 @@ def test_every_block_is_scanned_where_no_layers_are_named(tapetum, place, photos
     assert not (place / "out" / "scan.jsonl").exists()
 
 
-def test_skipped_pictures_are_named_in_ten_lines_and_all_in_scan_json(tapetum, place, photos):
+def test_skipped_pictures_are_named_in_ten_lines_and_all_in_scan_json(tapetum: CommandLine, place: Path, photos: Any) -> None:
     for i in range(12):
         (photos / f"bad{i:02d}.jpg").write_text("no picture")
     answer = tapetum("scan", photos, "--out", "out", *SCAN)
@@ -105,7 +105,9 @@ def test_skipped_pictures_are_named_in_ten_lines_and_all_in_scan_json(tapetum, p
         (("photos", "--shards", "bla://x"), "bla://x cannot be understood"),
     ],
 )
-def test_what_is_wrong_is_one_line_with_status_2(tapetum, place, photos, words, reason):
+def test_what_is_wrong_is_one_line_with_status_2(
+    tapetum: CommandLine, place: Path, photos: Any, words: Any, reason: str
+) -> None:
     answer = tapetum("scan", *words, "--out", "out", "--model", "net.py:build")
     assert answer.status == 2
     assert len(answer.err.splitlines()) == 1
@@ -113,14 +115,14 @@ def test_what_is_wrong_is_one_line_with_status_2(tapetum, place, photos, words, 
     assert not (place / "out" / "scan.json").exists()
 
 
-def test_a_folder_that_holds_other_things_is_refused_and_left_alone(tapetum, place, photos):
+def test_a_folder_that_holds_other_things_is_refused_and_left_alone(tapetum: CommandLine, place: Path, photos: Any) -> None:
     answer = tapetum("scan", photos, "--out", "full", *SCAN)
     assert answer.status == 2
     assert "full holds other files (precious.txt)" in answer.err
     assert (place / "full" / "precious.txt").read_text() == "mine"
 
 
-def test_another_scan_in_the_folder_is_refused_and_replaced_when_asked(tapetum, place, photos):
+def test_another_scan_in_the_folder_is_refused_and_replaced_when_asked(tapetum: CommandLine, place: Path, photos: Any) -> None:
     assert tapetum("scan", photos, "--out", "out", *SCAN).status == 0
     other = tapetum("scan", photos, "--out", "out", *SCAN[:-1], "8")
     assert other.status == 2
@@ -129,7 +131,7 @@ def test_another_scan_in_the_folder_is_refused_and_replaced_when_asked(tapetum, 
     assert json.loads((place / "out" / "scan.json").read_text())["settings"]["batch"] == 8
 
 
-def test_ctrl_c_says_that_the_same_command_goes_on(tapetum, place, photos):
+def test_ctrl_c_says_that_the_same_command_goes_on(tapetum: CommandLine, place: Path, photos: Any) -> None:
     photo(seed=77).save(photos / "a.png")
     (photos / "white.png").write_bytes((place / "white.png").read_bytes())
     answer = tapetum("scan", photos, "--out", "out", "--model", "net.py:interrupting", "--batch", "1", "--workers", "1")
@@ -139,7 +141,7 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tapetum, place, photos):
 
 
 @pytest.mark.slow
-def test_a_real_ctrl_c_ends_the_program_with_one_line(place, photos):
+def test_a_real_ctrl_c_ends_the_program_with_one_line(place: Path, photos: Any) -> None:
     for i in range(9, 400):
         (photos / f"{i}.png").write_bytes((photos / "cats" / "1.png").read_bytes())
     command = [sys.executable, "-m", "tapetum", "scan", str(photos), "--out", "out", *SCAN, "--workers", "2"]
@@ -155,7 +157,7 @@ def test_a_real_ctrl_c_ends_the_program_with_one_line(place, photos):
     assert len(errors.splitlines()) == 1
 
 
-def test_shards_may_be_kept_at_a_url(tapetum, place, photos):
+def test_shards_may_be_kept_at_a_url(tapetum: CommandLine, place: Path, photos: Any) -> None:
     there = f"file://{place}/there"
     assert tapetum("scan", photos, "--out", "out", "--shards", there, *SCAN).status == 0
     assert not (place / "out" / "shards").exists()
@@ -164,7 +166,7 @@ def test_shards_may_be_kept_at_a_url(tapetum, place, photos):
     assert json.loads(again.out)["resumed"] == 9
 
 
-def test_results_of_a_run_that_was_killed_while_it_saved_are_made_again(tapetum, place, photos):
+def test_results_of_a_run_that_was_killed_while_it_saved_are_made_again(tapetum: CommandLine, place: Path, photos: Any) -> None:
     assert tapetum("scan", photos, "--out", "out", *SCAN).status == 0
     leftover = place / "out" / f".results-{'0' * 32}" / "features.1.0" / ".0-spectrum-x"
     leftover.mkdir(parents=True)
@@ -175,22 +177,22 @@ def test_results_of_a_run_that_was_killed_while_it_saved_are_made_again(tapetum,
     tp.open(place / "out" / "results" / LAYERS[0] / "0-spectrum")
 
 
-def test_every_tracker_of_the_package_has_a_name_and_settings_reach_it():
+def test_every_tracker_of_the_package_has_a_name_and_settings_reach_it() -> None:
     assert {"spectrum", "topk", "counts"} <= set(scanning.tracker_classes())
     assert scanning.made_trackers("topk, counts", {"k": 3, "score": "mean"}) == [tp.TopK(k=3, score="mean"), tp.Counts("mean")]
 
 
-def test_odd_names_of_layers_make_folders_of_their_own():
+def test_odd_names_of_layers_make_folders_of_their_own() -> None:
     assert scanning.safe("a/b:c") == "a%2fb%3ac"
     assert scanning.safe("blocks.3.0") == "blocks.3.0"
 
 
-def test_the_bar_shows_pictures_a_second():
+def test_the_bar_shows_pictures_a_second() -> None:
     assert rate(tp.Progress(3, 9, "pictures", 123.4)) == "123 pictures/s"
     assert rate(tp.Progress(3, 9, "steps", 123.4)) == rate(tp.Progress(3, 9, "pictures")) == ""
 
 
-def test_a_picture_of_every_unit_can_be_looked_up(tapetum, place, photos):
+def test_a_picture_of_every_unit_can_be_looked_up(tapetum: CommandLine, place: Path, photos: Any) -> None:
     assert tapetum("scan", photos, "--out", "out", *SCAN).status == 0
     spectrum = tp.open(place / "out" / "results" / LAYERS[0] / "0-spectrum")
     best = [spectrum.maximum(channel)[0] for channel in range(spectrum.channels)]

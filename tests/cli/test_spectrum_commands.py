@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import photo
+from command_line import CommandLine, photo
 
 import tapetum as tp
 from tapetum.reports.provenance import read_picture
@@ -20,7 +22,7 @@ def data(place):
     return folder
 
 
-def test_a_spectrum_is_a_figure_a_unit_with_its_provenance_and_arrays(place, data, tapetum) -> None:
+def test_a_spectrum_is_a_figure_a_unit_with_its_provenance_and_arrays(place: Path, data: Any, tapetum: CommandLine) -> None:
     layer = "features.2"
     words = ("spectrum", f"{layer}:0-1", "--data", data, "--model", "net.py:build", "--out", "out", "--k", 2)
     answer = tapetum(*words, "--size", 32, "--steps", 2, "--workers", 1)
@@ -47,7 +49,7 @@ def test_a_spectrum_is_a_figure_a_unit_with_its_provenance_and_arrays(place, dat
     assert json.loads((place / "out" / "report.json").read_text())["images"][0]["optimized"] is None
 
 
-def test_examples_have_places_and_what_could_not_be_read_is_named(place, data, tapetum) -> None:
+def test_examples_have_places_and_what_could_not_be_read_is_named(place: Path, data: Any, tapetum: CommandLine) -> None:
     (data / "broken.png").write_text("no picture")
     answer = tapetum("examples", "features.2:3", "--data", data, "--model", "net.py:build", "--out", "out", "--k", 3)
     assert answer.status == 1
@@ -59,7 +61,7 @@ def test_examples_have_places_and_what_could_not_be_read_is_named(place, data, t
     assert len(row["examples"]["maximum"][0]["position"]) == 2
 
 
-def test_a_scan_that_was_kept_is_not_made_again(place, data, tapetum) -> None:
+def test_a_scan_that_was_kept_is_not_made_again(place: Path, data: Any, tapetum: CommandLine) -> None:
     words = ("examples", "features.2:3", "--data", data, "--model", "net.py:build", "--scan", "scan", "--k", 3)
     assert tapetum(*words, "--out", "one").status == 0
     shards = {path: path.stat().st_mtime_ns for path in (place / "scan").rglob("*.npz")}
@@ -79,7 +81,9 @@ def test_a_scan_that_was_kept_is_not_made_again(place, data, tapetum) -> None:
         (("features.2:0", "--data", "absent"), "no such folder or file"),
     ],
 )
-def test_what_is_wrong_is_one_line_and_nothing_is_written(place, data, tapetum, words, said) -> None:
+def test_what_is_wrong_is_one_line_and_nothing_is_written(
+    place: Path, data: Any, tapetum: CommandLine, words: Any, said: str
+) -> None:
     answer = tapetum("spectrum", "--data", data, "--model", "net.py:build", "--out", "out", *words)
     assert answer.status == 2
     assert said in answer.err

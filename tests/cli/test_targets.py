@@ -1,8 +1,11 @@
 """Targets as texts on the command line: classes and contrasts, units, boxes and regions."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
+from command_line import CommandLine
 
 DENSE = """
 import torch
@@ -54,7 +57,7 @@ TARGETS = {
 
 
 @pytest.mark.parametrize(("model", "target"), TARGETS)
-def test_run_takes_a_target_as_text(tapetum, place, model, target):
+def test_run_takes_a_target_as_text(tapetum: CommandLine, place: Path, model: Any, target: Any) -> None:
     if target.startswith("features"):
         layers = tapetum("layers", model).out
         target = f"{next(line.split()[0] for line in layers.splitlines() if 'Conv2d' in line)}:2"
@@ -65,7 +68,7 @@ def test_run_takes_a_target_as_text(tapetum, place, model, target):
 
 
 @pytest.mark.parametrize("target", [None, "cat", "cat@0,0,16,32"])
-def test_a_detection_is_reported(tapetum, place, target):
+def test_a_detection_is_reported(tapetum: CommandLine, place: Path, target: str | None) -> None:
     words = () if target is None else ("--target", target)
     model = ("--model", "dense.py:detector", "--methods", "saliency,occlusion", "--out", "out")
     answer = tapetum("explain", "cat.png", *model, *words)
@@ -87,7 +90,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("model", "target"), REFUSED)
-def test_a_target_that_cannot_be_is_refused_before_any_work(tapetum, place, model, target):
+def test_a_target_that_cannot_be_is_refused_before_any_work(tapetum: CommandLine, place: Path, model: Any, target: Any) -> None:
     answer = tapetum("run", "saliency", "cat.png", "--model", model, "--target", target, "--out", "out")
     assert answer.status == 2
     (line,) = answer.err.splitlines()
@@ -95,7 +98,7 @@ def test_a_target_that_cannot_be_is_refused_before_any_work(tapetum, place, mode
     assert not (place / "out").exists()
 
 
-def test_what_an_image_does_not_show_is_refused_for_that_image(tapetum, place):
+def test_what_an_image_does_not_show_is_refused_for_that_image(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum("run", "saliency", "cat.png", "--model", "dense.py:detector", "--target", "dog", "--out", "out")
     assert answer.status == 2
     assert "cat.png: no detection of dog" in answer.err

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command_line import photo
+from command_line import CommandLine, photo
 
 import tapetum as tp
 
@@ -24,7 +25,7 @@ def classes(place) -> Path:
 QUICK = ("--size", 16, "--batch", 4)
 
 
-def test_a_trained_folder_is_a_model_for_every_other_command(place, classes, tapetum) -> None:
+def test_a_trained_folder_is_a_model_for_every_other_command(place: Path, classes: Any, tapetum: CommandLine) -> None:
     answer = tapetum("train", classes, "--out", "net", "--epochs", 2, *QUICK)
     assert answer.status == 0, answer.err
     assert "kept: epoch 2" in answer.out
@@ -38,7 +39,7 @@ def test_a_trained_folder_is_a_model_for_every_other_command(place, classes, tap
 
 
 @pytest.mark.slow
-def test_the_same_command_goes_on_to_the_numbers_of_one_run(place, classes, tapetum) -> None:
+def test_the_same_command_goes_on_to_the_numbers_of_one_run(place: Path, classes: Any, tapetum: CommandLine) -> None:
     tapetum("train", classes, "--out", "twice", "--epochs", 1, *QUICK)
     assert tapetum("train", classes, "--out", "twice", "--epochs", 2, *QUICK).status == 0
     tapetum("train", classes, "--out", "once", "--epochs", 2, *QUICK)
@@ -49,7 +50,9 @@ def test_the_same_command_goes_on_to_the_numbers_of_one_run(place, classes, tape
     assert (other.status, "resume=False" in other.err) == (2, True)
 
 
-def test_fine_tuning_takes_a_file_of_yours_and_leaves_its_weights_out_of_it(place, classes, tapetum) -> None:
+def test_fine_tuning_takes_a_file_of_yours_and_leaves_its_weights_out_of_it(
+    place: Path, classes: Any, tapetum: CommandLine
+) -> None:
     answer = tapetum("fine-tune", classes, "--model", "net.py:build", "--out", "tuned", "--epochs", 1, "--batch", 4)
     assert answer.status == 0, answer.err
     model = tp.load(str(place / "tuned"))
@@ -57,14 +60,16 @@ def test_fine_tuning_takes_a_file_of_yours_and_leaves_its_weights_out_of_it(plac
     assert "filters.png" not in {path.name for path in (place / "tuned").iterdir()}
 
 
-def test_pictures_that_were_left_out_are_named_and_the_status_says_so(place, classes, tapetum) -> None:
+def test_pictures_that_were_left_out_are_named_and_the_status_says_so(place: Path, classes: Any, tapetum: CommandLine) -> None:
     (classes / "wide" / "bad.png").write_text("no picture")
     answer = tapetum("train", classes, "--out", "net", "--epochs", 1, *QUICK)
     assert answer.status == 1
     assert "bad.png" in answer.err
 
 
-def test_a_folder_with_other_files_and_data_without_classes_are_refused(place, classes, tapetum) -> None:
+def test_a_folder_with_other_files_and_data_without_classes_are_refused(
+    place: Path, classes: Any, tapetum: CommandLine
+) -> None:
     answer = tapetum("train", classes, "--out", "full", "--epochs", 1)
     assert (answer.status, "precious.txt" in answer.err) == (2, True)
     answer = tapetum("train", classes / "wide", "--out", "none", "--epochs", 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import skimage.data
 import torch
@@ -40,7 +42,7 @@ def test_with_the_learners_own_model_what_you_see_is_told_and_mathematics_still_
         here.holds(False, "a sum")
 
 
-def test_the_learners_picture_takes_the_place_of_the_first_one(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_the_learners_picture_takes_the_place_of_the_first_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "mine.png"
     Image.new("RGB", (30, 20), (255, 0, 0)).save(file)
     monkeypatch.setenv("LESSON_IMAGE", str(file))

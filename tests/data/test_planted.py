@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +29,7 @@ def grown(masks: torch.Tensor, by_px: int = 1) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shortcut", [None, *SHORTCUTS])
-def test_a_picture_is_the_same_alone_and_among_others(kind, shortcut):
+def test_a_picture_is_the_same_alone_and_among_others(kind: Any, shortcut: Any) -> None:
     many = planted(kind, n=40, shortcut=shortcut, seed=3)
     few = planted(kind, n=40, shortcut=shortcut, seed=3).take([7, 31])
     assert torch.equal(few.levels, many.levels[[7, 31]])
@@ -37,21 +39,21 @@ def test_a_picture_is_the_same_alone_and_among_others(kind, shortcut):
     assert few.ids == (many.ids[7], many.ids[31])
 
 
-def test_another_seed_gives_other_pictures():
+def test_another_seed_gives_other_pictures() -> None:
     first, second = planted(n=50, seed=0), planted(n=50, seed=1)
     same = {one.tobytes() for one in first.levels.numpy()} & {one.tobytes() for one in second.levels.numpy()}
     assert not same
 
 
 @pytest.mark.parametrize("classes", [None, ("star", "disc", "moon")])
-def test_classes_are_balanced_exactly_in_every_run_of_as_many_pictures(classes):
+def test_classes_are_balanced_exactly_in_every_run_of_as_many_pictures(classes: Any) -> None:
     data = planted(n=240, classes=classes, seed=5)
     k = len(data.classes)
     assert all(sorted(run.tolist()) == list(range(k)) for run in data.targets.split(k))
     assert len({tuple(run.tolist()) for run in data.targets.split(k)}) > 4  # and their order is no rule
 
 
-def test_without_a_shortcut_nothing_goes_with_the_label():
+def test_without_a_shortcut_nothing_goes_with_the_label() -> None:
     """Chi-square of each factor against the label, with a bound that a fair draw passes in all but 1 of 10,000 seeds."""
     data = planted(n=4000, classes=("disc", "ring", "star", "moon"), seed=2)
     labels = data.targets.numpy()
@@ -78,7 +80,7 @@ def test_without_a_shortcut_nothing_goes_with_the_label():
 
 @pytest.mark.parametrize("size", [64, 96])
 @pytest.mark.parametrize("kind", KINDS)
-def test_masks_are_exact(kind, size):
+def test_masks_are_exact(kind: Any, size: int) -> None:
     """Without its object, a picture differs inside the mask and, by anti-aliasing, in the pixels that touch it alone."""
     names = tuple(SHAPES if kind == "shapes" else OBJECTS)
     data = planted(kind, n=3 * len(names), size=size, classes=names, seed=4)
@@ -93,7 +95,7 @@ def test_masks_are_exact(kind, size):
     assert change[grown(data.masks) & ~data.masks].float().mean() < 0.5 * change[data.masks].float().mean()
 
 
-def test_areas_of_masks_are_those_of_geometry():
+def test_areas_of_masks_are_those_of_geometry() -> None:
     """Of a disc, a square and a ring, from their recipes: the rim is the only place where a pixel can be miscounted."""
     data = planted(n=60, size=128, classes=("disc", "square", "ring"), seed=6)
     share = {"disc": np.pi * 0.9**2, "square": 1.44**2, "ring": np.pi * (0.93**2 - 0.51**2)}
@@ -102,7 +104,7 @@ def test_areas_of_masks_are_those_of_geometry():
         assert float(mask.sum()) == pytest.approx(exact, rel=0.02)
 
 
-def test_objects_lie_wholly_inside_and_clear_of_the_border():
+def test_objects_lie_wholly_inside_and_clear_of_the_border() -> None:
     data = planted("objects", n=200, size=64)
     low, high = RADIUS
     assert all(low <= one.radius <= high for one in data.recipes)
@@ -113,7 +115,7 @@ def test_objects_lie_wholly_inside_and_clear_of_the_border():
 
 
 @pytest.mark.parametrize("outline", [outlines.star(5, 1.0, 0.42), outlines.polygon((-0.5, -0.5), (0.6, -0.4), (0.1, 0.7))])
-def test_distances_have_slope_one_and_the_sign_of_the_inside(outline):
+def test_distances_have_slope_one_and_the_sign_of_the_inside(outline: Any) -> None:
     """A signed distance changes by the way that one goes, along its gradient; far from edges' bisectors."""
     x, y = np.meshgrid(np.linspace(-0.99, 1.01, 81), np.linspace(-1.01, 0.99, 81))
     far, step = outline(x, y), 1e-5
@@ -125,7 +127,7 @@ def test_distances_have_slope_one_and_the_sign_of_the_inside(outline):
 
 
 @pytest.mark.parametrize("shortcut", SHORTCUTS)
-def test_the_cue_speaks_for_the_own_class_at_the_rate_and_else_for_the_others_alike(shortcut):
+def test_the_cue_speaks_for_the_own_class_at_the_rate_and_else_for_the_others_alike(shortcut: Any) -> None:
     data = planted(n=4000, classes=("disc", "square", "star", "ring"), shortcut=shortcut, rate=0.8, seed=8)
     # the standard error of a share of .8 of 4000 is .0063: four of them
     assert float(data.aligned.float().mean()) == pytest.approx(0.8, abs=0.026)
@@ -138,7 +140,7 @@ def test_the_cue_speaks_for_the_own_class_at_the_rate_and_else_for_the_others_al
 
 @pytest.mark.parametrize("shortcut", SHORTCUTS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_other_cues_leave_the_objects_alone(kind, shortcut):
+def test_other_cues_leave_the_objects_alone(kind: Any, shortcut: Any) -> None:
     names = tuple(SHAPES if kind == "shapes" else OBJECTS)[:3]
     data = planted(kind, n=30, classes=names, shortcut=shortcut, rate=0.5, seed=9)
     aligned, conflicting, neutral = (data.with_cues(cues) for cues in ("aligned", "conflicting", "neutral"))
@@ -157,7 +159,7 @@ def test_other_cues_leave_the_objects_alone(kind, shortcut):
 
 
 @pytest.mark.parametrize("shortcut", ["watermark", "border"])
-def test_a_cue_over_the_picture_changes_its_own_pixels_alone(shortcut):
+def test_a_cue_over_the_picture_changes_its_own_pixels_alone(shortcut: str) -> None:
     data = planted(n=40, classes=("disc", "square", "star"), shortcut=shortcut, cues="aligned", seed=1)
     bare = data.with_cues("neutral")
     change = (data.levels.int() - bare.levels.int()).abs().amax(1) > 0
@@ -170,7 +172,7 @@ def test_a_cue_over_the_picture_changes_its_own_pixels_alone(shortcut):
         assert min(float((means[a] - means[b]).abs().max()) for a in range(3) for b in range(a)) > 0.3
 
 
-def test_masks_of_backgrounds_and_colours_are_what_they_say():
+def test_masks_of_backgrounds_and_colours_are_what_they_say() -> None:
     ground = planted(n=6, classes=("disc", "star"), shortcut="background")
     assert torch.equal(ground.cue_masks, ~ground.masks)
     assert {one.background for one in ground.recipes} == {"grass", "snow"}
@@ -190,13 +192,13 @@ def test_masks_of_backgrounds_and_colours_are_what_they_say():
         ("planted:n=8:watermark=1:conflicting:classes=star,disc", "2 classes, watermark goes with the label (conflicting"),
     ],
 )
-def test_texts_name_sets(text, words):
+def test_texts_name_sets(text: str, words: str) -> None:
     data = as_source(text)
     assert isinstance(data, Planted)
     assert words in str(data)
 
 
-def test_a_set_is_a_source():
+def test_a_set_is_a_source() -> None:
     data = planted("objects", n=12)
     assert isinstance(data, Source)
     assert as_source(data) is data
@@ -210,7 +212,7 @@ def test_a_set_is_a_source():
     assert len({data.fingerprint(), *(one.fingerprint() for one in others)}) == 4
 
 
-def test_written_files_read_as_the_same_pixels(tmp_path):
+def test_written_files_read_as_the_same_pixels(tmp_path: Path) -> None:
     data = planted("shapes", n=6, classes=("disc", "star"), shortcut="watermark", rate=0.5)
     folder = data.write(tmp_path / "set")
     source = as_source(folder / "pictures")
@@ -245,7 +247,7 @@ def test_written_files_read_as_the_same_pixels(tmp_path):
         (lambda: planted(n=4).take(torch.zeros(4, dtype=torch.bool)), "none of the pictures"),
     ],
 )
-def test_refusals_say_what_would_work(make, words):
+def test_refusals_say_what_would_work(make: Any, words: str) -> None:
     with pytest.raises(ImageError, match=words) as caught:
         make()
     assert "\n" not in str(caught.value)

@@ -18,7 +18,7 @@ from tapetum.models.zoo import SimpleCNN, wrap
 from tapetum.models.zoo.inception_v1 import InceptionV1
 
 
-def test_the_energy_of_a_linear_layer_is_the_square_of_its_weights():
+def test_the_energy_of_a_linear_layer_is_the_square_of_its_weights() -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(3, 1, 5, padding=2)
     model = wrapped(nn.Sequential(layer, nn.Flatten()).double().eval())
@@ -29,7 +29,7 @@ def test_the_energy_of_a_linear_layer_is_the_square_of_its_weights():
     assert support(energy) == (6, 10, 6, 10)
 
 
-def test_over_many_signs_the_energy_is_the_sum_over_channels():
+def test_over_many_signs_the_energy_is_the_sum_over_channels() -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(3, 7, 3, padding=1)
     model = wrapped(nn.Sequential(layer, nn.Flatten()).double().eval())
@@ -39,7 +39,7 @@ def test_over_many_signs_the_energy_is_the_sum_over_channels():
     assert torch.allclose(energy[7:10, 7:10], expected, rtol=0.25)
 
 
-def test_channels_that_say_the_opposite_do_not_cancel():
+def test_channels_that_say_the_opposite_do_not_cancel() -> None:
     layer = nn.Conv2d(3, 2, 3, padding=1, bias=False)
     with torch.no_grad():
         layer.weight[1] = -layer.weight[0]
@@ -48,7 +48,7 @@ def test_channels_that_say_the_opposite_do_not_cancel():
     assert support(energy) == (7, 9, 7, 9)
 
 
-def test_the_smallest_square_of_known_maps():
+def test_the_smallest_square_of_known_maps() -> None:
     energy = torch.zeros(9, 12)
     energy[2, 3] = energy[4, 6] = 1.0
     assert smallest_square(energy, 0.95) == (2, 5, 3, 6) or sides(smallest_square(energy, 0.95)) == (4, 4)
@@ -61,7 +61,7 @@ def test_the_smallest_square_of_known_maps():
     assert smallest_square(bell, 0.95) == (28, 72, 28, 72)
 
 
-def test_the_square_is_the_smallest_of_all_by_brute_force():
+def test_the_square_is_the_smallest_of_all_by_brute_force() -> None:
     energy = torch.rand(7, 10, generator=torch.Generator().manual_seed(3)) ** 4
 
     def held(top: int, left: int, side: int) -> float:
@@ -160,7 +160,7 @@ def test_no_gradient_comes_from_outside_the_theoretical_field(build: Callable[[]
     assert len(names) >= 2 or layers == "layer4"
 
 
-def test_a_group_norm_lets_a_place_see_everything_and_this_is_said():
+def test_a_group_norm_lets_a_place_see_everything_and_this_is_said() -> None:
     net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.GroupNorm(2, 8), nn.ReLU(), nn.Conv2d(8, 4, 3, padding=1))
     found = tp.receptive_fields(wrapped(net.double().eval()), pictures(1), layers=["0", "3"])
     first, last = found.fields
@@ -168,20 +168,20 @@ def test_a_group_norm_lets_a_place_see_everything_and_this_is_said():
     assert found.notes[0].startswith("3: behind a normalisation by the image's own mean and variance")
 
 
-def test_layer_norm_over_channels_and_batch_norm_keep_fields_local():
+def test_layer_norm_over_channels_and_batch_norm_keep_fields_local() -> None:
     assert not shared("channels_last").survey.pooled
     assert not shared("in_place").survey.pooled
     loose = nn.Sequential(nn.Conv2d(3, 4, 3), nn.InstanceNorm2d(4), nn.Conv2d(4, 4, 3))
     assert wrapped(loose.double().eval()).survey.pooled == {"1", "2"}
 
 
-def test_a_field_larger_than_the_image_is_said_to_end_at_its_border():
+def test_a_field_larger_than_the_image_is_said_to_end_at_its_border() -> None:
     found = tp.receptive_fields(tp.load("resnet18", weights=None), torch.zeros(1, 3, 64, 64), layers="layer2", n=1)
     (field,) = found.fields
     assert (field.side, field.measured, field.extent(found.size)) == (99, 64, "64 (border)")
 
 
-def test_silence_is_said():
+def test_silence_is_said() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
     with torch.no_grad():
         net[0].weight.zero_()
@@ -192,7 +192,7 @@ def test_silence_is_said():
     assert found.energy.max() == 0
 
 
-def test_the_given_images_or_noise_are_what_it_is_measured_on():
+def test_the_given_images_or_noise_are_what_it_is_measured_on() -> None:
     images = pictures(2)
     noise = tp.receptive_fields(shared("residual"), images, layers="second")
     own = tp.receptive_fields(shared("residual"), images, layers="second", on="images", n=2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -42,7 +44,7 @@ def test_a_picture_has_the_same_segments_alone_again_and_in_single_precision(kin
 
 @pytest.mark.parametrize("channels", [2, 3])
 @pytest.mark.parametrize("cut", [lambda x: slic(x, 12), quickshift, lambda x: felzenszwalb(x, scale=1.0)])
-def test_no_superpixel_crosses_a_strong_edge(cut, channels: int) -> None:
+def test_no_superpixel_crosses_a_strong_edge(cut: Any, channels: int) -> None:
     pixels = flag(channels=channels)
     labels = cut(pixels)
     left, right = set(labels[:, :24].flatten().tolist()), set(labels[:, 24:].flatten().tolist())

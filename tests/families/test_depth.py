@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def known():
     return wrapped(Known().double().eval(), "known")
 
 
-def test_the_layer_table_of_a_net_in_closed_form():
+def test_the_layer_table_of_a_net_in_closed_form() -> None:
     images = pictures(3)
     table = tp.layer_table(known(), images)
     mix, relu, pool = table.rows
@@ -52,20 +53,20 @@ def test_the_layer_table_of_a_net_in_closed_form():
     assert "mix    Conv2d     2 x 16 x 16  6           1      1       0.0 %   50.0 %" in str(table)
 
 
-def test_layers_that_only_pass_on_are_left_out_of_the_table_unless_named():
+def test_layers_that_only_pass_on_are_left_out_of_the_table_unless_named() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Identity(), nn.Dropout(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     model = wrapped(net.double().eval())
     assert [row.name for row in tp.layer_table(model, pictures(1)).rows] == ["0", "3", "5"]
     assert [row.name for row in tp.layer_table(model, pictures(1), layers="5,1").rows] == ["1", "5"]
 
 
-def test_shapes_are_those_of_the_given_images():
+def test_shapes_are_those_of_the_given_images() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU())
     table = tp.layer_table(wrapped(net.double().eval()), pictures(1, side=40))
     assert (table.size, table.rows[0].shape) == ((40, 40), (4, 19, 19))
 
 
-def test_the_progression_is_the_mean_over_channels():
+def test_the_progression_is_the_mean_over_channels() -> None:
     images = pictures(2)
     strip = tp.layer_progression(known(), images, layers=["relu", "pool"])
     half = images.sum(1, keepdim=True).abs() / 2
@@ -74,7 +75,7 @@ def test_the_progression_is_the_mean_over_channels():
     assert strip.channels == (2, 2)
 
 
-def test_the_progression_of_vgg16_has_the_stages_that_are_asked_for():
+def test_the_progression_of_vgg16_has_the_stages_that_are_asked_for() -> None:
     stages = [4, 4, "M", 4, 4, "M", 4, 4, 4, "M", 4, 4, 4, "M", 4, 4, 4, "M"]  # VGG-16's, with few channels
     net = torchvision.models.VGG(torchvision.models.vgg.make_layers(stages), num_classes=2, init_weights=False)
     net.classifier = nn.Sequential(nn.Linear(4 * 49, 2))
@@ -86,7 +87,7 @@ def test_the_progression_of_vgg16_has_the_stages_that_are_asked_for():
     assert [model.survey[f"features.{i}"].receptive_field for i in (0, 2, 16, 28)] == [3, 5, 44, 196]
 
 
-def test_mean_activations_keep_channels_and_images_apart():
+def test_mean_activations_keep_channels_and_images_apart() -> None:
     images = pictures(3)
     found = tp.mean_activations(known(), images, layers="relu")
     total = images.sum(1)
@@ -94,7 +95,7 @@ def test_mean_activations_keep_channels_and_images_apart():
     assert torch.allclose(found.means[0], expected)
 
 
-def test_simple_cnn_and_resnet18_have_their_stages_by_default():
+def test_simple_cnn_and_resnet18_have_their_stages_by_default() -> None:
     model = tp.wrap(SimpleCNN(), size=32)
     assert tp.mean_activations(model, torch.zeros(1, 3, 32, 32)).layers == ("features.0.2", "features.1.2", "features.2.2")
     resnet = tp.load("resnet18", weights=None)
@@ -102,7 +103,7 @@ def test_simple_cnn_and_resnet18_have_their_stages_by_default():
     assert [one.shape[1] for one in found.means] == [64, 128, 256, 512]
 
 
-def test_depth_properties_are_computed_on_the_images():
+def test_depth_properties_are_computed_on_the_images() -> None:
     images = pictures(2)
     (row,) = tp.depth_properties(known(), images, layers="relu").rows
     assert (row.grid, row.channels, row.per_pixel) == ((16, 16), 2, 2.0)
@@ -112,7 +113,7 @@ def test_depth_properties_are_computed_on_the_images():
 # --- the occlusion probe
 
 
-def test_a_hidden_box_is_really_black_and_the_change_is_what_was_there():
+def test_a_hidden_box_is_really_black_and_the_change_is_what_was_there() -> None:
     images = pictures(1).abs()
     probe = tp.occlusion_probe(known(), images, box=(4, 8, 8, 14), layers=["relu", "pool"])
     assert probe.after[0, :, 4:8, 8:14].abs().max() == 0
@@ -128,7 +129,7 @@ def test_a_hidden_box_is_really_black_and_the_change_is_what_was_there():
 
 
 @pytest.mark.parametrize("name", ["in_place", "functional", "reused", "residual", "channels_last", "branches", "linear_conv"])
-def test_outside_the_theoretical_reach_nothing_changes_at_all(name):
+def test_outside_the_theoretical_reach_nothing_changes_at_all(name: str) -> None:
     model, images = shared(name), pictures(2)
     layers = [layer.name for layer in model.layers() if layer.name in model.survey.spans and min(layer.grid or (0,)) > 1]
     probe = tp.occlusion_probe(model, images, box=(2, 6, 9, 13), fill="noise", layers=layers)
@@ -144,7 +145,7 @@ def test_outside_the_theoretical_reach_nothing_changes_at_all(name):
     assert torch.allclose(probe.share_reached, torch.ones_like(probe.share_reached))
 
 
-def test_every_fill_is_named_for_what_it_is():
+def test_every_fill_is_named_for_what_it_is() -> None:
     model, images = tp.load("simple_cnn"), torch.randn(1, 3, 128, 128, generator=torch.Generator().manual_seed(0))
     found = {fill: tp.occlusion_probe(model, images, fill=fill) for fill in ("black", "grey", "blur", "noise")}
     boxes = {fill: probe.after[0, :, 40:80, 40:80] for fill, probe in found.items()}
@@ -156,7 +157,7 @@ def test_every_fill_is_named_for_what_it_is():
     assert found["black"].box == (29, 85, 34, 90)  # 50:150 and 60:160 of 224, at 128
 
 
-def test_the_answer_before_and_after_is_the_models_own():
+def test_the_answer_before_and_after_is_the_models_own() -> None:
     model, images = vision_model("residual"), pictures(2)
     probe = tp.occlusion_probe(model, images, box="0,16,0,16", layers="stem")
     assert probe.classes is not None
@@ -167,7 +168,7 @@ def test_the_answer_before_and_after_is_the_models_own():
     assert torch.allclose(probe.probabilities[:, 2], after.amax(1))
 
 
-def test_attention_carries_the_change_everywhere_and_this_is_said():
+def test_attention_carries_the_change_everywhere_and_this_is_said() -> None:
     probe = tp.occlusion_probe(shared("vit_token"), pictures(1), box=(0, 4, 0, 4), layers=["patches", "blocks.1"])
     patches, block = probe.changes
     assert probe.reach == ((0, 0, 0, 0), None)
@@ -187,18 +188,18 @@ def test_attention_carries_the_change_everywhere_and_this_is_said():
         ("0.5,4,0,4", MethodError, "four whole numbers"),
     ],
 )
-def test_a_box_that_is_none_is_refused(box, kind, words):
+def test_a_box_that_is_none_is_refused(box: Any, kind: Any, words: str) -> None:
     with pytest.raises(kind, match=words):
         tp.occlusion_probe(shared("residual"), pictures(1), box=box)
 
 
-def test_a_layer_without_places_is_refused():
+def test_a_layer_without_places_is_refused() -> None:
     for method in (tp.layer_progression, tp.mean_activations, tp.receptive_fields, tp.depth_properties, tp.occlusion_probe):
         with pytest.raises(LayerError, match=r"head.linear of residual gives no map"):
             method(shared("residual"), pictures(1), layers="head.linear")
 
 
-def test_activation_maps_rank_channels_by_their_variance_over_places():
+def test_activation_maps_rank_channels_by_their_variance_over_places() -> None:
     images = pictures(2)
     (maps,) = tp.activation_maps(shared("residual"), images, layers="stem", k=64)
     with tp.capture(shared("residual"), "stem") as acts:

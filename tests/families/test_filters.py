@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ CONVOLVED = [name for name in NETS if name != "linear"]
 # --- weights
 
 
-def test_filters_are_the_weights_of_the_layer():
+def test_filters_are_the_weights_of_the_layer() -> None:
     model = vision_model("residual")
     made = tp.filters(model, layer="second.one", k=5)
     assert torch.equal(made.weights, model.module.second.one.weight[:5].detach())
@@ -32,7 +33,7 @@ def test_filters_are_the_weights_of_the_layer():
 
 
 @pytest.mark.parametrize("name", CONVOLVED)
-def test_any_convolution_of_the_zoo_has_a_figure(name):
+def test_any_convolution_of_the_zoo_has_a_figure(name: Any) -> None:
     model = shared(name)
     for layer in convolutions(model):
         made = tp.filters(model, layer=layer)
@@ -40,7 +41,7 @@ def test_any_convolution_of_the_zoo_has_a_figure(name):
         assert tp.draw(made).get_axes()
 
 
-def test_each_transposed_filter_is_the_stamp_of_its_output_channel():
+def test_each_transposed_filter_is_the_stamp_of_its_output_channel() -> None:
     layer = nn.ConvTranspose2d(4, 6, 3, groups=2, bias=False)
     model = tp.wrap(nn.Sequential(nn.Conv2d(3, 4, 1), layer), size=SIDE)
     made = tp.filters(model, layer="1")
@@ -52,7 +53,7 @@ def test_each_transposed_filter_is_the_stamp_of_its_output_channel():
         assert torch.allclose(stamp[3 * group : 3 * group + 3], made.weights[3 * group : 3 * group + 3, inside])
 
 
-def test_a_later_convolution_with_three_inputs_reads_no_colours():
+def test_a_later_convolution_with_three_inputs_reads_no_colours() -> None:
     model = tp.wrap(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 2, 3)), size=SIDE)
     assert tp.filters(model).colors
     assert not tp.filters(model, layer="1").colors
@@ -68,7 +69,7 @@ def test_a_later_convolution_with_three_inputs_reads_no_colours():
         ("residual", "frist.one", "close names: first.one"),
     ],
 )
-def test_what_has_no_filters_is_refused(name, layer, words):
+def test_what_has_no_filters_is_refused(name: str, layer: str | None, words: str) -> None:
     with pytest.raises(LayerError, match=words):
         tp.filters(shared(name), layer=layer)
 
@@ -76,7 +77,7 @@ def test_what_has_no_filters_is_refused(name, layer, words):
 # --- responses
 
 
-def test_maps_are_the_layers_own_output_also_before_an_activation_in_place():
+def test_maps_are_the_layers_own_output_also_before_an_activation_in_place() -> None:
     model, images = vision_model("in_place"), pictures(2)
     made = tp.filter_responses(model, images, k=6, by="order")
     layer = model.module.features[0]
@@ -106,7 +107,7 @@ def _centroid(heat: torch.Tensor) -> tuple[float, float]:
 
 @pytest.mark.parametrize("name", CONVOLVED)
 @pytest.mark.parametrize(("row", "column"), [(7, 10), (5, 4)])
-def test_the_overlay_lies_where_the_spot_is(name, row, column):
+def test_the_overlay_lies_where_the_spot_is(name: Any, row: int, column: int) -> None:
     model = shared(name)
     for layer in convolutions(model):
         field = model.survey[layer].receptive_field
@@ -123,7 +124,9 @@ def test_the_overlay_lies_where_the_spot_is(name, row, column):
     ("kernel", "stride", "padding", "dilation"),
     [(3, 1, 1, 1), (3, 1, 0, 1), (7, 2, 3, 1), (7, 2, 0, 1), (4, 4, 0, 1), (3, 1, 2, 2), (5, 3, 1, 1)],
 )
-def test_a_filter_that_looks_for_one_pixel_is_laid_over_that_pixel(kernel, stride, padding, dilation):
+def test_a_filter_that_looks_for_one_pixel_is_laid_over_that_pixel(
+    kernel: int, stride: int, padding: int, dilation: int
+) -> None:
     """The weight is in the middle, so the answer to a spot is one cell; where it lies is known."""
     layer = nn.Conv2d(3, 2, kernel, stride, padding, dilation, bias=False).double()
     middle = (kernel - 1) // 2
@@ -142,7 +145,7 @@ def test_a_filter_that_looks_for_one_pixel_is_laid_over_that_pixel(kernel, strid
 
 
 @pytest.mark.slow
-def test_resnet18s_first_layer_is_laid_over_the_spot():
+def test_resnet18s_first_layer_is_laid_over_the_spot() -> None:
     model = tp.load("resnet18", weights=None)
     for row, column in ((100, 60), (30, 201)):
         down, right = _centroid(_support(model, "conv1", row, column))
@@ -151,7 +154,7 @@ def test_resnet18s_first_layer_is_laid_over_the_spot():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_has_answers_and_figures_too(dtype):
+def test_half_precision_has_answers_and_figures_too(dtype: Any) -> None:
     model = wrapped(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()).to(dtype))
     made = tp.filter_responses(model, pictures().to(dtype))
     assert made.heatmaps().dtype == dtype
@@ -162,20 +165,20 @@ def test_half_precision_has_answers_and_figures_too(dtype):
     assert tp.draw(tp.color_channels(model, pictures().to(dtype))).get_axes()
 
 
-def test_bilinear_between_cells_and_the_border_repeated():
+def test_bilinear_between_cells_and_the_border_repeated() -> None:
     maps = torch.tensor([[[[0.0, 4.0], [8.0, 12.0]]]])
     laid = tp.types.filters.laid_over(maps, (1.0, 1.0), (4.0, 4.0), (8, 8))[0, 0]
     assert laid[1].tolist() == [0, 0, 1, 2, 3, 4, 4, 4]
     assert laid[:, 1].tolist() == [0, 0, 2, 4, 6, 8, 8, 8]
 
 
-def test_for_cells_without_gaps_it_is_torchs_upsampling():
+def test_for_cells_without_gaps_it_is_torchs_upsampling() -> None:
     maps = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
     laid = tp.types.filters.laid_over(maps, (1.5, 1.5), (4.0, 4.0), (16, 16))
     assert torch.allclose(laid, F.interpolate(maps, (16, 16), mode="bilinear", align_corners=False), atol=1e-6)
 
 
-def test_places_that_see_everything_are_spread_evenly_and_it_is_said():
+def test_places_that_see_everything_are_spread_evenly_and_it_is_said() -> None:
     model = wrapped(nn.Sequential(Mixed(), nn.Conv2d(3, 2, 2, 2).double()))
     made = tp.filter_responses(model, pictures(), layer="1")
     assert made.centres == (0.5, 0.5)
@@ -192,7 +195,7 @@ class Mixed(nn.Module):
 # --- before and after
 
 
-def test_the_random_filters_are_those_of_untrained_and_the_learned_ones_the_models():
+def test_the_random_filters_are_those_of_untrained_and_the_learned_ones_the_models() -> None:
     model = vision_model("residual")
     made = tp.compare_filters(model, seed=4)
     assert torch.equal(made.learned.weights, model.module.stem.weight.detach())
@@ -202,7 +205,7 @@ def test_the_random_filters_are_those_of_untrained_and_the_learned_ones_the_mode
 
 @pytest.mark.slow
 @pytest.mark.weights
-def test_real_filters_are_smoother_than_noise_and_random_ones_are_noise():
+def test_real_filters_are_smoother_than_noise_and_random_ones_are_noise() -> None:
     model = tp.load("efficientnet_lite0")
     for layer in ("conv_stem", "blocks.5.0.conv_dw"):
         made = tp.compare_filters(model, layer=layer)
@@ -215,12 +218,12 @@ def test_real_filters_are_smoother_than_noise_and_random_ones_are_noise():
     assert "next to zero" in tp.compare_filters(model).notes[0]
 
 
-def test_filters_without_a_pattern_in_space_are_refused():
+def test_filters_without_a_pattern_in_space_are_refused() -> None:
     with pytest.raises(LayerError, match="1 x 1"):
         tp.compare_filters(shared("branches"), layer="narrow")
 
 
-def test_a_network_that_has_not_learned_is_said_to_be_one():
+def test_a_network_that_has_not_learned_is_said_to_be_one() -> None:
     model = tp.untrained(vision_model("residual"))
     made = tp.compare_filters(model)
     assert "random weights itself" in made.notes[0]

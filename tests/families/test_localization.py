@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,7 +26,7 @@ def maps(values: torch.Tensor, reduce="sum", status=None) -> Attribution:
 ROW = torch.tensor([[[3.0, 1.0, -5.0, 0.0]]])
 
 
-def test_mass_is_the_share_of_what_is_positive():
+def test_mass_is_the_share_of_what_is_positive() -> None:
     mask = torch.tensor([[True, False, True, False]])
     found = tp.relevance_mass(maps(ROW), mask)
     assert found.value.tolist() == [3 / 4]  # 3 / (3 + 1); what speaks against does not count
@@ -32,13 +34,13 @@ def test_mass_is_the_share_of_what_is_positive():
     assert found.status == ("ok",)
 
 
-def test_rank_is_the_share_of_the_highest_pixels():
+def test_rank_is_the_share_of_the_highest_pixels() -> None:
     assert tp.relevance_rank(maps(ROW), torch.tensor([[True, False, True, False]])).value.tolist() == [0.5]
     assert tp.relevance_rank(maps(ROW), torch.tensor([[True, True, False, False]])).value.tolist() == [1]
     assert tp.relevance_rank(maps(ROW), torch.tensor([[False, False, True, False]])).value.tolist() == [0]
 
 
-def test_equal_pixels_count_by_their_mean():
+def test_equal_pixels_count_by_their_mean() -> None:
     """K = 2: the one of value 2 is out, one of the three ones goes in, and one of those three is inside the mask."""
     row = torch.tensor([[[2.0, 1.0, 1.0, 1.0, 0.0]]])
     mask = torch.tensor([[False, True, False, False, True]])
@@ -50,7 +52,7 @@ def test_equal_pixels_count_by_their_mean():
     st.lists(st.integers(-3, 3), min_size=9, max_size=9).filter(lambda v: max(v) > 0 and len(set(v)) > 1),
     st.lists(st.booleans(), min_size=9, max_size=9).filter(any),
 )
-def test_both_agree_with_fractions_of_whole_numbers(values, inside):
+def test_both_agree_with_fractions_of_whole_numbers(values: Any, inside: Any) -> None:
     """A second derivation, in exact arithmetic; the rank as the mean over all orders of equal pixels."""
     relevance, mask = torch.tensor(values).view(1, 3, 3), torch.tensor(inside).view(1, 3, 3)
     positive = [max(v, 0) for v in values]
@@ -64,7 +66,7 @@ def test_both_agree_with_fractions_of_whole_numbers(values, inside):
     assert tp.relevance_rank(maps(relevance), mask).value.item() == pytest.approx(float(hits / k), abs=1e-12)
 
 
-def test_a_map_that_knows_nothing_reaches_the_mask_s_area():
+def test_a_map_that_knows_nothing_reaches_the_mask_s_area() -> None:
     noise = maps(torch.rand(200, 16, 16, generator=torch.Generator().manual_seed(0)))
     masks = torch.zeros(200, 16, 16, dtype=torch.bool)
     masks[:, 2:10, 4:9] = True
@@ -73,7 +75,7 @@ def test_a_map_that_knows_nothing_reaches_the_mask_s_area():
     assert tp.relevance_rank(noise, masks).mean == pytest.approx(40 / 256, abs=0.02)
 
 
-def test_the_mask_itself_and_its_complement_are_the_ends():
+def test_the_mask_itself_and_its_complement_are_the_ends() -> None:
     mask = torch.zeros(1, 6, 6, dtype=torch.bool)
     mask[0, 1:3, 2:5] = True
     for measure in (tp.relevance_mass, tp.relevance_rank, tp.pointing_game):
@@ -82,7 +84,7 @@ def test_the_mask_itself_and_its_complement_are_the_ends():
         assert measure(maps((~mask).double()), mask).value.tolist() == [0]
 
 
-def test_what_has_no_answer_is_nan_and_says_why():
+def test_what_has_no_answer_is_nan_and_says_why() -> None:
     full, empty = torch.ones(4, 4, dtype=torch.bool), torch.zeros(4, 4, dtype=torch.bool)
     peak = torch.zeros(4, 4)
     peak[0, 0] = 1
@@ -100,7 +102,7 @@ def test_what_has_no_answer_is_nan_and_says_why():
         assert measure(maps(values)[1], full).status == ("no_positive_evidence",)  # found in the map too
 
 
-def test_the_pointing_game_forgives_so_many_pixels():
+def test_the_pointing_game_forgives_so_many_pixels() -> None:
     """The peak at (0, 0), the mask's nearest pixel at (3, 4): 5 pixels away, by Pythagoras."""
     peak = torch.zeros(1, 8, 8)
     peak[0, 0, 0] = 1
@@ -112,7 +114,7 @@ def test_the_pointing_game_forgives_so_many_pixels():
     assert tp.pointing_game(maps(peak), mask, tolerance_px=0).value.tolist() == [0.5]
 
 
-def test_cams_count_after_the_relu_and_at_the_images_size():
+def test_cams_count_after_the_relu_and_at_the_images_size() -> None:
     """A 2 x 2 map with one positive cell, enlarged to 8 x 8: the mass is that of bilinear weights, told by hand in 1-d."""
     values = torch.tensor([[[1.0, -1.0], [-1.0, -1.0]]])
     found = Attribution(values[:, None].double(), "cam", ("ok",), ("a",), size=(8, 8), reduce="positive")
@@ -123,7 +125,7 @@ def test_cams_count_after_the_relu_and_at_the_images_size():
     assert tp.relevance_mass(found, mask).value.item() == pytest.approx(float(expected))
 
 
-def test_on_a_network_whose_score_sees_one_corner(tmp_path):
+def test_on_a_network_whose_score_sees_one_corner(tmp_path: Path) -> None:
     """Input x gradient of a linear net: the mass follows from weight times pixel, which are known."""
     model, images = shared("linear"), pictures(2)
     attribution = tp.input_x_gradient(model, images, target=[0, 1])
@@ -140,7 +142,7 @@ def test_on_a_network_whose_score_sees_one_corner(tmp_path):
     assert tp.draw(again).get_axes()
 
 
-def test_masks_of_another_size_or_kind_are_refused():
+def test_masks_of_another_size_or_kind_are_refused() -> None:
     with pytest.raises(MethodError, match=r"give \(1, 1, 4\): cut and resized"):
         tp.relevance_mass(maps(ROW), torch.ones(1, 2, 8, dtype=torch.bool))
     with pytest.raises(MethodError, match="True or False"):

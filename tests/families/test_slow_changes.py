@@ -10,7 +10,7 @@ import torch
 from tapetum.families.filters.comparison import low_frequency_share, white_share
 
 
-def test_the_share_of_slow_changes_has_closed_forms():
+def test_the_share_of_slow_changes_has_closed_forms() -> None:
     spot = torch.zeros(1, 2, 5, 5)
     spot[:, :, 1, 3] = 2  # |W(f)| is the same everywhere
     assert low_frequency_share(spot).item() == pytest.approx(math.pi / 16, abs=1e-12)
@@ -22,7 +22,7 @@ def test_the_share_of_slow_changes_has_closed_forms():
     assert bool(low_frequency_share(torch.zeros(1, 1, 3, 3)).isnan())
 
 
-def test_the_share_is_that_of_a_fine_fourier_transform():
+def test_the_share_is_that_of_a_fine_fourier_transform() -> None:
     weights = torch.randn(3, 2, 3, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     side = 512
     energy = torch.fft.fft2(weights, (side, side)).abs().square().sum(1)
@@ -33,7 +33,7 @@ def test_the_share_is_that_of_a_fine_fourier_transform():
 
 
 @pytest.mark.parametrize("side", [3, 7, 16])
-def test_noise_has_the_expected_share_at_any_size(side):
+def test_noise_has_the_expected_share_at_any_size(side: int) -> None:
     noise = torch.randn(1000, 3, side, side, generator=torch.Generator().manual_seed(side))
     shares = low_frequency_share(noise)
     error = float(shares.std()) / math.sqrt(len(shares))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import matplotlib
 import pytest
@@ -53,52 +54,52 @@ RESULTS = {
 
 
 @pytest.mark.parametrize("make", RESULTS.values(), ids=RESULTS)
-def test_every_result_becomes_a_png_and_matplotlib_stays_as_it_was(make):
+def test_every_result_becomes_a_png_and_matplotlib_stays_as_it_was(make: Any) -> None:
     before = dict(matplotlib.rcParams)
     assert png(make(), dpi=40).startswith(b"\x89PNG")
     assert dict(matplotlib.rcParams) == before
     assert "matplotlib.pyplot" not in sys.modules or not matplotlib.pyplot.get_fignums()
 
 
-def test_the_title_says_method_target_layer_grid_and_unit():
+def test_the_title_says_method_target_layer_grid_and_unit() -> None:
     shown = words(draw(attribution(), pixels=torch.rand(1, 3, 48, 64)))
     for part in ("grad_cam", "tabby", "layer4", "7 × 7", "no unit", "99.5th percentile"):
         assert part in shown
 
 
-def test_activation_maps_name_layer_channels_and_size():
+def test_activation_maps_name_layer_channels_and_size() -> None:
     shown = words(draw(maps()))
     for part in ("mixed4a", "channel 90", "channel 97", "14 × 14"):
         assert part in shown
 
 
-def test_the_area_under_the_curve_is_filled_and_told():
+def test_the_area_under_the_curve_is_filled_and_told() -> None:
     figure = draw(evaluation())
     assert "0.250" in words(figure)
     assert figure.axes[0].collections
 
 
-def test_a_dollar_in_a_label_is_no_formula():
+def test_a_dollar_in_a_label_is_no_formula() -> None:
     assert png(attribution(target="$unclosed {_ ^"), dpi=40)
     assert png(attribution(2, target="$x^$"), dpi=40)
 
 
-def test_a_figure_shows_itself_in_a_notebook():
+def test_a_figure_shows_itself_in_a_notebook() -> None:
     assert show(evaluation())._repr_png_()[0].startswith(b"\x89PNG")
 
 
-def test_what_cannot_be_drawn_is_refused_with_what_can():
+def test_what_cannot_be_drawn_is_refused_with_what_can() -> None:
     with pytest.raises(TypeError, match=r"cannot draw dict; what can be drawn: .*Attribution.*Evaluation"):
         draw({})
     with pytest.raises(TypeError, match="this one holds int"):
         draw([1, 2])
 
 
-def test_photos_and_maps_must_be_as_many():
+def test_photos_and_maps_must_be_as_many() -> None:
     with pytest.raises(TapetumError, match="2 maps need 2 photos, got 1"):
         draw(attribution(2), pixels=torch.rand(1, 3, 48, 64))
 
 
-def test_matplotlib_is_imported_with_the_first_figure_only():
+def test_matplotlib_is_imported_with_the_first_figure_only() -> None:
     code = "import sys, tapetum.figures; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, check=False).returncode == 0

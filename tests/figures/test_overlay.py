@@ -1,6 +1,7 @@
 """A heatmap lies where it belongs, zero looks like zero, and what is no map is not drawn as one."""
 
 import sys
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -30,7 +31,7 @@ def attribution(values, reduce="positive", status="ok"):
 
 
 @pytest.mark.parametrize("kind", ["sum", "positive", "max_abs"])
-def test_a_single_hot_pixel_changes_only_its_own_place(kind):
+def test_a_single_hot_pixel_changes_only_its_own_place(kind: str) -> None:
     heatmap = torch.zeros(48, 64)
     bare = overlay(photo(), heatmap, kind)
     heatmap[5, 60] = 1.0
@@ -39,18 +40,18 @@ def test_a_single_hot_pixel_changes_only_its_own_place(kind):
 
 
 @pytest.mark.parametrize("size", [(64, 48), (47, 64), (7, 7)])
-def test_a_map_of_another_size_is_refused(size):
+def test_a_map_of_another_size_is_refused(size: Any) -> None:
     with pytest.raises(TapetumError, match="does not lie over pixels of 48 × 64"):
         overlay(photo(), torch.rand(size), "positive")
 
 
-def test_zero_of_a_signed_map_is_the_neutral_color_however_lopsided_the_map():
+def test_zero_of_a_signed_map_is_the_neutral_color_however_lopsided_the_map() -> None:
     colors = colorize(torch.tensor([[-0.1, 0.0, 7.0]]), "sum")
     neutral = torch.tensor(theme.rgb(theme.DIVERGING[len(theme.DIVERGING) // 2]))
     torch.testing.assert_close(colors[:, 0, 1], neutral)
 
 
-def test_a_signed_map_is_symmetric_blue_against_and_red_for():
+def test_a_signed_map_is_symmetric_blue_against_and_red_for() -> None:
     colors = colorize(torch.tensor([[-2.0, 2.0]]), "sum")
     torch.testing.assert_close(colors[:, 0, 0], torch.tensor(theme.rgb(theme.DIVERGING[0])))
     torch.testing.assert_close(colors[:, 0, 1], torch.tensor(theme.rgb(theme.DIVERGING[-1])))
@@ -58,27 +59,27 @@ def test_a_signed_map_is_symmetric_blue_against_and_red_for():
     assert colors[0, 0, 1] > colors[2, 0, 1]
 
 
-def test_where_a_positive_map_is_zero_the_photo_shows_without_color():
+def test_where_a_positive_map_is_zero_the_photo_shows_without_color() -> None:
     ground = overlay(photo(), torch.zeros(48, 64), "positive")
     torch.testing.assert_close(ground[0], ground[1])
     luma = torch.einsum("c,chw->hw", torch.tensor([0.299, 0.587, 0.114]), photo())
     assert np.corrcoef(ground[0].flatten(), luma.flatten())[0, 1] > 0.999
 
 
-def test_one_extreme_pixel_does_not_darken_the_others():
+def test_one_extreme_pixel_does_not_darken_the_others() -> None:
     values = torch.ones(100, 100)
     values[0, 0] = 1e6
     assert limit(values) == pytest.approx(1.0)
 
 
-def test_a_map_with_few_values_still_has_a_scale():
+def test_a_map_with_few_values_still_has_a_scale() -> None:
     values = torch.zeros(100, 100)
     values[0, 0] = 3.0
     assert limit(values) == 3.0
     assert limit(torch.zeros(4, 4)) == 1.0
 
 
-def test_the_sequential_ramp_is_inferno_to_a_few_hundredths():
+def test_the_sequential_ramp_is_inferno_to_a_few_hundredths() -> None:
     # matplotlib's table is the reference; ours keeps every 15th of its colours
     reference = matplotlib.colormaps["inferno"](np.linspace(0, 1, 256))[:, :3]
     ours = colorize(torch.linspace(0, 1, 256)[None], "positive", top=1.0)[:, 0].T.numpy()
@@ -86,7 +87,7 @@ def test_the_sequential_ramp_is_inferno_to_a_few_hundredths():
 
 
 @pytest.mark.parametrize("status", ["no_positive_evidence", "constant", "non_finite"])
-def test_what_is_no_map_is_words_over_the_dimmed_photo(status):
+def test_what_is_no_map_is_words_over_the_dimmed_photo(status: str) -> None:
     broken = attribution(torch.full((1, 1, 7, 7), float("nan")), status=status)
     shown = picture(broken, photo())
     torch.testing.assert_close(shown, say(photo(), WORDS[status]))
@@ -98,11 +99,11 @@ def test_what_is_no_map_is_words_over_the_dimmed_photo(status):
 @pytest.mark.parametrize("palette", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
 @pytest.mark.parametrize("ground", ["paper", "card"])
 @pytest.mark.parametrize("text", ["ink", "muted", "accent", "caution"])
-def test_every_text_color_can_be_read(palette, ground, text):
+def test_every_text_color_can_be_read(palette: Any, ground: str, text: str) -> None:
     assert theme.contrast_ratio(getattr(palette, text), getattr(palette, ground)) >= 4.5
 
 
-def test_contrast_of_black_on_white_is_21():
+def test_contrast_of_black_on_white_is_21() -> None:
     assert theme.contrast_ratio("#000000", "#ffffff") == pytest.approx(21)
 
 
@@ -117,18 +118,18 @@ def test_contrast_of_black_on_white_is_21():
         (47, 63, "lower right"),
     ],
 )
-def test_the_peak_is_named_by_its_place(row, column, words):
+def test_the_peak_is_named_by_its_place(row: int, column: int, words: str) -> None:
     heatmap = torch.zeros(48, 64)
     heatmap[row, column] = 1
     assert where(heatmap) == words
 
 
-def test_half_of_a_flat_map_is_half_the_picture_and_of_a_point_one_pixel():
+def test_half_of_a_flat_map_is_half_the_picture_and_of_a_point_one_pixel() -> None:
     assert half_area(torch.ones(10, 10)) == pytest.approx(0.5)
     assert half_area(torch.eye(10)[:1]) == pytest.approx(0.1)
 
 
-def test_words_of_a_map_say_where_it_is_strong_or_why_it_is_none():
+def test_words_of_a_map_say_where_it_is_strong_or_why_it_is_none() -> None:
     values = torch.zeros(1, 1, 48, 64)
     values[..., :8, :8] = 1
     assert "upper left" in describe(attribution(values))

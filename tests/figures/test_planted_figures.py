@@ -17,7 +17,7 @@ def words(figure: Any) -> list[str]:
     return [*(text.get_text() for text in figure.texts), *heads]
 
 
-def test_a_sheet_names_the_class_and_what_the_cue_says():
+def test_a_sheet_names_the_class_and_what_the_cue_says() -> None:
     data = tp.planted("objects", n=20, classes=("husky", "wolf"), shortcut="background", rate=0.5)
     told = words(tp.draw(data))
     assert "Planted objects, 64 x 64 px (16 of 20)" in told
@@ -26,7 +26,7 @@ def test_a_sheet_names_the_class_and_what_the_cue_says():
     assert f"the cue speaks for the own class in {data.aligned.float().mean():.0%}" in told[1]
 
 
-def test_the_mask_below_a_picture_is_the_mask():
+def test_the_mask_below_a_picture_is_the_mask() -> None:
     data = tp.planted(n=1, shortcut="border")
     shown = tp.draw(data).get_axes()[0].images[0].get_array()
     below = torch.as_tensor(shown)[-64:]
@@ -34,7 +34,7 @@ def test_the_mask_below_a_picture_is_the_mask():
     assert torch.equal((below[..., 1] - below[..., 0]).abs() > 0.1, data.cue_masks[0])
 
 
-def test_each_map_has_its_number_and_the_outline():
+def test_each_map_has_its_number_and_the_outline() -> None:
     values = torch.zeros(2, 1, 8, 8)
     values[0, 0, 2:4, 2:4] = 1
     values[1] = -1

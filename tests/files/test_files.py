@@ -10,6 +10,8 @@ import socket
 import struct
 import time
 import zipfile
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from tapetum.types import DamagedError, ImageError
 # --- opening
 
 
-def test_a_pipe_a_socket_and_a_device_are_refused_at_once(tmp_path):
+def test_a_pipe_a_socket_and_a_device_are_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "p.jpg")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "s"))
@@ -31,7 +33,7 @@ def test_a_pipe_a_socket_and_a_device_are_refused_at_once(tmp_path):
         assert time.perf_counter() - begun < 1
 
 
-def test_folders_missing_files_and_names_that_no_file_can_have_are_refused(tmp_path):
+def test_folders_missing_files_and_names_that_no_file_can_have_are_refused(tmp_path: Path) -> None:
     for path, words in (
         (tmp_path, "a folder, not a file"),
         (tmp_path / "none", "no such file"),
@@ -42,7 +44,7 @@ def test_folders_missing_files_and_names_that_no_file_can_have_are_refused(tmp_p
             contents(path)
 
 
-def test_a_working_folder_that_is_gone_is_said(tmp_path, monkeypatch):
+def test_a_working_folder_that_is_gone_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "gone"
     here.mkdir()
     monkeypatch.chdir(here)
@@ -51,7 +53,7 @@ def test_a_working_folder_that_is_gone_is_said(tmp_path, monkeypatch):
         opened("x.png")
 
 
-def test_a_huge_sparse_file_is_refused_by_its_size(tmp_path):
+def test_a_huge_sparse_file_is_refused_by_its_size(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(1 << 40)
     with pytest.raises(DamagedError, match="larger than 5 MB"):
@@ -61,7 +63,7 @@ def test_a_huge_sparse_file_is_refused_by_its_size(tmp_path):
 # --- words and names
 
 
-def test_what_a_terminal_obeys_is_written_out():
+def test_what_a_terminal_obeys_is_written_out() -> None:
     assert shown("a\x1b[31mred\x07\u202egnp.\ud800") == r"a\x1b[31mred\x07\u202egnp.\ud800"
     assert shown("Zürich 猫.png") == "Zürich 猫.png"
 
@@ -88,13 +90,13 @@ def test_what_a_terminal_obeys_is_written_out():
         ["a"],
     ],
 )
-def test_only_plain_names_are_followed(name, tmp_path):
+def test_only_plain_names_are_followed(name: Any, tmp_path: Path) -> None:
     assert not is_plain(name)
     with pytest.raises(DamagedError, match="no plain name"):
         inside(tmp_path, name)
 
 
-def test_links_out_of_the_folder_are_not_followed_and_others_are(tmp_path):
+def test_links_out_of_the_folder_are_not_followed_and_others_are(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     folder = tmp_path / "atlas"
     (folder / "units").mkdir(parents=True)
@@ -117,12 +119,12 @@ def test_links_out_of_the_folder_are_not_followed_and_others_are(tmp_path):
     [b"", b"{", b"\xff", "[" * 900 + "]" * 900, "[" * 100_000, '{"a":' * 61 + "1" + "}" * 61, "1" * 5000, "\ud800"],
     ids=["empty", "cut", "no text", "deep", "deeper", "tables", "digits", "half"],
 )
-def test_json_that_is_none_is_damaged(text):
+def test_json_that_is_none_is_damaged(text: Any) -> None:
     with pytest.raises(DamagedError, match=r"^it is damaged"):
         parsed(text, "it")
 
 
-def test_json_of_usual_depth_is_read(tmp_path):
+def test_json_of_usual_depth_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"a": [[1, {"b": None}]]}))
     assert table_in(tmp_path / "a.json") == {"a": [[1, {"b": None}]]}
     (tmp_path / "a.json").write_text("[]")
@@ -149,7 +151,7 @@ def packed(**arrays: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def test_arrays_come_back_as_numpy_wrote_them():
+def test_arrays_come_back_as_numpy_wrote_them() -> None:
     back = arrays_in(packed(**MADE))
     assert list(back) == list(MADE)
     for name, array in MADE.items():
@@ -157,7 +159,7 @@ def test_arrays_come_back_as_numpy_wrote_them():
         np.testing.assert_array_equal(back[name], array)
 
 
-def test_any_flipped_byte_is_a_refusal_or_changes_nothing():
+def test_any_flipped_byte_is_a_refusal_or_changes_nothing() -> None:
     """zlib.error, NotImplementedError and TokenError are what numpy's own reader ends in."""
     whole, chance = packed(**MADE), random.Random(0)
     for _ in range(600):
@@ -197,7 +199,9 @@ def header(descr: str, shape: str, body: bytes = b"") -> bytes:
         ("'<f4'", "(1," * 200),
     ],
 )
-def test_headers_that_promise_too_much_or_something_else_are_damaged(descr, shape, tmp_path, monkeypatch):
+def test_headers_that_promise_too_much_or_something_else_are_damaged(
+    descr: str, shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     array = header(descr, shape, bytes(64))
     with pytest.raises(DamagedError, match=r"^it is damaged"):
@@ -210,13 +214,13 @@ def test_headers_that_promise_too_much_or_something_else_are_damaged(descr, shap
     assert not list(tmp_path.iterdir())
 
 
-def test_texts_and_truth_values_that_are_none_are_damaged():
+def test_texts_and_truth_values_that_are_none_are_damaged() -> None:
     for array in (header("'<U1'", "(1,)", b"\xff\xff\xff\x7f"), header("'|b1'", "(1,)", b"\x07")):
         with pytest.raises(DamagedError):
             array_in(io.BytesIO(array), len(array), "it", 1 << 20)
 
 
-def test_an_archive_unpacks_to_what_its_size_allows(tmp_path):
+def test_an_archive_unpacks_to_what_its_size_allows(tmp_path: Path) -> None:
     """3.9 MB of zeros became 4.3 GB."""
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as file:
         file.write(header("'|u1'", "(700000000,)"))
@@ -226,7 +230,7 @@ def test_an_archive_unpacks_to_what_its_size_allows(tmp_path):
         arrays_in(tmp_path / "bomb.npz")
 
 
-def test_encrypted_archives_other_members_and_two_of_a_name_are_damaged():
+def test_encrypted_archives_other_members_and_two_of_a_name_are_damaged() -> None:
     data = bytearray(packed(a=np.zeros(3)))
     at = data.rindex(b"PK\x01\x02")
     data[at + 8] |= 1

@@ -2,6 +2,7 @@
 
 from collections import namedtuple
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import timm
@@ -107,7 +108,7 @@ def captured(net, names, x):
     return acts, out
 
 
-def test_survey_counts_calls_parameters_and_bytes():
+def test_survey_counts_calls_parameters_and_bytes() -> None:
     found = survey(Residual().eval(), images())
     assert [layer.name for layer in found.layers] == ["stem", "left", "right", "relu", "head"]
     assert found["stem"].shape == (1, 8, 16, 16)
@@ -118,7 +119,7 @@ def test_survey_counts_calls_parameters_and_bytes():
     assert found.device == "meta"
 
 
-def test_survey_computes_nothing_where_it_can_and_runs_for_real_where_it_must():
+def test_survey_computes_nothing_where_it_can_and_runs_for_real_where_it_must() -> None:
     assert survey(TinyViT().eval(), images()).device == "meta"
     found = survey(NeedsNumbers().eval(), images())
     assert found.device == "real"
@@ -126,7 +127,7 @@ def test_survey_computes_nothing_where_it_can_and_runs_for_real_where_it_must():
 
 
 @pytest.mark.parametrize("net", [Residual(), NeedsNumbers(), NeedsNumbers(fails=True)])
-def test_survey_leaves_the_network_as_it_came(net):
+def test_survey_leaves_the_network_as_it_came(net: Any) -> None:
     net.eval()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     try:
@@ -139,7 +140,7 @@ def test_survey_leaves_the_network_as_it_came(net):
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
 
 
-def test_main_tensor_is_the_first_of_floating_point_in_any_output_and_others_have_their_way_there():
+def test_main_tensor_is_the_first_of_floating_point_in_any_output_and_others_have_their_way_there() -> None:
     @dataclass
     class Output:
         loss: None
@@ -159,7 +160,7 @@ def test_main_tensor_is_the_first_of_floating_point_in_any_output_and_others_hav
         main_tensor({"a": x}, "head", "b")
 
 
-def test_channels_last_layers_are_known_by_their_axes_not_by_their_sizes():
+def test_channels_last_layers_are_known_by_their_axes_not_by_their_sizes() -> None:
     # width 6 on a grid of 6 x 6: no shape argument can tell channels from rows
     found = survey(ChannelsLast().eval(), images(24))
     assert {name: found.maps[name].layout for name in ("stem", "conv", "norm", "mlp.0", "mlp", "head")} == {
@@ -168,7 +169,7 @@ def test_channels_last_layers_are_known_by_their_axes_not_by_their_sizes():
     assert found["mlp.0"].channels == 12
 
 
-def test_tokens_keep_their_prefix_and_windows_are_no_map():
+def test_tokens_keep_their_prefix_and_windows_are_no_map() -> None:
     found = survey(TinyViT().eval(), images(32, 48))
     where = found.maps["blocks.1.qkv"]
     assert (where.layout, where.prefix, where.grid, where.channels) == ("tokens", 2, (4, 6), 24)
@@ -181,7 +182,7 @@ def test_tokens_keep_their_prefix_and_windows_are_no_map():
 
 
 @pytest.mark.parametrize("name", ["patches", "blocks.1", "blocks.2.qkv"])
-def test_to_map_and_back_at_another_size(name):
+def test_to_map_and_back_at_another_size(name: str) -> None:
     net, x = TinyViT().eval(), torch.randn(2, 3, 40, 24)
     found = survey(net, images(32))
     acts, _ = captured(net, [name], x)
@@ -195,7 +196,7 @@ def test_to_map_and_back_at_another_size(name):
     assert torch.equal(gradient, expected)
 
 
-def test_to_map_refuses_what_does_not_fit():
+def test_to_map_refuses_what_does_not_fit() -> None:
     found = survey(TinyViT().eval(), images(32))
     with pytest.raises(LayerError, match="head gives no map"):
         to_map(found.maps["head"], torch.zeros(1, 5), (32, 32))
@@ -203,7 +204,7 @@ def test_to_map_refuses_what_does_not_fit():
         to_map(found.maps["norm"], torch.zeros(1, 18, 8), (64, 64))
 
 
-def test_resolve_takes_names_and_globs_and_suggests():
+def test_resolve_takes_names_and_globs_and_suggests() -> None:
     found = survey(torchvision.models.googlenet(weights=None, init_weights=False).eval(), images(224), "googlenet")
     assert resolve(found, "inception4a") == ["inception4a"]
     assert resolve(found, "inception5?") == ["inception5a", "inception5b"]
@@ -213,7 +214,7 @@ def test_resolve_takes_names_and_globs_and_suggests():
         resolve(found, "nothing*")
 
 
-def test_an_unknown_operation_with_weights_may_be_the_last_that_looks_at_several_places():
+def test_an_unknown_operation_with_weights_may_be_the_last_that_looks_at_several_places() -> None:
     class Deformed(nn.Module):
         def __init__(self):
             super().__init__()
@@ -239,7 +240,7 @@ def test_an_unknown_operation_with_weights_may_be_the_last_that_looks_at_several
     assert choose_layer(survey(waves.eval(), images()))[0] == "2"
 
 
-def test_choice_on_small_nets():
+def test_choice_on_small_nets() -> None:
     assert choose_layer(survey(Residual().eval(), images()))[0] == "left"
     # the last block attends in its own forward, so what feeds it is the block before
     assert choose_layer(survey(TinyViT("token").eval(), images()))[0] == "blocks.1"
@@ -270,7 +271,7 @@ class BranchesAtTheTop(Branches):
         return self.act(self.fused(super().forward(self.stem(x)))).mean((2, 3))
 
 
-def test_choice_sees_every_branch():
+def test_choice_sees_every_branch() -> None:
     assert choose_layer(survey(BranchesAtTheTop().eval(), images()))[0] == "act", "not right, which is half of the sum"
     stem = [nn.Conv2d(3, 8, 4, 4), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()]
     cell = Branches(padding=1, stride=2)  # as Inception on small images: of 2 x 2 it makes one cell
@@ -281,7 +282,7 @@ def test_choice_sees_every_branch():
     assert reason == "the last 2 x 2 map that all of 4 reads, which makes one cell of it"
 
 
-def test_a_net_without_places_says_so():
+def test_a_net_without_places_says_so() -> None:
     mlp = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5)).eval()
     with pytest.raises(LayerError, match=r"mlp has no spatial map; none of its layers gives an output with places"):
         choose_layer(survey(mlp, images(), "mlp"))
@@ -334,7 +335,7 @@ def build(name, size):
 
 
 @pytest.mark.parametrize(("name", "size", "chosen", "expected"), [row[:4] for row in ZOO], ids=[row[0] for row in ZOO])
-def test_zoo_choice_and_layout(name, size, chosen, expected):
+def test_zoo_choice_and_layout(name: Any, size: Any, chosen: Any, expected: Any) -> None:
     with torch.device("cpu" if name == "regnet_y_400mf" else "meta"):
         net = build(name, size)
     found = survey(net, torch.empty(1, 3, size, size, device="meta"), name)
@@ -345,7 +346,7 @@ def test_zoo_choice_and_layout(name, size, chosen, expected):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size", "chosen", "expected", "placed"), ZOO, ids=[row[0] for row in ZOO])
-def test_zoo_against_a_real_pass(name, size, chosen, expected, placed):
+def test_zoo_against_a_real_pass(name: Any, size: Any, chosen: Any, expected: Any, placed: Any) -> None:
     """Shapes are those of a real pass; a blob in a corner moves that corner; the score's gradient reaches the map."""
     torch.manual_seed(0)
     net = build(name, size).requires_grad_(False)

@@ -1,5 +1,7 @@
 """Theoretical receptive fields: published numbers, closed forms, and the extent of gradients as a second derivation."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -16,14 +18,14 @@ def fields(net, names, h=224, w=None):
     return [found[name].receptive_field for name in names]
 
 
-def test_vgg16_has_the_published_fields():
+def test_vgg16_has_the_published_fields() -> None:
     with torch.device("meta"):
         net = torchvision.models.vgg16(weights=None)
     names = ["features.0", "features.2", "features.16", "features.28"]
     assert fields(net, names) == [3, 5, 44, 196]
 
 
-def test_resnet18_layer4_sees_435_pixels_every_32():
+def test_resnet18_layer4_sees_435_pixels_every_32() -> None:
     found = survey(torchvision.models.resnet18(weights=None).eval(), torch.zeros(1, 3, 224, 224))
     assert (found["layer4"].receptive_field, found["layer4"].stride) == (435, 32)
 
@@ -32,7 +34,7 @@ def test_resnet18_layer4_sees_435_pixels_every_32():
     ("name", "layer", "expected"),
     [("inception_v3", "Mixed_7c", 1311), ("densenet121", "features.norm5", 2071)],  # table 1 of araujo2019receptive
 )
-def test_published_fields_of_deep_nets(name, layer, expected):
+def test_published_fields_of_deep_nets(name: str, layer: str, expected: int) -> None:
     with torch.device("meta"):
         options = {"init_weights": False, "aux_logits": False} if name == "inception_v3" else {}
         net = getattr(torchvision.models, name)(weights=None, **options)
@@ -91,17 +93,17 @@ def beside(x):
         (lambda x: x.flatten(2).softmax(-1).view(x.shape), None, 1),
     ],
 )
-def test_each_operation_by_hand(operation, field, stride):
+def test_each_operation_by_hand(operation: Any, field: Any, stride: int | None) -> None:
     found = survey(Follows(operation).eval(), torch.zeros(1, 3, 32, 32))
     assert (found["b"].receptive_field, found["b"].stride) == (field, stride)
 
 
-def test_a_global_mean_is_a_kernel_of_the_grids_size():
+def test_a_global_mean_is_a_kernel_of_the_grids_size() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 2, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
     assert fields(net, ["0", "1", "3"], 32) == [2, 32, 32]
 
 
-def test_attention_and_flattening_have_no_field():
+def test_attention_and_flattening_have_no_field() -> None:
     with torch.device("meta"):
         vit, vgg = torchvision.models.vit_b_16(weights=None), torchvision.models.vgg11(weights=None)
     block = "encoder.layers.encoder_layer_0"
@@ -165,7 +167,7 @@ CASES += [pytest.param(*row, id=row[0] + "-slow", marks=pytest.mark.slow) for ro
 
 
 @pytest.mark.parametrize(("name", "layers", "size"), CASES)
-def test_field_is_the_extent_of_the_gradient(name, layers, size):
+def test_field_is_the_extent_of_the_gradient(name: Any, layers: Any, size: Any) -> None:
     options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
     if name.startswith("timm:"):
         net = positive(timm.create_model(name[5:], pretrained=False))
@@ -178,7 +180,7 @@ def test_field_is_the_extent_of_the_gradient(name, layers, size):
     assert fields(net, layers, size, 32) == expected
 
 
-def test_gates_from_the_whole_image_have_no_field_and_reach_everywhere():
+def test_gates_from_the_whole_image_have_no_field_and_reach_everywhere() -> None:
     net = positive(torchvision.models.mobilenet_v3_small(weights=None))
     assert fields(net, ["features.0", "features.1"], 96, 32) == [3, None]
     assert gradient_extent(net, "features.1", 96) == 96

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -12,7 +14,7 @@ import tapetum as tp
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_weights_are_new_seeded_and_the_users_are_as_they_were(name):
+def test_weights_are_new_seeded_and_the_users_are_as_they_were(name: Any) -> None:
     model = vision_model(name)
     before = {key: value.clone() for key, value in model.module.state_dict().items()}
     state = torch.get_rng_state()
@@ -30,7 +32,7 @@ def test_weights_are_new_seeded_and_the_users_are_as_they_were(name):
     assert made(pictures()) is not None
 
 
-def test_batch_norms_have_seen_nothing():
+def test_batch_norms_have_seen_nothing() -> None:
     made = tp.untrained(vision_model("in_place")).module
     norms = [part for part in made.modules() if isinstance(part, nn.BatchNorm2d)]
     assert len(norms) == 2
@@ -40,7 +42,7 @@ def test_batch_norms_have_seen_nothing():
         assert int(norm.num_batches_tracked) == 0
 
 
-def test_a_frozen_batch_norm_does_nothing_afterwards():
+def test_a_frozen_batch_norm_does_nothing_afterwards() -> None:
     frozen = FrozenBatchNorm2d(4)
     frozen.running_var.fill_(9)
     frozen.weight.fill_(5)
@@ -49,7 +51,7 @@ def test_a_frozen_batch_norm_does_nothing_afterwards():
     assert torch.allclose(made[1](x), x, atol=1e-4)  # its epsilon is 1e-5
 
 
-def test_what_no_module_draws_is_shuffled_and_named():
+def test_what_no_module_draws_is_shuffled_and_named() -> None:
     model = vision_model("vit_token")
     made = tp.untrained(model)
     assert "2 of the parameters (token, positions)" in made.notes[0]
@@ -58,14 +60,14 @@ def test_what_no_module_draws_is_shuffled_and_named():
     assert torch.equal(old.flatten().sort().values, new.flatten().sort().values)
 
 
-def test_hidden_weights_behind_a_parametrization_are_not_missed():
+def test_hidden_weights_behind_a_parametrization_are_not_missed() -> None:
     layer = torch.nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
     made = tp.untrained(tp.wrap(nn.Sequential(layer), size=SIDE))
     assert "parametrizations.weight.original1" in made.notes[0]
     assert not torch.equal(made.module[0].weight, layer.weight)
 
 
-def test_an_untrained_network_trains():
+def test_an_untrained_network_trains() -> None:
     made = tp.untrained(vision_model("residual")).module
     made(pictures()).sum().backward()
     assert all(weight.grad is not None for weight in made.parameters())

@@ -1,6 +1,7 @@
 """methods="best": as many methods as the time allows, those that stand up best kept, and every number of it told."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def steps(count):
         report(done, count, "steps")
 
 
-def test_a_method_that_takes_more_than_its_share_is_stopped_and_one_that_does_not_is_not():
+def test_a_method_that_takes_more_than_its_share_is_stopped_and_one_that_does_not_is_not() -> None:
     budget = Budget(100.0, Clock())  # each look at the clock is a second
     seen: list[Progress] = []
     with budget.share(seen.append):
@@ -49,20 +50,20 @@ def test_a_method_that_takes_more_than_its_share_is_stopped_and_one_that_does_no
     assert 40 < len(seen) - 10 < 50  # half of what was left
 
 
-def test_the_last_step_is_never_too_late():
+def test_the_last_step_is_never_too_late() -> None:
     budget = Budget(10.0, Clock(step=4.0))
     with budget.share(lambda event: None):
         report(1, 1, "steps")
 
 
-def test_nothing_starts_after_the_end_and_whoever_watches_can_still_stop_everything():
+def test_nothing_starts_after_the_end_and_whoever_watches_can_still_stop_everything() -> None:
     with pytest.raises(OutOfTimeError, match="over before its turn"), Budget(0.5, Clock()).share(lambda event: None):
         pass
     with pytest.raises(Cancelled), Budget(1000.0, Clock()).share(lambda event: False):
         report(0, 3, "steps")
 
 
-def test_every_attribution_is_a_candidate_the_usual_ones_first_and_those_of_many_passes_last():
+def test_every_attribution_is_a_candidate_the_usual_ones_first_and_those_of_many_passes_last() -> None:
     names = cheap_first(AUTO)
     assert names[: len(AUTO)] == AUTO
     assert set(names) == {m.name for m in tp.methods(kind="attribution")} - set(BASELINES)
@@ -70,7 +71,7 @@ def test_every_attribution_is_a_candidate_the_usual_ones_first_and_those_of_many
     assert [len(one) for one in laws] == sorted(len(one) for one in laws)
 
 
-def test_best_keeps_the_maps_that_stand_up_best_and_tells_all_numbers(model):
+def test_best_keeps_the_maps_that_stand_up_best_and_tells_all_numbers(model: Any) -> None:
     photo = tp.read_image((pictures(1, 40)[0].permute(1, 2, 0).clamp(-2, 2).add(2).mul(63)).byte().numpy())
     found = explain(model, photo, methods="best", budget_s=25.0, parameters=SHORT)
     first, second = found.questions
@@ -87,7 +88,7 @@ def test_best_keeps_the_maps_that_stand_up_best_and_tells_all_numbers(model):
         assert any(f"{len(finished)} methods were tried" in line for line in found.findings)
 
 
-def test_best_needs_evidence_and_time():
+def test_best_needs_evidence_and_time() -> None:
     with pytest.raises(MethodError, match="leave evidence on"):
         planned("best", evidence=False)
     with pytest.raises(MethodError, match="above 0"):

@@ -1,5 +1,7 @@
 """Each sentence appears exactly when its numbers carry it."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -64,13 +66,13 @@ def about(lines, words):
     return [line for line in lines if words in line]
 
 
-def test_the_answer_comes_first():
+def test_the_answer_comes_first() -> None:
     assert told(question())[0] == "The model answers 'cat' (70 %); next is 'dog' (20 %)."
     assert "(over 99 %); next is 'dog' (under 1 %)." in told(question(), predictions=[(0, "cat", 0.999), (1, "dog", 0.001)])[0]
 
 
 @pytest.mark.parametrize(("second", "close"), [(0.2, False), (0.3, False), (0.31, True)])
-def test_a_close_second_is_said_to_be_close(second, close):
+def test_a_close_second_is_said_to_be_close(second: float, close: bool) -> None:
     predictions = [(0, "cat", 0.6), (1, "dog", second)]
     one = told(question(), predictions=predictions)[0]
     assert ("more than half as probable" in one) == close
@@ -94,11 +96,11 @@ PETS = [(0, "cat", 0.95), (1, "dog", 0.94), (2, "car", 0.05)]
         ("numbers", [(0, "x", -1250.4), (1, "y", 0.03125)], "The model gives −1,250 for 'x', 0.0312 for 'y'."),
     ],
 )
-def test_the_answer_is_told_in_the_words_of_its_outputs(kind, answer, words):
+def test_the_answer_is_told_in_the_words_of_its_outputs(kind: str, answer: Any, words: str) -> None:
     assert told(question(), predictions=answer, kind=kind)[0] == words
 
 
-def test_the_best_map_is_named_with_its_place_and_the_baselines_it_beats():
+def test_the_best_map_is_named_with_its_place_and_the_baselines_it_beats() -> None:
     lines = told(question(judged("good", 0.4), judged("fair", 0.2, RIGHT), judged("poor", 0.1), RANDOM, EDGE))
     (best,) = about(lines, "stands up best")
     assert best.startswith("For 'cat', good stands up best: its evidence peaks at the ")
@@ -106,24 +108,24 @@ def test_the_best_map_is_named_with_its_place_and_the_baselines_it_beats():
     assert "2 of 3 methods beat both baselines (insertion - deletion above +0.10)." in best
 
 
-def test_the_best_is_the_best_whatever_the_order():
+def test_the_best_is_the_best_whatever_the_order() -> None:
     assert about(told(question(RANDOM, judged("fair", 0.2), judged("good", 0.4))), "good stands up best")
 
 
 @pytest.mark.parametrize("value", [0.1, 0.05, -0.2])
-def test_maps_that_beat_no_baseline_are_not_to_be_relied_on(value):
+def test_maps_that_beat_no_baseline_are_not_to_be_relied_on(value: float) -> None:
     lines = told(question(judged("poor", value), judged("poorer", value - 0.1), RANDOM, EDGE))
     assert about(lines, "No map of 'cat' beats the baselines")
     assert not about(lines, "stands up best")
     assert not about(lines, "two best maps")
 
 
-def test_without_measured_evidence_nothing_is_said_about_it():
+def test_without_measured_evidence_nothing_is_said_about_it() -> None:
     lines = told(question(judged("a", None), judged("b", None), judged("random", None, baseline=True)))
     assert len(lines) == 1
 
 
-def test_without_baselines_none_is_said_to_be_beaten():
+def test_without_baselines_none_is_said_to_be_beaten() -> None:
     (best,) = about(told(question(judged("good", 0.4))), "stands up best")
     assert "baseline" not in best
     assert "inf" not in best
@@ -142,7 +144,7 @@ def test_without_baselines_none_is_said_to_be_beaten():
         (0, "point to different places: 0 %"),
     ],
 )
-def test_the_two_best_maps_agree_or_not(common, verdict):
+def test_the_two_best_maps_agree_or_not(common: int, verdict: str) -> None:
     """From half of their top fifth on they agree, from three tenths on in part."""
     one, other = sharing(common)
     (line,) = about(told(question(judged("a", 0.4, one), judged("b", 0.3, other), RANDOM, EDGE)), "two best maps")
@@ -150,11 +152,11 @@ def test_the_two_best_maps_agree_or_not(common, verdict):
     assert "by chance 20 %" in line
 
 
-def test_one_good_map_agrees_with_nobody():
+def test_one_good_map_agrees_with_nobody() -> None:
     assert not about(told(question(judged("a", 0.4), judged("b", 0.0), RANDOM)), "two best maps")
 
 
-def test_overlap_is_the_common_share_of_the_top_fifth():
+def test_overlap_is_the_common_share_of_the_top_fifth() -> None:
     assert overlap(judged("a").attribution, judged("b").attribution) == 1
     assert overlap(judged("a").attribution, judged("b", values=RIGHT).attribution) == 0
     assert 0.5 < overlap(judged("a").attribution, judged("b", values=HALFWAY).attribution) < 0.9
@@ -168,7 +170,7 @@ def test_overlap_is_the_common_share_of_the_top_fifth():
         ("non_finite", "broken gives NaN or infinity: its map is not shown."),
     ],
 )
-def test_a_map_that_shows_nothing_is_named_and_never_the_best(status, words):
+def test_a_map_that_shows_nothing_is_named_and_never_the_best(status: str, words: str) -> None:
     broken = judged("broken", 0.9 if status == "no_positive_evidence" else None, -LEFT, status=status)
     lines = told(question(broken, judged("good", 0.4), RANDOM, EDGE))
     assert about(lines, f"For 'cat', {words}")
@@ -177,7 +179,7 @@ def test_a_map_that_shows_nothing_is_named_and_never_the_best(status, words):
     assert not about(told(question(judged("good", 0.4), RANDOM)), "broken")
 
 
-def test_a_question_that_every_method_refused_says_so():
+def test_a_question_that_every_method_refused_says_so() -> None:
     lines = told(question(RANDOM, EDGE, refused={"a": "why", "b": "why"}))
     assert about(lines, "No method gave a map of 'cat': 2 refused")
     assert not about(told(question(judged("good"), RANDOM, refused={"a": "why"})), "No method")
@@ -194,7 +196,7 @@ def test_a_question_that_every_method_refused_says_so():
         (0, "0 % of their top fifth: the network looks at different places for each"),
     ],
 )
-def test_the_maps_of_both_classes_are_compared(common, verdict):
+def test_the_maps_of_both_classes_are_compared(common: int, verdict: str) -> None:
     one, other = sharing(common)
     first = question(judged("a", 0.4, one), judged("b", 0.5, status="no_positive_evidence"), RANDOM)
     second = question(judged("a", 0.1, other), RANDOM, target="dog", role="runner-up")
@@ -202,7 +204,7 @@ def test_the_maps_of_both_classes_are_compared(common, verdict):
     assert line == f"The a maps of 'cat' and 'dog' overlap by {verdict}."
 
 
-def test_what_cannot_be_compared_is_not():
+def test_what_cannot_be_compared_is_not() -> None:
     first = question(judged("a", 0.4), RANDOM)
     assert not about(told(first), "overlap by")
     assert not about(told(first, question(judged("b", 0.4), RANDOM, target="dog")), "overlap by")
@@ -210,7 +212,7 @@ def test_what_cannot_be_compared_is_not():
     assert not about(told(first, broken), "overlap by")
 
 
-def test_the_grid_is_told_for_each_layer_that_maps_come_from():
+def test_the_grid_is_told_for_each_layer_that_maps_come_from() -> None:
     coarse = torch.rand(7, 14)
     maps = [judged(name, 0.4, LEFT, layer="layer4") for name in ("x", "y")]
     lines = told(question(*maps, _of_layer("cam", coarse, "layer3"), judged("fine"), RANDOM))

@@ -1,6 +1,7 @@
 """The main job: what it asks, that its progress only rises, that it can be stopped, and how much it keeps."""
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +33,7 @@ def methods_of(question):
 
 @pytest.mark.parametrize("methods", ["auto", ["grad_cam", "saliency"], "smooth_grad"])
 @pytest.mark.parametrize("evidence", [True, False])
-def test_progress_rises_from_nothing_to_the_total(model, photo, methods, evidence):
+def test_progress_rises_from_nothing_to_the_total(model: Any, photo: Any, methods: Any, evidence: bool) -> None:
     events = []
     tp.explain(model, photo, methods=methods, evidence=evidence, progress=events.append)
     done = [event.done for event in events]
@@ -42,7 +43,7 @@ def test_progress_rises_from_nothing_to_the_total(model, photo, methods, evidenc
     assert max(b - a for a, b in pairwise(done)) <= 1000  # one method's share of the job
 
 
-def test_progress_goes_to_whoever_watches_when_no_watcher_is_given(model, photo):
+def test_progress_goes_to_whoever_watches_when_no_watcher_is_given(model: Any, photo: Any) -> None:
     events = []
     with watching(events.append):
         tp.explain(model, photo, methods="grad_cam", evidence=False)
@@ -50,7 +51,7 @@ def test_progress_goes_to_whoever_watches_when_no_watcher_is_given(model, photo)
 
 
 @pytest.mark.parametrize("nth", [0, 1, 5, -1])
-def test_a_watcher_that_returns_false_stops_the_job(model, photo, nth):
+def test_a_watcher_that_returns_false_stops_the_job(model: Any, photo: Any, nth: int) -> None:
     every = []
     tp.explain(model, photo, methods="occlusion", progress=every.append)
     stop_at = every[nth].done
@@ -65,7 +66,7 @@ def test_a_watcher_that_returns_false_stops_the_job(model, photo, nth):
     assert seen[-1] == stop_at
 
 
-def test_a_job_that_was_stopped_leaves_the_model_as_it_was(model, photo):
+def test_a_job_that_was_stopped_leaves_the_model_as_it_was(model: Any, photo: Any) -> None:
     before = tp.predict(model, model.preprocess(photo))
     with pytest.raises(tp.Cancelled):
         tp.explain(model, photo, progress=lambda event: event.done < event.total / 3)
@@ -73,7 +74,7 @@ def test_a_job_that_was_stopped_leaves_the_model_as_it_was(model, photo):
     assert not any(module._forward_hooks for module in model.module.modules())
 
 
-def test_the_predicted_class_and_the_runner_up_are_asked_about(model, photo):
+def test_the_predicted_class_and_the_runner_up_are_asked_about(model: Any, photo: Any) -> None:
     found = tp.explain(model, photo)
     first, second = found.questions
     assert [(q.role, q.index) for q in found.questions] == [
@@ -86,12 +87,12 @@ def test_the_predicted_class_and_the_runner_up_are_asked_about(model, photo):
     assert first.probability == pytest.approx(found.predictions[0].probability, abs=1e-6)
 
 
-def test_methods_that_were_asked_for_are_all_asked_for_both_classes(model, photo):
+def test_methods_that_were_asked_for_are_all_asked_for_both_classes(model: Any, photo: Any) -> None:
     found = tp.explain(model, photo, methods=["saliency", "grad_cam", "saliency"], evidence=False)
     assert [methods_of(q) for q in found.questions] == [{"saliency", "grad_cam", *BASELINES}] * 2
 
 
-def test_maps_come_best_first(model, photo):
+def test_maps_come_best_first(model: Any, photo: Any) -> None:
     for question in tp.explain(model, photo).questions:
         values = [judged.faithfulness for judged in question.maps if judged.faithfulness == judged.faithfulness]
         assert values == sorted(values, reverse=True)
@@ -100,7 +101,7 @@ def test_maps_come_best_first(model, photo):
                 assert judged.faithfulness == pytest.approx(judged.evidence["insertion"] - judged.evidence["deletion"])
 
 
-def test_the_random_map_is_measured_as_the_mean_of_three_seeds(model, photo):
+def test_the_random_map_is_measured_as_the_mean_of_three_seeds(model: Any, photo: Any) -> None:
     found = tp.explain(model, photo, methods="saliency", runner_up=False, seed=4)
     (noise,) = [judged for judged in found.questions[0].maps if judged.title == "random_attribution"]
     images, best = model.preprocess(photo), found.predictions[0].index
@@ -115,12 +116,12 @@ def test_the_random_map_is_measured_as_the_mean_of_three_seeds(model, photo):
 @pytest.mark.parametrize(
     ("target", "name"), [(2, "dog"), ("tabby", "tabby"), (tp.contrast("tabby", "dog"), "tabby rather than dog")]
 )
-def test_a_target_is_asked_about_alone(model, photo, target, name):
+def test_a_target_is_asked_about_alone(model: Any, photo: Any, target: Any, name: str) -> None:
     (question,) = tp.explain(model, photo, target=target, methods="grad_cam").questions
     assert (question.target, question.role) == (name, "asked")
 
 
-def test_a_map_is_what_the_method_gives_alone(model, photo):
+def test_a_map_is_what_the_method_gives_alone(model: Any, photo: Any) -> None:
     found = tp.explain(model, photo, methods=["smooth_grad"], seed=5, parameters={"smooth_grad": {"n_samples": 4}})
     (judged,) = [judged for judged in found.questions[0].maps if not judged.baseline]
     images = model.preprocess(photo)
@@ -129,7 +130,7 @@ def test_a_map_is_what_the_method_gives_alone(model, photo):
     assert judged.provenance.seed == 5
 
 
-def test_what_was_seen_is_kept_exactly_and_the_photograph_only_as_large_as_a_page_needs(model):
+def test_what_was_seen_is_kept_exactly_and_the_photograph_only_as_large_as_a_page_needs(model: Any) -> None:
     large = torch.rand(1, 3, 300, 2 * PHOTO_PX)
     found = tp.explain(model, large, methods="grad_cam", evidence=False)
     assert found.photo.shape == (1, 3, 150, PHOTO_PX)
@@ -138,7 +139,7 @@ def test_what_was_seen_is_kept_exactly_and_the_photograph_only_as_large_as_a_pag
     assert torch.equal(tp.explain(model, small, methods="grad_cam", evidence=False).photo, small)
 
 
-def test_a_network_without_maps_is_told_so(photo):
+def test_a_network_without_maps_is_told_so(photo: Any) -> None:
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, 4))
     flat = tp.wrap(net, size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
     found = tp.explain(flat, photo, methods=["grad_cam", "saliency"], runner_up=False, evidence=False)
@@ -147,7 +148,7 @@ def test_a_network_without_maps_is_told_so(photo):
     assert methods_of(found.questions[0]) == {"saliency", *BASELINES}
 
 
-def test_what_is_wrong_for_every_image_is_refused(model, photo):
+def test_what_is_wrong_for_every_image_is_refused(model: Any, photo: Any) -> None:
     with pytest.raises(tp.TapetumError, match="no method 'grad_cams'; close names: grad_cam"):
         tp.explain(model, photo, methods="grad_cams")
     with pytest.raises(tp.TapetumError, match="deletion makes no map"):

@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
@@ -92,7 +93,7 @@ def policy(html):
     return next(meta["content"] for meta in Reader(html).all("meta") if "http-equiv" in meta)
 
 
-def test_the_page_is_balanced_and_every_id_is_used_once(tmp_path):
+def test_the_page_is_balanced_and_every_id_is_used_once(tmp_path: Path) -> None:
     reader = Reader(written(tmp_path, [explanation("a.png"), explanation("b.png")]))
     ids = [attributes["id"] for _, attributes in reader.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -100,7 +101,7 @@ def test_the_page_is_balanced_and_every_id_is_used_once(tmp_path):
         assert link["href"].removeprefix("#") in ids
 
 
-def test_the_page_asks_nothing_of_a_network(tmp_path):
+def test_the_page_asks_nothing_of_a_network(tmp_path: Path) -> None:
     html = written(tmp_path, [explanation()])
     assert not re.search(r"https?://|@import|<link", html)
     assert all(address.startswith("data:image/") for address in re.findall(r'(?:src|srcset)="([^"]*)', html))
@@ -108,7 +109,7 @@ def test_the_page_asks_nothing_of_a_network(tmp_path):
     assert policy(html).startswith("default-src 'none'; ")
 
 
-def test_every_picture_has_words_and_every_head_cell_a_scope(tmp_path):
+def test_every_picture_has_words_and_every_head_cell_a_scope(tmp_path: Path) -> None:
     reader = Reader(written(tmp_path, [explanation()]))
     assert len(reader.all("img")) >= 7
     assert all(attributes["alt"] for attributes in reader.all("img"))
@@ -117,7 +118,7 @@ def test_every_picture_has_words_and_every_head_cell_a_scope(tmp_path):
     assert {"header", "main", "footer", "h1"} <= {name for name, _ in reader.elements}
 
 
-def test_names_labels_and_reasons_are_text_never_markup(tmp_path):
+def test_names_labels_and_reasons_are_text_never_markup(tmp_path: Path) -> None:
     evil = explanation(f"{EVIL}.png", EVIL)
     html = written(tmp_path, [evil, evil], model=EVIL, refused=[(EVIL, EVIL)], fact=EVIL)
     assert EVIL not in html
@@ -126,26 +127,26 @@ def test_names_labels_and_reasons_are_text_never_markup(tmp_path):
     assert EVIL in reader.words
 
 
-def test_the_policy_names_the_one_script_of_the_page(tmp_path):
+def test_the_policy_names_the_one_script_of_the_page(tmp_path: Path) -> None:
     html = written(tmp_path, [explanation()])
     script = re.search(r"<script>(.*)</script>", html, re.DOTALL)[1]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert policy(html).endswith(f"script-src 'sha256-{digest}'")
 
 
-def test_a_map_that_is_none_is_told_in_words(tmp_path):
+def test_a_map_that_is_none_is_told_in_words(tmp_path: Path) -> None:
     reader = Reader(written(tmp_path, [explanation()]))
     assert any("no positive evidence for this class" in attributes["alt"] for attributes in reader.all("img"))
     assert "no positive evidence" in reader.words
 
 
-def test_baselines_refusals_seed_and_versions_are_on_the_page(tmp_path):
+def test_baselines_refusals_seed_and_versions_are_on_the_page(tmp_path: Path) -> None:
     words = Reader(written(tmp_path, [explanation()], refused=[("notes.txt", "not a picture")])).words
     for part in ("baseline", "no rule for cat", "notes.txt", "not a picture", "seed7", "torch2.6", "class 5"):
         assert part in words
 
 
-def test_a_verdict_says_whether_the_baselines_are_beaten():
+def test_a_verdict_says_whether_the_baselines_are_beaten() -> None:
     def question(*maps):
         return Question("cat", 3, 0.7, "predicted", maps)
 
@@ -156,7 +157,7 @@ def test_a_verdict_says_whether_the_baselines_are_beaten():
     assert "no map could be tested" in verdict(question(judged(status="constant")))
 
 
-def test_a_failed_write_leaves_the_old_page_and_no_draft(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_page_and_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = written(tmp_path, [explanation()])
 
     def fail(*_):
@@ -169,15 +170,15 @@ def test_a_failed_write_leaves_the_old_page_and_no_draft(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_a_file_name_that_is_no_text_does_not_stop_the_page(tmp_path):
+def test_a_file_name_that_is_no_text_does_not_stop_the_page(tmp_path: Path) -> None:
     assert "?.png" in written(tmp_path, [explanation("\udcff.png")])
 
 
-def test_no_image_at_all_still_gives_a_page_with_the_reasons(tmp_path):
+def test_no_image_at_all_still_gives_a_page_with_the_reasons(tmp_path: Path) -> None:
     assert "broken" in Reader(written(tmp_path, [], refused=[("a.png", "broken")])).words
 
 
-def test_saved_pictures_carry_their_provenance(tmp_path):
+def test_saved_pictures_carry_their_provenance(tmp_path: Path) -> None:
     names = pictures(tmp_path, [explanation()], ["cat"])
     assert names[0][0][0] == "cat/predicted-grad_cam.png"
     with Image.open(tmp_path / names[0][0][0]) as picture:
@@ -187,12 +188,12 @@ def test_saved_pictures_carry_their_provenance(tmp_path):
     assert provenance["parameters"] == {"n": [1.0, 1.0]}
 
 
-def test_images_of_the_same_stem_get_folders_of_their_own():
+def test_images_of_the_same_stem_get_folders_of_their_own() -> None:
     names = stems(["a/cat.png", "b/cat.jpg", "CAT.webp", "cat-2.png", "b\\cat.png", "results.png"])
     assert len({name.casefold() for name in names} | {"results"}) == len(names) + 1
 
 
-def test_two_maps_of_one_method_get_two_names(tmp_path):
+def test_two_maps_of_one_method_get_two_names(tmp_path: Path) -> None:
     one = explanation()
     twice = Explanation(**{**vars(one), "questions": one.questions * 2})
     names = [name for row in pictures(tmp_path, [twice], ["cat"])[0] for name in row]
@@ -202,19 +203,19 @@ def test_two_maps_of_one_method_get_two_names(tmp_path):
 @pytest.mark.parametrize(
     "name", ["../../etc", "a/b", "con", "NUL", "", "...", "x" * 500, "a\0b", "猫 の 写真", "a:b*c?", "-rf"]
 )
-def test_a_safe_name_is_one_plain_part_of_a_path(name):
+def test_a_safe_name_is_one_plain_part_of_a_path(name: str) -> None:
     assert re.fullmatch(r"\w[\w-]{0,66}", safe(name))
     assert safe(name).lower() not in {"con", "nul"}
 
 
-def test_numbers_are_written_for_readers():
+def test_numbers_are_written_for_readers() -> None:
     assert number(-0.25) == "−0.250"
     assert number(float("nan")) == "–"
     assert percent(0.432) == "43.2 %"
     assert percent(0.0001) == "< 0.1 %"
 
 
-def test_markup_escapes_texts_and_attributes_once():
+def test_markup_escapes_texts_and_attributes_once() -> None:
     assert tag("p", "<", title='"') == '<p title="&quot;">&lt;</p>'
     assert text(text("<")) == "&lt;"
     assert tag("p", [Markup("<b>"), None, 3]) == "<p><b>3</p>"

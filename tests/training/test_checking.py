@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from stripes import SIDE, stripes
@@ -72,7 +74,7 @@ def test_the_held_out_pictures_are_those_of_the_training() -> None:
     assert check_predictions(history.model, stripes(30), seed=3).accuracy == history.accuracy
 
 
-def test_a_check_and_a_history_come_back_from_disk(tmp_path) -> None:
+def test_a_check_and_a_history_come_back_from_disk(tmp_path: Path) -> None:
     history = train(stripes(12), size=SIDE, epochs=1, batch=4)
     check = check_predictions(history.model, stripes(12), of="all")
     for name, result in (("history", history), ("check", check)):
