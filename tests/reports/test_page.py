@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from tapetum.reports.fragments import number, percent
 from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.page import pictures, verdict, write_report
 from tapetum.reports.pictures import safe, stems
+from tapetum.reports.words import number, percent
 from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Provenance
 from tapetum.types.explanations import Explanation, Judged, Question
 

@@ -1,13 +1,16 @@
-"""What came out, in plain words: only sentences that the measured numbers carry."""
+"""Findings in plain words: only sentences that the measured numbers carry."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from tapetum.families.comparisons import TOP, overlap
 from tapetum.figures.words import where
+from tapetum.reports.words import measure
 from tapetum.types import Number, Prediction, Region
 from tapetum.types.explanations import Explanation, Judged, Question
 
@@ -23,7 +26,7 @@ def findings(explanation: Explanation) -> tuple[str, ...]:
 
 
 def _answer(explanation: Explanation) -> str:
-    """What the model says of the image, in the words that fit its outputs."""
+    """The model's answer, in the words that fit its outputs."""
     kind, given = explanation.answer, explanation.predictions
     if kind == "numbers":
         return _numbers([one for one in given if isinstance(one, Number)])
@@ -41,13 +44,16 @@ def _answer(explanation: Explanation) -> str:
 
 def _numbers(found: list[Number]) -> str:
     """Numbers as they are: the model does not choose, and is not sure of anything."""
-    shown = [f"{_value(one.value)} for {_named(one)}" for one in found[:MANY]]
-    more = f", and {len(found) - MANY} more" if len(found) > MANY else ""
-    return f"The model gives {', '.join(shown)}{more}."
+    shown = [f"{measure(one.value)} for {_named(one)}" for one in found[:MANY]]
+    return f"The model gives {', '.join(shown)}{_more(found)}."
+
+
+def _more(found: Sequence[Any]) -> str:
+    return f", and {len(found) - MANY} more" if len(found) > MANY else ""
 
 
 def _places(question: Question) -> str:
-    """Of a segmentation: which class is explained, and how much of the picture it holds."""
+    """The explained class of a segmentation, and its share of the picture."""
     region = next((one for judged in question.maps for one in judged.attribution.explains if isinstance(one, Region)), None)
     if region is None or not isinstance(region.mask, Tensor):
         return f"The model gives a class to each place; explained is '{question.target}'."
@@ -62,59 +68,63 @@ MANY = 4
 
 
 def _labels(found: list[Prediction]) -> str:
-    """Each label is true or not, whatever the others are."""
-    true = [one for one in found if one.probability >= HALF]
+    true = [one for one in found if one.probability >= 0.5]
     if not true:
-        return f"The model finds none of its labels; nearest is {_named(found[0])} ({_percent(found[0].probability)})."
-    shown = [f"{_named(one)} ({_percent(one.probability)})" for one in true[:MANY]]
-    listed = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-    more = f", and {len(true) - MANY} more" if len(true) > MANY else ""
-    return f"The model finds {listed}{more}; it judges each label for itself."
-
-
-HALF = 0.5
+        return f"The model finds none of its labels; nearest is {_sure(found[0])}."
+    shown = _joined([_sure(one) for one in true[:MANY]])
+    return f"The model finds {shown}{_more(true)}; it judges each label for itself."
 
 
 def _yes_or_no(found: list[Prediction]) -> str:
-    first, *others = found
-    if not others:
-        return f"The model gives {_named(first)} a probability of {_percent(first.probability)}."
-    against = f"rather than {_named(others[0])} ({_percent(others[0].probability)})"
-    return f"The model answers {_named(first)} ({_percent(first.probability)}) {against}."
+    if len(found) == 1:
+        return f"The model gives {_named(found[0])} a probability of {_percent(found[0].probability)}."
+    return f"The model answers {_sure(found[0])} rather than {_sure(found[1])}."
 
 
 def _class(found: list[Prediction], both: bool) -> str:
     first, *others = found
     if not others:
-        return f"The model answers {_named(first)} ({_percent(first.probability)})."
-    line = f"The model answers {_named(first)} ({_percent(first.probability)})"
+        return f"The model answers {_sure(first)}."
     close = others[0].probability > first.probability / 2
-    tail = ", more than half as probable" if close else ""
-    tail += ": read both explanations" if close and both else ""
-    return f"{line}; next is {_named(others[0])} ({_percent(others[0].probability)}){tail}."
+    tail = ", more than half as probable" + (": read both explanations" if both else "") if close else ""
+    return f"The model answers {_sure(first)}; next is {_sure(others[0])}{tail}."
 
 
 def _about(question: Question) -> list[str]:
     """Which maps to believe for one target."""
-    tested = _tested(question)
+    maps, bars = measured_maps(question), measured_maps(question, baseline=True)
+    better = [m for m in maps if not bars or m.faithfulness > bars[0].faithfulness]
     lines = _statuses(question)
-    if question.refused and all(m.baseline for m in question.maps):
-        lines.append(f"No method gave a map of '{question.target}': {len(question.refused)} refused, each with its reason.")
-    if not tested:
+    if not maps:
         return lines
-    bars = [m.faithfulness for m in question.maps if m.baseline and math.isfinite(m.faithfulness)]
-    better = [m for m in tested if m.faithfulness > max(bars, default=-math.inf)]
     if not better:
-        return [
-            f"No map of '{question.target}' beats the baselines, which know nothing of the model: do not rely on them.",
-            *lines,
-        ]
-    line = f"For '{question.target}', {better[0].title} stands up best{_place(better[0])}."
-    numbers = [value for value in question.tried.values() if math.isfinite(value)] or [m.faithfulness for m in tested]
-    if bars:
-        higher, rivals = sum(value > max(bars) for value in numbers), "the baseline" if len(bars) == 1 else "both baselines"
-        line += f" {higher} of {len(numbers)} methods beat {rivals} (insertion - deletion above {max(bars):+.2f})."
-    return [line, *_contest(question), *_agreement(question, better), *lines]
+        failed = f"No map of '{question.target}' beats the baselines, which know nothing of the model: do not rely on them."
+        return [failed, *lines]
+    return [_best(question, maps, bars), *_contest(question), *_agreement(question, better), *lines]
+
+
+def measured_maps(question: Question, *, baseline: bool = False) -> list[Judged]:
+    """The maps of methods (or of baselines) that show something and whose evidence was measured, best first."""
+    found = [m for m in question.maps if m.baseline == baseline and _ok(m) and math.isfinite(m.faithfulness)]
+    return sorted(found, key=lambda m: -m.faithfulness)
+
+
+def _ok(judged: Judged) -> bool:
+    return judged.attribution.status[0] == "ok"
+
+
+def _best(question: Question, maps: list[Judged], bars: list[Judged]) -> str:
+    """The best map, its strongest place, and how many methods beat the baselines."""
+    heatmap = maps[0].attribution.ranking()[0].float().clamp(min=0)
+    place = f": its evidence peaks at the {where(heatmap)} of the picture" if heatmap.max() > 0 else ""
+    line = f"For '{question.target}', {maps[0].title} stands up best{place}."
+    if not bars:
+        return line
+    values = [value for value in question.tried.values() if math.isfinite(value)] or [m.faithfulness for m in maps]
+    bar = bars[0].faithfulness
+    rivals = "the baseline" if len(bars) == 1 else "both baselines"
+    higher = sum(value > bar for value in values)
+    return f"{line} {higher} of {len(values)} methods beat {rivals} (insertion - deletion above {bar:+.2f})."
 
 
 def _contest(question: Question) -> list[str]:
@@ -129,21 +139,6 @@ def _contest(question: Question) -> list[str]:
     return [f"{len(ranked)} methods were tried (insertion - deletion: {numbers}{more}){rest}."]
 
 
-def _tested(question: Question) -> list[Judged]:
-    """Maps of methods that show something and whose evidence was measured, best first."""
-    tested = [m for m in question.maps if not m.baseline and _ok(m) and math.isfinite(m.faithfulness)]
-    return sorted(tested, key=lambda m: -m.faithfulness)
-
-
-def _ok(judged: Judged) -> bool:
-    return judged.attribution.status[0] == "ok"
-
-
-def _place(judged: Judged) -> str:
-    heatmap = judged.attribution.ranking()[0].float().clamp(min=0)
-    return f": its evidence peaks at the {where(heatmap)} of the picture" if heatmap.max() > 0 else ""
-
-
 def _agreement(question: Question, better: list[Judged]) -> list[str]:
     if len(better) < 2:
         return []
@@ -156,33 +151,38 @@ def _agreement(question: Question, better: list[Judged]) -> list[str]:
     ]
 
 
+STATUSES = {
+    "no_positive_evidence": "finds nothing that speaks for it",
+    "constant": "gives a constant map, which says nothing",
+    "non_finite": "gives NaN or infinity: its map is not shown",
+}
+
+
 def _statuses(question: Question) -> list[str]:
-    words = {
-        "no_positive_evidence": "finds nothing that speaks for it",
-        "constant": "gives a constant map, which says nothing",
-        "non_finite": "gives NaN or infinity: its map is not shown",
-    }
-    broken = [(m.title, m.attribution.status[0]) for m in question.maps if m.attribution.status[0] != "ok"]
-    return [f"For '{question.target}', {title} {words[status]}." for title, status in broken]
+    """Maps that show nothing, and whether all methods refused."""
+    broken = [(m.title, STATUSES[m.attribution.status[0]]) for m in question.maps if not _ok(m)]
+    lines = [f"For '{question.target}', {title} {words}." for title, words in broken]
+    if question.refused and all(m.baseline for m in question.maps):
+        lines.append(f"No method gave a map of '{question.target}': {len(question.refused)} refused, each with its reason.")
+    return lines
 
 
 def _rivals(questions: tuple[Question, ...]) -> list[str]:
-    """How far the explanations of the predicted class and of the runner-up are the same."""
+    """The overlap of the maps of the predicted class and of the runner-up."""
     if len(questions) < 2:
         return []
     first, second = questions
-    best = next(iter(_tested(first)), None)
+    best = next(iter(measured_maps(first)), None)
     other = next((m for m in second.maps if best and m.title == best.title and _ok(m)), None)
     if best is None or other is None:
         return []
     share = overlap(best.attribution, other.attribution)
-    verdict = (
-        "the network uses the same evidence for both"
-        if share > 0.6
-        else "the network looks at different places for each"
-        if share < 0.35
-        else "the evidence is partly shared"
-    )
+    if share > 0.6:
+        verdict = "the network uses the same evidence for both"
+    elif share < 0.35:
+        verdict = "the network looks at different places for each"
+    else:
+        verdict = "the evidence is partly shared"
     return [
         f"The {best.title} maps of '{first.target}' and '{second.target}' overlap by {_percent(share)} of their top fifth: "
         f"{verdict}."
@@ -190,22 +190,26 @@ def _rivals(questions: tuple[Question, ...]) -> list[str]:
 
 
 def _grid(question: Question) -> list[str]:
-    """How fine the coarse maps are, for each layer that some come from."""
-    by_layer: dict[tuple[str, int, int], list[Judged]] = {}
+    """The cell size of coarse maps, for each layer that some come from."""
+    by_layer: dict[str, list[Judged]] = {}
     for m in question.maps:
         if m.attribution.layer is not None:
             rows, columns = m.attribution.values.shape[-2:]
-            by_layer.setdefault((m.attribution.layer, int(rows), int(columns)), []).append(m)
-    return [_grid_line(layer, rows, columns, maps) for (layer, rows, columns), maps in by_layer.items()]
+            by_layer.setdefault(f"{m.attribution.layer}, a grid of {rows} x {columns}", []).append(m)
+    return [_grid_line(layer, maps) for layer, maps in by_layer.items()]
 
 
-def _grid_line(layer: str, rows: int, columns: int, maps: list[Judged]) -> str:
-    height, width = maps[0].attribution.size
-    names = " and ".join(filter(None, [", ".join(m.title for m in maps[:-1]), maps[-1].title]))
+def _grid_line(layer: str, maps: list[Judged]) -> str:
+    (height, width), (rows, columns) = maps[0].attribution.size, maps[0].attribution.values.shape[-2:]
+    names = _joined([m.title for m in maps])
     return (
-        f"What {names} {'shows comes' if len(maps) == 1 else 'show comes'} from layer {layer}, a grid of {rows} x {columns}: "
+        f"What {names} {'shows comes' if len(maps) == 1 else 'show comes'} from layer {layer}: "
         f"each cell covers {height / rows:.0f} x {width / columns:.0f} px, and finer detail is only interpolation."
     )
+
+
+def _joined(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _named(one: Prediction | Number) -> str:
@@ -214,13 +218,12 @@ def _named(one: Prediction | Number) -> str:
     return f"output {one.index}" if isinstance(one, Number) else f"class {one.index}"
 
 
-def _value(value: float) -> str:
-    """A number with three digits or more: 58.2, 1,250, −0.0312."""
-    return f"{value:,.3g}".replace("-", "−") if abs(value) < 1000 else f"{value:,.0f}".replace("-", "−")
+def _sure(one: Prediction) -> str:
+    return f"{_named(one)} ({_percent(one.probability)})"
 
 
 def _percent(share: float) -> str:
-    """Never 0 % or 100 % for what is only nearly so."""
+    """A share in percent; 0 % and 100 % are exact."""
     if 0 < share < 0.01:
         return "under 1 %"
     return "over 99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"

@@ -10,6 +10,7 @@ from tapetum.figures.overlay import picture
 from tapetum.figures.words import caption, describe, grid, where
 from tapetum.reports.markup import Markup, tag
 from tapetum.reports.pictures import data_uri
+from tapetum.reports.words import line_name, line_value, number, seconds
 from tapetum.types import ActivationMaps, Evaluation, Number, Prediction
 from tapetum.types.explanations import Explanation, Judged, Question
 
@@ -20,38 +21,6 @@ STATUS_WORDS = {
     "non_finite": "NaN inside",
 }
 DEPTHS = {1: ("",), 2: ("Early", "Deep"), 3: ("Early", "Middle", "Deep")}
-
-
-def number(value: float, digits: int = 3) -> str:
-    """A number with a true minus sign, a dash for what was not measured."""
-    return f"{value:.{digits}f}".replace("-", "−") if isfinite(value) else "–"
-
-
-def seconds(value: float) -> str:
-    """ "45 ms" below a second, else "3.2 s"."""
-    if value < 0.001:
-        return "< 1 ms"
-    return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.1f} s"
-
-
-def percent(value: float) -> str:
-    """A probability in [0, 1] as "43.2 %"; never 0.0 % for what is only small."""
-    return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
-
-
-def measure(value: float) -> str:
-    """A number in its own units: 58.2, 1,250, −0.0312."""
-    return (f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}").replace("-", "−")
-
-
-def line_name(one: Prediction | Number) -> str:
-    """A line of the answer by its label, else by its place."""
-    return one.label or f"{'output' if isinstance(one, Number) else 'class'} {one.index}"
-
-
-def line_value(one: Prediction | Number) -> str:
-    """A probability in percent, a number as it is."""
-    return measure(one.value) if isinstance(one, Number) else percent(one.probability)
 
 
 def facts(pairs: Mapping[str, str], class_: str) -> Markup:

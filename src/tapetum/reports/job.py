@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from contextvars import copy_context
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,17 +14,18 @@ from torch import Tensor
 from tapetum.border.methods import as_model
 from tapetum.border.running import plain, run
 from tapetum.data.preprocessing import thumbnail
-from tapetum.engines.scores import answer, as_probability, as_score, describe_targets, explained
+from tapetum.engines.scores import ModelScore, answer, as_probability, as_score, describe_targets, explained
 from tapetum.families.inspections import activation_maps, predict
 from tapetum.families.metrics import EVIDENCE, evaluate
 from tapetum.keeping.provenance import hashed_files
 from tapetum.models.vision_model import VisionModel
-from tapetum.progress import Progress, Watcher, report, watching
+from tapetum.progress import Watcher, watching
 from tapetum.registry import lookup, methods, parameters
 from tapetum.reports.budget import Budget, OutOfTimeError, cheap_first
 from tapetum.reports.findings import findings
 from tapetum.reports.provenance import of_model
-from tapetum.types import Attribution, Evaluation, LayerError, MethodError, Number, Prediction, Provenance, TargetError
+from tapetum.reports.stages import Stages
+from tapetum.types import Attribution, Evaluation, LayerError, Method, MethodError, Number, Prediction, Provenance, TargetError
 from tapetum.types.explanations import AnswerKind, Explanation, Judged, Question
 
 AUTO = ("grad_cam", "layer_cam", "ablation_cam", "occlusion", "integrated_gradients", "smooth_grad", "guided_backprop")
@@ -103,20 +103,21 @@ def explain(
 
 
 def origin(model: VisionModel, file: str, plan: Plan) -> Provenance:
-    """What an explanation will have been made with, before it is."""
+    """The provenance that an explanation will have, before it is made."""
     program = model.source.rpartition(":")[0]  # the file of a model's code: other code is another model
     further = [str(one) for one in (plan.target, *model.settings.get("extra", {}).values())]
+    parameters = {
+        "target": plain(plan.target),
+        "methods": ", ".join(plan.methods) if plan.budget_s is None else "best",
+        "budget_s": plan.budget_s,
+        "runner_up": plan.runner_up,
+        "evidence": plan.evidence,
+        "seed": plan.seed,
+        "own": {name: {key: plain(one) for key, one in own.items()} for name, own in plan.parameters.items()},
+    }
     return Provenance(
-        method="explain",
-        parameters={
-            "target": plain(plan.target),
-            "methods": ", ".join(plan.methods) if plan.budget_s is None else "best",
-            "budget_s": plan.budget_s,
-            "runner_up": plan.runner_up,
-            "evidence": plan.evidence,
-            "seed": plan.seed,
-            "own": {name: {key: plain(one) for key, one in own.items()} for name, own in plan.parameters.items()},
-        },
+        "explain",
+        parameters,
         target=(),
         images_sha256="",
         seed=plan.seed,
@@ -145,44 +146,32 @@ def planned(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, **settings:
 
 
 def explain_one(model: VisionModel, source: Any, plan: Plan, progress: Watcher | None = None) -> Explanation:
-    """One image by a plan; a `TapetumError` says why it cannot be done."""
+    """Explains one image by a plan; a `TapetumError` says why it cannot be done."""
     with nullcontext() if progress is None else watching(progress):
         return _explained(model, source, plan)
 
 
 def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
-    names = tuple(dict.fromkeys([*plan.methods, *BASELINES]))
     with model.preprocessing.opened(source) as pixels:
         photo, images = thumbnail(pixels, PHOTO_PX), model.prepared(pixels)
     kind, outputs = answer_in_words(model, images, plan.target)
     predictions = tuple(predict(model, images)[0]) if kind in OF_IMAGES else ()
-    targets = _targets(model, images, plan, predictions, kind)
-    choosing = plan.budget_s is not None or _is_auto(names)
-    later = min(len(names), FEWER + len(BASELINES)) if choosing else len(names)
-    stages = _Stages(len(names) + later * (len(targets) - 1) + 1)
-    with watching(stages):
-        questions: list[Question] = []
-        for target, role in targets:
-            chosen = _fewer(questions[0]) if questions and choosing else names
-            budget = Budget(plan.budget_s) if plan.budget_s and not questions else None
-            question = _question(model, images, target, role, chosen, plan, stages, budget)
-            questions.append(question if budget is None else _finalists(question))
-        found = _found(model, images)
-        stages.finish()
-    asked = Explanation(
-        file=_name(source),
+    questions, found = _answered(model, images, plan, _targets(model, images, plan, predictions, kind))
+    is_name = isinstance(source, (str, bytes)) or hasattr(source, "__fspath__")
+    explanation = Explanation(
+        file=str(source) if is_name else "image",
         photo=photo,
         pixels=model.denormalize(images).cpu(),
         crop=model.preprocessing.describe(),
         predictions=predictions,
         found=found,
-        questions=tuple(questions),
+        questions=questions,
         findings=(),
         notes=model.notes,
         answer=kind,
         outputs=outputs,
     )
-    return replace(asked, findings=findings(asked))
+    return replace(explanation, findings=findings(explanation))
 
 
 OF_IMAGES = ("classes", "labels", "binary", "numbers")
@@ -190,7 +179,7 @@ OF_IMAGES = ("classes", "labels", "binary", "numbers")
 
 
 def answer_in_words(model: VisionModel, images: Tensor, target: Any = None) -> tuple[AnswerKind, str]:
-    """What the model gives, and what its numbers are; with a target of one's own it may be anything."""
+    """The kind of answer, and the meaning of its numbers; with a target of one's own it may be anything."""
     if model.encode_text is not None:
         return "other", "an embedding"
     try:
@@ -204,26 +193,10 @@ def answer_in_words(model: VisionModel, images: Tensor, target: Any = None) -> t
     return ("maps" if given.kind == "maps" else given.read.kind), given.read.words
 
 
-def _is_auto(names: Sequence[str]) -> bool:
-    return tuple(names) == (*AUTO, *BASELINES)
-
-
-def _fewer(question: Question) -> tuple[str, ...]:
-    """The methods that stood up best for another class, and the baselines."""
-    best = [judged.attribution.method for judged in question.maps if not judged.baseline]
-    return (*best[:FEWER], *BASELINES)
-
-
-def _finalists(question: Question) -> Question:
-    """The best maps and the baselines; what all others measured stays in `tried`."""
-    tried = {judged.title: judged.faithfulness for judged in question.maps if not judged.baseline} | dict(question.tried)
-    best = [judged for judged in question.maps if not judged.baseline][:FINALISTS]
-    return replace(question, maps=tuple(m for m in question.maps if m.baseline or m in best), tried=tried)
-
-
 def _targets(
     model: VisionModel, images: Tensor, plan: Plan, predictions: Sequence[Prediction | Number], kind: AnswerKind
 ) -> list[tuple[Any, str]]:
+    """(target, role) of each question."""
     if plan.target is not None:
         return [(explained(as_score(model, images, plan.target), 1)[0], "asked")]
     if kind not in ("classes", "labels", "binary"):  # the surest detection, the largest region, the one number
@@ -237,141 +210,122 @@ def _targets(
     return asked + [(one.index, "runner-up") for one in others[:1]]
 
 
-def _question(
-    model: VisionModel,
-    images: Tensor,
-    target: Any,
-    role: str,
-    names: Sequence[str],
-    plan: Plan,
-    stages: _Stages,
-    budget: Budget | None = None,
-) -> Question:
-    maps: list[Judged] = []
-    refused: dict[str, str] = {}
-    late: dict[str, float] = {}
-    for name in names:
-        timed = None if name in BASELINES else budget  # without the baselines there is nothing to beat
-        with stages.stage():
-            try:
-                with nullcontext() if timed is None else timed.share(stages):
-                    maps.append(_judged(model, images, target, name, plan, stages))
-            except OutOfTimeError:
-                late[name] = math.nan
-            except (MethodError, LayerError) as error:
-                refused[name] = str(error)
-    maps.sort(key=lambda judged: -judged.faithfulness if judged.faithfulness == judged.faithfulness else float("inf"))
-    index = target if isinstance(target, int) else None
-    score = as_score(model, images, target if callable(target) else [target])
-    probability, value = _measured(model, images, explained(score, 1))
-    return Question(describe_targets(score, 1)[0], index, probability, role, tuple(maps), refused, late, value)
+def _answered(
+    model: VisionModel, images: Tensor, plan: Plan, targets: Sequence[tuple[Any, str]]
+) -> tuple[tuple[Question, ...], tuple[Any, ...]]:
+    """The maps for every target, and what the layers found."""
+    names = tuple(dict.fromkeys([*plan.methods, *BASELINES]))
+    choosing = plan.budget_s is not None or names == (*AUTO, *BASELINES)
+    later = min(len(names), FEWER + len(BASELINES)) if choosing else len(names)
+    stages = Stages(len(names) + later * (len(targets) - 1) + 1)
+    job = _Job(model, images, plan, stages)
+    with watching(stages):
+        (target, role), *others = targets
+        first = job.question(target, role, names, None if plan.budget_s is None else Budget(plan.budget_s))
+        first = first if plan.budget_s is None else _finalists(first)
+        best = [judged.attribution.method for judged in first.maps if not judged.baseline]
+        fewer = (*best[:FEWER], *BASELINES) if choosing else names
+        questions = (first, *(job.question(target, role, fewer) for target, role in others))
+        try:
+            found = tuple(activation_maps(model, images))
+        except LayerError:
+            found = ()  # a network without maps: the report says nothing rather than something made up
+        stages.finish()
+    return questions, found
 
 
-def _judged(model: VisionModel, images: Tensor, target: Any, name: str, plan: Plan, stages: _Stages) -> Judged:
-    method = lookup(name)
-    keywords = dict(plan.parameters.get(name, {}))
-    if any(parameter.name == "seed" for parameter in parameters(method)):
-        keywords.setdefault("seed", plan.seed)
-    with stages.part(0.5):
-        done = run(name, model, images, target=target if callable(target) else [target], **keywords)
-    curves = {}
-    if plan.evidence and done.value.status[0] in ("ok", "no_positive_evidence"):
-        tried = [done.value]
+def _finalists(question: Question) -> Question:
+    """Keeps the best maps and the baselines; the measurements of all methods stay in `tried`."""
+    methods = [judged for judged in question.maps if not judged.baseline]
+    tried = {judged.title: judged.faithfulness for judged in methods} | dict(question.tried)
+    kept = tuple(one for one in question.maps if one.baseline or one in methods[:FINALISTS])
+    return replace(question, maps=kept, tried=tried)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A photograph as the model sees it, and what to do with it."""
+
+    model: VisionModel
+    images: Tensor
+    plan: Plan
+    stages: Stages
+
+    def question(self, target: Any, role: str, names: Sequence[str], budget: Budget | None = None) -> Question:
+        """The maps of one target, best first."""
+        maps: list[Judged] = []
+        refused: dict[str, str] = {}
+        late: dict[str, float] = {}
+        for name in names:
+            timed = None if name in BASELINES else budget  # without the baselines there is nothing to beat
+            with self.stages.stage():
+                try:
+                    with nullcontext() if timed is None else timed.share(self.stages):
+                        maps.append(self._judged(target, name))
+                except OutOfTimeError:
+                    late[name] = math.nan
+                except (MethodError, LayerError) as error:
+                    refused[name] = str(error)
+        maps.sort(key=lambda judged: -judged.faithfulness if math.isfinite(judged.faithfulness) else math.inf)
+        score = as_score(self.model, self.images, _each(target))
+        index = target if isinstance(target, int) else None
+        return Question(
+            describe_targets(score, 1)[0],
+            index,
+            role=role,
+            maps=tuple(maps),
+            refused=refused,
+            tried=late,
+            **self._measured(score),
+        )
+
+    def _judged(self, target: Any, name: str) -> Judged:
+        """The map of one method, and how well it stands up."""
+        method = lookup(name)
+        keywords = dict(self.plan.parameters.get(name, {}))
+        if any(parameter.name == "seed" for parameter in parameters(method)):
+            keywords.setdefault("seed", self.plan.seed)
+        with self.stages.part(0.5):
+            done = run(name, self.model, self.images, target=_each(target), **keywords)
+        measurable = self.plan.evidence and done.value.status[0] in ("ok", "no_positive_evidence")
+        curves = self._curves(done.value, method) if measurable else {}
+        numbers = {metric: float(curve.value[0]) for metric, curve in curves.items()}
+        if numbers:
+            numbers["faithfulness"] = numbers["insertion"] - numbers["deletion"]
+        return Judged(
+            attribution=done.value,
+            title=name,
+            summary=method.summary,
+            seconds=done.provenance.seconds,
+            evidence=numbers,
+            curves=curves,
+            baseline="baseline" in method.laws,
+            provenance=done.provenance,
+        )
+
+    def _curves(self, attribution: Attribution, method: Method) -> dict[str, Evaluation]:
+        """Deletion and insertion of a map; of a random one the mean over several draws, since one alone may be lucky."""
+        draws = [attribution]
         if {"baseline", "sampled"} <= method.laws:
-            tried += [method.function(model, images, seed=plan.seed + 1 + i) for i in range(DRAWS - 1)]
-            tried = [replace(one, explains=done.value.explains) for one in tried]
-        with stages.part(0.5, times=len(tried) * len(EVIDENCE)):
-            curves = {metric: _mean([_tested(model, images, one, metric) for one in tried]) for metric in EVIDENCE}
-    numbers = {metric: float(curve.value[0]) for metric, curve in curves.items()}
-    if numbers:
-        numbers["faithfulness"] = numbers["insertion"] - numbers["deletion"]
-    return Judged(
-        attribution=done.value,
-        title=name,
-        summary=method.summary,
-        seconds=done.provenance.seconds,
-        evidence=numbers,
-        curves=curves,
-        baseline="baseline" in method.laws,
-        provenance=done.provenance,
-    )
+            seeds = range(self.plan.seed + 1, self.plan.seed + DRAWS)
+            more = (method.function(self.model, self.images, seed=seed) for seed in seeds)
+            draws += [replace(one, explains=attribution.explains) for one in more]
+        curves: dict[str, Evaluation] = {}
+        with self.stages.part(0.5, times=len(draws) * len(EVIDENCE)):
+            for metric, given in EVIDENCE.items():
+                measured = [evaluate(self.model, self.images, one, [metric], **given)[metric] for one in draws]
+                value, curve = (torch.stack([getattr(one, name) for one in measured]).mean(0) for name in ("value", "curve"))
+                curves[metric] = replace(measured[0], value=value, curve=curve)
+        return curves
+
+    def _measured(self, score: ModelScore) -> dict[str, float | None]:
+        """The target's probability, else its score: the number that deletion and insertion follow."""
+        followed = as_probability(self.model, self.images, explained(score, 1))
+        with torch.no_grad():
+            value = float(followed(self.images)[0])
+        return {"probability": value, "value": None} if followed.is_probability else {"probability": None, "value": value}
 
 
-def _tested(model: VisionModel, images: Tensor, attribution: Attribution, metric: str) -> Evaluation:
-    return evaluate(model, images, attribution, [metric], **EVIDENCE[metric])[metric]
-
-
-def _mean(evaluations: Sequence[Evaluation]) -> Evaluation:
-    """Of several draws of a random map: one draw alone may be lucky."""
-    value = torch.stack([one.value for one in evaluations]).mean(0)
-    return replace(evaluations[0], value=value, curve=torch.stack([one.curve for one in evaluations]).mean(0))
-
-
-def _measured(model: VisionModel, images: Tensor, explains: Sequence[Any]) -> tuple[float | None, float | None]:
-    """The target's probability, else its score: what deletion and insertion follow."""
-    score = as_probability(model, images, explains)
-    with torch.no_grad():
-        value = float(score(images)[0])
-    return (value, None) if score.is_probability else (None, value)
-
-
-def _found(model: VisionModel, images: Tensor) -> tuple[Any, ...]:
-    try:
-        return tuple(activation_maps(model, images))
-    except LayerError:
-        return ()  # a network without maps: the report says nothing rather than something made up
-
-
-def _name(source: Any) -> str:
-    return str(source) if isinstance(source, (str, bytes)) or hasattr(source, "__fspath__") else "image"
-
-
-# --- progress: methods report their own steps; the job is a sequence of stages
-
-
-class _Stages:
-    """A watcher that turns the steps of each stage into one rising count for the whole job (in thousandths).
-
-    It tells whoever watched when it was made, who may stop the job by returning False.
-    """
-
-    def __init__(self, count: int) -> None:
-        self.count, self.told = count, -1
-        self.begun, self.share, self.times = 0.0, 0.0, 1
-        self.outside = copy_context()
-        self._tell(0.0)
-
-    def __call__(self, event: Progress) -> None:
-        step = self.share / self.times
-        inside = step * event.done / max(1, event.total)
-        self._tell(self.begun + inside)
-        if event.done == event.total and self.times > 1:  # one of several rounds is over
-            self.begun, self.share, self.times = self.begun + step, self.share - step, self.times - 1
-
-    @contextmanager
-    def stage(self) -> Iterator[None]:
-        """One of `count` equal stages, finished at the end of the block whatever parts it had."""
-        end = int(self.begun) + 1.0
-        yield
-        self._reach(end)
-
-    @contextmanager
-    def part(self, share: float, times: int = 1) -> Iterator[None]:
-        """A share of the stage, through which the steps inside the block go so many times."""
-        end = self.begun + share
-        self.share, self.times = share, times
-        yield
-        self._reach(end)
-
-    def finish(self) -> None:
-        self._reach(float(self.count))
-
-    def _reach(self, place: float) -> None:
-        self.begun, self.share, self.times = place, 0.0, 1
-        self._tell(place)
-
-    def _tell(self, done: float) -> None:
-        now = min(round(1000 * done), 1000 * self.count)
-        if now > self.told:  # a method may go through its steps more than once
-            self.told = now
-            self.outside.run(report, now, 1000 * self.count, "thousandths of the job")
+def _each(target: Any) -> Any:
+    """A target for a batch of one image."""
+    return target if callable(target) else [target]

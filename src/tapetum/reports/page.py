@@ -7,7 +7,6 @@ import hashlib
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,21 +14,11 @@ from tapetum.figures.film import MARK
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, css_variables
 from tapetum.keeping.whole import appearing
 from tapetum.notes import is_caution
-from tapetum.reports.fragments import (
-    DEPTHS,
-    bars,
-    card,
-    facts,
-    found,
-    line_name,
-    line_value,
-    measure,
-    number,
-    percent,
-    table,
-)
+from tapetum.reports.findings import measured_maps
+from tapetum.reports.fragments import DEPTHS, bars, card, facts, found, table
 from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.pictures import data_uri, pictures, shrink
+from tapetum.reports.words import line_name, line_value, measure, number, percent
 from tapetum.types.explanations import Explanation, Judged, Question
 
 __all__ = ["pictures", "write_page", "write_report"]
@@ -57,18 +46,27 @@ def write_report(
     alone = len(explanations) == 1
     parts = [_part(explanation, i, alone) for i, explanation in enumerate(explanations, 1)]  # each is opened once, and let go
     title = f"What {model} saw in {parts[0].name if alone else f'{len(parts)} photographs'}"
-    main = tag("main", [part.image for part in parts], _refused_files(refused), id="main")
-    end = _footer(
-        ["--model", model, *(["--weights", weights] if weights else []), *told], [part.file for part in parts], versions, seed
+    options = ["--model", model, *(["--weights", weights] if weights else []), *told]
+    body = (
+        tag("a", "Skip to the answers", href="#main", class_="skip"),
+        tag("header", tag("p", "tapetum", class_="mark"), tag("h1", title), facts(model_facts, "facts"), class_="top"),
+        None
+        if alone
+        else tag("nav", tag("ol", [tag("li", part.thumb) for part in parts]), class_="index", aria_label="Images"),
+        tag(
+            "main",
+            [part.image for part in parts],
+            _reasons(tag("h2", "Files that could not be explained"), dict(refused), "section"),
+            id="main",
+        ),
+        _footer(options, [part.file for part in parts], versions, seed),
     )
-    body = (_skip(), _header(title, model_facts), _index(parts), main, end)
-    page = _document(title, body, _style(parts), _resource("page.js"))
     folder.mkdir(parents=True, exist_ok=True)
-    return write_page(folder / "report.html", page)
+    return write_page(folder / "report.html", _document(title, body, _style(parts), _resource("page.js")))
 
 
 class _Part(NamedTuple):
-    """What the page holds of one image."""
+    """The page's parts for one image."""
 
     name: str
     file: str
@@ -83,8 +81,8 @@ def _part(explanation: Explanation, i: int, alone: bool) -> _Part:
     return _Part(explanation.name, explanation.file, thumb, _image(explanation, i, alone), crop)
 
 
-def _document(title: str, body: Sequence[Markup], style: str, script: str) -> str:
-    """The frame. The policy lets the page run its own script and show its own pictures, and nothing else."""
+def _document(title: str, body: Sequence[Markup | None], style: str, script: str) -> str:
+    """The frame, whose policy lets the page run its own script and show its own pictures, and nothing else."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     head = (
@@ -104,29 +102,9 @@ def _style(parts: Sequence[_Part]) -> str:
     """The style sheet, the palette as its variables, and each image's crop, once, as a background."""
     light, dark = (f":root{{{css_variables(palette)}}}" for palette in (LIGHT, DARK))
     dark = f"@media screen and (prefers-color-scheme:dark){{{dark}}}"
-    return "\n".join([light, dark, _resource("page.css"), *_ramps(), *(part.crop for part in parts)])
-
-
-def _ramps() -> list[str]:
     ramps = {"one-sided": SEQUENTIAL, "sum": DIVERGING}
-    return [f".ramp.{name}{{background:linear-gradient(90deg,{','.join(colors)})}}" for name, colors in ramps.items()]
-
-
-def _skip() -> Markup:
-    return tag("a", "Skip to the answers", href="#main", class_="skip")
-
-
-def _header(title: str, model_facts: Mapping[str, str]) -> Markup:
-    mark = tag("p", "tapetum", class_="mark")
-    return tag("header", mark, tag("h1", title), facts(model_facts, "facts"), class_="top")
-
-
-def _index(parts: Sequence[_Part]) -> Markup:
-    """Thumbnails that lead to the images; nothing for a single one."""
-    if len(parts) < 2:
-        return text(None)
-    links = [tag("li", part.thumb) for part in parts]
-    return tag("nav", tag("ol", links), class_="index", aria_label="Images")
+    scales = [f".ramp.{name}{{background:linear-gradient(90deg,{','.join(colors)})}}" for name, colors in ramps.items()]
+    return "\n".join([light, dark, _resource("page.css"), *scales, *(part.crop for part in parts)])
 
 
 def _thumb(explanation: Explanation, i: int) -> Markup:
@@ -136,7 +114,7 @@ def _thumb(explanation: Explanation, i: int) -> Markup:
 
 
 def _answer(explanation: Explanation) -> str:
-    """The first line of the answer; of a segmentation or a detector what is explained."""
+    """The first line of the answer; for a segmentation or a detector the explained target."""
     if not explanation.predictions:
         return explanation.questions[0].target
     first = explanation.predictions[0]
@@ -155,22 +133,19 @@ def _image(explanation: Explanation, i: int, alone: bool) -> Markup:
 
 
 ANSWERS = {"numbers": "Numbers", "labels": "Labels, each for itself"}
-"""What stands above the lines of an answer."""
+"""Headings above the lines of an answer."""
 
 
 def _seen(explanation: Explanation, i: int) -> Markup:
-    """The photograph, the answer in words, the predictions, and what of the photograph the model saw."""
+    """The photograph, the findings, the predictions, and the crop that the model saw."""
     height, width = explanation.photo.shape[-2:]
     source = data_uri(shrink(explanation.photo[0], PHOTO_PX))
     alt = f"The photograph {explanation.name}; the model's answer is {_answer(explanation)}"
     photo = tag("figure", tag("img", src=source, alt=alt, width=width, height=height), class_="photo")
     said = tag("ul", [tag("li", finding) for finding in explanation.findings])
     findings = tag("div", tag("h3", "Findings"), said, class_="findings") if explanation.findings else None
-    answers = (
-        tag("div", tag("h3", ANSWERS.get(explanation.answer, "Predictions")), bars(explanation.predictions), class_="answers")
-        if explanation.predictions
-        else ""
-    )
+    title = tag("h3", ANSWERS.get(explanation.answer, "Predictions"))
+    answers = tag("div", title, bars(explanation.predictions), class_="answers") if explanation.predictions else None
     size = f"{explanation.pixels.shape[-1]} × {explanation.pixels.shape[-2]} pixels"
     view = tag("div", class_=f"view crop-{i}", role="img", aria_label=f"What the model saw of it: {explanation.crop}")
     words = tag("p", tag("strong", "What the model saw. "), f"{explanation.crop} ({size}).")
@@ -199,22 +174,22 @@ def _mattered(explanation: Explanation, i: int) -> Markup:
 
 def _question(explanation: Explanation, question: Question, i: int) -> Markup:
     ask = tag("h4", "Why ", tag("em", question.target), "?", tag("span", f"{question.role}{_size_of(question)}", class_="role"))
-    best = best_map(question)
-    place = "best" if proven(question) else "best unproven"
+    best, bar = _best(question)
+    place = "best" if _beats(best, bar) else "best unproven"
     cards = [card(explanation, question, m, place if m is best else "", f"crop-{i}") for m in question.maps]
-    parts = (_legend(question), tag("div", cards, class_="cards"), table(question), _refused_methods(question))
+    refused = _reasons(tag("h5", "Methods that gave no map"), question.refused)
+    parts = (_legend(question), tag("div", cards, class_="cards"), table(question), refused)
     return tag("section", tag("header", ask, _slider(question.target)), parts, class_="question")
 
 
 def _size_of(question: Question) -> str:
-    """The target's probability, or its number."""
     if question.probability is not None:
         return f", {percent(question.probability)}"
     return "" if question.value is None else f", {measure(question.value)}"
 
 
 def _slider(target: str) -> Markup:
-    """Fades all maps of a question into the photo; the script unhides it, since it does nothing without."""
+    """A control that fades all maps of a question into the photo; the script, which it needs, unhides it."""
     label = f"How strongly the maps for {target} are shown"
     bar = tag("input", type="range", min=0, max=100, value=100, aria_label=label)
     return tag("div", tag("span", "photo"), bar, tag("span", "map"), class_="mix", hidden=True)
@@ -238,15 +213,14 @@ def _legend(question: Question) -> Markup:
     return tag("p", shown, scale, curve, class_="legend") if shown else text(None)
 
 
-def _refused_methods(question: Question) -> Markup:
-    if not question.refused:
-        return text(None)
-    items = [tag("div", tag("dt", name), tag("dd", why)) for name, why in question.refused.items()]
-    return tag("div", tag("h5", "Methods that gave no map"), tag("dl", items), class_="refused")
+def _reasons(title: Markup, refused: Mapping[str, str], element: str = "div") -> Markup | None:
+    """What was refused, each with the reason."""
+    items = [tag("div", tag("dt", name), tag("dd", why)) for name, why in refused.items()]
+    return tag(element, title, tag("dl", items), class_="refused") if items else None
 
 
 def _trust(explanation: Explanation) -> Markup:
-    """How to read the numbers, and whether the best map is worth more than a map that knows nothing."""
+    """An explanation of the numbers, and whether the best map beats maps that know nothing."""
     what = f"the {explanation.questions[0].measured_by}"
     how = (
         f"Deletion removes the pixels a map calls important, most important first, and follows {what} of the target: if the "
@@ -257,39 +231,29 @@ def _trust(explanation: Explanation) -> Markup:
     return tag("section", tag("h3", "Trust"), tag("p", how, class_="lead"), verdicts, class_="trust")
 
 
-def best_map(question: Question, baseline: bool = False) -> Judged | None:
-    """The map with the largest insertion - deletion among the methods (or the baselines); None if none was tested."""
-    tested = [
-        m for m in question.maps if m.baseline == baseline and isfinite(m.faithfulness) and m.attribution.status[0] == "ok"
-    ]
-    return max(tested, key=lambda m: m.faithfulness, default=None)
+def _best(question: Question) -> tuple[Judged | None, Judged | None]:
+    """The maps with the largest insertion - deletion among the methods and among the baselines; None if none was tested."""
+    maps, bars = measured_maps(question), measured_maps(question, baseline=True)
+    return next(iter(maps), None), next(iter(bars), None)
 
 
-def proven(question: Question) -> bool:
+def _beats(best: Judged | None, bar: Judged | None) -> bool:
     """Whether the best map beats every tested baseline, or there is none to beat."""
-    best, bar = best_map(question), best_map(question, baseline=True)
     return best is not None and (bar is None or best.faithfulness > bar.faithfulness)
 
 
 def verdict(question: Question) -> str:
     """Whether the best map of a question beats the baselines, in one sentence."""
-    best, bar = best_map(question), best_map(question, baseline=True)
+    best, bar = _best(question)
     if best is None:
         return f"For {question.target}, no map could be tested, so none of them is shown to be right."
     claim = f"For {question.target}, the best map is {best.title} with a difference of {number(best.faithfulness)}"
     if bar is None:
         return f"{claim}; no baseline was run to compare it with."
-    other = f"the best baseline, {bar.title} ({number(bar.faithfulness)})"
-    if proven(question):
-        return f"{claim}; it beats {other}, which knows nothing of the model."
-    return f"{claim}; it does not beat {other}, which knows nothing of the model. Do not rely on these maps."
-
-
-def _refused_files(refused: Sequence[tuple[str, str]]) -> Markup:
-    if not refused:
-        return text(None)
-    items = [tag("div", tag("dt", file), tag("dd", why)) for file, why in refused]
-    return tag("section", tag("h2", "Files that could not be explained"), tag("dl", items), class_="refused")
+    other = f"the best baseline, {bar.title} ({number(bar.faithfulness)}), which knows nothing of the model."
+    return (
+        f"{claim}; it beats {other}" if _beats(best, bar) else f"{claim}; it does not beat {other} Do not rely on these maps."
+    )
 
 
 def _footer(options: Sequence[str], names: Sequence[str], versions: Mapping[str, str], seed: int) -> Markup:
@@ -303,7 +267,7 @@ def _resource(name: str) -> str:
 
 
 def write_page(path: Path, page: str) -> Path:
-    """All or nothing: a reader never meets half a page."""
+    """Writes a whole page or nothing."""
     with appearing(path) as unfinished:
         # "replace": a file name may hold bytes that are no text; they show as "?"
         unfinished.write_bytes(page.encode("utf-8", "replace"))
