@@ -12,7 +12,7 @@ import torch
 from zoo import pictures, shared
 
 import tapetum as tp
-from tapetum.registry import argument_help, check_parameters, lookup, parameters, register
+from tapetum.registry import add, argument_help, check_parameters, lookup, parameters
 from tapetum.types import Method, MethodError, Range
 
 METHODS = list(tp.methods())
@@ -43,6 +43,7 @@ def test_every_method_states_its_formula_or_what_its_values_are(method: Method) 
     told = {
         "rendering": r"\bpixels\s+\(|\bnumbers\b",
         "inspection": r"=|\w+\s+\(\w+, ",  # a formula, or the axes of what it holds
+        "survey": r"=|\bscores?\b",
     }.get(method.kind, r"^\s*.*\b(values|value|R_in)\b.*(=|~|\(n, )")
     assert re.search(told, body, re.MULTILINE), body
 
@@ -93,7 +94,7 @@ def test_the_table_can_be_narrowed() -> None:
 
 def test_a_name_that_is_taken_is_an_error_at_import() -> None:
     with pytest.raises(MethodError, match=r"^two methods are called 'saliency'$"):
-        register(lookup("saliency"))
+        add(lookup("saliency"))
 
 
 def test_an_unknown_method_names_close_ones() -> None:

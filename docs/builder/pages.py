@@ -16,6 +16,7 @@ import tapetum
 from tapetum.cli.generated import COMMANDS, HELP, MAKERS, RunGroup, every_command
 from tapetum.cli.main import app
 from tapetum.cli.options import HIDDEN
+from tapetum.families.metrics import EVIDENCE
 from tapetum.registry import Parameter, parameters
 from tapetum.types import Method
 
@@ -92,7 +93,7 @@ def _law_words(method: Method) -> str:
 
 
 def _call(method: Method) -> str:
-    result = {"attribution": "Attribution", "metric": "Evaluation", "rendering": "Rendering"}.get(method.kind)
+    result = {"attribution": "Attribution", "rendering": "Rendering"}.get(method.kind)
     signature = inspect.signature(method.function)
     return markup.call(f"tapetum.{method.name}", signature.replace(return_annotation=result or signature.return_annotation))
 
@@ -111,7 +112,12 @@ def _command_line(method: Method) -> str:
         name = next((name for name, one in COMMANDS.items() if one.function == method.name), f"run {method.name}")
         subject = UNITS if method.takes == "units" else "photo.jpg"
         return markup.fenced(f"tapetum {name} {subject} --out pictures\ntapetum reproduce pictures/NAME.png")
-    return markup.fenced("tapetum explain photo.jpg --out report") + "\n\nThe report of `explain` measures it for every map."
+    if method.name in EVIDENCE:
+        return (
+            markup.fenced("tapetum explain photo.jpg --out report") + "\n\nThe report of `explain` measures it for every map."
+        )
+    name = next((name for name, one in COMMANDS.items() if one.function == method.name), None)
+    return markup.fenced(f"tapetum {name} --help") if name else ""
 
 
 def _own_options(method: Method) -> str:
@@ -145,9 +151,10 @@ def _row(parameter: Parameter, cited: Cited) -> tuple[str, ...]:
 
 def family_page(name: str, cited: Cited) -> str:
     """A family's own docstring and its methods side by side."""
-    doc = importlib.import_module(f"tapetum.families.{name}").__doc__ or ""
-    text = "\n\n".join(markup.block(block, cited) for block in markup.paragraphs(doc))
     methods = tapetum.methods(family=name)
+    home = methods[0].function.__module__
+    doc = importlib.import_module(f"tapetum.families.{name}" if home.startswith("tapetum.families.") else home).__doc__ or ""
+    text = "\n\n".join(markup.block(block, cited) for block in markup.paragraphs(doc))
     own = toctree([f"/reference/methods/{method.name}" for method in methods], hidden=True)
     return f"# {name}\n\n{text}\n\n{_method_table(methods, cited)}\n\n{own}\n"
 

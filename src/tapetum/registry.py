@@ -1,18 +1,22 @@
-"""The one list of methods: filled by decorators at import, read by CLI, docs, reports, studio and the law tests."""
+"""The one list of methods: filled by decorators when it is first read, by CLI, docs, reports, studio and the law tests."""
 
 from __future__ import annotations
 
 import difflib
+import functools
+import importlib
 import inspect
 import math
 import numbers
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any, Literal
 
-from tapetum.types import Method, MethodError, Range
+from tapetum.types import Method, MethodError, Range, TapetumWarning
 
 
 @dataclass(frozen=True)
@@ -27,19 +31,42 @@ class Parameter:
     help: str
 
 
+NEEDED = inspect.Parameter.empty
+"""Default of a keyword that must be given."""
+
 _methods: dict[str, Method] = {}
 
 
-def register(method: Method) -> Method:
+HOMES = ("tapetum.families", "tapetum.atlas.activation_atlas")
+"""Modules that register our own methods. Other packages name theirs as entry points of the group "tapetum"."""
+
+
+@functools.cache
+def load() -> None:
+    """Imports every module that registers methods; one of another package that fails is left out with a warning."""
+    for home in HOMES:
+        importlib.import_module(home)
+    for entry in entry_points(group="tapetum"):
+        try:
+            entry.load()
+        except Exception as error:  # another package may raise anything, and is no reason to lose all other methods
+            words = f"the methods of '{entry.name}' ({entry.value}) are missing, since it fails to import: {error}"
+            warnings.warn(words, TapetumWarning, stacklevel=2)
+
+
+def add(method: Method) -> None:
     """Adds a method; a name that is taken is an error at import."""
+    if not method.function.__module__.startswith("tapetum."):
+        load()  # so that our own names are taken
     if method.name in _methods:
         raise MethodError(f"two methods are called '{method.name}'")
     _methods[method.name] = method
-    return method
 
 
 def lookup(name: str) -> Method:
     """The method of that name; a `MethodError` names close ones."""
+    if name not in _methods:
+        load()
     if name not in _methods:
         close = difflib.get_close_matches(name, _methods, 3, 0.5)
         hint = f"close names: {', '.join(close)}" if close else f"there are {', '.join(_methods)}"
@@ -54,14 +81,18 @@ class Table(tuple[Method, ...]):
         width = max((len(method.name) for method in self), default=0)
         return "\n".join(f"{method.name:<{width}}  {method.family:<13} {method.summary}" for method in self)
 
-    def __iter__(self) -> Iterator[Method]:
-        return super().__iter__()
-
 
 def methods(*, kind: str | None = None, family: str | None = None) -> Table:
-    """The registry as a table, in the order of registration; `kind` is attribution, rendering, metric or inspection."""
+    """The registry as a table, in the order of registration; `kind` is attribution, rendering, inspection, metric or survey."""
+    load()
     chosen = (m for m in _methods.values() if kind in (None, m.kind) and family in (None, m.family))
     return Table(chosen)
+
+
+def places(method: Method) -> tuple[str, ...]:
+    """Names of what stands before the keywords, such as model, images and target."""
+    signature = inspect.signature(method.function)
+    return tuple(p.name for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY)
 
 
 def parameters(method: Method) -> tuple[Parameter, ...]:
@@ -69,11 +100,17 @@ def parameters(method: Method) -> tuple[Parameter, ...]:
     return keywords(method.function)
 
 
+@functools.cache
 def keywords(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     """The keyword parameters of a function, from its signature and the `Args:` of its docstring."""
     words = argument_help(function.__doc__ or "")
     signature = inspect.signature(function, eval_str=True)
     return tuple(_parameter(p, words) for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY)
+
+
+@functools.cache
+def _defaults(method: Method) -> Mapping[str, Any]:
+    return {one.name: _checked(method, one, one.default) for one in parameters(method) if one.default is not NEEDED}
 
 
 def _parameter(parameter: inspect.Parameter, words: Mapping[str, str]) -> Parameter:
@@ -119,13 +156,15 @@ def argument_help(docstring: str) -> dict[str, str]:
 
 def check_parameters(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     """All keywords with their values; refuses unknown names, numbers out of range, and words that are no choice."""
+    if not given and len(_defaults(method)) == len(parameters(method)):
+        return dict(_defaults(method))
     known = {parameter.name: parameter for parameter in parameters(method)}
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(name, known, 1, 0.5)
             hint = f"did you mean '{close[0]}'?" if close else f"it has {', '.join(known) or 'none'}"
             raise MethodError(f"{method.name} has no parameter '{name}'; {hint}")
-    missing = [name for name, one in known.items() if one.default is inspect.Parameter.empty and name not in given]
+    missing = [name for name, one in known.items() if one.default is NEEDED and name not in given]
     if missing:
         raise MethodError(f"{method.name} needs {', '.join(missing)}")
     return {name: _checked(method, one, given.get(name, one.default)) for name, one in known.items()}

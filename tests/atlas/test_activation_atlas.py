@@ -359,7 +359,7 @@ def test_refusals(folder: Path) -> None:
     model = vision_model("residual")
     with pytest.raises(tp.TapetumError, match="of one layer"):
         tp.activation_atlas(model, folder, "*")
-    with pytest.raises(tp.TapetumError, match="limit must be at least 1"):
+    with pytest.raises(tp.TapetumError, match="limit must be from 1"):
         atlas_of(model, folder, limit=0)
     with pytest.raises(tp.TapetumError, match="coarser grid"):
         atlas_of(model, folder, limit=5, positions=1, grid=40, pictures=False)

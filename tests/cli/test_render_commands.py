@@ -18,7 +18,7 @@ from typer.main import get_command
 
 import tapetum as tp
 from tapetum import registry
-from tapetum.border.rendering import rendering
+from tapetum.border.methods import rendering
 from tapetum.cli import rendering as commands
 from tapetum.cli.generated import COMMANDS, RunGroup, every_command
 from tapetum.cli.main import app

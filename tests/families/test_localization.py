@@ -147,5 +147,5 @@ def test_masks_of_another_size_or_kind_are_refused() -> None:
         tp.relevance_mass(maps(ROW), torch.ones(1, 2, 8, dtype=torch.bool))
     with pytest.raises(MethodError, match="True or False"):
         tp.relevance_rank(maps(ROW), torch.tensor([[0.0, 0.5, 1.0, 0.0]]))
-    with pytest.raises(MethodError, match="0 or more"):
+    with pytest.raises(MethodError, match="must be from 0 to 10000, not -1"):
         tp.pointing_game(maps(ROW), torch.ones(1, 1, 4), tolerance_px=-1)

@@ -233,7 +233,7 @@ def test_wrong_use_is_refused_in_one_line() -> None:
     attribution = tp.saliency(model, images)
     with pytest.raises(MethodError, match=r"^2 maps were given for 1 images$"):
         tp.deletion(model, images[:1], attribution)
-    with pytest.raises(MethodError, match=r"^saliency is no metric$"):
+    with pytest.raises(MethodError, match=r"^saliency is no metric; there are deletion, insertion, "):
         tp.evaluate(model, images, attribution, ["saliency"])
     with pytest.raises(TapetumError, match="n_steps must be from 1 to 10000, not 0"):
         tp.deletion(model, images, attribution, n_steps=0)

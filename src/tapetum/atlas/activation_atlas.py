@@ -18,18 +18,19 @@ from tapetum.atlas.evidence import evidence as evidence_of
 from tapetum.atlas.layouts import Binned, Layout, binned, grid_side, laid_out, whitening
 from tapetum.atlas.painting import Canvases, forget, key_of, paint
 from tapetum.atlas.units import PRESET, side_of
-from tapetum.border.methods import as_model
-from tapetum.data.streams import Source, as_source
+from tapetum.border.methods import survey
+from tapetum.border.sentences import Limit, OtherRunner, Resume, Seed, Workers
+from tapetum.data.streams import Source
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.presets import preset as named_preset
-from tapetum.engines.scan import FolderLedger, Job, Plan, Runner, Threads, scan
+from tapetum.engines.scan import FolderLedger, Job, Plan, Threads, scan
 from tapetum.engines.scan.plan import SHARD
 from tapetum.engines.scan.scan import facts_of
 from tapetum.engines.scan.trackers import Positions
 from tapetum.families.scanning import BATCH
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
-from tapetum.types import ActivationAtlas, LayerError, MapCell, ModelLike, PositionsResult, TapetumError
+from tapetum.types import ActivationAtlas, LayerError, MapCell, PositionsResult, TapetumError
 
 SCHEMA = 2
 
@@ -47,9 +48,10 @@ UNITS = LABELS = SUPPORTS = 5
 PICTURES = 9
 
 
+@survey(cite="carter2019activation", question="looks_for")
 def activation_atlas(
-    model: ModelLike,
-    source: Any,
+    model: VisionModel,
+    source: Source,
     layer: str,
     *,
     positions: int | None = None,
@@ -61,12 +63,12 @@ def activation_atlas(
     size: int | None = None,
     n_steps: int = N_STEPS,
     preset: str = PRESET,
-    limit: int | None = None,
-    seed: int = 0,
-    workers: int | None = None,
-    run: Runner | None = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    run: OtherRunner = None,
     out: str | Path | None = None,
-    resume: bool = True,
+    resume: Resume = True,
 ) -> ActivationAtlas:
     """A map of what a layer tells apart: its vectors over a data set, alike ones near, and a picture for every cell.
 
@@ -77,33 +79,32 @@ def activation_atlas(
     of the map alone. `cells[i].supports` are the classes that it speaks for: the logits with the cell's mean at every place of
     the layer, less their mean over the cells (`evidence`; not the paper's gradients); `speaking_for(label)` orders the cells.
 
-    positions     vectors a picture; None: 1 from 20,000 pictures on (the paper's), else up to 16, for about 8,000 in all
-    grid          cells a side; None: so many that 40 vectors fall to each on average
-    layout        "umap" or "pca"; None: UMAP where umap-learn is there
-    pictures      False: no pictures, the map alone
-    size          of the pictures in px; None: 96, or the network's own size
-    limit         only so many pictures, from the start
-    workers, run  threads, or another runner for the scan
-    out           a folder where finished parts are kept: a run that was killed goes on there, a finished one is read again
-    resume        False: what is in `out` is made again
+    Args:
+        positions: vectors per picture; None: 1 from 20,000 pictures on (the paper's), else up to 16, for about 8,000 in all.
+        grid: cells a side; None: so many that 40 vectors fall to each on average.
+        layout: umap or pca; None: UMAP where umap-learn is there.
+        pictures: False: no pictures, the map alone.
+        whiten: whether the space is unstretched.
+        cosine_power: p, how strictly a picture is of this direction and no other.
+        size: of the pictures in px; None: 96, or the network's own size.
+        n_steps: steps of ascent.
+        preset: a recipe by name, as for `visualize`.
+        out: a folder where finished parts are kept: a killed run continues there, a finished one is read again.
 
     Example:
         >>> tp.activation_atlas(model, folder, "blocks.5", positions=4, size=32, n_steps=2).grid
         (3, 3)
     """
-    network, stream = as_model(model), as_source(source)
-    name = _checked(network, layer)
-    count = len(stream.ids) if limit is None else min(limit, len(stream.ids))
-    if limit is not None and limit < 1:
-        raise TapetumError(f"limit must be at least 1, not {limit}")
+    name = _checked(model, layer)
+    count = len(source.ids) if limit is None else min(limit, len(source.ids))
     tracker = Positions(count=usual_positions(count) if positions is None else positions, seed=seed)
     folder = None if out is None else Path(out)
     ledger = None if folder is None else FolderLedger(folder / "scan")
-    job = Job(network, stream, {name: (tracker,)}, Plan(count, BATCH, SHARD), ledger=ledger)
+    job = Job(model, source, {name: (tracker,)}, Plan(count, BATCH, SHARD), ledger=ledger)
     recipe = replace(named_preset(preset), n_steps=n_steps)
-    cells = _Cells(network, name, recipe, side_of(network, size), seed, whiten, cosine_power, workers, resume)
+    cells = _Cells(model, name, recipe, side_of(model, size), seed, whiten, cosine_power, workers, resume)
     facts = {"schema": SCHEMA, **facts_of(job), **cells.facts(), "grid": grid, "layout": layout, "pictures": pictures}
-    key = key_of({**facts, "labels": _digest(stream.labels[:count])})
+    key = key_of({**facts, "labels": _digest(source.labels[:count])})
     earlier = None if folder is None or not resume else _earlier(folder, key)
     if earlier is not None:
         return earlier
@@ -111,11 +112,11 @@ def activation_atlas(
         with progress.stage("scan"):
             found = scan(job, run or Threads(workers), resume=resume)[name][0]
         atlas = _charted(found, grid, layout, tracker.count, seed)
-        atlas = _labelled(atlas, network, stream)
-        atlas = _with_evidence(atlas, network)
+        atlas = _labelled(atlas, model, source)
+        atlas = _with_evidence(atlas, model)
         if pictures:
             atlas = cells.painted(atlas, found.vectors, folder)
-    atlas = replace(atlas, model=network.name, data=stream.name, key=key, notes=tuple(said))
+    atlas = replace(atlas, model=model.name, data=source.name, key=key, notes=tuple(said))
     return atlas if folder is None else _kept(atlas, folder, key)
 
 

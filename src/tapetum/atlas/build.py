@@ -27,7 +27,7 @@ from tapetum.atlas.stages import STORE, Stages, alone, check_folder, key_of, key
 from tapetum.atlas.store import Store
 from tapetum.atlas.units import choose_layers, read_units, render_units, sprites_of
 from tapetum.atlas.writing import Picture, write_store
-from tapetum.border.methods import as_model
+from tapetum.border.subjects import as_model
 from tapetum.data.streams import as_source
 from tapetum.engines.scan import FolderLedger, Job, Plan, Runner, Threads, scan
 from tapetum.engines.scan.ledger import writable, written

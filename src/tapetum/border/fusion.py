@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Fuse: TypeAlias = Literal["mean", "max"]
+Fuse: TypeAlias = Annotated[
+    Literal["mean", "max"], "how the maps of several layers become one, each divided by its largest magnitude: mean or max."
+]
 
 
 def fused(maps: Sequence[Tensor], fuse: Fuse) -> Tensor:

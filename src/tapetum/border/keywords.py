@@ -5,31 +5,50 @@ segments that are labels, and a generator that is seeded; and those that every m
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
 from tapetum.border.fusion import Fuse
 from tapetum.border.layers import POSITIVE, layer_of
+from tapetum.border.profiles import PROFILES
 from tapetum.border.sentences import Generator, Seed
 from tapetum.engines.perturb import Segmentation, as_fill, segment
 from tapetum.engines.perturb.superpixels import given
 from tapetum.engines.probe import activations
 from tapetum.engines.scores import ModelScore
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Attribution, ImagesLike, ModelLike, TargetLike
+from tapetum.notes import note
+from tapetum.types import Attribution, ImagesLike, Method, ModelLike, TargetLike
 
 BEST = "best"
 """`layer="best"`: several are tried, and the map that stands up best is kept."""
 
+Chooser: TypeAlias = Callable[[Method, VisionModel, Tensor, TargetLike, Mapping[str, Any]], Attribution]
+"""(method, model, images, target, keywords) -> the map at the chosen layer."""
+
+CHOOSERS: dict[str, Chooser] = {}
+"""Words for `layer` that stand for a choice by measurement."""
+
+
+def chooser(word: str) -> Callable[[Chooser], Chooser]:
+    """Registers a choice of layer under the word that asks for it."""
+
+    def decorate(choose: Chooser) -> Chooser:
+        CHOOSERS[word] = choose
+        return choose
+
+    return decorate
+
 
 @dataclass(frozen=True, eq=False)
-class Call:
-    """One call, converted: what a keyword converter may look at."""
+class Request:
+    """What the conversion of a keyword may look at: the other keywords as given, and what is explained."""
 
     score: ModelScore
     images: Tensor
@@ -41,44 +60,36 @@ class Call:
         return self.score.model
 
 
-def _layer(call: Call, layer: str | None) -> tuple[str, str | None]:
-    name = layer_of(call.score, call.images, layer, call.laws)
-    return name, _negative_note(call, name) if layer is not None and POSITIVE in call.laws else None
+def _layer(request: Request, layer: str | None) -> str:
+    name = layer_of(request.score, request.images, layer, request.laws)
+    if layer is not None and POSITIVE in request.laws and activations(request.model, request.images, name).min() < 0:
+        note(f"layer {name} has negative activations: channels that help by being negative count against their own place")
+    return name
 
 
-def _negative_note(call: Call, name: str) -> str | None:
-    if activations(call.model, call.images, name).min() >= 0:
-        return None
-    return f"layer {name} has negative activations: channels that help by being negative count against their own place"
+def _fill(request: Request, fill: Any) -> Tensor:
+    return as_fill(request.model, request.images, fill)
 
 
-def _fill(call: Call, fill: Any) -> tuple[Tensor, None]:
-    return as_fill(call.model, call.images, fill), None
+def _generator(request: Request, generator: torch.Generator | None) -> torch.Generator:
+    return torch.Generator().manual_seed(request.given["seed"]) if generator is None else generator
 
 
-def _generator(call: Call, generator: torch.Generator | None) -> tuple[torch.Generator, None]:
-    seed = call.given["seed"]
-    return (torch.Generator().manual_seed(seed) if generator is None else generator), None
-
-
-def _segments(call: Call, segments: Any) -> tuple[Tensor, str | None]:
+def _segments(request: Request, segments: Any) -> Tensor:
     """Labels (n, h, w) of what each image shows: a picture that is one segment has nothing to compare."""
-    pixels = call.model.denormalize(call.images)
-    n = call.given.get("n_segments", 50)
-    labels = given(segments, pixels) if isinstance(segments, Tensor) else segment(pixels, segments, n)
-    single = not labels.flatten(1).amax(1).all()
-    return labels, "an image is one segment, so no place stands out: segments='grid' always cuts it" if single else None
-
-
-def _as_given(_call: Call, value: Any) -> tuple[Any, None]:
-    return value, None
+    pixels = request.model.denormalize(request.images)
+    by_kind = not isinstance(segments, Tensor)
+    labels = segment(pixels, segments, request.given.get("n_segments", 50)) if by_kind else given(segments, pixels)
+    if not labels.flatten(1).amax(1).all():
+        note("an image is one segment, so no place stands out: segments='grid' always cuts it")
+    return labels
 
 
 @dataclass(frozen=True)
 class _Conversion:
     """How a keyword becomes what bodies take, what users may give for it, and its default where the body names none."""
 
-    convert: Callable[[Call, Any], tuple[Any, str | None]]
+    convert: Callable[[Request, Any], Any]
     given: Any
     default: str | None = None
 
@@ -92,22 +103,23 @@ CONVERTED = {
 }
 
 
-def converted(body: Callable[..., Any], call: Call) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The body's keywords as it takes them, and what a reader must know of the choices that were made.
-
-    A method whose `fill` is None by default has a way of hiding of its own.
-    """
-    wanted = [p for p in inspect.signature(body).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    own = {p.name for p in wanted if p.name == "fill" and p.default is None and call.given["fill"] is None}
-    results = {
-        p.name: (CONVERTED[p.name].convert if p.name in CONVERTED.keys() - own else _as_given)(call, call.given[p.name])
-        for p in wanted
-    }
-    notes = tuple(note for _, note in results.values() if note)
-    return {name: value for name, (value, _) in results.items()}, notes
+def converted(body: Callable[..., Any], request: Request) -> dict[str, Any]:
+    """The body's keywords as it takes them. If `fill` defaults to None, the method hides pixels itself and gets None."""
+    result: dict[str, Any] = {}
+    for name, default in keyword_defaults(body).items():
+        value = request.given[name]
+        as_it_is = name not in CONVERTED or (name == "fill" and default is None and value is None)
+        result[name] = value if as_it_is else CONVERTED[name].convert(request, value)
+    return result
 
 
-def public_signature(body: Callable[..., Any], profiles: Sequence[str]) -> inspect.Signature:
+@functools.cache
+def keyword_defaults(body: Callable[..., Any]) -> dict[str, Any]:
+    """{name: default} of a body's keywords."""
+    return {p.name: p.default for p in inspect.signature(body).parameters.values() if p.kind is p.KEYWORD_ONLY}
+
+
+def public_signature(body: Callable[..., Any]) -> inspect.Signature:
     """(model, images, target=None, *, the body's keywords).
 
     A `generator` brings `seed` with it, a `layer` may be several and brings `fuse`; a method that libraries define in
@@ -123,14 +135,13 @@ def public_signature(body: Callable[..., Any], profiles: Sequence[str]) -> inspe
     for parameter in inspect.signature(body, eval_str=True).parameters.values():
         if parameter.kind is kind.KEYWORD_ONLY:
             keywords += _public(parameter)
-    if profiles:
-        choices: Any = Literal[tuple(profiles)]
+    if profiles := tuple(PROFILES.get(body.__name__, ())):
+        choices: Any = Literal[profiles]
         keywords.append(_keyword("like", None, Annotated[choices | None, LIKE]))
     return inspect.Signature(head + keywords, return_annotation=Attribution)
 
 
 LIKE = "the defaults and the output of a library, or of the paper; None: ours."
-FUSE = "how the maps of several layers become one, each divided by its largest magnitude: mean or max."
 
 
 def _public(parameter: inspect.Parameter) -> list[inspect.Parameter]:
@@ -146,7 +157,7 @@ def _public(parameter: inspect.Parameter) -> list[inspect.Parameter]:
         default=kind.default if default is parameter.empty else default,
         annotation=Annotated[given, *sentences] if sentences else given,
     )
-    return [public, _keyword("fuse", "mean", Annotated[Fuse, FUSE])] if parameter.name == "layer" else [public]
+    return [public, _keyword("fuse", "mean", Fuse)] if parameter.name == "layer" else [public]
 
 
 def _keyword(name: str, default: Any, annotation: Any) -> inspect.Parameter:

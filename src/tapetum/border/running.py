@@ -11,12 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.border.methods import as_model
-from tapetum.border.rendering import as_pictures
+from tapetum.border.subjects import READERS, as_model
 from tapetum.keeping.provenance import hashed_files, machine, now, sha256, versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Watcher, watching
-from tapetum.registry import check_parameters, lookup
+from tapetum.registry import check_parameters, lookup, places
 from tapetum.types import (
     AnyOf,
     Attribution,
@@ -46,16 +45,16 @@ def run(name: str, model: ModelLike, subject: ImagesLike = None, *, progress: Wa
     """
     method = lookup(name)
     network = as_model(model)
-    ready = _ready(network, subject, method.takes)
-    keywords = {key: value for key, value in params.items() if key not in ("target", "attribution")}
-    checked = check_parameters(method, keywords)
+    ready = READERS[method.takes](network, subject) if method.takes in ABOUT_IMAGES else subject  # so that it can be hashed
+    about = [network, ready][: {"model": 1, "maps": 0}.get(method.takes, 2)]
+    checked = check_parameters(method, {name: value for name, value in params.items() if name not in places(method)})
     started, clock = now(), time.perf_counter()
     with contextlib.nullcontext() if progress is None else watching(progress):  # inside a job, its watcher goes on
-        value = method.function(network, *([] if method.takes == "model" else [ready]), **params)
+        value = method.function(*about, **params)
     seconds = time.perf_counter() - clock
     if method.takes == "units":
         checked = {"units": subject, **checked}
-    about = Provenance(
+    origin = Provenance(
         method=name,
         parameters={key: plain(one) for key, one in {**checked, **_chosen(value)}.items()},
         target=_about(value),
@@ -73,7 +72,7 @@ def run(name: str, model: ModelLike, subject: ImagesLike = None, *, progress: Wa
         **_origin(network, subject, method.takes, {**checked, **_chosen(value)}),
         machine=machine(),
     )
-    return Run(value, about)
+    return Run(value, origin)
 
 
 ABOUT_IMAGES: tuple[Takes, ...] = ("images", "pictures")
@@ -94,13 +93,6 @@ def intended(name: str, model: VisionModel, subject: Any, **params: Any) -> dict
         "versions": versions(),
         **_origin(model, subject, method.takes, checked),
     }
-
-
-def _ready(model: VisionModel, subject: Any, takes: Takes) -> Any:
-    """The subject as the method gets it: files are read here, so that they can be hashed."""
-    if takes == "images":
-        return model.as_images(subject)
-    return as_pictures(model, subject) if takes == "pictures" else subject
 
 
 def _images_sha256(images: Tensor | Sequence[Tensor]) -> str:

@@ -10,12 +10,14 @@ the body: `keywords.py` says what users may give for them, and their defaults. I
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from tapetum.types import Range
+from tapetum.engines.scan import Ledger, Runner
+from tapetum.types import Range, ScoreKind
 
 # --- which layer
 
@@ -84,3 +86,17 @@ Transforms: TypeAlias = Annotated[Any, '"standard", "lucid", "none", or a list o
 Frames: TypeAlias = Annotated[
     Sequence[int] | int, "steps whose pictures are kept, or how many, evenly; 0 is the picture before the first step."
 ]
+
+# --- work over a data set
+
+Workers: TypeAlias = Annotated[int | None, "threads, each with a pass of its own; None: one per core."]
+OtherRunner: TypeAlias = Annotated[Runner | None, "another runner, such as `tapetum.runners.Ray`."]
+ShardFolder: TypeAlias = Annotated[
+    str | Path | Ledger | None,
+    'a folder, or a URL such as "s3://bucket/scan", for finished shards: a killed run continues there, with at most one shard '
+    "per worker lost.",
+]
+Resume: TypeAlias = Annotated[bool, "False: what is in `out` is made again."]
+PassBatch: TypeAlias = Annotated[int, Range(1, 100_000), "pictures per pass: fixed, since it decides the last bits."]
+Limit: TypeAlias = Annotated[int, Range(1, 1_000_000_000), "only so many pictures, from the start."] | None
+UnitScore: TypeAlias = Annotated[ScoreKind, "a unit's score on a picture: max, over the places of its map, or mean."]

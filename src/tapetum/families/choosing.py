@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tapetum.border.keywords import BEST, chooser
 from tapetum.border.layers import automatic_layer
 from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.metrics import faithfulness
@@ -19,6 +20,7 @@ DEPTHS = 4
 """Candidates besides the automatic choice: layers from early to deep."""
 
 
+@chooser(BEST)
 def best_layer(
     method: Method, model: VisionModel, images: Tensor, target: TargetLike, keywords: Mapping[str, Any]
 ) -> Attribution:

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.border.methods import border
+from tapetum.border.subjects import border
 from tapetum.engines.scores import as_score, measures
 from tapetum.families.baselines import edge_attribution, random_attribution
-from tapetum.families.metrics import EVIDENCE, evaluate
+from tapetum.families.metrics import EVIDENCE, deletion, insertion
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import track
 from tapetum.types import Attribution, ImagesLike, MapComparison, MethodError, ModelLike
@@ -52,8 +52,8 @@ def compare_maps(
         shown = (*maps, known[-1][0], noise[0])
         return MapComparison(
             maps=shown,
-            deletion=torch.stack([deletion for deletion, _ in curves]),
-            insertion=torch.stack([insertion for _, insertion in curves]),
+            deletion=torch.stack([hiding for hiding, _ in curves]),
+            insertion=torch.stack([showing for _, showing in curves]),
             fraction=torch.linspace(0, 1, n_steps + 1, dtype=curves[0][0].dtype, device=curves[0][0].device),
             agreement=torch.tensor([[overlap(a, b) for b in shown] for a in shown]),
             photographs=network.denormalize(ready),
@@ -93,9 +93,9 @@ def _asking(baseline: Attribution, like: Attribution) -> Attribution:
 def _curves(model: VisionModel, images: Tensor, group: Sequence[Attribution], n_steps: int) -> tuple[Tensor, Tensor]:
     """Deletion and insertion curves (n, steps + 1), averaged over a group of maps."""
     both: list[Tensor] = []
-    for name in ("deletion", "insertion"):
-        given = {**EVIDENCE[name], "n_steps": n_steps}
-        found = [evaluate(model, images, one, [name], **given)[name] for one in group]
+    for measure in (deletion, insertion):
+        given = {**EVIDENCE[measure.__name__], "n_steps": n_steps}
+        found = [measure(model, images, one, **given) for one in group]
         curves = [one.curve.masked_fill(one.value.isnan()[:, None], torch.nan) for one in found]  # a map that is not finite
         both.append(torch.stack(curves).mean(0))
     return both[0], both[1]

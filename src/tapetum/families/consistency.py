@@ -7,8 +7,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
 from tapetum.border.layers import named_layer
+from tapetum.border.methods import inspection
 from tapetum.engines.probe import activations
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel

@@ -8,9 +8,9 @@ from typing import Annotated, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
 from tapetum.border.layers import named_layers
-from tapetum.border.methods import border
+from tapetum.border.methods import inspection
+from tapetum.border.subjects import border
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import answer, forward_table
 from tapetum.models.depths import depths

@@ -1,30 +1,29 @@
 """Whether a map lies on the object: measures that need the object's mask, and no model.
 
-They say where the relevance is, not whether the map is faithful: a network that looks at the background should score low.
+Masks are (n, h, w) bool, or (h, w) of one image, as large as the images that the model saw. The measures show where the
+relevance is, not whether the map is faithful: a network that looks at the background should score low.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from tapetum.border.methods import status_of
-from tapetum.types import Attribution, Inside, Localization, LocalizationMetric, MethodError
+from tapetum.border.attributions import status_of
+from tapetum.border.methods import metric
+from tapetum.types import Attribution, Inside, Localization, LocalizationMetric, Range
 
 
-def relevance_mass(attribution: Attribution, masks: Any) -> Localization:
+@metric(cite="arras2022clevrxai")
+def relevance_mass(attribution: Attribution, masks: Tensor) -> Localization:
     """The share of a map's positive relevance that lies inside the object's mask.
 
     value = sum of max(R, 0) inside the mask / sum of max(R, 0) everywhere, in [0, 1], R = `attribution.heatmap()` at the
     size of the images. A map that knows nothing reaches the mask's share of the pixels (`area`). NaN where the mask is
-    empty, where no R is positive, where the map is constant or not finite: `status` says which (arras2022clevrxai).
-
-    Args:
-        attribution: of n images.
-        masks: (n, h, w) bool, or (h, w) of one image, as large as the images that the model saw.
+    empty, where no R is positive, where the map is constant or not finite: `status` says which.
 
     Example:
         >>> tp.relevance_mass(tp.grad_cam(model, images), images[:, 0] > 0).value
@@ -32,16 +31,13 @@ def relevance_mass(attribution: Attribution, masks: Any) -> Localization:
     return _measured("relevance_mass", attribution, masks, attribution.heatmap().clamp(min=0), _mass)
 
 
-def relevance_rank(attribution: Attribution, masks: Any) -> Localization:
+@metric(cite="arras2022clevrxai")
+def relevance_rank(attribution: Attribution, masks: Tensor) -> Localization:
     """The share of a map's highest pixels that lie inside the object's mask, as many pixels as the mask has.
 
     value = |the K highest pixels inside the mask| / K, in [0, 1], K = pixels of the mask. Pixels that are equally high at
     the K-th place count by their mean: what a random order of them would give. It does not see how high they are, so a
-    single bright spot does not decide. NaN as in `relevance_mass` (arras2022clevrxai).
-
-    Args:
-        attribution: of n images.
-        masks: (n, h, w) bool, or (h, w) of one image, as large as the images that the model saw.
+    single bright spot does not decide. NaN as in `relevance_mass`.
 
     Example:
         >>> tp.relevance_rank(tp.grad_cam(model, images), images[:, 0] > 0).value
@@ -49,22 +45,21 @@ def relevance_rank(attribution: Attribution, masks: Any) -> Localization:
     return _measured("relevance_rank", attribution, masks, attribution.ranking(), _rank)
 
 
-def pointing_game(attribution: Attribution, masks: Any, *, tolerance_px: float | int = 15) -> Localization:
+@metric(cite="zhang2018excitation")
+def pointing_game(
+    attribution: Attribution, masks: Tensor, *, tolerance_px: Annotated[float, Range(0, 10_000)] = 15
+) -> Localization:
     """Whether a map's highest pixel hits the object's mask, or a pixel near it.
 
     value = 1 if the highest pixel is at most `tolerance_px` from the mask, else 0; of several that are equally high, the
-    share that hits. The mean over images is the accuracy of zhang2018excitation. NaN as in `relevance_mass`.
+    share that hits. The mean over images is the accuracy of the paper. NaN as in `relevance_mass`.
 
     Args:
-        attribution: of n images.
-        masks: (n, h, w) bool, or (h, w) of one image, as large as the images that the model saw.
         tolerance_px: in pixels of the masks, >= 0 (the paper: 15, of pictures of some 500; use less for small ones).
 
     Example:
         >>> tp.pointing_game(tp.grad_cam(model, images), images[:, 0] > 0, tolerance_px=4).value
     """
-    if not tolerance_px >= 0:
-        raise MethodError(f"tolerance_px is 0 or more, not {tolerance_px}")
     return _measured(
         "pointing_game", attribution, masks, attribution.ranking(), lambda ranking, mask: _pointing(ranking, mask, tolerance_px)
     )
@@ -73,11 +68,10 @@ def pointing_game(attribution: Attribution, masks: Any, *, tolerance_px: float |
 def _measured(
     metric: LocalizationMetric,
     attribution: Attribution,
-    masks: Any,
+    inside: Tensor,
     maps: Tensor,
     measure: Callable[[Tensor, Tensor], Tensor],
 ) -> Localization:
-    inside = _as_masks(attribution, masks)
     status: tuple[Inside, ...] = tuple(
         _status(attribution, row, heatmap, mask) for row, (heatmap, mask) in enumerate(zip(maps, inside, strict=True))
     )
@@ -88,21 +82,6 @@ def _measured(
     ]
     area = inside.flatten(1).double().mean(1)
     return Localization(metric, torch.stack(value), area.cpu(), status, maps, inside, attribution.method, attribution.target)
-
-
-def _as_masks(attribution: Attribution, given: Any) -> Tensor:
-    """(n, h, w) bool on the maps' device."""
-    masks = torch.as_tensor(given, device=attribution.values.device)
-    masks = masks[None] if masks.ndim == 2 else masks
-    wanted = (len(attribution), *attribution.size)
-    if tuple(masks.shape) != wanted:
-        raise MethodError(
-            f"masks of shape {tuple(masks.shape)} do not lie on the images that the model saw; give {wanted}: cut and resized"
-            " as the images were"
-        )
-    if masks.dtype != torch.bool and not bool(((masks == 0) | (masks == 1)).all()):
-        raise MethodError(f"a mask says True or False (or 0 or 1) for each pixel, not {masks.dtype} in between")
-    return masks.bool()
 
 
 def _status(attribution: Attribution, row: int, heatmap: Tensor, mask: Tensor) -> Inside:

@@ -2,39 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.border.methods import border, describe
+from tapetum.border.methods import metric
+from tapetum.border.subjects import border
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import as_fill, scores_under, staircase
 from tapetum.engines.scores import as_probability, measures
 from tapetum.models.vision_model import VisionModel
-from tapetum.registry import check_parameters, lookup, register
-from tapetum.types import Attribution, Batch, Evaluation, ImagesLike, MethodError, ModelLike, Range
-
-
-def metric(*, cite: str, laws: Collection[str] = ()) -> Callable[[Callable[..., Evaluation]], Callable[..., Evaluation]]:
-    """Registers (model, images, attribution, *, keywords) -> Evaluation; model and images are converted at the border."""
-
-    def decorate(body: Callable[..., Evaluation]) -> Callable[..., Evaluation]:
-        @functools.wraps(body)
-        def public(model: ModelLike, images: ImagesLike, attribution: Attribution, **keywords: Any) -> Evaluation:
-            given = check_parameters(row, keywords)
-            with border(model, images) as (network, ready):
-                if len(ready) != len(attribution):
-                    raise MethodError(f"{len(attribution)} maps were given for {len(ready)} images")
-                return body(network, ready, attribution, **given)
-
-        row = register(describe(public, cite, "metric", laws))
-        return public
-
-    return decorate
+from tapetum.registry import lookup, methods, places
+from tapetum.types import Attribution, Batch, Evaluation, ImagesLike, Localization, MethodError, ModelLike, Range
 
 
 @metric(cite="petsiuk2018rise")
@@ -98,14 +80,19 @@ def evaluate(
     images: ImagesLike,
     attribution: Attribution,
     metrics: Sequence[str] = ("deletion", "insertion"),
+    masks: Any = None,
     **params: Any,
-) -> dict[str, Evaluation]:
-    """Every named metric of one attribution: {name: Evaluation}."""
-    for name in metrics:
-        if lookup(name).kind != "metric":
-            raise MethodError(f"{name} is no metric")
+) -> dict[str, Evaluation | Localization]:
+    """Every named metric of one attribution, {name: result}; those that ask where the object is need its `masks`."""
+    rows = [lookup(name) for name in metrics]
+    for row in rows:
+        if row.kind != "metric":
+            raise MethodError(f"{row.name} is no metric; there are {', '.join(one.name for one in methods(kind='metric'))}")
+        if masks is None and "masks" in places(row):
+            raise MethodError(f"{row.name} needs masks (n, h, w) of the objects: tp.evaluate(..., masks=masks)")
     with border(model, images) as (network, ready):
-        return {name: lookup(name).function(network, ready, attribution, **params) for name in metrics}
+        about = {"model": network, "images": ready, "attribution": attribution, "masks": masks}
+        return {row.name: row.function(**{place: about[place] for place in places(row)}, **params) for row in rows}
 
 
 EVIDENCE: Mapping[str, Mapping[str, Any]] = {

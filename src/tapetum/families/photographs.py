@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
+from tapetum.border.methods import inspection
 from tapetum.border.sentences import Seed
 from tapetum.data.preprocessing import LONGEST, LUMA, Preprocessing
 from tapetum.models.vision_model import VisionModel

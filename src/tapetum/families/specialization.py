@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.layers import layers_with_maps
-from tapetum.border.rendering import rendering
+from tapetum.border.methods import rendering
 from tapetum.border.sentences import AscentSteps, Preset, Seed, SideOfNoise
 from tapetum.engines.probe import capture
 from tapetum.engines.render import objectives as O

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from tapetum.border.methods import as_model
+from tapetum.border.methods import survey
+from tapetum.border.sentences import (
+    AscentSteps,
+    Limit,
+    OtherRunner,
+    PassBatch,
+    Preset,
+    Resume,
+    Seed,
+    ShardFolder,
+    SideOfNoise,
+    UnitScore,
+    Workers,
+)
+from tapetum.border.subjects import as_model
 from tapetum.data.images import to_uint8
 from tapetum.data.planes import viewable
 from tapetum.data.preprocessing import Size
@@ -18,7 +31,6 @@ from tapetum.data.streams import Source, as_source
 from tapetum.data.streams.base import picture_of
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.objectives.reading import FORMS, check_unit, units_in
-from tapetum.engines.scan import Ledger, Runner
 from tapetum.engines.scan.trackers import Spectrum, TopK, Tracker
 from tapetum.engines.signed import capture_signed, taps
 from tapetum.families.scanning import BATCH, scan
@@ -28,6 +40,8 @@ from tapetum.types import (
     GROUPS,
     Example,
     ModelLike,
+    Precision,
+    Range,
     Rendering,
     ScanResult,
     ScoreKind,
@@ -48,25 +62,26 @@ BINS = 48
 """Of a unit's histogram, at most."""
 
 
+@survey(cite="olah2017feature", question="looks_for")
 def activation_spectrum(
-    model: ModelLike,
-    source: Any,
+    model: VisionModel,
+    source: Source,
     units: Any,
     *,
-    k: int = 9,
-    score: ScoreKind = "max",
+    k: Annotated[int, Range(1, 1000)] = 9,
+    score: UnitScore = "max",
     optimize: bool = True,
-    size: int | str | tuple[int, int] | None = None,
-    n_steps: int | None = None,
-    preset: str = "best",
-    seed: int = 0,
-    workers: int | None = None,
-    run: Runner | None = None,
-    out: str | Path | Ledger | None = None,
-    resume: bool = True,
-    batch: int = BATCH,
-    limit: int | None = None,
-    precision: Literal["exact", "fast"] = "exact",
+    size: SideOfNoise = None,
+    n_steps: AscentSteps = None,
+    preset: Preset = "best",
+    seed: Seed = 0,
+    workers: Workers = None,
+    run: OtherRunner = None,
+    out: ShardFolder = None,
+    resume: Resume = True,
+    batch: PassBatch = BATCH,
+    limit: Limit = None,
+    precision: Precision = "exact",
 ) -> UnitSpectra:
     """What units answer to, from what they are against to what they look for: made pictures at the ends, real ones between.
 
@@ -79,75 +94,65 @@ def activation_spectrum(
     whole channels: a place ("layer:5@3,3") is refused. `tp.show` draws the six columns (olah2017feature) with a histogram
     of the scores.
 
-    model, source  as for `tp.scan`
-    units          "layer:5", "layer:0-15", "layer:3,5,7", "layer:*", a `tp.Unit`, or a list of these
-    k              pictures at each of the four places
-    score          a unit's score on a picture: the maximum over the places of its map, or the mean
-    optimize       False: real pictures alone
-    size, n_steps, preset, seed                      of the made pictures, as for `tp.visualize`
-    workers, run, out, resume, batch, limit, precision   of the scan, as for `tp.scan`
+    Args:
+        k: pictures at each of the four places.
+        optimize: False: real pictures alone.
 
     Example:
         >>> spectra = tp.activation_spectrum(model, folder, "blocks.3:1", k=2, optimize=False)
         >>> [example.score for example in spectra[0].maximum.examples]
     """
-    network, stream = as_model(model), as_source(source)
-    with network.pinned():
-        wanted = as_units(network, units)
-        how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit}
-        found = _scanned(network, stream, wanted, Spectrum(k, score), {**how, "precision": precision})
-        picture = remembering(lambda sample: as_seen(network, stream, sample))
-        spectra = [unit_spectrum(network, found[one.layer][0], one.channel, picture) for one in wanted]
-        if optimize:
-            made = _optimized(network, wanted, {"size": size, "n_steps": n_steps, "preset": preset, "seed": seed})
-            spectra = [_with(network, one, pair, score) for one, pair in zip(spectra, made, strict=True)]
-        return UnitSpectra(**_common(network, stream, found, score, limit), units=tuple(spectra))
+    wanted = as_units(model, units)
+    how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit}
+    found = _scanned(model, source, wanted, Spectrum(k, score), {**how, "precision": precision})
+    picture = remembering(lambda sample: as_seen(model, source, sample))
+    spectra = [unit_spectrum(model, found[one.layer][0], one.channel, picture) for one in wanted]
+    if optimize:
+        made = _optimized(model, wanted, {"size": size, "n_steps": n_steps, "preset": preset, "seed": seed})
+        spectra = [_with(model, one, pair, score) for one, pair in zip(spectra, made, strict=True)]
+    return UnitSpectra(**_common(model, source, found, score, limit), units=tuple(spectra))
 
 
+@survey()
 def top_examples(
-    model: ModelLike,
-    source: Any,
+    model: VisionModel,
+    source: Source,
     units: Any,
     *,
-    k: int = 9,
-    score: ScoreKind = "max",
+    k: Annotated[int, Range(1, 1000)] = 9,
+    score: UnitScore = "max",
     crop_px: int | None = None,
-    workers: int | None = None,
-    run: Runner | None = None,
-    out: str | Path | Ledger | None = None,
-    resume: bool = True,
-    batch: int = BATCH,
-    limit: int | None = None,
-    precision: Literal["exact", "fast"] = "exact",
+    workers: Workers = None,
+    run: OtherRunner = None,
+    out: ShardFolder = None,
+    resume: Resume = True,
+    batch: PassBatch = BATCH,
+    limit: Limit = None,
+    precision: Precision = "exact",
 ) -> TopExamples:
     """The k pictures of a data set on which units answer most, and where in them.
 
-    As `tp.scan` finds them with `tp.TopK`. A crop is a square around the centre of the unit's strongest place, moved into
-    the picture where it would lie outside: of the side of the layer's receptive field, at most half of what the model sees.
-    Of a place near the border the unit itself sees padding there.
+    As `tp.scan` finds them with `tp.TopK`, by falling score. A crop is a square around the centre of the unit's strongest
+    place, moved into the picture where it would lie outside: of the side of the layer's receptive field, at most half of what
+    the model sees. Of a place near the border the unit itself sees padding there.
 
-    model, source, units   as for `tp.activation_spectrum`
-    k                      pictures of each unit
-    score                  the maximum over the places of a unit's map, or the mean (the place is that of the maximum)
-    crop_px                the side of the crops; None: as above
-    workers, run, out, resume, batch, limit, precision   of the scan, as for `tp.scan`
+    Args:
+        k: pictures of each unit.
+        crop_px: the side of the crops; None: as above.
 
     Example:
         >>> tops = tp.top_examples(model, folder, "blocks.3:1", k=2)
         >>> [example.position for example in tops[0].examples]
     """
-    network, stream = as_model(model), as_source(source)
-    with network.pinned():
-        wanted = as_units(network, units)
-        how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit}
-        found = _scanned(network, stream, wanted, TopK(k, score), {**how, "precision": precision})
-        picture = remembering(lambda sample: as_seen(network, stream, sample))
-        tops = [unit_tops(network, found[one.layer][0], one.channel, picture, crop_px) for one in wanted]
-        shown = [replace(top, tap=found.taps[one.layer]) for top, one in zip(tops, wanted, strict=True)]
-        fields = tuple(network.survey[one.layer].receptive_field for one in wanted)
-        sides = tuple(_side(network, one.layer, crop_px) for one in wanted)
-        common = _common(network, stream, found, score, limit)
-        return TopExamples(**common, units=tuple(shown), crop_px=sides, receptive_field=fields)
+    wanted = as_units(model, units)
+    how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit}
+    found = _scanned(model, source, wanted, TopK(k, score), {**how, "precision": precision})
+    picture = remembering(lambda sample: as_seen(model, source, sample))
+    tops = [unit_tops(model, found[one.layer][0], one.channel, picture, crop_px) for one in wanted]
+    shown = [replace(top, tap=found.taps[one.layer]) for top, one in zip(tops, wanted, strict=True)]
+    fields = tuple(model.survey[one.layer].receptive_field for one in wanted)
+    sides = tuple(_side(model, one.layer, crop_px) for one in wanted)
+    return TopExamples(**_common(model, source, found, score, limit), units=tuple(shown), crop_px=sides, receptive_field=fields)
 
 
 def illustrated(

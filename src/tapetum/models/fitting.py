@@ -7,16 +7,18 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isqrt
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.data.preprocessing import Size, as_pair, as_text
 from tapetum.models.layers import meta_copy
-from tapetum.models.network import Network
 from tapetum.models.operations.nested import tensors
 from tapetum.types import ImageError, ModelError, TapetumError
+
+if TYPE_CHECKING:
+    from tapetum.models.vision_model import VisionModel
 
 USUAL = (224, 32, 28, 64, 96, 128, 256, 299, 384, 227, 48, 512, 16, 100, 112, 150, 160, 192, 200, 240, 300, 320, 448, 518, 40,
          56, 80, 8, 12, 20, 24)  # fmt: skip
@@ -36,14 +38,14 @@ class Fit:
     words: str | None
 
 
-def fit(model: Network) -> Fit:
+def fit(model: VisionModel) -> Fit:
     """The size of images that a network takes: its own word, then `model.preprocessing.size`, then the usual squares.
 
     Each is tried on two images without numbers (the meta device), and one where there is one row per image is taken. A
     network that takes none is refused, with the rectangles that its first linear layer would take.
     """
     assumed = model.preprocessing.size
-    said = list(claims(model.module, model.channels))
+    said = list(claims(model.module, model.preprocessing.channels))
     if (said[:1] and said[0].size == assumed) or (not said and hasattr(model.module, "pretrained_cfg")):
         return Fit(assumed, None)
     wanted = [one if one.size != assumed else Fit(assumed, None) for one in [*said, Fit(assumed, None)]]
@@ -66,14 +68,14 @@ def fit(model: Network) -> Fit:
     )
 
 
-def refusal(model: Network, size: Size) -> ImageError | None:
+def refusal(model: VisionModel, size: Size) -> ImageError | None:
     """Why a network does not run on images of a size, or mixes their rows, in one line; None where all is well."""
     trials = Trials(model)
     if trials.outcome(size) == "yes" or trials.really(size) == "yes":
         return None
     own = model.preprocessing.size
     squares = ((side, side) for side in USUAL)
-    others = [one.size for one in claims(model.module, model.channels)]
+    others = [one.size for one in claims(model.module, model.preprocessing.channels)]
     taken = next((one for one in (own, *others, *squares) if one != size and trials.outcome(one) == "yes"), None)
     found = [taken] if taken else trials.rectangles()
     if not found and "rows" in (trials.outcome(size), trials.really(size)):
@@ -88,7 +90,7 @@ def refusal(model: Network, size: Size) -> ImageError | None:
 
 
 @contextmanager
-def in_plain_words(model: Network, size: Size) -> Generator[None]:
+def in_plain_words(model: VisionModel, size: Size) -> Generator[None]:
     """What a network raises inside the block, where it takes no images of that size, becomes a refusal that says so."""
     try:
         yield
@@ -104,12 +106,12 @@ def in_plain_words(model: Network, size: Size) -> Generator[None]:
         raise why from error
 
 
-def _nowhere(model: Network, size: Size) -> str:
-    shape = f"{model.channels} x {as_text(size)}"
+def _nowhere(model: VisionModel, size: Size) -> str:
+    shape = f"{model.preprocessing.channels} x {as_text(size)}"
     return f"{model.name} does not run on images of {shape}"
 
 
-def _called(model: Network) -> str:
+def _called(model: VisionModel) -> str:
     """What may help, by how the network takes its input."""
     try:
         first = next(iter(inspect.signature(model.module.forward).parameters.values()), None)
@@ -179,7 +181,7 @@ def flat_input(module: nn.Module) -> tuple[int, Size] | None:
 class Trials:
     """Passes of a network without numbers, at several sizes."""
 
-    def __init__(self, model: Network) -> None:
+    def __init__(self, model: VisionModel) -> None:
         self.model, self.seen = model, dict[Size, Outcome]()
         self.errors: list[Exception] = []
         try:
@@ -205,7 +207,7 @@ class Trials:
             return "no"
 
     def _run(self, module: nn.Module, size: Size, device: str | torch.device) -> Outcome:
-        images = torch.zeros(2, self.model.channels, *size, device=device, dtype=self.model.dtype)
+        images = torch.zeros(2, self.model.preprocessing.channels, *size, device=device, dtype=self.model.dtype)
         try:
             with torch.no_grad(), self.model.at_rows([0]), self.model.passes.aside():
                 out = next(tensors(self.model.run(module, images)), None)

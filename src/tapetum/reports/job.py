@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapetum.border.methods import as_model
 from tapetum.border.running import plain, run
+from tapetum.border.subjects import as_model
 from tapetum.data.preprocessing import thumbnail
 from tapetum.engines.scores import ModelScore, answer, as_probability, as_score, describe_targets, explained
 from tapetum.families.inspections import activation_maps, predict

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from tapetum.border.methods import as_model
 from tapetum.border.running import run
+from tapetum.border.subjects import as_model
 from tapetum.data.images import to_uint8
 from tapetum.data.planes import viewable
 from tapetum.figures.overlay import picture

@@ -17,11 +17,11 @@ Precision: TypeAlias = Annotated[Literal["exact", "fast"], "exact, or fast (bflo
 
 FourQuestions: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
 
-Kind: TypeAlias = Literal["attribution", "metric", "inspection", "rendering"]
+Kind: TypeAlias = Literal["attribution", "metric", "inspection", "rendering", "survey"]
 
-Takes: TypeAlias = Literal["images", "pictures", "units", "model"]
-"""What a method is asked about besides the model: images, cut and normalised as the model wants them; pictures as they are,
-in [0, 1] and at their own size; units of the network; or nothing but the model."""
+Takes: TypeAlias = Literal["images", "pictures", "units", "source", "maps", "model"]
+"""Subject of a method besides the model: images, cut and normalised as the model wants them; pictures as they are, in [0, 1]
+and at their own size; units of the network; a data set; maps alone, without a model; or nothing but the model."""
 
 
 @dataclass(frozen=True)

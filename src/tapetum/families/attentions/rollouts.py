@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from tapetum.border.methods import AT_IMAGE, attribution
+from tapetum.border.attributions import AT_IMAGE
+from tapetum.border.methods import attribution
 from tapetum.engines.attention import Attention, gradients
 from tapetum.engines.scores import ModelScore
 from tapetum.families.attentions.tokens import gradients_by_layer, read_tokens, token_relevance

@@ -8,9 +8,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
+from tapetum.border.attributions import AT_IMAGE
 from tapetum.border.layers import automatic_layer, layer_of, refuse_unread
-from tapetum.border.methods import AT_IMAGE, attribution
+from tapetum.border.methods import attribution, inspection
 from tapetum.border.sentences import LayerName
 from tapetum.engines.backward import composites
 from tapetum.engines.backward.composites import CompositeName

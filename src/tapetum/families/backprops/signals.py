@@ -7,7 +7,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.border.methods import AT_IMAGE, attribution
+from tapetum.border.attributions import AT_IMAGE
+from tapetum.border.methods import attribution
 from tapetum.border.sentences import LayerName
 from tapetum.engines.backward import backward_rules, deconvolved, guided
 from tapetum.engines.backward.own import relus_of_its_own

@@ -8,8 +8,8 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from tapetum.border.layers import POOLED
-from tapetum.border.methods import POSITIVE, attribution
+from tapetum.border.layers import POOLED, POSITIVE
+from tapetum.border.methods import attribution
 from tapetum.border.sentences import PositiveLayer
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.gradients import derivative, layer_gradient

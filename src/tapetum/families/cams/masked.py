@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.border.methods import POSITIVE, attribution
+from tapetum.border.layers import POSITIVE
+from tapetum.border.methods import attribution
 from tapetum.border.sentences import PositiveLayer, Tolerance
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import Masks, scores_under

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
 from tapetum.border.layers import layer_of
+from tapetum.border.methods import inspection
 from tapetum.border.sentences import LayerName
 from tapetum.engines.gradients import derivative, reached
 from tapetum.engines.probe import capture

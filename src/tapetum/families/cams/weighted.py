@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tapetum.border.methods import AT_IMAGE, POSITIVE, attribution
+from tapetum.border.attributions import AT_IMAGE
+from tapetum.border.layers import POSITIVE
+from tapetum.border.methods import attribution
 from tapetum.border.sentences import LayerName, PositiveLayer
 from tapetum.engines.gradients import layer_gradient
 from tapetum.engines.scores import ModelScore

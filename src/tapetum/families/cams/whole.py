@@ -9,8 +9,9 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from tapetum.border.attributions import AT_IMAGE
 from tapetum.border.fusion import upsampled
-from tapetum.border.methods import AT_IMAGE, attribution
+from tapetum.border.methods import attribution
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.scores import ModelScore
 from tapetum.families.cams.full_gradients import full_gradients

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from torch import Tensor
 
-from tapetum.border.rendering import rendering
+from tapetum.border.methods import rendering
 from tapetum.border.sentences import AscentSteps, DetailedLayer, Frames, Parametrization, Preset, Seed, Transforms
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.render import measure_each, render

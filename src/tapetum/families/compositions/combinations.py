@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.layers import named_layer
-from tapetum.border.rendering import rendering
+from tapetum.border.methods import rendering
 from tapetum.border.sentences import AscentSteps, Frames, Parametrization, Preset, Seed, SideOfNoise, Transforms
 from tapetum.engines.render import measure, measure_each, render
 from tapetum.engines.render import objectives as O

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.layers import named_layer, positive_layers
-from tapetum.border.rendering import rendering
+from tapetum.border.methods import rendering
 from tapetum.border.sentences import AscentSteps, DetailedLayer, Parametrization, Preset, Seed, SideOfNoise, Transforms
 from tapetum.engines.batching import batch_size
 from tapetum.engines.probe import activations

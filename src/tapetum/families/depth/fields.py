@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
+from tapetum.border.methods import inspection
 from tapetum.border.sentences import MapLayers, Seed
 from tapetum.data.preprocessing import size_of
 from tapetum.families.depth.energy import gradient_energy, smallest_square, support, within

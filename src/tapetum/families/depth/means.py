@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
+from tapetum.border.methods import inspection
 from tapetum.border.sentences import BlockLayers
 from tapetum.families.depth.layers import at_layers, named_or_blocks
 from tapetum.models.vision_model import VisionModel

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
+from tapetum.border.methods import inspection
 from tapetum.border.sentences import MapLayers
 from tapetum.data.preprocessing import Size, size_of
 from tapetum.engines.perturb.fills import as_fill

@@ -8,8 +8,8 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
 from tapetum.border.layers import all_layers
+from tapetum.border.methods import inspection
 from tapetum.border.sentences import MapLayers, Seed
 from tapetum.data.preprocessing import Size, size_of
 from tapetum.families.depth.fields import measured

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import torch
 from torch import Generator, Tensor
 
-from tapetum.border.rendering import rendering
+from tapetum.border.methods import rendering
 from tapetum.border.sentences import Frames, LongestSide, Seed, SideOfPhotograph
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.render import objectives as O

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from tapetum.border.rendering import rendering
+from tapetum.border.methods import rendering
 from tapetum.border.sentences import LongestSide, Seed, SideOfPhotograph
 from tapetum.data.preprocessing import Size, size_of
 from tapetum.engines.render import objectives as O

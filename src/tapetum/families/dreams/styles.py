@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from tapetum.border.rendering import as_pictures, rendering
+from tapetum.border.methods import rendering
 from tapetum.border.sentences import Frames, LongestSide, Seed, SideOfPhotograph
+from tapetum.border.subjects import as_pictures
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.render import Recipe, measure_each, render
 from tapetum.engines.render import objectives as O

@@ -9,9 +9,9 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
-from tapetum.border.methods import as_model
+from tapetum.border.methods import inspection
 from tapetum.border.sentences import ConvolutionName, Seed
+from tapetum.border.subjects import as_model
 from tapetum.families.filters.weights import checked_convolution, first_convolution, read_filters
 from tapetum.models.untrained import reset
 from tapetum.models.vision_model import VisionModel

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from tapetum.border.inspecting import inspection
+from tapetum.border.methods import inspection
 from tapetum.border.sentences import ConvolutionName
 from tapetum.engines.probe import activations
 from tapetum.families.filters.weights import checked_convolution, first_convolution, read_filters

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 
-from tapetum.border.inspecting import inspection
+from tapetum.border.methods import inspection
 from tapetum.border.sentences import ConvolutionName
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note

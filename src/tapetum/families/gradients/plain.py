@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from tapetum.border.methods import AT_IMAGE, attribution
+from tapetum.border.attributions import AT_IMAGE
+from tapetum.border.methods import attribution
 from tapetum.engines.gradients import gradient
 from tapetum.engines.scores import ModelScore
 from tapetum.types import Batch

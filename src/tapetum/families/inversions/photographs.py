@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.layers import all_layers
-from tapetum.border.rendering import rendering
+from tapetum.border.methods import rendering
 from tapetum.border.sentences import Seed
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.probe import activations

@@ -1,0 +1,68 @@
+# The one list of public names, for `__init__.py`, which imports each from here when it is used, and for type checkers.
+# isort: skip_file
+# fmt: off
+
+from collections.abc import Callable
+from typing import Any
+
+from tapetum.atlas.activation_atlas import activation_atlas as activation_atlas
+from tapetum.border.methods import (
+    attribution as attribution, inspection as inspection, metric as metric, rendering as rendering, survey as survey,
+)
+from tapetum.border.running import run as run
+from tapetum.course.by_hand.filters import filter_image as filter_image, toy_selectivity as toy_selectivity
+from tapetum.course.by_hand.grad_cam import grad_cam_by_hand as grad_cam_by_hand
+from tapetum.course.by_hand.kernels import output_size as output_size
+from tapetum.data.digits import digits as digits
+from tapetum.data.images import read_image as read_image
+from tapetum.data.planted import planted as planted, Planted as Planted
+from tapetum.data.streams import as_source as as_source
+from tapetum.engines.probe import capture as capture, edit as edit
+from tapetum.engines.render import (
+    objectives as objectives, parametrizations as parametrizations, sheet as sheet, transforms as transforms,
+)
+from tapetum.engines.resume import resume as resume
+from tapetum.engines.scan.trackers import (
+    CoActivation as CoActivation, Counts as Counts, Moments as Moments, Positions as Positions, Scores as Scores,
+    Sparsity as Sparsity, Spectrum as Spectrum, TopK as TopK,
+)
+from tapetum.engines.scores import as_score as as_score
+from tapetum.families.comparisons import compare_maps as compare_maps
+from tapetum.families.filters.comparison import untrained as untrained
+from tapetum.families.inspections import predict as predict
+from tapetum.families.localization import (
+    pointing_game as pointing_game, relevance_mass as relevance_mass, relevance_rank as relevance_rank,
+)
+from tapetum.families.metrics import evaluate as evaluate
+from tapetum.families.scanning import scan as scan
+from tapetum.families.spectra import activation_spectrum as activation_spectrum, top_examples as top_examples
+from tapetum.figures import animate as animate, draw as draw, show as show
+from tapetum.models.vision_model import VisionModel as VisionModel
+from tapetum.models.zoo import known_models as known_models, load as load, wrap as wrap
+from tapetum.progress import Progress as Progress, watching as watching
+from tapetum.registry import lookup as lookup, methods as methods
+from tapetum.reports.job import explain as explain
+from tapetum.reports.reproducing import reproduce as reproduce
+from tapetum.store import open as open, save as save
+from tapetum.training import check_predictions as check_predictions, fine_tune as fine_tune, train as train
+from tapetum.types import (
+    ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attribution as Attribution,
+    Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, ConceptRelevance as ConceptRelevance,
+    ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,
+    DepthProperties as DepthProperties, Epoch as Epoch, Evaluation as Evaluation, Example as Example,
+    FilterComparison as FilterComparison, FilteredPicture as FilteredPicture, FilterResponses as FilterResponses,
+    Filters as Filters, FilterSpecialization as FilterSpecialization, GradCamSteps as GradCamSteps, History as History,
+    InformationByDepth as InformationByDepth, Layer as Layer, LayerProgression as LayerProgression, LayerTable as LayerTable,
+    Localization as Localization, log_probability as log_probability, logit as logit, MapComparison as MapComparison,
+    MeanActivations as MeanActivations, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,
+    Prediction as Prediction, PredictionCheck as PredictionCheck, PreprocessingSteps as PreprocessingSteps,
+    probability as probability, Provenance as Provenance, ReceptiveFields as ReceptiveFields, Region as Region,
+    Rendering as Rendering, Run as Run, Scaled as Scaled, ScanResult as ScanResult, Similarity as Similarity,
+    SpectrumResult as SpectrumResult, TapetumError as TapetumError, TapetumWarning as TapetumWarning,
+    TopExamples as TopExamples, ToySelectivity as ToySelectivity, union as union, Unit as Unit, UnitExamples as UnitExamples,
+    UnitSpectra as UnitSpectra, UnitSpectrum as UnitSpectrum,
+)
+
+__version__: str
+
+def __getattr__(name: str) -> Callable[..., Any]: ...  # every method of the registry

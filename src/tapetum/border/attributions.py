@@ -1,0 +1,128 @@
+"""Attribution methods between what people call and the body: the score, the converted keywords, the map with its status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from tapetum.border.fusion import by_largest, fused
+from tapetum.border.keywords import CHOOSERS, Request, converted
+from tapetum.border.layers import named_layers
+from tapetum.border.profiles import Profile, profile, through
+from tapetum.engines.scores import ClassScore, ModelScore, PredictedScore, answer, as_score, describe_targets, explained
+from tapetum.models.opaque import unseen
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import Attribution, Method, MethodError, Reduce, Status, TargetLike
+
+AT_IMAGE = "at_image"
+"""Law of methods that evaluate the score only on the given images: finding the predicted class needs no extra pass."""
+
+CLASS_ONLY = "class_only"
+"""Law of methods that explain a class and nothing else."""
+
+NEEDS: Mapping[str, Literal["layers", "operations", "gradients"]] = {
+    "cams": "layers", "backprops": "operations", "contributions": "operations", "attentions": "operations",
+    "gradients": "gradients", "extremal_perturbation": "gradients",
+}  # fmt: skip
+"""Parts of a network that families, or single methods, look at besides its answer."""
+
+
+def attributed(
+    method: Method, body: Callable[..., Any], about: Mapping[str, Any], given: dict[str, Any], keywords: Mapping[str, Any]
+) -> Attribution:
+    """The map of one call; `given` are all keywords, `keywords` those of the user."""
+    model, images, target = about["model"], about["images"], about["target"]
+    needs = NEEDS.get(method.name) or NEEDS.get(method.family)
+    refusal = None if needs is None else unseen(model.module, model.name, needs)
+    if refusal is not None:
+        raise MethodError(refusal)
+    layer = given.get("layer")
+    if isinstance(layer, str) and layer in CHOOSERS:
+        return CHOOSERS[layer](method, model, images, target, keywords)
+    score = _score(model, images, target, method)
+    made = _made(body, Request(score, images, given, method.laws), profile(method.name, given.get("like")))
+    height, width = int(images.shape[-2]), int(images.shape[-1])
+    folded = model.frames is not None and made.values.shape[1] == images.shape[1]
+    if model.frames is not None and not folded:
+        note(f"this map is of all {model.frames} frames together")
+    return Attribution(
+        values=made.values,
+        method=method.name,
+        status=status_of(made.raw, method.reduce),
+        target=describe_targets(score, len(images)),
+        explains=explained(score, len(images)),
+        size=(height, width),
+        reduce=method.reduce,
+        layer=made.layer,
+        stderr=made.stderr,
+        photos=model.photos.of(images),
+        frames=model.frames if folded else None,
+    )
+
+
+def _score(model: VisionModel, images: Tensor, target: TargetLike, method: Method) -> ModelScore:
+    if target is None and AT_IMAGE in method.laws:
+        if model.outputs != "logits" and model.encode_text is None:
+            answer(model, images)  # known before the method's own pass, inside of which nobody else may run the network
+        return PredictedScore(model, rows=tuple(range(len(images))))
+    score = as_score(model, images, target, method.scale)
+    classes = isinstance(score, ClassScore) and all(isinstance(one, int) for one in score.targets)
+    if CLASS_ONLY in method.laws and not classes:
+        raise MethodError(f"{method.name} compares a class with similar ones: give a class, or contrast(a, b) to grad_cam")
+    return score
+
+
+# --- one run of the body, or one per layer
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Values before and after the profile's steps; `raw` decides the status."""
+
+    raw: Tensor
+    values: Tensor
+    stderr: Tensor | None
+    layer: str | None
+
+
+def _made(body: Callable[..., Any], request: Request, like: Profile) -> _Made:
+    size = int(request.images.shape[-2]), int(request.images.shape[-1])
+    parts: list[_Made] = []
+    for layer in named_layers(request.given.get("layer")):
+        given = {**request.given, "layer": layer} if "layer" in request.given else request.given
+        keywords = converted(body, replace(request, given=given))
+        result = body(request.score, request.images, **keywords)
+        values, stderr = result if isinstance(result, tuple) else (result, None)
+        raw = values.detach()
+        parts.append(_Made(raw, through(like.each, raw, size), stderr, keywords.get("layer")))
+    if len(parts) == 1:
+        return replace(parts[0], values=through(like.after, parts[0].values, size))
+    fuse = request.given["fuse"]
+    maps = [through(like.join, part.values, size) if like.each else by_largest(part.values) for part in parts]
+    joined = through(like.after, fused(maps, fuse), size)
+    note(f"{len(parts)} layers are fused by their {fuse}")
+    return _Made(
+        fused([by_largest(part.raw) for part in parts], fuse), joined, None, ", ".join(str(one.layer) for one in parts)
+    )
+
+
+# --- the outcome
+
+
+def status_of(values: Tensor, reduce: Reduce) -> tuple[Status, ...]:
+    """One status per image, from the map itself: a heatmap that would be blank or made up says so."""
+    return tuple(_status(value.float(), reduce) for value in values)
+
+
+def _status(value: Tensor, reduce: Reduce) -> Status:
+    if not torch.isfinite(value).all():
+        return "non_finite"
+    flat = value.abs().amax(0) if reduce == "max_abs" else value.sum(0)
+    if flat.max() - flat.min() <= 1e-6 * flat.abs().max():
+        return "constant"
+    return "no_positive_evidence" if reduce != "max_abs" and flat.max() <= 0 else "ok"

@@ -1,0 +1,47 @@
+"""Methods that make pictures: what the body gets and gives, for networks that see no colours or many bands, and outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from tapetum.data.planes import viewable
+from tapetum.data.preprocessing import LUMA
+from tapetum.models.vision_model import VisionModel
+from tapetum.notes import note
+from tapetum.types import Method, Rendering
+
+OUTCOMES = {
+    "silent": "no gradient ever reached the picture: the unit is silent on noise, or does not depend on the image",
+    "non_finite": "NaN or infinity came up",
+}
+
+
+def rendered(
+    method: Method, body: Callable[..., Rendering], about: Mapping[str, Any], given: dict[str, Any], _: Mapping[str, Any]
+) -> Rendering:
+    """The pictures of one call, and notes about those that show nothing."""
+    model, subject = about.values()
+    if method.takes == "pictures" and model.preprocessing.channels == 1:  # what is made of grey pictures is grey, too
+        luma = [(one * one.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True) for one in subject]
+        subject = [one.expand(-1, 3, -1, -1) for one in luma]
+    made = _viewable(body(model, subject, **given), model)
+    for status, words in OUTCOMES.items():
+        rows = [text for text, one in zip(made.objectives, made.status, strict=True) if one == status]
+        if rows:
+            shown = ", ".join(rows[:3]) + (", ..." if len(rows) > 3 else "")
+            note(f"{len(rows)} of {len(made)} pictures show nothing of the network ({shown}): {words}")
+    return replace(made, method=method.name)
+
+
+def _viewable(made: Rendering, model: VisionModel) -> Rendering:
+    """Pictures of a network that sees many bands as people look at them; the bands stay beside them."""
+    channels = model.preprocessing.channels
+    if made.pixels.shape[1] != channels or channels in (1, 3):
+        return made
+    note(f"pictures show the mean over the {channels} bands, in grey: numbers['bands'] has them all")
+    frames = None if made.frames is None else torch.stack([viewable(one) for one in made.frames])
+    return replace(made, pixels=viewable(made.pixels), frames=frames, numbers={**made.numbers, "bands": made.pixels})
