@@ -164,4 +164,4 @@ def test_run_shows_the_map_on_the_whole_photograph_and_reproduces_it(
         assert json.loads(whole.text["tapetum"])["on"] == "photo"  # type: ignore[attr-defined]
     with pytest.raises(SystemExit):
         main(["run", "saliency", "photo.png", *network, "--on", "wall", "--out", "x"])
-    assert "--on is crop, what the model saw, or photo, the whole photograph, not 'wall'" in capsys.readouterr().err
+    assert "Invalid value for '--on': 'wall'" in capsys.readouterr().err

@@ -77,7 +77,9 @@ def explain_files(
     if as_json:
         say_file(folder / "report.json")
     else:
-        _summarize(content, Path(out) / "report.html")
+        for image in content["images"]:
+            say("\n".join([one_line(Path(image["file"]).name), *(f"  {finding}" for finding in image["findings"])]))
+        say(f"\nreport: {Path(out) / 'report.html'}")
     return status(done, refused or (() if methods in ("auto", "best") else tuple(without)))
 
 
@@ -160,34 +162,18 @@ def _write(
 
 
 def _facts(model: VisionModel, outputs: str) -> dict[str, str]:
-    parameters = sum(tensor.numel() for tensor in model.module.parameters())
-    count = f"{parameters / 1e6:.1f} million" if parameters >= 1e5 else f"{parameters:,}"
+    count = sum(tensor.numel() for tensor in model.module.parameters())
+    read = model.preprocessing
+    mean, std = (", ".join(f"{one:.4g}" for one in row) for row in (read.mean, read.std))
+    assumed = " (assumed)" if any(map(is_caution, model.notes)) else ""
+    weights = {"default": "as they came", "random": "random, untrained"}.get(model.weights, Path(model.weights).name)
     return {
         "Model": model.source,
-        "Parameters": count,
-        "Input": f"{model.preprocessing.describe()}; {_constants(model)}",
+        "Parameters": f"{count / 1e6:.1f} million" if count >= 1e5 else f"{count:,}",
+        "Input": f"{read.describe()}; mean {mean}, std {std}{assumed}",
         **({"Outputs": outputs} if outputs else {}),
-        "Weights": f"{_weights_in_words(model)}, sha256 {model.weights_sha256[:12]}",
+        "Weights": f"{weights}, sha256 {model.weights_sha256[:12]}",
     }
-
-
-def _constants(model: VisionModel) -> str:
-    """Mean and std of the normalization, and whether they are assumed."""
-    mean, std = (", ".join(f"{one:.4g}" for one in row) for row in (model.preprocessing.mean, model.preprocessing.std))
-    return f"mean {mean}, std {std}" + (" (assumed)" if any(map(is_caution, model.notes)) else "")
-
-
-def _weights_in_words(model: VisionModel) -> str:
-    words = {"default": "as they came", "random": "random, untrained"}
-    return words.get(model.weights, Path(model.weights).name)
-
-
-def _summarize(content: Mapping[str, Any], report: Path) -> None:
-    for image in content["images"]:
-        say(one_line(Path(image["file"]).name))
-        for finding in image["findings"]:
-            say(f"  {finding}")
-    say(f"\nreport: {report}")
 
 
 def predict_files(paths: Sequence[str], *, model: ModelChoice, k: int) -> int:

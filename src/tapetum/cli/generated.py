@@ -35,6 +35,7 @@ LAYERS_HELP = "Names or globs of layers with commas between; by default the outp
 RAY_HELP = "Ray cluster to scan on: auto, local, or an address."
 
 Command = Callable[..., None]
+On = Literal["crop", "photo"]
 IMAGES = argument("images", "IMAGE...", IMAGES_HELP)
 TARGET = plain_option("target", str | None, None, TARGET_HELP)
 
@@ -46,7 +47,7 @@ def _attribution(method: Method) -> Command:
     """A map for each image."""
     from tapetum.cli.running import run_files
 
-    on = plain_option("on", str, "crop", "Background of the map: crop, as the model saw it, or photo, the whole photograph.")
+    on = plain_option("on", On, "crop", "Background of the map: the crop that the model saw, or the whole photograph.")
     out = out_option(Path("tapetum-run"), "an earlier report")
     return command_for(method.function, partial(run_files, method.name), IMAGES, TARGET, on, out)
 

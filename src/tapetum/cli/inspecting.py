@@ -1,4 +1,4 @@
-"""`tapetum run METHOD IMAGE...` for inspections: one figure of all images, the arrays, and what they say in words."""
+"""`tapetum run METHOD IMAGE...` for inspections: one figure of all images, the arrays, and the numbers in words."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.border.running import run
-from tapetum.cli.batches import for_each, images_of, status
+from tapetum.cli.batches import for_each, images_of, listed_refusals, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import bar, note, say
 from tapetum.figures import show
-from tapetum.models.vision_model import VisionModel
+from tapetum.progress import Watcher
 from tapetum.registry import check_parameters, lookup
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import write_figure
 from tapetum.store import save
-from tapetum.types import Run
 
 
 def inspect_files(
@@ -36,44 +35,32 @@ def inspect_files(
     folder = checked_folder(out)
     files, refused = images_of(images)
     network = model.load()
-    files, unread = for_each(files, lambda file, _: _read(network, file))
-    refused = [*refused, *unread]
+
+    def readable(file: str, watcher: Watcher) -> str:
+        with network.preprocessing.opened(file):
+            return file
+
+    files, unread = for_each(files, readable)
+    refused += unread
     if not files and method.takes != "model":
         return 2
-    asked = {} if target is None else {"target": as_target(target)}
+    about = {} if target is None else {"target": as_target(target)}
     with complete(folder) as work:
         with bar(name) as watcher:
-            done = run(name, network, files, progress=watcher, **asked, **keywords)
-        figures = _written(work, name, done)
+            done = run(name, network, files, progress=watcher, **about, **keywords)
+        results = done.value if isinstance(done.value, list) else [done.value]
+        figures = [f"{name}.png"] if len(results) == 1 else [f"{name}-{i}.png" for i in range(len(results))]
+        for one, figure in zip(results, figures, strict=True):
+            write_figure(work / figure, show(one), asdict(done.provenance))
         save(done, work / name)
         pictures = [{"files": files, "picture": figure, "result": name} for figure in figures]
-        skipped = [{"file": file, "reason": reason} for file, reason in refused]
-        write_json(work / "report.json", {"method": name, "model": network.source, "images": pictures, "refused": skipped})
-    _told(done.value)
-    for figure in figures:
-        say(str(out / figure))
-    return status(["done"], refused)
-
-
-def _read(network: VisionModel, file: str) -> str:
-    """The file, if a picture is in it."""
-    with network.preprocessing.opened(file):
-        return file
-
-
-def _written(work: Path, name: str, done: Run) -> list[str]:
-    """NAME.png, or one figure for each of several results."""
-    several = done.value if isinstance(done.value, list) else [done.value]
-    names = [f"{name}.png"] if len(several) == 1 else [f"{name}-{i}.png" for i in range(len(several))]
-    for one, file in zip(several, names, strict=True):
-        write_figure(work / file, show(one), asdict(done.provenance))
-    return names
-
-
-def _told(value: Any) -> None:
-    """The result in words, where its kind has some, and what a reader must know."""
-    for one in value if isinstance(value, list) else [value]:
+        content = {"method": name, "model": network.source, "images": pictures, "refused": listed_refusals(refused)}
+        write_json(work / "report.json", content)
+    for one in results:
         if is_dataclass(one) and type(one).__str__ is not object.__str__:
             say(str(one))
         for sentence in getattr(one, "notes", ()):
             note(sentence)
+    for figure in figures:
+        say(str(out / figure))
+    return status(["done"], refused)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, fail, one_line, say
@@ -17,7 +16,7 @@ from tapetum.types import TapetumError
 
 
 def list_lessons() -> int:
-    """A line for each lesson: number, title, minutes."""
+    """Prints number, title and minutes of each lesson."""
     there = lessons()
     if not there:
         fail("no lessons are installed here; they come with the package, and with a clone in its folder lessons/")
@@ -39,13 +38,14 @@ def run_lesson(
 ) -> int:
     """Runs one lesson, prints its checks and the path of its page; 1 if a cell failed, where the page ends."""
     chosen = lesson(number)
-    _check_used(chosen, {"--model": model and model.name, "--image": image, "--data": data})
+    own = {"--model": model and model.name, "--image": image, "--data": data}
+    _check_used(chosen, own)
+    about = {} if model is None else {"model": model.name, "weights": model.weights, "settings": model.settings}
     with bar(f"lesson {number}") as watcher, watching(watcher):
-        played = play(chosen, **_chosen(model), image=image, data=data, fast=quick, said=say)
-    own = {} if model is None else {"--model": model.name, "--weights": model.weights}
-    given = {**own, "--image": image, "--data": data, "--quick": "" if quick else None}
-    words = [word for name, value in given.items() if value is not None for word in (name, value) if word]
-    words += model.words if model else []
+        played = play(chosen, **about, image=image, data=data, fast=quick, said=say)
+    given = {**own, "--weights": model and model.weights}
+    words = [word for name, value in given.items() if value is not None for word in (name, value)]
+    words += ["--quick"] * quick + (model.words if model else [])
     command = shlex.join(["tapetum", "lesson", str(number), *words])
     say(str(write_lesson(out / f"{chosen.slug}.html", chosen, played, command=command)))
     if played[-1].error:
@@ -54,16 +54,12 @@ def run_lesson(
     return 0
 
 
-def _chosen(model: ModelChoice | None) -> dict[str, Any]:
-    return {} if model is None else {"model": model.name, "weights": model.weights, "settings": model.settings}
-
-
 USES = {"--model": "here.model(", "--image": "here.picture(", "--data": "here.data("}
-"""What of the learner's own a script asks for, by the option that gives it."""
+"""Calls by which a script uses the value of each option."""
 
 
 def _check_used(chosen: Lesson, given: Mapping[str, str | None]) -> None:
-    """Refuses what the lesson would never look at."""
+    """Refuses an option that the lesson has no use for."""
     code = "\n".join(cell.text for cell in chosen.cells if cell.kind == "code")
     takes = [name for name, call in USES.items() if call in code]
     for name, value in given.items():

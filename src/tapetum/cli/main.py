@@ -113,7 +113,8 @@ def _words_for(error: Exception) -> str:
     if format_message is None:
         return unexpected(error)
     context = getattr(error, "ctx", None)
-    return f"{format_message().rstrip('.')}; see {context.command_path if context else 'tapetum'} --help"
+    message = format_message().rstrip(".").replace("Value error, ", "")
+    return f"{message}; see {context.command_path if context else 'tapetum'} --help"
 
 
 def _close_output() -> None:

@@ -1,4 +1,4 @@
-"""--model and what is said of it, and --target, as the library takes them."""
+"""--model with its settings, and --target, as the library takes them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,19 @@ from tapetum.models.zoo.loading import loaded
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The model that a command line asks for.
-
-    name, weights   what `load` takes
-    settings        what the command line says of it, as it was written: {"size": "64x128"}
-    """
+    """The model that a command line names, as `load` takes it, and its settings as written: {"size": "64x128"}."""
 
     name: str
     weights: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def load(self, told: Mapping[str, Any] = MappingProxyType({})) -> VisionModel:
-        """The model; what was `told` elsewhere holds where the command line says nothing else."""
+        """The model; settings of the command line win over those `told` elsewhere."""
         return loaded(self.name, "default" if self.weights is None else self.weights, {**told, **self.settings})
 
     @property
     def words(self) -> list[str]:
-        """The options that say the same again, without --model and --weights."""
+        """The options that repeat the settings."""
         many = {name: [value] if isinstance(value, str) else list(value) for name, value in self.settings.items()}
         return [word for name, values in many.items() for value in values for word in (f"--{name}", value)]
 

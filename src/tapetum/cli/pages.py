@@ -1,4 +1,4 @@
-"""What stands beside the pictures at the end of a run: sheets, the steps, animations, report.json, a line for each picture."""
+"""Pages beside the pictures at the end of a run: sheets, the steps, animations, report.json, a line for each picture."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ from typing import Any
 from torch import Tensor
 
 from tapetum import store
-from tapetum.cli.batches import Refused
+from tapetum.cli.batches import Refused, listed_refusals, refusal
 from tapetum.cli.results import RESULTS, Task
 from tapetum.cli.resumable import clear_figures, names
-from tapetum.cli.terminal import fail, one_line, say
+from tapetum.cli.terminal import one_line, say
 from tapetum.data.planes import viewable
 from tapetum.figures.film import animate
 from tapetum.figures.renderings import MAX_LINES, MAX_TILES, draw, sheet, together
 from tapetum.figures.tiles import unit_words
-from tapetum.files import shown
 from tapetum.keeping.provenance import versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.reports.machine import write_json
@@ -30,7 +29,7 @@ from tapetum.types import Method, Rendering, Run, TapetumError
 
 @dataclass
 class Job:
-    """One call of a command, and what is done so far: tasks, each with whether its pictures were there before."""
+    """One call of a command, and its finished tasks, each with whether its pictures were there before."""
 
     method: Method
     network: VisionModel
@@ -40,17 +39,16 @@ class Job:
     refused: Refused = field(default_factory=list[tuple[str, str]])
 
     def refuse(self, subject: str, reason: str) -> None:
-        """Says it at once, and keeps it for the report."""
-        fail(reason if reason.startswith(shown(subject)) else f"{shown(subject)}: {reason}")
-        self.refused.append((subject, reason))
+        """Prints a refusal, and keeps it for the report."""
+        self.refused.append(refusal(subject, reason))
 
     def result(self, task: Task) -> Run:
-        """What was saved: all of a layer need not be held at once."""
+        """The saved result: all of a layer need not be held at once."""
         return store.open(self.folder / RESULTS / task.stem)
 
 
 def finish(job: Job, suffixes: Sequence[str], out: Path) -> None:
-    """Writes the pages, report.json last, and says where everything is."""
+    """Writes the pages, report.json last, and prints where everything is."""
     clear_figures(job.folder)
     rows: list[dict[str, Any]] = []
     films: list[str] = []
@@ -68,7 +66,7 @@ def finish(job: Job, suffixes: Sequence[str], out: Path) -> None:
         "pictures": rows,
         "figures": figures,
         "animations": films,
-        "refused": [{"subject": subject, "reason": reason} for subject, reason in job.refused],
+        "refused": listed_refusals(job.refused, "subject"),
         "versions": versions(),
         "seed": job.keywords.get("seed"),
     }
@@ -76,7 +74,8 @@ def finish(job: Job, suffixes: Sequence[str], out: Path) -> None:
     each = Counter(row["result"] for row in rows)
     for row in rows:
         what = f", {unit_words(row['objective'])}" if each[row["result"]] > 1 else ""
-        say(f"{one_line(row['subject'] + what)}: {_outcome(row)}, {out / row['file']}")
+        score = "" if row["score"] is None else f", score {row['score']:.3g}"
+        say(f"{one_line(row['subject'] + what)}: {row['status']}{score}, {out / row['file']}")
     for name in (*figures, *films):
         say(str(out / name))
 
@@ -85,12 +84,11 @@ def _rows(task: Task, made: Rendering, was_there: bool) -> list[dict[str, Any]]:
     """One entry of the report for each picture file."""
     rows: list[dict[str, Any]] = []
     for name, row in names(task, made):
-        score = math.nan if row is None else float(made.scores[row])
         entry: dict[str, Any] = {
             "subject": task.title,
             "objective": made.objectives[row or 0],
             "status": made.status[row] if row is not None else "ok" if "ok" in made.status else made.status[0],
-            "score": _number(score),
+            "score": None if row is None else _number(made.scores[row]),
             "file": name,
             "result": f"{RESULTS}/{task.stem}",
             "was_there": was_there,
@@ -102,12 +100,8 @@ def _rows(task: Task, made: Rendering, was_there: bool) -> list[dict[str, Any]]:
 
 
 def _number(value: Any) -> float | None:
-    """JSON has no NaN."""
+    """A number for JSON, which has no NaN."""
     return float(value) if math.isfinite(float(value)) else None
-
-
-def _outcome(row: Mapping[str, Any]) -> str:
-    return row["status"] if row["score"] is None else f"{row['status']}, score {row['score']:.3g}"
 
 
 def _films(job: Job, task: Task, result: Run, suffixes: Sequence[str]) -> list[str]:
@@ -122,7 +116,7 @@ def _films(job: Job, task: Task, result: Run, suffixes: Sequence[str]) -> list[s
 
 
 def _sheets(job: Job, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """sheet.png, sheet-2.png, ...: all pictures, those of one task on one page."""
+    """Writes all pictures into sheet.png, sheet-2.png, ..., those of one task on one page."""
     found: list[str] = []
     for page in _pages(job, rows):
         files = [row["file"] for task in page for row in rows if row["result"] == f"{RESULTS}/{task.stem}"]
@@ -135,7 +129,7 @@ def _sheets(job: Job, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _pages(job: Job, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Task]]:
-    """Tasks, as many as fit on a page."""
+    """As many tasks as fit on a page, page after page."""
     page: list[Task] = []
     count = 0
     for task, _ in job.done:
@@ -149,22 +143,23 @@ def _pages(job: Job, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Task]]:
 
 
 def _photo(job: Job, task: Task) -> Tensor:
-    """What the pictures of an image are shown beside: what the network saw, or the photograph as it is."""
+    """The picture beside those made of it: the crop that the network saw, or the photograph as it is."""
     if job.method.takes == "images":
         return job.network.denormalize(job.network.as_images(task.subject[0]))[0].cpu()
     return viewable(job.network.preprocessing.read(task.subject[0]))[0]
 
 
 def _steps(job: Job) -> list[str]:
-    """steps.png: the way to the first pictures, where it was kept."""
-    made = together([job.result(task).value for task, _ in job.done[:MAX_LINES]])
+    """Writes the steps of the first pictures into steps.png, if they were kept."""
+    first = [(task, job.result(task).value) for task, _ in job.done[:MAX_LINES]]
+    made = together([value for _, value in first])
     if made.frames is None:
         return []
-    files = [name for task, _ in job.done[:MAX_LINES] for name, _ in names(task, job.result(task).value)]
+    files = [name for task, value in first for name, _ in names(task, value)]
     _write_figure(job, "steps.png", draw(made, view="steps"), files)
     return ["steps.png"]
 
 
 def _write_figure(job: Job, name: str, figure: Any, files: Sequence[str]) -> None:
-    """A figure that says which pictures it shows."""
+    """Writes a figure that names the pictures it shows."""
     write_figure(job.folder / name, figure, {"method": job.method.name, "pictures": list(files), "versions": versions()})

@@ -1,6 +1,6 @@
 """`tapetum render`, `invert`, `dream`, ...: pictures one after the other into a folder, each there as soon as it is made.
 
-What is there already with the same settings stays, so a whole layer can be made in several goes.
+Pictures made earlier with the same settings stay, so a whole layer can be made in several goes.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.border.running import intended, run
-from tapetum.cli.batches import Refused, images_of, status
+from tapetum.cli.batches import NOT_DONE, Refused, images_of, reason_of, status
 from tapetum.cli.folders import GOES_ON, writing
 from tapetum.cli.models import ModelChoice
+from tapetum.cli.options import listed
 from tapetum.cli.pages import Job, finish
 from tapetum.cli.results import Task, say_kept
 from tapetum.cli.resumable import earlier, parts, resumable_folder, write
-from tapetum.cli.terminal import bar, debugging, note, one_line, unexpected
+from tapetum.cli.terminal import bar, note
 from tapetum.engines.render.objectives import as_objectives
 from tapetum.engines.render.objectives.reading import units_in
 from tapetum.figures.film import WRITERS
 from tapetum.progress import Progress, Watcher
 from tapetum.registry import check_parameters, lookup, parameters
 from tapetum.reports.pictures import safe, unique
-from tapetum.types import MethodError, TapetumError, UnwritableError
+from tapetum.types import MethodError, TapetumError
 
 AT_ONCE = 16
 """Units made in one go: a batch is quicker, and what is done should be on disk before long."""
@@ -61,79 +62,71 @@ def render_subjects(
     tasks = _tasks(job, subjects)
     if not tasks:
         return 2
-    todo = _left(job, tasks) if resume else tasks
-    _make(job, todo)
+    there = [task for task in tasks if resume and folder.is_dir() and earlier(folder, task) is not None]
+    say_kept(len(there), len(tasks))
+    job.done += [(task, True) for task in there]
+    _make(job, [task for task in tasks if task not in there])
     if not job.done:
         return 2
-    order = {task.stem: i for i, task in enumerate(tasks)}
-    job.done.sort(key=lambda pair: order[pair[0].stem])
+    job.done.sort(key=lambda pair: tasks.index(pair[0]))
     with writing(out, GOES_ON):
         finish(job, suffixes, out)
     return status(job.done, job.refused)
 
 
-def _suffixes(text: str | None) -> list[str]:
-    found = [f".{word.strip().lower().lstrip('.')}" for word in (text or "").split(",") if word.strip()]
-    wrong = [suffix for suffix in found if suffix not in WRITERS]
-    if wrong:
-        kinds = ", ".join(suffix.lstrip(".") for suffix in WRITERS)
-        raise MethodError(f"--animate is one of {kinds}, or several with commas between, not '{wrong[0].lstrip('.')}'")
+def _suffixes(animate: str | None) -> list[str]:
+    found = [] if animate is None else [f".{word.lower().lstrip('.')}" for word in listed("animate", animate)]
+    for suffix in found:
+        if suffix not in WRITERS:
+            kinds = ", ".join(one[1:] for one in WRITERS)
+            raise MethodError(f"--animate is one of {kinds}, or several with commas between, not '{suffix[1:]}'")
     return found
 
 
-# --- what is to be made
+# --- tasks
 
 
 def _tasks(job: Job, subjects: Sequence[str]) -> list[Task]:
-    """One for each unit or image; a method that needs its units together has one."""
+    """One per unit or image; a method that needs its units together has one."""
     taken: set[str] = set()
+
+    def task(stem: str, *subject: str) -> Task:
+        return Task(subject, unique(stem, taken), intended(job.method.name, job.network, list(subject), **job.keywords))
+
     if job.method.takes != "units":
-        return [_task(job, (file,), safe(Path(file).stem), taken) for file in subjects]
+        return [task(safe(Path(file).stem), file) for file in subjects]
     units = [unit for text in subjects for unit in _units(job, text)]
     if SEPARATE in job.method.laws:
-        return [_task(job, (unit,), safe(unit), taken) for unit in dict.fromkeys(units)]
-    return [_task(job, tuple(units), job.method.name, taken)] if units and not job.refused else []
-
-
-def _task(job: Job, subject: tuple[str, ...], stem: str, taken: set[str]) -> Task:
-    return Task(subject, unique(stem, taken), intended(job.method.name, job.network, list(subject), **job.keywords))
+        return [task(safe(unit), unit) for unit in dict.fromkeys(units)]
+    return [task(job.method.name, *units)] if units and not job.refused else []
 
 
 def _units(job: Job, text: str) -> list[str]:
-    """The units that a text means, each as a text of its own; nothing, and a refusal, where it means none."""
-    subject: Any = int(text) if text.isdecimal() else text
+    """The units that a text means, each as a text of its own; refuses a text that means none."""
     try:
-        as_objectives(job.network, subject)
+        as_objectives(job.network, int(text) if text.isdecimal() else text)
         return [str(unit) for unit in units_in(job.network, text)] or [text]
     except TapetumError as error:
         job.refuse(text, str(error))
         return []
 
 
-def _left(job: Job, tasks: Sequence[Task]) -> list[Task]:
-    """The tasks whose pictures are not there."""
-    there = {task.stem for task in tasks if job.folder.is_dir() and earlier(job.folder, task) is not None}
-    job.done += [(task, True) for task in tasks if task.stem in there]
-    say_kept(len(there), len(tasks))
-    return [task for task in tasks if task.stem not in there]
-
-
 # --- making
 
 
 def _make(job: Job, todo: Sequence[Task]) -> None:
-    """Chunk after chunk; Ctrl-C keeps what is done."""
+    """Makes chunk after chunk; Ctrl-C keeps what is done."""
     size = AT_ONCE if SEPARATE in job.method.laws else 1
-    chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
     with bar(job.method.name) as watcher:
-        for i, chunk in enumerate(chunks):
+        for start in range(0, len(todo), size):
+            chunk, left = todo[start : start + size], todo[start:]
             try:
-                _try(job, chunk, _share(watcher, i * size, len(chunk), len(todo)))
+                _try(job, chunk, _share(watcher, start, len(chunk), len(todo)))
             except KeyboardInterrupt:
                 if not job.done:
                     raise
-                note(f"stopped: {len(job.done)} of {len(job.done) + len(todo) - i * size} are done; the same command goes on")
-                job.refused += [(task.title, "not done: stopped before its turn") for task in todo[i * size :]]
+                note(f"stopped: {len(job.done)} of {len(job.done) + len(left)} are done; the same command goes on")
+                job.refused += [(task.title, NOT_DONE) for task in left]
                 return
 
 
@@ -148,26 +141,21 @@ def _share(watcher: Watcher, before: int, size: int, total: int) -> Watcher:
 
 
 def _try(job: Job, chunk: Sequence[Task], watcher: Watcher) -> None:
-    """A chunk; one by one where it was refused, since only some of it may be wrong."""
+    """Makes a chunk; one by one if it was refused, since only some of it may be wrong."""
     try:
         _run(job, chunk, watcher)
-    except UnwritableError:
-        raise
-    except (TapetumError, OSError) as error:
-        if len(chunk) > 1:
-            for task in chunk:
-                _try(job, [task], watcher)
-        else:
-            job.refuse(chunk[0].title, str(error) if isinstance(error, TapetumError) else error.strerror or one_line(error))
     except Exception as error:
-        if debugging.get():
-            raise
+        reason = reason_of(error)
+        if len(chunk) == 1:
+            return job.refuse(chunk[0].title, reason)
         for task in chunk:
-            job.refuse(task.title, unexpected(error))
+            _try(job, [task], watcher)
 
 
 def _run(job: Job, chunk: Sequence[Task], watcher: Watcher) -> None:
-    subject = [_asked(job, text) for task in chunk for text in task.subject]
+    are_units = job.method.takes == "units"
+    texts = [text for task in chunk for text in task.subject]
+    subject = [int(text) if are_units and text.isdecimal() else text for text in texts]  # "281" is class 281
     made = run(job.method.name, job.network, subject, progress=watcher, **job.keywords)
     for words in dict.fromkeys(made.value.notes):
         note(words)
@@ -176,8 +164,3 @@ def _run(job: Job, chunk: Sequence[Task], watcher: Watcher) -> None:
             job.folder.mkdir(parents=True, exist_ok=True)
             write(job.folder, task, part)
         job.done.append((task, False))
-
-
-def _asked(job: Job, text: str) -> Any:
-    """A class's index is a number."""
-    return int(text) if job.method.takes == "units" and text.isdecimal() else text

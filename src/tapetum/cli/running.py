@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tapetum.border.keywords import BEST
 from tapetum.border.layers import named_layers
 from tapetum.border.running import run
-from tapetum.cli.batches import for_each, images_of, status
+from tapetum.cli.batches import for_each, images_of, listed_refusals, status
 from tapetum.cli.explaining import check_target
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
@@ -24,7 +24,6 @@ from tapetum.reports.machine import write_json
 from tapetum.reports.pictures import safe, unique
 from tapetum.reports.provenance import MAX_PIXELS, of_file, write_picture
 from tapetum.store import save
-from tapetum.types import MethodError
 
 
 def run_files(
@@ -33,14 +32,12 @@ def run_files(
     images: Sequence[str],
     model: ModelChoice,
     target: str | None,
-    on: str,
+    on: Literal["crop", "photo"],
     out: Path,
     keywords: Mapping[str, Any],
 ) -> int:
     """Runs one method on every image; 0, or 1 if some were refused, or 2 if nothing could be done."""
     check_parameters(lookup(name), keywords)
-    if on not in ("crop", "photo"):
-        raise MethodError(f"--on is crop, what the model saw, or photo, the whole photograph, not '{on}'")
     folder = checked_folder(out)
     files, missing = images_of(images)
     if not files:
@@ -58,22 +55,22 @@ def run_files(
             ready = network.preprocess(file)
             done = run(name, network, ready, target=as_target(target), progress=watcher, **keywords)
             seen = viewable(network.preprocessing.read(file, MAX_PIXELS)) if on == "photo" else network.denormalize(ready)
-            pixels = picture(done.value, seen[0].cpu(), on=on)
             stem = unique(safe(Path(file).stem), taken)
             done = replace(done, provenance=of_file(done.provenance, file))
+            pixels, drawn = picture(done.value, seen[0].cpu(), on=on), work / f"{stem}.png"
             try:
-                write_picture(work / f"{stem}.png", pixels, done.provenance, file=file, row=0, on=on)
+                write_picture(drawn, pixels, done.provenance, file=file, row=0, on=on)
                 save(done, work / stem)
             except BaseException:
-                (work / f"{stem}.png").unlink(missing_ok=True)
+                drawn.unlink(missing_ok=True)
                 raise
-            answer = {"target": done.value.target[0], "status": done.value.status[0]}
-            return {"file": file, **answer, "layer": done.value.layer, "picture": f"{stem}.png", "result": stem}
+            answer = {"target": done.value.target[0], "status": done.value.status[0], "layer": done.value.layer}
+            return {"file": file, **answer, "picture": drawn.name, "result": stem}
 
         done, refused = for_each(files, explained, f"{name} ")
         if not done:
             raise SystemExit(2)
-        skipped = [{"file": file, "reason": reason} for file, reason in missing + refused]
+        skipped = listed_refusals(missing + refused)
         content = {"method": name, "model": network.source, "images": done, "refused": skipped, "versions": versions()}
         write_json(work / "report.json", content)
     for row in done:
