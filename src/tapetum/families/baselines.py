@@ -15,11 +15,7 @@ from tapetum.types import Range
 
 @attribution(cite=None, reduce="positive", laws=("sampled", "baseline"))
 def random_attribution(
-    score: ModelScore,
-    images: Tensor,
-    *,
-    cells: Annotated[int, Range(2, 10_000)] = 7,
-    generator: torch.Generator,
+    score: ModelScore, images: Tensor, *, cells: Annotated[int, Range(2, 10_000)] = 7, generator: torch.Generator
 ) -> Tensor:
     """A baseline that does not look at the image: uniform noise on a coarse grid.
 

@@ -108,11 +108,7 @@ def _step(name: str, values: Tensor) -> PreprocessingStep:
 
 @inspection(takes="images", question="trust")
 def color_channels(
-    model: VisionModel,
-    images: Tensor,
-    *,
-    at: Sequence[int] | None = None,
-    patch_px: Annotated[int, Range(2, 12)] = 6,
+    model: VisionModel, images: Tensor, *, at: Sequence[int] | None = None, patch_px: Annotated[int, Range(2, 12)] = 6
 ) -> ColorChannels:
     """Human view and machine view: the photograph, its red, green and blue channel, and a small patch as numbers.
 

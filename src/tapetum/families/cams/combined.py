@@ -168,11 +168,7 @@ def _against(score: ClassScore, of: int, similar: Sequence[int], alpha: float) -
 
 @attribution(cite="domeniconi2026refinecam", reduce="positive", laws=("class_sensitive",))
 def refine_cam(
-    score: ModelScore,
-    images: Tensor,
-    *,
-    layers: str | Sequence[str] | None = None,
-    batch: Batch = "auto",
+    score: ModelScore, images: Tensor, *, layers: str | Sequence[str] | None = None, batch: Batch = "auto"
 ) -> Tensor:
     """Grad-CAM++ of several layers multiplied: as fine as the earliest, and only where the deepest agree.
 

@@ -66,12 +66,7 @@ def _check_linear_head(score: ModelScore, images: Tensor, layer: str, grads: Ten
 
 @attribution(cite="fuad2020fem", reduce="positive", laws=("map_of_layer", "forward_only", POSITIVE, TARGET_FREE))
 def fem(
-    score: ModelScore,
-    images: Tensor,
-    *,
-    layer: PositiveLayer,
-    k: Annotated[float, Range(0, 10)] = 2.0,
-    batch: Batch = "auto",
+    score: ModelScore, images: Tensor, *, layer: PositiveLayer, k: Annotated[float, Range(0, 10)] = 2.0, batch: Batch = "auto"
 ) -> Tensor:
     """Where the layer's channels have their peaks, for any class: what the network found, not what it decided.
 

@@ -28,12 +28,7 @@ AlignCorners: TypeAlias = Annotated[
 
 @attribution(cite="wang2020scorecam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only", POSITIVE))
 def score_cam(
-    score: ModelScore,
-    images: Tensor,
-    *,
-    layer: PositiveLayer,
-    align_corners: AlignCorners = True,
-    batch: Batch = "auto",
+    score: ModelScore, images: Tensor, *, layer: PositiveLayer, align_corners: AlignCorners = True, batch: Batch = "auto"
 ) -> Tensor:
     """Each channel weighed by the score of the image seen through it; no gradients.
 

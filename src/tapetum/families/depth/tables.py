@@ -76,12 +76,7 @@ def _layer_row(survey: Survey, name: str, found: _Activity) -> LayerRow:
 
 @inspection(cite="luo2016understanding", takes="images")
 def depth_properties(
-    model: VisionModel,
-    images: Tensor,
-    *,
-    layers: MapLayers = None,
-    n: Annotated[int, Range(1, 1000)] = 2,
-    seed: Seed = 0,
+    model: VisionModel, images: Tensor, *, layers: MapLayers = None, n: Annotated[int, Range(1, 1000)] = 2, seed: Seed = 0
 ) -> DepthProperties:
     """How layers change with depth: fewer places, more channels, larger receptive fields, more zeros.
 
