@@ -145,7 +145,7 @@ def contrastive_excitation_backprop(
     layer `at`; the heatmap is the positive part of the sum over channels, as in the paper. Refused without ReLUs.
 
     Args:
-        at: the layer where the map is read, None: the image; the paper reads middle layers, which are smoother.
+        at: layer at which the map is read, as in `excitation_backprop`.
 
     Example:
         >>> tp.contrastive_excitation_backprop(model, images, target="tabby", at="blocks.3")

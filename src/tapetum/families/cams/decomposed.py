@@ -79,7 +79,7 @@ def kpca_cam(
     Args:
         kernel: sigmoid (as in the paper's code), rbf, linear, cosine.
         gamma: scale of the kernel, positive; None: 1 / channels.
-        batch: no effect: images are worked on one by one, in two passes from the layer on.
+        batch: no effect, as in `eigen_cam`.
 
     Example:
         >>> tp.kpca_cam(model, images, kernel="rbf")
