@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.overlay import WORDS, colorize, limit, overlay, say
 from tapetum.figures.theme import DIVERGING, LIGHT, NOTE_PT, TITLE_PT, Figure
+from tapetum.figures.words import some
 from tapetum.types import GradCamSteps, Reduce
 
 CELL_IN = 1.42
@@ -22,16 +24,13 @@ NUMBERS = 4
 @draw.register
 def _(result: GradCamSteps) -> Figure:
     """A band an image: activations on the left, beside them a block a target, below them the sum, its ReLU and the overlay."""
-    from tapetum.figures import canvas
-
     n, k = min(len(result.targets), MOST_IMAGES), min(result.activations.shape[1], MOST_CHANNELS)
     m = min(result.weights.shape[1], MOST_TARGETS)
     rows, columns = k + 1 + _has_rest(result), 1 + BLOCK * m
-    title = f"Grad-CAM step by step: {result.layer}{_shown(result)}"
+    left_out = some(n, len(result.targets)) + some(m, result.weights.shape[1], "classes")
+    title = f"Grad-CAM step by step: {result.layer}{left_out}"
     figure = canvas.page(columns * CELL_IN + 0.4, n * (rows * (CELL_IN + 0.1) + 0.3), title, _subtitle(result))
-    panels = figure.subplots(n * rows, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, n * rows, columns)
     for row in range(n):
         band = panels[row * rows : (row + 1) * rows]
         _activations(result, row, band[:, 0], k)
@@ -45,12 +44,6 @@ def _(result: GradCamSteps) -> Figure:
 
 def _has_rest(result: GradCamSteps) -> bool:
     return result.weights.shape[-1] > min(result.activations.shape[1], MOST_CHANNELS)
-
-
-def _shown(result: GradCamSteps) -> str:
-    n, m = len(result.targets), result.weights.shape[1]
-    images = f" ({MOST_IMAGES} of {n} images)" if n > MOST_IMAGES else ""
-    return images + (f" ({MOST_TARGETS} of {m} classes)" if m > MOST_TARGETS else "")
 
 
 def _subtitle(result: GradCamSteps) -> str:
@@ -67,14 +60,11 @@ def _subtitle(result: GradCamSteps) -> str:
 
 def _activations(result: GradCamSteps, row: int, column: Any, k: int) -> None:
     """What the layer found: the same for every target; the photograph at the foot."""
-    from tapetum.figures import canvas
-
     for i in range(k):
         name = f"channel {int(result.channels[row, i])}"
         title = f"\n{name}" if i else f"activation A\n{name}"
         _map(column[i], result.activations[row, i], title, kind=_kind(result.activations), top=limit(result.activations[row]))
     if result.photographs is not None:
-        _shell(column[-1])
         canvas.image(column[-1], result.photographs[row], "what the model saw")
 
 
@@ -109,10 +99,7 @@ def _end(result: GradCamSteps, row: int, column: int, block: Any) -> None:
 
 
 def _overlay(result: GradCamSteps, row: int, column: int, axes: Any, top: float) -> None:
-    from tapetum.figures import canvas
-
     heatmap = result.heatmap[row, column].float().cpu()
-    _shell(axes)
     if not bool((heatmap > 0).any()):
         photo = torch.full((3, 224, 224), 0.5) if result.photographs is None else result.photographs[row]
         canvas.image(axes, say(photo, WORDS["no_positive_evidence"]), "upsampled")
@@ -127,14 +114,11 @@ def _overlay(result: GradCamSteps, row: int, column: int, axes: Any, top: float)
 
 def _map(axes: Any, values: Tensor, title: str, *, kind: Reduce, top: float | None = None) -> None:
     """A map in cells, below it its range; its numbers in the cells where there is room for them."""
-    from tapetum.figures import canvas
-
-    _shell(axes)
     colors = colorize(values, kind, top)
     canvas.image(axes, colors, title, smooth=False)
     low, high = float(values.min()), float(values.max())
     if max(values.shape) > NUMBERS:
-        axes.set_xlabel(f"{low + 0.0:.2g} to {high + 0.0:.2g}", fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=2)
+        canvas.below(axes, f"{low + 0.0:.2g} to {high + 0.0:.2g}")
         return
     for (y, x), value in _cells(values):
         dark = float(colors[:, y, x] @ torch.tensor([0.299, 0.587, 0.114])) < 0.5
@@ -148,18 +132,12 @@ def _cells(values: Tensor) -> list[tuple[tuple[int, int], float]]:
 
 def _number(axes: Any, value: float, title: str) -> None:
     """A weight as a number, red or blue by its sign."""
-    from tapetum.figures import canvas
-
-    _shell(axes)
+    axes.set_axis_on()
     axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], aspect=1, anchor="W")
     axes.spines[:].set_visible(False)
     color = DIVERGING[-1] if value > 0 else DIVERGING[0] if value < 0 else LIGHT.muted
     axes.text(0.5, 0.5, f"{value:+.3g}", ha="center", va="center", fontsize=TITLE_PT, color=color, weight="bold")
     canvas.heading(axes, title)
-
-
-def _shell(axes: Any) -> None:
-    axes.set_axis_on()
 
 
 def _kind(values: Tensor) -> Reduce:

@@ -1,53 +1,37 @@
-"""The blank page of a figure, and the few marks every figure is made of. The one file that imports matplotlib."""
+"""The blank page of a figure, and the few marks every figure is made of. matplotlib is imported with the first page."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, TITLE_PT, anchors
+from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, TITLE_PT, Figure, anchors
 from tapetum.notes import is_caution
 from tapetum.types import Reduce
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from tapetum.figures.page import Page
+else:
+    Axes = Page = Any
 
 HEAD_IN = 0.75  # inches kept at the top for title and subtitle
 LEAST_PT = 6.0
 MOST_LINES = 40  # of a page of words
 
 
-SCREEN_DPI = 96
-"""CSS pixels an inch: a notebook shows a figure so large, with two pixels for each, so that it is sharp on any screen."""
-
-
-class Page(Figure):
-    """A matplotlib figure that belongs to nobody's global state and shows itself in a notebook."""
-
-    title: str = ""
-
-    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        return rendered(self, 2 * SCREEN_DPI), {"width": round(self.get_figwidth() * SCREEN_DPI)}
-
-
 def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> Page:
     """An empty page; the axes go below the title."""
+    from tapetum.figures.page import Page
+
     top = 1 - HEAD_IN / (height_in + HEAD_IN)
-    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, top), w_pad=0.06, h_pad=0.06)
-    figure = Page(figsize=(width_in, height_in + HEAD_IN), facecolor=LIGHT.card, layout=layout)
-    FigureCanvasAgg(figure)
-    figure.title = title
+    figure = Page(width_in, height_in + HEAD_IN, title, top)
     rise = (1 - top) / HEAD_IN
     _text(figure, 0.1 / width_in, 1 - 0.14 * rise, title, TITLE_PT, LIGHT.ink, weight="bold")
     _text(figure, 0.1 / width_in, 1 - 0.42 * rise, subtitle, LABEL_PT, LIGHT.muted)
@@ -103,6 +87,8 @@ def numbers(axes: Axes, values: Tensor, form: str = "g", ground: Tensor | None =
 
 def frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
     """A thin frame on an image, (top, left, bottom, right) in its pixels; light and dark, to be seen on any ground."""
+    from matplotlib.patches import Rectangle
+
     top, left, bottom, right = box
     for width, color in ((2.6, LIGHT.card), (1.3, LIGHT.accent)):
         axes.add_patch(
@@ -120,8 +106,17 @@ def _text(figure: Figure, x: float, y: float, words: str, size: float, color: st
         text.set_fontsize(max(LEAST_PT, size * room / wide))
 
 
-def image(axes: Axes, pixels: Tensor, title: str = "", smooth: bool = True) -> None:
-    """Pixels (3, h, w) in [0, 1] without ticks or frame."""
+def panels(figure: Any, rows: int, columns: int) -> Any:
+    """Rows of axes, of which those without an image stay blank."""
+    found = figure.subplots(rows, columns, squeeze=False)
+    for axes in found.flat:
+        axes.set_axis_off()
+    return found
+
+
+def image(axes: Axes, pixels: Tensor, title: str = "", smooth: bool = True, note: str = "") -> None:
+    """Pixels (3, h, w) in [0, 1] without ticks or frame, with a title above and a note below."""
+    axes.set_axis_on()
     picture = pixels.detach().float().cpu().clamp(0, 1).movedim(0, -1).numpy()
     axes.imshow(picture, interpolation="auto" if smooth else "nearest")
     axes.set_xticks([])
@@ -129,6 +124,12 @@ def image(axes: Axes, pixels: Tensor, title: str = "", smooth: bool = True) -> N
     axes.spines[:].set_visible(False)
     axes.set_anchor("W")
     heading(axes, title)
+    if note:
+        below(axes, note)
+
+
+def below(axes: Axes, note: str, color: str = LIGHT.muted) -> None:
+    axes.set_xlabel(note, fontsize=NOTE_PT, color=color, loc="left", labelpad=3, parse_math=False)
 
 
 def heading(axes: Axes, title: str) -> None:
@@ -142,6 +143,10 @@ def side(axes: Axes, words: str) -> None:
 
 def colorbar(axes: Axes, kind: Reduce, top: float, label: str) -> None:
     """The scale beside a map: 0..top, or -top..top for a signed one."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LinearSegmentedColormap, Normalize
+    from matplotlib.ticker import MaxNLocator
+
     colormap = LinearSegmentedColormap.from_list(kind, anchors(kind).numpy())
     scale = ScalarMappable(Normalize(-top if kind == "sum" else 0, top), colormap)
     bar = axes.figure.colorbar(scale, ax=axes, fraction=0.046, pad=0.03)
@@ -162,11 +167,3 @@ def plot(axes: Axes, xlabel: str, ylabel: str) -> None:
     axes.spines[["left", "bottom"]].set(color=LIGHT.line)
     axes.grid(axis="y", color=LIGHT.line, linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-def rendered(figure: Figure, dpi: int = 150) -> bytes:
-    """The figure as a PNG file, which knows its title."""
-    file = io.BytesIO()
-    title = " ".join(getattr(figure, "title", "").split())
-    figure.savefig(file, format="png", dpi=dpi, facecolor=figure.get_facecolor(), metadata={"Title": title} if title else None)
-    return file.getvalue()

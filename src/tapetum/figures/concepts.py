@@ -5,11 +5,10 @@ from __future__ import annotations
 from math import ceil
 from typing import Any
 
-from torch.nn.functional import interpolate
-
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import limit, overlay, say
-from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
+from tapetum.figures.overlay import limit, over, say
+from tapetum.figures.theme import Figure
 from tapetum.figures.words import grid
 from tapetum.types import ConceptRelevance
 
@@ -20,8 +19,6 @@ MAX_IMAGES, MAX_CHANNELS, ACROSS = 4, 20, 5
 @draw.register
 def _(result: ConceptRelevance) -> Figure:
     """A row an image: the photograph, then over it the relevance of each channel, all of an image on one scale."""
-    from tapetum.figures import canvas
-
     n, k = min(len(result.channels), MAX_IMAGES), min(result.channels.shape[1], MAX_CHANNELS)
     bands = ceil(k / ACROSS)
     across = ceil(k / bands)
@@ -29,9 +26,7 @@ def _(result: ConceptRelevance) -> Figure:
     title = f"The channels of {result.layer} that the score went through: {whose}"
     says = f"{grid(result.values)} relevances a channel, red: for, blue: against, one scale an image · below: their sum"
     figure = canvas.page(max((across + 1) * TILE_IN, 7.4), n * bands * (TILE_IN + 0.36), title, says)
-    panels = figure.subplots(n * bands, across + 1, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, n * bands, across + 1)
     for row in range(n):
         own = panels[row * bands : (row + 1) * bands]
         _photograph(own[0, 0], result, row)
@@ -41,29 +36,18 @@ def _(result: ConceptRelevance) -> Figure:
 
 
 def _photograph(axes: Any, result: ConceptRelevance, row: int) -> None:
-    from tapetum.figures import canvas
-
-    axes.set_axis_on()
     canvas.image(axes, result.photographs[row], "what the model saw")
     words = result.targets[row] if len(result.channels) > 1 else "all channels"
-    _below(axes, f"{words}: {float(result.total[row]):.3g}")
+    canvas.below(axes, f"{words}: {float(result.total[row]):.3g}")
 
 
 def _channel(axes: Any, result: ConceptRelevance, row: int, i: int) -> None:
     """The map over the photograph, its sum, and the share of all that reached the layer."""
-    from tapetum.figures import canvas
-
     photo, total = result.photographs[row].float().cpu(), float(result.total[row])
-    axes.set_axis_on()
     if result.empty(row):
         canvas.image(axes, say(photo, "nothing of the score came through this layer"), "no channel")
         return
     values = result.values[row].detach().float().cpu()
-    heatmap = interpolate(values[None, i : i + 1], photo.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
-    canvas.image(axes, overlay(photo, heatmap, "sum", top=limit(values)), f"channel {int(result.channels[row, i])}")
+    canvas.image(axes, over(photo, values[i], "sum", limit(values)), f"channel {int(result.channels[row, i])}")
     one = float(result.relevance[row, i])
-    _below(axes, f"{one:+.3g}" + (f", {one / total:.1%} of all" if total > 0 else ""))
-
-
-def _below(axes: Any, words: str) -> None:
-    axes.set_xlabel(words, fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3, parse_math=False)
+    canvas.below(axes, f"{one:+.3g}" + (f", {one / total:.1%} of all" if total > 0 else ""))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-from torch.nn.functional import interpolate
-
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import colorize, limit, overlay
+from tapetum.figures.overlay import colorize, limit, over
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.words import grid as size_words
+from tapetum.figures.words import some
 from tapetum.types import ConsistentChannels, Reduce
 
 MAX_IMAGES = 6  # in one figure; the title says when there are more
@@ -23,11 +22,9 @@ DARK = 0.6  # below this percentile a cell is so dark that its number is white
 @draw.register
 def _(result: ConsistentChannels) -> Figure:
     """Above the percentile of each channel in each image (a row); below the maps of the first of both kinds."""
-    from tapetum.figures import canvas
-
     n, listed = min(len(result.photographs), MAX_IMAGES), min(len(result.consistent), MAX_CHANNELS)
     shown = min(listed, MAX_MAPS)
-    more = f" ({n} of {len(result.photographs)} images)" if n < len(result.photographs) else ""
+    more = some(n, len(result.photographs))
     heights = [n * CELL_IN + 0.75, n * MAP_IN + 0.35]
     width = max((2 * listed + 2) * CELL_IN, (2 * shown + 1) * MAP_IN, 8.0)
     figure = canvas.page(
@@ -51,8 +48,6 @@ def _about(result: ConsistentChannels) -> str:
 
 def _cells(axes: list[Any], result: ConsistentChannels, row: int, listed: int, last: bool) -> None:
     """One image: its photograph, the percentiles of the consistent channels, those of the specific ones."""
-    from tapetum.figures import canvas
-
     canvas.image(axes[0], result.photographs[row])
     heads = "active in all images", "active in one image more than in any other"
     below = "channel, and its lowest percentile", "channel, and its lead over the second image in sd"
@@ -74,8 +69,6 @@ def _cells(axes: list[Any], result: ConsistentChannels, row: int, listed: int, l
 
 def _maps(axes: list[Any], result: ConsistentChannels, row: int, shown: int) -> None:
     """One image: its photograph, then over it the maps; a channel has one scale for all images."""
-    from tapetum.figures import canvas
-
     photo, k = result.photographs[row], len(result.consistent)
     kind: Reduce = "sum" if bool((result.maps < 0).any()) else "positive"
     canvas.image(axes[0], photo, "photograph" if row == 0 else "")
@@ -84,11 +77,6 @@ def _maps(axes: list[Any], result: ConsistentChannels, row: int, shown: int) -> 
         place = i if i < shown else k + i - shown
         channel = int((result.consistent if i < shown else result.specific)[place % k])
         name = f"{channel}, in {'all' if i < shown else 'one'}" if row == 0 else ""
-        canvas.image(axes[i + 1], _over(photo, result.maps[row, place], kind, limit(result.maps[:, place])), name)
+        canvas.image(axes[i + 1], over(photo, result.maps[row, place], kind, limit(result.maps[:, place])), name)
         if i >= shown and int(result.best[channel]) == row:
-            axes[i + 1].set_xlabel("stands out here", fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=2)
-
-
-def _over(photo: Tensor, values: Tensor, kind: Reduce, top: float) -> Tensor:
-    heatmap = interpolate(values[None, None].float(), photo.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
-    return overlay(photo.float(), heatmap, kind, top=top)
+            canvas.below(axes[i + 1], "stands out here")

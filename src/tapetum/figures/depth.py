@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
-from torch import Tensor
-
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
-from tapetum.figures.words import layer_name
+from tapetum.figures.words import layer_name, some
 from tapetum.types import DepthProperties, LayerProgression, LayerTable, MeanActivations
 
 MAX_IMAGES = 4  # photographs in one figure; the title says when there are more
@@ -24,8 +23,6 @@ SECOND = "#d98e04"  # beside the accent: told apart from it by lightness too
 @draw.register
 def _(result: LayerTable) -> Figure:
     """One row a layer, from early to deep: values, parameters, receptive field, shares of zeros, mean."""
-    from tapetum.figures import canvas
-
     rows = result.rows
     step = min(ROW_IN, max(LEAST_ROW_IN, LONGEST_IN / len(rows)))
     subtitle = f"{len(rows)} layers, the first at the top · on {_images(result.means.shape[1])} of {_size(result.size)} px"
@@ -52,8 +49,6 @@ def _(result: LayerTable) -> Figure:
 def _bars(
     axes: Any, values: Sequence[float | int], name: str, *, log: bool = False, label: str = "", color: str = LIGHT.accent
 ) -> None:
-    from tapetum.figures import canvas
-
     axes.barh(range(len(values)), values, height=0.72, color=color, label=label)
     canvas.plot(axes, name, "")
     axes.grid(axis="y", visible=False)
@@ -65,8 +60,6 @@ def _bars(
 @draw.register
 def _(result: DepthProperties) -> Figure:
     """Six charts over depth: places, channels, values per pixel, receptive fields, sparsity, mean activation."""
-    from tapetum.figures import canvas
-
     rows, side = result.rows, max(result.size)
     width = max(8.4, 3 * (0.36 * len(rows) + 1.0))
     subtitle = f"computed on {_images(result.means.shape[1])} of {_size(result.size)} px · from early (left) to deep (right)"
@@ -116,8 +109,6 @@ def _columns(axes: Any, values: Sequence[float | int], name: str) -> None:
 
 
 def _head(axes: Any, name: str) -> None:
-    from tapetum.figures import canvas
-
     canvas.heading(axes, name)
     canvas.plot(axes, "", "")
 
@@ -130,8 +121,6 @@ def _named(axes: Any, layers: Sequence[str]) -> None:
 @draw.register
 def _(result: MeanActivations) -> Figure:
     """The mean by depth as a line, the middle 80 % of the channels as a band, each image a dot."""
-    from tapetum.figures import canvas
-
     d, n = len(result.layers), len(result.means[0])
     subtitle = "line: mean over channels and images · band: the middle 80 % of the channels" + (
         " · dots: images" if n > 1 else ""
@@ -155,36 +144,24 @@ def _(result: MeanActivations) -> Figure:
 @draw.register
 def _(result: LayerProgression) -> Figure:
     """The photograph, then every stage: its mean over channels at its own resolution and on its own scale."""
-    from tapetum.figures import canvas
-
     n, d = min(len(result.photographs), MAX_IMAGES), len(result.layers)
     bands = ceil((d + 1) / STRIP_COLUMNS)
     columns = ceil((d + 1) / bands)
-    more = f" ({n} of {len(result.photographs)} images)" if n < len(result.photographs) else ""
+    more = some(n, len(result.photographs))
     title = f"What every stage of {result.model} keeps{more}"
     signed = any(bool((one < 0).any()) for one in result.maps)
     words = "mean over the channels of each layer, each on its own scale" + (" (blue: below 0)" if signed else "")
     figure = canvas.page(max(columns * STRIP_IN, 5.6), n * bands * (STRIP_IN + 0.42), title, words)
-    panels = figure.subplots(n * bands, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, n * bands, columns)
     for row in range(n):
         h, w = result.photographs.shape[-2:]
-        _panel(panels[row * bands, 0], result.photographs[row], "photograph", f"{h} × {w} px", smooth=True)
+        canvas.image(panels[row * bands, 0], result.photographs[row], "photograph", note=f"{h} × {w} px")
         for i, (layer, maps) in enumerate(zip(result.layers, result.maps, strict=True), 1):
             values = maps[row]
             picture = colorize(values, "sum" if bool((maps < 0).any()) else "positive")
             note = f"{values.shape[0]} × {values.shape[1]} · {result.channels[i - 1]} channels"
-            _panel(panels[row * bands + i // columns, i % columns], picture, layer_name(layer), note)
+            canvas.image(panels[row * bands + i // columns, i % columns], picture, layer_name(layer), False, note)
     return figure
-
-
-def _panel(axes: Any, pixels: Tensor, name: str, note: str, smooth: bool = False) -> None:
-    from tapetum.figures import canvas
-
-    axes.set_axis_on()
-    canvas.image(axes, pixels, name, smooth=smooth)
-    axes.set_xlabel(note, fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3, parse_math=False)
 
 
 def _count(shape: Sequence[int]) -> int:

@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.figures import several
+from tapetum.figures import canvas, several
 from tapetum.figures.channels import channel_picture
 from tapetum.figures.overlay import SCALE, WORDS, colorize, laid, limit, overlay, say
 from tapetum.figures.theme import LIGHT, Figure
-from tapetum.figures.words import SHORT_UNITS, caption, grid
+from tapetum.figures.words import SHORT_UNITS, caption, grid, some
 from tapetum.notes import is_caution
 from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Prediction, Result, Run, TapetumError, names_of_maps
 
@@ -35,8 +35,6 @@ def draw(result: Any, **options: Any) -> Figure:
 @draw.register
 def words(result: Result) -> Figure:
     """A result without a picture of its own, in words."""
-    from tapetum.figures import canvas
-
     return canvas.written(type(result).__name__, str(result).splitlines())
 
 
@@ -61,15 +59,13 @@ def html(result: Any) -> str:
 
 def png(result: Any, *, dpi: int = 150, **options: Any) -> bytes:
     """The figure of a result as a PNG file."""
-    from tapetum.figures import canvas
+    from tapetum.figures.page import rendered
 
-    return canvas.rendered(show(result, **options), dpi)
+    return rendered(show(result, **options), dpi)
 
 
 def show(result: Any, **options: Any) -> Figure:
     """The figure of a result, with its notes under it. A notebook displays it; elsewhere `show(result).savefig("map.png")`."""
-    from tapetum.figures import canvas
-
     figure, notes = draw(result, **options), notes_of(result)
     if notes:
         canvas.footnotes(figure, notes)
@@ -97,7 +93,7 @@ def _(result: Attribution, pixels: Tensor | None = None) -> Figure:
         return films.slices(result)
     rows, photos = min(len(result), MAX_ROWS), _photos(pixels, result)
     columns = 1 if photos is None else 3
-    title = f"{result.method}: {result.target[0]}" if len(result) == 1 else f"{result.method}{_shown(len(result))}"
+    title = f"{result.method}: {result.target[0]}" if len(result) == 1 else f"{result.method}{some(rows, len(result))}"
     figure = canvas.page(max(columns * SIDE_IN + 0.9, 4.2), rows * SIDE_IN, title, caption(result))
     panels = figure.subplots(rows, columns, squeeze=False)
     for row, axes in enumerate(panels):
@@ -113,19 +109,15 @@ def _(result: Attribution, pixels: Tensor | None = None) -> Figure:
 @draw.register
 def _(result: ActivationMaps) -> Figure:
     """One row per image, one panel per channel, each on its own scale: (k channels of one layer)."""
-    from tapetum.figures import canvas
-
     n, k = len(result.values), result.values.shape[1]
     columns = min(k, 6 if k <= FEW_CHANNELS else 8)
     shown = min(n, max(1, MAX_ROWS // ceil(k / columns)))
     rows = shown * ceil(k / columns)
-    title = f"What {result.layer} found" + (f" ({shown} of {n} images)" if shown < n else "")
+    title = f"What {result.layer} found{some(shown, n)}"
     subtitle = f"{grid(result.values)} values a channel · chosen by {result.by} · each channel on its own scale"
     side = 1.6 if k <= FEW_CHANNELS else 1.2
     figure = canvas.page(max(columns * side, 5.2), rows * (side + 0.3), title, subtitle)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, rows, columns)
     for row in range(shown):
         for i in range(k):
             axes = panels[row * ceil(k / columns) + i // columns, i % columns]
@@ -136,11 +128,9 @@ def _(result: ActivationMaps) -> Figure:
 @draw.register
 def _(result: Evaluation) -> Figure:
     """The curve of each image with the area under it filled; the area is the value."""
-    from tapetum.figures import canvas
-
     n = min(len(result.curve), MAX_ROWS)
     subtitle = f"area under the curve {_areas(result)} · {result.better} is better"
-    figure = canvas.page(5.2, 3.2, f"{result.metric}{_shown(len(result.curve))}", subtitle)
+    figure = canvas.page(5.2, 3.2, f"{result.metric}{some(n, len(result.curve))}", subtitle)
     axes = figure.subplots()
     fraction = result.fraction.cpu().numpy()
     for curve in result.curve[:n].cpu().numpy():
@@ -172,8 +162,6 @@ def _(results: Sequence[Any], pixels: Tensor | None = None, names: Sequence[str]
 
 def _side_by_side(results: Sequence[Attribution], pixels: Tensor | None, names: Sequence[str] | None) -> Figure:
     """One column per attribution, one row per image."""
-    from tapetum.figures import canvas
-
     called = names_of_maps(results) if names is None else names
     if len(called) != len(results):
         raise TapetumError(f"{len(results)} maps were given and {len(called)} names: one name a map")
@@ -181,11 +169,9 @@ def _side_by_side(results: Sequence[Attribution], pixels: Tensor | None, names: 
     across = ceil(len(results) / bands)
     rows = min(n, MAX_ROWS)
     one_target = n == 1 and len({one.target for one in results}) == 1
-    title = f"{len(results)} maps: {results[0].target[0]}" if one_target else f"{len(results)} maps{_shown(n)}"
+    title = f"{len(results)} maps: {results[0].target[0]}" if one_target else f"{len(results)} maps{some(rows, n)}"
     figure = canvas.page(max(across * 2.0, 5.2), rows * bands * 2.3, title, f"each map on its own scale, {SCALE}")
-    panels = figure.subplots(rows * bands, across, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, rows * bands, across)
     for i, result in enumerate(results):
         photos = _photos(pixels, result)
         for row in range(rows):
@@ -200,8 +186,6 @@ def _wrapped(name: str, width: int = 26) -> str:
 
 
 def _map_panel(axes: Any, result: Attribution, row: int, photo: Tensor | None) -> None:
-    from tapetum.figures import canvas
-
     if result.status[row] != "ok":
         canvas.image(axes, _over(result, None, row), "map")
         return
@@ -227,10 +211,6 @@ def _photos(pixels: Tensor | None, result: Attribution) -> Tensor | None:
     if len(photos) != len(result):
         raise TapetumError(f"{len(result)} maps need {len(result)} photos, got {len(photos)}")
     return photos
-
-
-def _shown(n: int) -> str:
-    return f" ({MAX_ROWS} of {n} images)" if n > MAX_ROWS else ""
 
 
 def _areas(result: Evaluation) -> str:

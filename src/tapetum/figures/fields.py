@@ -9,11 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.figures.depth import MAX_IMAGES, _panel
+from tapetum.figures import canvas
+from tapetum.figures.depth import MAX_IMAGES
 from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize
 from tapetum.figures.theme import NOTE_PT, Figure
-from tapetum.figures.words import layer_name
+from tapetum.figures.words import layer_name, some
 from tapetum.types import Field, OcclusionProbe, ReceptiveFields
 from tapetum.types.depth import Window
 
@@ -32,8 +33,6 @@ FULL_AT = 0.25
 @draw.register
 def _(result: ReceptiveFields) -> Figure:
     """The photograph with each layer's squares around its middle place; beside it what the gradients weigh, layer by layer."""
-    from tapetum.figures import canvas
-
     d = len(result.fields)
     beside = 2 if d <= 4 else 3
     columns = 2 + beside
@@ -54,7 +53,7 @@ def _(result: ReceptiveFields) -> Figure:
 def _squares(axes: Any, result: ReceptiveFields) -> None:
     """All squares over the photograph; where they reach beyond it, beyond it."""
     h, w = result.size
-    _panel(axes, 0.55 * result.photograph.float() + 0.4, f"what the model saw, {h} × {w} px", "", smooth=True)
+    canvas.image(axes, 0.55 * result.photograph.float() + 0.4, f"what the model saw, {h} × {w} px")
     sight = [0, h - 1, 0, w - 1]
     for i, field in reversed(list(enumerate(result.fields))):
         color = COLORS[i % len(COLORS)]
@@ -86,7 +85,7 @@ def _blob(axes: Any, result: ReceptiveFields, i: int, field: Field) -> None:
     picture = colorize(energy.clamp(min=0) ** FULL_AT, "positive", 1.0)
     measured, share = field.extent((h, w), " px"), field.effective_side
     theory = "whole image" if field.side is None else f"{field.side} px"
-    _panel(axes, picture, layer_name(field.layer), f"theory {theory}\nmeasured {measured}\n95 % within {share} px")
+    canvas.image(axes, picture, layer_name(field.layer), False, f"theory {theory}\nmeasured {measured}\n95 % within {share} px")
     axes.images[0].set_extent((cut[2] - 0.5, cut[3] + 0.5, cut[1] + 0.5, cut[0] - 0.5))
     if field.effective is not None:
         outline(axes, field.effective, "#ffffff", style="--")
@@ -113,25 +112,21 @@ def outline(axes: Any, window: Window, color: str, style: str = "-", width: floa
 @draw.register
 def _(result: OcclusionProbe) -> Figure:
     """A row an image: before, after, and at each layer how much it changed; the box on its grid, dashed what it reaches."""
-    from tapetum.figures import canvas
-
     n, d = min(len(result.before), MAX_IMAGES), len(result.layers)
     bands = ceil((d + 2) / 4)
     across = ceil((d + 2) / bands)
-    more = f" ({n} of {len(result.before)} images)" if n < len(result.before) else ""
+    more = some(n, len(result.before))
     title = f"What hiding {result.words()} changes{more}"
     marks = "mean |change| of the channels, each on its own scale · solid: places under the box · dashed: those that can see it"
     subtitle = f"the box is replaced by {result.fill}\n{marks}"
     figure = canvas.page(max(across * BLOB_IN, 7.6), n * bands * (BLOB_IN + 0.62), title, subtitle)
-    panels = figure.subplots(n * bands, across, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, n * bands, across)
     answers = result.answers()
     for row in range(n):
         own = panels[row * bands : (row + 1) * bands].flat
         before, after = _said(answers[row]) if answers else ("", "")
-        _panel(own[0], result.before[row], "before", before, smooth=True)
-        _panel(own[1], result.after[row], "after", after, smooth=True)
+        canvas.image(own[0], result.before[row], "before", note=before)
+        canvas.image(own[1], result.after[row], "after", note=after)
         for axes in own[:2]:
             outline(axes, result.box, COLORS[1], width=1.2)
         for i in range(d):
@@ -160,7 +155,8 @@ def _change(axes: Any, result: OcclusionProbe, row: int, i: int) -> None:
     h, w = change.shape
     share = float(result.share_under[i, row])
     here = "no change at all" if share != share else f"{share:.0%} of the change under it"
-    _panel(axes, _nearest(change), layer_name(result.layers[i]), f"{h} × {w} places\n{here}\nlargest {float(change.max()):.3g}")
+    note = f"{h} × {w} places\n{here}\nlargest {float(change.max()):.3g}"
+    canvas.image(axes, _nearest(change), layer_name(result.layers[i]), False, note)
     axes.images[0].set_extent((-0.5, w - 0.5, h - 0.5, -0.5))
     reach = result.reach[i]
     outline(axes, result.under[i], "#ffffff", width=1.4)

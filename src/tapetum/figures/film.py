@@ -14,6 +14,7 @@ from tapetum.data.images import to_uint8
 from tapetum.figures.renderings import step_words
 from tapetum.figures.strip import strip_page
 from tapetum.figures.tiles import across, collage, tile, unit_words
+from tapetum.figures.words import some
 from tapetum.keeping.whole import appearing
 from tapetum.types import Rendering, Run, TapetumError, UnwritableError
 
@@ -72,7 +73,7 @@ def filmed(result: Rendering) -> Film:
         moments = tuple(step_words(result, frame) for frame in range(len(result.frames)))
         frames = tuple(tuple(tile(result, row, frame) for row in rows) for frame in range(len(result.frames)))
         names = tuple(unit_words(result.objectives[row]) for row in rows)
-        more = f" ({len(rows)} of {len(result)} pictures)" if len(rows) < len(result) else ""
+        more = some(len(rows), len(result), "pictures")
         return Film(f"{method}, step by step{more}", names, moments, frames)
     if len(result) < 2:
         raise TapetumError("one picture without frames does not move: keep some, frames=25")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
+from tapetum.figures import canvas
 from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, say
+from tapetum.figures.theme import Figure
+from tapetum.figures.tiles import evenly
 from tapetum.types import Attribution
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 MOST = 8
 """Slices in a row, evenly chosen."""
@@ -21,11 +19,9 @@ ROWS = 8
 
 def slices(result: Attribution) -> Figure:
     """One row per film, one panel per frame; the frames of a film have one scale."""
-    from tapetum.figures import canvas
-
     maps = result.films()
     rows, frames = min(len(maps), ROWS), maps.shape[1]
-    chosen = sorted({round(i * (frames - 1) / max(1, min(frames, MOST) - 1)) for i in range(min(frames, MOST))})
+    chosen = evenly(frames, MOST)
     title = f"{result.method}: {result.target[0]}" if len(result) == 1 else f"{result.method}, {rows} of {len(result)} films"
     figure = canvas.page(
         max(len(chosen) * 1.6, 5.2), rows * 1.9, title, f"{len(chosen)} of {frames} frames, one scale per film; {SCALE}"

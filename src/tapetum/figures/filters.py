@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize, limit, overlay
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
@@ -23,8 +24,6 @@ ACROSS = 9  # filters side by side
 @draw.register
 def _(result: ToySelectivity) -> Figure:
     """A row an image: itself, then what each filter answers; above, the filters with their weights."""
-    from tapetum.figures import canvas
-
     m, k = len(result.images), len(result.kernels)
     top = f"{result.top:g}"
     says = f"what it answers, -{top} (blue, the opposite) to {top} (red, a perfect fit), white: 0 · zeros around the image"
@@ -49,8 +48,6 @@ def _(result: ToySelectivity) -> Figure:
 @draw.register
 def _(result: FilteredPicture) -> Figure:
     """The photograph, and what each kernel makes of it: signed maps in two colours, pictures as pictures."""
-    from tapetum.figures import canvas
-
     height, width = result.picture.shape[-2:]
     n = len(result.names) + 1
     columns = min(n, 3)
@@ -59,9 +56,7 @@ def _(result: FilteredPicture) -> Figure:
     border = {"reflect": "mirrored", "replicate": "repeated", "zero": "filled with zeros"}[result.border]
     says = f"red: positive, blue: negative, white: 0, each map on its own scale · the border is {border}"
     figure = canvas.page(max(columns * side, 5.8), rows * (side * height / width + 0.3), title, says)
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in panels:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, rows, columns).ravel()
     canvas.image(panels[0], result.picture[0], "photograph")
     for axes, name, kernel, response in zip(panels[1:], result.names, result.kernels, result.responses, strict=False):
         size = f"{kernel.shape[-2]} × {kernel.shape[-1]}"
@@ -80,8 +75,6 @@ def _filtered(response: Tensor) -> Tensor:
 @draw.register
 def _(result: Filters) -> Figure:
     """All filters on one scale, row by row; 1 x 1 filters as the rows of a matrix."""
-    from tapetum.figures import canvas
-
     k, inputs = result.weights.shape[:2]
     many = "all" if k == result.channels else f"the first {k} of"
     title = f"{result.layer} of {result.model}: {many} {result.channels} filters"
@@ -106,8 +99,6 @@ def _(result: Filters) -> Figure:
 
 def _matrix(result: Filters, title: str) -> Figure:
     """Of 1 x 1 filters: a row a filter, a column an input channel."""
-    from tapetum.figures import canvas
-
     values = result.weights[:, :, 0, 0]
     figure = canvas.page(7.2, max(2.2, min(6.5, 6.2 * values.shape[0] / values.shape[1])), title, "")
     says = "1 × 1: no pattern in space, a filter is a list of weights, one for each channel it reads\na row a filter"
@@ -138,8 +129,6 @@ def _meaning(result: Filters) -> str:
 @draw.register
 def _(result: FilterResponses) -> Figure:
     """A column a filter: its weights, its map, and the map over what the model saw; two rows for each photograph."""
-    from tapetum.figures import canvas
-
     n, k = min(len(result.photographs), MAX_IMAGES), len(result.channels)
     shown_k = min(k, 2 * ACROSS)
     bands, across = ceil(shown_k / ACROSS), min(shown_k, ACROSS)
@@ -153,9 +142,7 @@ def _(result: FilterResponses) -> Figure:
     rows = bands * (1 + 2 * n)
     figure = canvas.page(max(1.28 * (across + 1), 7.4), rows * 1.42, title, "")
     canvas.subtitle(figure, says)
-    panels = figure.subplots(rows, across + 1, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, rows, across + 1)
     heats = result.heatmaps()
     values = shown_weights(result.filters)
     pictures = painted(values, limit(values))
@@ -183,8 +170,6 @@ def _left_out(result: FilterResponses, n: int, k: int) -> str:
 @draw.register
 def _(result: FilterComparison) -> Figure:
     """Random and learned filters side by side, each divided by its length; below, how smooth they are."""
-    from tapetum.figures import canvas
-
     happened = "before and after learning" if result.trained else "random and random, nothing is learned yet"
     title = f"{result.learned.layer} of {result.learned.model}: {happened}"
     figure = canvas.page(8.0, 6.6, title, "")
@@ -208,8 +193,6 @@ def _(result: FilterComparison) -> Figure:
 
 def _shares(axes: Any, result: FilterComparison) -> None:
     """How the shares of all filters are spread; a line where noise lies."""
-    from tapetum.figures import canvas
-
     lows, colors = (result.low_random, result.low_learned), (LIGHT.muted, LIGHT.accent)
     for low, color, name in zip(lows, colors, result.names, strict=True):
         axes.hist(low[~low.isnan()].cpu().numpy(), bins=25, range=(0, 1), color=color, alpha=0.55, label=name)

@@ -7,9 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize, overlay
-from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
+from tapetum.figures.theme import LIGHT, Figure
+from tapetum.figures.words import some
 from tapetum.types import Localization, TapetumError
 from tapetum.types.localization import UNDEFINED
 
@@ -27,26 +29,19 @@ MEANS = {
 @draw.register
 def _(result: Localization, pixels: Tensor | None = None) -> Figure:
     """Each map (over its picture, if `pixels` (n, 3, h, w) are given) with the outline of its mask and its number."""
-    from tapetum.figures import canvas
-
     if pixels is not None and len(pixels) != len(result):
         raise TapetumError(f"{len(result)} maps need {len(result)} pictures, got {len(pixels)}")
     n = min(len(result), MAX_MAPS)
     columns = min(n, ACROSS)
     rows = ceil(n / columns)
-    some = f" ({n} of {len(result)} images)" if n < len(result) else ""
-    title = f"{result.metric.replace('_', ' ').capitalize()} of {result.method}{some}"
+    title = f"{result.metric.replace('_', ' ').capitalize()} of {result.method}{some(n, len(result))}"
     subtitle = f"{result.words} · {MEANS[result.metric]}, which covers {float(result.area.mean()):.0%} of the picture"
     side = SIDE_IN if n > 3 else WIDE_IN
     figure = canvas.page(max(columns * side, 8.6), rows * (side + 0.4), title, subtitle)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, rows, columns)
     for i in range(n):
         axes = panels[i // columns, i % columns]
-        axes.set_axis_on()
-        canvas.image(axes, _picture(result, pixels, i), _number(result, i))
-        axes.set_xlabel(result.target[i], fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3, parse_math=False)
+        canvas.image(axes, _picture(result, pixels, i), _number(result, i), note=result.target[i])
         _outline(axes, result.masks[i])
     return figure
 

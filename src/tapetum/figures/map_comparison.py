@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.overlay import SCALE, colorize, picture
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
@@ -21,8 +22,6 @@ STYLES = ("--", ":")
 @draw.register
 def _(result: MapComparison) -> Figure:
     """Above the photograph and each map over it; below the curves of all maps, and what their top fifths have in common."""
-    from tapetum.figures import canvas
-
     m = len(result.maps)
     across = min(m + 1, 7)
     bands = ceil((m + 1) / across)
@@ -33,9 +32,7 @@ def _(result: MapComparison) -> Figure:
     above, below = parts
     for part in parts:
         part.set_facecolor(LIGHT.card)
-    panels = above.subplots(bands, across, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(above, bands, across)
     canvas.image(panels.flat[0], result.photographs[0], "what the model saw")
     for i, one in enumerate(result.maps):
         words = f"{result.names[i]}\n{float(result.faithfulness[i]):+.2f}"
@@ -54,8 +51,6 @@ def _subtitle(result: MapComparison) -> str:
 
 
 def _lines(axes: Any, result: MapComparison, curves: Tensor, title: str, xlabel: str) -> None:
-    from tapetum.figures import canvas
-
     fraction, first_baseline = result.fraction.cpu().numpy(), len(result.maps) - result.n_baselines
     for i, curve in enumerate(curves.mean(1).float().cpu().numpy()):
         baseline = i >= first_baseline
@@ -71,8 +66,6 @@ def _lines(axes: Any, result: MapComparison, curves: Tensor, title: str, xlabel:
 
 def _agreement(axes: Any, result: MapComparison) -> None:
     """A table of the top fifth that two maps have in common."""
-    from tapetum.figures import canvas
-
     canvas.image(axes, colorize(result.agreement, "positive", 1.0), "common top fifth (chance 0.2)", smooth=False)
     m = len(result.names)
     for y in range(m):

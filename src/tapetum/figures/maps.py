@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure, rgb
 from tapetum.figures.tiles import shown
@@ -28,8 +29,6 @@ def _(result: ActivationAtlas, label: str | int | None = None, names: bool = Tru
     Args: `label` a class of the model: cells show as strongly as they speak for it, those that
     speak against it hardly at all. `names` False leaves the names out.
     """
-    from tapetum.figures import canvas
-
     rows, columns = result.grid
     side = MAP_IN / columns
     figure = canvas.page(MAP_IN, side * rows, _title(result, label), _subtitle(result))

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.figures.theme import LIGHT, anchors, rgb
@@ -79,6 +80,12 @@ def _overlaid(pixels: Tensor, heatmap: Tensor, kind: Reduce, top: float, opacity
     cover = opacity * _strength(heatmap, kind, top).abs().pow(COVER[kind])
     over = torch.lerp(_ground(pixels, kind), colorize(heatmap, kind, top), cover)
     return torch.where(heatmap.detach().isnan().cpu(), _pale(pixels), over)
+
+
+def over(photo: Tensor, values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
+    """The map (h, w) of a layer over a photo (3, H, W), upsampled bilinearly."""
+    heatmap = F.interpolate(values.detach()[None, None].float(), photo.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+    return overlay(photo.float(), heatmap.to(photo.device), kind, top=top)
 
 
 def picture(attribution: Attribution, pixels: Tensor, row: int = 0, on: Literal["crop", "photo"] = "crop") -> Tensor:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tapetum.data.planes import viewable
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
+from tapetum.figures.theme import Figure
+from tapetum.figures.words import some
 from tapetum.types import ColorChannels, PreprocessingStep, PreprocessingSteps, PreprocessingWay
 from tapetum.types.photographs import COLORS, range_of
 
@@ -18,19 +20,14 @@ SIDE_IN = 1.95
 @draw.register
 def _(result: PreprocessingSteps) -> Figure:
     """A row a way, a column a step; on the photograph the frame of what is seen."""
-    from tapetum.figures import canvas
-
     n = min(len(result.ways), MAX_IMAGES)
     ways = [way for ways in result.ways[:n] for way in ways]
-    some = f" ({n} of {len(result.ways)} photographs)" if n < len(result.ways) else ""
-    title = f"From a photograph to the numbers that {result.model} gets{some}"
+    title = f"From a photograph to the numbers that {result.model} gets{some(n, len(result.ways), 'photographs')}"
     figure = canvas.page(len(COLUMNS) * SIDE_IN + 0.4, len(ways) * (SIDE_IN + 0.25), title, "")
     says = "frame: the part that is seen · under each picture its size in px and the range of its values\n"
     says += "normalised: (pixels - mean) / std per channel, stretched here to black and white so that it can be shown"
     canvas.subtitle(figure, says)
-    panels = figure.subplots(len(ways), len(COLUMNS), squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, len(ways), len(COLUMNS))
     for row, way in zip(panels, ways, strict=True):
         steps = {step.name: step for step in way.steps}
         for axes, name in zip(row, COLUMNS, strict=True):
@@ -42,21 +39,15 @@ def _(result: PreprocessingSteps) -> Figure:
 
 
 def _step(axes: Any, step: PreprocessingStep) -> None:
-    from tapetum.figures import canvas
-
     values = step.values.detach().float().cpu()
     if step.name == "normalised":
         low, high = step.range
         values = (values - low) / ((high - low) or 1.0)
-    canvas.image(axes, viewable(values[None])[0], step.name)
-    axes.set_axis_on()
     height, width = step.shape[-2:]
-    axes.set_xlabel(f"{height} × {width}: {range_of(step)}", fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3)
+    canvas.image(axes, viewable(values[None])[0], step.name, note=f"{height} × {width}: {range_of(step)}")
 
 
 def _frame(axes: Any, way: PreprocessingWay) -> None:
-    from tapetum.figures import canvas
-
     shown = way.steps[0].values.shape[-1] / way.steps[0].shape[-1]
     top, left, bottom, right = (edge * shown - 0.5 for edge in way.box)  # pixel 0 reaches from -0.5 to 0.5
     canvas.frame(axes, (top, left, bottom, right))
@@ -65,12 +56,9 @@ def _frame(axes: Any, way: PreprocessingWay) -> None:
 @draw.register
 def _(result: ColorChannels) -> Figure:
     """For each image two rows: itself and its channels in grey, then the patch and its numbers in each channel."""
-    from tapetum.figures import canvas
-
     n = min(len(result.photographs), MAX_IMAGES)
     height, width = result.photographs.shape[-2:]
-    some = f" ({n} of {len(result.photographs)} images)" if n < len(result.photographs) else ""
-    figure = canvas.page(4 * 2.35, n * 2 * 2.6, f"What you see, and what a machine has{some}", "")
+    figure = canvas.page(4 * 2.35, n * 2 * 2.6, f"What you see, and what a machine has{some(n, len(result.photographs))}", "")
     says = f"{height} × {width} px, three numbers each; a channel in grey: 0 is black, 1 is white\n"
     canvas.subtitle(figure, f"{says}below: the patch in the frame, with its numbers as files store them, 0 to 255")
     panels = figure.subplots(2 * n, 4, squeeze=False)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tapetum.data.planted import Planted
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.theme import LIGHT, NOTE_PT, Figure, rgb
+from tapetum.figures.theme import LIGHT, Figure, rgb
 from tapetum.figures.tiles import collage
 
 MAX_PICTURES = 16
@@ -21,24 +22,19 @@ SIDE_IN = 1.25
 @draw.register
 def _(result: Planted) -> Figure:
     """Pictures with their classes; below each its mask: the object white, the cue in colour, with what the cue says."""
-    from tapetum.figures import canvas
-
     shown = result.take(range(min(len(result), MAX_PICTURES)))
     columns = min(len(shown), ACROSS)
     bands = ceil(len(shown) / columns)
     figure = canvas.page(max(columns * SIDE_IN, 6.2), bands * (2 * SIDE_IN + 0.42), _title(result), _key(result))
-    panels = figure.subplots(bands, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, bands, columns)
     gap_px = max(1, result.settings.size // 32)
     for i in range(len(shown)):
         axes = panels[i // columns, i % columns]
-        axes.set_axis_on()
         both = collage([shown.pixels[i], _truth(shown.masks[i], shown.cue_masks[i])], 1, gap_px)
         canvas.image(axes, both, shown.labels[i], smooth=False)
         says = f"cue: {shown.classes[int(shown.cues[i])]}" if shown.cues[i] >= 0 else ""
         color = LIGHT.caution if bool(shown.conflicting[i]) else LIGHT.muted
-        axes.set_xlabel(says, fontsize=NOTE_PT, color=color, loc="left", labelpad=3, parse_math=False)
+        canvas.below(axes, says, color)
     return figure
 
 

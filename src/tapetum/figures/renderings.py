@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from tapetum.data.images import read_image
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
-from tapetum.figures.tiles import across, is_mosaic, shown, tile, unit_words, whole
+from tapetum.figures.tiles import across, evenly, is_mosaic, shown, tile, unit_words, whole
+from tapetum.figures.words import some
 from tapetum.types import Rendering, TapetumError
 
 MAX_TILES = 64  # pictures in one figure; the title says when there are more
@@ -95,14 +97,9 @@ def caption(result: Rendering, what: str = "score: the objective of the finished
 
 
 def _title(result: Rendering) -> str:
-    method = result.method or "pictures"
-    return (
-        f"{method}: {unit_words(result.objectives[0])}" if len(result) == 1 else f"{method}: {_count(len(result), MAX_TILES)}"
-    )
-
-
-def _count(n: int, most: int) -> str:
-    return f"{most} of {n} pictures" if n > most else f"{n} pictures"
+    n = f"{MAX_TILES} of {len(result)}" if len(result) > MAX_TILES else len(result)
+    made = unit_words(result.objectives[0]) if len(result) == 1 else f"{n} pictures"
+    return f"{result.method or 'pictures'}: {made}"
 
 
 def _tiles(result: Rendering, pixels: Any) -> list[Tile]:
@@ -131,8 +128,6 @@ def _photos(pixels: Any, n: int) -> list[Tensor] | None:
 
 def _sheet(tiles: Sequence[Tile], title: str, subtitle: str, columns: int | None = None) -> Figure:
     """Rows of tiles; with photographs, pairs of before and after."""
-    from tapetum.figures import canvas
-
     tiles = tiles[:MAX_TILES]
     wide = 2 if tiles[0].before is not None else 1
     columns = columns or across(len(tiles), MAX_COLUMNS // wide)
@@ -143,24 +138,13 @@ def _sheet(tiles: Sequence[Tile], title: str, subtitle: str, columns: int | None
     side_in = TILE_IN if len(tiles) > 4 else 1.5 * TILE_IN
     page = max(columns * wide * side_in, 4.6), rows * (side_in * ratio + room_in)
     figure = canvas.page(*page, title, subtitle)
-    panels = figure.subplots(rows, columns * wide, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, rows, columns * wide)
     for i, one in enumerate(tiles):
         places = panels[i // columns, (i % columns) * wide : (i % columns + 1) * wide]
         if one.before is not None:
-            _panel(places[0], one.before, "before", "")
-        _panel(places[-1], one.pixels, _short(one.name, NAME_CHARACTERS), one.score)
+            canvas.image(places[0], one.before, "before")
+        canvas.image(places[-1], one.pixels, _short(one.name, NAME_CHARACTERS), note=one.score)
     return figure
-
-
-def _panel(axes: Any, pixels: Tensor, name: str, note: str) -> None:
-    """A picture, its name above, a note below."""
-    from tapetum.figures import canvas
-
-    axes.set_axis_on()
-    canvas.image(axes, pixels, name)
-    axes.set_xlabel(note, fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3, parse_math=False)
 
 
 def _short(name: str, characters: int) -> str:
@@ -171,8 +155,6 @@ def _short(name: str, characters: int) -> str:
 
 def _grid(result: Rendering, grid: Tensor) -> Figure:
     """The whole layout as one picture; rows, or columns, that were made for the same have its name."""
-    from tapetum.figures import canvas
-
     height, width = grid.shape[-2:]
     rows, columns = result.layout or (1, len(result))
     names = [[unit_words(result.objectives[row * columns + column]) for column in range(columns)] for row in range(rows)]
@@ -194,15 +176,15 @@ def _grid(result: Rendering, grid: Tensor) -> Figure:
 
 def _steps(result: Rendering) -> Figure:
     """One row a picture, one column a frame: at most eight of each, the last frame among them."""
-    from tapetum.figures import canvas
-
     if result.frames is None:
         raise TapetumError("no frames were kept: make the pictures with frames=8, or draw view='pictures'")
     chosen = evenly(len(result.frames), MAX_COLUMNS)
     rows = min(len(result), MAX_LINES)
     ratio = result.pixels.shape[-2] / result.pixels.shape[-1]
     page = max(len(chosen) * 1.35 + 0.3, 4.6), rows * (1.35 * ratio + 0.12) + 0.25
-    figure = canvas.page(*page, f"{result.method or 'pictures'}, step by step{_of(len(result))}", caption(result, ""))
+    figure = canvas.page(
+        *page, f"{result.method or 'pictures'}, step by step{some(rows, len(result), 'pictures')}", caption(result, "")
+    )
     panels = figure.subplots(rows, len(chosen), squeeze=False)
     for row in range(rows):
         for axes, frame in zip(panels[row], chosen, strict=True):
@@ -216,21 +198,14 @@ def step_words(result: Rendering, frame: int) -> str:
     return f"step {result.frame_steps[frame]}" if frame < len(result.frame_steps) else f"frame {frame + 1}"
 
 
-def evenly(n: int, most: int) -> list[int]:
-    """At most `most` of n places, evenly, the first and the last among them."""
-    return list(range(n)) if n <= most else [round(i * (n - 1) / (most - 1)) for i in range(most)]
-
-
 def _values(result: Rendering) -> Figure:
     """The objective at each step, one line a picture; its name at its end."""
-    from tapetum.figures import canvas
-
     if result.values is None or len(result.values) == 0:
         raise TapetumError("no values were noted on the way to these pictures")
     n = min(len(result), MAX_LINES)
     word, of = LOSS if "feature_loss" in result.numbers else ("objective", "of the pictures as the transforms showed them")
     subtitle = caption(result, of)
-    figure = canvas.page(6.4, 3.4, f"{result.method or 'pictures'}: the {word}{_of(len(result))}", subtitle)
+    figure = canvas.page(6.4, 3.4, f"{result.method or 'pictures'}: the {word}{some(n, len(result), 'pictures')}", subtitle)
     axes = figure.subplots()
     values = result.values[:, :n].detach().float().cpu().numpy()
     for row in range(n):
@@ -254,10 +229,6 @@ def spread(heights: Sequence[float], apart: float) -> list[float]:
     for below, above in itertools.pairwise(order):
         placed[above] = max(placed[above], placed[below] + apart)
     return placed
-
-
-def _of(n: int) -> str:
-    return f" ({MAX_LINES} of {n} pictures)" if n > MAX_LINES else ""
 
 
 def _number(value: float) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from tapetum.figures import canvas
 from tapetum.figures.channels import channel_picture
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
-from tapetum.figures.words import grid, layer_name
+from tapetum.figures.words import grid, layer_name, some
 from tapetum.types import ActivationMaps, Number, Prediction, TapetumError
 
 MAX_ROWS = 8  # in one figure; the title says when there are more
@@ -20,19 +21,14 @@ NAME_CHARACTERS = 44
 
 def depths(results: Sequence[ActivationMaps]) -> Figure:
     """One row a layer, from early to deep, of the first image: its channels, each on its own scale."""
-    from tapetum.figures import canvas
-
     rows, columns = min(len(results), MAX_ROWS), min(max(one.values.shape[1] for one in results), MAX_COLUMNS)
     more = [f"{rows} of {len(results)} layers"] * (rows < len(results)) + ["the first image"] * (len(results[0].values) > 1)
     title = f"What {rows} layers found" + (f" ({', '.join(more)})" if more else "")
     subtitle = f"chosen by {results[0].by} over places · each channel on its own scale"
     figure = canvas.page(max(columns * TILE_IN + 0.3, 6.0), rows * (TILE_IN + 0.2), title, subtitle)
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, rows, columns)
     for row, one in enumerate(results[:rows]):
         for i in range(min(one.values.shape[1], columns)):
-            panels[row, i].set_axis_on()
             canvas.image(panels[row, i], channel_picture(one, 0, i), f"channel {int(one.channels[0, i])}", smooth=False)
         canvas.side(panels[row, 0], f"{layer_name(one.layer)}\n{grid(one.values)}")
     return figure
@@ -40,13 +36,11 @@ def depths(results: Sequence[ActivationMaps]) -> Figure:
 
 def answers(results: Sequence[Sequence[Prediction | Number]], pixels: Tensor | None = None) -> Figure:
     """One row per image: the photograph, and bars for its most probable classes, or for its numbers, with their names."""
-    from tapetum.figures import canvas
-
     n = len(results)
     if pixels is not None and len(pixels) != n:
         raise TapetumError(f"predictions of {n} images need {n} photographs, got {len(pixels)}")
     rows, first = min(n, MAX_ROWS), 0 if pixels is None else 1
-    more = f" ({rows} of {n} images)" if rows < n else ""
+    more = some(rows, n)
     what = "numbers, each in its own units" if isinstance(results[0][0], Number) else "probability of each class"
     figure = canvas.page(BARS_IN + PHOTO_IN * first, rows * PHOTO_IN, f"What the model says{more}", what)
     widths = [PHOTO_IN] * first + [BARS_IN]

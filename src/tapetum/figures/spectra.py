@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tapetum.families.spectra import illustrated
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.theme import DIVERGING, LABEL_PT, LIGHT, NOTE_PT, Figure, rgb
 from tapetum.figures.tiles import tile
+from tapetum.figures.words import some
 from tapetum.types import (
     GROUPS,
     Example,
@@ -50,12 +52,10 @@ COLORS: dict[Group, str] = dict(zip(GROUPS, (DIVERGING[0], DIVERGING[2], DIVERGI
 @draw.register
 def _(result: UnitSpectra) -> Figure:
     """A band a unit: made against it, its minimum, slightly negative, slightly positive, maximum, made for it; a histogram."""
-    from tapetum.figures import canvas
-
     shown = result.units[:MAX_UNITS]
     made = any(one.optimized is not None for one in shown)
     columns, band_in = 4 + 2 * made, NAME_IN + COLUMN_IN * _ratio() + HISTOGRAM_IN + 0.45
-    more = f" ({MAX_UNITS} of {len(result)} units)" if len(result) > MAX_UNITS else ""
+    more = some(len(shown), len(result), "units")
     title = f"The activation spectrum of {shown[0].unit}" if len(result) == 1 else f"Activation spectra{more}"
     about = _wrapped(f"below each picture {_about(result, shown)}", columns * COLUMN_IN)
     figure = canvas.page(columns * COLUMN_IN, band_in * len(shown), f"{title} · {result.model}", about)
@@ -123,8 +123,6 @@ def _score(result: OfDataSet) -> str:
 
 def _blank(axes: Any, words: str, color: str) -> None:
     """No ticks, no frame; a heading over a bar of the column's colour."""
-    from tapetum.figures import canvas
-
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -186,8 +184,6 @@ def _words(axes: Any, words: str) -> None:
 
 def _histogram(axes: Any, one: UnitSpectrum, result: OfDataSet) -> None:
     """Densities of the scores, the threshold as a line, and a stroke for each example in its column's colour."""
-    from tapetum.figures import canvas
-
     density = one.histogram.density.tolist()
     axes.stairs(density, one.histogram.edges.tolist(), fill=True, color=LIGHT.wash, edgecolor=LIGHT.accent, linewidth=0.8)
     top = max(density, default=1.0) or 1.0
@@ -205,18 +201,14 @@ def _histogram(axes: Any, one: UnitSpectrum, result: OfDataSet) -> None:
 @draw.register
 def _(result: TopExamples) -> Figure:
     """Two rows a unit: the crops around its strongest places, and the pictures they are from with the crops marked."""
-    from tapetum.figures import canvas
-
     shown = result.units[:MAX_UNITS]
     columns = max(1, min(MAX_TOPS, max(map(len, shown))))
-    more = f" ({MAX_UNITS} of {len(result)} units)" if len(result) > MAX_UNITS else ""
+    more = some(len(shown), len(result), "units")
     title = f"Where {shown[0].unit} answers most" if len(result) == 1 else f"Where units answer most{more}"
     wide = max(columns * TOP_IN, 5.2)
     about = _wrapped(f"below each crop {_about(result, shown)}", wide)
     figure = canvas.page(wide, len(shown) * 2 * (TOP_IN + 0.24), f"{title} · {result.model}", about)
-    panels = figure.subplots(2 * len(shown), columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    panels = canvas.panels(figure, 2 * len(shown), columns)
     for band, unit in enumerate(shown):
         heads = [unit.unit if len(result) > 1 else "", _crop_words(result, band)]
         for i, example in enumerate(unit.examples[:columns]):
@@ -236,11 +228,8 @@ def _crop_words(result: TopExamples, band: int) -> str:
 def _top(above: Any, below: Any, unit: UnitExamples, row: int, example: Example, heads: Sequence[str]) -> None:
     from matplotlib.patches import Rectangle
 
-    from tapetum.figures import canvas
-
     crop = unit.crop(row)
     for axes, pixels, head in ((above, _sized(crop), heads[0]), (below, unit.pixels[row], heads[1])):
-        axes.set_axis_on()
         canvas.image(axes, pixels)
         axes.set_title(head, fontsize=NOTE_PT if axes is below else LABEL_PT, color=LIGHT.muted if axes is below else LIGHT.ink,
                        loc="left", parse_math=False, pad=4)  # fmt: skip

@@ -5,12 +5,12 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-from torch import Tensor
-
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import overlay
+from tapetum.figures.overlay import over
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.tiles import tile
+from tapetum.figures.words import some
 from tapetum.types import FilterSpecialization, InformationByDepth
 
 MAX_IMAGES = 4  # photographs in one figure; the title says when there are more
@@ -22,21 +22,21 @@ MEASURES = {"ssim": "SSIM to the photograph", "psnr": "PSNR in dB", "feature_dis
 @draw.register
 def _(result: InformationByDepth) -> Figure:
     """A row a photograph: itself and what is left of it at each depth; below, the measures by depth, the bottleneck marked."""
-    from tapetum.figures import canvas
-
     n, d = min(len(result.photographs), MAX_IMAGES), len(result.layers)
     columns = d + 1
     ratio = result.pixels.shape[-2] / result.pixels.shape[-1]
     size = max(columns * SIDE_IN, 6.6), n * (SIDE_IN * ratio + 0.32) + 2.3
-    figure = canvas.page(*size, f"What is left of a photograph at each depth{_shown(result)}", _lost(result))
+    figure = canvas.page(
+        *size, f"What is left of a photograph at each depth{some(n, len(result.photographs), 'photographs')}", _lost(result)
+    )
     grid = figure.add_gridspec(n + 1, 3 * columns, height_ratios=[*[SIDE_IN * ratio + 0.32] * n, 2.1])
     for row in range(n):
-        _panel(figure.add_subplot(grid[row, :3]), result.photographs[row], "photograph" if row == 0 else "", "")
+        canvas.image(figure.add_subplot(grid[row, :3]), result.photographs[row], "photograph" if row == 0 else "")
         for i, layer in enumerate(result.layers):
             place = row * d + i
             note = f"SSIM {float(result.numbers['ssim'][place]):.2f}"
             axes = figure.add_subplot(grid[row, 3 * i + 3 : 3 * i + 6])
-            _panel(axes, tile(result, place), layer if row == 0 else "", note)
+            canvas.image(axes, tile(result, place), layer if row == 0 else "", note=note)
     for i, name in enumerate(MEASURES):
         _curves(figure.add_subplot(grid[n, i * columns : (i + 1) * columns]), result, name, n)
     return figure
@@ -50,8 +50,6 @@ def _lost(result: InformationByDepth) -> str:
 
 def _curves(axes: Any, result: InformationByDepth, name: str, n: int) -> None:
     """One line a photograph; the step at which the first one loses most is shaded."""
-    from tapetum.figures import canvas
-
     values = result.numbers[name].view(-1, len(result.layers))[:n].detach().float().cpu().numpy()
     places = range(len(result.layers))
     for row in range(n):
@@ -69,38 +67,32 @@ def _curves(axes: Any, result: InformationByDepth, name: str, n: int) -> None:
 @draw.register
 def _(result: FilterSpecialization) -> Figure:
     """For each photograph and layer two rows: what its most active channels look for, and where they answered in it."""
-    from tapetum.figures import canvas
-
     n, d, k = result.channels.shape
     n, shown_k = min(n, 2), min(k, 10)
     columns = shown_k + 1
     height = n * d * (2 * 1.12 + 0.42)
     width = max(columns * 1.12 + 0.3, 6.0)
     about = textwrap.fill(_held(result), int(width / LETTER_IN))
-    figure = canvas.page(width, height, f"What the most active filters look for{_shown(result, 2)}", about)
-    panels = figure.subplots(2 * n * d, columns, squeeze=False)
-    for axes in panels.flat:
-        axes.set_axis_off()
+    figure = canvas.page(
+        width, height, f"What the most active filters look for{some(n, len(result.photographs), 'photographs')}", about
+    )
+    panels = canvas.panels(figure, 2 * n * d, columns)
     for band in range(n * d):
         row, layer = divmod(band, d)
         photo = result.photographs[row]
         top, below = panels[2 * band], panels[2 * band + 1]
-        _panel(top[0], photo, result.layers[layer], "photograph")
+        canvas.image(top[0], photo, result.layers[layer], note="photograph")
         for i in range(shown_k):
             place = band * k + i
-            _panel(top[i + 1], tile(result, place), f"channel {int(result.channels[row, layer, i])}", "")
+            canvas.image(top[i + 1], tile(result, place), f"channel {int(result.channels[row, layer, i])}")
             extent = float(result.numbers["extent"][place])
-            _panel(below[i + 1], _where(photo, result.maps[layer][row, i]), "", f"{extent:.0%} of places")
+            canvas.image(
+                below[i + 1],
+                over(photo, result.maps[layer][row, i].clamp(min=0), "positive"),
+                "",
+                note=f"{extent:.0%} of places",
+            )
     return figure
-
-
-def _where(photo: Tensor, values: Tensor) -> Tensor:
-    """A channel's map over the photograph: what is above zero."""
-    from torch.nn.functional import interpolate
-
-    positive = values.detach().clamp(min=0)[None, None].float()
-    heatmap = interpolate(positive, photo.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
-    return overlay(photo.float(), heatmap.to(photo.device), "positive")
 
 
 def _held(result: FilterSpecialization) -> str:
@@ -110,16 +102,3 @@ def _held(result: FilterSpecialization) -> str:
     return (
         f"above: the picture that drives the channel most; below: where it answered · places above half of the peak: {places}"
     )
-
-
-def _panel(axes: Any, pixels: Tensor, name: str, note: str) -> None:
-    from tapetum.figures import canvas
-
-    axes.set_axis_on()
-    canvas.image(axes, pixels, name)
-    axes.set_xlabel(note, fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=3, parse_math=False)
-
-
-def _shown(result: InformationByDepth | FilterSpecialization, most: int = MAX_IMAGES) -> str:
-    n = len(result.photographs)
-    return f" ({most} of {n} photographs)" if n > most else ""

@@ -105,3 +105,8 @@ def collage(tiles: Sequence[Tensor], columns: int, gap_px: int = GAP_PX) -> Tens
 def across(n: int, most: int, stretch: float = 1.6) -> int:
     """How many columns n pictures are set in: a page that is a little wider than high."""
     return min(n, most, max(1, ceil(sqrt(n * stretch)))) if n > 4 else min(n, most)
+
+
+def evenly(n: int, most: int) -> list[int]:
+    """At most `most` of n places, evenly, the first and the last among them."""
+    return list(range(n)) if n <= most else [round(i * (n - 1) / (most - 1)) for i in range(most)]

@@ -8,10 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import colorize
+from tapetum.figures.filters import enlarged, painted
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure, rgb
-from tapetum.figures.tiles import collage
+from tapetum.figures.tiles import collage, evenly
 from tapetum.types import History, PredictionCheck, TapetumError
 
 MAX_FILTERS, MAX_STAGES = 16, 7
@@ -29,8 +30,6 @@ def _(result: History, view: Literal["curves", "filters"] = "curves") -> Figure:
         return _filters(result)
     if view != "curves":
         raise TapetumError(f'a history is shown as view="curves" or "filters", not {view!r}')
-    from tapetum.figures import canvas
-
     train, held = result.pictures
     subtitle = f"{train:,} pictures trained on, {held:,} held out · kept: epoch {result.kept}, {result.accuracy:.1%} right"
     figure = canvas.page(8.0, 3.0, f"How {result.arch} learned {len(result.classes)} classes", subtitle)
@@ -45,8 +44,6 @@ def _(result: History, view: Literal["curves", "filters"] = "curves") -> Figure:
 
 def _curves(axes: Any, result: History, name: str, label: str) -> None:
     """Held-out pictures with a full line, those that were trained on with a broken one; a ring at the epoch that was kept."""
-    from tapetum.figures import canvas
-
     numbers = [epoch.number for epoch in result.epochs]
     held = [getattr(epoch, f"validation_{name}") for epoch in result.epochs]
     train = [getattr(epoch, f"train_{name}") for epoch in result.epochs]
@@ -62,26 +59,22 @@ def _curves(axes: Any, result: History, name: str, label: str) -> None:
 
 def _filters(result: History) -> Figure:
     """A row an epoch, a column a filter, all on one scale; below, what training added, on a scale of its own."""
-    from tapetum.figures import canvas
-
     if len(result.snapshots) < 2 or result.layer is None:
         raise TapetumError(f"{result.arch} kept no snapshots: its first convolution was frozen, or there is none")
     count, channels, height, width = result.snapshots.shape[1:]
-    columns, stages = min(count, MAX_FILTERS), _stages(len(result.snapshots))
+    columns, stages = min(count, MAX_FILTERS), evenly(len(result.snapshots), MAX_STAGES)
     top = float(result.snapshots.abs().max()) or 1.0
     some = f"{columns} of {count} filters" if columns < count else f"{count} filters"
     title = f"The filters of {result.layer} form: {some} of {height} x {width}"
     figure = canvas.page(max(columns * 0.48 + 0.9, 6.6), (len(stages) + 1) * 0.62, title, _scale(channels, top))
     panels = figure.subplots(len(stages) + 1, 1, squeeze=False)[:, 0]
     for axes, stage in zip(panels, stages, strict=False):
-        tiles = [_enlarged(_tile(weight, top)) for weight in result.snapshots[stage, :columns]]
-        canvas.image(axes, collage(tiles, columns, gap_px=6), "", smooth=False)
-        moved = _likeness(result.snapshots[stage], result.snapshots[0])
-        _row_name(axes, _stage_name(stage, moved))
+        canvas.image(axes, _row(result.snapshots[stage, :columns], top), smooth=False)
+        alike = torch.cosine_similarity(result.snapshots[stage].flatten(1), result.snapshots[0].flatten(1)).mean()
+        _row_name(axes, f"after epoch {stage}\nlike the start: {float(alike):.2f}" if stage else "random start")
     change = result.snapshots[-1] - result.snapshots[0]
     own = float(change.abs().max()) or 1.0
-    tiles = [_enlarged(_tile(weight, own)) for weight in change[:columns]]
-    canvas.image(panels[-1], collage(tiles, columns, gap_px=6), "", smooth=False)
+    canvas.image(panels[-1], _row(change[:columns], own), smooth=False)
     _row_name(panels[-1], f"end minus start\nscale {own:.2g}")
     return figure
 
@@ -90,34 +83,15 @@ def _row_name(axes: Any, words: str) -> None:
     axes.set_ylabel(words, fontsize=NOTE_PT, color=LIGHT.muted, rotation=0, ha="right", va="center")
 
 
-def _stages(n: int) -> list[int]:
-    """The start, the end, and some between."""
-    return sorted({round(float(place)) for place in torch.linspace(0, n - 1, min(n, MAX_STAGES))})
-
-
-def _stage_name(stage: int, likeness: float) -> str:
-    return "random start" if stage == 0 else f"after epoch {stage}\nlike the start: {likeness:.2f}"
-
-
-def _likeness(now: Tensor, start: Tensor) -> float:
-    """The mean cosine of each filter with what it was."""
-    return float(torch.cosine_similarity(now.flatten(1), start.flatten(1)).mean())
+def _row(weights: Tensor, top: float) -> Tensor:
+    """Filters (k, c, h, w) beside each other: in colours, or the mean over their inputs."""
+    shown = weights.float() if weights.shape[1] == 3 else weights.float().mean(1)
+    return collage([enlarged(one) for one in painted(shown, top)], len(weights), gap_px=6)
 
 
 def _scale(channels: int, top: float) -> str:
     what = "red, green, blue: mid-grey is weight 0" if channels == 3 else f"mean over {channels} input channels: white is 0"
     return f"{what}; one scale for all, from -{top:.2g} to {top:.2g} · like the start: mean cosine"
-
-
-def _tile(weight: Tensor, top: float) -> Tensor:
-    """One filter (c, h, w) as colours (3, h, w)."""
-    weight = weight.float()
-    return (weight / (2 * top) + 0.5).clamp(0, 1) if len(weight) == 3 else colorize(weight.mean(0), "sum", top)
-
-
-def _enlarged(tile: Tensor) -> Tensor:
-    factor = ceil(48 / tile.shape[-1])
-    return tile.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
 
 
 # --- pictures with answers
@@ -126,8 +100,6 @@ def _enlarged(tile: Tensor) -> Tensor:
 @draw.register
 def _(result: PredictionCheck) -> Figure:
     """Pictures with the network's answers, a check mark or a cross at each; beside, the confusion matrix."""
-    from tapetum.figures import canvas
-
     n = min(len(result.pixels), MAX_PICTURES)
     right, total = int(result.confusion.diagonal().sum()), int(result.confusion.sum())
     names = max((len(name) for name in result.classes), default=1)
@@ -156,8 +128,6 @@ def _which(result: PredictionCheck, n: int) -> str:
 
 
 def _answer(axes: Any, result: PredictionCheck, i: int) -> None:
-    from tapetum.figures import canvas
-
     truth, said = int(result.truth[i]), int(result.predicted[i])
     good = truth == said
     words = f"{RIGHT if good else WRONG} {result.classes[said]} ({float(result.probability[i]):.0%})"
@@ -170,8 +140,6 @@ def _answer(axes: Any, result: PredictionCheck, i: int) -> None:
 
 def _matrix(axes: Any, result: PredictionCheck) -> None:
     """A row a class, a column an answer; the shade is the share of the row."""
-    from tapetum.figures import canvas
-
     counts = result.confusion.float()
     share = counts / counts.sum(1, keepdim=True).clamp(min=1)
     paper, accent = torch.tensor(rgb(LIGHT.card)), torch.tensor(rgb(LIGHT.accent))

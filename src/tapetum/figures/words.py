@@ -57,6 +57,11 @@ def caption(attribution: Attribution) -> str:
     return f"{layer}{grid(attribution.values)} grid · {UNITS[attribution.reduce]}"
 
 
+def some(shown: int, total: int, what: str = "images") -> str:
+    """ " (8 of 20 images)"; nothing where all are shown."""
+    return f" ({shown} of {total} {what})" if shown < total else ""
+
+
 def layer_name(name: str, most: int = 20) -> str:
     """A layer's name in at most so many letters: its end tells layers apart, so whole segments go from the front."""
     if len(name) <= most:

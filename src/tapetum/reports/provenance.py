@@ -60,7 +60,7 @@ def write_picture(path: Path, pixels: Tensor, provenance: Provenance, **more: An
 
 def write_figure(path: Path, figure: Any, content: Mapping[str, Any]) -> None:
     """A figure as a PNG that carries what it shows; complete or not at all."""
-    from tapetum.figures.canvas import rendered
+    from tapetum.figures.page import rendered
 
     with Image.open(io.BytesIO(rendered(figure))) as drawn:
         levels = np.array(drawn.convert("RGB"))
