@@ -1,5 +1,6 @@
 """Puts this folder on the path, so that tests can `from zoo import ...`; keeps torch to one thread; one browser for all."""
 
+import gc
 import os
 import shutil
 import signal
@@ -8,13 +9,22 @@ from typing import Any
 
 import pytest
 import torch
+import type_checks
 from jaxtyping import config
+
+type_checks.install()
 
 THREADS = int(os.environ.get("TEST_THREADS", "1"))  # tiny networks: a second thread costs more than it brings
 torch.set_num_threads(THREADS)
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background, and in all programs that tests start
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """What imports and collecting made stays to the end, so Python's garbage collector need not search it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -23,13 +23,23 @@ def snapshot(module: nn.Module) -> dict[str, Any]:
     return seen
 
 
+def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    return [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
+
+
+def hooks(replica: nn.Module) -> list[str]:
+    """Modules of the private replica where hooks or replaced forwards wait for the next call."""
+    return [
+        f"{path} {key}"
+        for path, part in replica.named_modules()
+        for key, value in vars(part).items()
+        if key == "forward" or ("hooks" in key and value)
+    ]
+
+
 def assert_same(before: dict[str, Any], after: dict[str, Any]) -> None:
-    changed = [key for key in before.keys() | after.keys() if before.get(key) != after.get(key)]
-    assert changed == []
+    assert differences(before, after) == []
 
 
 def assert_no_hooks(replica: nn.Module) -> None:
-    """Neither hooks nor replaced forwards wait on the private replica for the next call."""
-    for path, part in replica.named_modules():
-        assert "forward" not in vars(part), path
-        assert not any(value for key, value in vars(part).items() if "hooks" in key), path
+    assert hooks(replica) == []

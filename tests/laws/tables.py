@@ -11,7 +11,7 @@ from torch import Tensor
 
 import tapetum as tp
 from tapetum.registry import lookup
-from tapetum.types import LayerError, MethodError, TapetumError
+from tapetum.types import LayerError, MethodError, Status, TapetumError
 
 METHODS = [method.name for method in tp.methods(kind="attribution")]
 
@@ -75,11 +75,26 @@ REFUSED: dict[tuple[str, str], type[TapetumError]] = {
 }
 """Every pair that is refused, and how. A refusal that is not listed fails, and so does one that is listed and gone."""
 
-WITHOUT_EVIDENCE: set[tuple[str, str]] = {
-    ("ablation_cam", "residual"),
-    ("lrp", "functional"),
+GRADIENT_CAMS = ("grad_cam", "hires_cam", "shapley_cam", "xgrad_cam")
+POSITIVE_ALONE = ("excitation_backprop", "grad_cam_plus_plus", "guided_backprop", "guided_grad_cam", "layer_cam", "refine_cam")
+
+STATUS: dict[tuple[str, str], tuple[Status, Status]] = {
+    **{
+        (method, name): ("ok", "no_positive_evidence")
+        for method in (*GRADIENT_CAMS, "ablation_cam", "finer_cam", "lrp")
+        for name in ("in_place", "functional")
+    },
+    ("cam", "in_place"): ("ok", "no_positive_evidence"),
+    **{
+        (method, name): ("no_positive_evidence", "ok")
+        for method in (*GRADIENT_CAMS, "cam", "contrastive_excitation_backprop", "lrp", "smooth_grad_cam_plus_plus")
+        for name in ("reused", "as_dict")
+    },
+    ("lime", "branches"): ("no_positive_evidence", "ok"),
+    **{(method, name): ("constant", "ok") for method in POSITIVE_ALONE for name in ("reused", "as_dict")},
+    **{("guided_grad_cam", name): ("ok", "constant") for name in ("in_place", "functional")},
 }
-"""Pairs whose map is nowhere positive on the pictures used here."""
+"""Pairs with a map that is not "ok" of class 1 on the first picture or of class 3 on the second: nothing speaks for them."""
 
 
 def by_cells(w: Tensor, x: Tensor, fill: float) -> Tensor:

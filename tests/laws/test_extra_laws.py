@@ -46,24 +46,23 @@ class Fixed(nn.Module):
 HOME = {method: "reused" if (method, "reused") not in REFUSED else "vit_token" for method in METHODS}
 
 
-@pytest.mark.parametrize("batch", ["auto", 1])
 @pytest.mark.parametrize("method", METHODS)
-def test_images_with_a_further_input_each_are_single_images_with_it_built_in(method: str, batch: Any) -> None:
-    function = tp.lookup(method).function
-    more = dict(QUICK.get(method, {}))
-    if batch != "auto":
-        if "batch" not in {one.name for one in tp.registry.parameters(tp.lookup(method))}:
-            return
-        more["batch"] = batch
+def test_images_with_a_further_input_each_are_single_images_with_it_built_in(method: str) -> None:
+    function, more = tp.lookup(method).function, QUICK.get(method, {})
     inside = TwoPictures(HOME[method])
     model = tp.wrap(inside, **IDENTITY, extra={"second": SECOND})
-    for target in ([1, 3, 0], None):
-        together = function(model, IMAGES, target, **more)
-        for row in range(3):
-            alone = wrapped(Fixed(inside, SECOND[row : row + 1]))
-            one = function(alone, IMAGES[row : row + 1], target if target is None else target[row], **more)
-            torch.testing.assert_close(together.values[row], one.values[0], rtol=1e-9, atol=1e-11)
-            assert together.target[row] == one.target[0]
+    together, predicted = function(model, IMAGES, [1, 3, 0], **more), function(model, IMAGES, None, **more)
+    for row, target in enumerate([1, 3, 0]):
+        alone = wrapped(Fixed(inside, SECOND[row : row + 1]))
+        for both, asked in ((together, target), (predicted, None)):
+            one = function(alone, IMAGES[row : row + 1], asked, **more)
+            torch.testing.assert_close(both.values[row], one.values[0], rtol=1e-9, atol=1e-11)
+            assert both.target[row] == one.target[0]
+    if "batch" in {one.name for one in tp.registry.parameters(tp.lookup(method))}:
+        for both, asked in ((together, [1, 3, 0]), (predicted, None)):
+            by_one = function(model, IMAGES, asked, batch=1, **more)
+            torch.testing.assert_close(both.values, by_one.values, rtol=1e-9, atol=1e-11)
+            assert both.target == by_one.target
 
 
 def test_a_function_as_target_learns_which_rows_it_gets() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from tables import METHODS, QUICK
+from together import holds
 from torch import Tensor, nn
 from zoo import pictures, shared, wrapped
 
@@ -62,22 +63,26 @@ TARGETS: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("kind", TARGETS)
 @pytest.mark.parametrize("method", METHODS)
-def test_every_kind_of_target_one_for_each_image(method: str, kind: str) -> None:
-    run, keywords, images, targets = lookup(method).function, QUICK.get(method, {}), pictures(2), TARGETS[kind]
-    network = model(kind.split()[0])
-    try:
-        both = run(network, images, None if None in targets else list(targets), **keywords)
-    except (MethodError, LayerError) as refusal:  # a method for other networks, or for classes alone
-        assert "\n" not in str(refusal)
-        return
-    assert torch.isfinite(both.values).all()
-    for row, target in enumerate(targets):
-        alone = run(network, images[row : row + 1], target, **keywords)
-        assert alone.target == (both.target[row],)
-        # float64: a batch of another size adds in another order; attributions near zero lose digits against the largest
-        torch.testing.assert_close(alone.values[0], both.values[row], rtol=1e-9, atol=1e-10 * float(alone.values.abs().max()))
+def test_every_kind_of_target_one_for_each_image(method: str) -> None:
+    run, keywords, images = lookup(method).function, QUICK.get(method, {}), pictures(2)
+
+    def law(method: str, kind: str) -> None:
+        targets, network = TARGETS[kind], model(kind.split()[0])
+        try:
+            both = run(network, images, None if None in targets else list(targets), **keywords)
+        except (MethodError, LayerError) as refusal:  # a method for other networks, or for classes alone
+            assert "\n" not in str(refusal)
+            return
+        assert torch.isfinite(both.values).all()
+        for row, target in enumerate(targets):
+            alone = run(network, images[row : row + 1], target, **keywords)
+            assert alone.target == (both.target[row],)
+            # float64: another batch size adds in another order; attributions near zero lose digits against the largest
+            near = {"rtol": 1e-9, "atol": 1e-10 * float(alone.values.abs().max())}
+            torch.testing.assert_close(alone.values[0], both.values[row], **near)
+
+    holds(law, [(method, kind) for kind in TARGETS])
 
 
 def test_a_layer_behind_the_unit_that_is_explained_is_refused() -> None:

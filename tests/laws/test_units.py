@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tables import METHODS, QUICK, REFUSED
+from together import holds
 from torch import Tensor
 from zoo import EARLY, pictures, shared
 
@@ -50,21 +51,23 @@ def units(name: str) -> list[tp.Unit]:
     return [tp.Unit(LAYERS[name], channels[0]), tp.Unit(LAYERS[name], channels[1], (row, column))]
 
 
-@pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("method", BACKWARD)
-def test_a_unit_is_explained_or_refused_in_one_line(method: str, name: str) -> None:
-    # the layer of the class lies behind the unit; one branch alone may have nothing that speaks for it
-    layer = {"layer": "stem" if name == "branches" else EARLY[name]} if method == "guided_grad_cam" else {}
-    try:
-        result = lookup(method).function(shared(name), pictures(2), units(name), **QUICK.get(method, {}), **layer)
-    except MethodError as refusal:
-        assert "\n" not in str(refusal)
-        assert (method, name) in REFUSED  # as for a class: without ReLUs, without a bend
-        return
-    assert (method, name) not in REFUSED
-    assert result.status == ("ok", "ok")
-    assert torch.isfinite(result.values).all()
-    assert result.explains == tuple(units(name))
+def test_a_unit_is_explained_or_refused_in_one_line(method: str) -> None:
+    def law(method: str, name: str) -> None:
+        # the layer of the class lies behind the unit; one branch alone may have nothing that speaks for it
+        layer = {"layer": "stem" if name == "branches" else EARLY[name]} if method == "guided_grad_cam" else {}
+        try:
+            result = lookup(method).function(shared(name), pictures(2), units(name), **QUICK.get(method, {}), **layer)
+        except MethodError as refusal:
+            assert "\n" not in str(refusal)
+            assert (method, name) in REFUSED  # as for a class: without ReLUs, without a bend
+            return
+        assert (method, name) not in REFUSED
+        assert result.status == ("ok", "ok")
+        assert torch.isfinite(result.values).all()
+        assert result.explains == tuple(units(name))
+
+    holds(law, [(method, name) for name in LAYERS])
 
 
 @pytest.mark.parametrize("name", LAYERS)

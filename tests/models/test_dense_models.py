@@ -5,6 +5,7 @@ Random detectors are made sure of something by a bias of their class head: one l
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -32,8 +33,9 @@ LAYERS = {
 DETECTORS = [pytest.param(name, marks=[pytest.mark.slow] if name in HEAVY else []) for name in LAYERS]
 
 
+@functools.cache
 def detector(name: str, dtype: torch.dtype = torch.float32) -> VisionModel:
-    """Random, four classes, everything that is proposed kept."""
+    """Random, four classes, everything that is proposed kept; one for all tests, which leave it as it is."""
     small = {} if "320" in name or "ssd" in name else {"min_size": 160, "max_size": 320}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -15,10 +15,6 @@ from truth import CHECKS
 
 OTHERS = {**HUGGING, **KINDS}
 QUICK = ("predict", "saliency", "grad_cam", "occlusion")
-LARGE = ("perceiver", "mobilenet_v1", "mobilenet_v2", "mobilevit", "mobilevitv2", "timm_wrapper", "cvt", "pp_lcnet",
-         "swiftformer", "levit_with_teacher")  # fmt: skip
-"""Networks that have no small configuration."""
-
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 IN_EVERY_TYPE = ("plain", "vgg", "functional", "gated", "transformer_encoder", "softmax_inside", "one_logit_two_names",
                  "resnet", "vit", "convnext", "swin", "regnet", "deit")  # fmt: skip
@@ -36,8 +32,9 @@ def wrong(name: str, methods: tuple[str, ...], dtype: torch.dtype = torch.float6
     return [f"{method}: {outcome}, {why}" for _, method, outcome, why in rows if outcome not in ("ok", "refused")]
 
 
-@pytest.mark.parametrize("name", [name for name in OTHERS if name not in LARGE])
+@pytest.mark.parametrize("name", [*IN_EVERY_TYPE, *sorted(REFUSED)])
 def test_quick_methods_are_right_or_refuse(name: str) -> None:
+    """A sample; all methods by all networks are slow."""
     assert not wrong(name, QUICK)
 
 
