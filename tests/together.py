@@ -13,7 +13,7 @@ def holds(law: Callable[..., None], cases: Iterable[Any]) -> None:
     cases, broken = list(cases), list[tuple[str, Exception]]()
     assert cases
     for case in cases:
-        named = " on ".join(map(str, case)) if isinstance(case, tuple) else str(case)
+        named = " on ".join(map(str, case)) if isinstance(case, tuple) else str(getattr(case, "name", case))
         try:
             law(*case) if isinstance(case, tuple) else law(case)
         except (Exception, pytest.fail.Exception) as error:

@@ -95,10 +95,10 @@ def _twins(one: FunctionType) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 
 def _hints(one: FunctionType) -> dict[str, Any]:
-    """Its annotations as types, without those whose names come later, or are there for the type checker alone."""
+    """Its annotations as types, without those that need names which come later, or are there for the type checker alone."""
     hints: dict[str, Any] = {}
     for name, hint in one.__annotations__.items():
-        with contextlib.suppress(NameError, AttributeError):
+        with contextlib.suppress(Exception):
             hints[name] = eval(hint, one.__globals__) if isinstance(hint, str) else hint
     return hints
 
