@@ -110,7 +110,10 @@ def keywords(function: Callable[..., Any]) -> tuple[Parameter, ...]:
 
 @functools.cache
 def _defaults(method: Method) -> Mapping[str, Any]:
-    return {one.name: _checked(method, one, one.default) for one in parameters(method) if one.default is not NEEDED}
+    """All keywords with their defaults, for a call that gives none; empty if a keyword must be given."""
+    own = parameters(method)
+    needed = any(one.default is NEEDED for one in own)
+    return {} if needed else {one.name: _checked(method, one, one.default) for one in own}
 
 
 def _parameter(parameter: inspect.Parameter, words: Mapping[str, str]) -> Parameter:
@@ -156,8 +159,8 @@ def argument_help(docstring: str) -> dict[str, str]:
 
 def check_parameters(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
     """All keywords with their values; refuses unknown names, numbers out of range, and words that are no choice."""
-    if not given and len(_defaults(method)) == len(parameters(method)):
-        return dict(_defaults(method))
+    if not given and (defaults := _defaults(method)):
+        return dict(defaults)
     known = {parameter.name: parameter for parameter in parameters(method)}
     for name in given:
         if name not in known:

@@ -68,17 +68,13 @@ def layers_with_maps(model: VisionModel, layers: str | Sequence[str]) -> list[st
 
 def by_name(model: VisionModel, given: Mapping[str, Any]) -> dict[str, Any]:
     """A method's keywords with names in place of modules of the network."""
-
-    def named(value: Any) -> Any:
+    named = dict(given)
+    for name, value in given.items():
         if isinstance(value, nn.Module):
-            return model.name_of(value)
-        return [named(one) for one in value] if isinstance(value, (list, tuple)) and _holds_module(value) else value
-
-    return {name: named(value) for name, value in given.items()}
-
-
-def _holds_module(value: Sequence[Any]) -> bool:
-    return any(isinstance(one, nn.Module) for one in value)
+            named[name] = model.name_of(value)
+        elif isinstance(value, (list, tuple)) and any(isinstance(one, nn.Module) for one in value):
+            named[name] = [model.name_of(one) if isinstance(one, nn.Module) else one for one in value]
+    return named
 
 
 def named_layer(model: VisionModel, layer: str) -> str:
@@ -165,9 +161,8 @@ def automatic_layer(score: ModelScore, images: Tensor, laws: Collection[str]) ->
 
 def _fed(score: ModelScore, images: Tensor) -> Iterator[tuple[str, str]]:
     """Of the candidates those that the score reads, or modules inside them with the same values."""
-    choose_layer(score.model.survey)  # refuses a network without maps
     unread: list[str] = []
-    for name, reason in islice(candidates(score.model.survey), TRIED):
+    for name, reason in score.model.remember("layers to choose from", lambda: _to_choose_from(score.model)):
         inside = name if read_of(score, images, name) == "map" else _same_inside(score, images, name)
         if inside is None:
             unread.append(name)
@@ -177,6 +172,11 @@ def _fed(score: ModelScore, images: Tensor) -> Iterator[tuple[str, str]]:
             yield inside, f"{reason}; the answer does not read what {name} returns, but this layer inside with the same values"
         else:
             yield name, f"{reason}; the answer does not read what {', '.join(unread)} returns" if unread else reason
+
+
+def _to_choose_from(model: VisionModel) -> list[tuple[str, str]]:
+    choose_layer(model.survey)  # refuses a network without maps
+    return list(islice(candidates(model.survey), TRIED))
 
 
 def _other_maps(score: ModelScore, images: Tensor, name: str) -> list[str]:

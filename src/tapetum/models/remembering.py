@@ -1,4 +1,4 @@
-"""Where images lie in the photographs that they were made of, known for as long as the images themselves are."""
+"""Facts about batches, known for as long as they are: where images lie in their photographs, and that they were checked."""
 
 from __future__ import annotations
 
@@ -37,3 +37,22 @@ class Photos:
             return ()
         version, crops = self._crops.get(images, (None, ()))
         return crops if version == images._version else ()
+
+
+class Checked:
+    """The batches that a model has checked already; a batch that was changed since is not among them."""
+
+    def __init__(self) -> None:
+        self._batches: Any = WeakTensorKeyDictionary()
+
+    def add(self, images: Tensor, raw: bool) -> None:
+        """`raw`: the images look like pixels that were not normalised."""
+        if not images.is_inference():
+            self._batches[images] = images._version, raw
+
+    def raw(self, images: Tensor) -> bool | None:
+        """Whether a known batch looks raw; None for one that is to be checked."""
+        if images.is_inference():
+            return None
+        version, raw = self._batches.get(images, (None, None))
+        return raw if version == images._version else None

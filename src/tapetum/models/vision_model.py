@@ -25,7 +25,7 @@ from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.opaque import Opaque
 from tapetum.models.passes import Passes, StopForward, ToTheEnd
 from tapetum.models.reaching import reach
-from tapetum.models.remembering import Photos
+from tapetum.models.remembering import Checked, Photos
 from tapetum.models.replica import fingerprint, part_with, replicate, weights_sha256
 from tapetum.notes import RAW, caution, is_caution, note
 from tapetum.types import ImageError, LayerError, Layers, ModelError, Outputs
@@ -94,15 +94,15 @@ class VisionModel:
         self._facts: dict[str, tuple[object, Any]] = {}
         self._comparison: tuple[object, Believed] = None, Believed()
         self._hash: tuple[object, str] | None = None
-        self.photos = Photos()
+        self.photos, self._checked = Photos(), Checked()
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to another process: not this one's replicas, nor what was found out with them."""
-        fresh = {"_local": None, "_facts": {}, "_hash": None, "_comparison": (None, Believed()), "photos": None}
+        fresh = {"_local": None, "_facts": {}, "_hash": None, "_comparison": (None, Believed()), "photos": None, "_checked": None}
         return {**vars(self), **fresh}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({**state, "_local": threading.local(), "photos": Photos()})
+        vars(self).update({**state, "_local": threading.local(), "photos": Photos(), "_checked": Checked()})
 
     def around(self, module: nn.Module, name: str | None = None) -> VisionModel:
         """All that is known of this model, of another module: a copy, or the same architecture with other weights."""
@@ -360,7 +360,7 @@ class VisionModel:
         if isinstance(source, Tensor) and source.ndim == 5:
             source = folded(source, self.preprocessing.channels, self.frames)
         if isinstance(source, Tensor) and source.ndim == 4 and source.is_floating_point():
-            return self._checked(source)
+            return self._ready_batch(source)
         if isinstance(source, Tensor) and source.ndim == 3:
             self._refuse_one_image(source)
         return self.preprocess(source)
@@ -376,7 +376,19 @@ class VisionModel:
                 "images have a batch axis: x[None]"
             )
 
-    def _checked(self, images: Tensor) -> Tensor:
+    def _ready_batch(self, images: Tensor) -> Tensor:
+        """The images, checked once: a batch that was returned from here is returned as it is."""
+        raw = self._checked.raw(images)
+        if raw is None or images.device != self.device or images.dtype != self.dtype:
+            raw = self._check(images)
+            images = self.photos.keep(images.detach().to(self.device, self.dtype), self.photos.of(images))
+            self._checked.add(images, raw)
+        if raw:
+            self.caution([RAW])
+        return images
+
+    def _check(self, images: Tensor) -> bool:
+        """Refuses what is no batch of images; whether they look like pixels that were not normalised."""
         if len(images) == 0:
             raise ImageError("an empty batch was given: no images")
         channels = self.preprocessing.channels
@@ -392,9 +404,7 @@ class VisionModel:
             what = "0..255" if self.preprocessing.range is None else "raw"
             raise ImageError(f"the images look like {what} values; use model.preprocess, which makes them model-ready")
         # a bright picture normalised by .5 and .5 lies in [0, 1], too, but hardly reaches down to 0
-        if self.looks_raw(images) and float(images.min()) < 0.1 and float(images.max()) > 0.5:
-            self.caution([RAW])
-        return self.photos.keep(images.detach().to(self.device, self.dtype), self.photos.of(images))
+        return self.looks_raw(images) and float(images.min()) < 0.1 and float(images.max()) > 0.5
 
     def looks_raw(self, images: Tensor) -> bool:
         """Whether these are pixels in [0, 1], although the model expects normalised values: the commonest silent mistake."""
@@ -432,7 +442,7 @@ class VisionModel:
 
         Images of any kind will do for that, with the further inputs of the first.
         """
-        structure, fact = self._print(), f"{fact}, {as_text(self.size)}"
+        structure, fact = self._print(), f"{fact}, {self.size}"
         if self._facts.get(fact, (None, None))[0] != structure:
             with self.at_rows([0]), self.passes.aside():
                 self._facts[fact] = structure, find_out()
@@ -440,7 +450,7 @@ class VisionModel:
 
     def recall(self, fact: str) -> Any:
         """The fact if somebody has found it out, else None."""
-        structure, found = self._facts.get(f"{fact}, {as_text(self.size)}", (None, None))
+        structure, found = self._facts.get(f"{fact}, {self.size}", (None, None))
         return found if structure == self._print() else None
 
     def layers(self) -> Layers:
