@@ -42,10 +42,15 @@ HOMES = ("tapetum.families", "tapetum.atlas.activation_atlas")
 
 
 @functools.cache
-def load() -> None:
-    """Imports every module that registers methods; one of another package that fails is left out with a warning."""
+def _load_ours() -> None:
     for home in HOMES:
         importlib.import_module(home)
+
+
+@functools.cache
+def _load() -> None:
+    """Imports every module that registers methods; one of another package that fails is left out with a warning."""
+    _load_ours()
     for entry in entry_points(group="tapetum"):
         try:
             entry.load()
@@ -57,7 +62,7 @@ def load() -> None:
 def add(method: Method) -> None:
     """Adds a method; a name that is taken is an error at import."""
     if not method.function.__module__.startswith("tapetum."):
-        load()  # so that our own names are taken
+        _load_ours()  # whose names are taken
     if method.name in _methods:
         raise MethodError(f"two methods are called '{method.name}'")
     _methods[method.name] = method
@@ -66,7 +71,7 @@ def add(method: Method) -> None:
 def lookup(name: str) -> Method:
     """The method of that name; a `MethodError` names close ones."""
     if name not in _methods:
-        load()
+        _load()
     if name not in _methods:
         close = difflib.get_close_matches(name, _methods, 3, 0.5)
         hint = f"close names: {', '.join(close)}" if close else f"there are {', '.join(_methods)}"
@@ -84,7 +89,7 @@ class Table(tuple[Method, ...]):
 
 def methods(*, kind: str | None = None, family: str | None = None) -> Table:
     """The registry as a table, in the order of registration; `kind` is attribution, rendering, inspection, metric or survey."""
-    load()
+    _load()
     chosen = (m for m in _methods.values() if kind in (None, m.kind) and family in (None, m.family))
     return Table(chosen)
 

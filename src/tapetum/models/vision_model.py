@@ -98,7 +98,14 @@ class VisionModel:
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to another process: not this one's replicas, nor what was found out with them."""
-        fresh = {"_local": None, "_facts": {}, "_hash": None, "_comparison": (None, Believed()), "photos": None, "_checked": None}
+        fresh = {
+            "_local": None,
+            "_facts": {},
+            "_hash": None,
+            "_comparison": (None, Believed()),
+            "photos": None,
+            "_checked": None,
+        }
         return {**vars(self), **fresh}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
