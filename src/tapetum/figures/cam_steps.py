@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.overlay import WORDS, colorize, limit, overlay, say
 from tapetum.figures.theme import DIVERGING, LIGHT, NOTE_PT, TITLE_PT, Figure
-from tapetum.figures.words import some
+from tapetum.figures.words import shorten, some
 from tapetum.types import GradCamSteps, Reduce
 
 CELL_IN = 1.42
@@ -26,7 +27,7 @@ def _(result: GradCamSteps) -> Figure:
     """A band an image: activations on the left, beside them a block a target, below them the sum, its ReLU and the overlay."""
     n, k = min(len(result.targets), MOST_IMAGES), min(result.activations.shape[1], MOST_CHANNELS)
     m = min(result.weights.shape[1], MOST_TARGETS)
-    rows, columns = k + 1 + _has_rest(result), 1 + BLOCK * m
+    rows, columns = k + 1 + (result.weights.shape[-1] > k), 1 + BLOCK * m
     left_out = some(n, len(result.targets)) + some(m, result.weights.shape[1], "classes")
     title = f"Grad-CAM step by step: {result.layer}{left_out}"
     figure = canvas.page(columns * CELL_IN + 0.4, n * (rows * (CELL_IN + 0.1) + 0.3), title, _subtitle(result))
@@ -40,10 +41,6 @@ def _(result: GradCamSteps) -> Figure:
             _channels(result, row, column, block, k)
             _end(result, row, column, block[k:])
     return figure
-
-
-def _has_rest(result: GradCamSteps) -> bool:
-    return result.weights.shape[-1] > min(result.activations.shape[1], MOST_CHANNELS)
 
 
 def _subtitle(result: GradCamSteps) -> str:
@@ -60,10 +57,11 @@ def _subtitle(result: GradCamSteps) -> str:
 
 def _activations(result: GradCamSteps, row: int, column: Any, k: int) -> None:
     """What the layer found: the same for every target; the photograph at the foot."""
+    kind: Reduce = "sum" if bool((result.activations < 0).any()) else "positive"
     for i in range(k):
         name = f"channel {int(result.channels[row, i])}"
         title = f"\n{name}" if i else f"activation A\n{name}"
-        _map(column[i], result.activations[row, i], title, kind=_kind(result.activations), top=limit(result.activations[row]))
+        _map(column[i], result.activations[row, i], title, kind=kind, top=limit(result.activations[row]))
     if result.photographs is not None:
         canvas.image(column[-1], result.photographs[row], "what the model saw")
 
@@ -72,7 +70,7 @@ def _channels(result: GradCamSteps, row: int, column: int, block: Any, k: int) -
     """A row a channel: gradient, its mean, and the activation times that; by hand the weight, the product, the sum so far."""
     weighted = result.weighted[row, column]
     top = limit(result.weighted[row])
-    head = _clipped(result.targets[row][column])
+    head = shorten(result.targets[row][column], 34)
     for i in range(k):
         weight = float(result.strengths[row, column, i])
         if result.gradients is not None:
@@ -120,14 +118,9 @@ def _map(axes: Any, values: Tensor, title: str, *, kind: Reduce, top: float | No
     if max(values.shape) > NUMBERS:
         canvas.below(axes, f"{low + 0.0:.2g} to {high + 0.0:.2g}")
         return
-    for (y, x), value in _cells(values):
+    for (y, x), value in np.ndenumerate(values.detach().cpu().numpy()):
         dark = float(colors[:, y, x] @ torch.tensor([0.299, 0.587, 0.114])) < 0.5
         axes.text(x, y, f"{value + 0.0:.3g}", ha="center", va="center", fontsize=NOTE_PT, color="white" if dark else LIGHT.ink)
-
-
-def _cells(values: Tensor) -> list[tuple[tuple[int, int], float]]:
-    """((row, column), value) of every cell."""
-    return [((y, x), value) for y, line in enumerate(values.tolist()) for x, value in enumerate(line)]
 
 
 def _number(axes: Any, value: float, title: str) -> None:
@@ -138,11 +131,3 @@ def _number(axes: Any, value: float, title: str) -> None:
     color = DIVERGING[-1] if value > 0 else DIVERGING[0] if value < 0 else LIGHT.muted
     axes.text(0.5, 0.5, f"{value:+.3g}", ha="center", va="center", fontsize=TITLE_PT, color=color, weight="bold")
     canvas.heading(axes, title)
-
-
-def _kind(values: Tensor) -> Reduce:
-    return "sum" if bool((values < 0).any()) else "positive"
-
-
-def _clipped(words: str, most: int = 34) -> str:
-    return words if len(words) <= most else f"{words[: most - 1]}…"

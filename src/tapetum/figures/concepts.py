@@ -29,16 +29,12 @@ def _(result: ConceptRelevance) -> Figure:
     panels = canvas.panels(figure, n * bands, across + 1)
     for row in range(n):
         own = panels[row * bands : (row + 1) * bands]
-        _photograph(own[0, 0], result, row)
+        whose = result.targets[row] if len(result) > 1 else "all channels"
+        note = f"{whose}: {float(result.total[row]):.3g}"
+        canvas.image(own[0, 0], result.photographs[row], "what the model saw", note=note)
         for i in range(1 if result.empty(row) else k):
             _channel(own[i // across, 1 + i % across], result, row, i)
     return figure
-
-
-def _photograph(axes: Any, result: ConceptRelevance, row: int) -> None:
-    canvas.image(axes, result.photographs[row], "what the model saw")
-    words = result.targets[row] if len(result.channels) > 1 else "all channels"
-    canvas.below(axes, f"{words}: {float(result.total[row]):.3g}")
 
 
 def _channel(axes: Any, result: ConceptRelevance, row: int, i: int) -> None:

@@ -27,9 +27,10 @@ def _(result: ConsistentChannels) -> Figure:
     more = some(n, len(result.photographs))
     heights = [n * CELL_IN + 0.75, n * MAP_IN + 0.35]
     width = max((2 * listed + 2) * CELL_IN, (2 * shown + 1) * MAP_IN, 8.0)
-    figure = canvas.page(
-        width, sum(heights), f"What the channels of {result.layer} agree on, and what not{more}", _about(result)
-    )
+    about = f"{result.activations.shape[1]} channels, {size_words(result.maps)} values each"
+    subtitle = f"a cell: of 100 channels, how many have a lower mean in that image ({about})"
+    title = f"What the channels of {result.layer} agree on, and what not{more}"
+    figure = canvas.page(width, sum(heights), title, subtitle)
     above, below = figure.add_gridspec(2, 1, height_ratios=heights)
     cells = above.subgridspec(n, 3, width_ratios=[1.4, listed, listed])
     maps = below.subgridspec(n, 2 + 2 * shown, width_ratios=[1] * (1 + shown) + [0.15] + [1] * shown)
@@ -38,12 +39,6 @@ def _(result: ConsistentChannels) -> Figure:
         _cells([figure.add_subplot(cells[row, i]) for i in range(3)], result, row, listed, last=row == n - 1)
         _maps([figure.add_subplot(maps[row, i]) for i in pictures], result, row, shown)
     return figure
-
-
-def _about(result: ConsistentChannels) -> str:
-    channels = result.activations.shape[1]
-    of = f"{channels} channels, {size_words(result.maps)} values each"
-    return f"a cell: of 100 channels, how many have a lower mean in that image ({of})"
 
 
 def _cells(axes: list[Any], result: ConsistentChannels, row: int, listed: int, last: bool) -> None:

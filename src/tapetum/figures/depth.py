@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, prod
 from typing import Any
 
 from tapetum.figures import canvas
@@ -29,7 +29,7 @@ def _(result: LayerTable) -> Figure:
     figure = canvas.page(9.0, max(1.6, step * len(rows)) + 0.6, f"The layers of {result.model}", subtitle)
     panels = figure.subplots(1, 5, sharey=True)
     every = ceil(LABEL_IN / step)
-    _bars(panels[0], [_count(row.shape) for row in rows], "values it gives (log)", log=True)
+    _bars(panels[0], [prod(row.shape) for row in rows], "values it gives (log)", log=True)
     _bars(panels[1], [row.parameters for row in rows], "parameters (log)", log=True)
     _bars(panels[2], [row.receptive_field or 0 for row in rows], "receptive field, px")
     _bars(panels[3], [row.not_positive for row in rows], "share of values", label="≤ 0", color=LIGHT.line)
@@ -162,13 +162,6 @@ def _(result: LayerProgression) -> Figure:
             note = f"{values.shape[0]} × {values.shape[1]} · {result.channels[i - 1]} channels"
             canvas.image(panels[row * bands + i // columns, i % columns], picture, layer_name(layer), False, note)
     return figure
-
-
-def _count(shape: Sequence[int]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
 
 
 def _size(size: tuple[int, int]) -> str:

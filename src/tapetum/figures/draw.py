@@ -129,7 +129,9 @@ def _(result: ActivationMaps) -> Figure:
 def _(result: Evaluation) -> Figure:
     """The curve of each image with the area under it filled; the area is the value."""
     n = min(len(result.curve), MAX_ROWS)
-    subtitle = f"area under the curve {_areas(result)} · {result.better} is better"
+    low, high = float(result.value.min()), float(result.value.max())
+    areas = f"{low:.3f}" if len(result) == 1 else f"{low:.3f} to {high:.3f}"
+    subtitle = f"area under the curve {areas} · {result.better} is better"
     figure = canvas.page(5.2, 3.2, f"{result.metric}{some(n, len(result.curve))}", subtitle)
     axes = figure.subplots()
     fraction = result.fraction.cpu().numpy()
@@ -172,17 +174,13 @@ def _side_by_side(results: Sequence[Attribution], pixels: Tensor | None, names: 
     title = f"{len(results)} maps: {results[0].target[0]}" if one_target else f"{len(results)} maps{some(rows, n)}"
     figure = canvas.page(max(across * 2.0, 5.2), rows * bands * 2.3, title, f"each map on its own scale, {SCALE}")
     panels = canvas.panels(figure, rows * bands, across)
+    names_in_lines = ["\n".join(part for line in name.split("\n") for part in wrap(line, 26)) for name in called]
     for i, result in enumerate(results):
         photos = _photos(pixels, result)
         for row in range(rows):
             axes = panels[(i // across) * rows + row, i % across]
-            canvas.image(axes, _over(result, photos, row), _wrapped(called[i]) if row == 0 else "")
+            canvas.image(axes, _over(result, photos, row), names_in_lines[i] if row == 0 else "")
     return figure
-
-
-def _wrapped(name: str, width: int = 26) -> str:
-    """A name in lines that fit over its panel."""
-    return "\n".join(part for line in name.split("\n") for part in wrap(line, width))
 
 
 def _map_panel(axes: Any, result: Attribution, row: int, photo: Tensor | None) -> None:
@@ -211,8 +209,3 @@ def _photos(pixels: Tensor | None, result: Attribution) -> Tensor | None:
     if len(photos) != len(result):
         raise TapetumError(f"{len(result)} maps need {len(result)} photos, got {len(photos)}")
     return photos
-
-
-def _areas(result: Evaluation) -> str:
-    values = [float(v) for v in result.value]
-    return f"{values[0]:.3f}" if len(values) == 1 else f"{min(values):.3f} to {max(values):.3f}"

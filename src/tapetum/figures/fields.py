@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
+from textwrap import wrap
 from typing import Any
 
 import torch
@@ -80,7 +81,8 @@ def _wide(result: ReceptiveFields) -> bool:
 def _blob(axes: Any, result: ReceptiveFields, i: int, field: Field) -> None:
     """The gradient's weight at each pixel, cut to what the layer can see."""
     h, w = result.size
-    top, bottom, left, right = cut = _cut(field.theory, (h, w))
+    top, bottom, left, right = (0, h - 1, 0, w - 1) if field.theory is None else field.theory
+    cut = top, bottom, left, right = max(top, 0), min(bottom, h - 1), max(left, 0), min(right, w - 1)
     energy = result.energy[i, top : bottom + 1, left : right + 1]
     picture = colorize(energy.clamp(min=0) ** FULL_AT, "positive", 1.0)
     measured, share = field.extent((h, w), " px"), field.effective_side
@@ -92,14 +94,6 @@ def _blob(axes: Any, result: ReceptiveFields, i: int, field: Field) -> None:
     for side in axes.spines.values():
         side.set_visible(True)
         side.set(color=COLORS[i % len(COLORS)], linewidth=2)
-
-
-def _cut(window: Window | None, size: tuple[int, int]) -> Window:
-    """The part of a window that lies in the image."""
-    h, w = size
-    if window is None:
-        return 0, h - 1, 0, w - 1
-    return max(window[0], 0), min(window[1], h - 1), max(window[2], 0), min(window[3], w - 1)
 
 
 def outline(axes: Any, window: Window, color: str, style: str = "-", width: float = 1.6, label: str = "") -> None:
@@ -124,30 +118,14 @@ def _(result: OcclusionProbe) -> Figure:
     answers = result.answers()
     for row in range(n):
         own = panels[row * bands : (row + 1) * bands].flat
-        before, after = _said(answers[row]) if answers else ("", "")
-        canvas.image(own[0], result.before[row], "before", note=before)
-        canvas.image(own[1], result.after[row], "after", note=after)
+        before, _, after = answers[row].partition(", ") if answers else ("", "", "")
+        canvas.image(own[0], result.before[row], "before", note="\n".join(wrap(before, 31)))
+        canvas.image(own[1], result.after[row], "after", note="\n".join(wrap(after, 31)))
         for axes in own[:2]:
             outline(axes, result.box, COLORS[1], width=1.2)
         for i in range(d):
             _change(own[2 + i], result, row, i)
     return figure
-
-
-def _said(answer: str) -> tuple[str, str]:
-    """The answer's line below two pictures: what the class had, and what it has now."""
-    then, _, now = answer.partition(", ")
-    return _wrap(then), _wrap(now)
-
-
-def _wrap(words: str) -> str:
-    lines = [""]
-    for word in words.split():
-        if lines[-1] and len(lines[-1]) + len(word) > 30:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
 
 
 def _change(axes: Any, result: OcclusionProbe, row: int, i: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from tapetum.figures import canvas
 from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, say
@@ -30,12 +29,8 @@ def slices(result: Attribution) -> Figure:
     for row, line in enumerate(panels):
         top = limit(maps[row])
         for axes, frame in zip(line, chosen, strict=True):
-            drawn = _panel(maps[row, frame], result, row, top)
+            status = result.status[row]
+            failed = None if status == "ok" else say(torch.full((3, 96, 96), 0.5), WORDS[status])
+            drawn = colorize(maps[row, frame], result.reduce, top) if failed is None else failed
             canvas.image(axes, drawn, f"frame {frame}" if row == 0 else "", smooth=False)
     return figure
-
-
-def _panel(values: Tensor, result: Attribution, row: int, top: float) -> Tensor:
-    """The map of one frame as colours, or why there is none."""
-    status = result.status[row]
-    return colorize(values, result.reduce, top) if status == "ok" else say(torch.full((3, 96, 96), 0.5), WORDS[status])

@@ -13,6 +13,7 @@ from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize, limit, overlay
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.tiles import collage
+from tapetum.figures.words import some
 from tapetum.types import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
 from tapetum.types.filters import shown_pair
 
@@ -134,7 +135,8 @@ def _(result: FilterResponses) -> Figure:
     bands, across = ceil(shown_k / ACROSS), min(shown_k, ACROSS)
     h, w = result.maps.shape[-2:]
     height, width = result.photographs.shape[-2:]
-    title = f"{result.filters.layer} of {result.filters.model}: filter, map, overlay{_left_out(result, n, shown_k)}"
+    left_out = some(n, len(result)) + some(shown_k, k, "filters")
+    title = f"{result.filters.layer} of {result.filters.model}: filter, map, overlay{left_out}"
     says = (
         f"maps of {h} × {w}, a cell every {result.strides[0]:g} px, over the {height} × {width} px that the model saw\n"
         "red: the pattern is there, blue: its opposite; each filter on its own scale, before what follows the convolution"
@@ -159,12 +161,6 @@ def _(result: FilterResponses) -> Figure:
             if column == 0:
                 canvas.image(panels[first + 1 + 2 * row, 0], photo, "what it saw")
     return figure
-
-
-def _left_out(result: FilterResponses, n: int, k: int) -> str:
-    some = f"{n} of {len(result.photographs)} images" if n < len(result.photographs) else ""
-    few = f"{k} of {len(result.channels)} filters" if k < len(result.channels) else ""
-    return f" ({', '.join(filter(None, (some, few)))})" if some or few else ""
 
 
 @draw.register

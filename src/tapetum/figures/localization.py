@@ -41,14 +41,11 @@ def _(result: Localization, pixels: Tensor | None = None) -> Figure:
     panels = canvas.panels(figure, rows, columns)
     for i in range(n):
         axes = panels[i // columns, i % columns]
-        canvas.image(axes, _picture(result, pixels, i), _number(result, i), note=result.target[i])
+        status = result.status[i]
+        number = f"{float(result.value[i]):.2f}" if status == "ok" else UNDEFINED[status]
+        canvas.image(axes, _picture(result, pixels, i), number, note=result.target[i])
         _outline(axes, result.masks[i])
     return figure
-
-
-def _number(result: Localization, i: int) -> str:
-    said = result.status[i]
-    return f"{float(result.value[i]):.2f}" if said == "ok" else UNDEFINED[said]
 
 
 def _picture(result: Localization, pixels: Tensor | None, i: int) -> Tensor:

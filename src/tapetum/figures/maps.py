@@ -31,7 +31,13 @@ def _(result: ActivationAtlas, label: str | int | None = None, names: bool = Tru
     """
     rows, columns = result.grid
     side = MAP_IN / columns
-    figure = canvas.page(MAP_IN, side * rows, _title(result, label), _subtitle(result))
+    about = f" in {result.data}" if result.data else ""
+    shows = f"what {result.model or 'the model'} tells apart{about}" if label is None else label
+    title = f"Activation atlas of {result.layer}: {shows}"
+    how = "UMAP" if result.layout == "umap" else "principal components"
+    vectors = f"{len(result.points):,} vectors of {len(result.ids):,} pictures"
+    each = "each cell shows what the mean of its vectors stands for"
+    figure = canvas.page(MAP_IN, side * rows, title, f"{vectors} · laid out by {how} · {each}")
     axes = figure.subplots()
     strengths = _strengths(result, label)
     canvas.image(axes, _page(result, strengths))
@@ -39,18 +45,6 @@ def _(result: ActivationAtlas, label: str | int | None = None, names: bool = Tru
         for cell, strength in zip(result.cells, strengths, strict=True):
             _name(axes, result, cell, strength, side)
     return figure
-
-
-def _title(result: ActivationAtlas, label: str | int | None) -> str:
-    about = f" in {result.data}" if result.data else ""
-    what = f"Activation atlas of {result.layer}"
-    return f"{what}: what {result.model or 'the model'} tells apart{about}" if label is None else f"{what}: {label}"
-
-
-def _subtitle(result: ActivationAtlas) -> str:
-    how = "UMAP" if result.layout == "umap" else "principal components"
-    vectors = f"{len(result.points):,} vectors of {len(result.ids):,} pictures"
-    return f"{vectors} · laid out by {how} · each cell shows what the mean of its vectors stands for"
 
 
 def _strengths(result: ActivationAtlas, label: str | int | None) -> list[float]:

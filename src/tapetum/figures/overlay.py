@@ -77,9 +77,10 @@ def overlay(
 
 
 def _overlaid(pixels: Tensor, heatmap: Tensor, kind: Reduce, top: float, opacity: float) -> Tensor:
+    ground = 0.65 * _grey(pixels) + (0.3 if kind == "sum" else 0)  # towards the colour that means zero
     cover = opacity * _strength(heatmap, kind, top).abs().pow(COVER[kind])
-    over = torch.lerp(_ground(pixels, kind), colorize(heatmap, kind, top), cover)
-    return torch.where(heatmap.detach().isnan().cpu(), _pale(pixels), over)
+    over = torch.lerp(ground, colorize(heatmap, kind, top), cover)
+    return torch.where(heatmap.detach().isnan().cpu(), 0.35 * _grey(pixels) + 0.6, over)
 
 
 def over(photo: Tensor, values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
@@ -131,17 +132,6 @@ def _ramp(place: Tensor, colors: Tensor) -> Tensor:
     place = place * (len(colors) - 1)
     low = place.floor().long().clamp(max=len(colors) - 2)
     return torch.lerp(colors[low], colors[low + 1], (place - low)[..., None]).movedim(-1, 0)
-
-
-def _ground(pixels: Tensor, kind: Reduce) -> Tensor:
-    """The photo a map is laid over: grey, moved towards the colour that means zero (dark, or near white if signed)."""
-    grey = _grey(pixels)
-    return 0.65 * grey + 0.3 if kind == "sum" else 0.65 * grey
-
-
-def _pale(pixels: Tensor) -> Tensor:
-    """The photo where nothing is said of it: grey, and near the paper."""
-    return 0.35 * _grey(pixels) + 0.6
 
 
 def _grey(pixels: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.theme import Figure
 from tapetum.figures.words import some
-from tapetum.types import ColorChannels, PreprocessingStep, PreprocessingSteps, PreprocessingWay
+from tapetum.types import ColorChannels, PreprocessingStep, PreprocessingSteps
 from tapetum.types.photographs import COLORS, range_of
 
 MAX_IMAGES = 3
@@ -33,7 +33,9 @@ def _(result: PreprocessingSteps) -> Figure:
         for axes, name in zip(row, COLUMNS, strict=True):
             if name in steps:
                 _step(axes, steps[name])
-        _frame(row[0], way)
+        shown = way.steps[0].values.shape[-1] / way.steps[0].shape[-1]
+        top, left, bottom, right = (edge * shown - 0.5 for edge in way.box)  # pixel 0 reaches from -0.5 to 0.5
+        canvas.frame(row[0], (top, left, bottom, right))
         canvas.heading(row[0], f"{way.name}: {way.kept():.0%} seen".replace("%", " %"))
     return figure
 
@@ -45,12 +47,6 @@ def _step(axes: Any, step: PreprocessingStep) -> None:
         values = (values - low) / ((high - low) or 1.0)
     height, width = step.shape[-2:]
     canvas.image(axes, viewable(values[None])[0], step.name, note=f"{height} × {width}: {range_of(step)}")
-
-
-def _frame(axes: Any, way: PreprocessingWay) -> None:
-    shown = way.steps[0].values.shape[-1] / way.steps[0].shape[-1]
-    top, left, bottom, right = (edge * shown - 0.5 for edge in way.box)  # pixel 0 reaches from -0.5 to 0.5
-    canvas.frame(axes, (top, left, bottom, right))
 
 
 @draw.register

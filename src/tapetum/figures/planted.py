@@ -25,7 +25,9 @@ def _(result: Planted) -> Figure:
     shown = result.take(range(min(len(result), MAX_PICTURES)))
     columns = min(len(shown), ACROSS)
     bands = ceil(len(shown) / columns)
-    figure = canvas.page(max(columns * SIDE_IN, 6.2), bands * (2 * SIDE_IN + 0.42), _title(result), _key(result))
+    some = f" ({MAX_PICTURES} of {len(result):,})" if len(result) > MAX_PICTURES else ""
+    title = f"Planted {result.settings.kind}, {result.settings.size} x {result.settings.size} px{some}"
+    figure = canvas.page(max(columns * SIDE_IN, 6.2), bands * (2 * SIDE_IN + 0.42), title, _key(result))
     panels = canvas.panels(figure, bands, columns)
     gap_px = max(1, result.settings.size // 32)
     for i in range(len(shown)):
@@ -36,11 +38,6 @@ def _(result: Planted) -> Figure:
         color = LIGHT.caution if bool(shown.conflicting[i]) else LIGHT.muted
         canvas.below(axes, says, color)
     return figure
-
-
-def _title(result: Planted) -> str:
-    some = f" ({MAX_PICTURES} of {len(result):,})" if len(result) > MAX_PICTURES else ""
-    return f"Planted {result.settings.kind}, {result.settings.size} x {result.settings.size} px{some}"
 
 
 def _key(result: Planted) -> str:

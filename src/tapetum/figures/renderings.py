@@ -104,15 +104,14 @@ def _title(result: Rendering) -> str:
 
 def _tiles(result: Rendering, pixels: Any) -> list[Tile]:
     before = _photos(pixels, len(result))
-    return [_tile(result, row, None if before is None else before[row]) for row in range(len(result))]
-
-
-def _tile(result: Rendering, row: int, before: Tensor | None) -> Tile:
-    return Tile(tile(result, row), unit_words(result.objectives[row]), _score(result, row), before)
-
-
-def _score(result: Rendering, row: int) -> str:
-    return f"score {_number(float(result.scores[row]))}" if result.status[row] == "ok" else result.status[row].replace("_", " ")
+    scores = [
+        f"score {_number(float(score))}" if status == "ok" else status.replace("_", " ")
+        for score, status in zip(result.scores, result.status, strict=True)
+    ]
+    return [
+        Tile(tile(result, row), unit_words(result.objectives[row]), score, None if before is None else before[row])
+        for row, score in enumerate(scores)
+    ]
 
 
 def _photos(pixels: Any, n: int) -> list[Tensor] | None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from tapetum.figures import canvas
 from tapetum.figures.channels import channel_picture
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
-from tapetum.figures.words import grid, layer_name, some
+from tapetum.figures.words import grid, layer_name, shorten, some
 from tapetum.types import ActivationMaps, Number, Prediction, TapetumError
 
 MAX_ROWS = 8  # in one figure; the title says when there are more
@@ -66,5 +66,4 @@ def _bars(axes: Any, predictions: Sequence[Prediction | Number]) -> None:
 
 
 def _name(one: Prediction | Number) -> str:
-    name = one.label or f"{'output' if isinstance(one, Number) else 'class'} {one.index}"
-    return name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…"
+    return shorten(one.label or f"{'output' if isinstance(one, Number) else 'class'} {one.index}", NAME_CHARACTERS)

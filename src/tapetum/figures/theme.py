@@ -68,17 +68,6 @@ def rgb(color: str) -> tuple[float, float, float]:
     return red / 255, green / 255, blue / 255
 
 
-def contrast_ratio(a: str, b: str) -> float:
-    """The contrast of two colours, from 1 to 21 (WCAG 2.2, relative luminance)."""
-    low, high = sorted((_luminance(a), _luminance(b)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _luminance(color: str) -> float:
-    linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in rgb(color)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 def css_variables(palette: Palette) -> str:
     """The colours as custom properties of a style sheet: "--paper: #faf9f6; ..."."""
     return " ".join(f"--{name}: {color};" for name, color in asdict(palette).items())

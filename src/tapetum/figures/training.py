@@ -66,7 +66,9 @@ def _filters(result: History) -> Figure:
     top = float(result.snapshots.abs().max()) or 1.0
     some = f"{columns} of {count} filters" if columns < count else f"{count} filters"
     title = f"The filters of {result.layer} form: {some} of {height} x {width}"
-    figure = canvas.page(max(columns * 0.48 + 0.9, 6.6), (len(stages) + 1) * 0.62, title, _scale(channels, top))
+    what = "red, green, blue: mid-grey is weight 0" if channels == 3 else f"mean over {channels} input channels: white is 0"
+    scale = f"one scale for all, from -{top:.2g} to {top:.2g} · like the start: mean cosine"
+    figure = canvas.page(max(columns * 0.48 + 0.9, 6.6), (len(stages) + 1) * 0.62, title, f"{what}; {scale}")
     panels = figure.subplots(len(stages) + 1, 1, squeeze=False)[:, 0]
     for axes, stage in zip(panels, stages, strict=False):
         canvas.image(axes, _row(result.snapshots[stage, :columns], top), smooth=False)
@@ -89,11 +91,6 @@ def _row(weights: Tensor, top: float) -> Tensor:
     return collage([enlarged(one) for one in painted(shown, top)], len(weights), gap_px=6)
 
 
-def _scale(channels: int, top: float) -> str:
-    what = "red, green, blue: mid-grey is weight 0" if channels == 3 else f"mean over {channels} input channels: white is 0"
-    return f"{what}; one scale for all, from -{top:.2g} to {top:.2g} · like the start: mean cosine"
-
-
 # --- pictures with answers
 
 
@@ -108,8 +105,10 @@ def _(result: PredictionCheck) -> Figure:
     cell = 1.15 if names <= 10 else 1.5
     matrix = 3.0 if len(result.classes) <= MAX_NUMBERS else 4.0
     size = columns * cell + matrix + 0.4, max(rows * (cell + 0.3), matrix)
+    order = {"any": "drawn at random", "wrong": "the surest mistakes first", "right": "the least sure of the right ones first"}
+    subtitle = f"{n} pictures, {order[result.shows]} · {RIGHT} right, {WRONG} wrong, with the network's probability"
     title = f"{result.model}: {right:,} of {total:,} pictures right ({result.accuracy:.1%})"
-    figure = canvas.page(*size, title, _which(result, n))
+    figure = canvas.page(*size, title, subtitle)
     left, beside = figure.add_gridspec(1, 2, width_ratios=[columns * cell, matrix])
     grid = left.subgridspec(rows, columns)
     for i in range(n):
@@ -120,11 +119,6 @@ def _(result: PredictionCheck) -> Figure:
         canvas.heading(axes, f"no picture is {result.shows}")
     _matrix(figure.add_subplot(beside), result)
     return figure
-
-
-def _which(result: PredictionCheck, n: int) -> str:
-    order = {"any": "drawn at random", "wrong": "the surest mistakes first", "right": "the least sure of the right ones first"}
-    return f"{n} pictures, {order[result.shows]} · {RIGHT} right, {WRONG} wrong, with the network's probability"
 
 
 def _answer(axes: Any, result: PredictionCheck, i: int) -> None:

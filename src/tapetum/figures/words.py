@@ -27,7 +27,9 @@ def describe(attribution: Attribution, row: int = 0) -> str:
     strong = heatmap.clamp(min=0)
     if not bool((strong > 0).any()):
         return "all of the map speaks against it"
-    return f"{name} strongest at the {where(strong)}; half of it lies in {_share(half_area(strong))} of the picture"
+    area = half_area(strong)
+    share = f"{area:.0%}".replace("%", " %") if area >= 0.01 else "less than 1 %"
+    return f"{name} strongest at the {where(strong)}; half of it lies in {share} of the picture"
 
 
 def where(heatmap: Tensor) -> str:
@@ -62,6 +64,11 @@ def some(shown: int, total: int, what: str = "images") -> str:
     return f" ({shown} of {total} {what})" if shown < total else ""
 
 
+def shorten(words: str, most: int) -> str:
+    """At most so many letters; dots stand for the rest."""
+    return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
 def layer_name(name: str, most: int = 20) -> str:
     """A layer's name in at most so many letters: its end tells layers apart, so whole segments go from the front."""
     if len(name) <= most:
@@ -70,7 +77,3 @@ def layer_name(name: str, most: int = 20) -> str:
     while "." in kept and len(kept) >= most:
         kept = kept.partition(".")[2]
     return f"…{kept[1 - most :]}"
-
-
-def _share(share: float) -> str:
-    return f"{share:.0%}".replace("%", " %") if share >= 0.01 else "less than 1 %"

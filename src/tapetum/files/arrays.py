@@ -140,7 +140,10 @@ def _read(file: io.BufferedIOBase, size: int, most: int) -> NDArray[Any]:
     found = _layout(file, size)
     if found.n_bytes > most:
         raise _Wrong(f"an array of shape {shown(found.shape)}, more than {most / 1e6:.0f} MB")
-    return _filled(file, found.shape, found.dtype, found.in_columns)
+    array = np.empty(found.shape, found.dtype, order="F" if found.in_columns else "C")
+    _fill(file, _bytes_of(array))
+    _check_values(array)
+    return array
 
 
 def _layout(file: io.BufferedIOBase, size: int) -> Layout:
@@ -157,13 +160,6 @@ def _layout(file: io.BufferedIOBase, size: int) -> Layout:
     if found.n_bytes > size - len(npy.MAGIC_PREFIX):
         raise _Wrong(f"it is cut off: an array of shape {shown(shape)} does not fit into it")
     return found
-
-
-def _filled(file: io.BufferedIOBase, shape: tuple[int, ...], dtype: np.dtype[Any], in_columns: bool) -> NDArray[Any]:
-    array = np.empty(shape, dtype, order="F" if in_columns else "C")
-    _fill(file, _bytes_of(array))
-    _check_values(array)
-    return array
 
 
 def _bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:

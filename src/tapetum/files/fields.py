@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast
 
@@ -59,7 +59,11 @@ def fits(value: Any, hint: Any) -> bool:
     if origin in (Union, UnionType):
         return any(fits(value, one) for one in inner)
     if origin is tuple:
-        return isinstance(value, tuple) and _row_fits(cast("tuple[Any, ...]", value), inner)
+        if not isinstance(value, tuple):
+            return False
+        row = cast("tuple[Any, ...]", value)
+        each = [inner[0]] * len(row) if len(inner) == 2 and inner[1] is ... else list(inner)
+        return len(row) == len(each) and all(map(fits, row, each))
     if origin is Mapping:
         pairs = cast("Mapping[Any, Any]", value).items() if isinstance(value, Mapping) else None
         return pairs is not None and all(fits(key, inner[0]) and fits(one, inner[1]) for key, one in pairs)
@@ -67,11 +71,6 @@ def fits(value: Any, hint: Any) -> bool:
         whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= LARGEST
         return whole or (hint is float and isinstance(value, float))
     return isinstance(value, NoneType if hint is None else hint)
-
-
-def _row_fits(row: tuple[Any, ...], inner: Sequence[Any]) -> bool:
-    each = [inner[0]] * len(row) if len(inner) == 2 and inner[1] is ... else list(inner)
-    return len(row) == len(each) and all(map(fits, row, each))
 
 
 @functools.cache

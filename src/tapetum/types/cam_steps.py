@@ -76,11 +76,9 @@ class GradCamSteps(Result):
         return (self.total - self.reference).abs().amax((2, 3)) / largest.where(largest > 0, 1)
 
     def __str__(self) -> str:
-        return "\n\n".join(_story(self, row, column) for row in range(len(self.targets)) for column in range(self._m))
-
-    @property
-    def _m(self) -> int:
-        return self.weights.shape[1]
+        return "\n\n".join(
+            _story(self, row, column) for row in range(len(self.targets)) for column in range(self.weights.shape[1])
+        )
 
 
 def _story(steps: GradCamSteps, row: int, column: int) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tapetum.types.checks import listed
 from tapetum.types.results import Result, axes, saved
-from tapetum.types.text import table
+from tapetum.types.text import dash, table
 
 Window: TypeAlias = tuple[int, int, int, int]
 """(top, bottom, left, right): first and last row and column, all included."""
@@ -60,18 +60,9 @@ class LayerTable(Result):
 
     @staticmethod
     def _cells(row: LayerRow) -> tuple[str, ...]:
-        shape = " x ".join(map(str, row.shape))
+        sides, field, stride = " x ".join(map(str, row.shape)), dash(row.receptive_field), dash(row.stride)
         shares = percent(row.zeros), percent(row.not_positive)
-        return (
-            row.name,
-            row.kind,
-            shape,
-            f"{row.parameters:,}",
-            dash(row.receptive_field),
-            dash(row.stride),
-            *shares,
-            f"{row.mean:.3g}",
-        )
+        return row.name, row.kind, sides, f"{row.parameters:,}", field, stride, *shares, f"{row.mean:.3g}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,15 +221,8 @@ class DepthProperties(Result):
     @staticmethod
     def _cells(row: DepthRow) -> tuple[str, ...]:
         fields = whole(row.field), str(row.measured), str(row.effective)
-        return (
-            row.layer,
-            grid(row.grid),
-            str(row.channels),
-            f"{row.per_pixel:.3g}",
-            *fields,
-            percent(row.zeros),
-            percent(row.not_positive),
-        )
+        shares = percent(row.zeros), percent(row.not_positive)
+        return row.layer, grid(row.grid), str(row.channels), f"{row.per_pixel:.3g}", *fields, *shares
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,7 +271,11 @@ class OcclusionProbe(Result):
         if self.classes is None or self.probabilities is None:
             return []
         numbers = listed(self.probabilities)
-        return [_answer(*names, *row) for names, row in zip(self.classes, numbers, strict=True)]
+        return [
+            f"{before} {then:.3f}, "
+            + (f"still {now:.3f}" if before == after else f"now {now:.3f}; {after} {other:.3f} instead")
+            for (before, after), (then, now, other) in zip(self.classes, numbers, strict=True)
+        ]
 
     def _cells(self, i: int) -> tuple[str, ...]:
         h, w = self.changes[i].shape[-2:]
@@ -295,12 +283,6 @@ class OcclusionProbe(Result):
         under, reached = (percent(places(window) / (h * w)) for window in (self.under[i], reach))
         shares = (percent(float(share[i].mean())) for share in (self.share_under, self.share_reached))
         return self.layers[i], grid((h, w)), under, next(shares), reached, next(shares)
-
-
-def _answer(before: str, after: str, then: float, now: float, other: float) -> str:
-    if before == after:
-        return f"{before} {then:.3f}, still {now:.3f}"
-    return f"{before} {then:.3f}, now {now:.3f}; {after} {other:.3f} instead"
 
 
 def places(window: Window | None) -> int:
@@ -326,10 +308,6 @@ def grid(shape: Sequence[int]) -> str:
 
 def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-def dash(number: int | None) -> str:
-    return "-" if number is None else str(number)
 
 
 def whole(number: int | None) -> str:

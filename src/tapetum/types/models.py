@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from tapetum.types.results import saved
-from tapetum.types.text import table
+from tapetum.types.text import dash, table
 
 ModelLike: TypeAlias = Any
 """A `VisionModel`, a `torch.nn.Module`, or a name that `load` takes."""
@@ -65,9 +65,15 @@ class Layers(tuple[Layer, ...]):
 
     def __str__(self) -> str:
         head = ("layer", "kind", "shape", "parameters", "receptive field", "stride")
-        return table(head, map(_cells, self))
-
-
-def _cells(layer: Layer) -> tuple[str, ...]:
-    numbers = ("-" if one is None else str(one) for one in (layer.receptive_field, layer.stride))
-    return layer.name, layer.kind, "x".join(map(str, layer.shape)), f"{layer.parameters:,}", *numbers
+        rows = [
+            (
+                one.name,
+                one.kind,
+                "x".join(map(str, one.shape)),
+                f"{one.parameters:,}",
+                dash(one.receptive_field),
+                dash(one.stride),
+            )
+            for one in self
+        ]
+        return table(head, rows)

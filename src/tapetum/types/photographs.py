@@ -67,13 +67,12 @@ class PreprocessingSteps(Result):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        rows = [
-            (str(i), way.name if j == 0 else "", step.name, shape_of(step.shape), range_of(step), kept if j == 0 else "")
-            for i, ways in enumerate(self.ways)
-            for way in ways
-            for kept in [f"{way.kept():.0%}{_stretch(way)}"]
-            for j, step in enumerate(way.steps)
-        ]
+        rows: list[tuple[str, ...]] = []
+        for i, way in ((i, way) for i, ways in enumerate(self.ways) for way in ways):
+            wide = "" if abs(way.stretched - 1) < 0.02 else f", width x {way.stretched:.2f}"
+            for j, step in enumerate(way.steps):
+                name, kept = ("", "") if j else (way.name, f"{way.kept():.0%}{wide}")
+                rows.append((str(i), name, step.name, " x ".join(map(str, step.shape)), range_of(step), kept))
         return table(("photograph", "way", "step", "shape", "range", "seen of it"), rows)
 
 
@@ -115,16 +114,7 @@ def numbers(values: Tensor) -> tuple[str, str, str]:
     return f"{float(values.mean()):.3f}", f"{float(values.min()):.3f}", f"{float(values.max()):.3f}"
 
 
-def shape_of(shape: tuple[int, ...]) -> str:
-    """ "3 x 224 x 224"."""
-    return " x ".join(map(str, shape))
-
-
 def range_of(step: PreprocessingStep) -> str:
     """ "0.00 to 0.91"."""
     low, high = step.range
     return f"{low:.2f} to {high:.2f}"
-
-
-def _stretch(way: PreprocessingWay) -> str:
-    return "" if abs(way.stretched - 1) < 0.02 else f", width x {way.stretched:.2f}"

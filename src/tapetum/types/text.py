@@ -46,3 +46,7 @@ def words(value: Any) -> str:
     if value.ndim == 1 and len(value) <= FEW:
         return ", ".join(f"{one:.4g}" for one in listed(value.float()))
     return f"{sides} from {float(value.min()):.4g} to {float(value.max()):.4g}" if value.numel() else sides
+
+
+def dash(number: int | None) -> str:
+    return "-" if number is None else str(number)
