@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum.files import arrays_in, checksum, inside, may_unpack, misfit, shown, table_in
-from tapetum.types import DamagedError, TapetumError, UnwritableError
+from tapetum.keeping.places import ELSEWHERE, writable
+from tapetum.keeping.whole import whole_folder
+from tapetum.types import DamagedError, TapetumError
 from tapetum.types.results import kinds
 
 SCHEMA = 2
@@ -46,24 +46,24 @@ KINDS: dict[str, torch.dtype] = {
 def save(result: Any, folder: str | Path) -> Path:
     """Writes a result (any of ours, or a list or dict of them) into a new or empty folder and returns it."""
     target = Path(folder)
-    try:
+    with writable(target, ELSEWHERE):
         if "\0" in str(target):
             raise OSError("a name with a zero in it")
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise TapetumError(f"{shown(target)} is there already: give a new or an empty folder")
-        arrays: dict[str, NDArray[Any]] = {}
-        tree = _packed(result, arrays)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
-            _write(work, tree, arrays)
-            work.chmod(0o755)
-            work.replace(target)
-        except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
-    except OSError as error:
-        raise UnwritableError(f"{shown(target)} cannot be written ({error.strerror or error}); choose another place") from error
+    return _save(result, target)
+
+
+def save_again(result: Any, folder: Path) -> Path:
+    """Writes a result in place of an earlier one."""
+    return _save(result, folder, replaces=True)
+
+
+def _save(result: Any, target: Path, *, replaces: bool = False) -> Path:
+    arrays: dict[str, NDArray[Any]] = {}
+    tree = _packed(result, arrays)
+    with writable(target, ELSEWHERE), whole_folder(target, replaces=replaces) as work:
+        _write(work, tree, arrays)
     return target
 
 

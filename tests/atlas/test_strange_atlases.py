@@ -459,7 +459,7 @@ def test_a_full_disk_is_a_line_at_any_moment_and_the_same_command_goes_on(place:
     assert (done.returncode, done.stderr) == (0, "")
     assert len(lines) >= 3
     assert all("cannot be written" in line for line in lines)
-    assert not [path for path in (place / "atlas").rglob("*") if path.name.endswith(".part")]
+    assert not [path for path in (place / "atlas").rglob("*") if path.name.startswith(".tapetum-")]
     assert made(place).pictures == 12
 
 

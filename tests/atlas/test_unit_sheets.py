@@ -16,8 +16,9 @@ from zoo import SIDE, vision_model, wrapped
 
 import tapetum as tp
 from tapetum.atlas import painting
-from tapetum.atlas.painting import Canvases, key_of, paint
+from tapetum.atlas.painting import Canvases, paint
 from tapetum.atlas.units import choose_layers, read_units, render_units, units_job
+from tapetum.keeping.keyed import Kept, Key
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import watching
 
@@ -64,10 +65,10 @@ def test_pictures_do_not_depend_on_workers_or_interruptions(tmp_path: Path) -> N
     model = vision_model("residual")
     job = units_job(model, "second", n_steps=3)
     job = Canvases(model, job.objectives, job.recipe, job.size, batch=5)
-    whole = [paint(job, tmp_path / str(workers), "k", workers=workers) for workers in (1, 3)]
+    whole = [paint(job, Kept(tmp_path / str(workers), Key({"of": "k"})), workers=workers) for workers in (1, 3)]
     with pytest.raises(tp.TapetumError, match="power"):
         stopped_after(job, tmp_path / "cut", 2)
-    again = paint(job, tmp_path / "cut", "k", workers=2)
+    again = paint(job, Kept(tmp_path / "cut", Key({"of": "k"})), workers=2)
     for other in (*whole[1:], again):
         assert np.array_equal(other.pixels, whole[0].pixels)
         assert (other.scores, other.status) == (whole[0].scores, whole[0].status)
@@ -84,7 +85,11 @@ def stopped_after(job: Canvases, folder: Path, batches: int) -> None:
             done.append(rows)
             return super().make(rows)
 
-    paint(Breaking(job.model, job.objectives, job.recipe, job.size, job.seed, job.batch), folder, "k", workers=1)
+    paint(
+        Breaking(job.model, job.objectives, job.recipe, job.size, job.seed, job.batch),
+        Kept(folder, Key({"of": "k"})),
+        workers=1,
+    )
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -203,7 +208,7 @@ def test_keys_differ_by_everything_that_decides_a_picture() -> None:
         units_job(model, "second", preset="standard"),
         units_job(model, "second", seed=1),
     ]
-    assert len({key_of(job.facts()) for job in jobs}) == len(jobs)
+    assert len({Key(job.facts()).hash for job in jobs}) == len(jobs)
 
 
 def test_refusals(tmp_path: Path) -> None:

@@ -117,4 +117,4 @@ def test_a_picture_that_says_odd_things_of_itself_is_not_replaced(tapetum: Any, 
         assert "unexpected" not in answer.err
         if field != "settings":  # an empty list says as much as no settings
             assert answer.status == 2
-            assert "made with other settings" in answer.err
+            assert "holds another picture" in answer.err

@@ -85,8 +85,8 @@ def test_other_settings_do_not_replace_what_is_there(tapetum: CommandLine, place
     before = files(place / "out")
     answer = tapetum(*EXPLAIN, "cat.png", *words)
     assert (answer.status, len(answer.err.splitlines())) == (2, 1)
-    assert f"results/cat is there already, made with other settings ({reason}" in answer.err
-    assert answer.err.endswith("; give another folder, or --no-resume to replace it\n")
+    assert f"results/cat holds another result ({reason}" in answer.err
+    assert answer.err.endswith("; give another folder, or resume=False (--no-resume) to replace it\n")
     assert files(place / "out") == before
     assert tapetum(*EXPLAIN, "cat.png", *words, "--no-resume").status == 0
     assert asked == ["cat.png"] * 2
@@ -105,7 +105,7 @@ def test_another_picture_or_network_of_the_same_name_is_another_setting(
         (place / changed).write_text(text + "\n# other code, the same weights\n")
     answer = tapetum(*EXPLAIN, "cat.png")
     assert answer.status == 2
-    assert "other settings (files was" in answer.err
+    assert "another result (files was" in answer.err
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no manifest", "another kind"])
@@ -138,8 +138,8 @@ def test_what_another_run_had_begun_stays(tapetum: CommandLine, place: Path, ask
         (place / "out" / name).unlink()  # as if it had been killed
     (place / "out" / "results" / ".dog-abc").mkdir()
     (place / "out" / "results" / ".dog-abc" / "arrays.npz").write_text("half")
-    (place / "out" / f".{'0' * 32}.part").write_text("half")
-    (place / "out" / "cat" / f".{'0' * 32}.part").write_text("half")
+    (place / "out" / f".tapetum-{'0' * 32}").write_text("half")
+    (place / "out" / "cat" / f".tapetum-{'0' * 32}").write_text("half")
     assert tapetum(*EXPLAIN, "dog.png").status == 0
     assert tapetum(*EXPLAIN, "cat.png", "dog.png").status == 0
     assert asked == ["cat.png", "dog.png"]

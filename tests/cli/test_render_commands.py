@@ -195,7 +195,7 @@ def test_a_picture_that_somebody_painted_over_is_not_replaced(tapetum: CommandLi
 def test_what_a_killed_run_left_is_cleared_away(tapetum: CommandLine, place: Path) -> None:
     assert tapetum(*RENDER, f"{LAYER}:0").status == 0
     out = place / "out"
-    (out / f".{'0' * 32}.part").write_text("half a picture")
+    (out / f".tapetum-{'0' * 32}").write_text("half a picture")
     (out / "results" / ".features-1-0-1-abc").mkdir()
     (out / "results" / ".features-1-0-1-abc" / "arrays.npz").write_text("half")
     assert tapetum(*RENDER, f"{LAYER}:0-1").status == 0

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from tapetum.keeping.whole import appearing
+from tapetum.keeping.whole import whole_file
 from tapetum.reports.machine import write_json
 
 
 def test_an_error_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     file = tmp_path / "report.json"
     write_json(file, {"a": 1})
-    with pytest.raises(UnicodeEncodeError), appearing(file) as part:
+    with pytest.raises(UnicodeEncodeError), whole_file(file) as part:
         part.write_text("half a file: \udcff", "utf-8")
     with pytest.raises(ValueError, match="JSON compliant"):
         write_json(file, {"a": float("nan")})
-    with pytest.raises(FileNotFoundError), appearing(file):
+    with pytest.raises(FileNotFoundError), whole_file(file):
         pass  # nothing was written
     assert json.loads(file.read_text()) == {"a": 1}
     assert list(tmp_path.iterdir()) == [file]

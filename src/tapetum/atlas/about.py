@@ -9,7 +9,7 @@ from typing import Any
 
 from tapetum.atlas import sprites
 from tapetum.engines.scan import Job
-from tapetum.engines.scan.scan import facts_of
+from tapetum.engines.scan.scan import key_of
 from tapetum.keeping.provenance import versions
 from tapetum.types import ScanResult
 
@@ -41,7 +41,7 @@ def about(job: Job, result: ScanResult) -> dict[str, Any]:
         "versions": versions(),
         "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "score": SCORE,
-        "settings": facts_of(job),
+        "settings": key_of(job).facts,
         "taps": dict(result.taps),
         "units": {name: found[0].channels for name, found in result.items()},
         "skipped": dict(result.skipped),

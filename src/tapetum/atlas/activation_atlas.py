@@ -16,23 +16,25 @@ from tapetum import progress, store
 from tapetum.atlas.evidence import answered, predictions
 from tapetum.atlas.evidence import evidence as evidence_of
 from tapetum.atlas.layouts import Binned, Layout, binned, grid_side, laid_out, whitening
-from tapetum.atlas.painting import Canvases, forget, key_of, paint
+from tapetum.atlas.painting import Canvases, paint
 from tapetum.atlas.units import PRESET, side_of
 from tapetum.border.methods import survey
 from tapetum.border.sentences import Limit, OtherRunner, Resume, Seed, Workers
 from tapetum.data.streams import Source
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.presets import preset as named_preset
-from tapetum.engines.scan import FolderLedger, Job, Plan, Threads, scan
-from tapetum.engines.scan.plan import SHARD
-from tapetum.engines.scan.scan import facts_of
+from tapetum.engines.scan import Scanning
+from tapetum.engines.scan.scan import key_of as scan_key
 from tapetum.engines.scan.trackers import Positions
-from tapetum.families.scanning import BATCH
+from tapetum.keeping.keyed import Kept, Key
+from tapetum.keeping.places import removed
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.types import ActivationAtlas, LayerError, MapCell, PositionsResult, TapetumError
 
 SCHEMA = 2
+PARTS = ".parts"
+"""Folder of the batches of pictures that are finished before the atlas is."""
 
 LARGE = 20_000
 """Pictures from which on one vector of each fills a map, as in the paper; and up to which predictions stand in for labels."""
@@ -96,21 +98,21 @@ def activation_atlas(
         (3, 3)
     """
     name = _checked(model, layer)
+    folder = None if out is None else Path(out)
     count = len(source.ids) if limit is None else min(limit, len(source.ids))
     tracker = Positions(count=usual_positions(count) if positions is None else positions, seed=seed)
-    folder = None if out is None else Path(out)
-    ledger = None if folder is None else FolderLedger(folder / "scan")
-    job = Job(model, source, {name: (tracker,)}, Plan(count, BATCH, SHARD), ledger=ledger)
+    how = Scanning(None if run else workers, run, None if folder is None else folder / "scan", resume, limit)
+    job = how.job(model, source, {name: (tracker,)})
     recipe = replace(named_preset(preset), n_steps=n_steps)
     cells = _Cells(model, name, recipe, side_of(model, size), seed, whiten, cosine_power, workers, resume)
-    facts = {"schema": SCHEMA, **facts_of(job), **cells.facts(), "grid": grid, "layout": layout, "pictures": pictures}
-    key = key_of({**facts, "labels": _digest(source.labels[:count])})
+    facts = {**scan_key(job).facts, **cells.facts(), "grid": grid, "layout": layout, "pictures": pictures}
+    key = Key({**facts, "labels": _digest(source.labels[:count])}, SCHEMA).hash
     earlier = None if folder is None or not resume else _earlier(folder, key)
     if earlier is not None:
         return earlier
     with noting() as said:
         with progress.stage("scan"):
-            found = scan(job, run or Threads(workers), resume=resume)[name][0]
+            found = how.scan(job)[name][0]
         atlas = _charted(found, grid, layout, tracker.count, seed)
         atlas = _labelled(atlas, model, source)
         atlas = _with_evidence(atlas, model)
@@ -256,15 +258,15 @@ class _Cells:
         objectives = [_objective(self.layer, one, self.cosine_power) for one in wanted]
         job = Canvases(self.model, objectives, self.recipe, self.size, self.seed)
         digest = hashlib.sha256(wanted.numpy().tobytes()).hexdigest()
-        key = key_of({**job.facts(), "vectors": digest, "cosine_power": float(self.cosine_power)})
+        key = Key({**job.facts(), "vectors": digest, "cosine_power": float(self.cosine_power)})
         with progress.stage("pictures"):
             if folder is None:
                 import tempfile
 
                 with tempfile.TemporaryDirectory() as place:
-                    made = paint(job, Path(place), key, workers=self.workers)
+                    made = paint(job, Kept(Path(place), key), workers=self.workers)
             else:
-                made = paint(job, folder, key, workers=self.workers, resume=self.resume)
+                made = paint(job, Kept(folder / PARTS, key, resume=self.resume), workers=self.workers)
         pixels = torch.from_numpy(made.pixels).permute(0, 3, 1, 2).float() / 255
         return replace(atlas, pixels=pixels, status=made.status)
 
@@ -302,11 +304,10 @@ def _earlier(folder: Path, key: str) -> ActivationAtlas | None:
 
 
 def _kept(atlas: ActivationAtlas, folder: Path, key: str) -> ActivationAtlas:
-    """Saved whole, instead of an earlier or damaged one; only then the parts go."""
-    import shutil
-
-    for old in folder.glob("atlas-*"):
-        shutil.rmtree(old, ignore_errors=True)
-    store.save(atlas, _place(folder, key))
-    forget(folder)
+    """Saves the finished atlas in place of any earlier one, then deletes the partial results."""
+    place = _place(folder, key)
+    store.save_again(atlas, place)
+    for old in (*folder.glob("atlas-*"), folder / PARTS):
+        if old != place:
+            removed(old)
     return atlas

@@ -23,21 +23,21 @@ from tapetum.atlas.layers import among, check_memory, chosen_layers, usual_map
 from tapetum.atlas.map_pages import map_data
 from tapetum.atlas.neighbors import NEIGHBORS, neighbors
 from tapetum.atlas.numbers import LayerNumbers, fires, layer_numbers, pictures_of
-from tapetum.atlas.stages import STORE, Stages, alone, check_folder, key_of, keyed_folder, remove
+from tapetum.atlas.stages import STORE, Stages, check_folder
 from tapetum.atlas.store import Store
 from tapetum.atlas.units import choose_layers, read_units, render_units, sprites_of
 from tapetum.atlas.writing import Picture, write_store
 from tapetum.border.subjects import as_model
 from tapetum.data.streams import as_source
-from tapetum.engines.scan import FolderLedger, Job, Plan, Runner, Threads, scan
-from tapetum.engines.scan.ledger import writable, written
-from tapetum.engines.scan.plan import SHARD
-from tapetum.engines.scan.plan import key_of as scan_key
-from tapetum.engines.scan.scan import facts_of
+from tapetum.engines.scan import Job, Runner, Scanning
+from tapetum.engines.scan.scan import key_of
 from tapetum.engines.scan.trackers import Scores, Sparsity, Spectrum, Tracker
-from tapetum.families.scanning import BATCH
 from tapetum.files import contents, inside
+from tapetum.keeping.keyed import Kept, Key
+from tapetum.keeping.locks import alone
+from tapetum.keeping.places import removed, writable
 from tapetum.keeping.provenance import versions
+from tapetum.keeping.whole import write_whole
 from tapetum.types import Cancelled, DamagedError, ModelLike, ScanResult, TapetumError, UnwritableError
 
 EXAMPLES = 9
@@ -89,19 +89,16 @@ def build(
         limit: number of pictures to use, from the start; None: all.
     """
     network, stream, folder = as_model(model), as_source(source), Path(out)
-    if limit is not None and limit < 1:
-        raise TapetumError(f"limit must be at least 1, not {limit}")
     names = chosen_layers(network, layers)
+    how = Scanning(None if run else workers, run, folder / "scan", resume, limit)
+    job = how.job(network, stream, dict.fromkeys(names, TRACKERS), pre_activation=True)
     rendered = "auto" if render == "auto" else among(network, names, render, "rendered")
     mapped = [usual_map(network, names)] if maps == "auto" else among(network, names, maps, "mapped")
-    plan = Plan(len(stream.ids) if limit is None else min(limit, len(stream.ids)), BATCH, SHARD)
-    check_memory(network, names, plan.count)
+    check_memory(network, names, job.plan.count)
     check_folder(folder)
     check_site(folder / "site")
     with alone(folder):
-        ledger = FolderLedger(folder / "scan")
-        job = Job(network, stream, dict.fromkeys(names, TRACKERS), plan, pre_activation=True, ledger=ledger)
-        work = _Build(job, Stages(folder, resume=resume), run or Threads(workers), resume)
+        work = _Build(job, how, Stages(folder, resume=resume))
         work.look()
         work.pictures()
         work.pages()  # before the renderings, which take longest: a build that is stopped there has pages
@@ -114,15 +111,15 @@ def build(
 class _Build:
     """The stages of one build, each with the key of what decides its files."""
 
-    def __init__(self, job: Job, stages: Stages, run: Runner, resume: bool) -> None:
-        self.job, self.stages, self.run, self.resume = job, stages, run, resume
+    def __init__(self, job: Job, how: Scanning, stages: Stages) -> None:
+        self.job, self.how, self.stages, self.resume = job, how, stages, how.resume
         self.folder = stages.folder
         self.now: list[str] = []
-        self.scan_key = scan_key(facts_of(job))
-        self.store_key = key_of(scan=self.scan_key, examples=EXAMPLES, fires=FIRES, neighbors=NEIGHBORS, most=sprites.MOST)
+        self.scan_key = key_of(job)
+        self.store_key = _key(scan=self.scan_key.hash, examples=EXAMPLES, fires=FIRES, neighbors=NEIGHBORS, most=sprites.MOST)
 
     @contextmanager
-    def _stage(self, name: str, key: str) -> Iterator[None]:
+    def _stage(self, name: str, key: Key) -> Iterator[None]:
         with self.stages.stage(name, key), writable(self.folder):
             yield
         self.now.append(name)
@@ -134,7 +131,7 @@ class _Build:
         if self.stages.is_done("store", self.store_key) and self._has_store():
             return
         with self._stage("scan", self.scan_key):
-            result = scan(self.job, self.run, resume=self.resume)
+            result = self.how.scan(self.job)
         with self._stage("store", self.store_key):
             self._store(result)
             self.stages.tell(**about(self.job, result))
@@ -159,16 +156,16 @@ class _Build:
         found = neighbors(tables)
         rows = np.searchsorted(samples, shown)
         named = [Picture(sample, stream.ids[sample], stream.labels[sample]) for sample in shown]
-        meta = {"schema": str(SCHEMA), "scan": self.scan_key, "score": SCORE}
+        meta = {"schema": str(SCHEMA), "scan": self.scan_key.hash, "score": SCORE}
         write_store(self.folder / STORE, layers, named, found, fires(tables, layers, rows, FIRES), meta)
 
     def _keep_scores(self, tables: Sequence[NDArray[np.float32]], layers: Sequence[LayerNumbers], samples: list[int]) -> None:
         """All scores (pictures, channels), as float16 where they fit."""
-        place = keyed_folder(self.folder / "embeddings", self.store_key)
-        written(place / "samples.npy", _npy(np.asarray(samples, dtype=np.int64)))
+        kept = Kept(self.folder / "embeddings", self.store_key)
+        kept.write("samples.npy", _npy(np.asarray(samples, dtype=np.int64)))
         for table, layer in zip(tables, layers, strict=True):
             fits = bool(np.abs(table).max() <= LARGEST_HALF)
-            written(place / f"{layer.file}.npy", _npy(table.astype(np.float16) if fits else table))
+            kept.write(f"{layer.file}.npy", _npy(table.astype(np.float16) if fits else table))
 
     # --- what units look for
 
@@ -200,7 +197,7 @@ class _Build:
     def _chosen(self, minutes: float | int, workers: int | None) -> list[str]:
         """What fits into the time: measured once, so that a build that goes on makes the same choice."""
         names = list(self.job.trackers)
-        key = key_of(weights=self.job.model.weights_sha256, layers=names, minutes=minutes)
+        key = _key(weights=self.job.model.weights_sha256, layers=names, minutes=minutes)
         earlier = self.stages.about.get("chosen", {}).get("layers", [])
         if self.stages.is_done("choice", key) and earlier and set(earlier) <= set(names):
             return list(earlier)
@@ -218,7 +215,7 @@ class _Build:
             files = {row["name"]: row["file"] for row in store.layers()}
             numbers = {row["sample"]: row["id"] for row in store.pictures()}
         for layer in layers:
-            place = keyed_folder(self.folder / "maps" / files[layer], self.store_key) / "parts"
+            place = Kept(self.folder / "maps" / files[layer], self.store_key).folder / "parts"
             with progress.stage(f"map of {layer}"), writable(self.folder):
                 try:
                     found = activation_atlas(
@@ -230,14 +227,15 @@ class _Build:
                     refused[layer] = str(error)
                     continue
                 data = map_data(found, self.folder / "maps", numbers)
-                written(self.folder / "maps" / f"{files[layer]}.json", json.dumps({"store": self.store_key, **data}).encode())
+                text = json.dumps({"store": self.store_key.hash, **data})
+                write_whole(self.folder / "maps" / f"{files[layer]}.json", text.encode())
         self._tell_maps(files, refused)
 
     def _tell_maps(self, files: Mapping[str, str], refused: Mapping[str, str]) -> None:
         with Store(inside(self.folder, STORE)) as store:
             pictures = store.count
         same = [name for name, file in files.items() if self._is_map(file, pictures)]
-        keys = {name: key_of(map=contents(inside(self.folder, "maps", f"{files[name]}.json")).decode()) for name in same}
+        keys = {name: _key(map=contents(inside(self.folder, "maps", f"{files[name]}.json")).decode()).hash for name in same}
         self.stages.tell(maps=keys, not_mapped=dict(refused))
         self.stages.save()
 
@@ -247,7 +245,7 @@ class _Build:
         try:
             said = map_in(place, file, pictures)
             sheets = said["sprite"]["sheets"] if said["sprite"] else []
-            return said["store"] == self.store_key and all(inside(place, name).is_file() for name in sheets)
+            return said["store"] == self.store_key.hash and all(inside(place, name).is_file() for name in sheets)
         except DamagedError:
             return False
 
@@ -255,7 +253,7 @@ class _Build:
 
     def pictures(self) -> None:
         """Sheets of what the model saw."""
-        key = key_of(store=self.store_key, tile=sprites.TILE_PX, quality=sprites.QUALITY)
+        key = _key(store=self.store_key.hash, tile=sprites.TILE_PX, quality=sprites.QUALITY)
         if self.stages.is_done("pictures", key):
             return
         with Store(inside(self.folder, STORE)) as store, self._stage("pictures", key):
@@ -266,7 +264,7 @@ class _Build:
         """The static site, made again when anything that it shows is new; so is the store, where no site can be made of it."""
         nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}, "maps": {}, "not_mapped": {}}
         shown = nothing | {name: value for name, value in self.stages.about.items() if name not in ("made", "chosen")}
-        key = key_of(store=self.store_key, pages=pages_hash(), shown=shown, tapetum=versions()["tapetum"])
+        key = _key(store=self.store_key.hash, pages=pages_hash(), shown=shown, tapetum=versions()["tapetum"])
         if self.stages.is_done("site", key) and (self.folder / "site" / "index.html").is_file():
             return
         try:
@@ -276,7 +274,7 @@ class _Build:
             if self.now.count("store"):
                 raise
             self.stages.forget("store", "pictures")
-            remove(self.folder / "pictures")
+            removed(self.folder / "pictures")
             self.look()
             self.pictures()
             self.pages()
@@ -286,6 +284,11 @@ class _Build:
         counts = facts["data"]["pictures"], sum(facts["units"].values())
         index = self.folder / "site" / "index.html"
         return Built(index, *counts, facts["skipped"], tuple(self.now), (*self.stages.notes, *all_notes(facts)))
+
+
+def _key(**facts: Any) -> Key:
+    """The key of what decides a stage's files."""
+    return Key(facts, SCHEMA)
 
 
 def _npy(array: NDArray[Any]) -> bytes:

@@ -18,11 +18,12 @@ from tapetum import progress
 from tapetum.atlas.about import all_notes
 from tapetum.atlas.claims import check_finished, map_in
 from tapetum.atlas.sprites import COLUMNS, ROWS, TILE_PX, sheet_names
-from tapetum.atlas.stages import STORE, named, read_manifest, whole_folder
+from tapetum.atlas.stages import STORE, named, read_manifest
 from tapetum.atlas.store import Store
 from tapetum.atlas.units import SIGNS
-from tapetum.engines.scan.ledger import writable
 from tapetum.files import contents, inside, opened, shown
+from tapetum.keeping.places import writable
+from tapetum.keeping.whole import whole_folder
 from tapetum.types import DamagedError, TapetumError
 
 SCHEMA = 1
@@ -57,9 +58,7 @@ def export(folder: str | Path, out: str | Path | None = None) -> Path:
     with Store(inside(source, STORE)) as store:
         site = _Site(source, store, manifest)
         site.check()
-        with writable(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-        with whole_folder(target) as work:
+        with writable(target), whole_folder(target, replaces=True) as work:
             for file in PAGES.iterdir():
                 shutil.copyfile(file, work / file.name)
             site.write(work)

@@ -1,22 +1,19 @@
 """Pictures in bulk: hundreds of objectives, in batches of a fixed make-up, each on the disk as soon as it is finished.
 
 A batch runs in one thread of torch's, so its pictures are the same bits however many workers share the job, and whatever
-was made before an interruption. A job is known by a key: parts that were made with another key are never used.
+was made before an interruption.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import queue
-import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -29,10 +26,9 @@ from tapetum import progress
 from tapetum.engines.render import render
 from tapetum.engines.render.objectives import Objective
 from tapetum.engines.render.optimize import Recipe
-from tapetum.engines.scan.ledger import writable, written
 from tapetum.engines.scan.local import cores
-from tapetum.files import arrays_in
-from tapetum.keeping.whole import removed
+from tapetum.files import arrays_in, shown
+from tapetum.keeping.keyed import Kept
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import DamagedError, Made, TapetumError
 
@@ -72,7 +68,7 @@ class Canvases:
         return [range(start, min(len(self), start + self.batch)) for start in range(0, len(self), self.batch)]
 
     def facts(self) -> dict[str, Any]:
-        """All that decides the pictures, but for numbers inside of objectives that their names do not say."""
+        """Everything that the pictures depend on, except numbers that an objective's name does not show."""
         recipe = self.recipe
         return {
             "weights": self.model.weights_sha256,
@@ -103,49 +99,24 @@ class Canvases:
         return Painted(pixels.permute(0, 2, 3, 1).cpu().numpy(), tuple(made.scores.double().tolist()), made.status)
 
 
-def key_of(facts: Mapping[str, Any]) -> str:
-    """A hash of everything that decides pictures: with another model or setting it is another one."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def paint(job: Canvases, kept: Kept, *, workers: int | None = None) -> Painted:
+    """All pictures of a job; finished batches are kept, so that a run that was stopped or killed loses one per worker at most.
 
+    workers   threads, each with a batch of its own; None: one per core. The pictures do not depend on it.
 
-def paint(job: Canvases, folder: Path, key: str, *, workers: int | None = None, resume: bool = True) -> Painted:
-    """All pictures of a job, with finished batches kept in `folder`/.parts-KEY until `forget` clears them away.
-
-    workers   threads, each with a batch of its own; None: one a core. The pictures do not depend on it.
-    resume    False: batches that are there are made again
-
-    Progress is reported in pictures; a run that was stopped or killed loses at most one batch a worker.
+    Progress is reported in pictures.
     """
-    place = _place(folder, key)
-    with writable(place):
-        if not resume or place.is_symlink() or not place.is_dir():
-            removed(place)
-        place.mkdir(parents=True, exist_ok=True)
-    found = [read(place / f"{i:06d}.npz", len(rows), job.size) for i, rows in enumerate(job.batches)]
-    todo = [i for i, part in enumerate(found) if part is None]
+    found = [kept.read(f"{i:06d}.npz", partial(read, n=len(rows), size=job.size)) for i, rows in enumerate(job.batches)]
 
     def work(i: int) -> Painted:
         part = job.make(job.batches[i])
-        file = place / f"{i:06d}.npz"
-        with writable(file):
-            removed(file)
-        written(file, _packed(part))
+        kept.write(f"{i:06d}.npz", _packed(part))
         return part
 
-    sizes = [len(rows) for rows in job.batches]
-    for i, part in shared_out(job.model, work, todo, sizes, workers):
+    todo = [i for i, part in enumerate(found) if part is None]
+    for i, part in shared_out(job.model, work, todo, [len(rows) for rows in job.batches], workers):
         found[i] = part
     return joined([part for part in found if part is not None])
-
-
-def forget(folder: Path, key: str | None = None) -> None:
-    """Clears away the parts of a job, or with None those of every job in the folder."""
-    for place in folder.glob(".parts-*") if key is None else [_place(folder, key)]:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _place(folder: Path, key: str) -> Path:
-    return folder / f".parts-{key[:16]}"
 
 
 def joined(parts: Sequence[Painted]) -> Painted:
@@ -237,18 +208,15 @@ def _packed(part: Painted) -> bytes:
     return buffer.getvalue()
 
 
-def read(file: Path, n: int, size: tuple[int, int]) -> Painted | None:
-    """A finished batch of n pictures; None where it is missing, damaged, or of other pictures, and has to be made."""
-    with suppress(DamagedError):
-        arrays = arrays_in(file)
-        wanted = {"pixels": ((n, *size, 3), "u1"), "scores": ((n,), "f8"), "status": ((n,), "U")}
-        found = {name: (array.shape, array.dtype.str[1:]) for name, array in arrays.items()}
-        if found.keys() == wanted.keys() and all(_is(found[name], wanted[name]) for name in wanted):
-            status = tuple(arrays["status"].tolist())
-            if set(status) <= set(get_args(Made)):
-                return Painted(arrays["pixels"], tuple(arrays["scores"].tolist()), cast("tuple[Made, ...]", status))
-    return None
-
-
-def _is(found: tuple[tuple[int, ...], str], wanted: tuple[tuple[int, ...], str]) -> bool:
-    return found[0] == wanted[0] and found[1].startswith(wanted[1])
+def read(file: Path, n: int, size: tuple[int, int]) -> Painted:
+    """A finished batch of n pictures; a `DamagedError` where it is missing, damaged, or of other pictures."""
+    arrays = arrays_in(file)
+    wanted = {"pixels": ((n, *size, 3), "u1"), "scores": ((n,), "f8"), "status": ((n,), "U")}
+    if arrays.keys() != wanted.keys() or not all(
+        arrays[name].shape == shape and arrays[name].dtype.str[1:].startswith(kind) for name, (shape, kind) in wanted.items()
+    ):
+        raise DamagedError(f"{shown(file)} holds other pictures")
+    status = tuple(arrays["status"].tolist())
+    if not set(status) <= set(get_args(Made)):
+        raise DamagedError(f"{shown(file)} is damaged: no picture has such a status")
+    return Painted(arrays["pixels"], tuple(arrays["scores"].tolist()), cast("tuple[Made, ...]", status))

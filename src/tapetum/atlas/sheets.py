@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from tapetum.engines.scan.ledger import written
 from tapetum.figures.theme import LIGHT, rgb
 from tapetum.figures.tiles import shown
+from tapetum.keeping.whole import write_whole
 from tapetum.types import Made
 
 COLUMNS = ROWS = 16
@@ -41,7 +41,7 @@ def write_sheets(tiles: NDArray[np.uint8], folder: Path, stem: str, *, quality: 
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{stem}-{i:03d}.webp" for i in range(-(-n // (COLUMNS * rows)))]
     for i, name in enumerate(names):
-        written(folder / name, webp(_sheet(tiles[i * COLUMNS * rows : (i + 1) * COLUMNS * rows], tile, rows), quality))
+        write_whole(folder / name, webp(_sheet(tiles[i * COLUMNS * rows : (i + 1) * COLUMNS * rows], tile, rows), quality))
     for old in folder.glob(f"{stem}-[0-9][0-9][0-9].webp"):
         if old.name not in names:
             old.unlink(missing_ok=True)

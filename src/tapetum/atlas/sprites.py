@@ -14,13 +14,12 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
 from tapetum import progress
-from tapetum.atlas.stages import keyed_folder
 from tapetum.data.images import to_uint8
 from tapetum.data.planes import viewable
 from tapetum.data.streams import Source
 from tapetum.data.streams.base import picture_of
-from tapetum.engines.scan.ledger import written
 from tapetum.engines.scan.local import cores
+from tapetum.keeping.keyed import Kept, Key
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ImageError
 
@@ -43,16 +42,16 @@ def sheet_names(pictures: int) -> list[str]:
     return [sheet_name(i) for i in range(-(-pictures // SHEET))]
 
 
-def write_sheets(model: VisionModel, source: Source, samples: Sequence[int], folder: Path, key: str) -> None:
+def write_sheets(model: VisionModel, source: Source, samples: Sequence[int], folder: Path, key: Key) -> None:
     """Sheets of 16 x 16 tiles of 128 px, the last as large as the others; each appears whole, those of the same key stay."""
-    place = keyed_folder(folder, key)
+    kept = Kept(folder, key)
     with ThreadPoolExecutor(cores()) as readers:
         for number, name in enumerate(sheet_names(len(samples))):
             progress.report(number * SHEET, len(samples), "pictures")
-            if not _is_sheet(place / name):
+            if not _is_sheet(folder / name):
                 mine = samples[number * SHEET : (number + 1) * SHEET]
                 tiles = list(readers.map(lambda sample: tile(model, source, sample), mine))
-                written(place / name, webp(sheet(tiles)))
+                kept.write(name, webp(sheet(tiles)))
     progress.report(len(samples), len(samples), "pictures")
 
 

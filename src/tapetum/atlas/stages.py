@@ -9,11 +9,8 @@ units/, maps/   rendered pictures            site/         the static pages
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +19,16 @@ from typing import Any
 
 from tapetum import progress
 from tapetum.atlas.claims import MANIFEST, SCHEMA, manifest_in
-from tapetum.engines.scan.ledger import writable, written
 from tapetum.files import shown, table_in
+from tapetum.keeping.keyed import Key
+from tapetum.keeping.locks import LOCK
+from tapetum.keeping.places import writable
+from tapetum.keeping.whole import LEFTOVER, clear_leftovers, write_whole
 from tapetum.types import DamagedError, TapetumError
 
 STORE = "atlas.sqlite"
 FOLDERS = {"scan", "embeddings", "pictures", "units", "maps", "site"}
-OURS = {MANIFEST, STORE, ".lock", *FOLDERS}
-UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.part|\.tapetum-[0-9a-f]{16}")
-"""What a build that was killed may leave behind."""
+OURS = {MANIFEST, STORE, LOCK, *FOLDERS}
 
 
 class Stages:
@@ -41,29 +39,24 @@ class Stages:
         check_folder(folder)
         with writable(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for path in folder.iterdir():
-                if UNFINISHED.fullmatch(path.name):
-                    remove(path)
+            clear_leftovers(folder)
         earlier, self.notes = _earlier(folder) if resume else ({}, ())
         self.about: dict[str, Any] = {key: value for key, value in earlier.items() if key not in ("schema", "stages")}
         self.done: dict[str, dict[str, Any]] = dict(earlier.get("stages", {}))
 
-    def key(self, name: str) -> str | None:
-        """The key with which a stage was finished."""
-        return self.done.get(name, {}).get("key")
-
-    def is_done(self, name: str, key: str) -> bool:
-        return self.key(name) == key
+    def is_done(self, name: str, key: Key) -> bool:
+        """Whether a stage was finished with this key."""
+        return self.done.get(name, {}).get("key") == key.hash
 
     @contextmanager
-    def stage(self, name: str, key: str) -> Iterator[None]:
-        """A stage that is done when the block ends; until then it is not, nor what an earlier one of another key left."""
+    def stage(self, name: str, key: Key) -> Iterator[None]:
+        """Marks the stage done when the block succeeds, and an earlier result with another key as not done at once."""
         if self.done.pop(name, None) is not None:
             self.save()
         begun = time.perf_counter()
         with progress.stage(name):
             yield
-        self.done[name] = {"key": key, "seconds": round(time.perf_counter() - begun, 1)}
+        self.done[name] = {"key": key.hash, "seconds": round(time.perf_counter() - begun, 1)}
         self.save()
 
     def forget(self, *names: str) -> None:
@@ -78,7 +71,7 @@ class Stages:
 
     def save(self) -> None:
         text = json.dumps({"schema": SCHEMA, **self.about, "stages": self.done}, indent=1, default=str)
-        written(self.folder / MANIFEST, text.encode())
+        write_whole(self.folder / MANIFEST, text.encode())
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -109,7 +102,7 @@ def check_folder(folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
             raise TapetumError(f"{shown(folder)} is a file; give a folder for the atlas")
         there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        strangers = [name for name in there if name not in OURS and not UNFINISHED.fullmatch(name)]
+        strangers = [name for name in there if name not in OURS and not LEFTOVER.fullmatch(name)]
         strangers = strangers or [name for name in there if name in FOLDERS and not _is_begun(folder)]
         if strangers:
             raise TapetumError(f"{shown(folder)} holds other files ({shown(strangers[0])}); give a new or an empty folder")
@@ -128,9 +121,11 @@ def named(folder: Path) -> None:
 
 def _is_begun(folder: Path) -> bool:
     """Whether a build of ours was here: folders called pictures, maps or site are in many projects."""
-    lock = folder / ".lock"
+    lock = folder / LOCK
     if (lock.is_file() and not lock.stat().st_size) or (folder / "scan" / "plan.json").is_file():
         return True
+    if not any(path.is_file() for name in FOLDERS for path in (folder / name).rglob("*")):
+        return True  # a build that could not write its first file
     try:
         return "stages" in table_in(folder / MANIFEST)
     except DamagedError:
@@ -141,75 +136,9 @@ def _check_kind(path: Path, name: str) -> None:
     """Files where files should be, folders of their own where folders should be: a link would have others written over."""
     if name in FOLDERS and not (path.is_dir() and not path.is_symlink()):
         raise TapetumError(f"{shown(path)} is no folder of an atlas, but a file or a link; take it away, and the build goes on")
-    if name in (MANIFEST, STORE, ".lock") and (path.is_symlink() or not path.is_file()):
+    if name in (MANIFEST, STORE, LOCK) and (path.is_symlink() or not path.is_file()):
         raise TapetumError(f"{shown(path)} is no file of an atlas, but a folder or a link; take it away, and the build goes on")
     if name in FOLDERS:
         for place, folders, _ in os.walk(path):
             if links := [one for one in folders if os.path.islink(os.path.join(place, one))]:
                 raise TapetumError(f"{shown(os.path.join(place, links[0]))} is a link; an atlas has none: take it away")
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Refuses a second build of the same folder at the same time; a killed one leaves nothing behind."""
-    with writable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # no such locks on Windows
-        yield
-        return
-    with writable(folder):
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK  # nothing is emptied, no pipe is waited for
-        handle = os.open(folder / ".lock", flags, 0o666)
-    with os.fdopen(handle, "rb+", buffering=0) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TapetumError(f"another build is at work in {shown(folder)}; wait for it, or give another folder") from error
-        yield
-
-
-def key_of(**facts: Any) -> str:
-    """A hash of what decides a stage's files."""
-    return hashlib.sha256(json.dumps({"schema": SCHEMA, **facts}, sort_keys=True, default=str).encode()).hexdigest()
-
-
-@contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
-    """A folder that takes its name, in place of an earlier one, when the block has succeeded."""
-    work = target.with_name(f".tapetum-{os.urandom(8).hex()}")
-    with writable(target):
-        work.mkdir(parents=True)
-        try:
-            yield work
-            old = target.with_name(f".tapetum-{os.urandom(8).hex()}")
-            if target.exists():
-                os.replace(target, old)
-            os.replace(work, target)
-            remove(old)
-        finally:
-            remove(work)
-
-
-def keyed_folder(folder: Path, key: str) -> Path:
-    """A folder whose files belong to one key: those of another are removed before the first new one is written."""
-    mark = folder / "key.json"
-    with contextlib.suppress(DamagedError):
-        if table_in(mark).get("key") == key:
-            for path in folder.iterdir():
-                if UNFINISHED.fullmatch(path.name):
-                    remove(path)
-            return folder
-    with writable(folder):
-        remove(folder)
-        folder.mkdir(parents=True)
-    written(mark, json.dumps({"key": key}).encode())
-    return folder
-
-
-def remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

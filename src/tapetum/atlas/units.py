@@ -12,14 +12,15 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from tapetum.atlas.claims import is_sprite
-from tapetum.atlas.painting import Canvases, forget, key_of, paint, seconds_each
+from tapetum.atlas.painting import Canvases, paint, seconds_each
 from tapetum.atlas.sheets import Sprite, as_tiles, paper, write_sheets
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.render.sizes import as_size, small
-from tapetum.engines.scan.ledger import written
 from tapetum.engines.signed import taps
 from tapetum.files import inside, table_in
+from tapetum.keeping.keyed import Kept, Key
+from tapetum.keeping.whole import write_whole
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import DamagedError, LayerError, Made, TapetumError
 
@@ -91,25 +92,26 @@ def render_units(
     job = units_job(model, layer, channels, signs, size=size, n_steps=n_steps, preset=preset, seed=seed)
     rows = _channels(model, layer, channels)
     facts = {"schema": SCHEMA, "layer": layer, "signs": list(signs), "channels": rows, "tile": tile, **job.facts()}
-    key = key_of(facts)
+    key = Key(facts)
     earlier = read_units(place, layer)
-    if resume and earlier is not None and earlier.key == key:
+    if resume and earlier is not None and earlier.key == key.hash:
         return earlier
-    painted = paint(job, place, key, workers=workers, resume=resume)
+    kept = Kept(place / f".parts-{stem}", key, resume=resume)
+    painted = paint(job, kept, workers=workers)
     tiles = as_tiles(painted.pixels, painted.status, tile)
     sprites: dict[Sign, Sprite] = {}
     for i, sign in enumerate(signs):
         mine = tiles[i * len(rows) : (i + 1) * len(rows)]
         sprites[sign] = write_sheets(_by_channel(mine, rows), place, f"{stem}-{sign}")
     made = UnitSheets(
-        layer, key, sprites,
+        layer, key.hash, sprites,
         {sign: _odd(rows, painted.status[i * len(rows) : (i + 1) * len(rows)]) for i, sign in enumerate(signs)},
         {sign: _answers(sign, painted.scores[i * len(rows) : (i + 1) * len(rows)]) for i, sign in enumerate(signs)},
         None if channels is None else tuple(rows),
         {name: value for name, value in facts.items() if name != "objectives"},
     )  # fmt: skip
-    written(_index(place, layer), json.dumps(asdict(made), indent=1).encode())
-    forget(place, key)
+    write_whole(_index(place, layer), json.dumps(asdict(made), indent=1).encode())
+    kept.forget()
     return made
 
 

@@ -17,7 +17,8 @@ from tapetum.atlas.database import script
 from tapetum.atlas.neighbors import Neighbors
 from tapetum.atlas.numbers import Fires, LayerNumbers
 from tapetum.files import shown
-from tapetum.keeping.whole import appearing
+from tapetum.keeping.places import GOES_ON, writable
+from tapetum.keeping.whole import whole_file
 from tapetum.types import GROUPS, UnwritableError
 
 SHEET = 256
@@ -60,10 +61,10 @@ def write_store(
 def _new(path: Path) -> Generator[sqlite3.Connection]:
     """A database that has its name when the block ends; what SQLite says against the disk is a line."""
     try:
-        with appearing(path) as part, closing(sqlite3.connect(part, isolation_level=None)) as database:
+        with writable(path), whole_file(path) as part, closing(sqlite3.connect(part, isolation_level=None)) as database:
             yield database
     except sqlite3.OperationalError as error:  # a full disk, most of all
-        raise UnwritableError(f"{shown(path)} cannot be written ({error}); once it can, the same command goes on") from error
+        raise UnwritableError(f"{shown(path)} cannot be written ({error}); {GOES_ON}") from error
 
 
 def _write(

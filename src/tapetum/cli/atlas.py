@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from tapetum.cli.batches import say_skipped
-from tapetum.cli.folders import GOES_ON, placed, writing
+from tapetum.cli.folders import placed, writing
 from tapetum.cli.generated import AtlasGroup
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.options import asks_for_model
 from tapetum.cli.terminal import bar, note, one_line, say
+from tapetum.keeping.places import GOES_ON
 from tapetum.progress import watching
 
 atlas = typer.Typer(cls=AtlasGroup, no_args_is_help=True, rich_markup_mode="markdown")

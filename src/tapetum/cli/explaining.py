@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 from tapetum import store
 from tapetum.cli.batches import Refused, for_each, images_of, status
-from tapetum.cli.folders import GOES_ON, checked_folder, files_named, is_picture, report_files, take_away, writing
+from tapetum.cli.folders import checked_folder, files_named, is_picture, report_files, take_away, writing
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.results import RESULTS, Task, clear_unfinished, keep, kept, kept_files, say_kept, unfinished
+from tapetum.cli.results import RESULTS, Task, keep, kept, kept_files, say_kept
 from tapetum.cli.resumable import is_ours
 from tapetum.cli.terminal import note, one_line, say, say_file
 from tapetum.engines import scores
 from tapetum.families.inspections import predict
+from tapetum.keeping.places import GOES_ON
 from tapetum.keeping.provenance import now, versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import is_caution
@@ -92,11 +93,9 @@ def report_folder(out: str | Path) -> Path:
     def ours(folder: Path) -> set[Path]:
         pictures = {path for path in folder.glob("*/*.png") if is_picture(path)}
         page = {path for path in (folder / "report.html",) if is_ours(path)}  # without a report.json: killed between the two
-        return report_files(folder) | set(kept_files(folder)) | set(unfinished(folder)) | pictures | page
+        return report_files(folder) | set(kept_files(folder)) | pictures | page
 
-    folder = checked_folder(out, ours)
-    clear_unfinished(folder)
-    return folder
+    return checked_folder(out, ours)
 
 
 def is_kept(folder: Path, task: Task) -> bool:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import shutil
 import sqlite3
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tapetum.files import inside, opened, shown, table_in
+from tapetum.keeping.locks import LOCK, alone
+from tapetum.keeping.places import ELSEWHERE
+from tapetum.keeping.whole import LEFTOVER, clear_leftovers, move_contents, take_place, work_folder
 from tapetum.types import DamagedError, TapetumError, UnwritableError
 
 REPORT = ("report.html", "report.json")
@@ -28,18 +28,15 @@ def checked_folder(out: str | Path, ours: Callable[[Path], set[Path]] | None = N
     """
     folder = placed(out)
     with writing(out):
-        for place in {folder, _existing(folder)}:
-            _clear_killed(place)
         if folder.is_dir():
             _check_contents(folder, out, (ours or report_files)(folder))
         elif folder.exists():
             raise TapetumError(f"--out {shown(out)} is a file; give a folder")
-        with _hidden_folder(_existing(folder)):
+        inner = (path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())
+        clear_leftovers(_existing(folder), folder, *inner)
+        with work_folder(_existing(folder)):
             pass  # the only sure way to know that it can be written
     return folder
-
-
-GOES_ON = "once it can, the same command goes on"
 
 
 LONGEST = 255
@@ -58,7 +55,7 @@ def placed(out: str | Path) -> Path:
 
 
 @contextmanager
-def writing(out: str | Path, then: str = "choose another place") -> Iterator[None]:
+def writing(out: str | Path, then: str = ELSEWHERE) -> Iterator[None]:
     """What the system says against a folder, as one line, and what to do then."""
     try:
         yield
@@ -77,6 +74,8 @@ def _existing(folder: Path) -> Path:
 def _check_contents(folder: Path, out: str | Path, ours: set[Path]) -> None:
     """Links are never ours: what is written through one would lie elsewhere."""
     for path in folder.rglob("*"):
+        if any(map(LEFTOVER.fullmatch, path.relative_to(folder).parts)) or path == folder / LOCK:
+            continue
         if path.is_symlink() or not (path in ours or path.is_dir()):
             raise TapetumError(f"--out {shown(out)} holds other files ({shown(path.name)}); give a new or an empty folder")
     for name in REPORT:
@@ -159,83 +158,19 @@ def complete(folder: Path) -> Iterator[Path]:
     made: Sequence[Path] = ()
     try:
         with writing(folder):
-            made = _made_parents(folder)
-            into = folder if folder.is_dir() else folder.parent
-            with _hidden_folder(into) as work:
+            made = [parent for parent in folder.parents if not parent.exists()]
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with work_folder(folder if folder.is_dir() else folder.parent) as work:
                 yield work
-                work.chmod(0o777 & ~_umask())
-                if into == folder:
-                    _moved_into(folder, work)
-                else:
-                    work.replace(folder)
+                if not folder.is_dir():
+                    take_place(work, folder)
+                    return
+                _check_contents(folder, folder, report_files(folder))
+                with alone(folder):
+                    take_away(folder, report_files(folder))
+                    move_contents(work, folder, last=REPORT)
     except BaseException:
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise
-
-
-HIDDEN = re.compile(r"\.tapetum-[0-9a-f]{32}")
-"""The name of a folder that somebody is filling, or was when they were killed."""
-
-
-@contextmanager
-def _hidden_folder(place: Path) -> Iterator[Path]:
-    """A new folder of ours, gone at the end unless it has taken another name. While it is locked, somebody is at work in it."""
-    work = place / f".tapetum-{uuid.uuid4().hex}"
-    new = work.with_suffix(".new")  # nobody clears it away before it is locked
-    new.mkdir(mode=0o700)
-    try:
-        with _locked(new):
-            yield new.rename(work)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _clear_killed(place: Path) -> None:
-    """Takes away the folders that killed runs had begun to fill: nobody holds their locks."""
-    with contextlib.suppress(OSError):
-        for work in [path for path in place.iterdir() if HIDDEN.fullmatch(path.name) and not path.is_symlink()]:
-            with _locked(work) as alone:
-                if alone:
-                    shutil.rmtree(work, ignore_errors=True)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether the lock of a folder could be had; where there are no locks it never can."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield False
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        alone = True
-    except OSError:
-        alone = False
-    try:
-        yield alone
-    finally:
-        os.close(handle)
-
-
-def _made_parents(folder: Path) -> Sequence[Path]:
-    """The parents that had to be made, innermost first."""
-    made = [parent for parent in folder.parents if not parent.exists()]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    return made
-
-
-def _moved_into(folder: Path, work: Path) -> None:
-    take_away(folder, report_files(folder))
-    for path in sorted(work.iterdir(), key=lambda one: (one.name in REPORT, one.name)):
-        path.replace(folder / path.name)
-    work.rmdir()
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -11,7 +11,7 @@ from typing import Any
 
 from tapetum.border.running import intended, run
 from tapetum.cli.batches import NOT_DONE, Refused, images_of, reason_of, status
-from tapetum.cli.folders import GOES_ON, writing
+from tapetum.cli.folders import writing
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.options import listed
 from tapetum.cli.pages import Job, finish
@@ -21,6 +21,7 @@ from tapetum.cli.terminal import bar, note
 from tapetum.engines.render.objectives import as_objectives
 from tapetum.engines.render.objectives.reading import units_in
 from tapetum.figures.film import WRITERS
+from tapetum.keeping.places import GOES_ON
 from tapetum.progress import Progress, Watcher
 from tapetum.registry import check_parameters, lookup, parameters
 from tapetum.reports.pictures import safe, unique

@@ -6,22 +6,18 @@ results/STEM/    a saved result that says with what it was made: complete, or no
 from __future__ import annotations
 
 import json
-import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tapetum import store
 from tapetum.cli.terminal import note
+from tapetum.keeping.keyed import Key
 from tapetum.types import Run, TapetumError
 
 RESULTS = "results"
 SAVED = {"arrays.npz", "manifest.json"}
-UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.part")
-"""What a run that was killed may leave behind."""
-
 FREE = ("units", "frames", "batch")
 """Parameters that do not change a result."""
 
@@ -61,26 +57,25 @@ def opened(folder: Path, task: Task, kind: type) -> Run | None:
 def kept(folder: Path, task: Task, kind: type) -> Run | None:
     """The task's result, if it was made with the same settings; refused where they were others."""
     run = opened(folder, task, kind)
-    if run is not None and (differs := difference(task.wanted, asdict(run.provenance))):
-        raise made_otherwise(f"{RESULTS}/{task.stem}", differs)
+    if run is not None:
+        check_same(task, asdict(run.provenance), f"{RESULTS}/{task.stem}", "result")
     return run
 
 
-def made_otherwise(name: str, differs: str) -> TapetumError:
-    """The refusal to replace what is there."""
-    other = "give another folder, or --no-resume to replace it"
-    return TapetumError(f"{name} is there already, made with other settings ({differs}); {other}")
+def check_same(task: Task, content: Mapping[str, Any], place: str, what: Literal["result", "picture"]) -> None:
+    """Refuses to replace what was made with other settings."""
+    if difference(task, content):
+        raise TapetumError(Key(_settings(task.wanted)).refusal(place, what, _settings(content)))
+
+
+def difference(task: Task, content: Mapping[str, Any]) -> str:
+    """The first setting that was another one, in words; empty if all decisive ones are the same."""
+    return Key(_settings(task.wanted)).difference(_settings(content))
 
 
 def say_kept(there: int, of: int) -> None:
     if there:
         note(f"{there} of {of} are there already with the same settings, and stay as they are")
-
-
-def difference(wanted: Mapping[str, Any], content: Mapping[str, Any]) -> str:
-    """The first setting that was another one, in words; nothing where all decisive ones are the same."""
-    now, then = _settings(wanted), _settings(content)
-    return next((f"{key} was {then.get(key)}, is {now[key]}" for key in now if now[key] != then.get(key)), "")
 
 
 def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,9 +101,8 @@ def _table(value: Any) -> dict[str, Any]:
 def keep(folder: Path, task: Task, run: Run) -> None:
     """Saves a result in place of an earlier one of its name."""
     saved = folder / RESULTS / task.stem
-    if is_result(saved):
-        shutil.rmtree(saved)
-    store.save(run, saved)
+    save = store.save_again if is_result(saved) else store.save
+    save(run, saved)
 
 
 def is_result(path: Path) -> bool:
@@ -121,18 +115,3 @@ def kept_files(folder: Path) -> Iterator[Path]:
     results = folder / RESULTS
     if results.is_dir() and not results.is_symlink():
         yield from (file for saved in results.iterdir() if is_result(saved) for file in saved.iterdir())
-
-
-def unfinished(folder: Path) -> Iterator[Path]:
-    """Files that killed runs had begun to write, in the folder and in those inside it."""
-    inner = (path for path in folder.glob("*") if path.is_dir() and not path.is_symlink())
-    yield from (path for place in (folder, *inner) for path in place.glob(".*.part") if UNFINISHED.fullmatch(path.name))
-
-
-def clear_unfinished(folder: Path) -> None:
-    """Takes away what killed runs had begun to write in a folder that was checked."""
-    for path in unfinished(folder):
-        path.unlink(missing_ok=True)
-    for path in (folder / RESULTS).glob(".*-*"):
-        if is_result(path):
-            shutil.rmtree(path, ignore_errors=True)

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from tapetum.cli.folders import checked_folder, earlier_report, is_picture, named
-from tapetum.cli.results import UNFINISHED, Task, clear_unfinished, difference, keep, kept_files, made_otherwise, opened
+from tapetum.cli.results import Task, check_same, difference, keep, kept_files, opened
 from tapetum.figures.film import MARK, WRITERS
 from tapetum.figures.tiles import finished, is_mosaic
 from tapetum.files import opened as opened_file
@@ -25,10 +25,8 @@ from tapetum.types import Rendering, Run, TapetumError
 
 
 def resumable_folder(out: str | Path) -> Path:
-    """A folder that is new, empty, or holds nothing but what such runs write; what they left unfinished is cleared away."""
-    folder = checked_folder(out, lambda place: set(_ours(place)))
-    clear_unfinished(folder)
-    return folder
+    """A folder that is new, empty, or holds nothing but what such runs write."""
+    return checked_folder(out, lambda place: set(_ours(place)))
 
 
 def _ours(folder: Path) -> Iterator[Path]:
@@ -38,8 +36,6 @@ def _ours(folder: Path) -> Iterator[Path]:
 
 def is_ours(path: Path) -> bool:
     """Whether a file says itself that it is."""
-    if UNFINISHED.fullmatch(path.name):
-        return True
     if path.is_symlink():  # ours are none; what it leads to is not looked at
         return False
     with contextlib.suppress(Exception):  # whatever it is, it is not ours
@@ -78,10 +74,8 @@ def earlier(folder: Path, task: Task) -> Run | None:
         content = carried(file)
         if content is None:
             raise TapetumError(f"{file.name} was changed since it was made; move it away, or --no-resume to replace it")
-        differs = difference(task.wanted, content)
-        if differs:
-            raise made_otherwise(file.name, differs)
-    if run is None or not all(file.is_file() for file in files) or difference(task.wanted, asdict(run.provenance)):
+        check_same(task, content, file.name, "picture")
+    if run is None or not all(file.is_file() for file in files) or difference(task, asdict(run.provenance)):
         return None
     return run if _has_frames(run, task.wanted) else None
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -27,19 +25,20 @@ from tapetum.data.streams import Source, as_source
 from tapetum.engines.scan import Runner, Threads
 from tapetum.engines.scan import trackers as known_trackers
 from tapetum.families.scanning import scan
+from tapetum.keeping.places import writable
 from tapetum.keeping.provenance import versions
+from tapetum.keeping.whole import whole_folder
 from tapetum.loggers import Logger, Throughput, closing, open_logger
 from tapetum.models.blocks import block_layers
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, watching
 from tapetum.reports.machine import write_json
-from tapetum.types import Cancelled, ScanResult, TapetumError, UnwritableError
+from tapetum.types import Cancelled, ScanResult, TapetumError
 
 SUMMARY = "scan.json"
 RESULTS = "results"
 OWN = re.compile(
-    r"plan\.json|scan\.jsonl?|shards/\d+\.npz|(shards/)?\.[0-9a-f]{32}\.part"
-    r"|(results|\.results-[0-9a-f]{32})/[^/]+/\.?\d+-[^/]+/(arrays\.npz|manifest\.json)|(tensorboard|wandb)/.*"
+    r"plan\.json|scan\.jsonl?|shards/\d+\.npz|results/[^/]+/\d+-[^/]+/(arrays\.npz|manifest\.json)|(tensorboard|wandb)/.*"
 )
 """Files of a scan's folder, relative to it."""
 
@@ -62,7 +61,7 @@ def scan_folder(
     """Scans and saves; 0, or 1 if pictures were skipped. Only the first of several ranks saves."""
     many = made_trackers(trackers, {"k": k, "score": score})
     run, first = runner(ray, keywords.pop("workers"))
-    folder = _tidy(checked_folder(out, _ours)) if first else Path(os.path.realpath(out))
+    folder = checked_folder(out, _ours) if first else Path(os.path.realpath(out))
     network, source = _placed(model.load(), run), as_source(data)
     names = list(block_layers(network.survey)) if layers is None else network.find_layers(listed("layers", layers))
     about = {"data": source.name, "model": network.source, "layers": ",".join(names), "trackers": trackers}
@@ -162,30 +161,14 @@ def _ours(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if OWN.fullmatch(path.relative_to(folder).as_posix())}
 
 
-def _tidy(folder: Path) -> Path:
-    """Takes away what a run left that was killed while it saved."""
-    for path in folder.glob(f".{RESULTS}-*") if folder.is_dir() else ():
-        shutil.rmtree(path, ignore_errors=True)
-    return folder
-
-
 def _save(folder: Path, result: ScanResult, many: Sequence[Any]) -> None:
     """All results, under their names when all are written; those of an earlier run are replaced."""
-    work, target = folder / f".{RESULTS}-{uuid.uuid4().hex}", folder / RESULTS
-    try:
+    target = folder / RESULTS
+    with writable(target), whole_folder(target, replaces=True) as work:
         for layer, of_layer in result.items():
             for name, one in zip(_names(many), of_layer, strict=True):
                 store.save(one, work / safe(layer) / name)
         (folder / SUMMARY).unlink(missing_ok=True)  # it says that the results are complete
-        if target.exists():
-            shutil.rmtree(target)
-        work.replace(target)
-    except OSError as error:
-        raise UnwritableError(
-            f"{target} cannot be written ({error.strerror}); once it can, the same command goes on"
-        ) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _names(many: Sequence[Any]) -> list[str]:

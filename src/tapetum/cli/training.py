@@ -9,11 +9,12 @@ from typing import Any
 
 import tapetum
 from tapetum.cli.batches import say_skipped
-from tapetum.cli.folders import GOES_ON, checked_folder, writing
+from tapetum.cli.folders import checked_folder, writing
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import STOPPED, bar, fail, note, say
 from tapetum.figures import png
-from tapetum.keeping.whole import appearing
+from tapetum.keeping.places import GOES_ON
+from tapetum.keeping.whole import write_whole
 from tapetum.progress import watching
 from tapetum.training.checkpoints import OWN
 from tapetum.types import Cancelled, History
@@ -65,5 +66,4 @@ def _draw(history: History, data: str, folder: Path, keywords: Mapping[str, Any]
     if len(history.snapshots):
         pictures["filters"] = png(history, view="filters")
     for name, content in pictures.items():
-        with appearing(folder / PICTURES[name]) as part:
-            part.write_bytes(content)
+        write_whole(folder / PICTURES[name], content)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from http.client import HTTPException
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.request import Request, urlopen
 
+from tapetum.keeping.whole import clear_leftovers, whole_file
 from tapetum.progress import track
 
 CHUNK = 1 << 20
@@ -24,15 +23,11 @@ def download(url: str, path: Path, check: Callable[[Path], None], size: int | No
     Raises OSError where the network or the disk fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as out:
+    clear_leftovers(path.parent)
+    with whole_file(path) as part:
+        with part.open("wb") as out:
             _receive(url, out, size)
         check(part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _receive(url: str, out: BinaryIO, size: int | None) -> None:
@@ -45,7 +40,7 @@ def _receive(url: str, out: BinaryIO, size: int | None) -> None:
         raise ConnectionError(str(error)) from error
 
 
-def _read(response: BinaryIO, left: int | None) -> Iterator[bytes]:
+def _read(response: Any, left: int | None) -> Iterator[bytes]:
     while left != 0 and (chunk := response.read(CHUNK if left is None else min(CHUNK, left))):
         left = None if left is None else left - len(chunk)
         yield chunk

@@ -25,8 +25,9 @@ from tapetum.data.saved import saved_array
 from tapetum.data.sources import fetched, is_address, opened
 from tapetum.data.strips import AT_ONCE, Strips, of_array, of_tensor
 from tapetum.files import shown
-from tapetum.keeping.whole import appearing
-from tapetum.types import ImageError, UnwritableError
+from tapetum.keeping.places import ELSEWHERE, writable
+from tapetum.keeping.whole import whole_file
+from tapetum.types import ImageError
 
 _NUMPY = b"\x93NUMPY"  # how a .npy file begins
 
@@ -155,8 +156,5 @@ def write_png(path: str | os.PathLike[str], pixels: Tensor, text: Mapping[str, s
     for key, value in (text or {}).items():
         info.add_text(key, value)
     path = Path(path)
-    try:
-        with appearing(path) as unfinished:
-            picture.save(unfinished, format="PNG", pnginfo=info)
-    except OSError as error:
-        raise UnwritableError(f"{shown(path)}: cannot be written ({error.strerror}); choose another place") from error
+    with writable(path, ELSEWHERE), whole_file(path) as unfinished:
+        picture.save(unfinished, format="PNG", pnginfo=info)

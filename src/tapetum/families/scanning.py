@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from tapetum.border.methods import survey
 from tapetum.border.sentences import Limit, OtherRunner, PassBatch, Resume, ShardFolder, Workers
 from tapetum.data.streams import Source
-from tapetum.engines.scan import FolderLedger, Job, Ledger, ParquetLedger, Plan, Threads
-from tapetum.engines.scan import scan as run_scan
-from tapetum.engines.scan.plan import SHARD
+from tapetum.engines.scan import Scanning
+from tapetum.engines.scan.plan import BATCH
 from tapetum.engines.scan.trackers import Tracker
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Precision, ScanResult, TapetumError
-
-BATCH = 16
-"""Pictures per pass: fixed, since the make-up of a batch decides the last bits."""
 
 
 @survey()
@@ -52,21 +47,8 @@ def scan(
         >>> len([example.id for example in result["blocks.3"][0].maximum(0)])
         4
     """
-    count = len(source.ids) if limit is None else min(len(source.ids), limit)
-    plan = Plan(count, batch, shard or max(batch, SHARD // batch * batch))
-    if plan.shard % batch:
-        raise TapetumError(f"a shard is whole batches: {plan.shard} is no multiple of {batch}")
-    job = Job(model, source, _listed(model, trackers), plan, pre_activation, precision, ledger_of(out))
-    if workers is not None and run is not None:
-        raise TapetumError("workers is for this computer's threads; a runner brings its own number")
-    return run_scan(job, run or Threads(workers), resume=resume)
-
-
-def ledger_of(out: str | Path | Ledger | None) -> Ledger | None:
-    """The keeper of finished shards: a folder, Parquet files at a URL, or a ledger as it is."""
-    if isinstance(out, str) and "://" in out:
-        return ParquetLedger(out)
-    return FolderLedger(out) if isinstance(out, str | Path) else out
+    how = Scanning(workers, run, out, resume, limit, batch, shard)
+    return how.scan(how.job(model, source, _listed(model, trackers), pre_activation=pre_activation, precision=precision))
 
 
 def _listed(model: VisionModel, trackers: Mapping[str, Tracker | Sequence[Tracker]]) -> dict[str, tuple[Tracker, ...]]:

@@ -31,9 +31,10 @@ from tapetum.data.streams import Source, as_source
 from tapetum.data.streams.base import picture_of
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.objectives.reading import FORMS, check_unit, units_in
+from tapetum.engines.scan.plan import BATCH
 from tapetum.engines.scan.trackers import Spectrum, TopK, Tracker
 from tapetum.engines.signed import capture_signed, taps
-from tapetum.families.scanning import BATCH, scan
+from tapetum.families.scanning import scan
 from tapetum.families.visualizations import visualize
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import (

@@ -15,8 +15,9 @@ from tapetum.figures.renderings import step_words
 from tapetum.figures.strip import strip_page
 from tapetum.figures.tiles import across, collage, tile, unit_words
 from tapetum.figures.words import some
-from tapetum.keeping.whole import appearing
-from tapetum.types import Rendering, Run, TapetumError, UnwritableError
+from tapetum.keeping.places import ELSEWHERE, writable
+from tapetum.keeping.whole import whole_file
+from tapetum.types import Rendering, Run, TapetumError
 
 MAX_PICTURES = 16  # side by side in one frame
 LAST_FRAME_MS = 1500  # the finished picture stays for a moment before the animation begins again
@@ -57,11 +58,8 @@ def animate(result: Rendering | Run, file: str | Path, *, seconds: float | int =
     if not 0 < seconds <= 600:
         raise TapetumError(f"a round takes up to 600 seconds, not {seconds:g}")
     film = filmed(rendering)
-    try:
-        with appearing(path) as unfinished:
-            write(film, unfinished, seconds, note)
-    except OSError as error:
-        raise UnwritableError(f"{path} cannot be written ({error.strerror}); choose another place") from error
+    with writable(path, ELSEWHERE), whole_file(path) as unfinished:
+        write(film, unfinished, seconds, note)
     return path
 
 

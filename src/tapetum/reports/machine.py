@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tapetum.keeping.whole import appearing
+from tapetum.keeping.places import ELSEWHERE
+from tapetum.keeping.whole import write_whole
 from tapetum.reports.pictures import Names
 from tapetum.types.explanations import Explanation, Judged, Question
 
@@ -34,9 +35,7 @@ def as_json(
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Complete or not at all."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with appearing(path) as unfinished:
-        # bytes of a file's name that are no text: JSON's \udcff
-        unfinished.write_text(text, "utf-8", errors="backslashreplace")
+    write_whole(path, text.encode("utf-8", "backslashreplace"), ELSEWHERE)  # bytes of a file name that are no text: \udcff
 
 
 def _image(explanation: Explanation, names: Names) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from tapetum.figures.film import MARK
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, css_variables
-from tapetum.keeping.whole import appearing
+from tapetum.keeping.places import ELSEWHERE
+from tapetum.keeping.whole import write_whole
 from tapetum.notes import is_caution
 from tapetum.reports.findings import measured_maps
 from tapetum.reports.fragments import DEPTHS, bars, card, facts, found, table
@@ -268,7 +269,5 @@ def _resource(name: str) -> str:
 
 def write_page(path: Path, page: str) -> Path:
     """Writes a whole page or nothing."""
-    with appearing(path) as unfinished:
-        # "replace": a file name may hold bytes that are no text; they show as "?"
-        unfinished.write_bytes(page.encode("utf-8", "replace"))
+    write_whole(path, page.encode("utf-8", "replace"), ELSEWHERE)  # bytes of a file name that are no text show as "?"
     return path

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import torch
 
 from tapetum.engines.scan import Job, Ledger, ShardResult, Threads
-from tapetum.engines.scan.job import Tick
 from tapetum.engines.scan.local import cores
+from tapetum.engines.scan.shards import Tick
 from tapetum.types import Cancelled, TapetumError
 
 LAUNCHERS = {

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from tapetum.engines.scan import Job, ShardResult
-from tapetum.engines.scan.job import Tick
 from tapetum.engines.scan.local import cores
+from tapetum.engines.scan.shards import Tick
 from tapetum.runners.allocator import keep_large_blocks
 from tapetum.types import TapetumError
 

@@ -23,14 +23,16 @@ from safetensors import safe_open
 from torch import Tensor
 
 from tapetum.files import fits, misfit, opened, parsed, shown
-from tapetum.keeping.whole import removed
-from tapetum.models.zoo.trained import write_tensors, write_whole
+from tapetum.keeping.keyed import Key
+from tapetum.keeping.places import ELSEWHERE, removed
+from tapetum.keeping.whole import clear_leftovers, write_whole
+from tapetum.models.zoo.trained import write_tensors
 from tapetum.training.loop import State
 from tapetum.types import DamagedError, Epoch, TrainingError
 
 NAME = re.compile(r"epoch_([0-9]{3,9})\.safetensors")
 HISTORY = "history.json"
-OWN = re.compile(r"epoch_[0-9]{3,9}\.safetensors|history\.json|model\.(safetensors|json)|\.[0-9a-f]{32}\.part")
+OWN = re.compile(r"epoch_[0-9]{3,9}\.safetensors|history\.json|model\.(safetensors|json)")
 """Files of a training's folder."""
 AT_HAND = 2  # the newest files that are kept: should the last be damaged, there is another
 LARGEST = 16_000_000_000
@@ -65,20 +67,28 @@ def save_epoch(folder: Path, state: State, settings: Mapping[str, Any]) -> None:
         if path.is_dir():
             removed(path)
     write_tensors(file, tensors, {"tapetum": text, "sha256": _digest(tensors, text)})
-    write_whole(history, lambda part: part.write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8"))
+    write_whole(history, json.dumps(about, indent=1, ensure_ascii=False).encode(), ELSEWHERE)
     for old in _numbers(folder):
         if old <= number - AT_HAND or old > number:
             removed(folder / f"epoch_{old:03d}.safetensors")
 
 
-def go_on(folder: Path, state: State, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Puts the newest epoch of the folder that is whole into the state; says which were not. Another run's is refused."""
+def go_on(folder: Path, state: State, settings: Mapping[str, Any], *, resume: bool) -> tuple[str, ...]:
+    """Puts the newest whole epoch of the folder into the state; notes of those that were not whole.
+
+    A folder of another training is refused; without `resume` an earlier training's files are taken away.
+    """
+    clear_leftovers(folder)
+    for path in () if resume else [path for path in folder.iterdir() if OWN.fullmatch(path.name)]:
+        removed(path)
     notes: list[str] = []
     for number in reversed(_numbers(folder)):
         path = folder / f"epoch_{number:03d}.safetensors"
         try:
             saved = _read(path)
-            _check_settings(folder, saved.settings, settings)
+            key = Key(settings)
+            if key.difference(saved.settings):
+                raise TrainingError(key.refusal(shown(folder), "training", saved.settings))
             if len(saved.epochs) != number or not _is_whole(saved, _wanted(state)):
                 raise DamagedError(f"{shown(path)} is damaged: it is no epoch {number} of this network")
         except DamagedError as error:
@@ -89,13 +99,6 @@ def go_on(folder: Path, state: State, settings: Mapping[str, Any]) -> tuple[str,
     else:
         notes = [note.replace("the epoch before it went on", "the training began again") for note in notes]
     return tuple(notes)
-
-
-def forget(folder: Path) -> None:
-    """Takes an earlier training's files away."""
-    for path in list(folder.iterdir()) if folder.is_dir() else ():
-        if OWN.fullmatch(path.name):
-            removed(path)
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -193,14 +196,6 @@ def _put(saved: _Saved, state: State) -> None:
     state.snapshots = [saved.tensors[f"snapshot.{i}"] for i in range(len(_below(saved.tensors, "snapshot")))]
     state.epochs, state.kept = saved.epochs, saved.kept
     _load_optimizer(state.optimizer, _below(saved.tensors, "optimizer"))
-
-
-def _check_settings(folder: Path, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
-    for name, value in ours.items():
-        if theirs.get(name) != value:
-            what = f"{name} {shown(theirs.get(name))}, not {value}" if len(str(value)) < 40 else f"another {name}"
-            other = "give another folder, or resume=False (--no-resume) to begin again"
-            raise TrainingError(f"{shown(folder)} holds a training with {what}: {other}")
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

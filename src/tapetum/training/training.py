@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.data.preprocessing import Preprocessing
+from tapetum.keeping.locks import alone
 from tapetum.models.replica import weights_sha256
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import load
 from tapetum.models.zoo.trained import architecture_of, save_trained
 from tapetum.progress import Watcher, watching
-from tapetum.training.checkpoints import forget, go_on, save_epoch
+from tapetum.training.checkpoints import go_on, save_epoch
 from tapetum.training.data import Parts, read_data
 from tapetum.training.features import Features, called, features_of
 from tapetum.training.loop import Plan, Schedule, State, Work, run_epoch
@@ -220,8 +221,9 @@ def _arch_name(given: Any) -> str:
 
 
 def _run(job: Job, out: str | Path | None, resume: bool, device: str | None) -> History:
-    with torch.inference_mode(False):
-        model, folder = job.start.model, None if out is None else Path(out)
+    folder = None if out is None else Path(out)
+    with torch.inference_mode(False), nullcontext() if folder is None else alone(folder):
+        model = job.start.model
         if device is not None:
             model.module.to(device)
         for one in job.photographs:
@@ -234,13 +236,11 @@ def _run(job: Job, out: str | Path | None, resume: bool, device: str | None) -> 
             features = features_of(model, job.start.head, job.photographs, job.plan.batch)
         network = model.module if features is None or head is None else head
         state = _state(network, job, model)
-        if folder is not None and not resume:
-            forget(folder)
-        went_on = go_on(folder, state, settings) if folder is not None else ()
+        went_on = () if folder is None else go_on(folder, state, settings, resume=resume)
         _epochs(job, _work(job, features, network), state, folder, settings)
         if state.best:
             state.network.load_state_dict(state.best)
-    return _history(job, state, folder, went_on)
+        return _history(job, state, folder, went_on)
 
 
 def _settings(job: Job) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import tapetum as tp
 from tapetum.data.streams import as_source
-from tapetum.engines.scan import ledger
+from tapetum.keeping import whole
 
 BATCH, SHARD = 4, 8
 LAYER = "0"
@@ -71,12 +71,12 @@ def scan_into(folder: str, out: str, log: str, seconds: float, workers: int, die
 
 def _kill_in_write(number: int) -> None:
     """Of plan.json (the first) or of a shard (those after it)."""
-    written, count = ledger._written, iter(range(1, 1000))
+    write, count = whole._write, iter(range(1, 1000))
 
     def dying(path: Path, data: bytes) -> None:
         if next(count) == number:
-            path.with_name(f".{'0' * 32}.part").write_bytes(data[: len(data) // 2])
+            path.with_name(f".tapetum-{'0' * 32}").write_bytes(data[: len(data) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
-        written(path, data)
+        write(path, data)
 
-    ledger._written = dying
+    whole._write = dying

@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import tapetum as tp
 from tapetum.engines.scan import FolderLedger, ParquetLedger, parquet
-from tapetum.engines.scan.ledger import PART
+from tapetum.keeping.whole import LEFTOVER
 from tapetum.store import _packed
 
 PICTURES = 30
@@ -91,10 +91,10 @@ def test_where_half_a_file_can_be_seen_files_are_moved_to_their_names(folder: Pa
     result = scanned(folder, "halfdisk://scan")
     assert bits(result) == bits(expected)
     assert len(Disk.written) == 5
-    assert all(PART.fullmatch(name) for name in Disk.written)
+    assert all(LEFTOVER.fullmatch(name) for name in Disk.written)
     assert names("halfdisk://scan") == {"plan.json", *(f"00000{i}.parquet" for i in range(4))}
     files, _ = fsspec.core.url_to_fs("halfdisk://scan")
-    files.pipe_file(f"/scan/shards/.{'0' * 32}.part", b"a run that was killed left this")
+    files.pipe_file(f"/scan/shards/.tapetum-{'0' * 32}", b"a run that was killed left this")
     assert bits(scanned(folder, "halfdisk://scan")) == bits(expected)
     assert names("halfdisk://scan") == {"plan.json", *(f"00000{i}.parquet" for i in range(4))}
 

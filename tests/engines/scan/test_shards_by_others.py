@@ -25,6 +25,7 @@ from crashing import BATCH, SHARD, network, noise
 
 import tapetum as tp
 from tapetum.engines.scan import FolderLedger, ParquetLedger, ShardResult, ledger, parquet
+from tapetum.keeping.whole import write_whole
 from tapetum.store import _packed
 
 PICTURES = 24
@@ -135,7 +136,7 @@ def test_sealed_nonsense_is_made_again(kind: str, folder: Path, whole: tuple[Any
     shutil.copytree(whole[1], out)
     keeper = FolderLedger(out)
     keeper.key = whole[0].key
-    ledger.written(out / "shards" / "000001.npz", ledger.packed(NONSENSE[kind](keeper.read(1)), keeper.key))
+    write_whole(out / "shards" / "000001.npz", ledger.packed(NONSENSE[kind](keeper.read(1)), keeper.key))
     (note,) = again(folder, whole, out)
     assert "shard 1 is damaged" in note or "000001.npz is damaged" in note
 
@@ -200,7 +201,7 @@ def test_folders_pipes_and_links_in_the_place_of_shards_and_plans_cost_nothing(
     shards[2].symlink_to("nothing")
     (out / "plan.json").unlink()
     (out / "plan.json").mkdir()
-    (out / "shards" / f".{'0' * 32}.part").mkdir()
+    (out / "shards" / f".tapetum-{'0' * 32}").mkdir()
     again(folder, whole, out, remade=3)
     (out / "plan.json").unlink()
     os.mkfifo(out / "plan.json")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -20,6 +18,7 @@ from tapetum.data.planted.drawing import drawn
 from tapetum.data.planted.recipes import MOST, Cues, Recipe, Settings, recipe, settings_of
 from tapetum.data.planted.textures import TEXTURES
 from tapetum.data.streams.base import digest
+from tapetum.keeping.whole import whole_folder
 from tapetum.progress import track
 from tapetum.types import ImageError, Result
 from tapetum.types.results import axes
@@ -191,15 +190,8 @@ class Planted(Result, kept=False):
         target = Path(folder)
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise ImageError(f"{target} is there already: give a new or an empty folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-        try:
+        with whole_folder(target) as work:
             self._write_into(work)
-            work.chmod(0o755)
-            work.replace(target)
-        except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
         return target
 
     def _write_into(self, work: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +11,7 @@ import torch
 from tapetum.data.downloads import download, md5_of
 from tapetum.data.streams.folders import Files, folder
 from tapetum.files import shown
+from tapetum.keeping.whole import clear_leftovers, take_place, work_folder
 from tapetum.progress import report
 from tapetum.types import ImageError
 
@@ -76,15 +75,13 @@ def _unpacked(archive: Archive) -> Path:
         return target
     try:
         home.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=home, prefix=f".{archive.folder}."))
+        clear_leftovers(home)
+        with work_folder(home) as work:
+            if theirs.is_file():
+                _check(archive, theirs, f"{shown(theirs)} is", "delete it, or copy it again")
+            _unpack(archive, theirs if theirs.is_file() else _fetched(archive, work, home), work, target)
     except OSError as error:
         raise ImageError(f"{shown(home)}: cannot be written ({error.strerror}); set TORCH_HOME to another folder") from error
-    try:
-        if theirs.is_file():
-            _check(archive, theirs, f"{shown(theirs)} is", "delete it, or copy it again")
-        _unpack(archive, theirs if theirs.is_file() else _fetched(archive, work, home), work, target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return target
 
 
@@ -113,7 +110,7 @@ def _unpack(archive: Archive, file: Path, work: Path, target: Path) -> None:
         _extract(file, inside)
         if not all((inside / archive.folder / split).is_dir() for split in SPLITS):
             raise ImageError(f"{archive.file}: holds no {archive.folder}/train and val")
-        (inside / archive.folder).replace(target)
+        take_place(inside / archive.folder, target)
     except OSError as error:
         if not target.is_dir():  # else another process was first
             raise ImageError(f"{shown(target)}: cannot be unpacked ({error.strerror or error}); is there room?") from error

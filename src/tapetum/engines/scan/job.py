@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -17,29 +17,12 @@ from tapetum.data.streams.base import picture_of
 from tapetum.engines.probe import capture
 from tapetum.engines.scan.ledger import Ledger
 from tapetum.engines.scan.plan import Plan
-from tapetum.engines.scan.trackers import Seen, Sees, State, Tracker, together
+from tapetum.engines.scan.shards import ShardResult, States, Tick
+from tapetum.engines.scan.trackers import Seen, Sees, Tracker, together
 from tapetum.engines.signed import capture_signed
 from tapetum.models.vision_model import VisionModel
 from tapetum.processor import processor
 from tapetum.types import ImageError, LayerError
-
-Tick = Callable[[int], None]
-"""Called with a number of pictures whenever so many are done."""
-
-States = dict[str, list[State]]
-"""layer -> the state of each of its trackers."""
-
-
-@dataclass(frozen=True, eq=False)
-class ShardResult:
-    """What became of a shard: the states (left out where a ledger has them), what was skipped, where the time went, and which
-    processor computed it ("" where an earlier version did not note it)."""
-
-    shard: int
-    states: States
-    skipped: Mapping[int, str] = field(default_factory=dict[int, str])
-    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
-    processor: str = ""
 
 
 @dataclass(frozen=True, eq=False)

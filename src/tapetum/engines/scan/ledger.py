@@ -13,26 +13,23 @@ import io
 import json
 import math
 import os
-import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tapetum.files import arrays_in, contents, fits, inside, opened, parsed, plain, shown
-from tapetum.keeping.whole import appearing, removed
-from tapetum.types import DamagedError, TapetumError, UnwritableError
-
-if TYPE_CHECKING:
-    from tapetum.engines.scan.job import ShardResult
+from tapetum.engines.scan.shards import ShardResult
+from tapetum.files import arrays_in, contents, fits, inside, opened, parsed, shown
+from tapetum.keeping.keyed import Key
+from tapetum.keeping.places import removed, writable
+from tapetum.keeping.whole import clear_leftovers, write_whole
+from tapetum.types import DamagedError, TapetumError
 
 PLAN = "plan.json"
-PART = re.compile(r"\.[0-9a-f]{32}\.part")
-TRIES = 5
 DIGEST = hashlib.sha256().digest_size
 LARGEST = 16_000_000_000
 """Bytes of a shard: what is hashed in some ten seconds."""
@@ -47,7 +44,7 @@ DTYPES = frozenset(np.dtype(name).newbyteorder("<").str for name in (
 class Ledger(Protocol):
     """Append-only: workers write shards of their own, nobody changes one. Can be pickled."""
 
-    def open(self, facts: dict[str, Any], key: str, *, resume: bool) -> None:
+    def open(self, key: Key, *, resume: bool) -> None:
         """Begins, or goes on with the same work; refuses a place that holds other work."""
         ...
 
@@ -75,20 +72,20 @@ class FolderLedger:
         self.folder = Path(os.path.abspath(folder))
         self.key = ""
 
-    def open(self, facts: dict[str, Any], key: str, *, resume: bool) -> None:
-        self.key = key
+    def open(self, key: Key, *, resume: bool) -> None:
+        self.key = key.hash
         earlier = self._earlier()
-        if resume and earlier is not None and earlier.get("key") != key:
-            raise TapetumError(refusal(str(self.folder), earlier.get("facts", {}), facts))
-        shards = self.folder / "shards"
+        if resume and earlier is not None and earlier.get("key") != key.hash:
+            raise TapetumError(key.refusal(str(self.folder), "scan", earlier["facts"]))
+        plan, shards = self.folder / PLAN, self.folder / "shards"
         with writable(shards):
             shards.mkdir(parents=True, exist_ok=True)
-            for file in (*self.folder.iterdir(), *shards.iterdir()):
-                if PART.fullmatch(file.name) or (file.parent == shards and file.suffix == ".npz" and not resume):
-                    removed(file)
-            if (self.folder / PLAN).is_dir():
-                removed(self.folder / PLAN)
-        written(self.folder / PLAN, plan_text(facts, key).encode())
+            clear_leftovers(self.folder, shards)
+            for file in () if resume else shards.glob("*.npz"):
+                removed(file)
+            if plan.is_dir():
+                removed(plan)
+        write_whole(plan, plan_text(key))
 
     def _earlier(self) -> dict[str, Any] | None:
         with contextlib.suppress(DamagedError):
@@ -99,7 +96,7 @@ class FolderLedger:
         return {int(file.stem) for file in (self.folder / "shards").glob("*.npz") if file.stem.isdecimal()}
 
     def write(self, result: ShardResult) -> None:
-        written(self._file(result.shard), packed(result, self.key))
+        write_whole(self._file(result.shard), packed(result, self.key))
 
     def read(self, shard: int) -> ShardResult:
         file = inside(self.folder, "shards", self._file(shard).name)
@@ -113,54 +110,15 @@ class FolderLedger:
         return self.folder / "shards" / f"{shard:06d}.npz"
 
 
-def plan_text(facts: dict[str, Any], key: str) -> str:
+def plan_text(key: Key) -> bytes:
     """plan.json: what is scanned with what, and the key that shards carry."""
-    return json.dumps({"key": key, "facts": facts}, indent=1, default=str)
+    return json.dumps({"key": key.hash, "facts": key.facts}, indent=1, default=str).encode()
 
 
 def plan_read(data: bytes) -> dict[str, Any] | None:
     """plan.json as it was written; None where it is damaged: the shards themselves know what they belong to."""
     found = parsed(data, PLAN)
     return found if isinstance(found, dict) and isinstance(found.get("facts"), dict) else None
-
-
-def refusal(place: str, then: dict[str, Any], now: dict[str, Any]) -> str:
-    """What differs between two scans, in a line."""
-    names = [name for name in now if str(then.get(name)) != str(now[name])]
-    what = (
-        f"{names[0]} was {shortened(then.get(names[0]))}, is {shortened(now[names[0]])}" if names else "made by another version"
-    )
-    return f"{place} holds another scan ({what}); give another folder, or --no-resume to replace it"
-
-
-def shortened(value: Any) -> str:
-    text = plain(value)
-    return text if len(text) <= 40 else f"{text[:24]}...{text[-12:]}"
-
-
-@contextlib.contextmanager
-def writable(place: str | Path) -> Iterator[None]:
-    """A full or read-only disk is a line, and the work goes on once there is room."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise UnwritableError(f"{shown(place)} cannot be written ({reason}); once it can, the same command goes on") from error
-
-
-def written(path: Path, data: bytes) -> None:
-    """The whole file under its name, on the disk, or nothing."""
-    with writable(path):
-        for _ in range(TRIES - 1):
-            with contextlib.suppress(FileNotFoundError):  # a run that begins has cleared our file away, as a leftover
-                _written(path, data)
-                return
-        _written(path, data)
-
-
-def _written(path: Path, data: bytes) -> None:
-    with appearing(path) as part:
-        part.write_bytes(data)
 
 
 def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[str, int, str, NDArray[Any]]]]:
@@ -182,8 +140,6 @@ def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[s
 
 def result_of(about: bytes, rows: Iterable[tuple[str, int, str, NDArray[Any]]], place: str, key: str) -> ShardResult:
     """What `rows_of` took apart; refused where it belongs to another scan, or is not what `rows_of` gives."""
-    from tapetum.engines.scan.job import ShardResult
-
     told = parsed(about, place)
     if not isinstance(told, dict) or not _is_about(cast("dict[str, Any]", told)):
         raise DamagedError(f"{place} is damaged: it does not say which shard it is")

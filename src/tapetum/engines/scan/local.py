@@ -17,7 +17,8 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from tapetum.engines.scan.job import Job, ShardResult, Tick
+from tapetum.engines.scan.job import Job
+from tapetum.engines.scan.shards import ShardResult, Tick
 from tapetum.types import Cancelled, TapetumError
 
 

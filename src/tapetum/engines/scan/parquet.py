@@ -14,20 +14,20 @@ import io
 import json
 import math
 import posixpath
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tapetum.engines.scan.ledger import DTYPES, PART, PLAN, plan_read, plan_text, refusal, result_of, rows_of, written
+from tapetum.engines.scan.ledger import DTYPES, PLAN, plan_read, plan_text, result_of, rows_of
+from tapetum.engines.scan.shards import ShardResult
 from tapetum.files import may_unpack
+from tapetum.keeping.keyed import Key
+from tapetum.keeping.places import GOES_ON
+from tapetum.keeping.whole import LEFTOVER, hidden_name, write_whole
 from tapetum.types import DamagedError, TapetumError
-
-if TYPE_CHECKING:
-    from tapetum.engines.scan.job import ShardResult
 
 COLUMNS = ("layer", "tracker", "name", "dtype", "shape", "bytes")
 ABOUT = ("", -1, "about")
@@ -52,19 +52,19 @@ class ParquetLedger:
         self.key = ""
         self._connected()
 
-    def open(self, facts: dict[str, Any], key: str, *, resume: bool) -> None:
-        self.key = key
+    def open(self, key: Key, *, resume: bool) -> None:
+        self.key = key.hash
         files, place = self._connected()
         earlier = self._earlier(files, place)
-        if resume and earlier is not None and earlier.get("key") != key:
-            raise TapetumError(refusal(self.url, earlier.get("facts", {}), facts))
+        if resume and earlier is not None and earlier.get("key") != key.hash:
+            raise TapetumError(key.refusal(self.url, "scan", earlier["facts"]))
         with self._reached("written"):
             files.makedirs(posixpath.join(place, "shards"), exist_ok=True)
             for path in self._paths(place) + self._paths(posixpath.join(place, "shards")):
                 name = posixpath.basename(path)
-                if PART.fullmatch(name) or (name.endswith(".parquet") and not resume):
+                if LEFTOVER.fullmatch(name) or (name.endswith(".parquet") and not resume):
                     files.rm_file(path)
-            self._put(PLAN, plan_text(facts, key).encode())
+            self._put(PLAN, plan_text(key))
 
     def done(self) -> set[int]:
         place = self._connected()[1]
@@ -114,11 +114,11 @@ class ParquetLedger:
         path = posixpath.join(place, name)
         protocols = {files.protocol} if isinstance(files.protocol, str) else set(files.protocol)
         if "file" in protocols:
-            written(Path(path), data)
+            write_whole(Path(path), data)
         elif protocols & WHOLE_PUTS:
             files.pipe_file(path, data)
         else:
-            part = posixpath.join(posixpath.dirname(path), f".{uuid.uuid4().hex}.part")
+            part = posixpath.join(posixpath.dirname(path), hidden_name())
             files.pipe_file(part, data)
             files.mv(part, path)
 
@@ -144,7 +144,7 @@ class ParquetLedger:
             raise
         except Exception as error:  # every store has errors of its own
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200] or type(error).__name__
-            raise TapetumError(f"{self.url} cannot be {what} ({reason}); once it can, the same command goes on") from error
+            raise TapetumError(f"{self.url} cannot be {what} ({reason}); {GOES_ON}") from error
 
 
 def _file(files: Any, path: str, name: str) -> bytes:

@@ -1,19 +1,19 @@
-"""How a data set is cut up: batches of a fixed make-up, shards of whole batches, and the key that names the work."""
+"""How a data set is cut up: batches of a fixed make-up, in shards of whole batches."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tapetum.types import TapetumError
 
-SCHEMA = 1
+BATCH = 16
+"""Pictures per pass: fixed, since the make-up of a batch decides the last bits."""
+
 SHARD = 64
-"""Pictures a shard: what a killed run loses at most, and what is written at once."""
+"""Pictures per shard: what a killed run loses at most, and what is written at once."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,3 @@ def described(trackers: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
 
 def _parameters(tracker: Any) -> str:
     return ", ".join(f"{field.name}={getattr(tracker, field.name)!r}" for field in dataclasses.fields(tracker))
-
-
-def key_of(facts: Mapping[str, Any]) -> str:
-    """A hash of what decides a scan's numbers: another model, data set or setting has another key."""
-    return hashlib.sha256(json.dumps({"schema": SCHEMA, **facts}, sort_keys=True, default=str).encode()).hexdigest()

@@ -9,15 +9,19 @@ from typing import Any
 import torch
 
 from tapetum import progress
-from tapetum.engines.scan.job import Job, ShardResult, States
+from tapetum.engines.scan.job import Job
 from tapetum.engines.scan.ledger import Ledger
 from tapetum.engines.scan.local import Runner
-from tapetum.engines.scan.plan import described, key_of
+from tapetum.engines.scan.plan import described
+from tapetum.engines.scan.shards import ShardResult, States
 from tapetum.engines.scan.states import check
 from tapetum.engines.scan.trackers import Context
 from tapetum.engines.signed import taps
+from tapetum.keeping.keyed import Key
 from tapetum.models.extra import refuse_extra
 from tapetum.types import DamagedError, ScanResult, TapetumError
+
+SCHEMA = 1
 
 
 def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
@@ -27,11 +31,11 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
     if not resume and getattr(run, "shares", False):
         raise TapetumError("several ranks cannot clear what they share: delete the folder first, or give another")
     _prepare(job)
-    facts = facts_of(job)
-    key = key_of(facts)
+    identity = key_of(job)
+    key = identity.hash
     done: set[int] = set()
     if job.ledger is not None:
-        job.ledger.open(facts, key, resume=resume)
+        job.ledger.open(identity, resume=resume)
         done = job.ledger.done() & set(job.plan.shards)
     todo = [shard for shard in job.plan.shards if shard not in done]
     before = sum(len(job.plan.samples(shard)) for shard in done)
@@ -126,9 +130,9 @@ def _taps(job: Job) -> dict[str, str]:
     return dict(taps(job.model, list(job.trackers)))
 
 
-def facts_of(job: Job) -> dict[str, Any]:
+def key_of(job: Job) -> Key:
     """All that decides the numbers of a scan."""
-    return {
+    facts = {
         "weights": job.model.weights_sha256,
         "model": job.model.name,
         "preprocessing": repr(job.model.preprocessing),
@@ -142,6 +146,7 @@ def facts_of(job: Job) -> dict[str, Any]:
         "dtype": str(job.model.dtype).removeprefix("torch."),
         "torch": torch.__version__,
     }
+    return Key(facts, SCHEMA)
 
 
 def _run(job: Job, run: Runner, todo: Sequence[int], before: int) -> Iterable[ShardResult]:

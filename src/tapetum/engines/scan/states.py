@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from tapetum.engines.scan.job import Job, ShardResult, States
+from tapetum.engines.scan.job import Job
+from tapetum.engines.scan.shards import ShardResult, States
 from tapetum.engines.scan.trackers import Context, State, Tracker, ranking
 from tapetum.engines.scan.trackers.coactivation import SUMS
 from tapetum.types import DamagedError

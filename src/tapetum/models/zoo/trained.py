@@ -20,7 +20,8 @@ from torch import Tensor
 
 from tapetum.data.preprocessing import Interpolation, Preprocessing, as_pair
 from tapetum.files import checksum, inside, shown, table_in
-from tapetum.keeping.whole import appearing
+from tapetum.keeping.places import ELSEWHERE
+from tapetum.keeping.whole import write_whole
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.heads import head_inputs, with_head
 from tapetum.models.zoo.named import is_count, is_setting, is_texts, settings_in_file
@@ -72,7 +73,7 @@ def save_trained(model: VisionModel, folder: Path, architecture: Mapping[str, An
         "preprocessing": asdict(model.preprocessing),
         "sha256": checksum(folder / WEIGHTS),
     }
-    write_whole(folder / ABOUT, lambda part: part.write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8"))
+    write_whole(folder / ABOUT, json.dumps(about, indent=1, ensure_ascii=False).encode(), ELSEWHERE)
 
 
 def architecture_of(model: VisionModel, head: str | None) -> dict[str, Any]:
@@ -86,16 +87,7 @@ def architecture_of(model: VisionModel, head: str | None) -> dict[str, Any]:
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
     """A safetensors file: there when it is complete."""
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, lambda part: part.write_bytes(save(plain, dict(about or {}))))
-
-
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Writes a file that appears when it is complete; where that cannot be, says so."""
-    try:
-        with appearing(path) as part:
-            write(part)
-    except OSError as error:
-        raise ModelError(f"{path} cannot be written ({error.strerror or error}); choose another place") from error
+    write_whole(path, save(plain, dict(about or {})), ELSEWHERE)
 
 
 # --- what stands in model.json

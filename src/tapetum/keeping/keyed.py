@@ -1,0 +1,93 @@
+"""Work that goes on after an interruption: the key of what decides its results, and its finished pieces in a folder."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tapetum.files import plain, table_in
+from tapetum.keeping.places import removed, writable
+from tapetum.keeping.whole import clear_leftovers, write_whole
+from tapetum.types import DamagedError
+
+MARK = "key.json"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """All that decides the results of some work; another model, data set, setting or schema of its files is another key."""
+
+    facts: Mapping[str, Any]
+    schema: int | None = None
+
+    @functools.cached_property
+    def hash(self) -> str:
+        """The SHA-256 of the facts, whatever their order."""
+        schema = {} if self.schema is None else {"schema": self.schema}
+        return hashlib.sha256(_text({**schema, **self.facts}).encode()).hexdigest()
+
+    def difference(self, earlier: Mapping[str, Any]) -> str:
+        """The first fact that differs from the earlier ones, as "batch was 4, is 8"; empty if all are equal."""
+        names = (name for name, value in self.facts.items() if _text(value) != _text(earlier.get(name)))
+        return next((f"{name} was {_short(earlier.get(name))}, is {_short(self.facts[name])}" for name in names), "")
+
+    def refusal(self, place: str, what: str, earlier: Mapping[str, Any]) -> str:
+        """Words of a refusal to replace earlier work: a scan, a training, a result."""
+        why = self.difference(earlier) or "made by another version"
+        return f"{place} holds another {what} ({why}); give another folder, or resume=False (--no-resume) to replace it"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _short(value: Any) -> str:
+    text = plain(value)
+    return text if len(text) <= 40 else f"{text[:24]}...{text[-12:]}"
+
+
+class Kept:
+    """The finished pieces of some work, each a file in a folder; pieces of another key, or all without `resume`, go first."""
+
+    def __init__(self, folder: Path, key: Key, *, resume: bool = True) -> None:
+        self.folder = folder
+        with writable(folder):
+            if resume and _key_in(folder) == key.hash:
+                clear_leftovers(folder)
+                return
+            removed(folder)
+            folder.mkdir(parents=True)
+        write_whole(folder / MARK, json.dumps({"key": key.hash}).encode())
+
+    def read(self, name: str, reader: Callable[[Path], T]) -> T | None:
+        """A piece as `reader` gives it; None if it is missing or damaged, and has to be made."""
+        with suppress(DamagedError):
+            return reader(self.folder / name)
+        return None
+
+    def write(self, name: str, data: bytes) -> None:
+        """Keeps a piece, instead of a damaged one or whatever lies in its place."""
+        path = self.folder / name
+        with writable(path):
+            if not path.is_file() or path.is_symlink():
+                removed(path)
+        write_whole(path, data)
+
+    def forget(self) -> None:
+        """Takes all pieces away."""
+        removed(self.folder)
+
+
+def _key_in(folder: Path) -> str | None:
+    if folder.is_symlink() or not folder.is_dir():
+        return None
+    with suppress(DamagedError):
+        return table_in(folder / MARK).get("key")
+    return None

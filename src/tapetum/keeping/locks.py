@@ -1,0 +1,102 @@
+"""Locks that the system lets go when a process ends, however it ends; where there are none, everybody goes on."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tapetum.files import shown
+from tapetum.keeping.places import writable
+from tapetum.types import TapetumError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LOCK = ".lock"
+"""A file in a folder that one process works in; it goes when the work ends, and a killed process leaves it unlocked."""
+
+
+def _taken(handle: int) -> bool | None:
+    """Takes the lock of an open file without waiting: False if another process has it, None if there are no locks here."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # some network disks
+        return None
+    return True
+
+
+@contextmanager
+def held(path: Path, *, folder: bool = False) -> Generator[None]:
+    """Makes a file or a folder and keeps it locked until the block ends."""
+    handle = _made(path, folder)
+    while handle is not None and _taken(handle) and not os.path.lexists(path):  # cleared away before it was locked
+        os.close(handle)
+        handle = _made(path, folder)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _made(path: Path, folder: bool) -> int | None:
+    if folder:
+        path.mkdir()
+        return None if fcntl is None else os.open(path, os.O_RDONLY)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    return os.close(handle) if fcntl is None else handle  # Windows renames no file that is open
+
+
+@contextmanager
+def is_free(path: Path) -> Generator[bool]:
+    """Whether no living process holds a file or folder; nobody can take it until the block ends."""
+    mode = os.lstat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        yield True
+        return
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        yield _taken(handle) is True
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def alone(folder: Path) -> Generator[None]:
+    """Refuses a second process in a folder; makes the folder, and takes it away at the end if it is still empty."""
+    lock = folder / LOCK
+    with writable(folder):
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _locked(lock)
+    try:
+        yield
+    finally:
+        if not os.fstat(handle).st_size:  # else it is not ours
+            lock.unlink(missing_ok=True)
+        os.close(handle)
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
+
+
+def _locked(lock: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no pipe is waited for
+    while True:
+        handle = os.open(lock, flags, 0o666)
+        if _taken(handle) is False:
+            os.close(handle)
+            raise TapetumError(f"another process is at work in {shown(lock.parent)}; wait for it, or give another folder")
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.lstat(lock)):
+                return handle
+        os.close(handle)  # another process ended its work meanwhile and took the file away
