@@ -136,8 +136,8 @@ def test_what_another_run_had_begun_stays(tapetum: CommandLine, place: Path, ask
     tapetum(*EXPLAIN, "--model", "net.py:build", "cat.png")
     for name in ("report.html", "report.json"):
         (place / "out" / name).unlink()  # as if it had been killed
-    (place / "out" / "results" / ".dog-abc").mkdir()
-    (place / "out" / "results" / ".dog-abc" / "arrays.npz").write_text("half")
+    (place / "out" / "results" / f".tapetum-{'1' * 32}").mkdir()
+    (place / "out" / "results" / f".tapetum-{'1' * 32}" / "arrays.npz").write_text("half")
     (place / "out" / f".tapetum-{'0' * 32}").write_text("half")
     (place / "out" / "cat" / f".tapetum-{'0' * 32}").write_text("half")
     assert tapetum(*EXPLAIN, "dog.png").status == 0

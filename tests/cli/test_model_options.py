@@ -134,7 +134,7 @@ def test_pictures_of_other_settings_are_not_taken_for_these(tapetum: CommandLine
     assert "stay as they are" in tapetum(*words).err
     other = tapetum(*words, "--mean", "0.3")
     assert other.status == 2
-    assert "holds another result (settings was {}, is {'mean': [0.3]})" in other.err
+    assert "holds another picture (settings was {}, is {'mean': [0.3]})" in other.err
     assert tapetum(*words, "--mean", "0.3", "--no-resume").status == 0
     assert "stay as they are" in tapetum(*words, "--mean", "0.3").err
 
