@@ -90,13 +90,13 @@ def build(
     """
     network, stream, folder = as_model(model), as_source(source), Path(out)
     names = chosen_layers(network, layers)
-    how = Scanning(None if run else workers, run, folder / "scan", resume, limit)
-    job = how.job(network, stream, dict.fromkeys(names, TRACKERS), pre_activation=True)
     rendered = "auto" if render == "auto" else among(network, names, render, "rendered")
     mapped = [usual_map(network, names)] if maps == "auto" else among(network, names, maps, "mapped")
-    check_memory(network, names, job.plan.count)
     check_folder(folder)
     check_site(folder / "site")
+    how = Scanning(None if run else workers, run, folder / "scan", resume, limit)
+    job = how.job(network, stream, dict.fromkeys(names, TRACKERS), pre_activation=True)
+    check_memory(network, names, job.plan.count)
     with alone(folder):
         work = _Build(job, how, Stages(folder, resume=resume))
         work.look()
