@@ -69,7 +69,8 @@ class FolderLedger:
     """A folder of this computer: plan.json, and shards/000012.npz for every shard that is done."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(os.path.abspath(folder))
+        with writable(folder):
+            self.folder = Path(os.path.abspath(folder))
         self.key = ""
 
     def open(self, key: Key, *, resume: bool) -> None:
