@@ -168,7 +168,7 @@ def test_shards_may_be_kept_at_a_url(tapetum: CommandLine, place: Path, photos: 
 
 def test_results_of_a_run_that_was_killed_while_it_saved_are_made_again(tapetum: CommandLine, place: Path, photos: Any) -> None:
     assert tapetum("scan", photos, "--out", "out", *SCAN).status == 0
-    leftover = place / "out" / f".results-{'0' * 32}" / "features.1.0" / ".0-spectrum-x"
+    leftover = place / "out" / f".tapetum-{'0' * 32}" / "features.1.0" / f".tapetum-{'1' * 32}"
     leftover.mkdir(parents=True)
     (leftover / "arrays.npz").write_bytes(b"half")
     (place / "out" / "results" / LAYERS[0] / "0-spectrum" / "arrays.npz").unlink()
