@@ -20,8 +20,9 @@ from tapetum.atlas import sprites
 from tapetum.atlas.build import build
 from tapetum.atlas.export import broken, export, given
 from tapetum.atlas.layers import chosen_layers
-from tapetum.atlas.stages import MANIFEST, alone
+from tapetum.atlas.stages import MANIFEST
 from tapetum.atlas.store import Store
+from tapetum.keeping.locks import alone
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, watching
 from tapetum.types import GROUPS
@@ -414,6 +415,6 @@ def test_a_map_is_drawn_once_and_its_pictures_are_those_of_the_site(model: Visio
 
 def test_two_builds_of_one_folder_do_not_meet(tmp_path: Path) -> None:
     data = picture_folder(tmp_path / "data", 4, damaged=False)
-    with alone(tmp_path / "out"), pytest.raises(tp.TapetumError, match="another build is at work"):
+    with alone(tmp_path / "out"), pytest.raises(tp.TapetumError, match="another process is at work"):
         build(network(), data, tmp_path / "out", render=None, maps=None)
     build(network(), data, tmp_path / "out", render=None, maps=None)  # once the first has ended
