@@ -48,7 +48,7 @@ def chooser(word: str) -> Callable[[Chooser], Chooser]:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What the conversion of a keyword may look at: the other keywords as given, and what is explained."""
+    """Input of a keyword's conversion: the score and images that are explained, and the other keywords as given."""
 
     score: ModelScore
     images: Tensor

@@ -1,4 +1,4 @@
-"""Which layer a method works at: by name, or chosen by what one pass showed, and always one that the score reads.
+"""The layer a method works at: by name, or chosen by what one pass showed, and always one that the score reads.
 
 `named_layer` is for methods that look at a layer, `layer_of` for those that change it or differentiate there: a layer whose
 output nobody reads would give a map of zeros or of rounding.
@@ -35,14 +35,14 @@ POOLED = "pooled_layer"
 """The law of methods that want the map that the head pools."""
 
 TRIED = 16
-"""Layers that are tried when nobody names one; each costs a pass of one image."""
+"""Most layers that are tried if none is named; each costs a pass of one image."""
 
 
 # --- by name
 
 
 def named_layers(layer: str | Sequence[str] | None) -> list[str | None]:
-    """The layers that were asked for, one by one; text may hold several with commas between."""
+    """The requested layers one by one; text may hold several with commas between."""
     if layer is None:
         return [None]
     several = isinstance(layer, (list, tuple, set, frozenset))
@@ -104,7 +104,7 @@ def layer_of(score: ModelScore, images: Tensor, layer: str | None, laws: Collect
 
 
 def _fed_layer(score: ModelScore, images: Tensor, layer: str) -> str:
-    """Where the answer does not read what it returns, a module inside that gives the same values and is read; else refused."""
+    """The layer if the answer reads it, else a module inside that gives the same values and is read; refuses others."""
     name = named_layer(score.model, layer)
     read = read_of(score, images, name)
     if read == "map":
@@ -146,7 +146,7 @@ def _that_work(score: ModelScore, images: Tensor, name: str) -> list[str]:
 
 
 def automatic_layer(score: ModelScore, images: Tensor, laws: Collection[str]) -> tuple[str, str]:
-    """The layer for a method of these laws when nobody names one, and why."""
+    """The layer for a method of these laws if none is named, and the reason."""
     found = next(_fed(score, images), None)
     if found is None:
         first, _ = choose_layer(score.model.survey)
@@ -160,7 +160,7 @@ def automatic_layer(score: ModelScore, images: Tensor, laws: Collection[str]) ->
 
 
 def _fed(score: ModelScore, images: Tensor) -> Iterator[tuple[str, str]]:
-    """Of the candidates those that the score reads, or modules inside them with the same values."""
+    """Yields the candidates that the score reads, or modules inside them with the same values."""
     unread: list[str] = []
     for name, reason in score.model.remember("layers to choose from", lambda: _to_choose_from(score.model)):
         inside = name if read_of(score, images, name) == "map" else _same_inside(score, images, name)
@@ -217,7 +217,7 @@ def first_positive(score: ModelScore, images: Tensor, name: str, reason: str) ->
 
 
 def positive_layers(model: VisionModel, name: str) -> tuple[str, ...]:
-    """Layers from `name` on, of the same grid, that are never negative: found out once, on noise, for any images."""
+    """Layers from `name` on, of the same grid, that are never negative: determined once, on noise, for any images."""
     return model.remember(f"positive layers from {name}", lambda: _positive_layers(model, name))
 
 
@@ -235,7 +235,7 @@ def _last_map(score: ModelScore, images: Tensor, name: str, reason: str) -> tupl
 
 
 def _last_maps(model: VisionModel, name: str) -> tuple[str, ...]:
-    """From the last back to `name`, each after the first of those that give the same map, and what is around that."""
+    """Layers from the last back to `name`, each after the outermost and the first that give the same map."""
     acts, found = _maps_from(model, name, again=True), dict[str, None]()
     for last in reversed(acts):
         first = next(one for one in acts if acts[one].shape == acts[last].shape and torch.equal(acts[one], acts[last]))
@@ -244,7 +244,7 @@ def _last_maps(model: VisionModel, name: str) -> tuple[str, ...]:
 
 
 def _maps_from(model: VisionModel, name: str, *, again: bool) -> dict[str, Tensor]:
-    """What the layers from `name` on with the same grid give on noise, in the order in which they end.
+    """Maps, on noise, of the layers from `name` on with the same grid, in the order in which they end.
 
     `again`: also those that run more than once, by their last run.
     """

@@ -188,7 +188,7 @@ ARTICLES = {"model": "a model", "attribution": "an attribution", "source": "a so
 
 
 def _placed(name: str, places: Mapping[str, Any], positional: Sequence[Any], keywords: dict[str, Any]) -> About:
-    """What was given in each place, by position or by name; taken out of the keywords."""
+    """The value of each place, given by position or by name; takes the named ones out of the keywords."""
     found = dict(zip(places, positional, strict=False))
     twice = [place for place in found if place in keywords]
     found |= {place: keywords.pop(place) for place in places if place in keywords}

@@ -23,10 +23,12 @@ Step: TypeAlias = Callable[[Tensor, tuple[int, int]], Tensor]
 
 @dataclass(frozen=True)
 class Profile:
-    """defaults   the library's own, for keywords that are not given
-    each       what becomes of the values of each layer
-    join       and, where there are several, what becomes of each before they are joined
-    after      what becomes of them when the layers are joined
+    """How a library differs.
+
+    defaults   its own, for keywords that are not given
+    each       steps applied to the values of each layer
+    join       with several layers, extra steps applied to each layer's map before fusing
+    after      steps applied when the layers are joined
     """
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -36,7 +38,7 @@ class Profile:
 
 
 def through(steps: Sequence[Step], values: Tensor, size: tuple[int, int]) -> Tensor:
-    """One step after the other."""
+    """The values after all steps, one after the other."""
     return functools.reduce(lambda so_far, step: step(so_far, size), steps, values)
 
 

@@ -1,4 +1,4 @@
-"""`run`: the one gateway of CLI, reports and studio. It times, watches, seeds and writes down where a result came from."""
+"""`run`: the one gateway of CLI, reports and studio. It times and watches a method and records the provenance of its result."""
 
 from __future__ import annotations
 
@@ -52,24 +52,15 @@ def run(name: str, model: ModelLike, subject: ImagesLike = None, *, progress: Wa
     with contextlib.nullcontext() if progress is None else watching(progress):  # inside a job, its watcher goes on
         value = method.function(*about, **params)
     seconds = time.perf_counter() - clock
-    if method.takes == "units":
-        checked = {"units": subject, **checked}
+    parameters = {**({"units": subject} if method.takes == "units" else {}), **checked, **_chosen(value)}
     origin = Provenance(
-        method=name,
-        parameters={key: plain(one) for key, one in {**checked, **_chosen(value)}.items()},
-        target=_about(value),
-        model=network.source,
-        weights_sha256=network.weights_sha256,
+        **_decisive(name, network, subject, parameters),
+        target=_explained(value),
         images_sha256=_images_sha256(ready) if method.takes in ABOUT_IMAGES else "",
         seed=checked.get("seed"),
         device=str(network.device),
-        dtype=str(network.dtype).removeprefix("torch."),
-        versions=versions(),
         started=started,
         seconds=seconds,
-        weights=network.weights,
-        settings=network.settings,
-        **_origin(network, subject, method.takes, {**checked, **_chosen(value)}),
         machine=machine(),
     )
     return Run(value, origin)
@@ -79,24 +70,26 @@ ABOUT_IMAGES: tuple[Takes, ...] = ("images", "pictures")
 
 
 def intended(name: str, model: VisionModel, subject: Any, **params: Any) -> dict[str, Any]:
-    """The fields of the provenance that a run would have which decide what it gives, before it is made."""
-    method = lookup(name)
-    checked = check_parameters(method, params)
+    """The fields of a run's provenance that decide its result, before the run."""
+    return _decisive(name, model, subject, check_parameters(lookup(name), params))
+
+
+def _decisive(name: str, model: VisionModel, subject: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "method": name,
-        "parameters": {key: plain(one) for key, one in checked.items()},
+        "parameters": {key: plain(one) for key, one in parameters.items()},
         "model": model.source,
         "weights": model.weights,
         "settings": model.settings,
         "weights_sha256": model.weights_sha256,
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": versions(),
-        **_origin(model, subject, method.takes, checked),
+        **_origin(model, subject, lookup(name).takes, parameters),
     }
 
 
 def _images_sha256(images: Tensor | Sequence[Tensor]) -> str:
-    """Of a batch, or of pictures one after the other."""
+    """Hash of a batch, or of pictures one after the other."""
     if isinstance(images, Tensor):
         return sha256(images)
     hashes = [sha256(one) for one in images]
@@ -104,7 +97,7 @@ def _images_sha256(images: Tensor | Sequence[Tensor]) -> str:
 
 
 def _origin(model: VisionModel, subject: Any, takes: Takes, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The provenance's subject, files, and what was lost of both."""
+    """Fields of the provenance: the subject as texts, the files that were read, and what cannot be read back."""
     many = list(subject) if isinstance(subject, (list, tuple)) else [] if takes == "model" else [subject]
     texts = tuple(str(one) for one in many) if all(isinstance(one, (str, int, Path, Unit)) for one in many) else ()
     lost = [key for key, value in parameters.items() if not readable(value)]
@@ -122,15 +115,15 @@ def _words(value: Any) -> list[str]:
     return [*words, *(word.partition(":")[2] for word in words if ":" in word)]
 
 
-def _about(value: Any) -> tuple[str, ...]:
-    """What the result explains, or was made for, one text each."""
+def _explained(value: Any) -> tuple[str, ...]:
+    """Targets of the result, or objectives of its pictures, one text each."""
     if isinstance(value, Rendering):
         return value.objectives
     return value.target if isinstance(value, Attribution) else ()
 
 
 def _chosen(value: Any) -> dict[str, Any]:
-    """What the method chose itself, so that a run can be repeated exactly."""
+    """Choices of the method itself, so that a run can be repeated exactly."""
     if not isinstance(value, Attribution):
         return {}
     chosen: dict[str, Any] = {"target": list(value.explains)}
@@ -138,7 +131,7 @@ def _chosen(value: Any) -> dict[str, Any]:
 
 
 READABLE = (Unit, Contrast, AnyOf, Scaled, Output)
-"""Targets whose text says all that they are."""
+"""Targets whose text describes them completely."""
 
 
 def readable(value: Any) -> bool:

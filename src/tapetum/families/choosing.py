@@ -17,7 +17,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, LayerError, Method, MethodError, TargetLike
 
 DEPTHS = 4
-"""Candidates besides the automatic choice: layers from early to deep."""
+"""Number of candidates besides the automatic choice: layers from early to deep."""
 
 
 @chooser(BEST)

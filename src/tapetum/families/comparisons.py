@@ -21,7 +21,7 @@ CELLS = 14
 """Maps of all resolutions are compared on this grid: 16 px of 224, about the finest that a CAM of such a net resolves."""
 
 TOP = 0.2
-"""The share of the picture that counts as a map's claim."""
+"""Share of the picture that counts as a map's claim."""
 
 
 def compare_maps(
@@ -37,7 +37,7 @@ def compare_maps(
 
     Args:
         maps: attributions of these images, all of the same targets.
-        n_steps: steps of a curve; each costs a pass an image and map, for both curves.
+        n_steps: steps of a curve; each costs a pass per image and map, for both curves.
         draws: random maps that the first baseline is the mean of.
 
     Example:
@@ -69,7 +69,7 @@ def overlap(a: Attribution, b: Attribution) -> float:
 
 
 def _top(attribution: Attribution) -> Tensor:
-    """(n, cells): which are among the fifth that the map ranks highest, on the common grid."""
+    """Cells (n, cells) of the common grid that are among the fifth that the map ranks highest."""
     coarse = F.adaptive_avg_pool2d(attribution.ranking().float(), CELLS).flatten(1)
     chosen = torch.zeros_like(coarse, dtype=torch.bool)
     return chosen.scatter(1, coarse.topk(round(TOP * coarse.shape[1])).indices, True)
@@ -86,7 +86,7 @@ def _check(maps: Sequence[Attribution], n: int) -> None:
 
 
 def _asking(baseline: Attribution, like: Attribution) -> Attribution:
-    """A baseline's map, judged by the target of the others."""
+    """The baseline's map with the target of the other maps."""
     return replace(baseline, explains=like.explains, target=like.target)
 
 

@@ -1,4 +1,4 @@
-"""Inspections: what the layers of a model found in an image."""
+"""The answer of a model, and the maps of its layers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Annotated, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from tapetum.border.layers import named_layers
+from tapetum.border.layers import layers_with_maps
 from tapetum.border.methods import inspection
 from tapetum.border.subjects import border
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import answer, forward_table
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import ActivationMaps, ImagesLike, LayerError, ModelLike, Number, Prediction, Range
+from tapetum.types import ActivationMaps, ImagesLike, ModelLike, Number, Prediction, Range
 
 L = TypeVar("L", Prediction, Number)
 
 
 def predict(model: ModelLike, images: ImagesLike, k: int = 5) -> list[list[Prediction]] | list[list[Number]]:
-    """What the model answers for each image: the k most probable classes, or its first k numbers.
+    """The answer of the model per image: the k most probable classes, or its first k numbers.
 
     Probabilities follow what the model's outputs are (`tp.wrap(outputs=...)`): the softmax over logits, a sigmoid per label,
     or probabilities as the network gives them. One logit with two names gives both. A model of numbers (regression) gives
@@ -52,22 +52,19 @@ def activation_maps(
     k: Annotated[int, Range(1, 100_000)] = 4,
     by: Literal["variance", "mean", "max"] = "variance",
 ) -> list[ActivationMaps]:
-    """What layers found in the image: the k channels of each that stand out most.
+    """Maps of the k channels per layer that stand out most: what the layer found in the image.
 
     values (n, k, h, w), the activations of each image's own top channels, ranked over places by `by`.
 
     Args:
         layers: names or globs; None: an early, a middle and a deep layer.
-        k: channels a layer.
+        k: channels per layer.
         by: variance (structure), mean (amount) or max (peak) over places.
 
     Example:
         >>> [maps.layer for maps in tp.activation_maps(model, images)]
     """
-    names = depths(model) if layers is None else model.find_layers([name for name in named_layers(layers) if name])
-    for name in names:
-        if model.survey[name].grid is None:
-            raise LayerError(f"{name} of {model.name} gives no map (n, c, h, w) to show")
+    names = depths(model) if layers is None else layers_with_maps(model, layers)
     with capture(model, names) as acts:
         model(images)
     height, width = images.shape[-2:]

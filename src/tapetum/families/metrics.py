@@ -99,12 +99,12 @@ EVIDENCE: Mapping[str, Mapping[str, Any]] = {
     "deletion": {"cells": 14, "n_steps": 14, "fill": "blur"},
     "insertion": {"cells": 14, "n_steps": 14, "fill": "blur"},
 }
-"""How maps are compared: squares of 16 px (of 224), fourteen a step. Single pixels reward maps that make adversarial noise,
-and grey squares make a picture that no network was trained on."""
+"""Settings for comparing maps: squares of 16 px (of 224), fourteen per step. Single pixels reward maps that make adversarial
+noise, and grey squares make a picture that no network was trained on."""
 
 
 def faithfulness(model: ModelLike, images: ImagesLike, attribution: Attribution) -> Tensor:
-    """insertion - deletion of each image's map (n,), in [-1, 1], high is good: what maps and layers are ranked by."""
+    """insertion - deletion of each image's map (n,), in [-1, 1], high is good: maps and layers are ranked by it."""
     areas = {name: evaluate(model, images, attribution, [name], **given)[name].value for name, given in EVIDENCE.items()}
     return areas["insertion"] - areas["deletion"]
 

@@ -30,7 +30,7 @@ def scan(
     pre_activation: bool = False,
     precision: Precision = "exact",
 ) -> ScanResult:
-    """What a data set's pictures do to a network's units: one pass over the data, and a result per tracker and layer.
+    """Statistics of a network's units over a data set: one pass over the data, and a result per tracker and layer.
 
     result[layer][i] = the i-th tracker's; layer names may be globs. A score is the spatial maximum of a unit's map (or the
     mean). The pass ends at the deepest layer; pictures that cannot be read are skipped and listed in `result.skipped`. The

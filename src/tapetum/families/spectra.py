@@ -1,4 +1,4 @@
-"""Units over a data set: which real pictures they answer to, from the least to the most, beside what they look for."""
+"""Units over a data set: the real pictures from the least to the strongest answer, beside pictures made for them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ from tapetum.types import (
 T = TypeVar("T")
 
 BINS = 48
-"""Of a unit's histogram, at most."""
+"""Most bins of a unit's histogram."""
 
 
 @survey(cite="olah2017feature", question="looks_for")
@@ -84,9 +84,9 @@ def activation_spectrum(
     limit: Limit = None,
     precision: Precision = "exact",
 ) -> UnitSpectra:
-    """What units answer to, from what they are against to what they look for: made pictures at the ends, real ones between.
+    """Pictures from those that units are against to those that they look for: made ones at the ends, real ones between.
 
-    Of each unit: the picture made so that it answers least; the k pictures of the data set with the lowest scores, with the
+    Per unit: the picture made so that it answers least; the k pictures of the data set with the lowest scores, with the
     scores nearest below and nearest above the threshold, and with the highest; the picture made so that it answers most.
     The examples are the true ones of the data set, as `tp.scan` finds them with `tp.Spectrum`. Pictures are made for the
     mean over the unit's map, as `tp.visualize` does, so that the highest value of one made against it may lie above zero.
@@ -111,7 +111,7 @@ def activation_spectrum(
     if optimize:
         made = _optimized(model, wanted, {"size": size, "n_steps": n_steps, "preset": preset, "seed": seed})
         spectra = [_with(model, one, pair, score) for one, pair in zip(spectra, made, strict=True)]
-    return UnitSpectra(**_common(model, source, found, score, limit), units=tuple(spectra))
+    return UnitSpectra(**_of_scan(model, source, found, score, limit), units=tuple(spectra))
 
 
 @survey()
@@ -135,7 +135,7 @@ def top_examples(
 
     As `tp.scan` finds them with `tp.TopK`, by falling score. A crop is a square around the centre of the unit's strongest
     place, moved into the picture where it would lie outside: of the side of the layer's receptive field, at most half of what
-    the model sees. Of a place near the border the unit itself sees padding there.
+    the model sees. Near the border the unit itself sees padding there.
 
     Args:
         k: pictures of each unit.
@@ -153,7 +153,9 @@ def top_examples(
     shown = [replace(top, tap=found.taps[one.layer]) for top, one in zip(tops, wanted, strict=True)]
     fields = tuple(model.survey[one.layer].receptive_field for one in wanted)
     sides = tuple(_side(model, one.layer, crop_px) for one in wanted)
-    return TopExamples(**_common(model, source, found, score, limit), units=tuple(shown), crop_px=sides, receptive_field=fields)
+    return TopExamples(
+        **_of_scan(model, source, found, score, limit), units=tuple(shown), crop_px=sides, receptive_field=fields
+    )
 
 
 def illustrated(
@@ -164,28 +166,17 @@ def illustrated(
     The model and the source must be those of the scan: a picture that is no longer what it was is not noticed.
     """
     network, stream = as_model(model), as_source(source)
-    _check_source(stream, result)
+    for sample, name in result.ids.items():
+        if sample >= len(stream.ids) or stream.ids[sample] != name:
+            raise TapetumError(f"{stream.name} is not what was scanned: picture {sample} was {name}")
     many = [channels] if isinstance(channels, int) else list(channels)
     picture = remembering(lambda sample: as_seen(network, stream, sample))
-    common: dict[str, Any] = {
-        "model": network.name,
-        "source": stream.name,
-        "seen": network.preprocessing.describe(),
-        "score": result.score,
-    }
-    common |= {"n": result.n, "skipped": {}, "notes": ()}
+    common = _about(network, stream, result.score, result.n)
     if isinstance(result, SpectrumResult):
         return UnitSpectra(**common, units=tuple(unit_spectrum(network, result, one, picture) for one in many))
     side, field = _side(network, result.layer, None), network.survey[result.layer].receptive_field
     tops = tuple(unit_tops(network, result, one, picture) for one in many)
     return TopExamples(**common, units=tops, crop_px=(side,) * len(many), receptive_field=(field,) * len(many))
-
-
-def _check_source(source: Source, result: SpectrumResult | TopKResult) -> None:
-    """The names of the pictures are those that the scan wrote down."""
-    for sample, name in result.ids.items():
-        if sample >= len(source.ids) or source.ids[sample] != name:
-            raise TapetumError(f"{source.name} is not what was scanned: picture {sample} was {name}")
 
 
 def as_units(model: VisionModel, units: Any) -> list[Unit]:
@@ -213,30 +204,28 @@ def _scanned(model: VisionModel, source: Source, units: Sequence[Unit], tracker:
     return scan(model, source, {layer: [tracker] for layer in layers}, pre_activation=signed, **how)
 
 
-def _common(model: VisionModel, source: Source, found: ScanResult, score: ScoreKind, limit: int | None) -> dict[str, Any]:
-    return {
-        "model": model.name,
-        "source": source.name,
-        "seen": model.preprocessing.describe(),
-        "score": score,
-        "n": min(len(found.ids), limit or len(found.ids)) - len(found.skipped),
-        "skipped": found.skipped,
-        "notes": found.notes,
-    }
+def _about(model: VisionModel, source: Source, score: ScoreKind, n: int) -> dict[str, Any]:
+    seen = model.preprocessing.describe()
+    return {"model": model.name, "source": source.name, "seen": seen, "score": score, "n": n, "skipped": {}, "notes": ()}
+
+
+def _of_scan(model: VisionModel, source: Source, found: ScanResult, score: ScoreKind, limit: int | None) -> dict[str, Any]:
+    n = min(len(found.ids), limit or len(found.ids)) - len(found.skipped)
+    return {**_about(model, source, score, n), "skipped": found.skipped, "notes": found.notes}
 
 
 # --- real pictures
 
 
 def as_seen(model: VisionModel, source: Source, sample: int) -> Tensor:
-    """(3, h, w) uint8: what the model saw of a picture."""
+    """The part of a picture that the model sees (3, h, w), uint8."""
     with picture_of(source, sample, model.preprocessing) as pixels:
         levels = to_uint8(viewable(model.preprocessing.crop(pixels))[0])
     return torch.from_numpy(levels).movedim(-1, 0)
 
 
 def remembering(read: Callable[[int], T]) -> Callable[[int], T]:
-    """The same, each sample once: a picture may be an example of many units."""
+    """Reads each sample once: a picture may be an example of many units."""
     known: dict[int, T] = {}
 
     def recalled(sample: int) -> T:
@@ -290,7 +279,7 @@ def _shown(
 
 
 def _side(model: VisionModel, layer: str, crop_px: int | None) -> int | None:
-    """Of the crops, in px of what the model sees; None where the layer has no places."""
+    """Side of the crops, in px of what the model sees; None where the layer has no places."""
     row, size = model.survey[layer], model.preprocessing.size
     if row.grid is None:
         return None
@@ -314,7 +303,7 @@ def box_around(place: tuple[int, int], grid: tuple[int, int], size: Size, side: 
 
 
 def _optimized(model: VisionModel, units: Sequence[Unit], how: Mapping[str, Any]) -> list[Rendering]:
-    """Of each unit the picture against it and the one for it, in front of the activation function that ends its layer."""
+    """The pictures against and for each unit, in front of the activation function that ends its layer."""
     objectives = [O.channel(one.layer, one.channel, pre_activation=True) for one in units]
     made = visualize(model, [signed for one in objectives for signed in (-one, one)], **how)
     return [made[2 * row : 2 * row + 2] for row in range(len(units))]
