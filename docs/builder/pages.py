@@ -207,7 +207,7 @@ def toctree(pages: Sequence[str], *, hidden: bool = False, caption: str = "", de
 def python_page(cited: Cited) -> str:
     """Every public name with its signature and docstring; the methods have pages of their own."""
     names = {name: getattr(tapetum, name) for name in tapetum.__all__}
-    functions = {name: one for name, one in names.items() if not inspect.isclass(one)}
+    functions = {name: one for name, one in names.items() if not inspect.isclass(one) and not inspect.ismodule(one)}
     classes = {name: one for name, one in names.items() if inspect.isclass(one)}
     registered = {method.name for method in tapetum.methods()}
     plain = "\n\n".join(_function(name, one, cited) for name, one in functions.items() if name not in registered)
