@@ -38,7 +38,7 @@ from torch import Tensor
 from tapetum.border.attributions import attributed
 from tapetum.border.keywords import public_signature
 from tapetum.border.layers import by_name
-from tapetum.border.profiles import PROFILES, profile
+from tapetum.border.profiles import profile
 from tapetum.border.renderings import rendered
 from tapetum.border.subjects import as_masks, border
 from tapetum.engines.scores import ModelScore
@@ -154,7 +154,7 @@ def register(
     @functools.wraps(body)
     def public(*positional: Any, **keywords: Any) -> Any:
         about = _placed(name, places, positional, keywords)
-        like = profile(name, keywords.get("like")).defaults if name in PROFILES else {}
+        like = profile(name, keywords["like"]).defaults if "like" in keywords else {}
         given = check_parameters(method, {**like, **keywords})
         with noting() as said, _converted(about, takes) as (network, ready):
             made = row.make(method, body, ready, given if network is None else by_name(network, given), keywords)
