@@ -59,4 +59,4 @@ def _outside(frame: FrameType) -> int:
     return level
 
 
-_OURS = ("tapetum", "contextlib", "jaxtyping", "beartype", "torch")
+_OURS = ("tapetum", "contextlib", "type_checks", "jaxtyping", "beartype", "torch")
