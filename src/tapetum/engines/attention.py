@@ -55,7 +55,7 @@ class Attention:
 
 @dataclass(eq=False)
 class Found:
-    """What a pass showed.
+    """Attentions of a pass.
 
     seen       every softmax over the last of three or more axes
     used       those that multiply something, in that order: the attentions
@@ -132,7 +132,7 @@ def attend(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """What `scaled_dot_product_attention` stands for, as its documentation spells it out."""
+    """Computes `scaled_dot_product_attention` as its documentation spells it out."""
     if enable_gqa:
         key, value = (one.repeat_interleave(query.shape[-3] // one.shape[-3], -3) for one in (key, value))
     logits = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
@@ -144,7 +144,7 @@ def attend(
 
 
 def entered(function: Any) -> Callable[..., Any]:
-    """The same function, whose inner calls a mode sees; called as it is, it would hand itself to the mode as a whole."""
+    """Copy of a function whose inner calls a mode sees; the function itself would go to the mode as a whole."""
     checks = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
     names = {**function.__globals__, **dict.fromkeys(checks, lambda *_: False)}
     twin = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
@@ -164,7 +164,7 @@ def gradients(values: Tensor, attentions: Sequence[Attention]) -> list[Tensor]:
 
 
 def heard(values: Tensor, attentions: Sequence[Attention]) -> list[Attention]:
-    """Those that the values depend on: SigLIP's classifiers run a pooling by attention whose answer nobody reads."""
+    """Attentions on which the values depend: SigLIP's classifiers run a pooling by attention whose answer nobody reads."""
     if not values.requires_grad:
         return list(attentions)  # `gradients` says what is missing
     return [one for one in attentions if _reaches(values, one.raw)]

@@ -1,28 +1,30 @@
-"""How many images go through the network at once: few enough for the memory, and small batches are often quicker."""
+"""Sizes of batches: few enough images for the memory, and small batches are often quicker."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from tapetum.engines.memory import free_bytes
 from tapetum.models.vision_model import VisionModel
+from tapetum.progress import track
 from tapetum.types import Batch, MethodError
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 USUAL = 16
-"""On a CPU the buffers of larger batches leave the caches; 4 to 16 images a pass were quickest (measured, ResNet-50)."""
+"""On a CPU the buffers of larger batches leave the caches; 4 to 16 images per pass were quickest (measured, ResNet-50)."""
 
 SHARE = 0.4
-"""Of the free memory; the rest is left to what the estimate does not see."""
+"""Share of the free memory that is used; the rest is left to what the estimate does not see."""
 
 
 def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False) -> int:
-    """Images a pass. "auto": at most 16 (a GPU: 64), fewer where the activations of images of that size would not fit.
+    """Images per pass. "auto": at most 16 (a GPU: 64), fewer where the activations of images of that size would not fit.
 
     One where the network itself takes them one by one: a layer then has the output of one image at a time.
     """
@@ -36,6 +38,18 @@ def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False) -> 
     fits = int(free_bytes(model.device) * SHARE / one)
     usual = USUAL if model.device.type == "cpu" else 4 * USUAL
     return max(1, min(fits, usual // 2 if gradients else usual))
+
+
+def over_images(model: VisionModel, n: int, work: Callable[[Sequence[int]], R], batch: Batch, *, gradients: bool = False) -> R:
+    """Results of `work` on the rows of n images, batch by batch, joined; a tensor each, or a tuple of tensors (n, ...)."""
+
+    def counted(rows: Sequence[int]) -> tuple[int, R]:
+        return len(rows), work(rows)
+
+    chunks = in_chunks(range(n), batch_size(model, batch, gradients=gradients), counted)
+    parts: list[Any] = [part for _, part in track(chunks, n, "images", size=lambda one: one[0])]
+    joined: Any = torch.cat(parts) if isinstance(parts[0], Tensor) else tuple(map(torch.cat, zip(*parts, strict=True)))
+    return joined
 
 
 def in_chunks(items: Sequence[T], size: int, work: Callable[[Sequence[T]], R]) -> Iterator[R]:

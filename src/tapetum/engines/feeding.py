@@ -1,4 +1,4 @@
-"""Does the score read what a layer gives? Asked before a method changes a layer or differentiates there.
+"""Checks whether the score reads a layer, before a method changes the layer or differentiates there.
 
 A network may hand on another of a layer's outputs than the one that is watched (a pooled one beside the map), or only its
 class token, or nothing. A gradient there is then no evidence, and an ablation measures rounding.
@@ -31,11 +31,11 @@ FEW = 3
 """Images that are tried, until one says that the layer is read."""
 
 Read: TypeAlias = Literal["map", "tokens", "nothing"]
-"""What of a layer a change of which changes the score: its map, only the class and register tokens before it, or nothing."""
+"""Part of a layer that the score reads: its map, only the class and register tokens before it, or nothing."""
 
 
 def read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
-    """Found out on the first images; that the map is read is remembered for the network and this part of its answer.
+    """Finds out on the first images; that the map is read is remembered for the network and this part of its answer.
 
     A score that is the same for every image is not the layer's fault: methods say themselves that there is nothing to see.
     """
@@ -71,7 +71,7 @@ def _passed_by(score: ModelScore, image: Tensor, layer: str) -> bool:
 
 
 def _part(score: ModelScore, images: Tensor) -> str | None:
-    """Which part of the network's answer is read: what one target's score reads, another's of the same part reads, too."""
+    """Part of the network's answer that is read: a layer that one target's score reads, another's of that part reads, too."""
     if isinstance(score, CallableScore):
         return None
     if isinstance(score, OutputScore):
@@ -85,7 +85,7 @@ def _part(score: ModelScore, images: Tensor) -> str | None:
 
 
 def any_answer(score: ModelScore) -> ModelScore:
-    """In place of a function of the user's the whole answer: for methods that do not ask for a target's score."""
+    """Score of the whole answer in place of a user's function: for methods that need no target's score."""
     if not isinstance(score, CallableScore):
         return score
     return CallableScore(score.model, _magnitude, rows=score.rows)
@@ -108,7 +108,7 @@ def _read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
 
 
 def _changes(score: ModelScore, images: Tensor, layer: str, *, raw: bool) -> bool:
-    """By the gradient; where that is zero (saturation, or a network without gradients) by values of another kind."""
+    """Whether the layer changes the score: by the gradient; where that is zero (saturation, no gradients) by other values."""
     kept: dict[str, Tensor] = {}
 
     def cut(activation: Tensor) -> Tensor:
@@ -148,13 +148,13 @@ def _has_gradient(values: Tensor, leaf: Tensor) -> bool:
 
 
 def _seeded(score: ModelScore, images: Tensor) -> Tensor:
-    """Networks that draw numbers draw the same."""
+    """Score with a fixed seed, for networks that draw random numbers."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return score(images)
 
 
 def _other(activation: Tensor) -> Tensor:
-    """As large as the activation, of another pattern, and with both signs."""
+    """Activation of the same size with another pattern, and with both signs."""
     flat = activation.flatten(1)
     return (flat.flip(1) - 2 * flat.mean(1, keepdim=True) - flat.std(1, keepdim=True, correction=0)).view_as(activation)

@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.batching import batch_size, in_chunks, over_images
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.statistics import CHECK, RunningMean
@@ -67,7 +67,9 @@ def gradients_at(
     Several points of several images share a batch; the answer does not depend on how they are cut. The points of a row
     come in order. A row that the caller adds to `stopped` on the way gets no more of them, and they are not computed.
     """
-    jobs = _jobs(n, n_points)
+    # CHECK points of one image, then of the next: a batch is mostly one image, so one that has stopped leaves few gaps
+    starts = range(0, n_points, CHECK)
+    jobs = [(row, k) for start in starts for row in range(n) for k in range(start, min(start + CHECK, n_points))]
 
     def work(chunk: Sequence[tuple[int, int]]) -> tuple[int, Sequence[tuple[int, int]], Tensor]:
         going = [(row, k) for row, k in chunk if row not in stopped]
@@ -81,12 +83,6 @@ def gradients_at(
         for (row, k), grad in zip(going, grads, strict=True):
             if row not in stopped:
                 yield row, k, grad
-
-
-def _jobs(n: int, n_points: int) -> list[tuple[int, int]]:
-    """CHECK points of one image, then of the next: a batch is mostly one image, so one that has stopped leaves few gaps."""
-    starts = range(0, n_points, CHECK)
-    return [(row, k) for start in starts for row in range(n) for k in range(start, min(start + CHECK, n_points))]
 
 
 def weighted_gradient(
@@ -164,9 +160,7 @@ def layer_gradient(score: ModelScore, images: Tensor, layer: str, *, batch: Batc
     def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         return _layer_gradient(score.take(rows), images[rows[0] : rows[-1] + 1], layer)
 
-    chunks = in_chunks(range(len(images)), batch_size(score.model, batch), work)
-    parts = list(track(chunks, len(images), "images", size=lambda part: len(part[0])))
-    return torch.cat([acts for acts, _ in parts]), torch.cat([grads for _, grads in parts])
+    return over_images(score.model, len(images), work, batch)
 
 
 def _layer_gradient(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
@@ -183,7 +177,7 @@ def _layer_gradient(score: ModelScore, images: Tensor, layer: str) -> tuple[Tens
 
 
 def reached(kept: Mapping[str, Tensor], layer: str) -> Tensor:
-    """What the layer gave; a refusal where the score was known before the layer ran: a unit in front of it."""
+    """Output of the layer; refuses a score that was known before the layer ran: a unit in front of it."""
     if layer not in kept:
         raise LayerError(f"{layer} runs after the target and so has no part in it: give a layer= in front of the unit")
     return kept[layer]

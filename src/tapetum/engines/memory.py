@@ -1,4 +1,4 @@
-"""How much memory can be taken now: of the device, of the machine, and of the container that the process runs in."""
+"""Free memory: of the device, of the machine, and of the container that the process runs in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def machine_bytes(root: Path = Path("/")) -> int:
-    """What the kernel counts as available, of the whole machine."""
+    """Bytes that the kernel counts as available, of the whole machine."""
     try:
         with (root / "proc/meminfo").open() as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -26,7 +26,7 @@ def machine_bytes(root: Path = Path("/")) -> int:
 
 
 def container_bytes(root: Path = Path("/")) -> Iterator[int]:
-    """What is left of each limit on this process: of its control group and of the groups around it, version 1 and 2.
+    """Bytes left of each limit on this process: of its control group and of the groups around it, version 1 and 2.
 
     Files that were read and can be dropped (`inactive_file`) count as used there, and are free in truth.
     """
@@ -58,7 +58,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _number(file: Path) -> int | None:
-    """None where there is no file, and for "max", which is no limit."""
+    """Number in a file; None without a file, and for "max", which is no limit."""
     try:
         return int(file.read_text())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What stood before activation functions, noted while a network runs: result -> the tensor the function was applied to.
+"""Inputs of activation functions, noted while a network runs: result -> the tensor the function was applied to.
 
 A torch function mode sees every operation, so functional, in-place and reused activations are noted like any other. It is
 thread-local and ends with its block. A note is worth something only while neither the result nor what it rests on was
@@ -31,7 +31,7 @@ ARITHMETIC = (FUNCTIONS - ACTIVATIONS) | SUMS | {"mul", "div", "neg"}
 
 @dataclass(frozen=True, eq=False)
 class Note:
-    """How a result's pre-activation is made, the tensors (with their versions) it is made of, and in which modules.
+    """Recipe for a result's pre-activation, the tensors (with their versions) it is made of, and in which modules.
 
     Made when asked for: most results are nobody's layer, and a concatenation costs a copy.
     """
@@ -47,7 +47,7 @@ class Note:
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """A result that is a function of `source` alone, value by value; `bounded` where that function is."""
+    """Result that is a function of `source` alone, value by value; `bounded` where that function is."""
 
     source: Tensor
     version: int  # of the source
@@ -61,7 +61,7 @@ def _version(tensor: Tensor) -> int:
 
 
 class Lines:
-    """From results back to the tensors they are functions of alone."""
+    """Links from results back to the tensors of which they are functions."""
 
     def __init__(self) -> None:
         self._links = WeakTensorKeyDictionary()
@@ -106,7 +106,7 @@ class Origins(Following):
         self._notes, self._lines = WeakTensorKeyDictionary(), Lines()
 
     def note(self, result: Tensor) -> Note | None:
-        """What is known of the activation function that made `result`; None where none did, or where its input is gone."""
+        """Note on the activation function that made `result`; None where none did, or where its input is gone."""
         note: Note | None = self._notes.get(result)
         return note if note is not None and note.holds_for(result) else None
 
@@ -122,7 +122,7 @@ class Origins(Following):
         return self._combined(call) if call.name in ARITHMETIC else call()
 
     def _activated(self, call: Call, source: Tensor | None = None, modules: frozenset[str] = frozenset()) -> Any:
-        """Runs it and notes what it was applied to: its main argument, if not said otherwise."""
+        """Runs the call and notes what it was applied to: its main argument, or `source`."""
         before = call.main if source is None else source
         if not isinstance(before, Tensor):
             return call()
@@ -138,7 +138,7 @@ class Origins(Following):
         return result
 
     def _combined(self, call: Call) -> Any:
-        """Arithmetic: of one tensor with functions of itself alone it may be an activation function written by hand."""
+        """Runs arithmetic; of a tensor with functions of itself it may be an activation function written by hand."""
         operands = call.tensors
         met = self._lines.meeting(operands) if operands and len({one.shape for one in operands}) == 1 else None
         if met is None:

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tapetum.models.hooks import hooked
 from tapetum.models.layers import LayerMap, from_map, to_map
 from tapetum.models.operations.nested import main_tensor, with_main_tensor
 from tapetum.models.vision_model import LayersLike, VisionModel
@@ -43,7 +44,7 @@ class _Watch:
         self.counted: object = None
 
     def run(self, layer: str) -> int:
-        """Which run of this pass it is that the layer has just finished."""
+        """Number of the run of this pass that the layer has just finished."""
         if self.counted is not self.model.passes.this:
             self.counted, self.runs = self.model.passes.this, {}
         self.runs[layer] = self.runs.get(layer, -1) + 1
@@ -62,16 +63,12 @@ def edit(model: VisionModel, edits: Mapping[str, Edit], *, stop: bool = False, r
     layer that runs several times every run passes; "trunk[0]" is one of them, "backbone/1" one of several outputs.
     """
     watch, replica = _Watch(model, edits, stop), model.replica
-    handles = []
-    try:
+    with contextlib.ExitStack() as handles:
         for name, function in edits.items():
             hook = _hook(name, function, None if raw else map_of(model, name), model, watch)
-            handles.append(replica.get_submodule(model.survey.site(name).module).register_forward_hook(hook))
+            handles.enter_context(replica.get_submodule(model.survey.site(name).module).register_forward_hook(hook))
         with model.passes.watched(watch):
             yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def map_of(model: VisionModel, layer: str) -> LayerMap | None:
@@ -113,7 +110,7 @@ def _hook(
 
 
 class Activations(dict[str, Tensor]):
-    """{layer: activation}; what no pass has filled is refused with the reason."""
+    """{layer: activation}; refuses, with the reason, a layer that no pass has filled."""
 
     def __missing__(self, layer: str) -> Tensor:
         raise LayerError(
@@ -126,7 +123,7 @@ class Activations(dict[str, Tensor]):
 def capture(
     model: VisionModel | nn.Module, layers: LayersLike, *, stop: bool = True, raw: bool = False
 ) -> Iterator[dict[str, Tensor]]:
-    """What layers give, as maps (n, c, h, w) where there is one: {layer: activation}, filled by the pass in the block.
+    """Captures layers as maps (n, c, h, w) where there is one: {layer: activation}, filled by the pass in the block.
 
     Layer names may be globs. A layer that runs several times keeps its last activation, "trunk[0]" its first. With `stop`
     the pass ends after the last layer and `model(images)` is None; methods that are called in the block run to their end. A
@@ -156,19 +153,12 @@ def _watch_module(module: nn.Module, layers: Sequence[str | nn.Module], acts: di
     for one in layers:
         if one not in wanted and not any(one is part for part in wanted.values()):
             raise LayerError(f"no layer '{one}' in {type(module).__name__}")
-    handles = [part.register_forward_hook(_copying(acts, name)) for name, part in wanted.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
-
-def _copying(acts: dict[str, Tensor], name: str) -> Callable[[nn.Module, Any, Any], None]:
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+    def keep(name: str, _inputs: Any, output: Any) -> None:
         acts[name] = main_tensor(output, name).clone()  # the user's own in-place modules must not overwrite it
 
-    return hook
+    with hooked(wanted.items(), end=keep):
+        yield
 
 
 def activations(model: VisionModel, images: Tensor, layer: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""Compute only what lies behind a layer: the lever behind every method that perturbs activations.
+"""Computes only what lies behind a layer: the lever behind every method that perturbs activations.
 
 One recorded pass notes the outermost modules that finish before the layer starts. Later passes return their recorded
 outputs, expanded to the batch, instead of running them; the layer returns the given activation; functional operations in
@@ -10,13 +10,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tapetum.engines.probe import edit, map_of
 from tapetum.engines.scores import ModelScore
+from tapetum.models.hooks import hooked
 from tapetum.models.layers import from_map, to_map
 from tapetum.models.operations.nested import (
     is_single,
@@ -72,7 +74,7 @@ class Tail:
             return score(images)
 
     def take(self, rows: Sequence[int], /) -> Tail:
-        """The same tail: it belongs to one image."""
+        """This tail: it belongs to one image."""
         return self
 
     def _forward(self, name: str, maps: Tensor) -> Callable[..., Any]:
@@ -128,37 +130,29 @@ def _record(score: ModelScore, layer: str, image: Tensor) -> _Record:
     """One pass with hooks on every module: outputs of those that finish before the layer starts, and of the layer."""
     record = _Record()
     replica, site = score.model.replica, score.model.survey.site(layer)
-    handles = []
-    try:
-        for name, module in replica.named_modules():
-            if name and not site.module.startswith(f"{name}."):
-                handles.append(module.register_forward_hook(_note(record, name, site)))
-        handles.append(
-            replica.get_submodule(site.module).register_forward_pre_hook(lambda *_: setattr(record, "started", True))
-        )
+    beside = [(name, part) for name, part in replica.named_modules() if name and not site.module.startswith(f"{name}.")]
+    with hooked(beside, partial(_started, record, site), partial(_note, record, site)):
         record.value = score(image)
-    finally:
-        for handle in handles:
-            handle.remove()
     return record
 
 
-def _note(record: _Record, name: str, site: Site) -> Callable[[nn.Module, Any, Any], None]:
-    def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-        record.calls[name] = record.calls.get(name, 0) + 1
-        if name == site.module and site.run in (None, record.calls[name] - 1):
-            record.last = main_tensor(output, name, site.output).clone()  # what follows may overwrite it
-        if name == site.module or not record.started:
-            for inner in [key for key in record.outputs if key.startswith(f"{name}.")]:
-                del record.outputs[inner]  # the outermost module is enough
-            record.outputs[name] = output
-            record.versions[name] = _versions(output)
+def _started(record: _Record, site: Site, name: str) -> None:
+    record.started |= name == site.module
 
-    return hook
+
+def _note(record: _Record, site: Site, name: str, _inputs: Any, output: Any) -> None:
+    record.calls[name] = record.calls.get(name, 0) + 1
+    if name == site.module and site.run in (None, record.calls[name] - 1):
+        record.last = main_tensor(output, name, site.output).clone()  # what follows may overwrite it
+    if name == site.module or not record.started:
+        for inner in [key for key in record.outputs if key.startswith(f"{name}.")]:
+            del record.outputs[inner]  # the outermost module is enough
+        record.outputs[name] = output
+        record.versions[name] = _versions(output)
 
 
 def _versions(output: Any) -> list[object]:
-    """How often each tensor was written into; of inference tensors nobody counts it, so they may always have changed."""
+    """Number of times each tensor was written into; inference tensors do not count it, so they may always have changed."""
     return [object() if tensor.is_inference() else tensor._version for tensor in tensors(output)]
 
 
@@ -177,19 +171,14 @@ def _tail(score: ModelScore, layer: str, image: Tensor, record: _Record) -> Tail
 
 
 def _recorded_again(score: ModelScore, layer: str, image: Tensor, names: dict[str, Any]) -> dict[str, Any]:
-    """The same outputs, copied before a functional in-place operation (`out += identity`) could change them."""
+    """Outputs of another pass, copied before a functional in-place operation (`out += identity`) could change them."""
     fresh: dict[str, Any] = {}
-    replica = score.model.replica
 
-    def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        return lambda _module, _args, output: fresh.__setitem__(name, mapped(output, torch.clone))
+    def keep(name: str, _inputs: Any, output: Any) -> None:
+        fresh[name] = mapped(output, torch.clone)
 
-    handles = [replica.get_submodule(name).register_forward_hook(keep(name)) for name in names]
-    try:
+    with hooked([(name, score.model.replica.get_submodule(name)) for name in names], end=keep):
         score(image)
-    finally:
-        for handle in handles:
-            handle.remove()
     return fresh
 
 

@@ -1,4 +1,4 @@
-"""What a layer's units were before the activation function that ends it: signed, where outputs are never negative.
+"""Captures layers before the activation function that ends them: signed, where outputs are never negative.
 
     with torch.no_grad(), capture_signed(model, ["layer1", "layer4"]) as acts:
         model(images)
@@ -6,7 +6,7 @@
 
     taps(model, ["layer4", "layer4.1.conv2"])        # {"layer4": "pre-activation", "layer4.1.conv2": "output"}
 
-Of a layer that ends otherwise (a convolution, a residual sum, normalisation, pooling) the output is taken as it is.
+A layer that ends otherwise (a convolution, a residual sum, normalisation, pooling) gives its output as it is.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from torch import Tensor
 
 from tapetum.engines.origins import Origins
 from tapetum.engines.probe import edit, map_of
+from tapetum.models.hooks import hooked
 from tapetum.models.layers import to_map
 from tapetum.models.operations.nested import tensors
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError
 
 Tap: TypeAlias = Literal["pre-activation", "output"]
-"""Where a layer's values are taken: in front of the activation function that ends it, or behind the layer."""
+"""Place where a layer's values are taken: in front of the activation function that ends it, or behind the layer."""
 
 
 def taps(model: VisionModel, layers: Sequence[str] | str) -> dict[str, Tap]:
@@ -42,7 +43,7 @@ def taps(model: VisionModel, layers: Sequence[str] | str) -> dict[str, Tap]:
 def capture_signed(
     model: VisionModel, layers: Sequence[str] | str, *, stop: bool = True, raw: bool = False
 ) -> Iterator[dict[str, Tensor]]:
-    """What layers hold before the activation function that ends them: {layer: (n, c, h, w)}, filled by the pass in the block.
+    """Captures layers before the activation function that ends them: {layer: (n, c, h, w)}, filled by the pass in the block.
 
     As `capture` in everything else. An activation function is any of ReLU, ReLU6, GELU, SiLU, Hardswish, ELU, sigmoid and
     their kin, in every spelling: module, function, method, in place, `clamp(min=0)`; behind it, operations that only move
@@ -66,7 +67,7 @@ def capture_signed(
 def _keep(
     model: VisionModel, name: str, acts: dict[str, Tensor], origins: Origins | None, raw: bool
 ) -> Callable[[Tensor], Tensor | None]:
-    """What follows may work in place, on a clone: of the output, or of what is kept."""
+    """Keeps the activation; operations that follow may work in place, on a clone."""
     layer_map = None if raw else map_of(model, name)
 
     def keep(output: Tensor) -> Tensor | None:
@@ -90,11 +91,11 @@ def _ends(model: VisionModel) -> Mapping[str, frozenset[str]]:
 
 
 def _found(model: VisionModel) -> dict[str, frozenset[str]]:
-    """Of a layer that runs several times, its last run counts, as for `capture`."""
+    """Finds the layers in one pass; the last run of a layer counts, as for `capture`."""
     running, found = [""], dict[str, frozenset[str]]()
     origins = Origins(lambda: running[-1])
 
-    def ended(name: str, output: Any) -> None:
+    def ended(name: str, _inputs: Any, output: Any) -> None:
         running.pop()
         found.pop(name, None)
         tensor = next((one for one in tensors(output) if one.is_floating_point()), None)
@@ -102,27 +103,10 @@ def _found(model: VisionModel) -> dict[str, frozenset[str]]:
         if note is not None:
             found[name] = note.modules
 
-    names = [name for name, _ in model.replica.named_modules() if name]
-    with _hooks(model, names, running.append, ended), torch.no_grad(), _counting_versions(), origins:
+    parts = [(name, part) for name, part in model.replica.named_modules() if name]
+    with hooked(parts, running.append, ended), torch.no_grad(), _counting_versions(), origins:
         model(model.blank())
     return found
-
-
-@contextlib.contextmanager
-def _hooks(
-    model: VisionModel, names: Iterable[str], start: Callable[[str], Any], end: Callable[[str, Any], Any]
-) -> Iterator[None]:
-    """Inside the block, `start(name)` before one of these modules of the replica runs and `end(name, output)` after it."""
-    handles = []
-    try:
-        for name in names:
-            part = model.replica.get_submodule(name)
-            handles.append(part.register_forward_pre_hook(lambda *_, name=name: start(name) and None))
-            handles.append(part.register_forward_hook(lambda _module, _args, output, name=name: end(name, output) and None))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _on_within(model: VisionModel, modules: Iterable[str], origins: Origins) -> contextlib.AbstractContextManager[None]:
@@ -131,7 +115,8 @@ def _on_within(model: VisionModel, modules: Iterable[str], origins: Origins) -> 
     def turned(by: int) -> None:
         origins.noting += by
 
-    return _hooks(model, [name for name in modules if name], lambda _: turned(1), lambda *_: turned(-1))
+    parts = [(name, model.replica.get_submodule(name)) for name in modules if name]
+    return hooked(parts, lambda _: turned(1), lambda *_: turned(-1))
 
 
 @contextlib.contextmanager

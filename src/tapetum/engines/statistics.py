@@ -39,7 +39,7 @@ class RunningMean:
 
     @property
     def value(self) -> Tensor:
-        """What this statistic estimates: here the mean."""
+        """Estimate of this statistic: here the mean."""
         return self.mean
 
     @property

@@ -27,7 +27,7 @@ from tapetum.models.replica import part_with
 T = TypeVar("T")
 
 Run = Callable[[nn.Module, Tensor], Any]
-"""How a network is run on images."""
+"""Runs a network on images."""
 
 RANDOM = (
     "the network answers differently every time, since something random runs in it although it is in eval mode: the map is "
@@ -42,7 +42,7 @@ WORKS = "give its parts as attributes of the module, or wrap a function, tp.wrap
 
 @dataclass(frozen=True)
 class Believed:
-    """What the comparison showed.
+    """Result of the comparison.
 
     doubts          why the copy is not the user's network; empty: it is
     notes           what a reader of every map of this network must know
@@ -59,7 +59,7 @@ class Believed:
 
 
 def apart(work: Callable[[], T]) -> T:
-    """What `work` gives in a thread of its own, where no mode, hook or context of this one is on.
+    """Runs `work` in a thread of its own, where no mode, hook or context of this one is on, and returns its result.
 
     Ctrl-C does not wait for it: it ends by itself, and puts back what it changed.
     """
@@ -76,11 +76,11 @@ def apart(work: Callable[[], T]) -> T:
 
 
 def compared(module: nn.Module, twin: nn.Module, run: Run, image: Tensor) -> Believed:
-    """The user's module and its copy on one image (1, c, h, w)."""
+    """Compares the user's module with its copy on one image (1, c, h, w)."""
     if image.is_meta or any(tensor.is_meta for tensor in twin.parameters()):
         return Believed()
     image, theirs = _told_apart(image), reach(module)
-    with torch.no_grad(), torch.random.fork_rng(devices=_devices(image)):
+    with torch.no_grad(), torch.random.fork_rng(devices=[image.device] if image.device.type == "cuda" else []):
         given = image.clone()
         with _calls() as first:
             answer = _seeded(run, twin, given, 0)
@@ -111,10 +111,6 @@ def _told_apart(image: Tensor) -> Tensor:
     return image
 
 
-def _devices(image: Tensor) -> list[torch.device]:
-    return [image.device] if image.device.type == "cuda" else []
-
-
 def _seeded(run: Run, module: nn.Module, images: Tensor, seed: int) -> Any:
     torch.manual_seed(seed)
     return run(module, images)
@@ -132,7 +128,7 @@ class _Calls:
 
 @contextmanager
 def _calls() -> Generator[_Calls]:
-    """What this thread calls inside the block; what is written into buffers meanwhile is put back."""
+    """Records the modules that this thread calls inside the block, and puts back changes of their buffers."""
     calls, before, here = _Calls(), list[tuple[Tensor, Tensor]](), threading.get_ident()
 
     def note(module: nn.Module, inputs: Any) -> None:
@@ -144,11 +140,10 @@ def _calls() -> Generator[_Calls]:
             calls.rounding = max(calls.rounding, *(torch.finfo(one.dtype).eps for _, one in outputs(inputs)), 0.0)
             before.extend((one, one.detach().clone()) for one in module.buffers())
 
-    handle = register_module_forward_pre_hook(note)
     try:
-        yield calls
+        with register_module_forward_pre_hook(note):
+            yield calls
     finally:
-        handle.remove()
         calls.written.update(_put_tensors_back(before))
 
 
@@ -165,24 +160,21 @@ def _put_tensors_back(before: list[tuple[Tensor, Tensor]]) -> set[int]:
 def _strangers(
     theirs: list[nn.Module], twin: nn.Module, first: Mapping[int, nn.Module], second: Mapping[int, nn.Module]
 ) -> str:
-    """In words, the user's own modules that the copy runs, or modules elsewhere that would not run as in eval mode."""
+    """Names, in words, modules of the user's that the copy runs, and outside modules in training mode."""
     users, own = {id(part) for part in theirs}, {id(part) for part in reach(twin).modules}
     shared = [part for key, part in first.items() if key in users and key not in own]
     if shared:
         return f"its copy still runs the module's own {type(shared[0]).__name__}"
     elsewhere = [part for key, part in first.items() if key in second and key not in own]  # others are made by each pass
-    training = [part for part in elsewhere if part.training and _tells_modes_apart(part)]
+    drawing = ("Dropout" in type(part).__name__ or any("running_mean" in name for name in part._buffers) for part in elsewhere)
+    training = [part for part, differs in zip(elsewhere, drawing, strict=True) if part.training and differs]
     if training:
         return f"it runs a {type(training[0]).__name__} that it does not hold, which is in training mode"
     return ""
 
 
-def _tells_modes_apart(part: nn.Module) -> bool:
-    return "Dropout" in type(part).__name__ or any("running_mean" in name for name in part._buffers)
-
-
 def _difference(module: nn.Module, twin: nn.Module, run: Run, image: Tensor, answer: Any, rounding: float) -> str:
-    """In words, how the user's module answers differently; empty where it does not."""
+    """Describes how the user's module answers differently; empty where it does not."""
     try:
         with _left_alone(module), _uncompiled():
             expected = _seeded(run, module, image.clone(), 0)

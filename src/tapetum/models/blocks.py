@@ -54,7 +54,7 @@ class _Blocks:
         return name in self.survey.containers or self._is_row(name)
 
     def _is_row(self, name: str) -> bool:
-        """Whether it is nothing but blocks one after the other: a class of its own that does what Sequential does."""
+        """Whether a module is only blocks one after the other: a class of its own that does what Sequential does."""
         children = self.children.get(name, [])
         if any(child in self.survey.containers for child in children):
             return False
@@ -84,7 +84,7 @@ class _Blocks:
 
 
 def _plain(survey: Survey) -> list[str]:
-    """Of a network without blocks: what lies behind each module that only joins branches, and each convolution elsewhere.
+    """Layers of a network without blocks: behind each module that only joins branches, and each convolution elsewhere.
 
     A convolution counts if it looks at several places; those with the grid of a join are its branches, or a part of one.
     """

@@ -20,7 +20,7 @@ _here = threading.local()
 _users = 0
 _REENTRANT = "CheckpointFunction"
 _OTHER = ("_checkpoint_without_reentrant_generator_impl", "_checkpoint_without_reentrant_generator")
-"""What `checkpoint` looks up when it is called; the second by older versions of torch."""
+"""Names that `checkpoint` looks up when it is called; older versions of torch look up the second."""
 
 _originals: dict[str, Any] = {
     name: vars(torch_checkpoint)[name] for name in (_REENTRANT, *_OTHER) if name in vars(torch_checkpoint)
@@ -32,30 +32,22 @@ def uncheckpointed() -> Generator[None]:
     """Inside the block checkpointed functions of this thread are simply called."""
     outer = getattr(_here, "plain", False)
     _here.plain = True
-    _join()
+    _count(+1)
     try:
         yield
     finally:
         _here.plain = outer
-        _leave()
+        _count(-1)
 
 
-def _join() -> None:
+def _count(by: int) -> None:
+    """Counts the threads inside; the first puts the stand-ins there, the last the originals."""
     global _users
     with _lock:
-        _users += 1
-        if _users == 1:
-            for name, stand_in in _STAND_INS.items():
-                setattr(torch_checkpoint, name, stand_in)
-
-
-def _leave() -> None:
-    global _users
-    with _lock:
-        _users -= 1
-        if _users == 0:
-            for name, original in _originals.items():
-                setattr(torch_checkpoint, name, original)
+        _users += by
+        if _users == (by > 0):
+            for name, one in (_STAND_INS if by > 0 else _originals).items():
+                setattr(torch_checkpoint, name, one)
 
 
 def _is_plain() -> bool:
@@ -63,7 +55,7 @@ def _is_plain() -> bool:
 
 
 class _Reentrant:
-    """In the place of torch's CheckpointFunction."""
+    """Stand-in for torch's CheckpointFunction."""
 
     @staticmethod
     def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
@@ -71,16 +63,12 @@ class _Reentrant:
 
 
 def _generator(name: str) -> Callable[..., Iterator[None]]:
-    """In the place of torch's generator, between whose steps the function is called."""
+    """Stand-in for torch's generator, between whose steps the function is called."""
 
     def steps(*args: Any, **kwargs: Any) -> Iterator[None]:
-        return iter(_nothing()) if _is_plain() else _originals[name](*args, **kwargs)
+        return iter((None,)) if _is_plain() else _originals[name](*args, **kwargs)
 
     return steps
-
-
-def _nothing() -> Generator[None]:
-    yield
 
 
 _STAND_INS: dict[str, Any] = {name: _Reentrant if name == _REENTRANT else _generator(name) for name in _originals}

@@ -28,14 +28,13 @@ def candidates(survey: Survey) -> Iterator[tuple[str, str]]:
     enclosing modules that give the same map; then the normalisation and activation that directly follow. Where only the
     class token is read at the end, nothing behind the last attention reaches the patches, and the layer that feeds this
     attention is taken. Where the map is one of several that are added or concatenated next, the module behind the sum is
-    taken; where the branches of a module still have a map but their sum is one cell, what the module reads. Of a detector
+    taken; where the branches of a module still have a map but their sum is one cell, what the module reads. In a detector
     only the trunk counts: each of its heads reads another of several maps. What follows the first is for networks that do
     not read it: the same for earlier layers that look at several places.
     """
     trunk, given = _trunk(survey), set[str]()
-    mixers = [
-        (i, name) for i, (kind, name) in enumerate(survey.events) if name.startswith(trunk) and _mixes(survey, kind, name)
-    ]
+    mixers = [(i, name) for i, (kind, name) in enumerate(survey.events) if name.startswith(trunk) and name and
+              (kind == "mix" or (kind == "other" and survey[name].parameters > 0))]  # fmt: skip
     for readout in (False, True):
         for index, mixer in reversed(mixers):
             found = _candidate(survey, index, mixer, readout, trunk)
@@ -48,11 +47,6 @@ def candidates(survey: Survey) -> Iterator[tuple[str, str]]:
             given.add(chosen)
             h, w = survey.maps[chosen].grid or (0, 0)
             yield chosen, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
-
-
-def _mixes(survey: Survey, kind: str, name: str) -> bool:
-    """Whether an operation in a module looks at several places; one that is not known may do so where there are weights."""
-    return bool(name) and (kind == "mix" or (kind == "other" and survey[name].parameters > 0))
 
 
 def _candidate(survey: Survey, index: int, mixer: str, readout: bool, trunk: str) -> tuple[str, str] | None:
@@ -95,7 +89,7 @@ TRUNKS = ("backbone.body.", "backbone.features.0.", "backbone.features.", "backb
 
 
 def _trunk(survey: Survey) -> str:
-    """Of torchvision's detectors, where the layers lie from which all of its maps are made, else all: ""."""
+    """Prefix of the names of the layers that make all maps of a torchvision detector; "" for other networks."""
     started = {name for kind, name in survey.events if kind == "start"}
     if "transform" not in started or not started & {"anchor_generator", "rpn.anchor_generator"}:
         return ""

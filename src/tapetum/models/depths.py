@@ -31,13 +31,13 @@ def _is_feature(layer: Layer) -> bool:
 
 
 def _outermost(names: Sequence[str]) -> list[str]:
-    """Those that are nested least."""
+    """Names that are nested least."""
     depth = min(name.count(".") for name in names)
     return [name for name in names if name.count(".") == depth]
 
 
 def _siblings(names: Sequence[str]) -> list[list[str]]:
-    """Grouped by the module that they are directly in."""
+    """Names grouped by the module directly around them."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name.rpartition(".")[0], []).append(name)

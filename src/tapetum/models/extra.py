@@ -65,7 +65,7 @@ def check_rows(extra: Extra, n: int) -> None:
 
 
 def _placed(values: Tensor, like: Tensor) -> Tensor:
-    """On the images' device; real numbers of their type."""
+    """Moves values to the images' device; real numbers also to their type."""
     return values.to(like.device, like.dtype) if values.is_floating_point() else values.to(like.device)
 
 

@@ -1,24 +1,22 @@
-"""Which size of images a network takes where nobody says: what it says itself, the usual ones, and what makes it fail."""
+"""Finds the size of images that a network takes: by its own attributes, by trying the usual sizes, by what makes it fail."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import isqrt
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from tapetum.data.preprocessing import Size, as_pair, as_text
 from tapetum.models.layers import meta_copy
+from tapetum.models.network import Network
 from tapetum.models.operations.nested import tensors
 from tapetum.types import ImageError, ModelError, TapetumError
-
-if TYPE_CHECKING:
-    from tapetum.models.vision_model import VisionModel
 
 USUAL = (224, 32, 28, 64, 96, 128, 256, 299, 384, 227, 48, 512, 16, 100, 112, 150, 160, 192, 200, 240, 300, 320, 448, 518, 40,
          56, 80, 8, 12, 20, 24)  # fmt: skip
@@ -27,25 +25,25 @@ USUAL = (224, 32, 28, 64, 96, 128, 256, 299, 384, 227, 48, 512, 16, 100, 112, 15
 CLAIMS = ("img_size", "image_size")  # timm, torchvision, Hugging Face, open_clip
 
 Outcome = Literal["yes", "rows", "no"]
-"""Of a pass: one row per image came out; rows did, but not one per image (`view(-1, 400)` of another size); an error."""
+"""Outcome of a pass: one row per image; rows, but not one per image (`view(-1, 400)` of another size); an error."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """A size, and in words how it was found; None where the network says it itself, or it is what was assumed."""
+    """Size, and how it was found in words; None where the network says it itself, or it was assumed."""
 
     size: Size
     words: str | None
 
 
-def fit(model: VisionModel) -> Fit:
-    """The size of images that a network takes: its own word, then `model.preprocessing.size`, then the usual squares.
+def fit(model: Network) -> Fit:
+    """Finds the size of images that a network takes: its own, then `model.preprocessing.size`, then the usual squares.
 
     Each is tried on two images without numbers (the meta device), and one where there is one row per image is taken. A
     network that takes none is refused, with the rectangles that its first linear layer would take.
     """
     assumed = model.preprocessing.size
-    said = list(claims(model.module, model.preprocessing.channels))
+    said = list(claims(model.module, model.channels))
     if (said[:1] and said[0].size == assumed) or (not said and hasattr(model.module, "pretrained_cfg")):
         return Fit(assumed, None)
     wanted = [one if one.size != assumed else Fit(assumed, None) for one in [*said, Fit(assumed, None)]]
@@ -68,14 +66,14 @@ def fit(model: VisionModel) -> Fit:
     )
 
 
-def refusal(model: VisionModel, size: Size) -> ImageError | None:
+def refusal(model: Network, size: Size) -> ImageError | None:
     """Why a network does not run on images of a size, or mixes their rows, in one line; None where all is well."""
     trials = Trials(model)
     if trials.outcome(size) == "yes" or trials.really(size) == "yes":
         return None
     own = model.preprocessing.size
     squares = ((side, side) for side in USUAL)
-    others = [one.size for one in claims(model.module, model.preprocessing.channels)]
+    others = [one.size for one in claims(model.module, model.channels)]
     taken = next((one for one in (own, *others, *squares) if one != size and trials.outcome(one) == "yes"), None)
     found = [taken] if taken else trials.rectangles()
     if not found and "rows" in (trials.outcome(size), trials.really(size)):
@@ -90,8 +88,8 @@ def refusal(model: VisionModel, size: Size) -> ImageError | None:
 
 
 @contextmanager
-def in_plain_words(model: VisionModel, size: Size) -> Generator[None]:
-    """What a network raises inside the block, where it takes no images of that size, becomes a refusal that says so."""
+def in_plain_words(model: Network, size: Size) -> Generator[None]:
+    """Inside the block, an error of a network that takes no images of that size becomes a refusal that says so."""
     try:
         yield
     except (TapetumError, MemoryError, torch.OutOfMemoryError):
@@ -106,13 +104,13 @@ def in_plain_words(model: VisionModel, size: Size) -> Generator[None]:
         raise why from error
 
 
-def _nowhere(model: VisionModel, size: Size) -> str:
-    shape = f"{model.preprocessing.channels} x {as_text(size)}"
+def _nowhere(model: Network, size: Size) -> str:
+    shape = f"{model.channels} x {as_text(size)}"
     return f"{model.name} does not run on images of {shape}"
 
 
-def _called(model: VisionModel) -> str:
-    """What may help, by how the network takes its input."""
+def _called(model: Network) -> str:
+    """Advice, by how the network takes its input."""
     try:
         first = next(iter(inspect.signature(model.module.forward).parameters.values()), None)
     except (TypeError, ValueError):
@@ -123,7 +121,7 @@ def _called(model: VisionModel) -> str:
 
 
 def claims(module: nn.Module, channels: int) -> Iterator[Fit]:
-    """What a network says of its input, outermost first, and what its first weights say; no promise that it runs."""
+    """Sizes by a network's own attributes, outermost first, and by its first weights; no promise that it runs."""
     for part in module.modules():
         for owner in (part, getattr(part, "config", None), getattr(getattr(part, "config", None), "vision_config", None)):
             for attribute in CLAIMS:
@@ -181,7 +179,7 @@ def flat_input(module: nn.Module) -> tuple[int, Size] | None:
 class Trials:
     """Passes of a network without numbers, at several sizes."""
 
-    def __init__(self, model: VisionModel) -> None:
+    def __init__(self, model: Network) -> None:
         self.model, self.seen = model, dict[Size, Outcome]()
         self.errors: list[Exception] = []
         try:
@@ -192,7 +190,10 @@ class Trials:
     @property
     def blind(self) -> bool:
         """Whether passes failed for want of numbers, or of something else than the right size."""
-        return self.module is None or any(not _about_shapes(error) for error in self.errors)
+        shapes = (RuntimeError, ValueError, AssertionError)  # what a wrong size causes; "meta": numbers are missing
+        return self.module is None or any(
+            not isinstance(error, shapes) or "meta" in str(error).lower() for error in self.errors
+        )
 
     def outcome(self, size: Size) -> Outcome:
         if size not in self.seen:
@@ -200,14 +201,14 @@ class Trials:
         return self.seen[size]
 
     def really(self, size: Size) -> Outcome:
-        """The same with numbers, on blank images."""
+        """As `outcome`, with numbers, on blank images."""
         try:
             return self._run(self.model.replica, size, self.model.device)
         except TapetumError:  # no replica
             return "no"
 
     def _run(self, module: nn.Module, size: Size, device: str | torch.device) -> Outcome:
-        images = torch.zeros(2, self.model.preprocessing.channels, *size, device=device, dtype=self.model.dtype)
+        images = torch.zeros(2, self.model.channels, *size, device=device, dtype=self.model.dtype)
         try:
             with torch.no_grad(), self.model.at_rows([0]), self.model.passes.aside():
                 out = next(tensors(self.model.run(module, images)), None)
@@ -244,26 +245,19 @@ class Trials:
             if isinstance(output, Tensor) and output.ndim == 4:
                 maps.append(output)
 
-        handles = [hook for part in (self.module.modules() if self.module else ())
-                   for hook in (part.register_forward_pre_hook(before), part.register_forward_hook(after))]  # fmt: skip
-        try:
+        with ExitStack() as handles:
+            for part in self.module.modules() if self.module else ():
+                handles.enter_context(part.register_forward_pre_hook(before))
+                handles.enter_context(part.register_forward_hook(after))
             if self.module is None or self._run(self.module, size, "meta") != "no" or not (maps and wanted):
                 return None
-        finally:
-            for handle in handles:
-                handle.remove()
         _, channels, height, _ = maps[-1].shape
         fits = wanted[0] % channels == 0 and size[0] % height == 0
         return (wanted[0] // channels, size[0] // height) if fits else None
 
 
-def _about_shapes(error: Exception) -> bool:
-    """Whether an error is of the kind that a wrong size causes; on the meta device all numbers are missing, too."""
-    return isinstance(error, (RuntimeError, ValueError, AssertionError)) and "meta" not in str(error).lower()
-
-
 def input_channels(module: nn.Module) -> int:
-    """Of the images: by a configuration's `num_channels`, the first convolution, or a first linear layer; else three."""
+    """Number of channels: by a configuration's `num_channels`, the first convolution, or a first linear layer; else three."""
     for part in module.modules():
         config = getattr(part, "config", None)
         said = getattr(config, "num_channels", None)

@@ -39,7 +39,7 @@ def folded(films: Tensor, channels: int, frames: int | None) -> Tensor:
 
 
 def film_channels(module: nn.Module) -> int | None:
-    """Of the first convolution, where that is one of films; None where it is of images."""
+    """Channels of the first convolution, where that is one of films; None where it is of images."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     first = next((part for part in module.modules() if isinstance(part, kinds)), None)
     return first.in_channels if isinstance(first, nn.Conv3d) else None

@@ -6,13 +6,13 @@ import difflib
 import fnmatch
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from tapetum.models.hooks import hooked
 from tapetum.models.maps import LayerMap, from_map, read_layout, to_map
 from tapetum.models.operations.nested import outputs
 from tapetum.models.replica import copied
@@ -24,7 +24,7 @@ from tapetum.types import Layer, LayerError
 __all__ = ["LayerMap", "Survey", "from_map", "kinds_of_operations", "resolve", "survey", "to_map"]
 
 Forward = Callable[[nn.Module, Tensor], Any]
-"""How a network is run on images."""
+"""Runs a network on images."""
 
 Window = tuple[int, int, int, int]
 """(top, bottom, left, right) in input pixels, both ends included."""
@@ -34,7 +34,7 @@ CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 @dataclass(frozen=True)
 class Survey:
-    """What one recorded pass of a network showed.
+    """Layers of a network as one recorded pass showed them.
 
     layers            every module that ran, in the network's own order
     maps              how each layer's output holds a map, by name
@@ -97,7 +97,7 @@ class Survey:
         return [name] if calls == 1 or site.run is not None else [str(replace(site, run=run)) for run in range(calls)]
 
     def position(self, name: str) -> int:
-        """When a layer is done, among all."""
+        """Place of a layer in the order in which layers finish."""
         return self.order.index(self.site(name).module)
 
     def others(self, name: str) -> list[str]:
@@ -123,12 +123,12 @@ def survey(module: nn.Module, images: Tensor, name: str | None = None, call: For
 
 
 def meta_copy(module: nn.Module) -> nn.Module:
-    """The same modules over tensors without storage."""
+    """Copy of the modules over tensors without storage."""
     return copied(module, lambda tensor: torch.empty_like(tensor, device="meta", requires_grad=False))
 
 
 class _Seen(NamedTuple):
-    """One output of one run."""
+    """Shape and trace of one output of one run."""
 
     shape: tuple[int, ...]
     trace: Trace | None
@@ -136,7 +136,7 @@ class _Seen(NamedTuple):
 
 @dataclass
 class _Record:
-    """What the hooks of one pass gather: every run of a module by its outputs, and names by completion of the last run."""
+    """Record of one pass: every run of a module by its outputs, and names by completion of the last run."""
 
     tracer: Tracer
     runs: dict[str, list[dict[str, _Seen]]] = field(default_factory=dict)
@@ -204,25 +204,10 @@ def _map(name: str, seen: _Seen) -> LayerMap:
 
 def _recorded(module: nn.Module, images: Tensor, run: Forward) -> _Record:
     record = _Record(Tracer(images))
-    with _hooks(module, record), torch.no_grad(), record.tracer:
+    inside = [(name, part) for name, part in module.named_modules() if part is not module]
+    with hooked(inside, record.start, record.end), torch.no_grad(), record.tracer:
         run(module, images)
     return record
-
-
-@contextmanager
-def _hooks(module: nn.Module, record: _Record) -> Iterator[None]:
-    handles = []
-    try:
-        for name, part in module.named_modules():
-            if part is module:
-                continue
-            handles.append(part.register_forward_pre_hook(lambda _, args, name=name: record.start(name)))
-            after = lambda _, args, kwargs, out, name=name: record.end(name, (*args, *kwargs.values()), out)  # noqa: E731
-            handles.append(part.register_forward_hook(after, with_kwargs=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def kinds_of_operations(events: tuple[Event, ...]) -> dict[str, set[str]]:

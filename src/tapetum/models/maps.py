@@ -25,7 +25,7 @@ MAX_PREFIX = 16  # class and register tokens; the largest family in use has 1 + 
 
 @dataclass(frozen=True)
 class LayerMap:
-    """How one layer's output holds a map.
+    """Place of the map in a layer's output.
 
     layout   "nchw", "nhwc", "tokens" (n, t, c), or "none": the output has no places
     prefix   class and register tokens ahead of the patches, 0 unless the layout is "tokens"
@@ -158,14 +158,12 @@ def _read_axis(size: int, stride: int, offset: int, units: Sequence[tuple[Atom, 
         take = min(size, ceil((atom.size - start) / every))
         if take < size and (start or size % take or atom.size % every):
             return unknown
-        piece = _token_piece(atom, take, every, start) if atom.label == "t" else axis_piece(atom, take, every)
-        parts[:0] = piece
+        if atom.label == "t":
+            parts[:0] = _token_piece(atom, take, every, start)
+        elif take > 1:
+            parts.insert(0, replace(atom, size=take, step=atom.step * every, insets=()))
         size, stride = size // take, unit * atom.size
     return merged(parts)
-
-
-def axis_piece(atom: Atom, size: int, every: int) -> Axis:
-    return (replace(atom, size=size, step=atom.step * every, insets=()),) if size > 1 else ()
 
 
 def cut_channels(before: Axes, after: Axes, offset: int) -> tuple[Axes, Margins]:
@@ -188,7 +186,7 @@ def without_insets(axes: Axes) -> Axes:
 
 
 def min_margins(many: Sequence[Margins]) -> Margins:
-    """What all of them leave out."""
+    """Margins that all of them leave out."""
     top, bottom, left, right = (min(side) for side in zip(*many, strict=True))
     return top, bottom, left, right
 
@@ -215,7 +213,7 @@ def _token_piece(atom: Atom, size: int, every: int, start: int) -> Axis:
 
 
 def role(part: Axis) -> str:
-    """What an axis is for: h, w, c, t (places, row by row), "" (one place) or ?."""
+    """Role of an axis: h, w, c, t (places, row by row), "" (one place) or ?."""
     names = "".join(atom.label for atom in part)
     if names in ("", "h", "w", "t"):
         return names

@@ -1,4 +1,4 @@
-"""Networks without modules to look into: TorchScript, exported programs, ONNX, any function of images that gives numbers."""
+"""Networks without modules to look into: TorchScript, exported programs, ONNX, functions of images that return numbers."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tapetum.models.reaching import reach
 from tapetum.types import ModelError
 
 Sees = Literal["answers", "gradients", "operations"]
-"""What can be seen of a network besides what stands before it: each with those before."""
+"""Parts of a network that methods can use: each level includes those before."""
 
 ANSWERS = "occlusion, rise, lime or kernel_shap"
 WITH_GRADIENTS = "occlusion, rise, lime, saliency or integrated_gradients"
 
 
 class Held:
-    """Something that is shared by all copies of what holds it, and not looked into: a session, a compiled program."""
+    """Value shared by all copies of its holder, and not looked into: a session, a compiled program."""
 
     __slots__ = ("value",)
 
@@ -37,10 +37,10 @@ class Held:
 class Opaque(nn.Module):
     """A network that is a function of images (n, c, h, w).
 
-    words     what it runs as, for refusals
+    words     kind of network, for refusals
     batch     how many images it takes at once; None: any number
     shape     (channels, (height, width)) of its images where it says them
-    tensors   what its answer depends on, by name, for the hash of its weights
+    tensors   those on which its answer depends, by name, for the hash of its weights
     """
 
     def __init__(
@@ -79,14 +79,14 @@ class Opaque(nn.Module):
             return _numbers(function(images.detach(), **extra), self.words)  # numpy takes no tensor with a gradient
 
     def named_numbers(self) -> Iterator[tuple[str, Tensor]]:
-        """What its answer depends on, as far as it can be seen."""
+        """Tensors on which its answer depends, by name, as far as they can be seen."""
         if self.tensors.value is not None:
             yield from self.tensors.value.items()
         else:
             yield from ((str(i), tensor) for i, tensor in enumerate(reach(self.function).tensors))
 
     def refusal(self, name: str, needs: str) -> str:
-        """What is said where a method needs what cannot be seen."""
+        """Refusal of a method that needs what cannot be seen."""
         usable = ANSWERS if self.sees == "answers" else WITH_GRADIENTS
         return f"{name} runs as {self.words}, which has no {needs} to look at: use {usable}"
 
@@ -140,7 +140,7 @@ def opaque(given: Any) -> Opaque | None:
 
 
 def is_onnx_file(given: Any) -> bool:
-    """Whether it names an ONNX file."""
+    """Whether a value is the path of an ONNX file."""
     return isinstance(given, (str, os.PathLike)) and os.fspath(given).endswith(".onnx")
 
 
@@ -156,7 +156,7 @@ def _scripted(module: torch.jit.ScriptModule) -> Opaque:
 
 
 def _exported(module: torch.fx.GraphModule, state: dict[str, Tensor]) -> Opaque:
-    """Of the module of an exported program: what it does is written down, so its mode says nothing, and it refuses eval()."""
+    """Wraps the module of an exported program, which has no modes and refuses eval()."""
     first: Any = next(node.meta.get("val") for node in module.graph.nodes if node.op == "placeholder")
     shape = [one if isinstance(one, int) else None for one in first.shape]  # the others may vary
     like = next((one for one in state.values() if one.is_floating_point()), None)
@@ -166,7 +166,7 @@ def _exported(module: torch.fx.GraphModule, state: dict[str, Tensor]) -> Opaque:
 
 
 def _is_exported(module: nn.Module) -> TypeGuard[torch.fx.GraphModule]:
-    """Whether it is what `ExportedProgram.module()` gives: a graph whose modes were replaced by a refusal."""
+    """Whether a module comes from `ExportedProgram.module()`: a graph whose modes were replaced by a refusal."""
     return isinstance(module, torch.fx.GraphModule) and {"train", "eval"} <= vars(module).keys()
 
 
@@ -207,7 +207,7 @@ def _onnx(given: Any) -> Opaque:
 
 
 def _bytes_of(session: Any, given: Any) -> bytes:
-    """Of the network, for its hash; a session that was made elsewhere may have kept its file or its bytes."""
+    """Bytes of the network for its hash; a session made elsewhere may have kept its file or its bytes."""
     path = os.fspath(given) if is_onnx_file(given) else getattr(session, "_model_path", None)
     if path and os.path.isfile(path):
         with open(path, "rb") as file:
@@ -221,7 +221,7 @@ def _shape(shape: list[int | None]) -> tuple[int | None, tuple[int, int] | None]
 
 
 def unseen(module: nn.Module, name: str, needs: Literal["layers", "operations", "gradients"]) -> str | None:
-    """What is said where a method needs what this network does not show; None where it does."""
+    """Refusal of a method that needs what this network does not show; None where it does."""
     if isinstance(module, Opaque):
         order: tuple[Sees, ...] = ("answers", "gradients", "operations")
         shown = needs != "layers" and order.index(module.sees) >= order.index(needs)

@@ -1,4 +1,4 @@
-"""The passes of a network, for each thread its own: which one it is, of what size, and who watches it."""
+"""Passes of a network, for each thread its own: which one runs, on what size of images, and who watches it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StopForward(BaseException):
 
 @runtime_checkable
 class Watch(Protocol):
-    """What looks at passes, such as a `capture`: whether it would end them, and has seen enough of this one."""
+    """Observer of passes, such as a `capture`: whether it ends them, and has seen enough of this one."""
 
     stop: bool
 
@@ -22,7 +22,7 @@ class Watch(Protocol):
 
 
 class ToTheEnd:
-    """A method's own passes are not ended by what watches from outside."""
+    """Keeps a method's own passes from being ended from outside."""
 
     stop = False
 
@@ -31,7 +31,7 @@ class ToTheEnd:
 
 
 class Passes:
-    """What hooks go by. `images`, `image_size` and `this` are those of the last pass that began."""
+    """State that hooks read: `images`, `image_size` and `this` are those of the last pass that began."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -43,12 +43,12 @@ class Passes:
         self._local = threading.local()
 
     def begin(self, shape: Sequence[int]) -> None:
-        """Of images (n, c, h, w)."""
+        """Begins a pass on images (n, c, h, w)."""
         self._local.images, self._local.image_size, self._local.this = shape[0], (shape[-2], shape[-1]), object()
 
     @property
     def images(self) -> int:
-        """How many were given to the pass."""
+        """Number of images in the pass."""
         return self._local.images
 
     @property
@@ -57,17 +57,17 @@ class Passes:
 
     @property
     def this(self) -> object:
-        """Another one for every pass: whoever counts runs begins anew."""
+        """Object of its own for every pass: whoever counts runs begins anew."""
         return getattr(self._local, "this", None)
 
     @property
     def watches(self) -> tuple[Watch, ...]:
-        """The outermost first."""
+        """Observers, the outermost first."""
         return getattr(self._local, "watches", ())
 
     @property
     def edited(self) -> bool:
-        """Whether somebody looks at layers, who may change what they give."""
+        """Whether an observer may change outputs of layers."""
         return any(not isinstance(one, ToTheEnd) for one in self.watches)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Everything that a network holds, registered or not: what lies in lists, dictionaries, closures, partials, bound methods."""
+"""Everything that a network holds, registered or not: also in lists, dictionaries, closures, partials, bound methods."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEEPEST = 8
 PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None), type, ModuleType, torch.dtype, torch.device, torch.Size))
 TELLING = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 BOOKKEEPING = frozenset(vars(nn.Module()).keys() - set(TELLING))
-"""Of torch in every module: hooks of backward passes and of loading, which no forward pass reads."""
+"""Attributes that torch puts into every module and no forward pass reads: hooks of backward passes and of loading."""
 CONTAINERS = (dict, list, set, tuple, frozenset)
 
 
@@ -32,7 +32,7 @@ class Reached:
 
 
 def reach(root: Any) -> Reached:
-    """What can be reached from an object through modules, containers, functions and plain objects."""
+    """Everything that can be reached from an object through modules, containers, functions and plain objects."""
     found, waiting = Reached(), [(root, 0)]
     while waiting:
         value, depth = waiting.pop()
@@ -53,7 +53,7 @@ def reach(root: Any) -> Reached:
 
 
 def parts_of(value: Any) -> Iterator[Any]:
-    """What an object holds; a tensor and whatever is written in C hold nothing."""
+    """Parts that an object holds; a tensor and whatever is written in C hold none."""
     if isinstance(value, (Tensor, type)):
         return
     if isinstance(value, nn.Module):
@@ -79,7 +79,7 @@ def parts_of(value: Any) -> Iterator[Any]:
 
 
 def contents(cell: CellType) -> Any:
-    """What a closure keeps in one of its cells; None while it is empty."""
+    """Content of a closure's cell; None while it is empty."""
     try:
         return cell.cell_contents
     except ValueError:

@@ -14,7 +14,7 @@ from tapetum.types import Crop
 
 
 class Photos:
-    """The crops of the batches that a model made; nothing of a batch that was changed since, or put together elsewhere."""
+    """Crops of the batches that a model made; none of a batch that was changed since, or put together elsewhere."""
 
     def __init__(self) -> None:
         self._crops: Any = WeakTensorKeyDictionary()
@@ -40,7 +40,7 @@ class Photos:
 
 
 class Checked:
-    """The batches that a model has checked already; a batch that was changed since is not among them."""
+    """Batches that a model has checked already; a batch that was changed since is not among them."""
 
     def __init__(self) -> None:
         self._batches: Any = WeakTensorKeyDictionary()

@@ -21,10 +21,10 @@ from tapetum.models.opaque import Opaque
 from tapetum.models.reaching import CONTAINERS, TELLING, contents, parts_of, reach
 
 Memo = dict[int, Any]
-"""What became of each object, by the id of the original: the memo of `copy.deepcopy`."""
+"""Copies by the id of the original: the memo of `copy.deepcopy`."""
 
 UNCOPYABLE = (TypeError, NotImplementedError, copy.Error)
-"""What a deep copy ends in where a lock, a file or a generator is among it."""
+"""Errors of a deep copy that meets a lock, a file or a generator."""
 
 
 def replicate(module: nn.Module, own: Collection[int] = ()) -> nn.Module:
@@ -48,7 +48,7 @@ def _aliasing(own: Collection[int]) -> Callable[[Tensor], Tensor]:
 
 
 def _evaluated(twin: nn.Module) -> nn.Module:
-    """In eval mode, also where a module hides in a list; without gradients of parameters, and without a compiler."""
+    """Puts the copy into eval mode, also modules in lists; without gradients of parameters, and without a compiler."""
     found, registered = reach(twin), set(twin.modules())
     for part in (twin, *(one for one in found.modules if one not in registered)):
         _evaluate(part)
@@ -207,7 +207,7 @@ def _function(function: FunctionType, memo: Memo) -> FunctionType:
 
 
 def _of_copy(value: Any, memo: Memo) -> Any:
-    """What the copy has in the place of a value: functions rebuilt, modules, tensors and containers copied, the rest shared."""
+    """The copy's own value: functions rebuilt, modules, tensors and containers copied, the rest shared."""
     if isinstance(value, (FunctionType, MethodType, functools.partial)):
         return _rebound(value, memo)
     if id(value) in memo:  # it has a copy, or is one, whose functions are rebuilt in its turn

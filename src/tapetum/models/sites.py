@@ -19,7 +19,7 @@ _FROM_THE_END = re.compile(r"(?P<module>.+)\[-(?P<run>\d+)\](?P<rest>/.+)?")
 
 @dataclass(frozen=True)
 class Site:
-    """Where a hook sits: a module, which of its runs (None: the last, or every one), which output (None: the first)."""
+    """Place of a hook: a module, which of its runs (None: the last, or every one), which output (None: the first)."""
 
     module: str
     run: int | None = None
@@ -32,7 +32,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Part:
-    """A run or an output of a layer: where it is, its row, and how it holds a map."""
+    """Run or output of a layer: its place, its row, and how it holds a map."""
 
     site: Site
     layer: Layer

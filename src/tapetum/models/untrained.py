@@ -1,4 +1,4 @@
-"""The same architecture with new weights: what a network is before it has learned anything."""
+"""Draws the weights of a network anew: what it is before it has learned anything."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tapetum.models.replica import copied
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ModelError
 
 STATISTICS = {"running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
-"""What batch-norms know before they have seen anything."""
+"""Buffers of batch-norms before they have seen anything."""
 
 
 def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
@@ -35,7 +35,8 @@ def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
         loose = [name for name, weight in module.named_parameters() if bool(weight.isnan().any())]
         for name, weight in module.named_parameters():
             if name in loose:
-                weight.copy_(_shuffled(before[name]))
+                values = before[name]
+                weight.copy_(values.flatten()[torch.randperm(values.numel())].view_as(values))
     made = model.around(module.to(model.device), f"{model.name}, untrained (seed {seed})")
     made.source, made.weights, made.notes = made.name, "random", ()
     return made, [name for name in loose if before[name].unique().numel() > 1]
@@ -62,7 +63,3 @@ def _inner_first(module: nn.Module) -> Iterator[nn.Module]:
     for child in module.children():
         yield from _inner_first(child)
     yield module
-
-
-def _shuffled(values: Tensor) -> Tensor:
-    return values.flatten()[torch.randperm(values.numel())].view_as(values)

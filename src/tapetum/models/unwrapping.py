@@ -1,4 +1,4 @@
-"""What torch puts around a network without changing its answer, by type; a wrapper of the user's own is part of the model."""
+"""Removes wrappers of torch's that leave the answer as it is; a wrapper of the user's own is part of the model."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _inside(module: nn.Module) -> nn.Module | None:
 
 
 def _optimized_module() -> type[nn.Module] | None:
-    """What torch.compile makes of a module; nobody has one unless its part of torch, which is slow to import, is there."""
+    """Class of a module behind torch.compile; None while that part of torch, which is slow to import, is not loaded."""
     frames = sys.modules.get("torch._dynamo.eval_frame")
     return getattr(frames, "OptimizedModule", None)
 

@@ -20,7 +20,7 @@ def multi_head_attention(
     q_proj_weight: Tensor | None = None, k_proj_weight: Tensor | None = None, v_proj_weight: Tensor | None = None,
     static_k: Tensor | None = None, static_v: Tensor | None = None, average_attn_weights: bool = True, is_causal: bool = False,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """What `torch.nn.functional.multi_head_attention_forward` computes, for (t, n, c) or (t, c); without the weights."""
+    """Computes `torch.nn.functional.multi_head_attention_forward`, for (t, n, c) or (t, c); without the weights."""
     rare = (bias_k, bias_v, key_padding_mask, static_k, static_v)
     if add_zero_attn or any(one is not None for one in rare):
         raise MethodError("relevance has no rule for attention with padding masks, added keys or static keys")

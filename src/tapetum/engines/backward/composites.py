@@ -1,4 +1,4 @@
-"""Composites: which rule of LRP which kind of operation gets."""
+"""Composites: the rule of LRP for each kind of operation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ from tapetum.engines.backward.equations import (
     z_plus,
 )
 
-STABILIZER = 1e-6
-
 CompositeName = Literal[
     "zero", "epsilon", "epsilon_plus", "epsilon_plus_flat", "epsilon_alpha2_beta1", "epsilon_alpha2_beta1_flat",
     "epsilon_gamma_box", "epsilon_gamma_flat", "epsilon_plus_w2",
@@ -44,7 +42,7 @@ class Composite:
     linear: AffineRule
     first: AffineRule | None = None
     last: AffineRule | None = None
-    stabilizer: float = STABILIZER
+    stabilizer: float = 1e-6
     supposes_relu: bool = False
 
 
@@ -81,9 +79,9 @@ COMPOSITES: tuple[CompositeName, ...] = get_args(CompositeName)
 
 def excitation(contrastive: bool) -> Composite:
     """Excitation backprop: z+ without biases everywhere; contrastive: minus what the negated classifier excites."""
-    rule = z_plus(bias=False)
-    return Composite(rule, rule, last=_contrast if contrastive else None, supposes_relu=True)
+    rule, inhibited = z_plus(bias=False), z_minus(bias=False)
 
+    def contrast(a: Affine, relevance: Tensor) -> Tensor:
+        return rule(a, relevance) - inhibited(a, relevance)
 
-def _contrast(a: Affine, relevance: Tensor) -> Tensor:
-    return z_plus(bias=False)(a, relevance) - z_minus(bias=False)(a, relevance)
+    return Composite(rule, rule, last=contrast if contrastive else None, supposes_relu=True)

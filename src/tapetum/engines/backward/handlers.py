@@ -1,7 +1,7 @@
-"""One handler a kind of operation: how relevance goes back through it.
+"""One handler per kind of operation: how relevance goes back through it.
 
-Each runs the operation of a `Call` within a `Propagation` and returns its output, which takes relevance back. One that calls
-the operation as it is leaves it to be refused.
+Each runs the operation of a `Call` within a `Propagation` and returns its output, which takes relevance back. A handler
+that only runs the operation installs no rule; the operation is then refused.
 """
 
 from __future__ import annotations
@@ -22,11 +22,8 @@ from tapetum.models.operations.call import Call
 
 def _weighted(pass_: Propagation, call: Call) -> Any:
     operation = weighted(call)
-    return pass_.affine_operation(call, operation) if _is_only(operation.x, call.inputs) else call()
-
-
-def _is_only(x: Tensor, inputs: list[Tensor]) -> bool:
-    return len(inputs) == 1 and inputs[0] is x
+    inputs = call.inputs
+    return pass_.affine_operation(call, operation) if len(inputs) == 1 and inputs[0] is operation.x else call()
 
 
 def _batch_norm(pass_: Propagation, call: Call) -> Any:
@@ -48,22 +45,13 @@ def _normalize(pass_: Propagation, call: Call) -> Any:
     return call() if operation is None else pass_.normalized(call, operation)
 
 
-def _response_norm(pass_: Propagation, call: Call) -> Any:
-    """R_in = R_out: what each channel is divided by is held constant."""
-    return _pass_on(pass_, call, call.main)
-
-
 def _activation(pass_: Propagation, call: Call) -> Tensor:
     """R_in = R_out."""
     output = replaced(call, lambda relevance: (relevance,), call.main)
-    rank = _RANKS.get(call.operation or "", 1 if call.name in ("relu6", "hardtanh", "clamp") else 0)
-    if rank:
-        pass_.gates[output] = rank
+    if call.operation == "squash" or call.name in ("relu6", "hardtanh", "clamp"):
+        # sigmoids and the like are gates, a bounded ReLU may be one (relu6(x + 3) / 6)
+        pass_.gates[output] = 2 if call.operation == "squash" else 1
     return output
-
-
-_RANKS = {"squash": 2}
-"""How likely a factor is a gate: sigmoids and the like are, a bounded ReLU may be (relu6(x + 3) / 6)."""
 
 
 def _gate(rank: int) -> Callable[[Propagation, Call], Any]:
@@ -113,7 +101,7 @@ def _multiply(pass_: Propagation, call: Call) -> Any:
 
 
 def _signal(pass_: Propagation, a: Tensor, b: Tensor) -> Tensor | None:
-    """Of two factors the one that is no gate: by what made them, else the larger one; None where nothing tells."""
+    """The factor that is no gate: by what made it, else the larger one; None where nothing tells."""
     if a is b:
         return None
     rank_a, rank_b = (int(pass_.gates.get(one) or 0) for one in (a, b))
@@ -138,13 +126,9 @@ def _attention(pass_: Propagation, call: Call) -> Any:
 
 
 def _multi_head(pass_: Propagation, call: Call) -> Any:
-    """Written out, so that each of its operations is seen."""
+    """Runs it written out, so that each of its operations is seen."""
     with pass_.mode:
         return multi_head_attention(*call.args, **call.kwargs)
-
-
-def _average(pass_: Propagation, call: Call) -> Any:
-    return pass_.proportional(call, call.main)
 
 
 HANDLERS: Handlers = {
@@ -152,7 +136,7 @@ HANDLERS: Handlers = {
     "linear": _weighted,
     "batch_norm": _batch_norm,
     "normalize": _normalize,
-    "response_norm": _response_norm,
+    "response_norm": lambda pass_, call: _pass_on(pass_, call, call.main),  # what each channel is divided by is constant
     "relu": _activation,
     "activation": _activation,
     "squash": _activation,
@@ -160,7 +144,7 @@ HANDLERS: Handlers = {
     "statistic": _gate(2),
     "add": _add,
     "multiply": _multiply,
-    "average": _average,
+    "average": lambda pass_, call: pass_.proportional(call, call.main),
     "product": _product,
     "attention": _attention,
     "multi_head_attention": _multi_head,

@@ -13,13 +13,13 @@ from torch.autograd.function import BackwardCFunction
 from tapetum.engines.scores import ModelScore, UnitScore
 
 NONE = "no operations of its own"
-"""The fact of a network in which there was nothing to look at."""
+"""Fact remembered of a network without such operations."""
 
 
 def relus_of_its_own(score: ModelScore, images: Tensor) -> tuple[str, ...]:
     """Names of the network's own operations that let a gradient through at some places and nothing at others, as a ReLU does.
 
-    Told by what they do with the gradient of this score, so it does not matter how they are written.
+    Recognised by what they do with the gradient of this score, so it does not matter how they are written.
     """
     if score.model.recall(NONE):
         return ()

@@ -26,7 +26,7 @@ from tapetum.models.operations.tables import Operation
 from tapetum.types import MethodError
 
 _CARRIES = (None, "add", "multiply", "batch_norm")
-"""Operations after which a gate is still a gate, and the image still the image."""
+"""Operations that keep a tensor's mark as gate or as image."""
 
 
 class Propagation:
@@ -44,7 +44,7 @@ class Propagation:
         self.boxes[images] = box
 
     def forget(self) -> None:
-        """Lets go of every tensor: the graph holds this pass by its backwards, and this would hold the graph for ever."""
+        """Breaks the reference cycle between this pass and the autograd graph."""
         self.last = None
         for kept in (self.affine, self.gates, self.boxes, self.mode.newer, self.mode.overwritten):
             kept.clear()
@@ -60,7 +60,7 @@ class Propagation:
         return output
 
     def _carry(self, call: Call, output: Tensor) -> None:
-        """What is a gate, or the image, is still one after a view, a factor or a shift."""
+        """Marks a gate, or the image, after a view, a factor or a shift as one still."""
         inputs = [call.main] if call.name.endswith("_as") else call.inputs  # expand_as(x) moves nothing of x
         if len(inputs) == 1 and inputs[0] in self.gates:
             self.gates[output] = self.gates[inputs[0]]
@@ -79,7 +79,7 @@ class Propagation:
         return output
 
     def shared(self, operation: Affine, relevance: Tensor) -> Tensor:
-        """The relevance of an operation's outputs, to that of its inputs, by the rule it has."""
+        """Relevance of an operation's inputs from that of its outputs, by its rule."""
         if operation.seen is not None:
             relevance = operation.seen(relevance)
         return self._rule(operation)(operation, relevance)
@@ -115,7 +115,7 @@ class Propagation:
     # --- what a layer sees
 
     def intercept(self, activation: Tensor, seen: Callable[[Tensor], Tensor]) -> Tensor:
-        """The same activation; `seen` gets the relevance that arrives at it and says what goes on."""
+        """Returns the activation as it is; `seen` turns the relevance that arrives at it into what goes on."""
         output = replaced(lambda: activation.view_as(activation), lambda relevance: (seen(relevance),), activation)
         before = self.affine.get(activation)
         if before is not None:  # a batch-norm that follows is merged into it: relevance arrives there directly
@@ -129,7 +129,7 @@ def _chain(later: Callable[[Tensor], Tensor], earlier: Callable[[Tensor], Tensor
 
 
 Handlers = Mapping[Operation, Callable[[Propagation, Call], Any]]
-"""How each kind of operation is run."""
+"""Function that runs each kind of operation."""
 
 _ROUTES = {
     "_Replaced", "AccumulateGrad", "View", "UnsafeView", "ReshapeAlias", "Alias", "AsStrided", "Permute", "Transpose", "T",

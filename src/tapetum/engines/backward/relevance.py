@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,14 +19,13 @@ from torch import Tensor
 from tapetum.engines.backward.composites import Composite
 from tapetum.engines.backward.handlers import HANDLERS
 from tapetum.engines.backward.propagation import Propagation, refuse_unknown
-from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.batching import over_images
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore
 from tapetum.models.maps import to_map
 from tapetum.models.operations.nested import mapped
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.progress import track
 from tapetum.types import Batch, MethodError
 
 Seed = Callable[[Tensor, Tensor], Tensor]
@@ -54,21 +54,19 @@ def relevance(
     through: Through | None = None,
     batch: Batch = "auto",
 ) -> Tensor:
-    """What arrives at the image, (n, c, h, w); how much of the score that is, where it is not all of it, is noted."""
+    """Relevance at the image, (n, c, h, w); notes the share of the score that arrives, where it is not all of it."""
 
     def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         return _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, through or {})
 
-    chunks = in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)
-    parts = list(track(chunks, len(images), "images", size=lambda part: len(part[0])))
-    arrived = torch.cat([one for one, _ in parts])
+    arrived, started = over_images(score.model, len(images), work, batch, gradients=True)
     if seed is of_score and not through:
-        _note_share(arrived, torch.cat([started for _, started in parts]))
+        _note_share(arrived, started)
     return arrived
 
 
 TOLD = 0.01
-"""Relevance that is lost or gained on the way is noted from this share of the score on."""
+"""Share of the score from which on relevance that is lost or gained on the way is noted."""
 
 
 def _note_share(arrived: Tensor, started: Tensor) -> None:
@@ -81,7 +79,7 @@ def _note_share(arrived: Tensor, started: Tensor) -> None:
 def relevance_at(
     score: ModelScore, images: Tensor, layer: str, composite: Composite, *, seed: Seed = of_score, batch: Batch = "auto"
 ) -> Tensor:
-    """What arrives at a layer, as a map (n, c, h, w)."""
+    """Relevance at a layer, as a map (n, c, h, w)."""
 
     def work(rows: Sequence[int]) -> Tensor:
         seen: list[Tensor] = []
@@ -98,8 +96,7 @@ def relevance_at(
             score.model.survey.map_of(layer), torch.stack(seen).sum(0), (int(images.shape[-2]), int(images.shape[-1]))
         )
 
-    chunks = in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)
-    return torch.cat(list(track(chunks, len(images), "images", size=len)))
+    return over_images(score.model, len(images), work, batch, gradients=True)
 
 
 def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Seed, through: Through) -> tuple[Tensor, Tensor]:
@@ -114,9 +111,9 @@ def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Se
 def _propagated(
     score: ModelScore, leaf: Tensor, propagation: Propagation, seed: Seed, through: Through
 ) -> tuple[Tensor, Tensor]:
-    """(what arrives, with how much each image started)."""
+    """(relevance at the image, relevance with which each image started)."""
     composite = propagation.composite
-    edits = {layer: _intercepting(propagation, seen) for layer, seen in through.items()}
+    edits = {layer: partial(propagation.intercept, seen=seen) for layer, seen in through.items()}
     with (
         torch.enable_grad(),
         propagation.mode,
@@ -139,10 +136,6 @@ def _propagated(
     return torch.zeros_like(leaf) if arrived is None else arrived, started
 
 
-def _intercepting(propagation: Propagation, seen: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda activation: propagation.intercept(activation, seen)
-
-
 @contextlib.contextmanager
 def _answers(model: VisionModel, propagation: Propagation) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Cuts the graph at the network's answer: (tensor of the answer, leaf in its place) pairs."""
@@ -158,15 +151,12 @@ def _answers(model: VisionModel, propagation: Propagation) -> Iterator[list[tupl
         propagation.answered = True
         return mapped(output, cut)
 
-    handle = model.replica.register_forward_hook(answered)
-    try:
+    with model.replica.register_forward_hook(answered):
         yield pairs
-    finally:
-        handle.remove()
 
 
 def _seeds(values: Tensor, answers: Sequence[tuple[Tensor, Tensor]], seed: Seed) -> tuple[list[Tensor], list[Tensor]]:
-    """Where relevance starts and with how much; a unit inside the network starts with its own value."""
+    """Tensors where relevance starts, and with how much; a unit inside the network starts with its own value."""
     if not answers:
         return [values], [seed(values.detach(), torch.ones_like(values))]
     gradients = torch.autograd.grad(values, [leaf for _, leaf in answers], torch.ones_like(values), allow_unused=True)

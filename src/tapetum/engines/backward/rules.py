@@ -14,7 +14,7 @@ Rule = Callable[[Call], Any]
 """Gets an operation while the graph is recorded, with its inputs and parameters, and returns its output."""
 
 Backward = Callable[[Tensor], "tuple[Tensor | None, ...]"]
-"""What arrives at an output, to what goes on to each of the inputs."""
+"""Gradient that arrives at an output to the gradients of each of the inputs."""
 
 
 def guided(call: Call) -> Tensor:
@@ -35,7 +35,7 @@ def replaced(run: Callable[[], Tensor], backward: Backward, *inputs: Tensor) -> 
 
 
 def _as_on_the_way_out(backward: Backward, device: str) -> Backward:
-    """In the precision that torch.autocast chose for the operation itself; the way back is outside of its block."""
+    """Runs a backward in the precision that torch.autocast chose for the operation itself."""
     if not torch.is_autocast_enabled(device):
         return backward
     dtype = torch.get_autocast_dtype(device)

@@ -1,4 +1,4 @@
-"""Relevance of tokens: what attention methods do with one pass, in batches, on the grid of the patches."""
+"""Relevance of tokens: passes of attention methods, in batches, on the grid of the patches."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tapetum.engines.attention import Attention, Found, attention_weights, gradients, heard, in_sequence
-from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.batching import over_images
 from tapetum.engines.probe import edit
 from tapetum.engines.scores import ModelScore, UnitScore
+from tapetum.models.hooks import hooked
 from tapetum.models.layers import to_map
 from tapetum.models.vision_model import VisionModel
-from tapetum.progress import track
 from tapetum.types import Batch, LayerError, MethodError
 
 Relevance = Callable[[Tensor, list[Attention]], Tensor]
@@ -43,7 +43,7 @@ def token_relevance(score: ModelScore, images: Tensor, relevance: Relevance, *, 
 
 
 def gradients_by_layer(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
-    """Of each layer's own score, the ReLU of its gradient at the layer's attention: (n, layers, h, w), the last layer first.
+    """ReLU of the gradient of each layer's own score at its attention: (n, layers, h, w), the last layer first.
 
     A layer's own score is what the network's own head says of the layer's tokens: behind the last block the tokens of all
     blocks go on as one larger batch. Averaged over heads and queries. Where the head pools by attention, the gradient is
@@ -89,27 +89,21 @@ def _together(kept: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
 
 def _mapped(score: ModelScore, images: Tensor, work: Callable[[Sequence[int]], Tensor], batch: Batch) -> Tensor:
     """`work` on the rows of the images in batches; one by one where heads and images share an axis."""
-    size, rows = batch_size(score.model, batch, gradients=True), range(len(images))
     try:
-        parts = list(track(in_chunks(rows, size, work), len(rows), "images", size=len))
+        maps = over_images(score.model, len(images), work, batch, gradients=True)
     except _FoldedError:
-        parts = list(track(in_chunks(rows, 1, work), len(rows), "images", size=len))
-    maps = torch.cat(parts)
+        maps = over_images(score.model, len(images), work, 1)
     return maps if maps.ndim == 4 else maps[:, None]
 
 
 def checked_places(model: VisionModel, found: Found, attentions: Sequence[Attention], images: Tensor) -> Tensor:
-    """The token of each place (h, w), for attentions over all tokens of the image; any other attention is refused.
-
-    Only the last may have fewer queries than tokens: a pooling by attention.
-    """
+    """The token of each place (h, w), for attentions over all tokens of the image; refuses any other attention."""
     if not attentions:
         raise MethodError(f"{model.name} has no attention between tokens; use grad_cam, which needs none")
     shapes = [tuple(one.raw.shape) for one in attentions]
     tokens = shapes[0][-1]
     places = token_places(model, tokens, images)
-    whole = all(shape[-2:] == (tokens, tokens) for shape in shapes[:-1]) and shapes[-1][-1] == tokens
-    if places is None or not whole or any(len(shape) == 4 and shape[0] != len(images) for shape in shapes):
+    if places is None or not _over_all_tokens(shapes, tokens, len(images)):
         odd = next((shape for shape in shapes if shape[-2:] != (tokens, tokens)), shapes[0])
         raise MethodError(
             f"the attention of {model.name} (weights {' x '.join(map(str, odd))}) is not over one grid of tokens for the "
@@ -122,6 +116,12 @@ def checked_places(model: VisionModel, found: Found, attentions: Sequence[Attent
     for one in attentions:
         one.n = len(images)
     return places
+
+
+def _over_all_tokens(shapes: Sequence[tuple[int, ...]], tokens: int, n: int) -> bool:
+    """Whether all attentions are; only the last may have fewer queries than tokens: a pooling by attention."""
+    square = all(shape[-2:] == (tokens, tokens) for shape in shapes[:-1]) and shapes[-1][-1] == tokens
+    return square and all(len(shape) != 4 or shape[0] == n for shape in shapes)
 
 
 def token_places(model: VisionModel, tokens: int, images: Tensor) -> Tensor | None:
@@ -162,16 +162,8 @@ def _blocks(model: VisionModel, image: Tensor) -> list[str]:
 
 @contextlib.contextmanager
 def _running(model: VisionModel) -> Iterator[list[str]]:
-    """The layers giving tokens that are running now, outermost first; their hooks go with the block."""
+    """The layers giving tokens that are running now, outermost first."""
     maps, running = model.survey.maps, list[str]()
     names = [one.name for one in model.survey.layers if maps[one.name].layout == "tokens" and one.calls == 1]
-    handles = []
-    try:
-        for name in names:
-            part: nn.Module = model.replica.get_submodule(name)
-            handles.append(part.register_forward_pre_hook(lambda *_, name=name: running.append(name)))
-            handles.append(part.register_forward_hook(lambda *_: running.pop() and None))
+    with hooked([(name, model.replica.get_submodule(name)) for name in names], running.append, lambda *_: running.pop()):
         yield running
-    finally:
-        for handle in handles:
-            handle.remove()

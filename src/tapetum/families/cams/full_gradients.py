@@ -27,12 +27,12 @@ from tapetum.models.operations.following import Following
 from tapetum.models.operations.nested import floats
 
 See = Callable[[Tensor], None]
-"""Gets the bias term b * d score / d output of one operation, in the output's own shape (n, ...)."""
+"""Takes the bias term b * d score / d output of one operation, in the output's own shape (n, ...)."""
 
 
 @dataclass
 class Parts:
-    """A score and what it is made of.
+    """Score with the parts it is made of.
 
     score       (n,)
     from_input  x * d score / d x, (n, c, h, w)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from tapetum.border.methods import attribution
 from tapetum.border.sentences import Baseline
-from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.batching import over_images
 from tapetum.engines.scores import ModelScore
 from tapetum.families.contributions.multipliers import contributions
-from tapetum.progress import track
 from tapetum.types import Batch
 
 
@@ -39,5 +37,4 @@ def deep_lift(score: ModelScore, images: Tensor, *, baseline: Baseline, batch: B
         part = slice(rows[0], rows[-1] + 1)
         return contributions(score.take(rows), images[part], reference[part])
 
-    size = batch_size(score.model, batch, gradients=True)
-    return torch.cat(list(track(in_chunks(range(len(images)), size, work), len(images), "images", size=len)))
+    return over_images(score.model, len(images), work, batch, gradients=True)

@@ -58,7 +58,7 @@ WEIGHTED = CONVOLUTIONS | MATRIX_PRODUCTS | words("linear mul div addcmul addmm 
 
 @dataclass(eq=False)
 class Reference:
-    """What the nonlinear operations got in the run on the reference, in the order of their calls."""
+    """Inputs of the nonlinear operations in the run on the reference, in the order of their calls."""
 
     noted: list[tuple[str, tuple[Tensor, ...]]] = field(default_factory=list)
     at: int = 0
@@ -121,7 +121,10 @@ class _Differences(Following):
             return call()
         slope = slope_of(call)
         if slope is not None:
-            return self._noted(call) if self.noting else self._replaced(call, slope)
+            if not self.noting:
+                return self._replaced(call, slope)
+            self.reference.noted.append((call.name, tuple(one.detach().clone() for one in call.signals)))
+            return call()
         if call.name in SPELLED_OUT:
             with self:
                 return SPELLED_OUT[call.name](*call.args, **call.kwargs)
@@ -130,10 +133,6 @@ class _Differences(Following):
                 value = torch.reciprocal(call.get(1, "other")) * call.main
                 return call.main.copy_(value) if in_place(call.function) else value
         return call() if _is_linear(call) else self._other(call)
-
-    def _noted(self, call: Call) -> Any:
-        self.reference.noted.append((call.name, tuple(one.detach().clone() for one in call.signals)))
-        return call()
 
     def _replaced(self, call: Call, slope: Slope) -> Any:
         signals = call.signals

@@ -85,22 +85,22 @@ class Call:
     # --- the same call, otherwise
 
     def mapped(self, function: Callable[[Tensor], Tensor]) -> Call:
-        """The same call on what `function` makes of every tensor."""
+        """This call on what `function` makes of every tensor."""
         args, kwargs = mapped((self.args, self.kwargs), function)
         return replace(self, args=args, kwargs=kwargs)
 
     def on(self, operands: Sequence[Tensor], values: Sequence[Tensor]) -> Call:
-        """The same call on other values in place of some operands."""
+        """This call on other values in place of some operands."""
         by_id = {id(one): value for one, value in zip(operands, values, strict=True)}
         return self.mapped(lambda tensor: by_id.get(id(tensor), tensor))
 
     def with_signals(self, *values: Tensor) -> Call:
-        """The same call on these, one for each of `signals`."""
+        """This call on these values, one for each of `signals`."""
         rest = iter(values)
         return self.mapped(lambda tensor: next(rest) if tensor.requires_grad else tensor)
 
     def holding(self, signal: Tensor) -> Call:
-        """The same call with every operand but the signal held constant."""
+        """This call with every operand but the signal held constant."""
         others = [one for one in self.inputs if one is not signal]
         return self.on(others, [one.detach() for one in others])
 

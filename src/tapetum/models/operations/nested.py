@@ -56,7 +56,7 @@ def _with_ways(value: Any, way: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]
 
 
 def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same structure with `function` applied to every tensor inside."""
+    """Structure with `function` applied to every tensor inside."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, Mapping):
@@ -73,7 +73,7 @@ def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def with_main_tensor(output: Any, replacement: Tensor, way: str | None = None) -> Any:
-    """The same structure with the main tensor replaced, or the one that lies there."""
+    """Structure with the main tensor replaced, or the one that lies there."""
     if isinstance(output, Tensor):
         return replacement
     target = main_tensor(output, way=way)

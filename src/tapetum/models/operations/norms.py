@@ -66,6 +66,6 @@ _ORDERS = {
 
 
 def parameters(call: Call) -> dict[str, Tensor | None]:
-    """Of a batch or instance norm: `torch.batch_norm` takes weight and bias first, `F.batch_norm` last."""
+    """Parameters of a batch or instance norm: `torch.batch_norm` takes weight and bias first, `F.batch_norm` last."""
     names = _ORDERS.get(call.function, ("running_mean", "running_var", "weight", "bias"))
     return {name: call.get(place, name) for place, name in enumerate(names, 1)}

@@ -1,4 +1,4 @@
-"""What torch operations do, by their plain names (`names.spelled`).
+"""Kinds of torch operations, by their plain names (`names.spelled`).
 
 Everything that follows a network's operations reads these sets; where one needs fewer, it names the subset and its reason.
 """

@@ -1,4 +1,4 @@
-"""What one place of a tensor can see of the image: the arithmetic of receptive fields, `araujo2019receptive`."""
+"""Part of the image that one place of a tensor can see: the arithmetic of receptive fields, `araujo2019receptive`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Trace:
-    """What is known of a tensor that depends on the image.
+    """Places and fields of a tensor that depends on the image.
 
     axes    labels, None after an operation that could not be followed
     spans   fields along h and w
@@ -74,7 +74,7 @@ class Trace:
 
 
 def margins(trace: Trace, inner: Trace) -> Margins:
-    """How much less `inner` sees than `trace`, on each side."""
+    """Pixels that `inner` sees less than `trace`, on each side."""
     (h, w), (own_h, own_w) = trace.spans, inner.spans
     return own_h.low - h.low, h.high - own_h.high, own_w.low - w.low, w.high - own_w.high
 
@@ -90,7 +90,7 @@ def pair(spans: Iterable[Span]) -> tuple[Span, Span]:
 
 
 def spread(trace: Trace) -> Trace:
-    """The same places, each of which may now see the whole image."""
+    """Trace of the same places, each of which may now see the whole image."""
     return replace(trace, local=False)
 
 

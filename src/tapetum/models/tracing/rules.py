@@ -1,6 +1,6 @@
-"""What each operation does to places: one rule a kind of operation, and the table of the operations that have one.
+"""Traces through each kind of operation: one rule per kind, and the table of the operations that have one.
 
-Followed are executed operations rather than modules, so functional calls, residual sums and branches count. The
+Executed operations are followed rather than modules, so functional calls, residual sums and branches count. The
 statistics of normalisation layers do not: such a layer is element-wise, and what lies behind one that takes them from the
 image itself is marked (`Trace.pooled`).
 """

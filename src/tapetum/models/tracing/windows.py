@@ -1,4 +1,4 @@
-"""What operations that look through a window do to places: convolution, pooling, resizing, padding, reduction.
+"""Traces through operations that look through a window: convolution, pooling, resizing, padding, reduction.
 
 Padding is neutral: a place at the border is treated as one in the middle.
 """

@@ -22,8 +22,7 @@ def _inception_v1(pretrained: bool) -> VisionModel:
 
 
 def _simple_cnn(pretrained: bool) -> VisionModel:
-    half = (0.5, 0.5, 0.5)
-    ready = Preprocessing((128, 128), 146, "bilinear", half, half)
+    ready = Preprocessing((128, 128), 146, "bilinear", (0.5,) * 3, (0.5,) * 3)
     return VisionModel(SimpleCNN().eval(), "simple_cnn", ready, outputs="logits")
 
 

@@ -1,4 +1,4 @@
-"""What lies in a checkpoint: every table of tensors in it, however deep, read without running code from it."""
+"""Tables of tensors in a checkpoint, however deep they lie, read without running code from it."""
 
 from __future__ import annotations
 
@@ -96,5 +96,5 @@ def _tables(content: Any, seen: set[int], place: tuple[str, ...] = ()) -> Iterat
 
 
 def is_table(value: Any) -> bool:
-    """A tensor that has a shape; a nested one has several."""
+    """Whether a value is a tensor with one shape; a nested one has several."""
     return isinstance(value, Tensor) and not value.is_nested

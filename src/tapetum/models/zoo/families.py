@@ -19,7 +19,7 @@ from tapetum.types import ModelError
 
 
 def classifiers() -> list[str]:
-    """torchvision's names."""
+    """Names of torchvision's classifiers."""
     return torchvision.models.list_models(module=torchvision.models)
 
 
@@ -27,17 +27,13 @@ def torchvision_model(name: str, pretrained: bool) -> VisionModel:
     """A classifier of torchvision's, with the weights and the preprocessing of its default weights entry."""
     # cast: the base class of torchvision's enums does not declare the DEFAULT that each of them has
     weights = cast(Any, torchvision.models.get_model_weights(name)).DEFAULT
-    options = _quick_init(name) if not pretrained else {}
+    # GoogLeNet and Inception draw their random weights by a slow truncated normal, and warn about it
+    options = {"init_weights": True} if not pretrained and name in ("googlenet", "inception_v3") else {}
     module = built(name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options))
     categories = weights.meta.get("categories")
     return VisionModel(
         module, name, _torchvision_preprocessing(weights, module), categories, f"torchvision:{name}", outputs="logits"
     )
-
-
-def _quick_init(name: str) -> dict[str, Any]:
-    """GoogLeNet and Inception draw their random weights by a slow truncated normal, and warn about it."""
-    return {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
 
 
 def _torchvision_preprocessing(weights: Any, module: nn.Module) -> Preprocessing:
@@ -61,7 +57,7 @@ def timm_model(name: str, pretrained: bool) -> VisionModel:
 
 
 def timm_preprocessing(module: nn.Module) -> Preprocessing:
-    """What timm's own configuration of a network says about its input."""
+    """Preprocessing by timm's own configuration of a network."""
     config = resolve_data_config({}, model=module)
     size = as_pair(config["input_size"][-2:])
     interpolation: Interpolation = (
@@ -72,7 +68,7 @@ def timm_preprocessing(module: nn.Module) -> Preprocessing:
 
 
 def built(name: str, build: Callable[[], nn.Module]) -> nn.Module:
-    """Builds it in eval mode; a download that cannot reach its host becomes one clear line."""
+    """Builds a network in eval mode; a download that cannot reach its host becomes one clear line."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # their notes on defaults that change are not the user's business

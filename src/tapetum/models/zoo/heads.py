@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from tapetum.data.preprocessing import as_text
 from tapetum.files import shown
+from tapetum.models.hooks import hooked
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ModelError
 
@@ -16,16 +17,9 @@ from tapetum.types import ModelError
 def find_head(model: VisionModel) -> str:
     """The name of the last linear layer or 1x1 convolution that runs and gives one value a class."""
     ran: list[str] = []
-    handles = [
-        part.register_forward_hook(lambda *_, name=name: ran.append(name))
-        for name, part in model.replica.named_modules()
-        if _width(part) is not None
-    ]
-    try:
-        classes = _classes(model)
-    finally:
-        for handle in handles:
-            handle.remove()
+    candidates = [(name, part) for name, part in model.replica.named_modules() if _width(part) is not None]
+    with hooked(candidates, end=lambda name, *_: ran.append(name)):
+        classes = n_outputs(model)
     for name in reversed(ran):
         if name and _width(model.replica.get_submodule(name)) == classes:
             return name
@@ -48,7 +42,7 @@ def with_head(model: VisionModel, name: str, classes: int) -> nn.Module:
         if isinstance(getattr(model.module, counter, None), int):
             setattr(model.module, counter, classes)
     try:
-        found = _classes(model)
+        found = n_outputs(model)
     except ModelError as error:
         raise ModelError(f"{model.name} does not work with another head in place of {name}: it has other heads") from error
     if found != classes:
@@ -65,18 +59,7 @@ def head_inputs(model: VisionModel, name: str) -> int:
 
 
 def n_outputs(model: VisionModel) -> int:
-    """How many values it gives an image; a network that gives no table (n, classes) is refused."""
-    return _classes(model)
-
-
-def logits_in(output: object) -> Tensor | None:
-    """The table (n, classes) in a network's output: itself, its `.logits`, or a dict's "logits"; else None."""
-    found = output.get("logits") if isinstance(output, dict) else getattr(output, "logits", output)
-    found = found[0] if isinstance(found, (tuple, list)) and found else found
-    return found if isinstance(found, Tensor) and found.ndim == 2 else None
-
-
-def _classes(model: VisionModel) -> int:
+    """Number of values per image; refuses a network that gives no table (n, classes)."""
     with torch.no_grad():
         try:
             output = model(model.blank())
@@ -87,6 +70,13 @@ def _classes(model: VisionModel) -> int:
     if table is None:
         raise ModelError(f"{model.name} gives no table of logits (n, classes): only classifiers are trained here")
     return int(table.shape[1])
+
+
+def logits_in(output: object) -> Tensor | None:
+    """The table (n, classes) in a network's output: itself, its `.logits`, or a dict's "logits"; else None."""
+    found = output.get("logits") if isinstance(output, dict) else getattr(output, "logits", output)
+    found = found[0] if isinstance(found, (tuple, list)) and found else found
+    return found if isinstance(found, Tensor) and found.ndim == 2 else None
 
 
 def _width(part: nn.Module) -> int | None:

@@ -57,11 +57,11 @@ def huggingface_model(name: str, pretrained: bool) -> VisionModel:
 
 @dataclass(frozen=True)
 class Own:
-    """What the configuration of a transformers module says: what `wrap` goes by where its caller says nothing.
+    """Properties from the configuration of a transformers module, which `wrap` uses where its caller gives none.
 
     size      (height, width) of the images in px; None: any
-    call      how it is run on images where `module(images)` is not enough
-    outputs   what its numbers are, where its training says it (`problem_type`)
+    call      (module, images) -> output where `module(images)` is not enough
+    outputs   kind of its numbers, where its training says it (`problem_type`)
     """
 
     size: Size | None
@@ -90,7 +90,7 @@ def read_module(module: nn.Module) -> Own | None:
 
 
 def refuse_without_pictures(module: nn.Module) -> None:
-    """A module of transformers' whose images come as something else than (n, c, h, w)."""
+    """Refuses a module of transformers' whose images come as something else than (n, c, h, w)."""
     if read_module(module) is not None:
         refuse_others(type(module), type(module).__name__)
 
@@ -121,11 +121,11 @@ def outputs_of(config: Any) -> Outputs:
 
 
 PLAIN = re.compile(r"(Model|Backbone|WithProjection)$")
-"""How transformers calls classes that have no head for a task."""
+"""Names of transformers' classes that have no head for a task."""
 
 
 def is_backbone(module: nn.Module) -> bool:
-    """Whether it gives features, not an answer."""
+    """Whether a module returns features, not an answer."""
     return PLAIN.search(type(module).__name__) is not None
 
 
@@ -208,7 +208,7 @@ def _untold(where: str, why: str = "") -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the files are: a folder or a name on the hub; `offline` when only what is on this disk can be read."""
+    """Folder, or name on the hub, of the files; `offline` when only this disk can be read."""
 
     where: str
     local: bool
@@ -255,7 +255,7 @@ def _transformers() -> Any:
 
 @contextmanager
 def _plain_refusals(name: str, offline: bool) -> Iterator[None]:
-    """Their pages of advice as one line."""
+    """Inside the block, errors of transformers become one line."""
     try:
         yield
     except ModelError:
@@ -317,7 +317,7 @@ def _builder(config: Any, name: str) -> Builder:
 
 
 def refuse_others(made: Any, name: str) -> None:
-    """A class whose images come as patches, palette indices or words."""
+    """Refuses a class whose images come as patches, palette indices or words."""
     taken = list(inspect.signature(made.forward).parameters)[1:]
     towers = hasattr(made, "get_image_features") and hasattr(made, "get_text_features")
     pictures = getattr(made, "main_input_name", "pixel_values") in ("pixel_values", "inputs")

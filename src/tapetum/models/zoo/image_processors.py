@@ -1,4 +1,4 @@
-"""What an image processor of Hugging Face's does to a picture, as a `Preprocessing`."""
+"""Image processors of Hugging Face's as a `Preprocessing`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHOLE = 384
 
 
 def preprocessing_of(processor: Any, size: Size) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Its steps, and what a reader must know where they are not followed exactly; `size` where it does not say one."""
+    """Its steps, and notes where they are not followed exactly; `size` where it has none."""
     cut, resize, notes = _sides(processor, size)
     resample = getattr(processor, "resample", None)
     interpolation = RESAMPLES.get(int(resample)) if resample is not None else "bilinear"
@@ -61,7 +61,7 @@ def _sides(processor: Any, size: Size) -> tuple[Size, Resize, list[str]]:
 
 
 def _of_an_edge(processor: Any, edge: int, crop: Size | None) -> tuple[Size, Resize, list[str]]:
-    """Of a processor that resizes the shorter side."""
+    """The same for a processor that resizes the shorter side."""
     kind, share = _kind(processor), getattr(processor, "crop_pct", None) or 1.0
     if kind == "ConvNextImageProcessor":
         return (edge, edge), int(edge / share) if edge < WHOLE else "squash", []

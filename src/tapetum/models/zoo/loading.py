@@ -58,7 +58,7 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
 
 
 def loaded(name: str, weights: Weights, settings: Settings, seed: int = 0) -> VisionModel:
-    """The same, told more of itself: what a factory's bare module needs to be wrapped, and what overrides a model's own."""
+    """As `load`, with settings: for a factory's bare module, or in place of a model's own."""
     if not isinstance(name, str) or not name:
         raise ModelError(f"a model's name is a text such as efficientnet_lite0, not {name!r}")
     said = plain_settings(settings)
@@ -134,7 +134,7 @@ def _of_zoo(folder: str, source: str) -> VisionModel:
 
 
 def _filled(name: str, folder: str, said: Settings) -> VisionModel:
-    """What the person named, with the head, the weights, the classes and the preprocessing of a trained network's folder."""
+    """Network that the person named, with head, weights, classes and preprocessing of a trained network's folder."""
     model = load_trained(folder, True, lambda _, told: _build(name, pretrained=False, settings={**told, **said}))
     model.weights = folder
     return model

@@ -30,7 +30,7 @@ LARGEST = 4096
 
 @dataclass(frozen=True)
 class Named:
-    """What `loaded` takes, of a file: nothing in it leads out of the zoo or away from the file."""
+    """Arguments of `loaded` from a file: nothing in it leads out of the zoo or away from the file."""
 
     source: str
     weights: str
@@ -71,7 +71,7 @@ def in_zoo(name: str) -> bool:
 
 
 def settings_in_file(by: str, settings: Any, said: Collection[str] = (), vouched: Collection[str] = ()) -> dict[str, Any]:
-    """What a file says of a model, as plain data; what is `said` now by the person is left out."""
+    """Settings of a model from a file, as plain data, without those that the person gives now (`said`)."""
     if settings is None:
         return {}
     if not isinstance(settings, dict):
@@ -89,7 +89,7 @@ def settings_in_file(by: str, settings: Any, said: Collection[str] = (), vouched
 
 
 def is_setting(name: str, value: Any) -> bool:
-    """Whether that is what `plain_settings` writes."""
+    """Whether `plain_settings` writes such a value."""
     return name in _PLAIN and _PLAIN[name](value)
 
 
@@ -145,7 +145,7 @@ def _weights(by: str, source: str, weights: str, beside: Path) -> str:
 
 
 def _word(text: str) -> str:
-    """As one word of a command line, whatever it holds."""
+    """Text quoted as one word of a command line."""
     return shlex.quote(shown(text))
 
 
@@ -157,17 +157,17 @@ def _check_extra(by: str, extra: dict[Any, Any], vouched: Collection[str]) -> No
 
 
 def is_number(value: Any, low: float | int = -math.inf, high: float | int = math.inf) -> bool:
-    """Whether it is a finite number within limits; no truth value."""
+    """Whether a value is a finite number within limits, and no truth value."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high and abs(value) <= 1e300
 
 
 def is_count(value: Any, most: int) -> bool:
-    """Whether it is a whole number from 1 to `most`."""
+    """Whether a value is a whole number from 1 to `most`."""
     return isinstance(value, int) and is_number(value, 1, most)
 
 
 def is_texts(value: Any) -> bool:
-    """Whether it is a list of texts."""
+    """Whether a value is a list of texts."""
     return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
 
 
@@ -175,27 +175,15 @@ def _is_numbers(value: Any, low: float | int = -math.inf) -> bool:
     return isinstance(value, list) and 0 < len(value) <= LARGEST and all(is_number(one, low) for one in value)
 
 
-def _is_size(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(is_count(one, LARGEST) for one in value)
-
-
-def _is_resize(value: Any) -> bool:
-    return value in ("crop", "squash") if isinstance(value, str) else is_count(value, 8 * LARGEST)
-
-
-def _is_outputs(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, dict) and all(isinstance(one, str) for one in value.values()))
-
-
 _PLAIN: Mapping[str, Callable[[Any], bool]] = {
     "labels": is_texts,
-    "size": _is_size,
-    "resize": _is_resize,
+    "size": lambda value: isinstance(value, list) and len(value) == 2 and all(is_count(one, LARGEST) for one in value),
+    "resize": lambda value: value in ("crop", "squash") if isinstance(value, str) else is_count(value, 8 * LARGEST),
     "mean": _is_numbers,
     "std": lambda value: _is_numbers(value, 1e-300),
     "range": lambda value: _is_numbers(value) and len(value) == 2 and value[0] < value[1],
-    "outputs": _is_outputs,
+    "outputs": lambda value: isinstance(value, str) or (isinstance(value, dict) and is_texts(list(value.values()))),
     "head": lambda value: isinstance(value, str) or (isinstance(value, int) and is_number(value, 0, LARGEST)),
     "extra": lambda value: isinstance(value, dict) and is_texts(list(value.values())),
 }
-"""What each setting is in a file, where `plain_settings` wrote it."""
+"""Check of each setting as `plain_settings` writes it."""

@@ -41,7 +41,7 @@ def as_labels(labels: Any) -> tuple[str, ...]:
 
 def by_head(labels: Any) -> tuple[Any, dict[Head, tuple[str, ...]]]:
     """(labels of the answer, {head: labels}): a mapping of lists names several outputs, anything else the answer's classes."""
-    if not isinstance(labels, Mapping) or not labels or any(_is_name(one) for one in labels.values()):
+    if not isinstance(labels, Mapping) or not labels or any(isinstance(one, (str, int)) for one in labels.values()):
         return labels, {}
     return None, {head: as_labels(names) for head, names in labels.items()}
 
@@ -53,10 +53,6 @@ def own_labels(module: nn.Module) -> Sequence[str] | None:
     head: Any = getattr(module, "get_classifier", lambda: None)()
     classes = getattr(module, "num_classes", 0)
     return labels_for(classes) if getattr(head, "out_features", classes) == classes else None
-
-
-def _is_name(value: Any) -> bool:
-    return isinstance(value, (str, int))
 
 
 def _by_index(labels: Mapping[Any, Any]) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Settings: what a user says of a model whose name or factory does not say it, as texts or as `wrap` takes it.
+"""Settings of a model that its name or factory does not bring, as texts or as `wrap` takes them.
 
     with_settings(load("net.py:build"), {"labels": "names.txt", "size": "64x128", "outputs": "sigmoid"})
 
@@ -41,7 +41,7 @@ def plain_settings(given: Settings) -> dict[str, Any]:
 
 
 def with_settings(model: VisionModel, given: Settings) -> VisionModel:
-    """The same module with other labels, preprocessing, outputs or further inputs; the model itself is left as it was."""
+    """Model of the same module with other labels, preprocessing, outputs or further inputs."""
     settings = plain_settings(given)
     if not settings:
         return model
@@ -57,7 +57,7 @@ def with_settings(model: VisionModel, given: Settings) -> VisionModel:
 
 
 def for_wrap(settings: Settings, module: nn.Module) -> dict[str, Any]:
-    """The part of them without which `wrap` might refuse a factory's bare module, or take it for another kind."""
+    """Settings without which `wrap` might refuse a factory's bare module, or take it for another kind."""
     shapes = {name: settings[name] for name in ("size", "resize") if name in settings}
     if any(isinstance(part, nn.Conv2d) for part in module.modules()):  # which says how many channels images have
         return shapes
@@ -84,7 +84,7 @@ def _preprocessing(model: VisionModel, settings: Settings) -> Preprocessing:
 
 
 def _notes(model: VisionModel, preprocessing: Preprocessing, settings: Settings) -> list[str]:
-    """What the model said of itself, but for what is said now."""
+    """Notes of the model, without those that the settings replace."""
     kept = [one for one in model.notes if not ("size" in settings and one.endswith(BY_TRIAL))]
     if not settings.keys() & {"mean", "std"}:
         return kept
@@ -159,7 +159,7 @@ def _extra(given: Any) -> dict[str, str]:
 
 
 def rows_of(text: str) -> Tensor:
-    """What a further input's text means: a .npy file (n, ...); one number (1,), the same for all; several, one row (1, k)."""
+    """Reads a further input: a .npy file (n, ...); one number (1,), the same for all; several, one row (1, k)."""
     if text.endswith(".npy"):
         return _array(text)
     try:

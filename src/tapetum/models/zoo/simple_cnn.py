@@ -18,7 +18,8 @@ class SimpleCNN(nn.Module):
         blocks = [_block(a, b) for a, b in zip(channels, widths, strict=False)]
         self.features = nn.Sequential(*blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = _classifier(widths[-1], hidden, classes)
+        wide = nn.Linear(widths[-1], hidden or classes)
+        self.classifier = nn.Sequential(wide, nn.ReLU(), nn.Linear(hidden, classes)) if hidden is not None else wide
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, h, w) to logits (n, classes)."""
@@ -27,9 +28,3 @@ class SimpleCNN(nn.Module):
 
 def _block(a: int, b: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(a, b, 3, padding=1), nn.BatchNorm2d(b), nn.ReLU(), nn.MaxPool2d(2))
-
-
-def _classifier(channels: int, hidden: int | None, classes: int) -> nn.Module:
-    if hidden is None:
-        return nn.Linear(channels, classes)
-    return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, classes))

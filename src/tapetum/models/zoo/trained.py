@@ -38,12 +38,12 @@ SMALL = 1_000_000
 
 
 def is_trained(folder: str | Path) -> bool:
-    """Whether a network of ours lies there."""
+    """Whether a folder holds a network that was trained here."""
     return os.path.isfile(os.path.join(folder, ABOUT))
 
 
 Build = Callable[[str, Mapping[str, Any]], VisionModel]
-"""Makes the network that a trained one began as, from the name in model.json and what was said of it, or refuses to."""
+"""Builds the network that a trained one began as, from the name and the settings in model.json, or refuses to."""
 
 
 def load_trained(folder: str | Path, pretrained: bool, build: Build) -> VisionModel:
@@ -77,7 +77,7 @@ def save_trained(model: VisionModel, folder: Path, architecture: Mapping[str, An
 
 
 def architecture_of(model: VisionModel, head: str | None) -> dict[str, Any]:
-    """What builds the network again: SimpleCNN's own numbers, or what `load` takes and the head that was replaced."""
+    """Data that builds the network again: SimpleCNN's own numbers, or `load`'s argument and the replaced head."""
     if isinstance(model.module, SimpleCNN):
         return {"kind": "simple_cnn", "widths": list(model.module.widths), "hidden": model.module.hidden}
     told = {name: model.settings[name] for name in ("size", "resize", "mean", "std") if name in model.settings}
@@ -129,7 +129,8 @@ FIELDS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def _built(architecture: Mapping[str, Any], classes: int, folder: Path, build: Build) -> VisionModel:
-    room = _size_of(folder / WEIGHTS)
+    weights = folder / WEIGHTS
+    room = weights.stat().st_size if weights.is_file() else 0
     if architecture["kind"] == "simple_cnn":
         widths, hidden = tuple(architecture["widths"]), architecture.get("hidden")
         _check_room(folder, 9 * sum(map(mul, (3, *widths), widths)) + max(widths[-1], hidden or 0) * classes, room)
@@ -142,10 +143,6 @@ def _built(architecture: Mapping[str, Any], classes: int, folder: Path, build: B
     return model
 
 
-def _size_of(weights: Path) -> int:
-    return weights.stat().st_size if weights.is_file() else 0
-
-
 def _check_room(folder: Path, numbers: int, room: int) -> None:
     """A network that is larger than its file of weights, at a byte each, is none of ours; it would take memory for nothing."""
     if numbers > max(room, SMALL):
@@ -153,7 +150,7 @@ def _check_room(folder: Path, numbers: int, room: int) -> None:
 
 
 def _preprocessing(saved: Mapping[str, Any]) -> Preprocessing:
-    """As saved: lists for tuples; the first networks have one number for a square, and no `resize` where they squash."""
+    """Reads saved preprocessing: the first networks have one number for a square, and no `resize` where they squash."""
     size, resize = list(as_pair(saved["size"])), saved["resize"] or "squash"
     plain = {**saved, "size": size, "resize": resize}
     wrong = [

@@ -19,7 +19,7 @@ from tapetum.models.zoo.checkpoints import read_tables
 from tapetum.types import ModelError
 
 WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
-"""What torch's wrappers put into names, at any depth."""
+"""Parts of names that torch's wrappers add, at any depth."""
 
 DERIVED = ("num_batches_tracked", "total_ops", "total_params", "n_averaged", "position_ids", "relative_position_index",
            "relative_coords_table", "attn_mask")  # fmt: skip
@@ -31,7 +31,7 @@ SECOND = ("ema", "momentum", "teacher", "target", "averaged", "swa", "discrimina
 
 @dataclass(frozen=True)
 class Fit:
-    """A table of the file, seen from one prefix.
+    """Match of a table of the file with the module, from one prefix.
 
     named    what goes into the module, by its own names
     left     what the module does not have; `inside` those of them that look like parts of a larger network
@@ -107,7 +107,7 @@ def _likely(table: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]
 
 
 def _prefixes(name: str, own: Mapping[str, Tensor]) -> list[str]:
-    """What stands before one of the module's names at the end of this one: "model.net." of "model.net.conv.weight"."""
+    """Prefixes in front of one of the module's names: "model.net." of "model.net.conv.weight"."""
     parts = name.split(".")
     cuts = range(len(parts))
     return [".".join([*parts[:cut], ""]) if cut else "" for cut in cuts if ".".join(parts[cut:]) in own]
@@ -176,7 +176,8 @@ def _notes(chosen: Fit, found: Sequence[Fit], name: str) -> list[str]:
     notes = (
         [f"of {name} the weights under {shown(chosen.place)} were taken, not those under {', '.join(others)}"] if others else []
     )
-    broken = [name for name, tensor in chosen.named.items() if tensor.is_floating_point() and _is_broken(tensor)]
+    # infinity may be meant, as in masks of attention; NaN never is
+    broken = [name for name, one in chosen.named.items() if one.is_floating_point() and bool(one.float().isnan().any())]
     if broken:
         notes.append(
             f"{name} holds NaN in {len(broken)} of its tensors ({', '.join(broken[:3])}): what reads them is NaN as well"
@@ -186,11 +187,6 @@ def _notes(chosen: Fit, found: Sequence[Fit], name: str) -> list[str]:
         many = "1 tensor" if len(chosen.left) == 1 else f"{len(chosen.left)} tensors"
         notes.append(f"{name} holds {many} that the network does not have ({first})")
     return notes
-
-
-def _is_broken(tensor: Tensor) -> bool:
-    """Infinity may be meant, as in masks of attention; NaN never is."""
-    return bool(tensor.float().isnan().any())
 
 
 def _misfit(fit: Fit) -> str:

@@ -84,7 +84,10 @@ def wrap(
     function = opaque(module)
     if function is not None:
         name = name or _name_of(module)
-        size, mean = size or function.shape[1], _means(function.shape[0]) if mean is None else mean
+        channels = function.shape[0]
+        if mean is None and channels is not None and channels != 3:  # of other images nothing is assumed
+            mean = (0.0,) * channels
+        size = size or function.shape[1]
         module = function
     if not isinstance(module, nn.Module):
         raise ModelError(
@@ -126,19 +129,14 @@ def wrap(
 
 
 def _name_of(given: Any) -> str:
-    """For captions: of a file, a function, or what kind of thing it is."""
+    """Name for captions: of a file, of a function, or of the class."""
     if is_onnx_file(given):
         return Path(given).stem
     return getattr(given, "original_name", None) or getattr(given, "__name__", None) or type(given).__name__
 
 
-def _means(channels: int | None) -> tuple[float, ...] | None:
-    """Of images of other than three channels nothing is assumed."""
-    return None if channels in (None, 3) else (0.0,) * channels
-
-
 def checked_outputs(outputs: Any) -> Outputs | dict[Any, Outputs]:
-    """What the outputs are said to be; a `ModelError` names the choices."""
+    """Checks the kinds of outputs; a `ModelError` names the choices."""
     known = get_args(Outputs)
     for one in outputs.values() if isinstance(outputs, Mapping) else [outputs]:
         if one not in known:
@@ -147,7 +145,7 @@ def checked_outputs(outputs: Any) -> Outputs | dict[Any, Outputs]:
 
 
 def assumed(preprocessing: Preprocessing) -> str:
-    """What is said of constants that nobody gave."""
+    """Note on constants that nobody gave."""
     imagenet = (preprocessing.mean, preprocessing.std) == (IMAGENET_MEAN, IMAGENET_STD)
     return ASSUMED.format("ImageNet's" if imagenet else f"{preprocessing.mean} and {preprocessing.std}")
 
@@ -160,7 +158,7 @@ def _preprocessing(
     resize: Resize | None,
     interpolation: Interpolation | None,
 ) -> Preprocessing:
-    """What is given, before what the network brings, before what is usual."""
+    """Preprocessing by the given values, else the network's own, else the usual ones."""
     own = _published(module)
     mean, std = (_per_channel(one, film_channels(module) or input_channels(module)) for one in (mean, std))
     channels = len(mean) if mean is not None else film_channels(module) or input_channels(module)
@@ -196,7 +194,7 @@ def _span(given: Any) -> tuple[float, float] | None:
 
 
 def _published(module: nn.Module) -> Preprocessing | None:
-    """What torchvision's detectors and timm's networks bring with them."""
+    """Preprocessing that torchvision's detectors and timm's networks bring with them."""
     if normalises_itself(module):
         return detector_preprocessing(module)
     return timm_preprocessing(module) if hasattr(module, "pretrained_cfg") else None

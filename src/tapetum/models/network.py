@@ -1,0 +1,256 @@
+"""A user's network, run privately: its copy, the passes through it, and facts about it that are found out once."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from tapetum.data.preprocessing import Preprocessing, Size
+from tapetum.models.believing import WORKS, Believed, apart, compared
+from tapetum.models.checkpointing import uncheckpointed
+from tapetum.models.extra import beside
+from tapetum.models.gradients import SoundGradients
+from tapetum.models.passes import Passes, StopForward, ToTheEnd
+from tapetum.models.reaching import reach
+from tapetum.models.remembering import Checked, Photos
+from tapetum.models.replica import fingerprint, part_with, replicate, weights_sha256
+from tapetum.notes import note
+from tapetum.types import ModelError
+
+T = TypeVar("T")
+
+
+class Network:
+    """Module of the user's, which stays as it is, with a private copy that runs in eval mode.
+
+    module         the user's own
+    name           for messages and captions
+    preprocessing  from pixels in [0, 1] to model-ready images
+    call           (module, images) -> output, where `module(images)` is not enough: another method, a fixed input
+    extra          further inputs by keyword, (n, ...): one row for each image that is explained, or one for all
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        name: str,
+        preprocessing: Preprocessing,
+        call: Callable[..., Any] | None = None,
+        extra: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.module, self.name, self.preprocessing = module, name, preprocessing
+        self.call, self.extra = call, dict(extra or {})
+        self.passes, self.photos, self._checked = Passes(), Photos(), Checked()
+        self._local = threading.local()  # each thread has its own replica, so two can work at the same time
+        self._facts: dict[str, tuple[object, Any]] = {}
+        self._comparison: tuple[object, Believed] = None, Believed()
+        self._hash: tuple[object, str] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All that travels to another process: not this one's replicas, nor what was found out with them."""
+        fresh = {"_local": None, "_facts": {}, "_hash": None, "_comparison": (None, Believed())}
+        return {**vars(self), **fresh, "photos": None, "_checked": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update({**state, "_local": threading.local(), "photos": Photos(), "_checked": Checked()})
+
+    # --- the private copy
+
+    @property
+    def replica(self) -> nn.Module:
+        """The private module tree in eval mode that shares the user's weights; made again when those were replaced."""
+        if self._print() != getattr(self._local, "replicated", None):
+            self._local.replica, self._local.replicated = self._replicate(), self._print()
+        return self._local.replica
+
+    def _print(self) -> tuple[object, ...]:
+        return getattr(self._local, "pinned", None) or fingerprint(self.module)
+
+    @contextmanager
+    def pinned(self) -> Generator[None]:
+        """Inside the block, a method's work, the module is looked at once, and no watch from outside ends a pass."""
+        with self._looked_at_once(), self.passes.watched(ToTheEnd()):
+            yield
+
+    @contextmanager
+    def _looked_at_once(self) -> Generator[None]:
+        """Inside the block the user's module is taken not to be rebuilt."""
+        with self._locally("pinned", getattr(self._local, "pinned", None) or fingerprint(self.module)):
+            yield
+
+    @contextmanager
+    def _locally(self, name: str, value: Any) -> Generator[None]:
+        """Inside the block, a value of this thread's."""
+        outer = getattr(self._local, name, None)
+        setattr(self._local, name, value)
+        try:
+            yield
+        finally:
+            setattr(self._local, name, outer)
+
+    def _replicate(self) -> nn.Module:
+        structure, known = self._comparison
+        try:
+            written = known.written if structure == self._print() else ()
+            # apart: copying is no operation of the network, for no mode that is on, and begins with a whole stack to go down
+            return apart(lambda: replicate(self.module, written))
+        except Exception as error:
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise ModelError(f"{self.name} cannot be copied privately ({why}): {WORKS}") from error
+
+    def _believed(self, images: Tensor) -> Believed:
+        """Result of comparing the replica with the user's module, once; refuses a replica that is another network."""
+        if self._comparison[0] != self._print():
+            row, image = (getattr(self._local, "rows", None) or (0,))[0], images[:1].detach().clone()
+            self._comparison = self._print(), apart(lambda: self._compared(image, row))
+        known = self._comparison[1]
+        if known.written:
+            part_with(self.replica, self.module, known.written)
+        if known.doubts:
+            raise ModelError(f"{self.name} cannot be copied privately: {known.doubts}; {WORKS}")
+        for sentence in known.notes:
+            note(sentence)
+        return known
+
+    def _compared(self, image: Tensor, row: int) -> Believed:
+        self.passes.begin(image.shape)
+        with self.at_rows([row]):
+            return compared(self.module, self.replica, self.run, image)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether a part of the network runs once for each image of a pass, in a loop."""
+        return self._believed(self.blank()).one_by_one
+
+    # --- passes
+
+    def __call__(self, images: Tensor) -> Any:
+        """The network's own output in eval mode; None when a probe stopped the pass early."""
+        with self._looked_at_once():
+            if self._believed(images).changes_images:
+                images = images.clone()
+            self.passes.begin(images.shape)
+            try:
+                with SoundGradients() if torch.is_grad_enabled() else nullcontext():
+                    return self.run(self.replica, images)
+            except StopForward:
+                return None
+
+    def run(self, module: nn.Module, images: Tensor) -> Any:
+        """The output of any copy of the module, with the further inputs that it needs."""
+        rows = beside(self.extra, getattr(self._local, "rows", None), len(images), images)
+        with uncheckpointed():
+            return module(images, **rows) if self.call is None else self.call(module, images, **rows)
+
+    @contextmanager
+    def at_rows(self, rows: Sequence[int] | None) -> Generator[None]:
+        """Inside the block each image of a pass is that of these, among the images that were given; None: as outside."""
+        with self._locally("rows", getattr(self._local, "rows", None) if rows is None else tuple(rows)):
+            yield
+
+    def singly(self, images: Tensor) -> Iterator[Tensor]:
+        """Each image (1, c, h, w) alone, and while it is looked at its own further inputs beside it."""
+        rows = getattr(self._local, "rows", None) or range(len(images))
+        for i, row in enumerate(rows):
+            with self.at_rows([row]):
+                yield images[i : i + 1]
+
+    def laid_out(self, images: Tensor) -> Tensor:
+        """Images in the memory layout that convolutions like best (channels last), if this network takes it.
+
+        Quicker for passes without gradients; the numbers differ in the last bits. A network that reshapes with `.view`
+        after a convolution refuses that layout: tried once on a blank image.
+        """
+        like_best = self.remember("channels last", self._takes_channels_last)
+        return images.contiguous(memory_format=torch.channels_last) if like_best else images
+
+    def _takes_channels_last(self) -> bool:
+        try:
+            with torch.no_grad():
+                self(self.blank(2).contiguous(memory_format=torch.channels_last))
+        except RuntimeError:
+            return False
+        return True
+
+    # --- the images of its passes
+
+    @contextmanager
+    def seeing(self, images: Any) -> Generator[None]:
+        """Inside the block the size of these images counts, for this thread: facts about layers are found at that size."""
+        given = getattr(self._local, "given", None)
+        if isinstance(images, Tensor) and images.ndim == 4:
+            given = int(images.shape[-2]), int(images.shape[-1])
+        with self._locally("given", given):
+            yield
+
+    @property
+    def size(self) -> Size:
+        """(h, w) of the images that a method was given; elsewhere the model's own."""
+        return getattr(self._local, "given", None) or self.preprocessing.size
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(h, w) of the images that this thread's last pass was given: what hooks inside the network go by."""
+        return self.passes.image_size
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of an image."""
+        return self.preprocessing.channels
+
+    def blank(self, n: int = 1, size: Size | None = None) -> Tensor:
+        """Model-ready zeros (n, c, h, w), without `size` as large as the images that are given, or as the model's own."""
+        return torch.zeros(n, self.channels, *(size or self.size), device=self.device, dtype=self.dtype)
+
+    def noise(self, n: int = 1, seed: int = 0, size: Size | None = None) -> Tensor:
+        """Model-ready images (n, c, h, w) of unit noise: the same for the same seed, on every device."""
+        shape = n, self.channels, *(size or self.size)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device, self.dtype)
+
+    # --- its tensors
+
+    @property
+    def device(self) -> torch.device:
+        return next((tensor.device for tensor in self._tensors()), torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        floats = (tensor.dtype for tensor in self._tensors() if tensor.is_floating_point())
+        return next(floats, torch.float32)
+
+    def _tensors(self) -> Iterator[Tensor]:
+        """Those that are registered, then those of modules that hide in lists and closures."""
+        registered = itertools.chain(self.module.parameters(), self.module.buffers())
+        return itertools.chain(registered, (tensor for part in reach(self.module).modules for tensor in part.parameters()))
+
+    @property
+    def weights_sha256(self) -> str:
+        """The hash of the weights as they are now (kept until one of them changes)."""
+        versions = fingerprint(self.module), tuple(tensor._version for tensor in self.module.state_dict().values())
+        if self._hash is None or self._hash[0] != versions:
+            self._hash = versions, weights_sha256(self.module)
+        return self._hash[1]
+
+    # --- facts
+
+    def remember(self, fact: str, find_out: Callable[[], T]) -> T:
+        """A fact about the structure at a size: found out once, and again when modules or tensors were replaced.
+
+        Images of any kind will do for that, with the further inputs of the first.
+        """
+        structure, fact = self._print(), f"{fact}, {self.size}"
+        if self._facts.get(fact, (None, None))[0] != structure:
+            with self.at_rows([0]), self.passes.aside():
+                self._facts[fact] = structure, find_out()
+        return self._facts[fact][1]
+
+    def recall(self, fact: str) -> Any:
+        """The fact if somebody has found it out, else None."""
+        structure, found = self._facts.get(f"{fact}, {self.size}", (None, None))
+        return found if structure == self._print() else None
