@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from tapetum.engines.gradients import reached
+from tapetum.engines.gradients import cut_at
 from tapetum.engines.probe import edit, map_of
 from tapetum.engines.scores import (
     BoxScore,
@@ -109,15 +109,7 @@ def _read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
 
 def _changes(score: ModelScore, images: Tensor, layer: str, *, raw: bool) -> bool:
     """Whether the layer changes the score: by the gradient; where that is zero (saturation, no gradients) by other values."""
-    kept: dict[str, Tensor] = {}
-
-    def cut(activation: Tensor) -> Tensor:
-        kept[layer] = activation.detach().requires_grad_()
-        return kept[layer].clone()
-
-    with torch.enable_grad(), edit(score.model, {layer: cut}, raw=raw):
-        values = score(images)
-    if _has_gradient(values, reached(kept, layer)):
+    if _has_gradient(*cut_at(score, images, layer, raw=raw)):
         return True
 
     def under(change: Callable[[Tensor], Tensor]) -> Tensor:

@@ -158,22 +158,24 @@ def layer_gradient(score: ModelScore, images: Tensor, layer: str, *, batch: Batc
     """(activation A, dS/dA) at a layer, maps (n, c, h, w). Only the tail behind the layer keeps a graph."""
 
     def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return _layer_gradient(score.take(rows), images[rows[0] : rows[-1] + 1], layer)
+        values, activation = cut_at(score.take(rows), images[rows[0] : rows[-1] + 1].detach(), layer)
+        with torch.enable_grad():
+            return activation.detach(), derivative(values, activation)
 
     return over_images(score.model, len(images), work, batch)
 
 
-def _layer_gradient(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor]:
+def cut_at(score: ModelScore, images: Tensor, layer: str, *, raw: bool = False) -> tuple[Tensor, Tensor]:
+    """(scores, activation of a layer), with a graph from the activation to the scores alone."""
     kept: dict[str, Tensor] = {}
 
     def cut(activation: Tensor) -> Tensor:
         kept[layer] = activation.detach().requires_grad_()
-        return kept[layer].clone()  # what follows may work in place, on the clone
+        return kept[layer].clone()  # operations that follow may work in place, on the clone
 
-    with torch.enable_grad(), edit(score.model, {layer: cut}):
-        values = score(images.detach())
-        grad = derivative(values, reached(kept, layer))
-    return kept[layer].detach(), grad
+    with torch.enable_grad(), edit(score.model, {layer: cut}, raw=raw):
+        values = score(images)
+    return values, reached(kept, layer)
 
 
 def reached(kept: Mapping[str, Tensor], layer: str) -> Tensor:

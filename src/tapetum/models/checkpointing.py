@@ -66,7 +66,7 @@ def _generator(name: str) -> Callable[..., Iterator[None]]:
     """Stand-in for torch's generator, between whose steps the function is called."""
 
     def steps(*args: Any, **kwargs: Any) -> Iterator[None]:
-        return iter((None,)) if _is_plain() else _originals[name](*args, **kwargs)
+        return (None for _ in range(1)) if _is_plain() else _originals[name](*args, **kwargs)
 
     return steps
 

@@ -11,12 +11,11 @@ from torch import Tensor
 from tapetum.border.layers import POOLED, POSITIVE
 from tapetum.border.methods import attribution
 from tapetum.border.sentences import PositiveLayer
-from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.batching import over_images
 from tapetum.engines.gradients import derivative, layer_gradient
 from tapetum.engines.probe import activations
 from tapetum.engines.resume import resume
 from tapetum.engines.scores import ModelScore
-from tapetum.progress import track
 from tapetum.types import Batch, MethodError, Range
 
 TARGET_FREE = "target_free"
@@ -87,5 +86,4 @@ def fem(
         peaks = maps > maps.mean((2, 3), keepdim=True) + k * spread
         return (peaks.to(maps.dtype).mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True)
 
-    chunks = in_chunks(range(len(images)), batch_size(score.model, batch), work)
-    return torch.cat(list(track(chunks, len(images), "images", size=len)))
+    return over_images(score.model, len(images), work, batch)

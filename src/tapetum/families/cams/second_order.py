@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tapetum.engines.batching import batch_size, in_chunks
-from tapetum.engines.gradients import reached
-from tapetum.engines.probe import edit
+from tapetum.engines.batching import over_images
+from tapetum.engines.gradients import cut_at
 from tapetum.engines.scores import ModelScore
-from tapetum.progress import track
 from tapetum.types import Batch, MethodError, TargetError
 from tapetum.types.refusals import NO_GRADIENT
 
@@ -28,22 +26,12 @@ def layer_hessian_product(
     def work(rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         return _product(score.take(rows), images[rows[0] : rows[-1] + 1], layer)
 
-    chunks = in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)
-    parts = list(track(chunks, len(images), "images", size=lambda part: len(part[0])))
-    acts, grads, curved = (torch.cat(part) for part in zip(*parts, strict=True))
-    return acts, grads, curved
+    return over_images(score.model, len(images), work, batch, gradients=True)
 
 
 def _product(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor, Tensor]:
-    kept: dict[str, Tensor] = {}
-
-    def cut(activation: Tensor) -> Tensor:
-        kept[layer] = activation.detach().requires_grad_()
-        return kept[layer].clone()  # what follows may work in place, on the clone
-
-    with torch.enable_grad(), edit(score.model, {layer: cut}), sdpa_kernel(SDPBackend.MATH):  # the others differentiate once
-        values = score(images.detach())
-        acts = reached(kept, layer)
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # the others differentiate once
+        values, acts = cut_at(score, images.detach(), layer)
         if not values.requires_grad:
             raise TargetError(NO_GRADIENT)
         grads = _derivative(values.sum(), acts, again=True)

@@ -12,11 +12,10 @@ from torch import Tensor
 from tapetum.border.attributions import AT_IMAGE
 from tapetum.border.fusion import upsampled
 from tapetum.border.methods import attribution
-from tapetum.engines.batching import batch_size, in_chunks
+from tapetum.engines.batching import over_images
 from tapetum.engines.scores import ModelScore
 from tapetum.families.cams.full_gradients import full_gradients
 from tapetum.models.vision_model import VisionModel
-from tapetum.progress import track
 from tapetum.types import Batch, MethodError
 
 Rescale: TypeAlias = Literal["channel", "layer"]
@@ -67,8 +66,7 @@ def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel"
         see(parts.from_input)
         return maps - maps.amin((2, 3), keepdim=True)
 
-    chunks = in_chunks(range(len(images)), batch_size(score.model, batch, gradients=True), work)
-    return torch.cat(list(track(chunks, len(images), "images", size=len)))
+    return over_images(score.model, len(images), work, batch, gradients=True)
 
 
 def _rescaled(term: Tensor, rescale: Rescale) -> Tensor:
