@@ -227,7 +227,8 @@ def test_a_checked_batch_is_checked_once_and_again_when_it_was_changed() -> None
     ready = model.as_images(pictures(2))
     assert model.as_images(ready) is ready
     checks = {name for _, name in passed(lambda: tp.evaluate(model, ready, tp.saliency(model, ready, 1)))}
-    assert "VisionModel._check" not in checks
+    assert "Reader._ready_batch" in checks
+    assert "Reader._check" not in checks
     ready[0, 0, 0, 0] = torch.nan
     with pytest.raises(tp.TapetumError, match="NaN or infinity"):
         model.as_images(ready)

@@ -10,10 +10,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
+
+_BATCH_NORMS = frozenset((F.batch_norm, torch.batch_norm))
+"""Functions, not names: every operation of every pass with a gradient is compared with them."""
 
 
 class SoundGradients(Following):
@@ -21,7 +25,7 @@ class SoundGradients(Following):
 
     def on(self, call: Call) -> Any:
         output = call()
-        if call.name == "batch_norm" and isinstance(output, Tensor):
+        if call.function in _BATCH_NORMS and isinstance(output, Tensor):
             with torch._C.DisableTorchFunction():  # what is done here is no operation of the network, for no other mode
                 if output.requires_grad and output.is_contiguous():
                     output.register_hook(Tensor.contiguous)

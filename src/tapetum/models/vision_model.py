@@ -76,17 +76,14 @@ class VisionModel(Reader):
     # --- the answer
 
     def __call__(self, images: Tensor) -> Any:
-        """The network's own output in eval mode; None when a probe stopped the pass early."""
-        return self._one_row_each(super().__call__(images), images)
+        """The network's own output in eval mode; None when a probe stopped the pass early.
 
-    def _one_row_each(self, output: Any, images: Tensor) -> Any:
-        """The output, unless it is a table of other than one row per image: `view(-1, 400)` of another size gives that.
-
-        Where somebody changes layers, the batch may have become another on the way.
+        Refuses a table of other than one row per image: `view(-1, 400)` of another size gives that. Where somebody changes
+        layers, the batch may have become another on the way.
         """
+        output = super().__call__(images)
         if not self.passes.edited and isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images):
-            size = as_text(self.image_size)
-            images_of = f"{len(images)} image{'s' * (len(images) > 1)} of {size} px"
+            images_of = f"{len(images)} image{'s' * (len(images) > 1)} of {as_text(self.image_size)} px"
             raise fitting.refusal(self, self.image_size) or ImageError(
                 f"{self.name} gives {len(output)} rows for {images_of}, so no row is one image's: it is "
                 "built for another size, or tp.wrap(..., call=...) must turn its answer"
