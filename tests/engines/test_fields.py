@@ -13,9 +13,15 @@ from torch import Tensor, nn
 from zoo import pictures, shared, wrapped
 
 import tapetum as tp
-from tapetum.families.depth.energy import gradient_energy, sides, smallest_square, support, within
+from tapetum.families.depth.energy import gradient_energy, smallest_square, support, within
+from tapetum.models.layers import Window
 from tapetum.models.zoo import SimpleCNN, wrap
 from tapetum.models.zoo.inception_v1 import InceptionV1
+
+
+def sides(window: Window) -> tuple[int, int]:
+    top, bottom, left, right = window
+    return bottom - top + 1, right - left + 1
 
 
 def test_the_energy_of_a_linear_layer_is_the_square_of_its_weights() -> None:

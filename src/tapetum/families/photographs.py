@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tapetum.border.methods import inspection
 from tapetum.border.sentences import Seed
-from tapetum.data.preprocessing import LONGEST, LUMA, Preprocessing
+from tapetum.data.preprocessing import LONGEST, LUMA, Preprocessing, size_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import (
@@ -37,10 +37,10 @@ def preprocessing_steps(
 ) -> PreprocessingSteps:
     """How a photograph becomes a network's numbers, in four ways, step by step, with shape and range at each.
 
-    As read (3, H, W) in [0, 1]; resized; cropped; normalised = (pixels - mean) / std per channel, without unit; and back
-    again, pixels = normalised · std + mean, which gives what was cropped. The ways: the model's own; squash (the whole
-    photograph made square: nothing is lost, proportions are); none (its own size); and what training does, a crop at a random
-    place of the photograph resized to 8/7 of the crop. The frame on the photograph is the part that is seen.
+    The steps: as read, (3, H, W) in [0, 1]; resized; cropped; normalised = (pixels - mean) / std per channel, without unit;
+    and back again, pixels = normalised · std + mean, which gives the crop. The ways: the model's own; squash (the whole
+    photograph made square, so only its proportions are lost); none (its own size); and the random crop of training, from the
+    photograph resized to 8/7 of the crop. The frame on the photograph is the part that the model sees.
 
     Args:
         side: side of the squashed picture in px; None: the model's own size.
@@ -54,7 +54,12 @@ def preprocessing_steps(
     train = replace(own, size=(crop_px, crop_px), resize=max(crop_px, round(crop_px * 8 / 7)))
     generator = torch.Generator().manual_seed(seed)
     ways = tuple(
-        (_fixed("the model's own", own, one), _fixed("squash", squash, one), _none(own, one), _random(train, one, generator))
+        (
+            _fixed("the model's own", own, one),
+            _fixed("squash", squash, one),
+            _way("none", own, [("as read", one)], (0, 0, *size_of(one))),
+            _random(train, one, generator),
+        )
         for one in images
     )
     return PreprocessingSteps(ways, model.name, own.mean, own.std)
@@ -62,19 +67,10 @@ def preprocessing_steps(
 
 def _fixed(name: str, how: Preprocessing, picture: Tensor) -> PreprocessingWay:
     """The steps of a photograph that is resized and cut in the middle, or squashed."""
-    height, width = picture.shape[-2:]
-    top, left, bottom, right = how.box(height, width)
-    steps = [("as read", picture)]
-    if how.resize != "squash":
-        steps.append(("resized", how.resized(picture)))
-    steps.append(("cropped" if how.resize != "squash" else "resized", how.crop(picture)))
-    stretched = ((bottom - top) / (right - left)) if how.resize == "squash" else 1.0
-    return PreprocessingWay(name, _to_the_end(how, steps), (top, left, bottom, right), float(stretched))
-
-
-def _none(how: Preprocessing, picture: Tensor) -> PreprocessingWay:
-    height, width = picture.shape[-2:]
-    return PreprocessingWay("none", _to_the_end(how, [("as read", picture)]), (0.0, 0.0, float(height), float(width)), 1.0)
+    top, left, bottom, right = box = how.box(*size_of(picture))
+    if how.resize == "squash":
+        return _way(name, how, [("as read", picture), ("resized", how.crop(picture))], box, (bottom - top) / (right - left))
+    return _way(name, how, [("as read", picture), ("resized", how.resized(picture)), ("cropped", how.crop(picture))], box)
 
 
 def _random(how: Preprocessing, picture: Tensor, generator: torch.Generator) -> PreprocessingWay:
@@ -88,18 +84,23 @@ def _random(how: Preprocessing, picture: Tensor, generator: torch.Generator) -> 
     before = [(full - pixels / scale) / 2 for full, pixels in zip(picture.shape[-2:], size, strict=True)]
     top, left = (margin + first / scale for margin, first in zip(before, start, strict=True))
     box = (top, left, top + rows / scale, left + columns / scale)
-    steps = [("as read", picture), ("resized", resized), ("cropped", crop)]
-    return PreprocessingWay("random crop", _to_the_end(how, steps), box, 1.0)
+    return _way("random crop", how, [("as read", picture), ("resized", resized), ("cropped", crop)], box)
 
 
-def _to_the_end(how: Preprocessing, steps: list[tuple[str, Tensor]]) -> tuple[PreprocessingStep, ...]:
+def _way(
+    name: str, how: Preprocessing, steps: list[tuple[str, Tensor]], box: Sequence[float | int], stretched: float | int = 1
+) -> PreprocessingWay:
+    """One way with its steps up to the network's numbers and back; `box` is the part of the photograph that is seen."""
     normalised = how.normalize(steps[-1][1])
     every = [*steps, ("normalised", normalised), ("back again", how.denormalize(normalised))]
-    return tuple(_step(name, values[0]) for name, values in every)
+    top, left, bottom, right = map(float, box)
+    return PreprocessingWay(
+        name, tuple(_step(name, values[0]) for name, values in every), (top, left, bottom, right), float(stretched)
+    )
 
 
 def _step(name: str, values: Tensor) -> PreprocessingStep:
-    height, width = (int(side) for side in values.shape[-2:])
+    height, width = size_of(values)
     smaller = MAX_SIDE_PX / max(height, width)
     size = [max(1, round(height * smaller)), max(1, round(width * smaller))]
     kept = values.clone() if smaller >= 1 else F.interpolate(values[None], size, mode="area")[0]
@@ -126,7 +127,7 @@ def color_channels(
     if images.shape[1] not in (1, 3):
         raise ImageError(f"color_channels is about red, green and blue: {model.name} sees {images.shape[1]} bands")
     photographs = model.denormalize(images).clone()
-    height, width = (int(side) for side in images.shape[-2:])
+    height, width = size_of(images)
     if min(height, width) < patch_px:
         raise ImageError(f"a patch of {patch_px} px does not fit into images of {height} x {width} px: make it smaller")
     if images.shape[1] == 1:

@@ -78,7 +78,7 @@ def guided_grad_cam(
 
 
 def _by_relu(rule: Rule, score: ModelScore, images: Tensor, batch: Batch, name: str) -> Tensor:
-    """The gradient with another rule at the ReLUs; refused where there is none."""
+    """The gradient with another rule at the ReLUs; refuses a network without ReLUs."""
     with backward_rules({"relu": rule}) as applied:
         values = gradient(score, images, batch=batch)
     own = relus_of_its_own(score.take([0]), images[:1])

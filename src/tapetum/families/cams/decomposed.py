@@ -16,7 +16,7 @@ from torch import Tensor
 from tapetum.border.methods import attribution
 from tapetum.border.sentences import LayerName
 from tapetum.engines.gradients import layer_gradient
-from tapetum.engines.resume import Tail, resume
+from tapetum.engines.resume import resume
 from tapetum.engines.scores import ModelScore
 from tapetum.progress import track
 from tapetum.types import Batch, MethodError, Range
@@ -131,14 +131,9 @@ def _with_the_models_sign(score: ModelScore, images: Tensor, layer: str, compone
     for row in track(range(len(images)), len(images), "images"):
         tail = resume(score.take([row]), layer, images[row : row + 1])
         found = component(row, tail.activation[0])
-        signed.append(-found if _is_reversed(tail, found) else found)
+        largest = found.abs().max().clamp(min=torch.finfo(found.dtype).tiny)
+        parts = torch.stack([found.clamp(min=0), (-found).clamp(min=0)]) / largest
+        with torch.no_grad():
+            positive, negative = tail(tail.activation * parts[:, None])  # the score with either part's places alone
+        signed.append(-found if negative > positive else found)
     return torch.stack(signed)[:, None]
-
-
-def _is_reversed(tail: Tail, found: Tensor) -> bool:
-    """Whether the negative places of the map, alone at the layer, give a higher score than the positive ones."""
-    largest = found.abs().max().clamp(min=torch.finfo(found.dtype).tiny)
-    parts = torch.stack([found.clamp(min=0), (-found).clamp(min=0)]) / largest
-    with torch.no_grad():
-        positive, negative = tail(tail.activation * parts[:, None])
-    return bool(negative > positive)

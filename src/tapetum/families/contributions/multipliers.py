@@ -146,7 +146,7 @@ class _Differences(Following):
         return signals[0].copy_(value + linear) if value is first else value + linear  # the first: worked in place
 
     def _other(self, call: Call) -> Any:
-        """Functions of Python are looked into; what has no gradient does not matter; anything else is refused."""
+        """Follows Python functions inside, ignores operations without a gradient, and refuses everything else."""
         if isinstance(call.function, FunctionType):
             with self:
                 return entered(call.function)(*call.args, **call.kwargs)

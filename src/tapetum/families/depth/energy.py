@@ -21,11 +21,6 @@ ROUNDING = 1 - 1e-12
 """Factor that allows for rounding: a square that holds everything would miss its share by the last bit."""
 
 
-def middle(maps: Tensor) -> tuple[int, int]:
-    """(row, column) of the middle place of maps (n, c, h, w)."""
-    return maps.shape[-2] // 2, maps.shape[-1] // 2
-
-
 def gradient_energy(
     model: VisionModel, layers: Sequence[str], images: Tensor, generator: torch.Generator
 ) -> dict[str, tuple[Tensor, tuple[int, int]]]:
@@ -51,7 +46,7 @@ def _of_one(
         with capture(model, layers) as acts:
             model(x)
         for layer in layers:
-            row, column = middle(acts[layer])
+            row, column = (side // 2 for side in acts[layer].shape[-2:])
             values = acts[layer][0, :, row, column]
             signs = (torch.rand(len(values), generator=generator) < 0.5).to(values) * 2 - 1
             (gradient,) = torch.autograd.grad((values * signs).sum(), x, retain_graph=layer != layers[-1])
@@ -100,12 +95,6 @@ def _held(cumulated: Tensor, side: int) -> Tensor:
     """The energy in every square of that side that lies in the image."""
     h, w = (min(side, size - 1) for size in cumulated.shape)
     return cumulated[h:, w:] - cumulated[:-h, w:] - cumulated[h:, :-w] + cumulated[:-h, :-w]
-
-
-def sides(window: Window) -> tuple[int, int]:
-    """(height, width) of a window in pixels."""
-    top, bottom, left, right = window
-    return bottom - top + 1, right - left + 1
 
 
 def within(inner: Window, outer: Window) -> bool:

@@ -20,9 +20,8 @@ from tapetum.engines.render.optimizers import adam
 from tapetum.engines.render.parametrizations import Start, fourier, maco, pixel
 from tapetum.engines.render.render import kept_steps
 from tapetum.engines.scores import forward_logits
-from tapetum.families.dreams.pictures import Run, begun_with, joined, one_layer, usual_layer
+from tapetum.families.dreams.pictures import Run, begun_with, joined, named_or_usual
 from tapetum.models.vision_model import VisionModel
-from tapetum.notes import note
 from tapetum.progress import report
 from tapetum.types import MethodError, Precision, Range, Rendering
 
@@ -91,7 +90,7 @@ def accentuate(
         >>> tp.accentuate(model, images, units="lynx", n_steps=2, n_views=1).scores
     """
     objectives = _objectives(model, pictures, units)
-    held = one_layer(model, layer) if layer is not None else _early(model)
+    held = named_or_usual(model, layer, EARLY, "held in layer {}, which was chosen")
     begun = begun_with(model, pictures, size, longest_px, whole=False)
     views = (T.random_view(model.preprocessing.size, smallest_view, 0.99), T.noise(noise_sd))
     rate = step_size if step_size is not None else 0.15 if parametrization == "phase" else 0.05
@@ -107,12 +106,6 @@ def accentuate(
     ])  # fmt: skip
     scores, before = (measure_each(model, objectives, model.preprocessing.crop(pixels)) for pixels in (finished, begun))
     return joined([one.run for one in accents], objectives, kept, scores, before)
-
-
-def _early(model: VisionModel) -> str:
-    layer = usual_layer(model, EARLY)
-    note(f"held in layer {layer}, which was chosen")
-    return layer
 
 
 def _objectives(model: VisionModel, pictures: Sequence[Tensor], units: Any) -> list[O.Objective]:

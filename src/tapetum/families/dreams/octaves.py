@@ -19,7 +19,7 @@ from tapetum.engines.render.optimizers import normalized
 from tapetum.engines.render.parametrizations import Start, as_it_is
 from tapetum.engines.render.render import kept_steps
 from tapetum.engines.render.sizes import takes
-from tapetum.families.dreams.pictures import Run, begun_with, joined, one_layer, resized, usual_layer
+from tapetum.families.dreams.pictures import Run, begun_with, joined, named_or_usual, resized
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report
@@ -94,10 +94,7 @@ def _objective(model: VisionModel, layer: str | None, units: Any) -> O.Objective
         raise MethodError("deep_dream makes more of a layer or of units: give one of the two")
     if units is not None:
         return O.as_objective(model, units)
-    if layer is None:
-        layer = usual_layer(model, USUAL)
-        note(f"layer {layer} was chosen")
-    return O.deep_dream(one_layer(model, layer))
+    return O.deep_dream(named_or_usual(model, layer, USUAL, "layer {} was chosen"))
 
 
 def octave_sizes(size: Size, n_octaves: int, octave_scale: float) -> list[Size]:

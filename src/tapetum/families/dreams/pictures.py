@@ -1,4 +1,4 @@
-"""Steps that dreams share: pictures of a size the network takes, a usual layer, and what a run per picture keeps."""
+"""Steps that dreams share: pictures of a size the network takes, a usual layer, and the record of a run per picture."""
 
 from __future__ import annotations
 
@@ -68,10 +68,14 @@ def one_layer(model: VisionModel, layer: str) -> str:
     return found[0]
 
 
-def usual_layer(model: VisionModel, place: int) -> str:
-    """The layer at a place (0: the earliest) of five depths; the nearest one in a network with fewer."""
+def named_or_usual(model: VisionModel, layer: str | None, place: int, words: str) -> str:
+    """The named layer; None: that at a place (0: the earliest) of five depths, which is noted in these words."""
+    if layer is not None:
+        return one_layer(model, layer)
     usual = depths(model, DEPTHS)
-    return usual[round(place / (DEPTHS - 1) * (len(usual) - 1))]
+    chosen = usual[round(place / (DEPTHS - 1) * (len(usual) - 1))]
+    note(words.format(chosen))
+    return chosen
 
 
 @dataclass

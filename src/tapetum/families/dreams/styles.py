@@ -20,7 +20,7 @@ from tapetum.engines.render.optimize import look, measure
 from tapetum.engines.render.optimizers import bounded_adam
 from tapetum.engines.render.parametrizations import as_it_is
 from tapetum.engines.render.parametrizations.images import covering
-from tapetum.families.dreams.pictures import DEPTHS, begun_with, one_layer, usual_layer
+from tapetum.families.dreams.pictures import DEPTHS, begun_with, named_or_usual
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
@@ -91,14 +91,12 @@ def style_transfer(
 
 
 def _layers(model: VisionModel, content: str | None, styles: Sequence[str] | str | None) -> tuple[str, list[str]]:
-    if content is None:
-        content = usual_layer(model, CONTENT)
-        note(f"content layer {content} was chosen")
+    content = named_or_usual(model, content, CONTENT, "content layer {} was chosen")
     if styles is None:
         usual = depths(model, DEPTHS)
         styles = usual[:-1] or usual
         note(f"style layers {', '.join(styles)} were chosen")
-    return one_layer(model, content), model.find_layers(styles)
+    return content, model.find_layers(styles)
 
 
 def _style(model: VisionModel, style: Any) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tapetum.border.methods import inspection
 from tapetum.border.sentences import ConvolutionName, Seed
 from tapetum.border.subjects import as_model
-from tapetum.families.filters.weights import checked_convolution, first_convolution, read_filters
+from tapetum.families.filters.weights import checked_convolution, read_filters
 from tapetum.models.untrained import reset
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
@@ -66,7 +66,7 @@ def compare_filters(
     Example:
         >>> print(tp.compare_filters(model, k=4))
     """
-    name = first_convolution(model) if layer is None else checked_convolution(model, layer)
+    name = checked_convolution(model, layer)
     before = untrained(model, seed)
     for sentence in before.notes:
         note(sentence)

@@ -11,7 +11,7 @@ from torch import Tensor
 from tapetum.border.methods import inspection
 from tapetum.border.sentences import ConvolutionName
 from tapetum.engines.probe import activations
-from tapetum.families.filters.weights import checked_convolution, first_convolution, read_filters
+from tapetum.families.filters.weights import checked_convolution, read_filters
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import FilterResponses, LayerError, Range
@@ -41,7 +41,7 @@ def filter_responses(
     Example:
         >>> print(tp.filter_responses(model, images, k=4))
     """
-    name = first_convolution(model) if layer is None else checked_convolution(model, layer)
+    name = checked_convolution(model, layer)
     if model.survey[name].grid is None:
         raise LayerError(f"{name} of {model.name} gives no map (n, c, h, w) to lay over the image: choose another convolution")
     maps = activations(model, images, name)

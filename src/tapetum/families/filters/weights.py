@@ -34,13 +34,12 @@ def filters(model: VisionModel, *, layer: ConvolutionName | None = None, k: Anno
     Example:
         >>> print(tp.filters(model, layer="blocks.0.0", k=4))
     """
-    name = first_convolution(model) if layer is None else checked_convolution(model, layer)
-    return read_filters(model, name, torch.arange(k))
+    return read_filters(model, checked_convolution(model, layer), torch.arange(k))
 
 
 def read_filters(model: VisionModel, layer: str, channels: Tensor | None = None) -> Filters:
     """Some filters of a convolution, or all of them; channels beyond the last are left out."""
-    module = _convolutions(model)[layer]
+    module = convolutions(model)[layer]
     every = _by_output(module).detach()
     kind, plain = type(module).__name__, type(module).forward in (nn.Conv2d.forward, nn.ConvTranspose2d.forward)
     if not plain and "Std" in kind:
@@ -62,12 +61,8 @@ def read_filters(model: VisionModel, layer: str, channels: Tensor | None = None)
     )
 
 
-def convolutions(model: VisionModel) -> list[str]:
-    """The names of all convolutions that run, in the order of running."""
-    return list(_convolutions(model))
-
-
-def _convolutions(model: VisionModel) -> dict[str, Convolution]:
+def convolutions(model: VisionModel) -> dict[str, Convolution]:
+    """All convolutions that run, by name, in the order of running."""
     modules = dict(model.replica.named_modules())
     ran = {name: modules[name] for name in model.survey.order}
     return {name: module for name, module in ran.items() if isinstance(module, Convolution)}
@@ -75,14 +70,16 @@ def _convolutions(model: VisionModel) -> dict[str, Convolution]:
 
 def first_convolution(model: VisionModel) -> str:
     """The name of the convolution that runs first; a network without one is refused."""
-    names = convolutions(model)
-    if not names:
+    name = next(iter(convolutions(model)), None)
+    if name is None:
         raise LayerError(f"{model.name} has no convolution, so no filter that could be drawn: give a network that has one")
-    return names[0]
+    return name
 
 
-def checked_convolution(model: VisionModel, layer: str) -> str:
-    """The full name if it means one convolution, else a `LayerError` with the layer's kind and names that would work."""
+def checked_convolution(model: VisionModel, layer: str | None) -> str:
+    """The full name of one convolution, None: the first; a `LayerError` says the layer's kind and names that would work."""
+    if layer is None:
+        return first_convolution(model)
     named, every = model.find_layers(layer), convolutions(model)
     found = [name for name in named if name in every]
     if len(found) == 1:
