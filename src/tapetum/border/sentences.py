@@ -21,13 +21,15 @@ from tapetum.types import Range, ScoreKind
 
 # --- which layer
 
-LayerName: TypeAlias = Annotated[str, "name or None: the last layer that mixes places (the choice is in `notes`)."]
+LayerName: TypeAlias = Annotated[
+    str, "name or None: the last layer that combines several places, such as a convolution (the choice is in `notes`)."
+]
 PositiveLayer: TypeAlias = Annotated[
     str,
-    "name or None: the first layer without negative values from the last that mixes places on (the choice is in `notes`).",
+    "name or None: the first layer without negative values from the last that combines several places on (in `notes`).",
 ]
 DetailedLayer: TypeAlias = Annotated[
-    str, "name or None: the last module with at least 10 cells a side (14 x 14 of most networks; in `notes`)."
+    str, "name or None: the last module with at least 10 cells per side (14 x 14 in most networks; in `notes`)."
 ]
 ConvolutionName: TypeAlias = Annotated[str, "name of a convolution; None: the first that runs."]
 MapLayers: TypeAlias = Annotated[
