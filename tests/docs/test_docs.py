@@ -404,7 +404,7 @@ def test_the_tree_of_the_architecture_page_is_the_tree_of_the_code() -> None:
     named = list(_tree())
     assert not [path for path in named if not (ROOT / path).exists()]
     package = ROOT / "src" / "tapetum"
-    there = [one for one in package.iterdir() if one.name not in ("__pycache__", "__init__.py", "__main__.py")]
+    there = [one for one in package.iterdir() if one.name not in ("__pycache__", "__init__.py", "__main__.py", "py.typed")]
     there += [one for one in (package / "families").glob("*.py") if one.name != "__init__.py"]
     assert not [str(one) for one in there if not any((ROOT / path) == one for path in named)]
 
