@@ -72,7 +72,7 @@ def activation_atlas(
     out: str | Path | None = None,
     resume: Resume = True,
 ) -> ActivationAtlas:
-    """A map of what a layer tells apart: its vectors over a data set, alike ones near, and a picture for every cell.
+    """A map of a layer's activation vectors over a data set: similar ones near, with a picture for every cell.
 
     Vectors at random positions of every picture are laid out in two dimensions (UMAP, cosine distance), a grid is laid over
     them, and the vectors of each cell are averaged (carter2019activation). A cell with fewer than 5 is left out. Its picture
@@ -123,7 +123,7 @@ def activation_atlas(
 
 
 def usual_positions(pictures: int) -> int:
-    """Vectors a picture: 1 of many pictures, up to 16 of few, so that cells are full."""
+    """Number of vectors per picture: 1 for many pictures, up to 16 for few, so that cells are full."""
     return 1 if pictures > LARGE else max(1, min(16, -(-WANTED // max(1, pictures))))
 
 
@@ -248,7 +248,7 @@ class _Cells:
     resume: bool
 
     def facts(self) -> dict[str, Any]:
-        """All that decides the pictures, but for the vectors."""
+        """Everything that the pictures depend on, except the vectors."""
         job = Canvases(self.model, (), self.recipe, self.size, self.seed)
         return {**job.facts(), "layer": self.layer, "whiten": self.whiten, "cosine_power": float(self.cosine_power)}
 

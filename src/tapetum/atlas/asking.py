@@ -1,4 +1,4 @@
-"""Which units fire on a picture that nobody scanned: one pass, against the scores of the whole data set."""
+"""Units that fire on a new picture: one pass, compared with the scores of the whole data set."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ MOST_PIXELS = 32_000_000
 
 
 def told_by(folder: str | Path, said: Collection[str] = ()) -> dict[str, Any]:
-    """What an atlas's manifest says that its model was told, but for what is `said` now."""
+    """Options of the model from an atlas's manifest; those `said` now override them."""
     about = read_manifest(folder).get("model", {})
     return settings_in_file(shown(Path(folder) / MANIFEST), about.get("settings"), said)
 
 
 class Asking:
-    """An atlas and its model, which is loaded with the first question. Pictures are decoded and passed one after the other."""
+    """An atlas and its model, which is loaded for the first picture. Pictures are decoded and passed one after the other."""
 
     def __init__(self, folder: str | Path, model: Callable[[], VisionModel] | None = None) -> None:
         self.folder = Path(folder)
@@ -59,7 +59,7 @@ class Asking:
         self.store.close()
 
     def fires(self, data: bytes) -> dict[str, Any]:
-        """The answer to a picture's bytes: predictions, the units with the highest z, what the model saw."""
+        """Analyses a picture given as bytes: predictions, the units with the highest z, and the part that the model saw."""
         with self._one_at_a_time, self.model.preprocessing.opened(data, MOST_PIXELS) as pixels:
             return self._answer(pixels)
 
@@ -75,7 +75,7 @@ class Asking:
 
     @cached_property
     def model(self) -> VisionModel:
-        """The model that was scanned; refused where its weights or its preprocessing are others now."""
+        """The model that was scanned; refuses one whose weights or preprocessing have changed."""
         model = self._load()
         then, now = self.manifest["settings"], {"weights": model.weights_sha256, "preprocessing": repr(model.preprocessing)}
         for what, value in now.items():
@@ -90,7 +90,7 @@ class Asking:
         return loaded(found.source, found.weights, found.settings)
 
     def _scores(self, images: Tensor) -> tuple[list[NDArray[np.float64]], list[Prediction]]:
-        """Each layer's scores (c,), tapped as they were scanned; and the model's answer, nothing where it gives no classes."""
+        """Each layer's scores (c,), tapped as in the scan, and the model's predictions, none if it gives no classes."""
         names = [layer["name"] for layer in self.layers]
         predictions: list[Prediction] = []
         with contextlib.suppress(TapetumError):  # no classifier
@@ -129,7 +129,7 @@ class Asking:
         return found
 
     def _percentile(self, file: str, channel: int, score: float) -> float:
-        """Among the stored scores, rounded as they are."""
+        """Percentile of a score among the stored ones, rounded to float16 as those are."""
         place = inside(self.folder, "embeddings", f"{file}.npy")
         table = mapped_in(place)
         if table.ndim != 2 or channel >= table.shape[1]:

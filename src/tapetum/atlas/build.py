@@ -49,7 +49,7 @@ LARGEST_HALF = 65_504
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """What a build made: the page to open, what was skipped, and the stages that were done now."""
+    """Result of a build: the page to open, the skipped pictures, and the stages that this run completed."""
 
     index: Path
     pictures: int
@@ -240,7 +240,7 @@ class _Build:
         self.stages.save()
 
     def _is_map(self, file: str, pictures: int) -> bool:
-        """Whether a layer's map is there, whole, and of these scores."""
+        """Whether a layer's map exists, is complete, and was made from these scores."""
         place = self.folder / "maps"
         try:
             said = map_in(place, file, pictures)

@@ -1,4 +1,4 @@
-"""What files of an atlas say, checked: manifest.json, and the tables of maps.
+"""Checks of an atlas's manifest.json and of its tables of maps.
 
 Atlases are passed on. What they say has the types that their readers count on, and every name in them is one plain name, or
 it is one line that says so.
@@ -25,7 +25,7 @@ Fits = Callable[[Any], bool]
 
 
 def manifest_in(folder: str | Path) -> dict[str, Any]:
-    """An atlas's manifest; what is in it is as it was written, and a build that goes on may not have written all."""
+    """Manifest of an atlas, unchanged; that of an unfinished build may lack facts."""
     said = table_in(inside(folder, MANIFEST), LARGEST)
     wrong = [name for name, fits in FIELDS.items() if name in said and not fits(said[name])]
     if wrong:
@@ -43,7 +43,7 @@ def check_finished(said: Mapping[str, Any], folder: str | Path) -> None:
 
 
 def map_in(folder: Path, file: str, pictures: int) -> dict[str, Any]:
-    """The table of a layer's map, for a site of so many pictures."""
+    """Reads and checks the table of a layer's map, for a site with this number of pictures."""
     path = inside(folder, f"{file}.json")
     said = table_in(path)
     wrong = [name for name, fits in MAP.items() if not fits(said.get(name))]
@@ -55,7 +55,7 @@ def map_in(folder: Path, file: str, pictures: int) -> dict[str, Any]:
 
 
 def is_sprite(value: Any) -> bool:
-    """Sheets of tiles: three numbers, and the plain names of the sheets' files."""
+    """Whether a value describes sheets of tiles: three numbers, and the plain names of the sheets' files."""
     return (
         isinstance(value, dict)
         and value.keys() == {"tile", "columns", "rows", "sheets"}
@@ -94,7 +94,7 @@ def _table(fits: Fits) -> Fits:
 
 
 def _with(**fields: Fits) -> Fits:
-    """A table that has these, and maybe others."""
+    """Returns a check that a value is a table with at least these fields."""
     return lambda value: isinstance(value, dict) and all(fits(value.get(name)) for name, fits in fields.items())
 
 

@@ -53,7 +53,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked, as it was sent; names of headers in lower case, those that came twice joined by commas."""
+    """A request as it was sent; header names in lower case, repeated headers joined by commas."""
 
     method: str
     target: str
@@ -64,7 +64,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is sent: a text or an open file, which is closed then."""
+    """An answer to a request: a text, or an open file that is closed after sending."""
 
     content: io.BufferedIOBase
     size: int
@@ -79,7 +79,7 @@ def answer_of(body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, **head
 
 
 class Room:
-    """So many places at once. One more takes that of whoever has kept us waiting longest, or is refused where nobody does."""
+    """Limits connections: a further one replaces the client that has been silent longest, or is refused if none is silent."""
 
     def __init__(self, places: int) -> None:
         self._free = places

@@ -1,4 +1,4 @@
-"""An atlas.sqlite from anywhere: opened for reading alone, and nothing in it is believed before it is checked.
+"""Reads an atlas.sqlite from any source: opened read-only, and checked before anything in it is used.
 
 Its schema is exactly ours, so no view, trigger or virtual table of somebody's is ever run. Rows have the types and the ranges
 that their columns have, and no more of them come than the file has room for. A question that goes on and on ends.
@@ -39,7 +39,7 @@ LARGEST = 1 << 53
 
 
 class Database:
-    """Questions to the file, of several threads at the same time: each has a connection of its own."""
+    """Queries of the file from several threads at once, each with its own connection."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -54,7 +54,7 @@ class Database:
         self._local = threading.local()
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
-        """What a query gives; its columns by name."""
+        """Rows of a query, with columns by name."""
         with self._reading():
             found = self._fetched(self._connection(), sql, parameters)
         names = found[0].keys() if found else []
@@ -64,7 +64,7 @@ class Database:
         return found
 
     def damaged(self, why: object) -> DamagedError:
-        """What is raised about the file."""
+        """The error to raise for a damaged file."""
         return DamagedError(f"{shown(self.path)} is damaged ({shown(why)}); build the atlas again")
 
     @contextlib.contextmanager
@@ -129,7 +129,7 @@ def script(name: str) -> str:
 
 
 def _is_statistics(row: tuple[Any, ...]) -> bool:
-    """What ANALYZE makes."""
+    """Whether a table is one of SQLite's own statistics, which ANALYZE writes."""
     kind, name, table, sql = row
     plain = kind == "table" and name == table and re.fullmatch(r"sqlite_stat[14]", str(name)) is not None
     return plain and re.fullmatch(rf"CREATE TABLE {name}\([a-z,]+\)", str(sql)) is not None

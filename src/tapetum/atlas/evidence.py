@@ -1,4 +1,4 @@
-"""What activation vectors speak for: their evidence for every class, and what the model says of pictures."""
+"""Evidence of activation vectors for every class, and the model's predictions for pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROUNDING = 1e-6
 
 
 def evidence(model: VisionModel, layer: str, means: Tensor) -> Tensor:
-    """What each mean vector speaks for, (k, classes): e_kc = logit_c(v_k at every place of the layer) - its mean over the k.
+    """Evidence of k mean vectors, (k, classes): e_kc = logit_c(v_k at every place of the layer) - its mean over the k.
 
     The layer's map is replaced by one that is v_k everywhere, in the pass of a grey image; behind a linear head this is
     w_c . (v_k - mean v). carter2019activation has h . dlogit/dh instead, averaged over a cell's vectors h. That takes zero for
@@ -47,7 +47,7 @@ def evidence(model: VisionModel, layer: str, means: Tensor) -> Tensor:
 
 
 def _filled(vectors: Tensor) -> Callable[[Tensor], Tensor]:
-    """For a map (n, c, h, w): vector i at every place of row i."""
+    """A map like (n, c, h, w) with vector i at every place of row i."""
     return lambda act: (vectors if act.ndim == 2 else vectors[:, :, None, None].expand_as(act)).to(act.dtype).contiguous()
 
 

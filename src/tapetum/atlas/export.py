@@ -248,7 +248,7 @@ def _fire(fire: Sequence[Any]) -> list[Any]:
 
 
 def _correlations(unit: dict[str, Any]) -> dict[str, Any]:
-    """Three digits of a correlation of some hundred pictures are more than it is sure of."""
+    """Rounds to three digits: a correlation over a few hundred pictures is no more precise."""
     shorter = {side: [[layer, channel, round(r, 3)] for layer, channel, r in unit[side]] for side in ("neighbors", "opposite")}
     return {**unit, **shorter}
 
@@ -270,7 +270,7 @@ def _rounded(value: Any) -> Any:
 
 
 def broken(site: Path) -> list[str]:
-    """What keeps a site from being whole: data files and sheets that its data name and that are not there, or lie outside."""
+    """Data files and sheets that a site's data name but that are missing or lie outside of it."""
     index = given(site / "data" / "index.js")
     named = ["index.html", "atlas.js", "atlas.css", "data/ids.js", *index["pictures"]["sheets"]]
     named += [f"data/pictures/{i:03d}.js" for i in range(-(-index["pictures"]["count"] // index["pictures"]["chunk"]))]
@@ -297,7 +297,7 @@ def given(path: Path) -> Any:
 
 
 def pages_hash() -> str:
-    """Of the pages' own files."""
+    """Hash of the files of the pages."""
     whole = hashlib.sha256()
     for file in sorted(PAGES.iterdir()):
         whole.update(file.name.encode() + file.read_bytes())

@@ -1,4 +1,4 @@
-"""Which layers an atlas has, and whether their scores fit into memory."""
+"""Layers of an atlas, and a check that their scores fit into memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def chosen_layers(model: VisionModel, layers: Sequence[str] | str | None) -> lis
 
 
 def check_memory(model: VisionModel, names: Sequence[str], pictures: int) -> None:
-    """Refuses before the work what would not fit at its end: all scores are there at once, and once more to compare them."""
+    """Fails early if two copies of the score table would not fit into memory."""
     units = sum(model.survey[name].channels or 0 for name in names)
     needed, there = 2 * 4 * pictures * units / 1e9, memory_gb()
     if needed > there:
@@ -32,7 +32,7 @@ def check_memory(model: VisionModel, names: Sequence[str], pictures: int) -> Non
 
 
 def memory_gb() -> float:
-    """Of this computer; without limit where it does not say."""
+    """Physical memory in GB; infinity if the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     except (AttributeError, ValueError, OSError):  # Windows

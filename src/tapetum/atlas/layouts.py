@@ -1,4 +1,4 @@
-"""Where activation vectors lie on a map: two dimensions in which alike vectors are near, and a grid of cells over them."""
+"""Layouts of activation vectors: two dimensions in which similar vectors are near, and a grid of cells over them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _possible(m: int) -> Layout:
 
 
 def _imported() -> Any:
-    """umap-learn tells of what it could do with further packages, which is nobody's concern here."""
+    """Imports umap-learn without its warnings about optional packages."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from umap import UMAP
@@ -130,7 +130,7 @@ class Binned:
 
 
 def grid_side(m: int) -> int:
-    """Cells a side for m vectors: 40 vectors a cell, from 3 to 40 cells."""
+    """Cells per side for m vectors: 40 vectors per cell, 3 to 40 cells."""
     return max(3, min(40, round((m / A_CELL) ** 0.5)))
 
 

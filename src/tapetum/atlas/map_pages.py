@@ -15,7 +15,7 @@ CLASSES = 1_000
 
 
 def map_data(atlas: ActivationAtlas, folder: str | Path, numbers: Mapping[int, int], *, tile: int = SIDE_PX) -> dict[str, Any]:
-    """What data/maps/FILE.js holds, with the sheets written to folder/FILE-000.webp: `sprite.sheets` are their names there.
+    """Content of data/maps/FILE.js; writes the sheets to folder/FILE-000.webp, whose names are in `sprite.sheets`.
 
     numbers   sample -> the picture's number on the pages; pictures that are not shown there are left out
     supports  an addition to the format: [class, evidence in logits] of each cell

@@ -1,4 +1,4 @@
-"""Units that answer alike: correlations of their scores over the pictures."""
+"""Units with similar scores: correlations over the pictures."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _standard(table: NDArray[np.float32]) -> Tensor:
 
 
 def _strongest(alike: Tensor, rows: slice, own: slice, k: int, least: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Of a block's correlations (b, u): like and opposite units with their correlations."""
+    """Most similar and most opposite units with their correlations, from the correlations (b, u) of a block of units."""
     numbers = torch.arange(rows.start, rows.stop)
     alike[numbers - rows.start, numbers] = 0  # not itself
     return *_both(alike, own, k, 1, least), *_both(alike, own, k, -1, least)

@@ -1,4 +1,4 @@
-"""What a scan says of every unit, as arrays by unit: the rows that the store keeps."""
+"""Statistics of every unit from a scan, as arrays by unit, ready for the store."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def pictures_of(scan: ScanResult, samples: Sequence[int], most: int) -> list[int
 def layer_numbers(
     scan: ScanResult, layers: Sequence[Layer], shown: Sequence[int], labels: Sequence[str | None]
 ) -> list[LayerNumbers]:
-    """Each layer's, with `shown` the samples of the atlas's pictures in order, and `labels` those of all samples."""
+    """Statistics per layer; `shown` are the samples of the atlas's pictures in order, `labels` those of all samples."""
     number = np.full(len(scan.ids) + 1, -1, dtype=np.int64)  # the last for sample -1: none
     number[np.asarray(shown, dtype=np.int64)] = np.arange(len(shown))
     taken: set[str] = set()
@@ -114,7 +114,7 @@ def _layer(scan: ScanResult, layer: Layer, file: str, number: Integers, labels: 
 
 
 def commonest(labels: Sequence[str | None]) -> tuple[str, int, int] | None:
-    """(label, how often, of how many): of equally common ones that of the strongest picture; None where none comes twice."""
+    """Most frequent label as (label, count, total). Ties go to the strongest picture; None if no label occurs twice."""
     counts = Counter(label for label in labels if label is not None)
     label, count = next(iter(counts.most_common(1)), ("", 0))  # first come, first listed
     return (label, count, len(labels)) if count > 1 else None
@@ -122,7 +122,7 @@ def commonest(labels: Sequence[str | None]) -> tuple[str, int, int] | None:
 
 @dataclass(frozen=True, eq=False)
 class Fires:
-    """Which units answer to each picture most unusually, (p, k) each, the highest z first; unit -1 where there are fewer.
+    """Units with the most unusual scores per picture, (p, k) each, highest z first; unit -1 if there are fewer.
 
     z           (score - mean) / sd of the unit over the data set
     percentile  100 * (pictures with a lower score + half of those with the same) / pictures
@@ -169,7 +169,7 @@ def _strongest(
 def _best(
     k: int, unit: Integers, score: Floats, z: Floats, first: int, mine: Floats, layer: LayerNumbers
 ) -> tuple[Integers, Floats, Floats]:
-    """The k highest of those so far and a layer's; equal ones by unit."""
+    """The k highest values among those so far and one layer's; ties by unit."""
     with np.errstate(divide="ignore", invalid="ignore"):
         own = np.where(layer.sd > 0, (mine - layer.mean) / layer.sd, -np.inf)
     units = np.broadcast_to(np.arange(first, first + layer.channels), own.shape)
@@ -179,6 +179,6 @@ def _best(
 
 
 def percentile_of(ascending: Floats, score: float) -> float:
-    """Where a score stands among a unit's scores in ascending order, 0 to 100; half of the equal ones count as lower."""
+    """Percentile of a score among a unit's scores in ascending order, 0 to 100; half of the equal scores count as lower."""
     low, high = (int(np.searchsorted(ascending, score, side)) for side in ("left", "right"))
     return 100 * (low + high) / (2 * len(ascending))

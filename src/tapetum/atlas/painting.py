@@ -1,4 +1,4 @@
-"""Pictures in bulk: hundreds of objectives, in batches of a fixed make-up, each on the disk as soon as it is finished.
+"""Renders pictures in bulk: hundreds of objectives in fixed batches, each saved as soon as it is finished.
 
 A batch runs in one thread of torch's, so its pictures are the same bits however many workers share the job, and whatever
 was made before an interruption.
@@ -50,7 +50,7 @@ class Painted:
 
 @dataclass(frozen=True, eq=False)
 class Canvases:
-    """What is to be painted: objectives in a fixed order, all by one recipe at one size (h, w)."""
+    """Pictures to render: objectives in a fixed order, all with one recipe at one size (h, w)."""
 
     model: VisionModel
     objectives: Sequence[Objective]
@@ -172,7 +172,7 @@ def shared_out(
 
 
 def _one(work: Callable[[int], Painted], i: int, events: queue.SimpleQueue[Event], stopped: threading.Event) -> None:
-    """In a worker's thread, where nobody watches: steps become events, and a stop ends the batch at its next step."""
+    """Renders one batch in a worker's thread: steps become events, and a stop ends the batch at its next step."""
 
     def watch(step: progress.Progress) -> bool:
         events.put((i, min(0.999, step.done / max(1, step.total))))

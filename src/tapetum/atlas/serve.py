@@ -1,4 +1,4 @@
-"""The site served on this computer, with two questions more: which units fire on any picture, and all of one unit.
+"""Serves the site on this computer, and two more answers: units that fire on any picture, and everything about one unit.
 
 GET  /...                   the site's files
 GET  /api/unit?unit=L:C     a unit as JSON
@@ -75,7 +75,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        """What a browser opens."""
+        """Address that a browser opens."""
         return f"http://{self.host}:{self.port}/"
 
     def run(self) -> None:
@@ -103,7 +103,7 @@ class Server:
         return name.lower() in (self.host, *LOCAL) or self.host not in LOCAL
 
     def _check_origin(self, request: Request) -> None:
-        """Pages of other sites may not ask: a browser says where a request comes from."""
+        """Refuses requests from pages of other sites, which browsers mark by their origin."""
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
         if (origin is not None and origin != f"http://{request.headers['host']}") or site not in ("same-origin", "none"):
             raise Refused(HTTPStatus.FORBIDDEN, "only the atlas's own pages may ask")

@@ -23,7 +23,7 @@ QUALITY = 85
 
 
 class Sprite(TypedDict):
-    """Where tiles are: every sheet is exactly columns * tile by rows * tile px."""
+    """Places of tiles on sheets; every sheet is exactly columns * tile by rows * tile px."""
 
     tile: int
     columns: int
@@ -65,7 +65,7 @@ def webp(pixels: NDArray[np.uint8], quality: int = QUALITY) -> bytes:
 
 
 def as_tiles(pixels: NDArray[np.uint8], status: Sequence[Made], tile: int) -> NDArray[np.uint8]:
-    """Pictures (n, h, w, 3) as tiles (n, t, t, 3); words in place of one that shows nothing of the network."""
+    """Pictures (n, h, w, 3) as tiles (n, t, t, 3); a picture whose status is not ok is replaced by words."""
     found = np.empty((len(pixels), tile, tile, 3), np.uint8)
     for i, one in enumerate(pixels):
         if status[i] != "ok":

@@ -1,4 +1,4 @@
-"""A folder that is filled in stages: which are done, with what, and that nothing else lies there.
+"""A folder that is filled in stages: records finished stages and their keys, and refuses foreign files.
 
 manifest.json   schema, what the atlas shows and was made with, and {stage: key} of what is finished
 scan/           the scan's shards            embeddings/   all scores, float16
@@ -120,7 +120,7 @@ def named(folder: Path) -> None:
 
 
 def _is_begun(folder: Path) -> bool:
-    """Whether a build of ours was here: folders called pictures, maps or site are in many projects."""
+    """Whether an earlier build began here; folder names alone do not tell, since many projects have a `site`."""
     lock = folder / LOCK
     if (lock.is_file() and not lock.stat().st_size) or (folder / "scan" / "plan.json").is_file():
         return True

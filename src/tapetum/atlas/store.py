@@ -55,11 +55,11 @@ class Store:
         self.database.close()
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
-        """What a query gives; its columns by name."""
+        """Rows of a query, with columns by name."""
         return self.database.rows(sql, parameters)
 
     def _checked_layers(self) -> list[sqlite3.Row]:
-        """In the network's order: their units follow one another, and all of them are there."""
+        """Layers in the network's order, after checking that their units are consecutive and complete."""
         found, first = self.rows("SELECT * FROM layers ORDER BY id"), 0
         for i, row in enumerate(found):
             if (row["id"], row["first"]) != (i, first) or not row["channels"] or not row["grid_rows"] * row["grid_columns"]:
@@ -84,7 +84,7 @@ class Store:
         return {row["key"]: row["value"] for row in self.rows("SELECT key, value FROM meta")}
 
     def layers(self) -> list[sqlite3.Row]:
-        """In the network's order."""
+        """Layers in the network's order."""
         return list(self._layers)
 
     def layer(self, name: str) -> sqlite3.Row:
@@ -106,7 +106,7 @@ class Store:
     # --- pages
 
     def unit(self, name: str) -> dict[str, Any]:
-        """All of one unit: statistics, spectrum, histogram, neighbours."""
+        """Everything about one unit: statistics, spectrum, histogram, neighbours."""
         number = self.unit_number(name)
         row = dict(self.rows("SELECT * FROM units WHERE id = ?", (number,))[0])
         statistics = {

@@ -1,4 +1,4 @@
-"""The store is written: one SQLite file, whole under its name or not there."""
+"""Writes the store: one SQLite file that appears complete under its name."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _units(number: int, first: int, layer: LayerNumbers) -> Iterator[tuple[Any, 
 
 
 def _examples(first: int, layer: LayerNumbers) -> Iterator[tuple[Any, ...]]:
-    """In the order of the key, which is how they lie in the file."""
+    """Rows of examples, in the order of their key in the file."""
     groups = [layer.examples[group] for group in GROUPS]
     parts = [(one.picture.tolist(), one.score.tolist(), one.place.tolist()) for one in groups]
     columns = layer.grid[1]

@@ -209,7 +209,7 @@ def _cli_type(parameter: Parameter) -> Any:
 
 
 def converted(parameter: Parameter, value: Any) -> Any:
-    """The value that an option's text stands for.
+    """Converts an option's text to a value.
 
     "0.5" of a union such as `float | "blur"` is a number; a layer called "4" stays text. Commas separate the members of a
     sequence, also where one text alone would do ("layer1,layer4"). "none" is None where the default is something else.

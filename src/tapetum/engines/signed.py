@@ -110,7 +110,7 @@ def _found(model: VisionModel) -> dict[str, frozenset[str]]:
 
 
 def _on_within(model: VisionModel, modules: Iterable[str], origins: Origins) -> contextlib.AbstractContextManager[None]:
-    """Notes are made while these modules run; a pass that is stopped inside leaves them on, which costs time alone."""
+    """Switches recording on while these modules run; a pass that is stopped inside leaves it on, which only costs time."""
 
     def turned(by: int) -> None:
         origins.noting += by

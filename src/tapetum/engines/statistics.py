@@ -52,7 +52,7 @@ class RunningMean:
 
     @property
     def estimate(self) -> tuple[Tensor, Tensor]:
-        """What this statistic estimates, and its standard error."""
+        """The estimate of this statistic and its standard error."""
         return self.value, self.stderr
 
     def settled(self, tolerance: float | None) -> bool:

@@ -1,4 +1,4 @@
-"""`draw` for the channels that a score went through: their relevance over what the model saw."""
+"""`draw` for the channels that carry a score: their relevance over the image that the model saw."""
 
 from __future__ import annotations
 

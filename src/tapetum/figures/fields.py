@@ -1,4 +1,4 @@
-"""`draw` for receptive fields and for what a hidden box changes: squares over what the model saw."""
+"""`draw` for receptive fields and occlusion probes: squares over the image that the model saw."""
 
 from __future__ import annotations
 

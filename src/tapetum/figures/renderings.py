@@ -1,4 +1,4 @@
-"""`draw` for made pictures: a sheet of them, the way they came about, the values they reached."""
+"""`draw` for optimised pictures: a sheet of them, their steps, and the values they reached."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def together(results: Sequence[Rendering]) -> Rendering:
 
 
 def caption(result: Rendering, what: str = "score: the objective of the finished picture") -> str:
-    """Size, steps, and what the numbers are."""
+    """Caption with size, steps, and the meaning of the numbers."""
     height, width = result.pixels.shape[-2:]
     steps = f"{result.steps[-1]} steps · " if result.steps else ""
     return f"{width} × {height} px · {steps}{what}".removesuffix(" · ")
@@ -222,7 +222,7 @@ def _values(result: Rendering) -> Figure:
 
 
 def spread(heights: Sequence[float], apart: float) -> list[float]:
-    """The same heights, moved up where two would be closer than `apart`: labels that do not lie on each other."""
+    """Heights of labels, moved up where two would be closer than `apart`, so that none overlap."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     placed = list(heights)
     for below, above in itertools.pairwise(order):

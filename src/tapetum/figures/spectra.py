@@ -132,7 +132,7 @@ def _blank(axes: Any, words: str, color: str) -> None:
 
 
 def _made(axes: Any, one: UnitSpectrum, row: int, result: OfDataSet) -> None:
-    """An optimised picture in the same frame as nine real ones; below it the unit's mean there, which it was made for."""
+    """An optimised picture in the same frame as nine real ones; below it its value, the mean over the unit's map."""
     height, width = _frame()
     _blank(axes, MADE[row], LIGHT.muted)
     axes.set(xlim=(0, width), ylim=(height, -HEAD_PX), aspect="equal")

@@ -1,4 +1,4 @@
-"""Made pictures as colours that can be shown: transparency over a checkerboard, words where there is no picture, grids."""
+"""Optimised pictures for display: transparency over a checkerboard, words where there is no picture, grids."""
 
 from __future__ import annotations
 

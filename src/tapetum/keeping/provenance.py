@@ -1,4 +1,4 @@
-"""Where a result came from: hashes of tensors and files, versions of packages, the machine, and the time."""
+"""Provenance of results: hashes of tensors and files, versions of packages, the machine, and the time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _is_file(name: str) -> bool:
 
 
 def sha256(tensor: Tensor) -> str:
-    """Of shape, type and bytes."""
+    """Hash of a tensor's shape, type and bytes."""
     flat = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{tuple(flat.shape)} {flat.dtype}".encode())
     digest.update(flat.flatten().view(torch.uint8).numpy().data)
@@ -35,7 +35,7 @@ def sha256(tensor: Tensor) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of everything that can change a number."""
+    """Versions of all packages that can change a number."""
     return dict(_versions())
 
 
@@ -46,7 +46,7 @@ def _versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """What can change the last bits of a sum: the processor's kind, and how many threads share the work."""
+    """Facts that can change the last bits of a sum: the kind of processor, and the number of threads."""
     return f"{processor()}, threads: {torch.get_num_threads()}"
 
 

@@ -1,4 +1,4 @@
-"""Where a long work's numbers go: a file of JSON lines, W&B, Trackio, TensorBoard; one small protocol, one watcher."""
+"""Loggers for long work: a file of JSON lines, W&B, Trackio, TensorBoard; one small protocol, one watcher."""
 
 from __future__ import annotations
 

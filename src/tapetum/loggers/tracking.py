@@ -16,7 +16,7 @@ PROJECT = "tapetum"
 
 
 class _Tracked:
-    """A run of a tracking site. The same folder and settings are the same run, which goes on where it was."""
+    """A run on a tracking site. The same folder and settings continue the same run."""
 
     module = ""
     instead = "--log jsonl needs nothing"

@@ -162,7 +162,7 @@ def extended(survey: Survey, chosen: str) -> str:
 
 
 def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
-    """Where `chosen` is one branch of a sum, the next module: it sees all of them at the same places.
+    """The module behind a sum if `chosen` is one branch of it: it sees all branches at the same places.
 
     A module may also do nothing but put the branches together.
     """
@@ -178,7 +178,7 @@ def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
 
 
 def rejoined(survey: Survey, chosen: str) -> str:
-    """Where the channels of `chosen` go through element-wise modules in parts, the module that puts all together again."""
+    """The module that rejoins the channels of `chosen` if these pass through element-wise modules in parts."""
     kinds, where = kinds_of_operations(survey.events), survey.maps[chosen]
     index = survey.events.index(Event("end", chosen)) + 1
     while index < len(survey.events):

@@ -1,4 +1,4 @@
-"""Where the places of an image are in a layer's output: axis labels, and layer tensor <-> map (n, c, h, w)."""
+"""Layouts of layer outputs: axis labels, and conversion between a layer's tensor and a map (n, c, h, w)."""
 
 from __future__ import annotations
 

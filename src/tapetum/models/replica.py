@@ -90,7 +90,7 @@ def copied(module: nn.Module, become: Callable[[Tensor], Tensor]) -> nn.Module:
 
 
 def _are_copies(memo: Memo) -> set[int]:
-    """The ids of all copies, each of which is put into the memo as its own, so that no copy is made of one."""
+    """Enters all copies into the memo as copies of themselves, so that none is copied again; returns their ids."""
     copies = {id(one): one for one in memo.values()}
     memo.update(copies)
     return set(copies)

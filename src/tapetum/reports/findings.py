@@ -43,7 +43,7 @@ def _answer(explanation: Explanation) -> str:
 
 
 def _numbers(found: list[Number]) -> str:
-    """Numbers as they are: the model does not choose, and is not sure of anything."""
+    """Sentence about a regression: its numbers, without classes or probabilities."""
     shown = [f"{measure(one.value)} for {_named(one)}" for one in found[:MANY]]
     return f"The model gives {', '.join(shown)}{_more(found)}."
 

@@ -1,4 +1,4 @@
-"""Where a scan's shards are worked on, besides the threads of one process: ranks of torchrun or SLURM, and Ray.
+"""Runners of a scan's shards besides the threads of one process: ranks of torchrun or SLURM, and Ray.
 
     tp.scan(model, source, trackers, out="scan", run=tapetum.runners.Ranks())
     tp.scan(model, source, trackers, run=tapetum.runners.Ray("auto"))

@@ -1,4 +1,4 @@
-"""Training: SimpleCNN or any classifier, from nothing or from trained weights, and a look at what came out."""
+"""Training of SimpleCNN or any classifier, from nothing or from trained weights, and a check of its predictions."""
 
 from tapetum.training.checking import check_predictions
 from tapetum.training.training import fine_tune, train

@@ -1,4 +1,4 @@
-"""How a network answers pictures whose class is known: all counted, some to look at."""
+"""Predictions for pictures with known classes: all counted, some kept to look at."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_predictions(
     seed: int = 0,
     batch: int = 64,
 ) -> PredictionCheck:
-    """Pictures with what the network calls them and how sure it is, and how often it calls which class what.
+    """Pictures with the network's predictions and probabilities, and the confusion matrix of all.
 
     All pictures of the part are counted: the confusion matrix has the class in its row and the answer in its column. The
     answer is the most probable class, by what the network's outputs are. Refused: a network whose labels do not have
@@ -79,7 +79,7 @@ def check_predictions(
 
 @dataclass(frozen=True)
 class Answers:
-    """Of the pictures that could be read: their rows, classes, answers and how sure they are (all (n,))."""
+    """Rows, classes, answers and probabilities of the readable pictures, (n,) each."""
 
     rows: Tensor
     truth: Tensor
@@ -107,7 +107,7 @@ def _chosen(data: Any, of: str, validation: Any, seed: int) -> tuple[Part, tuple
 
 
 def _outputs(model: VisionModel, classes: Sequence[str]) -> list[int]:
-    """Which of the network's values is which class of the data: by name, or by place where the network has no names."""
+    """Matches the network's outputs with the classes of the data: by name, or by place if the network has no names."""
     count = n_outputs(model)
     if model.labels is None:
         if count != len(classes):
@@ -137,7 +137,7 @@ def _answers(model: VisionModel, photographs: Photographs, outputs: Sequence[int
 
 
 def _shown(answers: Answers, n: int, shows: str, seed: int) -> Tensor:
-    """Places in the answers."""
+    """Indices of the pictures to show."""
     right = answers.predicted == answers.truth
     if shows == "any":
         return torch.randperm(len(right), generator=seeded(seed, "shown"))[:n]

@@ -120,7 +120,7 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
 
 
 def _read(path: Path) -> _Saved:
-    """An epoch as it was written, of whatever training."""
+    """Reads the file of an epoch, of any training."""
     text, digest, tensors = _tensors(path)
     if digest != _digest(tensors, text):
         raise DamagedError(f"{shown(path)} is damaged: it was changed since it was written")

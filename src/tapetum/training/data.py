@@ -1,4 +1,4 @@
-"""What a network can be trained on: anything that gives pictures with classes, cut in a part to train on and one held out."""
+"""Data for training: any source of pictures with classes, split into a training part and a held-out part."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Part:
         return self.source.read(self.samples[row])
 
     def fingerprint(self) -> str:
-        """Tells other pictures, other classes and another cut."""
+        """Hash that changes with the pictures, the classes and the split."""
         return digest(self.source.fingerprint(), (self.samples, self.labels.tolist()))
 
 
 @dataclass(frozen=True)
 class Parts:
-    """A data set that is cut in two; `classes` in the order of the numbers in both."""
+    """A data set split in two; `classes` in the order of their numbers in both parts."""
 
     classes: tuple[str, ...]
     train: Part
@@ -120,7 +120,7 @@ def _split_of(one: str) -> str | None:
 
 
 def _drawn(source: Source, rows: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Each class by a draw of its own, so that the pictures of one class do not move those of another."""
+    """Splits each class with its own draw, so that a change in one class does not change the split of another."""
     by_class: dict[str, list[int]] = {}
     for row in rows:
         by_class.setdefault(cast("str", source.labels[row]), []).append(row)
@@ -145,7 +145,7 @@ def seed_of(*key: object) -> int:
 
 
 def labelled(data: Any) -> Source:
-    """Any of the things that can be trained on, as a source."""
+    """Converts anything that can be trained on to a source."""
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor):
         return _from_pair(*data)
     if isinstance(data, IterableDataset):
@@ -167,7 +167,7 @@ class Listed:
     print: Callable[[], str] = field(repr=False)
 
     def fingerprint(self) -> str:
-        """Tells other pictures or labels as far as the data lets one tell."""
+        """Hash that changes with pictures or labels, as far as the data reveals them."""
         return digest(self.print(), (self.ids, self.labels))
 
     def read(self, sample: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a frozen network makes of pictures, computed once: only the head is then trained, on vectors, in a moment."""
+"""Features of a frozen network, computed once: only the head is then trained on them, in a moment."""
 
 from __future__ import annotations
 
@@ -59,5 +59,5 @@ def _features(model: VisionModel, photographs: Photographs, batch: int, seen: li
 
 
 def called(model: VisionModel, module: nn.Module, images: Tensor) -> object:
-    """The network's output by its own way of calling."""
+    """Runs the network in its own way of calling."""
     return module(images) if model.call is None else model.call(module, images)

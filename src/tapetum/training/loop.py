@@ -25,7 +25,7 @@ Schedule = Literal["constant", "cosine"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is decided before the first epoch."""
+    """Decisions made before the first epoch."""
 
     epochs: int
     batch: int
@@ -37,7 +37,7 @@ class Plan:
 
 @dataclass
 class State:
-    """What changes from epoch to epoch, and what a checkpoint keeps.
+    """State that changes from epoch to epoch, which a checkpoint keeps.
 
     best   {name: tensor} of the network after the epoch with the lowest validation loss; empty without patience
     """
@@ -50,14 +50,14 @@ class State:
     kept: int = 0
 
     def finished(self, plan: Plan) -> bool:
-        """All epochs are done, or the last `patience` of them were no better than the best."""
+        """Whether all epochs are done, or the last `patience` of them did not improve."""
         tired = plan.patience is not None and len(self.epochs) - self.kept >= plan.patience
         return len(self.epochs) >= plan.epochs or (tired and bool(self.epochs))
 
 
 @dataclass(frozen=True)
 class Work:
-    """What an epoch works on.
+    """Objects that an epoch works on.
 
     forward         the network's own call, (module, inputs) -> output
     training_mode   puts the network in training mode, but for what is frozen
@@ -70,7 +70,7 @@ class Work:
 
     @property
     def size(self) -> int:
-        """Pictures an epoch."""
+        """Pictures per epoch."""
         return len(self.train.labels) + len(self.validation.labels)
 
 
@@ -90,7 +90,7 @@ def run_epoch(work: Work, state: State, plan: Plan) -> Epoch:
 
 
 def learning_rate(plan: Plan, way: float) -> float:
-    """At a share of the way, in [0, 1)."""
+    """Learning rate at a share of the training, in [0, 1)."""
     return plan.learning_rate if plan.schedule == "constant" else plan.learning_rate * (1 + math.cos(math.pi * way)) / 2
 
 
@@ -130,20 +130,20 @@ def _validated(work: Work, network: nn.Module, plan: Plan, done: int) -> tuple[f
 
 @dataclass
 class Sums:
-    """Of loss and right answers over pictures."""
+    """Sums of the loss and of correct answers over pictures."""
 
     loss: float = 0.0
     right: int = 0
     n: int = 0
 
     def add(self, loss: Tensor, table: Tensor, labels: Tensor) -> None:
-        """A batch with its mean loss."""
+        """Adds a batch with its mean loss."""
         self.loss += float(loss) * len(labels)
         self.right += int((table.argmax(1) == labels).sum())
         self.n += len(labels)
 
     def means(self) -> tuple[float, float]:
-        """Loss and accuracy."""
+        """Mean loss and accuracy."""
         if self.n == 0:
             raise TrainingError("none of the pictures could be read")
         return self.loss / self.n, self.right / self.n
@@ -151,7 +151,7 @@ class Sums:
 
 @contextmanager
 def own_randomness(seed: int, device: torch.device) -> Generator[None]:
-    """Dropout and the like draw from torch's generators as `seed` sets them; these are then as before."""
+    """Seeds torch's generators inside the block, for dropout and the like, and restores them afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

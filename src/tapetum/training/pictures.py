@@ -30,7 +30,7 @@ AHEAD = 2  # batches that are decoded before they are asked for
 
 @runtime_checkable
 class Examples(Protocol):
-    """Inputs of a network with their classes: pictures, or what a frozen part of it makes of them."""
+    """Inputs of a network with their classes: pictures, or the features of a frozen part."""
 
     @property
     def labels(self) -> Tensor:
@@ -80,7 +80,7 @@ class Photographs:
         return torch.tensor(rows, dtype=torch.long)
 
     def mean_and_std(self, n: int = 1000) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Of each channel, over up to n pictures; 4 digits. The std is at least .01: a plain channel stays finite."""
+        """Mean and std per channel over up to n pictures, with 4 digits; the std is at least .01, for constant channels."""
         rows = torch.randperm(len(self.part), generator=seeded(self.seed, "mean"))[:n].sort().values
         found = [levels.double() / 255 for _, levels in self.levels(rows.split(100)) if len(levels)]
         if not found:
@@ -92,7 +92,7 @@ class Photographs:
     # --- decoding
 
     def _keep(self) -> None:
-        """Reads everything once."""
+        """Reads all pictures once and keeps them."""
         everything = torch.arange(len(self.part))
         self._kept = torch.zeros(len(self.part), 3, *self.cut.size, dtype=torch.uint8)
         done = 0
@@ -106,7 +106,7 @@ class Photographs:
                 report(done, len(self.part), "pictures")
 
     def _decoded(self, orders: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """In threads, a few batches ahead, in the order asked for."""
+        """Decodes batches in threads, a few ahead, in the requested order."""
         pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "tapetum-pictures")
         waiting: deque[tuple[Tensor, list[Future[Tensor | None]]]] = deque()
         try:
@@ -134,7 +134,7 @@ class Photographs:
             return None
 
     def _seen(self, pixels: Tensor) -> Tensor:
-        """What is kept of a picture: at the scale at which the network sees it, mirrored at its ends where it has no room."""
+        """The stored picture: at the network's scale, with mirrored borders where a crop needs room."""
         if self.cut.resize != "crop":
             return self.cut.crop(pixels)
         whole = self.preprocessing.resized(pixels)

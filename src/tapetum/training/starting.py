@@ -25,14 +25,14 @@ SIMPLE: Mapping[str, Mapping[str, Any]] = {"simple_cnn": {}, "simple_cnn_wide": 
 
 @dataclass
 class Start:
-    """A network of our own to be trained, and the name of its head where that is new."""
+    """A private network to be trained, and the name of its head if that is new."""
 
     model: VisionModel
     head: str | None
 
 
 def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing, seed: int) -> Start:
-    """What `train` begins with.
+    """The network that `train` begins with.
 
     Args:
         arch: "simple_cnn", "simple_cnn_wide", a name for `load` (random weights), or a module or VisionModel, whose present
@@ -58,7 +58,7 @@ def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing,
 
 
 def with_new_head(model: VisionModel, classes: Sequence[str], seed: int) -> Start:
-    """The model, which must be ours, with another last layer, whose weights are drawn by `seed`."""
+    """Replaces the last layer of a private model by a new one, with weights drawn by `seed`."""
     head = find_head(model)
     drawn(lambda: with_head(model, head, len(classes)), seed)
     model.labels = tuple(classes)
@@ -87,13 +87,13 @@ def private(given: Any) -> VisionModel:
 
 
 def resized(model: VisionModel, size: int | None) -> None:
-    """The model takes pictures of that size from now on, cut in the same proportion."""
+    """Changes the size of pictures that the model takes, cut in the same proportion."""
     if size is not None:
         model.preprocessing = model.preprocessing.at(size)
 
 
 def drawn(build: Callable[[], T], seed: int) -> T:
-    """What `build` makes with torch's generator set to `seed`; the generator is then as before."""
+    """The result of `build` with torch's generator set to `seed`; restores the generator afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
@@ -101,13 +101,13 @@ def drawn(build: Callable[[], T], seed: int) -> T:
 
 @dataclass
 class Frozen:
-    """What of a network stays as it is: these modules, or all but `alone`."""
+    """Frozen part of a network: these modules, or all but `alone`."""
 
     parts: Sequence[nn.Module] = ()
     alone: nn.Module | None = None
 
     def training_mode(self, module: nn.Module) -> None:
-        """Batch-norm and dropout of the kept parts work as in eval mode."""
+        """Puts the network in training mode, but batch-norm and dropout of the frozen parts in eval mode."""
         module.train(self.alone is None)
         for part in self.parts:
             part.eval()

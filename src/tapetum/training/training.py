@@ -48,7 +48,7 @@ def train(
     device: str | None = None,
     progress: Watcher | None = None,
 ) -> History:
-    """Trains a network on pictures with classes, and tells how it went, epoch by epoch.
+    """Trains a network on pictures with classes, and logs every epoch.
 
     Adam on the mean cross entropy -log p(class), over all pictures in a new order each epoch, `batch` at a time. The same
     seed gives the same network, also with other worker threads, and after an interruption: with `out`, every epoch is kept,

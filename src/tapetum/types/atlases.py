@@ -84,7 +84,7 @@ class ActivationAtlas(Result):
         return "\n".join([head, table(("cell", "vectors", "labels"), rows), *self.notes])
 
     def speaking_for(self, label: str | int) -> list[tuple[int, float]]:
-        """The cells that speak for a class of the model, (cell, evidence in logits), most first."""
+        """The cells with evidence for a class of the model, (cell, evidence in logits), strongest first."""
         from tapetum.types.refusals import TapetumError
 
         if self.evidence is None:

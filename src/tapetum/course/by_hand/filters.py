@@ -23,7 +23,7 @@ TOY_KERNELS = {
 
 
 def toy_selectivity() -> ToySelectivity:
-    """What three filters of nine numbers answer to an edge and to a line: how well the image fits their pattern at each place.
+    """Responses of three filters of nine numbers to an edge and a line: how well the image fits their pattern at each place.
 
     response[y, x] = Σ_ij kernel[i, j] · image[y + i - 1, x + j - 1], a correlation as in torch, with one row and column of
     zeros around the image (padding 1), so images and responses are both 10 x 10. The images hold zeros and ones: a vertical
@@ -44,7 +44,7 @@ def toy_selectivity() -> ToySelectivity:
 def filter_image(
     picture: ImagesLike, kernel: str | Sequence[Any] | Tensor = "sobel_x", *, border: Border = "reflect"
 ) -> FilteredPicture:
-    """What hand-made filters make of a photograph: edges, their strength, bumps, a blurred and a sharpened picture.
+    """A photograph under hand-made filters: edges, their strength, bumps, a blurred and a sharpened picture.
 
     response[y, x] = Σ_ij kernel[i, j] · picture[y + i - m, x + j - m] with the middle (m, m): a correlation, as torch's
     convolutions have it. Kernels whose weights sum to zero find differences: they see the luma (ITU-R BT.601) and give one

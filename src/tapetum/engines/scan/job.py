@@ -50,12 +50,12 @@ class Job:
         return found
 
     def start(self) -> States:
-        """The states that have seen nothing."""
+        """Initial states, before any picture."""
         channels = self.channels()
         return {layer: [one.start(channels[layer]) for one in many] for layer, many in self.trackers.items()}
 
     def merge(self, a: States, b: States) -> States:
-        """The states of both."""
+        """Merges the states of two parts."""
         return {
             layer: [one.merge(x, y) for one, x, y in zip(many, a[layer], b[layer], strict=True)]
             for layer, many in self.trackers.items()
@@ -83,7 +83,7 @@ class Job:
     def _look(
         self, images: Tensor, samples: list[int], states: States, skipped: dict[int, str], clock: Clock
     ) -> dict[str, Seen]:
-        """One batch: maps to the trackers that need them, and what the others need."""
+        """Runs one batch: updates the trackers that need maps, and returns the scores for the others."""
         with clock("network"):
             seen = self.look(images, samples)
         with clock("trackers"):
@@ -92,7 +92,7 @@ class Job:
             return {layer: one.scores() for layer, one in seen.items()}
 
     def _update(self, states: States, seen: Mapping[str, Seen], what: Sees) -> None:
-        """The trackers that look at maps, or those that look at scores."""
+        """Updates the trackers that read maps, or those that read scores."""
         for layer, one in seen.items():
             for i, tracker in enumerate(self.trackers[layer]):
                 if len(one.samples) and getattr(tracker, "sees", "maps") == what:

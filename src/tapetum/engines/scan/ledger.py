@@ -1,4 +1,4 @@
-"""Where finished shards are kept, so that a run that was killed goes on where it was: one file a shard, whole or not there.
+"""Storage of finished shards, so that a killed run can continue: one file per shard, complete or absent.
 
 Every shard carries the key of its scan. One of another scan, or one that is damaged, is as good as none: it is made again.
 Several runs may share a ledger: on processors of one kind they write the same bits under the same names. A shard notes which
@@ -42,7 +42,7 @@ DTYPES = frozenset(np.dtype(name).newbyteorder("<").str for name in (
 
 @runtime_checkable
 class Ledger(Protocol):
-    """Append-only: workers write shards of their own, nobody changes one. Can be pickled."""
+    """Append-only storage: workers add shards, and none is ever changed. Can be pickled."""
 
     def open(self, key: Key, *, resume: bool) -> None:
         """Begins, or goes on with the same work; refuses a place that holds other work."""

@@ -1,4 +1,4 @@
-"""Shards on this computer: one thread a worker, each with its own replica of the network.
+"""Runs shards on this computer: one thread per worker, each with its own replica of the network.
 
 Decoding and convolutions leave Python's lock, so threads fill the cores, share the weights, and start at once. Each
 pass runs in one thread of torch's: two passes side by side are quicker than one over two cores, and a pass gives the same
@@ -24,13 +24,13 @@ from tapetum.types import Cancelled, TapetumError
 
 @runtime_checkable
 class Runner(Protocol):
-    """Where shards are worked on: yields each when it is done, in any order; calls `tick` from the caller's thread."""
+    """Runs shards: yields each when it is done, in any order; calls `tick` from the caller's thread."""
 
     def __call__(self, job: Job, shards: Sequence[int], tick: Tick, /) -> Iterator[ShardResult]: ...
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

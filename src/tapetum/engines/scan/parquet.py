@@ -109,7 +109,7 @@ class ParquetLedger:
         return None
 
     def _put(self, name: str, data: bytes) -> None:
-        """The whole file under its name, or nothing."""
+        """Writes a file so that it appears complete under its name, or not at all."""
         files, place = self._connected()
         path = posixpath.join(place, name)
         protocols = {files.protocol} if isinstance(files.protocol, str) else set(files.protocol)

@@ -124,7 +124,7 @@ def _prepare(job: Job) -> None:
 
 
 def _taps(job: Job) -> dict[str, str]:
-    """layer -> "output", or "pre-activation" where that is what is looked at."""
+    """layer -> "output", or "pre-activation" if its values are read before the activation function."""
     if not job.pre_activation:
         return dict.fromkeys(job.trackers, "output")
     return dict(taps(job.model, list(job.trackers)))
@@ -163,7 +163,7 @@ def _run(job: Job, run: Runner, todo: Sequence[int], before: int) -> Iterable[Sh
 
 
 def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int, str], dict[str, float]]:
-    """All shards together; like with like is merged (one and one, two and two, ...), so no state is copied often."""
+    """Merges all shards in pairs of equal size (one and one, two and two, ...), so that no state is copied often."""
     stack: list[tuple[int, States]] = []
     skipped: dict[int, str] = {}
     seconds: dict[str, float] = {}

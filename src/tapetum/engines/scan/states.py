@@ -57,7 +57,7 @@ def _wrong(tracker: Tracker, state: State, nothing: State, samples: range) -> st
 
 
 def _misshapen(tensor: Tensor, nothing: Tensor) -> str:
-    """Rows may grow from none, columns become fewer; all else is as at the start."""
+    """Describes an impossible table; empty if it is fine: rows may grow from none, and columns become fewer."""
     if tensor.dtype != nothing.dtype or tensor.ndim != nothing.ndim:
         return f"{tensor.dtype} with {tensor.ndim} axes"
     sides = list(zip(tensor.shape, nothing.shape, strict=True))

@@ -215,7 +215,7 @@ def _einsum(step: Step) -> Trace:
 
 
 def _attention(step: Step) -> Trace | list[Trace]:
-    """Scaled dot product or multi-head attention: the queries' places, each of which sees all keys'."""
+    """Scaled dot product or multi-head attention: the places of the queries, each of which sees the places of all keys."""
     query, value = step.find(step.get(0, "query")), step.find(step.get(2, "value"))
     known = query or value
     if known is None:

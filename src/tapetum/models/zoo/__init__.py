@@ -1,4 +1,4 @@
-"""Where models come from: one file a family; `load` reads their names, `wrap` takes any module."""
+"""Sources of models: one file per family; `load` reads their names, `wrap` takes any module."""
 
 from tapetum.models.zoo.loading import known_models, load
 from tapetum.models.zoo.simple_cnn import SimpleCNN

@@ -23,7 +23,7 @@ class Published:
 
 
 def fetched(file: Published) -> Path:
-    """Where the file is on this computer; it is downloaded if it is not there yet. Refused unless every byte is right."""
+    """Path of the file on this computer; downloads it if it is missing, and refuses it unless every byte is right."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / file.name
     if not path.is_file():
         _download(file, path)

@@ -73,7 +73,7 @@ class Own:
 
 
 def read_module(module: nn.Module) -> Own | None:
-    """None for a module that is not transformers'."""
+    """Reads the settings of a transformers module; None for any other module."""
     library = sys.modules.get("transformers")  # nothing is one of its modules before it is imported
     if library is None or not isinstance(module, library.PreTrainedModel):
         return None

@@ -1,4 +1,4 @@
-"""What a tracker is: parameters, and pure functions over a state that is a table of tensors.
+"""The protocol of trackers: parameters, and pure functions over a state that is a table of tensors.
 
 `merge` is associative and commutative with the identity `start`, to the last bit: so any cut of the data set into
 shards, any number of workers and any order of merging give the same answer. Sums are therefore sums of integers.
@@ -51,7 +51,7 @@ class Seen:
         return self.maps.flatten(2).mean(2, dtype=torch.float32 if self.maps.dtype != torch.float64 else None).float().cpu()
 
     def score(self, kind: str) -> Tensor:
-        """(n, c) float32: what a unit's picture is ranked by."""
+        """(n, c) float32: the scores by which a unit's pictures are ranked."""
         return self.peak if kind == "max" else self.mean
 
     def rows(self, keep: Tensor) -> Seen:
@@ -59,7 +59,7 @@ class Seen:
         return Seen(self.maps[keep.to(self.maps.device)], self.samples[keep])
 
     def scores(self) -> Seen:
-        """Without the maps, which take memory: what is left of them are the maxima and the means."""
+        """The batch without its maps, which take memory: only their maxima and means are kept."""
         return together([self])
 
 
@@ -74,7 +74,7 @@ def together(parts: Sequence[Seen]) -> Seen:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What a result says besides numbers: the layer, its grid (None without places), the samples' ids, what was tapped."""
+    """Facts of a result besides its numbers: the layer, its grid (None without places), the samples' ids, the tap."""
 
     layer: str
     ids: Sequence[str]
@@ -90,7 +90,7 @@ class Tracker(Protocol):
     """
 
     def start(self, channels: int) -> State:
-        """The state that has seen nothing."""
+        """The initial state, before any picture."""
         ...
 
     def update(self, state: State, seen: Seen) -> State:
@@ -102,7 +102,7 @@ class Tracker(Protocol):
         ...
 
     def result(self, state: State, context: Context) -> Any:
-        """What people read."""
+        """Turns the final state into the result that users read."""
         ...
 
 
@@ -113,12 +113,12 @@ def used_ids(samples: Sequence[Tensor], ids: Sequence[str]) -> dict[int, str]:
 
 
 def check_score(kind: str) -> None:
-    """Refuses what is no kind of score."""
+    """Refuses unknown kinds of scores."""
     if kind not in ("max", "mean"):
         raise TapetumError(f'score is "max" or "mean" over the places, not {kind!r}')
 
 
 def check_k(k: int) -> None:
-    """Refuses rankings of no pictures."""
+    """Refuses k below 1."""
     if k < 1:
         raise TapetumError(f"k must be at least 1, not {k}")

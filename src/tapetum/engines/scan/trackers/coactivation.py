@@ -72,7 +72,7 @@ class CoActivation:
         return self.merge(state, {**one, "samples": seen.samples, "scores": seen.score(self.score) + 0.0})
 
     def merge(self, a: State, b: State) -> State:
-        """Pictures wait as scores until there are more of them than units: what is kept depends on their number alone."""
+        """Merges two states; pictures are kept as raw scores until there are more pictures than units."""
         waiting = tables.joined(*({name: one[name] for name in ("samples", "scores")} for one in (a, b)))
         folded = _added(a, b)
         counted = int(folded["counts"].sum())
@@ -93,18 +93,18 @@ SUMS = ("counts", "sums", "products")
 
 
 def levels(scores: Tensor) -> Tensor:
-    """(n,) int64: where a picture's largest magnitude lies among the powers of sixteen."""
+    """(n,) int64: level of a picture, the power of sixteen around its largest magnitude."""
     exponent = torch.frexp(scores.abs().amax(1)).exponent.long()  # largest < 2^exponent
     return torch.div(exponent + OCTAVES - 1, OCTAVES, rounding_mode="floor")
 
 
 def steps(level: int) -> float:
-    """How much a whole number counts."""
+    """The size of one rounding step."""
     return 2.0 ** (OCTAVES * level - BITS)
 
 
 def _products(scores: Tensor) -> State:
-    """(n, c) scores to what is added up of them, by level."""
+    """Sums and products of rounded scores (n, c), by level."""
     level = levels(scores) if len(scores) else torch.zeros(0, dtype=torch.int64)
     found, c = level.unique(), scores.shape[1]
     sums, products = torch.zeros(len(found), c, dtype=torch.int64), torch.zeros(len(found), c, c, dtype=torch.int64)

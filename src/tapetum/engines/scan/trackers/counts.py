@@ -25,7 +25,7 @@ def lattice() -> Tensor:
 
 @dataclass(frozen=True)
 class Counts:
-    """How every unit's scores are distributed: counts over a lattice of fixed edges, the extremes, the number of pictures."""
+    """Distribution of every unit's scores: counts over fixed edges, the extremes, and the number of pictures."""
 
     score: ScoreKind = "max"
     sees: ClassVar[Sees] = "scores"

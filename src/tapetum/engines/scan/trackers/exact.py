@@ -1,4 +1,4 @@
-"""Sums of float32 numbers without rounding: integers, which come to the same in any order.
+"""Sums of float32 numbers without rounding, as integers, which are equal in any order.
 
 A float32 is m 2^(e - 150) with |m| < 2^24 and 1 <= e <= 254. Numbers whose exponents share e // 8 are added up in one int64, as
 m << e % 8: 32 bins a sum, and each term is below 2^31, so that 2^32 terms fit. Squares are m m << 2 (e % 8), below 2^62,

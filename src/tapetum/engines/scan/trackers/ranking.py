@@ -1,4 +1,4 @@
-"""The first k of a stream, exactly: the same pictures whatever the order in which they came.
+"""The exact first k of a stream: the same pictures in any order of arrival.
 
 A score and its sample are one integer: the score's bits in an order that integers share, then the sample, smaller first.
 No two pictures of a unit have the same key, so the largest k keys of a set do not depend on how it was cut up.
@@ -45,11 +45,11 @@ def first(k: int, key: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def empty(channels: int, k: int) -> tuple[Tensor, Tensor]:
-    """No pictures yet: keys and places (c, k)."""
+    """Empty keys and places (c, k), before any picture."""
     return torch.full((channels, k), NOTHING), torch.zeros(channels, k, dtype=torch.int32)
 
 
 def ranking(key: Tensor, place: Tensor, *, negated: bool = False) -> Ranking:
-    """What people read; `negated` where the key was made of minus the score."""
+    """Turns the state into a ranking for users; `negated`: the key was made from minus the score."""
     score, sample = split(key)
     return Ranking(-score + 0.0 if negated else score, sample, place)

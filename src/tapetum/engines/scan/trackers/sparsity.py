@@ -1,4 +1,4 @@
-"""How seldom units fire, counted."""
+"""Counts of how seldom units fire."""
 
 from __future__ import annotations
 

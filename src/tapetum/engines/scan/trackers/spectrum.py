@@ -102,12 +102,12 @@ class Spectrum:
 
 
 def _table(scores: Tensor, places: Tensor, samples: Tensor) -> State:
-    """All scores of the units that were never negative, pictures down."""
+    """All scores of the units that were never negative, one row per picture."""
     return {"scores": scores, "places": places, "samples": samples}
 
 
 def _keys(score: Tensor, samples: Tensor) -> dict[str, Tensor]:
-    """group -> (c, n) keys: the larger, the nearer to that place of the spectrum."""
+    """group -> keys (c, n), which are larger the nearer a score is to that place of the spectrum."""
     up, down = ranking.keys(score, samples), ranking.keys(-score, samples)
     return {
         "minimum": down,
@@ -124,7 +124,7 @@ def _read(state: State, group: str) -> Ranking:
 
 
 def _halves(state: State, k: int) -> tuple[Ranking, Ranking, Tensor]:
-    """Of the kept units: the pictures nearest below and above the middle of (score, sample), and the medians."""
+    """Pictures nearest below and above the median of (score, sample) for the kept units, and these medians."""
     scores, places = state["scores"].T.contiguous(), state["places"].T
     order = scores.sort(dim=1, stable=True).indices  # stable, and the samples ascend: ties by sample
     n = order.shape[1]

@@ -1,4 +1,4 @@
-"""Tables of rows that belong to samples, kept in the order of the samples: the same table however it was put together."""
+"""Tables of rows by sample, sorted by sample, so that they are equal for any order of merging."""
 
 from __future__ import annotations
 
