@@ -31,7 +31,7 @@ LARGEST = 400_000_000
 """Bytes of a manifest: a scan of a million pictures names them all."""
 
 WIDE = {"bfloat16": "float32"}
-"""What numpy has no type for is written as something that holds it."""
+"""Types that numpy lacks, and the types they are written as."""
 
 KINDS: dict[str, torch.dtype] = {
     name: getattr(torch, name)
@@ -40,7 +40,7 @@ KINDS: dict[str, torch.dtype] = {
         "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
     )
 }  # fmt: skip
-"""What tensors may hold."""
+"""Types of tensors that can be saved."""
 
 
 def save(result: Any, folder: str | Path) -> Path:
@@ -157,12 +157,12 @@ def _is_finite(array: NDArray[Any]) -> bool:
 
 
 class _Wrong(Exception):
-    """What is wrong, in words."""
+    """Carries what is wrong, in words."""
 
 
 @dataclasses.dataclass
 class _Reading:
-    """One manifest, with the arrays that it has not named yet."""
+    """Reader of one manifest, with the arrays that it has not named yet."""
 
     arrays: dict[str, NDArray[Any]]
 

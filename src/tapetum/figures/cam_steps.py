@@ -1,4 +1,4 @@
-"""`draw` for Grad-CAM step by step: a row a channel, a block a class; numbers in the cells where they fit."""
+"""`draw` for Grad-CAM step by step: a row per channel, a block per class; numbers in the cells where they fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NUMBERS = 4
 
 @draw.register
 def _(result: GradCamSteps) -> Figure:
-    """A band an image: activations on the left, beside them a block a target, below them the sum, its ReLU and the overlay."""
+    """One band per image: activations on the left, beside them a block per target, below the sum, its ReLU and the overlay."""
     n, k = min(len(result.targets), MOST_IMAGES), min(result.activations.shape[1], MOST_CHANNELS)
     m = min(result.weights.shape[1], MOST_TARGETS)
     rows, columns = k + 1 + (result.weights.shape[-1] > k), 1 + BLOCK * m
@@ -56,7 +56,7 @@ def _subtitle(result: GradCamSteps) -> str:
 
 
 def _activations(result: GradCamSteps, row: int, column: Any, k: int) -> None:
-    """What the layer found: the same for every target; the photograph at the foot."""
+    """Activations, the same for every target; the photograph at the foot."""
     kind: Reduce = "sum" if bool((result.activations < 0).any()) else "positive"
     for i in range(k):
         name = f"channel {int(result.channels[row, i])}"
@@ -67,7 +67,7 @@ def _activations(result: GradCamSteps, row: int, column: Any, k: int) -> None:
 
 
 def _channels(result: GradCamSteps, row: int, column: int, block: Any, k: int) -> None:
-    """A row a channel: gradient, its mean, and the activation times that; by hand the weight, the product, the sum so far."""
+    """One row per channel: gradient, its mean, the activation times that; by hand weight, product, and sum so far."""
     weighted = result.weighted[row, column]
     top = limit(result.weighted[row])
     head = shorten(result.targets[row][column], 34)
@@ -85,7 +85,7 @@ def _channels(result: GradCamSteps, row: int, column: int, block: Any, k: int) -
 
 
 def _end(result: GradCamSteps, row: int, column: int, block: Any) -> None:
-    """What the other channels add; then sum, ReLU, and the heatmap at the size of the image."""
+    """Sum of the other channels; then total sum, ReLU, and the heatmap at the size of the image."""
     total, top = result.total[row, column], limit(result.total[row])
     if len(block) > 1:
         others = result.weights.shape[-1] - min(result.activations.shape[1], MOST_CHANNELS)

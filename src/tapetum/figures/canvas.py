@@ -1,4 +1,4 @@
-"""The blank page of a figure, and the few marks every figure is made of. matplotlib is imported with the first page."""
+"""Blank pages of figures, and the few marks that every figure is made of. matplotlib is imported with the first page."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def written(title: str, lines: Sequence[str]) -> Page:
 
 
 def footnotes(figure: Figure, notes: Sequence[str]) -> None:
-    """What a reader must know, in lines under a finished page, which grows by them; what may make it wrong stands out."""
+    """Writes notes under a finished page, which grows by them; cautions stand out."""
     width, height = figure.get_size_inches()
     letters = max(24, int((width - 0.2) * 72 / (0.5 * NOTE_PT)))  # a letter is about half as wide as it is high
     blocks = [(wrap(note, letters), LIGHT.caution if is_caution(note) else LIGHT.muted) for note in notes]
@@ -72,7 +72,7 @@ def footnotes(figure: Figure, notes: Sequence[str]) -> None:
 
 
 def subtitle(figure: Page, words: str) -> None:
-    """What the figure shows, under its title; up to two lines."""
+    """Writes up to two lines under the title."""
     height_in = figure.get_size_inches()[1]
     _text(figure, 0.1 / figure.get_size_inches()[0], 1 - 0.36 / height_in, words, LABEL_PT, LIGHT.muted, linespacing=1.25)
 
@@ -97,7 +97,7 @@ def frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
 
 
 def _text(figure: Figure, x: float, y: float, words: str, size: float, color: str, **style) -> None:
-    """Words that stay on the page: a long layer's name or label makes them smaller, down to LEAST_PT."""
+    """Writes text that stays on the page: long names make it smaller, down to LEAST_PT."""
     # parse_math=False: a "$" in somebody's label is a dollar, not a formula
     text = figure.text(x, y, words, fontsize=size, color=color, va="top", parse_math=False, **style)
     room = (1 - 2 * x) * figure.bbox.width
@@ -137,7 +137,7 @@ def heading(axes: Axes, title: str) -> None:
 
 
 def side(axes: Axes, words: str) -> None:
-    """What a row shows, written along its left edge."""
+    """Labels a row along its left edge."""
     axes.set_ylabel(words, fontsize=LABEL_PT, color=LIGHT.muted, parse_math=False)
 
 

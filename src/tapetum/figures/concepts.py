@@ -18,7 +18,7 @@ MAX_IMAGES, MAX_CHANNELS, ACROSS = 4, 20, 5
 
 @draw.register
 def _(result: ConceptRelevance) -> Figure:
-    """A row an image: the photograph, then over it the relevance of each channel, all of an image on one scale."""
+    """One row per image: the photograph, then over it the relevance of each channel, one scale per image."""
     n, k = min(len(result.channels), MAX_IMAGES), min(result.channels.shape[1], MAX_CHANNELS)
     bands = ceil(k / ACROSS)
     across = ceil(k / bands)

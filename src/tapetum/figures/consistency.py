@@ -21,7 +21,7 @@ DARK = 0.6  # below this percentile a cell is so dark that its number is white
 
 @draw.register
 def _(result: ConsistentChannels) -> Figure:
-    """Above the percentile of each channel in each image (a row); below the maps of the first of both kinds."""
+    """Percentiles of each channel in each image (one row each); below, maps of the first channels of both kinds."""
     n, listed = min(len(result.photographs), MAX_IMAGES), min(len(result.consistent), MAX_CHANNELS)
     shown = min(listed, MAX_MAPS)
     more = some(n, len(result.photographs))

@@ -1,4 +1,4 @@
-"""`draw` for what layers hold from early to deep: tables as bars, properties, mean activations, the strip of means."""
+"""`draw` for layers from early to deep: tables as bars, properties, mean activations, the strip of means."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECOND = "#d98e04"  # beside the accent: told apart from it by lightness too
 
 @draw.register
 def _(result: LayerTable) -> Figure:
-    """One row a layer, from early to deep: values, parameters, receptive field, shares of zeros, mean."""
+    """One row per layer, from early to deep: values, parameters, receptive field, shares of zeros, mean."""
     rows = result.rows
     step = min(ROW_IN, max(LEAST_ROW_IN, LONGEST_IN / len(rows)))
     subtitle = f"{len(rows)} layers, the first at the top · on {_images(result.means.shape[1])} of {_size(result.size)} px"

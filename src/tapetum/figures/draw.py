@@ -73,7 +73,7 @@ def show(result: Any, **options: Any) -> Figure:
 
 
 def notes_of(result: Any) -> tuple[str, ...]:
-    """What a reader must know of a result, or of several, each sentence once; cautions first."""
+    """Notes of a result, or of several, each sentence once; cautions first."""
     parts = result if isinstance(result, (list, tuple)) else [result.value if isinstance(result, Run) else result]
     notes = dict.fromkeys(note for part in parts for note in getattr(part, "notes", ()))
     return tuple(sorted(notes, key=is_caution, reverse=True))

@@ -20,7 +20,7 @@ from tapetum.types import Field, OcclusionProbe, ReceptiveFields
 from tapetum.types.depth import Window
 
 COLORS = ("#0b6e66", "#d98e04", "#b1182b", "#4a5fc1", "#7a3b8f", "#5c625f")
-"""One a layer, told apart by hue and lightness; used again from the seventh layer on."""
+"""Colours of layers, distinct in hue and lightness; used again from the seventh layer on."""
 
 BLOB_IN = 1.9
 BEYOND = 0.6  # of the image: larger squares are not drawn whole, the photograph would become a stamp
@@ -28,7 +28,7 @@ WIDE = 13
 """Letters of a layer's name up to which two entries of the legend stand beside each other."""
 
 FULL_AT = 0.25
-"""Blobs show the fourth root of the squared gradient: the tail of a bell is seen beside its peak."""
+"""Exponent of the energy in blobs: the fourth root makes the tail visible beside the peak."""
 
 
 @draw.register
@@ -74,7 +74,7 @@ def _squares(axes: Any, result: ReceptiveFields) -> None:
 
 
 def _wide(result: ReceptiveFields) -> bool:
-    """Are the names so long that a legend of two columns would be wider than the photograph?"""
+    """Whether a legend of two columns would be wider than the photograph."""
     return max(len(layer_name(field.layer)) for field in result.fields) > WIDE
 
 
@@ -105,7 +105,7 @@ def outline(axes: Any, window: Window, color: str, style: str = "-", width: floa
 
 @draw.register
 def _(result: OcclusionProbe) -> Figure:
-    """A row an image: before, after, and at each layer how much it changed; the box on its grid, dashed what it reaches."""
+    """One row per image: before, after, and at each layer how much it changed; the box on its grid, dashed what it reaches."""
     n, d = min(len(result.before), MAX_IMAGES), len(result.layers)
     bands = ceil((d + 2) / 4)
     across = ceil((d + 2) / bands)

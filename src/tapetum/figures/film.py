@@ -22,12 +22,12 @@ from tapetum.types import Rendering, Run, TapetumError
 MAX_PICTURES = 16  # side by side in one frame
 LAST_FRAME_MS = 1500  # the finished picture stays for a moment before the animation begins again
 MARK = "tapetum"
-"""How an animation says who made it: a GIF's comment and a WebP's XMP begin with it, a page names it as its generator."""
+"""Generator's name: a GIF's comment and a WebP's XMP begin with it, a page has it in its head."""
 
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """Frames in their order, each a picture (3, h, w) for every name, and what to call each frame."""
+    """Frames in order, each with a picture (3, h, w) per name, and a caption per frame (`moments`)."""
 
     title: str
     names: tuple[str, ...]
@@ -36,7 +36,7 @@ class Film:
 
 
 def animate(result: Rendering | Run, file: str | Path, *, seconds: float | int = 4, note: str = "") -> Path:
-    """Writes the way to the pictures as an animation, or as a page with a slider; returns the file.
+    """Writes the making of pictures as an animation, or as a page with a slider; returns the file.
 
     The suffix decides: .gif (256 colours a frame), .webp, or .html (one file that opens offline, with every frame and a
     slider). Frames are those that the method kept (`frames=25`); a result without frames shows its pictures one after the
@@ -64,7 +64,7 @@ def animate(result: Rendering | Run, file: str | Path, *, seconds: float | int =
 
 
 def filmed(result: Rendering) -> Film:
-    """Its frames; without them its pictures one after the other."""
+    """Film of a rendering's frames; without frames, of its pictures one after the other."""
     method = result.method or "pictures"
     rows = range(min(len(result), MAX_PICTURES))
     if result.frames is not None:
@@ -79,23 +79,21 @@ def filmed(result: Rendering) -> Film:
     return Film(f"{method}, picture by picture", (method,), tuple(map(unit_words, result.objectives)), frames)
 
 
-def _moving(film: Film, seconds: float | int) -> tuple[list[Image.Image], list[int]]:
-    """Each frame as one picture, and how long it stays (ms)."""
+def _moving(film: Film, path: Path, seconds: float | int, **more: Any) -> None:
+    """Writes an animation of frames, each one picture; the last one stays for a moment."""
     columns = across(len(film.names), MAX_PICTURES)
-    frames = [Image.fromarray(to_uint8(collage(frame, columns))) for frame in film.frames]
-    times = [max(20, round(1000 * seconds / len(frames)))] * len(frames)  # browsers slow a GIF of less than 20 ms down
-    return frames, [*times[:-1], max(times[-1], LAST_FRAME_MS)]
+    first, *rest = [Image.fromarray(to_uint8(collage(frame, columns))) for frame in film.frames]
+    stay = max(20, round(1000 * seconds / len(film.frames)))  # ms; browsers slow a GIF of less than 20 ms down
+    times = [stay] * len(rest) + [max(stay, LAST_FRAME_MS)]
+    first.save(path, save_all=True, append_images=rest, duration=times, loop=0, **more)
 
 
 def _gif(film: Film, path: Path, seconds: float | int, note: str) -> None:
-    (first, *rest), times = _moving(film, seconds)
-    first.save(path, "GIF", save_all=True, append_images=rest, duration=times, loop=0, comment=f"{MARK} {note}".encode())
+    _moving(film, path, seconds, format="GIF", comment=f"{MARK} {note}".encode())
 
 
 def _webp(film: Film, path: Path, seconds: float | int, note: str) -> None:
-    (first, *rest), times = _moving(film, seconds)
-    kept: dict[str, Any] = {"xmp": f"{MARK} {note}".encode()}
-    first.save(path, "WEBP", save_all=True, append_images=rest, duration=times, loop=0, quality=90, method=4, **kept)
+    _moving(film, path, seconds, format="WEBP", xmp=f"{MARK} {note}".encode(), quality=90, method=4)
 
 
 def _html(film: Film, path: Path, seconds: float | int, note: str) -> None:

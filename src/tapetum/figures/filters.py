@@ -14,7 +14,7 @@ from tapetum.figures.overlay import colorize, limit, overlay
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.tiles import collage
 from tapetum.figures.words import some
-from tapetum.types import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
+from tapetum.types import FilterComparison, FilteredPicture, FilterResponses, Filters, Reduce, ToySelectivity
 from tapetum.types.filters import shown_pair
 
 TILE_PX = 48  # the least side of a filter in a figure
@@ -24,7 +24,7 @@ ACROSS = 9  # filters side by side
 
 @draw.register
 def _(result: ToySelectivity) -> Figure:
-    """A row an image: itself, then what each filter answers; above, the filters with their weights."""
+    """One row per image: itself, then each filter's response; above, the filters with their weights."""
     m, k = len(result.images), len(result.kernels)
     top = f"{result.top:g}"
     says = f"what it answers, -{top} (blue, the opposite) to {top} (red, a perfect fit), white: 0 · zeros around the image"
@@ -48,7 +48,7 @@ def _(result: ToySelectivity) -> Figure:
 
 @draw.register
 def _(result: FilteredPicture) -> Figure:
-    """The photograph, and what each kernel makes of it: signed maps in two colours, pictures as pictures."""
+    """The photograph, and the response of each kernel: signed maps in two colours, pictures as pictures."""
     height, width = result.picture.shape[-2:]
     n = len(result.names) + 1
     columns = min(n, 3)
@@ -62,15 +62,10 @@ def _(result: FilteredPicture) -> Figure:
     for axes, name, kernel, response in zip(panels[1:], result.names, result.kernels, result.responses, strict=False):
         size = f"{kernel.shape[-2]} × {kernel.shape[-1]}"
         values = f"{float(response.min()):.2f} to {float(response.max()):.2f}"
-        canvas.image(axes, _filtered(response), f"{name}, {size}: {values}")
+        signs: Reduce = "sum" if bool((response < 0).any()) else "positive"
+        shown = response if len(response) == 3 else colorize(response[0], signs)
+        canvas.image(axes, shown, f"{name}, {size}: {values}")
     return figure
-
-
-def _filtered(response: Tensor) -> Tensor:
-    """A picture as it is; differences in two colours, strengths (nowhere negative) in one."""
-    if len(response) == 3:
-        return response
-    return colorize(response[0], "sum" if bool((response < 0).any()) else "positive")
 
 
 @draw.register
@@ -99,7 +94,7 @@ def _(result: Filters) -> Figure:
 
 
 def _matrix(result: Filters, title: str) -> Figure:
-    """Of 1 x 1 filters: a row a filter, a column an input channel."""
+    """Matrix of 1 x 1 filters: one row per filter, one column per input channel."""
     values = result.weights[:, :, 0, 0]
     figure = canvas.page(7.2, max(2.2, min(6.5, 6.2 * values.shape[0] / values.shape[1])), title, "")
     says = "1 × 1: no pattern in space, a filter is a list of weights, one for each channel it reads\na row a filter"
@@ -129,7 +124,7 @@ def _meaning(result: Filters) -> str:
 
 @draw.register
 def _(result: FilterResponses) -> Figure:
-    """A column a filter: its weights, its map, and the map over what the model saw; two rows for each photograph."""
+    """One column per filter: its weights, its map, and the map over what the model saw; two rows for each photograph."""
     n, k = min(len(result.photographs), MAX_IMAGES), len(result.channels)
     shown_k = min(k, 2 * ACROSS)
     bands, across = ceil(shown_k / ACROSS), min(shown_k, ACROSS)
@@ -188,7 +183,7 @@ def _(result: FilterComparison) -> Figure:
 
 
 def _shares(axes: Any, result: FilterComparison) -> None:
-    """How the shares of all filters are spread; a line where noise lies."""
+    """Histograms of the shares of all filters; a line marks noise."""
     lows, colors = (result.low_random, result.low_learned), (LIGHT.muted, LIGHT.accent)
     for low, color, name in zip(lows, colors, result.names, strict=True):
         axes.hist(low[~low.isnan()].cpu().numpy(), bins=25, range=(0, 1), color=color, alpha=0.55, label=name)
@@ -199,7 +194,7 @@ def _shares(axes: Any, result: FilterComparison) -> None:
 
 
 def _unit(result: Filters) -> Tensor:
-    """What is shown, divided by the length of each filter's weights; that of a dead filter would be noise and is zero."""
+    """Shown weights divided by the length of each filter; zero for dead filters, which would show noise."""
     values = shown_weights(result)
     alive = result.alive[: len(values)].cpu()
     length = result.norms[: len(values)].float().cpu().where(alive, torch.tensor(torch.inf))
@@ -207,7 +202,7 @@ def _unit(result: Filters) -> Tensor:
 
 
 def shown_weights(result: Filters) -> Tensor:
-    """What is drawn of each filter: (k, 3, h, w) where it reads colours, else the mean over its inputs (k, h, w)."""
+    """Weights as drawn: (k, 3, h, w) where filters read colours, else the mean over their inputs (k, h, w)."""
     weights = result.weights.detach().float().cpu()
     return weights if result.colors else weights.mean(1)
 

@@ -1,4 +1,4 @@
-"""`draw` for what maps have inside their masks."""
+"""`draw` for maps with their masks."""
 
 from __future__ import annotations
 

@@ -26,8 +26,10 @@ def _(result: MapComparison) -> Figure:
     across = min(m + 1, 7)
     bands = ceil((m + 1) / across)
     title = f"{m - result.n_baselines} maps and {result.n_baselines} baselines: {result.maps[0].target[0]}"
-    width = max(across * SIDE_IN, 9.6)
-    figure = canvas.page(width, bands * (SIDE_IN + 0.35) + 3.3, title, _subtitle(result))
+    n, width = len(result.photographs), max(across * SIDE_IN, 9.6)
+    of = "" if n == 1 else f" · first of {n} images; numbers are means over all"
+    subtitle = f"below each name: insertion − deletion, to beat {result.bar:+.2f} · each map on its own scale, {SCALE}{of}"
+    figure = canvas.page(width, bands * (SIDE_IN + 0.35) + 3.3, title, subtitle)
     parts: Any = figure.subfigures(2, 1, height_ratios=[bands * (SIDE_IN + 0.35), 3.3])
     above, below = parts
     for part in parts:
@@ -42,12 +44,6 @@ def _(result: MapComparison) -> Figure:
     _lines(insertion, result, result.insertion, "insertion: high is good", "share of the picture shown")
     _agreement(agreement, result)
     return figure
-
-
-def _subtitle(result: MapComparison) -> str:
-    n = len(result.photographs)
-    of = "" if n == 1 else f" · first of {n} images; numbers are means over all"
-    return f"below each name: insertion − deletion, to beat {result.bar:+.2f} · each map on its own scale, {SCALE}{of}"
 
 
 def _lines(axes: Any, result: MapComparison, curves: Tensor, title: str, xlabel: str) -> None:

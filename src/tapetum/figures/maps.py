@@ -16,15 +16,15 @@ from tapetum.types import ActivationAtlas
 
 MAP_IN = 9.6
 NAMED_IN = 0.55
-"""From this side on a cell has room for the name of its class."""
+"""Cells of at least this side have room for the name of their class."""
 
 FAINT = 0.15
-"""What is left of cells that do not speak for the class that is looked at."""
+"""Opacity of cells that do not support the chosen class."""
 
 
 @draw.register
 def _(result: ActivationAtlas, label: str | int | None = None, names: bool = True) -> Figure:
-    """Every cell where it lies on the map, named by the class whose logit it raises most, else by its commonest label.
+    """Every cell at its place on the map, named by the class whose logit it raises most, else by its commonest label.
 
     Args: `label` a class of the model: cells show as strongly as they speak for it, those that
     speak against it hardly at all. `names` False leaves the names out.
@@ -48,7 +48,7 @@ def _(result: ActivationAtlas, label: str | int | None = None, names: bool = Tru
 
 
 def _strengths(result: ActivationAtlas, label: str | int | None) -> list[float]:
-    """How strongly each cell is shown, in [0, 1]: all alike, or by what it says for a class."""
+    """Opacity of each cell, in [0, 1]: 1, or by its evidence for a class."""
     if label is None:
         return [1.0] * len(result)
     values = dict(result.speaking_for(label))
@@ -72,7 +72,7 @@ def _page(result: ActivationAtlas, strengths: list[float]) -> Tensor:
 
 
 def _square(share: float, tile: int) -> Tensor:
-    """A square whose opacity says how many vectors a cell has."""
+    """Square whose opacity stands for the number of vectors in a cell."""
     ink, paper = (torch.tensor(rgb(color))[:, None, None] for color in (LIGHT.accent, LIGHT.paper))
     square = paper.expand(3, tile, tile).clone()
     square[:, 1:-1, 1:-1] = (0.15 + 0.85 * share) * ink + (0.85 - 0.85 * share) * paper

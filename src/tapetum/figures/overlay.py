@@ -17,7 +17,7 @@ ROBUST_QUANTILE = 0.995
 """The colour scale ends at this quantile of the magnitudes: a few extreme pixels must not darken all the others."""
 
 ROWS = 512
-"""Of a photograph that are laid over at once: whole vectors of a processor, so that nothing depends on where a part ends."""
+"""Rows of a photograph that are processed at once: whole vectors of a processor, so that results do not depend on it."""
 
 WORDS: dict[Status, str] = {
     "no_positive_evidence": "no positive evidence for this class",
@@ -25,7 +25,7 @@ WORDS: dict[Status, str] = {
     "non_finite": "the map contains NaN or infinity",
 }
 COVER: dict[Reduce, float] = {"sum": 0.5, "positive": 1.0, "max_abs": 0.65}
-"""How fast colour covers the photo: maps of single pixels are sparse and need more of it than the smooth ones."""
+"""Exponent of the opacity: maps of single pixels are sparse and need more colour than smooth ones."""
 
 SCALE = "full colour at the 99.5th percentile"
 
@@ -90,7 +90,7 @@ def over(photo: Tensor, values: Tensor, kind: Reduce, top: float | None = None) 
 
 
 def picture(attribution: Attribution, pixels: Tensor, row: int = 0, on: Literal["crop", "photo"] = "crop") -> Tensor:
-    """What to show of one image's map (3, h, w): the overlay, or the dimmed photo and why there is no map.
+    """Picture (3, h, w) of one image's map: the overlay, or the dimmed photo with the reason why there is no map.
 
     pixels: what the model saw, or with on="photo" the whole photograph.
     """

@@ -1,4 +1,4 @@
-"""`draw` for what becomes of a photograph before a network sees it: its preprocessing, and its channels as numbers."""
+"""`draw` for preprocessing, and for the channels of photographs as numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIDE_IN = 1.95
 
 @draw.register
 def _(result: PreprocessingSteps) -> Figure:
-    """A row a way, a column a step; on the photograph the frame of what is seen."""
+    """One row per way, one column per step; a frame on the photograph marks the part that is seen."""
     n = min(len(result.ways), MAX_IMAGES)
     ways = [way for ways in result.ways[:n] for way in ways]
     title = f"From a photograph to the numbers that {result.model} gets{some(n, len(result.ways), 'photographs')}"
@@ -51,7 +51,7 @@ def _step(axes: Any, step: PreprocessingStep) -> None:
 
 @draw.register
 def _(result: ColorChannels) -> Figure:
-    """For each image two rows: itself and its channels in grey, then the patch and its numbers in each channel."""
+    """Two rows per image: itself and its channels in grey, then the patch and its numbers in each channel."""
     n = min(len(result.photographs), MAX_IMAGES)
     height, width = result.photographs.shape[-2:]
     figure = canvas.page(4 * 2.35, n * 2 * 2.6, f"What you see, and what a machine has{some(n, len(result.photographs))}", "")

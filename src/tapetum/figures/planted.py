@@ -1,4 +1,4 @@
-"""`draw` for planted pictures: what is in each, and below it, where."""
+"""`draw` for planted pictures: each with its label, and its masks below."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ GRID_IN = 6.4
 NAME_CHARACTERS = 24  # what fits over a tile in LABEL_PT
 
 LOSS = "relative feature loss", "of the best picture so far: 0 for the same activation"
-"""What inversions note at each step."""
+"""Values that inversions log at each step."""
 
 View: TypeAlias = Literal["pictures", "steps", "values"]
 
@@ -45,10 +45,10 @@ class Tile:
 
 @draw.register
 def _(result: Rendering, pixels: Any = None, view: View | None = None) -> Figure:
-    """Pictures with what they were made for and their score; with frames their steps. A large `layout` is one picture.
+    """Pictures with their objectives and scores; with frames, their steps. A large `layout` is one picture.
 
-    Args: `pixels` the photographs that the pictures were made from, shown before them; `view` "pictures", "steps" (one row a
-    picture, one column a frame) or "values" (the objective at each step); without it steps where frames were kept.
+    Args: `pixels` the photographs that the pictures were made from, shown before them; `view` "pictures", "steps" (one row per
+    picture, one column per frame) or "values" (the objective at each step); without it steps where frames were kept.
     """
     chosen = view or ("steps" if result.frames is not None and pixels is None else "pictures")
     if chosen == "steps":
@@ -115,7 +115,7 @@ def _tiles(result: Rendering, pixels: Any) -> list[Tile]:
 
 
 def _photos(pixels: Any, n: int) -> list[Tensor] | None:
-    """One photograph (3, h, w) a picture: from a batch, a single one, or a list of whatever is an image."""
+    """One photograph (3, h, w) per picture, from a batch, a single one, or a list of images."""
     if pixels is None:
         return None
     batch = isinstance(pixels, Tensor) and pixels.ndim == 4
@@ -147,7 +147,7 @@ def _sheet(tiles: Sequence[Tile], title: str, subtitle: str, columns: int | None
 
 
 def _short(name: str, characters: int) -> str:
-    """At most two lines; what is left out shows as dots."""
+    """Wraps a name to at most two lines; dots stand for the rest."""
     lines = textwrap.wrap(name, characters) or [""]
     return "\n".join(lines if len(lines) <= 2 else [lines[0], f"{lines[1][: characters - 1]}…"])
 
@@ -174,7 +174,7 @@ def _grid(result: Rendering, grid: Tensor) -> Figure:
 
 
 def _steps(result: Rendering) -> Figure:
-    """One row a picture, one column a frame: at most eight of each, the last frame among them."""
+    """One row per picture, one column per frame: at most eight of each, the last frame among them."""
     if result.frames is None:
         raise TapetumError("no frames were kept: make the pictures with frames=8, or draw view='pictures'")
     chosen = evenly(len(result.frames), MAX_COLUMNS)
@@ -198,7 +198,7 @@ def step_words(result: Rendering, frame: int) -> str:
 
 
 def _values(result: Rendering) -> Figure:
-    """The objective at each step, one line a picture; its name at its end."""
+    """The objective at each step, one line per picture, named at its end."""
     if result.values is None or len(result.values) == 0:
         raise TapetumError("no values were noted on the way to these pictures")
     n = min(len(result), MAX_LINES)

@@ -1,4 +1,4 @@
-"""Figures of lists: what several layers found, one row a layer; what a model says of several images, one row an image."""
+"""Figures of lists: maps of several layers, one row per layer; predictions of several images, one row per image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME_CHARACTERS = 44
 
 
 def depths(results: Sequence[ActivationMaps]) -> Figure:
-    """One row a layer, from early to deep, of the first image: its channels, each on its own scale."""
+    """One row per layer, from early to deep, of the first image: its channels, each on its own scale."""
     rows, columns = min(len(results), MAX_ROWS), min(max(one.values.shape[1] for one in results), MAX_COLUMNS)
     more = [f"{rows} of {len(results)} layers"] * (rows < len(results)) + ["the first image"] * (len(results[0].values) > 1)
     title = f"What {rows} layers found" + (f" ({', '.join(more)})" if more else "")
@@ -55,7 +55,9 @@ def answers(results: Sequence[Sequence[Prediction | Number]], pixels: Tensor | N
 def _bars(axes: Any, predictions: Sequence[Prediction | Number]) -> None:
     """A bar for each class on one scale, its name above it, its probability at its end; a number alone has no bar."""
     for place, one in enumerate(predictions):
-        axes.text(0, place - 0.26, _name(one), fontsize=LABEL_PT, color=LIGHT.ink, va="bottom", parse_math=False)
+        kind = "output" if isinstance(one, Number) else "class"
+        name = shorten(one.label or f"{kind} {one.index}", NAME_CHARACTERS)
+        axes.text(0, place - 0.26, name, fontsize=LABEL_PT, color=LIGHT.ink, va="bottom", parse_math=False)
         if isinstance(one, Number):
             axes.text(0, place, f"{one.value:,.4g}", fontsize=LABEL_PT, color=LIGHT.accent, va="center")
             continue
@@ -63,7 +65,3 @@ def _bars(axes: Any, predictions: Sequence[Prediction | Number]) -> None:
         axes.text(one.probability + 0.01, place, f"{one.probability:.1%}", fontsize=NOTE_PT, color=LIGHT.muted, va="center")
     axes.set(xlim=(0, 1.12), ylim=(len(predictions) - 0.6, -0.9))
     axes.set_axis_off()
-
-
-def _name(one: Prediction | Number) -> str:
-    return shorten(one.label or f"{'output' if isinstance(one, Number) else 'class'} {one.index}", NAME_CHARACTERS)

@@ -36,6 +36,7 @@ COLUMN_IN, HISTOGRAM_IN, NAME_IN = 2.05, 1.0, 0.3
 LETTER_IN = 0.069  # of LABEL_PT, on average
 TOP_IN = 1.3
 TILE_PX, GAP_PX, NOTE_PX = 150, 6, 26  # of a picture in a column, between two, and of the line with its score
+CROP_PX = 224  # least side of a drawn crop
 HEAD_PX = 10  # below the bar that a column begins with
 
 TITLES: dict[Group, str] = {
@@ -51,7 +52,7 @@ COLORS: dict[Group, str] = dict(zip(GROUPS, (DIVERGING[0], DIVERGING[2], DIVERGI
 
 @draw.register
 def _(result: UnitSpectra) -> Figure:
-    """A band a unit: made against it, its minimum, slightly negative, slightly positive, maximum, made for it; a histogram."""
+    """One band per unit: made against it, minimum, slightly negative, slightly positive, maximum, made for it; a histogram."""
     shown = result.units[:MAX_UNITS]
     made = any(one.optimized is not None for one in shown)
     columns, band_in = 4 + 2 * made, NAME_IN + COLUMN_IN * _ratio() + HISTOGRAM_IN + 0.45
@@ -76,7 +77,7 @@ def _(
 
 
 def _bands(figure: Any, bands: int, columns: int) -> list[list[Any]]:
-    """Of each unit an axes a column, and one below all of them."""
+    """Axes of each unit: one per column, and one below all of them."""
     grid = figure.add_gridspec(2 * bands, columns, height_ratios=[COLUMN_IN * _ratio() + NAME_IN, HISTOGRAM_IN] * bands)
     return [
         [*(figure.add_subplot(grid[2 * band, i]) for i in range(columns)), figure.add_subplot(grid[2 * band + 1, :])]
@@ -105,7 +106,7 @@ def _spectrum(columns: Sequence[Any], below: Any, one: UnitSpectrum, result: Uni
 
 
 def _about(result: OfDataSet, shown: Sequence[UnitSpectrum | UnitExamples]) -> str:
-    """What a score is, of how many pictures, and what the model saw of them."""
+    """Meaning of a score, the number of pictures, and the part of them that the model saw."""
     where = {"output": "in the layer's output", "pre-activation": "before the activation function that ends the layer"}
     of = " or ".join(dict.fromkeys(where.get(one.tap, one.tap) for one in shown))
     skipped = f" ({len(result.skipped)} could not be used)" if result.skipped else ""
@@ -113,7 +114,7 @@ def _about(result: OfDataSet, shown: Sequence[UnitSpectrum | UnitExamples]) -> s
 
 
 def _wrapped(words: str, width_in: float | int) -> str:
-    """At most two lines of a subtitle; what is left out shows as dots."""
+    """Wraps a subtitle to at most two lines; dots stand for the rest."""
     return "\n".join(textwrap.wrap(words, int(width_in / LETTER_IN), max_lines=2, placeholder=" …"))
 
 
@@ -200,7 +201,7 @@ def _histogram(axes: Any, one: UnitSpectrum, result: OfDataSet) -> None:
 
 @draw.register
 def _(result: TopExamples) -> Figure:
-    """Two rows a unit: the crops around its strongest places, and the pictures they are from with the crops marked."""
+    """Two rows per unit: the crops around its strongest places, and the pictures they are from with the crops marked."""
     shown = result.units[:MAX_UNITS]
     columns = max(1, min(MAX_TOPS, max(map(len, shown))))
     more = some(len(shown), len(result), "units")
@@ -217,7 +218,7 @@ def _(result: TopExamples) -> Figure:
 
 
 def _crop_words(result: TopExamples, band: int) -> str:
-    """How large the crops are, and how that compares with what a place can see."""
+    """Size of the crops beside the receptive field."""
     side, field = result.crop_px[band], result.receptive_field[band]
     if side is None:
         return ""
@@ -229,30 +230,28 @@ def _top(above: Any, below: Any, unit: UnitExamples, row: int, example: Example,
     from matplotlib.patches import Rectangle
 
     crop = unit.crop(row)
-    for axes, pixels, head in ((above, _sized(crop), heads[0]), (below, unit.pixels[row], heads[1])):
+    if crop.shape[-1] < CROP_PX:  # larger, so that a grid of pixels looks like one
+        crop = interpolate(crop[None], (CROP_PX, CROP_PX), mode="bilinear", align_corners=False)[0]
+    name = example.id.rpartition("/")[2].rpartition(".")[0] or example.id
+    name = name if len(name) <= 19 else f"…{name[-18:]}"  # numbers are at its end
+    for axes, pixels, head in ((above, crop, heads[0]), (below, unit.pixels[row], heads[1])):
         canvas.image(axes, pixels)
         axes.set_title(head, fontsize=NOTE_PT if axes is below else LABEL_PT, color=LIGHT.muted if axes is below else LIGHT.ink,
                        loc="left", parse_math=False, pad=4)  # fmt: skip
     above.set_xlabel(number(example.score), fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=2, parse_math=False)
-    below.set_xlabel(_short(example.id), fontsize=NOTE_PT - 1, color=LIGHT.muted, loc="left", labelpad=2, parse_math=False)
+    below.set_xlabel(
+        name if len(name) <= 19 else f"…{name[-18:]}",
+        fontsize=NOTE_PT - 1,
+        color=LIGHT.muted,
+        loc="left",
+        labelpad=2,
+        parse_math=False,
+    )
     if unit.boxes is not None:
         top, left, bottom, right = unit.boxes[row].tolist()
         for color, width in ((LIGHT.card, 2.4), (rgb(DIVERGING[8]), 1.2)):  # seen on dark and on light pictures
             below.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=color,
                                       linewidth=width))  # fmt: skip
-
-
-def _sized(crop: Tensor, side: int = 224) -> Tensor:
-    """Small crops larger, so that a grid of pixels looks like one."""
-    if crop.shape[-1] >= side:
-        return crop
-    return interpolate(crop[None], (side, side), mode="bilinear", align_corners=False)[0]
-
-
-def _short(name: str, characters: int = 19) -> str:
-    """The end of a file's name: numbers are there."""
-    bare = name.rpartition("/")[2].rpartition(".")[0] or name
-    return bare if len(bare) <= characters else f"…{bare[-characters + 1 :]}"
 
 
 def number(value: float | int) -> str:

@@ -21,13 +21,16 @@ MEASURES = {"ssim": "SSIM to the photograph", "psnr": "PSNR in dB", "feature_dis
 
 @draw.register
 def _(result: InformationByDepth) -> Figure:
-    """A row a photograph: itself and what is left of it at each depth; below, the measures by depth, the bottleneck marked."""
+    """One row per photograph: itself and its inversion at each depth; below, the measures by depth, the bottleneck marked."""
     n, d = min(len(result.photographs), MAX_IMAGES), len(result.layers)
     columns = d + 1
     ratio = result.pixels.shape[-2] / result.pixels.shape[-1]
+    (before, after), *others = result.bottlenecks
+    first = " (first photograph)" if others else ""
+    lost = f"most is lost between {before} and {after}{first} · inversions, {result.steps[-1]} steps"
     size = max(columns * SIDE_IN, 6.6), n * (SIDE_IN * ratio + 0.32) + 2.3
     figure = canvas.page(
-        *size, f"What is left of a photograph at each depth{some(n, len(result.photographs), 'photographs')}", _lost(result)
+        *size, f"What is left of a photograph at each depth{some(n, len(result.photographs), 'photographs')}", lost
     )
     grid = figure.add_gridspec(n + 1, 3 * columns, height_ratios=[*[SIDE_IN * ratio + 0.32] * n, 2.1])
     for row in range(n):
@@ -42,14 +45,8 @@ def _(result: InformationByDepth) -> Figure:
     return figure
 
 
-def _lost(result: InformationByDepth) -> str:
-    (before, after), *others = result.bottlenecks
-    more = "" if not others else " (first photograph)"
-    return f"most is lost between {before} and {after}{more} · inversions, {result.steps[-1]} steps"
-
-
 def _curves(axes: Any, result: InformationByDepth, name: str, n: int) -> None:
-    """One line a photograph; the step at which the first one loses most is shaded."""
+    """One line per photograph; the step at which the first one loses most is shaded."""
     values = result.numbers[name].view(-1, len(result.layers))[:n].detach().float().cpu().numpy()
     places = range(len(result.layers))
     for row in range(n):
@@ -66,7 +63,7 @@ def _curves(axes: Any, result: InformationByDepth, name: str, n: int) -> None:
 
 @draw.register
 def _(result: FilterSpecialization) -> Figure:
-    """For each photograph and layer two rows: what its most active channels look for, and where they answered in it."""
+    """Two rows per photograph and layer: pictures of its most active channels, and where they are active in it."""
     n, d, k = result.channels.shape
     n, shown_k = min(n, 2), min(k, 10)
     columns = shown_k + 1

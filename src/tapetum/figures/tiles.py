@@ -17,7 +17,7 @@ WORDS: dict[Made, str] = {
     "silent": "no gradient ever reached this picture",
     "non_finite": "NaN or infinity came up",
 }
-"""What stands where a picture would show nothing of the network."""
+"""Words in place of pictures that show nothing of the network."""
 
 SQUARE_PX = 8
 LIGHT_SQUARE, DARK_SQUARE = 0.93, 0.78
@@ -30,13 +30,13 @@ GAP_PX = 4  # between the pictures of a collage
 
 
 def tile(rendering: Rendering, row: int, frame: int | None = None) -> Tensor:
-    """One picture (3, h, w) in [0, 1] for the eye; `frame` is one on the way. Words in place of one that is not `ok`."""
+    """Picture (3, h, w) in [0, 1] for display, or its frame `frame`; words in place of one that is not `ok`."""
     pixels = rendering.pixels[row] if frame is None or rendering.frames is None else rendering.frames[frame, row]
     return shown(pixels, rendering.status[row])
 
 
 def finished(rendering: Rendering, row: int | None) -> Tensor:
-    """One picture as a file keeps it, alpha and all; words in place of one that is not `ok`; None: the layout as one."""
+    """Picture for a file, with alpha; words in place of one that is not `ok`. Row None: the layout as one picture."""
     if row is None:
         grid = whole(rendering)
         if grid is None:
@@ -103,10 +103,10 @@ def collage(tiles: Sequence[Tensor], columns: int, gap_px: int = GAP_PX) -> Tens
 
 
 def across(n: int, most: int, stretch: float = 1.6) -> int:
-    """How many columns n pictures are set in: a page that is a little wider than high."""
+    """Number of columns for n pictures on a page a little wider than high."""
     return min(n, most, max(1, ceil(sqrt(n * stretch)))) if n > 4 else min(n, most)
 
 
 def evenly(n: int, most: int) -> list[int]:
-    """At most `most` of n places, evenly, the first and the last among them."""
+    """At most `most` of n places, evenly spaced, with the first and the last."""
     return list(range(n)) if n <= most else [round(i * (n - 1) / (most - 1)) for i in range(most)]

@@ -1,4 +1,4 @@
-"""`draw` for what training tells: curves, filters that form, pictures with the network's answers."""
+"""`draw` for training: curves, filters epoch by epoch, pictures with the network's predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_PICTURES, COLUMNS = 32, 8
 MAX_NUMBERS, MAX_NAMES = 12, 24
 """Classes up to which a confusion matrix has room for its numbers, and for its names."""
 RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"
-"""Beside the colours: who does not see them apart reads the sign."""
+"""Signs beside the colours, for readers who cannot tell those apart."""
 
 
 @draw.register
@@ -58,7 +58,7 @@ def _curves(axes: Any, result: History, name: str, label: str) -> None:
 
 
 def _filters(result: History) -> Figure:
-    """A row an epoch, a column a filter, all on one scale; below, what training added, on a scale of its own."""
+    """One row per epoch, one column per filter, all on one scale; below, what training added, on a scale of its own."""
     if len(result.snapshots) < 2 or result.layer is None:
         raise TapetumError(f"{result.arch} kept no snapshots: its first convolution was frozen, or there is none")
     count, channels, height, width = result.snapshots.shape[1:]
@@ -133,7 +133,7 @@ def _answer(axes: Any, result: PredictionCheck, i: int) -> None:
 
 
 def _matrix(axes: Any, result: PredictionCheck) -> None:
-    """A row a class, a column an answer; the shade is the share of the row."""
+    """One row per class, one column per prediction; the shade is the share of the row."""
     counts = result.confusion.float()
     share = counts / counts.sum(1, keepdim=True).clamp(min=1)
     paper, accent = torch.tensor(rgb(LIGHT.card)), torch.tensor(rgb(LIGHT.accent))

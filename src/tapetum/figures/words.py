@@ -1,4 +1,4 @@
-"""What a map shows, in words: for alternative texts, titles and captions."""
+"""Maps in words, for alternative texts, titles and captions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def describe(attribution: Attribution, row: int = 0) -> str:
 
 
 def where(heatmap: Tensor) -> str:
-    """The place of the peak of a smoothed map (h, w): "centre", "upper left", "right"..."""
+    """Place of the peak of a smoothed map (h, w): "centre", "upper left", "right"..."""
     blurred = F.adaptive_avg_pool2d(heatmap[None, None].float(), (9, 9))[0, 0]
     row, column = divmod(int(blurred.argmax()), 9)
     vertical, horizontal = ("upper", "", "lower")[row // 3], ("left", "", "right")[column // 3]
@@ -54,7 +54,7 @@ def grid(values: Tensor) -> str:
 
 
 def caption(attribution: Attribution) -> str:
-    """Where a map comes from and what its values are: layer, grid and unit."""
+    """Layer, grid and unit of a map."""
     layer = f"layer {attribution.layer} · " if attribution.layer else ""
     return f"{layer}{grid(attribution.values)} grid · {UNITS[attribution.reduce]}"
 
@@ -65,7 +65,7 @@ def some(shown: int, total: int, what: str = "images") -> str:
 
 
 def shorten(words: str, most: int) -> str:
-    """At most so many letters; dots stand for the rest."""
+    """Shortens words to `most` letters, the last of them dots."""
     return words if len(words) <= most else f"{words[: most - 1]}…"
 
 

@@ -10,7 +10,8 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -34,41 +35,33 @@ HEADER = 10_000
 def arrays_in(source: str | os.PathLike[str] | bytes, name: str | None = None) -> dict[str, NDArray[Any]]:
     """{name: array} of a .npz file or its bytes; a `DamagedError`, beginning with `name`, where any of it is not as written."""
     said = name or ("the bytes" if isinstance(source, bytes) else shown(source))
-    with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as file:
-        try:
-            size = file.seek(0, os.SEEK_END)
-            with zipfile.ZipFile(file) as archive:
-                members = _members(archive, size)
-                return {info.filename.removesuffix(".npy"): _member(archive, info) for info in members}
-        except Exception as error:  # whatever zipfile, zlib and numpy's header parser stumble over
-            raise DamagedError(f"{said} is damaged: {_why(error)}") from error
+    with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as file, _damaged(said):
+        size = file.seek(0, os.SEEK_END)
+        with zipfile.ZipFile(file) as archive:
+            members = _members(archive, size)
+            return {info.filename.removesuffix(".npy"): _member(archive, info) for info in members}
 
 
 def array_in(
     file: io.BufferedIOBase, size: int, name: str, most: int, refusal: type[TapetumError] = DamagedError
 ) -> NDArray[Any]:
     """The array of a .npy file of `size` bytes, open at its start; refused above `most` bytes before any is read."""
-    try:
+    with _damaged(name, refusal):
         return _read(file, size, most)
-    except Exception as error:
-        raise refusal(f"{name} is damaged: {_why(error)}") from error
 
 
 def mapped_in(path: str | os.PathLike[str], kinds: str = "f") -> NDArray[Any]:
     """The array of a .npy file, read from the disk where it is looked at; it has the file's size, and one of the `kinds`."""
-    with opened(path) as file:
-        try:
-            size = os.fstat(file.fileno()).st_size
-            found = _layout(file, size)
-            if found.dtype.kind not in kinds or size - found.start != found.n_bytes or 0 in found.shape:
-                raise _Wrong(f"an array of {shown(found.dtype)} and of shape {shown(found.shape)} is not what it holds")
-            return np.memmap(file, found.dtype, "r", found.start, found.shape, "F" if found.in_columns else "C")
-        except Exception as error:
-            raise DamagedError(f"{shown(path)} is damaged: {_why(error)}") from error
+    with opened(path) as file, _damaged(shown(path)):
+        size = os.fstat(file.fileno()).st_size
+        found = _layout(file, size)
+        if found.dtype.kind not in kinds or size - found.start != found.n_bytes or 0 in found.shape:
+            raise _Wrong(f"an array of {shown(found.dtype)} and of shape {shown(found.shape)} is not what it holds")
+        return np.memmap(file, found.dtype, "r", found.start, found.shape, "F" if found.in_columns else "C")
 
 
 class Layout(NamedTuple):
-    """What a .npy file says of its array, which begins at the byte `start`; `in_columns`: its first axis runs fastest."""
+    """Header of a .npy file, whose array begins at the byte `start`; `in_columns`: its first axis runs fastest."""
 
     shape: tuple[int, ...]
     in_columns: bool
@@ -77,16 +70,14 @@ class Layout(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
-        """Of the array."""
+        """Bytes of the array."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def layout_of(file: io.BufferedIOBase, size: int, name: str, refusal: type[TapetumError] = DamagedError) -> Layout:
-    """That of a .npy file of `size` bytes, open at its start, all of which is there."""
-    try:
+    """Layout of a .npy file of `size` bytes, open at its start; refused if the file is cut off."""
+    with _damaged(name, refusal):
         return _layout(file, size)
-    except Exception as error:
-        raise refusal(f"{name} is damaged: {_why(error)}") from error
 
 
 def some_of(
@@ -94,23 +85,21 @@ def some_of(
     refusal: type[TapetumError] = DamagedError,
 ) -> NDArray[Any]:  # fmt: skip
     """Arrays of one shape that begin at these bytes of a file, one after the other (n, *shape); last axes run fastest."""
-    try:
+    with _damaged(name, refusal):
         array = np.empty((len(places), *shape), dtype)
         for one, place in zip(_bytes_of(array).reshape(len(places), -1), places, strict=True):
             file.seek(place)
             _fill(file, one)
         _check_values(array)
-    except Exception as error:
-        raise refusal(f"{name} is damaged: {_why(error)}") from error
-    return array
+        return array
 
 
 class _Wrong(Exception):
-    """What is wrong, in words."""
+    """Carries what is wrong, in words."""
 
 
 def may_unpack(n_bytes: int, size: int) -> bool:
-    """Whether an archive of `size` bytes may become arrays of `n_bytes`: whoever writes more stores it unpacked."""
+    """Whether an archive of `size` bytes may become arrays of `n_bytes`; writers store larger ones unpacked."""
     return n_bytes <= ROOM + RATIO * size
 
 
@@ -163,7 +152,7 @@ def _layout(file: io.BufferedIOBase, size: int) -> Layout:
 
 
 def _bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Those of a new array, in the order in which they lie."""
+    """Bytes of a new array, in memory order."""
     if not array.size:
         return np.empty(0, np.uint8)
     return (array if array.flags.c_contiguous else array.T).reshape(-1).view(np.uint8)
@@ -187,5 +176,15 @@ def _check_values(array: NDArray[Any]) -> None:
         raise _Wrong("a text that is none")
 
 
-def _why(error: Exception) -> str:
-    return shown(error) if isinstance(error, _Wrong) else f"no arrays can be read ({type(error).__name__}: {shown(error)[:80]})"
+@contextmanager
+def _damaged(name: str, refusal: type[TapetumError] = DamagedError) -> Generator[None]:
+    """Refuses whatever zipfile, zlib and numpy's parser of headers stumble over."""
+    try:
+        yield
+    except Exception as error:
+        why = (
+            shown(error)
+            if isinstance(error, _Wrong)
+            else f"no arrays can be read ({type(error).__name__}: {shown(error)[:80]})"
+        )
+        raise refusal(f"{name} is damaged: {why}") from error

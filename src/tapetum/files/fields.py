@@ -1,4 +1,4 @@
-"""Whether the values that stand in a file are what the fields of a result are annotated with."""
+"""Checks that values from a file fit the annotations of a result's fields."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any, Literal, Union, cast
 from tapetum import types
 
 LARGEST = 1 << 64
-"""Above every index, count and seed; larger whole numbers come from nobody of ours."""
+"""Bound of whole numbers, above every index, count and seed that we write."""
 
 
 def misfit(kind: type, values: Mapping[str, Any]) -> str:
-    """What is wrong with the fields of a result, in words; nothing where all of them are there, each of its type."""
+    """Returns what is wrong with the fields of a result, in words; "" if all are present and of their types."""
     hints = _hints(kind)
     for name in values:
         if name not in hints:
@@ -50,7 +50,7 @@ def _uneven(kind: type, values: Mapping[str, Any]) -> str:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type, through and through; whole numbers pass for floats, truth values for no number."""
+    """Whether a value fits a type, with all that it contains; whole numbers pass for floats, truth values for no number."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return True

@@ -12,7 +12,7 @@ from tapetum.files.words import shown
 from tapetum.types import DamagedError, TapetumError
 
 LIMIT = 1_000_000_000
-"""Bytes of a file that is read whole, unless its reader knows better."""
+"""Bytes of a file that is read whole, unless its reader sets another limit."""
 
 HASHED = 8_000_000_000
 """Bytes of a file whose checksum is taken: some seconds."""

@@ -1,4 +1,4 @@
-"""Names that stand in files from others: each is one plain name of something inside a known folder, or it is refused."""
+"""Names inside files from others: each must be one plain name of something inside a known folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tapetum.types import DamagedError
 
 LONGEST = 255
 _FORBIDDEN = frozenset('/\\:*?"<>|')
-"""What separates folders, or cannot stand in a file's name, on any system."""
+"""Characters that separate folders, or are forbidden in file names, on any system."""
 
 
 def is_plain(name: Any) -> bool:

@@ -1,4 +1,4 @@
-"""JSON from others: of a bounded size and depth, and with the types that its reader counts on."""
+"""JSON from others: of a bounded size and depth, and with the types that its reader expects."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tapetum.files.words import shown
 from tapetum.types import DamagedError, TapetumError
 
 LIMIT = 32_000_000
-"""Bytes, unless its reader knows better."""
+"""Bytes, unless the reader sets another limit."""
 
 ROOM = 1_200_000_000
 """Bytes that a text may take as objects: 32 MB of empty lists take 0.7 GB, the names of a million pictures a tenth of that."""
 
 DEPTH = 60
-"""Tables within tables: ours have some ten. Readers go down by calling themselves."""
+"""Nesting of tables: ours have some ten levels. Readers are recursive."""
 
 
 def table_in(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[TapetumError] = DamagedError) -> dict[str, Any]:

@@ -6,13 +6,13 @@ LONGEST = 160
 
 
 def shown(text: object) -> str:
-    """One line of at most 160 characters, whatever a name holds; what a terminal would obey is written out, as \\x1b is."""
+    """Returns one line of at most 160 characters; what a terminal would obey is escaped, as \\x1b is."""
     line = plain(text)
     return line if len(line) <= LONGEST else f"{line[:100]}...{line[-57:]}"
 
 
 def plain(text: object) -> str:
-    """One line in which control characters, marks of direction and halves of characters are written out."""
+    """Returns one line in which control characters, marks of direction and halves of characters are escaped."""
     line = " ".join(str(text).split())
     return line if line.isprintable() else "".join(map(_written_out, line))
 

@@ -12,7 +12,7 @@ from tapetum.types.results import Result, axes
 
 @dataclass(frozen=True, eq=False)
 class ActivationMaps(Result):
-    """What a layer found: maps (n, k, h, w) of chosen channels, their indices (n, k), and the layer they come from."""
+    """Maps (n, k, h, w) of chosen channels of a layer, and the channels' indices (n, k)."""
 
     values: Tensor = field(metadata=axes("n k h w"))
     channels: Tensor = field(metadata=axes("n k"))
@@ -22,7 +22,7 @@ class ActivationMaps(Result):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """A line an image: the channels that stand out most, the first one most."""
+        """One line per image: the channels that stand out most, in descending order."""
         h, w = self.values.shape[-2:]
         head = f"{self.layer}, {h} x {w} places, channels by {self.by}:"
         return "\n".join([*(f"{head} {', '.join(map(str, row))}" for row in listed(self.channels)), *self.notes])

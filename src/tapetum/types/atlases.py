@@ -1,4 +1,4 @@
-"""Activation atlases: what a layer tells apart over a data set, as a map."""
+"""Activation atlases: a layer's activations over a data set, as a map."""
 
 from __future__ import annotations
 

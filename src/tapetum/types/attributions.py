@@ -1,4 +1,4 @@
-"""How much each place of an image mattered."""
+"""Attributions: maps of how much each place of an image mattered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tapetum.types.results import Result, axes
 from tapetum.types.text import table
 
 Status: TypeAlias = Literal["ok", "no_positive_evidence", "constant", "non_finite"]
-"""What became of one map: `ok`; nothing speaks for the target; no structure at all; NaN or infinity inside."""
+"""Outcome of one map: `ok`; nothing speaks for the target; no structure at all; NaN or infinity inside."""
 
 Reduce: TypeAlias = Literal["sum", "positive", "max_abs"]
 """How channels become one heatmap: the sum; the sum's positive part (CAMs); the largest magnitude (sensitivities)."""
@@ -28,12 +28,12 @@ class Attribution(Result):
 
     values   (n, c, h, w), signed, at the method's own resolution, on the images' device
     status   one per image; a map whose status is not `ok` is shown as such, never made up
-    target   what was explained, one text per image
+    target   explained target, one text per image
     explains the same as `as_score` takes it: class indices, contrasts, units, or the callable
     size     (h, w) of the images, what `heatmap(size="input")` returns
     reduce   how this method's channels become a heatmap
     stderr   standard error per pixel for sampled methods, else None
-    notes    what a reader must know (a chosen layer, an input that looks unnormalised)
+    notes    remarks for the reader (a chosen layer, an input that looks unnormalised)
     photos   where each image lies in its photograph; empty where the images did not come from `model.preprocess`
     tried    of `layer="best"`: each layer's insertion - deletion, one per image
     frames   of films and volumes, whose frames are folded into the channels, how many there are; None of images
@@ -54,7 +54,7 @@ class Attribution(Result):
     frames: int | None = None
 
     def __str__(self) -> str:
-        """Each image's target, with the range of its map."""
+        """Table of each image's target, with the range of its map."""
         rows = [
             (target, status, f"{float(map_.min()):.3g}", f"{float(map_.max()):.3g}")
             for target, status, map_ in zip(self.target, self.status, self.values, strict=True)
@@ -94,7 +94,7 @@ class Attribution(Result):
         )
 
     def ranking(self, size: Literal["input"] | tuple[int, int] | int | None = "input") -> Tensor:
-        """(n, h, w): what orders the pixels from most to least important; signed where the heatmap shows the positive part."""
+        """(n, h, w): values that rank pixels by importance; signed where the heatmap shows the positive part."""
         return self.heatmap(size, "max_abs" if self.reduce == "max_abs" else "sum")
 
 

@@ -1,4 +1,4 @@
-"""What results check of what they are asked: a choice, a size, a row."""
+"""Checks of arguments of results: a choice, a size, a row, a channel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tapetum.types.refusals import TapetumError
 
 
 def checked_choice(value: Any, choices: Iterable[str], what: str) -> Any:
-    """One of the choices, or they are named."""
+    """Returns the value if it is one of the choices."""
     choices = tuple(choices)
     if not isinstance(value, str) or value not in choices:
         raise TapetumError(f"{what} is one of {', '.join(choices)}, not {value!r}")
@@ -31,7 +31,7 @@ def checked_size(size: Any) -> tuple[int, int]:
 
 
 def rows_of(row: Any, n: int, what: str) -> slice[Any, Any, Any]:
-    """The rows that one index (negative ones count from the end) or a slice means; an `IndexError` ends an iteration."""
+    """Returns the rows of an index (negative ones count from the end) or a slice; an `IndexError` ends an iteration."""
     if isinstance(row, slice):
         return cast("slice[Any, Any, Any]", row)
     number = index(row)
@@ -47,7 +47,7 @@ def cut(values: Tensor, rows: slice[Any, Any, Any], axis: int = 0) -> Tensor:
 
 
 def checked_channel(channel: int, channels: int, layer: str) -> int:
-    """A channel that exists."""
+    """Returns the channel if the layer has it."""
     if not 0 <= channel < channels:
         raise TapetumError(f"{layer} has channels 0 to {channels - 1}, not {channel}")
     return channel

@@ -1,4 +1,4 @@
-"""Through which channels a score went."""
+"""Channels that carry a score."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ConceptRelevance(Result):
     channels      (n, k) which they are, the most relevant first
     relevance     (n, k) the sums of `values` over places
     total         (n,) the sum over all channels and places of the layer
-    targets       n texts: whose score it is
+    targets       n texts, the targets of the scores
     photographs   (n, 3, H, W) in [0, 1], as the model saw them
     """
 
@@ -32,11 +32,11 @@ class ConceptRelevance(Result):
     notes: tuple[str, ...] = ()
 
     def empty(self, row: int) -> bool:
-        """Did nothing of an image's score come through the layer? The order of its channels then means nothing."""
+        """Whether nothing of an image's score came through the layer; the order of its channels then means nothing."""
         return not bool((self.values[row] != 0).any())
 
     def __str__(self) -> str:
-        """A line an image: its target, the layer's total, and each channel with its relevance."""
+        """One line per image: its target, the layer's total, and each channel with its relevance."""
         return "\n".join([*(self._line(row) for row in range(len(self.channels))), *self.notes])
 
     def _line(self, row: int) -> str:

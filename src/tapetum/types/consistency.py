@@ -1,4 +1,4 @@
-"""Which channels answer to all of several images, and which to one of them."""
+"""Channels that are active in all of several images, or in one of them alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the images of a result lie in their photographs, and maps laid back there."""
+"""Places of images in their photographs, and maps laid back onto the photographs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tapetum.types.results import saved
 @saved
 @dataclass(frozen=True)
 class Crop:
-    """What the model saw of a photograph: size (height, width) of that in px, and the corners of the part in its pixels."""
+    """Part of a photograph that the model saw: size (height, width) of the photograph in px, and corners in its pixels."""
 
     size: tuple[int, int]
     top: int | float

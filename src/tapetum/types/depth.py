@@ -1,4 +1,4 @@
-"""What the layers of a network hold, from early to deep: results of the inspections by depth."""
+"""Results of inspections by depth: tables, maps and receptive fields of layers, from early to deep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Window: TypeAlias = tuple[int, int, int, int]
 @saved
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer of a network, and what it held of the images.
+    """One layer of a network, and its activations on the images.
 
     shape            of its output, without the batch
     receptive_field  theoretical, in pixels, the longer side; None where a place may see the whole image
@@ -42,9 +42,9 @@ class LayerRow:
 
 @dataclass(frozen=True, eq=False)
 class LayerTable(Result):
-    """The layers of a network with what they held: rows in the order in which they finish.
+    """Layers of a network with their activations, in the order in which they finish.
 
-    size   (h, w) of the images; n: how many
+    size   (h, w) of the images
     means  (layers, n) the mean of each image
     """
 
@@ -67,7 +67,7 @@ class LayerTable(Result):
 
 @dataclass(frozen=True, eq=False)
 class LayerProgression(Result):
-    """What is left of photographs at every stage: at each layer the mean over its channels.
+    """Photographs at every stage of a network: at each layer the mean over its channels.
 
     maps         for each layer (n, h, w)
     channels     how many were averaged
@@ -92,7 +92,7 @@ class LayerProgression(Result):
 
 @dataclass(frozen=True, eq=False)
 class MeanActivations(Result):
-    """How active each layer is: means over places of every channel, for each layer (n, c)."""
+    """Mean activation of each layer: means over places of every channel, (n, c) per layer."""
 
     model: str
     layers: tuple[str, ...] = field(metadata=axes("n"))
@@ -113,7 +113,7 @@ class MeanActivations(Result):
 @saved
 @dataclass(frozen=True)
 class Field:
-    """What the middle place of a layer depends on, in pixels of the image.
+    """Receptive field of the middle place of a layer, in pixels of the image.
 
     place      (row, column) on the layer's grid
     theory     what it can see, by the network's windows; it may reach beyond the image; None: the whole image
@@ -143,7 +143,7 @@ class Field:
 
     @property
     def effective_side(self) -> int:
-        """Of the square that holds 95 % of the squared gradient."""
+        """Side of the square that holds 95 % of the squared gradient."""
         return longer_side(self.effective)
 
 
@@ -153,7 +153,7 @@ class ReceptiveFields(Result):
 
     energy      (layers, h, w) the mean squared gradient at each pixel, summed over colours; divided by its largest value
     photograph  (3, h, w) in [0, 1]
-    measured_on what the gradients were taken at
+    measured_on images at which gradients were taken
     """
 
     model: str
@@ -180,7 +180,7 @@ class ReceptiveFields(Result):
 @saved
 @dataclass(frozen=True)
 class DepthRow:
-    """What one layer trades for what.
+    """Resolution, channels, receptive field and sparsity of one layer.
 
     grid       (h, w) places
     field      theoretical receptive field in px, None: the whole image
@@ -227,10 +227,10 @@ class DepthProperties(Result):
 
 @dataclass(frozen=True, eq=False)
 class OcclusionProbe(Result):
-    """What a hidden box changes at each layer.
+    """Change of each layer's activations when a box of the image is hidden.
 
     box           rows and columns of the image that were hidden
-    fill          what stands there instead, in words
+    fill          replacement of the hidden pixels, in words
     before, after (n, 3, H, W) in [0, 1], as the model saw them
     changes       for each layer (n, h, w), the mean over channels of |after - before|
     under         places of each layer's grid whose own pixels touch the box
@@ -262,12 +262,12 @@ class OcclusionProbe(Result):
         return "\n".join([f"{self.words()} hidden by {self.fill}", *self.answers(), *lines])
 
     def words(self) -> str:
-        """Which rows and columns, ends excluded as in a slice."""
+        """Rows and columns of the box, ends excluded as in a slice."""
         top, bottom, left, right = self.box
         return f"rows {top}:{bottom + 1}, columns {left}:{right + 1}"
 
     def answers(self) -> list[str]:
-        """A line an image: what the model said before and says now."""
+        """One line per image: the prediction before and after."""
         if self.classes is None or self.probabilities is None:
             return []
         numbers = listed(self.probabilities)
@@ -286,7 +286,7 @@ class OcclusionProbe(Result):
 
 
 def places(window: Window | None) -> int:
-    """How many places a window holds."""
+    """Number of places in a window."""
     return 0 if window is None else max(0, window[1] - window[0] + 1) * max(0, window[3] - window[2] + 1)
 
 
@@ -297,7 +297,7 @@ def _cut(theory: Window, support: Window, size: tuple[int, int]) -> bool:
 
 
 def longer_side(window: Window | None) -> int:
-    """0 without a window."""
+    """Longer side of a window; 0 without one."""
     return 0 if window is None else max(window[1] - window[0], window[3] - window[2]) + 1
 
 

@@ -1,4 +1,4 @@
-"""How faithful a map is."""
+"""Measurements of how faithful a map is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `explain` finds out about one image, before anyone decides how to show it."""
+"""Explanations of one image, as data."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tapetum.types.results import PARTS, Result, saved
 from tapetum.types.runs import Provenance
 
 AnswerKind = Literal["classes", "labels", "binary", "numbers", "maps", "detections", "other"]
-"""What the model gives: one of several classes, labels each for itself, a yes or no, numbers, a segmentation, detections."""
+"""Kind of a model's output: one of several classes, independent labels, yes or no, numbers, a segmentation, detections."""
 
 
 @saved
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One method's map of one target, with what it cost and how well it stands up.
+    """One method's map of one target, with its time and its faithfulness.
 
     `evidence` maps "deletion" (low is good) and "insertion" (high is good) to areas under the probability curve, and
     "faithfulness" to insertion - deletion, which orders the maps. `baseline` marks the random and edge maps, which look
@@ -47,7 +47,7 @@ class Judged:
 @saved
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Why this class? One target and every map of it, best first, baselines among them.
+    """One target and every map of it, best first, baselines among them.
 
     probability, value  of the target in the image: its probability where it has one, else its score in its own units
     refused  {method: why it gave no map}
@@ -66,13 +66,13 @@ class Question:
 
     @property
     def measured_by(self) -> str:
-        """What evidence follows: the target's probability, or the number that is explained."""
+        """Quantity that the evidence follows: the target's probability, or the number that is explained."""
         return "number" if self.probability is None else "probability"
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation(Result):
-    """One image: the crop the model saw, what it answered, what its layers found, what mattered, in plain words."""
+    """One image with its crop, predictions, activation maps, judged maps, and findings in words."""
 
     file: str
     photo: Tensor  # (1, 3, H, W) in [0, 1]: the whole photograph, upright

@@ -12,12 +12,12 @@ from tapetum.types.results import Result, axes
 from tapetum.types.text import table
 
 DEAD = 1e-3
-"""A filter this much shorter than the longest of its layer answers to nothing: training has driven its weights to zero."""
+"""Filters shorter than this share of the layer's longest are dead: training has driven their weights to zero."""
 
 
 @dataclass(frozen=True, eq=False)
 class ToySelectivity(Result):
-    """Small images, small kernels, and what each kernel answers to each image.
+    """Small images, small kernels, and the response of each kernel to each image.
 
     images      (m, h, w) of zeros and ones
     kernels     (k, 3, 3)
@@ -45,7 +45,7 @@ class ToySelectivity(Result):
 
 @dataclass(frozen=True, eq=False)
 class FilteredPicture(Result):
-    """A photograph and what kernels make of it.
+    """A photograph, filtered by kernels.
 
     picture     (1, 3, H, W) in [0, 1]
     names       of the kernels
@@ -99,7 +99,7 @@ class Filters(Result):
 
     @property
     def alive(self) -> Tensor:
-        """(channels,) whether a filter has weights that count beside those of the layer's largest."""
+        """(channels,) True for filters that are not dead beside the layer's longest."""
         return self.norms > DEAD * self.norms.max()
 
     def __str__(self) -> str:
@@ -120,7 +120,7 @@ class Filters(Result):
 
 @dataclass(frozen=True, eq=False)
 class FilterResponses(Result):
-    """What some filters of a convolution answered, and where on what the model saw.
+    """Responses of some filters of a convolution, and their places on the model's input.
 
     photographs   (n, 3, H, W) in [0, 1], as the model saw them
     maps          (n, k, h, w) the layer's own output: before any normalisation and activation that follow it
@@ -178,7 +178,7 @@ class FilterComparison(Result):
 
     @property
     def names(self) -> tuple[str, str]:
-        """What the two sides are called."""
+        """Names of the two sides."""
         return f"random, seed {self.seed}", "learned" if self.trained else "the model's, random"
 
     def __str__(self) -> str:
@@ -205,7 +205,7 @@ def laid_over(maps: Tensor, centres: tuple[float, float], strides: tuple[float, 
 
 
 def place(heatmap: Tensor) -> str:
-    """Where |value| is largest in (h, w): "(12, 40)"."""
+    """Place of the largest magnitude in (h, w): "(12, 40)"."""
     row, column = divmod(int(heatmap.abs().argmax()), heatmap.shape[-1])
     return f"({row}, {column})"
 

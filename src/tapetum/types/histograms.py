@@ -13,7 +13,7 @@ from tapetum.types.results import Result
 
 @dataclass(frozen=True, eq=False)
 class Histogram(Result):
-    """How often one unit's score fell between `edges` (m + 1): counts (m), and densities, whose integral is one."""
+    """Counts (m) of one unit's scores between `edges` (m + 1), and densities, whose integral is one."""
 
     edges: Tensor
     counts: Tensor

@@ -1,4 +1,4 @@
-"""How much of a map lies where it should, by masks."""
+"""Agreement of maps with masks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tapetum.types.results import Result, axes
 LocalizationMetric: TypeAlias = Literal["relevance_mass", "relevance_rank", "pointing_game"]
 
 Inside: TypeAlias = Literal["ok", "empty_mask", "no_positive_evidence", "constant", "non_finite"]
-"""Why an image has a number, or NaN: its mask is empty, nothing in its map is positive, its map has no structure, or NaN."""
+"""Outcome per image: ok, or why its number is NaN (empty mask, no positive value, a constant map, NaN in the map)."""
 
 UNDEFINED: dict[Inside, str] = {
     "empty_mask": "empty mask",
@@ -25,7 +25,7 @@ UNDEFINED: dict[Inside, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Localization(Result):
-    """What each map has inside its mask.
+    """Share of each map inside its mask.
 
     value    (n,) in [0, 1], NaN where the status is not `ok`
     area     (n,) in [0, 1]: the share of pixels in the mask, which a map that knows nothing reaches on average
@@ -46,12 +46,12 @@ class Localization(Result):
 
     @property
     def defined(self) -> int:
-        """How many images have a number."""
+        """Number of images that have a value."""
         return self.status.count("ok")
 
     @property
     def mean(self) -> float:
-        """Over the images that have a number; NaN if none has."""
+        """Mean over the images that have a value; NaN if none has."""
         return float(self.value.double().nanmean())
 
     @property
@@ -64,6 +64,6 @@ class Localization(Result):
         return number + of + (f"; without a number: {lost}" if lost else "")
 
     def __str__(self) -> str:
-        """The mean, and beside it the mean area."""
+        """Mean value and mean area."""
         name = self.metric.replace("_", " ")
         return f"{name} of {self.method}: {self.words}; the masks cover {float(self.area.mean()):.2f}"

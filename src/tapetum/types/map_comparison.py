@@ -1,4 +1,4 @@
-"""Maps of one prediction side by side with their evidence."""
+"""Several maps of one prediction with their evidence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tapetum.types.text import table
 
 @dataclass(frozen=True, eq=False)
 class MapComparison(Result):
-    """m maps of the same n images and targets, how the model answers to each, and how far they agree.
+    """m maps of the same n images and targets, with their curves of deletion and insertion, and their agreement.
 
     maps         the maps; the last `n_baselines` of them know nothing of the decision
     deletion     (m, n, steps + 1) the target's probability while places are hidden, most important first
@@ -40,7 +40,7 @@ class MapComparison(Result):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One a map: its method, with the layer or a number where two are of the same method."""
+        """One name per map: its method, with the layer or a number where two share a method."""
         return names_of_maps(self.maps)
 
     @property
@@ -55,7 +55,7 @@ class MapComparison(Result):
 
     @property
     def bar(self) -> float:
-        """What a map has to be above: the best baseline's faithfulness."""
+        """Faithfulness of the best baseline, which a map has to exceed."""
         return float(self.faithfulness[len(self.maps) - self.n_baselines :].max())
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ class MapComparison(Result):
 
 
 def names_of_maps(maps: Sequence[Attribution]) -> tuple[str, ...]:
-    """What tells maps apart: the method; its layer and target, where those differ; else a number."""
+    """Names that tell maps apart: the method; its layer and target, where those differ; else a number."""
     layers = {method: {one.layer for one in maps if one.method == method} for method in (one.method for one in maps)}
     many_targets = len({one.target for one in maps}) > 1
     plain: list[str] = []

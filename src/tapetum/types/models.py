@@ -23,7 +23,7 @@ Images: TypeAlias = Float[Tensor, "n c h w"]
 
 @saved
 class Prediction(NamedTuple):
-    """One line of a model's answer: class index, name (None without labels), probability in [0, 1]."""
+    """One row of a model's prediction: class index, name (None without labels), probability in [0, 1]."""
 
     index: int  # pyright: ignore[reportIncompatibleMethodOverride] (the contract's name; tuple.index is not missed)
     label: str | None
@@ -32,7 +32,7 @@ class Prediction(NamedTuple):
 
 @saved
 class Number(NamedTuple):
-    """One line of the answer of a model that gives numbers, as in regression: place, name (None without labels), value."""
+    """One row of the output of a model that gives numbers, as in regression: place, name (None without labels), value."""
 
     index: int  # pyright: ignore[reportIncompatibleMethodOverride] (as of a Prediction)
     label: str | None

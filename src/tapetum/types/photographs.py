@@ -1,4 +1,4 @@
-"""What becomes of a photograph before a network sees it: preprocessing step by step, and colours as numbers."""
+"""Preprocessing of photographs step by step, and their colours as numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLORS = ("red", "green", "blue")
 
 @dataclass(frozen=True, eq=False)
 class PreprocessingStep(Result):
-    """A picture on its way.
+    """A picture after one step of preprocessing.
 
     values   (3, h, w) as they are at this step (of a one-channel model from "normalised" on 1); where the picture is longer
              than `MAX_SIDE_PX`, a smaller copy for the eye
@@ -46,7 +46,7 @@ class PreprocessingWay:
     stretched: float
 
     def kept(self) -> float:
-        """The share of the photograph that is seen."""
+        """Share of the photograph that is seen."""
         top, left, bottom, right = self.box
         height, width = self.steps[0].shape[-2:]
         return (bottom - top) * (right - left) / (height * width)
@@ -54,7 +54,7 @@ class PreprocessingWay:
 
 @dataclass(frozen=True, eq=False)
 class PreprocessingSteps(Result):
-    """How photographs become a network's numbers, in several ways.
+    """Preprocessing of photographs into a network's input, in several ways.
 
     ways   for each photograph the ways, in the same order
     mean, std   per channel, in units of pixels in [0, 1]: normalised = (pixels - mean) / std
@@ -78,7 +78,7 @@ class PreprocessingSteps(Result):
 
 @dataclass(frozen=True, eq=False)
 class ColorChannels(Result):
-    """What the model saw, and the same as a machine has it: three tables of numbers.
+    """Images as the model saw them, and the same as three tables of numbers.
 
     photographs   (n, 3, h, w) in [0, 1], as the model saw them
     images        (n, c, h, w) what the network is given: the same, normalised

@@ -1,4 +1,4 @@
-"""What is refused, by what is wrong: one line each."""
+"""Kinds of refusals; each message is one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class TapetumError(ValueError):
 
 
 class TapetumWarning(UserWarning):
-    """What may make a result wrong and only the user can know: raw pictures as model-ready images, assumed constants."""
+    """Warns of doubts that only the user can settle: raw pictures as model-ready images, assumed constants."""
 
 
 class DamagedError(TapetumError):

@@ -1,4 +1,4 @@
-"""Pictures that were made: by optimisation, from units, photographs, or both."""
+"""Pictures made by optimization, for units, from photographs, or both."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from tapetum.types.results import WHOLE, Result, axes
 from tapetum.types.text import table
 
 Made: TypeAlias = Literal["ok", "silent", "non_finite"]
-"""What became of one picture: `ok`; no gradient ever reached it, so it is the noise it began as; NaN or infinity came up."""
+"""Outcome of one picture: `ok`; no gradient ever reached it, so it is the noise it began as; NaN or infinity came up."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rendering(Result):
-    """Pictures that a network was asked for.
+    """Pictures made for objectives of a network.
 
     pixels      (n, 3, h, w) in [0, 1], (n, 4, h, w) with alpha
     scores      (n,) the objective of the finished pictures as they are, without transforms
-    objectives  what each picture was made for, one text per picture
+    objectives  objective of each picture, one text per picture
     status      one per picture; a picture that is not `ok` shows nothing of the network
     steps       the steps (from 1) at which values and frames were noted
     values      (s, n) the objective at those steps, of the pictures as the transforms showed them
@@ -44,7 +44,7 @@ class Rendering(Result):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Each picture's objective, status and score."""
+        """Table of each picture's objective, status and score."""
         sides = " x ".join(map(str, self.pixels.shape[1:]))
         rows = zip(self.objectives, self.status, (f"{float(one):.4g}" for one in self.scores), strict=True)
         head = f"{self.method or type(self).__name__}, pictures of {sides}"

@@ -46,7 +46,7 @@ class Result:
     """
 
     alone: ClassVar[type[Any] | None] = None
-    """The kind of some of the rows, where they are of a simpler one."""
+    """Kind of the rows, where it is a simpler one."""
 
     def __init_subclass__(cls, kept: bool = True) -> None:
         super().__init_subclass__()
@@ -78,26 +78,26 @@ class Result:
         return import_module("tapetum.figures").html(self)
 
     def _parts(self) -> tuple[Any, ...] | None:
-        """The rows, where they are not cut out of the fields."""
+        """Rows that are parts, or the result itself; None where rows are cut out of the fields."""
         known = fields(type(self))
         if any(_row_axis(one) is not None for one in known):
             return None
         return next((tuple(getattr(self, one.name)) for one in known if "parts" in one.metadata), (self,))
 
     def _told(self) -> list[tuple[Field[Any], Any]]:
-        """The fields that say something, with their values."""
+        """Fields that are not empty, with their values."""
         pairs = ((one, getattr(self, one.name)) for one in fields(type(self)) if one.repr)
         return [(one, value) for one, value in pairs if isinstance(value, (Tensor, Result)) or value not in (None, (), {}, "")]
 
 
 def _row_axis(one: Field[Any]) -> int | None:
-    """Which axis of a field has a place per row."""
+    """Axis of a field along which rows lie; None if the rows share it."""
     names = one.metadata.get("axes", "").split()
     return names.index("n") if "n" in names else None
 
 
 def _count(result: Result) -> int:
-    """The places of the first axis n."""
+    """Length of the first axis n."""
     for one in fields(type(result)):
         axis, value = _row_axis(one), getattr(result, one.name)
         if axis is not None and value is not None:

@@ -1,4 +1,4 @@
-"""Results with all that is needed to make them again."""
+"""Results with their provenance, which suffices to reproduce them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tapetum.types.results import Result, saved
 @saved
 @dataclass(frozen=True)
 class Provenance:
-    """Enough to make a result again: what ran, on what, with what, when, and how long.
+    """All that is needed to reproduce a result: method, parameters, model, images, versions, time and duration.
 
     weights   of the model: "default", "random", or their file
-    settings  what the model was told besides: class names, size, constants, outputs, further inputs
+    settings  further settings of the model: class names, size, constants, outputs, further inputs
     subject   units as texts, or the images' files; empty where the images were no files
     files     {file: sha256} of all that was read: images, weights of a generator, ...
     lost      parameters that were objects without a text, or images that were no files: a run cannot be repeated from here
-    machine   what can change the last bits: processor, threads
+    machine   processor and threads, which can change the last bits
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""What a scan of a data set found: examples, activation spectra, and what else was kept of each unit."""
+"""Results of a scan of a data set: examples and activation spectra of each unit."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Ranking(Result):
 
 @dataclass(frozen=True, eq=False)
 class TopKResult(Result):
-    """The k pictures of a data set on which each unit's score is highest; n pictures were looked at."""
+    """The k pictures of a data set on which each unit's score is highest; n pictures were scanned."""
 
     layer: str
     ranking: Ranking
@@ -131,23 +131,23 @@ class SpectrumResult(Result):
         return self.examples("maximum", channel)
 
     def around(self, channel: int) -> Literal["zero", "median"]:
-        """What the threshold of a unit is: the median of its scores if it is never negative."""
+        """Kind of a unit's threshold: the median of its scores if it is never negative."""
         return "median" if bool(self.median[checked_channel(channel, self.channels, self.layer)]) else "zero"
 
     def histogram(self, channel: int, bins: int = 32) -> Histogram:
-        """How the unit's scores are distributed over the data set."""
+        """Distribution of the unit's scores over the data set."""
         return self.histograms.histogram(channel, bins)
 
 
 @dataclass(frozen=True, eq=False)
 class ScanResult(Mapping[str, Any], Result):
-    """What a scan found: layer -> one result per tracker, in the order in which they were asked for.
+    """Results of a scan: layer -> one result per tracker, in the requested order.
 
     ids      of all samples, in order
     skipped  id -> why a picture was left out
     taps     layer -> "output" or "pre-activation"
     seconds  in all, and of the workers: decoding, network, trackers
-    key      the hash of weights, data, preprocessing and settings: what a cached scan is known by
+    key      the hash of weights, data, preprocessing and settings: identifies a cached scan
     resumed  pictures that an earlier run had done
     """
 
@@ -183,5 +183,5 @@ class ScanResult(Mapping[str, Any], Result):
 
     @property
     def images(self) -> int:
-        """How many pictures were looked at."""
+        """Number of pictures that were scanned."""
         return len(self.ids) - len(self.skipped)

@@ -1,4 +1,4 @@
-"""The score, which is all that engines know of a model and a target."""
+"""Protocol of scores: engines see a model and a target only as a score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @runtime_checkable
 class Score(Protocol):
-    """What is explained: model-ready images (n, c, h, w) to one value per image (n,).
+    """Maps model-ready images (n, c, h, w) to one value per image (n,), which is explained.
 
     A score may treat its images differently (each has its own class): `take(rows)` is the score of those images alone,
     in that order, so an engine that repeats or splits a batch says which image each row came from.

@@ -1,4 +1,4 @@
-"""Units with the pictures of a data set that show what they answer to, ready to be looked at, saved and drawn."""
+"""Units with the pictures of a data set that activate them most, least, and around zero."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class UnitExamples(Result):
 
 @dataclass(frozen=True, eq=False)
 class UnitSpectrum(Result):
-    """One unit over a data set: what it looks for and against, and real pictures at four places between.
+    """Activation spectrum of one unit: optimized pictures for and against it, and real pictures at four places between.
 
     minimum, slightly_negative, slightly_positive, maximum   the pictures, best first, as `SpectrumResult` has them
     threshold, around   what slightly negative and positive are near to: zero, or the median of a unit that is never negative
@@ -88,14 +88,14 @@ class UnitSpectrum(Result):
 
 @dataclass(frozen=True, eq=False)
 class OfDataSet(Result, kept=False):
-    """What results about a data set have in common.
+    """Base of results about a data set.
 
     model, source  their names
-    seen           what the model sees of a picture, in words
+    seen           part of a picture that the model sees, in words
     score          a unit's score on a picture: the maximum over the places of its map, or the mean
-    n              pictures that were looked at
+    n              pictures that were scanned
     skipped        pictures that could not be used: id -> why
-    notes          what a reader must know
+    notes          remarks for the reader
     """
 
     model: str
@@ -115,7 +115,7 @@ class OfDataSet(Result, kept=False):
 
 @dataclass(frozen=True, eq=False)
 class UnitSpectra(OfDataSet):
-    """Activation spectra of some units, in the order in which they were asked for."""
+    """Activation spectra of some units, in the requested order."""
 
     units: tuple[UnitSpectrum, ...] = field(metadata=PARTS)
 

@@ -1,4 +1,4 @@
-"""Pictures that were made of photographs, and are read together with them."""
+"""Renderings that are read beside the photographs they were made from."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Study(Rendering):
 
 @dataclass(frozen=True, eq=False)
 class InformationByDepth(Study):
-    """What is left of photographs at each depth: pictures (m * d), all layers of a photograph one after the other.
+    """Inversions of photographs at each depth: pictures (m * d), all layers of a photograph one after the other.
 
     bottlenecks   for each photograph the two neighbouring depths between which most is lost; "photograph" is the first
     """
@@ -36,7 +36,7 @@ class InformationByDepth(Study):
 
 @dataclass(frozen=True, eq=False)
 class FilterSpecialization(Study):
-    """What the filters that answer a photograph look for: pictures (m * d * k), by photograph, layer, and rank.
+    """Optimized pictures of the filters most active on a photograph: (m * d * k), by photograph, layer and rank.
 
     channels      (m, d, k) the most active channels of each layer, the most active first
     maps          for each layer where they answered, (m, k, h, w)

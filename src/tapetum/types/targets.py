@@ -1,4 +1,4 @@
-"""What can be explained: a class, a contrast, a raw output, a box, a region, a likeness, a unit, on the scale one asks for.
+"""Targets of explanations: a class, a contrast, a raw output, a box, a region, a likeness, a unit, on a chosen scale.
 
 Every target is a small frozen dataclass whose `str` says in words what it is; `as_score` reads such words, too.
 """
@@ -16,15 +16,15 @@ from tapetum.types.refusals import TargetError
 from tapetum.types.results import saved
 
 Scale: TypeAlias = Literal["logit", "probability", "log_probability"]
-"""What a class target's score is: its logit, its probability, or the logarithm of that."""
+"""Score of a class target: its logit, its probability, or the logarithm of that."""
 
 Number: TypeAlias = int | float
 
 WORDS: dict[str, Scale] = {"logit": "logit", "probability": "probability", "log-probability": "log_probability"}
-"""How scales are written in texts."""
+"""Scales as texts spell them."""
 
 Outputs: TypeAlias = Literal["auto", "logits", "probabilities", "log_probabilities", "sigmoid", "numbers"]
-"""What the numbers of a model's answer are: logits of classes that exclude each other (softmax); probabilities in [0, 1], as
+"""Meaning of the numbers in a model's output: logits of classes that exclude each other (softmax); probabilities in [0, 1], as
 they are; their logarithms; logits of labels of which several may be true (sigmoid each); numbers that are no probability, as
 in regression. "auto" finds out."""
 
@@ -190,7 +190,7 @@ class Region:
 @saved
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """How alike the model's embedding (n, d) is to another, as the cosine of the angle between them, in [-1, 1].
+    """Cosine similarity, in [-1, 1], of the model's embedding (n, d) to another.
 
     to     a text (models with a text tower, such as open_clip's); another image: a model-ready tensor (1, c, h, w) or
            (c, h, w), or what `read_image` takes except text (a `Path`, a picture); or an embedding (d,)
@@ -230,7 +230,7 @@ class Unit:
 
 
 def _px(corners: Sequence[float]) -> str:
-    """A tenth of a pixel is enough to say where."""
+    """Rounds corners to a tenth of a pixel."""
     return ",".join(f"{round(float(corner), 1):g}" for corner in corners)
 
 
@@ -251,4 +251,4 @@ TargetLike: TypeAlias = (
     | Tensor
     | None
 )
-"""What a method's `target` takes: one for all images, or a sequence with one each; None: what the model answers."""
+"""Values that a method's `target` takes: one for all images, or a sequence of one each; None: the predicted class."""

@@ -1,4 +1,4 @@
-"""What training tells: the way there, epoch by epoch, and how the trained network answers."""
+"""Results of training: the history, epoch by epoch, and the trained network's predictions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tapetum.types.text import table
 @saved
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training pictures, and the look at the held-out ones that follows it.
+    """One pass over the training pictures, followed by a validation pass over the held-out ones.
 
     train_loss, train_accuracy             means over the pass, in training mode, while the weights were changing
     validation_loss, validation_accuracy   after the pass, in eval mode
@@ -34,13 +34,13 @@ class Epoch:
 
 @dataclass(frozen=True, eq=False)
 class History(Result):
-    """How a network was trained.
+    """History of a network's training.
 
-    arch       what was trained, as people call it
+    arch       name of the architecture
     classes    in the order of the logits
-    epochs     one a pass
+    epochs     one per pass
     kept       the number of the epoch whose weights the model has: the last, or with `patience` the best
-    pictures   how many were trained on, and how many held out
+    pictures   number of training pictures, and of held-out ones
     snapshots  (epochs + 1, out, in, h, w) the first convolution's weights, at the start and after each epoch; empty without one
     layer      that convolution
     skipped    (name, reason) of each picture that could not be read
@@ -60,7 +60,7 @@ class History(Result):
 
     @property
     def accuracy(self) -> float:
-        """On the held-out pictures, of the weights that were kept, in [0, 1]."""
+        """Accuracy on the held-out pictures with the weights that were kept, in [0, 1]."""
         return next(epoch.validation_accuracy for epoch in self.epochs if epoch.number == self.kept)
 
     def __str__(self) -> str:
@@ -77,15 +77,15 @@ def _cells(epoch: Epoch) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class PredictionCheck(Result):
-    """How a network answers pictures whose class is known.
+    """Predictions for pictures whose class is known.
 
     classes      names, in the order of the confusion matrix
-    confusion    (k, k) how many pictures of the row's class were called the column's
+    confusion    (k, k) number of pictures of the row's class that were predicted as the column's
     pixels       (n, 3, h, w) in [0, 1], the pictures that are shown, as the network saw them
     ids          their names
     truth        (n,) their classes
-    predicted    (n,) what the network called them
-    probability  (n,) how sure it was of that, in [0, 1]
+    predicted    (n,) their predicted classes
+    probability  (n,) probability of the predicted class, in [0, 1]
     shows        which pictures are shown: "any", "right" or "wrong" ones
     """
 
@@ -103,7 +103,7 @@ class PredictionCheck(Result):
 
     @property
     def accuracy(self) -> float:
-        """The share of all pictures that were called right, in [0, 1]."""
+        """Share of all pictures that were predicted correctly, in [0, 1]."""
         return int(self.confusion.diagonal().sum()) / int(self.confusion.sum())
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ class PredictionCheck(Result):
 
 
 def _mistaken(check: PredictionCheck, name: str) -> str:
-    """What a class is most often mistaken for."""
+    """Names the class that this one is most often mistaken for."""
     place = check.classes.index(name)
     others = check.confusion[place].clone()
     others[place] = 0

@@ -1,4 +1,4 @@
-"""What a scan kept of each unit besides examples: moments, sparsity, correlations, all scores, vectors at random places."""
+"""Statistics of each unit over a data set: moments, sparsity, correlations, all scores, vectors at random places."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class MomentsResult(Result):
 
 @dataclass(frozen=True, eq=False)
 class SparsityResult(Result):
-    """How seldom units fire.
+    """Shares of places and pictures on which units do not fire.
 
     sparsity  (c,) float64 in [0, 1]: the share of all places of all n pictures with a value <= 0
     silent    (c,) float64 in [0, 1]: the share of pictures on which the unit's maximum is <= 0
@@ -55,7 +55,7 @@ class SparsityResult(Result):
 
 @saved
 class Fires(NamedTuple):
-    """A unit's score on a picture, and how rare it is: standard deviations above the mean, per cent of pictures below."""
+    """Score of a unit on a picture, and its rarity: standard deviations above the mean, per cent of pictures below."""
 
     channel: int
     score: float
@@ -138,7 +138,7 @@ class ScoresResult(Result):
 
 @dataclass(frozen=True, eq=False)
 class CoActivationResult(Result):
-    """Which units have high scores on the same pictures.
+    """Correlations of units over the same pictures.
 
     correlation  (c, c) float32 in [-1, 1]: Pearson's, of the units' scores over n pictures; NaN for a unit that is the same
                  on every picture
