@@ -19,7 +19,7 @@ CELL_IN = 1.42
 BLOCK = 3  # panels across for one target
 MOST_CHANNELS, MOST_TARGETS, MOST_IMAGES = 6, 3, 3
 NUMBERS = 4
-"""Maps of up to so many cells a side have their numbers written into the cells."""
+"""Maps of up to this many cells per side have their numbers written into the cells."""
 
 
 @draw.register

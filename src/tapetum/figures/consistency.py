@@ -28,7 +28,7 @@ def _(result: ConsistentChannels) -> Figure:
     heights = [n * CELL_IN + 0.75, n * MAP_IN + 0.35]
     width = max((2 * listed + 2) * CELL_IN, (2 * shown + 1) * MAP_IN, 8.0)
     about = f"{result.activations.shape[1]} channels, {size_words(result.maps)} values each"
-    subtitle = f"a cell: of 100 channels, how many have a lower mean in that image ({about})"
+    subtitle = f"cells: share of channels with a lower mean in that image, in % ({about})"
     title = f"What the channels of {result.layer} agree on, and what not{more}"
     figure = canvas.page(width, sum(heights), title, subtitle)
     above, below = figure.add_gridspec(2, 1, height_ratios=heights)

@@ -65,7 +65,7 @@ def _(result: DepthProperties) -> Figure:
     subtitle = f"computed on {_images(result.means.shape[1])} of {_size(result.size)} px · from early (left) to deep (right)"
     figure = canvas.page(width, 5.4, f"What {result.model} trades for what with depth", subtitle)
     (places, channels, values), (fields, sparsity, means) = figure.subplots(2, 3, sharex=True)
-    _columns(places, [max(row.grid) for row in rows], "places a side")
+    _columns(places, [max(row.grid) for row in rows], "places per side")
     _columns(channels, [row.channels for row in rows], "channels")
     _columns(values, [row.per_pixel for row in rows], "values per pixel of the image")
     drawn = [(row.field or side, row.measured, row.effective) for row in rows]

@@ -114,7 +114,7 @@ def _(result: ActivationMaps) -> Figure:
     shown = min(n, max(1, MAX_ROWS // ceil(k / columns)))
     rows = shown * ceil(k / columns)
     title = f"What {result.layer} found{some(shown, n)}"
-    subtitle = f"{grid(result.values)} values a channel · chosen by {result.by} · each channel on its own scale"
+    subtitle = f"{grid(result.values)} values per channel · chosen by {result.by} · each channel on its own scale"
     side = 1.6 if k <= FEW_CHANNELS else 1.2
     figure = canvas.page(max(columns * side, 5.2), rows * (side + 0.3), title, subtitle)
     panels = canvas.panels(figure, rows, columns)
@@ -166,7 +166,7 @@ def _side_by_side(results: Sequence[Attribution], pixels: Tensor | None, names: 
     """One column per attribution, one row per image."""
     called = names_of_maps(results) if names is None else names
     if len(called) != len(results):
-        raise TapetumError(f"{len(results)} maps were given and {len(called)} names: one name a map")
+        raise TapetumError(f"{len(results)} maps were given and {len(called)} names: one name per map")
     n, bands = min(len(r) for r in results), ceil(len(results) / 5)
     across = ceil(len(results) / bands)
     rows = min(n, MAX_ROWS)

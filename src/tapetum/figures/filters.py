@@ -97,8 +97,8 @@ def _matrix(result: Filters, title: str) -> Figure:
     """Matrix of 1 x 1 filters: one row per filter, one column per input channel."""
     values = result.weights[:, :, 0, 0]
     figure = canvas.page(7.2, max(2.2, min(6.5, 6.2 * values.shape[0] / values.shape[1])), title, "")
-    says = "1 × 1: no pattern in space, a filter is a list of weights, one for each channel it reads\na row a filter"
-    canvas.subtitle(figure, f"{says}, a column one of {_inputs(result)}")
+    says = "1 × 1: no pattern in space, a filter is a list of weights, one for each channel it reads\none row per filter"
+    canvas.subtitle(figure, f"{says}, one column for each of {_inputs(result)}")
     axes = figure.subplots()
     canvas.image(axes, colorize(values, "sum", limit(values)), smooth=False)
     axes.set_aspect("auto")
@@ -133,7 +133,7 @@ def _(result: FilterResponses) -> Figure:
     left_out = some(n, len(result)) + some(shown_k, k, "filters")
     title = f"{result.filters.layer} of {result.filters.model}: filter, map, overlay{left_out}"
     says = (
-        f"maps of {h} × {w}, a cell every {result.strides[0]:g} px, over the {height} × {width} px that the model saw\n"
+        f"maps of {h} × {w}, one cell every {result.strides[0]:g} px, over the {height} × {width} px that the model saw\n"
         "red: the pattern is there, blue: its opposite; each filter on its own scale, before what follows the convolution"
     )
     rows = bands * (1 + 2 * n)
@@ -190,7 +190,7 @@ def _shares(axes: Any, result: FilterComparison) -> None:
     axes.axvline(result.expected, color=LIGHT.ink, linewidth=1, linestyle="--", label=f"noise: {result.expected:.2f}")
     axes.set_xlim(0, 1)
     axes.legend(frameon=False, fontsize=NOTE_PT)
-    canvas.plot(axes, f"share of energy below {result.cutoff:g} cycles a cell", "filters")
+    canvas.plot(axes, f"share of energy below {result.cutoff:g} cycles per cell", "filters")
 
 
 def _unit(result: Filters) -> Tensor:

@@ -138,7 +138,7 @@ def _matrix(axes: Any, result: PredictionCheck) -> None:
     share = counts / counts.sum(1, keepdim=True).clamp(min=1)
     paper, accent = torch.tensor(rgb(LIGHT.card)), torch.tensor(rgb(LIGHT.accent))
     canvas.image(axes, torch.lerp(paper[:, None, None], accent[:, None, None], share), "", smooth=False)
-    axes.set_title("how many of a class (row) were called what", fontsize=LABEL_PT, color=LIGHT.ink, pad=6)
+    axes.set_title("pictures of each class (row) by prediction (column)", fontsize=LABEL_PT, color=LIGHT.ink, pad=6)
     axes.set_anchor("N")
     axes.spines[:].set(visible=True, color=LIGHT.line)
     places = list(range(len(result.classes)))

@@ -51,7 +51,7 @@ class ActivationAtlas(Result):
     evidence   (k, classes) each logit with the cell's mean at every place, less its mean over the cells; None without classes
     classes    label -> ((cell, vectors), ...), the cells with most vectors from pictures of that label first
     labelled   where labels come from: "labels" of the data set, the model's "predictions", or "nothing"
-    positions  vectors a picture
+    positions  vectors per picture
     """
 
     layer: str

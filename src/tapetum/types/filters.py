@@ -161,7 +161,7 @@ class FilterResponses(Result):
 class FilterComparison(Result):
     """The filters of one layer with random and with learned weights, and a number that tells them apart.
 
-    low_random, low_learned   (channels,) each filter's share of energy below `cutoff` cycles a cell, NaN of dead ones
+    low_random, low_learned   (channels,) each filter's share of energy below `cutoff` cycles per cell, NaN of dead ones
     expected                  that share for white noise, whatever its size
     trained                   False: the model's own weights are random, too, and stand for learned ones in name only
     """
@@ -188,7 +188,7 @@ class FilterComparison(Result):
             for low in [every[~every.isnan()]]
         ]
         head = ("weights", "mean", "smallest", "largest", "filters above noise")
-        what = f"{self.learned.layer} of {self.learned.model}: share of energy below {self.cutoff:g} cycles a cell"
+        what = f"{self.learned.layer} of {self.learned.model}: share of energy below {self.cutoff:g} cycles per cell"
         return "\n".join([what, f"white noise: {self.expected:.3f}", table(head, rows)])
 
 

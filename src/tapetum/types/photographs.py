@@ -106,7 +106,7 @@ class ColorChannels(Result):
         ]
         head = ("image", "channel", "mean", "smallest", "largest", "normalised: mean", "smallest", "largest")
         h, w = self.photographs.shape[-2:]
-        return f"{h} x {w} x 3 = {h * w * 3:,} numbers an image\n{table(head, rows)}"
+        return f"{h} x {w} x 3 = {h * w * 3:,} numbers per image\n{table(head, rows)}"
 
 
 def numbers(values: Tensor) -> tuple[str, str, str]:

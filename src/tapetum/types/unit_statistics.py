@@ -124,7 +124,7 @@ class ScoresResult(Result):
     def z_scores(self, scores: Tensor) -> Tensor:
         """(..., c) scores of any pictures to (score - mean) / sd, float64.
 
-        Of a unit that is the same on every picture of the data set: 0 for that score, else plus or minus infinity.
+        For a unit with one score on all pictures of the data set: 0 for that score, else plus or minus infinity.
         """
         centered = torch.where(self.sd > 0, scores.double() - self.mean, (scores - self.scores[0]).double())
         return torch.where(centered == 0, 0.0, centered / self.sd)
