@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,6 +36,14 @@ def test_every_metric_of_the_registry_is_evaluated() -> None:
     assert list(found) == names
     assert torch.equal(found["pointing_game"].value, tp.pointing_game(cam, MASKS).value)
     assert torch.equal(found["deletion"].value, tp.deletion(model, images, cam).value)
+
+
+def test_a_metric_with_masks_of_another_name_is_drawn_and_kept(tmp_path: Path) -> None:
+    cam = tp.grad_cam(shared("residual"), pictures(2), [1, 3])
+    mine = replace(tp.pointing_game(cam, MASKS), metric="my_own")
+    tp.save(mine, tmp_path / "kept")
+    assert tp.open(tmp_path / "kept").metric == "my_own"
+    assert "measured against the outline" in str(tp.draw(mine).texts)
 
 
 def test_a_metric_with_masks_asks_for_them() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tapetum.border.attributions import status_of
 from tapetum.border.methods import metric
-from tapetum.types import Attribution, Inside, Localization, LocalizationMetric, Range
+from tapetum.types import Attribution, Inside, Localization, Range
 
 
 @metric(cite="arras2022clevrxai")
@@ -66,7 +66,7 @@ def pointing_game(
 
 
 def _measured(
-    metric: LocalizationMetric,
+    metric: str,
     attribution: Attribution,
     inside: Tensor,
     maps: Tensor,

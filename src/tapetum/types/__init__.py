@@ -23,7 +23,7 @@ from tapetum.types.evaluations import Evaluation
 from tapetum.types.explanations import Explanation, Judged, Question
 from tapetum.types.filters import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
 from tapetum.types.histograms import Histogram, HistogramResult
-from tapetum.types.localization import Inside, Localization, LocalizationMetric
+from tapetum.types.localization import Inside, Localization
 from tapetum.types.map_comparison import MapComparison, names_of_maps
 from tapetum.types.methods import Batch, FourQuestions, Kind, Method, Precision, Range, Takes
 from tapetum.types.models import Images, ImagesLike, Layer, Layers, ModelLike, Number, Prediction

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from tapetum.types.results import Result, axes
 
-LocalizationMetric: TypeAlias = Literal["relevance_mass", "relevance_rank", "pointing_game"]
-
 Inside: TypeAlias = Literal["ok", "empty_mask", "no_positive_evidence", "constant", "non_finite"]
 """Outcome per image: ok, or why its number is NaN (empty mask, no positive value, a constant map, NaN in the map)."""
 
@@ -34,7 +32,7 @@ class Localization(Result):
     method   of the maps; `target` one text per image
     """
 
-    metric: LocalizationMetric
+    metric: str
     value: Tensor = field(metadata=axes("n"))
     area: Tensor = field(metadata=axes("n"))
     status: tuple[Inside, ...] = field(metadata=axes("n"))
