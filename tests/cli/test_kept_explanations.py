@@ -216,3 +216,15 @@ def test_a_file_where_a_folder_should_be_is_one_line(tapetum: CommandLine, place
     answer = tapetum(*EXPLAIN, "cat.png")
     assert (answer.status, len(answer.err.splitlines())) == (2, 1)
     assert "holds other files" in answer.err
+
+
+def test_a_second_command_in_the_same_folder_is_refused_in_a_line(tapetum, place) -> None:
+    from tapetum.keeping.locks import alone
+
+    with alone(place / "out"):
+        answer = tapetum(*EXPLAIN, "cat.png")
+    assert (answer.status, len(answer.err.splitlines())) == (2, 1)
+    assert "another process is at work in" in answer.err
+    assert not (place / "out").exists()
+    assert tapetum(*EXPLAIN, "cat.png").status == 0
+    assert not (place / "out" / ".lock").exists()

@@ -196,8 +196,8 @@ def test_what_a_killed_run_left_is_cleared_away(tapetum: CommandLine, place: Pat
     assert tapetum(*RENDER, f"{LAYER}:0").status == 0
     out = place / "out"
     (out / f".tapetum-{'0' * 32}").write_text("half a picture")
-    (out / "results" / ".features-1-0-1-abc").mkdir()
-    (out / "results" / ".features-1-0-1-abc" / "arrays.npz").write_text("half")
+    (out / "results" / f".tapetum-{'1' * 32}").mkdir()
+    (out / "results" / f".tapetum-{'1' * 32}" / "arrays.npz").write_text("half")
     assert tapetum(*RENDER, f"{LAYER}:0-1").status == 0
     assert not list(out.rglob(".*"))
 

@@ -15,7 +15,7 @@ from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.page import pictures, verdict, write_report
 from tapetum.reports.pictures import safe, stems
 from tapetum.reports.words import number, percent
-from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Provenance
+from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Provenance, UnwritableError
 from tapetum.types.explanations import Explanation, Judged, Question
 
 EVIL = '<script>alert("1")</script>'
@@ -164,7 +164,7 @@ def test_a_failed_write_leaves_the_old_page_and_no_draft(tmp_path: Path, monkeyp
         raise OSError("disk full")
 
     monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(UnwritableError, match="disk full"):
         written(tmp_path, [explanation("other.png")])
     assert (tmp_path / "report.html").read_text("utf-8") == old
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

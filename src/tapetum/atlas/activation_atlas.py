@@ -106,7 +106,8 @@ def activation_atlas(
     recipe = replace(named_preset(preset), n_steps=n_steps)
     cells = _Cells(model, name, recipe, side_of(model, size), seed, whiten, cosine_power, workers, resume)
     facts = {**scan_key(job).facts, **cells.facts(), "grid": grid, "layout": layout, "pictures": pictures}
-    key = Key({**facts, "labels": _digest(source.labels[:count])}, SCHEMA).hash
+    labels = hashlib.sha256("\n".join(map(str, source.labels[:count])).encode()).hexdigest()
+    key = Key({**facts, "labels": labels}, SCHEMA).hash
     earlier = None if folder is None or not resume else _earlier(folder, key)
     if earlier is not None:
         return earlier
@@ -140,7 +141,7 @@ def _checked(model: VisionModel, layer: str) -> str:
 
 
 def _charted(found: PositionsResult, grid: int | None, layout: Layout | None, positions: int, seed: int) -> ActivationAtlas:
-    """The layout, the cells and what is in them."""
+    """Lays the vectors out and describes the cells."""
     with progress.stage("layout"):
         progress.report(0, len(found.vectors), "vectors")
         points, how = laid_out(found.vectors, seed=seed, layout=layout)
@@ -177,7 +178,7 @@ def described(cells: Binned, vectors: Tensor, samples: Tensor) -> tuple[MapCell,
 
 
 def _labelled(atlas: ActivationAtlas, model: VisionModel, source: Source) -> ActivationAtlas:
-    """With the labels of the data set; without any, with what the model takes the pictures for."""
+    """Adds the labels of the data set, or the predicted classes if it has none."""
     names: Mapping[int, str] = {s: label for s in atlas.ids if (label := source.labels[s]) is not None}
     kind: Literal["labels", "predictions", "nothing"] = "labels" if names else "nothing"
     if not names and len(atlas.ids) <= LARGE:
@@ -215,7 +216,7 @@ def class_name(model: VisionModel, index: int) -> str:
 
 
 def _with_evidence(atlas: ActivationAtlas, model: VisionModel) -> ActivationAtlas:
-    """With what each cell's mean vector says for every class."""
+    """Adds the evidence of each cell's mean vector for every class."""
     with progress.stage("evidence"):
         table, why = answered(lambda: evidence_of(model, atlas.layer, atlas.means))
     if table is None:
@@ -235,7 +236,7 @@ def _with_evidence(atlas: ActivationAtlas, model: VisionModel) -> ActivationAtla
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """How cells become pictures."""
+    """Recipe of the pictures of cells."""
 
     model: VisionModel
     layer: str
@@ -285,10 +286,6 @@ def _objective(layer: str, vector: Tensor, power: float | int) -> O.Objective:
 
 
 # --- on the disk
-
-
-def _digest(labels: Sequence[str | None]) -> str:
-    return hashlib.sha256("\n".join(map(str, labels)).encode()).hexdigest()
 
 
 def _place(folder: Path, key: str) -> Path:

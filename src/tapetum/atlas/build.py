@@ -137,7 +137,7 @@ class _Build:
             self.stages.tell(**about(self.job, result))
 
     def _has_store(self) -> bool:
-        """Whether it is there and whole, and the manifest tells what is in it."""
+        """Whether the store is there and whole, and the manifest describes it."""
         try:
             check_finished(self.stages.about, self.folder)
             with Store(inside(self.folder, STORE)):
@@ -170,7 +170,7 @@ class _Build:
     # --- what units look for
 
     def render(self, wanted: Literal["auto"] | list[str], minutes: float | int, workers: int | None) -> None:
-        """Pictures of the units of some layers; of those that are there already none is made again."""
+        """Renders the units of some layers; pictures that are there already are not made again."""
         model, names = self.job.model, list(self.job.trackers)
         chosen = self._chosen(minutes, workers) if wanted == "auto" else wanted
         refused: dict[str, str] = {}
@@ -186,7 +186,7 @@ class _Build:
         self._tell_rendered(names, refused)
 
     def _tell_rendered(self, names: Sequence[str], refused: Mapping[str, str]) -> None:
-        """The layers with pictures, by the same weights."""
+        """Notes the layers whose pictures were made with the same weights."""
         found = {name: read_units(self.folder / "units", name) for name in names}
         same = {
             name: one for name, one in found.items() if one and one.settings.get("weights") == self.job.model.weights_sha256
@@ -195,7 +195,7 @@ class _Build:
         self.stages.save()
 
     def _chosen(self, minutes: float | int, workers: int | None) -> list[str]:
-        """What fits into the time: measured once, so that a build that goes on makes the same choice."""
+        """Layers that fit into the time: measured once, so that a build that goes on makes the same choice."""
         names = list(self.job.trackers)
         key = _key(weights=self.job.model.weights_sha256, layers=names, minutes=minutes)
         earlier = self.stages.about.get("chosen", {}).get("layers", [])
@@ -209,7 +209,7 @@ class _Build:
     # --- what a layer tells apart
 
     def chart(self, layers: Sequence[str], workers: int | None, limit: int | None) -> None:
-        """An activation atlas of each layer; what is there already stays."""
+        """Makes an activation atlas of each layer; finished ones stay."""
         job, refused = self.job, dict[str, str]()
         with Store(inside(self.folder, STORE)) as store:
             files = {row["name"]: row["file"] for row in store.layers()}
@@ -252,7 +252,7 @@ class _Build:
     # --- pictures and pages
 
     def pictures(self) -> None:
-        """Sheets of what the model saw."""
+        """Writes sheets of the pictures as the model saw them."""
         key = _key(store=self.store_key.hash, tile=sprites.TILE_PX, quality=sprites.QUALITY)
         if self.stages.is_done("pictures", key):
             return
@@ -261,7 +261,7 @@ class _Build:
             sprites.write_sheets(self.job.model, self.job.source, samples, self.folder / "pictures", key)
 
     def pages(self) -> None:
-        """The static site, made again when anything that it shows is new; so is the store, where no site can be made of it."""
+        """Writes the static site again if anything that it shows is new, and the store if no site can be made of it."""
         nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}, "maps": {}, "not_mapped": {}}
         shown = nothing | {name: value for name, value in self.stages.about.items() if name not in ("made", "chosen")}
         key = _key(store=self.store_key.hash, pages=pages_hash(), shown=shown, tapetum=versions()["tapetum"])

@@ -68,7 +68,7 @@ def export(folder: str | Path, out: str | Path | None = None) -> Path:
 
 
 def check_site(target: Path) -> None:
-    """What is there already is taken away, so it must be nothing but an earlier site."""
+    """Refuses a folder that holds anything but an earlier site, which will be replaced."""
     named(target)
     with writable(target):
         if target.exists() and not target.is_dir():

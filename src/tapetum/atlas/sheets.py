@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from tapetum.figures.theme import LIGHT, rgb
 from tapetum.figures.tiles import shown
@@ -69,7 +68,8 @@ def as_tiles(pixels: NDArray[np.uint8], status: Sequence[Made], tile: int) -> ND
     found = np.empty((len(pixels), tile, tile, 3), np.uint8)
     for i, one in enumerate(pixels):
         if status[i] != "ok":
-            found[i] = _bytes(shown(torch.full((3, tile, tile), 0.5), status[i]))
+            words = shown(torch.full((3, tile, tile), 0.5), status[i])
+            found[i] = words.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
         elif one.shape[:2] == (tile, tile):
             found[i] = one
         else:
@@ -77,10 +77,6 @@ def as_tiles(pixels: NDArray[np.uint8], status: Sequence[Made], tile: int) -> ND
     return found
 
 
-def _bytes(pixels: Tensor) -> NDArray[Any]:
-    return pixels.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-
-
 def paper() -> NDArray[np.uint8]:
-    """(3,): what stands where nothing is."""
+    """Background color (3,) of empty tiles."""
     return (np.array(rgb(LIGHT.paper)) * 255).round().astype(np.uint8)

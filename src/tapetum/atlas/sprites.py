@@ -1,4 +1,4 @@
-"""What the model saw of each picture, as small tiles in WebP sheets."""
+"""Small tiles in WebP sheets: each picture as the model saw it."""
 
 from __future__ import annotations
 

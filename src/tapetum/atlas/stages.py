@@ -60,13 +60,13 @@ class Stages:
         self.save()
 
     def forget(self, *names: str) -> None:
-        """These are to be done again."""
+        """Marks stages as not done."""
         for name in names:
             self.done.pop(name, None)
         self.save()
 
     def tell(self, **about: Any) -> None:
-        """What the manifest says besides."""
+        """Adds facts to the manifest."""
         self.about |= about
 
     def save(self) -> None:
@@ -75,7 +75,7 @@ class Stages:
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """What a folder's atlas is; refused where there is none, one of another version, or one that is damaged."""
+    """Returns the manifest of an atlas; refuses a folder without one, with one of another version, or a damaged one."""
     if not os.path.lexists(Path(folder) / MANIFEST):
         raise TapetumError(f"{shown(folder)} holds no atlas (no {MANIFEST}); `tapetum atlas build` makes one")
     manifest = manifest_in(folder)
@@ -88,7 +88,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def _earlier(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What a build before wrote, and a note; where it is damaged nothing, and all but the scan's shards is made again."""
+    """Returns an earlier build's manifest; a damaged one gives none and a note: all but the scan's shards is made again."""
     try:
         return (read_manifest(folder) if os.path.lexists(folder / MANIFEST) else {}), ()
     except DamagedError as error:
@@ -96,7 +96,7 @@ def _earlier(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def check_folder(folder: Path) -> None:
-    """New, empty, or with an atlas, finished or not: nothing else is ever written over, and nothing outside of it."""
+    """Refuses a folder that is not new, empty or an atlas's: nothing else is ever written over, and nothing outside of it."""
     named(folder)
     with writable(folder):
         if folder.exists() and not folder.is_dir():
@@ -133,7 +133,7 @@ def _is_begun(folder: Path) -> bool:
 
 
 def _check_kind(path: Path, name: str) -> None:
-    """Files where files should be, folders of their own where folders should be: a link would have others written over."""
+    """Refuses links, and files in the place of folders: through a link others' files would be written over."""
     if name in FOLDERS and not (path.is_dir() and not path.is_symlink()):
         raise TapetumError(f"{shown(path)} is no folder of an atlas, but a file or a link; take it away, and the build goes on")
     if name in (MANIFEST, STORE, LOCK) and (path.is_symlink() or not path.is_file()):

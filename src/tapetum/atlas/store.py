@@ -157,7 +157,7 @@ class Store:
         return self._placed(found)
 
     def _check_numbers(self, what: str, rows: list[sqlite3.Row], below: Sequence[tuple[str, int]], first: int) -> None:
-        """Refuses rows of others than were asked for (a damaged index gives such), and numbers of what there is not."""
+        """Refuses rows that were not requested (a damaged index gives such), and numbers of things that do not exist."""
         asked = below[0][0]
         if any(row[asked] < first or any(row[name] >= end for name, end in below) for row in rows):
             raise self.database.damaged(f"{what} is of what is not there")
@@ -202,14 +202,8 @@ class Store:
             "SELECT * FROM pictures WHERE id >= ? AND id < ? ORDER BY id", (start, 1 << 62 if stop is None else stop)
         )
 
-    def picture_number(self, name: str) -> int:
-        found = self.rows("SELECT id FROM pictures WHERE name = ?", (name,))
-        if not found:
-            raise TapetumError(f"no picture '{name}' in this atlas")
-        return found[0]["id"]
-
     def fires(self, start: int, stop: int) -> list[list[list[Any]]]:
-        """Of each picture [layer, channel, score, z, percentile] of the units that answer to it most unusually."""
+        """[layer, channel, score, z, percentile] of the units that answer most unusually to each picture."""
         found: list[list[list[Any]]] = [[] for _ in range(start, stop)]
         sql = """SELECT f.picture, u.layer, u.channel, f.score, f.z, f.percentile FROM fires f JOIN units u ON u.id = f.unit
                  WHERE f.picture BETWEEN ? AND ? ORDER BY f.picture, f.place"""

@@ -100,13 +100,16 @@ def render_units(
     painted = paint(job, kept, workers=workers)
     tiles = as_tiles(painted.pixels, painted.status, tile)
     sprites: dict[Sign, Sprite] = {}
+    status: dict[Sign, dict[int, Made]] = {}
+    scores: dict[Sign, tuple[float, ...]] = {}
     for i, sign in enumerate(signs):
-        mine = tiles[i * len(rows) : (i + 1) * len(rows)]
-        sprites[sign] = write_sheets(_by_channel(mine, rows), place, f"{stem}-{sign}")
+        mine = slice(i * len(rows), (i + 1) * len(rows))
+        sprites[sign] = write_sheets(_by_channel(tiles[mine], rows), place, f"{stem}-{sign}")
+        status[sign] = {row: one for row, one in zip(rows, painted.status[mine], strict=True) if one != "ok"}
+        upward = 1 if sign == "positive" else -1  # the objective of negative pictures is the opposite
+        scores[sign] = tuple(upward * score for score in painted.scores[mine])
     made = UnitSheets(
-        layer, key.hash, sprites,
-        {sign: _odd(rows, painted.status[i * len(rows) : (i + 1) * len(rows)]) for i, sign in enumerate(signs)},
-        {sign: _answers(sign, painted.scores[i * len(rows) : (i + 1) * len(rows)]) for i, sign in enumerate(signs)},
+        layer, key.hash, sprites, status, scores,
         None if channels is None else tuple(rows),
         {name: value for name, value in facts.items() if name != "objectives"},
     )  # fmt: skip
@@ -116,7 +119,7 @@ def render_units(
 
 
 def read_units(folder: str | Path, layer: str) -> UnitSheets | None:
-    """What was rendered of a layer before; None where there is nothing whole."""
+    """Returns the earlier rendered sheets of a layer; None if they are missing or not whole."""
     place = Path(folder)
     with suppress(DamagedError, ValueError, KeyError, TypeError, AttributeError):  # of a table that is not as we wrote it
         table = table_in(inside(place, _index(place, layer).name))
@@ -175,20 +178,11 @@ def _channels(model: VisionModel, layer: str, channels: Sequence[int] | None) ->
 
 
 def _by_channel(tiles: Any, rows: Sequence[int]) -> Any:
-    """Tile i is channel i: those that were not asked for are blank."""
+    """Tiles in the order of the channels; channels that were not requested are blank."""
     whole = np.empty((rows[-1] + 1, *tiles.shape[1:]), np.uint8)
     whole[:] = paper()
     whole[list(rows)] = tiles
     return whole
-
-
-def _answers(sign: Sign, scores: Sequence[float]) -> tuple[float, ...]:
-    """What the units answer: the objective of the negative pictures is the opposite."""
-    return tuple(score if sign == "positive" else -score for score in scores)
-
-
-def _odd(rows: Sequence[int], status: Sequence[Made]) -> dict[int, Made]:
-    return {row: one for row, one in zip(rows, status, strict=True) if one != "ok"}
 
 
 # --- how many layers

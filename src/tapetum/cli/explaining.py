@@ -18,6 +18,7 @@ from tapetum.cli.resumable import is_ours
 from tapetum.cli.terminal import note, one_line, say, say_file
 from tapetum.engines import scores
 from tapetum.families.inspections import predict
+from tapetum.keeping.locks import alone
 from tapetum.keeping.places import GOES_ON
 from tapetum.keeping.provenance import now, versions
 from tapetum.models.vision_model import VisionModel
@@ -66,12 +67,13 @@ def explain_files(
                 keep(folder, tasks[file], Run(explanation, Provenance(**{**tasks[file].wanted, **spent})))
         return tasks[file]
 
-    done, refused = for_each(files, explained, stopped="; the same command goes on")
-    refused = missing + refused
-    if not done:
-        return 2
-    with writing(out, GOES_ON):
-        content = _write(folder, Kept(folder, done), done, refused, network, plan, model.words)
+    with alone(folder):
+        done, refused = for_each(files, explained, stopped="; the same command goes on")
+        refused = missing + refused
+        if not done:
+            return 2
+        with writing(out, GOES_ON):
+            content = _write(folder, Kept(folder, done), done, refused, network, plan, model.words)
     without = dict.fromkeys((one["method"], one["reason"]) for image in content["images"] for one in image["refused"])
     for method, reason in () if methods == "best" else without:
         note(f"no map from {method}: {reason}")

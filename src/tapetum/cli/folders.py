@@ -44,7 +44,7 @@ LONGEST = 255
 
 
 def placed(out: str | Path) -> Path:
-    """Where a folder lies; refused where no folder can have its name, so that not even its parents are made."""
+    """Returns the real path of a folder; refuses names that no folder can have, so that not even its parents are made."""
     if "\0" in str(out):
         raise TapetumError(f"--out {shown(out)} is no name of a folder")
     with writing(out):
@@ -56,7 +56,7 @@ def placed(out: str | Path) -> Path:
 
 @contextmanager
 def writing(out: str | Path, then: str = ELSEWHERE) -> Iterator[None]:
-    """What the system says against a folder, as one line, and what to do then."""
+    """Turns errors of the system about a folder into one line: `then` says what to do."""
     try:
         yield
     except BrokenPipeError:
@@ -72,7 +72,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _check_contents(folder: Path, out: str | Path, ours: set[Path]) -> None:
-    """Links are never ours: what is written through one would lie elsewhere."""
+    """Refuses files that are not ours. Links never are: writing through one would write elsewhere."""
     for path in folder.rglob("*"):
         if any(map(LEFTOVER.fullmatch, path.relative_to(folder).parts)) or path == folder / LOCK:
             continue
@@ -87,7 +87,7 @@ def _check_contents(folder: Path, out: str | Path, ours: set[Path]) -> None:
 
 
 def earlier_report(folder: Path) -> dict[str, Any]:
-    """What report.json says; nothing where it is none."""
+    """Contents of report.json; empty if it is missing or none of ours."""
     try:
         return table_in(folder / "report.json")
     except TapetumError:

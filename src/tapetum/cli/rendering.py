@@ -21,6 +21,7 @@ from tapetum.cli.terminal import bar, note
 from tapetum.engines.render.objectives import as_objectives
 from tapetum.engines.render.objectives.reading import units_in
 from tapetum.figures.film import WRITERS
+from tapetum.keeping.locks import alone
 from tapetum.keeping.places import GOES_ON
 from tapetum.progress import Progress, Watcher
 from tapetum.registry import check_parameters, lookup, parameters
@@ -66,12 +67,13 @@ def render_subjects(
     there = [task for task in tasks if resume and folder.is_dir() and earlier(folder, task) is not None]
     say_kept(len(there), len(tasks))
     job.done += [(task, True) for task in there]
-    _make(job, [task for task in tasks if task not in there])
-    if not job.done:
-        return 2
-    job.done.sort(key=lambda pair: tasks.index(pair[0]))
-    with writing(out, GOES_ON):
-        finish(job, suffixes, out)
+    with alone(folder):
+        _make(job, [task for task in tasks if task not in there])
+        if not job.done:
+            return 2
+        job.done.sort(key=lambda pair: tasks.index(pair[0]))
+        with writing(out, GOES_ON):
+            finish(job, suffixes, out)
     return status(job.done, job.refused)
 
 

@@ -27,7 +27,7 @@ DECISIVE = ("tapetum", "torch", "torchvision", "timm")
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a result is made of, the name that its files begin with, and the provenance it will have."""
+    """Subject of a result, the name that its files begin with, and the provenance it will have."""
 
     subject: tuple[str, ...]
     stem: str
@@ -42,7 +42,7 @@ class Task:
 
 
 def opened(folder: Path, task: Task, kind: type) -> Run | None:
-    """The result of that kind that is kept under the task's name; one that is damaged is said, and made again."""
+    """Returns the kept result of a task if it is of that kind; a damaged one is noted, and made again."""
     place = folder / RESULTS / task.stem
     if not place.exists():
         return None
@@ -91,7 +91,7 @@ def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(value: Any) -> dict[str, Any]:
-    """What a picture says of itself may be of any type."""
+    """Returns a table, or an empty one: a picture's provenance may hold any type."""
     return value if isinstance(value, dict) else {}
 
 

@@ -35,7 +35,7 @@ def _ours(folder: Path) -> Iterator[Path]:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file says itself that it is."""
+    """Whether a file's own contents say that it is ours."""
     if path.is_symlink():  # ours are none; what it leads to is not looked at
         return False
     with contextlib.suppress(Exception):  # whatever it is, it is not ours
@@ -85,7 +85,7 @@ def _files(folder: Path, task: Task) -> list[Path]:
 
 
 def _has_frames(run: Run, wanted: Mapping[str, Any]) -> bool:
-    """Frames that are asked for now were kept then."""
+    """Whether the earlier run kept the frames requested now."""
     asked = wanted["parameters"].get("frames")
     return not asked or run.provenance.parameters.get("frames") == asked
 
@@ -107,7 +107,7 @@ def write(folder: Path, task: Task, run: Run) -> list[str]:
 
 
 def clear_figures(folder: Path) -> None:
-    """Takes away the sheets of an earlier run, which may have been more."""
+    """Removes the sheets of an earlier run, which may have had more of them."""
     figures = earlier_report(folder).get("figures")
     for file in filter(None, (named(folder, name) for name in (figures if isinstance(figures, list) else ()))):
         if file.is_file() and is_ours(file):

@@ -112,7 +112,7 @@ def found_launcher(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 class _Others:
-    """What all ranks together have done of some shards, by the ledger; told as progress."""
+    """Shards that all ranks together have done, by the ledger; reported as progress."""
 
     def __init__(self, job: Job, ledger: Ledger, shards: Sequence[int], tick: Tick) -> None:
         self.job, self.ledger, self.tick = job, ledger, tick
@@ -130,7 +130,7 @@ class _Others:
         return sorted(self.wanted - done)
 
     def watched(self, threads: Threads, shards: list[int]) -> Iterator[ShardResult]:
-        """This rank's share; a look at the others' now and then."""
+        """Works on this rank's share and looks at the others' now and then."""
         self.mine.update(shards)
 
         def tick(pictures: int) -> None:
@@ -141,7 +141,7 @@ class _Others:
         yield from threads(self.job, shards, tick) if shards else ()
 
     def helped(self, threads: Threads, shards: list[int]) -> Iterator[ShardResult]:
-        """Shards of others, given up as soon as all of them are there."""
+        """Works on shards of others until all of them are there."""
 
         def look(_: int) -> None:
             if time.monotonic() - self.looked > LOOK_S and not set(shards) & set(self.left()):

@@ -30,7 +30,7 @@ LOOK_S = 1.0
 
 
 class Worker:
-    """What runs in an actor: the job, and one thread a pass, so that the bits are those of everywhere else."""
+    """Process of an actor: it has the job, and one thread per pass, so that the bits are those of everywhere else."""
 
     def __init__(self, path: Sequence[str], job: bytes) -> None:
         torch.set_num_threads(1)
@@ -138,7 +138,8 @@ class _Pool:
         free, deaths = deque(self.actors), Counter[int]()
         while left or self.busy:
             while left and free:
-                self._give(free.popleft(), left.popleft())
+                actor, shard = free.popleft(), left.popleft()
+                self.busy[actor.work.remote(shard)] = actor, shard
             ready, _ = self.ray.wait(list(self.busy), timeout=LOOK_S)
             tick(0)
             for reference in ready:
@@ -152,9 +153,6 @@ class _Pool:
                 free.append(actor)
                 tick(len(self.job.plan.samples(shard)))
                 yield result
-
-    def _give(self, actor: Any, shard: int) -> None:
-        self.busy[actor.work.remote(shard)] = actor, shard
 
     def _taken(self, reference: Any, shard: int, deaths: Counter[int]) -> ShardResult | None:
         """The result; None where the actor died, and may be tried again."""
@@ -178,7 +176,7 @@ class _Pool:
             return None
 
     def _check(self, actor: Any, shard: int) -> None:
-        """Whether an actor's first shard is where this process sees it."""
+        """Refuses an actor whose first shard is not where this process sees it."""
         if self.job.ledger is not None and actor not in self.checked and shard not in self.job.ledger.done():
             raise TapetumError("a worker's shard is not where this process looks: give out= a folder or URL that all can reach")
         self.checked.add(actor)
@@ -196,7 +194,7 @@ class _Pool:
 
 @contextmanager
 def by_value(ray: Any) -> Iterator[None]:
-    """Inside the block classes of a user's own file (`file.py:factory`) are pickled whole: other machines lack the file."""
+    """Pickles classes of a user's own file (`file.py:factory`) whole inside the block: other machines lack the file."""
     own = [module for name, module in sys.modules.items() if name.startswith("tapetum_user_")]
     for module in own:
         ray.cloudpickle.register_pickle_by_value(module)

@@ -61,12 +61,13 @@ def check_predictions(
     answers = _answers(network, photographs, outputs, batch)
     rows = _shown(answers, n, shows, seed)
     strange = bool((answers.predicted == len(classes)).any())
+    k = len(classes) + strange
     places = answers.rows[rows]
     levels = [levels for _, levels in photographs.levels([places])]
     return PredictionCheck(
         network.name,
         (*classes, OTHER) if strange else classes,
-        _confusion(answers, len(classes) + strange),
+        torch.bincount(answers.truth * k + answers.predicted, minlength=k * k).view(k, k),
         torch.cat(levels).float() / 255 if len(places) else torch.zeros(0, 3, 1, 1),
         tuple(chosen.id(row) for row in places.tolist()),
         answers.truth[rows],
@@ -146,7 +147,3 @@ def _shown(answers: Answers, n: int, shows: str, seed: int) -> Tensor:
     wanted = (right if shows == "right" else ~right).nonzero()[:, 0]
     order = answers.probability[wanted].argsort(descending=shows == "wrong", stable=True)
     return wanted[order][:n]
-
-
-def _confusion(answers: Answers, k: int) -> Tensor:
-    return torch.bincount(answers.truth * k + answers.predicted, minlength=k * k).view(k, k)

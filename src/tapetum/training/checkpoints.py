@@ -107,7 +107,7 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    """SHA-256 over what is said and every tensor: safetensors has no checksum of its own."""
+    """SHA-256 over the header's text and every tensor: safetensors has no checksum of its own."""
     whole = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         plain = tensors[name].detach().cpu().contiguous()
@@ -131,7 +131,7 @@ def _read(path: Path) -> _Saved:
 
 
 def _tensors(path: Path) -> tuple[str, str, dict[str, Tensor]]:
-    """What is said, its checksum, and the tensors, whose bytes stay in the file until they are used."""
+    """Returns the header's text, its checksum, and the tensors, whose bytes stay in the file until they are used."""
     with opened(path) as file:
         if os.fstat(file.fileno()).st_size > LARGEST:
             raise DamagedError(f"{shown(path)} is damaged: larger than {LARGEST / 1e9:g} GB")
@@ -160,7 +160,7 @@ def _is_like(name: str, tensor: Tensor, wanted: Mapping[str, Tensor]) -> bool:
 
 
 def _told(about: Any, tensors: Mapping[str, Tensor]) -> _Saved | None:
-    """What the header says, None where it says something else."""
+    """Returns the facts of a header; None if they are others than an epoch has."""
     if not isinstance(about, dict):
         return None
     settings, epochs, kept = (cast("dict[str, Any]", about).get(name) for name in ("settings", "epochs", "kept"))

@@ -103,6 +103,10 @@ def class_names(source: Source) -> tuple[str, ...]:
 # --- the cut
 
 
+def _split_of(one: str) -> str | None:
+    return next((folder.lower() for folder in one.split("/")[:-1] if folder.lower() in SPLITS), None)
+
+
 def _cut(source: Source, rows: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int], tuple[str, ...]]:
     """The folders train and val where there are both, else a share of each class."""
     folders = {row: _split_of(source.ids[row]) for row in rows}
@@ -113,10 +117,6 @@ def _cut(source: Source, rows: Sequence[int], share: float, seed: int) -> tuple[
         left = len(rows) - len(train) - len(held)
         return train, held, (f"{left} pictures outside train and {'/'.join(sorted(wanted))} are left alone",) if left else ()
     return *_drawn(source, rows, share, seed), ()
-
-
-def _split_of(one: str) -> str | None:
-    return next((folder.lower() for folder in one.split("/")[:-1] if folder.lower() in SPLITS), None)
 
 
 def _drawn(source: Source, rows: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int]]:

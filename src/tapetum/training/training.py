@@ -22,7 +22,7 @@ from tapetum.training.checkpoints import go_on, save_epoch
 from tapetum.training.data import Parts, read_data
 from tapetum.training.features import Features, called, features_of
 from tapetum.training.loop import Plan, Schedule, State, Work, run_epoch
-from tapetum.training.pictures import KEEP_BYTES, Augment, Examples, Photographs
+from tapetum.training.pictures import KEEP_BYTES, Augment, Photographs
 from tapetum.training.starting import SIMPLE, Frozen, Start, freeze_parts, new_network, private, resized, with_new_head
 from tapetum.types import History, ImageError, ModelLike, TrainingError
 
@@ -157,7 +157,7 @@ def fine_tune(
 
 @dataclass
 class Job:
-    """All that a training is made of."""
+    """Everything that a training needs."""
 
     start: Start
     frozen: Frozen
@@ -201,7 +201,7 @@ def _photographs(parts: Parts, preprocessing: Preprocessing, augment: Augment, s
 
 
 def _first_look(parts: Parts, size: int | None) -> Preprocessing:
-    """How SimpleCNN's pictures are cut: those that are square and small stay whole."""
+    """Preprocessing of SimpleCNN's pictures: those that are square and small stay whole."""
     for row in range(len(parts.train)):
         try:
             height, width = parts.train.read(row).shape[-2:]
@@ -244,7 +244,7 @@ def _run(job: Job, out: str | Path | None, resume: bool, device: str | None) -> 
 
 
 def _settings(job: Job) -> dict[str, Any]:
-    """What must be the same for a training to go on. More epochs may follow where the learning rate is constant."""
+    """Settings that must be equal for a training to go on. More epochs may follow if the learning rate is constant."""
     plan, model = job.plan, job.start.model
     found = {"arch": job.arch, "classes": list(job.parts.classes), "preprocessing": repr(model.preprocessing)}
     found |= {"batch": plan.batch, "learning_rate": plan.learning_rate, "schedule": plan.schedule, "seed": plan.seed}
@@ -259,12 +259,8 @@ def _work(job: Job, features: list[Features] | None, network: nn.Module) -> Work
     model = job.start.model
     if features is not None:
         return Work(features[0], features[1], lambda head, values: head(values), lambda: job.frozen.training_mode(model.module))
-    train, held = (_as_examples(one) for one in job.photographs)
+    train, held = job.photographs
     return Work(train, held, lambda module, images: called(model, module, images), lambda: job.frozen.training_mode(network))
-
-
-def _as_examples(photographs: Photographs) -> Examples:
-    return photographs
 
 
 def _state(network: nn.Module, job: Job, model: VisionModel) -> State:
@@ -275,13 +271,13 @@ def _state(network: nn.Module, job: Job, model: VisionModel) -> State:
 
 
 def first_convolution(model: VisionModel) -> str | None:
-    """The first that runs, None where there is none."""
+    """Name of the first convolution that runs; None if there is none."""
     parts = dict(model.module.named_modules())
     return next((name for name in model.survey.order if isinstance(parts[name], nn.Conv2d)), None)
 
 
 def _snapshot(model: VisionModel) -> list[Tensor]:
-    """Of the first convolution, if it is trained."""
+    """Weights of the first convolution, if it is trained."""
     name = first_convolution(model)
     weight = None if name is None else model.module.get_submodule(name).weight
     return [weight.detach().cpu().clone()] if isinstance(weight, Tensor) and weight.requires_grad else []
@@ -303,7 +299,7 @@ def _epochs(job: Job, work: Work, state: State, folder: Path | None, settings: M
 
 
 def _save_network(job: Job, state: State, folder: Path) -> None:
-    """The weights that were kept so far, which `tp.load` takes."""
+    """Saves the weights that were kept so far, for `tp.load`."""
     start = job.start
     prefix = f"{start.head}." if state.network is not start.model.module else ""
     tensors = {**start.model.module.state_dict(), **{f"{prefix}{name}": one for name, one in state.best.items()}}

@@ -45,7 +45,7 @@ def found(tracker: Tracker, maps: Tensor, *, batch: int = 8, grid: tuple[int, in
 def test_sums_and_squares_are_those_of_fractions(numbers: list[float]) -> None:
     values = torch.tensor(numbers)[:, None]
     true = [Fraction(number) for number in numbers]
-    assert exact.fractions(exact.sums(values)) == [sum(true)]
+    assert [Fraction(one, 1 << exact.UNIT) for one in exact.total(exact.sums(values))] == [sum(true)]
     assert Fraction(exact.total_squares(exact.squares(values))[0], 1 << 2 * exact.UNIT) == sum(one * one for one in true)
     mean, deviation = exact.mean_and_deviation(exact.sums(values), exact.squares(values), len(true))
     center = sum(true) / len(true)

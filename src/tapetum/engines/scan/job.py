@@ -1,11 +1,11 @@
-"""What one shard is worth: a function of the shard and nothing else, wherever it runs."""
+"""The work on one shard: a function of the shard and nothing else, wherever it runs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,7 +27,7 @@ from tapetum.types import ImageError, LayerError
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Everything a worker needs; can be pickled. `ledger` is where finished shards are written, None keeps them."""
+    """Everything that a worker needs; it can be pickled. Finished shards are written to `ledger`; None: they are returned."""
 
     model: VisionModel
     source: Source
@@ -99,21 +99,19 @@ class Job:
                     states[layer][i] = tracker.update(states[layer][i], one)
 
     def look(self, images: Tensor, samples: Sequence[int]) -> dict[str, Seen]:
-        """What every layer shows of a batch of model-ready images; the pass ends at the deepest."""
+        """Returns the maps of every layer for a batch of model-ready images; the pass ends at the deepest layer."""
         images = self.model.laid_out(images.to(self.model.device, self.model.dtype))
         watch = capture_signed if self.pre_activation else capture
-        with self._autocast(images.device.type), watch(self.model, list(self.trackers)) as maps:
+        faster = torch.autocast(images.device.type, torch.bfloat16) if self.precision == "fast" else nullcontext()
+        with faster, watch(self.model, list(self.trackers)) as maps:
             self.model(images)
         numbers = torch.tensor(samples)
         return {layer: Seen(_places(maps[layer]), numbers) for layer in self.trackers}
 
-    def _autocast(self, device: str) -> AbstractContextManager[object]:
-        return torch.autocast(device, torch.bfloat16) if self.precision == "fast" else nullcontext()
-
     # --- decoding, beside the network
 
     def _decoded(self, shard: int, skipped: dict[int, str], clock: Clock) -> Iterator[tuple[int, Tensor, list[int]]]:
-        """Of each batch: how many pictures, those that can be read, their samples. The next one is decoded meanwhile."""
+        """Yields (number of pictures, readable ones as images, their samples) per batch; the next one is decoded meanwhile."""
         with ThreadPoolExecutor(1) as decoder:
             batches = list(self.plan.batches(shard))
             pending = decoder.submit(self._read, batches[0], clock)
@@ -144,7 +142,7 @@ def _places(maps: Tensor) -> Tensor:
 
 
 def _finite(seen: dict[str, Seen], skipped: dict[int, str]) -> dict[str, Seen]:
-    """Without the pictures that drove a layer to NaN or infinity: they have no rank."""
+    """Leaves out pictures that drove a layer to NaN or infinity: they have no rank."""
     first = next(iter(seen.values()))
     good = torch.ones(len(first.samples), dtype=torch.bool)
     for layer, one in seen.items():
@@ -156,7 +154,7 @@ def _finite(seen: dict[str, Seen], skipped: dict[int, str]) -> dict[str, Seen]:
 
 
 class Clock:
-    """Seconds by what they went to."""
+    """Measures seconds per kind of work."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {"decoding": 0.0, "network": 0.0, "trackers": 0.0}

@@ -123,7 +123,7 @@ def plan_read(data: bytes) -> dict[str, Any] | None:
 
 
 def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[str, int, str, NDArray[Any]]]]:
-    """A shard as plain data: what is said about it, and its arrays by layer, tracker and name."""
+    """Returns a shard as plain data: facts about it, and its arrays by layer, tracker and name."""
     about = {
         "key": key,
         "shard": result.shard,
@@ -140,7 +140,7 @@ def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[s
 
 
 def result_of(about: bytes, rows: Iterable[tuple[str, int, str, NDArray[Any]]], place: str, key: str) -> ShardResult:
-    """What `rows_of` took apart; refused where it belongs to another scan, or is not what `rows_of` gives."""
+    """Puts together what `rows_of` took apart; refuses shards of another scan and rows that `rows_of` does not give."""
     told = parsed(about, place)
     if not isinstance(told, dict) or not _is_about(cast("dict[str, Any]", told)):
         raise DamagedError(f"{place} is damaged: it does not say which shard it is")
@@ -157,7 +157,7 @@ def result_of(about: bytes, rows: Iterable[tuple[str, int, str, NDArray[Any]]], 
 
 
 def _is_about(told: dict[str, Any]) -> bool:
-    """Whether it says what `rows_of` says, in these types."""
+    """Whether the facts are those that `rows_of` writes, in these types."""
     if told.keys() != {"key", "shard", "skipped", "seconds", "processor"} or not isinstance(told["skipped"], list):
         return False
     pairs = [tuple(one) if isinstance(one, list) else one for one in told["skipped"]]
@@ -198,7 +198,7 @@ def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
 
 
 def unpacked(source: Path | bytes, place: str, key: str) -> ShardResult:
-    """What `packed` made, from its file or its bytes."""
+    """Reads what `packed` made, from its file or its bytes."""
     with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as file:
         if not _is_sealed(file):
             raise DamagedError(f"{place} is damaged: it was changed since it was written")

@@ -137,7 +137,7 @@ class ParquetLedger:
 
     @contextlib.contextmanager
     def _reached(self, what: str) -> Iterator[None]:
-        """What a store has against us is one line; a `FileNotFoundError` passes."""
+        """Turns errors of a store into one line; a `FileNotFoundError` passes."""
         try:
             yield
         except (FileNotFoundError, TapetumError):
@@ -148,7 +148,7 @@ class ParquetLedger:
 
 
 def _file(files: Any, path: str, name: str) -> bytes:
-    """A file's bytes; what is no file, and would be waited for or fill the memory, is damaged."""
+    """Returns the bytes of a file; refuses anything else that would be waited for or fill the memory."""
     try:
         about = files.info(path)
         if about.get("islink") or about.get("type") != "file" or (about.get("size") or 0) > LARGEST:
@@ -199,7 +199,7 @@ def _digest(rows: list[tuple[Any, ...]]) -> str:
 
 
 def unpacked(data: bytes, place: str, key: str) -> ShardResult:
-    """What `packed` made."""
+    """Reads what `packed` made."""
     try:
         rows = _rows(data)
         about, *states = [(layer, tracker, name, _array(*rest)) for layer, tracker, name, *rest in rows]

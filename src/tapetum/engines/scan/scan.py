@@ -1,4 +1,4 @@
-"""Look at every picture of a data set once, and keep of every unit what trackers ask for."""
+"""Looks at every picture of a data set once and keeps the statistics of every unit that trackers ask for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCHEMA = 1
 
 
 def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
-    """The job's shards, wherever `run` works on them, and what their states come to together."""
+    """Works on the job's shards, wherever `run` does so, and returns the results of their merged states."""
     begun = time.perf_counter()
     refuse_extra(job.model.extra, "a scan shows it", job.model.name)
     if not resume and getattr(run, "shares", False):
@@ -59,14 +59,14 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
 
 
 def _whole(job: Job, results: Iterable[ShardResult], notes: list[str], key: str, before: int, begun: float) -> ScanResult:
-    """What all shards come to together."""
+    """Merges the results of all shards."""
     states, skipped, seconds = _folded(job, _same_kind(results, notes))
     seconds["in all"] = time.perf_counter() - begun
     return _result(job, states, skipped, seconds, key=key, resumed=before, notes=notes)
 
 
 def collects(run: Runner) -> bool:
-    """Whether whoever called gets the result; of several ranks only the first does."""
+    """Whether this process returns the result; of several ranks only the first does."""
     return getattr(run, "collects", True)
 
 
@@ -78,7 +78,7 @@ def _exhaust(results: Iterable[ShardResult]) -> None:
 def _kept(
     job: Job, ledger: Ledger, run: Runner, notes: list[str], doubted: set[int], *, thorough: bool = False
 ) -> Iterator[ShardResult]:
-    """What the ledger has; a shard that is damaged, another scan's or nonsense is made again, once.
+    """Yields the ledger's shards; one that is damaged, another scan's or nonsense is made again, once.
 
     doubted    shards that were there before this run: what they hold is looked at, which takes as long as merging them
     thorough   each of them has to give a result by itself
@@ -103,7 +103,7 @@ def _kept(
 
 
 def _same_kind(results: Iterable[ShardResult], notes: list[str]) -> Iterator[ShardResult]:
-    """The same; the notes say it if they were computed on processors of several kinds."""
+    """Passes results on, and adds a note if they were computed on processors of several kinds."""
     kinds: dict[str, int] = {}
     for result in results:
         kinds[result.processor] = kinds.get(result.processor, 0) + 1
@@ -115,7 +115,7 @@ def _same_kind(results: Iterable[ShardResult], notes: list[str]) -> Iterator[Sha
 
 
 def _prepare(job: Job) -> None:
-    """What every worker's thread would otherwise find out for itself."""
+    """Computes once what every worker's thread would otherwise compute for itself."""
     job.start()
     if len(job.source.ids) == 0:
         raise TapetumError(f"{job.source.name} has no pictures")
@@ -131,7 +131,7 @@ def _taps(job: Job) -> dict[str, str]:
 
 
 def key_of(job: Job) -> Key:
-    """All that decides the numbers of a scan."""
+    """Key of everything that a scan's numbers depend on."""
     facts = {
         "weights": job.model.weights_sha256,
         "model": job.model.name,
@@ -182,7 +182,7 @@ def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int,
 
 
 def _contexts(job: Job) -> dict[str, Context]:
-    """layer -> what results say of it."""
+    """layer -> the facts about it that its results carry."""
     ids, tapped = job.source.ids[: job.plan.count], _taps(job)
     return {layer: Context(layer, ids, job.model.survey[layer].grid, tapped[layer]) for layer in job.trackers}
 

@@ -1,4 +1,4 @@
-"""Whether what a file says of a shard could have come from its pictures: a shard that could not is made again.
+"""Checks whether a file's states could have come from its shard's pictures: if not, the shard is made again.
 
 A file may be sealed and still be nonsense: somebody else made it. Trackers of ours are looked at closely; for any tracker,
 merging with a state that has seen nothing changes nothing.
@@ -23,7 +23,7 @@ LEVELS = ("levels", *SUMS)
 
 
 def check(job: Job, result: ShardResult, shard: int, empty: States, contexts: Mapping[str, Context] | None = None) -> None:
-    """Refuses, as a `DamagedError`, what this shard cannot have come to; with `contexts` also what gives no result."""
+    """Raises a `DamagedError` for states that this shard cannot have; with `contexts` also for states that give no result."""
     if result.shard != shard or not result.skipped.keys() <= set(job.plan.samples(shard)):
         raise DamagedError(f"shard {shard} is damaged: it says that it is another one")
     if result.states.keys() != empty.keys():
@@ -68,14 +68,14 @@ def _misshapen(tensor: Tensor, nothing: Tensor) -> str:
 
 
 def _is_uneven(state: State, nothing: State) -> bool:
-    """Whether tables that grow together did not: of pictures, and of levels."""
+    """Whether tables that grow together, those of pictures or of levels, have unequal lengths."""
     grown = [name for name, start in nothing.items() if start.shape[0] == 0]
     levels = {len(state[name]) for name in grown if name in LEVELS}
     return len(levels) > 1 or len({len(state[name]) for name in grown if name not in LEVELS}) > 1
 
 
 def _outside(name: str, tensor: Tensor, samples: range) -> str:
-    """NaN, which no picture that counts gives, and numbers of pictures that are not this shard's."""
+    """Names NaN, which no counted picture gives, and numbers of pictures that are not this shard's; empty if all is well."""
     if tensor.is_floating_point() and bool(tensor.isnan().any()):
         return "NaN"
     if name in COUNTED and not 0 <= int(tensor) <= len(samples):

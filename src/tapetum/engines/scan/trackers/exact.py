@@ -8,7 +8,6 @@ and are added up as a lower and an upper half of 31 bits. What a sum comes to is
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -64,11 +63,6 @@ def total_squares(squares: Tensor) -> list[int]:
         sum((low + (high << HALF)) << (step * i) for i, (low, high) in enumerate(zip(*row, strict=True)))
         for row in squares.tolist()
     ]
-
-
-def fractions(sums: Tensor) -> list[Fraction]:
-    """(c, 32) to the sums themselves."""
-    return [Fraction(one, 1 << UNIT) for one in total(sums)]
 
 
 def mean_and_deviation(sums: Tensor, squares: Tensor, n: int) -> tuple[Tensor, Tensor]:

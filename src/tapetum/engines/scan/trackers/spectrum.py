@@ -53,7 +53,8 @@ class Spectrum:
 
     def update(self, state: State, seen: Seen) -> State:
         score = seen.score(self.score) + 0.0
-        kept = self._keep((score >= 0).all(0))
+        kept = (score >= 0).all(0)
+        kept = kept if self.around == "auto" else torch.full_like(kept, self.around == "median")
         new: State = {
             **self._counts.update(self._counts.start(score.shape[1]), seen),
             **_table(score[:, kept], seen.where[:, kept], seen.samples),
@@ -62,10 +63,6 @@ class Spectrum:
         for group, key in _keys(score.T, seen.samples).items():
             new[f"{group} key"], new[f"{group} place"] = key, seen.where.T
         return self.merge(state, new)
-
-    def _keep(self, never_negative: Tensor) -> Tensor:
-        """The units whose scores are all kept."""
-        return torch.full_like(never_negative, self.around == "median") if self.around != "auto" else never_negative
 
     def merge(self, a: State, b: State) -> State:
         merged = self._counts.merge(a, b)
