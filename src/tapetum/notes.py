@@ -1,6 +1,6 @@
-"""What a reader of the result must know, said where it is found out: engines and methods `note`, the border collects.
+"""Collects what a reader of a result must know: engines and methods `note` it where they find it, the border collects.
 
-A `caution` is a note that may mean that the whole result is wrong: it is warned of, too, once for each model.
+A `caution` is a note that the whole result may be wrong: it is also a warning, once per model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _said: ContextVar[list[str] | None] = ContextVar("tapetum_notes", default=None)
 
 @contextmanager
 def noting() -> Generator[list[str]]:
-    """Collects what is noted inside the block, each sentence once."""
+    """Collects the notes made inside the block, each sentence once."""
     said: list[str] = []
     token = _said.set(said)
     try:
@@ -32,14 +32,14 @@ def noting() -> Generator[list[str]]:
 
 
 def note(sentence: str) -> None:
-    """Adds a sentence to the notes of the result that is being made; nothing outside of a method."""
+    """Adds a sentence to the notes of the current result; does nothing outside a method."""
     said = _said.get()
     if said is not None and sentence not in said:
         said.append(sentence)
 
 
 def caution(sentence: str, warned: set[str]) -> None:
-    """Notes the sentence, and warns of it at the line of the user's own code, unless it is among those `warned` of."""
+    """Notes the sentence and warns at the line of the user's code, unless it is in `warned`."""
     note(sentence)
     if sentence not in warned:
         warned.add(sentence)
@@ -47,12 +47,12 @@ def caution(sentence: str, warned: set[str]) -> None:
 
 
 def is_caution(sentence: str) -> bool:
-    """Whether a note may mean that the result is wrong: figures and reports show it in another colour."""
+    """Whether a note is a caution: figures and reports show it in another colour."""
     return sentence == RAW or sentence.startswith(ASSUMED.partition("{")[0])
 
 
 def _outside(frame: FrameType) -> int:
-    """Which frame, counted from this one, is the user's: the first that is not ours, nor checks our types in tests."""
+    """Number of frames up to the user's: the first that is not ours and does not check our types in tests."""
     level = 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         frame, level = frame.f_back, level + 1

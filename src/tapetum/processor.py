@@ -1,4 +1,4 @@
-"""What decides how sums are rounded on this machine: the processor, and settings that choose its kernels."""
+"""Names what decides the rounding of sums on this machine: the processor, and settings that choose its kernels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 SETTINGS = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Of the environment; ATEN_CPU_CAPABILITY shows in what torch says of itself."""
+"""Environment variables; ATEN_CPU_CAPABILITY shows in torch's own description."""
 
 
 def processor(device: torch.device | None = None) -> str:
-    """ "AMD EPYC, AVX512", with the settings that are set: kernels go by the maker too. Of a GPU its name."""
+    """Text such as "AMD EPYC, AVX512" with any settings: kernels depend on the maker too. For a GPU, its name."""
     if device is not None and device.type != "cpu":
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     chosen = [f"{name}={os.environ[name]}" for name in SETTINGS if os.environ.get(name)]
@@ -24,7 +24,7 @@ def processor(device: torch.device | None = None) -> str:
 
 @functools.cache
 def _name() -> str:
-    """As Linux knows it (its number of cores and its clock do not matter), else the kind of machine."""
+    """Model name by Linux (number of cores and clock do not matter), else the kind of machine."""
     try:
         known = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:

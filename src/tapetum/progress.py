@@ -1,9 +1,9 @@
-"""One event stream: engines say how far they are, whoever watches (terminal, notebook, web) decides what to draw.
+"""Stream of progress events: engines report, and a watcher (terminal, notebook, web) decides what to draw.
 
     with watching(print):
         for batch in track(batches, total=len(batches), unit="batches"): ...
 
-The watcher lives in a context variable: two threads can watch two runs, and nothing has to be passed through.
+The watcher is a context variable: two threads can watch two runs, and nothing has to be passed along.
 A watcher stops the work by returning False; the work then ends with `Cancelled`.
 """
 
@@ -39,7 +39,7 @@ _stage: ContextVar[str | None] = ContextVar("tapetum_stage", default=None)
 
 @contextmanager
 def watching(watcher: Watcher | None) -> Generator[None]:
-    """Sends every event inside the block to `watcher` (None: to nobody)."""
+    """Sends every event inside the block to `watcher` (None: ignores them)."""
     token = _watcher.set(watcher)
     try:
         yield
@@ -49,7 +49,7 @@ def watching(watcher: Watcher | None) -> Generator[None]:
 
 @contextmanager
 def stage(name: str) -> Generator[None]:
-    """Events inside the block say that they belong to this part of the job; a part of a part is "part: part"."""
+    """Marks events inside the block with a part of the job; nested parts read "part: part"."""
     outer = _stage.get()
     token = _stage.set(name if outer is None else f"{outer}: {name}")
     try:
@@ -66,7 +66,7 @@ def report(done: int, total: int, unit: str, value: float | None = None) -> None
 
 
 def track(items: Iterable[T], total: int, unit: str, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
-    """Yields the items and reports each when its work is done; `size` is how many units an item is worth."""
+    """Yields the items and reports each when its work is done; `size` gives the units per item."""
     done = 0
     report(0, total, unit)
     for item in items:

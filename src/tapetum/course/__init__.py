@@ -1,4 +1,4 @@
-"""What a lesson begins with: the model and the pictures, the learner's own where there are some, and checks that run.
+"""The course: each lesson starts here with a model and pictures (or the learner's own), and checks its claims as it runs.
 
     from tapetum.course import start
 
@@ -6,7 +6,7 @@
     model, cat = here.model(), here.picture("cat")
     here.see(tp.predict(model, model.preprocess(cat))[0][0].label == "tiger cat", "the network says tiger cat")
 
-The command line and the site choose with the environment: LESSON_MODEL, LESSON_WEIGHTS, LESSON_IMAGE, LESSON_DATA,
+The command line and the site set it up by environment variables: LESSON_MODEL, LESSON_WEIGHTS, LESSON_IMAGE, LESSON_DATA,
 LESSON_FAST.
 """
 

@@ -31,7 +31,7 @@ PICTURES = {
     "coffee": "a cup of coffee (Rachel Michetti, CC0)",
     "rocket": "the launch of a Falcon 9 (SpaceX, CC0)",
 }
-"""Free photographs that come with scikit-image."""
+"""Free photographs from scikit-image."""
 
 FUNCTIONS = {"cat": "chelsea"}
 
@@ -41,7 +41,7 @@ DATA = "LESSON_DATA"
 
 
 class LessonError(AssertionError):
-    """What a lesson says is not so."""
+    """A claim of a lesson does not hold."""
 
 
 @dataclass
@@ -49,8 +49,8 @@ class Here:
     """One run of a lesson.
 
     number    of the lesson
-    own       what is the learner's own, in words: a model, a picture; empty: the lesson as it was written
-    fast      the quick setting: smaller numbers, the same claims
+    own       what the learner replaced, in words: a model, a picture; empty: the lesson as written
+    fast      the quick setting: smaller sizes, the same claims
     folder    a temporary folder, removed at the end
     """
 
@@ -68,15 +68,15 @@ class Here:
         return tuple(one for one in (self.own_model, self.own_image, self.own_data) if one is not None)
 
     def model(self, usual: str = "efficientnet_lite0", weights: str | None = None) -> VisionModel:
-        """The learner's own model, else the lesson's usual one."""
+        """Loads the learner's own model, else the lesson's."""
         if self.own_model is not None:
             usual, weights = self.own_model, self.own_weights
         told = self.own_settings if self.own_model is not None else {}
         return loaded(usual, "default" if weights is None else weights, told)
 
     def picture(self, name: str) -> Tensor:
-        """Pixels (1, 3, H, W) in [0, 1] of one of PICTURES; the first that a lesson asks for is its main one, which the
-        learner's own picture replaces."""
+        """Returns pixels (1, 3, H, W) in [0, 1] of one of PICTURES; the learner's own picture replaces the first that a lesson
+        uses."""
         if self._main is None:
             self._main = name
         if self.own_image is not None and name == self._main:
@@ -86,25 +86,25 @@ class Here:
         return read_image(getattr(skimage.data, FUNCTIONS.get(name, name))())
 
     def data(self, usual: T) -> T | str:
-        """The learner's own folder of class folders, else the lesson's usual pictures."""
+        """Returns the learner's own folder of class folders, else the lesson's pictures."""
         return usual if self.own_data is None else self.own_data
 
     def quick(self, small: T, *, full: T) -> T:
-        """The small setting in a quick run, else the full one."""
+        """Returns the small setting in a quick run, else the full one."""
         return small if self.fast else full
 
     def side(self, model: VisionModel, px: int) -> int:
-        """How large pictures are made: `px` a side, or the model's own size where it takes no other."""
+        """Side of rendered pictures: `px`, or the model's own size if it takes no other."""
         return px if takes(model, (px, px)) else min(model.preprocessing.size)
 
     def holds(self, claim: bool, sentence: str) -> None:
-        """What must be so for every model and every picture: the lesson stops if it is not."""
+        """Checks a claim about every model and picture: the lesson stops if it fails."""
         if not claim:
             raise LessonError(f"lesson {self.number}: this should hold and does not: {sentence}")
         print(f"\N{CHECK MARK} holds: {sentence}")
 
     def see(self, claim: bool, sentence: str) -> None:
-        """What is so with the lesson's own model and picture; with the learner's it is told whether it is so there."""
+        """Checks a claim about the lesson's model and picture; with the learner's own, prints whether it holds."""
         if claim:
             print(f"\N{CHECK MARK} {sentence}")
         elif self.own:
@@ -114,14 +114,14 @@ class Here:
 
     @functools.cached_property
     def folder(self) -> Path:
-        """A temporary folder, removed when the program ends."""
+        """Temporary folder, removed when the program ends."""
         made = Path(tempfile.mkdtemp(prefix="tapetum-lesson-"))
         atexit.register(shutil.rmtree, made, ignore_errors=True)
         return made
 
 
 def start(number: int) -> Here:
-    """Begins a lesson: reads from the environment whether it is a quick run, and what is the learner's own."""
+    """Starts a lesson: reads the quick setting and the learner's own model and data from the environment."""
     keep_large_blocks()
     fast = os.environ.get(FAST, "") not in ("", "0")
     image = os.environ.get(IMAGE) or None

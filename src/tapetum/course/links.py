@@ -1,5 +1,5 @@
-"""Links of lessons and guides that say what they mean: `[Grad-CAM](api:grad_cam)`, `[...](bib:selvaraju2017gradcam)`,
-`[lesson 9](lesson:9)`, `[how to ...](howto:own-model)`. Whoever shows the text says where they lead."""
+"""Symbolic links of lessons and guides: `[Grad-CAM](api:grad_cam)`, `[...](bib:selvaraju2017gradcam)`,
+`[lesson 9](lesson:9)`, `[how to ...](howto:own-model)`. Each renderer decides where they lead."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from tapetum.course.scripts import lessons
 from tapetum.types import TapetumError
 
 Write = Callable[[str, str, str], str]
-"""(scheme, name, words) to the link's new text."""
+"""Function of (scheme, name, words) that returns the link's new text."""
 
 _LINK = re.compile(r"\[(?P<words>[^\[\]]+)\]\((?P<scheme>api|bib|lesson|howto):(?P<name>[^)\s]+)\)")
 
 
 def links(text: str) -> list[tuple[str, str]]:
-    """(scheme, name) of every such link."""
+    """Lists (scheme, name) of every such link."""
     return [(found["scheme"], found["name"]) for found in _LINK.finditer(text)]
 
 
 def rewritten(text: str, write: Write) -> str:
-    """The text with every such link as `write` puts it."""
+    """Rewrites every such link by `write`."""
     return _LINK.sub(lambda found: write(found["scheme"], found["name"], found["words"]), text)
 
 
 def page_of(scheme: str, name: str) -> str:
-    """The page of the site (and the place on it) that a link leads to, relative to the site; a name nobody has is refused."""
+    """Page and anchor that a link leads to, relative to the site; refuses unknown names."""
     if scheme == "lesson":
         slugs = {str(one.number): one.slug for one in lessons()}
         if name not in slugs:
@@ -46,12 +46,12 @@ def page_of(scheme: str, name: str) -> str:
 
 
 def to_site(text: str, site: str | None) -> str:
-    """Links with whole addresses, for pages that are read outside the site; without a site's address, plain words."""
+    """Replaces links by full addresses, for pages outside the site; by plain words if the site has no address."""
     return rewritten(text, lambda scheme, name, words: f"[{words}]({site}{page_of(scheme, name)})" if site else words)
 
 
 def site_address() -> str | None:
-    """The documentation's address, from the package's own metadata: None where it names none."""
+    """Address of the documentation, from the package's metadata; None if there is none."""
     try:
         urls = metadata("tapetum").get_all("Project-URL") or []
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""A lesson that was run, as one page that needs nothing but itself: its text, its code, what it printed, its pictures."""
+"""Writes an executed lesson as one self-contained page: text, code, output and pictures."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.page import write_page
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""The page shows its own pictures, and loads nothing."""
+"""Allows the page's own pictures and no loading."""
 
 
 def write_lesson(file: Path, lesson: Lesson, played: Sequence[Played], *, command: str) -> Path:
-    """Writes the page and returns its path; `command` makes it again."""
+    """Writes the page and returns its path; `command` reproduces it."""
     head = (
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
@@ -46,7 +46,7 @@ def _style() -> str:
 
 
 def _cell(played: Played) -> Markup:
-    """Text as it is read; code with what came of it below."""
+    """HTML of a cell: its text, or its code with the output below."""
     if played.cell.kind == "markdown":
         return Markup(markdown(to_site(played.cell.text, site_address())))
     outcome: list[Any] = [tag("pre", tag("code", played.cell.text), class_="code")]
@@ -62,7 +62,7 @@ def _cell(played: Played) -> Markup:
 
 
 def markdown(words: str) -> str:
-    """CommonMark with tables and formulas as HTML; formulas are MathML, which browsers set by themselves."""
+    """Converts CommonMark with tables and formulas to HTML; formulas become MathML, which browsers render natively."""
     parser = MarkdownIt("commonmark", {"html": True}).enable("table")
     parser.use(dollarmath_plugin, allow_space=False, double_inline=True, renderer=_formula)
     return str(parser.render(words))

@@ -1,4 +1,4 @@
-"""Runs a lesson cell by cell without Jupyter, on the learner's own model and picture, and keeps what a notebook would show."""
+"""Runs a lesson cell by cell without Jupyter, on the learner's own model and picture, and keeps its outputs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tapetum.progress import report, stage
 from tapetum.types import Cancelled
 
 MARKS = ("\N{CHECK MARK}", "\N{BALLOT X}")
-"""What the lines of a lesson's checks begin with."""
+"""First characters of the lines that a lesson's checks print."""
 
 
 @dataclass(frozen=True)
 class Played:
-    """A cell that ran: what it printed, the picture or the text of its last expression, and the error that stopped it."""
+    """An executed cell: printed text, picture or text of the last expression, and the error that stopped it."""
 
     cell: Cell
     printed: str = ""
@@ -33,7 +33,7 @@ class Played:
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """The printed lines that say whether what the lesson claims is so."""
+        """Printed lines about the lesson's checks."""
         return tuple(line for line in self.printed.splitlines() if line.startswith(MARKS))
 
 
@@ -48,7 +48,7 @@ def play(
     fast: bool = False,
     said: Callable[[str], None] = lambda _: None,
 ) -> list[Played]:
-    """Every cell up to the first that fails; `said` hears each check as it is made."""
+    """Runs the cells up to the first that fails; calls `said` with each check."""
     told = json.dumps(dict(settings)) if settings else None
     chosen = {MODEL: model, WEIGHTS: weights, SETTINGS: told, IMAGE: image, DATA: data, FAST: "1" if fast else None}
     names: dict[str, Any] = {"__name__": "__main__"}
@@ -67,7 +67,7 @@ def play(
 
 @contextlib.contextmanager
 def _environment(chosen: Mapping[str, str | None]) -> Iterator[None]:
-    """The settings of `start` for the time of a lesson, then what was there before."""
+    """Sets the environment variables of `start` during a lesson, then restores them."""
     before = {name: os.environ.pop(name, None) for name in chosen}
     os.environ.update({name: value for name, value in chosen.items() if value is not None})
     try:
@@ -94,7 +94,7 @@ def _played(cell: Cell, names: dict[str, Any], file: str) -> Played:
 
 
 def _run(cell: Cell, names: dict[str, Any], file: str) -> Any:
-    """Executes a cell as a notebook does: the value of a last expression (without ";" after it) is what it shows."""
+    """Executes a cell as a notebook does and returns the value of a last expression (without ";" after it)."""
     tree = ast.parse(cell.text, file)
     ast.increment_lineno(tree, cell.line - 1)
     last = tree.body[-1] if tree.body else None
@@ -106,7 +106,7 @@ def _run(cell: Cell, names: dict[str, Any], file: str) -> Any:
 
 
 def _picture(value: Any) -> tuple[bytes, str, int] | None:
-    """A figure, or a result that has one, as (PNG, title, width on a page in px)."""
+    """Renders a figure, or a result that has one, as (PNG, title, width on a page in px)."""
     figure: Any = value
     if not hasattr(value, "_repr_png_"):
         if not has_figure(value):

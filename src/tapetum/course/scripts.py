@@ -1,4 +1,4 @@
-"""The lessons as files: percent scripts (`# %%`) in the folder lessons/ of a clone, or beside this file when installed.
+"""Finds and reads the lessons: percent scripts (`# %%`) in lessons/ of a clone, or beside this file when installed.
 
 A script is plain Python. A cell of text begins with `# %% [markdown]` and is all comments; a cell of code begins with `# %%`.
 """
@@ -19,7 +19,7 @@ _MINUTES = re.compile(r"about (\d+) minutes?")
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what it holds, and the line of the script (from 1) that its text begins at."""
+    """One cell: its kind, its text, and the line of the script (from 1) where the text begins."""
 
     kind: Literal["markdown", "code"]
     text: str
@@ -28,7 +28,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Lesson:
-    """One lesson: the number and the title that its first cell gives, and about how many minutes it takes to read and run."""
+    """One lesson: number and title from its first cell, and about how many minutes it takes to read and run."""
 
     number: int
     title: str
@@ -38,12 +38,12 @@ class Lesson:
 
     @property
     def slug(self) -> str:
-        """ "06_where"."""
+        """Such as "06_where"."""
         return self.file.stem
 
 
 def folder() -> Path:
-    """Where the scripts are: installed with the package, or in the clone that the package runs from."""
+    """Folder of the scripts: installed with the package, or in its clone."""
     installed = Path(__file__).with_name("lessons")
     return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "lessons"
 
@@ -54,7 +54,7 @@ def lessons() -> tuple[Lesson, ...]:
 
 
 def lesson(number: int) -> Lesson:
-    """The lesson of that number; refused with the numbers there are."""
+    """Returns the lesson of that number; a refusal lists the numbers."""
     there = {one.number: one for one in lessons()}
     if number not in there:
         known = ", ".join(map(str, there)) or "none installed"
@@ -63,7 +63,7 @@ def lesson(number: int) -> Lesson:
 
 
 def read_lesson(file: Path) -> Lesson:
-    """A script as cells; refused if its first cell has no title "# 6 · Where things are"."""
+    """Reads a script; refuses one whose first cell has no title such as "# 6 · Where things are"."""
     cells = parse(file.read_text("utf-8"))
     found = _TITLE.match(cells[0].text) if cells and cells[0].kind == "markdown" else None
     if found is None:
@@ -73,7 +73,7 @@ def read_lesson(file: Path) -> Lesson:
 
 
 def parse(text: str) -> tuple[Cell, ...]:
-    """The cells of a percent script; what stands before the first one is left out."""
+    """Splits a percent script into cells; text before the first one is left out."""
     found: list[Cell] = []
     lines = text.splitlines()
     heads = [i for i, line in enumerate(lines) if _HEAD.fullmatch(line)]

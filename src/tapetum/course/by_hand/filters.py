@@ -1,4 +1,4 @@
-"""Hand-made filters, without any network: what one pattern of nine numbers answers to."""
+"""Hand-made filters, without a network: the response of one pattern of nine numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tapetum.data.images import read_image
 from tapetum.data.preprocessing import LUMA
 from tapetum.types import FilteredPicture, ImagesLike, MethodError, ToySelectivity
 
-SIDE = 10  # of the toy images, in px
+SIDE = 10  # side of the toy images, in px
 TOY_KERNELS = {
     "vertical": ((-1, 0, 1), (-1, 0, 1), (-1, 0, 1)),
     "horizontal": ((-1, -1, -1), (0, 0, 0), (1, 1, 1)),
@@ -69,7 +69,7 @@ def filter_image(
 
 
 def _several(kernel: Any) -> list[Any]:
-    """A list of kernels: names, rows of numbers and tensors may stand in it."""
+    """Lists the kernels: names, rows of numbers, tensors."""
     if isinstance(kernel, (str, Tensor)) or not isinstance(kernel, Sequence):
         return [kernel]
     many = list(cast("Sequence[Any]", kernel))
@@ -79,7 +79,7 @@ def _several(kernel: Any) -> list[Any]:
 
 
 def _is_rows(one: Any) -> bool:
-    """Whether this is a kernel rather than one row of one."""
+    """Whether this is a kernel rather than a row of one."""
     return isinstance(one, Sequence) and any(isinstance(row, (Sequence, Tensor)) for row in cast("Sequence[Any]", one))
 
 
@@ -88,10 +88,10 @@ def _named(kernel: Any) -> tuple[str, Tensor]:
 
 
 def _response(pixels: Tensor, name: str, kernel: Tensor, border: Border) -> Tensor:
-    """(1, H, W) of the luma, or (3, H, W)."""
+    """Response (1, H, W) of the luma, or (3, H, W) of the colours."""
     luma = (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     if name == GRADIENT:
         across, down = (correlate(luma, one, border)[0] for one in kernel)
         return torch.hypot(across, down)
-    finds_differences = abs(float(kernel.sum())) <= 1e-6 * float(kernel.abs().sum())  # zero, but for rounding
+    finds_differences = abs(float(kernel.sum())) <= 1e-6 * float(kernel.abs().sum())  # zero up to rounding
     return correlate(luma if finds_differences else pixels, kernel, border)[0]

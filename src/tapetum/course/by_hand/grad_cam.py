@@ -12,7 +12,7 @@ from tapetum.families.cams.steps import steps_of
 from tapetum.types import GradCamSteps, MethodError
 
 ENLARGED = 4
-"""The side of a heatmap made by hand, in cells of its layer: enough to see what upsampling adds."""
+"""Factor by which a heatmap is larger than its layer: enough to see the effect of upsampling."""
 
 
 def grad_cam_by_hand(
@@ -52,7 +52,7 @@ def grad_cam_by_hand(
 
 
 def _weights(maps: Tensor, weights: Any, gradients: Any) -> tuple[Tensor, Tensor | None]:
-    """Weights (m, c) for maps (c, h, w), and the gradients (m, c, h, w) that they are the means of, if those were given."""
+    """Weights (m, c) for maps (c, h, w), and the gradients (m, c, h, w), if given, whose means they are."""
     if (weights is None) == (gradients is None):
         raise MethodError("give either weights (c,) or (m, c), or gradients (c, h, w) or (m, c, h, w)")
     if gradients is None:

@@ -1,4 +1,4 @@
-"""Kernels laid over pictures: correlation, the hand-made ones with a name, and the size of the result."""
+"""Correlates pictures with kernels, some of which have names, and computes the size of the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from tapetum.types import ImageError, MethodError
 
 Border = Literal["reflect", "replicate", "zero"]
-"""What lies outside the picture: its mirror image, its last row and column again, or black."""
+"""Values outside the picture: its mirror image, its last row and column repeated, or black."""
 
 KERNELS: dict[str, tuple[tuple[float, ...], ...]] = {
     "sobel_x": ((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)),
@@ -21,16 +21,16 @@ KERNELS: dict[str, tuple[tuple[float, ...], ...]] = {
     "gaussian": tuple(tuple(a * b / 256 for b in (1, 4, 6, 4, 1)) for a in (1, 4, 6, 4, 1)),
     "sharpen": ((0, -1, 0), (-1, 5, -1), (0, -1, 0)),
 }
-"""Columns to the right, rows downwards: sobel_x is positive where the picture gets brighter to the right."""
+"""Named kernels; columns to the right, rows downwards: sobel_x is positive where the picture gets brighter to the right."""
 
 GRADIENT = "gradient_magnitude"
-"""sqrt(sobel_x² + sobel_y²): how fast the picture changes, whatever the direction."""
+"""Name of sqrt(sobel_x² + sobel_y²): how fast the picture changes in any direction."""
 
 
 def correlate(picture: Tensor, kernel: Tensor, border: Border = "reflect") -> Tensor:
     """Σ_ij kernel[i, j] · picture[y + i - middle, x + j - middle] for each channel of (n, c, h, w), of the same size.
 
-    Correlation, as torch's convolutions have it: the kernel is laid on as it is written, not turned by 180°.
+    Correlation as in torch's convolutions: the kernel is not turned by 180°.
     """
     channels, (h, w) = picture.shape[1], kernel.shape
     margins = [w // 2, w // 2, h // 2, h // 2]
@@ -41,7 +41,7 @@ def correlate(picture: Tensor, kernel: Tensor, border: Border = "reflect") -> Te
 
 
 def as_kernel(numbers: object) -> Tensor:
-    """A kernel of the user's own, (h, w) float64 with odd sides; anything else is refused."""
+    """Checks the user's own kernel, (h, w) float64 with odd sides."""
     try:
         kernel = torch.as_tensor(numbers, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
@@ -55,7 +55,7 @@ def as_kernel(numbers: object) -> Tensor:
 
 
 def named_kernel(name: str) -> Tensor:
-    """(h, w) of a kernel with a name; of the gradient's magnitude its two, (2, h, w)."""
+    """Returns a named kernel (h, w); for the gradient's magnitude, two of them (2, h, w)."""
     if name == GRADIENT:
         return torch.stack([named_kernel("sobel_x"), named_kernel("sobel_y")])
     if name not in KERNELS:

@@ -1,4 +1,4 @@
-"""Every fill: what stands where something is hidden. Named for what it is: zero is the training mean, not black."""
+"""Fills: values that replace hidden pixels. Named for what they are: zero is the training mean, not black."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ number  that value for the network; tensor: used as it is, broadcast to the imag
 
 
 def as_fill(model: VisionModel, images: Tensor, fill: Fill | str, generator: torch.Generator | None = None) -> Tensor:
-    """Model-ready (n, c, h, w): what replaces hidden pixels."""
+    """Returns the model-ready values (n, c, h, w) that replace hidden pixels."""
     if isinstance(fill, Tensor):
         return _broadcast(fill.to(images), images)
     if isinstance(fill, (int, float)):
@@ -43,7 +43,7 @@ def as_fill(model: VisionModel, images: Tensor, fill: Fill | str, generator: tor
 
 
 def blurred(images: Tensor, sigma_px: float) -> Tensor:
-    """Gaussian blur with reflected borders; the kernel reaches three sigma."""
+    """Blurs with a Gaussian, reflected borders and a kernel of three sigma."""
     radius = max(1, min(round(3 * sigma_px), min(images.shape[-2:]) - 1))
     return TF.gaussian_blur(images, [2 * radius + 1] * 2, [max(sigma_px, 1e-3)] * 2)
 

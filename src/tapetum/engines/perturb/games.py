@@ -1,4 +1,4 @@
-"""The segments of an image as players of a game: the score of each coalition, asked once, and how coalitions are drawn."""
+"""Segments of an image as players of a game: scores of coalitions, each computed once, and samples of coalitions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tapetum.types import Batch
 
 
 class Game:
-    """The score of one image of which only some segments are seen; a coalition that was asked before costs nothing.
+    """Score of one image of which only some segments are visible; scores of coalitions are cached.
 
-    players   how many segments there are
+    players   number of segments
     """
 
     def __init__(self, score: ModelScore, image: Tensor, segments: Tensor, fill: Tensor, *, batch: int, row: int) -> None:
@@ -43,12 +43,12 @@ class Game:
         return torch.stack([self._known[key] for key in keys])
 
     def paint(self, values: Tensor) -> Tensor:
-        """A value per player (k,) as a map (1, h, w) of the image's type."""
+        """Paints a value per player (k,) into a map (1, h, w) of the image's type."""
         return painted(self._segments, values.to(self._image))
 
 
 def games(score: ModelScore, images: Tensor, segments: Tensor, fill: Tensor, batch: Batch) -> list[Game]:
-    """A game for each image."""
+    """Makes one game per image."""
     size = batch_size(score.model, batch)
     seen, blank = score.model.laid_out(images), score.model.laid_out(fill)
     rows = [(row, slice(row, row + 1)) for row in range(len(images))]
@@ -56,18 +56,18 @@ def games(score: ModelScore, images: Tensor, segments: Tensor, fill: Tensor, bat
 
 
 def replayed(generator: torch.Generator) -> Callable[[], torch.Generator]:
-    """Generators that all start alike: what an image draws must not depend on the images before it."""
+    """Generators with one common state: draws for an image must not depend on the images before it."""
     seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
     return lambda: torch.Generator().manual_seed(seed)
 
 
 def all_but_one(players: int) -> Tensor:
-    """(k + 1, k): everybody, then everybody but the first, the second, ..."""
+    """Coalitions (k + 1, k): all players, then all without the first, the second, ..."""
     return torch.cat([torch.ones(1, players), 1 - torch.eye(players)])
 
 
 def marginals(game: Game, orders: Tensor) -> Tensor:
-    """(m, k): by how much the score rises when each player joins those before it, in each of the orders (m, k)."""
+    """Marginal contributions (m, k): gain in score when each player joins those before it, in each order (m, k)."""
     places = orders.argsort(1)
     present = places[:, None, :] < torch.arange(game.players + 1)[:, None]
     steps = game(present.flatten(0, 1)).view(len(orders), -1).diff(dim=1)
@@ -78,7 +78,7 @@ class Sample(NamedTuple):
     """Coalitions for the Shapley regression, neither empty nor full.
 
     listed (e, k) with their weights (e,): all coalitions of the smallest and the largest sizes;
-    drawn (p, k): of the other sizes at random, each with its complement (1 - drawn); all of them together weigh `rest`.
+    drawn (p, k): random ones of the other sizes, each with its complement (1 - drawn); their total weight is `rest`.
     """
 
     listed: Tensor
@@ -88,10 +88,10 @@ class Sample(NamedTuple):
 
 
 def shapley_sample(players: int, n: int, generator: torch.Generator) -> Sample:
-    """At most n coalitions of k players, as the shap package picks them.
+    """Picks at most n coalitions of k players, as the shap package does.
 
-    The Shapley kernel gives all coalitions of s players together the weight 1 / (s (k - s)), up to a factor. Sizes s and
-    k - s are listed as long as their share of the n coalitions is enough for all of them, the rest is drawn.
+    In the Shapley kernel, all coalitions of s players together weigh 1 / (s (k - s)), up to a factor. Sizes s and
+    k - s are listed while their share of the n coalitions suffices for all of them; the rest is drawn.
     """
     half = players // 2
     twice = {size: 2 - (2 * size == players) for size in range(1, half + 1)}

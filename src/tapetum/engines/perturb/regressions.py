@@ -1,4 +1,4 @@
-"""Scores of coalitions as a weighted sum of the players that are present: coefficients and their standard errors."""
+"""Fits scores of coalitions by a weighted sum over the players present: coefficients and standard errors."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def cosine_kernel(present: Tensor, width: float) -> Tensor:
-    """Weights (m,) of LIME for images: sqrt(exp(-d^2 / width^2)), d the cosine distance to the full coalition.
+    """LIME's weights (m,) for images: sqrt(exp(-d^2 / width^2)), d the cosine distance to the full coalition.
 
     The cosine of m of k players to all k is sqrt(m / k).
     """
@@ -18,8 +18,8 @@ def cosine_kernel(present: Tensor, width: float) -> Tensor:
 def weighted_ridge(present: Tensor, values: Tensor, weights: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
     """Coefficients (k,) of min sum_j w_j (v_j - b_0 - z_j . b)^2 + alpha |b|^2, and their standard errors.
 
-    The weights say where the fit shall be good, not how noisy values are, so the errors are those of White's sandwich
-    (with n / (n - k - 1)), infinite with too few coalitions to tell.
+    The weights say where the fit shall be good, not how noisy values are, so the errors are White's sandwich estimates
+    (with n / (n - k - 1)), infinite with too few coalitions.
     """
     z, v, w = precise(present, values), precise(values, values), precise(weights, values)
     z, v = z - w @ z / w.sum(), v - w @ v / w.sum()
@@ -34,13 +34,13 @@ def weighted_ridge(present: Tensor, values: Tensor, weights: Tensor, alpha: floa
 def shapley_regression(
     listed: tuple[Tensor, Tensor, Tensor], drawn: tuple[Tensor, Tensor, float], nobody: Tensor, everybody: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The Shapley values (k,) as the weighted least squares that sums to v(all) - v(none), and their standard errors.
+    """Shapley values (k,) by weighted least squares constrained to sum to v(all) - v(none), and their standard errors.
 
     listed: coalitions (e, k), their values (e,) and weights (e,).
-    drawn: pairs of coalitions (p, 2, k), their values (p, 2), and the weight of all of them together. Only they are random:
-    without them the answer is exact, and so its error is zero.
+    drawn: pairs of coalitions (p, 2, k), their values (p, 2), and their total weight. Only they are random:
+    without them the answer is exact and its error zero.
 
-    The sum is built in: the last player gets what the others leave, and the others are fitted freely.
+    The constraint is eliminated: the last player gets the remainder, the others are fitted freely.
     """
     pairs, of_pairs, rest = drawn
     z = precise(torch.cat([listed[0].to(nobody.device), pairs.flatten(0, 1).to(nobody.device)]), nobody)
@@ -58,7 +58,7 @@ def shapley_regression(
 
 
 def _spread(influence: Tensor) -> Tensor:
-    """The standard error of a sum of independent terms (p, k)."""
+    """Standard error of a sum of independent terms (p, k)."""
     p = len(influence)
     if p == 1:
         return torch.full_like(influence[0], torch.inf)
@@ -67,5 +67,5 @@ def _spread(influence: Tensor) -> Tensor:
 
 
 def precise(tensor: Tensor, like: Tensor) -> Tensor:
-    """In double precision, where the device of `like` has it."""
+    """Converts to double precision where the device of `like` has it."""
     return tensor.to(like.device, torch.float32 if like.device.type == "mps" else torch.float64)

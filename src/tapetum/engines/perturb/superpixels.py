@@ -1,7 +1,7 @@
-"""Every way to cut a picture into segments, and masks that hide some of them.
+"""Cuts pictures into segments, and makes masks that hide some of them.
 
-Segments are labels 0 .. m - 1 of the picture as people see it (pixels in [0, 1], not normalised), each picture by itself.
-scikit-image computes them, so they pass through NumPy and come back to the pixels' device.
+Segments are labels 0 .. m - 1 of the displayed picture (pixels in [0, 1], not normalised), per picture. scikit-image
+computes them, so they pass through NumPy and return to the pixels' device.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from tapetum.engines.perturb.masks import Masks
 from tapetum.types import MethodError
 
 Segmentation: TypeAlias = Literal["slic", "quickshift", "felzenszwalb", "grid"]
-"""slic          compact superpixels of similar size, about as many as asked for
-quickshift    modes of colour and place with the settings of LIME for images: as many as the picture has
-felzenszwalb  regions that a graph of colour differences keeps together, roughly as many as asked for
+"""slic          compact superpixels of similar size, about as many as requested
+quickshift    modes of colour and place with the settings of LIME for images: their number depends on the picture
+felzenszwalb  regions that a graph of colour differences keeps together, roughly as many as requested
 grid          rectangular cells, whatever the picture shows"""
 
 Picture: TypeAlias = NDArray[Any]
-"""(h, w, c) in [0, 1], double precision."""
+"""One picture (h, w, c) in [0, 1], double precision."""
 
 
 def segment(pixels: Float[Tensor, "n c h w"], kind: Segmentation = "slic", n: int = 50) -> Int[Tensor, "n h w"]:
-    """Labels (n, h, w) of about `n` segments a picture; quickshift finds its own number."""
+    """Labels (n, h, w) of about `n` segments per picture; quickshift finds its own number."""
     height, width = pixels.shape[-2:]
     cut: dict[str, Callable[[Tensor], Tensor]] = {
         "slic": lambda one: slic(one, n),
@@ -46,15 +46,15 @@ def segment(pixels: Float[Tensor, "n c h w"], kind: Segmentation = "slic", n: in
 def slic(pixels: Float[Tensor, "c h w"], n: int, compactness: float = 20) -> Int[Tensor, "h w"]:
     """SLIC: k-means of colour (Lab where there are three channels) and place, connected (`achanta2012slic`).
 
-    With a `compactness` of 20 photographs of 224 px fall into 41 to 49 segments where 50 were asked for; with the paper's
-    10 small ones are merged until 29 to 44 are left.
+    With a `compactness` of 20, photographs of 224 px have 41 to 49 of 50 requested segments; with the paper's 10, small
+    ones are merged until 29 to 44 are left.
     """
     from skimage.segmentation import slic as cut
 
     lab = pixels.shape[0] == 3
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-image warns where a tiny picture holds fewer segments than asked for
-        # Lab has a range of 100, other channels, which scikit-image scales, one of 1
+        warnings.simplefilter("ignore")  # scikit-image warns if a tiny picture has fewer segments than requested
+        # Lab has a range of 100; other channels, scaled by scikit-image, have one of 1
         labels = cut(_picture(pixels), n, compactness if lab else compactness / 100, convert2lab=lab, start_label=0)
     return _labels(labels, pixels)
 
@@ -80,13 +80,13 @@ def felzenszwalb(
     from skimage.segmentation import felzenszwalb as cut
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scikit-image warns of more than three channels, and takes them
+        warnings.simplefilter("ignore")  # scikit-image warns about more than three channels, but accepts them
         labels = cut(_picture(pixels), scale, sigma, min_size)
     return _labels(labels, pixels)
 
 
 def cells(height: int, width: int, n: int) -> Int[Tensor, "h w"]:
-    """A grid of round(sqrt(n)) cells a side, as equal as whole pixels allow."""
+    """A grid of round(sqrt(n)) cells per side, as equal as whole pixels allow."""
     side = max(1, round(n**0.5))
     rows, columns = min(side, height), min(side, width)
     down, across = torch.arange(height) * rows // height, torch.arange(width) * columns // width
@@ -94,7 +94,7 @@ def cells(height: int, width: int, n: int) -> Int[Tensor, "h w"]:
 
 
 def given(labels: Tensor, pixels: Float[Tensor, "n c h w"]) -> Int[Tensor, "n h w"]:
-    """The caller's own labels, (h, w) for all pictures or (n, h, w), renamed 0 .. m - 1 in each."""
+    """The caller's own labels, (h, w) for all pictures or (n, h, w), renumbered 0 .. m - 1 per picture."""
     n, _, height, width = pixels.shape
     if labels.is_floating_point() or labels.shape[-2:] != (height, width) or labels.shape[:-2] not in ((), (1,), (n,)):
         raise MethodError(
@@ -105,17 +105,17 @@ def given(labels: Tensor, pixels: Float[Tensor, "n c h w"]) -> Int[Tensor, "n h 
 
 
 def coalitions(segments: Int[Tensor, "h w"], present: Tensor) -> Masks:
-    """One mask a row of `present` (m, k): a segment is kept where its column is 1 and replaced where it is 0."""
+    """Makes one mask per row of `present` (m, k): a segment is kept where its column is 1 and replaced where it is 0."""
     return Masks(len(present), lambda start, stop: present[start:stop][:, segments][:, None])
 
 
 def painted(segments: Int[Tensor, "h w"], values: Tensor) -> Tensor:
-    """A value per segment (k,) as a map (1, h, w)."""
+    """Paints a value per segment (k,) into a map (1, h, w)."""
     return values[segments][None]
 
 
 def _picture(pixels: Tensor) -> Picture:
-    """As scikit-image takes it."""
+    """Converts one picture to scikit-image's layout."""
     return pixels.detach().double().cpu().permute(1, 2, 0).numpy()
 
 

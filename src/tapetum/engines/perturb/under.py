@@ -1,4 +1,4 @@
-"""The stream of (masks, scores) behind every perturbation method: estimators only read it."""
+"""Streams (masks, scores) for every perturbation method: estimators only read it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tapetum.types import Score
 
 
 def mixed(image: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
-    """masks * image + (1 - masks) * fill, (m, c, h, w), in the image's memory layout."""
+    """Mixes masks * image + (1 - masks) * fill, (m, c, h, w), in the image's memory layout."""
     masks = masks.to(image.dtype)
     both = torch.lerp(fill.expand(len(masks), -1, -1, -1), image.expand(len(masks), -1, -1, -1), masks)
     last = image.shape[1] > 1 and image.is_contiguous(memory_format=torch.channels_last)
@@ -22,7 +22,7 @@ def mixed(image: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
 
 
 def scores(score: Score, images: Tensor, *, batch: int) -> Tensor:
-    """The score of every image (n,), in batches, without gradients."""
+    """Scores (n,) of images, in batches, without gradients."""
 
     def work(rows: Sequence[int]) -> Tensor:
         with torch.no_grad():
@@ -34,10 +34,10 @@ def scores(score: Score, images: Tensor, *, batch: int) -> Tensor:
 def scores_under(
     score: Score, image: Tensor, masks: Masks, fill: Tensor, *, batch: int, row: int = 0, unit: str = "masks"
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(masks (m, 1, h, w), scores (m,)) for one image (1, c, h, w), in batches.
+    """Yields (masks (m, 1, h, w), scores (m,)) of one image (1, c, h, w), in batches.
 
-    image and fill are whatever `score` takes: model-ready images, or activations for a resumed tail. `row` is the
-    image's place in the batch that the score was made for.
+    image and fill are what `score` takes: model-ready images, or activations for a resumed tail. `row` is the
+    image's index in the batch for which the score was made.
     """
 
     def work(positions: Sequence[int]) -> tuple[Tensor, Tensor]:

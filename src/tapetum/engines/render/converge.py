@@ -1,7 +1,7 @@
-"""`converge`: the one picture that an objective is highest for, by L-BFGS. For inversions, where there is an answer to find.
+"""`converge`: maximizes an objective over one picture by L-BFGS. For inversions, which have a definite answer.
 
-Where gradient ascent with transforms keeps moving, an objective that is one smooth function of the picture has a maximum, and
-its curvature says how far to go: no learning rate is to be chosen, whatever the scale of the layer.
+Unlike ascent with random transforms, a smooth function of the picture has a maximum, and its curvature gives the step
+length: no learning rate has to be chosen, whatever the scale of the layer.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import Made
 
 MEMORY = 20
-"""Steps whose curvature is remembered; L-BFGS is usually run with 10 to 20."""
+"""Steps whose curvature L-BFGS remembers; 10 to 20 are usual."""
 
 
 @dataclass(eq=False)
 class Found:
     """The best picture so far (1, 3, h, w), and the terms of its objective (t,) after each step.
 
-    A step is one pass forward and back. The first looks at the picture that the search begins with.
+    A step is one pass forward and back. The first evaluates the initial picture.
     """
 
     pixels: Tensor
@@ -36,7 +36,7 @@ class Found:
 
     @property
     def values(self) -> Tensor:
-        """(s,): the objective of the best picture so far, which never falls."""
+        """Objective (s,) of the best picture so far at each step; it never falls."""
         return torch.stack(self.terms).sum(1)
 
 
@@ -49,13 +49,13 @@ def converge(
     n_steps: int,
     watch: Callable[[int, Found], None] | None = None,
 ) -> Found:
-    """Raises the sum of the terms by L-BFGS (nocedal1980lbfgs) with strong Wolfe line searches, and keeps the best picture.
+    """Maximizes the sum of the terms by L-BFGS (nocedal1980lbfgs) with strong Wolfe line searches; keeps the best picture.
 
-    start    of one picture: the curvature of a batch would mix its pictures
+    start    for one picture: the curvature of a batch would mix its pictures
     watch    called after each step with its number from 1
 
-    It ends after `n_steps`, where the gradient is zero, or where a line search finds nothing better. A value that is not
-    finite ends it too: what was found before is kept.
+    It ends after `n_steps`, at a zero gradient, if a line search finds nothing better, or at a value that is not finite;
+    the best picture before is kept.
     """
     with torch.enable_grad():
         canvas = canvas_for(model, parametrization, start)
@@ -70,11 +70,11 @@ def converge(
 
 
 class _Enough(Exception):
-    """Ends a search from inside: L-BFGS asks for as many passes as its line search takes."""
+    """Ends a search from inside: L-BFGS makes as many passes as its line search takes."""
 
 
 class _Search:
-    """What L-BFGS calls: the loss of the canvas as it is, with its gradient. It notes what was best."""
+    """The closure of L-BFGS: the loss of the current canvas, with its gradient. It keeps the best."""
 
     def __init__(
         self,

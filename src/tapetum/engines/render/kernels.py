@@ -1,4 +1,4 @@
-"""Which operations of torch's may round a picture's numbers otherwise in another batch, and where in memory they do not."""
+"""Knows which operations of torch may round a picture's numbers differently in another batch, and when they do not."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LINE = 64
-"""Bytes of a line of the cache, where torch's own memory begins; kernels for products may look where numbers begin."""
+"""Bytes of a cache line, to which torch aligns memory; kernels for products may depend on alignment."""
 
 VECTORS = 64
-"""Numbers that a loop over single numbers takes at once at most: the widest vectors, several of them."""
+"""Most numbers that an elementwise loop takes at once: several of the widest vectors."""
 
 SHARED_OUT = 32768
-"""Numbers from which torch shares a loop out to threads (its GRAIN_SIZE)."""
+"""Numbers above which torch splits a loop over threads (its GRAIN_SIZE)."""
 
 
 def _all_of(names: str, *places: Any) -> frozenset[Callable[..., Any]]:
@@ -37,7 +37,7 @@ NUMBERS = _all_of(
     Tensor,
     F,
 )
-"""Functions of single numbers: a loop takes whole vectors, and the few that are left over by another formula."""
+"""Elementwise functions: a loop computes whole vectors, and the remaining few numbers by another formula."""
 
 OVER_DIMENSIONS = _all_of(
     "sum mean var std prod norm logsumexp softmax log_softmax adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d",
@@ -45,26 +45,26 @@ OVER_DIMENSIONS = _all_of(
     Tensor,
     F,
 ) | {torch.linalg.vector_norm}
-"""Sums that several threads share out, one picture's too where there is one alone."""
+"""Sums that threads may split, also within one picture if it is alone."""
 
 _POOLING = _all_of("adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", F, torch)
 
 
 def whole_vectors(x: Tensor, n: int) -> bool:
-    """Whether in a loop over x no picture has numbers left over, however many threads share the loop out."""
+    """Whether a loop over x leaves no rest after whole vectors in any picture, for any number of threads."""
     row = x.detach()[: len(x) // n]
     dense = x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
     return dense and all(_parts(one.numel()) % VECTORS == 0 for one in (x, row))
 
 
 def _parts(count: int) -> int:
-    """How many numbers each thread gets, 1 if they do not get equally many."""
+    """Numbers per thread; 1 if they are not equally many."""
     threads = min(torch.get_num_threads(), math.ceil(count / SHARED_OUT)) or 1
     return count // threads if count % threads == 0 else 1
 
 
 def within_rows(func: Callable[..., Any], x: Tensor, args: Sequence[Any], named: Mapping[str, Any]) -> bool:
-    """Whether the function reduces each picture alone: over dimensions that are named, and not the first."""
+    """Whether the function reduces each picture alone: over named dimensions other than the first."""
     if func in _POOLING:
         return x.ndim > 2
     place = 1 if func in _NORMS else 0
@@ -77,18 +77,18 @@ _NORMS = _all_of("norm", torch, Tensor) | {torch.linalg.vector_norm}
 
 
 def in_place(func: Callable[..., Any], named: Mapping[str, Any]) -> bool:
-    """Whether the function writes over what it was given."""
+    """Whether the function overwrites its input."""
     name = getattr(func, "__name__", "")
     return bool(named.get("inplace")) or name == "__ipow__" or (name.endswith("_") and not name.endswith("__"))
 
 
 def at_a_line(x: Tensor) -> Tensor:
-    """The same numbers in the same layout, beginning at a line of the cache."""
+    """Copies to memory aligned to a cache line, in the same layout."""
     return x if x.data_ptr() % LINE == 0 else x.clone()
 
 
 def settled(made: Tensor) -> Tensor:
-    """The same; its gradient arrives in its own layout, at a line of the cache, whatever comes after it."""
+    """Identity whose gradient arrives in the tensor's layout, aligned to a cache line, whatever comes after it."""
     if not made.requires_grad:
         return made
     strides = made.stride()

@@ -1,7 +1,7 @@
-"""`optimize`: the one loop that makes pictures. Objective x parametrization x transforms x optimizer x steps.
+"""`optimize`: the loop that makes pictures. Objective x parametrization x transforms x optimizer x steps.
 
 for step in optimize(model, objective, size=(128, 128)):
-    step.values, step.pixels()                       # whoever watches decides what to draw
+    step.values, step.pixels()                       # for watchers to draw
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from tapetum.types import LayerError, MethodError, Precision
 
 @dataclass(frozen=True, eq=False)
 class Recipe:
-    """Everything that makes a picture except the model, the objective, and where it starts.
+    """Settings of a rendering except the model, the objective and the start.
 
-    optimizer  None: the one that suits the parametrization
-    views      how often the transforms are drawn at each step; a picture's value is the mean over its views
-    redirect   steps at the beginning in which blocked ReLUs let a way through
+    optimizer  None: the default of the parametrization
+    views      random transforms per step; a picture's value is the mean over its views
+    redirect   first steps in which blocked ReLUs pass gradients
     """
 
     parametrization: Parametrization = field(default_factory=fourier)
@@ -50,7 +50,7 @@ class Step:
     """One step: its number from 1, the values (n,) of the transformed pictures before it, and the pictures after it.
 
     answered   (n,) whether any gradient has reached the picture so far
-    broken     (n,) at how many steps the gradient was not finite, and the picture was left as it was
+    broken     (n,) number of steps with a gradient that was not finite, at which the picture did not change
     """
 
     number: int
@@ -60,7 +60,7 @@ class Step:
     broken: Tensor
 
     def pixels(self) -> Tensor:
-        """(n, 3, h, w) in [0, 1]; (n, 4, h, w) with alpha."""
+        """Pixels (n, 3, h, w) in [0, 1]; (n, 4, h, w) with alpha."""
         with torch.no_grad():
             return self.canvas.pixels().detach()
 
@@ -73,10 +73,10 @@ def optimize(
     *,
     before: Callable[[Tensor], object] | None = None,
 ) -> Iterator[Step]:
-    """Steps of gradient ascent on the objective, one value per picture; stops the network at the deepest layer it needs.
+    """Yields steps of gradient ascent on the objective, one value per picture; runs the network up to the deepest needed layer.
 
-    Each step draws the transforms once for all pictures, from `start.seed`, so a batch of B pictures is what B single runs
-    give. A picture whose gradient is not finite is left alone at that step. `before` gets the pictures of step 0.
+    Each step draws the transforms once for all pictures, from `start.seed`, so a batch of B pictures equals B single runs.
+    A picture whose gradient is not finite does not change at that step. `before` gets the pictures of step 0.
     """
     with torch.enable_grad():
         canvas = canvas_for(model, recipe.parametrization, start)
@@ -105,7 +105,7 @@ def optimize(
 
 
 def canvas_for(model: VisionModel, parametrization: Parametrization, start: Start) -> Canvas:
-    """The pictures to begin with, as the network sees them: grey for one channel, with all bands for many."""
+    """Canvas of the initial pictures for the network: grey for one channel, with all bands for many."""
     channels = model.preprocessing.channels
     if channels == 1:
         return grayscale(parametrization)(start)
@@ -119,7 +119,7 @@ def _not_finite(gradient: Tensor) -> Tensor:
 def _values(
     model: VisionModel, objective: Objective, recipe: Recipe, canvas: Canvas, generator: Generator, step: int
 ) -> Tensor:
-    """(n,), the mean over the views."""
+    """Values (n,), the mean over the views."""
     pixels = canvas.pixels()
     total: Any = 0
     for _ in range(recipe.views):
@@ -131,9 +131,9 @@ def _values(
 
 
 def look(model: VisionModel, objective: Objective, pixels: Tensor, recipe: Recipe | None = None, step: int = 1_000_000) -> Seen:
-    """What the network shows of pictures (n, 3, h, w) in [0, 1], up to the deepest layer that the objective needs.
+    """Runs the network on pictures (n, 3, h, w) in [0, 1], up to the deepest layer that the objective needs.
 
-    Redirected ReLUs are an aid: a network whose operations they cannot follow is looked at without them.
+    Redirected ReLUs are an aid: a network whose operations they cannot follow runs without them.
     """
     images = model.laid_out(model.preprocessing.normalize(pixels).to(model.dtype))
     fast = recipe is not None and recipe.precision == "fast"
@@ -151,7 +151,9 @@ def _seen(model: VisionModel, objective: Objective, pixels: Tensor, images: Tens
     with ExitStack() as blocks:
         if fast:
             blocks.enter_context(torch.autocast(images.device.type, torch.bfloat16))
-        elif images.device.type == "cpu":  # kernels of a GPU need large batches to be quick, and repeat no sum anyway
+        elif (
+            images.device.type == "cpu"
+        ):  # on a GPU, kernels need large batches to be fast, and sums are not reproducible anyway
             blocks.enter_context(rowwise(len(images)))
         signed = objective.signed_layers
         before = blocks.enter_context(capture_signed(model, signed, stop=False)) if signed else {}
@@ -165,7 +167,7 @@ def _seen(model: VisionModel, objective: Objective, pixels: Tensor, images: Tens
 
 
 def _refuse_without_gradients(seen: Seen, layers: Sequence[str], whole: bool) -> None:
-    """A picture that nothing pulls anywhere would be the noise that it began with."""
+    """Refuses pictures without any gradient: they would remain noise."""
     still = [layer for layer in layers if layer in seen.acts and not seen.acts[layer].requires_grad]
     if whole and not any(one.requires_grad for one in tensors(seen.output)):
         still.append("the answer")
@@ -178,14 +180,14 @@ def _refuse_without_gradients(seen: Seen, layers: Sequence[str], whole: bool) ->
 
 def _keeper(acts: dict[str, Tensor], layer: str) -> Callable[[Tensor], None]:
     def keep(activation: Tensor) -> None:
-        acts[layer] = activation.clone()  # what follows may work in place
+        acts[layer] = activation.clone()  # later operations may work in place
 
     return keep
 
 
 def measure(model: VisionModel, objective: Objective, pixels: Tensor) -> Tensor:
-    """(n,): the objective of pictures as they are, without transforms."""
-    with torch.inference_mode(False), torch.enable_grad():  # as a step does it: what has no gradient is not told from weights
+    """Objective (n,) of pictures without transforms."""
+    with torch.inference_mode(False), torch.enable_grad():  # as in a step: a tensor without gradient would be taken for weights
         moving = pixels.detach().clone().requires_grad_()
         opaque = over_background(moving, None, model.preprocessing.channels)
         return objective(replace(look(model, objective, opaque), pixels=moving)).detach()
@@ -197,7 +199,7 @@ def measure_each(model: VisionModel, objectives: Sequence[Objective], pixels: Te
 
 
 def over_background(pixels: Tensor, generator: Generator | None, channels: int = 3) -> Tensor:
-    """Transparent pictures (n, 4, h, w) over something that they cannot know; without a generator over grey."""
+    """Composites transparent pictures (n, 4, h, w) over a random background; without a generator over grey."""
     if pixels.shape[1] in (3, channels):
         return pixels
     colors, alpha = pixels[:, :3], pixels[:, 3:]
@@ -206,4 +208,4 @@ def over_background(pixels: Tensor, generator: Generator | None, channels: int =
         shape = (1, 3, *pixels.shape[-2:])
         ground = torch.rand(shape, generator=generator, dtype=torch.float64).to(pixels.device, pixels.dtype)
     mixed = [colors[:, c : c + 1] * alpha + ground[:, c : c + 1] * (1 - alpha) for c in range(3)]
-    return torch.cat(mixed, 1)  # written out: the gradient of alpha is a sum in the same order for every batch
+    return torch.cat(mixed, 1)  # written out: the gradient of alpha sums in the same order for every batch

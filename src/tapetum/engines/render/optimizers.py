@@ -1,4 +1,4 @@
-"""Optimizers: how the numbers of a canvas move. Each works element by element, so pictures do not touch each other."""
+"""Optimizers of a canvas's numbers. Each works element by element, so pictures do not influence each other."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def adam(lr: float | int = 0.05) -> Mover:
 
 
 def bounded_adam(lr: float | int = 0.02, low: float = 0.0, high: float = 1.0) -> Mover:
-    """Adam whose numbers are kept between low and high: for pixels as they are, which black and white do not hold fast."""
+    """Adam with numbers clamped to [low, high]: for raw pixels, so that they do not get stuck at black and white."""
     return Mover(f"bounded_adam({lr:g})", lambda numbers: _BoundedAdam(list(numbers), lr, low, high))
 
 
@@ -38,8 +38,8 @@ def nadam(lr: float | int = 1.0) -> Mover:
 
 
 def normalized(step_size: float | int = 0.006, low: float = 0.0, high: float = 1.0) -> Mover:
-    """Gradient ascent whose steps have one length whatever the gradient's: x + step_size g / mean |g|, each picture by its
-    own mean, kept between low and high. For pixels as they are (mordvintsev2015inceptionism: 1.5 of 255 a step).
+    """Gradient ascent with steps of one length, x + step_size g / mean |g| per picture, clamped to [low, high]. For raw
+    pixels (mordvintsev2015inceptionism: 1.5 of 255 per step).
     """
     return Mover(f"normalized({step_size:g})", lambda numbers: _Normalized(list(numbers), step_size, low, high))
 

@@ -1,4 +1,4 @@
-"""Recipes by name: which picture of a unit is clearest is a matter of its parametrization and its transforms."""
+"""Recipes by name: parametrization and transforms decide how clear the picture of a unit is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ noise away; fourier_plain: frequencies and nothing else."""
 
 
 def preset(name: str) -> Recipe:
-    """The recipe of that name; a refusal lists all."""
+    """Returns the recipe of that name; a refusal lists all."""
     if name not in PRESETS:
         raise MethodError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""Redirected ReLUs: a way for units that are silent on noise to begin. For rendering alone, never for attributions."""
+"""Redirected ReLUs: let units that are silent on noise get gradients. For rendering only, never for attributions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tapetum.models.operations.call import Call
 
 @contextmanager
 def redirected_relus() -> Iterator[None]:
-    """Inside the block, a ReLU that lets nothing of an image's gradient through passes what would open it instead.
+    """Inside the block, a ReLU that blocks all of an image's gradient passes the gradient that would open it instead.
 
     G_in = G * (0 < x < 6), and where that is zero at every place of an image: G * (x <= 0 and G > 0, or x >= 6 and G < 0),
     G the gradient of what is to be raised. Source: lucid's redirected ReLU (olah2017feature).
@@ -32,7 +32,7 @@ def _redirected(call: Call) -> Tensor:
     def backward(grad: Tensor) -> tuple[Tensor]:
         plain = grad * passes
         open_ = plain.flatten(1).any(1)
-        if bool(open_.all()):  # nearly always, and what follows costs more than the network's own pass
+        if bool(open_.all()):  # nearly always; the rest costs more than the network's own pass
             return (plain,)
         opening = torch.where(passes, grad, torch.where(x <= 0, grad.clamp(min=0), grad.clamp(max=0)))
         return (torch.where(open_.view(-1, *[1] * (grad.ndim - 1)), plain, opening),)

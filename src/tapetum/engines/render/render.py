@@ -1,4 +1,4 @@
-"""`render`: any number of pictures, in batches that fit the memory, each with its outcome."""
+"""`render`: makes any number of pictures, in batches that fit the memory, each with its outcome."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tapetum.progress import report
 from tapetum.types import Batch, Made, MethodError, Rendering
 
 NOTED = 64
-"""Values noted in a run, evenly over its steps."""
+"""Values recorded per run, evenly over its steps."""
 
 
 def render(
@@ -32,7 +32,7 @@ def render(
     batch: Batch = "auto",
     frames: Sequence[int] | int = (),
 ) -> Rendering:
-    """`group` pictures for each objective, in that order; those of a group may be compared by their objective.
+    """Renders `group` pictures per objective, in that order; an objective may compare those of its group.
 
     Args:
         frames: the steps whose pictures are kept, or how many, evenly; 0 is the picture before the first step.
@@ -57,7 +57,7 @@ def render(
 
 
 def kept_steps(frames: Sequence[int] | int, n_steps: int) -> tuple[int, ...]:
-    """The steps whose pictures are kept, in order: those that were named, or that many evenly from 0 to the last."""
+    """Steps whose pictures are kept, in order: the named ones, or that many evenly from 0 to the last."""
     if isinstance(frames, int):
         if frames < 0:
             raise MethodError(f"frames are steps, or a number of pictures to keep, not {frames}")
@@ -69,7 +69,7 @@ def kept_steps(frames: Sequence[int] | int, n_steps: int) -> tuple[int, ...]:
 
 
 def _batch(model: VisionModel, batch: Batch, size: tuple[int, int], recipe: Recipe) -> int:
-    """Pictures at once: twice as many as other passes with gradients take, if the pictures are small."""
+    """Pictures per batch: for small pictures, twice as many as in other passes with gradients."""
     if batch != "auto":
         return batch_size(model, batch)
     share = size[0] * size[1] * recipe.views / prod(model.size)
@@ -98,7 +98,7 @@ def _part(
     done: list[int],
     total: int,
 ) -> _Part:
-    """One batch, from noise to finished pictures."""
+    """Renders one batch, from noise to finished pictures."""
     start = Start(
         size=size,
         variants=tuple(range(group)) * len(rows),
@@ -129,7 +129,7 @@ def _part(
 
 
 def _status(step: Step, scores: Tensor) -> list[Made]:
-    """A picture that was left alone at more than half of its steps is not the objective's."""
+    """Status of a picture: non_finite if its gradients were so at more than half of its steps."""
     broken = (step.broken > step.number // 2) | ~scores.isfinite()
     return [
         "non_finite" if bad else "ok" if answered else "silent"

@@ -1,18 +1,18 @@
-"""Pictures that do not know of each other: inside `rowwise`, an image's numbers are the same bits in any batch.
+"""Makes pictures independent of their batch: inside `rowwise`, an image's numbers are the same bits in any batch.
 
-Kernels are chosen by the size of the batch, by where numbers lie in memory and by the number of threads, and optimisation lets
-a last bit grow: after some steps a picture made in a batch would be another one than the same picture made alone. So what
-mixes numbers, or rounds the last few of a tensor otherwise than those before, is computed here in one of two fixed ways:
+Kernels depend on the size of the batch, memory alignment and the number of threads, and optimisation amplifies a last bit:
+after some steps a picture made in a batch would differ from the same picture made alone. So operations that mix numbers, or
+round the last few of a tensor differently, are computed in one of two fixed ways:
 
-* a product (convolution, linear, matrix product) as a row has it that stands first of a pair. That costs twice, and a batch at
-  once mostly has the same bits: for each product and its shapes both are tried on noise, forward and backward, until
-  enough numbers have agreed; one that disagrees is computed row by row from then on.
-* functions of single numbers (GELU, powers), sums and softmax (which several threads share out) as a row has them alone: row
-  by row, unless a row's numbers fill whole vectors in any sharing out.
+* a product (convolution, linear, matrix product) as for the first row of a pair. That costs twice, and a whole batch mostly
+  gives the same bits: for each product and its shapes, both are tried on noise, forward and backward, until enough numbers
+  have agreed; a product that disagrees is computed row by row from then on.
+* elementwise functions (GELU, powers), sums and softmax (which threads may split) as for one row alone: row by row, unless
+  a row's numbers fill whole vectors for any number of threads.
 
 All else (sums and products of two tensors, ReLU, maxima, batch norm, layer norm, pooling) rounds each number, or each picture,
-by itself. What is tried and what is split begins at a cache line and has one layout in memory, so do its gradients. This is
-for a CPU: on a GPU pictures of a batch agree with single runs up to rounding, and what optimisation makes of it.
+independently. Tried and split tensors are aligned to a cache line and have one memory layout, and so have their gradients.
+This is for a CPU: on a GPU, pictures of a batch agree with single runs up to rounding, amplified by optimisation.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from tapetum.engines.render import kernels
 from tapetum.engines.render.kernels import NUMBERS, ONE_OPERAND, OVER_DIMENSIONS, SEVERAL, settled
 
 ENOUGH, TIMES = 1000, 50
-"""Numbers that must agree in a trial, over as many draws at most: few may agree by chance."""
+"""Numbers that must agree in a trial, and most draws of noise: few may agree by chance."""
 
 _alike: dict[Any, bool] = {}
-"""For each product and its shapes: whether a batch's rows have the bits of a row in a pair. A fact of the machine's kernels."""
+"""Whether a batch's rows have the bits of a row in a pair, by product and shapes: a fact of the machine's kernels."""
 
 
 class rowwise(TorchFunctionMode):  # noqa: N801 (used as a block: `with rowwise(n):`)
-    """Inside, what recorded operations make of each of n images does not depend on the others, to the last bit."""
+    """Inside the block, operations on each of n images do not depend on the others, to the last bit."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
@@ -55,13 +55,13 @@ class rowwise(TorchFunctionMode):  # noqa: N801 (used as a block: `with rowwise(
         return _product(func, args, named, rows, self.n) if any(rows) else func(*args, **named)
 
     def _rows(self, func: Callable[..., Any], args: Sequence[Any]) -> list[bool]:
-        """Which of the operands hold the images one after the other; empty where that cannot be told."""
+        """Operands whose first axis is the images; empty if unknown."""
         if func in ONE_OPERAND and args:
             return [_moves(args[0]) and len(args[0]) % self.n == 0, *[False] * (len(args) - 1)]
         if func in SEVERAL:
             rows = [_moves(one) for one in args]
             if rows == [True, False] and args[0].ndim == 2 and args[1].ndim < 3 and len(args[0]) % self.n == 0:
-                return rows  # each row times a matrix or a vector of the network's own
+                return rows  # each row times a matrix or vector of the network
             lengths = {len(one) if one.ndim > 2 else 0 for one, mine in zip(args, rows, strict=True) if mine}
             return rows if len(lengths) == 1 and max(lengths) > 0 and max(lengths) % self.n == 0 else []
         if func is torch.einsum and len(args) > 1:
@@ -69,7 +69,7 @@ class rowwise(TorchFunctionMode):  # noqa: N801 (used as a block: `with rowwise(
         return []
 
     def _summed(self, args: Sequence[Any]) -> list[bool]:
-        """Of `einsum("bqk,bkc->bqc", x, y)`: those that begin with the letter that the result begins with."""
+        """Operands of `einsum("bqk,bkc->bqc", x, y)` that begin with the first letter of the result."""
         rows = [False, *map(_moves, args[1:])]
         operands, _, result = str(args[0]).replace(" ", "").partition("->")
         moving = [word for word, mine in zip(operands.split(","), rows[1:], strict=False) if mine]
@@ -79,15 +79,15 @@ class rowwise(TorchFunctionMode):  # noqa: N801 (used as a block: `with rowwise(
 
 
 def _moves(value: Any) -> bool:
-    """A tensor that comes from the images; the network's own weights have no gradient here."""
+    """Whether a tensor comes from the images; the network's weights have no gradient here."""
     return isinstance(value, Tensor) and value.requires_grad and value.ndim > 1
 
 
-# --- what a row has alone
+# --- rows computed alone
 
 
 def _by_itself(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], n: int) -> Any:
-    """A function of single numbers, or a sum over dimensions of a picture."""
+    """Computes an elementwise function, or a sum over dimensions of a picture."""
     x, others = args[0], (*args[1:], *named.values())
     split = n > 1 and _moves(x) and len(x) % n == 0 and not any(isinstance(one, Tensor) for one in others)
     if func in NUMBERS:
@@ -97,7 +97,7 @@ def _by_itself(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str
     if not split:
         made = func(*args, **named)
         return settled(made) if isinstance(made, Tensor) and _moves(made) and not kernels.in_place(func, named) else made
-    if kernels.in_place(func, named):  # its rows are views of x: they are computed elsewhere, and written over x
+    if kernels.in_place(func, named):  # its rows are views of x: they are computed on copies, then written to x
         return x.copy_(_joined(func(part.clone(), *args[1:], **named) for part in x.chunk(n)))
     return _joined(func(part, *args[1:], **named) for part in x.chunk(n))
 
@@ -107,7 +107,7 @@ def _joined(parts: Iterable[Tensor]) -> Tensor:
 
 
 def _attention(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], n: int) -> Any:
-    """torch's own attention computes its products out of sight: it gets picture by picture, which are (places, n, c)."""
+    """torch's attention computes products internally: it runs picture by picture, which are (places, n, c)."""
     given = {**dict(zip(("query", "key", "value"), args, strict=False)), **named}
     inputs = {name: given[name] for name in ("query", "key", "value")}
     masked = named.get("key_padding_mask") is not None or getattr(named.get("attn_mask"), "ndim", 2) > 2
@@ -118,7 +118,7 @@ def _attention(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str,
     outputs: list[Tensor] = []
     weights: list[Tensor | None] = []
     for i in range(n):
-        # the same tensor three times is the same part three times: torch takes another way then
+        # equal tensors stay equal parts: torch takes another path for them
         own = {key: part[i].clone(memory_format=torch.contiguous_format) for key, part in parts.items()}
         again = {name: own[id(one)] for name, one in inputs.items() if name in named}
         output, weight = func(*(own[id(one)] for one in args[:3]), *args[3:], **(named | again))
@@ -128,7 +128,7 @@ def _attention(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str,
     return torch.cat(outputs, 1), torch.cat(seen) if seen else None
 
 
-# --- what a row has in a pair
+# --- rows computed in a pair
 
 
 def _product(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool], n: int) -> Any:
@@ -149,14 +149,14 @@ def _row_by_row(
 
 
 def _in_a_pair(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool]) -> Tensor:
-    """One row, computed beside a copy of itself whose result nobody reads."""
+    """Computes one row together with a copy of it, whose result is dropped."""
     pairs = [torch.cat([one, one.detach()]) if mine else one for one, mine in zip(args, rows, strict=True)]
     both = settled(func(*pairs, **named))
     return both[: len(both) // 2]
 
 
 def _kind(value: Any) -> Any:
-    """What a kernel is chosen by."""
+    """Properties by which kernels are chosen."""
     if isinstance(value, Tensor):
         place = value.data_ptr() % kernels.LINE
         return (*value.shape, *value.stride(), place, value.dtype, value.device, value.requires_grad)
@@ -166,7 +166,7 @@ def _kind(value: Any) -> Any:
 def _rows_are_alike(
     func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool], n: int
 ) -> bool:
-    """One row of noise, in a pair and n times over: every row must have the bits of the one in the pair, and its gradient."""
+    """Whether n copies of a row of noise all have the result and gradient, bit for bit, of the row in a pair."""
     generator, agreed = torch.Generator().manual_seed(0), 0
     while agreed < ENOUGH:
         compared = _agreement(func, args, named, rows, n, generator)
@@ -184,7 +184,7 @@ def _agreement(
     n: int,
     generator: torch.Generator,
 ) -> int:
-    """How many numbers of a row were compared, the fewest of the result and the gradients; 0 where a bit differs."""
+    """Number of compared numbers per row, the least over the result and the gradients; 0 if a bit differs."""
     with torch.enable_grad():
         single = [_noise(one, n, generator) if mine else one for one, mine in zip(args, rows, strict=True)]
         batch = [_repeated(one, like, n) if mine else one for one, like, mine in zip(single, args, rows, strict=True)]
@@ -200,10 +200,10 @@ def _agreement(
 
 
 def _noise(like: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """One row's worth of noise, laid out in memory as the row of the batch is."""
+    """Noise for one row, in the memory layout of a row of the batch."""
     row = like.detach()[: len(like) // n]
     drawn = torch.empty_strided(row.shape, row.stride(), dtype=row.dtype, device=row.device)
-    drawn.copy_(torch.randn(row.shape, generator=generator, dtype=torch.float64))  # with all digits: short ones add exactly
+    drawn.copy_(torch.randn(row.shape, generator=generator, dtype=torch.float64))  # with all digits: short numbers add exactly
     return drawn.requires_grad_()
 
 

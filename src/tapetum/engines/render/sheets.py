@@ -1,4 +1,4 @@
-"""Sheets: the pictures of a rendering as one picture, in the places where they belong."""
+"""Sheets: the pictures of a rendering as one picture, in their layout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tapetum.engines.render.optimize import over_background
 from tapetum.types import MethodError, Rendering
 
 SMALLEST = 0.05
-"""The least share of a cell: what is there stays visible."""
+"""Least share of a cell, so that it stays visible."""
 
 GROUND = 1.0
 """White."""
@@ -48,7 +48,7 @@ def sheet(
 
 
 def _shares(made: Rendering, by: str | None) -> list[float]:
-    """For each picture its share of the largest of some numbers, from a twentieth to 1."""
+    """Share of each picture's number of the largest one, from a twentieth to 1."""
     if by is None:
         return [1.0] * len(made)
     if by not in made.numbers or made.numbers[by].ndim != 1:
@@ -60,7 +60,7 @@ def _shares(made: Rendering, by: str | None) -> list[float]:
 
 
 def _cell(picture: Tensor, share: float, show: str) -> Tensor:
-    """A picture (3, h, w) smaller in its middle, or fainter."""
+    """Shrinks a picture (3, h, w) in its cell, or fades it."""
     if share >= 1:
         return picture
     if show == "opacity":
@@ -73,7 +73,7 @@ def _cell(picture: Tensor, share: float, show: str) -> Tensor:
 
 
 def _framed(pixels: Tensor, tints: Tensor) -> Tensor:
-    """Pictures (n, 3, h, w) within frames of their colours (n, 3), a twentieth of their side wide."""
+    """Draws frames of the colours (n, 3) around pictures (n, 3, h, w), a twentieth of their side wide."""
     line = max(1, min(pixels.shape[-2:]) // 20)
     framed = tints[:, :, None, None].expand_as(pixels).clone()
     framed[..., line:-line, line:-line] = pixels[..., line:-line, line:-line]
@@ -81,16 +81,16 @@ def _framed(pixels: Tensor, tints: Tensor) -> Tensor:
 
 
 def colors(n: int) -> Tensor:
-    """(n, 3): colours as far apart in hue as can be, of nearly the same strength."""
+    """Colours (n, 3) as far apart in hue as possible, of similar strength."""
     turns = torch.arange(n, dtype=torch.float64)[:, None] / n - torch.arange(3, dtype=torch.float64) / 3
     return 0.55 + 0.4 * (2 * math.pi * turns).cos()
 
 
 def places_over(photograph: Tensor, places: Tensor, *, opacity: float | int = 0.75) -> Tensor:
-    """Where groups are in a photograph: each in its colour over the grey photograph, (3, H, W).
+    """Draws the places of groups, each in its colour, over the grey photograph, (3, H, W).
 
     photograph   (3, H, W) in [0, 1]
-    places       (k, rows, columns) >= 0, of one image; the opacity of a place follows what all groups have there
+    places       (k, rows, columns) >= 0, of one image; opacity follows the sum over groups
     """
     large = F.interpolate(places[None], photograph.shape[-2:], mode="bilinear", align_corners=False)[0].to(photograph)
     total = large.sum(0)

@@ -1,4 +1,4 @@
-"""How large pictures are made: what was asked for, checked against what the network takes."""
+"""Chooses the size of rendered pictures: the requested one, checked against the network."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import MethodError
 
 USUAL_PX = 128
-"""What olah2017feature made its pictures at; a quarter of the work of 256."""
+"""Size of the pictures in olah2017feature; a quarter of the work of 256."""
 
 SMALLEST_PX = 8
 
 
 def as_size(model: VisionModel, size: Any) -> tuple[int, int]:
-    """(h, w): from a side in px, a pair, or "96x160"; None: 128 px, or the network's own where it takes no other.
+    """Reads (h, w) from a side in px, a pair, or "96x160"; None: 128 px, or the network's own if it takes no other.
 
-    The network is asked once a size, with a blank picture; one that needs its own size (a transformer with learned places)
-    refuses others.
+    The network is tried once per size, with a blank picture; a transformer with learned positions takes its own size only.
     """
     if size is None:
         return small(model, USUAL_PX)
@@ -34,7 +33,7 @@ def as_size(model: VisionModel, size: Any) -> tuple[int, int]:
 
 
 def small(model: VisionModel, px: int) -> tuple[int, int]:
-    """A square of up to px a side where the network takes one (square or not itself), else its own size."""
+    """A square of up to px per side if the network takes it, else the network's own size."""
     own = model.preprocessing.size
     side = min(px, *own)
     square = side, side

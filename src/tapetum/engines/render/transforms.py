@@ -1,7 +1,7 @@
-"""Transforms: small random changes before the network looks, so that a picture must please it from many sides.
+"""Transforms: small random changes before the network, so that a picture must work under all of them.
 
-Each draws once a step for the whole batch. Jitter, scale and rotation that follow each other become one affine map, and
-one sampling of the picture.
+Each draws once per step for the whole batch. Consecutive jitter, scale and rotation become one affine map and one sampling
+of the picture.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Matrix = Callable[[tuple[int, int], Generator], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """Pixels (n, c, h, w) to pixels, by a generator. A geometric one gives the 3 x 3 map of its step instead.
+    """Random change of pixels (n, c, h, w), drawn by a generator. A geometric one gives the 3 x 3 map of its step instead.
 
     apply    the pixels of the step
     matrix   from places of the result to places of the picture, in px from the centre (x to the right, y down)
@@ -156,7 +156,7 @@ def as_transforms(given: Any) -> tuple[Transform, ...]:
 
 
 def transformed(pixels: Tensor, transforms: Sequence[Transform], generator: Generator) -> Tensor:
-    """One draw of all of them, in order; neighbours that only move places are joined to one sampling."""
+    """Applies one draw of all of them, in order; consecutive geometric ones are joined to one sampling."""
     waiting: Tensor | None = None
     for one in transforms:
         if one.matrix is not None:
@@ -171,10 +171,10 @@ def transformed(pixels: Tensor, transforms: Sequence[Transform], generator: Gene
 
 
 def sampled(pixels: Tensor, matrix: Tensor) -> Tensor:
-    """The picture at the places that the map (3 x 3, px from the centre) names, bilinear; outside it is mirrored."""
+    """Samples the picture bilinearly at the places of the map (3 x 3, px from the centre); outside it is mirrored."""
     n, _, height, width = pixels.shape
     half = torch.tensor([width / 2, height / 2, 1], dtype=torch.float64)
-    unit = matrix * half / half[:, None]  # in halves of the picture, as grid_sample counts
+    unit = matrix * half / half[:, None]  # in halves of the picture, grid_sample's units
     theta = unit[None, :2].to(pixels.device, pixels.dtype)
     grid = F.affine_grid(theta, [1, 1, height, width], align_corners=False).expand(n, -1, -1, -1)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
@@ -185,5 +185,5 @@ def _uniform(generator: Generator) -> float:
 
 
 def _drawn(draw: Callable[..., Tensor], shape: Sequence[int], like: Tensor, generator: Generator) -> Tensor:
-    """On the CPU, so that every device sees the same numbers."""
+    """Draws on the CPU, so that every device gets the same numbers."""
     return draw(shape, generator=generator, dtype=torch.float64).to(like.device, like.dtype)

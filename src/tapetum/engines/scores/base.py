@@ -1,4 +1,4 @@
-"""What every score of a model is: callable, divisible by rows, and able to say what it explains."""
+"""Base of a model's scores: callable, divisible by rows, and able to describe what they explain."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tapetum.types import TargetError
 class ModelScore(ABC):
     """A score that knows its model, so that engines can look at layers on the way.
 
-    `read` turns the model's output into one value per image. A subclass is a frozen dataclass, which names its fields of one
-    value per image. `rows` says which of the images that were given each of its images is, where somebody asked for some of
-    them: what is given beside the images (`wrap(extra=...)`) is cut and repeated like the images themselves.
+    `read` turns the model's output into one value per image. A subclass is a frozen dataclass that names its per-image fields.
+    After `take`, `rows` holds the original index of each image: inputs beside the images (`wrap(extra=...)`) are cut and
+    repeated like the images themselves.
     """
 
     model: VisionModel
@@ -33,41 +33,41 @@ class ModelScore(ABC):
         return self.read(self.output(images))
 
     def output(self, images: Tensor) -> Any:
-        """What the model answers for the images of this score."""
+        """Runs the model on the images of this score."""
         with self.model.at_rows(self.rows):
             return self.model(images)
 
     def read(self, output: Any) -> Tensor:
-        """The model's output to (n,)."""
-        raise NotImplementedError  # a score that looks inside the network has no use for it
+        """Reads the model's output as (n,)."""
+        raise NotImplementedError  # scores of a layer have no use for it
 
     def take(self, rows: Sequence[int], /) -> ModelScore:
-        """The score of those images alone, in that order."""
+        """Returns the score of those images alone, in that order."""
         some = {name: tuple(getattr(self, name)[row] for row in rows) for name in self.per_image}
         return dataclasses.replace(self, rows=tuple(rows if self.rows is None else (self.rows[row] for row in rows)), **some)
 
     @abstractmethod
     def explains(self, n: int) -> tuple[Any, ...]:
-        """What `as_score` takes to build this score again, one per image."""
+        """Targets from which `as_score` builds this score again, one per image."""
 
     @abstractmethod
     def describe(self, n: int) -> tuple[str, ...]:
-        """One text per image for captions."""
+        """Describes the target of each image for captions."""
 
     @property
     def is_probability(self) -> bool:
-        """Whether its values are probabilities; else they are in units of their own."""
+        """Whether its values are probabilities."""
         return False
 
 
 def one_each(targets: Sequence[Any], n: int) -> None:
-    """Refuses an output of another number of images than there are targets."""
+    """Refuses an output whose number of images is not that of the targets."""
     if len(targets) != n:
         raise TargetError(f"{len(targets)} targets were given for {n} images: one per image, or one for all")
 
 
 def class_name(model: VisionModel, target: int | str) -> str:
-    """ "tabby", or "class 281" without labels; a number is no class: "output 0"."""
+    """Name of a class: "tabby", or "class 281" without labels; "output 0" for a number that is no class."""
     if isinstance(target, str):
         return target
     if model.labels is not None and target < len(model.labels):

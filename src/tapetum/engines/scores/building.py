@@ -1,4 +1,4 @@
-"""`as_score`: what the user asked about, checked, and found in the images where it is for the model to say."""
+"""`as_score`: checks the user's targets and completes them from the images where the model decides."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from tapetum.types import AnyOf, Box, Contrast, Output, Region, Scale, Scaled, S
 
 @dataclass(frozen=True, eq=False)
 class PredictedScore(ModelScore):
-    """What the model itself answers for each image, found out in the first pass that sees the image.
+    """Score of the model's own answer per image, found in the first pass that sees the image.
 
-    For engines that ask for the score of the images themselves and of nothing else: it saves a pass.
+    It saves a pass for engines that evaluate the score only on the given images.
     """
 
     found: dict[int, Any] = field(default_factory=dict)
@@ -59,12 +59,12 @@ class PredictedScore(ModelScore):
         return tuple(self.found[row] for row in self.rows or ())
 
     def output(self, images: Tensor) -> Any:
-        """What the model answers for the images of this score."""
+        """Runs the model on the images of this score."""
         self.size[:] = [(int(images.shape[-2]), int(images.shape[-1]))]
         return super().output(images)
 
     def read(self, output: Any) -> Tensor:
-        """The model's output to (n,)."""
+        """Reads the model's output as (n,)."""
         for row, target in zip(self.rows or (), predicted(self.model, output, self.size[0]), strict=True):
             self.found.setdefault(row, target)
         _say(self.model, answer_in(self.model, output, self.size[0]))
@@ -82,9 +82,9 @@ class PredictedScore(ModelScore):
 
 
 def as_score(model: VisionModel, images: Tensor, target: TargetLike = None, scale: Scale = "logit") -> ModelScore:
-    """What the user asked about, checked: None is what the model answers for each image.
+    """Builds the score of checked targets; None means the model's own answer for each image.
 
-    That is the predicted class; of a detector its surest detection; of a segmentation network the class of most places.
+    That is the predicted class, the surest detection of a detector, or the largest class of a segmentation network.
     """
     return _score_built(model, images, target, scale).take(range(len(images)))
 
@@ -103,10 +103,7 @@ def _score_built(model: VisionModel, images: Tensor, target: TargetLike, scale: 
 
 
 def answers_for(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> dict[Head, Answer]:
-    """How the answer is read, and each further head that targets ask; nothing where none reads the answer.
-
-    The first is that of plain indices.
-    """
+    """Answers that the targets read: first that of plain indices, then further heads; none if no target reads the answer."""
     asking = [one for one in targets if isinstance(one, (int, Contrast, AnyOf, Scaled, Region))]
     plain = [one for one in targets if isinstance(one, Output)]
     if not asking and all(one.head is not None for one in plain):
@@ -123,14 +120,14 @@ def answers_for(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> d
 
 
 def _say(model: VisionModel, given: Answer, *, probable: bool = False) -> None:
-    """Notes what was found out of the outputs and could be otherwise; that they are logits of classes is the usual case, which
-    matters for probabilities alone."""
+    """Notes assumptions about the outputs; that they are logits of classes is the usual case and matters only for
+    probabilities."""
     if given.reading is not None and given.reading.why and (probable or given.reading.numbers != "logits"):
         note(f"{model.name} gives {given.reading.words}")
 
 
 def check_target(model: VisionModel, images: Tensor, target: TargetLike = None) -> tuple[Any, ...]:
-    """One target per image, as far as it can be checked without knowing what the model finds in these images.
+    """Checks one target per image, as far as possible before the model sees the images.
 
     Labels become indices, texts the targets that they spell; a box without corners and a region without a mask stay so.
     """
@@ -151,7 +148,7 @@ def _one_per_image(target: TargetLike, n: int) -> list[Any]:
     return many
 
 
-# --- what can be checked before the images are looked at
+# --- checks that need no images
 
 
 def _checked(model: VisionModel, images: Tensor, target: Any) -> Any:
@@ -176,7 +173,7 @@ def _checked(model: VisionModel, images: Tensor, target: Any) -> Any:
 
 
 def _checked_output(model: VisionModel, images: Tensor, target: Output) -> Output:
-    """A number by its place or its name; of a head that is not the answer by its key."""
+    """Output by index or name; by its key if the head is not the answer."""
     if isinstance(target.index, str):
         labels = model.labels if target.head is None else model.labels_of(target.head)
         if labels is None:
@@ -229,7 +226,7 @@ def _checked_class(model: VisionModel, images: Tensor, target: Any, given: Answe
 
 
 def _class_of_head(model: VisionModel, images: Tensor, target: Output) -> int | Output:
-    """A class of another head; of the answer itself, its index."""
+    """Class of another head; its index if the head is the answer."""
     found = _checked_output(model, images, target)
     there = answer(model, images) if found.head is None else answer_of(model, images, found.head)
     assert isinstance(found.index, int)  # names are indices by now
@@ -238,7 +235,7 @@ def _class_of_head(model: VisionModel, images: Tensor, target: Output) -> int | 
 
 
 def _checked_scale(model: VisionModel, images: Tensor, target: Scaled, given: Answer) -> Scaled:
-    """Refuses the probability of a number that is none."""
+    """Refuses the probability of a number that is not one of classes."""
     heads = heads_in(target)
     readings = [given.read if head is None else answer_of(model, images, head).read for head in heads]
     if target.scale != "logit" and any(reading.measured for reading in readings):
@@ -285,7 +282,7 @@ def _kind(target: Any) -> str:
 
 
 def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[Any, ...]:
-    """What an output answers, one target per image: classes, the surest boxes, or the largest regions."""
+    """Targets that an output predicts, one per image: classes, the surest boxes, or the largest regions."""
     if model.encode_text is not None:
         raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
     given = answer_in(model, output, size)
@@ -303,7 +300,7 @@ def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[A
 
 
 def _seen(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> tuple[Any, ...]:
-    """Targets with what only the images tell: corners, masks, embeddings, the predicted class of a scale."""
+    """Completes targets from the images: corners, masks, embeddings, the predicted class of a scale."""
     predicted_class: list[int | None] = [None] * len(targets)
     if any(isinstance(one, Scaled) and one.of is None for one in targets):
         predicted_class = forward_logits(model, images).argmax(1).tolist()
@@ -327,7 +324,7 @@ def _seen_in(model: VisionModel, image: Tensor, target: Any, predicted_class: in
 
 
 def score_of(model: VisionModel, targets: tuple[Any, ...], answers: dict[Head, Answer], scale: Scale = "logit") -> ModelScore:
-    """The score of targets of one kind that need no more checking; `answers` as `answers_for` gives them."""
+    """Score of checked targets of one kind; `answers` come from `answers_for`."""
     first = targets[0]
     if isinstance(first, Unit):
         return UnitScore(model, targets)
@@ -348,20 +345,20 @@ def _size(images: Tensor) -> tuple[int, int]:
 
 
 def n_classes(model: VisionModel, images: Tensor) -> int:
-    """How many classes the model knows; one pass the first time, kept on the model until its structure changes."""
+    """Number of classes of the model; needs one pass the first time, then cached until the model's structure changes."""
     return answer(model, images).classes or forward_logits(model, images[:1]).shape[1]
 
 
 def describe_targets(score: ModelScore, n: int) -> tuple[str, ...]:
-    """One text per image for captions: the class name where there is one."""
+    """Describes each image's target for captions: the class name if there is one."""
     return score.describe(n)
 
 
 def class_name(model: VisionModel, target: int | str | Output | Contrast | AnyOf | Scaled) -> str:
-    """ "tabby", "tabby rather than tiger cat", or "class 281" without labels."""
+    """Text of a target: "tabby", "tabby rather than tiger cat", or "class 281" without labels."""
     return words_for(model, target)
 
 
 def explained(score: ModelScore, n: int) -> tuple[Any, ...]:
-    """What `as_score` takes to build this score again, one per image."""
+    """Targets from which `as_score` builds this score again, one per image."""
     return score.explains(n)

@@ -1,4 +1,4 @@
-"""Scores of classes: logits, probabilities, contrasts and unions; the class that the model itself predicts; plain numbers."""
+"""Scores of classes: logits, probabilities, contrasts and unions; and scores of plain numbers."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ ClassTarget = int | Output | Contrast | AnyOf | Scaled
 
 @dataclass(frozen=True, eq=False)
 class ClassScore(ModelScore):
-    """The number of one class per image, a contrast of two, or a union; on other scales its probability or the logarithm.
+    """Score of one class per image, a contrast of two, or a union: the logit, or on other scales the (log) probability.
 
     A contrast on the probability scale is the probability of `a` against `b` alone: sigmoid(logit a - logit b). A target
-    that names its scale keeps it; `scale` is that of the others. `answers` says how to read each head.
+    with a scale of its own keeps it; `scale` is that of the others. `answers` tell how to read each head.
     """
 
     per_image = ("targets",)
@@ -50,18 +50,18 @@ class ClassScore(ModelScore):
 
     @property
     def is_probability(self) -> bool:
-        """Whether its values are probabilities: never of numbers."""
+        """Whether its values are probabilities; numbers never are."""
         heads = {head for one in self.targets for head in heads_in(one, self.main)}
         return self.scale == "probability" and not any(self.answers[head].read.measured for head in heads)
 
     @property
     def main(self) -> Head:
-        """The head that plain indices mean."""
+        """Head of plain indices."""
         return next(iter(self.answers))
 
 
 class _Read:
-    """The tables of one output, each read once per scale."""
+    """Cache of the tables of one output, each read once per scale."""
 
     def __init__(self, score: ClassScore, output: Any) -> None:
         self.score, self.output = score, output
@@ -83,7 +83,7 @@ class _Read:
         return self.read[head, scale][:, index]
 
     def value(self, target: Any, scale: Scale) -> Tensor:
-        """(n,) of one target for every image."""
+        """Values (n,) of one target for every image."""
         if isinstance(target, Scaled):
             return self.value(target.of, target.scale)
         if isinstance(target, AnyOf):
@@ -107,7 +107,7 @@ def _place(target: Any, main: Head) -> tuple[Head, int]:
 
 
 def heads_in(target: Any, main: Head = None) -> list[Head]:
-    """The heads that a target asks, each once; `main` is that of plain indices."""
+    """Heads that a target reads, each once; `main` is that of plain indices."""
     if isinstance(target, Scaled):
         return heads_in(target.of, main)
     parts = (target.a, target.b) if isinstance(target, Contrast) else target.of if isinstance(target, AnyOf) else ()
@@ -117,7 +117,7 @@ def heads_in(target: Any, main: Head = None) -> list[Head]:
 
 
 def words_for(model: VisionModel, target: Any) -> str:
-    """ "tabby", "tabby rather than tiger cat", "tabby or lynx", "probability of tabby", or "class 281" without labels."""
+    """Text of a target: "tabby", "tabby rather than tiger cat", "tabby or lynx", "probability of tabby", or "class 281"."""
     if isinstance(target, Scaled):
         return str(dataclasses.replace(target, of=words_for(model, target.of)))
     if isinstance(target, Contrast):
@@ -133,7 +133,7 @@ def words_for(model: VisionModel, target: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class OutputScore(ModelScore):
-    """Numbers that the model gives, as they are."""
+    """Score that is a number of the model's output, unchanged."""
 
     per_image = ("targets",)
 

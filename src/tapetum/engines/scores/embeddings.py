@@ -1,4 +1,4 @@
-"""Scores of embeddings: how alike two of them are."""
+"""Scores of embeddings: their cosine similarity."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SimilarityScore(ModelScore):
 
 
 def embedded(model: VisionModel, target: Similarity) -> Similarity:
-    """The target with its embedding (d,) in place of the text or the image."""
+    """Replaces the text or image of a target by its embedding (d,)."""
     if isinstance(target.to, str):
         vector, name = text_embedding(model, target.to), target.to
     elif isinstance(target.to, Tensor) and target.to.ndim == 1:
@@ -59,7 +59,7 @@ def embedded(model: VisionModel, target: Similarity) -> Similarity:
 
 
 def text_embedding(model: VisionModel, text: str) -> Tensor:
-    """What the model's text tower makes of a text, (d,)."""
+    """Embedding (d,) of a text by the model's text tower."""
     if model.encode_text is None:
         raise TargetError(
             f'{model.name} has no text tower to read "{text}": tp.load("open_clip:ViT-B-32") has one; give an image as a '

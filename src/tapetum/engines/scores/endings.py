@@ -1,4 +1,4 @@
-"""What a network does last: whether a sigmoid made its answer."""
+"""Finds out whether a network's answer comes out of a sigmoid."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ PASSED_ON = frozenset(
         "double", "half", "__getitem__", "unbind", "split", "chunk", "detach", "mean", "clamp", "interpolate", "cat", "stack",
     }
 )  # fmt: skip
-"""Operations that leave numbers in [0, 1] there."""
+"""Operations that keep numbers in [0, 1]."""
 
 OF_SEVERAL = frozenset(
     {"mul", "__mul__", "__rmul__", "prod", "cumprod", "__rsub__", "rsub", "maximum", "minimum", "amax", "amin"}
 )
-"""The same of all their tensors: products of probabilities, one minus a probability."""
+"""Operations that keep numbers in [0, 1] if all tensors are there: products of probabilities, one minus a probability."""
 
 UNCLEAR = frozenset({"exp", "clamp", "clamp_", "clip", "hardtanh", "hardtanh_", "erf", "special_erf"})
-"""Operations behind which numbers in [0, 1] may be probabilities or measures."""
+"""Operations after which numbers in [0, 1] may be probabilities or measures."""
 
 
 class _Sigmoids(TorchFunctionMode):
-    """Which tensors came out of a sigmoid, also after being cut or laid out anew, and which of something unclear."""
+    """Tracks tensors that come from a sigmoid, also sliced or reshaped, and those of unclear origin."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,11 +59,11 @@ class _Sigmoids(TorchFunctionMode):
         for tensor in output if isinstance(output, (tuple, list)) else [output]:
             if isinstance(tensor, Tensor):
                 tensors[tensor] = True
-                self.kept.append(tensor)  # a weak key must outlive the pass
+                self.kept.append(tensor)  # keeps weak keys alive during the pass
 
 
 def ends_in_sigmoid(model: VisionModel, size: tuple[int, int], part: Callable[[Any], Tensor]) -> bool | None:
-    """Whether the answer, `part` of the output for images of (h, w), is what a sigmoid gave; None: that cannot be seen."""
+    """Whether the answer, `part` of the output for images of (h, w), comes from a sigmoid; None if unknown."""
     blank = model.blank(1, size)
     with torch.no_grad(), _Sigmoids() as seen:
         found = part(model(blank))

@@ -1,4 +1,4 @@
-"""Scores that are no answer of the model: a unit inside it, or whatever the user computes from its output."""
+"""Scores beyond the model's answer: a unit inside it, or a user's function of its output."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from tapetum.types import LayerError, TargetError, Unit
 
 @dataclass(frozen=True, eq=False)
 class CallableScore(ModelScore):
-    """The user's own function of the model's output: (n,) values, one per image.
+    """Score by the user's function of the model's output: (n,) values, one per image.
 
-    One of two parameters, `lambda output, rows: ...`, learns which of the images that were given each row belongs to.
+    A function of two parameters, `lambda output, rows: ...`, also gets the original index of each row's image.
     """
 
     function: Callable[..., Tensor]
@@ -42,7 +42,7 @@ class CallableScore(ModelScore):
 
 
 def _asks_for_rows(function: Callable[..., Tensor]) -> bool:
-    """Whether it has two parameters that must be given."""
+    """Whether the function has two required parameters."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some builtins have no signature
@@ -53,7 +53,7 @@ def _asks_for_rows(function: Callable[..., Tensor]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class UnitScore(ModelScore):
-    """A unit inside the network: the activation at its position, else its mean over the map (n,)."""
+    """Score of a unit inside the network: its activation at a position, else the mean over its map (n,)."""
 
     per_image = ("units",)
 
@@ -80,7 +80,7 @@ def _remember(seen: dict[str, Tensor], layer: str) -> Callable[[Tensor], None]:
 
 
 def _unit_value(activation: Tensor, unit: Unit) -> Tensor:
-    """(c, h, w) or (c,) to a scalar."""
+    """Value of the unit in an activation (c, h, w) or (c,)."""
     channel = activation[unit.channel]
     if unit.position is None:
         return channel.mean()
@@ -88,7 +88,7 @@ def _unit_value(activation: Tensor, unit: Unit) -> Tensor:
 
 
 def checked_unit(model: VisionModel, unit: Unit) -> Unit:
-    """The unit with its layer's full name; a refusal where the layer has no such channel or place."""
+    """Completes the layer's name of a unit; refuses a channel or position that the layer does not have."""
     (layer,) = model.find_layers(unit.layer)
     channels, grid = model.survey[layer].channels, model.survey[layer].grid
     if channels is None:

@@ -1,4 +1,4 @@
-"""Reading a model's answer, whatever its type: a table of classes, maps of classes, detections, an embedding."""
+"""Reads a model's answer of any type: a table of classes, maps of classes, detections, an embedding."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tapetum.models.vision_model import Head, VisionModel
 from tapetum.types import TargetError
 
 Detections = Mapping[str, Tensor]
-"""What torchvision's detectors give for one image: boxes (d, 4) in px, labels (d,), scores (d,)."""
+"""Output of torchvision's detectors for one image: boxes (d, 4) in px, labels (d,), scores (d,)."""
 
 NAMES = ("logits", "out")
-"""What the answer is called where an output has names."""
+"""Usual keys of the answer in an output with names."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model gives.
+    """Description of a model's answer.
 
     kind      a table (n, k), maps of classes (n, k, h, w), or detections
-    classes   how many can be asked for; None: unknown
-    reading   what the numbers are; None of detections
+    classes   number of possible targets; None: unknown
+    reading   meaning of the numbers; None for detections
     head      which of several outputs this is; None: the only one
     """
 
@@ -38,35 +38,35 @@ class Answer:
 
     @property
     def read(self) -> Reading:
-        """The reading of a table or of maps."""
+        """Returns the reading of a table or of maps."""
         assert self.reading is not None, "detections are not read as numbers"
         return self.reading
 
 
 def answer(model: VisionModel, images: Tensor) -> Answer:
-    """What kind of answer the model gives; one pass the first time, kept on the model until its structure changes."""
+    """Finds the kind of the model's answer; needs one pass the first time, then cached until the model's structure changes."""
     return model.remember(_fact(model), lambda: _answer_in(model, asked(model, images[:1]), _size(images)))
 
 
 def answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer:
-    """What kind of answer an output for images of (h, w) is."""
+    """Finds the kind of answer in an output for images of (h, w)."""
     return model.remember(_fact(model), lambda: _answer_in(model, output, size))
 
 
 def answer_of(model: VisionModel, images: Tensor, head: Head) -> Answer:
-    """What one head of several gives."""
+    """Finds the answer of one head of several."""
     return model.remember(
         f"{_fact(model)} at {head!r}", lambda: _answer_at(model, asked(model, images[:1]), head, _size(images))
     )
 
 
 def known_answer(model: VisionModel) -> Answer | None:
-    """The answer's kind if it was found out before."""
+    """The cached answer, if there is one."""
     return model.recall(_fact(model))
 
 
 def _fact(model: VisionModel) -> str:
-    """What is said of a model may change (its labels, its outputs), and with it what the answer is."""
+    """Cache key of an answer: changes with the model's labels and outputs."""
     return f"answer {model.outputs} {model.head!r} {hash(model.labels)} {hash(tuple(model.head_labels.items()))}"
 
 
@@ -88,7 +88,7 @@ def _answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer
 
 
 def _check_scores(model: VisionModel, found: Tensor, head: Head) -> None:
-    """Decisions are no scores: a class's number does not grow with the evidence for it."""
+    """Refuses class decisions (integers): they do not grow with the evidence for a class."""
     if not found.is_floating_point() and model.outputs_of(head) == "auto":
         raise TargetError(
             f"{model.name} answers with {str(found.dtype).removeprefix('torch.')} numbers, as argmax gives them, and a "
@@ -107,7 +107,7 @@ def _reading(model: VisionModel, found: Tensor, head: Head, size: tuple[int, int
     traced, seen = False, found.detach()
     if outputs in ("auto", "sigmoid") and _in_unit(found):
         traced = ends_in_sigmoid(model, size, lambda output: _at(output, head, model.name))
-    if outputs == "auto" and _in_unit(found):  # one picture may lie there by chance
+    if outputs == "auto" and _in_unit(found):  # one picture may do so by chance
         seen = torch.cat([seen, _flat(_at(asked(model, model.noise(1, size=size)), head, model.name))])
     reading = read_as(outputs, seen, None if labels is None else len(labels), model.name, traced)
     check_labels(model, labels, reading)
@@ -119,7 +119,7 @@ def _in_unit(found: Tensor) -> bool:
 
 
 def check_labels(model: VisionModel, labels: Sequence[str] | None, reading: Reading) -> None:
-    """Refuses names that are not one per output."""
+    """Refuses labels that are not one per output."""
     if labels is None or len(labels) == reading.classes:
         return
     background = " (is one of them the background?)" if len(labels) + 1 == reading.classes else ""
@@ -131,7 +131,7 @@ def check_labels(model: VisionModel, labels: Sequence[str] | None, reading: Read
 
 
 def _check_maps(model: VisionModel, maps: Tensor, head: Head, size: tuple[int, int], labeled: bool) -> None:
-    """Maps are of classes where somebody says so, by labels, `outputs` or their name, or where they look like it."""
+    """Refuses maps that are not of classes by labels, `outputs`, their name or their look."""
     named = labeled or model.outputs_of(head) != "auto" or head in NAMES
     picture = tuple(maps.shape[-2:]) == size and maps.shape[1] == model.channels
     if not named and (picture or tuple(maps.shape[-2:]) != size):
@@ -144,16 +144,16 @@ def _check_maps(model: VisionModel, maps: Tensor, head: Head, size: tuple[int, i
 
 
 def asked(model: VisionModel, images: Tensor) -> Any:
-    """The model's output without gradients."""
+    """Runs the model without gradients."""
     with torch.no_grad():
         return model(images)
 
 
-# --- which of several outputs
+# --- several outputs
 
 
 def parts_of(output: Any) -> dict[Any, Any]:
-    """{key, attribute or place: part} of an output that holds several, {None: output} of one tensor."""
+    """Parts of an output by key, attribute or index; {None: output} for one tensor."""
     if isinstance(output, Mapping):
         return dict(output)
     names: Any = getattr(output, "_fields", None)
@@ -168,13 +168,13 @@ def parts_of(output: Any) -> dict[Any, Any]:
 
 
 def _which(model: VisionModel, output: Any) -> Head:
-    """The key of the answer among several outputs; a refusal where more than one could be meant."""
+    """Key of the answer among several outputs; refuses ambiguity."""
     parts = parts_of(output)
     if model.head is not None:
         _at(output, model.head, model.name)
         return model.head
     able = {key: part for key, part in parts.items() if isinstance(part, Tensor) and part.ndim in (1, 2, 4)}
-    able = {key: part for key, part in able.items() if part.is_floating_point()} or able  # scores beside decisions
+    able = {key: part for key, part in able.items() if part.is_floating_point()} or able  # scores next to decisions
     if len(able) == 1:
         return next(iter(able))
     if not able:
@@ -199,7 +199,7 @@ def _by_shape(model: VisionModel, able: Mapping[Any, Tensor]) -> Head:
         able = {key: able[key] for key in wide} or able
     tables = [key for key, part in able.items() if part.ndim == 2]
     if labels is None and len(tables) == 1 and all(part.ndim == 4 for key, part in able.items() if key not in tables):
-        return tables[0]  # a table beside the maps that it was made of
+        return tables[0]  # a table next to the maps from which it was made
     raise TargetError(
         f"{model.name} gives {len(able)} outputs, and nothing says which is the answer: {_listed(able)}. Say wrap(head="
         f"{next(iter(able))!r}), or give a target in one of them, tp.Output(0, {next(iter(able))!r})"
@@ -211,13 +211,13 @@ def _columns(part: Tensor) -> int:
 
 
 def _listed(parts: Mapping[Any, Any]) -> str:
-    """Outputs with their shapes for one image."""
+    """Lists outputs with their shapes for one image."""
     shapes = {key: " x ".join(map(str, part.shape[1:])) or "1" for key, part in parts.items() if isinstance(part, Tensor)}
     return ", ".join(f"{key!r} ({shape})" for key, shape in shapes.items())
 
 
 def _at(output: Any, head: Head, name: str) -> Tensor:
-    """The tensor of one head, (n,), (n, k) or (n, k, h, w)."""
+    """Tensor of one head, (n,), (n, k) or (n, k, h, w)."""
     parts = parts_of(output)
     if head not in parts:
         raise TargetError(f"{name} gives no output {head!r}: {_heads(output)}")
@@ -229,14 +229,14 @@ def _at(output: Any, head: Head, name: str) -> Tensor:
 
 
 def _flat(found: Tensor) -> Tensor:
-    """(n,) as (n, 1), and maps of one cell as a table."""
+    """Reshapes (n,) to (n, 1), and maps of one cell to a table."""
     if found.ndim == 1:
         return found[:, None]
     return found.flatten(1) if found.ndim == 4 and found.shape[-2:] == (1, 1) else found
 
 
 def table_of(output: Any, head: Head, name: str) -> Tensor:
-    """The table (n, k) of one head."""
+    """Table (n, k) of one head."""
     if are_detections(output):
         raise TargetError(f"{name} gives detections, no classes of the image: give a label or tp.Box(label, x1, y1, x2, y2)")
     found = _flat(_at(output, head, name))
@@ -246,7 +246,7 @@ def table_of(output: Any, head: Head, name: str) -> Tensor:
 
 
 def maps_of(output: Any, head: Head, name: str) -> Tensor:
-    """The maps of classes (n, k, h, w) of a segmentation network."""
+    """Maps of classes (n, k, h, w) of a segmentation network."""
     maps = parts_of(output).get(head)
     if not isinstance(maps, Tensor) or maps.ndim != 4:
         raise TargetError(f"{name} gives no maps of classes (n, classes, h, w): a region is a target for segmentation networks")
@@ -259,18 +259,18 @@ def _heads(output: Any) -> str:
     return f"it gives {len(output)} of them" if isinstance(output, (tuple, list)) else f"it gives one {type(output).__name__}"
 
 
-# --- other kinds of answers
+# --- detections and embeddings
 
 
 def are_detections(output: Any) -> bool:
-    """A list of {"boxes", "labels", "scores"}, one per image, as torchvision's detectors give it."""
+    """Whether the output is a list of {"boxes", "labels", "scores"}, one per image, as from torchvision's detectors."""
     wanted = {"boxes", "labels", "scores"}
     many = isinstance(output, (list, tuple)) and len(output) > 0
     return many and all(isinstance(one, Mapping) and wanted <= set(one) for one in output)
 
 
 def detections(output: Any, name: str) -> Sequence[Detections]:
-    """One table of detections per image."""
+    """Detections per image."""
     if not are_detections(output):
         raise TargetError(
             f'{name} gives no detections ("boxes", "labels", "scores" per image): a box is a target for detectors'
@@ -279,11 +279,11 @@ def detections(output: Any, name: str) -> Sequence[Detections]:
 
 
 EMBEDDINGS = ("image_embeds", "embedding", "embeddings", "pooler_output")
-"""Where Hugging Face's image encoders keep one vector per image."""
+"""Attributes in which Hugging Face's image encoders return one vector per image."""
 
 
 def embedding(output: Any, name: str) -> Tensor:
-    """One vector per image (n, d): `image_embeds` or `pooler_output` where there is one, else the table of the output."""
+    """Embeddings (n, d): `image_embeds` or `pooler_output` if present, else the table of the output."""
     parts = parts_of(output)
     for key in (*EMBEDDINGS, None, *NAMES, *parts):
         found = parts.get(key)
@@ -292,11 +292,11 @@ def embedding(output: Any, name: str) -> Tensor:
     raise TargetError(f"{name} gives no embedding (n, d) to compare; wrap(..., call=...) can choose one from its output")
 
 
-# --- the answer as a table
+# --- tables
 
 
 def forward_table(model: VisionModel, images: Tensor) -> tuple[Tensor, Reading]:
-    """(n, k) numbers as the network gives them, without gradients, and how to read them; NaN or infinity is refused."""
+    """Numbers (n, k) of the network, without gradients, and their reading; refuses NaN and infinity."""
     if model.encode_text is not None:
         raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
     output = asked(model, images)
@@ -305,13 +305,13 @@ def forward_table(model: VisionModel, images: Tensor) -> tuple[Tensor, Reading]:
 
 
 def forward_logits(model: VisionModel, images: Tensor) -> Tensor:
-    """(n, classes), the number of each class without gradients; NaN or infinity is refused."""
+    """Score of each class (n, classes), without gradients; refuses NaN and infinity."""
     table, reading = forward_table(model, images)
     return reading.on("logit", table)
 
 
 def finite(table: Tensor, model: VisionModel) -> Tensor:
-    """The same, or a refusal."""
+    """Returns the table; refuses NaN and infinity."""
     if not torch.isfinite(table).all():
         raise TargetError(f"{model.name} answers with NaN or infinity: its weights or the images are broken")
     return table

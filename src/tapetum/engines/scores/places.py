@@ -23,7 +23,7 @@ BACKGROUND = ("__background__", "background")
 
 @dataclass(frozen=True, eq=False)
 class BoxScore(ModelScore):
-    """max over the detections d of the box's label of IoU(box, d) * score(d); 0 where there is none (n,).
+    """Score of a box: max over the detections d of its label of IoU(box, d) * score(d); 0 without detections (n,).
 
     The gradient is that of the best detection, through its score and its corners.
     """
@@ -43,7 +43,7 @@ class BoxScore(ModelScore):
 
     @property
     def is_probability(self) -> bool:
-        """A detection's own score, in [0, 1]."""
+        """True: a detection's score is in [0, 1]."""
         return True
 
     def describe(self, n: int) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def _likeness(found: Detections, box: Box) -> Tensor:
 
 
 def best_box(model: VisionModel, found: Detections, label: int | None = None) -> Box:
-    """The surest detection of one image, of that label or of any."""
+    """Box of the surest detection in one image, of that label or of any."""
     boxes, labels, scores = (found[key].detach() for key in ("boxes", "labels", "scores"))
     if label is not None:
         boxes, labels, scores = (part[found["labels"] == label] for part in (boxes, labels, scores))
@@ -73,7 +73,7 @@ def best_box(model: VisionModel, found: Detections, label: int | None = None) ->
 
 
 def seen_box(model: VisionModel, image: Tensor, box: Box) -> Box:
-    """The box with corners, checked to be like some detection in the image (1, c, h, w)."""
+    """Completes the corners of a box; refuses one unlike any detection in the image (1, c, h, w)."""
     (found,) = detections(asked(model, image), model.name)
     assert isinstance(box.label, int)  # labels are indices by now
     best = best_box(model, found, box.label)
@@ -87,9 +87,9 @@ def seen_box(model: VisionModel, image: Tensor, box: Box) -> Box:
 
 @dataclass(frozen=True, eq=False)
 class RegionScore(ModelScore):
-    """The mean over a region of one class's number, or on the other scales of its probability or the logarithm (n,).
+    """Score of a region: the mean over it of one class's logit, or on other scales of its (log) probability (n,).
 
-    Maps of another size than the image: a cell counts by the share of it that the region covers.
+    If maps are smaller than the image, a cell counts by the share of it that the region covers.
     """
 
     per_image = ("regions",)
@@ -113,12 +113,12 @@ class RegionScore(ModelScore):
 
     @property
     def is_probability(self) -> bool:
-        """Never of numbers, such as depths."""
+        """Whether its values are probabilities; numbers such as depths never are."""
         return self.scale == "probability" and not self.answer.read.measured
 
 
 def _mean(maps: Tensor, region: Region) -> Tensor:
-    """Of (k, h, w) to a scalar."""
+    """Score of one image's maps (k, h, w)."""
     assert isinstance(region.mask, Tensor)  # regions are masks by now
     covered = region.mask.to(maps.device, maps.dtype)[None, None]
     weights = F.interpolate(covered, (int(maps.shape[1]), int(maps.shape[2])), mode="area")[0, 0]
@@ -128,8 +128,8 @@ def _mean(maps: Tensor, region: Region) -> Tensor:
 def predicted_region(
     model: VisionModel, reading: Reading, maps: Tensor, size: tuple[int, int], label: int | None = None
 ) -> Region:
-    """Where the model predicts a class in one image: maps (k, h, w) of all classes; None: the class of most places but the
-    background. Of labels that may hold together, a place has those whose probability is at least one half."""
+    """Region in which the model predicts a class in one image: maps (k, h, w) of all classes; None: the largest class except
+    the background. Independent labels are predicted where their probability is at least one half."""
     if reading.measured:
         raise TargetError(f"{model.name} gives maps of numbers, no classes: give a function of the output, or a tp.Unit")
     large = maps if maps.shape[-2:] == size else F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
@@ -143,7 +143,7 @@ def predicted_region(
 
 
 def _there(reading: Reading, numbers: Tensor) -> Tensor:
-    """Whether each class is predicted at each place (k, h, w), by the numbers of all classes."""
+    """Masks (k, h, w) of the places where each class is predicted, from the numbers of all classes."""
     if reading.exclusive and len(numbers) > 1:
         best = numbers.argmax(0)
         return torch.stack([best == one for one in range(len(numbers))])
@@ -163,7 +163,7 @@ def _most_frequent(model: VisionModel, there: Tensor) -> int:
 
 
 def seen_region(model: VisionModel, image: Tensor, region: Region) -> Region:
-    """The region as a mask of the image's size."""
+    """Completes the mask of a region, at the image's size."""
     size = int(image.shape[-2]), int(image.shape[-1])
     if region.mask is None:
         assert isinstance(region.label, int)  # labels are indices by now
@@ -179,7 +179,7 @@ def seen_region(model: VisionModel, image: Tensor, region: Region) -> Region:
 
 
 SLACK_PX = 0.5
-"""Corners that a detector or a text gave may end a rounding error outside the image."""
+"""Corners from a detector or a text may lie outside the image by rounding."""
 
 
 def check_corners(corners: Sequence[int | float], size: tuple[int, int], *, whole_pixels: bool = False) -> None:
@@ -196,7 +196,7 @@ def check_corners(corners: Sequence[int | float], size: tuple[int, int], *, whol
 
 
 def check_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """A mask as bool (h, w); refuses one of another size, or without a pixel."""
+    """Returns the mask as bool (h, w); refuses one of another size, or without a pixel."""
     mask = mask[0] if mask.ndim == 3 and len(mask) == 1 else mask
     if tuple(mask.shape) != size:
         shape = " x ".join(map(str, mask.shape))

@@ -1,4 +1,4 @@
-"""Targets that come out of arrays, as Python's own numbers."""
+"""Converts targets from arrays to Python's own numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tapetum.types import Region, Similarity
 
 
 def plain(value: Any) -> Any:
-    """numpy's and torch's numbers become int and float, arrays lists; inside targets, too, but for masks and likenesses."""
+    """Converts numbers of numpy and torch to int and float, and arrays to lists, also inside targets, but not masks."""
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
@@ -25,6 +25,6 @@ def plain(value: Any) -> Any:
 
 
 def plain_row(value: Any) -> Any:
-    """One image's target; a list of one number, as a column of labels has, is that number."""
+    """Converts one image's target; a list of one number, as in a column of labels, becomes that number."""
     found = plain(value)
     return found[0] if isinstance(found, list) and len(found) == 1 else found

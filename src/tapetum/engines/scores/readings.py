@@ -1,7 +1,7 @@
-"""How the numbers of an answer are read: what is a class's score, its probability, and the evidence for it.
+"""Reads the numbers of an answer: a class's score, its probability, and the evidence for it.
 
-A reading works along the axis of classes of a table (n, k) or of maps (n, k, h, w). `columns` numbers come in, `classes` come
-out: one logit with two names is two classes.
+A reading works along the axis of classes of a table (n, k) or of maps (n, k, h, w). It turns `columns` numbers into
+`classes`: one logit with two names is two classes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from tapetum.types import Outputs, Scale, TargetError
 
 Numbers = Literal["logits", "probabilities", "log_probabilities", "sigmoid", "numbers"]
-"""`Outputs` once it is known."""
+"""`Outputs` without "auto"."""
 
 
 Kind = Literal["classes", "labels", "binary", "numbers"]
@@ -24,12 +24,12 @@ Kind = Literal["classes", "labels", "binary", "numbers"]
 
 @dataclass(frozen=True)
 class Reading:
-    """What the numbers of an answer are.
+    """Meaning of the numbers of an answer.
 
-    columns    how many numbers the network gives
+    columns    number of outputs of the network
     exclusive  one class is true, so probabilities sum to 1; else each label may be true or not
     binary     one number with two names: the second name's logit or probability
-    why        how it was found out, in words; "" where the user said it
+    why        evidence for this reading, in words; "" if the user set it
     """
 
     numbers: Numbers
@@ -40,29 +40,29 @@ class Reading:
 
     @property
     def classes(self) -> int:
-        """How many there are to ask for."""
+        """Number of possible targets."""
         return 2 if self.binary else self.columns
 
     @property
     def kind(self) -> Kind:
-        """What a reader is told: one of several classes, labels each for itself, a yes or no, or numbers."""
+        """Kind in words: one of several classes, independent labels, a yes or no, or numbers."""
         if self.measured:
             return "numbers"
         return "binary" if self.binary or self.columns == 1 else "classes" if self.exclusive else "labels"
 
     @property
     def measured(self) -> bool:
-        """Whether the numbers are no probabilities in any form."""
+        """Whether the numbers are measurements, which have no probability."""
         return self.numbers == "numbers"
 
     def on(self, scale: Scale, table: Tensor, dim: int = 1) -> Tensor:
-        """The score of every class along `dim`; "logit" is the number that the network gives."""
+        """Scores of every class along `dim`; "logit" means the network's own number."""
         if scale == "logit" or self.measured:
             return self._given(table, dim)
         return self._probability(table, dim) if scale == "probability" else self.log_probability(table, dim)
 
     def evidence(self, table: Tensor, dim: int = 1) -> Tensor:
-        """What a difference of two classes is taken of (n, k): logits, or what differs from them by a constant.
+        """Values (n, k) for differences of two classes: logits, up to a constant.
 
         Where labels are independent, log p / (1 - p); where one class is true, log p.
         """
@@ -74,7 +74,7 @@ class Reading:
         return _log(probability) - _log(1 - probability)
 
     def any_of(self, scale: Scale, table: Tensor, classes: list[int]) -> Tensor:
-        """The score that one of several classes is true (n,)."""
+        """Score (n,) that one of several classes is true."""
         if scale == "logit" and self.numbers != "probabilities":
             source = table if not self.binary else self.log_probability(table)
             return source[:, classes].logsumexp(1)
@@ -86,7 +86,7 @@ class Reading:
         return -torch.expm1(none) if scale != "log_probability" else torch.log(-torch.expm1(none))
 
     def log_probability(self, table: Tensor, dim: int = 1) -> Tensor:
-        """log p of every class along `dim`."""
+        """Log probability of every class along `dim`."""
         given = self._given(table, dim)
         if self.numbers == "log_probabilities":
             return given
@@ -103,7 +103,7 @@ class Reading:
         return given.softmax(dim) if self.numbers == "logits" and not self.binary else given.sigmoid()
 
     def _given(self, table: Tensor, dim: int) -> Tensor:
-        """The network's numbers, one per class: of one number with two names, the first name's before it."""
+        """The network's numbers, one per class: one number with two names gets the first name's before it."""
         if not self.binary:
             return table
         if self.numbers == "probabilities":
@@ -114,7 +114,7 @@ class Reading:
 
     @property
     def words(self) -> str:
-        """What a reader of a report must know."""
+        """Describes the reading for reports."""
         what = {
             "logits": f"{self.columns} logits of classes that exclude each other (softmax)",
             "probabilities": "probabilities" if self.exclusive else f"{self.columns} probabilities, each for itself",
@@ -133,14 +133,14 @@ class Reading:
 def read_as(
     outputs: Outputs, table: Tensor, names: int | None, name: str, ends_in_sigmoid: bool | None, dim: int = 1
 ) -> Reading:
-    """The reading of an answer's numbers, checked against what was said of them.
+    """Finds the reading of an answer's numbers, and checks it against the user's settings.
 
     Args:
-        outputs: what the user says that they are.
+        outputs: the user's setting.
         table: the numbers, classes along `dim`.
-        names: how many class names there are.
+        names: number of class names.
         name: the model's.
-        ends_in_sigmoid: whether the last operation of the network is a sigmoid; None: nobody can see.
+        ends_in_sigmoid: whether the last operation of the network is a sigmoid; None: unknown.
     """
     columns = int(table.shape[dim])
     binary = columns == 1 and names == 2
@@ -161,7 +161,7 @@ def read_as(
 def _found(
     table: Tensor, names: int | None, name: str, inside: bool, sums: bool, ends_in_sigmoid: bool | None, dim: int
 ) -> Reading:
-    """What "auto" finds."""
+    """Finds the reading for "auto"."""
     columns = int(table.shape[dim])
     binary = columns == 1 and names == 2
     if sums:
@@ -190,7 +190,7 @@ def _found(
 
 
 def _check(outputs: str, table: Tensor, name: str, inside: bool, sums: bool, dim: int) -> None:
-    """Refuses numbers that cannot be what they are said to be."""
+    """Refuses numbers that contradict the user's setting."""
     low, high = float(table.min()), float(table.max())
     if outputs == "probabilities" and not inside:
         raise TargetError(f"{name} gives values from {low:g} to {high:g}, so they are no probabilities: outputs='logits'?")
@@ -205,7 +205,7 @@ def _check(outputs: str, table: Tensor, name: str, inside: bool, sums: bool, dim
 
 
 def _tolerance(table: Tensor) -> float:
-    """Rounding of a thousand summands in the table's own precision."""
+    """Rounding error of a thousand summands in the table's precision."""
     return {torch.bfloat16: 5e-2, torch.float16: 1e-2}.get(table.dtype, 1e-4)
 
 
@@ -222,7 +222,7 @@ def _is_log(table: Tensor, dim: int) -> bool:
 
 
 def _log(probability: Tensor) -> Tensor:
-    """A probability that underflowed keeps a logarithm."""
+    """Logarithm of probabilities, finite also for those that underflowed."""
     return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
 
 

@@ -1,4 +1,4 @@
-"""Targets as texts: what `str(target)` writes, read again; the one grammar of the command line and of Python's strings."""
+"""Reads targets from texts as `str(target)` writes them; the grammar of the command line and of Python's strings."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FORMS = (
     'a class (index or name), "tabby rather than tiger cat", "tabby or tiger cat", "probability of tabby", "output 0", '
     '"dog@x1,y1,x2,y2" (a box in px), "similarity to a photo of a cat", or a unit "layer:channel"'
 )
-"""In words, for help and refusals."""
+"""Forms of targets, for help and refusals."""
 
 
 def read_text(model: VisionModel, text: str) -> Any:
-    """The target that a text means; a text that has no form of its own is left as the name of a class."""
+    """Returns the target that a text means; a text of no special form is the name of a class."""
     words = text.strip()
     if text in (model.labels or ()):
         return text
@@ -45,7 +45,7 @@ def read_text(model: VisionModel, text: str) -> Any:
 
 
 def _number_or_text(text: Any) -> Any:
-    """ "281" and "class 281", as a class without a name is called, are indices."""
+    """Returns the index in "281" or "class 281" (a class without a name), else the text."""
     found = INDEX.fullmatch(text) if isinstance(text, str) else None
     return text if found is None else int(found[1])
 
@@ -55,7 +55,7 @@ def _of_classes(model: VisionModel, text: str) -> Any:
 
 
 def _class(model: VisionModel, text: str) -> Any:
-    """A class of the answer, or of another head: "output 1 of kind", "dog of kind"."""
+    """Reads a class of the answer, or of another head: "output 1 of kind", "dog of kind"."""
     return _output(model, text) or _number_or_text(text)
 
 
@@ -68,7 +68,7 @@ def _output(model: VisionModel, text: str) -> Output | None:
 
 
 def _several(model: VisionModel, text: str) -> Contrast | AnyOf | None:
-    """A contrast of two classes, or a union of some."""
+    """Reads a contrast of two classes, or a union."""
     if text in (model.labels or ()):
         return None
     for between in RATHER:
@@ -80,7 +80,7 @@ def _several(model: VisionModel, text: str) -> Contrast | AnyOf | None:
 
 
 def _unit(model: VisionModel, text: str) -> Unit | None:
-    """Only where the layer is one of the model's: a class may be called anything."""
+    """Reads a unit if its layer is one of the model's: a class may have any name."""
     layer = text.partition(":")[0]
     if ":" not in text:
         return None

@@ -1,4 +1,4 @@
-"""What an objective is: a name, what it needs to see of the network, and one value per image; they add, subtract and scale."""
+"""Objectives: a name, the layers that they need, and one value per image; they add, subtract and scale."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError, Unit
 
 OUTPUT = ".output"
-"""What an objective needs that reads the model's answer, not a layer on the way; no layer has a name that begins like this."""
+"""Need of objectives that read the model's answer; no layer has such a name."""
 
 
 @dataclass(frozen=True)
 class PreActivation:
-    """What an objective needs that reads a unit before the activation function that ends its layer."""
+    """Need of objectives that read a unit before the activation function that ends its layer."""
 
     unit: Unit
 
@@ -30,13 +30,13 @@ Need = Unit | PreActivation | str
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What one pass showed of a batch of pictures: all that an objective may look at.
+    """Results of one pass of a batch of pictures: all that an objective may use.
 
     pixels   (n, 3, h, w) in [0, 1], the pictures themselves, before the transforms; (n, 4, h, w) with alpha
     images   (n, c, h', w') model-ready, after the transforms: what the network saw
     acts     {layer: activation}, a map (n, c, h, w) where the layer has one
-    before   {layer: what it was before the activation function that ends it}, of the layers that were asked for so
-    output   the model's own answer, None when the pass stopped at the deepest layer that was asked for
+    before   {layer: values before the activation function that ends it}, for layers requested so
+    output   the model's answer, None if the pass stopped at the deepest requested layer
     step     counts from 0 to n_steps - 1, for objectives that fade in or out
     """
 
@@ -53,15 +53,15 @@ class Seen:
         return len(self.pixels)
 
     def __getitem__(self, layer: str) -> Tensor:
-        """The activation of a layer that the objective said it needs."""
+        """Activation of a layer among the objective's needs."""
         if layer not in self.acts:
             raise LayerError(f"'{layer}' was not recorded: name it in the objective's `needs`")
         return self.acts[layer]
 
     def split(self, size: int) -> list[Seen]:
-        """The pictures in groups of `size`; the activations are split once, so that gradients are joined once.
+        """Splits the pictures into groups of `size`; activations are split once, so that gradients are joined once.
 
-        Each part has memory of its own, as it has when it is seen alone: sums may depend on where their numbers begin.
+        Each part has its own memory, as for a single group: sums may depend on alignment.
         """
         n = len(self) // size
         acts = {layer: in_parts(act, size) for layer, act in self.acts.items()}
@@ -82,7 +82,7 @@ class Seen:
 
 
 Value = Callable[[Seen], Tensor]
-"""From what was seen of n pictures to n values, (n,)."""
+"""Function of the results of n pictures that returns their values (n,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class Objective:
 
     name    as it prints, in the words that made it
     needs   the layers and units that it looks at; OUTPUT for the model's answer
-    value   from what was seen to (n,)
+    value   function of `Seen` that returns (n,)
     """
 
     name: str
@@ -103,12 +103,12 @@ class Objective:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that it looks at, OUTPUT among them if it reads the answer."""
+        """The layers that it reads, with OUTPUT if it reads the answer."""
         return tuple(dict.fromkeys(map(layer_of, self.needs)))
 
     @property
     def signed_layers(self) -> tuple[str, ...]:
-        """Those that it looks at before the activation function that ends them."""
+        """The layers that it reads before the activation function that ends them."""
         return tuple(dict.fromkeys(layer_of(need) for need in self.needs if isinstance(need, PreActivation)))
 
     def __call__(self, seen: Seen) -> Tensor:
@@ -146,7 +146,7 @@ class Objective:
 
 
 def layer_of(need: Need) -> str:
-    """The layer of what an objective needs."""
+    """Layer of a need."""
     unit = need.unit if isinstance(need, PreActivation) else need
     return unit.layer if isinstance(unit, Unit) else unit
 
@@ -173,7 +173,7 @@ def _in_brackets(objective: Objective) -> str:
 
 
 def each(objectives: Sequence[Objective], group: int = 1) -> Objective:
-    """Different objectives for different pictures: the first `group` pictures have the first one, and so on."""
+    """Assigns objectives to pictures: the first `group` pictures have the first one, and so on."""
     if len(objectives) == 1:
         return objectives[0]
     needs = tuple(dict.fromkeys(need for one in objectives for need in one.needs))

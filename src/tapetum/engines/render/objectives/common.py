@@ -1,4 +1,4 @@
-"""What objectives share: maps of any layer, one number per picture, checked arguments, names that read as calls."""
+"""Helpers of objectives: maps of any layer, one number per picture, checked arguments, names that read as calls."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tapetum.engines.render.objectives.base import Seen
 from tapetum.types import LayerError, MethodError, TapetumError, TargetError
 
 Vector = Tensor | Sequence[float | int] | NDArray[Any]
-"""Numbers, one a channel, (c,)."""
+"""One number per channel, (c,)."""
 
-# --- what was seen
+# --- activations
 
 
 def maps(seen: Seen, layer: str, pre_activation: bool = False) -> Tensor:
-    """The activation of a layer as maps (n, c, h, w), no less exact than the pixels; a vector (n, c) is a map of one place."""
+    """Activation of a layer as maps (n, c, h, w), at least as precise as the pixels; a vector (n, c) is a map of one place."""
     act = seen.before[layer] if pre_activation else seen[layer]
     act = act.to(torch.promote_types(act.dtype, seen.pixels.dtype))  # a sum of bfloat16 would keep two digits
     if act.ndim not in (2, 4):
@@ -29,7 +29,7 @@ def maps(seen: Seen, layer: str, pre_activation: bool = False) -> Tensor:
 
 
 def channel_of(act: Tensor, layer: str, index: int) -> Tensor:
-    """One channel of maps (n, c, h, w), (n, h, w)."""
+    """One channel (n, h, w) of maps (n, c, h, w)."""
     channels = int(act.shape[1])
     if index >= channels:
         raise TargetError(f"unit {layer}:{index} does not exist: {layer} has {channels} channels, 0 to {channels - 1}")
@@ -37,7 +37,7 @@ def channel_of(act: Tensor, layer: str, index: int) -> Tensor:
 
 
 def place_of(act: Tensor, layer: str, row: int | None, column: int | None) -> Tensor:
-    """Maps (n, c, h, w) at one place, (n, c): without row and column the middle, of an even number the later one."""
+    """Vectors (n, c) of maps (n, c, h, w) at one place: by default the middle, rounded up."""
     height, width = (int(side) for side in act.shape[-2:])
     y, x = height // 2 if row is None else row, width // 2 if column is None else column
     if y >= height or x >= width:
@@ -46,7 +46,7 @@ def place_of(act: Tensor, layer: str, row: int | None, column: int | None) -> Te
 
 
 def along(vector: Tensor, act: Tensor, layer: str) -> Tensor:
-    """A vector (c,) in the number type of maps (n, c, ...), to be multiplied with them."""
+    """A vector (c,) in the type and shape to be multiplied with maps (n, c, ...)."""
     if len(vector) != act.shape[1]:
         raise TargetError(
             f"{len(vector)} numbers were given for {layer}, which has {act.shape[1]} channels: give one a channel"
@@ -54,21 +54,21 @@ def along(vector: Tensor, act: Tensor, layer: str) -> Tensor:
     return vector.to(act.device, act.dtype).view(-1, *[1] * (act.ndim - 2))
 
 
-# --- one number per picture; picture by picture, since a sum over many may add in another order for another batch
+# --- one number per picture, computed picture by picture: sums over a batch may add in another order
 
 
 def total(values: Tensor) -> Tensor:
-    """(n, ...) to (n,): the sum."""
+    """Sum per picture, (n, ...) to (n,)."""
     return _each(values, torch.sum)
 
 
 def mean(values: Tensor) -> Tensor:
-    """(n, ...) to (n,): the mean."""
+    """Mean per picture, (n, ...) to (n,)."""
     return _each(values, torch.mean)
 
 
 def norm(values: Tensor) -> Tensor:
-    """(n, ...) to (n,): the Euclidean length, whose gradient at zero is zero here."""
+    """Euclidean norm per picture, (n, ...) to (n,), with gradient zero at zero."""
     return _each(values, torch.linalg.vector_norm)
 
 
@@ -80,21 +80,21 @@ def _each(values: Tensor, number: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def whole(number: Any, what: str, low: int = 0, refusal: type[TapetumError] = TargetError) -> int:
-    """A whole number from `low` up, or a refusal."""
+    """Checks for a whole number from `low` up."""
     if isinstance(number, bool) or not hasattr(number, "__index__") or number.__index__() < low:
         raise refusal(f"{what} is a whole number from {low} up, not {number!r}")
     return number.__index__()
 
 
 def placed(row: Any, column: Any) -> tuple[int, int] | None:
-    """A place, or None where neither is given."""
+    """Checks a place; None if neither row nor column is given."""
     if (row is None) != (column is None):
         raise TargetError("a place has a row and a column: give both, or neither for the middle")
     return None if row is None else (whole(row, "a row"), whole(column, "a column"))
 
 
 def vector_of(numbers: Any, what: str) -> Tensor:
-    """(c,) of finite numbers that are not all zero, the caller's own copy."""
+    """Checks for a vector (c,) of finite numbers, not all zero, and copies it."""
     try:
         vector = numbers.detach() if isinstance(numbers, Tensor) else torch.as_tensor(numbers, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -105,7 +105,7 @@ def vector_of(numbers: Any, what: str) -> Tensor:
 
 
 def activation_of(given: Any, what: str = "the given activation") -> Tensor:
-    """The activation of one picture, (c, h, w), from (1, c, h, w), (c, h, w), (1, c) or (c,): the caller's own copy."""
+    """Checks the activation of one picture, (1, c, h, w), (c, h, w), (1, c) or (c,), and copies it to (c, h, w)."""
     if not isinstance(given, Tensor) or not given.is_floating_point():
         raise TargetError(f"{what} is a tensor of floating-point numbers (c, h, w), not {type(given).__name__}")
     act = given.detach()
@@ -128,7 +128,7 @@ def _sound(values: Tensor, what: str) -> Tensor:
 
 
 def positive(number: Any, what: str, low: float | int = 0, *, reached: bool = False) -> float:
-    """A finite number above `low` (or equal, with `reached`), or a refusal."""
+    """Checks for a finite number above `low` (or equal, with `reached`)."""
     known = isinstance(number, (int, float)) and not isinstance(number, bool) and abs(number) != float("inf")
     if not known or not (number > low or (reached and number == low)):
         raise MethodError(
@@ -141,14 +141,14 @@ def positive(number: Any, what: str, low: float | int = 0, *, reached: bool = Fa
 
 
 def called(function: str, *arguments: Any, **options: Any) -> str:
-    """ "neuron(layer4, 5, 3, 3)": the call that made an objective; what is None is left out."""
+    """Name of an objective as a call, "neuron(layer4, 5, 3, 3)", without arguments that are None."""
     words = [shown(one) for one in arguments if one is not None]
     words += [f"{key}={shown(one)}" for key, one in options.items() if one is not None]
     return f"{function}({', '.join(words)})"
 
 
 def shown(argument: Any) -> str:
-    """An argument in a name: numbers short, tensors by their size."""
+    """Text of an argument in a name: numbers short, tensors by their size."""
     if isinstance(argument, Tensor):
         return f"{' x '.join(map(str, argument.shape)) or 'one'} numbers"
     return f"{argument:g}" if isinstance(argument, float) else str(argument)

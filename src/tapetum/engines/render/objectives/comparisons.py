@@ -1,8 +1,8 @@
-"""Objectives that compare with what another picture gave: its activation, its style, its pixels.
+"""Objectives that compare with another picture: its activation, its style, its pixels.
 
 `given` is the activation of one picture, (c, h, w) or (c,) or either with a first axis of 1; for several pictures
-`each([...])` has one objective a picture. Distances are positive, to be subtracted; they are relative to what is given, so
-that layers of large and of small numbers weigh the same, and a weight keeps its meaning in another model.
+`each([...])` takes one objective per picture. Distances are positive, to be subtracted, and relative to what is given, so
+that layers of large and small values weigh the same, and a weight keeps its meaning in another model.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ def style_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Obje
 
 
 def gram(act: Tensor) -> Tensor:
-    """(n, c, h, w) to (n, c, c): the products of channels, their mean over places."""
-    # one by one, in memory of its own: a product may sum in another order in a batch, or where its numbers begin elsewhere
+    """Gram matrices (n, c, c) of maps (n, c, h, w): means over places of products of channels."""
+    # one by one, in its own memory: products may sum in another order in a batch or at another alignment
     flat = [one.clone(memory_format=torch.contiguous_format) for one in act.flatten(2)]
     return torch.stack([one @ one.T / one.shape[1] for one in flat])
 
@@ -122,7 +122,7 @@ def input_diff(picture: Tensor) -> Objective:
 
 
 def _together(seen: Seen, layer: str, given: Tensor) -> tuple[Tensor, Tensor]:
-    """What was seen (n, c, h, w), and what was given (c, h, w) in its number type."""
+    """Activations (n, c, h, w), and the given one (c, h, w) in their type."""
     act = maps(seen, layer)
     if act.shape[1:] != given.shape:
         here, there = (" x ".join(map(str, shape)) for shape in (act.shape[1:], given.shape))
@@ -134,5 +134,5 @@ def _together(seen: Seen, layer: str, given: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _distance(values: Tensor, wanted: Tensor, power: float | int) -> Tensor:
-    """(n, ...) and (...) to (n,): sum |v - w|^p / sum |w|^p."""
+    """Relative distances (n,) of v (n, ...) from w (...): sum |v - w|^p / sum |w|^p."""
     return total((values - wanted).abs() ** power) / total(wanted[None].abs() ** power)

@@ -30,7 +30,7 @@ FLOOR = 0.1
 """The least cosine that counts in dot x cosine^p, as in Lucid."""
 
 SHORT = 1e-4
-"""Activations shorter than this share of the direction count as this long in a cosine: at zero its gradient is finite."""
+"""Activations shorter than this share of the direction count as this long in a cosine, so that its gradient is finite."""
 
 
 def direction(layer: str, vector: Vector, *, cosine_power: float | int = 0) -> Objective:
@@ -87,7 +87,7 @@ def tensor_direction(layer: str, tensor: Tensor, *, cosine_power: float | int = 
 
 
 def _middle(act: Tensor, given: Tensor, layer: str) -> Tensor:
-    """The part of maps (n, c, h, w) under a tensor (c, h', w') in their middle."""
+    """Middle part of maps (n, c, h, w), as large as a tensor (c, h', w')."""
     channels, height, width = (int(side) for side in given.shape)
     if channels != act.shape[1] or height > act.shape[-2] or width > act.shape[-1]:
         here = " x ".join(map(str, act.shape[1:]))
@@ -99,13 +99,13 @@ def _middle(act: Tensor, given: Tensor, layer: str) -> Tensor:
 
 
 def dot_times_cosine(act: Tensor, v: Tensor, power: float | int) -> Tensor:
-    """(n, c, ...) to (n, ...): (a . v) max(.1, cos(a, v))^power at each place."""
+    """(a . v) max(.1, cos(a, v))^power at each place, (n, c, ...) to (n, ...)."""
     dot = (act * v).sum(1)
     return dot if power == 0 else dot * cosine(act, v).clamp(min=FLOOR) ** power
 
 
 def cosine(act: Tensor, v: Tensor) -> Tensor:
-    """(n, c, ...) to (n, ...): a . v / (|a| |v|) at each place, 0 where one of them is zero."""
+    """Cosine a . v / (|a| |v|) at each place, (n, c, ...) to (n, ...); 0 where one of them is zero."""
     v = v.expand_as(act)
     lengths = torch.linalg.vector_norm(act, dim=1), torch.linalg.vector_norm(v, dim=1)
     product = torch.maximum(lengths[0], SHORT * lengths[1]) * lengths[1]

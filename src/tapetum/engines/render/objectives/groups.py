@@ -1,6 +1,6 @@
 """Objectives that compare the pictures of one group: different ones, aligned ones, a path from one to another.
 
-They see all pictures that they are given; `each(objectives, group=g)` gives each objective the g pictures of its own group.
+They compare all pictures of a batch; `each(objectives, group=g)` gives each objective the g pictures of its own group.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def diversity(layer: str) -> Objective:
         _check_group(seen, "diversity")
         grams = gram(maps(seen, layer))
         lengths = norm(grams).view(-1, 1, 1)
-        sides = grams / torch.where(lengths > 0, lengths, 1)  # a picture that the layer does not see is like no other
+        sides = grams / torch.where(lengths > 0, lengths, 1)  # a picture with zero activation resembles no other
         return -(sides * (sides.sum(0) - sides)).flatten(1).sum(1)
 
     return Objective(called("diversity", layer), (layer,), value)

@@ -22,10 +22,10 @@ from tapetum.engines.render.objectives.common import called, mean, positive, tot
 from tapetum.types import MethodError
 
 Of = Literal["colors", "alpha", "model_ready"]
-"""Which values of a picture."""
+"""Values of a picture to be penalized."""
 
 COLOR_WEIGHT = 0.8
-"""How much the colour of the border counts beside its roughness, as in Lucid."""
+"""Weight of the border's colour relative to its roughness, as in Lucid."""
 
 
 def total_variation(*, beta: float | int = 1, of: Of = "colors") -> Objective:
@@ -99,7 +99,7 @@ def boundary_complexity(*, width_px: int = 20, constant: float | int = 0.5) -> O
 
 
 def _inside(x: Tensor, border: int) -> Tensor:
-    """Bool (h, w): what is no border."""
+    """Mask (h, w) of the pixels inside the border."""
     height, width = (int(side) for side in x.shape[-2:])
     if 2 * border >= min(height, width):
         raise MethodError(f"a border of {border} px fills the picture of {height} x {width} px: give a smaller width_px")
@@ -114,7 +114,7 @@ def alpha_mean() -> Objective:
 
 
 def blurred(x: Tensor, sigma_px: float | int) -> Tensor:
-    """(..., h, w) with a Gaussian, cut at 3 sigma, whose weights at the edge are shared among the pixels that exist."""
+    """Blurs (..., h, w) with a Gaussian, cut at 3 sigma; at the edge, weights are renormalized over existing pixels."""
     reach = math.ceil(3 * sigma_px)
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / sigma_px) ** 2).tolist()
@@ -122,7 +122,7 @@ def blurred(x: Tensor, sigma_px: float | int) -> Tensor:
 
 
 def _blurred_across(x: Tensor, weights: list[float]) -> Tensor:
-    """Along the last axis. Shifts are added up: a convolution may add in another order for another batch."""
+    """Blurs along the last axis by adding shifts: a convolution may add in another order for another batch."""
     width, reach = x.shape[-1], len(weights) // 2
     wide, ones = F.pad(x, (reach, reach)), F.pad(torch.ones_like(x[(0,) * (x.ndim - 1)]), (reach, reach))
     values = sum(weight * wide[..., i : i + width] for i, weight in enumerate(weights))
@@ -151,5 +151,5 @@ def _check_of(of: Any) -> None:
 
 
 def _unless(value: Any, usual: Any) -> Any:
-    """What a name leaves out."""
+    """The value, or None if it is the default, which names leave out."""
     return None if value == usual else value

@@ -1,4 +1,4 @@
-"""From what users write to objectives: units, ranges of them, classes, targets, and objectives as they are.
+"""Reads objectives from what users write: units, ranges of units, classes, targets, and objectives themselves.
 
 as_objective(model, "blocks.3.0:5")       # a channel; "blocks.3.0:5@7,7" a place of it; 281 or "tabby" a class
 as_objectives(model, "blocks.3.0:0-15")   # sixteen of them; "blocks.3.0:3,5,7", "blocks.3.0:*", or a list
@@ -28,11 +28,11 @@ UNITS = re.compile(
 )
 
 FORMS = 'units as "layer:5", "layer:5@row,column", "layer:0-15", "layer:3,5,7" or "layer:*"'
-"""In words, for help and refusals."""
+"""Forms of objectives, for help and refusals."""
 
 
 def as_objective(model: VisionModel, thing: Any) -> Objective:
-    """One objective: of a unit (`Unit` or text), a class (index or label), any target that reads the answer, or as it is."""
+    """Reads one objective: of a unit (`Unit` or text), a class (index or label), any target of the answer, or as it is."""
     found = as_objectives(model, thing)
     if isinstance(thing, (list, tuple, range)) or len(found) != 1:
         raise TargetError(f"{thing!r} means {len(found)} objectives, where one is asked for")
@@ -40,7 +40,7 @@ def as_objective(model: VisionModel, thing: Any) -> Objective:
 
 
 def as_objectives(model: VisionModel, things: Any) -> list[Objective]:
-    """One objective each, texts such as "layer:0-15" in their order; layers and channels are checked for the model."""
+    """Reads several objectives, texts such as "layer:0-15" in their order; checks layers and channels for the model."""
     with model.pinned():
         many = _listed(things)
         found = [one for thing in many for one in _read(model, thing)]
@@ -50,7 +50,7 @@ def as_objectives(model: VisionModel, things: Any) -> list[Objective]:
 
 
 def _listed(things: Any) -> list[Any]:
-    """Several things one by one: lists, ranges, tensors and arrays of class indices."""
+    """Lists the items of lists, ranges, tensors and arrays of class indices."""
     things = things.tolist() if isinstance(things, (Tensor, np.ndarray)) else things
     return list(things) if isinstance(things, (list, tuple, range)) else [things]
 
@@ -80,7 +80,7 @@ def _answer(model: VisionModel, thing: Any) -> Objective:
 
 
 def units_in(model: VisionModel, text: str) -> list[Unit]:
-    """The units that a text means, none where it is something else; a layer may be a glob."""
+    """Units that a text means, none if it means something else; a layer may be a glob."""
     words = text.strip()
     if text in (model.labels or ()):
         return []
@@ -98,7 +98,7 @@ def units_in(model: VisionModel, text: str) -> list[Unit]:
 
 
 def _check_no_layer(model: VisionModel, text: str) -> None:
-    """Refuses a layer without a channel, and a unit that is written in another way."""
+    """Refuses a layer without a channel, and a misspelled unit."""
     layer, colon, _ = text.partition(":")
     if layer not in (row.name for row in model.survey.layers):
         return
@@ -108,7 +108,7 @@ def _check_no_layer(model: VisionModel, text: str) -> None:
 
 
 def _channels(text: str, n: int) -> list[int]:
-    """ "*", "3,5,7" and "0-15" as indices, each once."""
+    """Reads "*", "3,5,7" or "0-15" as indices, each once."""
     if text == "*":
         return list(range(n))
     found: list[int] = []
@@ -117,12 +117,12 @@ def _channels(text: str, n: int) -> list[int]:
         low, high = int(first), int(last or first)
         if high < low:
             raise TargetError(f"'{part.strip()}' is an empty range of channels: write the smaller number first")
-        found += range(low, min(high, max(n, low)) + 1)  # one too many is enough to be refused
+        found += range(low, min(high, max(n, low)) + 1)  # one too many suffices for the refusal
     return list(dict.fromkeys(found))
 
 
 def n_channels(model: VisionModel, layer: str) -> int:
-    """How many units a layer has: of a map its channels, of a vector its numbers."""
+    """Number of units of a layer: channels of a map, or entries of a vector."""
     row = model.survey[layer]
     channels = row.shape[1] if row.channels is None and len(row.shape) == 2 else row.channels
     if channels is None:
@@ -131,9 +131,9 @@ def n_channels(model: VisionModel, layer: str) -> int:
 
 
 def check_unit(model: VisionModel, one: Unit) -> Unit:
-    """The unit with its layer's full name; a refusal where the layer has no such channel.
+    """Completes the layer's name of a unit; refuses a channel that the layer does not have.
 
-    A place is checked when the picture's size is known: a larger one has a larger map.
+    A position is checked once the picture's size is known: a larger one has a larger map.
     """
     layers = model.find_layers(one.layer)
     if len(layers) > 1:
@@ -148,7 +148,7 @@ def check_unit(model: VisionModel, one: Unit) -> Unit:
 
 
 def check_needs(model: VisionModel, objective: Objective) -> None:
-    """Refuses an objective that looks at a layer or channel that the model does not have."""
+    """Refuses an objective that needs a layer or channel that the model does not have."""
     names = {row.name for row in model.survey.layers}
     for need in objective.needs:
         layer = layer_of(need)

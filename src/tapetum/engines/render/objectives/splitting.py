@@ -1,4 +1,4 @@
-"""A model's answer, whatever its type, in the groups of pictures that it is about."""
+"""Splits a model's answer of any type into groups of pictures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 
 def split_answer(output: Any, size: int, groups: int) -> list[Any]:
-    """The answer for n = size x groups pictures, `size` of them at a time: every tensor with n rows is split, also inside
-    tuples, dicts and dataclasses; so is a list of one thing a picture, as detectors give it. All else is the same for each.
+    """Splits the answer for n = size x groups pictures into parts of `size`: every tensor with n rows, also inside tuples,
+    dicts and dataclasses, and every list of n items, as from detectors. Everything else is repeated.
     """
     n = size * groups
     if isinstance(output, Tensor):
@@ -32,5 +32,5 @@ def split_answer(output: Any, size: int, groups: int) -> list[Any]:
 
 
 def in_parts(rows: Tensor, size: int) -> list[Tensor]:
-    """`size` rows at a time, copied."""
+    """Copies of `size` rows each."""
     return [one.clone() for one in rows.split(size)]

@@ -1,4 +1,4 @@
-"""Objectives inside the network: what a unit, some places or a whole layer answer."""
+"""Objectives inside the network: the activation of a unit, some places or a whole layer."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def local_group(layer: str, channels: int | Vector | None, row: int, column: int
 
 
 def _channels(layer: str, channels: Any) -> tuple[Any, tuple[Unit | str, ...], int | Tensor | None]:
-    """How maps (n, c, h, w) are read, what that needs, and how it is called."""
+    """Function that reads maps (n, c, h, w), its needs, and its name."""
     if channels is None:
         return (lambda act: act), (layer,), None
     if isinstance(channels, int):
@@ -110,7 +110,7 @@ def _channels(layer: str, channels: Any) -> tuple[Any, tuple[Unit | str, ...], i
 
 
 def _weighted(act: Tensor, layer: str, vector: Tensor) -> Tensor:
-    """(n, c, ...) to (n, ...)."""
+    """Weighted sum over channels, (n, c, ...) to (n, ...)."""
     return (act * along(vector, act, layer)).sum(1)
 
 

@@ -1,4 +1,4 @@
-"""What a parametrization is: from where pictures start, to numbers that are optimised and the pictures that they stand for."""
+"""Base of parametrizations: the start, the optimised numbers, and the pictures that they define."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tapetum.types import MethodError
 
 @dataclass(frozen=True)
 class Start:
-    """The pictures to begin: their size (h, w), number type, and which rows of the whole job they are.
+    """Start of a batch of pictures: size (h, w), number type, and rows of the whole job.
 
-    variants   for each picture its number within its group: pictures of one objective start differently, and pictures of
-               different objectives alike, so a batch of B is what B single runs give
-    rows       for each picture its place in the whole job, for parametrizations that begin with given pictures
-    channels   three, or the bands of a network that sees many
+    variants   number of each picture within its group: pictures of one objective start differently, and pictures of
+               different objectives alike, so a batch of B equals B single runs
+    rows       index of each picture in the whole job, for parametrizations that start from given pictures
+    channels   three, or the number of bands of the network
     """
 
     size: tuple[int, int]
@@ -31,7 +31,7 @@ class Start:
     channels: int = 3
 
     def in_colors(self, name: str) -> None:
-        """Refuses networks of many bands, for parametrizations that know of colours alone."""
+        """Refuses networks with many bands, for parametrizations of colours only."""
         if self.channels != 3:
             raise MethodError(f"{name} makes colours, and this network sees {self.channels} bands: use fourier or pixel")
 
@@ -39,27 +39,27 @@ class Start:
         return len(self.variants)
 
     def noise(self, *shape: int) -> Tensor:
-        """(n, *shape) of unit normal noise, drawn for each variant alone, the same on every device."""
+        """Standard normal noise (n, *shape), drawn per variant, the same on every device."""
         drawn = {variant: self._draw(variant, shape) for variant in set(self.variants)}
         return torch.stack([drawn[variant] for variant in self.variants]).to(self.device, self.dtype)
 
     def _draw(self, variant: int, shape: tuple[int, ...]) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + variant)  # a prime: seeds do not meet
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + variant)  # a prime, so that seeds do not collide
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     def of_rows(self, pictures: Tensor) -> Tensor:
-        """Given pictures (1 or all, c, h, w): those of these rows."""
+        """Selects these rows of given pictures (1 or all, c, h, w)."""
         chosen = pictures.expand(len(self), -1, -1, -1) if len(pictures) == 1 else pictures[list(self.rows)]
         return chosen.to(self.device, self.dtype)
 
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """Numbers that are optimised, and the pictures (n, 3, h, w) in [0, 1] that they stand for now ((n, 4, h, w) with alpha).
+    """Optimised numbers, and the pictures (n, 3, h, w) in [0, 1] that they define ((n, 4, h, w) with alpha).
 
-    A parameter whose first axis is n belongs to the pictures one by one; any other is shared by all.
+    A parameter whose first axis is n has one row per picture; any other is shared by all.
 
-    sized   the same pictures at another size (h, w), drawn anew and not resampled; None where the size is part of the numbers
+    sized   draws the same pictures at another size (h, w), not resampled; None if the numbers depend on the size
     """
 
     parameters: tuple[Tensor, ...]
@@ -69,7 +69,7 @@ class Canvas:
 
 @dataclass(frozen=True, eq=False)
 class Parametrization:
-    """A way to write a picture in numbers: it begins canvases, and knows the optimizer whose steps suit such numbers."""
+    """A parametrization: it creates canvases, and knows the optimizer that suits its numbers."""
 
     name: str
     begin: Callable[[Start], Canvas]

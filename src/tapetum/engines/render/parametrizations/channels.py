@@ -1,4 +1,4 @@
-"""Parametrizations on top of another one: with transparency, or without colour."""
+"""Parametrizations built on another one: with transparency, or without colour."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def with_alpha(base: Parametrization | None = None, *, sd: float | int = 0.01, d
     def begin(at: Start) -> Canvas:
         at.in_colors("alpha")
         colors = base(at)
-        other = replace(at, seed=-1 - at.seed)  # not the noise that the colours begin with
+        other = replace(at, seed=-1 - at.seed)  # other noise than that of the colours
         alpha, values = frequencies(other, channels=1, sd=sd, decay=decay)
         return Canvas((*colors.parameters, alpha), lambda: torch.cat([colors.pixels(), one_by_one(torch.sigmoid, values())], 1))
 

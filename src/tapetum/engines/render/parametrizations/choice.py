@@ -1,4 +1,4 @@
-"""Parametrizations by name, for keywords and the command line."""
+"""Chooses parametrizations by name, for keywords and the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A generator as a prior: what is optimised is the code of a network that was trained to draw natural pictures."""
+"""A generator as a prior: optimises the code of a network that was trained to draw natural pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tapetum.types import ModelError
 
 SLOPE = 0.3
 MEAN_RGB = (123.0, 117.0, 104.0)
-"""The generators answer with differences from this colour, in 0 to 255, blue first."""
+"""The generators return differences from this colour, in 0 to 255, blue first."""
 
 _TAIL = {
     "conv5_1": (256, 512, 3), "deconv4": (512, 256, 4), "conv4_1": (256, 256, 3), "deconv3": (256, 128, 4),
@@ -24,7 +24,7 @@ _TAIL = {
 """{name: (channels in, channels out, kernel)} of transposed convolutions; those of kernel 4 double the size."""
 
 CODES: dict[str, tuple[int, ...]] = {"fc6": (4096,), "fc7": (4096,), "fc8": (1000,), "pool5": (256, 6, 6)}
-"""The shape of a picture's code, by the layer of CaffeNet that it inverts."""
+"""Shape of a picture's code, by the layer of CaffeNet that it inverts."""
 
 
 class Generator(nn.Module):
@@ -71,7 +71,7 @@ def gan(weights: str | Path, *, sd: float | int = 1.0) -> Parametrization:
         code = sd * at.noise(*generator.code)
 
         def pixels() -> Tensor:
-            # one by one: a matrix product may sum in another order for another batch
+            # one by one: matrix products may sum in another order for another batch
             return covering(torch.cat([functional_call(generator, tensors, (one[None],)) for one in code]), at.size)
 
         return Canvas((code,), pixels)
@@ -80,7 +80,7 @@ def gan(weights: str | Path, *, sd: float | int = 1.0) -> Parametrization:
 
 
 def load_generator(path: Path) -> Generator:
-    """The generator of a file, in whose code the first layer's shape tells the kind."""
+    """Loads the generator in a file; the shape of its first layer tells its kind."""
     tensors = {name.replace(".1.", "."): tensor for name, tensor in read_tensors(path).items()}
     if "Rconv6.weight" in tensors:
         code = CODES["pool5"]

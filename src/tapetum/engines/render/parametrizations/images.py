@@ -11,7 +11,7 @@ from tapetum.engines.render.parametrizations.base import Canvas, Parametrization
 from tapetum.engines.render.parametrizations.colors import from_colors, to_colors
 
 SCALE = 0.25
-"""Frequencies are divided by 4, as in olah2017feature: it sets how far one step of the optimizer goes."""
+"""Frequencies are divided by 4, as in olah2017feature, which scales the optimizer's steps."""
 
 
 def pixel(*, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | None = None) -> Parametrization:
@@ -29,7 +29,7 @@ def as_it_is(start: Tensor) -> Parametrization:
 
     def begin(at: Start) -> Canvas:
         free = fitted(at.of_rows(start), at.size).clone()
-        return Canvas((free,), free.clone)  # whoever keeps the pictures of a step keeps them
+        return Canvas((free,), free.clone)  # a copy: callers may keep the pictures of a step
 
     return Parametrization("pixels as they are", begin)
 
@@ -55,7 +55,7 @@ def fourier(
 def frequencies(
     at: Start, *, channels: int | None = None, sd: float | int = 0.01, decay: float | int = 1.0, given: Tensor | None = None
 ) -> tuple[Tensor, Callable[[], Tensor]]:
-    """The numbers x of `fourier` (n, channels, h, w // 2 + 1, 2; None: the canvas's), and what they are before the colours."""
+    """The numbers x of `fourier` (n, channels, h, w // 2 + 1, 2; None: the canvas's), and their function before the colours."""
     scale = frequency_scale(at, decay)
     if given is None:
         numbers = sd * at.noise(channels or at.channels, *scale.shape, 2)
@@ -69,32 +69,32 @@ def frequencies(
 
 
 def frequency_scale(at: Start, decay: float) -> Tensor:
-    """(h, w // 2 + 1): 1 / max(f, 1/max(h, w))^decay, f in cycles a pixel."""
+    """Scale (h, w // 2 + 1) of frequencies: 1 / max(f, 1/max(h, w))^decay, f in cycles per pixel."""
     f = cycles(at.size).clamp(min=1 / max(at.size))
     return (f**-decay).to(at.device, at.dtype)
 
 
 def cycles(size: tuple[int, int]) -> Tensor:
-    """(h, w // 2 + 1), float64: how many cycles a pixel each number of `rfft2` is, in whatever direction."""
+    """Frequency (h, w // 2 + 1), float64, of each number of `rfft2`, in cycles per pixel."""
     down = torch.fft.fftfreq(size[0], dtype=torch.float64)[:, None]
     across = torch.fft.rfftfreq(size[1], dtype=torch.float64)[None]
     return (down**2 + across**2).sqrt()
 
 
 def free_of(start: Tensor, at: Start, decorrelated: bool = True) -> Tensor:
-    """The free numbers (n, 3, h, w) of the given pictures of these rows, at the canvas's size."""
+    """Free numbers (n, 3, h, w) of the given pictures of these rows, at the canvas's size."""
     return from_colors(fitted(at.of_rows(start), at.size), decorrelated)
 
 
 def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """Given pictures at the canvas's size."""
+    """Resizes given pictures to the canvas's size."""
     if tuple(pictures.shape[-2:]) == tuple(size):
         return pictures
     return torch.nn.functional.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def covering(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """The largest middle part with the canvas's proportions, at its size: cut, not stretched."""
+    """Crops pictures to the canvas's proportions around the middle, and resizes them to its size."""
     height, width = pictures.shape[-2:]
     share = min(height / size[0], width / size[1])
     h, w = (max(1, min(side, round(share * wanted))) for side, wanted in zip((height, width), size, strict=True))
@@ -103,5 +103,5 @@ def covering(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def from_a_picture(start: Tensor | None) -> str:
-    """What a name says of where it begins."""
+    """Text about the start in a name."""
     return "" if start is None else " from a picture"

@@ -1,4 +1,4 @@
-"""Pictures drawn by a small network from places: smooth at any size."""
+"""Pictures drawn by a small network from coordinates: smooth at any size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tapetum.engines.render.parametrizations.base import Canvas, Parametrization
 from tapetum.engines.render.parametrizations.colors import to_colors
 
 REACH = 3**0.5
-"""Places reach from -sqrt 3 to sqrt 3 along the longer side, so that those of a square have variance 1."""
+"""Coordinates range from -sqrt 3 to sqrt 3 along the longer side, so that those of a square have variance 1."""
 
 
 def cppn(*, hidden: int = 24, layers: int = 8, decorrelated: bool = True) -> Parametrization:
@@ -30,7 +30,7 @@ def cppn(*, hidden: int = 24, layers: int = 8, decorrelated: bool = True) -> Par
         weights = _weights(at, hidden, layers)
 
         def sized(size: tuple[int, int]) -> Tensor:
-            # one by one, from copies: products of matrices are rounded otherwise in a batch, and where they begin elsewhere
+            # one by one, from copies: matrix products are rounded differently in a batch or at another alignment
             own = ([one.clone() for one in some] for some in zip(*weights, strict=True))
             return torch.cat([to_colors(_drawn(some, size)[None], decorrelated) for some in own])
 
@@ -40,7 +40,7 @@ def cppn(*, hidden: int = 24, layers: int = 8, decorrelated: bool = True) -> Par
 
 
 def _weights(at: Start, hidden: int, layers: int) -> list[Tensor]:
-    """W (n, out, in) and b (n, out, 1), in turns: W from N(0, 1 / in), biases and the last layer zero."""
+    """Weights W (n, out, in) and b (n, out, 1), alternating: W from N(0, 1 / in), biases and the last layer zero."""
     widths = [2] + [2 * hidden] * (layers - 1)
     noise = at.noise(sum(hidden * width for width in widths)).split([hidden * width for width in widths], 1)
     weights: list[Tensor] = []
@@ -50,7 +50,7 @@ def _weights(at: Start, hidden: int, layers: int) -> list[Tensor]:
 
 
 def _drawn(weights: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """(3, h, w) before the colours, by the weights of one picture."""
+    """One picture (3, h, w) before the colours, from its weights."""
     values = places(size).to(weights[0]).flatten(1)
     for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
         t = torch.addmm(b, w, values).atan()
@@ -59,6 +59,6 @@ def _drawn(weights: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
 
 
 def places(size: tuple[int, int]) -> Tensor:
-    """(2, h, w), float64: x to the right and y down of the middles of the pixels."""
+    """Coordinates (2, h, w), float64, of pixel centres: x to the right and y down."""
     y, x = ((2 * torch.arange(side, dtype=torch.float64) + 1 - side) * REACH / max(size) for side in size)
     return torch.stack([x.expand(size), y[:, None].expand(size)])

@@ -56,14 +56,14 @@ def maco(
 
 
 def with_phases(magnitude: Tensor, phase: Tensor, mirror: Tensor, size: tuple[int, int]) -> Tensor:
-    """(n, 3, h, w) with that spectrum, before the colours."""
-    # of two numbers that stand for one frequency of a real picture, the second follows the first
+    """Pictures (n, 3, h, w) with that spectrum, before the colours."""
+    # of two numbers for one frequency of a real picture, the second is the conjugate of the first
     phase = torch.where(mirror, -phase.flip(-2).roll(1, -2), phase)
     real, imaginary = (magnitude * one_by_one(part, phase) for part in (torch.cos, torch.sin))
     return torch.fft.irfft2(torch.complex(real, imaginary), s=size, norm="ortho")
 
 
 def mirrored(size: tuple[int, int]) -> Tensor:
-    """(h, w // 2 + 1), bool: which numbers of `rfft2` are another one's conjugate, the lower half of the outer columns."""
+    """Mask (h, w // 2 + 1) of the numbers of `rfft2` that are conjugates of others: the lower half of the outer columns."""
     rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1] // 2 + 1)[None]
     return (rows > size[0] // 2) & ((columns == 0) | (2 * columns == size[1]))

@@ -1,4 +1,4 @@
-"""Pictures as sums of coarse and fine parts, and pictures that have their coarse parts in common."""
+"""Pictures as sums of coarse and fine parts, and pictures that share their coarse parts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tapetum.engines.render.parametrizations.colors import to_colors
 from tapetum.engines.render.parametrizations.images import free_of, frequencies, from_a_picture
 
 SHARED = ((2, 1), (4, 1), (8, 1), (8, 2), (16, 1), (16, 2))
-"""(how many times smaller, how many along the group), as in the aligned interpolations of mordvintsev2018differentiable."""
+"""Levels as (times smaller, number along the group), as in the aligned interpolations of mordvintsev2018differentiable."""
 
 
 def laplacian(
@@ -68,7 +68,7 @@ def shared(
 
 
 def groups_of(at: Start) -> list[int]:
-    """How many pictures the groups have: a group begins where the number within the group does not go on."""
+    """Sizes of the groups: a group begins where the number within the group does not increase."""
     sizes: list[int] = []
     for i, variant in enumerate(at.variants):
         if i and variant == at.variants[i - 1] + 1:
@@ -79,12 +79,12 @@ def groups_of(at: Start) -> list[int]:
 
 
 def smaller(size: tuple[int, int], factor: int) -> tuple[int, int]:
-    """That many times smaller, rounded up."""
+    """Size divided by a factor, rounded up."""
     return -(-size[0] // factor), -(-size[1] // factor)
 
 
 def _faded(part: Tensor, n: int) -> Tensor:
-    """(1 or 2, 3, h, w) to (n, 3, h, w): one for all, or from the first to the second."""
+    """Expands (1 or 2, 3, h, w) to (n, 3, h, w): one for all, or a fade from the first to the second."""
     if len(part) == 1:
         return part.expand(n, -1, -1, -1)
     t = torch.linspace(0, 1, n, device=part.device, dtype=part.dtype)[:, None, None, None]
@@ -103,7 +103,7 @@ def _enlarged(part: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _taken_apart(free: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """From coarse to fine, what is left each time; the sum is the picture."""
+    """Decomposes pictures into residuals from coarse to fine, whose sum is the picture."""
     parts: list[Tensor] = []
     for size in reversed(sizes[1:]):
         parts.append(interpolate(free, size, mode="bilinear", antialias=True, align_corners=False))

@@ -1,4 +1,4 @@
-"""Magnitude spectra of natural images: of the user's own, and one that is shipped."""
+"""Magnitude spectra of natural images: measured on the user's images, or the one shipped."""
 
 from __future__ import annotations
 
@@ -28,36 +28,36 @@ SHA256 = "2575bbee2298d82ae0f6e038badf9e3b95015b21567fad0fedba314fa95bbaed"
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """How strong each frequency is in a kind of pictures: mean |rfft2| of their decorrelated free numbers, ortho norm.
+    """Strength of each frequency in a kind of pictures: mean |rfft2| of their decorrelated free numbers, ortho norm.
 
     magnitude   (3, h, w // 2 + 1), float64
-    size        (h, w) of the pictures that were measured
+    size        (h, w) of the measured pictures
     """
 
     magnitude: Tensor
     size: tuple[int, int]
 
     def __call__(self, size: tuple[int, int]) -> Tensor:
-        """(3, h, w // 2 + 1) for pictures of another size that show as much of the world.
+        """Magnitudes (3, h, w // 2 + 1) for pictures of another size that show the same scene.
 
-        The same strength at the same cycles a picture (a square of the same area), times the ratio of the sides as the norm
-        asks; log strengths are interpolated. Frequencies that were not measured follow 1/f from the last that was.
+        Equal strength at equal cycles per picture (a square of the same area), times the ratio of sides for the norm; log
+        strengths are interpolated. Beyond the measured frequencies, they follow 1/f.
         """
         if tuple(size) == self.size:
             return self.magnitude
         larger = math.sqrt(math.prod(size) / math.prod(self.size))
         down = torch.fft.fftfreq(size[0], dtype=torch.float64)[:, None] * larger * self.size[0]
         across = torch.fft.rfftfreq(size[1], dtype=torch.float64)[None] * larger * self.size[1]
-        last = (self.size[0] - 1) // 2, max(1, self.size[1] // 2)  # the last measured, in cycles a picture
+        last = (self.size[0] - 1) // 2, max(1, self.size[1] // 2)  # the last measured, in cycles per picture
         beyond = torch.maximum(down.abs() / max(1, last[0]), across / last[1]).clamp(min=1)
         found = self._between(down / beyond, across / beyond) / beyond
         found[:, 0, 0] = self.magnitude[:, 0, 0]
         return larger * found
 
     def _between(self, down: Tensor, across: Tensor) -> Tensor:
-        """Bilinear between the logs, at cycles a picture (h', w')."""
+        """Interpolates the logs bilinearly, at cycles per picture (h', w')."""
         strength = self.magnitude.clone()
-        strength[:, 0, 0] = strength[:, [0, 1, -1], [1, 0, 0]].mean(1)  # the mean colour is no frequency
+        strength[:, 0, 0] = strength[:, [0, 1, -1], [1, 0, 0]].mean(1)  # the mean colour is not a frequency
         rows = strength.clamp(min=1e-12).log().roll(self.size[0] // 2, 1)
         x = 2 * across / (rows.shape[2] - 1) - 1
         y = 2 * (down + self.size[0] // 2) / (rows.shape[1] - 1) - 1
@@ -66,7 +66,7 @@ class Spectrum:
 
 
 def spectrum_of(images: Any, size: tuple[int, int] = (256, 256)) -> Spectrum:
-    """The mean magnitude spectrum of pictures: a folder, files, or anything `read_image` takes, each or in a list.
+    """Measures the mean magnitude spectrum of pictures: a folder, files, or anything `read_image` takes, also in a list.
 
     S = mean_i |rfft2(periodic(M^-1 logit(p_i)))|, ortho norm, of the largest middle part with the proportions of `size`.
     A transform takes pictures for periodic; the jump at their frame would be a cross of strong frequencies, so only the
@@ -92,7 +92,7 @@ def _sources(images: Any) -> Sequence[Any]:
 
 
 def periodic(free: Tensor) -> Tensor:
-    """(n, c, h, w) without the smooth part that the jumps between opposite edges make: u - s, laplace(s) = the jumps."""
+    """Removes from (n, c, h, w) the smooth part s due to jumps between opposite edges: u - s, laplace(s) = the jumps."""
     height, width = free.shape[-2:]
     jumps = torch.zeros_like(free)
     jumps[..., 0, :] = free[..., -1, :] - free[..., 0, :]
@@ -109,9 +109,9 @@ def periodic(free: Tensor) -> Tensor:
 
 
 def natural_spectrum() -> Spectrum:
-    """The spectrum that is shipped: rings of the spectra of free photographs (`docs/builder/make_spectrum.py`), 256 x 256.
+    """Loads the shipped spectrum: rings of the spectra of free photographs (`docs/builder/make_spectrum.py`), 256 x 256.
 
-    Strengths depend on cycles a picture alone: four photographs are too few to tell directions.
+    Strengths depend on cycles per picture only: four photographs are too few to measure directions.
     """
     data = resources.files(__package__ or "").joinpath(FILE).read_bytes()
     found = hashlib.sha256(data).hexdigest()
