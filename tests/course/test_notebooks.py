@@ -48,7 +48,7 @@ def _module(name: str) -> Any:
 def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for n in (1, 2):
         (tmp_path / f"0{n}_numbers.py").write_text(TEXT.format(n=n, images=1), "utf-8")
-    monkeypatch.setattr(scripts, "folder", lambda: tmp_path)
+    monkeypatch.setattr(scripts, "scripts_folder", lambda: tmp_path)
     return tmp_path
 
 
@@ -58,7 +58,7 @@ from pathlib import Path
 from tapetum.course import scripts
 
 docs, course, out, *numbers = sys.argv[1:]
-scripts.folder = lambda: Path(course)
+scripts.scripts_folder = lambda: Path(course)
 sys.path.insert(0, docs)
 import notebooks
 
@@ -127,4 +127,4 @@ def test_installed_lessons_are_found_where_the_wheel_puts_them() -> None:
     built = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert built["force-include"] == {"lessons": "tapetum/course/lessons"}
     assert Path(scripts.__file__).with_name("lessons").relative_to(ROOT / "src") == Path("tapetum/course/lessons")
-    assert scripts.folder() == ROOT / "lessons"
+    assert scripts.scripts_folder() == ROOT / "lessons"

@@ -64,7 +64,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "lessons"
     place.mkdir()
     (place / "03_squares.py").write_text(LESSON.replace("WRONG", "4"), "utf-8")
-    monkeypatch.setattr(scripts, "folder", lambda: place)
+    monkeypatch.setattr(scripts, "scripts_folder", lambda: place)
     monkeypatch.chdir(tmp_path)
     return place
 

@@ -16,7 +16,7 @@ import tapetum as tp
 from tapetum.data import downloads
 from tapetum.data.downloads import md5_of
 from tapetum.data.streams import as_source, imagenette
-from tapetum.data.streams.base import class_name
+from tapetum.data.streams.base import class_of_folder
 from tapetum.data.streams.imagenette import ARCHIVES, Archive
 from tapetum.types import ImageError
 
@@ -72,7 +72,9 @@ def refusal(text: str) -> str:
 def test_addresses_checksums_and_class_names_are_those_that_torchvision_lists() -> None:
     listed = {size.removesuffix("px"): Archive(*facts) for size, facts in Imagenette._ARCHIVES.items()}
     assert listed == ARCHIVES
-    assert {wnid: class_name(wnid) for wnid in WNIDS} == {wnid: names[0] for wnid, names in Imagenette._WNID_TO_CLASS.items()}
+    assert {wnid: class_of_folder(wnid) for wnid in WNIDS} == {
+        wnid: names[0] for wnid, names in Imagenette._WNID_TO_CLASS.items()
+    }
 
 
 def test_it_is_downloaded_once_and_read_as_a_folder(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from tapetum.data.images import read_image
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.data.streams import Source, as_source
-from tapetum.data.streams.base import class_name, folder_labels, picture_of
+from tapetum.data.streams.base import class_of_folder, folder_labels, picture_of
 from tapetum.types import ImageError
 
 
@@ -82,7 +82,7 @@ def test_wordnet_ids_are_the_classes_that_installed_libraries_list() -> None:
 
     info = ImageNetInfo("imagenet-1k")
     lemmas = {wnid: info.label_name_to_description(wnid, detailed=False).lower() for wnid in info.label_names()}
-    unlike = {class_name(wnid) for wnid, lemma in lemmas.items() if class_name(wnid).lower() not in lemma}
+    unlike = {class_of_folder(wnid) for wnid, lemma in lemmas.items() if class_of_folder(wnid).lower() not in lemma}
     assert unlike == {"crane bird", "maillot tank suit"}  # torchvision tells them from the crane and from the maillot
 
 

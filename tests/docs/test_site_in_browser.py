@@ -70,7 +70,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         build, notebooks = importlib.import_module("build"), importlib.import_module("notebooks")
         tutorials = importlib.import_module("tutorials")
         course = scripts.lessons()
-        patch.setattr(scripts, "folder", lambda: place / "lessons")
+        patch.setattr(scripts, "scripts_folder", lambda: place / "lessons")
         (place / "lessons").mkdir()
         for one in course:
             text = TEXT if one.number <= 2 else STUB

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zoo import pictures, shared, wrapped
 
 import tapetum as tp
-from tapetum.engines.scores import as_score, check_target, describe_targets, explained
+from tapetum.engines.scores import as_score, check_target
 from tapetum.types import LayerError, TargetError, Unit
 
 IMAGES = pictures(2)
@@ -111,7 +111,7 @@ def test_a_target_for_each_image_is_that_target_alone(targets: list[Any]) -> Non
     one, two = (values(model, target, IMAGES[row : row + 1]) for row, target in enumerate(targets))
     torch.testing.assert_close(both(IMAGES), torch.tensor([*one, *two], dtype=IMAGES.dtype), **EXACT)
     torch.testing.assert_close(both.take([1, 0, 1])(IMAGES[[1, 0, 1]])[1], both(IMAGES)[0], **EXACT)
-    again = as_score(model, IMAGES, explained(both, 2))
+    again = as_score(model, IMAGES, both.explains(2))
     assert torch.equal(again(IMAGES), both(IMAGES))
     maps = tp.occlusion(model, IMAGES, targets, window=8, stride=8)
     for row, target in enumerate(maps.explains):
@@ -140,7 +140,7 @@ def test_a_text_is_the_target_that_it_spells(text: str) -> None:
     model = shared("residual")
     assert check_target(model, IMAGES, text)[0] == TEXTS[text]
     score = as_score(model, IMAGES, text)
-    for row, words in enumerate(describe_targets(score, 2)):  # and what is written in captions can be read again
+    for row, words in enumerate(score.describe(2)):  # and what is written in captions can be read again
         assert values(model, words, IMAGES[row : row + 1]) == pytest.approx([float(score(IMAGES)[row])], rel=1e-12)
 
 
@@ -253,7 +253,7 @@ def test_faithfulness_is_measured_by_the_probability_of_a_class_and_by_any_other
 def test_targets_that_come_out_of_arrays_are_those_of_python(given: Any, wanted: Any) -> None:
     model, given = shared("residual"), given() if callable(given) else given
     assert values(model, given) == values(model, wanted)
-    assert explained(as_score(model, IMAGES, given), 2) == explained(as_score(model, IMAGES, wanted), 2)
+    assert as_score(model, IMAGES, given).explains(2) == as_score(model, IMAGES, wanted).explains(2)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from zoo import pictures, shared, wrapped
 
 import tapetum as tp
-from tapetum.engines.perturb.fills import blurred
+from tapetum.engines.perturb.fills import gaussian_blurred
 from tapetum.families.perturbations.smooth_masks import SmoothMask, area_reference, blur_pyramid
 
 LIKE = torch.zeros((), dtype=torch.float64)
@@ -71,8 +71,8 @@ def test_the_pyramid_goes_from_the_image_to_its_largest_blur() -> None:
     through = blur_pyramid(x, 4.0)
     full = torch.ones(1, 1, 16, 16, dtype=torch.float64)
     torch.testing.assert_close(through(full), x)
-    torch.testing.assert_close(through(0 * full), blurred(x, 4.0))
-    third, fourth = blurred(x, 4.0 * (1 - 3 / 7)), blurred(x, 4.0 * (1 - 4 / 7))
+    torch.testing.assert_close(through(0 * full), gaussian_blurred(x, 4.0))
+    third, fourth = gaussian_blurred(x, 4.0 * (1 - 3 / 7)), gaussian_blurred(x, 4.0 * (1 - 4 / 7))
     torch.testing.assert_close(through(full * 3.25 / 7), 0.75 * third + 0.25 * fourth)
 
 

@@ -30,7 +30,7 @@ from tapetum.engines.render.parametrizations import (
 )
 from tapetum.engines.render.parametrizations.colors import from_colors, to_colors
 from tapetum.engines.render.parametrizations.images import SCALE, fitted, frequency_scale
-from tapetum.engines.render.parametrizations.networks import places
+from tapetum.engines.render.parametrizations.networks import coordinates
 from tapetum.engines.render.presets import preset
 from tapetum.engines.render.transforms import jitter, random_scale
 from tapetum.types import MethodError
@@ -195,11 +195,11 @@ def test_cppn_starts_grey_and_is_drawn_alike_at_three_times_the_size() -> None:
 
 
 def test_places_of_a_square_have_variance_one() -> None:
-    x, y = places((200, 200))
+    x, y = coordinates((200, 200))
     # of 200 even steps of the interval: 1 - 1 / 200^2
     assert x.var(correction=0).item() == pytest.approx(1 - 200**-2, rel=1e-9)
     assert torch.equal(x, y.T)
-    wide = places((50, 200))
+    wide = coordinates((50, 200))
     assert torch.equal(wide[0, 0], x[0])
     torch.testing.assert_close(wide[1].diff(dim=0)[:, 0], x.diff(dim=1)[0, :49])  # not stretched
 

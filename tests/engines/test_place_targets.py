@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from zoo import pictures, wrapped
 
 import tapetum as tp
-from tapetum.engines.scores import as_score, explained
+from tapetum.engines.scores import as_score
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import TargetError
 
@@ -95,7 +95,7 @@ def test_a_label_alone_and_no_target_at_all_mean_the_surest_detection() -> None:
     for target in ("dog", 2, tp.Box("dog")):
         score = as_score(model, IMAGES, target)
         torch.testing.assert_close(score(IMAGES), GREEN.amax(1), rtol=1e-12, atol=0)
-        assert [box.corners for box in explained(score, 2)] == [tuple(BOXES[best].tolist()) for best in GREEN.argmax(1)]
+        assert [box.corners for box in score.explains(2)] == [tuple(BOXES[best].tolist()) for best in GREEN.argmax(1)]
     torch.testing.assert_close(scores(model, None), torch.maximum(RED, GREEN).amax(1), rtol=1e-12, atol=0)
     # the box stays where it was found, whatever is hidden afterwards
     score = as_score(model, IMAGES, "cat")
@@ -203,7 +203,7 @@ def test_without_a_mask_the_region_is_where_the_class_was_predicted_and_stays_th
     expected = torch.stack([image[0][where == 1].mean() for image, where in zip(IMAGES, best, strict=True)])
     score = as_score(segmenter(), IMAGES, "cat")
     torch.testing.assert_close(score(IMAGES), expected, rtol=1e-12, atol=1e-14)
-    for region, where in zip(explained(score, 2), best, strict=True):
+    for region, where in zip(score.explains(2), best, strict=True):
         assert torch.equal(region.mask, where == 1)
     assert float(score.take([1])(torch.zeros_like(IMAGES[:1]))) == 0
     chosen = as_score(segmenter(), IMAGES).explains(2)

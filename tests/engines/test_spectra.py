@@ -19,7 +19,7 @@ from tapetum.engines.render.optimizers import nadam
 from tapetum.engines.render.parametrizations import Spectrum, Start, maco, natural_spectrum, spectra, spectrum_of
 from tapetum.engines.render.parametrizations.colors import from_colors, to_colors
 from tapetum.engines.render.parametrizations.images import covering, cycles
-from tapetum.engines.render.parametrizations.phases import mirrored, with_phases
+from tapetum.engines.render.parametrizations.phases import is_mirrored, with_phases
 from tapetum.engines.render.parametrizations.spectra import periodic
 from tapetum.types import ImageError, MethodError
 
@@ -45,7 +45,7 @@ def test_phases_move_and_magnitudes_stay(size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     measured = Spectrum(torch.rand(3, size[0], size[1] // 2 + 1, generator=generator, dtype=torch.float64) / 4, size)
     # as of real pictures: in the outer columns a row and its mirror are one frequency
-    edges = mirrored(size)
+    edges = is_mirrored(size)
     measured.magnitude[:, edges] = measured.magnitude.flip(1).roll(1, 1)[:, edges]
     recipe = Recipe(maco(spectrum=measured), (), nadam(0.5), 5)
     first, *_, last = [(step.canvas.parameters[0].detach().clone(), step.pixels()) for step in optimize(
@@ -65,7 +65,7 @@ def test_with_phases_is_the_sum_of_waves() -> None:
     y, x = torch.arange(4.0, dtype=torch.float64)[:, None], torch.arange(6.0, dtype=torch.float64)[None]
     turn = 2 * math.pi
     waves = 5 * torch.cos(turn * (y / 4 + 2 * x / 6) + 0.7) + 3 * torch.cos(turn * y / 4 + 0.4)
-    found = with_phases(magnitude, phase, mirrored(size), size)
+    found = with_phases(magnitude, phase, is_mirrored(size), size)
     torch.testing.assert_close(found[0, 0], 2 * waves / math.sqrt(24), atol=1e-14, rtol=0)
 
 
@@ -84,7 +84,7 @@ def test_the_magnitude_of_a_picture_stays_while_its_phases_move() -> None:
     canvas = maco(start=photo)(Start((24, 32), dtype=torch.float64))
     with torch.no_grad():
         canvas.parameters[0].add_(torch.randn(1, 3, 24, 17, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
-        moved = with_phases(strength(photo), canvas.parameters[0], mirrored((24, 32)), (24, 32))
+        moved = with_phases(strength(photo), canvas.parameters[0], is_mirrored((24, 32)), (24, 32))
     torch.testing.assert_close(to_colors(moved), canvas.pixels().detach(), atol=1e-10, rtol=0)
     assert (canvas.pixels().detach() - photo).std() > 0.05
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from zoo import pictures
 
-from tapetum.engines.perturb import coalitions, painted, segment
-from tapetum.engines.perturb.superpixels import cells, felzenszwalb, given, quickshift, slic
+from tapetum.engines.perturb import coalitions, segment, segments_painted
+from tapetum.engines.perturb.superpixels import cells, felzenszwalb, own_segments, quickshift, slic
 from tapetum.types import MethodError
 
 KINDS = ("slic", "quickshift", "felzenszwalb", "grid")
@@ -64,16 +64,16 @@ def test_own_labels_are_renamed_and_one_map_serves_every_picture() -> None:
     pixels = pictures(2)
     own = torch.full((16, 16), 7)
     own[:, :5] = -3
-    labels = given(own, pixels)
+    labels = own_segments(own, pixels)
     assert labels.shape == (2, 16, 16)
     assert torch.equal(labels, (own == 7).long().expand(2, -1, -1))
-    assert torch.equal(given(torch.stack([own, own.T]), pixels)[1], (own.T == 7).long())
+    assert torch.equal(own_segments(torch.stack([own, own.T]), pixels)[1], (own.T == 7).long())
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(16, 16), torch.zeros(16, 15).long(), torch.zeros(3, 16, 16).long()])
 def test_labels_that_do_not_fit_are_refused(wrong: Tensor) -> None:
     with pytest.raises(MethodError, match=r"segments are whole numbers \(16, 16\) or \(2, 16, 16\)"):
-        given(wrong, pictures(2))
+        own_segments(wrong, pictures(2))
 
 
 def test_a_coalition_keeps_its_segments_and_hides_the_others() -> None:
@@ -83,4 +83,4 @@ def test_a_coalition_keeps_its_segments_and_hides_the_others() -> None:
     assert masks.count == 4
     assert masks.make(1, 2)[0, 0].tolist() == [[0, 0, 1], [1, 1, 1]]
     assert torch.equal(masks.make(0, 4), torch.cat([masks.make(0, 3), masks.make(3, 4)]))
-    assert painted(segments, torch.tensor([5.0, 6, 7])).tolist() == [[[5, 5, 6], [7, 6, 6]]]
+    assert segments_painted(segments, torch.tensor([5.0, 6, 7])).tolist() == [[[5, 5, 6], [7, 6, 6]]]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo import NETS, net, pictures, wrapped
 
 import tapetum as tp
-from tapetum.engines.scores import as_score, explained
+from tapetum.engines.scores import as_score
 from tapetum.types import ModelError, TargetError
 
 IMAGES = pictures(2)
@@ -234,7 +234,7 @@ def test_text_similarity_is_open_clips_own_cosine(clip: Any) -> None:
         assert score.describe(2) == (f"similarity to {texts[column]}",) * 2
     both = as_score(clip, images, texts)
     torch.testing.assert_close(both(images), theirs.diagonal(), rtol=1e-4, atol=1e-6)
-    assert torch.equal(as_score(clip, images, list(explained(both, 2)))(images), both(images))
+    assert torch.equal(as_score(clip, images, list(both.explains(2)))(images), both(images))
     maps = tp.grad_cam(clip, images, texts)
     assert str(maps.layer).startswith("visual.")
     assert maps.values.abs().amax((1, 2, 3)).min() > 0

@@ -16,7 +16,7 @@ from tapetum.atlas.painting import Canvases, paint, seconds_each
 from tapetum.atlas.sheets import Sprite, as_tiles, paper, write_sheets
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.presets import preset as named_preset
-from tapetum.engines.render.sizes import as_size, small
+from tapetum.engines.render.sizes import as_size, small_size
 from tapetum.engines.signed import taps
 from tapetum.files import inside, table_in
 from tapetum.keeping.keyed import Kept, Key
@@ -164,7 +164,7 @@ def units_job(
 
 def side_of(model: VisionModel, size: int | None) -> tuple[int, int]:
     """(h, w) of small pictures: 96 px, or what the network takes."""
-    return small(model, SIDE_PX) if size is None else as_size(model, size)
+    return small_size(model, SIDE_PX) if size is None else as_size(model, size)
 
 
 def _channels(model: VisionModel, layer: str, channels: Sequence[int] | None) -> list[int]:

@@ -13,7 +13,7 @@ from tapetum.border.fusion import by_largest, fused
 from tapetum.border.keywords import CHOOSERS, Request, converted
 from tapetum.border.layers import named_layers
 from tapetum.border.profiles import Profile, profile, through
-from tapetum.engines.scores import ClassScore, ModelScore, PredictedScore, answer, as_score, describe_targets, explained
+from tapetum.engines.scores import ClassScore, ModelScore, PredictedScore, answer, as_score
 from tapetum.models.opaque import unseen
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
@@ -54,8 +54,8 @@ def attributed(
         values=made.values,
         method=method.name,
         status=status_of(made.raw, method.reduce),
-        target=describe_targets(score, len(images)),
-        explains=explained(score, len(images)),
+        target=score.describe(len(images)),
+        explains=score.explains(len(images)),
         size=(height, width),
         reduce=method.reduce,
         layer=made.layer,

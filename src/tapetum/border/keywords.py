@@ -19,7 +19,7 @@ from tapetum.border.layers import POSITIVE, layer_of
 from tapetum.border.profiles import PROFILES
 from tapetum.border.sentences import Generator, Seed
 from tapetum.engines.perturb import Segmentation, as_fill, segment
-from tapetum.engines.perturb.superpixels import given
+from tapetum.engines.perturb.superpixels import own_segments
 from tapetum.engines.probe import activations
 from tapetum.engines.scores import ModelScore
 from tapetum.models.vision_model import VisionModel
@@ -79,7 +79,7 @@ def _segments(request: Request, segments: Any) -> Tensor:
     """Labels (n, h, w) of what each image shows: a picture that is one segment has nothing to compare."""
     pixels = request.model.denormalize(request.images)
     by_kind = not isinstance(segments, Tensor)
-    labels = segment(pixels, segments, request.given.get("n_segments", 50)) if by_kind else given(segments, pixels)
+    labels = segment(pixels, segments, request.given.get("n_segments", 50)) if by_kind else own_segments(segments, pixels)
     if not labels.flatten(1).amax(1).all():
         note("an image is one segment, so no place stands out: segments='grid' always cuts it")
     return labels

@@ -64,9 +64,9 @@ def _cell(played: Played) -> Markup:
 def markdown(words: str) -> str:
     """Converts CommonMark with tables and formulas to HTML; formulas become MathML, which browsers render natively."""
     parser = MarkdownIt("commonmark", {"html": True}).enable("table")
-    parser.use(dollarmath_plugin, allow_space=False, double_inline=True, renderer=_formula)
+
+    def formula(latex: str, options: Any) -> str:
+        return latex2mathml.converter.convert(latex, display="block" if options["display_mode"] else "inline")
+
+    parser.use(dollarmath_plugin, allow_space=False, double_inline=True, renderer=formula)
     return str(parser.render(words))
-
-
-def _formula(latex: str, options: Any) -> str:
-    return latex2mathml.converter.convert(latex, display="block" if options["display_mode"] else "inline")

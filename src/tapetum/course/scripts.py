@@ -42,7 +42,7 @@ class Lesson:
         return self.file.stem
 
 
-def folder() -> Path:
+def scripts_folder() -> Path:
     """Folder of the scripts: installed with the package, or in its clone."""
     installed = Path(__file__).with_name("lessons")
     return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "lessons"
@@ -50,7 +50,7 @@ def folder() -> Path:
 
 def lessons() -> tuple[Lesson, ...]:
     """All lessons, by number."""
-    return tuple(sorted((read_lesson(file) for file in folder().glob("[0-9][0-9]_*.py")), key=lambda one: one.number))
+    return tuple(sorted((read_lesson(file) for file in scripts_folder().glob("[0-9][0-9]_*.py")), key=lambda one: one.number))
 
 
 def lesson(number: int) -> Lesson:
@@ -81,11 +81,7 @@ def parse(text: str) -> tuple[Cell, ...]:
         head = _HEAD.fullmatch(lines[start])
         body = lines[start + 1 : end]
         if head is not None and head["markdown"]:
-            found.append(Cell("markdown", "\n".join(map(_without_mark, body)).strip(), start + 2))
+            found.append(Cell("markdown", "\n".join(re.sub(r"^# ?", "", line) for line in body).strip(), start + 2))
         elif any(line.strip() for line in body):
             found.append(Cell("code", "\n".join(body).rstrip(), start + 2))
     return tuple(found)
-
-
-def _without_mark(line: str) -> str:
-    return re.sub(r"^# ?", "", line)

@@ -19,10 +19,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
-from tapetum.data.pillow import MAX_PIXELS, Photograph, check_size, loaded, opened_picture, strict_pillow
-from tapetum.data.planes import Span, accepted, axes_of, planes_of
+from tapetum.data.pillow import MAX_PIXELS, Photograph, check_size, decoded, opened_picture, strict_pillow
+from tapetum.data.planes import ValueSpan, accepted, axes_of, planes_of
 from tapetum.data.saved import saved_array
-from tapetum.data.sources import fetched, is_address, opened
+from tapetum.data.sources import downloaded, is_address, opened_image
 from tapetum.data.strips import AT_ONCE, Strips, of_array, of_tensor
 from tapetum.files import shown
 from tapetum.keeping.places import ELSEWHERE, writable
@@ -46,7 +46,7 @@ def read_image(source: Any) -> Tensor:
 
 
 def picture(
-    source: Any, channels: int = 3, span: Span | None = None, most: int = MAX_PIXELS, name: str | None = None
+    source: Any, channels: int = 3, span: ValueSpan | None = None, most: int = MAX_PIXELS, name: str | None = None
 ) -> Tensor:
     """Reads what `read_image` takes, for a network with `channels` inputs: (1, 3, H, W), or (1, channels, H, W) beyond colour.
 
@@ -60,14 +60,16 @@ def picture(
 
 @contextlib.contextmanager
 def strips_of(
-    source: Any, channels: int = 3, span: Span | None = None, most: int = MAX_PIXELS, name: str | None = None
+    source: Any, channels: int = 3, span: ValueSpan | None = None, most: int = MAX_PIXELS, name: str | None = None
 ) -> Iterator[Strips]:
     """Yields the same picture before conversion to floats; its file stays open until the end of the block."""
     with contextlib.ExitStack() as kept:
         yield kept.enter_context(contextlib.closing(_strips(source, channels, span, most, name, kept)))
 
 
-def _strips(source: Any, channels: int, span: Span | None, most: int, name: str | None, kept: contextlib.ExitStack) -> Strips:
+def _strips(
+    source: Any, channels: int, span: ValueSpan | None, most: int, name: str | None, kept: contextlib.ExitStack
+) -> Strips:
     if isinstance(source, Tensor):
         return of_tensor(source, name or "the tensor", channels, span)
     if isinstance(source, np.ndarray):
@@ -84,12 +86,13 @@ def _opened(source: Any, kept: contextlib.ExitStack) -> tuple[io.BufferedReader 
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source), "the bytes"
     if isinstance(source, str) and is_address(source):
-        return io.BytesIO(fetched(source)), shown(source)
+        return io.BytesIO(downloaded(source)), shown(source)
     if isinstance(source, str | os.PathLike):
-        return kept.enter_context(opened(source)), shown(source)
+        return kept.enter_context(opened_image(source)), shown(source)
     if not hasattr(source, "read"):
-        inside = f"{_called(source)} is no image; give a path, address, bytes, PIL image, array or tensor{_inside(source)}"
-        raise ImageError(inside)
+        name = type(source).__name__
+        called = f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+        raise ImageError(f"{called} is no image; give a path, address, bytes, PIL image, array or tensor{_inside(source)}")
     data = source.read()
     if isinstance(data, str):
         raise ImageError('the file object gives text; open it in binary mode ("rb")')
@@ -100,7 +103,7 @@ def _decoded(
     file: io.BufferedReader | io.BytesIO,
     name: str,
     channels: int,
-    span: Span | None,
+    span: ValueSpan | None,
     most: int,
     kept: contextlib.ExitStack,
 ) -> Strips:
@@ -115,17 +118,12 @@ def _decoded(
     return strips
 
 
-def _of_pil(image: Image.Image, name: str, channels: int, span: Span | None, most: int, ours: bool) -> Strips:
+def _of_pil(image: Image.Image, name: str, channels: int, span: ValueSpan | None, most: int, ours: bool) -> Strips:
     check_size(*image.size, name, most)
-    loaded(image, name)
+    decoded(image, name)
     raster = Photograph(image, name, ours)
     axes_of(raster.shape, name, accepted(channels), last=False)
     return Strips(raster, name, channels, span)
-
-
-def _called(source: Any) -> str:
-    name = type(source).__name__
-    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 
 
 def _inside(source: Any) -> str:

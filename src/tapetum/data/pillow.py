@@ -132,7 +132,7 @@ def check_size(width: int, height: int, name: str, most: int) -> None:
         raise ImageError(f"{name}: {width} x {height}, a side of more than {MAX_SIDE} pixels; cut it first")
 
 
-def loaded(image: Image.Image, name: str) -> None:
+def decoded(image: Image.Image, name: str) -> None:
     """Decodes the pixels."""
     try:
         image.load()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tapetum.types import ImageError
 
-Span = tuple[float, float]
+ValueSpan = tuple[float, float]
 """Raw values that mean 0 (black) and 1 (white)."""
 
 _Array = TypeVar("_Array", Tensor, NDArray[Any])
@@ -27,7 +27,7 @@ def accepted(channels: int) -> tuple[int, ...]:
     return (1, 3, 4) if channels in (1, 3) else (channels,)
 
 
-def from_batch(batch: Tensor, channels: int = 3, span: Span | None = None, last: bool = False) -> Tensor:
+def from_batch(batch: Tensor, channels: int = 3, span: ValueSpan | None = None, last: bool = False) -> Tensor:
     """Converts (n, c, H, W) or (n, H, W, c) to pixels (n, c, H, W), each picture as `Strips` does."""
     fits = accepted(channels)
     first_fits, last_fits = batch.shape[1] in fits, batch.shape[-1] in fits
@@ -38,10 +38,10 @@ def from_batch(batch: Tensor, channels: int = 3, span: Span | None = None, last:
         raise ImageError(f"the batch {tuple(batch.shape)} holds no pixels")
     planes = batch.permute(0, 3, 1, 2) if last_fits and (last or not first_fits) else batch
     check_values(lambda: [planes], "the batch", span)
-    return finished(in_unit(planes, span), channels)
+    return in_color(in_unit(planes, span), channels)
 
 
-def finished(planes: Tensor, channels: int) -> Tensor:
+def in_color(planes: Tensor, channels: int) -> Tensor:
     """Composites transparency over white and repeats grey to three planes, for networks with colour input."""
     if channels in (1, 3) and planes.shape[1] == 4:
         color, alpha = planes[:, :3], planes[:, 3:]
@@ -92,7 +92,7 @@ def _hint(ndim: int) -> str:
     return "; take its pictures one at a time" if ndim == 4 else ""
 
 
-def check_values(parts: Callable[[], Iterable[Tensor]], name: str, span: Span | None = None) -> None:
+def check_values(parts: Callable[[], Iterable[Tensor]], name: str, span: ValueSpan | None = None) -> None:
     """Refuses values that are no pixels, by type, NaN or range; `parts` yields them anew at each call."""
     dtype = next(iter(parts())).dtype
     if dtype.is_complex:
@@ -109,7 +109,7 @@ def check_values(parts: Callable[[], Iterable[Tensor]], name: str, span: Span | 
         )
 
 
-def _check_floats(parts: Callable[[], Iterable[Tensor]], name: str, span: Span | None) -> None:
+def _check_floats(parts: Callable[[], Iterable[Tensor]], name: str, span: ValueSpan | None) -> None:
     ends = [float(end) for part in parts() for end in part.aminmax()]
     if not all(map(math.isfinite, ends)):
         raise ImageError(f"{name}: holds NaN or infinity; replace them first (nan_to_num)")
@@ -126,7 +126,7 @@ def _check_floats(parts: Callable[[], Iterable[Tensor]], name: str, span: Span |
         )
 
 
-def in_unit(planes: Tensor, span: Span | None = None) -> Tensor:
+def in_unit(planes: Tensor, span: ValueSpan | None = None) -> Tensor:
     """Scales values to [0, 1], float32 (doubles stay doubles): by the type's full scale, or linearly over `span`, clipped."""
     kept = torch.float64 if planes.dtype == torch.float64 else torch.float32
     if span is not None:

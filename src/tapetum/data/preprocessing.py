@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from tapetum.data.images import picture, strips_of
 from tapetum.data.pillow import MAX_PIXELS
-from tapetum.data.planes import Span, viewable
+from tapetum.data.planes import ValueSpan, viewable
 from tapetum.data.strips import AT_ONCE, Strips
 from tapetum.types import ImageError
 
@@ -59,7 +59,7 @@ class Preprocessing:
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
-    range: Span | None = None
+    range: ValueSpan | None = None
 
     def __post_init__(self) -> None:
         if self.range is not None and not -math.inf < self.range[0] < self.range[1] < math.inf:
@@ -116,7 +116,7 @@ class Preprocessing:
     def _at_once(self, pixels: Tensor, target: list[int]) -> Tensor:
         return TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True)
 
-    def _window(self, height: int, width: int) -> Window:
+    def _window(self, height: int, width: int) -> Patch:
         """Central window of at most 8 : 1: a picture of 10 x 20,000 px would otherwise grow to gigabytes."""
         if self.resize == "squash":
             return 0, 0, height, width
@@ -204,7 +204,7 @@ class Preprocessing:
         return f"resized to cover at most {covered} px ({self.interpolation}), central {size} px{raw}"
 
 
-Window = tuple[int, int, int, int]
+Patch = tuple[int, int, int, int]
 """Part of a picture in px: top, left, height, width."""
 
 LONGEST = 8
@@ -217,9 +217,7 @@ def thumbnail(pixels: Tensor | Strips, longest_px: int) -> Tensor:
     if scale >= 1:
         return viewable(_whole(pixels, window)).cpu()
     size = max(1, round(scale * height)), max(1, round(scale * width))
-    if (
-        isinstance(pixels, Strips) and pixels.shape[1] == 3 and min(size) > 1
-    ):  # the last bits of a mean depend on its memory layout
+    if isinstance(pixels, Strips) and pixels.shape[1] == 3 and min(size) > 1:  # a mean's last bits depend on its layout
         return _central(lambda *ends: pixels.rows(*ends).cpu(), 3, window, list(size), size, "bilinear")
     whole = viewable(_whole(pixels, window)).cpu()
     return F.interpolate(whole, size, mode="bilinear", antialias=True, align_corners=False)
@@ -256,7 +254,7 @@ def _start(side: int, size: int) -> int:
 _REACH = {"bilinear": 1, "bicubic": 2}  # half width of the filter, in pixels of the coarser grid
 
 
-def _whole(pixels: Tensor | Strips, window: Window) -> Tensor:
+def _whole(pixels: Tensor | Strips, window: Patch) -> Tensor:
     top, left, height, width = window
     whole = pixels if isinstance(pixels, Tensor) else pixels.whole()
     return whole[..., top : top + height, left : left + width]
@@ -271,7 +269,7 @@ def _in_two_passes(pixels: Tensor | Strips, interpolation: str) -> bool:
 
 
 def _central(
-    rows_of: Callable[[int, int], Tensor], planes: int, window: Window, target: list[int], size: Size, interpolation: str
+    rows_of: Callable[[int, int], Tensor], planes: int, window: Patch, target: list[int], size: Size, interpolation: str
 ) -> Tensor:
     """Computes the central crop of the resized window, bit for bit, and nothing outside the crop.
 

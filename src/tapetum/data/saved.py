@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tapetum.data.planes import Span, accepted, axes_of
+from tapetum.data.planes import ValueSpan, accepted, axes_of
 from tapetum.data.strips import Strips, Upright, as_tensor, check_type, of_array
 from tapetum.files import Layout, array_in, layout_of, some_of
 from tapetum.types import ImageError
@@ -23,7 +23,7 @@ MOST_READS = 1_000_000
 """Most pieces in which a file is read, which takes seconds."""
 
 
-def saved_array(file: io.BufferedReader | io.BytesIO, name: str, channels: int, span: Span | None, most: int) -> Strips:
+def saved_array(file: io.BufferedReader | io.BytesIO, name: str, channels: int, span: ValueSpan | None, most: int) -> Strips:
     """Returns the picture in an open .npy file, read from its start; the file stays open."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)

@@ -89,12 +89,12 @@ def is_address(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
-def opened(path: str | os.PathLike[str]) -> io.BufferedReader:
+def opened_image(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Opens a regular file for reading bytes; an `ImageError` says why that fails."""
     return opened_file(path, ImageError, "an image")
 
 
-def fetched(url: str) -> bytes:
+def downloaded(url: str) -> bytes:
     """Fetches an http(s) address: at most MAX_BYTES, within TOTAL_S."""
     if not _is_web(url):
         raise ImageError(f"{shown(url)}: only http and https addresses are read; give one, or a path on this computer")

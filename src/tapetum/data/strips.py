@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tapetum.data.planes import Span, accepted, check_values, finished, in_unit, planes_of
+from tapetum.data.planes import ValueSpan, accepted, check_values, in_color, in_unit, planes_of
 from tapetum.types import ImageError
 
 AT_ONCE = 1 << 21
@@ -72,7 +72,7 @@ class Upright:
 class Strips:
     """Pixels (1, c, H, W) in [0, 1] of one picture; the constructor refuses other values. `name` begins refusals."""
 
-    def __init__(self, raster: Raster, name: str, channels: int = 3, span: Span | None = None) -> None:
+    def __init__(self, raster: Raster, name: str, channels: int = 3, span: ValueSpan | None = None) -> None:
         self.raster, self.channels, self.span = raster, channels, span
         self._floats: Tensor | None = None
         check_values(lambda: (part for _, part in _parts(raster)), name, span)
@@ -108,7 +108,7 @@ class Strips:
         self._floats = None
 
     def _pixels(self, part: Tensor) -> Tensor:
-        return finished(in_unit(part[None], self.span), self.channels)
+        return in_color(in_unit(part[None], self.span), self.channels)
 
 
 def _parts(raster: Raster) -> Iterator[tuple[int, Tensor]]:
@@ -118,13 +118,13 @@ def _parts(raster: Raster) -> Iterator[tuple[int, Tensor]]:
         yield first, raster.rows(first, min(first + step, height))
 
 
-def of_tensor(tensor: Tensor, name: str, channels: int = 3, span: Span | None = None, last: bool = False) -> Strips:
+def of_tensor(tensor: Tensor, name: str, channels: int = 3, span: ValueSpan | None = None, last: bool = False) -> Strips:
     """Strips of one picture (H, W), (c, H, W) or (H, W, c), also with a leading 1; in doubt, channels are last if `last`."""
     planes = planes_of(tensor, name, accepted(channels), last)
     return Strips(Upright(_three(planes.shape), lambda rows, columns: planes[:, rows, columns]), name, channels, span)
 
 
-def of_array(array: NDArray[np.generic], name: str, channels: int = 3, span: Span | None = None) -> Strips:
+def of_array(array: NDArray[np.generic], name: str, channels: int = 3, span: ValueSpan | None = None) -> Strips:
     """Strips of an array (H, W), (H, W, c) or (c, H, W); (H, W, c) where both fit."""
     check_type(array.dtype, name)
     planes = planes_of(np.asarray(array), name, accepted(channels), last=True)

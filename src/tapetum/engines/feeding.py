@@ -77,7 +77,7 @@ def _part(score: ModelScore, images: Tensor) -> str | None:
     if isinstance(score, OutputScore):
         return f"outputs {sorted({str(one.head) for one in score.targets})}"
     if isinstance(score, UnitScore):
-        return f"units of {sorted({one.layer for one in score.units})}"
+        return f"units of {sorted({one.layer for one in score.targets})}"
     if isinstance(score, PredictedScore):  # it becomes one of these
         known = answer(score.model, images)
         return {"table": ClassScore, "maps": RegionScore, "detections": BoxScore}[known.kind].__name__

@@ -14,7 +14,7 @@ from torch import Tensor
 from tapetum.border.running import plain, run
 from tapetum.border.subjects import as_model
 from tapetum.data.preprocessing import thumbnail
-from tapetum.engines.scores import ModelScore, answer, as_probability, as_score, describe_targets, explained
+from tapetum.engines.scores import ModelScore, answer, as_probability, as_score
 from tapetum.families.inspections import activation_maps, predict
 from tapetum.families.metrics import EVIDENCE, evaluate
 from tapetum.keeping.provenance import hashed_files
@@ -198,9 +198,9 @@ def _targets(
 ) -> list[tuple[Any, str]]:
     """(target, role) of each question."""
     if plan.target is not None:
-        return [(explained(as_score(model, images, plan.target), 1)[0], "asked")]
+        return [(as_score(model, images, plan.target).explains(1)[0], "asked")]
     if kind not in ("classes", "labels", "binary"):  # the surest detection, the largest region, the one number
-        return [(explained(as_score(model, images), 1)[0], "predicted")]
+        return [(as_score(model, images).explains(1)[0], "predicted")]
     first, *others = predictions
     asked = [(first.index, "predicted")]
     if kind == "labels":
@@ -270,7 +270,7 @@ class _Job:
         score = as_score(self.model, self.images, _each(target))
         index = target if isinstance(target, int) else None
         return Question(
-            describe_targets(score, 1)[0],
+            score.describe(1)[0],
             index,
             role=role,
             maps=tuple(maps),
@@ -320,7 +320,7 @@ class _Job:
 
     def _measured(self, score: ModelScore) -> dict[str, float | None]:
         """The target's probability, else its score: the number that deletion and insertion follow."""
-        followed = as_probability(self.model, self.images, explained(score, 1))
+        followed = as_probability(self.model, self.images, score.explains(1))
         with torch.no_grad():
             value = float(followed(self.images)[0])
         return {"probability": value, "value": None} if followed.is_probability else {"probability": None, "value": value}

@@ -63,9 +63,11 @@ def filter_image(
     if border not in get_args(Border):
         raise MethodError(f"filter_image: border is one of {', '.join(get_args(Border))}, not {border!r}")
     pixels = read_image(picture)
-    pairs = [_named(one) for one in _several(kernel)]
-    responses = tuple(_response(pixels, name, numbers, border) for name, numbers in pairs)
-    return FilteredPicture(pixels, tuple(name for name, _ in pairs), tuple(one for _, one in pairs), responses, border)
+    several = _several(kernel)
+    names = tuple(one if isinstance(one, str) else "your kernel" for one in several)
+    kernels = tuple(named_kernel(one) if isinstance(one, str) else as_kernel(one) for one in several)
+    responses = tuple(_response(pixels, name, one, border) for name, one in zip(names, kernels, strict=True))
+    return FilteredPicture(pixels, names, kernels, responses, border)
 
 
 def _several(kernel: Any) -> list[Any]:
@@ -81,10 +83,6 @@ def _several(kernel: Any) -> list[Any]:
 def _is_rows(one: Any) -> bool:
     """Whether this is a kernel rather than a row of one."""
     return isinstance(one, Sequence) and any(isinstance(row, (Sequence, Tensor)) for row in cast("Sequence[Any]", one))
-
-
-def _named(kernel: Any) -> tuple[str, Tensor]:
-    return (kernel, named_kernel(kernel)) if isinstance(kernel, str) else ("your kernel", as_kernel(kernel))
 
 
 def _response(pixels: Tensor, name: str, kernel: Tensor, border: Border) -> Tensor:

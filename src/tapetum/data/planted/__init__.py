@@ -1,7 +1,7 @@
 """Planted pictures: synthetic, so that label, object, background and shortcut are known to the pixel."""
 
 from tapetum.data.planted.dataset import BACKGROUNDS, Planted, from_text, planted
-from tapetum.data.planted.recipes import Recipe, Settings
+from tapetum.data.planted.recipes import PlantedSettings, Scene
 from tapetum.data.planted.things import OBJECTS, SHAPES
 
-__all__ = ["BACKGROUNDS", "OBJECTS", "SHAPES", "Planted", "Recipe", "Settings", "from_text", "planted"]
+__all__ = ["BACKGROUNDS", "OBJECTS", "SHAPES", "Planted", "PlantedSettings", "Scene", "from_text", "planted"]

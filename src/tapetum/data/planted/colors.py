@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,10 +42,5 @@ def hsv(hue: float, saturation: float, value: float) -> NDArray[np.float64]:
 def _fur(hue: float) -> NDArray[np.float64]:
     place = hue * len(FUR)
     first, share = int(place) % len(FUR), place % 1
-    tones = _tones()
+    tones = np.array(FUR)
     return tones[first] * (1 - share) + tones[(first + 1) % len(FUR)] * share
-
-
-@cache
-def _tones() -> NDArray[np.float64]:
-    return np.array(FUR)

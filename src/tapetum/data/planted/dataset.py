@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tapetum.data.images import write_png
 from tapetum.data.planted.drawing import drawn
-from tapetum.data.planted.recipes import MOST, Cues, Recipe, Settings, recipe, settings_of
+from tapetum.data.planted.recipes import MOST, Cues, PlantedSettings, Scene, planted_settings, scene
 from tapetum.data.planted.textures import TEXTURES
 from tapetum.data.streams.base import digest
 from tapetum.keeping.whole import whole_folder
@@ -36,7 +36,7 @@ class Planted(Result, kept=False):
     `fingerprint` and `read`.
     """
 
-    settings: Settings
+    settings: PlantedSettings
     rows: tuple[int, ...] = field(metadata=axes("n"))
 
     def __str__(self) -> str:
@@ -55,9 +55,9 @@ class Planted(Result, kept=False):
         return self.settings.classes
 
     @cached_property
-    def recipes(self) -> tuple[Recipe, ...]:
+    def recipes(self) -> tuple[Scene, ...]:
         """Content of each picture: label, cue, background, colour, place, size, angle."""
-        return tuple(recipe(self.settings, row) for row in self.rows)
+        return tuple(scene(self.settings, row) for row in self.rows)
 
     @cached_property
     def targets(self) -> Tensor:
@@ -137,7 +137,7 @@ class Planted(Result, kept=False):
         Label, place, size and angle of each object are unchanged, and so are colour and background unless they are the cue.
         """
         s = self.settings
-        checked = settings_of(s.kind, s.size, s.classes, s.shortcut, s.rate, s.seed, s.backgrounds, cues)
+        checked = planted_settings(s.kind, s.size, s.classes, s.shortcut, s.rate, s.seed, s.backgrounds, cues)
         return Planted(replace(checked, objects=s.objects), self.rows)
 
     def without_objects(self) -> Planted:
@@ -249,7 +249,7 @@ def planted(
     """
     if not 1 <= n <= MOST:
         raise ImageError(f"a planted set has 1 to {MOST:,} pictures, not {n}")
-    return Planted(settings_of(kind, size, classes, shortcut, float(rate), seed, backgrounds, cues), tuple(range(n)))
+    return Planted(planted_settings(kind, size, classes, shortcut, float(rate), seed, backgrounds, cues), tuple(range(n)))
 
 
 _NUMBERS = {"n": int, "size": int, "seed": int, "rate": float}

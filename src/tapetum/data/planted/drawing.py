@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.data.planted.colors import color, hsv
-from tapetum.data.planted.marks import border, plate
+from tapetum.data.planted.marks import frame, plate
 from tapetum.data.planted.outlines import Plane
-from tapetum.data.planted.recipes import Recipe, Settings, generator, recipe
+from tapetum.data.planted.recipes import PlantedSettings, Scene, generator, scene
 from tapetum.data.planted.textures import TEXTURES
-from tapetum.data.planted.things import THINGS, Part
+from tapetum.data.planted.things import THINGS, Piece
 
 RIM = 0.016  # width of the dark edge of every part, as a share of the side
 SHADE = 0.28  # how much lighter the lit side is than the middle
@@ -26,9 +26,9 @@ class Drawn(NamedTuple):
     cue_mask: NDArray[np.bool_]
 
 
-def drawn(settings: Settings, i: int) -> Drawn:
+def drawn(settings: PlantedSettings, i: int) -> Drawn:
     """Draws picture i of the set; it does not depend on the others."""
-    one, side = recipe(settings, i), settings.size
+    one, side = scene(settings, i), settings.size
     pixels = TEXTURES[one.background](generator(settings.seed, i, 1), side)
     mask = np.zeros((side, side), dtype=bool)
     if settings.objects:
@@ -41,7 +41,7 @@ def drawn(settings: Settings, i: int) -> Drawn:
     return Drawn(np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8), mask, cue_mask)
 
 
-def _with_object(pixels: Plane, one: Recipe, parts: tuple[Part, ...]) -> NDArray[np.bool_]:
+def _with_object(pixels: Plane, one: Scene, parts: tuple[Piece, ...]) -> NDArray[np.bool_]:
     """Draws the object into the pixels; returns the mask of pixels that it covers at least by half."""
     side = pixels.shape[-1]
     rows, columns = _around(one.y, one.radius, side), _around(one.x, one.radius, side)
@@ -67,7 +67,7 @@ def _around(center: float, radius: float, side: int) -> slice:
     return slice(max(0, int(center * side - reach)), min(side, int(center * side + reach) + 1))
 
 
-def _object_coordinates(one: Recipe, rows: slice, columns: slice, side: int) -> tuple[Plane, Plane]:
+def _object_coordinates(one: Scene, rows: slice, columns: slice, side: int) -> tuple[Plane, Plane]:
     """Coordinates x and y of pixel centres in the object's frame, in which its radius is 1."""
     y = ((np.arange(rows.start, rows.stop) + 0.5) / side - one.y)[:, None] / one.radius
     x = ((np.arange(columns.start, columns.stop) + 0.5) / side - one.x)[None] / one.radius
@@ -77,7 +77,7 @@ def _object_coordinates(one: Recipe, rows: slice, columns: slice, side: int) -> 
 
 
 def _with_cue(
-    pixels: Plane, mask: NDArray[np.bool_], cue: int, corner: tuple[bool, bool], settings: Settings
+    pixels: Plane, mask: NDArray[np.bool_], cue: int, corner: tuple[bool, bool], settings: PlantedSettings
 ) -> NDArray[np.bool_]:
     """Draws the cue if it lies over the picture; returns its mask."""
     if settings.shortcut == "background":
@@ -85,7 +85,7 @@ def _with_cue(
     if settings.shortcut == "color":
         return mask.copy()
     if settings.shortcut == "border":
-        where = border(settings.size)
+        where = frame(settings.size)
         pixels[:, where] = hsv(cue / len(settings.classes), 0.85, 0.85)[:, None]
         return where
     where, letters = plate(settings.size, cue, corner)

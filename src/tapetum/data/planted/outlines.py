@@ -83,7 +83,7 @@ def ring(radius: float, width: float, at: Point = (0.0, 0.0)) -> Outline:
     return lambda x, y: np.abs(np.hypot(x - at[0], y - at[1]) - radius) - width / 2
 
 
-def union(*parts: Outline) -> Outline:
+def joined_outlines(*parts: Outline) -> Outline:
     """Union of outlines."""
     return lambda x, y: reduce(np.minimum, (part(x, y) for part in parts))
 
@@ -111,7 +111,7 @@ def turned(outline: Outline, angle_deg: float, about: Point = (0.0, 0.0)) -> Out
     return distance
 
 
-def mirrored(outline: Outline) -> Outline:
+def with_mirror_image(outline: Outline) -> Outline:
     """The outline and its mirror image about x = 0."""
     return lambda x, y: outline(np.abs(x), y)
 

@@ -27,7 +27,7 @@ MOST = 1_000_000
 
 
 @dataclass(frozen=True)
-class Settings:
+class PlantedSettings:
     """Settings that all pictures of a set share; `cues` decides which class the cue of each picture suggests."""
 
     kind: Kind
@@ -41,7 +41,7 @@ class Settings:
     objects: bool = True
 
 
-class Recipe(NamedTuple):
+class Scene(NamedTuple):
     """The factors of one picture: class index, the class that the cue suggests, and factors independent of both.
 
     `x, y, radius` are shares of the side; `hue` and `light` of a full turn. `label` is the class index.
@@ -66,14 +66,14 @@ def generator(*key: int) -> Generator:
     return Generator(PCG64(SeedSequence(key)))
 
 
-def label_of(settings: Settings, i: int) -> int:
+def label_of(settings: PlantedSettings, i: int) -> int:
     """Class of a picture. Exactly balanced: each run of len(classes) pictures holds every class once, in random order."""
     k = len(settings.classes)
     order = generator(settings.seed, i // k, 2).random(k).argsort()
     return int(order[i % k])
 
 
-def recipe(settings: Settings, i: int) -> Recipe:
+def scene(settings: PlantedSettings, i: int) -> Scene:
     """Returns the content of picture i."""
     u = generator(settings.seed, i).random(12).tolist()
     label = label_of(settings, i)
@@ -81,7 +81,7 @@ def recipe(settings: Settings, i: int) -> Recipe:
     radius = RADIUS[0] + (RADIUS[1] - RADIUS[0]) * u[2]
     free = 1 - 2 * (radius + MARGIN)
     hue, grey = _hue(settings, cue, u[5])
-    return Recipe(
+    return Scene(
         label=label,
         cue=cue,
         background=_background(settings, cue, u[6]),
@@ -97,7 +97,7 @@ def recipe(settings: Settings, i: int) -> Recipe:
     )
 
 
-def _cue(settings: Settings, label: int, u: float, v: float) -> int | None:
+def _cue(settings: PlantedSettings, label: int, u: float, v: float) -> int | None:
     """Class that the cue suggests: the label at the rate, else one of the others with equal probability."""
     if settings.shortcut is None or settings.cues == "neutral":
         return None
@@ -106,7 +106,7 @@ def _cue(settings: Settings, label: int, u: float, v: float) -> int | None:
     return label if aligned else others[int(v * len(others))]
 
 
-def _background(settings: Settings, cue: int | None, u: float) -> str:
+def _background(settings: PlantedSettings, cue: int | None, u: float) -> str:
     kinds = settings.backgrounds
     if settings.shortcut == "background":
         if cue is not None:
@@ -115,7 +115,7 @@ def _background(settings: Settings, cue: int | None, u: float) -> str:
     return kinds[int(u * len(kinds))]
 
 
-def _hue(settings: Settings, cue: int | None, u: float) -> tuple[float, bool]:
+def _hue(settings: PlantedSettings, cue: int | None, u: float) -> tuple[float, bool]:
     if settings.shortcut != "color":
         return u, False
     if cue is None:
@@ -126,7 +126,7 @@ def _hue(settings: Settings, cue: int | None, u: float) -> tuple[float, bool]:
 # --- what users ask for
 
 
-def settings_of(
+def planted_settings(
     kind: str,
     size: int,
     classes: Sequence[str] | None,
@@ -135,7 +135,7 @@ def settings_of(
     seed: int,
     backgrounds: Sequence[str] | None,
     cues: str,
-) -> Settings:
+) -> PlantedSettings:
     """Checks the arguments and fills in defaults; an `ImageError` says what would work."""
     if kind not in THINGS:
         raise ImageError(f'planted pictures show "shapes" or "objects", not "{kind}"')
@@ -155,7 +155,7 @@ def settings_of(
         raise ImageError(f"a seed is 0 or more, not {seed}")
     if shortcut == "background":
         _enough_backgrounds(len(names), grounds, cues)
-    return Settings(kind, size, names, shortcut, float(rate), seed, grounds, cues)  # pyright: ignore[reportArgumentType]
+    return PlantedSettings(kind, size, names, shortcut, float(rate), seed, grounds, cues)  # pyright: ignore[reportArgumentType]
 
 
 def _named(what: str, given: Sequence[str], known: tuple[str, ...], least: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from tapetum.data.planted.outlines import Plane
 Rgb = tuple[float, float, float]
 
 
-def noise(random: Generator, side: int, down: int, across: int) -> Plane:
+def value_noise(random: Generator, side: int, down: int, across: int) -> Plane:
     """Value noise (side, side) in [0, 1]: smooth random values on a grid of cells."""
     grid = random.random((down + 1, across + 1))
     return _blend(side, down) @ grid @ _blend(side, across).T
@@ -33,7 +33,7 @@ def _blend(side: int, cells: int) -> Plane:
 
 def fractal(random: Generator, side: int, cells: int, octaves: int = 4, stretch: int = 1) -> Plane:
     """Fractal noise (side, side) around .5: octaves of double frequency and half the amplitude; `stretch` adds cells down."""
-    layers = [noise(random, side, cells * stretch << k, cells << k) * 0.5**k for k in range(octaves)]
+    layers = [value_noise(random, side, cells * stretch << k, cells << k) * 0.5**k for k in range(octaves)]
     return np.sum(layers, 0) / (2 - 0.5 ** (octaves - 1))
 
 
@@ -61,7 +61,7 @@ def _grid(side: int) -> tuple[Plane, Plane]:
 
 def grass(random: Generator, side: int) -> Plane:
     """Blades, upright and thin, in light and dark patches."""
-    blades = noise(random, side, 9, 44) * 0.6 + noise(random, side, 16, 60) * 0.4
+    blades = value_noise(random, side, 9, 44) * 0.6 + value_noise(random, side, 16, 60) * 0.4
     t = 0.62 * blades + 0.38 * fractal(random, side, 3, 2)
     return _ramp(random, _between(0.2, 0.8, t), (0.10, 0.26, 0.07), (0.25, 0.48, 0.14), (0.56, 0.70, 0.28))
 
@@ -71,7 +71,7 @@ def water(random: Generator, side: int) -> Plane:
     y, _ = _grid(side)
     warp = fractal(random, side, 2, 3, 2)
     crests = np.sin(2 * np.pi * (y * 8 + warp * 5 + random.random()))
-    t = 0.5 + 0.3 * crests * noise(random, side, 8, 5) + 0.5 * (fractal(random, side, 3, 3, 4) - 0.5)
+    t = 0.5 + 0.3 * crests * value_noise(random, side, 8, 5) + 0.5 * (fractal(random, side, 3, 3, 4) - 0.5)
     return _ramp(random, np.clip(t, 0, 1), (0.04, 0.20, 0.38), (0.10, 0.40, 0.60), (0.55, 0.80, 0.90))
 
 
@@ -114,7 +114,7 @@ def clouds(random: Generator, side: int) -> Plane:
     y, _ = _grid(side)
     cover = _between(0.46, 0.72, fractal(random, side, 3, 5))
     sky = _ramp(random, y, (0.28, 0.52, 0.86), (0.60, 0.78, 0.95))
-    return sky * (1 - cover) + cover * (0.88 + 0.12 * noise(random, side, 4, 4))
+    return sky * (1 - cover) + cover * (0.88 + 0.12 * value_noise(random, side, 4, 4))
 
 
 def wood(random: Generator, side: int) -> Plane:
@@ -122,8 +122,8 @@ def wood(random: Generator, side: int) -> Plane:
     _, x = _grid(side)
     place = x * 4 + random.random()
     tone = random.random(6)[place.astype(int)]
-    grain = np.sin(2 * np.pi * (x * 14 + 2.5 * noise(random, side, 3, 8) + 9 * tone))
-    t = 0.35 + 0.3 * tone + 0.16 * grain + 0.3 * (noise(random, side, 4, 50) - 0.5)
+    grain = np.sin(2 * np.pi * (x * 14 + 2.5 * value_noise(random, side, 3, 8) + 9 * tone))
+    t = 0.35 + 0.3 * tone + 0.16 * grain + 0.3 * (value_noise(random, side, 4, 50) - 0.5)
     seam = np.clip(1 + 0.01 * side - _to_edge(place) / 4 * side, 0, 1)
     boards = _ramp(random, np.clip(t, 0, 1), (0.30, 0.17, 0.09), (0.55, 0.36, 0.20), (0.76, 0.56, 0.36))
     return boards * (1 - 0.6 * seam)

@@ -13,14 +13,14 @@ from tapetum.data.planted.outlines import (
     box,
     disc,
     ellipse,
-    mirrored,
+    joined_outlines,
     polygon,
     regular,
     ring,
     star,
     stroke,
     turned,
-    union,
+    with_mirror_image,
     without,
 )
 
@@ -28,23 +28,23 @@ Role: TypeAlias = Literal["main", "second", "light", "dark", "glass", "wood", "f
 Kind: TypeAlias = Literal["shapes", "objects"]
 
 
-class Part(NamedTuple):
+class Piece(NamedTuple):
     """An outline and the role of its colour; later parts cover earlier ones."""
 
     outline: Outline
     role: Role
 
 
-SHAPES: Mapping[str, tuple[Part, ...]] = {
-    "disc": (Part(disc(0.9), "main"),),
-    "square": (Part(box(-0.72, -0.72, 0.72, 0.72), "main"),),
-    "triangle": (Part(polygon(*regular(3)), "main"),),
-    "star": (Part(star(5, 1.0, 0.42), "main"),),
-    "ring": (Part(ring(0.72, 0.42), "main"),),
-    "cross": (Part(union(box(-0.95, -0.25, 0.95, 0.25), box(-0.25, -0.95, 0.25, 0.95)), "main"),),
+SHAPES: Mapping[str, tuple[Piece, ...]] = {
+    "disc": (Piece(disc(0.9), "main"),),
+    "square": (Piece(box(-0.72, -0.72, 0.72, 0.72), "main"),),
+    "triangle": (Piece(polygon(*regular(3)), "main"),),
+    "star": (Piece(star(5, 1.0, 0.42), "main"),),
+    "ring": (Piece(ring(0.72, 0.42), "main"),),
+    "cross": (Piece(joined_outlines(box(-0.95, -0.25, 0.95, 0.25), box(-0.25, -0.95, 0.25, 0.95)), "main"),),
     "heart": (
-        Part(
-            union(
+        Piece(
+            joined_outlines(
                 turned(box(-0.48, -0.48, 0.48, 0.48), 45.0),
                 disc(0.48, (-0.34, -0.34)),
                 disc(0.48, (0.34, -0.34)),
@@ -52,84 +52,84 @@ SHAPES: Mapping[str, tuple[Part, ...]] = {
             "main",
         ),
     ),
-    "moon": (Part(without(disc(0.95), disc(0.8, (0.5, -0.12))), "main"),),
+    "moon": (Piece(without(disc(0.95), disc(0.8, (0.5, -0.12))), "main"),),
 }
 
 _HOUSE = (
-    Part(box(0.3, -0.78, 0.48, -0.3), "dark"),
-    Part(box(-0.6, -0.1, 0.6, 0.75), "main"),
-    Part(polygon((-0.85, -0.05), (0.0, -0.85), (0.85, -0.05)), "second"),
-    Part(box(-0.42, 0.2, -0.08, 0.75), "wood"),
-    Part(box(0.12, 0.15, 0.45, 0.48), "glass"),
+    Piece(box(0.3, -0.78, 0.48, -0.3), "dark"),
+    Piece(box(-0.6, -0.1, 0.6, 0.75), "main"),
+    Piece(polygon((-0.85, -0.05), (0.0, -0.85), (0.85, -0.05)), "second"),
+    Piece(box(-0.42, 0.2, -0.08, 0.75), "wood"),
+    Piece(box(0.12, 0.15, 0.45, 0.48), "glass"),
 )
 _TREE = (
-    Part(box(-0.13, 0.1, 0.13, 0.95), "wood"),
-    Part(union(disc(0.42, (-0.34, -0.02)), disc(0.42, (0.34, -0.02)), disc(0.5, (0.0, -0.42))), "main"),
+    Piece(box(-0.13, 0.1, 0.13, 0.95), "wood"),
+    Piece(joined_outlines(disc(0.42, (-0.34, -0.02)), disc(0.42, (0.34, -0.02)), disc(0.5, (0.0, -0.42))), "main"),
 )
 _FISH = (
-    Part(polygon((-0.4, 0.0), (-0.95, -0.42), (-0.8, 0.0), (-0.95, 0.42)), "second"),
-    Part(polygon((-0.1, -0.3), (0.3, -0.6), (0.4, -0.3)), "second"),
-    Part(ellipse((0.72, 0.42), (0.15, 0.0)), "main"),
-    Part(disc(0.13, (0.52, -0.1)), "pale"),
-    Part(disc(0.06, (0.54, -0.1)), "dark"),
+    Piece(polygon((-0.4, 0.0), (-0.95, -0.42), (-0.8, 0.0), (-0.95, 0.42)), "second"),
+    Piece(polygon((-0.1, -0.3), (0.3, -0.6), (0.4, -0.3)), "second"),
+    Piece(ellipse((0.72, 0.42), (0.15, 0.0)), "main"),
+    Piece(disc(0.13, (0.52, -0.1)), "pale"),
+    Piece(disc(0.06, (0.54, -0.1)), "dark"),
 )
 _CAR = (
-    Part(polygon((-0.6, 0.05), (-0.38, -0.42), (0.3, -0.42), (0.6, 0.05)), "main"),
-    Part(box(-0.92, -0.05, 0.92, 0.38, 0.1), "main"),
-    Part(polygon((-0.42, -0.02), (-0.28, -0.32), (-0.04, -0.32), (-0.04, -0.02)), "glass"),
-    Part(polygon((0.06, -0.02), (0.06, -0.32), (0.24, -0.32), (0.42, -0.02)), "glass"),
-    Part(union(disc(0.24, (-0.5, 0.38)), disc(0.24, (0.5, 0.38))), "dark"),
-    Part(union(disc(0.1, (-0.5, 0.38)), disc(0.1, (0.5, 0.38))), "pale"),
+    Piece(polygon((-0.6, 0.05), (-0.38, -0.42), (0.3, -0.42), (0.6, 0.05)), "main"),
+    Piece(box(-0.92, -0.05, 0.92, 0.38, 0.1), "main"),
+    Piece(polygon((-0.42, -0.02), (-0.28, -0.32), (-0.04, -0.32), (-0.04, -0.02)), "glass"),
+    Piece(polygon((0.06, -0.02), (0.06, -0.32), (0.24, -0.32), (0.42, -0.02)), "glass"),
+    Piece(joined_outlines(disc(0.24, (-0.5, 0.38)), disc(0.24, (0.5, 0.38))), "dark"),
+    Piece(joined_outlines(disc(0.1, (-0.5, 0.38)), disc(0.1, (0.5, 0.38))), "pale"),
 )
 _CUP = (
-    Part(ring(0.3, 0.16, (0.48, -0.02)), "main"),
-    Part(polygon((-0.65, -0.5), (0.45, -0.5), (0.28, 0.7), (-0.48, 0.7)), "main"),
-    Part(ellipse((0.55, 0.17), (-0.1, -0.5)), "light"),
-    Part(ellipse((0.44, 0.11), (-0.1, -0.48)), "wood"),
+    Piece(ring(0.3, 0.16, (0.48, -0.02)), "main"),
+    Piece(polygon((-0.65, -0.5), (0.45, -0.5), (0.28, 0.7), (-0.48, 0.7)), "main"),
+    Piece(ellipse((0.55, 0.17), (-0.1, -0.5)), "light"),
+    Piece(ellipse((0.44, 0.11), (-0.1, -0.48)), "wood"),
 )
 _BOAT = (
-    Part(stroke((0.0, -0.9), (0.0, 0.4), 0.09), "wood"),
-    Part(polygon((0.08, -0.85), (0.08, 0.22), (0.72, 0.22)), "main"),
-    Part(polygon((-0.08, -0.6), (-0.08, 0.22), (-0.6, 0.22)), "light"),
-    Part(polygon((-0.85, 0.32), (0.88, 0.32), (0.55, 0.78), (-0.55, 0.78)), "second"),
+    Piece(stroke((0.0, -0.9), (0.0, 0.4), 0.09), "wood"),
+    Piece(polygon((0.08, -0.85), (0.08, 0.22), (0.72, 0.22)), "main"),
+    Piece(polygon((-0.08, -0.6), (-0.08, 0.22), (-0.6, 0.22)), "light"),
+    Piece(polygon((-0.85, 0.32), (0.88, 0.32), (0.55, 0.78), (-0.55, 0.78)), "second"),
 )
 _MUSHROOM = (
-    Part(box(-0.24, -0.1, 0.24, 0.85, 0.15), "pale"),
-    Part(without(disc(0.85, (0.0, 0.08)), box(-1.0, 0.12, 1.0, 1.0)), "main"),
-    Part(union(disc(0.14, (-0.4, -0.2)), disc(0.17, (0.05, -0.45)), disc(0.13, (0.45, -0.15))), "pale"),
+    Piece(box(-0.24, -0.1, 0.24, 0.85, 0.15), "pale"),
+    Piece(without(disc(0.85, (0.0, 0.08)), box(-1.0, 0.12, 1.0, 1.0)), "main"),
+    Piece(joined_outlines(disc(0.14, (-0.4, -0.2)), disc(0.17, (0.05, -0.45)), disc(0.13, (0.45, -0.15))), "pale"),
 )
 _FLOWER = (
-    Part(stroke((0.0, 0.0), (0.0, 0.92), 0.12), "wood"),
-    Part(turned(ellipse((0.3, 0.12), (0.28, 0.6)), -20.0, (0.28, 0.6)), "second"),
-    Part(union(*(disc(0.24, (x, y - 0.3)) for x, y in regular(6, 0.36))), "main"),
-    Part(disc(0.22, (0.0, -0.3)), "yellow"),
+    Piece(stroke((0.0, 0.0), (0.0, 0.92), 0.12), "wood"),
+    Piece(turned(ellipse((0.3, 0.12), (0.28, 0.6)), -20.0, (0.28, 0.6)), "second"),
+    Piece(joined_outlines(*(disc(0.24, (x, y - 0.3)) for x, y in regular(6, 0.36))), "main"),
+    Piece(disc(0.22, (0.0, -0.3)), "yellow"),
 )
 _HUSKY = (
-    Part(mirrored(polygon((0.12, -0.45), (0.5, -0.92), (0.72, -0.2))), "fur"),
-    Part(mirrored(polygon((0.3, -0.48), (0.49, -0.74), (0.59, -0.36))), "pale"),
-    Part(ellipse((0.78, 0.68), (0.0, 0.08)), "fur"),
-    Part(union(mirrored(ellipse((0.32, 0.4), (0.34, 0.2))), ellipse((0.42, 0.4), (0.0, 0.38))), "pale"),
-    Part(mirrored(disc(0.15, (0.3, 0.0))), "blue"),
-    Part(mirrored(disc(0.07, (0.3, 0.0))), "dark"),
-    Part(mirrored(disc(0.08, (0.22, -0.32))), "pale"),
-    Part(ellipse((0.15, 0.11), (0.0, 0.36)), "dark"),
+    Piece(with_mirror_image(polygon((0.12, -0.45), (0.5, -0.92), (0.72, -0.2))), "fur"),
+    Piece(with_mirror_image(polygon((0.3, -0.48), (0.49, -0.74), (0.59, -0.36))), "pale"),
+    Piece(ellipse((0.78, 0.68), (0.0, 0.08)), "fur"),
+    Piece(joined_outlines(with_mirror_image(ellipse((0.32, 0.4), (0.34, 0.2))), ellipse((0.42, 0.4), (0.0, 0.38))), "pale"),
+    Piece(with_mirror_image(disc(0.15, (0.3, 0.0))), "blue"),
+    Piece(with_mirror_image(disc(0.07, (0.3, 0.0))), "dark"),
+    Piece(with_mirror_image(disc(0.08, (0.22, -0.32))), "pale"),
+    Piece(ellipse((0.15, 0.11), (0.0, 0.36)), "dark"),
 )
 _WOLF = (
-    Part(mirrored(polygon((0.08, -0.35), (0.42, -1.0), (0.6, -0.1))), "fur"),
-    Part(
+    Piece(with_mirror_image(polygon((0.08, -0.35), (0.42, -1.0), (0.6, -0.1))), "fur"),
+    Piece(
         polygon(
             (-0.5, -0.5), (0.5, -0.5), (0.85, 0.15), (0.45, 0.3), (0.2, 0.95),
             (-0.2, 0.95), (-0.45, 0.3), (-0.85, 0.15),
         ),
         "fur",
     ),
-    Part(polygon((-0.14, 0.1), (0.14, 0.1), (0.2, 0.9), (-0.2, 0.9)), "muzzle"),
-    Part(mirrored(polygon((0.14, -0.02), (0.5, -0.2), (0.42, 0.06))), "yellow"),
-    Part(mirrored(disc(0.05, (0.33, -0.06))), "dark"),
-    Part(ellipse((0.16, 0.11), (0.0, 0.82)), "dark"),
+    Piece(polygon((-0.14, 0.1), (0.14, 0.1), (0.2, 0.9), (-0.2, 0.9)), "muzzle"),
+    Piece(with_mirror_image(polygon((0.14, -0.02), (0.5, -0.2), (0.42, 0.06))), "yellow"),
+    Piece(with_mirror_image(disc(0.05, (0.33, -0.06))), "dark"),
+    Piece(ellipse((0.16, 0.11), (0.0, 0.82)), "dark"),
 )  # fmt: skip
 
-OBJECTS: Mapping[str, tuple[Part, ...]] = {
+OBJECTS: Mapping[str, tuple[Piece, ...]] = {
     "house": _HOUSE,
     "tree": _TREE,
     "fish": _FISH,
@@ -142,7 +142,7 @@ OBJECTS: Mapping[str, tuple[Part, ...]] = {
     "wolf": _WOLF,
 }
 
-THINGS: Mapping[str, Mapping[str, tuple[Part, ...]]] = {"shapes": SHAPES, "objects": OBJECTS}
+THINGS: Mapping[str, Mapping[str, tuple[Piece, ...]]] = {"shapes": SHAPES, "objects": OBJECTS}
 DEFAULT = {"shapes": tuple(SHAPES), "objects": tuple(OBJECTS)[:8]}
 """Default classes: without husky and wolf, which look alike and must be requested."""
 TILT_DEG = {"shapes": 180.0, "objects": 20.0}

@@ -6,15 +6,18 @@ import contextlib
 import hashlib
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from tapetum.data.decoding import strips_in
 from tapetum.data.labels import imagenet_labels
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.data.strips import Strips
+from tapetum.files import shown
 from tapetum.types import ImageError
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
@@ -53,6 +56,27 @@ class Source(Protocol):
     def read(self, sample: int) -> Tensor:
         """Pixels (1, 3, H, W), float32 in [0, 1], as from `read_image`; an `ImageError` where there is no picture."""
         ...
+
+
+class Encoded(ABC):
+    """Reads the pictures of a source from their encoded bytes."""
+
+    @abstractmethod
+    def content(self, sample: int) -> bytes:
+        """Encoded bytes of a picture."""
+
+    @abstractmethod
+    def place(self, sample: int) -> str:
+        """Where the picture is, for refusals."""
+
+    def read(self, sample: int) -> Tensor:
+        """Pixels (1, 3, H, W), float32 in [0, 1]."""
+        with self.opened(sample) as strips:
+            return strips.whole()
+
+    def opened(self, sample: int) -> contextlib.AbstractContextManager[Strips]:
+        """Opens the same picture before conversion to floats."""
+        return strips_in(self.content(sample), shown(self.place(sample)))
 
 
 @contextlib.contextmanager
@@ -114,8 +138,9 @@ def folder_labels(ids: Sequence[str]) -> tuple[str | None, ...]:
     while _passed_by([part[depth:] for part in parts]):
         depth += 1
     if all(len(part) == depth + 1 for part in parts):
-        return tuple(map(_label_in_name, (part[-1] for part in parts)))
-    return tuple(class_name(part[depth]) if len(part) > depth + 1 else None for part in parts)
+        named = (_NAMED_BY_WNID.fullmatch(part[-1]) for part in parts)
+        return tuple(found[1].replace("_", " ") if found else None for found in named)
+    return tuple(class_of_folder(part[depth]) if len(part) > depth + 1 else None for part in parts)
 
 
 def _passed_by(parts: Sequence[Sequence[str]]) -> bool:
@@ -128,17 +153,12 @@ def _passed_by(parts: Sequence[Sequence[str]]) -> bool:
     return len(folders) == 1 and all(len(part) > 2 for part in parts)
 
 
-def _label_in_name(file: str) -> str | None:
-    found = _NAMED_BY_WNID.fullmatch(file)
-    return found[1].replace("_", " ") if found else None
-
-
 def is_wordnet_id(name: str) -> bool:
     """Whether the name has the form of ImageNet's class ids: n01440764."""
     return _WNID.fullmatch(name) is not None
 
 
-def class_name(folder: str) -> str:
+def class_of_folder(folder: str) -> str:
     """Readable class of a folder: "tench" for the WordNet id n01440764 of ImageNet-1k, else the folder's name."""
     return _imagenet_names().get(folder, folder) if is_wordnet_id(folder) else folder
 

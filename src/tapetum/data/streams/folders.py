@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
-from tapetum.data.decoding import strips_in
 from tapetum.data.sources import LARGEST, find_images, is_address
-from tapetum.data.streams.base import digest, folder_labels, readable, stamp
-from tapetum.data.strips import Strips
+from tapetum.data.streams.base import Encoded, digest, folder_labels, readable, stamp
 from tapetum.files import contents, shown
 from tapetum.types import ImageError
 
 
 @dataclass(frozen=True)
-class Files:
+class Files(Encoded):
     """Pictures that are files of their own, `paths` below the folder `root`, in the order of their `ids`."""
 
     name: str
@@ -29,24 +24,15 @@ class Files:
 
     def fingerprint(self) -> str:
         """SHA-256 over every file's id, current size and modification time; the folder's location does not count."""
-        return digest("files", ((one, stamp(self.path(sample))) for sample, one in enumerate(self.ids)))
+        return digest("files", ((one, stamp(self.place(sample))) for sample, one in enumerate(self.ids)))
 
-    def path(self, sample: int) -> str:
+    def place(self, sample: int) -> str:
         """Path of the file."""
         return os.path.join(self.root, self.paths[sample])
 
     def content(self, sample: int) -> bytes:
         """The file's bytes."""
-        return contents(self.path(sample), LARGEST, ImageError)
-
-    def read(self, sample: int) -> Tensor:
-        """Pixels (1, 3, H, W), float32 in [0, 1]."""
-        with self.opened(sample) as strips:
-            return strips.whole()
-
-    def opened(self, sample: int) -> AbstractContextManager[Strips]:
-        """Opens the same picture before conversion to floats."""
-        return strips_in(self.content(sample), shown(self.path(sample)))
+        return contents(self.place(sample), LARGEST, ImageError)
 
 
 def folder(path: str | os.PathLike[str], name: str | None = None) -> Files:

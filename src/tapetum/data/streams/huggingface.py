@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl
 
-from torch import Tensor
-
-from tapetum.data.decoding import strips_in
-from tapetum.data.sources import LARGEST, is_address, opened
-from tapetum.data.streams.base import digest, stamp
-from tapetum.data.streams.rows import Stream, Table, passed
-from tapetum.data.strips import Strips
+from tapetum.data.sources import LARGEST, is_address, opened_image
+from tapetum.data.streams.base import Encoded, digest, stamp
+from tapetum.data.streams.rows import DatasetRows, Stream, passed
 from tapetum.files import contents, shown
 from tapetum.types import ImageError, TapetumError
 
@@ -27,12 +22,12 @@ _LABEL_NAMES = ("label", "labels", "fine_label", "class", "category", "cls")
 
 
 @dataclass(frozen=True)
-class HuggingFace:
+class HuggingFace(Encoded):
     """Pictures of a data set by number: `ids` are "00000012"; `version` changes with the content."""
 
     name: str
     version: str
-    rows: Table | Stream = field(repr=False)
+    rows: DatasetRows | Stream = field(repr=False)
     ids: tuple[str, ...] = field(repr=False)
     image: str
     label: str | None
@@ -49,22 +44,17 @@ class HuggingFace:
 
     def content(self, sample: int) -> bytes:
         """Bytes of the picture's file."""
-        return _content(self.rows.row(sample)[self.image], f"{self.name}, picture {self.ids[sample]}")
+        return _content(self.rows.row(sample)[self.image], self.place(sample))
 
-    def read(self, sample: int) -> Tensor:
-        """Pixels (1, 3, H, W), float32 in [0, 1]."""
-        with self.opened(sample) as strips:
-            return strips.whole()
-
-    def opened(self, sample: int) -> AbstractContextManager[Strips]:
-        """Opens the same picture before conversion to floats."""
-        return strips_in(self.content(sample), shown(f"{self.name}, picture {self.ids[sample]}"))
+    def place(self, sample: int) -> str:
+        """Where the picture is, for refusals."""
+        return f"{self.name}, picture {self.ids[sample]}"
 
 
 class Labels(Sequence[str | None]):
     """Labels per picture, looked up on access: merely checking that labels exist reads nothing."""
 
-    def __init__(self, rows: Table | Stream, column: str | None, names: tuple[str, ...] | None, number: int) -> None:
+    def __init__(self, rows: DatasetRows | Stream, column: str | None, names: tuple[str, ...] | None, number: int) -> None:
         self._rows, self._column, self._names, self._number = rows, column, names, number
 
     def __len__(self) -> int:
@@ -101,7 +91,9 @@ def from_text(text: str) -> HuggingFace:
         raise ImageError(f"{shown(text)}: cannot be opened ({shown(error)}); check the name and the network") from error
     chosen = _chosen_split(text, split, list(streams))
     published = (builder.info.splits or {}).get(chosen)
-    version = repr((name, builder.config_id, builder.hash, chosen, _times_of(builder, chosen)))
+    files = getattr(builder.config, "data_files", None) or {}
+    times = list(getattr(files.get(chosen, ()), "origin_metadata", ()))  # commit and path, or modification time
+    version = repr((name, builder.config_id, builder.hash, chosen, times))
     number = published.num_examples if published else None
     return _source(f"{name}/{chosen}", streams[chosen], number, options, version)
 
@@ -152,12 +144,6 @@ def _chosen_split(text: str, split: str | None, there: Sequence[str]) -> str:
     return chosen
 
 
-def _times_of(builder: Any, split: str) -> list[Any]:
-    """Commit and path, or modification time, of each of the split's files."""
-    files = getattr(builder.config, "data_files", None) or {}
-    return list(getattr(files.get(split, ()), "origin_metadata", ()))
-
-
 def _source(name: str, dataset: Any, number: int | None, options: dict[str, str], version: str | None) -> HuggingFace:
     features = dataset.features or dataset._resolve_features().features
     image, (label, names) = (
@@ -167,7 +153,7 @@ def _source(name: str, dataset: Any, number: int | None, options: dict[str, str]
     undecoded = dataset.cast_column(image, _library().Image(decode=False)).select_columns([image, *([label] if label else [])])
     limit = int(options["limit"]) if "limit" in options else None
     if hasattr(dataset, "__len__"):
-        rows, number, version = Table(undecoded), len(undecoded), str(dataset._fingerprint)
+        rows, number, version = DatasetRows(undecoded), len(undecoded), str(dataset._fingerprint)
     else:
         rows = Stream(undecoded)
         if version is None:
@@ -239,4 +225,4 @@ def _check_ground(path: str) -> None:
     ground = path.rpartition("::")[2]
     scheme = re.match(r"(file|local):(//)?", ground, re.IGNORECASE)
     if scheme or not is_address(ground):
-        opened(ground[scheme.end() :] if scheme else ground).close()
+        opened_image(ground[scheme.end() :] if scheme else ground).close()

@@ -16,7 +16,7 @@ _KEPT_BYTES = 256_000_000
 _MARK_EVERY = 128  # rows between two states to which a stream can return
 
 
-class Table:
+class DatasetRows:
     """Rows of a Dataset, which are memory-mapped files."""
 
     def __init__(self, dataset: Any) -> None:

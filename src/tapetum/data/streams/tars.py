@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
-from tapetum.data.decoding import strips_in
-from tapetum.data.sources import EXTENSIONS, LARGEST, opened
-from tapetum.data.streams.base import class_name, digest, folder_labels, is_wordnet_id, stamp
-from tapetum.data.strips import Strips
+from tapetum.data.sources import EXTENSIONS, LARGEST, opened_image
+from tapetum.data.streams.base import Encoded, class_of_folder, digest, folder_labels, is_wordnet_id, stamp
 from tapetum.files import parsed, shown
 from tapetum.progress import report
 from tapetum.types import DamagedError, ImageError, TapetumError
@@ -45,7 +40,7 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Tars:
+class Tars(Encoded):
     """Pictures inside uncompressed tar archives, read by offset; `left_out`: members that are no samples, with reasons."""
 
     name: str
@@ -63,7 +58,7 @@ class Tars:
     def content(self, sample: int) -> bytes:
         """Bytes of the member; refused if the archive has changed since it was indexed."""
         tar, offset, size = self.members[sample]
-        with opened(self.paths[tar]) as file:
+        with opened_image(self.paths[tar]) as file:
             status = os.fstat(file.fileno())
             if (status.st_size, status.st_mtime_ns) != self.stamps[tar]:
                 raise ImageError(f"{shown(self.paths[tar])}: changed since the scan began; scan it again")
@@ -72,14 +67,9 @@ class Tars:
                 raise ImageError(f"{shown(self.ids[sample])}: larger than {LARGEST / 1e6:g} MB, the most that is read")
             return file.read(size)
 
-    def read(self, sample: int) -> Tensor:
-        """Pixels (1, 3, H, W), float32 in [0, 1]."""
-        with self.opened(sample) as strips:
-            return strips.whole()
-
-    def opened(self, sample: int) -> AbstractContextManager[Strips]:
-        """Opens the same picture before conversion to floats."""
-        return strips_in(self.content(sample), shown(f"{self.paths[self.members[sample].tar]}:{self.ids[sample]}"))
+    def place(self, sample: int) -> str:
+        """Where the picture is, for refusals."""
+        return f"{self.paths[self.members[sample].tar]}:{self.ids[sample]}"
 
 
 def is_tar(path: str) -> bool:
@@ -105,7 +95,8 @@ def shards(paths: Sequence[str], name: str) -> Tars:
     for number, path in enumerate(paths):
         index = _index(path, sum(sizes[:number]), sum(sizes))
         prefix = f"{names[number]}/" if len(paths) > 1 else ""
-        label = class_name(stem) if is_wordnet_id(stem := _stem(path)) else None
+        stem = os.path.basename(path).removesuffix(".tar")
+        label = class_of_folder(stem) if is_wordnet_id(stem) else None
         for member, offset, size in index.pictures:
             found[prefix + member] = (Member(number, offset, size), member, index.labels.get(_key(member), label))
         left_out |= {prefix + member: why for member, why in index.left_out.items()}
@@ -127,7 +118,7 @@ class _Index(NamedTuple):
 
 def _index(path: str, done: int, total: int) -> _Index:
     """Indexes one archive; `done` of `total` bytes of all archives come before it."""
-    with opened(path) as file:
+    with opened_image(path) as file:
         if file.read(6).startswith(_MAGIC):
             raise ImageError(
                 f"{shown(path)}: a compressed archive, in which nothing can be read by its place; unpack it "
@@ -242,10 +233,6 @@ def _extension(name: str) -> str:
 def _plain_name(name: str) -> str:
     """The name without a leading ./, printable in any encoding."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").lstrip("/").removeprefix("./")
-
-
-def _stem(path: str) -> str:
-    return os.path.basename(path)[: -len(".tar")]
 
 
 def _archive_names(paths: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from tapetum.engines.perturb.fills import Fill, as_fill
 from tapetum.engines.perturb.masks import Masks, random_grids, staircase, windows
-from tapetum.engines.perturb.superpixels import Segmentation, coalitions, painted, segment
+from tapetum.engines.perturb.superpixels import Segmentation, coalitions, segment, segments_painted
 from tapetum.engines.perturb.under import mixed, scores, scores_under
 
 __all__ = [
@@ -12,11 +12,11 @@ __all__ = [
     "as_fill",
     "coalitions",
     "mixed",
-    "painted",
     "random_grids",
     "scores",
     "scores_under",
     "segment",
+    "segments_painted",
     "staircase",
     "windows",
 ]

@@ -34,7 +34,7 @@ def as_fill(model: VisionModel, images: Tensor, fill: Fill | str, generator: tor
         pixels = torch.full((len(images), model.preprocessing.channels, *images.shape[-2:]), float(fill == "white"))
         return model.preprocessing.normalize(pixels).to(images)
     if fill == "blur":
-        return blurred(images, min(images.shape[-2:]) / 20)
+        return gaussian_blurred(images, min(images.shape[-2:]) / 20)
     if fill == "noise":
         shape = (1, model.preprocessing.channels, *images.shape[-2:])
         pixels = torch.rand(shape, generator=generator or torch.Generator().manual_seed(0))
@@ -42,7 +42,7 @@ def as_fill(model: VisionModel, images: Tensor, fill: Fill | str, generator: tor
     raise MethodError(f"no fill '{fill}'; there are zero, mean, black, white, blur, noise, a number, a tensor")
 
 
-def blurred(images: Tensor, sigma_px: float) -> Tensor:
+def gaussian_blurred(images: Tensor, sigma_px: float) -> Tensor:
     """Blurs with a Gaussian, reflected borders and a kernel of three sigma."""
     radius = max(1, min(round(3 * sigma_px), min(images.shape[-2:]) - 1))
     return TF.gaussian_blur(images, [2 * radius + 1] * 2, [max(sigma_px, 1e-3)] * 2)

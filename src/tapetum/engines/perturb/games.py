@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.batching import batch_size
-from tapetum.engines.perturb.superpixels import coalitions, painted
+from tapetum.engines.perturb.superpixels import coalitions, segments_painted
 from tapetum.engines.perturb.under import scores_under
 from tapetum.engines.scores import ModelScore
 from tapetum.types import Batch
@@ -44,7 +44,7 @@ class Game:
 
     def paint(self, values: Tensor) -> Tensor:
         """Paints a value per player (k,) into a map (1, h, w) of the image's type."""
-        return painted(self._segments, values.to(self._image))
+        return segments_painted(self._segments, values.to(self._image))
 
 
 def games(score: ModelScore, images: Tensor, segments: Tensor, fill: Tensor, batch: Batch) -> list[Game]:
@@ -101,18 +101,14 @@ def shapley_sample(players: int, n: int, generator: torch.Generator) -> Sample:
         many = twice[size] * math.comb(players, size)
         if n < 2**players - 2 and left * shares[size] < many * sum(shares.values()):
             break
-        some = _subsets(players, size)
+        chosen = torch.tensor(list(itertools.combinations(range(players), size)))
+        some = torch.zeros(len(chosen), players).scatter(1, chosen, 1)
         listed += [some] if twice[size] == 1 else [some, 1 - some]
         weights += [shares.pop(size) / total / many] * many
         left -= many
     none = torch.zeros(0, players)
     drawn = _drawn(shares, players, left // 2, generator) if shares else none
     return Sample(torch.cat([none, *listed]), torch.tensor(weights), drawn, sum(shares.values()) / total if total else 0.0)
-
-
-def _subsets(players: int, size: int) -> Tensor:
-    chosen = torch.tensor(list(itertools.combinations(range(players), size)))
-    return torch.zeros(len(chosen), players).scatter(1, chosen, 1)
 
 
 def _drawn(shares: dict[int, float], players: int, n: int, generator: torch.Generator) -> Tensor:

@@ -25,7 +25,7 @@ quickshift    modes of colour and place with the settings of LIME for images: th
 felzenszwalb  regions that a graph of colour differences keeps together, roughly as many as requested
 grid          rectangular cells, whatever the picture shows"""
 
-Picture: TypeAlias = NDArray[Any]
+Pixels: TypeAlias = NDArray[Any]
 """One picture (h, w, c) in [0, 1], double precision."""
 
 
@@ -93,7 +93,7 @@ def cells(height: int, width: int, n: int) -> Int[Tensor, "h w"]:
     return down[:, None] * columns + across
 
 
-def given(labels: Tensor, pixels: Float[Tensor, "n c h w"]) -> Int[Tensor, "n h w"]:
+def own_segments(labels: Tensor, pixels: Float[Tensor, "n c h w"]) -> Int[Tensor, "n h w"]:
     """The caller's own labels, (h, w) for all pictures or (n, h, w), renumbered 0 .. m - 1 per picture."""
     n, _, height, width = pixels.shape
     if labels.is_floating_point() or labels.shape[-2:] != (height, width) or labels.shape[:-2] not in ((), (1,), (n,)):
@@ -109,17 +109,17 @@ def coalitions(segments: Int[Tensor, "h w"], present: Tensor) -> Masks:
     return Masks(len(present), lambda start, stop: present[start:stop][:, segments][:, None])
 
 
-def painted(segments: Int[Tensor, "h w"], values: Tensor) -> Tensor:
+def segments_painted(segments: Int[Tensor, "h w"], values: Tensor) -> Tensor:
     """Paints a value per segment (k,) into a map (1, h, w)."""
     return values[segments][None]
 
 
-def _picture(pixels: Tensor) -> Picture:
+def _picture(pixels: Tensor) -> Pixels:
     """Converts one picture to scikit-image's layout."""
     return pixels.detach().double().cpu().permute(1, 2, 0).numpy()
 
 
-def _labels(labels: Picture, like: Tensor) -> Tensor:
+def _labels(labels: Pixels, like: Tensor) -> Tensor:
     return _renamed(torch.from_numpy(labels.astype(np.int64))).to(like.device)
 
 

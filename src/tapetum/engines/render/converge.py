@@ -24,7 +24,7 @@ MEMORY = 20
 
 
 @dataclass(eq=False)
-class Found:
+class Best:
     """The best picture so far (1, 3, h, w), and the terms of its objective (t,) after each step.
 
     A step is one pass forward and back. The first evaluates the initial picture.
@@ -47,8 +47,8 @@ def converge(
     start: Start,
     *,
     n_steps: int,
-    watch: Callable[[int, Found], None] | None = None,
-) -> Found:
+    watch: Callable[[int, Best], None] | None = None,
+) -> Best:
     """Maximizes the sum of the terms by L-BFGS (nocedal1980lbfgs) with strong Wolfe line searches; keeps the best picture.
 
     start    for one picture: the curvature of a batch would mix its pictures
@@ -82,13 +82,13 @@ class _Search:
         terms: Sequence[Objective],
         canvas: Canvas,
         n_steps: int,
-        watch: Callable[[int, Found], None] | None,
+        watch: Callable[[int, Best], None] | None,
     ) -> None:
         self.model, self.terms, self.canvas, self.n_steps, self.watch = model, terms, canvas, n_steps, watch
         self.whole = sum(terms[1:], terms[0])
         self.best = -float("inf")
         with torch.no_grad():
-            self.found = Found(canvas.pixels().detach())
+            self.found = Best(canvas.pixels().detach())
 
     def evaluate(self) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():

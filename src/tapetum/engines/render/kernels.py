@@ -76,7 +76,7 @@ def within_rows(func: Callable[..., Any], x: Tensor, args: Sequence[Any], named:
 _NORMS = _all_of("norm", torch, Tensor) | {torch.linalg.vector_norm}
 
 
-def in_place(func: Callable[..., Any], named: Mapping[str, Any]) -> bool:
+def overwrites(func: Callable[..., Any], named: Mapping[str, Any]) -> bool:
     """Whether the function overwrites its input."""
     name = getattr(func, "__name__", "")
     return bool(named.get("inplace")) or name == "__ipow__" or (name.endswith("_") and not name.endswith("__"))
@@ -87,7 +87,7 @@ def at_a_line(x: Tensor) -> Tensor:
     return x if x.data_ptr() % LINE == 0 else x.clone()
 
 
-def settled(made: Tensor) -> Tensor:
+def aligned(made: Tensor) -> Tensor:
     """Identity whose gradient arrives in the tensor's layout, aligned to a cache line, whatever comes after it."""
     if not made.requires_grad:
         return made

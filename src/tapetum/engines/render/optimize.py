@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -151,13 +152,11 @@ def _seen(model: VisionModel, objective: Objective, pixels: Tensor, images: Tens
     with ExitStack() as blocks:
         if fast:
             blocks.enter_context(torch.autocast(images.device.type, torch.bfloat16))
-        elif (
-            images.device.type == "cpu"
-        ):  # on a GPU, kernels need large batches to be fast, and sums are not reproducible anyway
+        elif images.device.type == "cpu":  # on a GPU, kernels need large batches, and sums are not reproducible anyway
             blocks.enter_context(rowwise(len(images)))
         signed = objective.signed_layers
         before = blocks.enter_context(capture_signed(model, signed, stop=False)) if signed else {}
-        blocks.enter_context(edit(model, {layer: _keeper(acts, layer) for layer in layers}, stop=not whole))
+        blocks.enter_context(edit(model, {layer: partial(_keep_copy, acts, layer) for layer in layers}, stop=not whole))
         if layers or whole:
             output = model(images)
     seen = Seen(model, pixels, images, acts, output, before)
@@ -178,11 +177,8 @@ def _refuse_without_gradients(seen: Seen, layers: Sequence[str], whole: bool) ->
         )
 
 
-def _keeper(acts: dict[str, Tensor], layer: str) -> Callable[[Tensor], None]:
-    def keep(activation: Tensor) -> None:
-        acts[layer] = activation.clone()  # later operations may work in place
-
-    return keep
+def _keep_copy(acts: dict[str, Tensor], layer: str, activation: Tensor) -> None:
+    acts[layer] = activation.clone()  # later operations may work in place
 
 
 def measure(model: VisionModel, objective: Objective, pixels: Tensor) -> Tensor:

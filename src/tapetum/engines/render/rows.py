@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from tapetum.engines.render import kernels
-from tapetum.engines.render.kernels import NUMBERS, ONE_OPERAND, OVER_DIMENSIONS, SEVERAL, settled
+from tapetum.engines.render.kernels import NUMBERS, ONE_OPERAND, OVER_DIMENSIONS, SEVERAL, aligned
 
 ENOUGH, TIMES = 1000, 50
 """Numbers that must agree in a trial, and most draws of noise: few may agree by chance."""
@@ -96,14 +96,14 @@ def _by_itself(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str
         split = split and torch.get_num_threads() > 1 and kernels.within_rows(func, x, args[1:], named)
     if not split:
         made = func(*args, **named)
-        return settled(made) if isinstance(made, Tensor) and _moves(made) and not kernels.in_place(func, named) else made
-    if kernels.in_place(func, named):  # its rows are views of x: they are computed on copies, then written to x
+        return aligned(made) if isinstance(made, Tensor) and _moves(made) and not kernels.overwrites(func, named) else made
+    if kernels.overwrites(func, named):  # its rows are views of x: they are computed on copies, then written to x
         return x.copy_(_joined(func(part.clone(), *args[1:], **named) for part in x.chunk(n)))
     return _joined(func(part, *args[1:], **named) for part in x.chunk(n))
 
 
 def _joined(parts: Iterable[Tensor]) -> Tensor:
-    return torch.cat([settled(part) for part in parts])
+    return torch.cat([aligned(part) for part in parts])
 
 
 def _attention(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], n: int) -> Any:
@@ -122,7 +122,7 @@ def _attention(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str,
         own = {key: part[i].clone(memory_format=torch.contiguous_format) for key, part in parts.items()}
         again = {name: own[id(one)] for name, one in inputs.items() if name in named}
         output, weight = func(*(own[id(one)] for one in args[:3]), *args[3:], **(named | again))
-        outputs.append(settled(output))
+        outputs.append(aligned(output))
         weights.append(weight)
     seen = [one for one in weights if one is not None]
     return torch.cat(outputs, 1), torch.cat(seen) if seen else None
@@ -136,7 +136,7 @@ def _product(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, 
     key = (func, n, torch.get_num_threads(), *map(_kind, args), *sorted((name, _kind(one)) for name, one in named.items()))
     if key not in _alike:
         _alike[key] = _rows_are_alike(func, args, named, rows, n)
-    return settled(func(*args, **named)) if _alike[key] else _row_by_row(func, args, named, rows, n)
+    return aligned(func(*args, **named)) if _alike[key] else _row_by_row(func, args, named, rows, n)
 
 
 def _row_by_row(
@@ -151,7 +151,7 @@ def _row_by_row(
 def _in_a_pair(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool]) -> Tensor:
     """Computes one row together with a copy of it, whose result is dropped."""
     pairs = [torch.cat([one, one.detach()]) if mine else one for one, mine in zip(args, rows, strict=True)]
-    both = settled(func(*pairs, **named))
+    both = aligned(func(*pairs, **named))
     return both[: len(both) // 2]
 
 
@@ -188,7 +188,7 @@ def _agreement(
     with torch.enable_grad():
         single = [_noise(one, n, generator) if mine else one for one, mine in zip(args, rows, strict=True)]
         batch = [_repeated(one, like, n) if mine else one for one, like, mine in zip(single, args, rows, strict=True)]
-        rule, together = _in_a_pair(func, single, named, rows), settled(func(*batch, **named))
+        rule, together = _in_a_pair(func, single, named, rows), aligned(func(*batch, **named))
         if not _equal(together.detach(), rule.detach(), n):
             return 0
         arriving = torch.randn(rule.shape, generator=generator, dtype=torch.float64).to(rule)

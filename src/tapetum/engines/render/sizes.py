@@ -22,7 +22,7 @@ def as_size(model: VisionModel, size: Any) -> tuple[int, int]:
     The network is tried once per size, with a blank picture; a transformer with learned positions takes its own size only.
     """
     if size is None:
-        return small(model, USUAL_PX)
+        return small_size(model, USUAL_PX)
     wanted = as_pair(size)
     if min(wanted) < SMALLEST_PX:
         raise MethodError(f"a picture has at least {SMALLEST_PX} px a side, not {as_text(wanted)}")
@@ -32,7 +32,7 @@ def as_size(model: VisionModel, size: Any) -> tuple[int, int]:
     return wanted
 
 
-def small(model: VisionModel, px: int) -> tuple[int, int]:
+def small_size(model: VisionModel, px: int) -> tuple[int, int]:
     """A square of up to px per side if the network takes it, else the network's own size."""
     own = model.preprocessing.size
     side = min(px, *own)

@@ -18,8 +18,8 @@ from torch import Generator, Tensor
 from tapetum.data.preprocessing import as_pair, as_text
 from tapetum.types import MethodError
 
-Fill = Literal["reflect", "grey", "noise"]
-Apply = Callable[[Tensor, Generator], Tensor]
+Padding = Literal["reflect", "grey", "noise"]
+Change = Callable[[Tensor, Generator], Tensor]
 Matrix = Callable[[tuple[int, int], Generator], Tensor]
 
 
@@ -32,7 +32,7 @@ class Transform:
     """
 
     name: str
-    apply: Apply | None = None
+    apply: Change | None = None
     matrix: Matrix | None = None
 
     def __str__(self) -> str:
@@ -110,7 +110,7 @@ def random_view(size: int | tuple[int, int], low: float | int = 0.5, high: float
     return Transform(f"random_view({h if h == w else as_text((h, w))}, {low:g}, {high:g})", apply)
 
 
-def pad(px: int, fill: Fill = "grey") -> Transform:
+def pad(px: int, fill: Padding = "grey") -> Transform:
     """Adds px pixels at every side: grey (.5), the mirrored picture, or uniform noise."""
 
     def apply(pixels: Tensor, generator: Generator) -> Tensor:

@@ -5,18 +5,15 @@ score(images)                                # (n,)
 score.take([0])                              # the score of the first image alone
 """
 
-from tapetum.engines.scores.base import ModelScore
+from tapetum.engines.scores.base import ModelScore, TargetScore
 from tapetum.engines.scores.building import (
     PredictedScore,
     answers_for,
     as_score,
     check_target,
-    class_name,
-    describe_targets,
-    explained,
     n_classes,
 )
-from tapetum.engines.scores.classes import ClassScore, OutputScore
+from tapetum.engines.scores.classes import ClassScore, OutputScore, class_name
 from tapetum.engines.scores.embeddings import SimilarityScore
 from tapetum.engines.scores.inside import CallableScore, UnitScore
 from tapetum.engines.scores.measuring import as_probability, gives_classes, measures, probabilities
@@ -27,7 +24,7 @@ from tapetum.engines.scores.texts import FORMS
 
 __all__ = [
     "FORMS", "Answer", "BoxScore", "CallableScore", "ClassScore", "ModelScore", "OutputScore", "PredictedScore", "Reading",
-    "RegionScore", "SimilarityScore", "UnitScore", "answer", "answers_for", "as_probability", "as_score", "check_target",
-    "class_name", "describe_targets", "explained", "forward_logits", "forward_table", "gives_classes", "measures", "n_classes",
-    "probabilities", "table_of",
+    "RegionScore", "SimilarityScore", "TargetScore", "UnitScore", "answer", "answers_for", "as_probability", "as_score",
+    "check_target", "class_name", "forward_logits", "forward_table", "gives_classes", "measures", "n_classes", "probabilities",
+    "table_of",
 ]  # fmt: skip

@@ -48,7 +48,7 @@ class ModelScore(ABC):
 
     @abstractmethod
     def explains(self, n: int) -> tuple[Any, ...]:
-        """Targets from which `as_score` builds this score again, one per image."""
+        """Targets from which `as_score` builds this score again, one for each of n images."""
 
     @abstractmethod
     def describe(self, n: int) -> tuple[str, ...]:
@@ -60,13 +60,28 @@ class ModelScore(ABC):
         return False
 
 
+@dataclass(frozen=True, eq=False)
+class TargetScore(ModelScore):
+    """A score with one target per image."""
+
+    targets: tuple[Any, ...]
+
+    per_image = ("targets",)
+
+    def explains(self, n: int) -> tuple[Any, ...]:
+        return self.targets
+
+    def describe(self, n: int) -> tuple[str, ...]:
+        return tuple(map(str, self.targets))
+
+
 def one_each(targets: Sequence[Any], n: int) -> None:
     """Refuses an output whose number of images is not that of the targets."""
     if len(targets) != n:
         raise TargetError(f"{len(targets)} targets were given for {n} images: one per image, or one for all")
 
 
-def class_name(model: VisionModel, target: int | str) -> str:
+def index_name(model: VisionModel, target: int | str) -> str:
     """Name of a class: "tabby", or "class 281" without labels; "output 0" for a number that is no class."""
     if isinstance(target, str):
         return target

@@ -10,19 +10,20 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.data.labels import find_label
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.scores.base import ModelScore
-from tapetum.engines.scores.classes import ClassScore, OutputScore, heads_in, words_for
+from tapetum.engines.scores.classes import ClassScore, OutputScore, heads_in
 from tapetum.engines.scores.embeddings import SimilarityScore, embedded
 from tapetum.engines.scores.inside import CallableScore, UnitScore, checked_unit
 from tapetum.engines.scores.outputs import (
     Answer,
     answer,
     answer_in,
-    answer_of,
     asked,
     detections,
     finite,
     forward_logits,
+    head_answer,
     known_answer,
     maps_of,
     table_of,
@@ -37,7 +38,7 @@ from tapetum.engines.scores.places import (
     seen_box,
     seen_region,
 )
-from tapetum.engines.scores.plain import plain, plain_row
+from tapetum.engines.scores.plain import plain_row, plain_target
 from tapetum.engines.scores.texts import FORMS, read_text
 from tapetum.models.vision_model import Head, VisionModel
 from tapetum.notes import note
@@ -60,7 +61,7 @@ class PredictedScore(ModelScore):
 
     def output(self, images: Tensor) -> Any:
         """Runs the model on the images of this score."""
-        self.size[:] = [(int(images.shape[-2]), int(images.shape[-1]))]
+        self.size[:] = [size_of(images)]
         return super().output(images)
 
     def read(self, output: Any) -> Tensor:
@@ -94,7 +95,7 @@ def _score_built(model: VisionModel, images: Tensor, target: TargetLike, scale: 
         return CallableScore(model, target)
     many = check_target(model, images, target)
     if all(one is None for one in many):
-        many = predicted(model, asked(model, images), _size(images))
+        many = predicted(model, asked(model, images), size_of(images))
     answers = answers_for(model, images, many)
     probable = scale != "logit" or any(isinstance(one, Scaled) and one.scale != "logit" for one in many)
     for one in answers.values():
@@ -115,7 +116,7 @@ def answers_for(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> d
         found[main.head] = main
     for head in inside:
         if head is not None and head not in found:
-            found[head] = answer_of(model, images, head)
+            found[head] = head_answer(model, images, head)
     return found
 
 
@@ -135,13 +136,13 @@ def check_target(model: VisionModel, images: Tensor, target: TargetLike = None) 
         return (target,) * len(images)
     many = [read_text(model, one) if isinstance(one, str) else one for one in _one_per_image(target, len(images))]
     checked = tuple(_checked(model, images, one) for one in many)
-    if len({_kind(one) for one in checked}) > 1:
+    if len({"class" if isinstance(one, (int, Contrast, AnyOf, Scaled)) else type(one) for one in checked}) > 1:
         raise TargetError("the targets of one call are of one kind: all classes, or all boxes, units, ...")
     return checked
 
 
 def _one_per_image(target: TargetLike, n: int) -> list[Any]:
-    target = plain(target)
+    target = plain_target(target)
     many = [plain_row(one) for one in target] if isinstance(target, (list, tuple)) else [target] * n
     if len(many) != n:
         raise TargetError(f"{len(many)} targets were given for {n} images: one per image, or one for all")
@@ -177,21 +178,18 @@ def _checked_output(model: VisionModel, images: Tensor, target: Output) -> Outpu
     if isinstance(target.index, str):
         labels = model.labels if target.head is None else model.labels_of(target.head)
         if labels is None:
-            raise TargetError(f"{model.name} has no names for its outputs{_of(target.head)}: give an index")
+            of = "" if target.head is None else f" of {target.head}"
+            raise TargetError(f"{model.name} has no names for its outputs{of}: give an index")
         return dataclasses.replace(target, index=find_label(labels, target.index))
     if isinstance(target.index, bool) or not hasattr(target.index, "__index__") or target.index < 0:
         raise TargetError(f"an output has an index from 0 up, not {target.index!r}")
     return dataclasses.replace(target, index=int(target.index))
 
 
-def _of(head: Head) -> str:
-    return "" if head is None else f" of {head}"
-
-
 def _checked_box(model: VisionModel, images: Tensor, target: Any, given: Answer) -> Box:
     box = target if isinstance(target, Box) else Box(target)
     if box.corners is not None:
-        check_corners([*box.corners], _size(images))
+        check_corners([*box.corners], size_of(images))
     return dataclasses.replace(box, label=_class_index(model, box.label, given))
 
 
@@ -199,9 +197,9 @@ def _checked_region(model: VisionModel, images: Tensor, target: Any, given: Answ
     region = Region(target.label, target.corners) if isinstance(target, Box) else target
     region = region if isinstance(region, Region) else Region(region)
     if isinstance(region.mask, Tensor):
-        region = dataclasses.replace(region, mask=check_mask(region.mask, _size(images)))
+        region = dataclasses.replace(region, mask=check_mask(region.mask, size_of(images)))
     elif region.mask is not None:
-        check_corners([*region.mask], _size(images), whole_pixels=True)
+        check_corners([*region.mask], size_of(images), whole_pixels=True)
     return dataclasses.replace(region, label=_class_index(model, region.label, given))
 
 
@@ -228,7 +226,7 @@ def _checked_class(model: VisionModel, images: Tensor, target: Any, given: Answe
 def _class_of_head(model: VisionModel, images: Tensor, target: Output) -> int | Output:
     """Class of another head; its index if the head is the answer."""
     found = _checked_output(model, images, target)
-    there = answer(model, images) if found.head is None else answer_of(model, images, found.head)
+    there = answer(model, images) if found.head is None else head_answer(model, images, found.head)
     assert isinstance(found.index, int)  # names are indices by now
     _class_index(model, found.index, there)
     return found.index if found.head is None else found
@@ -237,7 +235,7 @@ def _class_of_head(model: VisionModel, images: Tensor, target: Output) -> int | 
 def _checked_scale(model: VisionModel, images: Tensor, target: Scaled, given: Answer) -> Scaled:
     """Refuses the probability of a number that is not one of classes."""
     heads = heads_in(target)
-    readings = [given.read if head is None else answer_of(model, images, head).read for head in heads]
+    readings = [given.read if head is None else head_answer(model, images, head).read for head in heads]
     if target.scale != "logit" and any(reading.measured for reading in readings):
         raise TargetError(
             f"{model.name} gives numbers that are no probabilities ({readings[0].words}): give tp.Output(index), or say"
@@ -251,7 +249,7 @@ def _checked_union(model: VisionModel, images: Tensor, target: AnyOf, given: Ans
     heads = heads_in(found)
     if len(heads) > 1:
         raise TargetError(f"a union is of classes of one head, not of {', '.join(map(str, heads))}")
-    reading = given.read if heads[0] is None else answer_of(model, images, heads[0]).read
+    reading = given.read if heads[0] is None else head_answer(model, images, heads[0]).read
     if reading.measured:
         raise TargetError(f"{model.name} gives numbers, no classes, so there is no union of them: give tp.Output(index)")
     return found
@@ -272,10 +270,6 @@ def _class_index(model: VisionModel, target: Any, given: Answer) -> int:
 
 def _to(given: Answer) -> str:
     return " from 0 up" if given.classes is None else f", 0 to {given.classes - 1}"
-
-
-def _kind(target: Any) -> str:
-    return "class" if isinstance(target, (int, Contrast, AnyOf, Scaled)) else type(target).__name__
 
 
 # --- what the model finds in the images
@@ -340,25 +334,6 @@ def score_of(model: VisionModel, targets: tuple[Any, ...], answers: dict[Head, A
     return ClassScore(model, targets, answers, scale)
 
 
-def _size(images: Tensor) -> tuple[int, int]:
-    return int(images.shape[-2]), int(images.shape[-1])
-
-
 def n_classes(model: VisionModel, images: Tensor) -> int:
     """Number of classes of the model; needs one pass the first time, then cached until the model's structure changes."""
     return answer(model, images).classes or forward_logits(model, images[:1]).shape[1]
-
-
-def describe_targets(score: ModelScore, n: int) -> tuple[str, ...]:
-    """Describes each image's target for captions: the class name if there is one."""
-    return score.describe(n)
-
-
-def class_name(model: VisionModel, target: int | str | Output | Contrast | AnyOf | Scaled) -> str:
-    """Text of a target: "tabby", "tabby rather than tiger cat", or "class 281" without labels."""
-    return words_for(model, target)
-
-
-def explained(score: ModelScore, n: int) -> tuple[Any, ...]:
-    """Targets from which `as_score` builds this score again, one per image."""
-    return score.explains(n)

@@ -4,37 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.engines.scores.base import ModelScore, class_name, one_each
+from tapetum.engines.scores.base import TargetScore, index_name, one_each
 from tapetum.engines.scores.outputs import Answer, table_of
 from tapetum.models.vision_model import Head, VisionModel
 from tapetum.types import AnyOf, Contrast, Output, Scale, Scaled, TargetError
 
-ClassTarget = int | Output | Contrast | AnyOf | Scaled
-
 
 @dataclass(frozen=True, eq=False)
-class ClassScore(ModelScore):
+class ClassScore(TargetScore):
     """Score of one class per image, a contrast of two, or a union: the logit, or on other scales the (log) probability.
 
     A contrast on the probability scale is the probability of `a` against `b` alone: sigmoid(logit a - logit b). A target
     with a scale of its own keeps it; `scale` is that of the others. `answers` tell how to read each head.
     """
 
-    per_image = ("targets",)
-
-    targets: tuple[ClassTarget, ...]
     answers: dict[Head, Answer]
     scale: Scale = "logit"
 
     def read(self, output: Any) -> Tensor:
-        """The model's output to (n,)."""
-        read = _Read(self, output)
+        """Reads the model's output as (n,)."""
+        read = _Tables(self, output)
         different = list(dict.fromkeys(self.targets))
         values = torch.stack([read.value(one, self.scale) for one in different])
         if len(different) == 1:
@@ -42,11 +37,8 @@ class ClassScore(ModelScore):
         which = torch.tensor([different.index(one) for one in self.targets], device=values.device)
         return values[which, torch.arange(len(self.targets), device=values.device)]
 
-    def explains(self, n: int) -> tuple[ClassTarget, ...]:
-        return self.targets
-
     def describe(self, n: int) -> tuple[str, ...]:
-        return tuple(words_for(self.model, one) for one in self.targets)
+        return tuple(class_name(self.model, one) for one in self.targets)
 
     @property
     def is_probability(self) -> bool:
@@ -60,7 +52,7 @@ class ClassScore(ModelScore):
         return next(iter(self.answers))
 
 
-class _Read:
+class _Tables:
     """Cache of the tables of one output, each read once per scale."""
 
     def __init__(self, score: ClassScore, output: Any) -> None:
@@ -78,8 +70,7 @@ class _Read:
         head, index = _place(target, self.score.main)
         if (head, scale) not in self.read:
             reading, table = self.score.answers[head].read, self.table(head)
-            made = reading.evidence(table) if scale == "evidence" else reading.on(_scale(scale), table)
-            self.read[head, scale] = made
+            self.read[head, scale] = reading.evidence(table) if scale == "evidence" else reading.on(cast("Scale", scale), table)
         return self.read[head, scale][:, index]
 
     def value(self, target: Any, scale: Scale) -> Tensor:
@@ -98,10 +89,6 @@ class _Read:
         return difference.sigmoid() if scale == "probability" else F.logsigmoid(difference)
 
 
-def _scale(text: str) -> Scale:
-    return "logit" if text == "logit" else "probability" if text == "probability" else "log_probability"
-
-
 def _place(target: Any, main: Head) -> tuple[Head, int]:
     return (target.head, int(target.index)) if isinstance(target, Output) else (main, int(target))
 
@@ -116,32 +103,29 @@ def heads_in(target: Any, main: Head = None) -> list[Head]:
     return [target.head] if isinstance(target, Output) else [main]
 
 
-def words_for(model: VisionModel, target: Any) -> str:
+def class_name(model: VisionModel, target: Any) -> str:
     """Text of a target: "tabby", "tabby rather than tiger cat", "tabby or lynx", "probability of tabby", or "class 281"."""
     if isinstance(target, Scaled):
-        return str(dataclasses.replace(target, of=words_for(model, target.of)))
+        return str(dataclasses.replace(target, of=class_name(model, target.of)))
     if isinstance(target, Contrast):
-        return f"{words_for(model, target.a)} rather than {words_for(model, target.b)}"
+        return f"{class_name(model, target.a)} rather than {class_name(model, target.b)}"
     if isinstance(target, AnyOf):
-        return " or ".join(words_for(model, one) for one in target.of)
+        return " or ".join(class_name(model, one) for one in target.of)
     if isinstance(target, Output):
         labels = model.labels_of(target.head)
         named = target.head is not None and labels is not None and isinstance(target.index, int) and target.index < len(labels)
         return f"{labels[int(target.index)]} of {target.head}" if named and labels is not None else str(target)
-    return class_name(model, target)
+    return index_name(model, target)
 
 
 @dataclass(frozen=True, eq=False)
-class OutputScore(ModelScore):
+class OutputScore(TargetScore):
     """Score that is a number of the model's output, unchanged."""
 
-    per_image = ("targets",)
-
-    targets: tuple[Output, ...]
     main: Head = None
 
     def read(self, output: Any) -> Tensor:
-        """The model's output to (n,)."""
+        """Reads the model's output as (n,)."""
         tables = {target.head: table_of(output, self._head(target), self.model.name) for target in self.targets}
         for table in tables.values():
             one_each(self.targets, len(table))
@@ -155,8 +139,5 @@ class OutputScore(ModelScore):
             raise TargetError(f"{target} does not exist: {self.model.name} gives {table.shape[1]}, 0 to {table.shape[1] - 1}")
         return table[row, int(target.index)]
 
-    def explains(self, n: int) -> tuple[Output, ...]:
-        return self.targets
-
     def describe(self, n: int) -> tuple[str, ...]:
-        return tuple(words_for(self.model, one) for one in self.targets)
+        return tuple(class_name(self.model, one) for one in self.targets)

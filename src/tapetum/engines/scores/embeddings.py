@@ -9,22 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.engines.scores.base import ModelScore, one_each
+from tapetum.engines.scores.base import TargetScore, one_each
 from tapetum.engines.scores.outputs import asked, embedding
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Similarity, TargetError
 
 
 @dataclass(frozen=True, eq=False)
-class SimilarityScore(ModelScore):
+class SimilarityScore(TargetScore):
     """The cosine of the angle between the embedding of an image and a given one (n,)."""
 
-    per_image = ("targets",)
-
-    targets: tuple[Similarity, ...]
-
     def read(self, output: Any) -> Tensor:
-        """The model's output to (n,)."""
+        """Reads the model's output as (n,)."""
         found = embedding(output, self.model.name)
         one_each(self.targets, len(found))
         wanted = torch.stack([target.to for target in self.targets]).to(found.device, found.dtype)
@@ -33,12 +29,6 @@ class SimilarityScore(ModelScore):
                 f"{self.model.name} embeds an image in {found.shape[1]} numbers, the target has {wanted.shape[1]}"
             )
         return F.cosine_similarity(found, wanted)
-
-    def explains(self, n: int) -> tuple[Similarity, ...]:
-        return self.targets
-
-    def describe(self, n: int) -> tuple[str, ...]:
-        return tuple(map(str, self.targets))
 
 
 def embedded(model: VisionModel, target: Similarity) -> Similarity:

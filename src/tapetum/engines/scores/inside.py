@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from inspect import Parameter
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.probe import edit
-from tapetum.engines.scores.base import ModelScore, one_each
+from tapetum.engines.scores.base import ModelScore, TargetScore, one_each
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError, TargetError, Unit
 
@@ -27,7 +28,7 @@ class CallableScore(ModelScore):
     function: Callable[..., Tensor]
 
     def read(self, output: Any) -> Tensor:
-        """The model's output to (n,)."""
+        """Reads the model's output as (n,)."""
         values = self.function(output, self.rows) if _asks_for_rows(self.function) else self.function(output)
         if not isinstance(values, Tensor) or values.ndim != 1:
             shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -52,39 +53,26 @@ def _asks_for_rows(function: Callable[..., Tensor]) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class UnitScore(ModelScore):
+class UnitScore(TargetScore):
     """Score of a unit inside the network: its activation at a position, else the mean over its map (n,)."""
 
-    per_image = ("units",)
-
-    units: tuple[Unit, ...]
-
     def __call__(self, images: Tensor, /) -> Tensor:
-        one_each(self.units, len(images))
+        one_each(self.targets, len(images))
         seen: dict[str, Tensor] = {}
-        layers = {unit.layer: None for unit in self.units}
-        edits = {layer: _remember(seen, layer) for layer in layers}
+        edits = {unit.layer: partial(_keep_copy, seen, unit.layer) for unit in self.targets}
         with edit(self.model, edits, stop=True):
             self.output(images)
-        return torch.stack([_unit_value(seen[unit.layer][row], unit) for row, unit in enumerate(self.units)])
-
-    def explains(self, n: int) -> tuple[Unit, ...]:
-        return self.units
-
-    def describe(self, n: int) -> tuple[str, ...]:
-        return tuple(map(str, self.units))
+        return torch.stack([_unit_value(seen[unit.layer][row], unit) for row, unit in enumerate(self.targets)])
 
 
-def _remember(seen: dict[str, Tensor], layer: str) -> Callable[[Tensor], None]:
-    return lambda activation: seen.__setitem__(layer, activation.clone())
+def _keep_copy(seen: dict[str, Tensor], layer: str, activation: Tensor) -> None:
+    seen[layer] = activation.clone()
 
 
 def _unit_value(activation: Tensor, unit: Unit) -> Tensor:
     """Value of the unit in an activation (c, h, w) or (c,)."""
     channel = activation[unit.channel]
-    if unit.position is None:
-        return channel.mean()
-    return channel[unit.position]
+    return channel.mean() if unit.position is None else channel[unit.position]
 
 
 def checked_unit(model: VisionModel, unit: Unit) -> Unit:

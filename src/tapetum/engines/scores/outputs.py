@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.scores.endings import ends_in_sigmoid
 from tapetum.engines.scores.readings import Reading, read_as
 from tapetum.models.vision_model import Head, VisionModel
@@ -45,7 +46,7 @@ class Answer:
 
 def answer(model: VisionModel, images: Tensor) -> Answer:
     """Finds the kind of the model's answer; needs one pass the first time, then cached until the model's structure changes."""
-    return model.remember(_fact(model), lambda: _answer_in(model, asked(model, images[:1]), _size(images)))
+    return model.remember(_fact(model), lambda: _answer_in(model, asked(model, images[:1]), size_of(images)))
 
 
 def answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer:
@@ -53,10 +54,10 @@ def answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer:
     return model.remember(_fact(model), lambda: _answer_in(model, output, size))
 
 
-def answer_of(model: VisionModel, images: Tensor, head: Head) -> Answer:
+def head_answer(model: VisionModel, images: Tensor, head: Head) -> Answer:
     """Finds the answer of one head of several."""
     return model.remember(
-        f"{_fact(model)} at {head!r}", lambda: _answer_at(model, asked(model, images[:1]), head, _size(images))
+        f"{_fact(model)} at {head!r}", lambda: _answer_at(model, asked(model, images[:1]), head, size_of(images))
     )
 
 
@@ -68,10 +69,6 @@ def known_answer(model: VisionModel) -> Answer | None:
 def _fact(model: VisionModel) -> str:
     """Cache key of an answer: changes with the model's labels and outputs."""
     return f"answer {model.outputs} {model.head!r} {hash(model.labels)} {hash(tuple(model.head_labels.items()))}"
-
-
-def _size(images: Tensor) -> tuple[int, int]:
-    return int(images.shape[-2]), int(images.shape[-1])
 
 
 def _answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer:
@@ -152,7 +149,7 @@ def asked(model: VisionModel, images: Tensor) -> Any:
 # --- several outputs
 
 
-def parts_of(output: Any) -> dict[Any, Any]:
+def output_parts(output: Any) -> dict[Any, Any]:
     """Parts of an output by key, attribute or index; {None: output} for one tensor."""
     if isinstance(output, Mapping):
         return dict(output)
@@ -169,7 +166,7 @@ def parts_of(output: Any) -> dict[Any, Any]:
 
 def _which(model: VisionModel, output: Any) -> Head:
     """Key of the answer among several outputs; refuses ambiguity."""
-    parts = parts_of(output)
+    parts = output_parts(output)
     if model.head is not None:
         _at(output, model.head, model.name)
         return model.head
@@ -183,10 +180,7 @@ def _which(model: VisionModel, output: Any) -> Head:
             f"{model.name} gives no table of classes (n, classes) but {shape}; give a function of the output as target, or "
             "wrap(call=...) that chooses one"
         )
-    called = [name for name in NAMES if name in able]
-    if called:
-        return called[0]
-    return _by_shape(model, able)
+    return next((name for name in NAMES if name in able), None) or _by_shape(model, able)
 
 
 def _by_shape(model: VisionModel, able: Mapping[Any, Tensor]) -> Head:
@@ -218,7 +212,7 @@ def _listed(parts: Mapping[Any, Any]) -> str:
 
 def _at(output: Any, head: Head, name: str) -> Tensor:
     """Tensor of one head, (n,), (n, k) or (n, k, h, w)."""
-    parts = parts_of(output)
+    parts = output_parts(output)
     if head not in parts:
         raise TargetError(f"{name} gives no output {head!r}: {_heads(output)}")
     found = parts[head]
@@ -247,7 +241,7 @@ def table_of(output: Any, head: Head, name: str) -> Tensor:
 
 def maps_of(output: Any, head: Head, name: str) -> Tensor:
     """Maps of classes (n, k, h, w) of a segmentation network."""
-    maps = parts_of(output).get(head)
+    maps = output_parts(output).get(head)
     if not isinstance(maps, Tensor) or maps.ndim != 4:
         raise TargetError(f"{name} gives no maps of classes (n, classes, h, w): a region is a target for segmentation networks")
     return maps
@@ -284,7 +278,7 @@ EMBEDDINGS = ("image_embeds", "embedding", "embeddings", "pooler_output")
 
 def embedding(output: Any, name: str) -> Tensor:
     """Embeddings (n, d): `image_embeds` or `pooler_output` if present, else the table of the output."""
-    parts = parts_of(output)
+    parts = output_parts(output)
     for key in (*EMBEDDINGS, None, *NAMES, *parts):
         found = parts.get(key)
         if isinstance(found, Tensor) and found.ndim == 2:
@@ -300,7 +294,7 @@ def forward_table(model: VisionModel, images: Tensor) -> tuple[Tensor, Reading]:
     if model.encode_text is not None:
         raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
     output = asked(model, images)
-    found = answer_in(model, output, _size(images))
+    found = answer_in(model, output, size_of(images))
     return finite(table_of(output, found.head, model.name), model), found.read
 
 

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from tapetum.engines.scores.base import ModelScore, class_name, one_each
+from tapetum.data.preprocessing import size_of
+from tapetum.engines.scores.base import TargetScore, index_name, one_each
 from tapetum.engines.scores.outputs import Answer, Detections, answer, asked, detections, maps_of
 from tapetum.engines.scores.readings import Reading
 from tapetum.models.vision_model import VisionModel
@@ -22,24 +23,17 @@ BACKGROUND = ("__background__", "background")
 
 
 @dataclass(frozen=True, eq=False)
-class BoxScore(ModelScore):
+class BoxScore(TargetScore):
     """Score of a box: max over the detections d of its label of IoU(box, d) * score(d); 0 without detections (n,).
 
     The gradient is that of the best detection, through its score and its corners.
     """
 
-    per_image = ("boxes",)
-
-    boxes: tuple[Box, ...]
-
     def read(self, output: Any) -> Tensor:
-        """The model's output to (n,)."""
+        """Reads the model's output as (n,)."""
         found = detections(output, self.model.name)
-        one_each(self.boxes, len(found))
-        return torch.stack([_likeness(one, box) for one, box in zip(found, self.boxes, strict=True)])
-
-    def explains(self, n: int) -> tuple[Box, ...]:
-        return self.boxes
+        one_each(self.targets, len(found))
+        return torch.stack([_likeness(one, box) for one, box in zip(found, self.targets, strict=True)])
 
     @property
     def is_probability(self) -> bool:
@@ -47,7 +41,7 @@ class BoxScore(ModelScore):
         return True
 
     def describe(self, n: int) -> tuple[str, ...]:
-        return tuple(str(dataclasses.replace(box, label=class_name(self.model, box.label))) for box in self.boxes)
+        return tuple(str(dataclasses.replace(box, label=index_name(self.model, box.label))) for box in self.targets)
 
 
 def _likeness(found: Detections, box: Box) -> Tensor:
@@ -64,7 +58,7 @@ def best_box(model: VisionModel, found: Detections, label: int | None = None) ->
     if label is not None:
         boxes, labels, scores = (part[found["labels"] == label] for part in (boxes, labels, scores))
     if not len(scores):
-        what = "anything" if label is None else class_name(model, label)
+        what = "anything" if label is None else index_name(model, label)
         raise TargetError(
             f"no detection of {what}: lower the score_thresh of {model.name}, or give a box and label that it finds"
         )
@@ -80,36 +74,30 @@ def seen_box(model: VisionModel, image: Tensor, box: Box) -> Box:
     if box.corners is None:
         return best
     if _likeness(found, box) <= 0:
-        name = class_name(model, box.label)
+        name = index_name(model, box.label)
         raise TargetError(f"no detection of {name} overlaps the box; the surest is {dataclasses.replace(best, label=name)}")
     return box
 
 
 @dataclass(frozen=True, eq=False)
-class RegionScore(ModelScore):
+class RegionScore(TargetScore):
     """Score of a region: the mean over it of one class's logit, or on other scales of its (log) probability (n,).
 
     If maps are smaller than the image, a cell counts by the share of it that the region covers.
     """
 
-    per_image = ("regions",)
-
-    regions: tuple[Region, ...]
     answer: Answer
     scale: Scale = "logit"
 
     def read(self, output: Any) -> Tensor:
-        """The model's output to (n,)."""
+        """Reads the model's output as (n,)."""
         maps = maps_of(output, self.answer.head, self.model.name)
-        one_each(self.regions, len(maps))
+        one_each(self.targets, len(maps))
         of_class = self.answer.read.on(self.scale, maps)
-        return torch.stack([_mean(of_class[row], region) for row, region in enumerate(self.regions)])
-
-    def explains(self, n: int) -> tuple[Region, ...]:
-        return self.regions
+        return torch.stack([_mean(of_class[row], region) for row, region in enumerate(self.targets)])
 
     def describe(self, n: int) -> tuple[str, ...]:
-        return tuple(str(dataclasses.replace(one, label=class_name(self.model, one.label))) for one in self.regions)
+        return tuple(str(dataclasses.replace(one, label=index_name(self.model, one.label))) for one in self.targets)
 
     @property
     def is_probability(self) -> bool:
@@ -137,7 +125,7 @@ def predicted_region(
     if label is None:
         label = _most_frequent(model, there)
     if not there[label].any():
-        name = class_name(model, label)
+        name = index_name(model, label)
         raise TargetError(f"{model.name} predicts {name} nowhere in the image: give the region, tp.Region({label}, mask)")
     return Region(label, there[label])
 
@@ -164,7 +152,7 @@ def _most_frequent(model: VisionModel, there: Tensor) -> int:
 
 def seen_region(model: VisionModel, image: Tensor, region: Region) -> Region:
     """Completes the mask of a region, at the image's size."""
-    size = int(image.shape[-2]), int(image.shape[-1])
+    size = size_of(image)
     if region.mask is None:
         assert isinstance(region.label, int)  # labels are indices by now
         given = answer(model, image)

@@ -11,20 +11,22 @@ from torch import Tensor
 from tapetum.types import Region, Similarity
 
 
-def plain(value: Any) -> Any:
+def plain_target(value: Any) -> Any:
     """Converts numbers of numpy and torch to int and float, and arrays to lists, also inside targets, but not masks."""
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(map(plain, value))
+        return tuple(map(plain_target, value))
     if isinstance(value, Region):
-        return dataclasses.replace(value, label=plain(value.label))
+        return dataclasses.replace(value, label=plain_target(value.label))
     if dataclasses.is_dataclass(value) and not isinstance(value, (type, Similarity)):
-        return dataclasses.replace(value, **{one.name: plain(getattr(value, one.name)) for one in dataclasses.fields(value)})
+        return dataclasses.replace(
+            value, **{one.name: plain_target(getattr(value, one.name)) for one in dataclasses.fields(value)}
+        )
     return value
 
 
 def plain_row(value: Any) -> Any:
     """Converts one image's target; a list of one number, as in a column of labels, becomes that number."""
-    found = plain(value)
+    found = plain_target(value)
     return found[0] if isinstance(found, list) and len(found) == 1 else found

@@ -19,9 +19,6 @@ Numbers = Literal["logits", "probabilities", "log_probabilities", "sigmoid", "nu
 """`Outputs` without "auto"."""
 
 
-Kind = Literal["classes", "labels", "binary", "numbers"]
-
-
 @dataclass(frozen=True)
 class Reading:
     """Meaning of the numbers of an answer.
@@ -44,7 +41,7 @@ class Reading:
         return 2 if self.binary else self.columns
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> Literal["classes", "labels", "binary", "numbers"]:
         """Kind in words: one of several classes, independent labels, a yes or no, or numbers."""
         if self.measured:
             return "numbers"
@@ -82,7 +79,8 @@ class Reading:
             logs = self.log_probability(table)[:, classes].logsumexp(1).clamp(max=0)
             summed = self._probability(table, 1)[:, classes].sum(1)
             return logs if scale == "log_probability" else summed
-        none = torch.log1p(-self._probability(table, 1)[:, classes].clamp(max=_below_one(table))).sum(1)
+        below_one = 1 - torch.finfo(table.dtype).eps
+        none = torch.log1p(-self._probability(table, 1)[:, classes].clamp(max=below_one)).sum(1)
         return -torch.expm1(none) if scale != "log_probability" else torch.log(-torch.expm1(none))
 
     def log_probability(self, table: Tensor, dim: int = 1) -> Tensor:
@@ -144,8 +142,8 @@ def read_as(
     """
     columns = int(table.shape[dim])
     binary = columns == 1 and names == 2
-    inside = _inside(table)
-    sums = inside and columns > 1 and _sums_to_one(table, dim)
+    inside = float(table.min()) >= -_tolerance(table) and float(table.max()) <= 1 + _tolerance(table)
+    sums = inside and columns > 1 and bool((table.float().sum(dim) - 1).abs().max() <= _tolerance(table))
     if outputs == "auto":
         return _found(table, names, name, inside, sums, ends_in_sigmoid, dim)
     if outputs == "sigmoid" and inside and ends_in_sigmoid:
@@ -209,14 +207,6 @@ def _tolerance(table: Tensor) -> float:
     return {torch.bfloat16: 5e-2, torch.float16: 1e-2}.get(table.dtype, 1e-4)
 
 
-def _inside(table: Tensor) -> bool:
-    return float(table.min()) >= -_tolerance(table) and float(table.max()) <= 1 + _tolerance(table)
-
-
-def _sums_to_one(table: Tensor, dim: int) -> bool:
-    return bool((table.float().sum(dim) - 1).abs().max() <= _tolerance(table))
-
-
 def _is_log(table: Tensor, dim: int) -> bool:
     return float(table.max()) <= _tolerance(table) and bool(table.float().logsumexp(dim).abs().max() <= _tolerance(table))
 
@@ -224,7 +214,3 @@ def _is_log(table: Tensor, dim: int) -> bool:
 def _log(probability: Tensor) -> Tensor:
     """Logarithm of probabilities, finite also for those that underflowed."""
     return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
-
-
-def _below_one(table: Tensor) -> float:
-    return 1 - torch.finfo(table.dtype).eps

@@ -33,7 +33,8 @@ def read_text(model: VisionModel, text: str) -> Any:
         return text
     scaled = SCALED.fullmatch(words)
     if scaled is not None:
-        return Scaled(_of_classes(model, scaled[2]), WORDS[scaled[1]])
+        of = None if scaled[2] == "the predicted class" else _several(model, scaled[2]) or _class(model, scaled[2])
+        return Scaled(of, WORDS[scaled[1]])
     if (output := _output(model, words)) is not None:
         return output
     box = BOX.fullmatch(words)
@@ -41,17 +42,14 @@ def read_text(model: VisionModel, text: str) -> Any:
         return Box(_number_or_text(box["label"]), *map(float, box.groups()[1:]))
     if words.startswith(SIMILAR):
         return Similarity(words.removeprefix(SIMILAR))
-    return _unit(model, words) or _several(model, words) or _plain(model, text)
+    found = _unit(model, words) or _several(model, words)
+    return found or (_number_or_text(text) if model.encode_text is None else Similarity(text))
 
 
 def _number_or_text(text: Any) -> Any:
     """Returns the index in "281" or "class 281" (a class without a name), else the text."""
     found = INDEX.fullmatch(text) if isinstance(text, str) else None
     return text if found is None else int(found[1])
-
-
-def _of_classes(model: VisionModel, text: str) -> Any:
-    return None if text == "the predicted class" else _several(model, text) or _class(model, text)
 
 
 def _class(model: VisionModel, text: str) -> Any:
@@ -91,7 +89,3 @@ def _unit(model: VisionModel, text: str) -> Unit | None:
             raise
         return None
     return Unit.parse(text)
-
-
-def _plain(model: VisionModel, text: str) -> int | str | Similarity:
-    return _number_or_text(text) if model.encode_text is None else Similarity(text)

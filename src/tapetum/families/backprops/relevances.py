@@ -15,7 +15,7 @@ from tapetum.border.sentences import LayerName
 from tapetum.engines.backward import composites
 from tapetum.engines.backward.composites import CompositeName
 from tapetum.engines.backward.relevance import of_one, relevance, relevance_at
-from tapetum.engines.scores import ModelScore, as_score, describe_targets
+from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.backprops.conditions import conditions
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, ConceptRelevance, Range, TargetLike, Unit
@@ -109,7 +109,7 @@ def concept_relevance(
         channels=channels,
         relevance=every.gather(1, channels),
         total=every.sum(1),
-        targets=describe_targets(score, len(images)),
+        targets=score.describe(len(images)),
         photographs=model.denormalize(images),
     )
 

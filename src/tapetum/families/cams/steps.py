@@ -12,7 +12,7 @@ from tapetum.border.methods import inspection
 from tapetum.border.sentences import LayerName
 from tapetum.engines.gradients import derivative, reached
 from tapetum.engines.probe import capture
-from tapetum.engines.scores import ModelScore, as_score, describe_targets
+from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.cams.weighted import grad_cam
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
@@ -54,7 +54,7 @@ def grad_cam_steps(
     if not any(bool((grads != 0).any()) for _, _, grads in passes):
         note(f"the gradient is 0 everywhere at {name}: no change of this layer changes the score, so no map can show why")
     reference = [grad_cam(model, images, one, layer=name).values for one in wanted]
-    texts = zip(*(describe_targets(score, len(images)) for score in scores), strict=True)
+    texts = zip(*(score.describe(len(images)) for score in scores), strict=True)
     return steps_of(
         passes[0][1],
         torch.stack([grads for _, _, grads in passes], 1),

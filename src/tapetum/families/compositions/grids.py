@@ -19,7 +19,7 @@ from tapetum.engines.batching import batch_size
 from tapetum.engines.probe import activations
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
-from tapetum.engines.render.sizes import as_size, small
+from tapetum.engines.render.sizes import as_size, small_size
 from tapetum.families.compositions.directions import factorize
 from tapetum.families.visualizations import recipe_of
 from tapetum.models.choice import detailed_layer
@@ -77,7 +77,7 @@ def activation_grid(
         raise MethodError(f"{name} has {rows} x {columns} places, {n * rows * columns} in all; up to {MOST_CELLS} are made")
     vectors = maps.permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # sums over strides may have other last bits
     wanted = [_towards(name, vector, cosine_power) for vector in vectors]
-    pixels = small(model, CELL_PX) if size is None else as_size(model, size)
+    pixels = small_size(model, CELL_PX) if size is None else as_size(model, size)
     recipe = recipe_of(preset, n_steps, parametrization, transforms, precision)
     made = render(model, wanted, recipe, size=pixels, seed=seed, batch=_cells(model, batch, pixels))
     texts = tuple(f"{name} @ {i},{j}" for _ in range(n) for i in range(rows) for j in range(columns))

@@ -15,7 +15,7 @@ from tapetum.border.sentences import Seed
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.probe import activations
 from tapetum.engines.render import objectives as O
-from tapetum.engines.render.converge import Found, converge
+from tapetum.engines.render.converge import Best, converge
 from tapetum.engines.render.objectives.common import mean
 from tapetum.engines.render.optimize import canvas_for
 from tapetum.engines.render.parametrizations import Parametrization, Start, fourier, pixel
@@ -184,7 +184,7 @@ class _Inverted:
     """One inverted layer: the result of the search, and the best pictures of earlier steps by their step."""
 
     layer: str
-    found: Found
+    found: Best
     frames: dict[int, Tensor]
 
     def loss(self, step: int) -> Tensor:
@@ -200,7 +200,7 @@ def _inverted(task: _Task, image: Tensor, layer: str, done: int, total: int) -> 
     way, start = WAYS[task.method][0], task.start(image)
     frames = {0: canvas_for(task.model, way, start).pixels().detach()}
 
-    def watch(step: int, found: Found) -> None:
+    def watch(step: int, found: Best) -> None:
         if step in task.frames:
             frames[step] = found.pixels
         report(done * task.n_steps + step, total * task.n_steps, "steps", -float(found.terms[-1][0]))
@@ -209,7 +209,7 @@ def _inverted(task: _Task, image: Tensor, layer: str, done: int, total: int) -> 
     if given.any() and given.isfinite().all():
         found = converge(task.model, task.terms(layer, given, image), way, start, n_steps=task.n_steps, watch=watch)
     else:
-        found = Found(frames[0], status="silent" if given.isfinite().all() else "non_finite")
+        found = Best(frames[0], status="silent" if given.isfinite().all() else "non_finite")
     return _Inverted(layer, found, frames)
 
 

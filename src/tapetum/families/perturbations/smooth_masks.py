@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.engines.gradients import derivative
-from tapetum.engines.perturb.fills import blurred
+from tapetum.engines.perturb.fills import gaussian_blurred
 from tapetum.progress import track
 
 COLDNESS = 20
@@ -62,7 +62,7 @@ class SmoothMask:
 def blur_pyramid(images: Tensor, sigma_px: float) -> Callable[[Tensor], Tensor]:
     """Returns a function from masks (n, 1, h, w) to images blurred by (1 - mask) * sigma_px, interpolated between 8 levels."""
     sigmas = [sigma_px * (1 - level / (LEVELS - 1)) for level in range(LEVELS - 1)]
-    levels = [*(blurred(images, sigma) for sigma in sigmas), images]
+    levels = [*(gaussian_blurred(images, sigma) for sigma in sigmas), images]
 
     def seen_through(masks: Tensor) -> Tensor:
         place = masks * (LEVELS - 1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.render.objectives.base import OUTPUT, Objective, Seen
-from tapetum.engines.render.objectives.common import called
+from tapetum.engines.render.objectives.common import call_text
 from tapetum.engines.scores import CallableScore, ModelScore, check_target
 from tapetum.engines.scores.building import answers_for, score_of
 from tapetum.engines.scores.embeddings import embedded
@@ -18,22 +18,22 @@ from tapetum.types import Box, Contrast, Region, Scale, Scaled, Similarity, Targ
 
 def class_logit(label: int | str) -> Objective:
     """The logit of a class, by index or name (n,)."""
-    return target(label, name=called("class_logit", label))
+    return target(label, name=call_text("class_logit", label))
 
 
 def class_probability(label: int | str) -> Objective:
     """The probability of a class (n,): its gradient vanishes where the model is sure; `class_log_probability` keeps one."""
-    return target(Scaled(label, "probability"), name=called("class_probability", label))
+    return target(Scaled(label, "probability"), name=call_text("class_probability", label))
 
 
 def class_log_probability(label: int | str) -> Objective:
     """The logarithm of a class's probability (n,), which also asks that the other classes be unlikely."""
-    return target(Scaled(label, "log_probability"), name=called("class_log_probability", label))
+    return target(Scaled(label, "log_probability"), name=call_text("class_log_probability", label))
 
 
 def class_contrast(a: int | str, b: int | str) -> Objective:
     """What speaks for a rather than b (n,): the difference of their logits."""
-    return target(Contrast(a, b), name=called("class_contrast", a, b))
+    return target(Contrast(a, b), name=call_text("class_contrast", a, b))
 
 
 def target(what: Any, *, scale: Scale = "logit", name: str | None = None) -> Objective:
@@ -53,7 +53,7 @@ def target(what: Any, *, scale: Scale = "logit", name: str | None = None) -> Obj
             raise TargetError(f"a callable target returns one value per image: {len(values)} came back for {len(seen)}")
         return values.to(torch.promote_types(values.dtype, seen.pixels.dtype))
 
-    return Objective(name or called("target", getattr(what, "__name__", what)), (OUTPUT,), value)
+    return Objective(name or call_text("target", getattr(what, "__name__", what)), (OUTPUT,), value)
 
 
 def checked_answer(model: VisionModel, what: Any) -> Any:

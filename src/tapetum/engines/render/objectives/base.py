@@ -104,12 +104,12 @@ class Objective:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers that it reads, with OUTPUT if it reads the answer."""
-        return tuple(dict.fromkeys(map(layer_of, self.needs)))
+        return tuple(dict.fromkeys(map(layer_of_need, self.needs)))
 
     @property
     def signed_layers(self) -> tuple[str, ...]:
         """The layers that it reads before the activation function that ends them."""
-        return tuple(dict.fromkeys(layer_of(need) for need in self.needs if isinstance(need, PreActivation)))
+        return tuple(dict.fromkeys(layer_of_need(need) for need in self.needs if isinstance(need, PreActivation)))
 
     def __call__(self, seen: Seen) -> Tensor:
         return self.value(seen)
@@ -145,7 +145,7 @@ class Objective:
         return Objective(f"-{_in_brackets(self)}", self.needs, lambda seen: -self.value(seen))
 
 
-def layer_of(need: Need) -> str:
+def layer_of_need(need: Need) -> str:
     """Layer of a need."""
     unit = need.unit if isinstance(need, PreActivation) else need
     return unit.layer if isinstance(unit, Unit) else unit

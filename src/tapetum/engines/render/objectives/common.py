@@ -57,7 +57,7 @@ def along(vector: Tensor, act: Tensor, layer: str) -> Tensor:
 # --- one number per picture, computed picture by picture: sums over a batch may add in another order
 
 
-def total(values: Tensor) -> Tensor:
+def sum_each(values: Tensor) -> Tensor:
     """Sum per picture, (n, ...) to (n,)."""
     return _each(values, torch.sum)
 
@@ -79,18 +79,18 @@ def _each(values: Tensor, number: Callable[[Tensor], Tensor]) -> Tensor:
 # --- arguments
 
 
-def whole(number: Any, what: str, low: int = 0, refusal: type[TapetumError] = TargetError) -> int:
+def whole_number(number: Any, what: str, low: int = 0, refusal: type[TapetumError] = TargetError) -> int:
     """Checks for a whole number from `low` up."""
     if isinstance(number, bool) or not hasattr(number, "__index__") or number.__index__() < low:
         raise refusal(f"{what} is a whole number from {low} up, not {number!r}")
     return number.__index__()
 
 
-def placed(row: Any, column: Any) -> tuple[int, int] | None:
+def checked_place(row: Any, column: Any) -> tuple[int, int] | None:
     """Checks a place; None if neither row nor column is given."""
     if (row is None) != (column is None):
         raise TargetError("a place has a row and a column: give both, or neither for the middle")
-    return None if row is None else (whole(row, "a row"), whole(column, "a column"))
+    return None if row is None else (whole_number(row, "a row"), whole_number(column, "a column"))
 
 
 def vector_of(numbers: Any, what: str) -> Tensor:
@@ -100,7 +100,7 @@ def vector_of(numbers: Any, what: str) -> Tensor:
     except (TypeError, ValueError, RuntimeError) as error:
         raise TargetError(f"{what} is one number a channel, (c,), not {numbers!r:.40}") from error
     if vector.ndim != 1 or not len(vector) or vector.dtype == torch.bool or vector.is_complex():
-        raise TargetError(f"{what} is one number a channel, (c,), not {shown(vector)}")
+        raise TargetError(f"{what} is one number a channel, (c,), not {argument_text(vector)}")
     return _sound(vector if vector.is_floating_point() else vector.double(), what)
 
 
@@ -115,7 +115,7 @@ def activation_of(given: Any, what: str = "the given activation") -> Tensor:
         act = act[0]
     act = act[:, None, None] if act.ndim == 1 else act
     if act.ndim != 3 or not act.numel():
-        raise TargetError(f"{what} is (c, h, w) or (c,), not {shown(given)}")
+        raise TargetError(f"{what} is (c, h, w) or (c,), not {argument_text(given)}")
     return _sound(act, what)
 
 
@@ -140,14 +140,14 @@ def positive(number: Any, what: str, low: float | int = 0, *, reached: bool = Fa
 # --- names
 
 
-def called(function: str, *arguments: Any, **options: Any) -> str:
+def call_text(function: str, *arguments: Any, **options: Any) -> str:
     """Name of an objective as a call, "neuron(layer4, 5, 3, 3)", without arguments that are None."""
-    words = [shown(one) for one in arguments if one is not None]
-    words += [f"{key}={shown(one)}" for key, one in options.items() if one is not None]
+    words = [argument_text(one) for one in arguments if one is not None]
+    words += [f"{key}={argument_text(one)}" for key, one in options.items() if one is not None]
     return f"{function}({', '.join(words)})"
 
 
-def shown(argument: Any) -> str:
+def argument_text(argument: Any) -> str:
     """Text of an argument in a name: numbers short, tensors by their size."""
     if isinstance(argument, Tensor):
         return f"{' x '.join(map(str, argument.shape)) or 'one'} numbers"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.render.objectives.base import Objective, Seen
-from tapetum.engines.render.objectives.common import activation_of, called, maps, norm, positive, shown, total
+from tapetum.engines.render.objectives.common import activation_of, argument_text, call_text, maps, norm, positive, sum_each
 from tapetum.engines.render.objectives.directions import FLOOR, cosine
 from tapetum.types import ImageError, LayerError
 
@@ -26,16 +26,16 @@ def dot_cosine(layer: str, given: Tensor, *, cosine_power: float | int = 1) -> O
 
     def value(seen: Seen) -> Tensor:
         act, wanted = _together(seen, layer, g)
-        share = total(act * wanted) / total(wanted[None] ** 2)
+        share = sum_each(act * wanted) / sum_each(wanted[None] ** 2)
         return share if p == 0 else share * _cosine(act, wanted).clamp(min=FLOOR) ** p
 
-    return Objective(called("dot_cosine", layer, g, cosine_power=p), (layer,), value)
+    return Objective(call_text("dot_cosine", layer, g, cosine_power=p), (layer,), value)
 
 
 def cosine_similarity(layer: str, given: Tensor) -> Objective:
     """How alike an activation is to a given one whatever its length, in [-1, 1] (n,): the cosine over all places at once."""
     g = activation_of(given)
-    return Objective(called("cosine_similarity", layer, g), (layer,), lambda seen: _cosine(*_together(seen, layer, g)))
+    return Objective(call_text("cosine_similarity", layer, g), (layer,), lambda seen: _cosine(*_together(seen, layer, g)))
 
 
 def correlation(layer: str, given: Tensor) -> Objective:
@@ -45,9 +45,9 @@ def correlation(layer: str, given: Tensor) -> Objective:
 
     def value(seen: Seen) -> Tensor:
         act, wanted = _together(seen, layer, centred)
-        return _cosine(act - (total(act) / wanted.numel()).view(-1, 1, 1, 1), wanted)
+        return _cosine(act - (sum_each(act) / wanted.numel()).view(-1, 1, 1, 1), wanted)
 
-    return Objective(called("correlation", layer, g), (layer,), value)
+    return Objective(call_text("correlation", layer, g), (layer,), value)
 
 
 def _cosine(act: Tensor, wanted: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def feature_match(layer: str, given: Tensor) -> Objective:
     The objective of inversion (mahendran2015inversion), without its penalties.
     """
     g = activation_of(given)
-    return Objective(called("feature_match", layer, g), (layer,), lambda seen: -_distance(*_together(seen, layer, g), 2))
+    return Objective(call_text("feature_match", layer, g), (layer,), lambda seen: -_distance(*_together(seen, layer, g), 2))
 
 
 def content_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Objective:
@@ -74,7 +74,7 @@ def content_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Ob
     def value(seen: Seen) -> Tensor:
         return _distance(*_together(seen, layer, g), p)
 
-    return Objective(called("content_distance", layer, g, power=None if p == 2 else p), (layer,), value)
+    return Objective(call_text("content_distance", layer, g, power=None if p == 2 else p), (layer,), value)
 
 
 def style_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Objective:
@@ -95,7 +95,7 @@ def style_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Obje
             )
         return _distance(gram(act), wanted.to(act.device, act.dtype), p)
 
-    return Objective(called("style_distance", layer, g, power=None if p == 2 else p), (layer,), value)
+    return Objective(call_text("style_distance", layer, g, power=None if p == 2 else p), (layer,), value)
 
 
 def gram(act: Tensor) -> Tensor:
@@ -115,10 +115,12 @@ def input_diff(picture: Tensor) -> Objective:
     def value(seen: Seen) -> Tensor:
         colors = seen.pixels[:, :3]
         if colors.shape[1:] != wanted.shape:
-            raise ImageError(f"the given picture is {shown(wanted)} (c x h x w), the rendered one {tuple(colors.shape[1:])}")
+            raise ImageError(
+                f"the given picture is {argument_text(wanted)} (c x h x w), the rendered one {tuple(colors.shape[1:])}"
+            )
         return norm(colors - wanted.to(colors.device, colors.dtype)) / wanted.numel() ** 0.5
 
-    return Objective(called("input_diff", wanted), (), value)
+    return Objective(call_text("input_diff", wanted), (), value)
 
 
 def _together(seen: Seen, layer: str, given: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,4 +137,4 @@ def _together(seen: Seen, layer: str, given: Tensor) -> tuple[Tensor, Tensor]:
 
 def _distance(values: Tensor, wanted: Tensor, power: float | int) -> Tensor:
     """Relative distances (n,) of v (n, ...) from w (...): sum |v - w|^p / sum |w|^p."""
-    return total((values - wanted).abs() ** power) / total(wanted[None].abs() ** power)
+    return sum_each((values - wanted).abs() ** power) / sum_each(wanted[None].abs() ** power)

@@ -16,11 +16,11 @@ from tapetum.engines.render.objectives.common import (
     Vector,
     activation_of,
     along,
-    called,
+    call_text,
+    checked_place,
     maps,
     mean,
     place_of,
-    placed,
     positive,
     vector_of,
 )
@@ -41,7 +41,7 @@ def direction(layer: str, vector: Vector, *, cosine_power: float | int = 0) -> O
         act = maps(seen, layer)
         return mean(dot_times_cosine(act, along(v, act, layer), p))
 
-    return Objective(called("direction", layer, v, cosine_power=p or None), (layer,), value)
+    return Objective(call_text("direction", layer, v, cosine_power=p or None), (layer,), value)
 
 
 def direction_neuron(
@@ -49,13 +49,13 @@ def direction_neuron(
 ) -> Objective:
     """A direction at one place (n,): (a . v) max(.1, cos(a, v))^p; without row and column the middle of the map."""
     v, p = vector_of(vector, "a direction"), positive(cosine_power, "cosine_power", reached=True)
-    placed(row, column)
+    checked_place(row, column)
 
     def value(seen: Seen) -> Tensor:
         act = place_of(maps(seen, layer), layer, row, column)
         return dot_times_cosine(act, along(v, act, layer), p)
 
-    return Objective(called("direction_neuron", layer, v, row, column, cosine_power=p or None), (layer,), value)
+    return Objective(call_text("direction_neuron", layer, v, row, column, cosine_power=p or None), (layer,), value)
 
 
 def cosine_direction(layer: str, vector: Vector) -> Objective:
@@ -69,7 +69,7 @@ def cosine_direction(layer: str, vector: Vector) -> Objective:
         act = maps(seen, layer)
         return mean(cosine(act, along(v, act, layer)))
 
-    return Objective(called("cosine_direction", layer, v), (layer,), value)
+    return Objective(call_text("cosine_direction", layer, v), (layer,), value)
 
 
 def tensor_direction(layer: str, tensor: Tensor, *, cosine_power: float | int = 0) -> Objective:
@@ -83,7 +83,7 @@ def tensor_direction(layer: str, tensor: Tensor, *, cosine_power: float | int = 
         act = _middle(maps(seen, layer), given, layer)
         return mean(dot_times_cosine(act, given.to(act.device, act.dtype), p))
 
-    return Objective(called("tensor_direction", layer, given, cosine_power=p or None), (layer,), value)
+    return Objective(call_text("tensor_direction", layer, given, cosine_power=p or None), (layer,), value)
 
 
 def _middle(act: Tensor, given: Tensor, layer: str) -> Tensor:

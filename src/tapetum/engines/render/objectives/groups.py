@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.engines.render.objectives.base import Objective, Seen
-from tapetum.engines.render.objectives.common import called, maps, mean, norm, positive, whole
+from tapetum.engines.render.objectives.common import call_text, maps, mean, norm, positive, whole_number
 from tapetum.engines.render.objectives.comparisons import gram
 from tapetum.engines.render.objectives.units import channel
 from tapetum.types import MethodError
@@ -33,7 +33,7 @@ def diversity(layer: str) -> Objective:
         sides = grams / torch.where(lengths > 0, lengths, 1)  # a picture with zero activation resembles no other
         return -(sides * (sides.sum(0) - sides)).flatten(1).sum(1)
 
-    return Objective(called("diversity", layer), (layer,), value)
+    return Objective(call_text("diversity", layer), (layer,), value)
 
 
 def alignment(layer: str, *, decay: float | int = 2, distances: Sequence[int] = (1, 2, 3, 4)) -> Objective:
@@ -43,7 +43,7 @@ def alignment(layer: str, *, decay: float | int = 2, distances: Sequence[int] = 
     Lucid's number is half the sum over the group.
     """
     base = positive(decay, "decay")
-    steps = tuple(dict.fromkeys(whole(one, "a distance", 1, MethodError) for one in distances))
+    steps = tuple(dict.fromkeys(whole_number(one, "a distance", 1, MethodError) for one in distances))
     if not steps:
         raise MethodError("alignment compares pictures at some distance in the group: give distances such as (1, 2)")
 
@@ -58,7 +58,7 @@ def alignment(layer: str, *, decay: float | int = 2, distances: Sequence[int] = 
         return -apart
 
     options = {"decay": None if base == 2 else base, "distances": None if steps == (1, 2, 3, 4) else steps}
-    return Objective(called("alignment", layer, **options), (layer,), value)
+    return Objective(call_text("alignment", layer, **options), (layer,), value)
 
 
 def interpolate(a: Objective, b: Objective) -> Objective:
@@ -70,13 +70,13 @@ def interpolate(a: Objective, b: Objective) -> Objective:
         t = torch.linspace(0, 1, n, device=start.device, dtype=start.dtype)
         return (1 - t) * start + t * end
 
-    return Objective(called("interpolate", a, b), tuple(dict.fromkeys(a.needs + b.needs)), value)
+    return Objective(call_text("interpolate", a, b), tuple(dict.fromkeys(a.needs + b.needs)), value)
 
 
 def channel_interpolate(layer_a: str, index_a: int, layer_b: str, index_b: int) -> Objective:
     """A path from one channel to another across the group, (n,)."""
     path = interpolate(channel(layer_a, index_a), channel(layer_b, index_b))
-    return Objective(called("channel_interpolate", layer_a, index_a, layer_b, index_b), path.needs, path.value)
+    return Objective(call_text("channel_interpolate", layer_a, index_a, layer_b, index_b), path.needs, path.value)
 
 
 def _check_group(seen: Seen, name: str, least: int = 2) -> int:

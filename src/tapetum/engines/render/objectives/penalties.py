@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.engines.render.objectives.base import Objective, Seen
-from tapetum.engines.render.objectives.common import called, mean, positive, total, whole
+from tapetum.engines.render.objectives.common import call_text, mean, positive, sum_each, whole_number
 from tapetum.types import MethodError
 
 Of = Literal["colors", "alpha", "model_ready"]
@@ -60,7 +60,7 @@ def l2(*, constant: float | int = 0.5, of: Of = "colors") -> Objective:
 def power_norm(*, power: float | int = 6, of: Of = "model_ready") -> Objective:
     """How far values are from zero, above all the extreme ones (n,): the mean of |x|^power (mahendran2015inversion: 6)."""
     p = positive(power, "power", 1, reached=True)
-    name = called("power_norm", power=_unless(p, 6), of=_unless(of, "model_ready"))
+    name = call_text("power_norm", power=_unless(p, 6), of=_unless(of, "model_ready"))
     _check_of(of)
     return Objective(name, (), lambda seen: mean(_values(seen, of).abs() ** p))
 
@@ -87,15 +87,15 @@ def boundary_complexity(*, width_px: int = 20, constant: float | int = 0.5) -> O
     The border is what lies within width_px of an edge; a picture that is all border is refused. Lucid's
     `penalize_boundary_complexity` is minus the sum, to be added, with a blur of 5 px where this one has a sigma of 1 px.
     """
-    border = whole(width_px, "width_px", 1, MethodError)
+    border = whole_number(width_px, "width_px", 1, MethodError)
 
     def value(seen: Seen) -> Tensor:
         x = seen.pixels[:, :3]
         inside = _inside(x, border)
         rough = (x - blurred(x, 1)) ** 2 + COLOR_WEIGHT * (x - constant) ** 2
-        return total(rough * ~inside) / (x.shape[1] * (~inside).sum())
+        return sum_each(rough * ~inside) / (x.shape[1] * (~inside).sum())
 
-    return Objective(called("boundary_complexity", width_px=_unless(border, 20), constant=_unless(constant, 0.5)), (), value)
+    return Objective(call_text("boundary_complexity", width_px=_unless(border, 20), constant=_unless(constant, 0.5)), (), value)
 
 
 def _inside(x: Tensor, border: int) -> Tensor:
@@ -142,7 +142,7 @@ def _values(seen: Seen, of: Of) -> Tensor:
 
 def _penalty(name: str, of: Of, value: Any, **options: Any) -> Objective:
     _check_of(of)
-    return Objective(called(name, **options, of=_unless(of, "colors")), (), value)
+    return Objective(call_text(name, **options, of=_unless(of, "colors")), (), value)
 
 
 def _check_of(of: Any) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 from torch import Tensor
 
 from tapetum.engines.render.objectives.answers import checked_answer, target
-from tapetum.engines.render.objectives.base import OUTPUT, Objective, PreActivation, layer_of
-from tapetum.engines.render.objectives.common import called
+from tapetum.engines.render.objectives.base import OUTPUT, Objective, PreActivation, layer_of_need
+from tapetum.engines.render.objectives.common import call_text
 from tapetum.engines.render.objectives.units import unit
 from tapetum.engines.scores import class_name
 from tapetum.engines.scores.inside import checked_unit
@@ -73,9 +73,9 @@ def _read(model: VisionModel, thing: Any) -> list[Objective]:
 def _answer(model: VisionModel, thing: Any) -> Objective:
     found = checked_answer(model, thing)
     if isinstance(found, int):
-        return target(found, name=called("class_logit", class_name(model, found)))
+        return target(found, name=call_text("class_logit", class_name(model, found)))
     if isinstance(found, (Contrast, Scaled)):
-        return target(found, name=called("target", class_name(model, found)))
+        return target(found, name=call_text("target", class_name(model, found)))
     return target(found)
 
 
@@ -151,7 +151,7 @@ def check_needs(model: VisionModel, objective: Objective) -> None:
     """Refuses an objective that needs a layer or channel that the model does not have."""
     names = {row.name for row in model.survey.layers}
     for need in objective.needs:
-        layer = layer_of(need)
+        layer = layer_of_need(need)
         if layer == OUTPUT:
             continue
         if layer not in names:

@@ -11,14 +11,14 @@ from tapetum.engines.render.objectives.base import Objective, PreActivation, See
 from tapetum.engines.render.objectives.common import (
     Vector,
     along,
-    called,
+    call_text,
     channel_of,
+    checked_place,
     maps,
     mean,
     place_of,
-    placed,
     vector_of,
-    whole,
+    whole_number,
 )
 from tapetum.types import TargetError, Unit
 
@@ -29,8 +29,8 @@ def channel(layer: str, index: int, pre_activation: bool = False) -> Objective:
     With `pre_activation` what the channel was before the activation function that ends the layer: behind a ReLU a channel
     that is silent everywhere cannot answer less. A layer that ends otherwise is looked at as it is.
     """
-    index = whole(index, "a channel")
-    name = called("channel", layer, index, pre_activation=pre_activation or None)
+    index = whole_number(index, "a channel")
+    name = call_text("channel", layer, index, pre_activation=pre_activation or None)
     need = PreActivation(Unit(layer, index)) if pre_activation else Unit(layer, index)
     return Objective(name, (need,), lambda seen: mean(channel_of(maps(seen, layer, pre_activation), layer, index)))
 
@@ -40,12 +40,12 @@ def neuron(layer: str, index: int, row: int | None = None, column: int | None = 
 
     Rows and columns count from 0 in the layer's map at the size of the picture that is rendered.
     """
-    index, place = whole(index, "a channel"), placed(row, column)
+    index, place = whole_number(index, "a channel"), checked_place(row, column)
 
     def value(seen: Seen) -> Tensor:
         return channel_of(place_of(maps(seen, layer), layer, row, column), layer, index)
 
-    return Objective(called("neuron", layer, index, row, column), (Unit(layer, index, place),), value)
+    return Objective(call_text("neuron", layer, index, row, column), (Unit(layer, index, place),), value)
 
 
 def unit(one: Unit) -> Objective:
@@ -63,18 +63,18 @@ def channel_weight(layer: str, weights: Vector) -> Objective:
     def value(seen: Seen) -> Tensor:
         return mean(_weighted(maps(seen, layer), layer, vector))
 
-    return Objective(called("channel_weight", layer, vector), (layer,), value)
+    return Objective(call_text("channel_weight", layer, vector), (layer,), value)
 
 
 def neuron_weight(layer: str, weights: Vector, row: int | None = None, column: int | None = None) -> Objective:
     """Channels together at one place (n,): sum_c w_c a_c; without row and column the middle of the map."""
     vector = vector_of(weights, "a weight")
-    placed(row, column)
+    checked_place(row, column)
 
     def value(seen: Seen) -> Tensor:
         return _weighted(place_of(maps(seen, layer), layer, row, column), layer, vector)
 
-    return Objective(called("neuron_weight", layer, vector, row, column), (layer,), value)
+    return Objective(call_text("neuron_weight", layer, vector, row, column), (layer,), value)
 
 
 def local_group(layer: str, channels: int | Vector | None, row: int, column: int, height: int = 1, width: int = 1) -> Objective:
@@ -82,8 +82,8 @@ def local_group(layer: str, channels: int | Vector | None, row: int, column: int
 
     The rectangle begins at (row, column), counted from 0, and must lie in the map.
     """
-    y, x = whole(row, "a row"), whole(column, "a column")
-    h, w = whole(height, "a height", 1), whole(width, "a width", 1)
+    y, x = whole_number(row, "a row"), whole_number(column, "a column")
+    h, w = whole_number(height, "a height", 1), whole_number(width, "a width", 1)
     read, needs, which = _channels(layer, channels)
 
     def value(seen: Seen) -> Tensor:
@@ -95,7 +95,7 @@ def local_group(layer: str, channels: int | Vector | None, row: int, column: int
             )
         return mean(read(act[:, :, y : y + h, x : x + w]))
 
-    return Objective(called("local_group", layer, "all" if which is None else which, y, x, h, w), needs, value)
+    return Objective(call_text("local_group", layer, "all" if which is None else which, y, x, h, w), needs, value)
 
 
 def _channels(layer: str, channels: Any) -> tuple[Any, tuple[Unit | str, ...], int | Tensor | None]:
@@ -103,7 +103,7 @@ def _channels(layer: str, channels: Any) -> tuple[Any, tuple[Unit | str, ...], i
     if channels is None:
         return (lambda act: act), (layer,), None
     if isinstance(channels, int):
-        index = whole(channels, "a channel")
+        index = whole_number(channels, "a channel")
         return (lambda act: channel_of(act, layer, index)), (Unit(layer, index),), index
     vector = vector_of(channels, "a weight")
     return (lambda act: _weighted(act, layer, vector)), (layer,), vector
@@ -116,4 +116,4 @@ def _weighted(act: Tensor, layer: str, vector: Tensor) -> Tensor:
 
 def deep_dream(layer: str) -> Objective:
     """Whatever a layer sees, more of it (n,): the mean square of its activation (mordvintsev2015inceptionism)."""
-    return Objective(called("deep_dream", layer), (layer,), lambda seen: mean(torch.square(maps(seen, layer))))
+    return Objective(call_text("deep_dream", layer), (layer,), lambda seen: mean(torch.square(maps(seen, layer))))

@@ -27,7 +27,7 @@ CODES: dict[str, tuple[int, ...]] = {"fc6": (4096,), "fc7": (4096,), "fc8": (100
 """Shape of a picture's code, by the layer of CaffeNet that it inverts."""
 
 
-class Generator(nn.Module):
+class CodeGenerator(nn.Module):
     """Code (n, *code) to pictures (n, 3, 256, 256): the generators of dosovitskiy2016deepsim, LeakyReLU .3 between layers.
 
     fc6, fc7, fc8   defc7 (4096 or 1000 -> 4096), defc6, defc5 (4096 -> 4096), as 256 x 4 x 4; deconv5 (256 -> 256, 4, /2)
@@ -79,7 +79,7 @@ def gan(weights: str | Path, *, sd: float | int = 1.0) -> Parametrization:
     return Parametrization(f"gan({Path(weights).name})", begin)
 
 
-def load_generator(path: Path) -> Generator:
+def load_generator(path: Path) -> CodeGenerator:
     """Loads the generator in a file; the shape of its first layer tells its kind."""
     tensors = {name.replace(".1.", "."): tensor for name, tensor in read_tensors(path).items()}
     if "Rconv6.weight" in tensors:
@@ -89,7 +89,7 @@ def load_generator(path: Path) -> Generator:
     else:
         raise ModelError(f"{path.name} is no generator for {', '.join(CODES)}: it has no defc7.weight and no Rconv6.weight")
     with torch.device("meta"):
-        generator = Generator(code)
+        generator = CodeGenerator(code)
     own = generator.state_dict()
     for name, tensor in own.items():
         wrong = unlike(tensors[name], tensor) if name in tensors else f"missing, not {tuple(tensor.shape)}"

@@ -51,14 +51,14 @@ def _weights(at: Start, hidden: int, layers: int) -> list[Tensor]:
 
 def _drawn(weights: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     """One picture (3, h, w) before the colours, from its weights."""
-    values = places(size).to(weights[0]).flatten(1)
+    values = coordinates(size).to(weights[0]).flatten(1)
     for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
         t = torch.addmm(b, w, values).atan()
         values = torch.cat([t / 0.67, t.square() / 0.6])
     return torch.addmm(weights[-1], weights[-2], values).unflatten(1, size)
 
 
-def places(size: tuple[int, int]) -> Tensor:
+def coordinates(size: tuple[int, int]) -> Tensor:
     """Coordinates (2, h, w), float64, of pixel centres: x to the right and y down."""
     y, x = ((2 * torch.arange(side, dtype=torch.float64) + 1 - side) * REACH / max(size) for side in size)
     return torch.stack([x.expand(size), y[:, None].expand(size)])

@@ -45,7 +45,7 @@ def maco(
             phase[..., 0, 0] = math.pi / 2
         else:
             phase = one_by_one(torch.angle, given)
-        mirror = mirrored(at.size).to(at.device)
+        mirror = is_mirrored(at.size).to(at.device)
 
         def pixels() -> Tensor:
             return to_colors(with_phases(magnitude, phase, mirror, at.size))
@@ -63,7 +63,7 @@ def with_phases(magnitude: Tensor, phase: Tensor, mirror: Tensor, size: tuple[in
     return torch.fft.irfft2(torch.complex(real, imaginary), s=size, norm="ortho")
 
 
-def mirrored(size: tuple[int, int]) -> Tensor:
+def is_mirrored(size: tuple[int, int]) -> Tensor:
     """Mask (h, w // 2 + 1) of the numbers of `rfft2` that are conjugates of others: the lower half of the outer columns."""
     rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1] // 2 + 1)[None]
     return (rows > size[0] // 2) & ((columns == 0) | (2 * columns == size[1]))
