@@ -55,7 +55,7 @@ class Reference:
 
 
 def references(path: Path = FILE) -> dict[str, Reference]:
-    """{key: reference} in the order of the file; a key that is there twice is an error."""
+    """Reads the references by key, in the order of the file; a duplicate key is an error."""
     found: dict[str, Reference] = {}
     for match in _ENTRY.finditer(path.read_text("utf-8")):
         if match["key"] in found:

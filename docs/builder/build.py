@@ -1,9 +1,9 @@
-"""`make docs` and `make lessons`: the site in docs/_build/site, made by Sphinx from what is written out here: the lessons, the
-guides, and pages from the registry, the docstrings and Typer's help.
+"""`make docs` and `make lessons`: builds the site in docs/_build/site with Sphinx, from the lessons, the guides, and pages
+generated from the registry, the docstrings and Typer's help.
 
 --lessons executes the lessons that changed first (numbers after it: only these); without it, those that ran are shown as
 they ran. --gallery also explains three free photographs with every method (a quarter of an hour on two cores), draws every
-inspection, puts these pictures on the methods' pages, and makes the pictures that units ask for (as long again); --only limits
+inspection, puts these pictures on the methods' pages, and renders the pictures of units (as long again); --only limits
 that to some methods; --out puts the site elsewhere.
 """
 
@@ -57,11 +57,11 @@ GUIDES |= {f"explanation/{name}": file for name, file in EXPLANATION.items()}
 
 
 class BuildError(Exception):
-    """What the site would show is not so: a link that leads nowhere, a warning of Sphinx."""
+    """An error in the site: a broken link, a warning of Sphinx."""
 
 
 def main() -> int:
-    """Builds the site and says where it is."""
+    """Builds the site and prints its address."""
     options = argparse.ArgumentParser(description="Build tapetum's documentation.")
     options.add_argument("--lessons", nargs="*", type=int, metavar="N", help="execute the lessons, or only these")
     options.add_argument("--gallery", action="store_true", help="also make a picture of every method")
@@ -95,7 +95,7 @@ def build(out: Path, *, gallery: bool = False, only: Sequence[str] | None = None
 
 
 def write_source(source: Path, *, gallery: bool = False, only: Sequence[str] | None = None) -> None:
-    """Everything that Sphinx reads."""
+    """Writes all sources of Sphinx."""
     shutil.copytree(DOCS / "images", source / "images")
     shutil.copy(DOCS / "static" / "colab.svg", source / "images")
     tiles = make_tiles(source, only) if gallery else {}
@@ -112,13 +112,13 @@ def sphinx(source: Path, site: Path, doctrees: Path) -> None:
     done = subprocess.run([*command, "-c", BUILDER, "-d", doctrees, source, site], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BuildError(f"{done.stdout}{done.stderr}".strip())
-    (site / ".nojekyll").touch()  # GitHub's pages would leave out what begins with "_"
+    (site / ".nojekyll").touch()  # without it, GitHub's pages skip names that begin with "_"
     (site / ".buildinfo").unlink(missing_ok=True)
     shutil.rmtree(site / "_sources", ignore_errors=True)
 
 
 def _contents(tiles: Mapping[str, Sequence[Tile]], figures: Mapping[str, Figure], shelves: Sequence[Shown]) -> dict[str, str]:
-    """{file: text} of every page."""
+    """Text of every page, by file."""
     cited = references()
     pictures = {name: method_pictures(name, each) for name, each in tiles.items()}
     pictures |= {name: shown(one) for name, one in figures.items()}
@@ -156,7 +156,7 @@ def _part(title: str, words: str, names: Sequence[str] | Mapping[str, object]) -
 
 
 def _index_page(parts: Sequence[str]) -> str:
-    """What it is, how to start, and the parts."""
+    """Home page: introduction and parts."""
     text = (DOCS / "index.md").read_text("utf-8")
     return f"{linked(text, DOCS / 'index.md')}\n{pages.toctree([f'{part}/index' for part in parts], hidden=True, depth=2)}\n"
 
@@ -167,7 +167,7 @@ _FILE_LINK = re.compile(r"\]\((?!\w+:|#|/)(?P<path>[^)#\s]+)(?P<anchor>#[^)\s]*)
 
 
 def linked(text: str, file: Path) -> str:
-    """The text of a file with its links as Sphinx follows them; one that leads nowhere ends the build."""
+    """Rewrites the links of a file for Sphinx; a broken one ends the build."""
     places = {path.resolve(): f"/{name}.md" for name, path in GUIDES.items()}
     places[DOCS / "references.bib"] = "/reference/references.md"
 
@@ -185,7 +185,7 @@ def linked(text: str, file: Path) -> str:
 
 
 def _site_link(scheme: str, name: str, words: str, file: Path) -> str:
-    """`api:`, `bib:`, `lesson:`, `howto:` as Sphinx's own references, so that it finds what is not there."""
+    """Converts `api:`, `bib:`, `lesson:`, `howto:` to Sphinx's references, which it checks."""
     try:
         page = page_of(scheme, name)
     except tapetum.TapetumError as error:

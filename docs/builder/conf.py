@@ -1,4 +1,4 @@
-"""Sphinx's settings. Its source folder is made by build.py, which gives its place with -c."""
+"""Sphinx's settings. build.py writes the sources and passes this folder with -c."""
 
 import sys
 from dataclasses import asdict
@@ -36,12 +36,12 @@ html_static_path = [str(BUILDER.parent / "static")]
 html_css_files = ["tapetum.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_show_search_summary = False  # they are fetched from pages, which a browser refuses to pages opened as files
+html_show_search_summary = False  # fetched from pages, which browsers forbid for local files
 html_math_renderer = "mathml"
 
 
 def _colors(palette: Palette) -> dict[str, str]:
-    """Furo's names for the colours of the figures' theme, and the theme's own for our style sheet."""
+    """Colours of the figures' theme by Furo's names, and by the theme's own for our style sheet."""
     named = {
         "color-background-primary": palette.paper,
         "color-background-secondary": palette.card,

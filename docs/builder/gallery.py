@@ -1,4 +1,4 @@
-"""The gallery: every attribution of the registry on the same photographs, with the evidence for it and the time it took."""
+"""Makes the gallery: every attribution method on the same photographs, with evidence and time."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ SHORTER: Mapping[str, Mapping[str, Any]] = {
     "guided_integrated_gradients": {"n_steps": 100},
     "gradient_shap": {"n_samples": 50},
 }
-"""Settings below the default, for time; the tile says so."""
+"""Smaller settings than the default, to save time; the tile states them."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One method on one photograph; `refusal` in place of a map, where there is none."""
+    """One method on one photograph; `refusal` replaces a missing map."""
 
     photo: str
     file: str
@@ -50,11 +50,11 @@ class Tile:
 
 
 def make_tiles(site: Path, names: Sequence[str] | None = None, photos: Sequence[str] = tuple(PHOTOS)) -> dict[str, list[Tile]]:
-    """Explains the photographs with every method and writes the pictures into `site`: {method: a tile for each photograph}."""
+    """Explains the photographs with every method and writes the pictures into `site`; returns the tiles by method."""
     model = tapetum.load("efficientnet_lite0")
     images = {photo: model.preprocess(tapetum.read_image(PHOTOS[photo]())) for photo in photos}
     (site / "images" / "gallery").mkdir(parents=True)
-    tapetum.saliency(model, next(iter(images.values())))  # so that the first method's time is its own
+    tapetum.saliency(model, next(iter(images.values())))  # so that the first method's time excludes loading
     for photo, image in images.items():
         write_picture(model.denormalize(image)[0], site / _file("photo", photo))
     methods = [method for method in tapetum.methods(kind="attribution") if names is None or method.name in names]
@@ -91,7 +91,7 @@ def write_picture(pixels: torch.Tensor, file: Path) -> None:
 
 
 def gallery_page(tiles: Mapping[str, Sequence[Tile]]) -> str:
-    """Every method, those that stand up best on average first."""
+    """Page of all methods, the best by average evidence first."""
     ranked = sorted(tiles, key=lambda name: -_mean(tiles[name]))
     photos = [tile.photo for tile in next(iter(tiles.values()))]
     rows = "\n\n".join(_row(name, tiles[name]) for name in ranked)
@@ -112,7 +112,7 @@ machine that built this page, for comparison with each other only. Photographs: 
 
 
 def figures(shown: Iterable[str]) -> str:
-    """Pictures side by side, as many as fit."""
+    """Row of pictures that wraps."""
     return markup.directive("container", "tiles", "\n\n".join(shown))
 
 
@@ -143,7 +143,7 @@ def _row(name: str, tiles: Sequence[Tile]) -> str:
 
 
 def _shown(name: str, tiles: Sequence[Tile]) -> str:
-    """The tiles; what is refused on all photographs is said once."""
+    """Figures of the tiles; a refusal of all photographs is stated once."""
     refusals = {tile.refusal for tile in tiles}
     if "" not in refusals and len(refusals) == 1:
         return markup.escaped(f"Here it is refused: {refusals.pop()}")
@@ -164,5 +164,5 @@ def _mean(tiles: Sequence[Tile]) -> float:
 
 
 def method_pictures(name: str, tiles: Sequence[Tile]) -> str:
-    """The pictures of one method, for its own page."""
+    """Pictures of one method, for its own page."""
     return f"{_shown(name, tiles)}\n\nFrom the [gallery](#gallery-{name.replace('_', '-')})."

@@ -1,4 +1,4 @@
-"""Figures of inspections for the gallery: every one on the same photograph, with its default settings."""
+"""Makes figures of inspections for the gallery, all on the same photograph, with default settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tapetum.types import Method, TapetumError
 
 PHOTO = "cat"
 SEVERAL = ("consistent_channels",)
-"""Those that compare photographs get all of the gallery's."""
+"""Methods that compare photographs get all of the gallery's."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def shown(one: Figure) -> str:
 
 
 def inspections_page(figures: Mapping[str, Figure]) -> str:
-    """Every inspection with its figure."""
+    """Page of all inspections with their figures."""
     parts = "\n\n".join(
         f"## {name}\n\n{markup.inline(tapetum.lookup(name).summary)} ([its page](/reference/methods/{name}.md))\n\n{shown(one)}"
         for name, one in figures.items()

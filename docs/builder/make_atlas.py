@@ -22,12 +22,12 @@ PICTURE = Path(__file__).parents[1] / "images" / "atlas.webp"
 UNIT = "blocks.3.0:24"
 PHOTOGRAPHS = {"cat": data.chelsea, "coffee": data.coffee, "astronaut": data.astronaut, "rocket": data.rocket}
 PARTS = 6
-"""Rows and columns of parts, each of which has half of the photograph's shorter side."""
+"""Rows and columns of parts; the side of each is half of the photograph's shorter side."""
 SIZE = 1280, 570
 
 
 def main() -> None:
-    """Builds the atlas, opens a unit's page, and keeps what is seen."""
+    """Builds the atlas, opens a unit's page, and saves a screenshot."""
     with tempfile.TemporaryDirectory() as work:
         photos = Path(work) / "parts of photographs"
         _cut(photos)

@@ -2,8 +2,8 @@
 
 The photographs are scikit-image's: chelsea.png (Stefan van der Walt, CC0), coffee.png (Rachel Michetti, CC0), astronaut.png
 (NASA, public domain), rocket.jpg (SpaceX, public domain). Each is measured whole and in four corners of two thirds, at
-256 x 256, and averaged over rings, each sqrt(2) times as far out as the one before: what a few photographs say about single
-frequencies and directions is chance, what they say about rings holds for others.
+256 x 256, and averaged over rings, each sqrt(2) times as far out as the one before: single frequencies and
+directions of a few photographs are chance, while rings agree with other photographs.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ FILE = Path(spectra.__file__).parent / spectra.FILE
 
 
 def main() -> None:
-    """Measures, writes, and tells the checksum that belongs into spectra.py."""
+    """Measures, writes, and prints the checksum for spectra.py."""
     np.savez(FILE, **measured())
     print(f"{FILE.name}: {FILE.stat().st_size} bytes, sha256 {hashlib.sha256(FILE.read_bytes()).hexdigest()}")
 
 
 def measured() -> dict[str, NDArray[np.float32]]:
-    """cycles (rings,) a picture, strength (3, rings), mean (3,): that of the mean colour."""
+    """Cycles per picture (rings,), strength (3, rings), and that of the mean colour (3,)."""
     parts = [part for name in PHOTOGRAPHS for part in _parts(read_image(packaged_photo(name)))]
     magnitude = spectra.spectrum_of(parts, (SIDE, SIDE)).magnitude
     k = spectra.cycles((SIDE, SIDE)) * SIDE

@@ -1,4 +1,4 @@
-"""From docstrings, signatures and tables to MyST markdown, which Sphinx reads."""
+"""Converts docstrings, signatures and tables to MyST markdown for Sphinx."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CODE = re.compile(r"(`[^`]+`)")
 
 
 def escaped(text: str) -> str:
-    """Text that markdown shows as it is."""
+    """Escapes text for markdown."""
     return re.sub(r"^(\d*)([-+.)])", r"\1\\\2", _SPECIAL.sub(r"\\\1", text))  # no list where a line starts with 1.
 
 
@@ -32,13 +32,13 @@ def directive(name: str, argument: str = "", body: str = "", options: Mapping[st
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Cells are markdown; a table too wide for the screen scrolls inside its place."""
+    """Table of markdown cells; one wider than the screen scrolls."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 
 
 def _cell(text: str) -> str:
-    """A bar would end the cell, also inside code."""
+    """Escapes bars, which end a cell even inside code."""
     return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))
 
 
@@ -46,7 +46,7 @@ def _cell(text: str) -> str:
 
 
 def inline(text: str, cited: Mapping[str, Reference] | None = None) -> str:
-    """One line of a docstring: `code` stays, cite keys become links to the reference."""
+    """Converts a line of a docstring: `code` stays, cite keys become links."""
     parts = _CODE.split(text)
     words = "".join(part if part.startswith("`") else escaped(part) for part in parts)
     for key, reference in (cited or {}).items():
@@ -58,7 +58,7 @@ def inline(text: str, cited: Mapping[str, Reference] | None = None) -> str:
 
 
 def paragraphs(docstring: str) -> list[str]:
-    """The blocks between blank lines, without `Args:` and `Example:`; a blank line inside code splits nothing."""
+    """Splits a docstring at blank lines outside code, without `Args:` and `Example:`."""
     blocks: list[str] = []
     for text in re.split(r"\n\s*?\n", inspect.cleandoc(docstring)):
         if blocks and blocks[-1].startswith("    ") and text.startswith("    "):
@@ -69,20 +69,20 @@ def paragraphs(docstring: str) -> list[str]:
 
 
 def example(docstring: str) -> str:
-    """What stands under `Example:`, else nothing."""
+    """Text under `Example:`, or none."""
     _, _, rest = inspect.cleandoc(docstring).partition("Example:\n")
     return inspect.cleandoc(rest)
 
 
 def arguments(docstring: str) -> str:
-    """What stands under `Args:`, with its continued lines joined."""
+    """Sentences under `Args:` by argument, with continued lines joined."""
     _, _, rest = inspect.cleandoc(docstring).partition("Args:\n")
     block = re.split(r"\n\s*\n", rest)[0]
     return "" if not rest else _definitions(re.findall(r"^    (\S[^:]*): (.*(?:\n {5,}.*)*)", block, re.MULTILINE))
 
 
 def block(text: str, cited: Mapping[str, Reference] | None = None) -> str:
-    """A block of a docstring: indented is code, "name   meaning" lines are a list of definitions, else a paragraph."""
+    """Converts a block of a docstring: indented code, a list of "name   meaning" lines, or a paragraph."""
     lines = text.splitlines()
     if all(line.startswith("    ") for line in lines if line):
         return fenced(inspect.cleandoc(text), "python" if "tp." in text or "import " in text else "text")
@@ -99,7 +99,7 @@ def _definitions(pairs: Iterable[Sequence[str]]) -> str:
 
 
 def type_words(hint: Any) -> str:
-    """A type as a reader writes it: "int | None", '"auto"', "Tensor | float | str"."""
+    """A type in the form that readers write: "int | None", '"auto"', "Tensor | float | str"."""
     if hint in (None, NoneType):
         return "None"
     if isinstance(hint, str):

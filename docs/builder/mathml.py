@@ -1,4 +1,4 @@
-"""A Sphinx extension: formulas as MathML, which browsers set by themselves. No script, nothing loaded from elsewhere."""
+"""A Sphinx extension: formulas as MathML, which browsers render natively, without scripts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _block(writer: Any, node: Any) -> None:
 
 
 def formula(text: str, display: str) -> str:
-    """LaTeX as MathML, "inline" or "block"; a command that the converter does not know is refused, which it sets as text."""
+    """Converts LaTeX to MathML, "inline" or "block"; refuses commands that the converter would print as text."""
     found = latex2mathml.converter.convert(text, display=display)
     if left := re.search(r"\\[A-Za-z_]+", found):
         raise ValueError(f"{left[0]} is not understood")
@@ -34,7 +34,7 @@ def formula(text: str, display: str) -> str:
 
 
 def _write(writer: Any, node: Any, display: str) -> None:
-    """The formula; one that cannot be read is a warning, which ends the build."""
+    """Writes the formula; an unreadable one is a warning, which ends the build."""
     try:
         found = formula(node.astext(), display)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""The lessons as notebooks: executed ones for the site, clean ones for Colab.
+"""Converts lessons to notebooks: executed ones for the site, clean ones for Colab.
 
     python docs/builder/notebooks.py 5 6     # executes lessons 5 and 6 (all without numbers) into docs/_build/lessons
 
@@ -48,7 +48,7 @@ Notebook = Any
 
 
 class LessonFailed(Exception):
-    """A cell of a lesson failed: which, and what it said."""
+    """A cell of a lesson failed; names the cell and its error."""
 
 
 def main() -> int:
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def chosen(numbers: Sequence[int]) -> list[Lesson]:
-    """The lessons of these numbers, all without any."""
+    """Lessons of these numbers; all without numbers."""
     there = lessons()
     unknown = [n for n in numbers if n not in {one.number for one in there}]
     if unknown:
@@ -78,7 +78,7 @@ def chosen(numbers: Sequence[int]) -> list[Lesson]:
 
 
 say_now: Callable[[str], None] = functools.partial(print, flush=True)
-"""A lesson takes a while: whoever waits, also behind a pipe, hears of each when it is done."""
+"""Prints at once, also into a pipe: lessons take a while."""
 
 
 def execute(wanted: Sequence[Lesson], folder: Path = FOLDER, say: Callable[[str], None] = say_now) -> None:
@@ -102,7 +102,7 @@ def execute(wanted: Sequence[Lesson], folder: Path = FOLDER, say: Callable[[str]
 
 
 def _execute_one(lesson: Lesson, folder: Path, setting: str) -> float:
-    """Runs a lesson in a kernel of its own and writes its notebook; the seconds it took."""
+    """Runs a lesson in its own kernel and writes its notebook; returns the seconds."""
     notebook = jupytext.read(lesson.file)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="tapetum-lesson-") as place:
@@ -120,7 +120,7 @@ def _execute_one(lesson: Lesson, folder: Path, setting: str) -> float:
 
 
 def _words(lesson: Lesson, notebook: Notebook, error: CellExecutionError) -> str:
-    """Lesson, cell, message, and the source of the cell."""
+    """Describes a failure: lesson, cell, message, and the source of the cell."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     at = next(i for i, cell in enumerate(code) if any(out.output_type == "error" for out in cell.get("outputs", ())))
     source = "\n".join(f"    {line}" for line in code[at].source.splitlines())
@@ -128,7 +128,7 @@ def _words(lesson: Lesson, notebook: Notebook, error: CellExecutionError) -> str
 
 
 class _Clock:
-    """Says which lesson is done, and about how long the others will take."""
+    """Reports finished lessons and estimates the time of the others."""
 
     def __init__(self, expected: Mapping[int, float | None], say: Callable[[str], None]) -> None:
         self.expected, self.say = dict(expected), say
@@ -146,7 +146,7 @@ class _Clock:
 
 
 def executed(lesson: Lesson, folder: Path = FOLDER, setting: str | None = None) -> Notebook | None:
-    """The notebook of a lesson that ran as its script is now; with a setting, also in it."""
+    """Notebook of a lesson executed with its current script, and with a setting, in that setting."""
     file = folder / f"{lesson.slug}.ipynb"
     if not file.is_file():
         return None
@@ -166,7 +166,7 @@ def _hash(file: Path) -> str:
 
 
 def _setting() -> str:
-    """Of everything besides the script that can change what a lesson shows."""
+    """Hash of everything besides the script that can change a lesson's output."""
     found = hashlib.sha256(f"{sys.version} {torch.__version__}".encode())
     for name in SETTINGS:
         found.update(f"{name}={os.environ.get(name, '')}\n".encode())
@@ -181,7 +181,7 @@ def _is_fast() -> bool:
 
 
 def _write(notebook: Notebook, file: Path) -> None:
-    """Complete or not at all."""
+    """Writes the notebook completely or not at all."""
     part = file.with_name(f".{uuid.uuid4().hex}.part")
     try:
         nbformat.write(notebook, part)
@@ -194,18 +194,18 @@ def _write(notebook: Notebook, file: Path) -> None:
 
 
 def urls() -> dict[str, str]:
-    """The project's addresses: the one place is pyproject.toml."""
+    """Addresses of the project, from pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
 
 
 def colab_address(lesson: Lesson) -> str:
-    """Where Colab opens the notebook: in the branch that holds the built site."""
+    """Address at which Colab opens the notebook: in the branch of the built site."""
     repository = urls()["Repository"].removeprefix("https://github.com/")
     return f"https://colab.research.google.com/github/{repository}/blob/gh-pages/notebooks/{lesson.slug}.ipynb"
 
 
 def write_clean(lesson: Lesson, folder: Path) -> Path:
-    """The notebook that people open elsewhere: no outputs, whole addresses, tapetum installed by its first cell."""
+    """Writes the notebook for use elsewhere: no outputs, full addresses, tapetum installed by its first cell."""
     notebook = jupytext.read(lesson.file)
     site = urls()["Documentation"]
     for cell in notebook.cells:

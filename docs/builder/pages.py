@@ -1,4 +1,4 @@
-"""The pages of the reference, each a function from the registry, the docstrings or the command line to markdown."""
+"""Pages of the reference as markdown, from the registry, the docstrings and the command line."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ LAWS = {
 """Each law that a method can declare; tests/laws checks it on every network of the test zoo that it applies to."""
 
 UNITS = '"blocks.3.0:0-15"'
-"""What stands for units in examples of the command line."""
+"""Units in examples of the command line."""
 
 Cited = Mapping[str, Reference]
 
 
 def method_page(method: Method, cited: Cited, pictures: str = "") -> str:
-    """Summary, formula, pictures where they were made, how to call it, parameters, laws, reference."""
+    """Page of a method: summary, formula, pictures if any, calls, parameters, laws, reference."""
     doc = method.function.__doc__ or ""
     reference = cited[method.cite].markdown() if method.cite else "No paper: a baseline or a plain measurement."
     family = f"[{method.family}](/reference/families/{method.family}.md)"
@@ -121,7 +121,7 @@ def _command_line(method: Method) -> str:
 
 
 def _own_options(method: Method) -> str:
-    """The first two keywords of a method with their defaults, as options."""
+    """First two keywords of a method with their defaults, as options."""
     own = [p for p in parameters(method) if p.name not in (*HIDDEN, "batch") and _is_option(p.default)][:2]
     return "".join(f" --{p.name.replace('_', '-')}{'' if p.default is True else f' {p.default}'}" for p in own)
 
@@ -150,7 +150,7 @@ def _row(parameter: Parameter, cited: Cited) -> tuple[str, ...]:
 
 
 def family_page(name: str, cited: Cited) -> str:
-    """A family's own docstring and its methods side by side."""
+    """Page of a family: its docstring and its methods."""
     methods = tapetum.methods(family=name)
     home = methods[0].function.__module__
     doc = importlib.import_module(f"tapetum.families.{name}" if home.startswith("tapetum.families.") else home).__doc__ or ""
@@ -172,7 +172,7 @@ def _method_table(methods: Any, cited: Cited) -> str:
 
 
 def methods_page(cited: Cited) -> str:
-    """Every method by its question, and the families."""
+    """Page of all methods by question, and the families."""
     names = dict.fromkeys(method.question for method in tapetum.methods())
     parts = []
     for question in (name for name in QUESTIONS if name in names):
@@ -205,7 +205,7 @@ def toctree(pages: Sequence[str], *, hidden: bool = False, caption: str = "", de
 
 
 def python_page(cited: Cited) -> str:
-    """Every public name with its signature and docstring; the methods have pages of their own."""
+    """Page of all public names with signature and docstring; methods have their own pages."""
     names = {name: getattr(tapetum, name) for name in tapetum.__all__}
     functions = {name: one for name, one in names.items() if not inspect.isclass(one) and not inspect.ismodule(one)}
     classes = {name: one for name, one in names.items() if inspect.isclass(one)}
@@ -277,7 +277,7 @@ def _without_self(function: Any) -> inspect.Signature:
 
 
 def cli_page() -> str:
-    """Every command with the options that Typer knows of it."""
+    """Page of all commands with their options by Typer."""
     commands = every_command(typer.main.get_command(app))
     text = "\n\n".join(_command(name, command) for name, command in commands if not name.startswith("run "))
     return f"""# Command line
@@ -322,7 +322,7 @@ RUN = {
 
 
 def _run_table(kind: str) -> str:
-    """The options that all methods of a kind share, and those of each."""
+    """Options that all methods of a kind share, and those of each."""
     group = RunGroup(name="run")
     commands = {method.name: group.get_command(None, method.name) for method in tapetum.methods(kind=kind)}
     shared = set.intersection(*({p.name for p in command.params} for command in commands.values()))
@@ -347,6 +347,6 @@ Each method adds its own parameters, read from its signature:
 
 
 def references_page(cited: Cited) -> str:
-    """The bibliography; each entry can be linked to by its key."""
+    """Page of the bibliography; each key is a link target."""
     items = "\n\n".join(f"({key})=\n{reference.markdown()}" for key, reference in cited.items())
     return f"# References\n\n{items}\n"

@@ -1,4 +1,4 @@
-"""The gallery of pictures that a network was asked for: every method that makes some, with the call that made them."""
+"""Makes the gallery of rendered pictures: every method that makes pictures, with its call."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ PHOTOGRAPHS = {
 
 
 FEW = 16
-"""Up to so many pictures have a tile each, more of them are one mosaic across the page."""
+"""Most pictures that get tiles; more become one mosaic across the page."""
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """One call: its method, what it is asked about (units, or the names of photographs), its keywords, words about it."""
+    """One call: method, subject (units, or names of photographs), keywords, description."""
 
     method: str
     title: str
@@ -100,7 +100,7 @@ SHELVES: Sequence[Shelf] = (
 
 @dataclass(frozen=True)
 class Shown:
-    """What a shelf holds when it is made: picture files with their captions, the call, and the time it took."""
+    """Content of a shelf: picture files with captions, the call, and its time."""
 
     shelf: Shelf
     call: str
@@ -151,7 +151,7 @@ def _call(shelf: Shelf) -> str:
 
 
 def pictures_page(shown: Sequence[Shown]) -> str:
-    """Every shelf with its call."""
+    """Page of all shelves with their calls."""
     parts = "\n\n".join(_section(one) for one in shown)
     return f"""# Pictures a network was asked for
 

@@ -1,4 +1,4 @@
-"""The lessons as pages of the site: their notebooks as they ran, with badges, links and words for each picture."""
+"""Pages of the lessons: their executed notebooks, with badges, links and alternative text for each picture."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK = ":::{note}\nRun in the quick setting: smaller numbers than the lesson ha
 
 
 def tutorials_page() -> str:
-    """The course: every lesson with its question and minutes."""
+    """Page of the course: every lesson with its question and minutes."""
     rows = [(_link(one), _question(one), _minutes(one)) for one in lessons()]
     return f"""# Tutorials
 
@@ -50,7 +50,7 @@ def _minutes(lesson: Lesson) -> str:
 
 
 def lesson_notebook(lesson: Lesson, linked: Callable[[str], str], folder: Path = notebooks.FOLDER) -> str:
-    """The notebook that Sphinx reads, as JSON; `linked` puts links as Sphinx follows them."""
+    """The notebook as JSON for Sphinx; `linked` rewrites its links."""
     ran = notebooks.executed(lesson, folder)
     notebook = ran if ran is not None else jupytext.read(lesson.file)
     for cell in notebook.cells:
@@ -68,7 +68,7 @@ def lesson_notebook(lesson: Lesson, linked: Callable[[str], str], folder: Path =
 
 
 def _describe_picture(cell: Any) -> None:
-    """The figure's title as the words for who does not see it."""
+    """Uses the figure's title as alternative text."""
     for output in cell.get("outputs", ()):
         data = output.get("data", {}).get("image/png")
         if data:

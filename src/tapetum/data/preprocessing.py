@@ -28,7 +28,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in PIL's convert("L")
 Interpolation = Literal["bilinear", "bicubic", "nearest", "lanczos"]
 
 Size = tuple[int, int]
-"""(height, width) in px."""
+"""Height and width in px."""
 
 Resize = int | Literal["crop", "squash"]
 """Step before the central crop, see `Preprocessing`."""
@@ -38,7 +38,7 @@ MARGIN = 8 / 7
 
 
 def size_of(images: Tensor) -> Size:
-    """(height, width) of images or maps (..., h, w)."""
+    """Height and width of images or maps (..., h, w)."""
     return int(images.shape[-2]), int(images.shape[-1])
 
 

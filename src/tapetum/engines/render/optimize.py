@@ -190,7 +190,7 @@ def measure(model: VisionModel, objective: Objective, pixels: Tensor) -> Tensor:
 
 
 def measure_each(model: VisionModel, objectives: Sequence[Objective], pixels: Tensor) -> Tensor:
-    """(n,): each picture by its own objective, in a pass of its own."""
+    """Objectives (n,) of pictures, each by its own objective and in its own pass."""
     return torch.cat([measure(model, one, picture) for one, picture in zip(objectives, pixels.split(1), strict=True)])
 
 

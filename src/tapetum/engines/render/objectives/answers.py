@@ -32,7 +32,7 @@ def class_log_probability(label: int | str) -> Objective:
 
 
 def class_contrast(a: int | str, b: int | str) -> Objective:
-    """What speaks for a rather than b (n,): the difference of their logits."""
+    """Evidence for a rather than b (n,): the difference of their logits."""
     return target(Contrast(a, b), name=call_text("class_contrast", a, b))
 
 

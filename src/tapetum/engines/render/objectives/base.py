@@ -87,8 +87,8 @@ Value = Callable[[Seen], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """What pictures are optimised for: one value per picture, to be raised. A picture's value depends on it alone, unless
-    the objective compares the pictures of one group (diversity, alignment).
+    """Goal of optimised pictures: one value per picture, to be maximized. A picture's value depends on it alone, unless the
+    objective compares the pictures of one group (diversity, alignment).
 
         channel("blocks.3.0", 5) - 100 * total_variation()
 

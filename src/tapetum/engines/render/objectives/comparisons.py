@@ -17,7 +17,7 @@ from tapetum.types import ImageError, LayerError
 
 
 def dot_cosine(layer: str, given: Tensor, *, cosine_power: float | int = 1) -> Objective:
-    """What a given activation g is made of, exaggerated (n,): (a . g / |g|^2) max(.1, cos(a, g))^p over all places at once.
+    """Exaggeration of a given activation g (n,): (a . g / |g|^2) max(.1, cos(a, g))^p over all places at once.
 
     The objective of caricatures: p = 0 makes everything in g stronger, larger p asks for g and nothing else. 1 at a = g.
     Lucid's cosine is a . g / |g| (it leaves out |a|); this is the cosine.
@@ -33,7 +33,7 @@ def dot_cosine(layer: str, given: Tensor, *, cosine_power: float | int = 1) -> O
 
 
 def cosine_similarity(layer: str, given: Tensor) -> Objective:
-    """How alike an activation is to a given one whatever its length, in [-1, 1] (n,): the cosine over all places at once."""
+    """Similarity of an activation to a given one of any length, in [-1, 1] (n,): the cosine over all places at once."""
     g = activation_of(given)
     return Objective(call_text("cosine_similarity", layer, g), (layer,), lambda seen: _cosine(*_together(seen, layer, g)))
 
@@ -64,7 +64,7 @@ def feature_match(layer: str, given: Tensor) -> Objective:
 
 
 def content_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Objective:
-    """How far an activation is from a given one (n,): sum |a - g|^p / sum |g|^p, to be subtracted.
+    """Distance of an activation from a given one (n,): sum |a - g|^p / sum |g|^p, to be subtracted.
 
     The content term of style transfer (gatys2016style) and the regularizer of accentuation, p = 2; p = 1 forgives
     large differences in few places.
@@ -78,7 +78,7 @@ def content_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Ob
 
 
 def style_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Objective:
-    """How far the style is from that of a given activation (n,): sum |G - G0|^p / sum |G0|^p, to be subtracted.
+    """Distance of the style from that of a given activation (n,): sum |G - G0|^p / sum |G0|^p, to be subtracted.
 
     G = F F^T / (h w), F (c, h w): how often channels are active together, wherever. The mean over places lets the given
     activation have another height and width; relative to G0, since gatys2016style's 1 / (4 c^2) leaves the size of the
@@ -106,7 +106,7 @@ def gram(act: Tensor) -> Tensor:
 
 
 def input_diff(picture: Tensor) -> Objective:
-    """How far the pixels are from a given picture (n,): the root of the mean square difference, in [0, 1], to be subtracted.
+    """Distance of the pixels from a given picture (n,): the root of the mean square difference, in [0, 1], to be subtracted.
 
     picture   (3, h, w) or (1, 3, h, w) in [0, 1], of the size that is rendered
     """

@@ -59,7 +59,7 @@ def direction_neuron(
 
 
 def cosine_direction(layer: str, vector: Vector) -> Objective:
-    """How purely a layer points along a direction, in [-1, 1] (n,): the mean over the map of cos(a, v); 0 where a is zero.
+    """Alignment of a layer with a direction, in [-1, 1] (n,): the mean over the map of cos(a, v); 0 where a is zero.
 
     Lucent's `direction` is this one.
     """

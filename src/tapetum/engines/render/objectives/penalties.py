@@ -29,7 +29,7 @@ COLOR_WEIGHT = 0.8
 
 
 def total_variation(*, beta: float | int = 1, of: Of = "colors") -> Objective:
-    """How much neighbouring pixels differ (n,): the mean of (dx^2 + dy^2)^(beta / 2), 0 for one colour.
+    """Total variation, the differences of neighbouring pixels (n,): the mean of (dx^2 + dy^2)^(beta / 2), 0 for one colour.
 
     Isotropic (rudin1992tv; mahendran2015inversion with beta 2): edges in all directions cost the same. Lucid and Lucent add
     |dx| + |dy|. Differences are to the right and down, 0 beyond the border.
@@ -48,17 +48,17 @@ def total_variation(*, beta: float | int = 1, of: Of = "colors") -> Objective:
 
 
 def l1(*, constant: float | int = 0.5, of: Of = "colors") -> Objective:
-    """How far pixels are from a grey (n,): the mean of |x - constant|."""
+    """Distance of pixels from a grey (n,): the mean of |x - constant|."""
     return _penalty("l1", of, lambda seen: mean((_values(seen, of) - constant).abs()), constant=_unless(constant, 0.5))
 
 
 def l2(*, constant: float | int = 0.5, of: Of = "colors") -> Objective:
-    """How far pixels are from a grey, squared (n,): the mean of (x - constant)^2. Lucid's is the root of the sum."""
+    """Squared distance of pixels from a grey (n,): the mean of (x - constant)^2. Lucid's is the root of the sum."""
     return _penalty("l2", of, lambda seen: mean((_values(seen, of) - constant) ** 2), constant=_unless(constant, 0.5))
 
 
 def power_norm(*, power: float | int = 6, of: Of = "model_ready") -> Objective:
-    """How far values are from zero, above all the extreme ones (n,): the mean of |x|^power (mahendran2015inversion: 6)."""
+    """Size of values, above all of extreme ones (n,): the mean of |x|^power (mahendran2015inversion: 6)."""
     p = positive(power, "power", 1, reached=True)
     name = call_text("power_norm", power=_unless(p, 6), of=_unless(of, "model_ready"))
     _check_of(of)
@@ -66,7 +66,7 @@ def power_norm(*, power: float | int = 6, of: Of = "model_ready") -> Objective:
 
 
 def blur_difference(*, sigma_px: float | int = 1, of: Of = "colors") -> Objective:
-    """How much of a picture a blur would take away (n,): the mean of (x - blur(x))^2, which high frequencies raise.
+    """Part of a picture that a blur removes (n,): the mean of (x - blur(x))^2, large for high frequencies.
 
     Subtracting it lowers high frequencies; old notebooks add it, which raises them. The blur is Gaussian, over what lies
     inside the picture at its edge. Lucid's `blur_input_each_step` takes the blurred picture for a constant; here the gradient
@@ -82,7 +82,7 @@ def blur_difference(*, sigma_px: float | int = 1, of: Of = "colors") -> Objectiv
 
 
 def boundary_complexity(*, width_px: int = 20, constant: float | int = 0.5) -> Objective:
-    """How rough and how far from grey the border is (n,): its mean of (x - blur(x))^2 + .8 (x - constant)^2.
+    """Roughness of the border and its distance from grey (n,): the mean of (x - blur(x))^2 + .8 (x - constant)^2.
 
     The border is what lies within width_px of an edge; a picture that is all border is refused. Lucid's
     `penalize_boundary_complexity` is minus the sum, to be added, with a blur of 5 px where this one has a sigma of 1 px.
@@ -109,7 +109,7 @@ def _inside(x: Tensor, border: int) -> Tensor:
 
 
 def alpha_mean() -> Objective:
-    """How much of a transparent picture is there (n,): the mean of its alpha, in [0, 1]."""
+    """Opacity of a transparent picture (n,): the mean of its alpha, in [0, 1]."""
     return Objective("alpha_mean()", (), lambda seen: mean(_values(seen, "alpha")))
 
 
