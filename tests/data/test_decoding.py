@@ -14,7 +14,7 @@ from skimage import data
 from torch import Tensor
 
 from tapetum.data import decoding
-from tapetum.data.decoding import pixels_of
+from tapetum.data.decoding import strips_in
 from tapetum.data.images import read_image
 from tapetum.types import ImageError
 
@@ -27,6 +27,11 @@ def encoded(picture: np.ndarray | Image.Image, format: str = "JPEG", **options) 
     picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
     picture.save(buffer, format=format, **options)
     return buffer.getvalue()
+
+
+def pixels_of(data: bytes, name: str = "the bytes") -> torch.Tensor:
+    with strips_in(data, name) as strips:
+        return strips.whole()
 
 
 def turned(orientation: int) -> bytes:

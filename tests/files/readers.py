@@ -131,10 +131,14 @@ def pictures_made(folder: Path) -> None:
 
 
 def pictures_read(folder: Path) -> Any:
-    from tapetum.data.decoding import pixels_of
+    from tapetum.data.decoding import strips_in
+
+    def decoded(file: Path) -> None:
+        with strips_in(contents(file), "the bytes") as strips:
+            strips.whole()
 
     for file in sorted(folder.glob("?.*")):
-        tried(lambda file=file: tp.read_image(file), lambda file=file: pixels_of(contents(file)))
+        tried(lambda file=file: tp.read_image(file), lambda file=file: decoded(file))
 
 
 # --- weights and models

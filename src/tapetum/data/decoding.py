@@ -23,15 +23,9 @@ _QUICK = ("JPEG RGB", "JPEG L", "MPO RGB")  # MPO: written by some cameras. torc
 _RGB = 3  # torchvision's ImageReadMode.RGB
 
 
-def pixels_of(data: bytes, name: str = "the bytes") -> Tensor:
-    """Returns the pixels (1, 3, H, W) of a picture file, float32 in [0, 1]: bit for bit those of `read_image`."""
-    with strips_in(data, name) as strips:
-        return strips.whole()
-
-
 @contextlib.contextmanager
 def strips_in(data: bytes, name: str) -> Iterator[Strips]:
-    """Yields the same picture before conversion to floats; threads that open large pictures wait for each other.
+    """Yields the picture in a file's bytes, with the pixels of `read_image`, bit for bit; large pictures wait for each other.
 
     Pillow reads the header (format, size, orientation, limits), torchvision decodes the pixels of a JPEG, which
     is quicker. Every other picture, and every file that the quick decoder rejects, goes to `read_image`, which words refusals.

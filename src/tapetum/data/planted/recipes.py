@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, TypeAlias
 from numpy.random import PCG64, Generator, SeedSequence
 
 from tapetum.data.planted.textures import TEXTURES
-from tapetum.data.planted.things import DEFAULT, THINGS, TILT_DEG, Kind
+from tapetum.data.planted.things import DEFAULT, THINGS, TILT_DEG, SetKind
 from tapetum.types import ImageError
 
 Shortcut: TypeAlias = Literal["background", "watermark", "border", "color"]
@@ -30,7 +30,7 @@ MOST = 1_000_000
 class PlantedSettings:
     """Settings that all pictures of a set share; `cues` decides which class the cue of each picture suggests."""
 
-    kind: Kind
+    kind: SetKind
     size: int
     classes: tuple[str, ...]
     shortcut: Shortcut | None

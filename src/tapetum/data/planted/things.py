@@ -25,7 +25,7 @@ from tapetum.data.planted.outlines import (
 )
 
 Role: TypeAlias = Literal["main", "second", "light", "dark", "glass", "wood", "fur", "muzzle", "pale", "yellow", "blue"]
-Kind: TypeAlias = Literal["shapes", "objects"]
+SetKind: TypeAlias = Literal["shapes", "objects"]
 
 
 class Piece(NamedTuple):

@@ -43,14 +43,13 @@ def render(
     most = max(1, _batch(model, batch, size, recipe) // group)
     done = [0]
 
-    def work(rows: Sequence[int]) -> _Part:
-        before = done[0]
+    def work(rows: Sequence[int]) -> _Rendered:
+        before, some = done[0], [objectives[row] for row in rows]
         try:
-            part = _part(model, [objectives[row] for row in rows], rows, recipe, size, seed, group, kept, done, len(objectives))
+            return _rendered(model, some, rows, recipe, size, seed, group, kept, done, len(objectives))
         except BaseException:
             done[0] = before
             raise
-        return part
 
     parts = list(in_chunks(range(len(objectives)), most, work))
     return _joined(parts, [str(one) for one in objectives for _ in range(group)], kept)
@@ -77,7 +76,7 @@ def _batch(model: VisionModel, batch: Batch, size: tuple[int, int], recipe: Reci
 
 
 @dataclass
-class _Part:
+class _Rendered:
     pixels: Tensor
     scores: Tensor
     status: list[Made]
@@ -86,7 +85,7 @@ class _Part:
     frames: list[Tensor] = field(default_factory=list[Tensor])
 
 
-def _part(
+def _rendered(
     model: VisionModel,
     objectives: Sequence[Objective],
     rows: Sequence[int],
@@ -97,7 +96,7 @@ def _part(
     frames: Sequence[int],
     done: list[int],
     total: int,
-) -> _Part:
+) -> _Rendered:
     """Renders one batch, from noise to finished pictures."""
     start = Start(
         size=size,
@@ -125,7 +124,7 @@ def _part(
     assert step is not None
     pixels = step.pixels()
     scores = measure(model, joined, pixels)
-    return _Part(pixels, scores, _status(step, scores), tuple(steps), torch.stack(values), kept)
+    return _Rendered(pixels, scores, _status(step, scores), tuple(steps), torch.stack(values), kept)
 
 
 def _status(step: Step, scores: Tensor) -> list[Made]:
@@ -137,7 +136,7 @@ def _status(step: Step, scores: Tensor) -> list[Made]:
     ]
 
 
-def _joined(parts: Sequence[_Part], texts: Sequence[str], kept: tuple[int, ...]) -> Rendering:
+def _joined(parts: Sequence[_Rendered], texts: Sequence[str], kept: tuple[int, ...]) -> Rendering:
     frames = [torch.cat(some) for some in zip(*(part.frames for part in parts), strict=True)]
     return Rendering(
         pixels=torch.cat([part.pixels for part in parts]),
