@@ -11,9 +11,6 @@ import tapetum
 from tapetum.course.scripts import lessons
 from tapetum.types import TapetumError
 
-Write = Callable[[str, str, str], str]
-"""Function of (scheme, name, words) that returns the link's new text."""
-
 _LINK = re.compile(r"\[(?P<words>[^\[\]]+)\]\((?P<scheme>api|bib|lesson|howto):(?P<name>[^)\s]+)\)")
 
 
@@ -22,7 +19,7 @@ def links(text: str) -> list[tuple[str, str]]:
     return [(found["scheme"], found["name"]) for found in _LINK.finditer(text)]
 
 
-def rewritten(text: str, write: Write) -> str:
+def rewritten(text: str, write: Callable[[str, str, str], str]) -> str:
     """Rewrites every such link by `write`."""
     return _LINK.sub(lambda found: write(found["scheme"], found["name"], found["words"]), text)
 

@@ -20,7 +20,6 @@ from tapetum.types import ImageError
 
 _START = b"\xff\xd8\xff"
 _QUICK = ("JPEG RGB", "JPEG L", "MPO RGB")  # MPO: written by some cameras. torchvision converts CMYK differently
-_RGB = 3  # torchvision's ImageReadMode.RGB
 
 
 @contextlib.contextmanager
@@ -103,7 +102,7 @@ def _levels(data: bytes) -> Tensor:
     Calls the operator behind torchvision.io.decode_jpeg, since that function warns of its removal; without it Pillow decodes.
     """
     # a copy: torch warns about read-only bytes
-    return torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), _RGB, False)
+    return torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), 3, False)  # 3: RGB
 
 
 @cache

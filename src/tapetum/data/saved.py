@@ -19,9 +19,6 @@ from tapetum.types import ImageError
 WHOLE = 64_000_000
 """Bytes up to which an array is read at once."""
 
-MOST_READS = 1_000_000
-"""Most pieces in which a file is read, which takes seconds."""
-
 
 def saved_array(file: io.BufferedReader | io.BytesIO, name: str, channels: int, span: ValueSpan | None, most: int) -> Strips:
     """Returns the picture in an open .npy file, read from its start; the file stays open."""
@@ -51,7 +48,7 @@ class _Rows:
         self._height = layout.shape[axes[1]]
         self._block, self._first, self._last = np.empty(0), 0, 0
         n_blocks = -(-layout.n_bytes // WHOLE)
-        if self._runs() * n_blocks > MOST_READS:
+        if self._runs() * n_blocks > 1_000_000:  # pieces to read, which takes seconds
             raise ImageError(f"{name}: rows lie scattered in this file; save numpy.ascontiguousarray of it")
 
     def _runs(self) -> int:

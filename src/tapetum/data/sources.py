@@ -29,7 +29,6 @@ MAX_BYTES = 100_000_000
 TIMEOUT_S, TOTAL_S = 20, 120
 """Seconds to wait for each answer of a server, and for a whole picture."""
 
-USER_AGENT = "tapetum (image reader)"
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "avif", "npy")
 PHOTOGRAPHS = {"cat": "chelsea.png", "astronaut": "astronaut.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
 
@@ -131,7 +130,7 @@ def _answer(url: str) -> bytes | Exception:
     end, parts, size = time.monotonic() + TOTAL_S, list[bytes](), 0
     try:
         address = urllib.parse.quote(url, safe="%/:=&?~#+!$,;'@()*[]")  # spaces and accents, as browsers do
-        request = urllib.request.Request(address, headers={"User-Agent": USER_AGENT})
+        request = urllib.request.Request(address, headers={"User-Agent": "tapetum (image reader)"})
         with urllib.request.build_opener(_OnTheWeb).open(request, timeout=TIMEOUT_S) as response:
             while size <= MAX_BYTES and (part := response.read1(1 << 20)):
                 parts.append(part)

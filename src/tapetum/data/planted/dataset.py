@@ -253,7 +253,6 @@ def planted(
 
 
 _NUMBERS = {"n": int, "size": int, "seed": int, "rate": float}
-_NAMES = ("classes", "backgrounds")
 _FORM = (
     '"planted[:shapes|objects][:background=.95|watermark=...|border=...|color=...][:conflicting][:n=1000][:size=64][:seed=0]"'
 )
@@ -276,7 +275,7 @@ def _option(name: str, value: str) -> dict[str, Any]:
         return {{"shapes": "kind", "objects": "kind", "aligned": "cues", "conflicting": "cues", "neutral": "cues"}[name]: name}
     if name in ("background", "watermark", "border", "color"):
         return {"shortcut": name, "rate": float(value)}
-    if name in _NAMES:
+    if name in ("classes", "backgrounds"):
         return {name: tuple(value.split(","))}
     return {name: _NUMBERS[name](value)}
 

@@ -23,7 +23,6 @@ from tapetum.types import ImageError
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test"})
 """Folder names of splits: never a class."""
 
-_WNID = re.compile(r"n\d{8}")
 _NAMED_BY_WNID = re.compile(r"n\d{8}_(\D+)\.\w+")  # n01440764_tench.JPEG, but not n01440764_10026.JPEG
 
 
@@ -155,7 +154,7 @@ def _passed_by(parts: Sequence[Sequence[str]]) -> bool:
 
 def is_wordnet_id(name: str) -> bool:
     """Whether the name has the form of ImageNet's class ids: n01440764."""
-    return _WNID.fullmatch(name) is not None
+    return re.fullmatch(r"n\d{8}", name) is not None
 
 
 def class_of_folder(folder: str) -> str:

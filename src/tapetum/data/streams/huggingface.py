@@ -17,7 +17,6 @@ from tapetum.files import contents, shown
 from tapetum.types import ImageError, TapetumError
 
 OPTIONS = ("config", "revision", "data_dir", "data_files", "limit", "image", "label")
-_IMAGE_NAMES = ("image", "img", "jpg", "png", "picture")
 _LABEL_NAMES = ("label", "labels", "fine_label", "class", "category", "cls")
 
 
@@ -170,7 +169,7 @@ def _image_column(name: str, features: Any, wanted: str | None) -> str:
     found = [column for column, kind in features.items() if type(kind).__name__ == "Image"]
     if wanted is not None and wanted in found:
         return wanted
-    usual = [column for column in _IMAGE_NAMES if column in found]
+    usual = [column for column in ("image", "img", "jpg", "png", "picture") if column in found]
     if wanted is None and (usual or len(found) == 1):
         return (usual or found)[0]
     hint = f"give one with image=: {', '.join(found)}" if found else f"its columns: {', '.join(features)}"

@@ -14,9 +14,7 @@ from tapetum.files import parsed, shown
 from tapetum.progress import report
 from tapetum.types import DamagedError, ImageError, TapetumError
 
-COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
-_BLOCK = 512
 _LARGEST_LABEL = _LONGEST_ABOUT = 1_000_000
 _LONGEST_END = 256_000_000
 """Most bytes after the last member: tapes are padded to whole records."""
@@ -28,7 +26,6 @@ _ABOUT_THE_NEXT = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
-_LABEL_KEYS = ("label", "class_name", "class", "cls")
 
 
 class Member(NamedTuple):
@@ -74,7 +71,7 @@ class Tars(Encoded):
 
 def is_tar(path: str) -> bool:
     """Whether the name is that of a tar archive, compressed or not."""
-    return path.lower().endswith((".tar", *COMPRESSED))
+    return path.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst"))
 
 
 def shards(paths: Sequence[str], name: str) -> Tars:
@@ -171,7 +168,7 @@ def _check_end(file: Any, archive: tarfile.TarFile, path: str) -> None:
     if os.path.getsize(path) - archive.offset > _LONGEST_END:
         raise ImageError(f"{shown(path)}: more than {_LONGEST_END / 1e6:g} MB behind its last member; copy it again")
     file.seek(archive.offset)
-    block = file.read(_BLOCK)
+    block = file.read(512)
     if not block:
         raise ImageError(f"{shown(path)}: ends without a tar archive's end mark, so it was cut off; copy it again")
     while block:
@@ -216,7 +213,7 @@ def _label(kind: str, content: bytes) -> str | None:
         fields = parsed(text, "it")
     except DamagedError:
         return None
-    values = [fields.get(key) for key in _LABEL_KEYS] if isinstance(fields, dict) else []
+    values = [fields.get(key) for key in ("label", "class_name", "class", "cls")] if isinstance(fields, dict) else []
     return next((str(value) for value in values if isinstance(value, str | int)), None)
 
 

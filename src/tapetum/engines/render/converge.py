@@ -19,9 +19,6 @@ from tapetum.engines.render.parametrizations import Canvas, Parametrization, Sta
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Made
 
-MEMORY = 20
-"""Steps whose curvature L-BFGS remembers; 10 to 20 are usual."""
-
 
 @dataclass(eq=False)
 class Best:
@@ -61,7 +58,7 @@ def converge(
         canvas = canvas_for(model, parametrization, start)
     search = _Search(model, tuple(terms), canvas, n_steps, watch)
     optimizer = torch.optim.LBFGS(
-        list(canvas.parameters), max_iter=n_steps, max_eval=n_steps, history_size=MEMORY, line_search_fn="strong_wolfe",
+        list(canvas.parameters), max_iter=n_steps, max_eval=n_steps, history_size=20, line_search_fn="strong_wolfe",
         tolerance_grad=0, tolerance_change=0,
     )  # fmt: skip
     with contextlib.suppress(_Enough):

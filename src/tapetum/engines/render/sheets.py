@@ -15,9 +15,6 @@ from tapetum.types import MethodError, Rendering
 SMALLEST = 0.05
 """Least share of a cell, so that it stays visible."""
 
-GROUND = 1.0
-"""White."""
-
 
 def sheet(
     made: Rendering, *, by: str | None = None, show: Literal["size", "opacity"] = "size", gap_px: int = 0, tint: bool = False
@@ -40,7 +37,7 @@ def sheet(
         pixels = _framed(pixels, colors(columns).to(pixels).repeat(rows, 1))
     cells = [_cell(one, share, show) for one, share in zip(pixels, shares, strict=True)]
     down, right = height + gap_px, width + gap_px
-    page = pixels.new_full((3, rows * down - gap_px, columns * right - gap_px), GROUND)
+    page = pixels.new_full((3, rows * down - gap_px, columns * right - gap_px), 1)
     for k, cell in enumerate(cells):
         top, left = k // columns * down, k % columns * right
         page[:, top : top + height, left : left + width] = cell
@@ -64,12 +61,12 @@ def _cell(picture: Tensor, share: float, show: str) -> Tensor:
     if share >= 1:
         return picture
     if show == "opacity":
-        return share * picture + (1 - share) * GROUND
+        return share * picture + (1 - share)
     height, width = (int(side) for side in picture.shape[-2:])
     h, w = (max(1, round(side * math.sqrt(share))) for side in (height, width))
     small = F.interpolate(picture[None], (h, w), mode="bilinear", antialias=True, align_corners=False)[0]
     top, left = (height - h) // 2, (width - w) // 2
-    return F.pad(small, (left, width - w - left, top, height - h - top), value=GROUND)
+    return F.pad(small, (left, width - w - left, top, height - h - top), value=1)
 
 
 def _framed(pixels: Tensor, tints: Tensor) -> Tensor:

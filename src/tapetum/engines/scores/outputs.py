@@ -272,14 +272,10 @@ def detections(output: Any, name: str) -> Sequence[Detections]:
     return output
 
 
-EMBEDDINGS = ("image_embeds", "embedding", "embeddings", "pooler_output")
-"""Attributes in which Hugging Face's image encoders return one vector per image."""
-
-
 def embedding(output: Any, name: str) -> Tensor:
     """Embeddings (n, d): `image_embeds` or `pooler_output` if present, else the table of the output."""
     parts = output_parts(output)
-    for key in (*EMBEDDINGS, None, *NAMES, *parts):
+    for key in ("image_embeds", "embedding", "embeddings", "pooler_output", None, *NAMES, *parts):
         found = parts.get(key)
         if isinstance(found, Tensor) and found.ndim == 2:
             return found

@@ -19,8 +19,6 @@ from tapetum.engines.scores.readings import Reading
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Box, Region, Scale, TargetError
 
-BACKGROUND = ("__background__", "background")
-
 
 @dataclass(frozen=True, eq=False)
 class BoxScore(TargetScore):
@@ -141,7 +139,7 @@ def _there(reading: Reading, numbers: Tensor) -> Tensor:
 def _most_frequent(model: VisionModel, there: Tensor) -> int:
     counts = there.flatten(1).sum(1)
     for index, name in enumerate((model.labels or ())[: len(there)]):
-        if name in BACKGROUND:
+        if name in ("__background__", "background"):
             counts[index] = 0
     if not counts.any():
         raise TargetError(

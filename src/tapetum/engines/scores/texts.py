@@ -13,11 +13,7 @@ INDEX = re.compile(r"(?:class )?(\d+)")
 NUMBER = r"\s*([0-9.]+)\s*"
 BOX = re.compile(rf"(?P<label>.+?)\s*@{','.join([NUMBER] * 4)}")
 OUTPUT = re.compile(r"output\s+(?P<index>\d+)(\s+of\s+(?P<head>.+))?")
-EITHER = " or "
-OF = " of "
 SCALED = re.compile(rf"({'|'.join(WORDS)})\s+of\s+(.+)")
-RATHER = (" rather than ", " vs ", " - ")
-SIMILAR = "similarity to "
 
 FORMS = (
     'a class (index or name), "tabby rather than tiger cat", "tabby or tiger cat", "probability of tabby", "output 0", '
@@ -40,8 +36,8 @@ def read_text(model: VisionModel, text: str) -> Any:
     box = BOX.fullmatch(words)
     if box is not None:
         return Box(_number_or_text(box["label"]), *map(float, box.groups()[1:]))
-    if words.startswith(SIMILAR):
-        return Similarity(words.removeprefix(SIMILAR))
+    if words.startswith("similarity to "):
+        return Similarity(words.removeprefix("similarity to "))
     found = _unit(model, words) or _several(model, words)
     return found or (_number_or_text(text) if model.encode_text is None else Similarity(text))
 
@@ -61,7 +57,7 @@ def _output(model: VisionModel, text: str) -> Output | None:
     output = OUTPUT.fullmatch(text)
     if output is not None:
         return Output(int(output["index"]), _number_or_text(output["head"]))
-    name, of, head = text.rpartition(OF)
+    name, of, head = text.rpartition(" of ")
     return Output(name, _number_or_text(head)) if of and _number_or_text(head) in model.head_labels else None
 
 
@@ -69,11 +65,11 @@ def _several(model: VisionModel, text: str) -> Contrast | AnyOf | None:
     """Reads a contrast of two classes, or a union."""
     if text in (model.labels or ()):
         return None
-    for between in RATHER:
+    for between in (" rather than ", " vs ", " - "):
         a, found, b = text.partition(between)
         if found and a.strip() and b.strip():
             return Contrast(_class(model, a.strip()), _class(model, b.strip()))
-    parts = [part.strip() for part in text.split(EITHER)]
+    parts = [part.strip() for part in text.split(" or ")]
     return AnyOf(tuple(_class(model, part) for part in parts)) if len(parts) > 1 and all(parts) else None
 
 

@@ -24,9 +24,6 @@ from tapetum.types import MethodError
 Of = Literal["colors", "alpha", "model_ready"]
 """Values of a picture to be penalized."""
 
-COLOR_WEIGHT = 0.8
-"""Weight of the border's colour relative to its roughness, as in Lucid."""
-
 
 def total_variation(*, beta: float | int = 1, of: Of = "colors") -> Objective:
     """Total variation, the differences of neighbouring pixels (n,): the mean of (dx^2 + dy^2)^(beta / 2), 0 for one colour.
@@ -92,7 +89,7 @@ def boundary_complexity(*, width_px: int = 20, constant: float | int = 0.5) -> O
     def value(seen: Seen) -> Tensor:
         x = seen.pixels[:, :3]
         inside = _inside(x, border)
-        rough = (x - blurred(x, 1)) ** 2 + COLOR_WEIGHT * (x - constant) ** 2
+        rough = (x - blurred(x, 1)) ** 2 + 0.8 * (x - constant) ** 2  # .8 as in Lucid
         return sum_each(rough * ~inside) / (x.shape[1] * (~inside).sum())
 
     return Objective(call_text("boundary_complexity", width_px=_unless(border, 20), constant=_unless(constant, 0.5)), (), value)

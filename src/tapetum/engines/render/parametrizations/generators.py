@@ -13,10 +13,6 @@ from tapetum.engines.render.parametrizations.images import covering
 from tapetum.models.zoo.weights import read_tensors, unlike
 from tapetum.types import ModelError
 
-SLOPE = 0.3
-MEAN_RGB = (123.0, 117.0, 104.0)
-"""The generators return differences from this colour, in 0 to 255, blue first."""
-
 _TAIL = {
     "conv5_1": (256, 512, 3), "deconv4": (512, 256, 4), "conv4_1": (256, 256, 3), "deconv3": (256, 128, 4),
     "conv3_1": (128, 128, 3), "deconv2": (128, 64, 4), "deconv1": (64, 32, 4), "deconv0": (32, 3, 4),
@@ -51,8 +47,9 @@ class CodeGenerator(nn.Module):
         for name, layer in self.named_children():
             code = code.unflatten(1, (256, 4, 4)) if name == "deconv5" and code.ndim == 2 else code
             code = layer(code)
-            code = code if name == "deconv0" else nn.functional.leaky_relu(code, SLOPE)
-        mean = torch.tensor(MEAN_RGB, device=code.device, dtype=code.dtype)[:, None, None]
+            code = code if name == "deconv0" else nn.functional.leaky_relu(code, 0.3)
+        # differences from this colour, in 0 to 255, blue first
+        mean = torch.tensor((123.0, 117.0, 104.0), device=code.device, dtype=code.dtype)[:, None, None]
         return ((code.flip(1) + mean) / 255).clamp(0, 1)
 
 
