@@ -13,5 +13,3 @@ LESSON_FAST.
 from __future__ import annotations
 
 from tapetum.course.beginning import PICTURES, Here, LessonError, start
-
-__all__ = ["PICTURES", "Here", "LessonError", "start"]

@@ -3,5 +3,3 @@
 from tapetum.data.planted.dataset import BACKGROUNDS, Planted, from_text, planted
 from tapetum.data.planted.recipes import PlantedSettings, Scene
 from tapetum.data.planted.things import OBJECTS, SHAPES
-
-__all__ = ["BACKGROUNDS", "OBJECTS", "SHAPES", "Planted", "PlantedSettings", "Scene", "from_text", "planted"]

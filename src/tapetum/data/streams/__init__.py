@@ -16,8 +16,6 @@ from tapetum.data.streams.tars import is_tar, shards
 from tapetum.files import shown
 from tapetum.types import ImageError
 
-__all__ = ["Source", "as_source"]
-
 _ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
 _KNOWN = (
     'a folder of pictures, a list of files, tar archives ("x-{000..009}.tar"), "imagenette", "planted", "digits", '

@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.models.operations.names import in_place, spelled
+from tapetum.models.operations.tables import CONVOLUTIONS
+
 LINE = 64
 """Bytes of a cache line, to which torch aligns memory; kernels for products may depend on alignment."""
 
@@ -24,9 +27,7 @@ def _all_of(names: str, *places: Any) -> frozenset[Callable[..., Any]]:
     return frozenset(getattr(place, name) for name in names.split() for place in places if hasattr(place, name))
 
 
-ONE_OPERAND = _all_of(
-    "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d linear", F, torch
-)  # the first holds the images
+ONE_OPERAND = _all_of(" ".join(CONVOLUTIONS | {"linear"}), F, torch)  # the first holds the images
 SEVERAL = _all_of("matmul bmm __matmul__ scaled_dot_product_attention", torch, Tensor, F)
 
 NUMBERS = _all_of(
@@ -47,8 +48,6 @@ OVER_DIMENSIONS = _all_of(
 ) | {torch.linalg.vector_norm}
 """Sums that threads may split, also within one picture if it is alone."""
 
-_POOLING = _all_of("adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", F, torch)
-
 
 def whole_vectors(x: Tensor, n: int) -> bool:
     """Whether a loop over x leaves no rest after whole vectors in any picture, for any number of threads."""
@@ -65,21 +64,18 @@ def _parts(count: int) -> int:
 
 def within_rows(func: Callable[..., Any], x: Tensor, args: Sequence[Any], named: Mapping[str, Any]) -> bool:
     """Whether the function reduces each picture alone: over named dimensions other than the first."""
-    if func in _POOLING:
+    name = spelled(func)
+    if name.startswith("adaptive_avg_pool"):
         return x.ndim > 2
-    place = 1 if func in _NORMS else 0
+    place = 1 if name in ("norm", "vector_norm") else 0
     given = named.get("dim", args[place] if len(args) > place else None)
     dims = given if isinstance(given, tuple | list) else (given,)
     return all(isinstance(one, int) and not isinstance(one, bool) and one % x.ndim != 0 for one in dims)
 
 
-_NORMS = _all_of("norm", torch, Tensor) | {torch.linalg.vector_norm}
-
-
 def overwrites(func: Callable[..., Any], named: Mapping[str, Any]) -> bool:
     """Whether the function overwrites its input."""
-    name = getattr(func, "__name__", "")
-    return bool(named.get("inplace")) or name == "__ipow__" or (name.endswith("_") and not name.endswith("__"))
+    return bool(named.get("inplace")) or in_place(func)
 
 
 def at_a_line(x: Tensor) -> Tensor:

@@ -7,30 +7,24 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from tapetum.models.operations.call import Call
+from tapetum.models.operations.following import Following
+from tapetum.models.operations.tables import CASTS, JOINS, MOVES, words
 from tapetum.models.vision_model import VisionModel
 
-SIGMOIDS = frozenset({"sigmoid", "sigmoid_", "hardsigmoid", "hardsigmoid_", "special_expit"})
-PASSED_ON = frozenset(
-    {
-        "squeeze", "unsqueeze", "view", "reshape", "flatten", "permute", "transpose", "contiguous", "clone", "to", "float",
-        "double", "half", "__getitem__", "unbind", "split", "chunk", "detach", "mean", "clamp", "interpolate", "cat", "stack",
-    }
-)  # fmt: skip
+PASSED_ON = MOVES | JOINS | CASTS | words("mean clamp interpolate")
 """Operations that keep numbers in [0, 1]."""
 
-OF_SEVERAL = frozenset(
-    {"mul", "__mul__", "__rmul__", "prod", "cumprod", "__rsub__", "rsub", "maximum", "minimum", "amax", "amin"}
-)
+OF_SEVERAL = words("mul prod cumprod rsub maximum minimum amax amin")
 """Operations that keep numbers in [0, 1] if all tensors are there: products of probabilities, one minus a probability."""
 
-UNCLEAR = frozenset({"exp", "clamp", "clamp_", "clip", "hardtanh", "hardtanh_", "erf", "special_erf"})
+UNCLEAR = words("exp clamp hardtanh erf")
 """Operations after which numbers in [0, 1] may be probabilities or measures."""
 
 
-class _Sigmoids(TorchFunctionMode):
+class _Sigmoids(Following):
     """Tracks tensors that come from a sigmoid, also sliced or reshaped, and those of unclear origin."""
 
     def __init__(self) -> None:
@@ -39,17 +33,13 @@ class _Sigmoids(TorchFunctionMode):
         self.kept: list[Tensor] = []
         self.operations = 0
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        output = func(*args, **(kwargs or {}))
-        name = getattr(func, "__name__", "")
+    def on(self, call: Call) -> Any:
+        output, name, first = call(), call.name, call.main
         self.operations += 1
-        first = args[0] if args else None
-        inputs = first if isinstance(first, (tuple, list)) else args if name in OF_SEVERAL else [first]
+        inputs = first if isinstance(first, (tuple, list)) else call.args if name in OF_SEVERAL else [first]
         tensors = [one for one in inputs if isinstance(one, Tensor)]
         keeps = name in PASSED_ON or name in OF_SEVERAL
-        if name in SIGMOIDS or (keeps and tensors and all(one in self.made for one in tensors)):
+        if name in ("sigmoid", "hardsigmoid") or (keeps and tensors and all(one in self.made for one in tensors)):
             self._mark(self.made, output)
         elif name in UNCLEAR or (name in PASSED_ON and tensors and all(one in self.unclear for one in tensors)):
             self._mark(self.unclear, output)
