@@ -1,4 +1,4 @@
-"""The pictures that a layer's units would most, and least, like to see: all of them, in sheets for the atlas's pages."""
+"""Pictures that drive a layer's units most and least, for all units, in sheets for the atlas's pages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class UnitSheets:
-    """What was rendered of one layer: {sign: sprite}, in which channel i is tile i.
+    """Rendered pictures of one layer: {sign: sprite}, in which channel i is tile i.
 
     channels  that were rendered, in order; None: all
     status    {sign: {channel: "silent" or "non_finite"}}, those whose tile says so in words
@@ -190,7 +190,7 @@ def _by_channel(tiles: Any, rows: Sequence[int]) -> Any:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which layers are rendered within a time: in the order of the network, with the seconds that each will take.
+    """Layers that can be rendered within a time, in the order of the network, with the estimated seconds of each.
 
     seconds  layer -> estimate, of those that were measured; `layers` are those of them that fit
     said     the choice in words

@@ -134,7 +134,7 @@ def _why_not(score: ModelScore, images: Tensor, name: str, read: str) -> str:
 
 
 def _that_work(score: ModelScore, images: Tensor, name: str) -> list[str]:
-    """A few layers that are read: the automatic choice, and the last ones inside."""
+    """A few layers that would work: the automatic choice, and the last ones inside the named layer that are read."""
     inner = [one for one in reversed(score.model.survey.order) if one.startswith(f"{name}.")]
     found = [one for one in inner if score.model.survey[one].grid is not None][:4]
     works = [one for one in found if read_of(score, images, one) == "map"][:2]

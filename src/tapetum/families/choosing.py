@@ -45,7 +45,7 @@ def best_layer(
 
 
 def candidates(method: Method, score: ModelScore, images: Tensor) -> list[str]:
-    """The automatic choice first, then deep to early."""
+    """Layers to try: the automatic choice first, then from deep to early."""
     chosen, _ = automatic_layer(score, images, method.laws)
     return list(dict.fromkeys([chosen, *reversed(depths(score.model, DEPTHS))]))
 

@@ -150,7 +150,7 @@ class Photographs:
         return torch.rand(n, generator=generator) < 0.5, torch.rand(n, 2, generator=generator)
 
     def _changed(self, levels: Tensor, rows: Tensor, changes: tuple[Tensor, Tensor] | None) -> Tensor:
-        """(m, 3, *size): the central cut, or the random one."""
+        """The pictures after the central or the random cut, (m, 3, *size)."""
         if self.augment == "none" or (self.augment == "flip" and changes is None):
             return levels
         if changes is not None:

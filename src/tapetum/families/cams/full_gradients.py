@@ -83,7 +83,7 @@ def full_gradients(score: ModelScore, images: Tensor, see: See) -> Parts:
 
 @contextlib.contextmanager
 def _forward_mode() -> Iterator[None]:
-    """The fused attentions have no forward derivative; torch compiles those of some operations with a deprecated call."""
+    """Prepares forward derivatives: switches fused attentions off, which have none, and silences a deprecated call of torch."""
     with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", message=r"`torch\.jit", category=DeprecationWarning)

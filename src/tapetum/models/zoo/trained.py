@@ -94,7 +94,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str,
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    """Checked before anything is built; `preprocessing` is one of ours already."""
+    """Reads and checks the description of a trained network before anything is built; `preprocessing` is converted."""
     file = shown(folder / ABOUT)
     about = table_in(inside(folder, ABOUT), refusal=ModelError)
     if about.get("schema") != SCHEMA:
