@@ -93,12 +93,12 @@ def open(folder: str | Path) -> Any:
     tree = manifest.get("result")
     if seal(tree, inside(source, ARRAYS)) != manifest.get("seal"):
         raise DamagedError(f"{place} is damaged: it was changed since it was saved")
-    reading = _Reading(arrays_in(inside(source, ARRAYS)))
+    reading = _Unpacker(arrays_in(inside(source, ARRAYS)))
     try:
         result = reading.value(tree)
         if reading.arrays:
-            raise _Wrong(f"nothing in its manifest is array {shown(next(iter(reading.arrays)))}")
-    except (_Wrong, TapetumError) as error:
+            raise _WrongManifest(f"nothing in its manifest is array {shown(next(iter(reading.arrays)))}")
+    except (_WrongManifest, TapetumError) as error:
         other = manifest.get("tapetum") if manifest.get("tapetum") != version("tapetum") else None
         saved = f"; tapetum {shown(other)} saved it, this is {version('tapetum')}" if other else ""
         raise DamagedError(f"{place} is damaged: {error}{saved}") from error
@@ -156,12 +156,12 @@ def _is_finite(array: NDArray[Any]) -> bool:
 # --- reading
 
 
-class _Wrong(Exception):
+class _WrongManifest(Exception):
     """Carries what is wrong, in words."""
 
 
 @dataclasses.dataclass
-class _Reading:
+class _Unpacker:
     """Reader of one manifest, with the arrays that it has not named yet."""
 
     arrays: dict[str, NDArray[Any]]
@@ -177,20 +177,20 @@ class _Reading:
         readers = {"$array": self._tensor, "$tuple": self._tuple, "$dict": self._dict, "$name": self._name}
         found = [name for name in readers if name in tree]
         if len(found) != 1 or (len(tree) > 1 and found != ["$array"]):
-            raise _Wrong(f"a table of {shown(', '.join(tree)) or 'nothing'} in its manifest")
+            raise _WrongManifest(f"a table of {shown(', '.join(tree)) or 'nothing'} in its manifest")
         return readers[found[0]](tree)
 
     def _tensor(self, tree: dict[str, Any]) -> Tensor:
         name, dtype, shape, finite = (tree.get(key) for key in ("$array", "dtype", "shape", "finite"))
         if set(tree) != {"$array", "dtype", "shape", "finite"} or not isinstance(name, str) or name not in self.arrays:
-            raise _Wrong(f"an array {shown(name)} that is not there, or is named twice")
+            raise _WrongManifest(f"an array {shown(name)} that is not there, or is named twice")
         array = self.arrays.pop(name)
         if not isinstance(dtype, str) or dtype not in KINDS or array.dtype != np.dtype(WIDE.get(dtype, dtype)):
-            raise _Wrong(f"its array {name} holds {array.dtype}, not {shown(dtype)}")
+            raise _WrongManifest(f"its array {name} holds {array.dtype}, not {shown(dtype)}")
         if shape != list(array.shape):
-            raise _Wrong(f"its array {name} has the shape {list(array.shape)}, not {shown(shape)}")
+            raise _WrongManifest(f"its array {name} has the shape {list(array.shape)}, not {shown(shape)}")
         if finite is not _is_finite(array):
-            raise _Wrong(f"its array {name} holds NaN or infinity where there was none, or none where there was")
+            raise _WrongManifest(f"its array {name} holds NaN or infinity where there was none, or none where there was")
         return torch.as_tensor(array).to(KINDS[dtype])
 
     def _tuple(self, tree: dict[str, Any]) -> tuple[Any, ...]:
@@ -199,34 +199,34 @@ class _Reading:
     def _dict(self, tree: dict[str, Any]) -> dict[Any, Any]:
         pairs = [_list(pair) for pair in _list(tree["$dict"])]
         if any(len(pair) != 2 for pair in pairs):
-            raise _Wrong("a pair of a table that is none in its manifest")
+            raise _WrongManifest("a pair of a table that is none in its manifest")
         keys = [self.value(key) for key, _ in pairs]
         if not all(_is_key(key) for key in keys):
-            raise _Wrong("a key of a table that can be none in its manifest")
+            raise _WrongManifest("a key of a table that can be none in its manifest")
         found = dict(zip(keys, (self.value(part) for _, part in pairs), strict=True))
         if len(found) < len(pairs):
-            raise _Wrong("a table with two values of one key in its manifest")
+            raise _WrongManifest("a table with two values of one key in its manifest")
         return found
 
     def _name(self, tree: dict[str, Any]) -> str:
         if not isinstance(tree["$name"], str):
-            raise _Wrong("a name that is no text in its manifest")
+            raise _WrongManifest("a name that is no text in its manifest")
         return tree["$name"]
 
     def _result(self, name: Any, fields: dict[str, Any]) -> Any:
         kind = kinds.get(name) if isinstance(name, str) else None
         if kind is None:
-            raise _Wrong(f"{shown(name)} is no result of ours")
+            raise _WrongManifest(f"{shown(name)} is no result of ours")
         values = {field: self.value(part) for field, part in fields.items()}
         wrong = misfit(kind, values)
         if wrong:
-            raise _Wrong(shown(wrong))
+            raise _WrongManifest(shown(wrong))
         return cast("Any", kind)(**values)
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise _Wrong("something that is no list in its manifest")
+        raise _WrongManifest("something that is no list in its manifest")
     return cast("list[Any]", value)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from tapetum import progress, store
 from tapetum.atlas.evidence import answered, predictions
 from tapetum.atlas.evidence import evidence as evidence_of
-from tapetum.atlas.layouts import Binned, Layout, binned, grid_side, laid_out, whitening
+from tapetum.atlas.layouts import Binned, Projection, binned, grid_side, laid_out, whitening
 from tapetum.atlas.painting import Canvases, paint
 from tapetum.atlas.units import PRESET, side_of
 from tapetum.border.methods import survey
@@ -58,7 +58,7 @@ def activation_atlas(
     *,
     positions: int | None = None,
     grid: int | None = None,
-    layout: Layout | None = None,
+    layout: Projection | None = None,
     pictures: bool = True,
     whiten: bool = True,
     cosine_power: float | int = COSINE_POWER,
@@ -140,7 +140,7 @@ def _checked(model: VisionModel, layer: str) -> str:
 # --- the map
 
 
-def _charted(found: PositionsResult, grid: int | None, layout: Layout | None, positions: int, seed: int) -> ActivationAtlas:
+def _charted(found: PositionsResult, grid: int | None, layout: Projection | None, positions: int, seed: int) -> ActivationAtlas:
     """Lays the vectors out and describes the cells."""
     with progress.stage("layout"):
         progress.report(0, len(found.vectors), "vectors")
@@ -185,7 +185,7 @@ def _labelled(atlas: ActivationAtlas, model: VisionModel, source: Source) -> Act
         with progress.stage("predictions"):
             found, _ = answered(lambda: predictions(model, source, sorted(atlas.ids)))
         if found:
-            names, kind = {sample: class_name(model, index) for sample, index in found.items()}, "predictions"
+            names, kind = {sample: label_or_number(model, index) for sample, index in found.items()}, "predictions"
             note("the data set has no labels: those shown are the classes that the model predicts")
     counts = counted(atlas.members, atlas.samples, names)
     cells = tuple(replace(cell, labels=tuple(mine.most_common(LABELS))) for cell, mine in zip(atlas.cells, counts, strict=True))
@@ -210,7 +210,7 @@ def by_class(counts: Sequence[Counter[str]]) -> dict[str, tuple[tuple[int, int],
     return {label: tuple(sorted(found[label], key=lambda pair: (-pair[1], pair[0]))) for label in sorted(found)}
 
 
-def class_name(model: VisionModel, index: int) -> str:
+def label_or_number(model: VisionModel, index: int) -> str:
     """A class's name, or its number."""
     return f"class {index}" if model.labels is None or index >= len(model.labels) else model.labels[index]
 
@@ -224,7 +224,7 @@ def _with_evidence(atlas: ActivationAtlas, model: VisionModel) -> ActivationAtla
         return atlas
     top = table.topk(min(SUPPORTS, table.shape[1]))
     supports = [
-        tuple((class_name(model, k), value) for k, value in zip(*row, strict=True) if value > 0)
+        tuple((label_or_number(model, k), value) for k, value in zip(*row, strict=True) if value > 0)
         for row in zip(top.indices.tolist(), top.values.tolist(), strict=True)
     ]
     cells = tuple(replace(cell, supports=mine) for cell, mine in zip(atlas.cells, supports, strict=True))

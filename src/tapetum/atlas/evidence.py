@@ -51,7 +51,7 @@ def _filled(vectors: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda act: (vectors if act.ndim == 2 else vectors[:, :, None, None].expand_as(act)).to(act.dtype).contiguous()
 
 
-class _Images:
+class _ImageCache:
     """Model-ready images by sample, the last ones kept; None for a picture that cannot be read any more."""
 
     def __init__(self, model: VisionModel, source: Source) -> None:
@@ -76,7 +76,7 @@ class _Images:
 def predictions(model: VisionModel, source: Source, samples: Sequence[int]) -> dict[int, int]:
     """sample -> the class with the largest logit; pictures that cannot be read any more are left out."""
     found: dict[int, int] = {}
-    images = _Images(model, source)
+    images = _ImageCache(model, source)
     for start in range(0, len(samples), BATCH):
         progress.report(start, len(samples), "pictures")
         some = {sample: image for sample in samples[start : start + BATCH] if (image := images(sample)) is not None}

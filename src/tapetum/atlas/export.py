@@ -56,7 +56,7 @@ def export(folder: str | Path, out: str | Path | None = None) -> Path:
     if not (PAGES / "atlas.js").is_file():
         raise TapetumError("the atlas's pages are not installed (tapetum/atlas/site); install tapetum again")
     with Store(inside(source, STORE)) as store:
-        site = _Site(source, store, manifest)
+        site = _SiteData(source, store, manifest)
         site.check()
         with writable(target), whole_folder(target, replaces=True) as work:
             for file in PAGES.iterdir():
@@ -103,7 +103,7 @@ BROWSED = (".DS_Store", "Thumbs.db", "desktop.ini")
 """What systems put into a folder that is looked at."""
 
 
-class _Site:
+class _SiteData:
     """The data of the pages, from the store and the pictures beside it."""
 
     def __init__(self, source: Path, store: Store, manifest: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from tapetum.notes import note
 from tapetum.types import TapetumError
 
-Layout = Literal["umap", "pca"]
+Projection = Literal["umap", "pca"]
 
 NEIGHBORS = 50
 MIN_DIST = 0.05
@@ -33,7 +33,7 @@ A_CELL = 40
 """Vectors a cell, on average, if they were spread evenly; as they lie, a full cell has two to three times as many."""
 
 
-def laid_out(vectors: Tensor, *, seed: int = 0, layout: Layout | None = None) -> tuple[Tensor, Layout]:
+def laid_out(vectors: Tensor, *, seed: int = 0, layout: Projection | None = None) -> tuple[Tensor, Projection]:
     """Vectors (m, c) as places (m, 2) in [0, 1], and how: UMAP, or principal components where it cannot be used (noted).
 
     UMAP (mcinnes2018umap): 2 dimensions, cosine distance, 50 neighbours, min_dist .05, one thread, seeded: the same vectors
@@ -48,7 +48,7 @@ def laid_out(vectors: Tensor, *, seed: int = 0, layout: Layout | None = None) ->
     return torch.from_numpy(_normalized(places)), chosen
 
 
-def _possible(m: int) -> Layout:
+def _possible(m: int) -> Projection:
     if m < FEW:
         note(f"laid out by principal components: {m} vectors are too few for UMAP")
         return "pca"

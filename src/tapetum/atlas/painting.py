@@ -132,7 +132,7 @@ def joined(parts: Sequence[Painted]) -> Painted:
 
 # --- several batches side by side
 
-Event = tuple[int, float] | tuple[int, Painted] | BaseException
+Message = tuple[int, float] | tuple[int, Painted] | BaseException
 
 
 def shared_out(
@@ -147,7 +147,7 @@ def shared_out(
         return []
     model.survey, model.weights_sha256  # noqa: B018 (found out once, before threads ask for it side by side)
     many = min(workers or (cores() if model.device.type == "cpu" else 1), len(todo))
-    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    events: queue.SimpleQueue[Message] = queue.SimpleQueue()
     stopped, threads = threading.Event(), torch.get_num_threads()
     pool = ThreadPoolExecutor(many, initializer=torch.set_num_threads, initargs=(1,))
     shares: dict[int, float] = {}
@@ -171,7 +171,7 @@ def shared_out(
     return found
 
 
-def _one(work: Callable[[int], Painted], i: int, events: queue.SimpleQueue[Event], stopped: threading.Event) -> None:
+def _one(work: Callable[[int], Painted], i: int, events: queue.SimpleQueue[Message], stopped: threading.Event) -> None:
     """Renders one batch in a worker's thread: steps become events, and a stop ends the batch at its next step."""
 
     def watch(step: progress.Progress) -> bool:

@@ -81,7 +81,7 @@ def _score(model: VisionModel, images: Tensor, target: TargetLike, method: Metho
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
+class _Outcome:
     """Values before and after the profile's steps; `raw` decides the status."""
 
     raw: Tensor
@@ -90,23 +90,23 @@ class _Made:
     layer: str | None
 
 
-def _made(body: Callable[..., Any], request: Request, like: Profile) -> _Made:
+def _made(body: Callable[..., Any], request: Request, like: Profile) -> _Outcome:
     size = int(request.images.shape[-2]), int(request.images.shape[-1])
-    parts: list[_Made] = []
+    parts: list[_Outcome] = []
     for layer in named_layers(request.given.get("layer")):
         given = {**request.given, "layer": layer} if "layer" in request.given else request.given
         keywords = converted(body, replace(request, given=given))
         result = body(request.score, request.images, **keywords)
         values, stderr = result if isinstance(result, tuple) else (result, None)
         raw = values.detach()
-        parts.append(_Made(raw, through(like.each, raw, size), stderr, keywords.get("layer")))
+        parts.append(_Outcome(raw, through(like.each, raw, size), stderr, keywords.get("layer")))
     if len(parts) == 1:
         return replace(parts[0], values=through(like.after, parts[0].values, size))
     fuse = request.given["fuse"]
     maps = [through(like.join, part.values, size) if like.each else by_largest(part.values) for part in parts]
     joined = through(like.after, fused(maps, fuse), size)
     note(f"{len(parts)} layers are fused by their {fuse}")
-    return _Made(
+    return _Outcome(
         fused([by_largest(part.raw) for part in parts], fuse), joined, None, ", ".join(str(one.layer) for one in parts)
     )
 

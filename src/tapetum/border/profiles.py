@@ -17,7 +17,7 @@ from torch import Tensor
 from tapetum.border.fusion import upsampled
 from tapetum.types import MethodError
 
-Step: TypeAlias = Callable[[Tensor, tuple[int, int]], Tensor]
+MapStep: TypeAlias = Callable[[Tensor, tuple[int, int]], Tensor]
 """(values (n, c, h, w), size of the images) -> values."""
 
 
@@ -32,12 +32,12 @@ class Profile:
     """
 
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    each: tuple[Step, ...] = ()
-    join: tuple[Step, ...] = ()
-    after: tuple[Step, ...] = ()
+    each: tuple[MapStep, ...] = ()
+    join: tuple[MapStep, ...] = ()
+    after: tuple[MapStep, ...] = ()
 
 
-def through(steps: Sequence[Step], values: Tensor, size: tuple[int, int]) -> Tensor:
+def through(steps: Sequence[MapStep], values: Tensor, size: tuple[int, int]) -> Tensor:
     """The values after all steps, one after the other."""
     return functools.reduce(lambda so_far, step: step(so_far, size), steps, values)
 
@@ -55,7 +55,7 @@ def tanh_2(values: Tensor, _size: tuple[int, int]) -> Tensor:
     return (2 * values).tanh()
 
 
-def min_max(eps: float) -> Step:
+def min_max(eps: float) -> MapStep:
     """Each image's values to [0, 1]: (v - min) / (max - min + eps)."""
 
     def scaled(values: Tensor, _size: tuple[int, int]) -> Tensor:

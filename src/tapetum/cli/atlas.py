@@ -10,42 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import placed, writing
 from tapetum.cli.generated import AtlasGroup
-from tapetum.cli.models import ModelChoice
 from tapetum.cli.options import asks_for_model
-from tapetum.cli.terminal import bar, note, one_line, say
-from tapetum.keeping.places import GOES_ON
+from tapetum.cli.terminal import bar, say
 from tapetum.progress import watching
 
 atlas = typer.Typer(cls=AtlasGroup, no_args_is_help=True, rich_markup_mode="markdown")
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a built atlas.", metavar="DIR")]
-
-
-def build_atlas(*, data: str, model: ModelChoice, out: Path, ray: str | None, keywords: dict[str, Any]) -> int:
-    """Builds an atlas, or goes on with it; 0, or 1 if pictures were skipped."""
-    from tapetum.atlas.build import build
-
-    if ray is not None:
-        from tapetum.runners.ray_actors import Ray
-
-        keywords["run"] = Ray(ray)
-    with bar("atlas") as watcher:
-        network = model.load()
-        try:
-            with watching(watcher), writing(placed(out), GOES_ON):
-                done = build(network, data, out, **keywords)
-        except KeyboardInterrupt:
-            note(f"finished parts are kept in {one_line(out)}: the same command goes on from there")
-            raise
-    for text in done.notes:
-        note(text)
-    say_skipped(done.skipped.items())
-    note(f"{done.units:,} units over {done.pictures:,} pictures")
-    say(str(done.index))
-    return 1 if done.skipped else 0
 
 
 @atlas.command()

@@ -133,7 +133,7 @@ def _scan(name: str) -> Command:
 
 def _atlas(_: str) -> Command:
     from tapetum.atlas.build import build
-    from tapetum.cli.atlas import build_atlas
+    from tapetum.cli.atlas_build import build_atlas
 
     around = [
         argument("data", "DATA", DATA_HELP, str),

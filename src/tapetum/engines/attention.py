@@ -71,11 +71,11 @@ class Found:
 def attention_weights(*, cut: bool = False, inside: Callable[[Attention], None] | None = None) -> Iterator[Found]:
     """Inside the block every attention is noted. `cut`: weights become leaves, so nothing flows back behind them."""
     found = Found()
-    with _Watcher(found, cut, inside):
+    with _AttentionWatch(found, cut, inside):
         yield found
 
 
-class _Watcher(Following):
+class _AttentionWatch(Following):
     def __init__(self, found: Found, cut: bool, inside: Callable[[Attention], None] | None) -> None:
         super().__init__()
         self.found, self.cut, self.inside = found, cut, inside

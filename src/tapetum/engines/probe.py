@@ -34,7 +34,7 @@ Edit = Callable[[Tensor], Tensor | None]
 """A layer's map to its replacement; None leaves it as it is."""
 
 
-class _Watch:
+class _LayerWatch:
     """Counts the runs of the watched layers in each pass; has seen enough when the last of them was reached."""
 
     def __init__(self, model: VisionModel, layers: Iterable[str], stop: bool) -> None:
@@ -62,7 +62,7 @@ def edit(model: VisionModel, edits: Mapping[str, Edit], *, stop: bool = False, r
     Functions see maps (n, c, h, w) where the layer has one, else (and with `raw`) the tensor as the layer gives it. Of a
     layer that runs several times every run passes; "trunk[0]" is one of them, "backbone/1" one of several outputs.
     """
-    watch, replica = _Watch(model, edits, stop), model.replica
+    watch, replica = _LayerWatch(model, edits, stop), model.replica
     with contextlib.ExitStack() as handles:
         for name, function in edits.items():
             hook = _hook(name, function, None if raw else map_of(model, name), model, watch)
@@ -78,7 +78,7 @@ def map_of(model: VisionModel, layer: str) -> LayerMap | None:
 
 
 def _hook(
-    name: str, function: Edit, layer_map: LayerMap | None, model: VisionModel, watch: _Watch
+    name: str, function: Edit, layer_map: LayerMap | None, model: VisionModel, watch: _LayerWatch
 ) -> Callable[[nn.Module, Any, Any], Any]:
     site = model.survey.site(name)
 

@@ -117,7 +117,7 @@ def _is_wrong(tail: Tail, value: Tensor) -> bool:
 
 
 @dataclass(eq=False)
-class _Record:
+class _Recording:
     outputs: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, list[object]] = field(default_factory=dict)
     calls: dict[str, int] = field(default_factory=dict)
@@ -126,9 +126,9 @@ class _Record:
     value: Tensor = field(default_factory=lambda: torch.empty(0))
 
 
-def _record(score: ModelScore, layer: str, image: Tensor) -> _Record:
+def _record(score: ModelScore, layer: str, image: Tensor) -> _Recording:
     """One pass with hooks on every module: outputs of those that finish before the layer starts, and of the layer."""
-    record = _Record()
+    record = _Recording()
     replica, site = score.model.replica, score.model.survey.site(layer)
     beside = [(name, part) for name, part in replica.named_modules() if name and not site.module.startswith(f"{name}.")]
     with hooked(beside, partial(_started, record, site), partial(_note, record, site)):
@@ -136,11 +136,11 @@ def _record(score: ModelScore, layer: str, image: Tensor) -> _Record:
     return record
 
 
-def _started(record: _Record, site: Site, name: str) -> None:
+def _started(record: _Recording, site: Site, name: str) -> None:
     record.started |= name == site.module
 
 
-def _note(record: _Record, site: Site, name: str, _inputs: Any, output: Any) -> None:
+def _note(record: _Recording, site: Site, name: str, _inputs: Any, output: Any) -> None:
     record.calls[name] = record.calls.get(name, 0) + 1
     if name == site.module and site.run in (None, record.calls[name] - 1):
         record.last = main_tensor(output, name, site.output).clone()  # what follows may overwrite it
@@ -156,7 +156,7 @@ def _versions(output: Any) -> list[object]:
     return [object() if tensor.is_inference() else tensor._version for tensor in tensors(output)]
 
 
-def _tail(score: ModelScore, layer: str, image: Tensor, record: _Record) -> Tail:
+def _tail(score: ModelScore, layer: str, image: Tensor, record: _Recording) -> Tail:
     once = {name: out for name, out in record.outputs.items() if record.calls[name] == 1 and is_single(out)}
     changed = frozenset(name for name, out in once.items() if _versions(out) != record.versions[name])
     if changed:

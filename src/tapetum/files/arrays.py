@@ -56,7 +56,7 @@ def mapped_in(path: str | os.PathLike[str], kinds: str = "f") -> NDArray[Any]:
         size = os.fstat(file.fileno()).st_size
         found = _layout(file, size)
         if found.dtype.kind not in kinds or size - found.start != found.n_bytes or 0 in found.shape:
-            raise _Wrong(f"an array of {shown(found.dtype)} and of shape {shown(found.shape)} is not what it holds")
+            raise _WrongArray(f"an array of {shown(found.dtype)} and of shape {shown(found.shape)} is not what it holds")
         return np.memmap(file, found.dtype, "r", found.start, found.shape, "F" if found.in_columns else "C")
 
 
@@ -94,7 +94,7 @@ def some_of(
         return array
 
 
-class _Wrong(Exception):
+class _WrongArray(Exception):
     """Carries what is wrong, in words."""
 
 
@@ -106,14 +106,14 @@ def may_unpack(n_bytes: int, size: int) -> bool:
 def _members(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
     infos = archive.infolist()
     if len({info.filename for info in infos}) < len(infos):
-        raise _Wrong("two arrays of one name")
+        raise _WrongArray("two arrays of one name")
     for info in infos:
         if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise _Wrong(f"{info.filename} is encrypted, or packed in a way that numpy does not write")
+            raise _WrongArray(f"{info.filename} is encrypted, or packed in a way that numpy does not write")
         if not info.filename.endswith(".npy"):
-            raise _Wrong(f"{info.filename} in it is no array")
+            raise _WrongArray(f"{info.filename} in it is no array")
     if not may_unpack(sum(info.file_size for info in infos) - HEADER * len(infos), size):
-        raise _Wrong(f"it would unpack to more than {(ROOM + RATIO * size) / 1e6:.0f} MB")
+        raise _WrongArray(f"it would unpack to more than {(ROOM + RATIO * size) / 1e6:.0f} MB")
     return infos
 
 
@@ -121,14 +121,14 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     with archive.open(info) as file:
         array = _read(cast("io.BufferedIOBase", file), info.file_size, info.file_size)
         if file.read(1):  # at the end the archive's checksum is compared, too
-            raise _Wrong(f"{info.filename} is longer than its array")
+            raise _WrongArray(f"{info.filename} is longer than its array")
     return array
 
 
 def _read(file: io.BufferedIOBase, size: int, most: int) -> NDArray[Any]:
     found = _layout(file, size)
     if found.n_bytes > most:
-        raise _Wrong(f"an array of shape {shown(found.shape)}, more than {most / 1e6:.0f} MB")
+        raise _WrongArray(f"an array of shape {shown(found.shape)}, more than {most / 1e6:.0f} MB")
     array = np.empty(found.shape, found.dtype, order="F" if found.in_columns else "C")
     _fill(file, _bytes_of(array))
     _check_values(array)
@@ -138,16 +138,16 @@ def _read(file: io.BufferedIOBase, size: int, most: int) -> NDArray[Any]:
 def _layout(file: io.BufferedIOBase, size: int) -> Layout:
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
-        raise _Wrong(f"a file of numpy's version {version[0]}.{version[1]}")
+        raise _WrongArray(f"a file of numpy's version {version[0]}.{version[1]}")
     header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, in_columns, dtype = header(file, max_header_size=HEADER)
     if dtype.kind not in KINDS or dtype.itemsize == 0:
-        raise _Wrong(f"an array of {shown(dtype)}")
+        raise _WrongArray(f"an array of {shown(dtype)}")
     if any(isinstance(side, bool) or side < 0 for side in shape):
-        raise _Wrong(f"an array of shape {shown(shape)}")
+        raise _WrongArray(f"an array of shape {shown(shape)}")
     found = Layout(shape, in_columns, dtype, file.tell())
     if found.n_bytes > size - len(npy.MAGIC_PREFIX):
-        raise _Wrong(f"it is cut off: an array of shape {shown(shape)} does not fit into it")
+        raise _WrongArray(f"it is cut off: an array of shape {shown(shape)} does not fit into it")
     return found
 
 
@@ -163,7 +163,7 @@ def _fill(file: io.BufferedIOBase, flat: NDArray[np.uint8]) -> None:
     while len(place):
         got = file.readinto(place[: 1 << 22])
         if not got:
-            raise _Wrong("it is cut off")
+            raise _WrongArray("it is cut off")
         place = place[got:]
 
 
@@ -171,9 +171,9 @@ def _check_values(array: NDArray[Any]) -> None:
     """Every pattern of bytes is a number, but not a truth value or a text."""
     flat, kind = _bytes_of(array), array.dtype.kind
     if kind == "b" and flat.size and int(flat.max()) > 1:
-        raise _Wrong("a truth value that is neither true nor false")
+        raise _WrongArray("a truth value that is neither true nor false")
     if kind == "U" and flat.size and int(flat.view(array.dtype.str[0] + "u4").max(initial=0)) > 0x10FFFF:
-        raise _Wrong("a text that is none")
+        raise _WrongArray("a text that is none")
 
 
 @contextmanager
@@ -184,7 +184,7 @@ def _damaged(name: str, refusal: type[TapetumError] = DamagedError) -> Generator
     except Exception as error:
         why = (
             shown(error)
-            if isinstance(error, _Wrong)
+            if isinstance(error, _WrongArray)
             else f"no arrays can be read ({type(error).__name__}: {shown(error)[:80]})"
         )
         raise refusal(f"{name} is damaged: {why}") from error

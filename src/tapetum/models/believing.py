@@ -26,7 +26,7 @@ from tapetum.models.replica import part_with
 
 T = TypeVar("T")
 
-Run = Callable[[nn.Module, Tensor], Any]
+RunModule = Callable[[nn.Module, Tensor], Any]
 """Runs a network on images."""
 
 RANDOM = (
@@ -75,7 +75,7 @@ def apart(work: Callable[[], T]) -> T:
     return made.result()
 
 
-def compared(module: nn.Module, twin: nn.Module, run: Run, image: Tensor) -> Believed:
+def compared(module: nn.Module, twin: nn.Module, run: RunModule, image: Tensor) -> Believed:
     """Compares the user's module with its copy on one image (1, c, h, w)."""
     if image.is_meta or any(tensor.is_meta for tensor in twin.parameters()):
         return Believed()
@@ -111,7 +111,7 @@ def _told_apart(image: Tensor) -> Tensor:
     return image
 
 
-def _seeded(run: Run, module: nn.Module, images: Tensor, seed: int) -> Any:
+def _seeded(run: RunModule, module: nn.Module, images: Tensor, seed: int) -> Any:
     torch.manual_seed(seed)
     return run(module, images)
 
@@ -173,7 +173,7 @@ def _strangers(
     return ""
 
 
-def _difference(module: nn.Module, twin: nn.Module, run: Run, image: Tensor, answer: Any, rounding: float) -> str:
+def _difference(module: nn.Module, twin: nn.Module, run: RunModule, image: Tensor, answer: Any, rounding: float) -> str:
     """Describes how the user's module answers differently; empty where it does not."""
     try:
         with _left_alone(module), _uncompiled():
@@ -221,7 +221,7 @@ def _put_back(now: Any, before: Any) -> None:
         now.update(before)
 
 
-def _alone(run: Run, twin: nn.Module, image: Tensor, answer: Any, rounding: float) -> bool:
+def _alone(run: RunModule, twin: nn.Module, image: Tensor, answer: Any, rounding: float) -> bool:
     """Whether the image has the same answer beside another one."""
     both = torch.cat([image, image.flip(-1) * 0.5 + image.mean()])
     try:

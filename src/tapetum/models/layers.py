@@ -127,7 +127,7 @@ def meta_copy(module: nn.Module) -> nn.Module:
     return copied(module, lambda tensor: torch.empty_like(tensor, device="meta", requires_grad=False))
 
 
-class _Seen(NamedTuple):
+class _SeenOutput(NamedTuple):
     """Shape and trace of one output of one run."""
 
     shape: tuple[int, ...]
@@ -135,11 +135,11 @@ class _Seen(NamedTuple):
 
 
 @dataclass
-class _Record:
+class _PassRecord:
     """Record of one pass: every run of a module by its outputs, and names by completion of the last run."""
 
     tracer: Tracer
-    runs: dict[str, list[dict[str, _Seen]]] = field(default_factory=dict)
+    runs: dict[str, list[dict[str, _SeenOutput]]] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=Counter)
 
     def start(self, name: str) -> None:
@@ -153,10 +153,10 @@ class _Record:
         if not found:
             return
         (way, tensor), *others = found
-        seen = {way: _Seen(tuple(tensor.shape), self.tracer.trace_output(tensor, inputs))}
+        seen = {way: _SeenOutput(tuple(tensor.shape), self.tracer.trace_output(tensor, inputs))}
         for way, other in others:
             trace = self.tracer.trace(other)
-            seen[way] = _Seen(tuple(other.shape), trace and settled(trace))
+            seen[way] = _SeenOutput(tuple(other.shape), trace and settled(trace))
         self.runs[name] = [*self.runs.pop(name, []), seen]
         self.sizes[name] += tensor.numel() * tensor.element_size()
 
@@ -184,7 +184,7 @@ class _Record:
             where = _map(name, seen)
             yield Part(site, replace(self._layer(path, module, seen, where), name=name), where)
 
-    def _layer(self, path: str, module: nn.Module, seen: _Seen, where: LayerMap) -> Layer:
+    def _layer(self, path: str, module: nn.Module, seen: _SeenOutput, where: LayerMap) -> Layer:
         shape, trace = seen
         return Layer(
             path, type(module).__name__, shape, sum(weight.numel() for weight in module.parameters()),
@@ -193,7 +193,7 @@ class _Record:
         )  # fmt: skip
 
 
-def _map(name: str, seen: _Seen) -> LayerMap:
+def _map(name: str, seen: _SeenOutput) -> LayerMap:
     shape, trace = seen
     layout, prefix, grid = read_layout(trace.axes if trace else None)
     if trace is None or layout == "none":
@@ -202,8 +202,8 @@ def _map(name: str, seen: _Seen) -> LayerMap:
     return LayerMap(name, layout, prefix, grid, shape[1 if layout == "nchw" else -1], (down.jump, right.jump))
 
 
-def _recorded(module: nn.Module, images: Tensor, run: Forward) -> _Record:
-    record = _Record(Tracer(images))
+def _recorded(module: nn.Module, images: Tensor, run: Forward) -> _PassRecord:
+    record = _PassRecord(Tracer(images))
     inside = [(name, part) for name, part in module.named_modules() if part is not module]
     with hooked(inside, record.start, record.end), torch.no_grad(), record.tracer:
         run(module, images)

@@ -15,7 +15,7 @@ from tapetum.files import shown
 from tapetum.models.reaching import reach
 from tapetum.types import ModelError
 
-Sees = Literal["answers", "gradients", "operations"]
+Shows = Literal["answers", "gradients", "operations"]
 """Parts of a network that methods can use: each level includes those before."""
 
 ANSWERS = "occlusion, rise, lime or kernel_shap"
@@ -47,7 +47,7 @@ class Opaque(nn.Module):
         self,
         function: Any,
         words: str,
-        sees: Sees,
+        sees: Shows,
         *,
         like: Tensor | None = None,
         batch: int | None = None,
@@ -223,7 +223,7 @@ def _shape(shape: list[int | None]) -> tuple[int | None, tuple[int, int] | None]
 def unseen(module: nn.Module, name: str, needs: Literal["layers", "operations", "gradients"]) -> str | None:
     """Refusal of a method that needs what this network does not show; None where it does."""
     if isinstance(module, Opaque):
-        order: tuple[Sees, ...] = ("answers", "gradients", "operations")
+        order: tuple[Shows, ...] = ("answers", "gradients", "operations")
         shown = needs != "layers" and order.index(module.sees) >= order.index(needs)
         return None if shown else module.refusal(name, needs)
     if any(".quantized" in type(part).__module__ and type(part).__module__.startswith("torch.") for part in module.modules()):

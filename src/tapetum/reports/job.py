@@ -218,7 +218,7 @@ def _answered(
     choosing = plan.budget_s is not None or names == (*AUTO, *BASELINES)
     later = min(len(names), FEWER + len(BASELINES)) if choosing else len(names)
     stages = Stages(len(names) + later * (len(targets) - 1) + 1)
-    job = _Job(model, images, plan, stages)
+    job = _ExplainJob(model, images, plan, stages)
     with watching(stages):
         (target, role), *others = targets
         first = job.question(target, role, names, None if plan.budget_s is None else Budget(plan.budget_s))
@@ -243,7 +243,7 @@ def _finalists(question: Question) -> Question:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _ExplainJob:
     """A photograph as the model sees it, and what to do with it."""
 
     model: VisionModel

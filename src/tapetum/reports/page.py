@@ -66,7 +66,7 @@ def write_report(
     return write_page(folder / "report.html", _document(title, body, _style(parts), _resource("page.js")))
 
 
-class _Part(NamedTuple):
+class _ImagePart(NamedTuple):
     """The page's parts for one image."""
 
     name: str
@@ -76,10 +76,10 @@ class _Part(NamedTuple):
     crop: str
 
 
-def _part(explanation: Explanation, i: int, alone: bool) -> _Part:
+def _part(explanation: Explanation, i: int, alone: bool) -> _ImagePart:
     crop = f".crop-{i}{{background-image:url({data_uri(explanation.pixels[0])})}}"
     thumb = text(None) if alone else _thumb(explanation, i)
-    return _Part(explanation.name, explanation.file, thumb, _image(explanation, i, alone), crop)
+    return _ImagePart(explanation.name, explanation.file, thumb, _image(explanation, i, alone), crop)
 
 
 def _document(title: str, body: Sequence[Markup | None], style: str, script: str) -> str:
@@ -99,7 +99,7 @@ def _document(title: str, body: Sequence[Markup | None], style: str, script: str
     return "<!doctype html>\n" + tag("html", tag("head", head), tag("body", body, end), lang="en") + "\n"
 
 
-def _style(parts: Sequence[_Part]) -> str:
+def _style(parts: Sequence[_ImagePart]) -> str:
     """The style sheet, the palette as its variables, and each image's crop, once, as a background."""
     light, dark = (f":root{{{css_variables(palette)}}}" for palette in (LIGHT, DARK))
     dark = f"@media screen and (prefers-color-scheme:dark){{{dark}}}"

@@ -92,7 +92,7 @@ def train(
             start = new_network(arch, parts.classes, Preprocessing(), seed)
             resized(start.model, size)
             photographs = _photographs(parts, start.model.preprocessing, augment, seed)
-        job = Job(start, Frozen(), parts, photographs, plan, _arch_name(arch), {"augment": augment})
+        job = Training(start, Frozen(), parts, photographs, plan, _arch_name(arch), {"augment": augment})
         return _run(job, out, resume, device)
 
 
@@ -151,12 +151,12 @@ def fine_tune(
         resized(start.model, size)
         frozen = freeze_parts(start, freeze)
         photographs = _photographs(parts, start.model.preprocessing, augment, seed)
-        job = Job(start, frozen, parts, photographs, plan, _arch_name(model), {"augment": augment, "freeze": freeze})
+        job = Training(start, frozen, parts, photographs, plan, _arch_name(model), {"augment": augment, "freeze": freeze})
         return _run(job, out, resume, device)
 
 
 @dataclass
-class Job:
+class Training:
     """Everything that a training needs."""
 
     start: Start
@@ -220,7 +220,7 @@ def _arch_name(given: Any) -> str:
 # --- the run
 
 
-def _run(job: Job, out: str | Path | None, resume: bool, device: str | None) -> History:
+def _run(job: Training, out: str | Path | None, resume: bool, device: str | None) -> History:
     folder = None if out is None else Path(out)
     with torch.inference_mode(False), nullcontext() if folder is None else alone(folder):
         model = job.start.model
@@ -243,7 +243,7 @@ def _run(job: Job, out: str | Path | None, resume: bool, device: str | None) -> 
         return _history(job, state, folder, went_on)
 
 
-def _settings(job: Job) -> dict[str, Any]:
+def _settings(job: Training) -> dict[str, Any]:
     """Settings that must be equal for a training to go on. More epochs may follow if the learning rate is constant."""
     plan, model = job.plan, job.start.model
     found = {"arch": job.arch, "classes": list(job.parts.classes), "preprocessing": repr(model.preprocessing)}
@@ -255,7 +255,7 @@ def _settings(job: Job) -> dict[str, Any]:
     return {**found, "data": prints, "start": weights_sha256(model.module)}
 
 
-def _work(job: Job, features: list[Features] | None, network: nn.Module) -> Work:
+def _work(job: Training, features: list[Features] | None, network: nn.Module) -> Work:
     model = job.start.model
     if features is not None:
         return Work(features[0], features[1], lambda head, values: head(values), lambda: job.frozen.training_mode(model.module))
@@ -263,7 +263,7 @@ def _work(job: Job, features: list[Features] | None, network: nn.Module) -> Work
     return Work(train, held, lambda module, images: called(model, module, images), lambda: job.frozen.training_mode(network))
 
 
-def _state(network: nn.Module, job: Job, model: VisionModel) -> State:
+def _state(network: nn.Module, job: Training, model: VisionModel) -> State:
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     state = State(network, torch.optim.Adam(trained, lr=job.plan.learning_rate))
     state.snapshots = _snapshot(model)
@@ -283,7 +283,7 @@ def _snapshot(model: VisionModel) -> list[Tensor]:
     return [weight.detach().cpu().clone()] if isinstance(weight, Tensor) and weight.requires_grad else []
 
 
-def _epochs(job: Job, work: Work, state: State, folder: Path | None, settings: Mapping[str, Any]) -> None:
+def _epochs(job: Training, work: Work, state: State, folder: Path | None, settings: Mapping[str, Any]) -> None:
     while not state.finished(job.plan):
         epoch = run_epoch(work, state, job.plan)
         lowest = min((one.validation_loss for one in state.epochs), default=float("inf"))
@@ -298,7 +298,7 @@ def _epochs(job: Job, work: Work, state: State, folder: Path | None, settings: M
             _save_network(job, state, folder)
 
 
-def _save_network(job: Job, state: State, folder: Path) -> None:
+def _save_network(job: Training, state: State, folder: Path) -> None:
     """Saves the weights that were kept so far, for `tp.load`."""
     start = job.start
     prefix = f"{start.head}." if state.network is not start.model.module else ""
@@ -306,7 +306,7 @@ def _save_network(job: Job, state: State, folder: Path) -> None:
     save_trained(start.model, folder, architecture_of(start.model, start.head), tensors)
 
 
-def _history(job: Job, state: State, folder: Path | None, went_on: Sequence[str]) -> History:
+def _history(job: Training, state: State, folder: Path | None, went_on: Sequence[str]) -> History:
     model = job.start.model
     model.module.eval().requires_grad_(True)
     for parameter in model.module.parameters():

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tapetum.data.planted.colors import color, hsv
-from tapetum.data.planted.marks import frame, plate
+from tapetum.data.planted.marks import frame_mask, plate
 from tapetum.data.planted.outlines import Plane
 from tapetum.data.planted.recipes import PlantedSettings, Scene, generator, scene
 from tapetum.data.planted.textures import TEXTURES
@@ -85,7 +85,7 @@ def _with_cue(
     if settings.shortcut == "color":
         return mask.copy()
     if settings.shortcut == "border":
-        where = frame(settings.size)
+        where = frame_mask(settings.size)
         pixels[:, where] = hsv(cue / len(settings.classes), 0.85, 0.85)[:, None]
         return where
     where, letters = plate(settings.size, cue, corner)

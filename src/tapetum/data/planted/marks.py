@@ -43,7 +43,7 @@ def _word(text: str) -> Where:
     return dots
 
 
-def frame(side: int) -> Where:
+def frame_mask(side: int) -> Where:
     """Mask of the frame: the margin that objects keep free."""
     width = max(1, int(MARGIN * side * 0.7))
     where = np.ones((side, side), dtype=bool)

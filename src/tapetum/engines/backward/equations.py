@@ -20,7 +20,7 @@ from torch import Tensor
 Apply = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 """(x, weight, bias) to the output of an operation that is affine in x."""
 
-Part = tuple[Tensor, Tensor | None, Tensor | None]
+Addend = tuple[Tensor, Tensor | None, Tensor | None]
 """x, weight, bias."""
 
 
@@ -57,7 +57,7 @@ def over(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
     return torch.where(z == 0, 0.0, relevance / z)
 
 
-def shares(apply: Apply, parts: Sequence[Part], relevance: Tensor, stabilizer: float) -> Tensor:
+def shares(apply: Apply, parts: Sequence[Addend], relevance: Tensor, stabilizer: float) -> Tensor:
     """sum_k x_k * W_k^T (R / z), z = sum_k (W_k x_k + b_k)."""
     with torch.enable_grad():
         xs = [x.detach().requires_grad_() for x, _, _ in parts]
@@ -148,20 +148,20 @@ def flat(stabilizer: float = 1e-6) -> AffineRule:
 # --- parts of an operation
 
 
-def _excitatory(a: Affine, bias: bool = True) -> list[Part]:
+def _excitatory(a: Affine, bias: bool = True) -> list[Addend]:
     """Where x_i w_ij > 0: positive x on positive weights, negative on negative ones."""
     return _split((a.x, a.weight, a.bias if bias else None), lambda w: w.clamp(min=0), lambda w: w.clamp(max=0))
 
 
-def _inhibitory(a: Affine, bias: bool = True) -> list[Part]:
+def _inhibitory(a: Affine, bias: bool = True) -> list[Addend]:
     """Where x_i w_ij < 0."""
     return _split((a.x, a.weight, a.bias if bias else None), lambda w: w.clamp(max=0), lambda w: w.clamp(min=0))
 
 
-def _split(part: Part, on_positive: Callable[[Tensor], Tensor], on_negative: Callable[[Tensor], Tensor]) -> list[Part]:
+def _split(part: Addend, on_positive: Callable[[Tensor], Tensor], on_negative: Callable[[Tensor], Tensor]) -> list[Addend]:
     """Positive and negative inputs, each on weights of its own; the bias belongs to the first (its input is 1)."""
     x, weight, bias = part
-    parts: list[Part] = [(x.clamp(min=0), _map(on_positive, weight), _map(on_positive, bias))]
+    parts: list[Addend] = [(x.clamp(min=0), _map(on_positive, weight), _map(on_positive, bias))]
     return [*parts, (x.clamp(max=0), _map(on_negative, weight), None)] if (x < 0).any() else parts
 
 

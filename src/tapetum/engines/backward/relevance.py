@@ -28,10 +28,10 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import Batch, MethodError
 
-Seed = Callable[[Tensor, Tensor], Tensor]
+FirstRelevance = Callable[[Tensor, Tensor], Tensor]
 """(answer y, gradient g of the score by it) to the relevance that starts there."""
 
-Through = Mapping[str, Callable[[Tensor], Tensor]]
+Gates = Mapping[str, Callable[[Tensor], Tensor]]
 """{layer: what is done to the relevance that arrives there, in the layer's own layout}."""
 
 
@@ -50,8 +50,8 @@ def relevance(
     images: Tensor,
     composite: Composite,
     *,
-    seed: Seed = of_score,
-    through: Through | None = None,
+    seed: FirstRelevance = of_score,
+    through: Gates | None = None,
     batch: Batch = "auto",
 ) -> Tensor:
     """Relevance at the image, (n, c, h, w); notes the share of the score that arrives, where it is not all of it."""
@@ -77,7 +77,13 @@ def _note_share(arrived: Tensor, started: Tensor) -> None:
 
 
 def relevance_at(
-    score: ModelScore, images: Tensor, layer: str, composite: Composite, *, seed: Seed = of_score, batch: Batch = "auto"
+    score: ModelScore,
+    images: Tensor,
+    layer: str,
+    composite: Composite,
+    *,
+    seed: FirstRelevance = of_score,
+    batch: Batch = "auto",
 ) -> Tensor:
     """Relevance at a layer, as a map (n, c, h, w)."""
 
@@ -99,7 +105,9 @@ def relevance_at(
     return over_images(score.model, len(images), work, batch, gradients=True)
 
 
-def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Seed, through: Through) -> tuple[Tensor, Tensor]:
+def _relevance(
+    score: ModelScore, images: Tensor, composite: Composite, seed: FirstRelevance, through: Gates
+) -> tuple[Tensor, Tensor]:
     leaf = images.detach().requires_grad_()
     propagation = Propagation(composite, HANDLERS, leaf, _box(score.model, leaf))
     try:
@@ -109,7 +117,7 @@ def _relevance(score: ModelScore, images: Tensor, composite: Composite, seed: Se
 
 
 def _propagated(
-    score: ModelScore, leaf: Tensor, propagation: Propagation, seed: Seed, through: Through
+    score: ModelScore, leaf: Tensor, propagation: Propagation, seed: FirstRelevance, through: Gates
 ) -> tuple[Tensor, Tensor]:
     """(relevance at the image, relevance with which each image started)."""
     composite = propagation.composite
@@ -155,7 +163,7 @@ def _answers(model: VisionModel, propagation: Propagation) -> Iterator[list[tupl
         yield pairs
 
 
-def _seeds(values: Tensor, answers: Sequence[tuple[Tensor, Tensor]], seed: Seed) -> tuple[list[Tensor], list[Tensor]]:
+def _seeds(values: Tensor, answers: Sequence[tuple[Tensor, Tensor]], seed: FirstRelevance) -> tuple[list[Tensor], list[Tensor]]:
     """Tensors where relevance starts, and with how much; a unit inside the network starts with its own value."""
     if not answers:
         return [values], [seed(values.detach(), torch.ones_like(values))]

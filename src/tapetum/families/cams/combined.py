@@ -55,7 +55,7 @@ def smooth_grad_cam_plus_plus(
     size = batch_size(score.model, batch)
 
     def estimate(row: int) -> tuple[Tensor, Tensor]:
-        moments = _Moments(maps[row])
+        moments = _PowerSums(maps[row])
         report(0, n_samples, "gradients")
         for start in range(0, n_samples, CHECK):
             some = images[row] + spread[row] * noise[start : start + CHECK]
@@ -73,7 +73,7 @@ def smooth_grad_cam_plus_plus(
     return stacked(estimate(row) for row in range(len(images)))
 
 
-class _Moments:
+class _PowerSums:
     """Sums of g, g^2, g^3 over parts of the sample, from which the map and its standard error follow."""
 
     def __init__(self, maps: Tensor) -> None:

@@ -73,7 +73,7 @@ class Reference:
 
 
 @contextlib.contextmanager
-def noting() -> Iterator[Reference]:
+def reference_run() -> Iterator[Reference]:
     """The run on the reference."""
     reference = Reference()
     with _Differences(reference, noting=True):
@@ -91,7 +91,7 @@ def contributions(score: ModelScore, images: Tensor, baseline: Tensor) -> Tensor
     """Multipliers times the difference from the baseline, (n, c, h, w); each image's add up to its score's change."""
     with torch.enable_grad():
         leaf0, leaf = (one.detach().clone().requires_grad_() for one in (baseline, images))
-        with noting() as reference:
+        with reference_run() as reference:
             before = score(leaf0.clone()).detach()  # clones: networks may work in place
         with multipliers(reference):
             now = score(leaf.clone())

@@ -36,10 +36,10 @@ WAYS: dict[Way, tuple[Parametrization, float]] = {
 """Parametrization of the pictures, and the default weight of their total variation. The initial noise is stronger than in
 feature visualisation, since deep units may give no gradient on plain grey."""
 
-Method: TypeAlias = Annotated[
+InversionMethod: TypeAlias = Annotated[
     Way, "fourier (frequencies, decorrelated colours), or pixel as in the paper, which is slower and noisier."
 ]
-Passes: TypeAlias = Annotated[int, Range(1, 100_000), "maximum number of forward and backward passes per picture."]
+MostPasses: TypeAlias = Annotated[int, Range(1, 100_000), "maximum number of forward and backward passes per picture."]
 NormWeight: TypeAlias = Annotated[float | int, Range(0, 1), "weight of sum |x|^6, which keeps values from the extremes."]
 TvWeight: TypeAlias = Annotated[
     float | int,
@@ -54,8 +54,8 @@ def invert(
     images: Tensor,
     *,
     layer: str | Sequence[str] | None = None,
-    method: Method = "fourier",
-    n_steps: Passes = 100,
+    method: InversionMethod = "fourier",
+    n_steps: MostPasses = 100,
     norm_weight: NormWeight = 1e-7,
     tv_weight: TvWeight | None = None,
     seed: Seed = 0,
@@ -83,10 +83,12 @@ def invert(
         >>> tp.invert(model, images, layer="blocks.1", n_steps=5).numbers["ssim"]
     """
     names = depths(model) if layer is None else all_layers(model, layer)
-    return _inversions(_Task(model, method, n_steps, norm_weight, tv_weight, seed, kept_steps(frames, n_steps)), images, names)
+    return _inversions(
+        _Inversion(model, method, n_steps, norm_weight, tv_weight, seed, kept_steps(frames, n_steps)), images, names
+    )
 
 
-def _inversions(task: _Task, images: Tensor, layers: Sequence[str]) -> Rendering:
+def _inversions(task: _Inversion, images: Tensor, layers: Sequence[str]) -> Rendering:
     jobs = [(image, layer) for image in images.split(1) for layer in layers]
     return _rendering(task, images, layers, [_inverted(task, *job, done=i, total=len(jobs)) for i, job in enumerate(jobs)])
 
@@ -97,8 +99,8 @@ def information_by_depth(
     images: Tensor,
     *,
     layers: str | Sequence[str] | None = None,
-    method: Method = "fourier",
-    n_steps: Passes = 100,
+    method: InversionMethod = "fourier",
+    n_steps: MostPasses = 100,
     norm_weight: NormWeight = 1e-7,
     tv_weight: TvWeight | None = None,
     seed: Seed = 0,
@@ -118,7 +120,7 @@ def information_by_depth(
         >>> tp.information_by_depth(model, images, layers=["blocks.0", "blocks.3"], n_steps=4).bottlenecks
     """
     names = depths(model, 7) if layers is None else all_layers(model, layers)
-    made = _inversions(_Task(model, method, n_steps, norm_weight, tv_weight, seed), images, names)
+    made = _inversions(_Inversion(model, method, n_steps, norm_weight, tv_weight, seed), images, names)
     bottlenecks = [_bottleneck(ssims, names) for ssims in made.numbers["ssim"].view(len(images), len(names))]
     for row, ((before, after), high, low) in enumerate(bottlenecks):
         note(f"image {row + 1}: most is lost between {before} and {after} (SSIM {high:.2f} to {low:.2f})")
@@ -147,7 +149,7 @@ def _bottleneck(ssims: Tensor, layers: Sequence[str]) -> tuple[tuple[str, str], 
 
 
 @dataclass(frozen=True, eq=False)
-class _Task:
+class _Inversion:
     """The settings of an inversion, the same for every picture."""
 
     model: VisionModel
@@ -196,7 +198,7 @@ class _Inverted:
         return self.frames.get(step, self.found.pixels)
 
 
-def _inverted(task: _Task, image: Tensor, layer: str, done: int, total: int) -> _Inverted:
+def _inverted(task: _Inversion, image: Tensor, layer: str, done: int, total: int) -> _Inverted:
     way, start = WAYS[task.method][0], task.start(image)
     frames = {0: canvas_for(task.model, way, start).pixels().detach()}
 
@@ -213,7 +215,7 @@ def _inverted(task: _Task, image: Tensor, layer: str, done: int, total: int) -> 
     return _Inverted(layer, found, frames)
 
 
-def _rendering(task: _Task, images: Tensor, layers: Sequence[str], made: Sequence[_Inverted]) -> Rendering:
+def _rendering(task: _Inversion, images: Tensor, layers: Sequence[str], made: Sequence[_Inverted]) -> Rendering:
     pixels = torch.cat([one.found.pixels for one in made])
     photographs = task.model.preprocessing.pixels(images).to(pixels.dtype).repeat_interleave(len(layers), 0)
     losses = torch.stack([torch.stack([one.loss(step) for one in made]) for step in (*task.steps, task.n_steps)])

@@ -100,7 +100,7 @@ def _viewed(step: Step, trace: Trace, before: Axes, view: Tensor) -> Trace:
     return Trace(axes, spans, trace.local)
 
 
-class _Part(NamedTuple):
+class _JoinedPart(NamedTuple):
     """One of several tensors that are put side by side: its trace, and its axis there."""
 
     trace: Trace | None
@@ -125,22 +125,22 @@ def _cat(step: Step) -> Trace:
     return step.done(kind, replace(joined, axes=_with_axis(joined.axes, dim, whole)))
 
 
-def _part(trace: Trace | None, size: int, dim: int) -> _Part:
-    return _Part(trace, trace.axes[dim] if trace and trace.axes else axis("?", size), size)
+def _part(trace: Trace | None, size: int, dim: int) -> _JoinedPart:
+    return _JoinedPart(trace, trace.axes[dim] if trace and trace.axes else axis("?", size), size)
 
 
 def _with_axis(axes: Axes | None, dim: int, one: Axis) -> Axes:
     return tuple(one if i == dim else part for i, part in enumerate(axes or ()))
 
 
-def _places_joined(rest: Sequence[Trace], parts: Sequence[_Part]) -> Trace:
+def _places_joined(rest: Sequence[Trace], parts: Sequence[_JoinedPart]) -> Trace:
     """The fields of the first that has places along this axis; of several each place may see the whole image."""
     main = next((trace for trace in rest if any(map(is_spatial, trace.axes or ()))), rest[0])
     holder = next(part.trace for part in parts if part.trace and is_spatial(part.axis))
     return replace(main, spans=holder.spans, local=len(rest) == 1 and holder.local)
 
 
-def _with_insets(whole: Axis, joined: Trace, parts: Sequence[_Part]) -> Axis:
+def _with_insets(whole: Axis, joined: Trace, parts: Sequence[_JoinedPart]) -> Axis:
     """Channels put side by side, with how much less each of them sees than all together."""
     if role(whole) != "c" or len(whole) != 1 or not joined.local:
         return whole
@@ -152,7 +152,7 @@ def _with_insets(whole: Axis, joined: Trace, parts: Sequence[_Part]) -> Axis:
     return (replace(whole[0], insets=tuple(insets)),) if any(any(one) for _, one in insets) else whole
 
 
-def _cat_axis(parts: Sequence[_Part]) -> Axis:
+def _cat_axis(parts: Sequence[_JoinedPart]) -> Axis:
     """Tokens put before places become their prefix; channels beside channels are channels."""
     total = sum(part.size for part in parts)
     spatial = [i for i, part in enumerate(parts) if is_spatial(part.axis)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from tapetum.data.preprocessing import Interpolation, Preprocessing, Size, as_text
-
-Resize: TypeAlias = int | Literal["crop", "squash"]
+from tapetum.data.preprocessing import Interpolation, Preprocessing, Resize, Size, as_text
 
 RESAMPLES: dict[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """PIL's numbers; Lanczos, box and Hamming are not among what is done to tensors."""

@@ -29,7 +29,7 @@ LARGEST = 4096
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedModel:
     """Arguments of `loaded` from a file: nothing in it leads out of the zoo or away from the file."""
 
     source: str
@@ -39,7 +39,7 @@ class Named:
 
 def named_in_file(
     by: str, source: Any, weights: Any, settings: Any, *, beside: str | Path, vouched: Collection[str] = ()
-) -> Named:
+) -> NamedModel:
     """The model that a file names, checked before anything is built.
 
     Args:
@@ -55,7 +55,7 @@ def named_in_file(
             f"{by} names a model that is somebody's own: no model '{shown(source)}' is in the zoo, and code, folders and files "
             f"are used where you name them: --model {_word(source)}"
         )
-    return Named(source, _weights(by, source, weights, Path(beside)), settings_in_file(by, settings, vouched=vouched))
+    return NamedModel(source, _weights(by, source, weights, Path(beside)), settings_in_file(by, settings, vouched=vouched))
 
 
 def in_zoo(name: str) -> bool:

@@ -42,11 +42,11 @@ def is_trained(folder: str | Path) -> bool:
     return os.path.isfile(os.path.join(folder, ABOUT))
 
 
-Build = Callable[[str, Mapping[str, Any]], VisionModel]
+Builder = Callable[[str, Mapping[str, Any]], VisionModel]
 """Builds the network that a trained one began as, from the name and the settings in model.json, or refuses to."""
 
 
-def load_trained(folder: str | Path, pretrained: bool, build: Build) -> VisionModel:
+def load_trained(folder: str | Path, pretrained: bool, build: Builder) -> VisionModel:
     """The network of a folder, with its weights or with random ones. Its files are data: checked, and nothing of them run."""
     folder = Path(folder)
     about = _about(folder)
@@ -128,7 +128,7 @@ FIELDS: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
-def _built(architecture: Mapping[str, Any], classes: int, folder: Path, build: Build) -> VisionModel:
+def _built(architecture: Mapping[str, Any], classes: int, folder: Path, build: Builder) -> VisionModel:
     weights = folder / WEIGHTS
     room = weights.stat().st_size if weights.is_file() else 0
     if architecture["kind"] == "simple_cnn":

@@ -30,7 +30,7 @@ SECOND = ("ema", "momentum", "teacher", "target", "averaged", "swa", "discrimina
 
 
 @dataclass(frozen=True)
-class Fit:
+class PrefixFit:
     """Match of a table of the file with the module, from one prefix.
 
     named    what goes into the module, by its own names
@@ -80,7 +80,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 # --- names
 
 
-def _fits(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor]) -> list[Fit]:
+def _fits(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor]) -> list[PrefixFit]:
     """A table by every prefix that most of the module's names have in it, or without one."""
     plain = {_plain(name, own): tensor for name, tensor in table.items()}
     fits = [_fit(own, place, plain, prefix) for prefix in _likely(plain, own)]
@@ -124,7 +124,7 @@ def _outer(own: Mapping[str, Tensor]) -> str:
     return ".".join([*shared, ""]) if shared else ""
 
 
-def _fit(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor], prefix: str) -> Fit:
+def _fit(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor], prefix: str) -> PrefixFit:
     seen = {name.removeprefix(prefix): tensor for name, tensor in table.items() if name.startswith(prefix)}
     parts = {name.partition(".")[0] for name in own}
     missing = [name for name in own if name not in seen and not _derived(name)]
@@ -135,7 +135,7 @@ def _fit(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor], pre
     inside = [name for name in more if name.partition(".")[0] in parts]
     beside = [name for name in table if not name.startswith(prefix) and not _derived(name)]
     where = ".".join(part for part in (place, prefix.rstrip(".")) if part)
-    return Fit(where, named, (*beside, *(prefix + name for name in more)), tuple(missing), tuple(other), tuple(inside))
+    return PrefixFit(where, named, (*beside, *(prefix + name for name in more)), tuple(missing), tuple(other), tuple(inside))
 
 
 def unlike(given: Tensor, own: Tensor) -> str:
@@ -157,7 +157,7 @@ def _derived(name: str) -> bool:
 # --- the choice
 
 
-def _chosen(found: Sequence[Fit], name: str) -> Fit:
+def _chosen(found: Sequence[PrefixFit], name: str) -> PrefixFit:
     """The one that fits; of several the first network, not its average; several first ones that differ are refused."""
     kept = [fit for fit in found if fit.first] or list(found)
     different = [fit for i, fit in enumerate(kept) if not any(_same(fit, earlier) for earlier in kept[:i])]
@@ -167,11 +167,11 @@ def _chosen(found: Sequence[Fit], name: str) -> Fit:
     return different[0]
 
 
-def _same(a: Fit, b: Fit) -> bool:
+def _same(a: PrefixFit, b: PrefixFit) -> bool:
     return all(torch.equal(tensor, b.named[name]) for name, tensor in a.named.items() if name in b.named)
 
 
-def _notes(chosen: Fit, found: Sequence[Fit], name: str) -> list[str]:
+def _notes(chosen: PrefixFit, found: Sequence[PrefixFit], name: str) -> list[str]:
     others = [shown(fit.place or "the file itself") for fit in found if fit is not chosen and not _same(fit, chosen)]
     notes = (
         [f"of {name} the weights under {shown(chosen.place)} were taken, not those under {', '.join(others)}"] if others else []
@@ -189,7 +189,7 @@ def _notes(chosen: Fit, found: Sequence[Fit], name: str) -> list[str]:
     return notes
 
 
-def _misfit(fit: Fit) -> str:
+def _misfit(fit: PrefixFit) -> str:
     parts = []
     if fit.missing:
         parts.append(f"{len(fit.missing)} tensors are missing ({fit.missing[0]}, ...)")

@@ -1,0 +1,37 @@
+"""`tapetum atlas build`, with the options that `atlas.build.build` has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tapetum.cli.batches import say_skipped
+from tapetum.cli.folders import placed, writing
+from tapetum.cli.models import ModelChoice
+from tapetum.cli.terminal import bar, note, one_line, say
+from tapetum.keeping.places import GOES_ON
+from tapetum.progress import watching
+
+
+def build_atlas(*, data: str, model: ModelChoice, out: Path, ray: str | None, keywords: dict[str, Any]) -> int:
+    """Builds an atlas, or goes on with it; 0, or 1 if pictures were skipped."""
+    from tapetum.atlas.build import build
+
+    if ray is not None:
+        from tapetum.runners.ray_actors import Ray
+
+        keywords["run"] = Ray(ray)
+    with bar("atlas") as watcher:
+        network = model.load()
+        try:
+            with watching(watcher), writing(placed(out), GOES_ON):
+                done = build(network, data, out, **keywords)
+        except KeyboardInterrupt:
+            note(f"finished parts are kept in {one_line(out)}: the same command goes on from there")
+            raise
+    for text in done.notes:
+        note(text)
+    say_skipped(done.skipped.items())
+    note(f"{done.units:,} units over {done.pictures:,} pictures")
+    say(str(done.index))
+    return 1 if done.skipped else 0
