@@ -28,15 +28,12 @@ TARGET_HELP = (
 
 HELP = "Runs one method, with its own options: writes pictures with their provenance, and arrays, into a folder."
 
-UNITS_HELP = 'Units: "layer:5", "layer:5@row,column", "layer:0-15", "layer:*"; or classes, by index or name.'
-CHANNELS_HELP = 'Units: "layer:5", "layer:0-15", "layer:3,5,7", "layer:*".'
 DATA_HELP = "Data set: a folder of pictures, .tar shards, imagenette, or hf:NAME."
-LAYERS_HELP = "Names or globs of layers with commas between; by default the output of every block."
 RAY_HELP = "Ray cluster to scan on: auto, local, or an address."
 
 Command = Callable[..., None]
-On = Literal["crop", "photo"]
 IMAGES = argument("images", "IMAGE...", IMAGES_HELP)
+DATA = argument("data", "DATA", DATA_HELP, str)
 TARGET = plain_option("target", str | None, None, TARGET_HELP)
 
 
@@ -47,7 +44,8 @@ def _attribution(method: Method) -> Command:
     """A map for each image."""
     from tapetum.cli.running import run_files
 
-    on = plain_option("on", On, "crop", "Background of the map: the crop that the model saw, or the whole photograph.")
+    background = "Background of the map: the crop that the model saw, or the whole photograph."
+    on = plain_option("on", Literal["crop", "photo"], "crop", background)
     out = out_option(Path("tapetum-run"), "an earlier report")
     return command_for(method.function, partial(run_files, method.name), IMAGES, TARGET, on, out)
 
@@ -57,23 +55,19 @@ def _inspection(method: Method) -> Command:
     from tapetum.cli.inspecting import inspect_files
 
     images = [] if method.takes == "model" else [IMAGES]
-    target = [TARGET] if has_target(method) else []
+    target = [TARGET] if "target" in inspect.signature(method.function).parameters else []
     out = out_option(Path("tapetum-run"), "an earlier report")
     return command_for(method.function, partial(inspect_files, method.name), *images, *target, out)
-
-
-def has_target(method: Method) -> bool:
-    """Whether an inspection is about an answer of the network."""
-    return "target" in inspect.signature(method.function).parameters
 
 
 def _rendering(method: Method) -> Command:
     """Pictures, one after the other into the folder, and again only those that are missing."""
     from tapetum.cli.rendering import render_subjects
 
-    units = method.takes == "units"
+    units = 'Units: "layer:5", "layer:5@row,column", "layer:0-15", "layer:*"; or classes, by index or name.'
+    subject = ("UNIT...", units) if method.takes == "units" else ("IMAGE...", IMAGES_HELP)
     around = [
-        argument("subjects", "UNIT..." if units else "IMAGE...", UNITS_HELP if units else IMAGES_HELP),
+        argument("subjects", *subject),
         out_option(Path("tapetum-pictures"), "with earlier pictures"),
         plain_option("resume", bool, True, "Keep pictures that were made with the same settings, or make all of them again."),
         plain_option("animate", str | None, None, "Animation of the steps: gif, webp, html, or several with commas between."),
@@ -103,11 +97,11 @@ def _units(name: str) -> Command:
     """Units over a data set."""
     from tapetum.cli.spectra import show_units
 
-    folder = "tapetum-spectrum" if name == "activation_spectrum" else "tapetum-examples"
+    folder = Path(f"tapetum-{name.split('_')[1]}")
     around = [
-        argument("units", "UNIT...", CHANNELS_HELP),
+        argument("units", "UNIT...", 'Units: "layer:5", "layer:0-15", "layer:3,5,7", "layer:*".'),
         plain_option("data", str, REQUIRED, DATA_HELP),
-        out_option(Path(folder), "an earlier report"),
+        out_option(folder, "an earlier report"),
         plain_option("scan", Path | None, None, "Folder that keeps the scan, so that a stopped run goes on there."),
     ]
     return command_for(getattr(tapetum, name), partial(show_units, name), *around, without=("out",))
@@ -117,9 +111,9 @@ def _scan(name: str) -> Command:
     from tapetum.cli.scanning import scan_folder
 
     around = [
-        argument("data", "DATA", DATA_HELP, str),
+        DATA,
         out_option(REQUIRED, "of an earlier scan, which goes on"),
-        plain_option("layers", str | None, None, LAYERS_HELP),
+        plain_option("layers", str | None, None, "Names or globs with commas between; by default every block's output."),
         plain_option("trackers", str, "spectrum", "Trackers with commas between: spectrum, topk, counts, moments, ..."),
         plain_option("k", int, 9, "Pictures per ranking."),
         plain_option("score", Literal["max", "mean"], "max", "Score of a unit on a picture, over the places of its map."),
@@ -136,7 +130,7 @@ def _atlas(_: str) -> Command:
     from tapetum.cli.atlas_build import build_atlas
 
     around = [
-        argument("data", "DATA", DATA_HELP, str),
+        DATA,
         out_option(Path("tapetum-atlas"), "of an earlier run, which goes on"),
         plain_option("ray", str | None, None, f"{RAY_HELP[:-1]}; all its machines must see --out."),
     ]
@@ -150,9 +144,8 @@ def _training(name: str) -> Command:
         argument("data", "DATA", "Folder of class folders, imagenette:160, digits, or planted:objects.", str),
         out_option(REQUIRED, "of an earlier run, which goes on"),
     ]
-    if name == "train":
-        arch = "Architecture: simple_cnn, simple_cnn_wide, or a name that `tapetum models` lists."
-        around.append(plain_option("arch", str, "simple_cnn", arch))
+    arch = "Architecture: simple_cnn, simple_cnn_wide, or a name that `tapetum models` lists."
+    around += [plain_option("arch", str, "simple_cnn", arch)] if name == "train" else []
     function = getattr(tapetum, name)
     return command_for(function, partial(train_folder, function), *around, without=("out",), model=name != "train")
 

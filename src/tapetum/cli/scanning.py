@@ -28,7 +28,7 @@ from tapetum.families.scanning import scan
 from tapetum.keeping.places import writable
 from tapetum.keeping.provenance import versions
 from tapetum.keeping.whole import whole_folder
-from tapetum.loggers import Logger, Throughput, closing, open_logger
+from tapetum.loggers import Throughput, closing, open_logger
 from tapetum.models.blocks import block_layers
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, watching
@@ -62,20 +62,22 @@ def scan_folder(
     many = made_trackers(trackers, {"k": k, "score": score})
     run, first = runner(ray, keywords.pop("workers"))
     folder = checked_folder(out, _ours) if first else Path(os.path.realpath(out))
-    network, source = _placed(model.load(), run), as_source(data)
+    network, source = model.load(), as_source(data)
+    if (device := getattr(run, "device", "cpu")) != "cpu":  # the accelerator of this rank
+        network.module.to(device)
     names = list(block_layers(network.survey)) if layers is None else network.find_layers(listed("layers", layers))
     about = {"data": source.name, "model": network.source, "layers": ",".join(names), "trackers": trackers}
-    loggers = _loggers(log, folder, about) if first else []
-    wanted = dict.fromkeys(names, many)
-    with closing(loggers):
+    kinds = [kind for kind in dict.fromkeys(listed("log", log)) if first and kind != "none"]
+    with closing([open_logger(kind, folder, about) for kind in kinds]) as loggers:
         throughput = Throughput(loggers)
-        result = _scanned(network, source, wanted, throughput, {"out": shards or folder, "run": run, **keywords})
+        settings = {"out": shards or folder, "run": run, **keywords}
+        result = _scanned(network, source, dict.fromkeys(names, many), throughput, settings)
         if not result:
             return 0  # another rank saves
         seconds = {f"seconds/{what.replace(' ', '_')}": spent for what, spent in result.seconds.items()}
         throughput.log({"skipped": len(result.skipped), **seconds}, len(result.ids))
-    settings = {key: value for key, value in keywords.items() if key != "resume"}
-    summary = {**_about(data, source, network), **_counts(network, result, many), "settings": settings, "versions": versions()}
+    of_scan = {"settings": {key: value for key, value in keywords.items() if key != "resume"}, "versions": versions()}
+    summary = {**_about(data, source, network), **_counts(network, result, many), **of_scan}
     _save(folder, result, many)
     write_json(folder / SUMMARY, summary)
     _tell(folder, result, summary, as_json)
@@ -83,11 +85,11 @@ def scan_folder(
     return 1 if result.skipped and not crash else 0
 
 
-# --- what is asked for
+# --- the command's words
 
 
 def runner(ray: str | None, workers: int | None) -> tuple[Runner, bool]:
-    """Where the work is done, and whether this process is the one that saves: Ray, ranks if a launcher began us, or threads."""
+    """Ray, ranks if a launcher started this process, or threads, and whether this process is the one that saves."""
     from tapetum.runners.ranks import Ranks, found_launcher
 
     if ray is not None:
@@ -100,16 +102,8 @@ def runner(ray: str | None, workers: int | None) -> tuple[Runner, bool]:
     return Threads(workers), True
 
 
-def _placed(network: VisionModel, run: Runner) -> VisionModel:
-    """On the accelerator of this rank."""
-    device = getattr(run, "device", "cpu")
-    if device != "cpu":
-        network.module.to(device)
-    return network
-
-
 def tracker_classes() -> dict[str, type]:
-    """name -> tracker: every frozen dataclass of the trackers' package that can give a result."""
+    """{name: tracker}: every dataclass of the trackers' package that can give a result."""
     found = (
         one for one in vars(known_trackers).values() if isinstance(one, type) and is_dataclass(one) and hasattr(one, "result")
     )
@@ -125,10 +119,6 @@ def made_trackers(text: str, settings: Mapping[str, Any]) -> list[Any]:
         wanted = {one.name for one in fields(known[name])} & set(settings)
         found.append(known[name](**{key: settings[key] for key in wanted}))
     return found
-
-
-def _loggers(text: str, folder: Path, about: Mapping[str, Any]) -> list[Logger]:
-    return [open_logger(name, folder, about) for name in dict.fromkeys(listed("log", text)) if name != "none"]
 
 
 # --- the scan
@@ -162,7 +152,7 @@ def _ours(folder: Path) -> set[Path]:
 
 
 def _save(folder: Path, result: ScanResult, many: Sequence[Any]) -> None:
-    """All results, under their names when all are written; those of an earlier run are replaced."""
+    """Saves all results, in place of those of an earlier run when all are written."""
     target = folder / RESULTS
     with writable(target), whole_folder(target, replaces=True) as work:
         for layer, of_layer in result.items():
@@ -176,7 +166,7 @@ def _names(many: Sequence[Any]) -> list[str]:
 
 
 def safe(layer: str) -> str:
-    """A layer's name as that of a folder; those of modules are, but for odd characters."""
+    """A layer's name as that of a folder, with odd characters as %2f."""
     return re.sub(r"[^\w.\-]", lambda found: f"%{ord(found[0]):02x}", layer)
 
 

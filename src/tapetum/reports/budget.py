@@ -11,15 +11,15 @@ from tapetum.registry import methods
 from tapetum.types import Cancelled, MethodError
 
 SHARE = 0.5
-"""Of the time that is left, for one method and its evidence: a slow one cannot keep all others from their turn."""
+"""Share of the time left for one method and its evidence: a slow one cannot keep all others from their turn."""
 
 
 class OutOfTimeError(MethodError):
-    """A method that did not finish within its share of the budget."""
+    """Refusal of a method that did not finish within its share of the budget."""
 
 
 class Budget:
-    """`seconds` for all methods together, from now on."""
+    """Time for all methods together, from now on."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds, self.clock = seconds, clock
@@ -27,7 +27,7 @@ class Budget:
 
     @contextmanager
     def share(self, watcher: Watcher) -> Iterator[None]:
-        """Inside the block work that reports its progress is stopped after its share, with `OutOfTimeError`."""
+        """Stops work in the block that reports its progress after its share of the time, with `OutOfTimeError`."""
         begun = self.clock()
         end = begun + max(0.0, SHARE * (self.end - begun))
         stopped = False
@@ -52,7 +52,7 @@ class Budget:
 
 
 def cheap_first(first: Sequence[str]) -> tuple[str, ...]:
-    """Every attribution method: those of `first`, then those of a pass or a few, then those of many passes."""
+    """Every attribution method: those of `first`, then those with a few passes, then those with many."""
     rows = [method for method in methods(kind="attribution") if "baseline" not in method.laws]
     rows.sort(key=lambda method: len({"forward_only", "sampled"} & method.laws))
     return tuple(dict.fromkeys([*first, *(method.name for method in rows)]))

@@ -29,7 +29,7 @@ def facts(pairs: Mapping[str, str], class_: str) -> Markup:
 
 
 def bars(lines: Sequence[Prediction | Number]) -> Markup:
-    """The answer as horizontal bars: probabilities, the longest first; numbers have no common scale and so no bars."""
+    """The answer as horizontal bars, the longest first; numbers have no common scale and so no bars."""
     return tag("ol", [tag("li", _bar(one)) for one in lines], class_="bars")
 
 
@@ -61,7 +61,7 @@ PLACES = {"best": "Best tested", "best unproven": "Best, yet below a baseline"}
 
 
 def card(explanation: Explanation, question: Question, judged: Judged, place: str, crop_class: str) -> Markup:
-    """One map of one question: the picture, what the method says, and how well the map stands up."""
+    """One map of one question: the picture, the method's summary, and how well the map stands up."""
     first = tag("p", PLACES[place], class_="place") if place else None
     mark = tag("span", "baseline", class_="tag") if judged.baseline else None
     title = tag("h5", judged.title, mark)
@@ -81,7 +81,7 @@ def map_picture(explanation: Explanation, question: Question, judged: Judged, cr
 
 
 def _span(question: Question) -> tuple[float, float]:
-    """The lowest and highest point of all curves of a question, which makes their small charts comparable.
+    """The lowest and highest point of all curves of a question, a common scale for their small charts.
 
     Probabilities begin at 0; a number in its own units has no such place.
     """
@@ -92,7 +92,7 @@ def _span(question: Question) -> tuple[float, float]:
 
 
 def evidence(judged: Judged, question: Question, known: Sequence[str] = ()) -> Markup:
-    """Deletion, insertion, their difference and the time, beside the curves, and the notes that are not `known` yet."""
+    """Deletion, insertion, their difference and the time beside the curves, and the notes that are not `known` yet."""
     shown = {
         "deletion ↓": number(judged.evidence.get("deletion", float("nan"))),
         "insertion ↑": number(judged.evidence.get("insertion", float("nan"))),
@@ -107,7 +107,7 @@ def evidence(judged: Judged, question: Question, known: Sequence[str] = ()) -> M
 
 
 def curves(evaluations: Mapping[str, Evaluation], title: str, span: tuple[float, float]) -> Markup | None:
-    """The deletion and insertion curves as one small chart; nothing where nothing was measured."""
+    """The deletion and insertion curves as one small chart, or None if neither was measured."""
     drawn = {name: evaluations[name] for name in ("deletion", "insertion") if name in evaluations}
     if not drawn:
         return None

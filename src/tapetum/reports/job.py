@@ -52,15 +52,7 @@ PHOTO_PX = 1024  # the longer side of the photograph that is kept: reports of hu
 
 @dataclass(frozen=True)
 class Plan:
-    """What to do for every image.
-
-    target      as `as_score` takes it, or None for the predicted class
-    methods     names, or AUTO
-    budget_s    of "best": as many methods as this allows are tried, and the FINALISTS that stand up best are kept
-    runner_up   also ask why the second class, when no target is given
-    parameters  {method: its own keywords}
-    evidence    measure deletion and insertion, and order the maps by them
-    """
+    """The settings of `explain`, the same for every image; with a `budget_s` the best FINALISTS of `methods` are kept."""
 
     target: Any = None
     methods: Sequence[str] = AUTO
@@ -84,7 +76,7 @@ def explain(
     parameters: Mapping[str, Mapping[str, Any]] | None = None,
     progress: Watcher | None = None,
 ) -> Explanation:
-    """Everything about one image: predictions, what the layers found, and tested maps of what mattered, best first.
+    """Explains one image: predictions, what the layers found, and tested maps of what mattered, best first.
 
     Args:
         model: a VisionModel, a module, or a name that `load` takes.
@@ -94,7 +86,7 @@ def explain(
             that stand up best are kept. The random and edge baselines are always added.
         budget_s: seconds for "best", for the first target.
         evidence: measure deletion and insertion of every map.
-        seed: of everything random.
+        seed: random seed.
         parameters: {method: its own keywords}.
         progress: called with every `Progress`; returning False stops the job with `Cancelled`.
     """
@@ -115,18 +107,9 @@ def origin(model: VisionModel, file: str, plan: Plan) -> Provenance:
         "seed": plan.seed,
         "own": {name: {key: plain(one) for key, one in own.items()} for name, own in plan.parameters.items()},
     }
-    return Provenance(
-        "explain",
-        parameters,
-        target=(),
-        images_sha256="",
-        seed=plan.seed,
-        started="",
-        seconds=0.0,
-        subject=(file,),
-        files=hashed_files([file, program, *further]),
-        **of_model(model),
-    )
+    unknown = {"target": (), "images_sha256": "", "started": "", "seconds": 0.0}
+    known = {"seed": plan.seed, "subject": (file,), "files": hashed_files([file, program, *further])}
+    return Provenance("explain", parameters, **unknown, **known, **of_model(model))
 
 
 def planned(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, **settings: Any) -> Plan:

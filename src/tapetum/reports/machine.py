@@ -33,7 +33,7 @@ def as_json(
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Complete or not at all."""
+    """Writes JSON, complete or not at all."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     write_whole(path, text.encode("utf-8", "backslashreplace"), ELSEWHERE)  # bytes of a file name that are no text: \udcff
 

@@ -1,4 +1,4 @@
-"""HTML that is safe by construction: every text and every attribute is escaped unless it is already `Markup`."""
+"""HTML that is safe by construction: texts and attributes are escaped unless they are `Markup`."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tapetum.data.images import to_uint8
 from tapetum.data.preprocessing import thumbnail
 from tapetum.figures import picture
 from tapetum.reports.provenance import of_file, write_picture
-from tapetum.types.explanations import Explanation, Judged
+from tapetum.types.explanations import Explanation
 
 NAME_LENGTH = 60  # characters: at most 240 bytes, file systems allow 255
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}
@@ -33,18 +33,23 @@ def pictures(folder: Path, explanations: Iterable[Explanation], stems: Iterable[
     """
     found: list[Names] = []
     for explanation, stem in zip(explanations, stems, strict=True):
-        names = _names(explanation, stem)
-        for question, of_question in zip(explanation.questions, names, strict=True):
-            for judged, name in zip(question.maps, of_question, strict=True):
-                _save(folder / name, explanation, judged)
-        found.append(names)
+        taken: set[str] = set()
+        names: list[tuple[str, ...]] = []
+        for question in explanation.questions:
+            titles = [safe(f"{question.role}-{judged.attribution.method}") for judged in question.maps]
+            names.append(tuple(f"{stem}/{unique(title, taken)}.png" for title in titles))
+            for judged, name in zip(question.maps, names[-1], strict=True):
+                (folder / stem).mkdir(parents=True, exist_ok=True)
+                pixels = picture(judged.attribution, explanation.pixels[0])
+                write_picture(folder / name, pixels, of_file(judged.provenance, explanation.file), row=0)
+        found.append(tuple(names))
     return tuple(found)
 
 
 def stems(files: Iterable[str]) -> list[str]:
     """ "photo-stem" for each file: unique, also where case is ignored, and safe on every file system."""
     taken = {"results"}  # the folder of what is kept
-    return [unique(safe(_stem(file)), taken) for file in files]
+    return [unique(safe(PurePath(file.replace("\\", "/")).stem), taken) for file in files]
 
 
 def safe(name: str) -> str:
@@ -76,21 +81,3 @@ def data_uri(pixels: Tensor, *, lossless: bool = False) -> str:
 def shrink(pixels: Tensor, longest_px: int) -> Tensor:
     """(3, h, w) with its longer side at most `longest_px`, anti-aliased."""
     return thumbnail(pixels[None], longest_px)[0]
-
-
-def _save(path: Path, explanation: Explanation, judged: Judged) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = picture(judged.attribution, explanation.pixels[0])
-    write_picture(path, pixels, of_file(judged.provenance, explanation.file), row=0)
-
-
-def _names(explanation: Explanation, folder: str) -> Names:
-    taken: set[str] = set()
-    return tuple(
-        tuple(f"{folder}/{unique(safe(f'{q.role}-{judged.attribution.method}'), taken)}.png" for judged in q.maps)
-        for q in explanation.questions
-    )
-
-
-def _stem(file: str) -> str:
-    return PurePath(file.replace("\\", "/")).stem

@@ -1,4 +1,4 @@
-"""Where a picture came from, inside its own file: a PNG text chunk with JSON, and checksums that tell when either was changed.
+"""Provenance inside a picture's own file: a PNG text chunk with JSON, and checksums that show changes of either.
 
 {...the fields of `Provenance`, "row": 0, "pixels_sha256": ..., "sha256": of all the rest}
 """
@@ -30,7 +30,7 @@ PROVENANCE_KEY = "tapetum"
 """The keyword of the PNG text chunk that holds the provenance as JSON."""
 
 MAX_BYTES, MAX_PIXELS = 200_000_000, 32_000_000
-"""Of a file that is read: three copies of its pixels are held for a moment."""
+"""Limits for a file that is read: three copies of its pixels are held for a moment."""
 
 
 def of_model(model: VisionModel) -> dict[str, Any]:
@@ -54,12 +54,12 @@ def of_file(provenance: Provenance, file: str) -> Provenance:
 
 
 def write_picture(path: Path, pixels: Tensor, provenance: Provenance, **more: Any) -> None:
-    """A PNG (3 | 4, h, w) that carries its provenance; complete or not at all."""
+    """Writes a PNG (3 | 4, h, w) that carries its provenance, complete or not at all."""
     write_png(path, pixels, {PROVENANCE_KEY: signed({**asdict(provenance), **more, "pixels_sha256": pixels_sha256(pixels)})})
 
 
 def write_figure(path: Path, figure: Any, content: Mapping[str, Any]) -> None:
-    """A figure as a PNG that carries what it shows; complete or not at all."""
+    """Writes a figure as a PNG that carries a description of its content, complete or not at all."""
     from tapetum.figures.page import rendered
 
     with Image.open(io.BytesIO(rendered(figure))) as drawn:
@@ -69,34 +69,33 @@ def write_figure(path: Path, figure: Any, content: Mapping[str, Any]) -> None:
 
 
 def signed(content: Mapping[str, Any]) -> str:
-    """JSON with the checksum of all its other fields; what JSON does not know is written as its text."""
+    """JSON with the checksum of all its other fields; values that JSON does not know become text."""
     plain = json.loads(json.dumps(content, default=_plain))
     return json.dumps({**plain, "sha256": checksum(plain)})
 
 
 def checksum(content: Mapping[str, Any]) -> str:
-    """Of the fields in any order, without the checksum itself."""
+    """sha256 of the fields in any order, without the checksum itself."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def pixels_sha256(pixels: Tensor | np.ndarray) -> str:
-    """Of the 8-bit values as a PNG holds them (h, w, 3 | 4)."""
+    """sha256 of the 8-bit values as a PNG holds them (h, w, 3 | 4)."""
     levels = to_uint8(pixels) if isinstance(pixels, Tensor) else pixels
     return hashlib.sha256(f"{levels.shape} ".encode() + levels.tobytes()).hexdigest()
 
 
 def carried(file: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The provenance that a PNG carries, as it was written; None for any other file, or one that was changed."""
+    """The provenance that a PNG carries; None for any other file, or one that was changed."""
     try:
-        content, _ = read_picture(file)
+        return read_picture(file)[0]
     except TapetumError:
         return None
-    return content
 
 
 def read_picture(file: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray]:
-    """The provenance inside a PNG, and its pixels (h, w, 3 | 4) uint8; refused where either is not as it was written."""
+    """The provenance inside a PNG, and its pixels (h, w, 3 | 4) uint8; refused if either was changed."""
     name = shown(file)
     text, levels = _opened(file)
     if text is None:

@@ -1,4 +1,4 @@
-"""`reproduce`: runs what a picture's provenance says, and compares pixel for pixel."""
+"""`reproduce`: runs a method again as a picture's provenance describes it, and compares pixel for pixel."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ NOT_REPEATED = ("units", "frames", "generator")
 
 @dataclass(frozen=True, eq=False)
 class Reproduction:
-    """A picture made again: `same` pixels or not, what that means in `words`, the new `pixels` (3 | 4, h, w), and the run.
+    """A picture made again: whether its pixels are the `same`, in `words`, the new `pixels` (3 | 4, h, w), and the run.
 
-    differences   what is not as it was when the first picture was made: versions, weights, processor
+    differences   changes since the first picture was made: versions, weights, processor
     """
 
     same: bool
@@ -85,14 +85,14 @@ def reproduce(
 
 
 def told_by(file: str | os.PathLike[str], said: Collection[str] = ()) -> dict[str, Any]:
-    """What a picture's provenance says of its model, but for what is `said` now."""
+    """The model's settings in a picture's provenance, without those `said` now."""
     content, name = read_picture(file)[0], shown(file)
     check_provenance(content, name)
     return settings_in_file(name, content.get("settings"), said, inputs_of(content))
 
 
 def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None) -> None:
-    """The new picture takes nobody's place but that of another of ours."""
+    """Refuses to replace any file but another picture of ours."""
     if out is None:
         return
     if not os.path.isdir(Path(out).absolute().parent):
@@ -104,17 +104,17 @@ def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None)
 
 
 def _model(file: str | os.PathLike[str], said: Mapping[str, Any], model: ModelLike) -> VisionModel:
-    """The model that was given, or the one of the zoo that is named."""
+    """The given model, or the named one of the zoo."""
     name, settings, inputs = shown(file), said.get("settings"), inputs_of(said)
     if model is not None:
-        given = as_model(model)  # what is said of it now goes before what was said then
+        given = as_model(model)  # settings given now win over those in the file
         return given if given.settings else with_settings(given, settings_in_file(name, settings, vouched=inputs))
     found = named_in_file(name, said["model"], said["weights"], settings, beside=Path(file).parent, vouched=inputs)
     return loaded(found.source, found.weights, found.settings)
 
 
 def _pixels(done: Run, model: VisionModel, subject: Sequence[str], row: int | None, whole: bool) -> Tensor:
-    """What was saved: a picture as it is, a layout as one, a map over what the model saw or over the `whole` photograph."""
+    """The saved pixels: a picture as it is, a layout as one, a map over the model's crop or over the `whole` photograph."""
     if row is not None and not (isinstance(row, int) and 0 <= row < len(done.value)):
         raise TapetumError(f"{done.provenance.method} made {len(done.value)} pictures, none of them is number {row}")
     if isinstance(done.value, Rendering):
@@ -125,11 +125,9 @@ def _pixels(done: Run, model: VisionModel, subject: Sequence[str], row: int | No
 
 
 def _differences(said: Mapping[str, Any], done: Run) -> list[str]:
-    now = done.provenance
-    found: list[str] = []
-    for name, version in said.get("versions", {}).items():
-        if now.versions.get(name) != version:
-            found.append(f"{shown(name)} was {shown(version)}, is {now.versions.get(name, 'gone')}")
+    now, then = done.provenance, said.get("versions", {})
+    changed = {name: now.versions.get(name, "gone") for name in then if now.versions.get(name) != then[name]}
+    found = [f"{shown(name)} was {shown(then[name])}, is {version}" for name, version in changed.items()]
     if said.get("weights_sha256") != now.weights_sha256:
         found.append(f"the weights are others ({shown(said.get('weights_sha256'))[:8]}, now {now.weights_sha256[:8]})")
     if said.get("images_sha256") != now.images_sha256:

@@ -1,8 +1,8 @@
-"""What a picture's provenance says it was made from: files are read if their checksums are there and right, addresses never.
+"""Inputs named in a picture's provenance: files are read if their checksums are there and right, addresses never.
 
 A picture from elsewhere may name any file of this computer, or an address inside somebody's network. It learns nothing: a file
-that it names is compared with the checksum that it gives, and only used where they agree, so it was known to whoever made
-the picture; addresses are asked when the person names them.
+that it names is compared with the checksum that it gives, and only used if they agree, so it was known to whoever made
+the picture; addresses are opened only if the user names them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST = 500
 
 
 def check_provenance(said: Mapping[str, Any], name: str) -> None:
-    """Refuses what cannot be made again, and fields that are of another type than ours."""
+    """Refuses pictures that cannot be made again, and fields of a wrong type."""
     if "pictures" in said:
         pictures = said["pictures"] if isinstance(said["pictures"], list) else []
         first = ", ".join(shown(one) for one in pictures[:3])
@@ -46,7 +46,7 @@ def check_provenance(said: Mapping[str, Any], name: str) -> None:
 
 
 def _are_parameters(value: Any) -> bool:
-    """Keywords of a method, whose own types `run` checks; a target is what a text can hold."""
+    """Whether these are keywords of a method, whose own types `run` checks, with a target that a text can hold."""
     targets = value.get("target") if isinstance(value, dict) else None
     many = targets if isinstance(targets, list) else [targets]
     plain = all(one is None or (isinstance(one, (int, str)) and not isinstance(one, bool)) for one in many)
@@ -54,7 +54,7 @@ def _are_parameters(value: Any) -> bool:
 
 
 TAKEN = {"name", "model", "subject", "progress"}
-"""Words of `run` itself."""
+"""Parameters of `run` itself."""
 
 
 def _is_table_of_texts(value: Any) -> bool:
@@ -74,7 +74,7 @@ FIELDS = {
 
 
 def checked_subject(said: Mapping[str, Any], images: str | Sequence[str] | None) -> Any:
-    """Units as texts, or the image files, which must be what they were; `images` are where the person says they are now."""
+    """Units as texts, or the image files, which must be unchanged; `images` are their present places."""
     takes = lookup(said["method"]).takes
     places: list[str] = [images] if isinstance(images, str) else list(images or said["subject"])
     if len(places) != len(said["subject"]):
@@ -95,7 +95,7 @@ def checked_subject(said: Mapping[str, Any], images: str | Sequence[str] | None)
 
 
 def inputs_of(said: Mapping[str, Any]) -> list[str]:
-    """The files of a model's further inputs: those that the provenance names with their checksums, which must be right."""
+    """The files of a model's further inputs that the provenance names with checksums, which must be right."""
     settings, files = said.get("settings"), said["files"]
     extra = settings.get("extra") if isinstance(settings, dict) else None
     found = [text for text in extra.values() if isinstance(text, str) and text in files] if isinstance(extra, dict) else []
@@ -113,7 +113,7 @@ def _check_file(name: str, place: str, digest: str) -> None:
 
 
 def _check_word(word: str, files: Mapping[str, str]) -> None:
-    """A parameter is no address, and no file of this computer without its checksum."""
+    """Refuses a parameter that is an address, or a file of this computer without its checksum."""
     if "://" in word:
         raise TapetumError(
             f"the picture was made with {shown(word)}; addresses are only asked where you name them: run its method again"

@@ -8,7 +8,7 @@ from tapetum.types import Number, Prediction
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A number with a true minus sign, a dash for what was not measured."""
+    """A number with a true minus sign; a dash for NaN."""
     return f"{value:.{digits}f}".replace("-", "−") if isfinite(value) else "–"
 
 
@@ -20,7 +20,7 @@ def seconds(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """A probability in [0, 1] as "43.2 %"; never 0.0 % for what is only small."""
+    """A probability in [0, 1] as "43.2 %"; "< 0.1 %" if it is small but not 0."""
     return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
 
 
