@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Fuse: TypeAlias = Annotated[
-    Literal["mean", "max"], "how the maps of several layers become one, each divided by its largest magnitude: mean or max."
+    Literal["mean", "max"], "fusion of the maps of several layers, each divided by its largest magnitude: mean or max."
 ]
 
 

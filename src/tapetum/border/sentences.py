@@ -58,7 +58,9 @@ Sigma: TypeAlias = Annotated[
 # --- what is hidden
 
 Fill: TypeAlias = Annotated[
-    Tensor, "what hides: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor."
+    Tensor,
+    "replacement of hidden pixels: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a "
+    "tensor.",
 ]
 Baseline: TypeAlias = Annotated[
     Tensor,
@@ -81,10 +83,12 @@ AscentSteps: TypeAlias = Annotated[int, Range(1, 100_000), "steps of ascent; Non
 Preset: TypeAlias = Annotated[str, "a recipe by name: best (clear), standard, bold, maco, cppn, lucid, pixel, plain..."]
 Parametrization: TypeAlias = Annotated[
     Any,
-    'how pictures are written: "fourier", "pixel", "cppn", "maco", "gan:FILE"..., or one of `tp.parametrizations`; None: the '
+    'form of the pictures: "fourier", "pixel", "cppn", "maco", "gan:FILE"..., or one of `tp.parametrizations`; None: the '
     "preset's.",
 ]
-Transforms: TypeAlias = Annotated[Any, '"standard", "lucid", "none", or a list of `tp.transforms`; None: the preset\'s.']
+Transforms: TypeAlias = Annotated[
+    Any, 'random changes: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset\'s.'
+]
 Frames: TypeAlias = Annotated[
     Sequence[int] | int, "steps whose pictures are kept, or how many, evenly; 0 is the picture before the first step."
 ]

@@ -41,7 +41,7 @@ def deletion(
         n_steps: equal steps from nothing to everything hidden (the paper: one per 224 px).
         cells: hide whole squares of a grid of so many cells a side, ranked by their mean; None: single pixels, as in the
             paper, where fine maps profit from making adversarial noise.
-        fill: what hides: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
+        fill: replacement of hidden pixels: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
 
     Example:
         >>> tp.deletion(model, images, tp.grad_cam(model, images)).value

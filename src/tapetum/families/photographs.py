@@ -35,7 +35,7 @@ def preprocessing_steps(
     crop_px: Annotated[int, Range(1, 4096)] = 128,
     seed: Annotated[Seed, Range(0, 2**31 - 1)] = 0,
 ) -> PreprocessingSteps:
-    """How a photograph becomes a network's numbers, in four ways, step by step, with shape and range at each.
+    """Steps from a photograph to a network's numbers, in four ways, step by step, with shape and range at each.
 
     The steps: as read, (3, H, W) in [0, 1]; resized; cropped; normalised = (pixels - mean) / std per channel, without unit;
     and back again, pixels = normalised · std + mean, which gives the crop. The ways: the model's own; squash (the whole

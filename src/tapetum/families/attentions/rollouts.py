@@ -33,7 +33,7 @@ def attention_rollout(
     decides which tokens are read.
 
     Args:
-        head_fusion: how heads become one: mean (the paper), max or min.
+        head_fusion: fusion of heads: mean (the paper), max or min.
         discard: the share of smallest weights of each fused A_l that are set to 0; the paper: none.
 
     Example:
@@ -103,7 +103,7 @@ def le_grad(
     head, where the network reads its class token, and takes the last two layers.
 
     Args:
-        n_layers: how many of the last layers are summed; None: all, as in the paper.
+        n_layers: number of last layers that are summed; None: all, as in the paper.
 
     Example:
         >>> tp.le_grad(vit, images, target="tabby").heatmap()

@@ -60,8 +60,8 @@ def lrp(
     Args:
         composite: which rule each kind of layer gets.
         through: channels as "layer:channel", also several ("a:3, a:7"); at those layers all else is cut off.
-        epsilon: of the epsilon rule, in units of activations; 1e-6 only keeps from dividing by zero, more hides weak paths.
-        gamma: of the gamma rule; 0 is LRP-0, very large is z+.
+        epsilon: epsilon of its rule, in units of activations; 1e-6 only keeps from dividing by zero, more hides weak paths.
+        gamma: gamma of its rule; 0 is LRP-0, very large is z+.
 
     Example:
         >>> tp.lrp(model, images, target="tabby", composite="epsilon_gamma_box")

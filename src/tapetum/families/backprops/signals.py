@@ -64,7 +64,7 @@ def guided_grad_cam(
     for the target all values are 0. The class decides where, not what, is shown. A network without ReLUs is refused.
 
     Args:
-        upsampling: of Grad-CAM; the paper: bilinear, captum: nearest.
+        upsampling: interpolation of Grad-CAM; the paper: bilinear, captum: nearest.
 
     Example:
         >>> tp.guided_grad_cam(model, images, target="tabby")

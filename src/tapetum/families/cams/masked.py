@@ -22,7 +22,7 @@ from tapetum.engines.statistics import checks, jackknife, settled, stacked
 from tapetum.types import Batch, Range
 
 AlignCorners: TypeAlias = Annotated[
-    bool, "how A_k is upsampled; the reference library grad-cam: True, Score-CAM's own code: False."
+    bool, "alignment of corners where A_k is upsampled; the reference library grad-cam: True, Score-CAM's own code: False."
 ]
 
 

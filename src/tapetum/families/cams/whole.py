@@ -40,7 +40,7 @@ def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel"
     the sum but not in the map.
 
     Args:
-        rescale: what is scaled to [0, 1]: each channel (the paper's formula, grad-cam) or each layer (its authors' code).
+        rescale: scope of scaling to [0, 1]: each channel (the paper's formula, grad-cam) or each layer (its authors' code).
 
     Example:
         >>> tp.full_grad(model, images, rescale="layer")

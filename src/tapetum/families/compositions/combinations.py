@@ -88,7 +88,7 @@ def interpolate(
         n_images: number of pictures, both ends included.
         align: weight of the alignment: at 1 pictures of the built-in model hardly differ; at 0 they share coarse parts alone.
         align_layer: layer at which neighbours are alike; None: the units' own, for classes the last map with 10 cells per side.
-        parametrization: "shared": coarse parts in common; or any other, as for `visualize`.
+        parametrization: form of the pictures: "shared", with coarse parts in common, or any other, as for `visualize`.
         batch: no effect: the pictures are made together.
 
     Example:

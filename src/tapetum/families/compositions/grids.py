@@ -54,7 +54,7 @@ def activation_grid(
     batch: Batch = "auto",
     precision: Precision = "exact",
 ) -> Rendering:
-    """What a layer sees at every place of an image: one small picture for the activation vector at each place.
+    """View of a layer at every place of an image: one small picture for the activation vector at each place.
 
     The picture of place (i, j) raises the mean over its map of (a . u) max(.1, cos(a, u))^p, u = a_ij / |a_ij| the direction
     of the layer's activation there. pixels (n * rows * columns, 3, h, w), row by row; `layout` (n * rows, columns), the grids
@@ -101,7 +101,7 @@ def neuron_groups(
     batch: Batch = "auto",
     precision: Precision = "exact",
 ) -> Rendering:
-    """What a layer found in an image, as a few groups of channels: a picture of each, and where in the image it is.
+    """Findings of a layer in an image, as a few groups of channels: a picture of each, and where in the image it is.
 
     The activation A (places, channels) >= 0 is factorised, A ~ W H, W (places, k) >= 0 and H (k, channels) >= 0, for each image
     separately; the picture of group g raises the mean over its map of (a . h_g) max(.1, cos(a, h_g))^p. pixels

@@ -29,7 +29,7 @@ def layer_progression(model: VisionModel, images: Tensor, *, layers: BlockLayers
 
 @inspection(takes="images")
 def mean_activations(model: VisionModel, images: Tensor, *, layers: BlockLayers = None) -> MeanActivations:
-    """How active each layer is: the mean activation by depth, with its spread over channels and over images.
+    """Activity of each layer: the mean activation by depth, with its spread over channels and over images.
 
     means (n, c) for each layer, mean over places of a_c. The figure's line is the mean over channels and images, its band the
     middle 80 % of the channels, its dots the images. Activations of different layers have no common unit: a layer that is twice

@@ -59,7 +59,7 @@ def accentuate(
     precision: Precision = "exact",
     frames: Frames = (),
 ) -> Rendering:
-    """What would have to be stronger in a photograph for a unit to answer more, and where.
+    """Changes of a photograph that would make a unit answer more, and where.
 
     Steps of Adam on the picture x, parametrised by its frequencies and started at the photograph p, raise
     value(x) = mean over views v of [objective(v(x)) - hold b |F(v(x)) - F(v(p))| / |F(v(p))|], F the activation of an early

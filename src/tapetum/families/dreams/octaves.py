@@ -63,7 +63,7 @@ def deep_dream(
 
     Args:
         layer: layer whose activation grows; None: a middle one (the choice is in `notes`).
-        units: what grows in place of a layer's activation: "layer:channel", a class, or one of `tp.objectives`.
+        units: objective in place of a layer's activation: "layer:channel", a class, or one of `tp.objectives`.
         n_octaves: number of octaves.
         octave_scale: ratio of the sides of one octave and the one before.
         n_steps: steps per octave.

@@ -40,8 +40,8 @@ def extremal_perturbation(
         variant: preserve (what keeps the score up), delete (what brings it down when hidden), dual (both at once).
         n_steps: steps of ascent; the paper's code: 800.
         sigma_px: size of the bumps in px; None: 21 of 224, the paper's.
-        fill: what hides: None for the paper's, a blur that grows to 20 px (of 224) as the mask falls; or zero, mean, black,
-            white, blur, noise, a number, a tensor.
+        fill: replacement of hidden pixels: None for the paper's, a blur that grows to 20 px (of 224) as the mask falls; or
+            zero, mean, black, white, blur, noise, a number, a tensor.
 
     Example:
         >>> tp.extremal_perturbation(model, images, area=0.2, n_steps=20)

@@ -26,7 +26,7 @@ def occlusion(
     fill: Fill,
     batch: Batch = "auto",
 ) -> Tensor:
-    """How much the score drops when a square of the image is hidden.
+    """Drop of the score when a square of the image is hidden.
 
     values (n, 1, h, w) = score(x) - score(x with the window filled), averaged over the windows that cover a pixel;
     signed, in units of the score: below zero, hiding the place helps.
@@ -65,7 +65,7 @@ def feature_ablation(
     fill: Fill,
     batch: Batch = "auto",
 ) -> Tensor:
-    """How much the score drops when one segment of the picture is hidden.
+    """Drop of the score when one segment of the picture is hidden.
 
     values (n, 1, h, w) = score(x) - score(x with the segment filled), the same for every pixel of a segment; signed, in
     units of the score: below zero, hiding the segment helps. captum's FeatureAblation with the segments as its feature mask.

@@ -30,7 +30,7 @@ def rise(
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """How much the probability rises when a place is seen, averaged over random smooth masks.
+    """Rise of the probability when a place is seen, averaged over random smooth masks.
 
     values (n, 1, h, w) = 1 / n_masks sum over m of p(x * M_m) (M_m / keep - 1), with p the target's probability (softmax):
     an estimate of the probability given that a pixel is seen, minus the mean probability. The paper's map lacks the last

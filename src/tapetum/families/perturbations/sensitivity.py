@@ -64,7 +64,7 @@ def hsic(
     generator: torch.Generator,
     batch: Batch = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """How much the score depends on whether each cell is seen, while half of all cells are hidden at random.
+    """Dependence of the score on whether each cell is seen, while half of all cells are hidden at random.
 
     values (n, 1, cells, cells) = tr(K_i H L H) / (n_samples - 1)^2, the Hilbert-Schmidt independence criterion, with
     K_i = 1/2 - (z_i - z_i')^2 on whether cell i is seen, L = exp(-(y - y')^2 / (2 s^2)) on scores, s their median distance,
