@@ -50,9 +50,8 @@ def explain_files(
         return 2
     network = model.load()
     check_target(network, plan.target)
-    tasks = {
-        file: Task((file,), stem, asdict(origin(network, file, plan))) for file, stem in zip(files, stems(files), strict=True)
-    }
+    named = zip(files, stems(files), strict=True)
+    tasks = {file: Task((file,), stem, asdict(origin(network, file, plan))) for file, stem in named}
     there = {file for file, task in tasks.items() if resume and is_kept(folder, task)}
     say_kept(len(there), len(files))
 
@@ -73,7 +72,7 @@ def explain_files(
         if not done:
             return 2
         with writing(out, GOES_ON):
-            content = _write(folder, Kept(folder, done), done, refused, network, plan, model.words)
+            content = _write(folder, done, refused, network, plan, model.words)
     without = dict.fromkeys((one["method"], one["reason"]) for image in content["images"] for one in image["refused"])
     for method, reason in () if methods == "best" else without:
         note(f"no map from {method}: {reason}")
@@ -130,31 +129,17 @@ def check_target(model: VisionModel, target: int | str | None) -> None:
 
 
 def _write(
-    folder: Path,
-    explanations: Kept,
-    tasks: Sequence[Task],
-    refused: Refused,
-    model: VisionModel,
-    plan: Plan,
-    told: Sequence[str],
+    folder: Path, tasks: Sequence[Task], refused: Refused, model: VisionModel, plan: Plan, told: Sequence[str]
 ) -> dict[str, Any]:
     """Writes the pictures and the page, deletes what only an earlier report had, and writes report.json last."""
+    explanations = Kept(folder, tasks)
     names = pictures(folder, explanations, [task.stem for task in tasks])
     results = [f"{RESULTS}/{task.stem}" for task in tasks]
-    content = machine.as_json(
-        explanations, names, results, model=model.source, refused=refused, versions=versions(), seed=plan.seed
-    )
-    write_report(
-        folder,
-        explanations,
-        model=model.source,
-        weights=None if model.weights == "default" else model.weights,
-        told=told,
-        model_facts=_facts(model, explanations[0].outputs),
-        refused=refused,
-        versions=versions(),
-        seed=plan.seed,
-    )
+    about: dict[str, Any] = {"model": model.source, "refused": refused, "versions": versions(), "seed": plan.seed}
+    content = machine.as_json(explanations, names, results, **about)
+    weights = None if model.weights == "default" else model.weights
+    facts = _facts(model, explanations[0].outputs)
+    write_report(folder, explanations, weights=weights, told=told, model_facts=facts, **about)
     now_there = files_named(folder, content)
     stale = {path for task in tasks for path in (folder / task.stem).glob("*.png") if is_picture(path)}
     take_away(folder, (report_files(folder) | stale) - now_there)

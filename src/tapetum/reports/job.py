@@ -140,20 +140,10 @@ def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
     kind, outputs = answer_in_words(model, images, plan.target)
     predictions = tuple(predict(model, images)[0]) if kind in OF_IMAGES else ()
     questions, found = _answered(model, images, plan, _targets(model, images, plan, predictions, kind))
-    is_name = isinstance(source, (str, bytes)) or hasattr(source, "__fspath__")
-    explanation = Explanation(
-        file=str(source) if is_name else "image",
-        photo=photo,
-        pixels=model.denormalize(images).cpu(),
-        crop=model.preprocessing.describe(),
-        predictions=predictions,
-        found=found,
-        questions=questions,
-        findings=(),
-        notes=model.notes,
-        answer=kind,
-        outputs=outputs,
-    )
+    file = str(source) if isinstance(source, (str, bytes)) or hasattr(source, "__fspath__") else "image"
+    pixels, crop = model.denormalize(images).cpu(), model.preprocessing.describe()
+    answered = {"predictions": predictions, "found": found, "questions": questions, "answer": kind, "outputs": outputs}
+    explanation = Explanation(file, photo, pixels, crop, findings=(), notes=model.notes, **answered)
     return replace(explanation, findings=findings(explanation))
 
 
@@ -251,16 +241,9 @@ class _ExplainJob:
                     refused[name] = str(error)
         maps.sort(key=lambda judged: -judged.faithfulness if math.isfinite(judged.faithfulness) else math.inf)
         score = as_score(self.model, self.images, _each(target))
-        index = target if isinstance(target, int) else None
-        return Question(
-            score.describe(1)[0],
-            index,
-            role=role,
-            maps=tuple(maps),
-            refused=refused,
-            tried=late,
-            **self._measured(score),
-        )
+        name, index = score.describe(1)[0], target if isinstance(target, int) else None
+        probability, value = self._measured(score)
+        return Question(name, index, probability, role, tuple(maps), refused, late, value)
 
     def _judged(self, target: Any, name: str) -> Judged:
         """The map of one method, and how well it stands up."""
@@ -275,16 +258,8 @@ class _ExplainJob:
         numbers = {metric: float(curve.value[0]) for metric, curve in curves.items()}
         if numbers:
             numbers["faithfulness"] = numbers["insertion"] - numbers["deletion"]
-        return Judged(
-            attribution=done.value,
-            title=name,
-            summary=method.summary,
-            seconds=done.provenance.seconds,
-            evidence=numbers,
-            curves=curves,
-            baseline="baseline" in method.laws,
-            provenance=done.provenance,
-        )
+        baseline, spent = "baseline" in method.laws, done.provenance.seconds
+        return Judged(done.value, name, method.summary, spent, numbers, curves, baseline, done.provenance)
 
     def _curves(self, attribution: Attribution, method: Method) -> dict[str, Evaluation]:
         """Deletion and insertion of a map; of a random one the mean over several draws, since one alone may be lucky."""
@@ -296,17 +271,17 @@ class _ExplainJob:
         curves: dict[str, Evaluation] = {}
         with self.stages.part(0.5, times=len(draws) * len(EVIDENCE)):
             for metric, given in EVIDENCE.items():
-                measured = [evaluate(self.model, self.images, one, [metric], **given)[metric] for one in draws]
+                measured: list[Any] = [evaluate(self.model, self.images, one, [metric], **given)[metric] for one in draws]
                 value, curve = (torch.stack([getattr(one, name) for one in measured]).mean(0) for name in ("value", "curve"))
                 curves[metric] = replace(measured[0], value=value, curve=curve)
         return curves
 
-    def _measured(self, score: ModelScore) -> dict[str, float | None]:
-        """The target's probability, else its score: the number that deletion and insertion follow."""
+    def _measured(self, score: ModelScore) -> tuple[float | None, float | None]:
+        """The target's probability, or else its score: the number that deletion and insertion follow."""
         followed = as_probability(self.model, self.images, score.explains(1))
         with torch.no_grad():
             value = float(followed(self.images)[0])
-        return {"probability": value, "value": None} if followed.is_probability else {"probability": None, "value": value}
+        return (value, None) if followed.is_probability else (None, value)
 
 
 def _each(target: Any) -> Any:

@@ -47,20 +47,12 @@ def _image(explanation: Explanation, names: Names) -> dict[str, Any]:
         "answer": explanation.answer,
         "predictions": [one._asdict() for one in explanation.predictions],
         "target": explanation.questions[0].target,
-        "attributions": [
-            _map(question, judged, file)
-            for question, files in questions
-            for judged, file in zip(question.maps, files, strict=True)
-        ],
+        "attributions": [_map(q, judged, file) for q, files in questions for judged, file in zip(q.maps, files, strict=True)],
         "refused": [
-            {"target": question.target, "method": method, "reason": reason}
-            for question, _ in questions
-            for method, reason in question.refused.items()
+            {"target": q.target, "method": name, "reason": why} for q, _ in questions for name, why in q.refused.items()
         ],
         "tried": [
-            {"target": question.target, "method": method, "faithfulness": value}
-            for question, _ in questions
-            for method, value in question.tried.items()
+            {"target": q.target, "method": name, "faithfulness": value} for q, _ in questions for name, value in q.tried.items()
         ],
         "found": [{"layer": maps.layer, "channels": maps.channels[0].tolist()} for maps in explanation.found],
         "findings": list(explanation.findings),

@@ -83,7 +83,7 @@ def _part(explanation: Explanation, i: int, alone: bool) -> _ImagePart:
 
 
 def _document(title: str, body: Sequence[Markup | None], style: str, script: str) -> str:
-    """The frame, whose policy lets the page run its own script and show its own pictures, and nothing else."""
+    """The frame; its policy lets the page run its own script and show its own pictures, and nothing else."""
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     head = (
