@@ -87,7 +87,8 @@ Parametrization: TypeAlias = Annotated[
     "preset's.",
 ]
 Transforms: TypeAlias = Annotated[
-    Any, 'random changes: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset\'s.'
+    Any,
+    'random changes: "standard", "lucid", "none", or a list of `tp.transforms`; None: the preset\'s.',
 ]
 Frames: TypeAlias = Annotated[
     Sequence[int] | int, "steps whose pictures are kept, or how many, evenly; 0 is the picture before the first step."

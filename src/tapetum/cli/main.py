@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     With `arguments` it is a function like any other; without them it is the program, which may set the process up.
     """
     if arguments is None:
-        _own_the_process()
+        keep_large_blocks()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a queue's end of time is like Ctrl-C: what is done is kept
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file's name may be no text
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]
     token = debugging.set(words != given)
@@ -53,17 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     raise SystemExit(status)
 
 
-def _own_the_process() -> None:
-    keep_large_blocks()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a queue's end of time is like Ctrl-C: what is done is kept
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file's name may be no text
-
-
 def _status(words: Sequence[str]) -> int:
     """Runs the command, prints what went wrong, and returns the exit status."""
     try:
-        with _warnings_as_notes():
-            _run(words)
+        command = get_command(app)  # called directly: Typer's `main` boxes errors and leaves global hooks behind
+        with _warnings_as_notes(), command.make_context("tapetum", list(words) or ["--help"]) as context:
+            command.invoke(context)
         sys.stdout.flush()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
@@ -97,13 +94,6 @@ def _warnings_as_notes() -> Iterator[None]:
         warnings.simplefilter("always", TapetumWarning)
         show, warnings.showwarning = warnings.showwarning, tell
         yield
-
-
-def _run(words: Sequence[str]) -> None:
-    """Invokes the command directly: Typer's `main` boxes errors and leaves global hooks behind."""
-    command = get_command(app)
-    with command.make_context("tapetum", list(words) or ["--help"]) as context:
-        command.invoke(context)
 
 
 def _words_for(error: Exception) -> str:

@@ -30,14 +30,12 @@ def facts(pairs: Mapping[str, str], class_: str) -> Markup:
 
 def bars(lines: Sequence[Prediction | Number]) -> Markup:
     """The answer as horizontal bars, the longest first; numbers have no common scale and so no bars."""
-    return tag("ol", [tag("li", _bar(one)) for one in lines], class_="bars")
-
-
-def _bar(one: Prediction | Number) -> list[Markup]:
-    words = [tag("span", line_name(one), class_="name"), tag("span", line_value(one), class_="value")]
-    if isinstance(one, Number):
-        return words
-    return [*words, tag("span", class_="bar", style=f"--share:{100 * one.probability:.2f}%", aria_hidden="true")]
+    items: list[Markup] = []
+    for one in lines:
+        words = [tag("span", line_name(one), class_="name"), tag("span", line_value(one), class_="value")]
+        share = None if isinstance(one, Number) else f"--share:{100 * one.probability:.2f}%"
+        items.append(tag("li", words, tag("span", class_="bar", style=share, aria_hidden="true") if share else None))
+    return tag("ol", items, class_="bars")
 
 
 def found(maps: ActivationMaps, depth: str) -> Markup:
