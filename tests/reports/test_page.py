@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from tapetum.reports.markup import Markup, tag, text
-from tapetum.reports.page import pictures, verdict, write_report
-from tapetum.reports.pictures import safe, stems
+from tapetum.reports.page import verdict, write_report
+from tapetum.reports.pictures import pictures, safe, stems
 from tapetum.reports.words import number, percent
 from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Provenance, UnwritableError
 from tapetum.types.explanations import Explanation, Judged, Question

@@ -1,4 +1,4 @@
-"""What the terminal shows: results on standard output, everything else on standard error."""
+"""Output on the terminal: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def _best(question: Question, maps: list[Judged], bars: list[Judged]) -> str:
 
 
 def _contest(question: Question) -> list[str]:
-    """How many methods were tried for the best one, and how close the next ones come."""
+    """The number of methods tried, and the evidence of the best ones."""
     if not question.tried:
         return []
     ranked = sorted((value, name) for name, value in question.tried.items() if math.isfinite(value))[::-1]

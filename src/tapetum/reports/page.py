@@ -1,4 +1,4 @@
-"""`report.html`: what was found out about some images, as one page that needs nothing but itself."""
+"""`report.html`: the explanations of some images, as one page that needs nothing but itself."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ from tapetum.notes import is_caution
 from tapetum.reports.findings import measured_maps
 from tapetum.reports.fragments import DEPTHS, bars, card, facts, found, table
 from tapetum.reports.markup import Markup, tag, text
-from tapetum.reports.pictures import data_uri, pictures, shrink
+from tapetum.reports.pictures import data_uri, shrink
 from tapetum.reports.words import line_name, line_value, measure, number, percent
 from tapetum.types.explanations import Explanation, Judged, Question
-
-__all__ = ["pictures", "write_page", "write_report"]
 
 PHOTO_PX = 1200  # the longer side of the photograph on the page
 THUMB_PX = 240
@@ -215,7 +213,7 @@ def _legend(question: Question) -> Markup:
 
 
 def _reasons(title: Markup, refused: Mapping[str, str], element: str = "div") -> Markup | None:
-    """What was refused, each with the reason."""
+    """A list of refusals with their reasons, or None if there are none."""
     items = [tag("div", tag("dt", name), tag("dd", why)) for name, why in refused.items()]
     return tag(element, title, tag("dl", items), class_="refused") if items else None
 
