@@ -52,7 +52,8 @@ def explain_files(
     check_target(network, plan.target)
     named = zip(files, stems(files), strict=True)
     tasks = {file: Task((file,), stem, asdict(origin(network, file, plan))) for file, stem in named}
-    there = {file for file, task in tasks.items() if resume and is_kept(folder, task)}
+    hashed = [(file, task) for file, task in tasks.items() if resume and file in task.wanted["files"]]  # addresses may change
+    there = {file for file, task in hashed if kept(folder, task, Explanation) is not None}
     say_kept(len(there), len(files))
 
     def explained(file: str, watcher: Watcher) -> Task:
@@ -97,11 +98,6 @@ def report_folder(out: str | Path) -> Path:
         return report_files(folder) | set(kept_files(folder)) | pictures | page
 
     return checked_folder(out, ours)
-
-
-def is_kept(folder: Path, task: Task) -> bool:
-    """Whether the explanation is there; never for an address, whose picture may have changed."""
-    return task.subject[0] in task.wanted["files"] and kept(folder, task, Explanation) is not None
 
 
 class Kept(Sequence[Explanation]):

@@ -26,8 +26,8 @@ class ModelChoice:
     @property
     def words(self) -> list[str]:
         """The options that repeat the settings."""
-        many = {name: [value] if isinstance(value, str) else list(value) for name, value in self.settings.items()}
-        return [word for name, values in many.items() for value in values for word in (f"--{name}", value)]
+        pairs = ((name, [value] if isinstance(value, str) else value) for name, value in self.settings.items())
+        return [word for name, values in pairs for value in values for word in (f"--{name}", value)]
 
 
 def as_target(text: str | None) -> int | str | None:

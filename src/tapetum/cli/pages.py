@@ -160,6 +160,6 @@ def _steps(job: Job) -> list[str]:
     return ["steps.png"]
 
 
-def _write_figure(job: Job, name: str, figure: Any, files: Sequence[str]) -> None:
+def _write_figure(job: Job, name: str, figure: Any, files: list[str]) -> None:
     """Writes a figure that names the pictures it shows."""
-    write_figure(job.folder / name, figure, {"method": job.method.name, "pictures": list(files), "versions": versions()})
+    write_figure(job.folder / name, figure, {"method": job.method.name, "pictures": files, "versions": versions()})

@@ -20,7 +20,7 @@ from tapetum.reports.machine import write_json
 from tapetum.reports.pictures import safe, unique
 from tapetum.reports.provenance import of_model, write_figure
 from tapetum.store import save
-from tapetum.types import GROUPS, OfDataSet, UnitExamples, UnitSpectrum
+from tapetum.types import GROUPS, UnitExamples, UnitSpectrum
 
 
 def show_units(
@@ -49,7 +49,9 @@ def show_units(
         rows = list(_written(work, found, about))
         write_json(work / "report.json", {**about, "images": rows, "skipped": dict(found.skipped)})
     for row in rows:
-        say(f"{one_line(row['unit'])}: {_ends(row['examples'])}, {out / row['picture']}")
+        examples = row["examples"]  # the lowest and the highest score, or the highest alone
+        ends = " to ".join(f"{one['score']:.3g}" for one in (*examples.get("minimum", [])[:1], *examples["maximum"][:1]))
+        say(f"{one_line(row['unit'])}: {ends}, {out / row['picture']}")
     for words in found.notes:
         note(words)
     say_skipped(found.skipped.items(), "report.json")
@@ -61,17 +63,12 @@ def _written(work: Path, found: Any, about: Mapping[str, Any]) -> Iterator[dict[
     taken: set[str] = set()
     for i, one in enumerate(found):
         stem = unique(safe(one.unit), taken)
-        alone = _alone(found, i)
+        more = {name: getattr(found, name)[i : i + 1] for name in ("crop_px", "receptive_field") if hasattr(found, name)}
+        alone = replace(found, units=found.units[i : i + 1], **more)
         row = {"unit": one.unit, "picture": f"{stem}.png", "result": stem, **_numbers(one)}
         write_figure(work / row["picture"], show(alone), {**about, **row})
         save(alone, work / stem)
         yield row
-
-
-def _alone(found: Any, row: int) -> OfDataSet:
-    """The result of one unit."""
-    more = {name: getattr(found, name)[row : row + 1] for name in ("crop_px", "receptive_field") if hasattr(found, name)}
-    return replace(found, units=found.units[row : row + 1], **more)
 
 
 def _numbers(one: UnitSpectrum | UnitExamples) -> dict[str, Any]:
@@ -86,9 +83,3 @@ def _numbers(one: UnitSpectrum | UnitExamples) -> dict[str, Any]:
 
 def _listed(examples: UnitExamples) -> list[dict[str, Any]]:
     return [{"id": one.id, "score": one.score, "position": one.position} for one in examples.examples]
-
-
-def _ends(examples: Mapping[str, Any]) -> str:
-    """The lowest and the highest score, or the highest alone."""
-    scores = [row["score"] for row in (*examples.get("minimum", [])[:1], *examples["maximum"][:1])]
-    return " to ".join(f"{score:.3g}" for score in scores)

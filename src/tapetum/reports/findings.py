@@ -29,7 +29,8 @@ def _answer(explanation: Explanation) -> str:
     """The model's answer, in the words that fit its outputs."""
     kind, given = explanation.answer, explanation.predictions
     if kind == "numbers":
-        return _numbers([one for one in given if isinstance(one, Number)])
+        shown = [f"{measure(one.value)} for {_named(one)}" for one in given[:MANY] if isinstance(one, Number)]
+        return f"The model gives {', '.join(shown)}{_more(given)}."
     found = [one for one in given if isinstance(one, Prediction)]
     if kind == "maps":
         return _places(explanation.questions[0])
@@ -40,12 +41,6 @@ def _answer(explanation: Explanation) -> str:
     if kind == "labels":
         return _labels(found)
     return _yes_or_no(found) if kind == "binary" else _class(found, both=len(explanation.questions) > 1)
-
-
-def _numbers(found: list[Number]) -> str:
-    """Sentence about a regression: its numbers, without classes or probabilities."""
-    shown = [f"{measure(one.value)} for {_named(one)}" for one in found[:MANY]]
-    return f"The model gives {', '.join(shown)}{_more(found)}."
 
 
 def _more(found: Sequence[Any]) -> str:

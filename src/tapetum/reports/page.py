@@ -172,19 +172,16 @@ def _mattered(explanation: Explanation, i: int) -> Markup:
 
 
 def _question(explanation: Explanation, question: Question, i: int) -> Markup:
-    ask = tag("h4", "Why ", tag("em", question.target), "?", tag("span", f"{question.role}{_size_of(question)}", class_="role"))
+    size = f", {measure(question.value)}" if question.value is not None else ""
+    size = f", {percent(question.probability)}" if question.probability is not None else size
+    ask = tag("h4", "Why ", tag("em", question.target), "?", tag("span", f"{question.role}{size}", class_="role"))
     best, bar = _best(question)
-    place = "best" if _beats(best, bar) else "best unproven"
+    proven = best is not None and (bar is None or best.faithfulness > bar.faithfulness)
+    place = "best" if proven else "best unproven"
     cards = [card(explanation, question, m, place if m is best else "", f"crop-{i}") for m in question.maps]
     refused = _reasons(tag("h5", "Methods that gave no map"), question.refused)
     parts = (_legend(question), tag("div", cards, class_="cards"), table(question), refused)
     return tag("section", tag("header", ask, _slider(question.target)), parts, class_="question")
-
-
-def _size_of(question: Question) -> str:
-    if question.probability is not None:
-        return f", {percent(question.probability)}"
-    return "" if question.value is None else f", {measure(question.value)}"
 
 
 def _slider(target: str) -> Markup:
@@ -236,11 +233,6 @@ def _best(question: Question) -> tuple[Judged | None, Judged | None]:
     return next(iter(maps), None), next(iter(bars), None)
 
 
-def _beats(best: Judged | None, bar: Judged | None) -> bool:
-    """Whether the best map beats every tested baseline, or there is none to beat."""
-    return best is not None and (bar is None or best.faithfulness > bar.faithfulness)
-
-
 def verdict(question: Question) -> str:
     """Whether the best map of a question beats the baselines, in one sentence."""
     best, bar = _best(question)
@@ -250,14 +242,14 @@ def verdict(question: Question) -> str:
     if bar is None:
         return f"{claim}; no baseline was run to compare it with."
     other = f"the best baseline, {bar.title} ({number(bar.faithfulness)}), which knows nothing of the model."
-    return (
-        f"{claim}; it beats {other}" if _beats(best, bar) else f"{claim}; it does not beat {other} Do not rely on these maps."
-    )
+    if best.faithfulness > bar.faithfulness:
+        return f"{claim}; it beats {other}"
+    return f"{claim}; it does not beat {other} Do not rely on these maps."
 
 
 def _footer(options: Sequence[str], names: Sequence[str], versions: Mapping[str, str], seed: int) -> Markup:
     command = shlex.join(["tapetum", "explain", *names[:3], *(["..."] if len(names) > 3 else []), *options])
-    again = (tag("p", "To make this page again: ", tag("code", command)),)
+    again = tag("p", "To make this page again: ", tag("code", command))
     return tag("footer", tag("h2", "How this was made"), again, facts({**versions, "seed": str(seed)}, "facts"))
 
 
