@@ -40,7 +40,7 @@ KINDS: dict[str, torch.dtype] = {
         "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
     )
 }  # fmt: skip
-"""Types of tensors that can be saved."""
+"""Types of tensors that can be saved, by name."""
 
 
 def save(result: Any, folder: str | Path) -> Path:
@@ -62,18 +62,14 @@ def save_again(result: Any, folder: Path) -> Path:
 def _save(result: Any, target: Path, *, replaces: bool = False) -> Path:
     arrays: dict[str, NDArray[Any]] = {}
     tree = _packed(result, arrays)
-    with writable(target, ELSEWHERE), whole_folder(target, replaces=replaces) as work:
-        _write(work, tree, arrays)
-    return target
-
-
-def _write(work: Path, tree: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     named = cast("dict[str, Any]", arrays)  # none is called allow_pickle
-    np.savez_compressed(work / ARRAYS, **named)
-    if not may_unpack(sum(array.nbytes for array in arrays.values()), (work / ARRAYS).stat().st_size):
-        np.savez(work / ARRAYS, **named)
-    manifest = {"schema": SCHEMA, "tapetum": version("tapetum"), "seal": seal(tree, work / ARRAYS), "result": tree}
-    (work / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    with writable(target, ELSEWHERE), whole_folder(target, replaces=replaces) as work:
+        np.savez_compressed(work / ARRAYS, **named)
+        if not may_unpack(sum(array.nbytes for array in arrays.values()), (work / ARRAYS).stat().st_size):
+            np.savez(work / ARRAYS, **named)
+        manifest = {"schema": SCHEMA, "tapetum": version("tapetum"), "seal": seal(tree, work / ARRAYS), "result": tree}
+        (work / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    return target
 
 
 def seal(tree: Any, arrays: Path) -> str:

@@ -21,7 +21,7 @@ import torch
 from PIL import Image, ImageFile
 
 from tapetum.data import sources
-from tapetum.data.images import picture, read_image, to_uint8, write_png
+from tapetum.data.images import read_image, to_uint8, write_png
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.data.sources import find_images, packaged_photo
 from tapetum.types import ImageError, UnwritableError
@@ -505,9 +505,9 @@ def test_the_limit_itself_is_read() -> None:
     saved = io.BytesIO()
     np.save(saved, NOISE)
     for source in (encoded(NOISE, "PNG"), Image.fromarray(NOISE), saved.getvalue()):
-        assert picture(source, most=40 * 56).shape == Preprocessing().read(source, 40 * 56).shape == (1, 3, 40, 56)
+        assert Preprocessing().read(source, 40 * 56).shape == (1, 3, 40, 56)
         with pytest.raises(ImageError, match=r"40.*more than 0\.002239 million pixels; shrink it first"):
-            picture(source, most=40 * 56 - 1)
+            Preprocessing().read(source, 40 * 56 - 1)
 
 
 def test_a_picture_without_pixels() -> None:

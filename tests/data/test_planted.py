@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from tapetum.data.images import read_image
-from tapetum.data.planted import BACKGROUNDS, OBJECTS, SHAPES, Planted, outlines, planted
+from tapetum.data.planted import OBJECTS, SHAPES, Planted, outlines, planted
 from tapetum.data.planted.recipes import MARGIN, RADIUS
+from tapetum.data.planted.textures import TEXTURES
 from tapetum.data.streams import Source, as_source
 from tapetum.types import ImageError
 
@@ -68,7 +69,7 @@ def test_without_a_shortcut_nothing_goes_with_the_label() -> None:
             "mirrored": (0.5,),
         }.items()
     }
-    factors["background"] = np.array([BACKGROUNDS.index(one.background) for one in data.recipes])
+    factors["background"] = np.array([list(TEXTURES).index(one.background) for one in data.recipes])
     for name, levels in factors.items():
         table = np.array([[np.sum((labels == a) & (levels == b)) for b in np.unique(levels)] for a in range(4)])
         expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / table.sum()

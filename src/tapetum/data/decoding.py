@@ -15,10 +15,9 @@ from torch import Tensor
 
 from tapetum.data.images import strips_of
 from tapetum.data.pillow import MAX_PIXELS, opened_picture, orientation_of, strict_pillow
-from tapetum.data.strips import Strips, Upright
+from tapetum.data.strips import Strips, upright
 from tapetum.types import ImageError
 
-_START = b"\xff\xd8\xff"
 _QUICK = ("JPEG RGB", "JPEG L", "MPO RGB")  # MPO: written by some cameras. torchvision converts CMYK differently
 
 
@@ -29,8 +28,12 @@ def strips_in(data: bytes, name: str) -> Iterator[Strips]:
     Pillow reads the header (format, size, orientation, limits), torchvision decodes the pixels of a JPEG, which
     is quicker. Every other picture, and every file that the quick decoder rejects, goes to `read_image`, which words refusals.
     """
-    with _turns(_size(data)):
-        quick = _quick(data)
+    try:
+        kind, orientation, pixels = header(io.BytesIO(data))
+    except ImageError:  # `read_image` will refuse the file, or read a .npy file in blocks
+        kind, orientation, pixels = "", 1, 0
+    with _turns(pixels):
+        quick = _quick(data, kind, orientation)
         if quick is not None:
             with contextlib.closing(quick):
                 yield quick
@@ -39,29 +42,14 @@ def strips_in(data: bytes, name: str) -> Iterator[Strips]:
             yield strips
 
 
-def _quick(data: bytes) -> Strips | None:
+def _quick(data: bytes, kind: str, orientation: int) -> Strips | None:
     """Pixels of a JPEG in colour or grey; None if `read_image` has to read the file."""
-    if data[:3] != _START or not _agrees():
+    if kind not in _QUICK or not _agrees():
         return None
     try:
-        kind, orientation = header(io.BytesIO(data))
-        levels = _levels(data) if kind in _QUICK else None
-    except (ImageError, RuntimeError):  # a decoder's refusal is a RuntimeError
+        return Strips(upright(_levels(data), orientation), "the bytes")
+    except RuntimeError:  # the decoder's refusal
         return None
-    if levels is None:
-        return None
-    c, height, width = levels.shape
-    raster = Upright((c, height, width), lambda rows, columns: levels[:, rows, columns], orientation)
-    return Strips(raster, "the bytes")
-
-
-def _size(data: bytes) -> int:
-    """Number of pixels by the header; 0 if the file will be refused, or is a .npy file, read in blocks."""
-    try:
-        with strict_pillow(), opened_picture(io.BytesIO(data), "the bytes") as image:
-            return image.width * image.height
-    except ImageError:
-        return 0
 
 
 class Turns:
@@ -87,13 +75,13 @@ class Turns:
 _turns = Turns(16_000_000, MAX_PIXELS)
 
 
-def header(file: io.BytesIO) -> tuple[str, int]:
-    """Reads Pillow's name for the kind of picture ("JPEG RGB") and the EXIF orientation, without decoding pixels.
+def header(file: io.BytesIO) -> tuple[str, int, int]:
+    """Reads Pillow's name for the kind of picture ("JPEG RGB"), the EXIF orientation and the number of pixels; decodes none.
 
     Refuses what `read_image` refuses, as far as the header shows it.
     """
     with strict_pillow(), opened_picture(file, "the bytes") as image:
-        return f"{image.format} {image.mode}", orientation_of(image)
+        return f"{image.format} {image.mode}", orientation_of(image), image.width * image.height
 
 
 def _levels(data: bytes) -> Tensor:

@@ -45,24 +45,17 @@ def read_image(source: Any) -> Tensor:
         return strips.whole(torch.float32)
 
 
-def picture(
-    source: Any, channels: int = 3, span: ValueSpan | None = None, most: int = MAX_PIXELS, name: str | None = None
-) -> Tensor:
-    """Reads what `read_image` takes, for a network with `channels` inputs: (1, 3, H, W), or (1, channels, H, W) beyond colour.
-
-    span: raw values of arrays, tensors and files that mean 0 and 1.
-    most: pixels of a file, an address or a PIL image; larger ones are refused before they are decoded.
-    name: of the picture in refusals.
-    """
-    with strips_of(source, channels, span, most, name) as strips:
-        return strips.whole()
-
-
 @contextlib.contextmanager
 def strips_of(
     source: Any, channels: int = 3, span: ValueSpan | None = None, most: int = MAX_PIXELS, name: str | None = None
 ) -> Iterator[Strips]:
-    """Yields the same picture before conversion to floats; its file stays open until the end of the block."""
+    """Opens what `read_image` takes, for a network with `channels` inputs; the file stays open until the end of the block.
+
+    The pixels are (1, 3, H, W), or (1, channels, H, W) beyond colour.
+    span: raw values of arrays, tensors and files that mean 0 and 1.
+    most: pixels of a file, an address or a PIL image; larger ones are refused before they are decoded.
+    name: of the picture in refusals.
+    """
     with contextlib.ExitStack() as kept:
         yield kept.enter_context(contextlib.closing(_strips(source, channels, span, most, name, kept)))
 
@@ -77,8 +70,16 @@ def _strips(
     kept.enter_context(strict_pillow())
     if isinstance(source, Image.Image):
         return _of_pil(source, name or "the PIL image", channels, span, most, ours=False)
-    file, said = _opened(source, kept)
-    return _decoded(file, name or said, channels, span, most, kept)
+    file, place = _opened(source, kept)
+    name = name or place
+    start = file.read(len(_NUMPY))
+    file.seek(0)
+    if start == _NUMPY:
+        return saved_array(file, name, channels, span, most)
+    image = kept.enter_context(contextlib.closing(opened_picture(file, name, most)))
+    strips = _of_pil(image, name, channels, span, most, ours=True)
+    file.close()  # all pixels are decoded: the bytes are no longer needed
+    return strips
 
 
 def _opened(source: Any, kept: contextlib.ExitStack) -> tuple[io.BufferedReader | io.BytesIO, str]:
@@ -97,25 +98,6 @@ def _opened(source: Any, kept: contextlib.ExitStack) -> tuple[io.BufferedReader 
     if isinstance(data, str):
         raise ImageError('the file object gives text; open it in binary mode ("rb")')
     return io.BytesIO(data), "the file object"
-
-
-def _decoded(
-    file: io.BufferedReader | io.BytesIO,
-    name: str,
-    channels: int,
-    span: ValueSpan | None,
-    most: int,
-    kept: contextlib.ExitStack,
-) -> Strips:
-    """Decodes the bytes of a picture or of a .npy file."""
-    start = file.read(len(_NUMPY))
-    file.seek(0)
-    if start == _NUMPY:
-        return saved_array(file, name, channels, span, most)
-    image = kept.enter_context(contextlib.closing(opened_picture(file, name, most)))
-    strips = _of_pil(image, name, channels, span, most, ours=True)
-    file.close()  # all pixels are decoded: the bytes are no longer needed
-    return strips
 
 
 def _of_pil(image: Image.Image, name: str, channels: int, span: ValueSpan | None, most: int, ours: bool) -> Strips:

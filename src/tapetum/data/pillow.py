@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
-from tapetum.data.strips import Raster, Upright, as_tensor
+from tapetum.data.strips import Raster, Upright, as_tensor, upright
 from tapetum.files import shown
 from tapetum.types import ImageError
 
@@ -176,7 +176,7 @@ class Photograph(Upright):
         ends = [height * i // number for i in range(number + 1)]
         pieces = [self.rows(a, b) for a, b in pairwise(ends)]
         self._image.close()
-        return [_piece(piece) for piece in pieces]
+        return [upright(piece) for piece in pieces]
 
     def _values(self, rows: slice, columns: slice) -> Tensor:
         try:
@@ -184,11 +184,6 @@ class Photograph(Upright):
         except Exception as error:
             raise _unreadable(self._image, self._name, error) from error
         return as_tensor(values[None] if values.ndim == 2 else values.transpose(2, 0, 1))
-
-
-def _piece(numbers: Tensor) -> Upright:
-    c, height, width = numbers.shape
-    return Upright((c, height, width), lambda rows, columns: numbers[:, rows, columns])
 
 
 def _converter(image: Image.Image, name: str) -> tuple[Callable[[Image.Image], NDArray[Any]], int]:

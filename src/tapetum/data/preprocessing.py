@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
-from tapetum.data.images import picture, strips_of
+from tapetum.data.images import strips_of
 from tapetum.data.pillow import MAX_PIXELS
 from tapetum.data.planes import ValueSpan, viewable
 from tapetum.data.strips import AT_ONCE, Strips
@@ -84,7 +84,8 @@ class Preprocessing:
 
         most: pixels of a file or a PIL image; larger ones are refused before they are decoded.
         """
-        return picture(source, self.channels, self.range, most)
+        with self.opened(source, most) as strips:
+            return strips.whole()
 
     def opened(self, source: Any, most: int = MAX_PIXELS) -> AbstractContextManager[Strips]:
         """Opens the same picture for a block before conversion to floats: `crop` needs few of a large picture at a time."""

@@ -48,12 +48,9 @@ class _Rows:
         self._height = layout.shape[axes[1]]
         self._block, self._first, self._last = np.empty(0), 0, 0
         n_blocks = -(-layout.n_bytes // WHOLE)
-        if self._runs() * n_blocks > 1_000_000:  # pieces to read, which takes seconds
+        self._runs = math.prod(layout.shape[axis] for axis in self._order[: self._order.index(axes[1])])  # pieces with one row
+        if self._runs * n_blocks > 1_000_000:  # pieces to read, which takes seconds
             raise ImageError(f"{name}: rows lie scattered in this file; save numpy.ascontiguousarray of it")
-
-    def _runs(self) -> int:
-        """Number of pieces of the file that hold one row."""
-        return math.prod(self._layout.shape[axis] for axis in self._order[: self._order.index(self._axes[1])])
 
     def read(self, rows: slice, columns: slice) -> Tensor:
         """Reads a box (c, rows, columns)."""
@@ -69,7 +66,7 @@ class _Rows:
         at = self._order.index(self._axes[1])
         inner = [shape[axis] for axis in self._order[at + 1 :]]
         row = math.prod(inner) * item
-        places = [self._layout.start + (run * self._height + first) * row for run in range(self._runs())]
+        places = [self._layout.start + (run * self._height + first) * row for run in range(self._runs)]
         found = some_of(self._file, places, (last - first, *inner), self._layout.dtype, self._name, ImageError)
         found = found.reshape([last - first if axis == self._axes[1] else shape[axis] for axis in self._order])
         c, rows, columns = (self._order.index(axis) if axis >= 0 else -1 for axis in self._axes)

@@ -30,9 +30,9 @@ TIMEOUT_S, TOTAL_S = 20, 120
 """Seconds to wait for each answer of a server, and for a whole picture."""
 
 EXTENSIONS = ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff", "ppm", "avif", "npy")
+ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
 PHOTOGRAPHS = {"cat": "chelsea.png", "astronaut": "astronaut.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
 
-_ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 
 
@@ -77,7 +77,7 @@ def _images_inside(folder: str) -> list[str]:
         # a link to a parent would be walked for ever
         new = [f for f in folders if f[0] != "." and os.path.realpath(os.path.join(here, f)) not in visited]
         folders[:] = sorted(new)
-        images += [os.path.join(here, f) for f in names if f[0] != "." and f.lower().endswith(_ENDINGS)]
+        images += [os.path.join(here, f) for f in names if f[0] != "." and f.lower().endswith(ENDINGS)]
     if not images:
         raise ImageError(f"{shown(folder)}: no images in this folder (looked for {' '.join(EXTENSIONS)})")
     return sorted(images)

@@ -6,7 +6,7 @@ needs a part, or a smaller picture, never holds all of the floats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -46,7 +46,7 @@ class Raster(Protocol):
 class Upright:
     """Upright raster of values (c, height, width) that are read in boxes."""
 
-    def __init__(self, shape: tuple[int, int, int], box: Callable[[slice, slice], Tensor], orientation: int = 1) -> None:
+    def __init__(self, shape: Sequence[int], box: Callable[[slice, slice], Tensor], orientation: int = 1) -> None:
         self._swap, self._flips = _UPRIGHT.get(orientation, (False, []))
         self._box, (c, height, width) = box, shape
         self.shape = (c, width, height) if self._swap else (c, height, width)
@@ -67,6 +67,11 @@ class Upright:
     def bands(self) -> list[Raster]:
         """Returns the raster itself: it has nothing to free."""
         return [self]
+
+
+def upright(values: Tensor, orientation: int = 1) -> Upright:
+    """Raster of values (c, height, width) in memory."""
+    return Upright(values.shape, lambda rows, columns: values[:, rows, columns], orientation)
 
 
 class Strips:
@@ -118,19 +123,16 @@ def _parts(raster: Raster) -> Iterator[tuple[int, Tensor]]:
         yield first, raster.rows(first, min(first + step, height))
 
 
-def of_tensor(tensor: Tensor, name: str, channels: int = 3, span: ValueSpan | None = None, last: bool = False) -> Strips:
-    """Strips of one picture (H, W), (c, H, W) or (H, W, c), also with a leading 1; in doubt, channels are last if `last`."""
-    planes = planes_of(tensor, name, accepted(channels), last)
-    return Strips(Upright(_three(planes.shape), lambda rows, columns: planes[:, rows, columns]), name, channels, span)
+def of_tensor(tensor: Tensor, name: str, channels: int = 3, span: ValueSpan | None = None) -> Strips:
+    """Strips of one picture (H, W), (c, H, W) or (H, W, c), also with a leading 1; (c, H, W) where both fit."""
+    return Strips(upright(planes_of(tensor, name, accepted(channels))), name, channels, span)
 
 
 def of_array(array: NDArray[np.generic], name: str, channels: int = 3, span: ValueSpan | None = None) -> Strips:
     """Strips of an array (H, W), (H, W, c) or (c, H, W); (H, W, c) where both fit."""
     check_type(array.dtype, name)
     planes = planes_of(np.asarray(array), name, accepted(channels), last=True)
-    return Strips(
-        Upright(_three(planes.shape), lambda rows, columns: as_tensor(planes[:, rows, columns])), name, channels, span
-    )
+    return Strips(Upright(planes.shape, lambda rows, columns: as_tensor(planes[:, rows, columns])), name, channels, span)
 
 
 def as_tensor(array: NDArray[np.generic]) -> Tensor:
@@ -144,8 +146,3 @@ def check_type(dtype: np.dtype[np.generic], name: str) -> None:
         torch.from_numpy(np.empty(0, dtype.newbyteorder("=")))
     except TypeError as error:
         raise ImageError(f"{name}: {dtype} holds no pixels; use uint8, or float in [0, 1]") from error
-
-
-def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    c, height, width = shape
-    return c, height, width

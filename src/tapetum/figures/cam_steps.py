@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from tapetum.data.preprocessing import LUMA
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import WORDS, colorize, limit, overlay, say
-from tapetum.figures.theme import DIVERGING, LIGHT, NOTE_PT, TITLE_PT, Figure
+from tapetum.figures.overlay import WORDS, colorize, limit, overlay, say, signs
+from tapetum.figures.theme import DIVERGING, LIGHT, TITLE_PT, Figure
 from tapetum.figures.words import shorten, some
 from tapetum.types import GradCamSteps, Reduce
 
@@ -57,7 +57,7 @@ def _subtitle(result: GradCamSteps) -> str:
 
 def _activations(result: GradCamSteps, row: int, column: Any, k: int) -> None:
     """Activations, the same for every target; the photograph at the foot."""
-    kind: Reduce = "sum" if bool((result.activations < 0).any()) else "positive"
+    kind = signs(result.activations)
     for i in range(k):
         name = f"channel {int(result.channels[row, i])}"
         title = f"\n{name}" if i else f"activation A\n{name}"
@@ -118,9 +118,7 @@ def _map(axes: Any, values: Tensor, title: str, *, kind: Reduce, top: float | No
     if max(values.shape) > NUMBERS:
         canvas.below(axes, f"{low + 0.0:.2g} to {high + 0.0:.2g}")
         return
-    for (y, x), value in np.ndenumerate(values.detach().cpu().numpy()):
-        dark = float(colors[:, y, x] @ torch.tensor([0.299, 0.587, 0.114])) < 0.5
-        axes.text(x, y, f"{value + 0.0:.3g}", ha="center", va="center", fontsize=NOTE_PT, color="white" if dark else LIGHT.ink)
+    canvas.numbers(axes, values + 0.0, ".3g", torch.einsum("c,chw->hw", torch.tensor(LUMA), colors))  # + 0.0: no "-0"
 
 
 def _number(axes: Any, value: float, title: str) -> None:

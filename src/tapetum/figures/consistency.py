@@ -6,11 +6,11 @@ from typing import Any
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import colorize, limit, over
+from tapetum.figures.overlay import colorize, limit, over, signs
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.words import grid as size_words
 from tapetum.figures.words import some
-from tapetum.types import ConsistentChannels, Reduce
+from tapetum.types import ConsistentChannels
 
 MAX_IMAGES = 6  # in one figure; the title says when there are more
 MAX_CHANNELS = 10  # of each kind, in the matrix
@@ -65,7 +65,7 @@ def _cells(axes: list[Any], result: ConsistentChannels, row: int, listed: int, l
 def _maps(axes: list[Any], result: ConsistentChannels, row: int, shown: int) -> None:
     """One image: its photograph, then over it the maps; a channel has one scale for all images."""
     photo, k = result.photographs[row], len(result.consistent)
-    kind: Reduce = "sum" if bool((result.maps < 0).any()) else "positive"
+    kind = signs(result.maps)
     canvas.image(axes[0], photo, "photograph" if row == 0 else "")
     canvas.side(axes[0], f"image {row + 1}")
     for i in range(2 * shown):

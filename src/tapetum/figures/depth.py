@@ -8,7 +8,7 @@ from typing import Any
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import colorize
+from tapetum.figures.overlay import colorize, signs
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.words import layer_name, some
 from tapetum.types import DepthProperties, LayerProgression, LayerTable, MeanActivations
@@ -90,16 +90,10 @@ def _(result: DepthProperties) -> Figure:
 def _columns(axes: Any, values: Sequence[float | int], name: str) -> None:
     axes.bar(range(len(values)), values, width=0.66, color=LIGHT.accent)
     for i, value in enumerate(values):
-        axes.annotate(
-            f"{value:.3g}" if isinstance(value, float) else f"{value:,}",
-            (i, value),
-            xytext=(0, 2 if value >= 0 else -3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if value >= 0 else "top",
-            fontsize=NOTE_PT,
-            color=LIGHT.muted,
-        )
+        words = f"{value:.3g}" if isinstance(value, float) else f"{value:,}"
+        offset, side = ((0, 2), "bottom") if value >= 0 else ((0, -3), "top")
+        style = {"ha": "center", "va": side, "fontsize": NOTE_PT, "color": LIGHT.muted}
+        axes.annotate(words, (i, value), xytext=offset, textcoords="offset points", **style)
     axes.axhline(0, color=LIGHT.line, linewidth=0.8)
     axes.use_sticky_edges = False
     axes.margins(y=0.14)
@@ -149,8 +143,8 @@ def _(result: LayerProgression) -> Figure:
     columns = ceil((d + 1) / bands)
     more = some(n, len(result.photographs))
     title = f"What every stage of {result.model} keeps{more}"
-    signed = any(bool((one < 0).any()) for one in result.maps)
-    words = "mean over the channels of each layer, each on its own scale" + (" (blue: below 0)" if signed else "")
+    blue = " (blue: below 0)" if "sum" in map(signs, result.maps) else ""
+    words = f"mean over the channels of each layer, each on its own scale{blue}"
     figure = canvas.page(max(columns * STRIP_IN, 5.6), n * bands * (STRIP_IN + 0.42), title, words)
     panels = canvas.panels(figure, n * bands, columns)
     for row in range(n):
@@ -158,7 +152,7 @@ def _(result: LayerProgression) -> Figure:
         canvas.image(panels[row * bands, 0], result.photographs[row], "photograph", note=f"{h} × {w} px")
         for i, (layer, maps) in enumerate(zip(result.layers, result.maps, strict=True), 1):
             values = maps[row]
-            picture = colorize(values, "sum" if bool((maps < 0).any()) else "positive")
+            picture = colorize(values, signs(maps))
             note = f"{values.shape[0]} × {values.shape[1]} · {result.channels[i - 1]} channels"
             canvas.image(panels[row * bands + i // columns, i % columns], picture, layer_name(layer), False, note)
     return figure

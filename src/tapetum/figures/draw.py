@@ -12,9 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from tapetum.figures import canvas, several
-from tapetum.figures.channels import channel_picture
-from tapetum.figures.overlay import SCALE, WORDS, colorize, laid, limit, overlay, say
+from tapetum.figures import canvas, films, several
+from tapetum.figures.overlay import SCALE, WORDS, channel_picture, colorize, laid, limit, overlay, say
 from tapetum.figures.theme import LIGHT, Figure
 from tapetum.figures.words import SHORT_UNITS, caption, grid, some
 from tapetum.notes import is_caution
@@ -87,8 +86,6 @@ def _(result: Run, **options: Any) -> Figure:
 @draw.register
 def _(result: Attribution, pixels: Tensor | None = None) -> Figure:
     """One row per image: the photo, the map with its scale, the map over the photo (the map alone without `pixels`)."""
-    from tapetum.figures import canvas, films
-
     if result.frames is not None:
         return films.slices(result)
     rows, photos = min(len(result), MAX_ROWS), _photos(pixels, result)
@@ -108,7 +105,7 @@ def _(result: Attribution, pixels: Tensor | None = None) -> Figure:
 
 @draw.register
 def _(result: ActivationMaps) -> Figure:
-    """One row per image, one panel per channel, each on its own scale: (k channels of one layer)."""
+    """One row per image, one panel per channel, each on its own scale."""
     n, k = len(result.values), result.values.shape[1]
     columns = min(k, 6 if k <= FEW_CHANNELS else 8)
     shown = min(n, max(1, MAX_ROWS // ceil(k / columns)))

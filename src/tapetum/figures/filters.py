@@ -10,11 +10,11 @@ from torch import Tensor
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import colorize, limit, overlay
+from tapetum.figures.overlay import colorize, limit, overlay, signs
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.tiles import collage
 from tapetum.figures.words import some
-from tapetum.types import FilterComparison, FilteredPicture, FilterResponses, Filters, Reduce, ToySelectivity
+from tapetum.types import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
 from tapetum.types.filters import shown_pair
 
 TILE_PX = 48  # the least side of a filter in a figure
@@ -62,8 +62,7 @@ def _(result: FilteredPicture) -> Figure:
     for axes, name, kernel, response in zip(panels[1:], result.names, result.kernels, result.responses, strict=False):
         size = f"{kernel.shape[-2]} × {kernel.shape[-1]}"
         values = f"{float(response.min()):.2f} to {float(response.max()):.2f}"
-        signs: Reduce = "sum" if bool((response < 0).any()) else "positive"
-        shown = response if len(response) == 3 else colorize(response[0], signs)
+        shown = response if len(response) == 3 else colorize(response[0], signs(response))
         canvas.image(axes, shown, f"{name}, {size}: {values}")
     return figure
 
@@ -214,7 +213,7 @@ def painted(values: Tensor, top: float) -> list[Tensor]:
     return [colorize(one, "sum", top) for one in values]
 
 
-def enlarged(tile: Tensor, side_px: int = TILE_PX) -> Tensor:
-    """Every cell as a square of pixels, so that the filter is at least `side_px` wide."""
-    times = max(1, ceil(side_px / min(tile.shape[-2:])))
+def enlarged(tile: Tensor) -> Tensor:
+    """Enlarges every cell to a square of pixels, so that the filter is at least `TILE_PX` wide."""
+    times = max(1, ceil(TILE_PX / min(tile.shape[-2:])))
     return tile.repeat_interleave(times, -2).repeat_interleave(times, -1)

@@ -28,7 +28,7 @@ MEANS = {
 
 @draw.register
 def _(result: Localization, pixels: Tensor | None = None) -> Figure:
-    """Each map (over its picture, if `pixels` (n, 3, h, w) are given) with the outline of its mask and its number."""
+    """Draws each map with the outline of its mask and its number, over its picture if `pixels` (n, 3, h, w) are given."""
     if pixels is not None and len(pixels) != len(result):
         raise TapetumError(f"{len(result)} maps need {len(result)} pictures, got {len(pixels)}")
     n = min(len(result), MAX_MAPS)

@@ -24,7 +24,7 @@ FAINT = 0.15
 
 @draw.register
 def _(result: ActivationAtlas, label: str | int | None = None, names: bool = True) -> Figure:
-    """Every cell at its place on the map, named by the class whose logit it raises most, else by its commonest label.
+    """Draws every cell at its place on the map, named by the class whose logit it raises most, else by its commonest label.
 
     Args: `label` a class of the model: cells show as strongly as they speak for it, those that
     speak against it hardly at all. `names` False leaves the names out.

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.data.preprocessing import LUMA
 from tapetum.figures.theme import LIGHT, anchors, rgb
-from tapetum.types import Attribution, Reduce, Status, TapetumError
+from tapetum.types import ActivationMaps, Attribution, Reduce, Status, TapetumError
 
 ROBUST_QUANTILE = 0.995
 """The colour scale ends at this quantile of the magnitudes: a few extreme pixels must not darken all the others."""
@@ -49,14 +50,20 @@ def colorize(values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
     return torch.where(values.detach().isnan().cpu(), torch.tensor(rgb(LIGHT.line))[:, None, None], colors)
 
 
-def overlay(
-    pixels: Tensor,
-    heatmap: Tensor,
-    kind: Reduce,
-    *,
-    top: float | None = None,
-    opacity: float = 0.85,
-) -> Tensor:
+def signs(values: Tensor) -> Reduce:
+    """Colours for values as they are: diverging ("sum") as soon as any of them is negative."""
+    return "sum" if bool((values < 0).any()) else "positive"
+
+
+def channel_picture(maps: ActivationMaps, row: int, i: int) -> Tensor:
+    """One channel's map as colours (3, h, w) at the layer's own resolution; words if it holds NaN."""
+    values = maps.values[row, i].detach().float().cpu()
+    if not bool(values.isfinite().all()):
+        return say(values.new_zeros(3, 112, 112), WORDS["non_finite"])
+    return colorize(values, signs(maps.values))
+
+
+def overlay(pixels: Tensor, heatmap: Tensor, kind: Reduce, *, top: float | None = None, opacity: float = 0.85) -> Tensor:
     """The map over its photo: (3, h, w) in [0, 1].
 
     Where the map is NaN the model saw nothing, and the photo is pale. Elsewhere the colour covers the photo in proportion to
@@ -135,9 +142,7 @@ def _ramp(place: Tensor, colors: Tensor) -> Tensor:
 
 
 def _grey(pixels: Tensor) -> Tensor:
-    # ITU-R BT.601 luma, what "grey" means in most picture libraries
-    weights = torch.tensor([0.299, 0.587, 0.114])
-    grey = torch.einsum("c,chw->hw", weights, pixels.detach().float().cpu().clamp(0, 1))
+    grey = torch.einsum("c,chw->hw", torch.tensor(LUMA), pixels.detach().float().cpu().clamp(0, 1))
     return grey.expand(3, *grey.shape).clone()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.figures import canvas
-from tapetum.figures.channels import channel_picture
+from tapetum.figures.overlay import channel_picture
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure
 from tapetum.figures.words import grid, layer_name, shorten, some
 from tapetum.types import ActivationMaps, Number, Prediction, TapetumError

@@ -38,6 +38,8 @@ TOP_IN = 1.3
 TILE_PX, GAP_PX, NOTE_PX = 150, 6, 26  # of a picture in a column, between two, and of the line with its score
 CROP_PX = 224  # least side of a drawn crop
 HEAD_PX = 10  # below the bar that a column begins with
+WIDTH_PX, HEIGHT_PX = ACROSS * (TILE_PX + GAP_PX) - GAP_PX, ACROSS * (TILE_PX + NOTE_PX + GAP_PX) - GAP_PX  # of a column
+RATIO = 0.93 * (HEIGHT_PX + HEAD_PX) / WIDTH_PX  # height of a column's pictures by its width, which has a margin
 
 TITLES: dict[Group, str] = {
     "minimum": "Minimum",
@@ -55,7 +57,7 @@ def _(result: UnitSpectra) -> Figure:
     """One band per unit: made against it, minimum, slightly negative, slightly positive, maximum, made for it; a histogram."""
     shown = result.units[:MAX_UNITS]
     made = any(one.optimized is not None for one in shown)
-    columns, band_in = 4 + 2 * made, NAME_IN + COLUMN_IN * _ratio() + HISTOGRAM_IN + 0.45
+    columns, band_in = 4 + 2 * made, NAME_IN + COLUMN_IN * RATIO + HISTOGRAM_IN + 0.45
     more = some(len(shown), len(result), "units")
     title = f"The activation spectrum of {shown[0].unit}" if len(result) == 1 else f"Activation spectra{more}"
     about = _wrapped(f"below each picture {_about(result, shown)}", columns * COLUMN_IN)
@@ -78,17 +80,11 @@ def _(
 
 def _bands(figure: Any, bands: int, columns: int) -> list[list[Any]]:
     """Axes of each unit: one per column, and one below all of them."""
-    grid = figure.add_gridspec(2 * bands, columns, height_ratios=[COLUMN_IN * _ratio() + NAME_IN, HISTOGRAM_IN] * bands)
+    grid = figure.add_gridspec(2 * bands, columns, height_ratios=[COLUMN_IN * RATIO + NAME_IN, HISTOGRAM_IN] * bands)
     return [
         [*(figure.add_subplot(grid[2 * band, i]) for i in range(columns)), figure.add_subplot(grid[2 * band + 1, :])]
         for band in range(bands)
     ]
-
-
-def _ratio() -> float:
-    """Height of a column's pictures by its width, which has a margin."""
-    height, width = _frame()
-    return 0.93 * (height + HEAD_PX) / width
 
 
 def _spectrum(columns: Sequence[Any], below: Any, one: UnitSpectrum, result: UnitSpectra, made: bool) -> None:
@@ -123,25 +119,24 @@ def _score(result: OfDataSet) -> str:
 
 
 def _blank(axes: Any, words: str, color: str) -> None:
-    """No ticks, no frame; a heading over a bar of the column's colour."""
+    """Prepares a column in pixels, without ticks or frame; a heading over a bar of the column's colour."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.set_anchor("N")
     canvas.heading(axes, words)
     axes.spines["top"].set(visible=True, color=color, linewidth=2.5)
+    axes.set(xlim=(0, WIDTH_PX), ylim=(HEIGHT_PX, -HEAD_PX), aspect="equal")
 
 
 def _made(axes: Any, one: UnitSpectrum, row: int, result: OfDataSet) -> None:
     """An optimised picture in the same frame as nine real ones; below it its value, the mean over the unit's map."""
-    height, width = _frame()
     _blank(axes, MADE[row], LIGHT.muted)
-    axes.set(xlim=(0, width), ylim=(height, -HEAD_PX), aspect="equal")
     if one.optimized is None or one.optimized_scores is None:
         _words(axes, "none was made")
         return
     picture = tile(one.optimized, row)
-    tall = min(height - NOTE_PX, width * picture.shape[-2] / picture.shape[-1])
+    tall = min(HEIGHT_PX - NOTE_PX, WIDTH_PX * picture.shape[-2] / picture.shape[-1])
     _place(axes, picture, 0, 0, tall * picture.shape[-1] / picture.shape[-2], tall)
     mean = (-1) ** (row + 1) * float(one.optimized.scores[row])
     most = f" · highest {number(float(one.optimized_scores[row]))}" if result.score == "max" else ""
@@ -152,9 +147,7 @@ def _made(axes: Any, one: UnitSpectrum, row: int, result: OfDataSet) -> None:
 def _real(axes: Any, one: UnitSpectrum, group: Group, title: str) -> None:
     """Nine pictures, best first, each with its score."""
     examples = one.examples(group)
-    height, width = _frame()
     _blank(axes, title, COLORS[group])
-    axes.set(xlim=(0, width), ylim=(height, -HEAD_PX), aspect="equal")
     if not len(examples):
         side = "below" if group == "slightly_negative" else "above"
         _words(axes, f"no picture has\na score {side} zero" if one.around == "zero" else "no picture")
@@ -163,10 +156,6 @@ def _real(axes: Any, one: UnitSpectrum, group: Group, title: str) -> None:
         left, top = (i % ACROSS) * (TILE_PX + GAP_PX), (i // ACROSS) * (TILE_PX + NOTE_PX + GAP_PX)
         _place(axes, examples.pixels[i], left, top, TILE_PX, TILE_PX)
         _note(axes, left, top + TILE_PX, number(example.score))
-
-
-def _frame() -> tuple[int, int]:
-    return ACROSS * (TILE_PX + NOTE_PX + GAP_PX) - GAP_PX, ACROSS * (TILE_PX + GAP_PX) - GAP_PX
 
 
 def _place(axes: Any, pixels: Tensor, left: float | int, top: float | int, width: float | int, height: float | int) -> None:
@@ -179,8 +168,7 @@ def _note(axes: Any, x: float | int, y: float | int, words: str) -> None:
 
 
 def _words(axes: Any, words: str) -> None:
-    height, width = _frame()
-    axes.text(width / 2, height / 3, words, fontsize=LABEL_PT, color=LIGHT.muted, ha="center", parse_math=False)
+    axes.text(WIDTH_PX / 2, HEIGHT_PX / 3, words, fontsize=LABEL_PT, color=LIGHT.muted, ha="center", parse_math=False)
 
 
 def _histogram(axes: Any, one: UnitSpectrum, result: OfDataSet) -> None:
@@ -238,15 +226,9 @@ def _top(above: Any, below: Any, unit: UnitExamples, row: int, example: Example,
         canvas.image(axes, pixels)
         axes.set_title(head, fontsize=NOTE_PT if axes is below else LABEL_PT, color=LIGHT.muted if axes is below else LIGHT.ink,
                        loc="left", parse_math=False, pad=4)  # fmt: skip
-    above.set_xlabel(number(example.score), fontsize=NOTE_PT, color=LIGHT.muted, loc="left", labelpad=2, parse_math=False)
-    below.set_xlabel(
-        name if len(name) <= 19 else f"…{name[-18:]}",
-        fontsize=NOTE_PT - 1,
-        color=LIGHT.muted,
-        loc="left",
-        labelpad=2,
-        parse_math=False,
-    )
+    style = {"color": LIGHT.muted, "loc": "left", "labelpad": 2, "parse_math": False}
+    above.set_xlabel(number(example.score), fontsize=NOTE_PT, **style)
+    below.set_xlabel(name, fontsize=NOTE_PT - 1, **style)
     if unit.boxes is not None:
         top, left, bottom, right = unit.boxes[row].tolist()
         for color, width in ((LIGHT.card, 2.4), (rgb(DIVERGING[8]), 1.2)):  # seen on dark and on light pictures

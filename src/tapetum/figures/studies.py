@@ -29,9 +29,8 @@ def _(result: InformationByDepth) -> Figure:
     first = " (first photograph)" if others else ""
     lost = f"most is lost between {before} and {after}{first} · inversions, {result.steps[-1]} steps"
     size = max(columns * SIDE_IN, 6.6), n * (SIDE_IN * ratio + 0.32) + 2.3
-    figure = canvas.page(
-        *size, f"What is left of a photograph at each depth{some(n, len(result.photographs), 'photographs')}", lost
-    )
+    more = some(n, len(result.photographs), "photographs")
+    figure = canvas.page(*size, f"What is left of a photograph at each depth{more}", lost)
     grid = figure.add_gridspec(n + 1, 3 * columns, height_ratios=[*[SIDE_IN * ratio + 0.32] * n, 2.1])
     for row in range(n):
         canvas.image(figure.add_subplot(grid[row, :3]), result.photographs[row], "photograph" if row == 0 else "")
@@ -70,9 +69,8 @@ def _(result: FilterSpecialization) -> Figure:
     height = n * d * (2 * 1.12 + 0.42)
     width = max(columns * 1.12 + 0.3, 6.0)
     about = textwrap.fill(_held(result), int(width / LETTER_IN))
-    figure = canvas.page(
-        width, height, f"What the most active filters look for{some(n, len(result.photographs), 'photographs')}", about
-    )
+    more = some(n, len(result.photographs), "photographs")
+    figure = canvas.page(width, height, f"What the most active filters look for{more}", about)
     panels = canvas.panels(figure, 2 * n * d, columns)
     for band in range(n * d):
         row, layer = divmod(band, d)
@@ -83,12 +81,8 @@ def _(result: FilterSpecialization) -> Figure:
             place = band * k + i
             canvas.image(top[i + 1], tile(result, place), f"channel {int(result.channels[row, layer, i])}")
             extent = float(result.numbers["extent"][place])
-            canvas.image(
-                below[i + 1],
-                over(photo, result.maps[layer][row, i].clamp(min=0), "positive"),
-                "",
-                note=f"{extent:.0%} of places",
-            )
+            answer = over(photo, result.maps[layer][row, i].clamp(min=0), "positive")
+            canvas.image(below[i + 1], answer, note=f"{extent:.0%} of places")
     return figure
 
 

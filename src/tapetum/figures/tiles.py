@@ -13,10 +13,7 @@ from tapetum.figures.overlay import say
 from tapetum.figures.theme import LIGHT, rgb
 from tapetum.types import Made, Rendering, TapetumError
 
-WORDS: dict[Made, str] = {
-    "silent": "no gradient ever reached this picture",
-    "non_finite": "NaN or infinity came up",
-}
+WORDS: dict[Made, str] = {"silent": "no gradient ever reached this picture", "non_finite": "NaN or infinity came up"}
 """Words in place of pictures that show nothing of the network."""
 
 SQUARE_PX = 8
@@ -86,7 +83,7 @@ FEW = 16
 
 
 def is_mosaic(rendering: Rendering) -> bool:
-    """Many pictures on a grid that only mean something side by side."""
+    """Whether a rendering is many pictures on a grid, which only mean something side by side."""
     return _has_grid(rendering) and len(rendering) > FEW and min(rendering.layout or (1,)) > 1
 
 

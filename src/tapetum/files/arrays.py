@@ -168,7 +168,7 @@ def _fill(file: io.BufferedIOBase, flat: NDArray[np.uint8]) -> None:
 
 
 def _check_values(array: NDArray[Any]) -> None:
-    """Every pattern of bytes is a number, but not a truth value or a text."""
+    """Refuses truth values and texts that are none; every pattern of bytes is a number."""
     flat, kind = _bytes_of(array), array.dtype.kind
     if kind == "b" and flat.size and int(flat.max()) > 1:
         raise _WrongArray("a truth value that is neither true nor false")

@@ -51,16 +51,9 @@ def _room(text: str | bytes) -> int:
 
 
 def _is_deeper(value: Any, depth: int) -> bool:
-    """Level by level, without calling itself."""
-    level: list[Any] = [value]
-    for _ in range(depth):
-        below: list[Any] = []
-        for one in level:
-            if isinstance(one, dict):
-                below += [part for part in one.values() if isinstance(part, (dict, list))]
-            elif isinstance(one, list):
-                below += [part for part in one if isinstance(part, (dict, list))]
-        if not below:
-            return False
-        level = below
-    return True
+    """Whether tables lie more than `depth` deep; level by level, since a recursion could go too deep itself."""
+    level: list[Any] = [[value]]
+    for _ in range(depth + 1):
+        parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))
+        level = [part for part in parts if isinstance(part, (dict, list))]
+    return bool(level)

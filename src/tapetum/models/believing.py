@@ -1,8 +1,8 @@
-"""Whether the private copy is the user's network: the same answer, from modules of its own; and whether an answer stays.
+"""Compares the private copy with the user's network: the same answer, from modules of its own; and whether an answer stays.
 
-Looked at once for a structure, on one image, in a thread of its own: what engines have switched on in theirs does not see
-it. The user's module runs once, in eval mode by its flags, and is then put back: flags, attributes, lists, statistics, and
-torch's random numbers.
+This is done once for a structure, on one image, in a thread of its own, where no engine's modes or hooks are on. The user's
+module runs once, in eval mode by its flags, and is then put back: flags, attributes, lists, statistics, and torch's random
+numbers.
 """
 
 from __future__ import annotations

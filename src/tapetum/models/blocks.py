@@ -8,8 +8,6 @@ from tapetum.models.choice import choose_layer, extended, rejoined
 from tapetum.models.layers import Survey, kinds_of_operations
 from tapetum.types import Layer
 
-__all__ = ["block_layers"]
-
 
 def block_layers(survey: Survey) -> tuple[str, ...]:
     """The output of every block of a network, in its order: what it computes step by step, without what is inside a step.

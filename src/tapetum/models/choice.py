@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 
 from tapetum.models.layers import Survey, kinds_of_operations
 from tapetum.models.tracing.tracer import Event
 from tapetum.types import LayerError
-
-__all__ = ["candidates", "choose_layer", "detailed_layer", "extended", "rejoined"]
 
 
 def choose_layer(survey: Survey) -> tuple[str, str]:
@@ -45,8 +43,7 @@ def candidates(survey: Survey) -> Iterator[tuple[str, str]]:
         chosen = _climb(survey, mixer, True, trunk, again=True)
         if chosen is not None and chosen not in given:
             given.add(chosen)
-            h, w = survey.maps[chosen].grid or (0, 0)
-            yield chosen, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
+            yield chosen, _why(survey, chosen, mixer)
 
 
 def _candidate(survey: Survey, index: int, mixer: str, readout: bool, trunk: str) -> tuple[str, str] | None:
@@ -58,10 +55,12 @@ def _candidate(survey: Survey, index: int, mixer: str, readout: bool, trunk: str
     if before := _before_one_cell(survey, chosen):
         return before
     name = _behind_sum(survey, extended(survey, chosen), readout)
-    grid = survey.maps[name].grid
-    assert grid is not None  # what `_climb` and `extended` give has a map
-    h, w = grid
-    return name, f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
+    return name, _why(survey, name, mixer)
+
+
+def _why(survey: Survey, chosen: str, mixer: str) -> str:
+    h, w = survey.maps[chosen].grid or (0, 0)  # never (0, 0): a chosen layer has a map
+    return f"the last {h} x {w} map; {mixer} is the last layer that looks at several places"
 
 
 DETAILED = 10
@@ -79,10 +78,14 @@ def detailed_layer(survey: Survey) -> tuple[str, str]:
     if not fine:
         return choose_layer(survey)
     coarsest = min(fine, key=prod)
-    same = [name for name in survey.order if grids.get(name) == coarsest]
-    depth = min(name.count(".") for name in same)
-    name = [one for one in same if one.count(".") == depth][-1]
+    name = outermost([name for name in survey.order if grids.get(name) == coarsest])[-1]
     return name, f"the last {coarsest[0]} x {coarsest[1]} map, which still tells the parts of an image apart"
+
+
+def outermost(names: Sequence[str]) -> list[str]:
+    """Names that are nested least."""
+    depth = min(name.count(".") for name in names)
+    return [name for name in names if name.count(".") == depth]
 
 
 TRUNKS = ("backbone.body.", "backbone.features.0.", "backbone.features.", "backbone.")

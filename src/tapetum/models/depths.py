@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from tapetum.models.choice import outermost
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Layer, LayerError
 
@@ -18,22 +19,16 @@ def depths(model: VisionModel, n: int = 3) -> list[str]:
     by_grid: dict[tuple[int, int] | None, list[str]] = {}
     for name in mapped:
         by_grid.setdefault(model.survey[name].grid, []).append(name)
-    stages = [_outermost(names)[-1] for names in by_grid.values()]
+    stages = [outermost(names)[-1] for names in by_grid.values()]
     names = stages if len(stages) >= n else max(_siblings(mapped), key=len)
     places = torch.linspace(0, len(names) - 1, min(n, len(names))).round().int().tolist()
     return [names[place] for place in places]
 
 
 def _is_feature(layer: Layer) -> bool:
-    """A map with places, made by something that computes features."""
+    """Whether a layer gives a map with places and computes features, rather than pooling or passing them on."""
     passes_on = ("Pool", "Permute", "Dropout", "Identity", "Flatten")
     return layer.grid is not None and min(layer.grid) > 1 and not any(word in layer.kind for word in passes_on)
-
-
-def _outermost(names: Sequence[str]) -> list[str]:
-    """Names that are nested least."""
-    depth = min(name.count(".") for name in names)
-    return [name for name in names if name.count(".") == depth]
 
 
 def _siblings(names: Sequence[str]) -> list[list[str]]:

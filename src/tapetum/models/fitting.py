@@ -67,7 +67,7 @@ def fit(model: Network) -> Fit:
 
 
 def refusal(model: Network, size: Size) -> ImageError | None:
-    """Why a network does not run on images of a size, or mixes their rows, in one line; None where all is well."""
+    """Refusal of a network that does not run on images of a size, or mixes their rows; None where all is well."""
     trials = Trials(model)
     if trials.outcome(size) == "yes" or trials.really(size) == "yes":
         return None
@@ -144,7 +144,7 @@ def _pair(value: Any) -> Size | None:
 
 
 def _by_positions(module: nn.Module, channels: int) -> Iterator[Fit]:
-    """One learned position for each patch: the number of patches, a square, times the side of a patch."""
+    """Yields sizes by learned positions, one per patch: the side of the square of patches times that of a patch."""
     patch = _patch(module, channels)
     for name, weight in module.named_parameters() if patch else ():
         if "pos" not in name.rpartition(".")[2].lower() or "relative" in name or weight.ndim not in (2, 3):
@@ -201,7 +201,7 @@ class Trials:
         return self.seen[size]
 
     def really(self, size: Size) -> Outcome:
-        """As `outcome`, with numbers, on blank images."""
+        """Outcome of a pass with numbers, on blank images."""
         try:
             return self._run(self.model.replica, size, self.model.device)
         except TapetumError:  # no replica
@@ -233,7 +233,7 @@ class Trials:
         return found[:most]
 
     def _cells(self, size: Size) -> tuple[int, int] | None:
-        """How many places the map before the first linear layer should have, and how many px they are apart at that size."""
+        """Number of places that the map before the first linear layer should have, and their distance in px at that size."""
         maps: list[Tensor] = []
         wanted: list[int] = []
 

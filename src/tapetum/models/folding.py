@@ -13,7 +13,7 @@ from tapetum.types import ImageError, ModelError
 
 @dataclass(frozen=True)
 class Folded:
-    """How a network of films is run on folded images: (n, c t, h, w) becomes (n, c, t, h, w)."""
+    """Runs a network of films on folded images: (n, c t, h, w) becomes (n, c, t, h, w)."""
 
     frames: int
     call: Callable[..., Any] | None = None

@@ -40,7 +40,7 @@ class Part:
 
 
 def sites_of(module: str, runs: Sequence[Mapping[str, object]]) -> Iterator[tuple[Site, int, str]]:
-    """Every named part of a layer whose runs gave these outputs, with its run and its output; the layer itself is none."""
+    """Yields every named part of a layer whose runs gave these outputs, with its run and output, but not the layer itself."""
     for run, given in enumerate(runs):
         numbered = [run] if len(runs) > 1 else []
         if numbered:

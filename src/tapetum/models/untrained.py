@@ -43,7 +43,7 @@ def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
 
 
 def _draw(module: nn.Module) -> None:
-    """Every module makes its weights anew, inner ones first; statistics that no module resets are set to those of nothing."""
+    """Lets every module draw its weights anew, inner ones first; statistics that no module resets get their first values."""
     for part in _inner_first(module):
         again = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
         if callable(again):

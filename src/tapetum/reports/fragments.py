@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
-from tapetum.figures.channels import channel_kind, channel_picture
-from tapetum.figures.overlay import picture
+from tapetum.figures.overlay import channel_picture, picture, signs
 from tapetum.figures.words import caption, describe, grid, where
 from tapetum.reports.markup import Markup, tag
 from tapetum.reports.pictures import data_uri
@@ -40,10 +39,10 @@ def bars(lines: Sequence[Prediction | Number]) -> Markup:
 
 def found(maps: ActivationMaps, depth: str) -> Markup:
     """The channels of one layer as tiles at the layer's own resolution."""
-    signs = "; red is positive, blue negative" if channel_kind(maps) == "sum" else ""
+    colors = "; red is positive, blue negative" if signs(maps.values) == "sum" else ""
     tiles = [_tile(maps, i) for i in range(maps.values.shape[1])]
     title = tag("h4", tag("span", depth, class_="depth") if depth else None, tag("code", maps.layer))
-    note = tag("p", f"{grid(maps.values)} grid, chosen by {maps.by}{signs}", class_="note")
+    note = tag("p", f"{grid(maps.values)} grid, chosen by {maps.by}{colors}", class_="note")
     return tag("section", tag("header", title, note), tag("div", tiles, class_="tiles"), class_="layer")
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tapetum.types.checks import listed
+from tapetum.types.refusals import TapetumError, TargetError
 from tapetum.types.renderings import Made
 from tapetum.types.results import PARTS, Result, saved
 from tapetum.types.text import table
@@ -85,8 +86,6 @@ class ActivationAtlas(Result):
 
     def speaking_for(self, label: str | int) -> list[tuple[int, float]]:
         """The cells with evidence for a class of the model, (cell, evidence in logits), strongest first."""
-        from tapetum.types.refusals import TapetumError
-
         if self.evidence is None:
             raise TapetumError("this atlas has no evidence for classes: its model gives none")
         index = self._index(label)
@@ -94,8 +93,6 @@ class ActivationAtlas(Result):
         return list(zip(listed(order), listed(values), strict=True))
 
     def _index(self, label: str | int) -> int:
-        from tapetum.types.refusals import TargetError
-
         known = 0 if self.evidence is None else self.evidence.shape[1]
         if isinstance(label, str) and self.class_names is not None and label in self.class_names:
             return self.class_names.index(label)

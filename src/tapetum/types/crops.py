@@ -16,7 +16,7 @@ from tapetum.types.results import saved
 @saved
 @dataclass(frozen=True)
 class Crop:
-    """Part of a photograph that the model saw: size (height, width) of the photograph in px, and corners in its pixels."""
+    """Part of a photograph that the model saw. size: (height, width) of the photograph in px; corners in its pixels."""
 
     size: tuple[int, int]
     top: int | float

@@ -56,13 +56,12 @@ class LayerTable(Result):
 
     def __str__(self) -> str:
         head = ("layer", "kind", "shape", "parameters", "field", "stride", "zeros", "<= 0", "mean")
-        return table(head, map(self._cells, self.rows))
-
-    @staticmethod
-    def _cells(row: LayerRow) -> tuple[str, ...]:
-        sides, field, stride = " x ".join(map(str, row.shape)), dash(row.receptive_field), dash(row.stride)
-        shares = percent(row.zeros), percent(row.not_positive)
-        return row.name, row.kind, sides, f"{row.parameters:,}", field, stride, *shares, f"{row.mean:.3g}"
+        rows = [
+            (one.name, one.kind, " x ".join(map(str, one.shape)), f"{one.parameters:,}", dash(one.receptive_field),
+             dash(one.stride), percent(one.zeros), percent(one.not_positive), f"{one.mean:.3g}")
+            for one in self.rows
+        ]  # fmt: skip
+        return table(head, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +82,11 @@ class LayerProgression(Result):
 
     def __str__(self) -> str:
         head = ("layer", "channels", "grid", "lowest mean", "highest mean")
-        return table(head, map(self._cells, self.layers, self.channels, self.maps))
-
-    @staticmethod
-    def _cells(layer: str, channels: int, maps: Tensor) -> tuple[str, ...]:
-        return layer, str(channels), grid(maps.shape), f"{float(maps.min()):.3g}", f"{float(maps.max()):.3g}"
+        rows = [
+            (layer, str(channels), grid(maps.shape), f"{float(maps.min()):.3g}", f"{float(maps.max()):.3g}")
+            for layer, channels, maps in zip(self.layers, self.channels, self.maps, strict=True)
+        ]
+        return table(head, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,13 +215,12 @@ class DepthProperties(Result):
 
     def __str__(self) -> str:
         head = ("layer", "grid", "channels", "values per pixel", "theory px", "measured px", "95 % of it px", "zeros", "<= 0")
-        return table(head, map(self._cells, self.rows))
-
-    @staticmethod
-    def _cells(row: DepthRow) -> tuple[str, ...]:
-        fields = whole(row.field), str(row.measured), str(row.effective)
-        shares = percent(row.zeros), percent(row.not_positive)
-        return row.layer, grid(row.grid), str(row.channels), f"{row.per_pixel:.3g}", *fields, *shares
+        rows = [
+            (one.layer, grid(one.grid), str(one.channels), f"{one.per_pixel:.3g}", whole(one.field), str(one.measured),
+             str(one.effective), percent(one.zeros), percent(one.not_positive))
+            for one in self.rows
+        ]  # fmt: skip
+        return table(head, rows)
 
 
 @dataclass(frozen=True, eq=False)

@@ -66,14 +66,8 @@ class Layers(tuple[Layer, ...]):
     def __str__(self) -> str:
         head = ("layer", "kind", "shape", "parameters", "receptive field", "stride")
         rows = [
-            (
-                one.name,
-                one.kind,
-                "x".join(map(str, one.shape)),
-                f"{one.parameters:,}",
-                dash(one.receptive_field),
-                dash(one.stride),
-            )
+            (one.name, one.kind, "x".join(map(str, one.shape)), f"{one.parameters:,}",
+             dash(one.receptive_field), dash(one.stride))
             for one in self
-        ]
+        ]  # fmt: skip
         return table(head, rows)

@@ -108,8 +108,7 @@ class Scaled:
     scale: Scale = "logit"
 
     def __str__(self) -> str:
-        word = next(word for word, scale in WORDS.items() if scale == self.scale)
-        return f"{word} of {'the predicted class' if self.of is None else self.of}"
+        return f"{self.scale.replace('_', '-')} of {'the predicted class' if self.of is None else self.of}"
 
 
 def logit(of: Class | Contrast | AnyOf | None = None) -> Scaled:
@@ -235,20 +234,7 @@ def _px(corners: Sequence[float]) -> str:
 
 
 TargetLike: TypeAlias = (
-    int
-    | SupportsIndex
-    | str
-    | Contrast
-    | AnyOf
-    | Scaled
-    | Output
-    | Box
-    | Region
-    | Similarity
-    | Unit
-    | Callable[[Any], Any]
-    | Sequence[Any]
-    | Tensor
-    | None
-)
+    int | SupportsIndex | str | Contrast | AnyOf | Scaled | Output | Box | Region | Similarity | Unit
+    | Callable[[Any], Any] | Sequence[Any] | Tensor | None
+)  # fmt: skip
 """Values that a method's `target` takes: one for all images, or a sequence of one each; None: the predicted class."""

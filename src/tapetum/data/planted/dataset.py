@@ -16,7 +16,6 @@ from torch import Tensor
 from tapetum.data.images import write_png
 from tapetum.data.planted.drawing import drawn
 from tapetum.data.planted.recipes import MOST, Cues, PlantedSettings, Scene, planted_settings, scene
-from tapetum.data.planted.textures import TEXTURES
 from tapetum.data.streams.base import digest
 from tapetum.keeping.whole import whole_folder
 from tapetum.progress import track
@@ -132,7 +131,7 @@ class Planted(Result, kept=False):
         return Planted(self.settings, tuple(self.rows[place] for place in places))
 
     def with_cues(self, cues: Cues) -> Planted:
-        """The same pictures with other cues: all aligned, all conflicting, all neutral, or mixed at the set's rate.
+        """Set of the same pictures with other cues: all aligned, all conflicting, all neutral, or mixed at the set's rate.
 
         Label, place, size and angle of each object are unchanged, and so are colour and background unless they are the cue.
         """
@@ -141,14 +140,14 @@ class Planted(Result, kept=False):
         return Planted(replace(checked, objects=s.objects), self.rows)
 
     def without_objects(self) -> Planted:
-        """The same pictures without their objects: background and cue are there, every mask is empty."""
+        """Set of the same pictures without their objects: background and cue are there, every mask is empty."""
         return Planted(replace(self.settings, objects=False), self.rows)
 
     # --- as a source
 
     @property
     def name(self) -> str:
-        """Such as "planted-shapes" or "planted-objects-background"."""
+        """Name of the set: "planted-shapes" or "planted-objects-background"."""
         return "-".join(filter(None, ("planted", self.settings.kind, self.settings.shortcut)))
 
     @property
@@ -191,24 +190,22 @@ class Planted(Result, kept=False):
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             raise ImageError(f"{target} is there already: give a new or an empty folder")
         with whole_folder(target) as work:
-            self._write_into(work)
+            pictures = [self._written(work, i) for i in track(range(len(self)), len(self), "pictures written")]
+            about = {"version": VERSION, "settings": asdict(self.settings), "pictures": pictures}
+            (work / "planted.json").write_text(json.dumps(about, indent=1))
         return target
 
-    def _write_into(self, work: Path) -> None:
-        table = []
-        for place, row in track(enumerate(self.rows), len(self), "pictures written"):
-            one, (levels, mask, cue_mask) = self.recipes[place], drawn(self.settings, row)
-            file = f"{self.labels[place]}/{row:06d}.png"
-            planes = {"pictures": torch.from_numpy(levels).float() / 255, "masks": torch.from_numpy(mask).float()}
-            if self.settings.shortcut is not None:
-                planes["cues"] = torch.from_numpy(cue_mask).float()
-            for kind, plane in planes.items():
-                (work / kind / file).parent.mkdir(parents=True, exist_ok=True)
-                write_png(work / kind / file, plane)
-            spoken = None if one.cue is None else self.classes[one.cue]
-            table.append({"file": file, **one._asdict(), "label": self.labels[place], "cue": spoken})
-        about = {"version": VERSION, "settings": asdict(self.settings), "pictures": table}
-        (work / "planted.json").write_text(json.dumps(about, indent=1))
+    def _written(self, work: Path, i: int) -> dict[str, Any]:
+        """Writes the files of one picture; returns what is in it."""
+        one, label, (levels, mask, cue_mask) = self.recipes[i], self.labels[i], drawn(self.settings, self.rows[i])
+        file = f"{label}/{self.rows[i]:06d}.png"
+        planes = {"pictures": torch.from_numpy(levels).float() / 255, "masks": torch.from_numpy(mask).float()}
+        if self.settings.shortcut is not None:
+            planes["cues"] = torch.from_numpy(cue_mask).float()
+        for kind, plane in planes.items():
+            (work / kind / file).parent.mkdir(parents=True, exist_ok=True)
+            write_png(work / kind / file, plane)
+        return {"file": file, **one._asdict(), "label": label, "cue": None if one.cue is None else self.classes[one.cue]}
 
 
 def planted(
@@ -278,6 +275,3 @@ def _option(name: str, value: str) -> dict[str, Any]:
     if name in ("classes", "backgrounds"):
         return {name: tuple(value.split(","))}
     return {name: _NUMBERS[name](value)}
-
-
-BACKGROUNDS = tuple(TEXTURES)

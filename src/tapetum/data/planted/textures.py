@@ -147,12 +147,5 @@ def pebbles(random: Generator, side: int) -> Plane:
 
 
 TEXTURES: Mapping[str, Callable[[Generator, int], NDArray[np.float64]]] = {
-    "grass": grass,
-    "snow": snow,
-    "water": water,
-    "sand": sand,
-    "brick": brick,
-    "clouds": clouds,
-    "wood": wood,
-    "pebbles": pebbles,
+    texture.__name__: texture for texture in (grass, snow, water, sand, brick, clouds, wood, pebbles)
 }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, cast
 
-from tapetum.data.sources import EXTENSIONS, is_address
+from tapetum.data.sources import ENDINGS, EXTENSIONS, is_address
 from tapetum.data.streams import huggingface, imagenette
 from tapetum.data.streams.base import Source
 from tapetum.data.streams.folders import files, folder
@@ -16,7 +16,6 @@ from tapetum.data.streams.tars import is_tar, shards
 from tapetum.files import shown
 from tapetum.types import ImageError
 
-_ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
 _KNOWN = (
     'a folder of pictures, a list of files, tar archives ("x-{000..009}.tar"), "imagenette", "planted", "digits", '
     'or "hf:NAME[:SPLIT]"'
@@ -35,12 +34,7 @@ def _digits(text: str) -> Source:
     return from_text(text)
 
 
-_SCHEMES = {
-    "imagenette": imagenette.from_text,
-    "hf": huggingface.from_text,
-    "planted": _planted,
-    "digits": _digits,
-}
+_SCHEMES = {"imagenette": imagenette.from_text, "hf": huggingface.from_text, "planted": _planted, "digits": _digits}
 
 
 def as_source(source: Any) -> Source:
@@ -91,7 +85,7 @@ def _from_folder(path: str) -> Source:
 
 
 def _has_images(path: str) -> bool:
-    return any(name[0] != "." and name.lower().endswith(_ENDINGS) for _, _, names in os.walk(path) for name in names)
+    return any(name[0] != "." and name.lower().endswith(ENDINGS) for _, _, names in os.walk(path) for name in names)
 
 
 def _from_list(paths: Sequence[str], name: str) -> Source:
@@ -102,7 +96,7 @@ def _from_list(paths: Sequence[str], name: str) -> Source:
     if archives:
         return shards(archives, name)
     for path in paths:
-        if os.path.isfile(path) and not path.lower().endswith(_ENDINGS):
+        if os.path.isfile(path) and not path.lower().endswith(ENDINGS):
             raise ImageError(f"{shown(path)}: no picture by its name (looked for {' '.join(EXTENSIONS)}); give {_KNOWN}")
     return files(paths)
 

@@ -66,7 +66,7 @@ class Encoded(ABC):
 
     @abstractmethod
     def place(self, sample: int) -> str:
-        """Where the picture is, for refusals."""
+        """Place of a picture in words, for refusals."""
 
     def read(self, sample: int) -> Tensor:
         """Pixels (1, 3, H, W), float32 in [0, 1]."""

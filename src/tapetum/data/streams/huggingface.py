@@ -46,7 +46,7 @@ class HuggingFace(Encoded):
         return _content(self.rows.row(sample)[self.image], self.place(sample))
 
     def place(self, sample: int) -> str:
-        """Where the picture is, for refusals."""
+        """Place of a picture in words, for refusals."""
         return f"{self.name}, picture {self.ids[sample]}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tapetum.data.sources import EXTENSIONS, LARGEST, opened_image
+from tapetum.data.sources import ENDINGS, EXTENSIONS, LARGEST, opened_image
 from tapetum.data.streams.base import Encoded, class_of_folder, digest, folder_labels, is_wordnet_id, stamp
 from tapetum.files import parsed, shown
 from tapetum.progress import report
@@ -65,7 +65,7 @@ class Tars(Encoded):
             return file.read(size)
 
     def place(self, sample: int) -> str:
-        """Where the picture is, for refusals."""
+        """Place of a picture in words, for refusals."""
         return f"{self.paths[self.members[sample].tar]}:{self.ids[sample]}"
 
 
@@ -190,7 +190,7 @@ def _sorted_out(archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo]) ->
         if kind in labels and member.isreg() and member.size <= _LARGEST_LABEL:
             text = _label(kind, archive.extractfile(member).read())  # pyright: ignore[reportOptionalMemberAccess]
             labels[kind] |= {_key(name): text} if text else {}
-        elif name.lower().endswith(_ENDINGS):
+        elif name.lower().endswith(ENDINGS):
             if member.isreg() and not member.issparse():
                 pictures[name] = (name, member.offset_data, member.size)
             else:
@@ -200,9 +200,6 @@ def _sorted_out(archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo]) ->
         del pictures[name]
         left_out[name] = f"another field of {_key(name)}"
     return _Index(list(pictures.values()), labels["json"] | labels["cls"], left_out)
-
-
-_ENDINGS = tuple(f".{extension}" for extension in EXTENSIONS)
 
 
 def _label(kind: str, content: bytes) -> str | None:

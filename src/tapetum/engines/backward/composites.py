@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
@@ -73,8 +73,6 @@ _ALIASES = {
     "sequential_preset_b_flat": "epsilon_alpha2_beta1_flat",
 }
 """iNNvestigate's names of the same composites (its default epsilon in them is 0.1)."""
-
-COMPOSITES: tuple[CompositeName, ...] = get_args(CompositeName)
 
 
 def excitation(contrastive: bool) -> Composite:

@@ -64,7 +64,7 @@ class Call:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """Every tensor among the arguments, as often as it stands there."""
+        """List of the tensors among the arguments, each as often as it stands there."""
         return list(tensors((self.args, self.kwargs)))
 
     @property

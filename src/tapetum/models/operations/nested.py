@@ -1,6 +1,6 @@
-"""Layers may return tensors, tuples, lists, dicts or dataclasses: the main tensor is the first of floating point inside.
+"""Finds tensors inside the outputs of layers: tensors, tuples, lists, dicts or dataclasses of them.
 
-Another one is called by its way there, "pooler_output", "1" or "maps.0".
+The main tensor is the first of floating point; another one is named by the way to it, "pooler_output", "1" or "maps.0".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tapetum.types import LayerError
 
 
 def main_tensor(output: Any, layer: str = "this layer", way: str | None = None) -> Tensor:
-    """The first floating point tensor in a layer's output, or the one that lies there."""
+    """Returns the first floating point tensor in a layer's output, or the one at `way`."""
     for found, tensor in outputs(output):
         if way in (None, found):
             return tensor
@@ -26,17 +26,17 @@ def main_tensor(output: Any, layer: str = "this layer", way: str | None = None) 
 
 
 def floats(value: Any) -> Iterator[Tensor]:
-    """Every floating point tensor inside, in order."""
+    """Yields every floating point tensor inside, in order."""
     return (tensor for _, tensor in outputs(value))
 
 
 def outputs(value: Any) -> Iterator[tuple[str, Tensor]]:
-    """Every floating point tensor inside, with the way there."""
+    """Yields every floating point tensor inside, with the way there."""
     return ((way, tensor) for way, tensor in _with_ways(value, ()) if tensor.is_floating_point())
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor inside tuples, lists, dicts and dataclasses, in order."""
+    """Yields every tensor inside tuples, lists, dicts and dataclasses, in order."""
     return (tensor for _, tensor in _with_ways(value, ()))
 
 
@@ -56,7 +56,7 @@ def _with_ways(value: Any, way: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]
 
 
 def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Structure with `function` applied to every tensor inside."""
+    """Applies `function` to every tensor inside; the structure is kept."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, Mapping):
@@ -73,7 +73,7 @@ def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def with_main_tensor(output: Any, replacement: Tensor, way: str | None = None) -> Any:
-    """Structure with the main tensor replaced, or the one that lies there."""
+    """Replaces the main tensor of a structure, or the one at `way`."""
     if isinstance(output, Tensor):
         return replacement
     target = main_tensor(output, way=way)
@@ -81,7 +81,7 @@ def with_main_tensor(output: Any, replacement: Tensor, way: str | None = None) -
 
 
 def repeated(value: Any, times: int) -> Any:
-    """Every tensor of batch size 1 inside, seen `times` times without a copy."""
+    """Repeats every tensor of batch size 1 inside `times` times, without a copy."""
     return mapped(value, lambda tensor: tensor.expand(times, *tensor.shape[1:]))
 
 

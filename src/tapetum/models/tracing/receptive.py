@@ -65,7 +65,7 @@ class Trace:
 
     @property
     def receptive_field(self) -> int | None:
-        """In pixels, the larger axis; None where it is not defined."""
+        """Receptive field in pixels along the larger axis; None where it is not defined."""
         return _whole(max(span.high - span.low for span in self.spans) + 1) if self.local else None
 
     @property
@@ -95,7 +95,7 @@ def spread(trace: Trace) -> Trace:
 
 
 def settled(trace: Trace) -> Trace:
-    """Places moved into channels (patch merging, focus) make the map coarser: the steps become the stride."""
+    """Makes the map coarser where places moved into channels (patch merging, focus): the steps become the stride."""
     parts = trace.axes or ()
     places = [atom for part in parts if role(part) != "c" for atom in part if atom.label in "hw"]
     steps = {atom.label: atom.step for atom in places}
@@ -118,7 +118,7 @@ def places_of(part: Axis) -> int:
 
 
 def broadcast(traced: Sequence[tuple[Trace, torch.Size]], shape: torch.Size) -> Trace:
-    """Element-wise over several tensors: the union of their fields. A gate from the whole image ends locality."""
+    """Trace of an element-wise operation on several tensors: the union of fields. A gate from the whole image ends locality."""
     if any(trace.axes is None for trace, _ in traced):
         same = [trace for trace, size in traced if trace.axes and size == shape]
         return spread(same[0] if same else replace(traced[0][0], axes=None))
@@ -157,7 +157,7 @@ class Step(Call):
 
     @property
     def trace(self) -> Trace:
-        """That of the first argument that depends on the image."""
+        """Trace of the first argument that depends on the image."""
         return self.traced[0][0]
 
     def pair(self, position: int, name: str, default: Any) -> tuple[Any, Any]:
@@ -173,13 +173,13 @@ class Step(Call):
 
 
 def pointwise(step: Step) -> Trace:
-    """One place of each tensor makes one place; where two tensors of the image meet, it is a join."""
+    """Trace behind an element-wise operation; a join where two tensors of the image meet."""
     kind = "join" if len({id(trace) for trace, _ in step.traced}) > 1 else "pointwise"
     return step.done(kind, broadcast(step.traced, step.outputs[0].shape))
 
 
 def other(step: Step) -> list[Trace]:
-    """An operation without a rule: axes survive where the shape does, the field does not."""
+    """Traces behind an operation without a rule: axes are kept if the shape is; a place may see the whole image."""
     step.note("other")
     trace, shape = step.traced[0]
     return [spread(replace(trace, axes=trace.axes if out.shape == shape else None)) for out in step.outputs]

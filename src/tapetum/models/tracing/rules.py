@@ -77,7 +77,7 @@ def _softmax(step: Step) -> Trace:
 
 
 def _view(step: Step) -> list[Trace]:
-    """Every view and reshape: the same call on a contiguous stand-in shows where each axis went."""
+    """Traces behind a view or reshape: the same call on a contiguous stand-in shows where each axis went."""
     step.note("view")
     index = step.get(1, "")
     parts = index if isinstance(index, tuple) else (index,)
@@ -101,7 +101,7 @@ def _viewed(step: Step, trace: Trace, before: Axes, view: Tensor) -> Trace:
 
 
 class _JoinedPart(NamedTuple):
-    """One of several tensors that are put side by side: its trace, and its axis there."""
+    """Tensor in a concatenation: its trace, its axis along which they are joined, and its size there."""
 
     trace: Trace | None
     axis: Axis
@@ -109,7 +109,7 @@ class _JoinedPart(NamedTuple):
 
 
 def _cat(step: Step) -> Trace:
-    """Channels beside channels, class tokens before patches, or places beside places."""
+    """Trace behind a concatenation of channels, of class tokens and patches, or of places."""
     dim = step.get(1, "dim", 0) % step.outputs[0].ndim
     parts = [_part(step.find(tensor), tensor.shape[dim], dim) for tensor in step.get(0, "tensors")]
     if any(part.trace and part.trace.axes is None for part in parts):
@@ -134,7 +134,7 @@ def _with_axis(axes: Axes | None, dim: int, one: Axis) -> Axes:
 
 
 def _places_joined(rest: Sequence[Trace], parts: Sequence[_JoinedPart]) -> Trace:
-    """The fields of the first that has places along this axis; of several each place may see the whole image."""
+    """Trace with the fields of the first part that has places here; of several, each place may see the whole image."""
     main = next((trace for trace in rest if any(map(is_spatial, trace.axes or ()))), rest[0])
     holder = next(part.trace for part in parts if part.trace and is_spatial(part.axis))
     return replace(main, spans=holder.spans, local=len(rest) == 1 and holder.local)
@@ -153,7 +153,7 @@ def _with_insets(whole: Axis, joined: Trace, parts: Sequence[_JoinedPart]) -> Ax
 
 
 def _cat_axis(parts: Sequence[_JoinedPart]) -> Axis:
-    """Tokens put before places become their prefix; channels beside channels are channels."""
+    """Axis of a concatenation: tokens before places become their prefix, channels stay channels."""
     total = sum(part.size for part in parts)
     spatial = [i for i, part in enumerate(parts) if is_spatial(part.axis)]
     if not spatial:
@@ -169,7 +169,7 @@ def _cat_axis(parts: Sequence[_JoinedPart]) -> Axis:
 
 
 def _linear(step: Step) -> Trace:
-    """Over channels it is a 1 x 1 convolution; over places it mixes them."""
+    """Trace behind a linear layer: over channels it is a 1 x 1 convolution, over places it mixes them."""
     trace, out = settled(step.trace), step.outputs[0]
     if trace.axes is None:
         return step.done("mix", spread(trace))
@@ -181,7 +181,7 @@ def _linear(step: Step) -> Trace:
 
 
 def _matmul(step: Step) -> Trace:
-    """(..., i, j) @ (..., j, k): the places of i stay; a sum over places mixes them."""
+    """Trace behind (..., i, j) @ (..., j, k): the places of i stay; a sum over places mixes them."""
     left, right = (step.find(tensor) for tensor in step.tensors[:2])
     if left is None or left.axes is None:
         return step.done("mix", spread(replace(step.trace, axes=None)))
@@ -196,7 +196,7 @@ def _matmul(step: Step) -> Trace:
 
 
 def _einsum(step: Step) -> Trace:
-    """Each letter carries its label; a letter that is summed away and runs over places mixes them."""
+    """Trace behind an einsum: each letter carries its label; summing over a letter of places mixes them."""
     equation = step.args[0].replace(" ", "")
     inputs, result = equation.split("->")
     letters: dict[str, Axis] = {}

@@ -56,7 +56,7 @@ class Tracer(Following):
         self.events.append(Event(kind, (self.running or [""])[-1] if module is None else module))
 
     def trace(self, tensor: Any) -> Trace | None:
-        """None: the tensor does not depend on the image, or nobody saw how."""
+        """Trace of a tensor; None if it does not depend on the image, or in a way that was not followed."""
         return self._traces.get(tensor) if isinstance(tensor, Tensor) else None
 
     def trace_output(self, tensor: Tensor, inputs: Iterable[Any]) -> Trace | None:

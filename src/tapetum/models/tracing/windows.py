@@ -25,13 +25,17 @@ def convolution(step: Step) -> Trace:
     before = step.pair(4, "padding", 0)
     if isinstance(padding, str):
         before = [(size - 1) * d // 2 if padding == "same" else 0 for size, d in zip(sizes, dilation, strict=True)]
-    parts = zip(trace.spans, sizes, step.pair(3, "stride", 1), before, dilation, strict=True)
-    spans = pair(span.kernel(*rest) for span, *rest in parts)
+    spans = _through(trace, sizes, step.pair(3, "stride", 1), before, dilation)
     return step.done("mix" if max(sizes) > 1 else "channel", Trace(_new_map(out), spans, trace.local))
 
 
+def _through(trace: Trace, *window: Sequence[int]) -> tuple[Span, Span]:
+    """The fields behind a window: its sizes, strides, padding before and dilations along h and w."""
+    return pair(span.kernel(*along) for span, *along in zip(trace.spans, *window, strict=True))
+
+
 def _over_tokens(step: Step, trace: Trace, sizes: Sequence[int]) -> Trace:
-    """A convolution over anything but a map: kernel 1 along tokens keeps them, and places in the batch are kept."""
+    """Trace behind a convolution over anything but a map: kernel 1 along tokens keeps them, as places in the batch."""
     out = step.outputs[0]
     if trace.axes and out.ndim == len(trace.axes) == 4 and not any(is_spatial(part) for part in trace.axes[1:]):
         return step.done("channel", replace(trace, axes=(trace.axes[0], *(axis("c", size) for size in out.shape[1:]))))
@@ -64,8 +68,7 @@ def pooling(step: Step) -> Trace:
     strides = step.pair(2, "stride", None)
     strides = sizes if strides[0] is None else strides
     dilation = step.pair(4, "dilation", 1) if step.name.startswith("max") else (1, 1)
-    parts = zip(trace.spans, sizes, strides, step.pair(3, "padding", 0), dilation, strict=True)
-    spans = pair(span.kernel(*rest) for span, *rest in parts)
+    spans = _through(trace, sizes, strides, step.pair(3, "padding", 0), dilation)
     return step.done("pool", Trace(_new_map(out, axes[1]), spans, trace.local))
 
 
@@ -94,7 +97,7 @@ def interpolation(step: Step) -> Trace:
 
 
 def _resized(span: Span, old: int, new: int, taps: int) -> Span:
-    """Where exactly the taps of a place lie depends on its phase: within so many places of the coarser grid."""
+    """Field behind resizing. Its taps shift with the phase of a place, so it is loose by some places of the coarser grid."""
     if old == new:
         return span
     ratio = Fraction(old, new)
@@ -110,9 +113,9 @@ def unfolding(step: Step) -> Trace:
         return other(step)[0]
     sizes, dilation = step.pair(1, "kernel_size", 1), step.pair(2, "dilation", 1)
     before, strides = step.pair(3, "padding", 0), step.pair(4, "stride", 1)
-    parts = list(zip(trace.spans, size[2:], sizes, strides, before, dilation, strict=True))
-    counts = [(side + 2 * pad - (k - 1) * d - 1) // step + 1 for _, side, k, step, pad, d in parts]
-    spans = pair(span.kernel(*rest) for span, _, *rest in parts)
+    parts = zip(size[2:], sizes, strides, before, dilation, strict=True)
+    counts = [(side + 2 * pad - (k - 1) * d - 1) // step + 1 for side, k, step, pad, d in parts]
+    spans = _through(trace, sizes, strides, before, dilation)
     places = (*axis("h", counts[0]), *axis("w", counts[1]))
     return step.done("mix" if max(sizes) > 1 else "view", Trace(((), axis("c", out.shape[1]), places), spans, trace.local))
 
@@ -133,7 +136,7 @@ def padding(step: Step) -> Trace:
 
 
 def reduction(step: Step) -> Trace | list[Trace]:
-    """A mean, sum or maximum over axes; over all places it is a kernel of the grid's size."""
+    """Trace behind a mean, sum or maximum over axes; over all places it is a kernel of the grid's size."""
     trace, shape = step.traced[0]
     dims = step.get(1, "dim", step.kwargs.get("axis"))
     if trace.axes is None or dims is None or isinstance(dims, Tensor):
@@ -156,7 +159,7 @@ def _reduced_spans(spans: Sequence[Span], over: Sequence[Atom], axes: Axes) -> t
 
 
 def _reduced(span: Span, over: Sequence[Atom], partly: bool) -> Span:
-    """One place sees all the places in `over`; where outer factors are left, their own steps carry the stride."""
+    """Field of a place that sees all places in `over`; if outer factors are left, their own steps carry the stride."""
     extent = sum((atom.size - 1) * atom.step for atom in over)
     return replace(span.kernel(extent + 1), jump=span.jump * (1 if partly else places_of(tuple(over))))
 

@@ -36,8 +36,10 @@ _reading = threading.Lock()  # torch's list of such classes is one for all threa
 
 
 def read_tables(path: Path) -> dict[str, dict[str, Tensor]]:
-    """{place: {name: tensor}} of a file, the outermost place first: "" is the file itself, "checkpoint.state_dict" a table in
-    one of its tables. Pickled code is never run."""
+    """Returns {place: {name: tensor}} of a file, the outermost place first. Pickled code is never run.
+
+    The place "" is the file itself, "checkpoint.state_dict" a table in one of its tables.
+    """
     if not os.path.isfile(path):
         raise ModelError(f"no weights file {shown(path)}")
     name = shown(path.name)
@@ -57,11 +59,11 @@ def read_tables(path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 class _Packed(Exception):
-    """An archive that torch has not written, in words."""
+    """Carries in words why torch has not written an archive."""
 
 
 def _check_archive(path: Path) -> None:
-    """torch's archives are neither packed nor encrypted: what they hold takes no more memory than the file is long."""
+    """Refuses encrypted and packed archives: torch writes none, and what they hold may take any amount of memory."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -83,7 +85,7 @@ def _read(path: Path) -> Any:
 
 
 def _tables(content: Any, seen: set[int], place: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Each table once, however often others hold it: lists of a thousand lists of a thousand lists are short as a pickle."""
+    """Yields each table once, however often others hold it: a short pickle may be a thousand lists of a thousand lists."""
     if not isinstance(content, (Mapping, list, tuple)) or len(place) > DEEPEST or id(content) in seen:
         return
     seen.add(id(content))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 import torchvision
 from torch import nn
@@ -10,24 +11,14 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from tapetum.data.preprocessing import Preprocessing, as_pair
 from tapetum.models.vision_model import VisionModel
-from tapetum.models.zoo.families import built
+from tapetum.models.zoo.families import torchvision_model, torchvision_module
 
 IDENTITY: dict[str, Any] = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
 
 
-def detectors() -> list[str]:
-    """torchvision's names."""
-    return torchvision.models.list_models(module=torchvision.models.detection)
-
-
-def segmenters() -> list[str]:
-    """torchvision's names."""
-    return torchvision.models.list_models(module=torchvision.models.segmentation)
-
-
 def detector(name: str, pretrained: bool) -> VisionModel:
     """A detector: it takes pixels in [0, 1], since it normalises them itself. Its boxes are in px of the square cut."""
-    module, weights = _with_weights(name, pretrained)
+    module, weights = torchvision_module(name, pretrained, weights_backbone=None)
     source = f"torchvision:{name}"
     return VisionModel(module, name, detector_preprocessing(module), weights.meta.get("categories"), source)
 
@@ -48,16 +39,22 @@ def normalises_itself(module: nn.Module) -> bool:
 
 def segmenter(name: str, pretrained: bool) -> VisionModel:
     """A segmentation network, at the size of its published weights."""
-    module, weights = _with_weights(name, pretrained)
+    module, weights = torchvision_module(name, pretrained, weights_backbone=None)
     preset = weights.transforms()
     side = int(preset.resize_size[0])
     preprocessing = Preprocessing((side, side), side, "bilinear", tuple(preset.mean), tuple(preset.std))
     return VisionModel(module, name, preprocessing, weights.meta.get("categories"), f"torchvision:{name}", outputs="logits")
 
 
-def _with_weights(name: str, pretrained: bool) -> tuple[nn.Module, Any]:
-    """The backbone comes with the whole network's weights, or random like the rest."""
-    # cast: the base class of torchvision's enums does not declare the DEFAULT that each of them has
-    weights = cast(Any, torchvision.models.get_model_weights(name)).DEFAULT
-    chosen = weights if pretrained else None
-    return built(name, lambda: torchvision.models.get_model(name, weights=chosen, weights_backbone=None)), weights
+TORCHVISION: dict[str, tuple[Any, Callable[[str, bool], VisionModel]]] = {
+    "torchvision": (torchvision.models, torchvision_model),
+    "torchvision detectors": (torchvision.models.detection, detector),
+    "torchvision segmentation": (torchvision.models.segmentation, segmenter),
+}
+"""{group: (module of torchvision's that lists its networks, function that builds one)}."""
+
+
+def torchvision_builders() -> dict[str, Callable[[str, bool], VisionModel]]:
+    """{name: function that builds it} of all networks of torchvision's that can be loaded."""
+    listed = torchvision.models.list_models
+    return {name: build for module, build in TORCHVISION.values() for name in listed(module=module)}

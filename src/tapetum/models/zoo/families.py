@@ -18,26 +18,25 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import ModelError
 
 
-def classifiers() -> list[str]:
-    """Names of torchvision's classifiers."""
-    return torchvision.models.list_models(module=torchvision.models)
-
-
 def torchvision_model(name: str, pretrained: bool) -> VisionModel:
     """A classifier of torchvision's, with the weights and the preprocessing of its default weights entry."""
-    # cast: the base class of torchvision's enums does not declare the DEFAULT that each of them has
-    weights = cast(Any, torchvision.models.get_model_weights(name)).DEFAULT
     # GoogLeNet and Inception draw their random weights by a slow truncated normal, and warn about it
     options = {"init_weights": True} if not pretrained and name in ("googlenet", "inception_v3") else {}
-    module = built(name, lambda: torchvision.models.get_model(name, weights=weights if pretrained else None, **options))
-    categories = weights.meta.get("categories")
-    return VisionModel(
-        module, name, _torchvision_preprocessing(weights, module), categories, f"torchvision:{name}", outputs="logits"
-    )
+    module, weights = torchvision_module(name, pretrained, **options)
+    preprocessing = _torchvision_preprocessing(weights, module)
+    return VisionModel(module, name, preprocessing, weights.meta.get("categories"), f"torchvision:{name}", outputs="logits")
+
+
+def torchvision_module(name: str, pretrained: bool, **options: Any) -> tuple[nn.Module, Any]:
+    """A network of torchvision's, and its default weights entry, which knows its preprocessing and its class names."""
+    # cast: the base class of torchvision's enums does not declare the DEFAULT that each of them has
+    weights = cast(Any, torchvision.models.get_model_weights(name)).DEFAULT
+    chosen = weights if pretrained else None
+    return built(name, lambda: torchvision.models.get_model(name, weights=chosen, **options)), weights
 
 
 def _torchvision_preprocessing(weights: Any, module: nn.Module) -> Preprocessing:
-    """A vision transformer is built for one size; without its weights this may be another than theirs (vit_h_14)."""
+    """Preprocessing of the weights at the size the module is built for, which without them may be another (vit_h_14)."""
     preset = weights.transforms()
     side = getattr(module, "image_size", preset.crop_size[0])
     return Preprocessing(

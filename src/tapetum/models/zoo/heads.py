@@ -15,7 +15,7 @@ from tapetum.types import ModelError
 
 
 def find_head(model: VisionModel) -> str:
-    """The name of the last linear layer or 1x1 convolution that runs and gives one value a class."""
+    """Name of the last linear layer or 1x1 convolution that runs and gives one value per class."""
     ran: list[str] = []
     candidates = [(name, part) for name, part in model.replica.named_modules() if _width(part) is not None]
     with hooked(candidates, end=lambda name, *_: ran.append(name)):
@@ -51,7 +51,7 @@ def with_head(model: VisionModel, name: str, classes: int) -> nn.Module:
 
 
 def head_inputs(model: VisionModel, name: str) -> int:
-    """How many values the layer of that name takes; a `ModelError` where it could be no head."""
+    """Number of values that the layer of that name takes; a `ModelError` if it can be no head."""
     part = dict(model.module.named_modules()).get(name)
     if not name or part is None or _width(part) is None:
         raise ModelError(f"{model.name} has no linear layer or 1x1 convolution '{shown(name)}' that could be replaced")
@@ -80,7 +80,7 @@ def logits_in(output: object) -> Tensor | None:
 
 
 def _width(part: nn.Module) -> int | None:
-    """The values a layer gives, None where it could be no head."""
+    """Number of values that a layer gives; None if it can be no head."""
     if isinstance(part, nn.Linear):
         return part.out_features
     return part.out_channels if isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1) and part.groups == 1 else None

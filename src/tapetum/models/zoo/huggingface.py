@@ -31,12 +31,13 @@ LOADS = "image classifiers, semantic segmentation, towers of images and texts li
 
 
 def huggingface_model(name: str, pretrained: bool) -> VisionModel:
-    """ "microsoft/resnet-50" from the hub, or "./folder" that `save_pretrained` wrote."""
+    """Loads "microsoft/resnet-50" from the hub, or "./folder" that `save_pretrained` wrote."""
     place = _place(name)
     with _plain_refusals(name, place.offline):
-        config = _transformers().AutoConfig.from_pretrained(place.where, **place.options)
-        build = _builder(config, name)
-        module = build.loaded(place) if pretrained else build.random(config)
+        config = _transformers().AutoConfig.from_pretrained(place.where, **_options(place.offline))
+        factory, whole = _factory(config, name)
+        made = getattr(factory, "from_config", None) or factory._from_config
+        module = _loaded(factory, whole, place) if pretrained else made(config)
     own = read_module(module.eval())
     assert own is not None
     preprocessing, flips, notes = _preprocessing(place, module, own)
@@ -52,7 +53,7 @@ def huggingface_model(name: str, pretrained: bool) -> VisionModel:
     return model
 
 
-# --- what a module of transformers says of itself
+# --- settings of a module of transformers
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,6 @@ def read_module(module: nn.Module) -> Own | None:
     return Own(size, channels, labels_of(config), outputs=outputs_of(config))
 
 
-def refuse_without_pictures(module: nn.Module) -> None:
-    """Refuses a module of transformers' whose images come as something else than (n, c, h, w)."""
-    if read_module(module) is not None:
-        refuse_others(type(module), type(module).__name__)
-
-
 def labels_of(config: Any) -> tuple[str, ...] | None:
     """`id2label` by its keys, numbers or texts; None where it only counts them (LABEL_0) or leaves some out."""
     given = getattr(config, "id2label", None) or {}
@@ -115,13 +110,13 @@ TRAINED_FOR: dict[str, Outputs] = {
 
 
 def outputs_of(config: Any) -> Outputs:
-    """By the loss it was trained with; transformers takes a single output without a word for a number."""
+    """Kind of outputs by the loss of the training; without one, transformers takes a single output for a number."""
     told = TRAINED_FOR.get(getattr(config, "problem_type", None) or "", "auto")
     return "numbers" if told == "auto" and getattr(config, "num_labels", 0) == 1 else told
 
 
 PLAIN = re.compile(r"(Model|Backbone|WithProjection)$")
-"""Names of transformers' classes that have no head for a task."""
+"""Matches the names of transformers' classes that have no head for a task."""
 
 
 def is_backbone(module: nn.Module) -> bool:
@@ -130,13 +125,13 @@ def is_backbone(module: nn.Module) -> bool:
 
 
 def encode_image(module: Any, images: Tensor) -> Tensor:
-    """(n, d) in the space that images and texts share."""
+    """Embeddings (n, d) in the space that images and texts share."""
     found = module.get_image_features(pixel_values=images)
     return found if isinstance(found, Tensor) else found.pooler_output
 
 
 def embed(module: nn.Module, images: Tensor) -> Tensor:
-    """(n, d): the projection or the pooled output, else the class token's or the mean of the last map's places."""
+    """Embeddings (n, d): the projection or the pooled output, else the mean of the last map's or tokens' places."""
     found = module(images)
     for key in ("image_embeds", "pooler_output"):
         if isinstance(getattr(found, key, None), Tensor):
@@ -214,13 +209,9 @@ class Place:
     local: bool
     offline: bool
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """For every `from_pretrained`."""
-        return _options(self.offline)
-
 
 def _options(offline: bool) -> dict[str, Any]:
+    """Options of every `from_pretrained`."""
     return {"trust_remote_code": False, "local_files_only": offline}
 
 
@@ -237,7 +228,7 @@ def _place(name: str) -> Place:
 
 
 def _reachable() -> bool:
-    """Whether the hub answers, asked once: its own client would try for half a minute."""
+    """Whether the hub answers within five seconds: its own client would try for half a minute."""
     hub = importlib.import_module("huggingface_hub")
     try:
         hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=5)
@@ -272,33 +263,23 @@ def _plain_refusals(name: str, offline: bool) -> Iterator[None]:
         raise ModelError(f"{name} cannot be loaded ({type(error).__name__}: {first[:200]}); {LOADS}") from error
 
 
-@dataclass(frozen=True)
-class Builder:
-    """One class of transformers; `whole`: a part without weights makes every answer random."""
-
-    factory: Any
-    whole: bool
-
-    def loaded(self, place: Place) -> nn.Module:
-        """With its weights; half precision becomes single, since maps of gradients need the digits."""
-        module, told = self.factory.from_pretrained(place.where, output_loading_info=True, weights_only=True, **place.options)
-        lacking = sorted(told["missing_keys"]) + sorted(str(one) for one in told.get("mismatched_keys", ()))
-        if lacking and (self.whole or not all("pooler" in one for one in lacking)):
-            raise ModelError(
-                f"{place.where} has no weights for {', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''} of "
-                f"{type(module).__name__}, so its answers would be random: weights='random' loads it as that"
-            )
-        if lacking:
-            module = self.factory.from_pretrained(place.where, add_pooling_layer=False, weights_only=True, **place.options)
-        return module.float() if module.dtype in (torch.float16, torch.bfloat16) else module
-
-    def random(self, config: Any) -> nn.Module:
-        """Built from its configuration alone."""
-        make = getattr(self.factory, "from_config", None) or self.factory._from_config
-        return make(config)
+def _loaded(factory: Any, whole: bool, place: Place) -> nn.Module:
+    """Module with its weights, all of them if `whole`; half precision becomes single: maps of gradients need the digits."""
+    options = {"weights_only": True, **_options(place.offline)}
+    module, told = factory.from_pretrained(place.where, output_loading_info=True, **options)
+    lacking = sorted(told["missing_keys"]) + sorted(str(one) for one in told.get("mismatched_keys", ()))
+    if lacking and (whole or not all("pooler" in one for one in lacking)):
+        raise ModelError(
+            f"{place.where} has no weights for {', '.join(lacking[:3])}{', ...' if len(lacking) > 3 else ''} of "
+            f"{type(module).__name__}, so its answers would be random: weights='random' loads it as that"
+        )
+    if lacking:
+        module = factory.from_pretrained(place.where, add_pooling_layer=False, **options)
+    return module.float() if module.dtype in (torch.float16, torch.bfloat16) else module
 
 
-def _builder(config: Any, name: str) -> Builder:
+def _factory(config: Any, name: str) -> tuple[Any, bool]:
+    """Class of transformers that makes the network, and whether a part without weights would make every answer random."""
     library = _transformers()
     architecture = (getattr(config, "architectures", None) or [""])[0]
     for kind, mapping in (
@@ -308,16 +289,16 @@ def _builder(config: Any, name: str) -> Builder:
         if type(config) in mapping and (kind in architecture or not architecture):
             known = mapping[type(config)]
             refuse_others(known[0] if isinstance(known, tuple) else known, name)
-            return Builder(getattr(library, f"AutoModelFor{kind}"), whole=True)
+            return getattr(library, f"AutoModelFor{kind}"), True
     made = getattr(library, architecture, None)
     if made is None or not PLAIN.search(architecture):
         raise ModelError(f"{name} is a {architecture or type(config).__name__}: {LOADS}; build it and give tp.wrap(module)")
     refuse_others(made, name)
-    return Builder(made, whole=hasattr(made, "get_image_features"))
+    return made, hasattr(made, "get_image_features")
 
 
 def refuse_others(made: Any, name: str) -> None:
-    """Refuses a class whose images come as patches, palette indices or words."""
+    """Refuses a class of transformers' whose input is not images (n, c, h, w) but patches, palette indices or words."""
     taken = list(inspect.signature(made.forward).parameters)[1:]
     towers = hasattr(made, "get_image_features") and hasattr(made, "get_text_features")
     pictures = getattr(made, "main_input_name", "pixel_values") in ("pixel_values", "inputs")
@@ -331,7 +312,7 @@ def _preprocessing(place: Place, module: Any, own: Own) -> tuple[Preprocessing, 
         return timm_preprocessing(module.timm_model), False, ()
     size = own.size or (224, 224)
     try:
-        processor = _transformers().AutoImageProcessor.from_pretrained(place.where, **place.options)
+        processor = _transformers().AutoImageProcessor.from_pretrained(place.where, **_options(place.offline))
     except Exception as error:
         zero_one = ((0.0,) * own.channels, (1.0,) * own.channels)
         constants = zero_one if own.channels != 3 else (Preprocessing.mean, Preprocessing.std)

@@ -7,17 +7,17 @@ from typing import Any
 from tapetum.data.preprocessing import Interpolation, Preprocessing, Resize, Size, as_text
 
 RESAMPLES: dict[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
-"""PIL's numbers; Lanczos, box and Hamming are not among what is done to tensors."""
+"""Interpolations by PIL's numbers; tensors are not resized by Lanczos, box or Hamming."""
 
 UNFOLLOWED = ("do_pad", "do_thumbnail", "do_align_long_axis", "size_divisor", "do_image_splitting")
-"""Steps that no `Preprocessing` has."""
+"""Steps of processors that a `Preprocessing` cannot take."""
 
 WHOLE = 384
 """ConvNeXt's processor cuts nothing off from this size on: its paper's networks of 384 px saw whole pictures."""
 
 
 def preprocessing_of(processor: Any, size: Size) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Its steps, and notes where they are not followed exactly; `size` where it has none."""
+    """Preprocessing by the steps of a processor, and notes where they are not followed exactly; `size` where it has none."""
     cut, resize, notes = _sides(processor, size)
     resample = getattr(processor, "resample", None)
     interpolation = RESAMPLES.get(int(resample)) if resample is not None else "bilinear"
@@ -41,7 +41,7 @@ def _kind(processor: Any) -> str:
 
 
 def _sides(processor: Any, size: Size) -> tuple[Size, Resize, list[str]]:
-    """(what is cut, what happens before the cut, notes)."""
+    """Returns the size of the cut, the step before it (see `Preprocessing`), and notes."""
     given = _lengths(getattr(processor, "size", None))
     crop = _pair(_lengths(getattr(processor, "crop_size", None)) if getattr(processor, "do_center_crop", False) else {})
     edge = given.get("shortest_edge")
@@ -59,7 +59,7 @@ def _sides(processor: Any, size: Size) -> tuple[Size, Resize, list[str]]:
 
 
 def _of_an_edge(processor: Any, edge: int, crop: Size | None) -> tuple[Size, Resize, list[str]]:
-    """The same for a processor that resizes the shorter side."""
+    """What `_sides` returns, for a processor that resizes the shorter side to `edge`."""
     kind, share = _kind(processor), getattr(processor, "crop_pct", None) or 1.0
     if kind == "ConvNextImageProcessor":
         return (edge, edge), int(edge / share) if edge < WHOLE else "squash", []
@@ -88,7 +88,7 @@ def _three(numbers: Any) -> list[float]:
 
 
 def _pair(lengths: dict[str, int]) -> Size | None:
-    """(height, width), where both are told."""
+    """Returns (height, width); None if a processor gives neither both nor a shorter side."""
     if "height" in lengths and "width" in lengths:
         return lengths["height"], lengths["width"]
     edge = lengths.get("shortest_edge")
@@ -96,7 +96,7 @@ def _pair(lengths: dict[str, int]) -> Size | None:
 
 
 def _lengths(size: Any) -> dict[str, int]:
-    """{"height": ..., "width": ...} or {"shortest_edge": ...}, of a number, a mapping, or their own class."""
+    """Returns {"height": ..., "width": ...} or {"shortest_edge": ...} from a number, a mapping, or transformers' own class."""
     if size is None:
         return {}
     if isinstance(size, int):

@@ -32,7 +32,7 @@ PREPROCESSING = Preprocessing(size=(224, 224), resize=256, mean=(117 / 255,) * 3
 
 PARTS = ("1x1", "3x3_bottleneck", "3x3", "5x5_bottleneck", "5x5", "pool_reduce")
 BRANCHES = ("1x1", "3x3", "5x5", "pool_reduce")
-"""Whose maps a block puts together, in this order."""
+"""Branches whose maps a block puts together, in this order."""
 
 BLOCKS = {
     "mixed3a": (64, 96, 128, 16, 32, 32),
@@ -160,7 +160,7 @@ class SameConv2d(nn.Conv2d):
 
 
 def _same(side: int, kernel: int, stride: int) -> int:
-    """How much SAME pads a side in all."""
+    """Number of places that SAME adds to a side in all."""
     return max((-(-side // stride) - 1) * stride + kernel - side, 0)
 
 

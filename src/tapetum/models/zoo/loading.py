@@ -19,13 +19,14 @@ from typing import Any, Literal, TypeVar, cast
 import timm
 import torch
 from torch import nn
+from torchvision.models import list_models
 
 from tapetum.files import shown
 from tapetum.models.opaque import is_onnx_file, opaque
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.built_in import BUILT_IN, UNTRAINED
-from tapetum.models.zoo.dense import detector, detectors, segmenter, segmenters
-from tapetum.models.zoo.families import classifiers, timm_model, torchvision_model
+from tapetum.models.zoo.dense import TORCHVISION, torchvision_builders
+from tapetum.models.zoo.families import timm_model
 from tapetum.models.zoo.huggingface import huggingface_model
 from tapetum.models.zoo.named import in_zoo
 from tapetum.models.zoo.open_clip import open_clip_model
@@ -58,7 +59,7 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
 
 
 def loaded(name: str, weights: Weights, settings: Settings, seed: int = 0) -> VisionModel:
-    """As `load`, with settings: for a factory's bare module, or in place of a model's own."""
+    """Loads a model as `load` does, with settings for a factory's bare module or in place of a model's own."""
     if not isinstance(name, str) or not name:
         raise ModelError(f"a model's name is a text such as efficientnet_lite0, not {name!r}")
     said = plain_settings(settings)
@@ -80,9 +81,7 @@ def known_models() -> dict[str, list[str]]:
     """The names that `load` takes, by where they come from."""
     return {
         "built in": list(BUILT_IN),
-        "torchvision": [f"torchvision:{name}" for name in classifiers()],
-        "torchvision detectors": [f"torchvision:{name}" for name in detectors()],
-        "torchvision segmentation": [f"torchvision:{name}" for name in segmenters()],
+        **{group: [f"torchvision:{name}" for name in list_models(module=module)] for group, (module, _) in TORCHVISION.items()},
         "timm": [f"timm:{name}" for name in timm.list_models()],
     }
 
@@ -109,12 +108,8 @@ def _build(name: str, pretrained: bool, settings: Settings = MappingProxyType({}
     if family == "open_clip":
         return open_clip_model(rest, pretrained)
     bare = rest if family == "torchvision" else name
-    if bare in classifiers():
-        return torchvision_model(bare, pretrained)
-    if bare in detectors():
-        return detector(bare, pretrained)
-    if bare in segmenters():
-        return segmenter(bare, pretrained)
+    if build := torchvision_builders().get(bare):
+        return build(bare, pretrained)
     if is_trained(name):
         model = load_trained(name, pretrained, lambda source, told: _of_zoo(name, source))
         model.source = str(Path(name).resolve())
@@ -123,7 +118,7 @@ def _build(name: str, pretrained: bool, settings: Settings = MappingProxyType({}
 
 
 def _of_zoo(folder: str, source: str) -> VisionModel:
-    """The network that a trained one began as, where everybody has it: folders are passed on, and choose no code."""
+    """Builds the network that a trained one began as, if it is in the zoo: folders are passed on, and choose no code."""
     if in_zoo(source):
         return _build(source, pretrained=False)
     known = shown(source) if ":" in source or source.endswith((".py", ".onnx")) else "FILE.py:FACTORY"
@@ -134,14 +129,14 @@ def _of_zoo(folder: str, source: str) -> VisionModel:
 
 
 def _filled(name: str, folder: str, said: Settings) -> VisionModel:
-    """Network that the person named, with head, weights, classes and preprocessing of a trained network's folder."""
+    """Builds the network that the user named, with head, weights, classes and preprocessing of a trained network's folder."""
     model = load_trained(folder, True, lambda _, told: _build(name, pretrained=False, settings={**told, **said}))
     model.weights = folder
     return model
 
 
 def _unknown(name: str) -> str:
-    names = [*BUILT_IN, *classifiers(), *detectors(), *segmenters(), *known_models()["timm"]]
+    names = [*BUILT_IN, *torchvision_builders(), *known_models()["timm"]]
     close = difflib.get_close_matches(name, names, 3, 0.5) or difflib.get_close_matches(f"timm:{name}", names, 3, 0.5)
     hint = f"close names: {', '.join(close)}" if close else "see `tapetum models`"
     return f"no model '{name}'; {hint}"

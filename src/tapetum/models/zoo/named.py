@@ -20,8 +20,7 @@ import timm
 
 from tapetum.files import inside, is_plain, shown
 from tapetum.models.zoo.built_in import BUILT_IN
-from tapetum.models.zoo.dense import detectors, segmenters
-from tapetum.models.zoo.families import classifiers
+from tapetum.models.zoo.dense import torchvision_builders
 from tapetum.types import ModelError
 
 LARGEST = 4096
@@ -65,7 +64,7 @@ def in_zoo(name: str) -> bool:
     """
     family, colon, rest = name.partition(":")
     if not colon:
-        return name in BUILT_IN or name in (*classifiers(), *detectors(), *segmenters())
+        return name in BUILT_IN or name in torchvision_builders()
     known = _ZOO.get(family)
     return known is not None and known(rest)
 
@@ -121,7 +120,7 @@ def _on_the_hub(rest: str) -> bool:
 
 
 _ZOO: Mapping[str, Callable[[str], bool]] = {
-    "torchvision": lambda rest: rest in (*classifiers(), *detectors(), *segmenters()),
+    "torchvision": lambda rest: rest in torchvision_builders(),
     "timm": _timm,
     "open_clip": _open_clip,
     "hf": _on_the_hub,

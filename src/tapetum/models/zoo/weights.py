@@ -23,7 +23,7 @@ WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."
 
 DERIVED = ("num_batches_tracked", "total_ops", "total_params", "n_averaged", "position_ids", "relative_position_index",
            "relative_coords_table", "attn_mask")  # fmt: skip
-"""Counters, and tables that networks make anew: no weights."""
+"""Last parts of names of counters, and of tables that networks compute anew: they are no weights."""
 
 SECOND = ("ema", "momentum", "teacher", "target", "averaged", "swa", "discriminator")
 """Words in the name of a second network that a trainer keeps beside the first."""
@@ -33,9 +33,9 @@ SECOND = ("ema", "momentum", "teacher", "target", "averaged", "swa", "discrimina
 class PrefixFit:
     """Match of a table of the file with the module, from one prefix.
 
-    named    what goes into the module, by its own names
-    left     what the module does not have; `inside` those of them that look like parts of a larger network
-    missing  what the table does not have; `other` what has another shape there
+    named    tensors for the module, by its own names
+    left     names that the module does not have; `inside`: those of them that look like parts of a larger network
+    missing  names that the table does not have; `other`: those with another shape or kind there
     """
 
     place: str
@@ -51,7 +51,7 @@ class PrefixFit:
 
     @property
     def first(self) -> bool:
-        """Whether this is not by its name the second of two networks."""
+        """Whether the table is not, by its name, a second network such as an average of the first."""
         return not any(word in SECOND for word in self.place.lower().replace(".", "_").split("_"))
 
 
@@ -81,7 +81,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _fits(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor]) -> list[PrefixFit]:
-    """A table by every prefix that most of the module's names have in it, or without one."""
+    """Matches a table with the module from every likely prefix, and as the inside of a wrapper of the user's."""
     plain = {_plain(name, own): tensor for name, tensor in table.items()}
     fits = [_fit(own, place, plain, prefix) for prefix in _likely(plain, own)]
     outer = _outer(own)  # the module is what the file holds, in a wrapper of the user's
@@ -100,7 +100,7 @@ def _plain(name: str, own: Mapping[str, Tensor]) -> str:
 
 
 def _likely(table: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """The prefixes behind which at least half as many of the module's names stand as behind the commonest."""
+    """Prefixes in front of many of the module's names: at least half as many as the commonest prefix has."""
     counts = Counter(prefix for name in table for prefix in _prefixes(name, own))
     most = max(counts.values(), default=0)
     return [prefix for prefix, count in counts.items() if count >= max(1, most // 2)] or [""]
@@ -139,7 +139,7 @@ def _fit(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor], pre
 
 
 def unlike(given: Tensor, own: Tensor) -> str:
-    """Why a tensor of the file cannot be the network's, in words: another shape, another kind, numbers of another kind."""
+    """Says why a tensor of the file cannot be the network's: its shape, its layout or its type of numbers; "" if it can."""
     if given.shape != own.shape:
         return f"{tuple(given.shape)}, not {tuple(own.shape)}"
     if given.layout != own.layout or given.is_quantized != own.is_quantized or given.is_meta:
@@ -158,7 +158,7 @@ def _derived(name: str) -> bool:
 
 
 def _chosen(found: Sequence[PrefixFit], name: str) -> PrefixFit:
-    """The one that fits; of several the first network, not its average; several first ones that differ are refused."""
+    """Chooses the table that fits: of several the network itself, not its average; refuses several that differ."""
     kept = [fit for fit in found if fit.first] or list(found)
     different = [fit for i, fit in enumerate(kept) if not any(_same(fit, earlier) for earlier in kept[:i])]
     if len(different) > 1:

@@ -19,7 +19,7 @@ from tapetum.models.unwrapping import unwrapped
 from tapetum.models.vision_model import Head, VisionModel
 from tapetum.models.zoo.dense import detector_preprocessing, normalises_itself
 from tapetum.models.zoo.families import timm_preprocessing
-from tapetum.models.zoo.huggingface import read_module, refuse_without_pictures
+from tapetum.models.zoo.huggingface import read_module, refuse_others
 from tapetum.models.zoo.naming import as_labels, by_head, own_labels
 from tapetum.notes import ASSUMED
 from tapetum.types import ModelError, Outputs
@@ -102,7 +102,7 @@ def wrap(
     given, heads = by_head(labels)
     own = read_module(module)
     if own is not None and call is None:
-        refuse_without_pictures(module)
+        refuse_others(type(module), type(module).__name__)
     brought = own.labels if own is not None else own_labels(module)
     names = brought if given is None and not heads else None if given is None else as_labels(given)
     head = next(iter(heads)) if head is None and len(heads) == 1 else head
