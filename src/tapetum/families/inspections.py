@@ -72,7 +72,17 @@ def activation_maps(
 
 
 def _top_channels(maps: Tensor, layer: str, size: tuple[int, int], k: int, by: str) -> ActivationMaps:
-    rank = {"variance": maps.var((2, 3), correction=0), "mean": maps.mean((2, 3)), "max": maps.amax((2, 3))}[by]
-    channels = rank.topk(min(k, maps.shape[1])).indices
-    chosen = torch.stack([one[index] for one, index in zip(maps, channels, strict=True)])
-    return ActivationMaps(chosen, channels, layer, size, by)
+    channels = strength(maps, by).topk(min(k, maps.shape[1])).indices
+    return ActivationMaps(chosen(maps, channels), channels, layer, size, by)
+
+
+def strength(maps: Tensor, by: str) -> Tensor:
+    """Activity (n, c) of each channel in each image, from maps (n, c, h, w): its variance, mean or maximum over places."""
+    if by == "variance":
+        return maps.var((2, 3), correction=0)
+    return maps.amax((2, 3)) if by == "max" else maps.mean((2, 3))
+
+
+def chosen(maps: Tensor, channels: Tensor) -> Tensor:
+    """Maps (n, k, h, w) of the channels (n, k) that each image has of its own, from maps (n, c, h, w)."""
+    return torch.stack([one[index] for one, index in zip(maps, channels, strict=True)])

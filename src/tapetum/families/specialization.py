@@ -15,11 +15,13 @@ from tapetum.engines.probe import capture
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import render
 from tapetum.engines.render.sizes import as_size
+from tapetum.families.inspections import chosen, strength
 from tapetum.families.visualizations import recipe_of
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import Batch, FilterSpecialization, Range, Rendering
+from tapetum.types.results import joined
 
 
 @rendering(cite="olah2017feature", takes="images", question="found")
@@ -54,9 +56,11 @@ def filter_specialization(
         >>> tp.filter_specialization(model, images, k=2, size=32, n_steps=2).numbers["extent"]
     """
     names = _early_and_late(model) if layers is None else layers_with_maps(model, layers)
-    maps = _maps(model, images, names)
+    with capture(model, names) as acts:
+        model(model.laid_out(images))
+    maps = [acts[name] for name in names]
     k = min(k, *(one.shape[1] for one in maps))
-    channels = torch.stack([_rank(one, by).topk(k).indices for one in maps], 1)
+    channels = torch.stack([strength(one, by).topk(k).indices for one in maps], 1)
     units = [(names[i], channel) for row in channels.tolist() for i, some in enumerate(row) for channel in some]
     made = _pictures(model, units, recipe_of(preset, n_steps), size, seed, batch)
     numbers = {name: value.flatten() for name, value in _numbers(maps, channels).items()}
@@ -66,7 +70,7 @@ def filter_specialization(
         photographs=model.denormalize(images),
         layers=tuple(names),
         channels=channels,
-        maps=tuple(_chosen(one, channels[:, i]) for i, one in enumerate(maps)),
+        maps=tuple(chosen(one, channels[:, i]) for i, one in enumerate(maps)),
     )
 
 
@@ -76,47 +80,20 @@ def _early_and_late(model: VisionModel) -> list[str]:
     return list(dict.fromkeys([several[min(1, len(several) - 1)], several[-1]]))
 
 
-def _rank(maps: Tensor, by: str) -> Tensor:
-    """How active each channel is in each image, (m, c), from maps (m, c, h, w)."""
-    if by == "variance":
-        return maps.var((2, 3), correction=0)
-    return maps.amax((2, 3)) if by == "max" else maps.mean((2, 3))
-
-
-def _maps(model: VisionModel, images: Tensor, layers: Sequence[str]) -> list[Tensor]:
-    ready = model.laid_out(images)
-    with capture(model, layers) as acts:
-        model(ready)
-    return [acts[layer] for layer in layers]
-
-
-def _chosen(maps: Tensor, channels: Tensor) -> Tensor:
-    """The maps (m, k, h, w) of k channels (m, k) chosen for each image, from maps (m, c, h, w)."""
-    return torch.stack([one[some] for one, some in zip(maps, channels, strict=True)])
-
-
 def _pictures(
     model: VisionModel, units: Sequence[tuple[str, int]], recipe: Any, size: Any, seed: int, batch: Batch
 ) -> Rendering:
     """One picture per unit; the picture of a unit that several images share is made once."""
     once = list(dict.fromkeys(units))
     made = render(model, [O.channel(*unit) for unit in once], recipe, size=as_size(model, size), seed=seed, batch=batch)
-    rows = [once.index(unit) for unit in units]
-    return Rendering(
-        pixels=made.pixels[rows],
-        scores=made.scores[rows],
-        objectives=tuple(made.objectives[row] for row in rows),
-        status=tuple(made.status[row] for row in rows),
-        steps=made.steps,
-        values=None if made.values is None else made.values[:, rows],
-    )
+    return joined([made[once.index(unit)] for unit in units])
 
 
 def _numbers(maps: Sequence[Tensor], channels: Tensor) -> dict[str, Tensor]:
     """The numbers of the chosen channels by name, (m, d, k) each for m images and d layers."""
     found: dict[str, list[Tensor]] = {"activation": [], "share": [], "extent": []}
     for i, layer in enumerate(maps):
-        some, size = _chosen(layer, channels[:, i]), layer.abs().mean((2, 3))
+        some, size = chosen(layer, channels[:, i]), layer.abs().mean((2, 3))
         peak = some.amax((2, 3), keepdim=True)
         found["activation"].append(some.mean((2, 3)))
         found["share"].append(some.abs().mean((2, 3)) / size.sum(1, keepdim=True))

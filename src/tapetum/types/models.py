@@ -59,6 +59,11 @@ class Layer:
     channels: int | None
     calls: int = 1
 
+    @property
+    def units(self) -> int | None:
+        """Number of channels of the map, or of entries of a vector (n, c); None for outputs of another form."""
+        return self.shape[1] if self.channels is None and len(self.shape) == 2 else self.channels
+
 
 class Layers(tuple[Layer, ...]):
     """Rows of layers that print as a table; "-" where a number is not defined."""

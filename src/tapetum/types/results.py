@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from importlib import import_module
 from typing import Any, ClassVar, SupportsIndex, TypeVar, cast
 
+import torch
 from torch import Tensor
 
 from tapetum.types.checks import cut, rows_of
@@ -88,6 +89,20 @@ class Result:
         """Fields that are not empty, with their values."""
         pairs = ((one, getattr(self, one.name)) for one in fields(type(self)) if one.repr)
         return [(one, value) for one, value in pairs if isinstance(value, (Tensor, Result)) or value not in (None, (), {}, "")]
+
+
+def joined(parts: Sequence[R]) -> R:
+    """The rows of several results of one kind in one; what rows share is that of the first."""
+
+    def together(axis: int, values: Sequence[Any]) -> Any:
+        if isinstance(values[0], Tensor):
+            return torch.cat(list(values), axis)
+        if isinstance(values[0], Mapping):
+            return {name: together(axis, [value[name] for value in values]) for name in values[0]}
+        return None if values[0] is None else tuple(row for value in values for row in value)
+
+    along = {one.name: axis for one in fields(parts[0]) if (axis := _row_axis(one)) is not None}
+    return replace(parts[0], **{name: together(axis, [getattr(one, name) for one in parts]) for name, axis in along.items()})
 
 
 def _row_axis(one: Field[Any]) -> int | None:

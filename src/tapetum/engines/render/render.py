@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from math import prod
 
 import torch
@@ -16,6 +15,7 @@ from tapetum.engines.render.parametrizations import Start
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import report
 from tapetum.types import Batch, Made, MethodError, Rendering
+from tapetum.types.results import joined
 
 NOTED = 64
 """Values recorded per run, evenly over its steps."""
@@ -43,7 +43,7 @@ def render(
     most = max(1, _batch(model, batch, size, recipe) // group)
     done = [0]
 
-    def work(rows: Sequence[int]) -> _Rendered:
+    def work(rows: Sequence[int]) -> Rendering:
         before, some = done[0], [objectives[row] for row in rows]
         try:
             return _rendered(model, some, rows, recipe, size, seed, group, kept, done, len(objectives))
@@ -51,8 +51,7 @@ def render(
             done[0] = before
             raise
 
-    parts = list(in_chunks(range(len(objectives)), most, work))
-    return _joined(parts, [str(one) for one in objectives for _ in range(group)], kept)
+    return joined(list(in_chunks(range(len(objectives)), most, work)))
 
 
 def kept_steps(frames: Sequence[int] | int, n_steps: int) -> tuple[int, ...]:
@@ -67,22 +66,17 @@ def kept_steps(frames: Sequence[int] | int, n_steps: int) -> tuple[int, ...]:
     return tuple(sorted(set(frames)))
 
 
+def noted_steps(n_steps: int) -> tuple[int, ...]:
+    """Steps whose values are recorded, evenly from the first to the last."""
+    return tuple(sorted({round(1 + i * (n_steps - 1) / (NOTED - 1)) for i in range(NOTED)}))
+
+
 def _batch(model: VisionModel, batch: Batch, size: tuple[int, int], recipe: Recipe) -> int:
     """Pictures per batch: for small pictures, twice as many as in other passes with gradients."""
     if batch != "auto":
         return batch_size(model, batch)
     share = size[0] * size[1] * recipe.views / prod(model.size)
     return max(1, round(2 * batch_size(model, "auto", gradients=True) / max(1.0, share)))
-
-
-@dataclass
-class _Rendered:
-    pixels: Tensor
-    scores: Tensor
-    status: list[Made]
-    steps: tuple[int, ...]
-    values: Tensor
-    frames: list[Tensor] = field(default_factory=list[Tensor])
 
 
 def _rendered(
@@ -96,24 +90,24 @@ def _rendered(
     frames: Sequence[int],
     done: list[int],
     total: int,
-) -> _Rendered:
+) -> Rendering:
     """Renders one batch, from noise to finished pictures."""
     start = Start(
         size=size,
         variants=tuple(range(group)) * len(rows),
         rows=tuple(row * group + i for row in rows for i in range(group)),
         seed=seed,
-        dtype=model.dtype if model.dtype == torch.float64 else torch.float32,
+        dtype=torch.promote_types(model.dtype, torch.float32),
         device=model.device,
     )
-    joined = each(objectives, group)
+    every = each(objectives, group)
     kept: list[Tensor] = []
     values: list[Tensor] = []
     steps: list[int] = []
-    noted = {round(1 + i * (recipe.n_steps - 1) / (NOTED - 1)) for i in range(NOTED)}
+    noted = noted_steps(recipe.n_steps)
     step: Step | None = None
     report(done[0], total * recipe.n_steps, "steps")
-    for step in optimize(model, joined, recipe, start, before=kept.append if 0 in frames else None):
+    for step in optimize(model, every, recipe, start, before=kept.append if 0 in frames else None):
         if step.number in noted:
             values.append(step.values)
             steps.append(step.number)
@@ -123,28 +117,21 @@ def _rendered(
         report(done[0], total * recipe.n_steps, "steps", float(step.values.mean()))
     assert step is not None
     pixels = step.pixels()
-    scores = measure(model, joined, pixels)
-    return _Rendered(pixels, scores, _status(step, scores), tuple(steps), torch.stack(values), kept)
+    scores = measure(model, every, pixels)
+    return Rendering(
+        pixels=pixels,
+        scores=scores,
+        objectives=tuple(str(one) for one in objectives for _ in range(group)),
+        status=_status(step, scores),
+        steps=tuple(steps),
+        values=torch.stack(values),
+        frames=torch.stack(kept) if kept else None,
+        frame_steps=tuple(frames),
+    )
 
 
-def _status(step: Step, scores: Tensor) -> list[Made]:
+def _status(step: Step, scores: Tensor) -> tuple[Made, ...]:
     """Status of a picture: non_finite if its gradients were so at more than half of its steps."""
     broken = (step.broken > step.number // 2) | ~scores.isfinite()
-    return [
-        "non_finite" if bad else "ok" if answered else "silent"
-        for bad, answered in zip(broken.tolist(), step.answered.tolist(), strict=True)
-    ]
-
-
-def _joined(parts: Sequence[_Rendered], texts: Sequence[str], kept: tuple[int, ...]) -> Rendering:
-    frames = [torch.cat(some) for some in zip(*(part.frames for part in parts), strict=True)]
-    return Rendering(
-        pixels=torch.cat([part.pixels for part in parts]),
-        scores=torch.cat([part.scores for part in parts]),
-        objectives=tuple(texts),
-        status=tuple(one for part in parts for one in part.status),
-        steps=parts[0].steps,
-        values=torch.cat([part.values for part in parts], 1),
-        frames=torch.stack(frames) if frames else None,
-        frame_steps=kept if frames else (),
-    )
+    pairs = zip(broken.tolist(), step.answered.tolist(), strict=True)
+    return tuple("non_finite" if bad else "ok" if answered else "silent" for bad, answered in pairs)

@@ -24,10 +24,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from tapetum.engines.render import kernels
 from tapetum.engines.render.kernels import NUMBERS, ONE_OPERAND, OVER_DIMENSIONS, SEVERAL, aligned
+from tapetum.models.operations.call import Call
+from tapetum.models.operations.following import Following
 
 ENOUGH, TIMES = 1000, 50
 """Numbers that must agree in a trial, and most draws of noise: few may agree by chance."""
@@ -36,23 +37,21 @@ _alike: dict[Any, bool] = {}
 """Whether a batch's rows have the bits of a row in a pair, by product and shapes: a fact of the machine's kernels."""
 
 
-class rowwise(TorchFunctionMode):  # noqa: N801 (used as a block: `with rowwise(n):`)
+class rowwise(Following):  # noqa: N801 (used as a block: `with rowwise(n):`)
     """Inside the block, operations on each of n images do not depend on the others, to the last bit."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
         self.n = n
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        named = kwargs or {}
+    def on(self, call: Call) -> Any:
+        func, args, named = call.function, call.args, call.kwargs
         if args and (func in NUMBERS or func in OVER_DIMENSIONS):
             return _by_itself(func, args, named, self.n)
         if func is F.multi_head_attention_forward:
             return _attention(func, args, named, self.n)
         rows = self._rows(func, args)
-        return _product(func, args, named, rows, self.n) if any(rows) else func(*args, **named)
+        return _product(func, args, named, rows, self.n) if any(rows) else call()
 
     def _rows(self, func: Callable[..., Any], args: Sequence[Any]) -> list[bool]:
         """Operands whose first axis is the images; empty if unknown."""

@@ -42,11 +42,10 @@ class Job:
         survey = self.model.survey  # once: looking whether the model is still the same takes a millisecond
         found: dict[str, int] = {}
         for name in self.trackers:
-            row = survey[name]
-            channels = row.shape[1] if row.channels is None and len(row.shape) == 2 else row.channels  # (n, c): no places
-            if channels is None:
-                raise LayerError(f"{name} has no channels that a scan could rank (its output is {row.shape})")
-            found[name] = channels
+            units = survey[name].units
+            if units is None:
+                raise LayerError(f"{name} has no channels that a scan could rank (its output is {survey[name].shape})")
+            found[name] = units
         return found
 
     def start(self) -> States:
@@ -63,30 +62,30 @@ class Job:
 
     def work(self, shard: int, tick: Tick = lambda _: None) -> ShardResult:
         """One shard, from files to states. The number of threads of a pass decides its last bits: callers set one."""
-        clock = Clock()
+        seconds = {"decoding": 0.0, "network": 0.0, "trackers": 0.0}
         states, skipped = self.start(), {}
         scored: list[dict[str, Seen]] = []
         with torch.no_grad(), self.model.pinned():
-            for pictures, images, samples in self._decoded(shard, skipped, clock):
+            for pictures, images, samples in self._decoded(shard, skipped, seconds):
                 if samples:
-                    scored.append(self._look(images, samples, states, skipped, clock))
+                    scored.append(self._look(images, samples, states, skipped, seconds))
                 tick(pictures)
-        with clock("trackers"):
+        with timed(seconds, "trackers"):
             if scored:
                 self._update(states, {layer: together([one[layer] for one in scored]) for layer in states}, "scores")
-        result = ShardResult(shard, states, skipped, clock.seconds, processor(self.model.device))
+        result = ShardResult(shard, states, skipped, seconds, processor(self.model.device))
         if self.ledger is None:
             return result
         self.ledger.write(result)
         return replace(result, states={})
 
     def _look(
-        self, images: Tensor, samples: list[int], states: States, skipped: dict[int, str], clock: Clock
+        self, images: Tensor, samples: list[int], states: States, skipped: dict[int, str], seconds: dict[str, float]
     ) -> dict[str, Seen]:
         """Runs one batch: updates the trackers that need maps, and returns the scores for the others."""
-        with clock("network"):
+        with timed(seconds, "network"):
             seen = self.look(images, samples)
-        with clock("trackers"):
+        with timed(seconds, "trackers"):
             seen = _finite(seen, skipped)
             self._update(states, seen, "maps")
             return {layer: one.scores() for layer, one in seen.items()}
@@ -110,21 +109,23 @@ class Job:
 
     # --- decoding, beside the network
 
-    def _decoded(self, shard: int, skipped: dict[int, str], clock: Clock) -> Iterator[tuple[int, Tensor, list[int]]]:
+    def _decoded(
+        self, shard: int, skipped: dict[int, str], seconds: dict[str, float]
+    ) -> Iterator[tuple[int, Tensor, list[int]]]:
         """Yields (number of pictures, readable ones as images, their samples) per batch; the next one is decoded meanwhile."""
         with ThreadPoolExecutor(1) as decoder:
             batches = list(self.plan.batches(shard))
-            pending = decoder.submit(self._read, batches[0], clock)
+            pending = decoder.submit(self._read, batches[0], seconds)
             for i in range(len(batches)):
                 images, samples, refused = pending.result()
                 skipped.update(refused)
                 if i + 1 < len(batches):
-                    pending = decoder.submit(self._read, batches[i + 1], clock)
+                    pending = decoder.submit(self._read, batches[i + 1], seconds)
                 yield len(batches[i]), images, samples
 
-    def _read(self, batch: range, clock: Clock) -> tuple[Tensor, list[int], dict[int, str]]:
+    def _read(self, batch: range, seconds: dict[str, float]) -> tuple[Tensor, list[int], dict[int, str]]:
         images, samples, refused = [], [], {}
-        with clock("decoding"):
+        with timed(seconds, "decoding"):
             for sample in batch:
                 try:
                     with picture_of(self.source, sample, self.model.preprocessing) as pixels:
@@ -153,16 +154,11 @@ def _finite(seen: dict[str, Seen], skipped: dict[int, str]) -> dict[str, Seen]:
     return seen if bool(good.all()) else {layer: one.rows(good) for layer, one in seen.items()}
 
 
-class Clock:
-    """Measures seconds per kind of work."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {"decoding": 0.0, "network": 0.0, "trackers": 0.0}
-
-    @contextmanager
-    def __call__(self, what: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[what] += time.perf_counter() - start
+@contextmanager
+def timed(seconds: dict[str, float], what: str) -> Iterator[None]:
+    """Adds the seconds that the block takes to those of a kind of work."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[what] += time.perf_counter() - start

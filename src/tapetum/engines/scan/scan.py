@@ -16,7 +16,7 @@ from tapetum.engines.scan.plan import described
 from tapetum.engines.scan.shards import ShardResult, States
 from tapetum.engines.scan.states import check
 from tapetum.engines.scan.trackers import Context
-from tapetum.engines.signed import taps
+from tapetum.engines.signed import taps as taps_of
 from tapetum.keeping.keyed import Key
 from tapetum.models.extra import refuse_extra
 from tapetum.types import DamagedError, ScanResult, TapetumError
@@ -42,7 +42,7 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
     fresh = _run(job, run, todo, before)
     if job.ledger is not None:
         _exhaust(fresh)
-    if not collects(run):
+    if not getattr(run, "collects", True):  # of several ranks only the first returns the result
         return ScanResult(
             {}, tuple(job.source.ids[: job.plan.count]), {}, {}, {}, key, before, ("the result is that of rank 0",)
         )
@@ -58,16 +58,22 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
         return _whole(job, alone, notes, key, before, begun)
 
 
-def _whole(job: Job, results: Iterable[ShardResult], notes: list[str], key: str, before: int, begun: float) -> ScanResult:
+def _whole(job: Job, shards: Iterable[ShardResult], notes: list[str], key: str, resumed: int, begun: float) -> ScanResult:
     """Merges the results of all shards."""
-    states, skipped, seconds = _folded(job, _same_kind(results, notes))
+    states, skipped, seconds = _folded(job, _same_kind(shards, notes))
     seconds["in all"] = time.perf_counter() - begun
-    return _result(job, states, skipped, seconds, key=key, resumed=before, notes=notes)
-
-
-def collects(run: Runner) -> bool:
-    """Whether this process returns the result; of several ranks only the first does."""
-    return getattr(run, "collects", True)
+    ids, contexts = job.source.ids[: job.plan.count], _contexts(job)
+    results: dict[str, tuple[Any, ...]] = {}
+    for layer, many in job.trackers.items():
+        pairs = zip(many, states[layer], strict=True)
+        results[layer] = tuple(one.result(state, contexts[layer]) for one, state in pairs)
+    named = {ids[sample]: skipped[sample] for sample in sorted(skipped)}
+    if len(named) == len(ids):
+        raise TapetumError(f"none of the {len(ids)} pictures of {job.source.name} could be used: {next(iter(named.values()))}")
+    if job.precision == "fast":
+        notes = ["computed in bfloat16: scores differ from full precision in the third digit", *notes]
+    taps = {layer: context.tap for layer, context in contexts.items()}
+    return ScanResult(results, tuple(ids), named, taps, seconds, key, resumed, tuple(notes))
 
 
 def _exhaust(results: Iterable[ShardResult]) -> None:
@@ -127,7 +133,7 @@ def _taps(job: Job) -> dict[str, str]:
     """layer -> "output", or "pre-activation" if its values are read before the activation function."""
     if not job.pre_activation:
         return dict.fromkeys(job.trackers, "output")
-    return dict(taps(job.model, list(job.trackers)))
+    return dict(taps_of(job.model, list(job.trackers)))
 
 
 def key_of(job: Job) -> Key:
@@ -185,28 +191,3 @@ def _contexts(job: Job) -> dict[str, Context]:
     """layer -> the facts about it that its results carry."""
     ids, tapped = job.source.ids[: job.plan.count], _taps(job)
     return {layer: Context(layer, ids, job.model.survey[layer].grid, tapped[layer]) for layer in job.trackers}
-
-
-def _result(
-    job: Job,
-    states: States,
-    skipped: dict[int, str],
-    seconds: dict[str, float],
-    *,
-    key: str,
-    resumed: int,
-    notes: Sequence[str],
-) -> ScanResult:
-    ids = job.source.ids[: job.plan.count]
-    contexts = _contexts(job)
-    tapped = {layer: context.tap for layer, context in contexts.items()}
-    results: dict[str, tuple[Any, ...]] = {}
-    for layer, many in job.trackers.items():
-        pairs = zip(many, states[layer], strict=True)
-        results[layer] = tuple(one.result(state, contexts[layer]) for one, state in pairs)
-    named = {ids[sample]: skipped[sample] for sample in sorted(skipped)}
-    if len(named) == len(ids):
-        raise TapetumError(f"none of the {len(ids)} pictures of {job.source.name} could be used: {next(iter(named.values()))}")
-    if job.precision == "fast":
-        notes = ["computed in bfloat16: scores differ from full precision in the third digit", *notes]
-    return ScanResult(results, tuple(ids), named, tapped, seconds, key, resumed, tuple(notes))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-import torch
 from torch import Tensor
 
 from tapetum.border.attributions import AT_IMAGE
@@ -17,6 +16,7 @@ from tapetum.engines.backward.composites import CompositeName
 from tapetum.engines.backward.relevance import of_one, relevance, relevance_at
 from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.backprops.conditions import conditions
+from tapetum.families.inspections import chosen
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, ConceptRelevance, Range, TargetLike, Unit
 
@@ -105,7 +105,7 @@ def concept_relevance(
     channels = every.topk(min(k, maps.shape[1])).indices
     return ConceptRelevance(
         layer=name,
-        values=torch.stack([one[index] for one, index in zip(maps, channels, strict=True)]),
+        values=chosen(maps, channels),
         channels=channels,
         relevance=every.gather(1, channels),
         total=every.sum(1),

@@ -19,6 +19,7 @@ from tapetum.engines.render.sizes import as_size
 from tapetum.families.visualizations import map_layer, recipe_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, MethodError, Precision, Range, Rendering, Unit
+from tapetum.types.results import joined
 
 SIGNS = ((-1, 0), (1, 0), (0, -1), (0, 1), (1, 1), (1, -1), (-1, 1), (-1, -1))
 """The weights of A and B in the pictures of `neuron_interaction`."""
@@ -54,7 +55,7 @@ def neuron_interaction(
     alone = render(model, [-a, a, -b, b], recipe, **options, frames=(0,))
     s = _reached(model, (a, b), alone, rows=(1, 3))
     joint = render(model, [x * (a / s[0]) + y * (b / s[1]) for x, y in SIGNS[4:]], recipe, **options)
-    made = _both(alone, joint)
+    made = joined([replace(alone, frames=None, frame_steps=()), joint])
     texts = tuple(_text(x, a, y, b) for x, y in SIGNS)
     return replace(made, objectives=texts, layout=(2, 4), numbers=_values(model, a, b, made.pixels))
 
@@ -127,22 +128,6 @@ def _reached(model: VisionModel, units: Sequence[O.Objective], alone: Rendering,
         before, after = measure(model, one, torch.stack([alone.frames[0, row], alone.pixels[row]])).tolist()
         found.append(after - before if after > before else 1.0)
     return found
-
-
-def _both(first: Rendering, second: Rendering) -> Rendering:
-    """The pictures of two renderings with the same steps in one, without frames."""
-    assert first.values is not None
-    assert second.values is not None
-    return replace(
-        first,
-        pixels=torch.cat([first.pixels, second.pixels]),
-        scores=torch.cat([first.scores, second.scores]),
-        objectives=first.objectives + second.objectives,
-        status=first.status + second.status,
-        values=torch.cat([first.values, second.values], 1),
-        frames=None,
-        frame_steps=(),
-    )
 
 
 def _values(model: VisionModel, a: O.Objective, b: O.Objective, pixels: Tensor) -> dict[str, Tensor]:

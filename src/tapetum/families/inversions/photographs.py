@@ -19,7 +19,7 @@ from tapetum.engines.render.converge import Best, converge
 from tapetum.engines.render.objectives.common import mean
 from tapetum.engines.render.optimize import canvas_for
 from tapetum.engines.render.parametrizations import Parametrization, Start, fourier, pixel
-from tapetum.engines.render.render import NOTED, kept_steps
+from tapetum.engines.render.render import kept_steps, noted_steps
 from tapetum.families.inversions.likeness import feature_distance, psnr, ssim
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
@@ -160,16 +160,6 @@ class _Inversion:
     seed: int
     frames: tuple[int, ...] = ()
 
-    @property
-    def steps(self) -> tuple[int, ...]:
-        """The steps at which the loss is logged."""
-        return tuple(sorted({round(1 + i * (self.n_steps - 1) / (NOTED - 1)) for i in range(NOTED)}))
-
-    def start(self, image: Tensor) -> Start:
-        model = self.model
-        dtype = model.dtype if model.dtype == torch.float64 else torch.float32
-        return Start(size=size_of(image), seed=self.seed, dtype=dtype, device=model.device)
-
     def terms(self, layer: str, given: Tensor, image: Tensor) -> tuple[O.Objective, O.Objective]:
         """The negative relative feature loss and the negative penalties (summed over pixels and colours), both to be raised."""
         tv_weight = WAYS[self.method][1] if self.tv_weight is None else self.tv_weight
@@ -199,17 +189,19 @@ class _Inverted:
 
 
 def _inverted(task: _Inversion, image: Tensor, layer: str, done: int, total: int) -> _Inverted:
-    way, start = WAYS[task.method][0], task.start(image)
-    frames = {0: canvas_for(task.model, way, start).pixels().detach()}
+    way, model = WAYS[task.method][0], task.model
+    dtype = torch.promote_types(model.dtype, torch.float32)
+    start = Start(size=size_of(image), seed=task.seed, dtype=dtype, device=model.device)
+    frames = {0: canvas_for(model, way, start).pixels().detach()}
 
     def watch(step: int, found: Best) -> None:
         if step in task.frames:
             frames[step] = found.pixels
         report(done * task.n_steps + step, total * task.n_steps, "steps", -float(found.terms[-1][0]))
 
-    given = activations(task.model, task.model.laid_out(image), layer)
+    given = activations(model, model.laid_out(image), layer)
     if given.any() and given.isfinite().all():
-        found = converge(task.model, task.terms(layer, given, image), way, start, n_steps=task.n_steps, watch=watch)
+        found = converge(model, task.terms(layer, given, image), way, start, n_steps=task.n_steps, watch=watch)
     else:
         found = Best(frames[0], status="silent" if given.isfinite().all() else "non_finite")
     return _Inverted(layer, found, frames)
@@ -218,13 +210,14 @@ def _inverted(task: _Inversion, image: Tensor, layer: str, done: int, total: int
 def _rendering(task: _Inversion, images: Tensor, layers: Sequence[str], made: Sequence[_Inverted]) -> Rendering:
     pixels = torch.cat([one.found.pixels for one in made])
     photographs = task.model.preprocessing.pixels(images).to(pixels.dtype).repeat_interleave(len(layers), 0)
-    losses = torch.stack([torch.stack([one.loss(step) for one in made]) for step in (*task.steps, task.n_steps)])
+    steps = noted_steps(task.n_steps)
+    losses = torch.stack([torch.stack([one.loss(step) for one in made]) for step in (*steps, task.n_steps)])
     return Rendering(
         pixels=pixels,
         scores=torch.stack([one.found.values[-1] if one.found.terms else one.loss(1) for one in made]),
         objectives=tuple(f"activation of {one.layer}" for one in made),
         status=tuple(one.found.status for one in made),
-        steps=task.steps,
+        steps=steps,
         values=losses[:-1],
         frames=torch.stack([torch.cat([one.frame(step) for one in made]) for step in task.frames]) if task.frames else None,
         frame_steps=task.frames,

@@ -123,11 +123,10 @@ def _channels(text: str, n: int) -> list[int]:
 
 def n_channels(model: VisionModel, layer: str) -> int:
     """Number of units of a layer: channels of a map, or entries of a vector."""
-    row = model.survey[layer]
-    channels = row.shape[1] if row.channels is None and len(row.shape) == 2 else row.channels
-    if channels is None:
+    units = model.survey[layer].units
+    if units is None:
         raise LayerError(f"{layer} of {model.name} has no map and so no units")
-    return channels
+    return units
 
 
 def check_unit(model: VisionModel, one: Unit) -> Unit:
