@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zoo import pictures, wrapped
 
 import tapetum as tp
-from tapetum.families.contributions.multipliers import multipliers, reference_run
+from tapetum.families.contributions.multipliers import Differences
 from tapetum.types import MethodError
 
 
@@ -25,9 +25,9 @@ def passed_back(
 ) -> tuple[Tensor, Tensor]:
     """Contributions of each value of x to the weighted sum of the output, and that sum's change."""
     with torch.enable_grad():
-        with reference_run() as reference:
+        with Differences() as reference:
             before = function(x0.clone().requires_grad_().clone()).detach()
-        with multipliers(reference):
+        with Differences(reference.noted):
             leaf = x.clone().requires_grad_()
             now = function(leaf.clone())
         torch.testing.assert_close(now.detach(), function(x.clone()), rtol=1e-12, atol=1e-12)  # the value stays
@@ -114,9 +114,9 @@ def test_an_element_wise_function_passes_back_its_own_change() -> None:
 def test_where_nothing_changed_the_multiplier_is_the_derivative() -> None:
     x = torch.tensor([-2.0, 1.0, 3.0], dtype=torch.float64)
     with torch.enable_grad():
-        with reference_run() as reference:
+        with Differences() as reference:
             torch.tanh(x.clone().requires_grad_())
-        with multipliers(reference):
+        with Differences(reference.noted):
             leaf = x.clone().requires_grad_()
             value = torch.tanh(leaf)
         (slopes,) = torch.autograd.grad(value.sum(), leaf)

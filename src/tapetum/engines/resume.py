@@ -131,13 +131,13 @@ def _record(score: ModelScore, layer: str, image: Tensor) -> _Recording:
     record = _Recording()
     replica, site = score.model.replica, score.model.survey.site(layer)
     beside = [(name, part) for name, part in replica.named_modules() if name and not site.module.startswith(f"{name}.")]
-    with hooked(beside, partial(_started, record, site), partial(_note, record, site)):
+
+    def start(name: str) -> None:
+        record.started |= name == site.module
+
+    with hooked(beside, start, partial(_note, record, site)):
         record.value = score(image)
     return record
-
-
-def _started(record: _Recording, site: Site, name: str) -> None:
-    record.started |= name == site.module
 
 
 def _note(record: _Recording, site: Site, name: str, _inputs: Any, output: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import isnan
 from typing import Any
 
 from torch import Tensor
@@ -37,7 +38,7 @@ def best_layer(
     if not found:
         raise LayerError(f"{method.name} gives no map at any layer of {model.name}")
     means = {layer: sum(numbers) / len(numbers) for layer, numbers in tried.items()}
-    ranked = sorted(found, key=lambda layer: _last_if_nan(means[layer]), reverse=True)
+    ranked = sorted(found, key=lambda layer: float("-inf") if isnan(means[layer]) else means[layer], reverse=True)
     best = found[ranked[0]]
     table = ", ".join(f"{layer} {means[layer]:+.3f}" for layer in ranked)
     note = f"layer {ranked[0]} was chosen: the highest insertion - deletion ({table})"
@@ -48,7 +49,3 @@ def candidates(method: Method, score: ModelScore, images: Tensor) -> list[str]:
     """Layers to try: the automatic choice first, then from deep to early."""
     chosen, _ = automatic_layer(score, images, method.laws)
     return list(dict.fromkeys([chosen, *reversed(depths(score.model, DEPTHS))]))
-
-
-def _last_if_nan(value: float) -> float:
-    return value if value == value else float("-inf")

@@ -28,7 +28,9 @@ def relevance_mass(attribution: Attribution, masks: Tensor) -> Localization:
     Example:
         >>> tp.relevance_mass(tp.grad_cam(model, images), images[:, 0] > 0).value
     """
-    return _measured("relevance_mass", attribution, masks, attribution.heatmap().clamp(min=0), _mass)
+    return _measured(
+        "relevance_mass", attribution, masks, attribution.heatmap().clamp(min=0), lambda r, mask: r[mask].sum() / r.sum()
+    )
 
 
 @metric(cite="arras2022clevrxai")
@@ -95,10 +97,6 @@ def _status(attribution: Attribution, row: int, heatmap: Tensor, mask: Tensor) -
     if reduced != "ok":
         return reduced
     return "ok" if bool(mask.any()) else "empty_mask"
-
-
-def _mass(relevance: Tensor, mask: Tensor) -> Tensor:
-    return relevance[mask].sum() / relevance.sum()
 
 
 def _rank(ranking: Tensor, mask: Tensor) -> Tensor:

@@ -123,20 +123,13 @@ def _curve(
     score = as_probability(model, images, attribution.explains)
     ranking = attribution.ranking((int(images.shape[-2]), int(images.shape[-1])))
     seen, blank = model.laid_out(images), model.laid_out(fill)
-    curves = []
+    curves, size = [], batch_size(model, batch)
     for row, importance in enumerate(ranking if cells is None else _in_cells(ranking, cells)):
         order = _descending(importance)
         first, second = (seen, blank) if name == "deletion" else (blank, seen)
         masks = staircase(order, (importance.shape[0], importance.shape[1]), n_steps)
-        stream = scores_under(
-            score,
-            first[row : row + 1],
-            masks,
-            second[row : row + 1],
-            batch=batch_size(model, batch),
-            row=row,
-            unit="steps",
-        )
+        image, fills = first[row : row + 1], second[row : row + 1]
+        stream = scores_under(score, image, masks, fills, batch=size, row=row, unit="steps")
         curves.append(torch.cat([values for _, values in stream]))
     curve = torch.stack(curves)
     fraction = torch.linspace(0, 1, n_steps + 1, device=curve.device, dtype=curve.dtype)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, TypeVar
+from functools import cache, partial
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -57,8 +58,6 @@ from tapetum.types import (
     UnitSpectrum,
 )
 
-T = TypeVar("T")
-
 BINS = 48
 """Most bins of a unit's histogram."""
 
@@ -106,7 +105,7 @@ def activation_spectrum(
     wanted = as_units(model, units)
     how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit}
     found = _scanned(model, source, wanted, Spectrum(k, score), {**how, "precision": precision})
-    picture = remembering(lambda sample: as_seen(model, source, sample))
+    picture = cache(partial(as_seen, model, source))
     spectra = [unit_spectrum(model, found[one.layer][0], one.channel, picture) for one in wanted]
     if optimize:
         made = _optimized(model, wanted, {"size": size, "n_steps": n_steps, "preset": preset, "seed": seed})
@@ -148,14 +147,15 @@ def top_examples(
     wanted = as_units(model, units)
     how = {"workers": workers, "run": run, "out": out, "resume": resume, "batch": batch, "limit": limit}
     found = _scanned(model, source, wanted, TopK(k, score), {**how, "precision": precision})
-    picture = remembering(lambda sample: as_seen(model, source, sample))
-    tops = [unit_tops(model, found[one.layer][0], one.channel, picture, crop_px) for one in wanted]
-    shown = [replace(top, tap=found.taps[one.layer]) for top, one in zip(tops, wanted, strict=True)]
+    picture = cache(partial(as_seen, model, source))
+    results = [found[one.layer][0] for one in wanted]
+    tops = [
+        unit_examples(model, result, one.channel, result.examples(one.channel), picture, crop_px)
+        for result, one in zip(results, wanted, strict=True)
+    ]
     fields = tuple(model.survey[one.layer].receptive_field for one in wanted)
     sides = tuple(_side(model, one.layer, crop_px) for one in wanted)
-    return TopExamples(
-        **_of_scan(model, source, found, score, limit), units=tuple(shown), crop_px=sides, receptive_field=fields
-    )
+    return TopExamples(**_of_scan(model, source, found, score, limit), units=tuple(tops), crop_px=sides, receptive_field=fields)
 
 
 def illustrated(
@@ -170,12 +170,12 @@ def illustrated(
         if sample >= len(stream.ids) or stream.ids[sample] != name:
             raise TapetumError(f"{stream.name} is not what was scanned: picture {sample} was {name}")
     many = [channels] if isinstance(channels, int) else list(channels)
-    picture = remembering(lambda sample: as_seen(network, stream, sample))
+    picture = cache(partial(as_seen, network, stream))
     common = _about(network, stream, result.score, result.n)
     if isinstance(result, SpectrumResult):
         return UnitSpectra(**common, units=tuple(unit_spectrum(network, result, one, picture) for one in many))
     side, field = _side(network, result.layer, None), network.survey[result.layer].receptive_field
-    tops = tuple(unit_tops(network, result, one, picture) for one in many)
+    tops = tuple(unit_examples(network, result, one, result.examples(one), picture) for one in many)
     return TopExamples(**common, units=tops, crop_px=(side,) * len(many), receptive_field=(field,) * len(many))
 
 
@@ -224,27 +224,12 @@ def as_seen(model: VisionModel, source: Source, sample: int) -> Tensor:
     return torch.from_numpy(levels).movedim(-1, 0)
 
 
-def remembering(read: Callable[[int], T]) -> Callable[[int], T]:
-    """Reads each sample once: a picture may be an example of many units."""
-    known: dict[int, T] = {}
-
-    def recalled(sample: int) -> T:
-        if sample not in known:
-            known[sample] = read(sample)
-        return known[sample]
-
-    return recalled
-
-
 def unit_spectrum(model: VisionModel, found: SpectrumResult, channel: int, picture: Callable[[int], Tensor]) -> UnitSpectrum:
     """One unit of a scan with its pictures, `picture(sample)` (3, h, w) uint8; without made ones."""
-    low, below, above, high = (_shown(model, found, channel, found.examples(group, channel), picture) for group in GROUPS)
+    groups = {group: unit_examples(model, found, channel, found.examples(group, channel), picture) for group in GROUPS}
     return UnitSpectrum(
+        **groups,
         unit=f"{found.layer}:{channel}",
-        minimum=low,
-        slightly_negative=below,
-        slightly_positive=above,
-        maximum=high,
         threshold=float(found.threshold[channel]),
         around=found.around(channel),
         histogram=found.histogram(channel, BINS),
@@ -252,14 +237,7 @@ def unit_spectrum(model: VisionModel, found: SpectrumResult, channel: int, pictu
     )
 
 
-def unit_tops(
-    model: VisionModel, found: TopKResult, channel: int, picture: Callable[[int], Tensor], crop_px: int | None = None
-) -> UnitExamples:
-    """The strongest pictures of one unit of a scan."""
-    return _shown(model, found, channel, found.examples(channel), picture, crop_px)
-
-
-def _shown(
+def unit_examples(
     model: VisionModel,
     found: SpectrumResult | TopKResult,
     channel: int,
@@ -267,6 +245,7 @@ def _shown(
     picture: Callable[[int], Tensor],
     crop_px: int | None = None,
 ) -> UnitExamples:
+    """Some examples of one unit of a scan with their pictures, `picture(sample)` (3, h, w) uint8."""
     size = model.preprocessing.size
     pictures = [picture(one.sample) for one in examples]
     stacked = torch.stack(pictures) if pictures else torch.zeros(0, 3, *size, dtype=torch.uint8)
@@ -275,7 +254,7 @@ def _shown(
     boxes = None
     if found.grid is not None and crop is not None and len(places) == len(examples):
         boxes = torch.tensor([box_around(place, found.grid, size, crop) for place in places], dtype=torch.long).view(-1, 4)
-    return UnitExamples(f"{found.layer}:{channel}", tuple(examples), stacked, boxes, getattr(found, "tap", "output"))
+    return UnitExamples(f"{found.layer}:{channel}", tuple(examples), stacked, boxes, found.tap)
 
 
 def _side(model: VisionModel, layer: str, crop_px: int | None) -> int | None:

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
@@ -39,6 +40,9 @@ class Ranks:
     environment  where the launcher's variables are read from
     """
 
+    shares: ClassVar[bool] = True
+    """Others may be at work on the same ledger."""
+
     workers: int | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
 
@@ -48,11 +52,6 @@ class Ranks:
             raise TapetumError(f"no ranks here: {names} are not set; start with torchrun or srun, or leave Ranks out")
         if not 0 <= self.rank < self.size:
             raise TapetumError(f"rank {self.rank} of {self.size} makes no sense; ranks are 0 to {self.size - 1}")
-
-    @property
-    def launcher(self) -> str | None:
-        """Who started this process."""
-        return found_launcher(self.environment)
 
     @property
     def rank(self) -> int:
@@ -68,11 +67,6 @@ class Ranks:
     def collects(self) -> bool:
         """Whether this process returns the result."""
         return self.rank == 0
-
-    @property
-    def shares(self) -> bool:
-        """Whether others may be at work on the same ledger."""
-        return True
 
     @property
     def device(self) -> str:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from tapetum.border.subjects import as_model
 from tapetum.data.labels import find_label
 from tapetum.engines.scores import probabilities
 from tapetum.models.vision_model import VisionModel
-from tapetum.models.zoo import load, wrap
 from tapetum.models.zoo.heads import n_outputs
 from tapetum.progress import report
 from tapetum.training.data import Part, class_names, labelled, part, read_data, seeded
@@ -54,7 +54,7 @@ def check_predictions(
         >>> history = tp.train("digits:test", epochs=1)
         >>> tp.check_predictions(history.model, "digits:test", shows="wrong").confusion
     """
-    network = _network(model)
+    network = as_model(model)
     chosen, classes = _chosen(data, of, validation, seed)
     outputs = _outputs(network, classes)
     photographs = Photographs(chosen, network.preprocessing, "none", seed, KEEP_BYTES)
@@ -86,14 +86,6 @@ class Answers:
     truth: Tensor
     predicted: Tensor
     probability: Tensor
-
-
-def _network(given: ModelLike) -> VisionModel:
-    if isinstance(given, str):
-        return load(given)
-    if isinstance(given, (VisionModel, nn.Module)):
-        return given if isinstance(given, VisionModel) else wrap(given)
-    raise ModelError(f"a network is a name, a torch.nn.Module or a VisionModel, not {type(given).__name__}")
 
 
 def _chosen(data: Any, of: str, validation: Any, seed: int) -> tuple[Part, tuple[str, ...]]:

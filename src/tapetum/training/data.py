@@ -103,13 +103,10 @@ def class_names(source: Source) -> tuple[str, ...]:
 # --- the cut
 
 
-def _split_of(one: str) -> str | None:
-    return next((folder.lower() for folder in one.split("/")[:-1] if folder.lower() in SPLITS), None)
-
-
 def _cut(source: Source, rows: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int], tuple[str, ...]]:
     """The folders train and val where there are both, else a share of each class."""
-    folders = {row: _split_of(source.ids[row]) for row in rows}
+    paths = {row: source.ids[row].lower().split("/")[:-1] for row in rows}
+    folders = {row: next((folder for folder in path if folder in SPLITS), None) for row, path in paths.items()}
     wanted = HELD_OUT if HELD_OUT & set(folders.values()) else frozenset({"test"})
     train = [row for row in rows if folders[row] in ("train", "training")]
     held = [row for row in rows if folders[row] in wanted]

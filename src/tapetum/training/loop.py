@@ -96,9 +96,8 @@ def learning_rate(plan: Plan, way: float) -> float:
 
 def _trained(work: Work, state: State, plan: Plan, number: int, done: int) -> tuple[float, float]:
     orders = batch_orders(len(work.train.labels), plan.batch, seeded(plan.seed, "order", number))
-    sums, seen = Sums(), 0
-    batches = work.train.batches(orders, number)
-    for place, (inputs, labels) in enumerate(batches):
+    sums = Sums()
+    for place, (inputs, labels) in enumerate(work.train.batches(orders, number)):
         rate = learning_rate(plan, (number - 1 + place / len(orders)) / plan.epochs)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
@@ -109,22 +108,20 @@ def _trained(work: Work, state: State, plan: Plan, number: int, done: int) -> tu
             state.optimizer.zero_grad()
             loss.backward()
         sums.add(loss.detach(), table.detach(), labels)
-        _check(loss, number, place, plan)
+        _check(float(loss.detach()), number, place, plan)
         state.optimizer.step()
-        seen += len(labels)
-        report(done + seen, plan.epochs * work.size, "examples", float(loss.detach()))
+        report(done + sums.n, plan.epochs * work.size, "examples", float(loss.detach()))
     return sums.means()
 
 
 def _validated(work: Work, network: nn.Module, plan: Plan, done: int) -> tuple[float, float]:
-    sums, seen = Sums(), 0
+    sums = Sums()
     for inputs, labels in work.validation.batches(batch_orders(len(work.validation.labels), plan.batch), None):
         with torch.no_grad():
             table = _table(work.forward(network, inputs))
             labels = labels.to(inputs.device)
             sums.add(F.cross_entropy(table, labels), table, labels)
-        seen += len(labels)
-        report(done + seen, plan.epochs * work.size, "examples")
+        report(done + sums.n, plan.epochs * work.size, "examples")
     return sums.means()
 
 
@@ -163,10 +160,9 @@ def _table(output: object) -> Tensor:
     return table
 
 
-def _check(loss: Tensor, number: int, place: int, plan: Plan) -> None:
-    value = float(loss.detach())
-    if not math.isfinite(value):
+def _check(loss: float, number: int, place: int, plan: Plan) -> None:
+    if not math.isfinite(loss):
         raise TrainingError(
-            f"the loss became {value:g} in batch {place + 1} of epoch {number}: the steps are too long;"
+            f"the loss became {loss:g} in batch {place + 1} of epoch {number}: the steps are too long;"
             f" a learning_rate below {plan.learning_rate:g} would help"
         )

@@ -235,7 +235,8 @@ def _run(job: Training, out: str | Path | None, resume: bool, device: str | None
         if head is not None and job.start.head is not None and job.settings["augment"] == "none":
             features = features_of(model, job.start.head, job.photographs, job.plan.batch)
         network = model.module if features is None or head is None else head
-        state = _state(network, job, model)
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        state = State(network, torch.optim.Adam(trained, lr=job.plan.learning_rate), snapshots=_snapshot(model))
         went_on = () if folder is None else go_on(folder, state, settings, resume=resume)
         _epochs(job, _work(job, features, network), state, folder, settings)
         if state.best:
@@ -261,13 +262,6 @@ def _work(job: Training, features: list[Features] | None, network: nn.Module) ->
         return Work(features[0], features[1], lambda head, values: head(values), lambda: job.frozen.training_mode(model.module))
     train, held = job.photographs
     return Work(train, held, lambda module, images: called(model, module, images), lambda: job.frozen.training_mode(network))
-
-
-def _state(network: nn.Module, job: Training, model: VisionModel) -> State:
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    state = State(network, torch.optim.Adam(trained, lr=job.plan.learning_rate))
-    state.snapshots = _snapshot(model)
-    return state
 
 
 def first_convolution(model: VisionModel) -> str | None:

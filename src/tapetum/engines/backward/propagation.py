@@ -119,13 +119,10 @@ class Propagation:
         output = replaced(lambda: activation.view_as(activation), lambda relevance: (seen(relevance),), activation)
         before = self.affine.get(activation)
         if before is not None:  # a batch-norm that follows is merged into it: relevance arrives there directly
-            chained = seen if before.seen is None else _chain(seen, before.seen)
+            earlier = before.seen
+            chained = seen if earlier is None else lambda relevance: earlier(seen(relevance))
             self.affine[output] = replace(before, seen=chained)
         return output
-
-
-def _chain(later: Callable[[Tensor], Tensor], earlier: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda relevance: earlier(later(relevance))
 
 
 Handlers = Mapping[Operation, Callable[[Propagation, Call], Any]]

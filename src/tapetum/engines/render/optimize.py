@@ -94,7 +94,7 @@ def optimize(
         with torch.no_grad():
             for parameter, gradient in zip(canvas.parameters, gradients, strict=True):
                 ascent = torch.zeros_like(parameter) if gradient is None else gradient
-                bad = _not_finite(ascent)
+                bad = ~ascent.isfinite().flatten(1).all(1) if ascent.ndim else ~ascent.isfinite()[None]
                 if len(bad) == len(broken):
                     answered |= ascent.flatten(1).any(1) & ~bad
                     broken += bad
@@ -111,10 +111,6 @@ def canvas_for(model: VisionModel, parametrization: Parametrization, start: Star
     if channels == 1:
         return grayscale(parametrization)(start)
     return parametrization(start if channels == 3 else replace(start, channels=channels))
-
-
-def _not_finite(gradient: Tensor) -> Tensor:
-    return ~gradient.isfinite().flatten(1).all(1) if gradient.ndim else ~gradient.isfinite()[None]
 
 
 def _values(

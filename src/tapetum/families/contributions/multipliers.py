@@ -16,9 +16,7 @@ operation that is in none of the tables is refused by name.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any
 
@@ -56,44 +54,13 @@ WEIGHTED = CONVOLUTIONS | MATRIX_PRODUCTS | words("linear mul div addcmul addmm 
 """Linear as long as only one argument depends on the image: weights usually do not."""
 
 
-@dataclass(eq=False)
-class Reference:
-    """Inputs of the nonlinear operations in the run on the reference, in the order of their calls."""
-
-    noted: list[tuple[str, tuple[Tensor, ...]]] = field(default_factory=list)
-    at: int = 0
-
-    def next(self, name: str, now: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """The inputs that this operation had on the reference."""
-        found, before = self.noted[self.at] if self.at < len(self.noted) else ("", ())
-        self.at += 1
-        if found != name or [one.shape for one in before] != [one.shape for one in now]:
-            raise MethodError("the network takes another way for the baseline than for the image; use integrated_gradients")
-        return before
-
-
-@contextlib.contextmanager
-def reference_run() -> Iterator[Reference]:
-    """The run on the reference."""
-    reference = Reference()
-    with _Differences(reference, noting=True):
-        yield reference
-
-
-@contextlib.contextmanager
-def multipliers(reference: Reference) -> Iterator[None]:
-    """The run on the image: gradients of what is computed inside are multipliers."""
-    with _Differences(reference, noting=False):
-        yield
-
-
 def contributions(score: ModelScore, images: Tensor, baseline: Tensor) -> Tensor:
     """Multipliers times the difference from the baseline, (n, c, h, w); each image's add up to its score's change."""
     with torch.enable_grad():
         leaf0, leaf = (one.detach().clone().requires_grad_() for one in (baseline, images))
-        with reference_run() as reference:
+        with Differences() as reference:
             before = score(leaf0.clone()).detach()  # clones: networks may work in place
-        with multipliers(reference):
+        with Differences(reference.noted):
             now = score(leaf.clone())
         values = derivative(now, leaf) * (images - baseline)
     _check(score, values, now.detach() - before)
@@ -111,19 +78,25 @@ def _check(score: ModelScore, values: Tensor, change: Tensor) -> None:
         )
 
 
-class _Differences(Following):
-    def __init__(self, reference: Reference, noting: bool) -> None:
+class Differences(Following):
+    """The run on the reference, or with what that one noted the run on the image, whose gradients are multipliers.
+
+    noted   name and inputs of the nonlinear operations in the run on the reference, in the order of their calls
+    """
+
+    def __init__(self, noted: Sequence[tuple[str, tuple[Tensor, ...]]] | None = None) -> None:
         super().__init__()
-        self.reference, self.noting = reference, noting
+        self.noted: list[tuple[str, tuple[Tensor, ...]]] = []
+        self.reference = None if noted is None else iter(noted)
 
     def on(self, call: Call) -> Any:
         if not call.active:
             return call()
         slope = slope_of(call)
         if slope is not None:
-            if not self.noting:
-                return self._replaced(call, slope)
-            self.reference.noted.append((call.name, tuple(one.detach().clone() for one in call.signals)))
+            if self.reference is not None:
+                return self._replaced(call, slope, *next(self.reference, ("", ())))
+            self.noted.append((call.name, tuple(one.detach().clone() for one in call.signals)))
             return call()
         if call.name in SPELLED_OUT:
             with self:
@@ -134,9 +107,11 @@ class _Differences(Following):
                 return call.main.copy_(value) if in_place(call.function) else value
         return call() if _is_linear(call) else self._other(call)
 
-    def _replaced(self, call: Call, slope: Slope) -> Any:
+    def _replaced(self, call: Call, slope: Slope, name: str, before: Sequence[Tensor]) -> Any:
+        """Runs an operation with its slope; `name` and `before` are those of the run on the reference."""
         signals = call.signals
-        before = self.reference.next(call.name, signals)
+        if name != call.name or [one.shape for one in before] != [one.shape for one in signals]:
+            raise MethodError("the network takes another way for the baseline than for the image; use integrated_gradients")
         now = tuple(one.detach() for one in signals)
         zeros = tuple(one - value for one, value in zip(signals, now, strict=True))
         first = now[0].clone()
