@@ -226,10 +226,14 @@ def as_seen(model: VisionModel, source: Source, sample: int) -> Tensor:
 
 def unit_spectrum(model: VisionModel, found: SpectrumResult, channel: int, picture: Callable[[int], Tensor]) -> UnitSpectrum:
     """One unit of a scan with its pictures, `picture(sample)` (3, h, w) uint8; without made ones."""
-    groups = {group: unit_examples(model, found, channel, found.examples(group, channel), picture) for group in GROUPS}
+    groups = (unit_examples(model, found, channel, found.examples(group, channel), picture) for group in GROUPS)
+    low, below, above, high = groups
     return UnitSpectrum(
-        **groups,
         unit=f"{found.layer}:{channel}",
+        minimum=low,
+        slightly_negative=below,
+        slightly_positive=above,
+        maximum=high,
         threshold=float(found.threshold[channel]),
         around=found.around(channel),
         histogram=found.histogram(channel, BINS),

@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from tapetum.data.preprocessing import Preprocessing, Size
-from tapetum.progress import report, stage
+from tapetum.progress import stage, track
 from tapetum.training.data import Part, seeded
 from tapetum.types import ImageError
 
@@ -95,15 +95,12 @@ class Photographs:
         """Reads all pictures once and keeps them."""
         everything = torch.arange(len(self.part))
         self._kept = torch.zeros(len(self.part), 3, *self.cut.size, dtype=torch.uint8)
-        done = 0
         with stage("reading"):
-            report(0, len(self.part), "pictures")
-            for asked, (rows, levels) in zip(everything.split(64), self._decoded(everything.split(64)), strict=True):
+            batches = zip(everything.split(64), self._decoded(everything.split(64)), strict=True)
+            for asked, (rows, levels) in track(batches, len(self.part), "pictures", size=lambda batch: len(batch[0])):
                 self._kept[rows] = levels
                 self._readable[asked] = False
                 self._readable[rows] = True
-                done += len(asked)
-                report(done, len(self.part), "pictures")
 
     def _decoded(self, orders: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Decodes batches in threads, a few ahead, in the requested order."""

@@ -98,7 +98,8 @@ def joined(parts: Sequence[R]) -> R:
         if isinstance(values[0], Tensor):
             return torch.cat(list(values), axis)
         if isinstance(values[0], Mapping):
-            return {name: together(axis, [value[name] for value in values]) for name in values[0]}
+            names = cast("Mapping[Any, Any]", values[0])
+            return {name: together(axis, [value[name] for value in values]) for name in names}
         return None if values[0] is None else tuple(row for value in values for row in value)
 
     along = {one.name: axis for one in fields(parts[0]) if (axis := _row_axis(one)) is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -41,7 +42,7 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
     before = sum(len(job.plan.samples(shard)) for shard in done)
     fresh = _run(job, run, todo, before)
     if job.ledger is not None:
-        _exhaust(fresh)
+        deque(fresh, maxlen=0)  # works on all; the ledger keeps them
     if not getattr(run, "collects", True):  # of several ranks only the first returns the result
         return ScanResult(
             {}, tuple(job.source.ids[: job.plan.count]), {}, {}, {}, key, before, ("the result is that of rank 0",)
@@ -76,11 +77,6 @@ def _whole(job: Job, shards: Iterable[ShardResult], notes: list[str], key: str, 
     return ScanResult(results, tuple(ids), named, taps, seconds, key, resumed, tuple(notes))
 
 
-def _exhaust(results: Iterable[ShardResult]) -> None:
-    for _ in results:  # the ledger has them
-        pass
-
-
 def _kept(
     job: Job, ledger: Ledger, run: Runner, notes: list[str], doubted: set[int], *, thorough: bool = False
 ) -> Iterator[ShardResult]:
@@ -103,7 +99,8 @@ def _kept(
         else:
             yield result
     if damaged:
-        _exhaust(_run(job, run, damaged, job.plan.count - sum(len(job.plan.samples(shard)) for shard in damaged)))
+        before = job.plan.count - sum(len(job.plan.samples(shard)) for shard in damaged)
+        deque(_run(job, run, damaged, before), maxlen=0)
     for shard in damaged:
         yield ledger.read(shard)
 

@@ -31,10 +31,9 @@ def deep_lift(score: ModelScore, images: Tensor, *, baseline: Baseline, batch: B
     Example:
         >>> tp.deep_lift(model, images, baseline="blur").values.sum()
     """
-    reference = baseline
 
     def work(rows: Sequence[int]) -> Tensor:
         part = slice(rows[0], rows[-1] + 1)
-        return contributions(score.take(rows), images[part], reference[part])
+        return contributions(score.take(rows), images[part], baseline[part])
 
     return over_images(score.model, len(images), work, batch, gradients=True)

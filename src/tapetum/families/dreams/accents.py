@@ -15,7 +15,7 @@ from tapetum.data.preprocessing import size_of
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
 from tapetum.engines.render.objectives.penalties import blurred
-from tapetum.engines.render.optimize import Recipe, canvas_for, look, measure_each
+from tapetum.engines.render.optimize import Recipe, acts_of, canvas_for, look, measure_each
 from tapetum.engines.render.optimizers import adam
 from tapetum.engines.render.parametrizations import Start, fourier, maco, pixel
 from tapetum.engines.render.render import kept_steps
@@ -180,9 +180,7 @@ class _Accent:
 
     def back(self, seen: O.Seen, before: Tensor, pixels: Tensor, up: Tensor) -> Tensor:
         """The weighed gradient of the distance from the photograph in the held layer."""
-        layer_alone = O.Objective("", (self.held,), lambda seen: seen.pixels.new_zeros(len(seen)))
-        with torch.no_grad():
-            was = look(self.model, layer_alone, before, self.recipe)[self.held]
+        was = acts_of(self.model, before, [self.held], self.recipe)[self.held]
         pairs = zip(seen[self.held], was, strict=True)
         distance = torch.stack([(a - b).norm() / b.norm().clamp(min=torch.finfo(b.dtype).tiny) for a, b in pairs]).mean()
         (away,) = torch.autograd.grad(distance, pixels, retain_graph=True)

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.data.preprocessing import Size, as_text, size_of
+from tapetum.engines.render.objectives.reading import one_layer
 from tapetum.engines.render.parametrizations.images import covering
 from tapetum.engines.render.sizes import as_size, takes
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.types import ImageError, LayerError, Made, Rendering
+from tapetum.types import ImageError, Made, Rendering
 
 DEPTHS = 5
 """Depths of a network from which a usual layer is taken."""
@@ -58,14 +59,6 @@ def resized(pictures: Tensor, size: Size) -> Tensor:
     if tuple(pictures.shape[-2:]) == tuple(size):
         return pictures
     return F.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
-
-
-def one_layer(model: VisionModel, layer: str) -> str:
-    """The full name of the one layer that a name or glob means."""
-    found = model.find_layers(layer)
-    if len(found) != 1:
-        raise LayerError(f"'{layer}' means {len(found)} layers of {model.name} ({', '.join(found[:3])}, ...): give one")
-    return found[0]
 
 
 def named_or_usual(model: VisionModel, layer: str | None, place: int, words: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-import torch
 from torch import Tensor
 
 from tapetum.border.methods import rendering
@@ -16,7 +15,7 @@ from tapetum.data.preprocessing import size_of
 from tapetum.engines.render import Recipe, measure_each, render
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render import transforms as T
-from tapetum.engines.render.optimize import look, measure
+from tapetum.engines.render.optimize import acts_of, measure
 from tapetum.engines.render.optimizers import bounded_adam
 from tapetum.engines.render.parametrizations import as_it_is
 from tapetum.engines.render.parametrizations.images import covering
@@ -111,7 +110,7 @@ def _distances(
     model: VisionModel, picture: Tensor, painted: Tensor, content: str, styles: Sequence[str]
 ) -> tuple[O.Objective, O.Objective]:
     """C and S of one picture; each layer's distance from the style is divided by that of the photograph."""
-    there, wanted = _acts(model, picture, [content, *styles]), _acts(model, painted, styles)
+    there, wanted = acts_of(model, picture, [content, *styles]), acts_of(model, painted, styles)
     total = None
     for layer in styles:
         distance = O.style_distance(layer, wanted[layer])
@@ -120,10 +119,3 @@ def _distances(
         total = part if total is None else total + part
     assert total is not None  # `find_layers` gives one or more
     return O.content_distance(content, there[content]), total
-
-
-def _acts(model: VisionModel, pixels: Tensor, layers: Sequence[str]) -> Mapping[str, Tensor]:
-    """Activations computed exactly as in the loop that makes pictures, so that a picture's distance to itself is 0."""
-    nothing = O.Objective("", tuple(dict.fromkeys(layers)), lambda seen: seen.pixels.new_zeros(len(seen)))
-    with torch.no_grad():
-        return look(model, nothing, pixels).acts

@@ -129,15 +129,20 @@ def n_channels(model: VisionModel, layer: str) -> int:
     return units
 
 
+def one_layer(model: VisionModel, layer: str) -> str:
+    """The full name of the one layer that a name or glob means."""
+    found = model.find_layers(layer)
+    if len(found) > 1:
+        raise LayerError(f"'{layer}' means {len(found)} layers of {model.name} ({', '.join(found[:3])}, ...): give one")
+    return found[0]
+
+
 def check_unit(model: VisionModel, one: Unit) -> Unit:
     """Completes the layer's name of a unit; refuses a channel that the layer does not have.
 
     A position is checked once the picture's size is known: a larger one has a larger map.
     """
-    layers = model.find_layers(one.layer)
-    if len(layers) > 1:
-        raise LayerError(f"'{one.layer}' means {len(layers)} layers of {model.name} ({', '.join(layers[:3])}, ...): give one")
-    full = dataclasses.replace(one, layer=layers[0])
+    full = dataclasses.replace(one, layer=one_layer(model, one.layer))
     n = n_channels(model, full.layer)
     if model.survey[full.layer].channels is not None:
         checked_unit(model, dataclasses.replace(full, position=None))

@@ -39,12 +39,8 @@ class Spectrum:
         if self.around not in ("auto", "zero", "median"):
             raise TapetumError(f'around is "auto", "zero" or "median", not {self.around!r}')
 
-    @property
-    def _counts(self) -> Counts:
-        return Counts(self.score)
-
     def start(self, channels: int) -> State:
-        state = dict(self._counts.start(channels))
+        state = dict(Counts(self.score).start(channels))
         for group in GROUPS:
             state[f"{group} key"], state[f"{group} place"] = ranking.empty(channels, self.k)
         state["kept"] = torch.full((channels,), self.around != "zero")
@@ -55,8 +51,9 @@ class Spectrum:
         score = seen.score(self.score) + 0.0
         kept = (score >= 0).all(0)
         kept = kept if self.around == "auto" else torch.full_like(kept, self.around == "median")
+        counts = Counts(self.score)
         new: State = {
-            **self._counts.update(self._counts.start(score.shape[1]), seen),
+            **counts.update(counts.start(score.shape[1]), seen),
             **_table(score[:, kept], seen.where[:, kept], seen.samples),
             "kept": kept,
         }
@@ -65,7 +62,7 @@ class Spectrum:
         return self.merge(state, new)
 
     def merge(self, a: State, b: State) -> State:
-        merged = self._counts.merge(a, b)
+        merged = Counts(self.score).merge(a, b)
         for group in GROUPS:
             parts = (torch.cat([s[f"{group} {what}"] for s in (a, b)], 1) for what in ("key", "place"))
             merged[f"{group} key"], merged[f"{group} place"] = ranking.first(self.k, *parts)
@@ -92,7 +89,7 @@ class Spectrum:
             used_ids([one.sample for one in found.values()], context.ids),
             context.grid,
             n,
-            self._counts.result(state, context),
+            Counts(self.score).result(state, context),
             self.score,
             context.tap,
         )
