@@ -49,7 +49,6 @@ def scripts_folder() -> Path:
 
 
 def lessons() -> tuple[Lesson, ...]:
-    """All lessons, by number."""
     return tuple(sorted((read_lesson(file) for file in scripts_folder().glob("[0-9][0-9]_*.py")), key=lambda one: one.number))
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from tapetum.progress import Progress
-from tapetum.types import TapetumError
+from tapetum.types.refusals import imported
 
 
 @runtime_checkable
@@ -63,9 +62,6 @@ class Throughput:
             logger.log(values, step)
 
 
-def imported(module: str, extra: str) -> Any:
-    """A package of an extra; one line that names the extra where it is missing."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise TapetumError(f"logging to {extra} needs a package that is missing: pip install 'tapetum[{extra}]'") from error
+def package(module: str, extra: str) -> Any:
+    """A package of an extra; a refusal names the extra."""
+    return imported(module, f"logging to {extra} needs a package that is missing: pip install 'tapetum[{extra}]'")

@@ -20,7 +20,6 @@ class JSONLines:
         self.file = None
 
     def log(self, values: Mapping[str, float | int], step: int) -> None:
-        """One line."""
         if self.file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             torn = not _ends_with_line(self.path)
@@ -31,7 +30,6 @@ class JSONLines:
         self.file.flush()
 
     def close(self) -> None:
-        """Closes the file."""
         if self.file is not None:
             self.file.close()
             self.file = None

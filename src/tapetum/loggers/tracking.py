@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tapetum.loggers.base import imported
+from tapetum.loggers.base import package
 from tapetum.types import TapetumError
 
 PROJECT = "tapetum"
@@ -22,7 +22,7 @@ class _Tracked:
     instead = "--log jsonl needs nothing"
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
-        self.site = imported(self.module, self.module)
+        self.site = package(self.module, self.module)
         named = self._named(folder, about)
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
@@ -35,11 +35,9 @@ class _Tracked:
         raise NotImplementedError
 
     def log(self, values: Mapping[str, float | int], step: int) -> None:
-        """Numbers at a step."""
         self.run.log(dict(values), step=step)
 
     def close(self) -> None:
-        """Ends the run."""
         with contextlib.redirect_stdout(sys.stderr):
             self.site.finish()
 

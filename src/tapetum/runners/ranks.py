@@ -55,7 +55,6 @@ class Ranks:
 
     @property
     def rank(self) -> int:
-        """This process's number."""
         return self._number(0)
 
     @property
@@ -65,7 +64,6 @@ class Ranks:
 
     @property
     def collects(self) -> bool:
-        """Whether this process returns the result."""
         return self.rank == 0
 
     @property

@@ -18,6 +18,7 @@ from tapetum.engines.scan.local import cores
 from tapetum.engines.scan.shards import Tick
 from tapetum.runners.allocator import keep_large_blocks
 from tapetum.types import TapetumError
+from tapetum.types.refusals import imported
 
 TRIES = 3
 """Workers that a shard may bring down before it is given up."""
@@ -66,7 +67,7 @@ class Ray:
     def __call__(self, job: Job, shards: Sequence[int], tick: Tick, /) -> Iterator[ShardResult]:
         if not shards:
             return
-        ray = imported()
+        ray = imported("ray", "Ray is missing: pip install 'tapetum[ray]'")
         with self._cluster(ray):
             needs = "CPU" if job.model.device.type == "cpu" else "GPU"
             workers = self.workers or max(1, int(ray.cluster_resources().get(needs, 1)))
@@ -109,15 +110,6 @@ def _reach(address: str) -> None:
         raise TapetumError(f"no Ray cluster answers at {address} ({reason}); see `ray status` there") from error
 
 
-def imported() -> Any:
-    """Ray; one line that names the extra where it is missing."""
-    try:
-        import ray
-    except ImportError as error:
-        raise TapetumError("Ray is missing: pip install 'tapetum[ray]'") from error
-    return ray
-
-
 class _Pool:
     """Actors, and which shard each has."""
 
@@ -146,7 +138,8 @@ class _Pool:
                 actor, shard = self.busy.pop(reference)
                 result = self._taken(reference, shard, deaths)
                 if result is None:
-                    free.append(self._replaced(actor))
+                    free.append(self._actor())
+                    self.actors[self.actors.index(actor)] = free[-1]
                     left.append(shard)
                     continue
                 self._check(actor, shard)
@@ -180,11 +173,6 @@ class _Pool:
         if self.job.ledger is not None and actor not in self.checked and shard not in self.job.ledger.done():
             raise TapetumError("a worker's shard is not where this process looks: give out= a folder or URL that all can reach")
         self.checked.add(actor)
-
-    def _replaced(self, actor: Any) -> Any:
-        new = self._actor()
-        self.actors[self.actors.index(actor)] = new
-        return new
 
     def stop(self) -> None:
         """Ends the actors, also those in the middle of a shard: a ledger's files are whole or not there."""

@@ -32,7 +32,6 @@ class Part:
         return len(self.samples)
 
     def id(self, row: int) -> str:
-        """The picture's name."""
         return self.source.ids[self.samples[row]]
 
     def read(self, row: int) -> Tensor:

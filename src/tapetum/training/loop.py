@@ -134,13 +134,11 @@ class Sums:
     n: int = 0
 
     def add(self, loss: Tensor, table: Tensor, labels: Tensor) -> None:
-        """Adds a batch with its mean loss."""
         self.loss += float(loss) * len(labels)
         self.right += int((table.argmax(1) == labels).sum())
         self.n += len(labels)
 
     def means(self) -> tuple[float, float]:
-        """Mean loss and accuracy."""
         if self.n == 0:
             raise TrainingError("none of the pictures could be read")
         return self.loss / self.n, self.right / self.n

@@ -92,7 +92,6 @@ class Photographs:
     # --- decoding
 
     def _keep(self) -> None:
-        """Reads all pictures once and keeps them."""
         everything = torch.arange(len(self.part))
         self._kept = torch.zeros(len(self.part), 3, *self.cut.size, dtype=torch.uint8)
         with stage("reading"):

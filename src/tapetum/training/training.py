@@ -157,8 +157,6 @@ def fine_tune(
 
 @dataclass
 class Training:
-    """Everything that a training needs."""
-
     start: Start
     frozen: Frozen
     parts: Parts

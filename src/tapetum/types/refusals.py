@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 
 class TapetumError(ValueError):
     """A refusal: one line that says what is wrong and what would work."""
@@ -45,6 +48,14 @@ class Cancelled(TapetumError):
 
 class TrainingError(TapetumError):
     """A training that cannot begin, go on, or be continued."""
+
+
+def imported(module: str, refusal: str) -> Any:
+    """Imports a module of a package that not everybody has; without it a refusal in these words."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise TapetumError(refusal) from error
 
 
 NO_GRADIENT = (

@@ -48,7 +48,6 @@ class Game:
 
 
 def games(score: ModelScore, images: Tensor, segments: Tensor, fill: Tensor, batch: Batch) -> list[Game]:
-    """Makes one game per image."""
     size = batch_size(score.model, batch)
     seen, blank = score.model.laid_out(images), score.model.laid_out(fill)
     rows = [(row, slice(row, row + 1)) for row in range(len(images))]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.models.operations.names import in_place, spelled
+from tapetum.models.operations.call import Call
+from tapetum.models.operations.names import in_place
 from tapetum.models.operations.tables import CONVOLUTIONS
 
 LINE = 64
@@ -62,20 +63,19 @@ def _parts(count: int) -> int:
     return count // threads if count % threads == 0 else 1
 
 
-def within_rows(func: Callable[..., Any], x: Tensor, args: Sequence[Any], named: Mapping[str, Any]) -> bool:
+def within_rows(call: Call) -> bool:
     """Whether the function reduces each picture alone: over named dimensions other than the first."""
-    name = spelled(func)
-    if name.startswith("adaptive_avg_pool"):
+    x = call.main
+    if call.name.startswith("adaptive_avg_pool"):
         return x.ndim > 2
-    place = 1 if name in ("norm", "vector_norm") else 0
-    given = named.get("dim", args[place] if len(args) > place else None)
+    given = call.get(2 if call.name in ("norm", "vector_norm") else 1, "dim")
     dims = given if isinstance(given, tuple | list) else (given,)
     return all(isinstance(one, int) and not isinstance(one, bool) and one % x.ndim != 0 for one in dims)
 
 
-def overwrites(func: Callable[..., Any], named: Mapping[str, Any]) -> bool:
+def overwrites(call: Call) -> bool:
     """Whether the function overwrites its input."""
-    return bool(named.get("inplace")) or in_place(func)
+    return bool(call.kwargs.get("inplace")) or in_place(call.function)
 
 
 def at_a_line(x: Tensor) -> Tensor:

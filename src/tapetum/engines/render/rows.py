@@ -18,7 +18,8 @@ This is for a CPU: on a GPU, pictures of a batch agree with single runs up to ro
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -33,6 +34,9 @@ from tapetum.models.operations.following import Following
 ENOUGH, TIMES = 1000, 50
 """Numbers that must agree in a trial, and most draws of noise: few may agree by chance."""
 
+Product = Callable[..., Tensor]
+"""A product that only waits for its operands."""
+
 _alike: dict[Any, bool] = {}
 """Whether a batch's rows have the bits of a row in a pair, by product and shapes: a fact of the machine's kernels."""
 
@@ -45,13 +49,12 @@ class rowwise(Following):  # noqa: N801 (used as a block: `with rowwise(n):`)
         self.n = n
 
     def on(self, call: Call) -> Any:
-        func, args, named = call.function, call.args, call.kwargs
-        if args and (func in NUMBERS or func in OVER_DIMENSIONS):
-            return _by_itself(func, args, named, self.n)
-        if func is F.multi_head_attention_forward:
-            return _attention(func, args, named, self.n)
-        rows = self._rows(func, args)
-        return _product(func, args, named, rows, self.n) if any(rows) else call()
+        if call.args and (call.function in NUMBERS or call.function in OVER_DIMENSIONS):
+            return _by_itself(call, self.n)
+        if call.function is F.multi_head_attention_forward:
+            return _attention(call, self.n)
+        rows = self._rows(call.function, call.args)
+        return _product(call, rows, self.n) if any(rows) else call()
 
     def _rows(self, func: Callable[..., Any], args: Sequence[Any]) -> list[bool]:
         """Operands whose first axis is the images; empty if unknown."""
@@ -85,34 +88,35 @@ def _moves(value: Any) -> bool:
 # --- rows computed alone
 
 
-def _by_itself(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], n: int) -> Any:
+def _by_itself(call: Call, n: int) -> Any:
     """Computes an elementwise function, or a sum over dimensions of a picture."""
-    x, others = args[0], (*args[1:], *named.values())
+    func, (x, *rest), named = call.function, call.args, call.kwargs
+    others = (*rest, *named.values())
     split = n > 1 and _moves(x) and len(x) % n == 0 and not any(isinstance(one, Tensor) for one in others)
     if func in NUMBERS:
         split = split and not kernels.whole_vectors(x, n)
     else:
-        split = split and torch.get_num_threads() > 1 and kernels.within_rows(func, x, args[1:], named)
+        split = split and torch.get_num_threads() > 1 and kernels.within_rows(call)
     if not split:
-        made = func(*args, **named)
-        return aligned(made) if isinstance(made, Tensor) and _moves(made) and not kernels.overwrites(func, named) else made
-    if kernels.overwrites(func, named):  # its rows are views of x: they are computed on copies, then written to x
-        return x.copy_(_joined(func(part.clone(), *args[1:], **named) for part in x.chunk(n)))
-    return _joined(func(part, *args[1:], **named) for part in x.chunk(n))
+        made = call()
+        return aligned(made) if _moves(made) and not kernels.overwrites(call) else made
+    if kernels.overwrites(call):  # its rows are views of x: they are computed on copies, then written to x
+        return x.copy_(_joined(func(part.clone(), *rest, **named) for part in x.chunk(n)))
+    return _joined(func(part, *rest, **named) for part in x.chunk(n))
 
 
 def _joined(parts: Iterable[Tensor]) -> Tensor:
     return torch.cat([aligned(part) for part in parts])
 
 
-def _attention(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any], n: int) -> Any:
+def _attention(call: Call, n: int) -> Any:
     """torch's attention computes products internally: it runs picture by picture, which are (places, n, c)."""
-    given = {**dict(zip(("query", "key", "value"), args, strict=False)), **named}
-    inputs = {name: given[name] for name in ("query", "key", "value")}
+    args, named = call.args, call.kwargs
+    inputs = {name: call.get(place, name) for place, name in enumerate(("query", "key", "value"))}
     masked = named.get("key_padding_mask") is not None or getattr(named.get("attn_mask"), "ndim", 2) > 2
     fits = all(one.ndim == 3 and one.shape[1] % n == 0 for one in inputs.values())
     if masked or not fits or not any(map(_moves, inputs.values())):
-        return func(*args, **named)
+        return call()
     parts = {id(one): one.chunk(n, 1) for one in inputs.values()}
     outputs: list[Tensor] = []
     weights: list[Tensor | None] = []
@@ -120,7 +124,7 @@ def _attention(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str,
         # equal tensors stay equal parts: torch takes another path for them
         own = {key: part[i].clone(memory_format=torch.contiguous_format) for key, part in parts.items()}
         again = {name: own[id(one)] for name, one in inputs.items() if name in named}
-        output, weight = func(*(own[id(one)] for one in args[:3]), *args[3:], **(named | again))
+        output, weight = call.function(*(own[id(one)] for one in args[:3]), *args[3:], **(named | again))
         outputs.append(aligned(output))
         weights.append(weight)
     seen = [one for one in weights if one is not None]
@@ -130,27 +134,27 @@ def _attention(func: Callable[..., Any], args: tuple[Any, ...], named: dict[str,
 # --- rows computed in a pair
 
 
-def _product(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool], n: int) -> Any:
-    args = [kernels.at_a_line(one) if mine else one for one, mine in zip(args, rows, strict=True)]
-    key = (func, n, torch.get_num_threads(), *map(_kind, args), *sorted((name, _kind(one)) for name, one in named.items()))
+def _product(call: Call, rows: Sequence[bool], n: int) -> Any:
+    product: Product = partial(call.function, **call.kwargs)
+    args = [kernels.at_a_line(one) if mine else one for one, mine in zip(call.args, rows, strict=True)]
+    named = sorted((name, _kind(one)) for name, one in call.kwargs.items())
+    key = (call.function, n, torch.get_num_threads(), *map(_kind, args), *named)
     if key not in _alike:
-        _alike[key] = _rows_are_alike(func, args, named, rows, n)
-    return aligned(func(*args, **named)) if _alike[key] else _row_by_row(func, args, named, rows, n)
+        _alike[key] = _rows_are_alike(product, args, rows, n)
+    return aligned(product(*args)) if _alike[key] else _row_by_row(product, args, rows, n)
 
 
-def _row_by_row(
-    func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool], n: int
-) -> Tensor:
+def _row_by_row(product: Product, args: Sequence[Any], rows: Sequence[bool], n: int) -> Tensor:
     parts = [one.chunk(n) if mine else None for one, mine in zip(args, rows, strict=True)]
     each = [[one if part is None else part[i] for one, part in zip(args, parts, strict=True)] for i in range(n)]
-    made = [_in_a_pair(func, some, named, rows) for some in each]
+    made = [_in_a_pair(product, some, rows) for some in each]
     return made[0] if n == 1 else torch.cat(made)
 
 
-def _in_a_pair(func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool]) -> Tensor:
+def _in_a_pair(product: Product, args: Sequence[Any], rows: Sequence[bool]) -> Tensor:
     """Computes one row together with a copy of it, whose result is dropped."""
     pairs = [torch.cat([one, one.detach()]) if mine else one for one, mine in zip(args, rows, strict=True)]
-    both = aligned(func(*pairs, **named))
+    both = aligned(product(*pairs))
     return both[: len(both) // 2]
 
 
@@ -162,32 +166,23 @@ def _kind(value: Any) -> Any:
     return str(value)
 
 
-def _rows_are_alike(
-    func: Callable[..., Any], args: Sequence[Any], named: Mapping[str, Any], rows: Sequence[bool], n: int
-) -> bool:
+def _rows_are_alike(product: Product, args: Sequence[Any], rows: Sequence[bool], n: int) -> bool:
     """Whether n copies of a row of noise all have the result and gradient, bit for bit, of the row in a pair."""
     generator, agreed = torch.Generator().manual_seed(0), 0
     while agreed < ENOUGH:
-        compared = _agreement(func, args, named, rows, n, generator)
+        compared = _agreement(product, args, rows, n, generator)
         if not compared:
             return False
         agreed += max(compared, ENOUGH // TIMES)
     return True
 
 
-def _agreement(
-    func: Callable[..., Any],
-    args: Sequence[Any],
-    named: Mapping[str, Any],
-    rows: Sequence[bool],
-    n: int,
-    generator: torch.Generator,
-) -> int:
+def _agreement(product: Product, args: Sequence[Any], rows: Sequence[bool], n: int, generator: torch.Generator) -> int:
     """Number of compared numbers per row, the least over the result and the gradients; 0 if a bit differs."""
     with torch.enable_grad():
         single = [_noise(one, n, generator) if mine else one for one, mine in zip(args, rows, strict=True)]
         batch = [_repeated(one, like, n) if mine else one for one, like, mine in zip(single, args, rows, strict=True)]
-        rule, together = _in_a_pair(func, single, named, rows), aligned(func(*batch, **named))
+        rule, together = _in_a_pair(product, single, rows), aligned(product(*batch))
         if not _equal(together.detach(), rule.detach(), n):
             return 0
         arriving = torch.randn(rule.shape, generator=generator, dtype=torch.float64).to(rule)

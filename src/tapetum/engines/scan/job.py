@@ -54,7 +54,6 @@ class Job:
         return {layer: [one.start(channels[layer]) for one in many] for layer, many in self.trackers.items()}
 
     def merge(self, a: States, b: States) -> States:
-        """Merges the states of two parts."""
         return {
             layer: [one.merge(x, y) for one, x, y in zip(many, a[layer], b[layer], strict=True)]
             for layer, many in self.trackers.items()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import importlib
 import io
 import json
 import math
@@ -28,6 +27,9 @@ from tapetum.keeping.keyed import Key
 from tapetum.keeping.places import GOES_ON
 from tapetum.keeping.whole import LEFTOVER, hidden_name, write_whole
 from tapetum.types import DamagedError, TapetumError
+from tapetum.types.refusals import imported
+
+MISSING = "shards at a URL need pyarrow and fsspec: pip install 'tapetum[scale]'"
 
 COLUMNS = ("layer", "tracker", "name", "dtype", "shape", "bytes")
 ABOUT = ("", -1, "about")
@@ -124,8 +126,8 @@ class ParquetLedger:
 
     def _connected(self) -> tuple[Any, str]:
         """The file system and the place in it; fsspec keeps connections, so this is quick."""
-        core = imported("fsspec.core")
-        imported("pyarrow.parquet")
+        core = imported("fsspec.core", MISSING)
+        imported("pyarrow.parquet", MISSING)
         try:
             return core.url_to_fs(self.url, **self.options)
         except ImportError as error:
@@ -160,17 +162,8 @@ def _file(files: Any, path: str, name: str) -> bytes:
         raise
 
 
-def imported(module: str) -> Any:
-    """A package of the extra; one line that names it where it is missing."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise TapetumError("shards at a URL need pyarrow and fsspec: pip install 'tapetum[scale]'") from error
-
-
 def packed(result: ShardResult, key: str) -> bytes:
-    """A shard as Parquet."""
-    arrow, parquet = imported("pyarrow"), imported("pyarrow.parquet")
+    arrow, parquet = imported("pyarrow", MISSING), imported("pyarrow.parquet", MISSING)
     about, arrays = rows_of(result, key)
     line = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     rows = [_row(*ABOUT, line), *(_row(*row) for row in arrays)]
@@ -199,7 +192,6 @@ def _digest(rows: list[tuple[Any, ...]]) -> str:
 
 
 def unpacked(data: bytes, place: str, key: str) -> ShardResult:
-    """Reads what `packed` made."""
     try:
         rows = _rows(data)
         about, *states = [(layer, tracker, name, _array(*rest)) for layer, tracker, name, *rest in rows]
@@ -210,9 +202,9 @@ def unpacked(data: bytes, place: str, key: str) -> ShardResult:
 
 def _rows(data: bytes) -> list[tuple[Any, ...]]:
     """The rows, one at a time: a page that unpacks to many of them is met before they fill the memory."""
-    file = imported("pyarrow.parquet").ParquetFile(io.BytesIO(data))
+    file = imported("pyarrow.parquet", MISSING).ParquetFile(io.BytesIO(data))
     known, about = file.schema_arrow, file.metadata
-    if not known.equals(_schema(imported("pyarrow"))):
+    if not known.equals(_schema(imported("pyarrow", MISSING))):
         raise ValueError("other columns")
     sizes = [about.row_group(i).total_byte_size for i in range(about.num_row_groups)]
     if about.num_rows > MOST_ROWS or not may_unpack(sum(map(abs, sizes)), len(data)):

@@ -38,7 +38,6 @@ class Plan:
         return range(-(-self.count // self.shard))
 
     def samples(self, shard: int) -> range:
-        """The samples of a shard."""
         return range(shard * self.shard, min(self.count, (shard + 1) * self.shard))
 
     def batches(self, shard: int) -> Iterator[range]:

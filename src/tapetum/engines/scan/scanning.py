@@ -62,7 +62,6 @@ class Scanning:
         return Job(model, source, trackers, plan, pre_activation, precision, ledger_of(self.out))
 
     def scan(self, job: Job) -> ScanResult:
-        """The result of a job, as `job` made it."""
         return scan(job, self.run or Threads(self.workers), resume=self.resume)
 
 

@@ -79,13 +79,12 @@ def smallest_square(energy: Tensor, share: float) -> Window | None:
         enough = float(_held(cumulated, side).max()) >= share * total * ROUNDING
         low, high = (low, side) if enough else (side + 1, high)
     places = (_held(cumulated, low) >= share * total * ROUNDING).nonzero()
-    middle = _centre(energy) - (low - 1) / 2
+    middle = _centre_of_mass(energy) - (low - 1) / 2
     top, left = places[(places - middle).square().sum(1).argmin()].tolist()
     return top, min(top + low, height) - 1, left, min(left + low, width) - 1
 
 
-def _centre(energy: Tensor) -> Tensor:
-    """(row, column) of the centre of mass."""
+def _centre_of_mass(energy: Tensor) -> Tensor:
     total = energy.sum()
     moments = [(energy.sum(1 - dim) * torch.arange(side, device=energy.device)).sum() for dim, side in enumerate(energy.shape)]
     return torch.stack(moments) / total

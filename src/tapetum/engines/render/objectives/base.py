@@ -146,7 +146,6 @@ class Objective:
 
 
 def layer_of_need(need: Need) -> str:
-    """Layer of a need."""
     unit = need.unit if isinstance(need, PreActivation) else need
     return unit.layer if isinstance(unit, Unit) else unit
 

@@ -113,12 +113,10 @@ def used_ids(samples: Sequence[Tensor], ids: Sequence[str]) -> dict[int, str]:
 
 
 def check_score(kind: str) -> None:
-    """Refuses unknown kinds of scores."""
     if kind not in ("max", "mean"):
         raise TapetumError(f'score is "max" or "mean" over the places, not {kind!r}')
 
 
 def check_k(k: int) -> None:
-    """Refuses k below 1."""
     if k < 1:
         raise TapetumError(f"k must be at least 1, not {k}")

@@ -99,7 +99,6 @@ def levels(scores: Tensor) -> Tensor:
 
 
 def steps(level: int) -> float:
-    """The size of one rounding step."""
     return 2.0 ** (OCTAVES * level - BITS)
 
 
