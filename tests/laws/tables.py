@@ -96,6 +96,12 @@ STATUS: dict[tuple[str, str], tuple[Status, Status]] = {
 }
 """Pairs with a map that is not "ok" of class 1 on the first picture or of class 3 on the second: nothing speaks for them."""
 
+STATUS_PREDICTED: dict[tuple[str, str], tuple[Status, Status]] = {
+    ("ablation_cam", "residual"): ("no_positive_evidence", "no_positive_evidence"),
+    ("lrp", "functional"): ("no_positive_evidence", "no_positive_evidence"),
+}
+"""The same of the predicted class of each picture."""
+
 
 def by_cells(w: Tensor, x: Tensor, fill: float) -> Tensor:
     """What sixteen cells of a picture of 16 px are worth to a linear score, at each of their pixels."""
