@@ -44,6 +44,19 @@ def cluster() -> Iterator[Any]:
         gc.collect()
 
 
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> dict[str, bytes]:
+    """What the command finds without Ray."""
+    status, _, errors = ended(started(command("whole"), folder))
+    assert status == 1, errors
+    return bits(folder / "whole")
+
+
+@pytest.fixture(scope="module")
+def of_threads(folder: Path) -> tuple[Any, dict[str, bytes]]:
+    return arrays(scanned(folder / "photos"))
+
+
 def scanned(source: Any, **settings: Any) -> Any:
     return tp.scan(
         vision_model("residual"), source, {"first.two": [tp.Spectrum(k=2), tp.TopK(k=3)]}, batch=4, shard=8, **settings
@@ -57,33 +70,36 @@ def arrays(result: Any) -> tuple[Any, dict[str, bytes]]:
 
 
 @pytest.mark.slow
-def test_two_actors_give_the_bits_of_threads_with_and_without_a_ledger(folder: Path, cluster: Any, tmp_path: Path) -> None:
-    whole = scanned(folder / "photos")
+def test_two_actors_give_the_bits_of_threads_with_and_without_a_ledger(
+    folder: Path, of_threads: Any, cluster: Any, tmp_path: Path
+) -> None:
     events: list[tp.Progress] = []
     with tp.watching(events.append):
         through = scanned(folder / "photos", run=Ray("auto", 2))
-    assert arrays(through) == arrays(whole)
+    assert arrays(through) == of_threads
     assert events[-1].done == PICTURES
     scanned(folder / "photos", out=tmp_path / "scan")
     for shard in (1, 6):
         (tmp_path / "scan" / "shards" / f"{shard:06d}.npz").unlink()
     again = scanned(folder / "photos", run=Ray("auto", 2), out=tmp_path / "scan")
     assert again.resumed == PICTURES - 16
-    assert arrays(again) == arrays(whole)
+    assert arrays(again) == of_threads
     assert cluster.is_initialized()
 
 
 @pytest.mark.slow
-def test_the_shard_of_an_actor_that_died_is_given_to_another(folder: Path, cluster: Any, tmp_path: Path) -> None:
+def test_the_shard_of_an_actor_that_died_is_given_to_another(
+    folder: Path, of_threads: Any, cluster: Any, tmp_path: Path
+) -> None:
     source = Deadly(folder, SAMPLE)
     result = scanned(source, run=Ray("auto", 2), out=tmp_path / "scan")
     assert source.mark.exists()
-    assert arrays(result) == arrays(scanned(folder / "photos"))
+    assert arrays(result) == of_threads
 
 
 @pytest.mark.slow
 def test_a_shard_that_brings_down_every_actor_is_named_in_one_line_and_the_rest_is_kept(
-    folder: Path, cluster: Any, tmp_path: Path
+    folder: Path, of_threads: Any, cluster: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(tp.TapetumError, match=r"^3 workers died over the pictures 16.png to 23.png; leave") as caught:
         scanned(Deadly(folder, SAMPLE, always=True), run=Ray("auto", 2), out=tmp_path / "scan")
@@ -91,13 +107,13 @@ def test_a_shard_that_brings_down_every_actor_is_named_in_one_line_and_the_rest_
     done = FolderLedger(tmp_path / "scan").done()
     assert done
     assert 2 not in done
-    assert arrays(scanned(folder / "photos", out=tmp_path / "scan")) == arrays(scanned(folder / "photos"))
+    assert arrays(scanned(folder / "photos", out=tmp_path / "scan")) == of_threads
 
 
 @pytest.mark.slow
 def test_errors_inside_an_actor_arrive_as_they_are_and_work_can_be_stopped(folder: Path, cluster: Any) -> None:
     with pytest.raises(tp.TapetumError, match=r"^one of ours$"):
-        scanned(Stumbling(folder, SAMPLE, always=True), run=Ray("auto", 2))
+        scanned(Stumbling(folder, SAMPLE, always=True), run=Ray("auto", 1))
     with pytest.raises(RuntimeError, match="nobody foresaw"):
         scanned(Stumbling(folder, SAMPLE), run=Ray("auto", 1))
     with pytest.raises(tp.Cancelled), tp.watching(lambda event: event.done < 16):
@@ -105,13 +121,11 @@ def test_errors_inside_an_actor_arrive_as_they_are_and_work_can_be_stopped(folde
 
 
 @pytest.mark.slow
-def test_the_command_runs_on_a_cluster_of_its_own_with_a_model_from_a_file(folder: Path) -> None:
-    status, out, errors = ended(started(command("one"), folder))
-    assert status == 1, errors
+def test_the_command_runs_on_a_cluster_of_its_own_with_a_model_from_a_file(folder: Path, whole: dict[str, bytes]) -> None:
     status, out, errors = ended(started(command("rays", "--ray", "local", "--workers", "2"), folder))
     assert status == 1, errors
     assert out.startswith("59 pictures, ")
-    assert bits(folder / "rays") == bits(folder / "one")
+    assert bits(folder / "rays") == whole
 
 
 @pytest.mark.slow
@@ -126,12 +140,13 @@ def test_what_a_worker_lacks_is_one_line(folder: Path, cluster: Any, monkeypatch
 
 
 @pytest.mark.slow
-def test_the_command_joins_a_cluster_that_is_there_and_leaves_it_running(folder: Path, cluster: Any) -> None:
-    ended(started(command("whole"), folder))
+def test_the_command_joins_a_cluster_that_is_there_and_leaves_it_running(
+    folder: Path, whole: dict[str, bytes], cluster: Any
+) -> None:
     address = cluster.get_runtime_context().gcs_address
     status, _, errors = ended(started(command("joined", "--ray", address, "--workers", "1"), folder))
     assert status == 1, errors
-    assert bits(folder / "joined") == bits(folder / "whole")
+    assert bits(folder / "joined") == whole
     assert cluster.cluster_resources()["CPU"] == 2
 
 
