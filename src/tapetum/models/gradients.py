@@ -7,25 +7,26 @@ EfficientFormer have that; saliency was off by as much as its largest value. A g
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from tapetum.models.operations.call import Call
-from tapetum.models.operations.following import Following
+from torch.overrides import TorchFunctionMode
 
 _BATCH_NORMS = frozenset((F.batch_norm, torch.batch_norm))
 """Functions, not names: every operation of every pass with a gradient is compared with them."""
 
 
-class SoundGradients(Following):
+class SoundGradients(TorchFunctionMode):
     """Inside, gradients reach batch-norms contiguous where the network's own values are."""
 
-    def on(self, call: Call) -> Any:
-        output = call()
-        if call.function in _BATCH_NORMS and isinstance(output, Tensor):
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func in _BATCH_NORMS and isinstance(output, Tensor):
             with torch._C.DisableTorchFunction():  # what is done here is no operation of the network, for no other mode
                 if output.requires_grad and output.is_contiguous():
                     output.register_hook(Tensor.contiguous)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -17,9 +16,9 @@ from tapetum.models.checkpointing import uncheckpointed
 from tapetum.models.extra import beside
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.passes import Passes, StopForward, ToTheEnd
-from tapetum.models.reaching import reach
 from tapetum.models.remembering import Checked, Photos
-from tapetum.models.replica import fingerprint, part_with, replicate, weights_sha256
+from tapetum.models.replica import part_with, replicate, weights_sha256
+from tapetum.models.structure import Structure
 from tapetum.notes import note
 from tapetum.types import ModelError
 
@@ -48,14 +47,12 @@ class Network:
         self.call, self.extra = call, dict(extra or {})
         self.passes, self.photos, self._checked = Passes(), Photos(), Checked()
         self._local = threading.local()  # each thread has its own replica, so two can work at the same time
-        self._facts: dict[str, tuple[object, Any]] = {}
-        self._comparison: tuple[object, Believed] = None, Believed()
+        self._structure: Structure | None = None
         self._hash: tuple[object, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """All that travels to another process: not this one's replicas, nor what was found out with them."""
-        fresh = {"_local": None, "_facts": {}, "_hash": None, "_comparison": (None, Believed())}
-        return {**vars(self), **fresh, "photos": None, "_checked": None}
+        return {**vars(self), "_local": None, "_structure": None, "_hash": None, "photos": None, "_checked": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({**state, "_local": threading.local(), "photos": Photos(), "_checked": Checked()})
@@ -65,39 +62,43 @@ class Network:
     @property
     def replica(self) -> nn.Module:
         """The private module tree in eval mode that shares the user's weights; made again when those were replaced."""
-        if self._print() != getattr(self._local, "replicated", None):
-            self._local.replica, self._local.replicated = self._replicate(), self._print()
+        structure = self.structure
+        if structure is not getattr(self._local, "replicated", None):
+            self._local.replica, self._local.replicated = self._replicate(), structure
         return self._local.replica
 
-    def _print(self) -> tuple[object, ...]:
-        return getattr(self._local, "pinned", None) or fingerprint(self.module)
+    @property
+    def structure(self) -> Structure:
+        """How the user's module is built now; inside of `pinned` and of a pass, as it was built before."""
+        pinned = getattr(self._local, "pinned", None)
+        if pinned is not None:
+            return pinned
+        known = self._structure
+        if known is None or not known.stands():
+            known = self._structure = Structure(self.module)
+        return known
 
     @contextmanager
     def pinned(self) -> Generator[None]:
         """Inside the block, a method's work, the module is looked at once, and no watch from outside ends a pass."""
-        with self._looked_at_once(), self.passes.watched(ToTheEnd()):
+        with self._locally(pinned=self.structure), self.passes.watched(ToTheEnd()):
             yield
 
     @contextmanager
-    def _looked_at_once(self) -> Generator[None]:
-        """Inside the block the user's module is taken not to be rebuilt."""
-        with self._locally("pinned", getattr(self._local, "pinned", None) or fingerprint(self.module)):
-            yield
-
-    @contextmanager
-    def _locally(self, name: str, value: Any) -> Generator[None]:
-        """Inside the block, a value of this thread's."""
-        outer = getattr(self._local, name, None)
-        setattr(self._local, name, value)
+    def _locally(self, **values: Any) -> Generator[None]:
+        """Inside the block, values of this thread's."""
+        here = vars(self._local)
+        outer = {name: here.get(name) for name in values}
+        here.update(values)
         try:
             yield
         finally:
-            setattr(self._local, name, outer)
+            here.update(outer)
 
     def _replicate(self) -> nn.Module:
-        structure, known = self._comparison
+        known = self.structure.believed
         try:
-            written = known.written if structure == self._print() else ()
+            written = known.written if known else ()
             # apart: copying is no operation of the network, for no mode that is on, and begins with a whole stack to go down
             return apart(lambda: replicate(self.module, written))
         except Exception as error:
@@ -106,10 +107,11 @@ class Network:
 
     def _believed(self, images: Tensor) -> Believed:
         """Result of comparing the replica with the user's module, once; refuses a replica that is another network."""
-        if self._comparison[0] != self._print():
+        structure = self.structure
+        if structure.believed is None:
             row, image = (getattr(self._local, "rows", None) or (0,))[0], images[:1].detach().clone()
-            self._comparison = self._print(), apart(lambda: self._compared(image, row))
-        known = self._comparison[1]
+            structure.believed = apart(lambda: self._compared(image, row))
+        known = structure.believed
         if known.written:
             part_with(self.replica, self.module, known.written)
         if known.doubts:
@@ -132,7 +134,7 @@ class Network:
 
     def __call__(self, images: Tensor) -> Any:
         """The network's own output in eval mode; None when a probe stopped the pass early."""
-        with self._looked_at_once():
+        with self._locally(pinned=self.structure):
             if self._believed(images).changes_images:
                 images = images.clone()
             self.passes.begin(images.shape)
@@ -151,7 +153,7 @@ class Network:
     @contextmanager
     def at_rows(self, rows: Sequence[int] | None) -> Generator[None]:
         """Inside the block each image of a pass is that of these, among the images that were given; None: as outside."""
-        with self._locally("rows", getattr(self._local, "rows", None) if rows is None else tuple(rows)):
+        with self._locally(rows=getattr(self._local, "rows", None) if rows is None else tuple(rows)):
             yield
 
     def singly(self, images: Tensor) -> Iterator[Tensor]:
@@ -186,7 +188,7 @@ class Network:
         given = getattr(self._local, "given", None)
         if isinstance(images, Tensor) and images.ndim == 4:
             given = int(images.shape[-2]), int(images.shape[-1])
-        with self._locally("given", given):
+        with self._locally(given=given):
             yield
 
     @property
@@ -217,22 +219,16 @@ class Network:
 
     @property
     def device(self) -> torch.device:
-        return next((tensor.device for tensor in self._tensors()), torch.device("cpu"))
+        return self.structure.device
 
     @property
     def dtype(self) -> torch.dtype:
-        floats = (tensor.dtype for tensor in self._tensors() if tensor.is_floating_point())
-        return next(floats, torch.float32)
-
-    def _tensors(self) -> Iterator[Tensor]:
-        """Those that are registered, then those of modules that hide in lists and closures."""
-        registered = itertools.chain(self.module.parameters(), self.module.buffers())
-        return itertools.chain(registered, (tensor for part in reach(self.module).modules for tensor in part.parameters()))
+        return self.structure.dtype
 
     @property
     def weights_sha256(self) -> str:
         """The hash of the weights as they are now (kept until one of them changes)."""
-        versions = fingerprint(self.module), tuple(tensor._version for tensor in self.module.state_dict().values())
+        versions = self.structure, tuple(tensor._version for tensor in self.module.state_dict().values())
         if self._hash is None or self._hash[0] != versions:
             self._hash = versions, weights_sha256(self.module)
         return self._hash[1]
@@ -244,13 +240,12 @@ class Network:
 
         Images of any kind will do for that, with the further inputs of the first.
         """
-        structure, fact = self._print(), f"{fact}, {self.size}"
-        if self._facts.get(fact, (None, None))[0] != structure:
+        facts, key = self.structure.facts, (fact, self.size)
+        if key not in facts:
             with self.at_rows([0]), self.passes.aside():
-                self._facts[fact] = structure, find_out()
-        return self._facts[fact][1]
+                facts[key] = find_out()
+        return facts[key]
 
     def recall(self, fact: str) -> Any:
         """The fact if somebody has found it out, else None."""
-        structure, found = self._facts.get(f"{fact}, {self.size}", (None, None))
-        return found if structure == self._print() else None
+        return self.structure.facts.get((fact, self.size))

@@ -18,6 +18,7 @@ PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None), type, Modu
 TELLING = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 BOOKKEEPING = frozenset(vars(nn.Module()).keys() - set(TELLING))
 """Attributes that torch puts into every module and no forward pass reads: hooks of backward passes and of loading."""
+UNCHANGING = (Tensor, type, tuple, frozenset, MethodType)
 CONTAINERS = (dict, list, set, tuple, frozenset)
 
 
@@ -28,6 +29,7 @@ class Reached:
     modules: list[nn.Module] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
     containers: list[Any] = field(default_factory=list)
+    holders: list[tuple[Any, list[Any]]] = field(default_factory=list)  # other changeable objects, with what they held
     seen: dict[int, Any] = field(default_factory=dict)  # the objects themselves, so that no id is used twice
 
 
@@ -46,6 +48,9 @@ def reach(root: Any) -> Reached:
         elif isinstance(value, (list, dict, set)):
             found.containers.append(value)
         inside = [one for one in parts_of(value) if type(one) not in PLAIN]
+        changeable = isinstance(value, CONTAINERS) or hasattr(value, "__dict__")
+        if changeable and depth < DEEPEST and not isinstance(value, (nn.Module, *UNCHANGING)):
+            found.holders.append((value, inside))
         if isinstance(value, nn.Module) or (inside and depth < DEEPEST):
             below = 0 if isinstance(value, nn.Module) else depth + 1
             waiting += [(one, below) for one in reversed(inside)]

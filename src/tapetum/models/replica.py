@@ -32,9 +32,9 @@ def replicate(module: nn.Module, own: Collection[int] = ()) -> nn.Module:
 
     own: ids of tensors that are copied after all, since the network writes into them while it runs.
     """
-    changing = _changing_modes(module)
+    changing = changing_modes(module)
     twin = _evaluated(copied(module, _aliasing({*own, *map(id, changing)})))
-    if not changing or any(not _same(a, b) for a, b in zip(changing, _changing_modes(twin), strict=True)):
+    if not changing or any(not _same(a, b) for a, b in zip(changing, changing_modes(twin), strict=True)):
         return twin  # going into eval mode may write into the weights, as LoRA does: into the copy's own
     return _evaluated(copied(module, _aliasing(own)))
 
@@ -247,36 +247,15 @@ def _run_eagerly(part: nn.Module) -> None:
 # --- modes that write into weights
 
 
-def _changing_modes(module: nn.Module) -> list[Tensor]:
+def changing_modes(module: nn.Module) -> list[Tensor]:
     """The tensors of modules with a `train` or `eval` of their own, which may write into them (LoRA merges its weights)."""
-    own = [part for part in module.modules() if _has_modes(type(part))]
+    plain = nn.Module
+    own = [one for one in module.modules() if type(one).train is not plain.train or type(one).eval is not plain.eval]
     return [tensor for part in own for tensor in (*part.parameters(), *part.buffers())]
-
-
-def _has_modes(kind: type[nn.Module]) -> bool:
-    return kind.train is not nn.Module.train or kind.eval is not nn.Module.eval
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and (a.is_meta or bool(torch.equal(a.detach(), b.detach())))
-
-
-# --- whether it is still the same
-
-
-def fingerprint(module: nn.Module) -> tuple[object, ...]:
-    """Changes when a replica would be out of date: other modules, or other tensors (by `.to()`, a new head)."""
-    found = reach(module)  # modules themselves, not their ids: a new one may take the address of one that is gone
-    tensors = tuple((id(tensor), tensor.data_ptr(), tensor.dtype) for tensor in found.tensors)
-    versions = tuple(tensor._version for tensor in _changing_modes(module) if not tensor.is_inference())
-    return tuple(found.modules), tensors, tuple(_settings(part) for part in found.modules), versions
-
-
-def _settings(part: nn.Module) -> tuple[object, ...]:
-    """A module's own attributes (a stride, a patched forward) and hooks; its training flag is none of our business."""
-    plain = (bool, int, float, str)
-    own = [(key, one if isinstance(one, plain) else id(one)) for key, one in vars(part).items() if key != "training"]
-    return *own, *part._forward_hooks, *part._forward_pre_hooks
 
 
 def weights_sha256(module: nn.Module) -> str:
