@@ -201,7 +201,7 @@ def test_the_version_and_the_marker_of_types_are_there() -> None:
 
 # --- how far a call travels
 
-MOST = 151
+MOST = 96
 """Functions of tapetum that a warm Grad-CAM passes (measured; 179 before the border was one)."""
 
 
@@ -225,7 +225,7 @@ def passed(call: Callable[[], Any]) -> set[tuple[str, str]]:
 @pytest.mark.parametrize("net", ["efficientnet_lite0", "residual"])
 def test_grad_cam_is_not_far_from_its_formula(net: str) -> None:
     model = tp.load(net) if net == "efficientnet_lite0" else shared(net)
-    images: Tensor = torch.randn(1, 3, 224, 224) if net == "efficientnet_lite0" else pictures(2)
+    images: Tensor = torch.randn(1, 3, 224, 224) if net == "efficientnet_lite0" else pictures(1)
     for _ in range(2):
         tp.grad_cam(model, images)
     assert len(passed(lambda: tp.grad_cam(model, images))) <= MOST

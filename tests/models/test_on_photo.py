@@ -108,7 +108,7 @@ def test_images_that_were_changed_are_no_longer_those_of_the_photograph() -> Non
     assert tp.saliency(network, images.flip(3), 1).photos == ()
     images.mul_(0.5)
     assert tp.saliency(network, images, 1).photos == ()
-    assert pickle.loads(pickle.dumps(network)).photos.of(images) == ()
+    assert pickle.loads(pickle.dumps(network)).batches.of(images)[0] == ()
 
 
 @pytest.mark.usefixtures("unchecked")

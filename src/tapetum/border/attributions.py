@@ -60,7 +60,7 @@ def attributed(
         reduce=method.reduce,
         layer=made.layer,
         stderr=made.stderr,
-        photos=model.photos.of(images),
+        photos=model.batches.of(images)[0],
         frames=model.frames if folded else None,
     )
 
@@ -116,13 +116,13 @@ def _made(body: Callable[..., Any], request: Request, like: Profile) -> _Outcome
 
 def status_of(values: Tensor, reduce: Reduce) -> tuple[Status, ...]:
     """One status per image, from the map itself: a heatmap that would be blank or made up says so."""
-    return tuple(_status(value.float(), reduce) for value in values)
-
-
-def _status(value: Tensor, reduce: Reduce) -> Status:
-    if not torch.isfinite(value).all():
-        return "non_finite"
-    flat = value.abs().amax(0) if reduce == "max_abs" else value.sum(0)
-    if flat.max() - flat.min() <= 1e-6 * flat.abs().max():
-        return "constant"
-    return "no_positive_evidence" if reduce != "max_abs" and flat.max() <= 0 else "ok"
+    found: list[Status] = []
+    for value in values.float():
+        flat = value.abs().amax(0) if reduce == "max_abs" else value.sum(0)
+        if not torch.isfinite(value).all():
+            found.append("non_finite")
+        elif flat.max() - flat.min() <= 1e-6 * flat.abs().max():
+            found.append("constant")
+        else:
+            found.append("no_positive_evidence" if reduce != "max_abs" and flat.max() <= 0 else "ok")
+    return tuple(found)

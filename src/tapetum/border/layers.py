@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapetum.engines.feeding import any_answer, passed_by, read_of
+from tapetum.engines.feeding import any_answer, part_of, passed_by, read_of
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import ModelScore
 from tapetum.models.choice import candidates, choose_layer
@@ -95,12 +95,25 @@ def layer_of(score: ModelScore, images: Tensor, layer: str | None, laws: Collect
     score = any_answer(score) if TARGET_FREE in laws else score
     if layer is not None:
         return _fed_layer(score, images, layer)
-    name, reason = automatic_layer(score, images, laws)
-    note(f"layer {name} was chosen: {reason}")
-    score.model.note_runs(name)
-    if not score.model.survey.map_of(name).prefix and passed_by(score, images, name):  # a class token always passes by
-        note(f"the answer also reads the image on ways past {name} (a skip, another branch), which this map leaves out")
+    part, size = part_of(score, images), tuple(images.shape[-2:])
+    fact = f"usual layer of {part} at {size}"
+    usual = None if part is None or POOLED in laws or POSITIVE in laws else score.model.recall(fact)
+    name, notes = usual or _chosen(score, images, laws, fact if part else None)
+    for sentence in notes:
+        note(sentence)
     return name
+
+
+def _chosen(score: ModelScore, images: Tensor, laws: Collection[str], fact: str | None) -> tuple[str, tuple[str, ...]]:
+    """The layer that is chosen, and notes on it: remembered where it is the first candidate, which any image's score reads."""
+    model, found = score.model, automatic_layer(score, images, laws)
+    name, reason = found
+    notes = [f"layer {name} was chosen: {reason}", *model.runs_of(name)]
+    if not model.survey.map_of(name).prefix and passed_by(score, images, name):  # a class token always passes by
+        notes.append(f"the answer also reads the image on ways past {name} (a skip, another branch), which this map leaves out")
+    if fact is not None and found == model.remember("layers to choose from", lambda: _to_choose_from(model))[0]:
+        model.remember(fact, lambda: (name, tuple(notes)))
+    return name, tuple(notes)
 
 
 def _fed_layer(score: ModelScore, images: Tensor, layer: str) -> str:

@@ -50,7 +50,8 @@ def border(model: ModelLike, subject: Any, takes: Takes = "images") -> Generator
             ready = READERS[takes](network, subject) if takes in READERS else subject
             if isinstance(ready, Tensor):
                 ready = ready.clone() if ready.is_inference() else ready
-                check_rows(network.extra, len(ready))
+                if network.extra:
+                    check_rows(network.extra, len(ready))
             with network.seeing(ready), in_plain_words(network, network.size):
                 yield network, ready
 

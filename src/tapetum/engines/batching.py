@@ -23,14 +23,15 @@ SHARE = 0.4
 """Share of the free memory that is used; the rest is left to what the estimate does not see."""
 
 
-def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False) -> int:
+def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: int | None = None) -> int:
     """Images per pass. "auto": at most 16 (a GPU: 64), fewer where the activations of images of that size would not fit.
 
-    One where the network itself takes them one by one: a layer then has the output of one image at a time.
+    One where the network itself takes them one by one: a layer then has the output of one image at a time; and where `n`,
+    the number of all images, is one.
     """
     if batch != "auto" and batch < 1:
         raise MethodError(f"batch must be at least 1, not {batch}")
-    if model.one_by_one:
+    if n == 1 or model.one_by_one:
         return 1
     if batch != "auto":
         return batch
@@ -42,11 +43,8 @@ def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False) -> 
 
 def over_images(model: VisionModel, n: int, work: Callable[[Sequence[int]], R], batch: Batch, *, gradients: bool = False) -> R:
     """Results of `work` on the rows of n images, batch by batch, joined; a tensor each, or a tuple of tensors (n, ...)."""
-
-    def counted(rows: Sequence[int]) -> tuple[int, R]:
-        return len(rows), work(rows)
-
-    chunks = in_chunks(range(n), batch_size(model, batch, gradients=gradients), counted)
+    size = batch_size(model, batch, gradients=gradients, n=n)
+    chunks = in_chunks(range(n), size, lambda rows: (len(rows), work(rows)))
     parts: list[Any] = [part for _, part in track(chunks, n, "images", size=lambda one: one[0])]
     joined: Any = torch.cat(parts) if isinstance(parts[0], Tensor) else tuple(map(torch.cat, zip(*parts, strict=True)))
     return joined

@@ -39,7 +39,7 @@ def read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
 
     A score that is the same for every image is not the layer's fault: methods say themselves that there is nothing to see.
     """
-    part, size = _part(score, images), tuple(images.shape[-2:])
+    part, size = part_of(score, images), tuple(images.shape[-2:])
     if part is None:  # a function of the user's may know how many images there are
         return _read_of(score, images.detach(), layer)
     fact = f"{layer} at {size} is read by {part}"
@@ -56,7 +56,7 @@ def read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
 
 def passed_by(score: ModelScore, images: Tensor, layer: str) -> bool:
     """Whether the score reads the first image on other ways, too, than through the layer's output: a skip, a second branch."""
-    part, size = _part(score, images), tuple(images.shape[-2:])
+    part, size = part_of(score, images), tuple(images.shape[-2:])
     alone, image = score.take([0]), images[:1].detach()
     if part is None:
         return _passed_by(alone, image, layer)
@@ -70,7 +70,7 @@ def _passed_by(score: ModelScore, image: Tensor, layer: str) -> bool:
     return _has_gradient(values, leaf)
 
 
-def _part(score: ModelScore, images: Tensor) -> str | None:
+def part_of(score: ModelScore, images: Tensor) -> str | None:
     """Part of the network's answer that is read: a layer that one target's score reads, another's of that part reads, too."""
     if isinstance(score, CallableScore):
         return None

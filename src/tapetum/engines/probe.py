@@ -16,7 +16,8 @@ Hooks live on the model's private replica and are removed on every path out of t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from torch import Tensor, nn
 from tapetum.models.hooks import hooked
 from tapetum.models.layers import LayerMap, from_map, to_map
 from tapetum.models.operations.nested import main_tensor, with_main_tensor
+from tapetum.models.sites import Site
 from tapetum.models.vision_model import LayersLike, VisionModel
 from tapetum.types import LayerError
 
@@ -34,14 +36,15 @@ Edit = Callable[[Tensor], Tensor | None]
 """A layer's map to its replacement; None leaves it as it is."""
 
 
+@dataclass(eq=False)
 class _LayerWatch:
     """Counts the runs of the watched layers in each pass; has seen enough when the last of them was reached."""
 
-    def __init__(self, model: VisionModel, layers: Iterable[str], stop: bool) -> None:
-        self.model, self.stop = model, stop
-        self.last = {layer: model.survey.site(model.survey.last_run(layer)).run or 0 for layer in layers}
-        self.runs: dict[str, int] = {}
-        self.counted: object = None
+    model: VisionModel
+    stop: bool
+    last: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, int] = field(default_factory=dict)
+    counted: object = None
 
     def run(self, layer: str) -> int:
         """Number of the run of this pass that the layer has just finished."""
@@ -62,11 +65,12 @@ def edit(model: VisionModel, edits: Mapping[str, Edit], *, stop: bool = False, r
     Functions see maps (n, c, h, w) where the layer has one, else (and with `raw`) the tensor as the layer gives it. Of a
     layer that runs several times every run passes; "trunk[0]" is one of them, "backbone/1" one of several outputs.
     """
-    watch, replica = _LayerWatch(model, edits, stop), model.replica
+    watch, replica = _LayerWatch(model, stop), model.replica
     with contextlib.ExitStack() as handles:
         for name, function in edits.items():
-            hook = _hook(name, function, None if raw else map_of(model, name), model, watch)
-            handles.enter_context(replica.get_submodule(model.survey.site(name).module).register_forward_hook(hook))
+            site, watch.last[name], where = model.survey.hooked_at(name)
+            hook = _Hook(name, function, site, None if raw else where, watch)
+            handles.enter_context(replica.get_submodule(site.module).register_forward_hook(hook))
         with model.passes.watched(watch):
             yield
 
@@ -77,36 +81,41 @@ def map_of(model: VisionModel, layer: str) -> LayerMap | None:
     return None if found.layout == "none" else found
 
 
-def _hook(
-    name: str, function: Edit, layer_map: LayerMap | None, model: VisionModel, watch: _LayerWatch
-) -> Callable[[nn.Module, Any, Any], Any]:
-    site = model.survey.site(name)
+@dataclass(frozen=True, eq=False)
+class _Hook:
+    """Passes the output of a layer through a function, as a map where `where` says how."""
 
-    def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-        if watch not in model.passes.watches:  # a pass aside, to find something out
+    name: str
+    function: Edit
+    site: Site
+    where: LayerMap | None
+    watch: _LayerWatch
+
+    def __call__(self, _module: nn.Module, _args: Any, output: Any) -> Any:
+        changed, passes = None, self.watch.model.passes
+        if self.watch not in passes.watches:  # a pass aside, to find something out
             return None
-        wanted = site.run in (None, watch.run(name))
-        changed = _changed(output) if wanted else None
-        model.passes.stop_if_enough()
+        if self.site.run in (None, self.watch.run(self.name)):
+            tensor = main_tensor(output, self.name, self.site.output)
+            changed = self.function(self._seen(tensor))
+            if changed is not None:
+                changed = changed if self.where is None else from_map(self.where, changed, tensor)
+                changed = with_main_tensor(output, changed, self.site.output)
+        passes.stop_if_enough()
         return changed
 
-    def _changed(output: Any) -> Any:
-        tensor = main_tensor(output, name, site.output)
+    def _seen(self, tensor: Tensor) -> Tensor:
+        """The activation as the function sees it; refuses one that is not that of the images of the pass."""
+        name, model = self.name, self.watch.model
         if _functorch.is_functorch_wrapped_tensor(tensor):
             raise LayerError(f"{name} runs inside torch.func (vmap, grad), where nothing can be looked at: use another layer")
-        seen = tensor if layer_map is None else to_map(layer_map, tensor, model.image_size)
-        if len(seen) < model.passes.images and (layer_map is not None or model.one_by_one):
+        seen = tensor if self.where is None else to_map(self.where, tensor, model.passes.image_size)
+        if len(seen) < model.passes.images and (self.where is not None or model.one_by_one):
             raise LayerError(
                 f"{name} gives maps of {len(seen)} of the {model.passes.images} images of a pass, since {model.name} takes "
                 "them one by one: give one image, or batch=1"
             )
-        changed = function(seen)
-        if changed is None:
-            return None
-        back = changed if layer_map is None else from_map(layer_map, changed, tensor)
-        return with_main_tensor(output, back, site.output)
-
-    return hook
+        return seen
 
 
 class Activations(dict[str, Tensor]):

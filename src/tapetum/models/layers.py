@@ -86,6 +86,15 @@ class Survey:
         """The module, run and output that a name means."""
         return self.parts[name].site if name in self.parts else Site(name)
 
+    def hooked_at(self, name: str) -> tuple[Site, int, LayerMap | None]:
+        """How a hook finds an output: its site, the number of its last run, and its map if it is one."""
+        part = self.parts.get(name)
+        site, where = (part.site, part.map) if part else (Site(name), self.maps.get(name))
+        if where is None:
+            raise LayerError(_unknown(self, name))
+        calls = part.layer.calls if part else next(layer.calls for layer in self.layers if layer.name == name)
+        return site, calls - 1 if site.run is None else site.run, None if where.layout == "none" else where
+
     def last_run(self, name: str) -> str:
         """The name that means the last run alone of a layer that runs several times; else the same name."""
         return self.runs(name)[-1]

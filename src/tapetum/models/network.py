@@ -16,7 +16,7 @@ from tapetum.models.checkpointing import uncheckpointed
 from tapetum.models.extra import beside
 from tapetum.models.gradients import SoundGradients
 from tapetum.models.passes import Passes, StopForward, ToTheEnd
-from tapetum.models.remembering import Checked, Photos
+from tapetum.models.remembering import Batches
 from tapetum.models.replica import part_with, replicate, weights_sha256
 from tapetum.models.structure import Structure
 from tapetum.notes import note
@@ -45,17 +45,17 @@ class Network:
     ) -> None:
         self.module, self.name, self.preprocessing = module, name, preprocessing
         self.call, self.extra = call, dict(extra or {})
-        self.passes, self.photos, self._checked = Passes(), Photos(), Checked()
+        self.passes, self.batches = Passes(), Batches()
         self._local = threading.local()  # each thread has its own replica, so two can work at the same time
         self._structure: Structure | None = None
         self._hash: tuple[object, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """All that travels to another process: not this one's replicas, nor what was found out with them."""
-        return {**vars(self), "_local": None, "_structure": None, "_hash": None, "photos": None, "_checked": None}
+        return {**vars(self), "_local": None, "_structure": None, "_hash": None, "batches": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({**state, "_local": threading.local(), "photos": Photos(), "_checked": Checked()})
+        vars(self).update({**state, "_local": threading.local(), "batches": Batches()})
 
     # --- the private copy
 
@@ -146,7 +146,7 @@ class Network:
 
     def run(self, module: nn.Module, images: Tensor) -> Any:
         """The output of any copy of the module, with the further inputs that it needs."""
-        rows = beside(self.extra, getattr(self._local, "rows", None), len(images), images)
+        rows = beside(self.extra, getattr(self._local, "rows", None), len(images), images) if self.extra else {}
         with uncheckpointed():
             return module(images, **rows) if self.call is None else self.call(module, images, **rows)
 
@@ -235,12 +235,12 @@ class Network:
 
     # --- facts
 
-    def remember(self, fact: str, find_out: Callable[[], T]) -> T:
+    def remember(self, fact: str, find_out: Callable[[], T], size: Size | None = None) -> T:
         """A fact about the structure at a size: found out once, and again when modules or tensors were replaced.
 
-        Images of any kind will do for that, with the further inputs of the first.
+        Without `size` it is that of the images. Images of any kind will do for that, with the further inputs of the first.
         """
-        facts, key = self.structure.facts, (fact, self.size)
+        facts, key = self.structure.facts, (fact, size or self.size)
         if key not in facts:
             with self.at_rows([0]), self.passes.aside():
                 facts[key] = find_out()

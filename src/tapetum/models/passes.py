@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 
 class StopForward(BaseException):
@@ -30,40 +30,26 @@ class ToTheEnd:
         return True
 
 
-class Passes:
-    """State that hooks read: `images`, `image_size` and `this` are those of the last pass that began."""
+class Passes(threading.local):
+    """State that hooks read, of the last pass that began.
 
-    def __init__(self) -> None:
-        self._local = threading.local()
+    images      number of images in it
+    image_size  (h, w) of its images
+    this        object of its own for every pass: whoever counts runs begins anew
+    watches     observers, the outermost first
+    """
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+    images: int
+    image_size: tuple[int, int]
+    this: object = None
+    watches: tuple[Watch, ...] = ()
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._local = threading.local()
+    def __reduce__(self) -> tuple[type[Passes], tuple[()]]:
+        return Passes, ()
 
     def begin(self, shape: Sequence[int]) -> None:
         """Begins a pass on images (n, c, h, w)."""
-        self._local.images, self._local.image_size, self._local.this = shape[0], (shape[-2], shape[-1]), object()
-
-    @property
-    def images(self) -> int:
-        """Number of images in the pass."""
-        return self._local.images
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        return self._local.image_size
-
-    @property
-    def this(self) -> object:
-        """Object of its own for every pass: whoever counts runs begins anew."""
-        return getattr(self._local, "this", None)
-
-    @property
-    def watches(self) -> tuple[Watch, ...]:
-        """Observers, the outermost first."""
-        return getattr(self._local, "watches", ())
+        self.images, self.image_size, self.this = shape[0], (shape[-2], shape[-1]), object()
 
     @property
     def edited(self) -> bool:
@@ -74,11 +60,11 @@ class Passes:
     def watched(self, watch: Watch) -> Generator[None]:
         """Inside the block passes are looked at by this one, too."""
         outer = self.watches
-        self._local.watches = (*outer, watch)
+        self.watches = (*outer, watch)
         try:
             yield
         finally:
-            self._local.watches = outer
+            self.watches = outer
 
     def stop_if_enough(self) -> None:
         """Ends the pass where the innermost watch would, and all that would have seen enough."""
@@ -89,7 +75,7 @@ class Passes:
     @contextmanager
     def aside(self) -> Generator[None]:
         """Passes inside the block are nobody's who watches from outside, even in the middle of a pass."""
-        state = vars(self._local)
+        state = vars(self)
         kept = dict(state)
         state.clear()
         try:

@@ -46,7 +46,7 @@ class Reader(Network):
         if not many:
             raise ImageError("no images were given")
         _refuse_labels(many)
-        return self.photos.joined(list(map(self._ready, many)))
+        return self.batches.joined(list(map(self._ready, many)))
 
     def _ready(self, source: Any) -> Tensor:
         """One picture, of which no more floats are held than its crop needs."""
@@ -57,7 +57,7 @@ class Reader(Network):
         """Pixels in [0, 1], as `model.preprocessing` reads or opens them, to model-ready images on the model's device."""
         self.caution(self.notes)
         ready = self.preprocessing(pixels).to(self.device, self.dtype)
-        return self.photos.cut(ready, (int(pixels.shape[-2]), int(pixels.shape[-1])), self.preprocessing)
+        return self.batches.cut(ready, (int(pixels.shape[-2]), int(pixels.shape[-1])), self.preprocessing)
 
     def denormalize(self, images: Tensor) -> Tensor:
         """Model-ready images back to pixels in [0, 1] (n, 3, h, w): what the model saw; of many bands the mean, in grey."""
@@ -91,11 +91,10 @@ class Reader(Network):
 
     def _ready_batch(self, images: Tensor) -> Tensor:
         """The images, checked once: a batch that was returned from here is returned as it is."""
-        raw = self._checked.raw(images)
-        if raw is None or images.device != self.device or images.dtype != self.dtype:
+        (crops, raw), structure = self.batches.of(images), self.structure
+        if raw is None or images.device != structure.device or images.dtype != structure.dtype:
             raw = self._check(images)
-            images = self.photos.keep(images.detach().to(self.device, self.dtype), self.photos.of(images))
-            self._checked.add(images, raw)
+            images = self.batches.keep(images.detach().to(structure.device, structure.dtype), crops, raw)
         if raw:
             self.caution([RAW])
         return images
@@ -104,7 +103,8 @@ class Reader(Network):
         """Refuses tensors that are no batch of images; whether they look like pixels that were not normalised."""
         if len(images) == 0:
             raise ImageError("an empty batch was given: no images")
-        channels = self.channels
+        means, stds = self.preprocessing.mean, self.preprocessing.std
+        channels = len(means)
         if images.shape[1] != channels:
             hint = "; their channels are last: x.permute(0, 3, 1, 2)" if images.shape[-1] == channels else ""
             raise ImageError(
@@ -112,7 +112,6 @@ class Reader(Network):
             )
         if not torch.isfinite(images).all():
             raise ImageError("the images contain NaN or infinity")
-        means, stds = self.preprocessing.mean, self.preprocessing.std
         brightest = max(float(images[:, i].max()) * std + mean for i, (mean, std) in enumerate(zip(means, stds, strict=True)))
         if brightest > 20:  # 8-bit values that were not divided by 255 end near 58 with the usual constants
             what = "0..255" if self.preprocessing.range is None else "raw"

@@ -13,11 +13,14 @@ from tapetum.data.preprocessing import Preprocessing
 from tapetum.types import Crop
 
 
-class Photos:
-    """Crops of the batches that a model made; none of a batch that was changed since, or put together elsewhere."""
+class Batches:
+    """What a model knows of batches that it made or checked; nothing of one that was changed since, or put together elsewhere.
+
+    For each batch its crops, and whether it looks like pixels that were not normalised (None: not checked yet).
+    """
 
     def __init__(self) -> None:
-        self._crops: Any = WeakTensorKeyDictionary()
+        self._known: Any = WeakTensorKeyDictionary()
 
     def cut(self, images: Tensor, photo: tuple[int, int], how: Preprocessing) -> Tensor:
         """The images, which were made of photographs (height, width) of one size."""
@@ -25,34 +28,14 @@ class Photos:
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
         """One batch of several."""
-        return self.keep(torch.cat([*parts]), tuple(crop for part in parts for crop in self.of(part)))
+        return self.keep(torch.cat([*parts]), tuple(crop for part in parts for crop in self.of(part)[0]))
 
-    def keep(self, images: Tensor, crops: tuple[Crop, ...]) -> Tensor:
-        if len(crops) == len(images) and not images.is_inference():  # those have no version that tells of changes
-            self._crops[images] = images._version, crops
+    def keep(self, images: Tensor, crops: tuple[Crop, ...], raw: bool | None = None) -> Tensor:
+        if not images.is_inference():  # those have no version that tells of changes
+            self._known[images] = images._version, crops if len(crops) == len(images) else (), raw
         return images
 
-    def of(self, images: Tensor) -> tuple[Crop, ...]:
-        if images.is_inference():
-            return ()
-        version, crops = self._crops.get(images, (None, ()))
-        return crops if version == images._version else ()
-
-
-class Checked:
-    """Batches that a model has checked already; a batch that was changed since is not among them."""
-
-    def __init__(self) -> None:
-        self._batches: Any = WeakTensorKeyDictionary()
-
-    def add(self, images: Tensor, raw: bool) -> None:
-        """`raw`: the images look like pixels that were not normalised."""
-        if not images.is_inference():
-            self._batches[images] = images._version, raw
-
-    def raw(self, images: Tensor) -> bool | None:
-        """Whether a known batch looks raw; None for one that is to be checked."""
-        if images.is_inference():
-            return None
-        version, raw = self._batches.get(images, (None, None))
-        return raw if version == images._version else None
+    def of(self, images: Tensor) -> tuple[tuple[Crop, ...], bool | None]:
+        """Crops of the images, and whether they look raw."""
+        version, crops, raw = (None, (), None) if images.is_inference() else self._known.get(images, (None, (), None))
+        return (crops, raw) if version is not None and version == images._version else ((), None)

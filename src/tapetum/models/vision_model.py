@@ -82,7 +82,7 @@ class VisionModel(Reader):
         layers, the batch may have become another on the way.
         """
         output = super().__call__(images)
-        if not self.passes.edited and isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images):
+        if isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images) and not self.passes.edited:
             images_of = f"{len(images)} image{'s' * (len(images) > 1)} of {as_text(self.image_size)} px"
             raise fitting.refusal(self, self.image_size) or ImageError(
                 f"{self.name} gives {len(output)} rows for {images_of}, so no row is one image's: it is "
@@ -103,16 +103,15 @@ class VisionModel(Reader):
     @property
     def survey(self) -> Survey:
         """Layers as one pass showed them, at the size of the images that a method was given, else at the model's own."""
-        return self.survey_at(self.size)
+        return self.remember("survey", lambda: self._surveyed(self.size))
 
     def survey_at(self, size: tuple[int, int]) -> Survey:
         """Layers for images of another (h, w): grids, and fields where the padding goes by the image's size."""
+        return self.remember("survey", lambda: self._surveyed(size), size)
 
-        def surveyed() -> Survey:
-            with fitting.in_plain_words(self, size):
-                return survey(self.replica, self.blank(size=size), self.name, self.run)
-
-        return self.remember(f"survey at {as_text(size)}", surveyed)
+    def _surveyed(self, size: tuple[int, int]) -> Survey:
+        with fitting.in_plain_words(self, size):
+            return survey(self.replica, self.blank(size=size), self.name, self.run)
 
     def layers(self) -> Layers:
         """Every layer that runs: name, kind, output shape, parameters, theoretical receptive field and stride."""
@@ -128,7 +127,8 @@ class VisionModel(Reader):
         exact = [patterns] if isinstance(patterns, str) else patterns
         for name in found:
             if not isinstance(exact, nn.Module) and name in exact:
-                self.note_runs(name)
+                for sentence in self.runs_of(name):
+                    note(sentence)
         return found
 
     def named(self, patterns: LayersLike) -> list[str]:
@@ -147,8 +147,9 @@ class VisionModel(Reader):
             raise LayerError(f"this {type(module).__name__} is {what}: a layer is a module inside it, or its name")
         return name
 
-    def note_runs(self, name: str) -> None:
-        """Notes that a layer runs several times, where no run was chosen."""
+    def runs_of(self, name: str) -> tuple[str, ...]:
+        """A note on a layer that runs several times, where no run was chosen."""
         runs = self.survey.runs(name)
-        if len(runs) > 1:
-            note(f"{name} runs {len(runs)} times; this is its last run: {runs[0]} to {runs[-1]} name one each")
+        if len(runs) == 1:
+            return ()
+        return (f"{name} runs {len(runs)} times; this is its last run: {runs[0]} to {runs[-1]} name one each",)

@@ -24,7 +24,6 @@ from tapetum.engines.scores.outputs import (
     finite,
     forward_logits,
     head_answer,
-    known_answer,
     maps_of,
     table_of,
 )
@@ -53,6 +52,7 @@ class PredictedScore(ModelScore):
     """
 
     found: dict[int, Any] = field(default_factory=dict)
+    answers: dict[Head, Answer] = field(default_factory=dict)
     size: list[tuple[int, int]] = field(default_factory=list)
 
     @property
@@ -61,25 +61,24 @@ class PredictedScore(ModelScore):
 
     def output(self, images: Tensor) -> Any:
         """Runs the model on the images of this score."""
-        self.size[:] = [size_of(images)]
-        return super().output(images)
+        self.size[:] = [(images.shape[-2], images.shape[-1])]
+        with self.model.at_rows(self.rows):
+            return self.model(images)
 
     def read(self, output: Any) -> Tensor:
         """Reads the model's output as (n,)."""
-        for row, target in zip(self.rows or (), predicted(self.model, output, self.size[0]), strict=True):
+        given, targets = predicted(self.model, output, self.size[0])
+        self.answers[given.head] = given
+        for row, target in zip(self.rows or (), targets, strict=True):
             self.found.setdefault(row, target)
-        _say(self.model, answer_in(self.model, output, self.size[0]))
-        return self._settled().read(output)
+        _say(self.model, given)
+        return score_of(self.model, self.targets, self.answers).read(output)
 
     def explains(self, n: int) -> tuple[Any, ...]:
         return self.targets
 
     def describe(self, n: int) -> tuple[str, ...]:
-        return self._settled().describe(n)
-
-    def _settled(self) -> ModelScore:
-        known = known_answer(self.model)
-        return score_of(self.model, self.targets, {} if known is None else {known.head: known})
+        return score_of(self.model, self.targets, self.answers).describe(n)
 
 
 def as_score(model: VisionModel, images: Tensor, target: TargetLike = None, scale: Scale = "logit") -> ModelScore:
@@ -95,7 +94,7 @@ def _score_built(model: VisionModel, images: Tensor, target: TargetLike, scale: 
         return CallableScore(model, target)
     many = check_target(model, images, target)
     if all(one is None for one in many):
-        many = predicted(model, asked(model, images), size_of(images))
+        _, many = predicted(model, asked(model, images), size_of(images))
     answers = answers_for(model, images, many)
     probable = scale != "logit" or any(isinstance(one, Scaled) and one.scale != "logit" for one in many)
     for one in answers.values():
@@ -275,22 +274,22 @@ def _to(given: Answer) -> str:
 # --- what the model finds in the images
 
 
-def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[Any, ...]:
-    """Targets that an output predicts, one per image: classes, the surest boxes, or the largest regions."""
+def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[Answer, tuple[Any, ...]]:
+    """The answer, and targets that an output predicts, one per image: classes, the surest boxes, or the largest regions."""
     if model.encode_text is not None:
         raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
     given = answer_in(model, output, size)
     if given.kind == "detections":
-        return tuple(best_box(model, found) for found in detections(output, model.name))
+        return given, tuple(best_box(model, found) for found in detections(output, model.name))
     if given.kind == "maps":
         maps = given.read.on("logit", maps_of(output, given.head, model.name).detach())
-        return tuple(predicted_region(model, given.read, one, size) for one in maps)
+        return given, tuple(predicted_region(model, given.read, one, size) for one in maps)
     table = finite(table_of(output, given.head, model.name), model)
     if given.read.measured and given.read.columns > 1:
         raise TargetError(
             f"{model.name} gives {given.read.columns} numbers, none of which is its answer: give a target, tp.Output(index)"
         )
-    return tuple(given.read.on("logit", table).argmax(1).tolist())
+    return given, tuple(given.read.on("logit", table).argmax(1).tolist())
 
 
 def _seen(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> tuple[Any, ...]:

@@ -29,8 +29,13 @@ class ClassScore(TargetScore):
 
     def read(self, output: Any) -> Tensor:
         """Reads the model's output as (n,)."""
-        read = _Tables(self, output)
         different = list(dict.fromkeys(self.targets))
+        if len(different) == 1 and type(different[0]) is int:  # the usual target is one column
+            main = next(iter(self.answers))
+            table = table_of(output, main, self.model.name)
+            one_each(self.targets, len(table))
+            return self.answers[main].read.on(self.scale, table)[:, different[0]]
+        read = _Tables(self, output)
         values = torch.stack([read.value(one, self.scale) for one in different])
         if len(different) == 1:
             return values[0]

@@ -231,6 +231,8 @@ def _flat(found: Tensor) -> Tensor:
 
 def table_of(output: Any, head: Head, name: str) -> Tensor:
     """Table (n, k) of one head."""
+    if head is None and isinstance(output, Tensor) and output.ndim == 2:
+        return output
     if are_detections(output):
         raise TargetError(f"{name} gives detections, no classes of the image: give a label or tp.Box(label, x1, y1, x2, y2)")
     found = _flat(_at(output, head, name))

@@ -55,7 +55,7 @@ class Reading:
     def on(self, scale: Scale, table: Tensor, dim: int = 1) -> Tensor:
         """Scores of every class along `dim`; "logit" means the network's own number."""
         if scale == "logit" or self.measured:
-            return self._given(table, dim)
+            return self._given(table, dim) if self.binary else table
         return self._probability(table, dim) if scale == "probability" else self.log_probability(table, dim)
 
     def evidence(self, table: Tensor, dim: int = 1) -> Tensor:

@@ -17,6 +17,8 @@ from tapetum.types import LayerError
 
 def main_tensor(output: Any, layer: str = "this layer", way: str | None = None) -> Tensor:
     """Returns the first floating point tensor in a layer's output, or the one at `way`."""
+    if way is None and isinstance(output, Tensor) and output.is_floating_point():
+        return output
     for found, tensor in outputs(output):
         if way in (None, found):
             return tensor
