@@ -166,8 +166,10 @@ def _strangers(
     if shared:
         return f"its copy still runs the module's own {type(shared[0]).__name__}"
     elsewhere = [part for key, part in first.items() if key in second and key not in own]  # others are made by each pass
-    drawing = ("Dropout" in type(part).__name__ or any("running_mean" in name for name in part._buffers) for part in elsewhere)
-    training = [part for part, differs in zip(elsewhere, drawing, strict=True) if part.training and differs]
+    training = [
+        part for part in elsewhere
+        if part.training and ("Dropout" in type(part).__name__ or any("running_mean" in name for name in part._buffers))
+    ]  # fmt: skip
     if training:
         return f"it runs a {type(training[0]).__name__} that it does not hold, which is in training mode"
     return ""
