@@ -1,4 +1,4 @@
-"""Collects what a reader of a result must know: engines and methods `note` it where they find it, the border collects.
+"""Notes for the reader of a result: engines and methods add them with `note`, and the border collects them.
 
 A `caution` is a note that the whole result may be wrong: it is also a warning, once per model.
 """
@@ -52,7 +52,7 @@ def is_caution(sentence: str) -> bool:
 
 
 def _outside(frame: FrameType) -> int:
-    """Number of frames up to the user's: the first that is not ours and does not check our types in tests."""
+    """Number of frames up to the user's code: the first that is neither ours nor a type checker's in tests."""
     level = 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""The one list of methods: filled by decorators when it is first read, by CLI, docs, reports, studio and the law tests."""
+"""The one list of methods, which decorators fill when it is first read. CLI, docs, reports, studio and law tests read it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _load() -> None:
     for entry in entry_points(group="tapetum"):
         try:
             entry.load()
-        except Exception as error:  # another package may raise anything, and is no reason to lose all other methods
+        except Exception as error:  # another package may raise anything, which must not cost all other methods
             words = f"the methods of '{entry.name}' ({entry.value}) are missing, since it fails to import: {error}"
             warnings.warn(words, TapetumWarning, stacklevel=2)
 
@@ -95,13 +95,12 @@ def methods(*, kind: str | None = None, family: str | None = None) -> Table:
 
 
 def places(method: Method) -> tuple[str, ...]:
-    """Names of what stands before the keywords, such as model, images and target."""
+    """Names of the parameters before the keywords, such as model, images and target."""
     signature = inspect.signature(method.function)
     return tuple(p.name for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY)
 
 
 def parameters(method: Method) -> tuple[Parameter, ...]:
-    """The keyword parameters of a method."""
     return keywords(method.function)
 
 
@@ -115,7 +114,7 @@ def keywords(function: Callable[..., Any]) -> tuple[Parameter, ...]:
 
 @functools.cache
 def _defaults(method: Method) -> Mapping[str, Any]:
-    """All keywords with their defaults, for a call that gives none; empty if a keyword must be given."""
+    """All keywords with their defaults, for a call without any; empty if a keyword must be given."""
     own = parameters(method)
     needed = any(one.default is NEEDED for one in own)
     return {} if needed else {one.name: _checked(method, one, one.default) for one in own}
@@ -129,7 +128,7 @@ def _parameter(parameter: inspect.Parameter, words: Mapping[str, str]) -> Parame
 
 
 def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type without `Annotated`, and what that said; also inside a union, `Annotated[int, Range(1, 9)] | None`."""
+    """A type without `Annotated`, and its metadata; also inside a union, such as `Annotated[int, Range(1, 9)] | None`."""
     if typing.get_origin(hint) is typing.Annotated:
         return typing.get_args(hint)[0], hint.__metadata__
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
@@ -179,17 +178,17 @@ def check_parameters(method: Method, given: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _checked(method: Method, parameter: Parameter, value: Any) -> Any:
-    """The value, numbers as Python's own of the parameter's type."""
+    """Returns the value, numbers as Python's own int or float; refuses a wrong type, a number out of range, an unknown word."""
     kinds = typing.get_args(parameter.type) or (parameter.type,)
     if value is None and (parameter.default is None or type(None) in kinds):
         return None
     whole = int in kinds and float not in kinds
     only_numbers = parameter.range is not None or parameter.type in (int, float)
-    if _is_number(value):
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):  # Python's and numpy's numbers
         return _checked_number(method, parameter, value, whole) if only_numbers or whole or float in kinds else value
     if only_numbers:
         raise MethodError(f"{method.name}: {parameter.name} is a {_wanted(parameter, whole)}, not {value!r}")
-    other = not isinstance(value, str) and all(map(_is_plain, kinds))  # where tensors or functions may be given, they are
+    other = not isinstance(value, str) and all(map(_is_plain, kinds))  # tensors or functions may be given in place of a choice
     if parameter.choices and (other or (isinstance(value, str) and value not in parameter.choices)):
         raise MethodError(f"{method.name}: {parameter.name} is one of {', '.join(parameter.choices)}, not {value!r}")
     return value
@@ -198,11 +197,6 @@ def _checked(method: Method, parameter: Parameter, value: Any) -> Any:
 def _is_plain(kind: Any) -> bool:
     """A word, or a type whose values are words and numbers."""
     return isinstance(kind, str) or kind in (int, float, type(None)) or typing.get_origin(kind) is Literal
-
-
-def _is_number(value: Any) -> bool:
-    """Python's and numpy's numbers; True is no number."""
-    return not isinstance(value, bool) and isinstance(value, numbers.Real)
 
 
 def _checked_number(method: Method, parameter: Parameter, value: Any, whole: bool) -> int | float:
@@ -215,7 +209,7 @@ def _checked_number(method: Method, parameter: Parameter, value: Any, whole: boo
 
 
 LARGEST = 1e300
-"""Whole numbers are smaller; infinity is none, and what no float holds fits nowhere."""
+"""Limit of whole numbers, so that each fits into a float."""
 
 
 def _wanted(parameter: Parameter, whole: bool) -> str:

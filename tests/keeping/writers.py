@@ -57,7 +57,7 @@ def fetched(place: Path, version: int) -> None:
 WRITERS: dict[str, Callable[[Path, int], Any]] = {
     "save": lambda place, version: save_again({"version": version}, place / "saved"),
     "film": lambda place, version: tp.animate(rendering(version), place / "film.gif"),
-    "page": lambda place, version: write_page(place / "report.html", f"<html>{version}</html>"),
+    "page": lambda place, version: write_page(place / "report.html", str(version), (), ""),
     "report": lambda place, version: write_json(place / "report.json", {"version": version}),
     "picture": lambda place, version: write_png(place / "picture.png", levels(version)),
     "download": fetched,

@@ -1,4 +1,4 @@
-"""Facts about an atlas for its manifest and front page: provenance, and notes for the reader."""
+"""Provenance of an atlas and notes for its reader, as its manifest and its front page hold them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ SCORE = "spatial maximum"
 
 
 def about(job: Job, result: ScanResult) -> dict[str, Any]:
-    """Facts about an atlas for its manifest and front page: provenance, and notes for the reader."""
     model, source = job.model, job.source
     shape = model.preprocessing
     return {
@@ -50,7 +49,6 @@ def about(job: Job, result: ScanResult) -> dict[str, Any]:
 
 
 def notes(job: Job, result: ScanResult) -> list[str]:
-    """Notes for the reader."""
     said = list(result.notes)
     before = [layer for layer, tap in result.taps.items() if tap == "pre-activation"]
     if before:
@@ -66,7 +64,7 @@ def notes(job: Job, result: ScanResult) -> list[str]:
 
 
 def all_notes(about: Mapping[str, Any]) -> list[str]:
-    """Notes for the reader: those of the scan, and parts of the atlas that could not be made."""
+    """Notes of the scan, and of the parts of the atlas that could not be made."""
     rendered, mapped = about.get("not_rendered", {}), about.get("not_mapped", {})
     said = [f"Units of {layer} are not rendered: {reason}" for layer, reason in rendered.items()]
     return [*about["notes"], *said, *(f"There is no map of {layer}: {reason}" for layer, reason in mapped.items())]

@@ -1,13 +1,15 @@
-"""Activation atlases: the vectors that a layer gives over a data set, as a map of pictures (carter2019activation)."""
+"""Activation atlases: a layer's activation vectors over a data set, as a map of pictures (carter2019activation)."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from tapetum import progress, store
 from tapetum.atlas.evidence import answered, predictions
 from tapetum.atlas.evidence import evidence as evidence_of
 from tapetum.atlas.layouts import Binned, Projection, binned, grid_side, laid_out, whitening
-from tapetum.atlas.painting import Canvases, paint
+from tapetum.atlas.painting import Canvases, Painted, paint
 from tapetum.atlas.units import PRESET, side_of
 from tapetum.border.methods import survey
 from tapetum.border.sentences import Limit, OtherRunner, Resume, Seed, Workers
@@ -34,17 +36,17 @@ from tapetum.types import ActivationAtlas, LayerError, MapCell, PositionsResult,
 
 SCHEMA = 2
 PARTS = ".parts"
-"""Folder of the batches of pictures that are finished before the atlas is."""
+"""Folder of finished batches of pictures, until the atlas is complete."""
 
 LARGE = 20_000
-"""Pictures from which on one vector of each fills a map, as in the paper; and up to which predictions stand in for labels."""
+"""With more pictures, one vector of each fills a map, as in the paper, and predictions no longer stand in for labels."""
 
 WANTED = 8_000
 """Vectors that fill a map of 14 x 14 cells."""
 
 N_STEPS = 128
 COSINE_POWER = 2.0
-"""As Lucid's recipe renders cells."""
+"""Value of Lucid's recipe for cells."""
 
 UNITS = LABELS = SUPPORTS = 5
 PICTURES = 9
@@ -103,28 +105,32 @@ def activation_atlas(
     tracker = Positions(count=usual_positions(count) if positions is None else positions, seed=seed)
     how = Scanning(None if run else workers, run, None if folder is None else folder / "scan", resume, limit)
     job = how.job(model, source, {name: (tracker,)})
-    recipe = replace(named_preset(preset), n_steps=n_steps)
-    cells = _Cells(model, name, recipe, side_of(model, size), seed, whiten, cosine_power, workers, resume)
-    facts = {**scan_key(job).facts, **cells.facts(), "grid": grid, "layout": layout, "pictures": pictures}
+    canvases = Canvases(model, (), replace(named_preset(preset), n_steps=n_steps), side_of(model, size), seed)
+    about = {"layer": name, "whiten": whiten, "cosine_power": float(cosine_power)}
+    facts = {**scan_key(job).facts, **canvases.facts(), **about, "grid": grid, "layout": layout, "pictures": pictures}
     labels = hashlib.sha256("\n".join(map(str, source.labels[:count])).encode()).hexdigest()
     key = Key({**facts, "labels": labels}, SCHEMA).hash
     earlier = None if folder is None or not resume else _earlier(folder, key)
     if earlier is not None:
         return earlier
-    with noting() as said:
+    with noting() as notes:
         with progress.stage("scan"):
             found = how.scan(job)[name][0]
         atlas = _charted(found, grid, layout, tracker.count, seed)
         atlas = _labelled(atlas, model, source)
         atlas = _with_evidence(atlas, model)
         if pictures:
-            atlas = cells.painted(atlas, found.vectors, folder)
-    atlas = replace(atlas, model=model.name, data=source.name, key=key, notes=tuple(said))
-    return atlas if folder is None else _kept(atlas, folder, key)
+            wanted = directions(atlas.means, whitening(found.vectors) if whiten else None)
+            parts = None if folder is None else folder / PARTS
+            made = _painted(canvases, name, wanted, cosine_power, parts, workers, resume)
+            pixels = torch.from_numpy(made.pixels).permute(0, 3, 1, 2).float() / 255
+            atlas = replace(atlas, pixels=pixels, status=made.status)
+    atlas = replace(atlas, model=model.name, data=source.name, key=key, notes=tuple(notes))
+    return atlas if folder is None else _kept(atlas, folder)
 
 
 def usual_positions(pictures: int) -> int:
-    """Number of vectors per picture: 1 for many pictures, up to 16 for few, so that cells are full."""
+    """Vectors per picture: 1 for many pictures, up to 16 for few, so that cells are full."""
     return 1 if pictures > LARGE else max(1, min(16, -(-WANTED // max(1, pictures))))
 
 
@@ -157,7 +163,7 @@ def _charted(found: PositionsResult, grid: int | None, layout: Projection | None
 
 
 def described(cells: Binned, vectors: Tensor, samples: Tensor) -> tuple[MapCell, ...]:
-    """Each cell with its strongest units and its nearest pictures."""
+    """The cells of a map, each with its strongest units and its nearest pictures."""
     values = vectors.double().cpu()
     sd = values.std(0, correction=0)
     z = torch.where(sd > 0, (cells.means - values.mean(0)) / torch.where(sd > 0, sd, 1), 0)
@@ -174,7 +180,7 @@ def described(cells: Binned, vectors: Tensor, samples: Tensor) -> tuple[MapCell,
     return tuple(described)
 
 
-# --- what it says of classes
+# --- classes
 
 
 def _labelled(atlas: ActivationAtlas, model: VisionModel, source: Source) -> ActivationAtlas:
@@ -193,7 +199,7 @@ def _labelled(atlas: ActivationAtlas, model: VisionModel, source: Source) -> Act
 
 
 def counted(members: Tensor, samples: Tensor, names: Mapping[int, str]) -> list[Counter[str]]:
-    """For each cell, label -> vectors from pictures of that label; equal counts in the order of the alphabet."""
+    """Per cell, label -> number of vectors from pictures with that label; equal counts in alphabetical order."""
     counts = [Counter[str]() for _ in range(int(members.max()) + 1)]
     for cell, sample in zip(members.tolist(), samples.tolist(), strict=True):
         if cell >= 0 and sample in names:
@@ -202,7 +208,7 @@ def counted(members: Tensor, samples: Tensor, names: Mapping[int, str]) -> list[
 
 
 def by_class(counts: Sequence[Counter[str]]) -> dict[str, tuple[tuple[int, int], ...]]:
-    """label -> its cells, those with most of its vectors first."""
+    """label -> its (cell, count) pairs, the cells with most of its vectors first."""
     found: dict[str, list[tuple[int, int]]] = {}
     for cell, mine in enumerate(counts):
         for label, count in mine.items():
@@ -211,7 +217,7 @@ def by_class(counts: Sequence[Counter[str]]) -> dict[str, tuple[tuple[int, int],
 
 
 def label_or_number(model: VisionModel, index: int) -> str:
-    """A class's name, or its number."""
+    """Name of a class, or its number where classes have no names."""
     return f"class {index}" if model.labels is None or index >= len(model.labels) else model.labels[index]
 
 
@@ -234,46 +240,19 @@ def _with_evidence(atlas: ActivationAtlas, model: VisionModel) -> ActivationAtla
 # --- pictures of cells
 
 
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """Recipe of the pictures of cells."""
-
-    model: VisionModel
-    layer: str
-    recipe: Any
-    size: tuple[int, int]
-    seed: int
-    whiten: bool
-    cosine_power: float | int
-    workers: int | None
-    resume: bool
-
-    def facts(self) -> dict[str, Any]:
-        """Everything that the pictures depend on, except the vectors."""
-        job = Canvases(self.model, (), self.recipe, self.size, self.seed)
-        return {**job.facts(), "layer": self.layer, "whiten": self.whiten, "cosine_power": float(self.cosine_power)}
-
-    def painted(self, atlas: ActivationAtlas, vectors: Tensor, folder: Path | None) -> ActivationAtlas:
-        """The atlas with a picture for every cell."""
-        wanted = directions(atlas.means, whitening(vectors) if self.whiten else None)
-        objectives = [_objective(self.layer, one, self.cosine_power) for one in wanted]
-        job = Canvases(self.model, objectives, self.recipe, self.size, self.seed)
-        digest = hashlib.sha256(wanted.numpy().tobytes()).hexdigest()
-        key = Key({**job.facts(), "vectors": digest, "cosine_power": float(self.cosine_power)})
-        with progress.stage("pictures"):
-            if folder is None:
-                import tempfile
-
-                with tempfile.TemporaryDirectory() as place:
-                    made = paint(job, Kept(Path(place), key), workers=self.workers)
-            else:
-                made = paint(job, Kept(folder / PARTS, key, resume=self.resume), workers=self.workers)
-        pixels = torch.from_numpy(made.pixels).permute(0, 3, 1, 2).float() / 255
-        return replace(atlas, pixels=pixels, status=made.status)
+def _painted(
+    canvases: Canvases, layer: str, wanted: Tensor, power: float | int, parts: Path | None, workers: int | None, resume: bool
+) -> Painted:
+    """A picture for each of the wanted directions; finished batches are kept in the folder `parts`."""
+    job = replace(canvases, objectives=[_objective(layer, one, power) for one in wanted])
+    digest = hashlib.sha256(wanted.numpy().tobytes()).hexdigest()
+    key = Key({**job.facts(), "vectors": digest, "cosine_power": float(power)})
+    with progress.stage("pictures"), nullcontext(parts) if parts else TemporaryDirectory() as folder:
+        return paint(job, Kept(Path(folder), key, resume=resume), workers=workers)
 
 
 def directions(means: Tensor, metric: Tensor | None) -> Tensor:
-    """(k, c): S v / |S v| of each mean, the direction that its picture points along."""
+    """S v / |S v| of each mean (k, c), the direction that its picture points along."""
     wanted = means if metric is None else means @ metric
     lengths = wanted.norm(dim=1, keepdim=True)
     return (wanted / torch.where(lengths > 0, lengths, 1)).float()
@@ -293,16 +272,15 @@ def _place(folder: Path, key: str) -> Path:
 
 
 def _earlier(folder: Path, key: str) -> ActivationAtlas | None:
-    try:
+    with suppress(TapetumError):
         found = store.open(_place(folder, key))
-    except TapetumError:
-        return None
-    return found if isinstance(found, ActivationAtlas) and found.key == key else None
+        return found if isinstance(found, ActivationAtlas) and found.key == key else None
+    return None
 
 
-def _kept(atlas: ActivationAtlas, folder: Path, key: str) -> ActivationAtlas:
+def _kept(atlas: ActivationAtlas, folder: Path) -> ActivationAtlas:
     """Saves the finished atlas in place of any earlier one, then deletes the partial results."""
-    place = _place(folder, key)
+    place = _place(folder, atlas.key)
     store.save_again(atlas, place)
     for old in (*folder.glob("atlas-*"), folder / PARTS):
         if old != place:

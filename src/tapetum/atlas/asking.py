@@ -1,4 +1,4 @@
-"""Units that fire on a new picture: one pass, compared with the scores of the whole data set."""
+"""Finds the units that fire on a new picture: one pass, compared with the scores of the whole data set."""
 
 from __future__ import annotations
 
@@ -17,12 +17,10 @@ from torch import Tensor
 
 from tapetum.atlas.claims import check_finished
 from tapetum.atlas.numbers import percentile_of
-from tapetum.atlas.sprites import webp
 from tapetum.atlas.stages import MANIFEST, STORE, read_manifest
 from tapetum.atlas.store import Store
-from tapetum.data.images import to_uint8
+from tapetum.data.images import to_uint8, webp
 from tapetum.data.planes import viewable
-from tapetum.data.strips import Strips
 from tapetum.engines.signed import capture_signed
 from tapetum.families.inspections import predict
 from tapetum.files import inside, mapped_in, shown
@@ -34,17 +32,17 @@ from tapetum.types import DamagedError, ModelError, Prediction, TapetumError
 FIRES = 24
 PREDICTIONS = 5
 MOST_PIXELS = 32_000_000
-"""Of a picture, decoded: anybody may send it."""
+"""Limit of a decoded picture: anybody may send one."""
 
 
 def told_by(folder: str | Path, said: Collection[str] = ()) -> dict[str, Any]:
-    """Options of the model from an atlas's manifest; those `said` now override them."""
+    """Settings of the model from an atlas's manifest, without those `said` now."""
     about = read_manifest(folder).get("model", {})
     return settings_in_file(shown(Path(folder) / MANIFEST), about.get("settings"), said)
 
 
 class Asking:
-    """An atlas and its model, which is loaded for the first picture. Pictures are decoded and passed one after the other."""
+    """An atlas and its model, which is loaded with the first picture. Pictures are analysed one after the other."""
 
     def __init__(self, folder: str | Path, model: Callable[[], VisionModel] | None = None) -> None:
         self.folder = Path(folder)
@@ -61,12 +59,8 @@ class Asking:
     def fires(self, data: bytes) -> dict[str, Any]:
         """Analyses a picture given as bytes: predictions, the units with the highest z, and the part that the model saw."""
         with self._one_at_a_time, self.model.preprocessing.opened(data, MOST_PIXELS) as pixels:
-            return self._answer(pixels)
-
-    def _answer(self, pixels: Strips) -> dict[str, Any]:
-        model = self.model
-        seen = viewable(model.preprocessing.crop(pixels))
-        scores, predictions = self._scores(model.prepared(pixels))
+            seen = viewable(self.model.preprocessing.crop(pixels))
+            scores, predictions = self._scores(self.model.prepared(pixels))
         return {
             "predictions": [[one.label or str(one.index), round(one.probability, 4)] for one in predictions],
             "fires": self._strongest(scores),

@@ -1,11 +1,11 @@
-"""An atlas from a model and a data set: scan, store, sheets of pictures, renderings, pages; stage by stage."""
+"""Builds an atlas from a model and a data set, stage by stage: scan, store, sheets of pictures, renderings, maps, pages."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +25,7 @@ from tapetum.atlas.neighbors import NEIGHBORS, neighbors
 from tapetum.atlas.numbers import LayerNumbers, fires, layer_numbers, pictures_of
 from tapetum.atlas.stages import STORE, Stages, check_folder
 from tapetum.atlas.store import Store
-from tapetum.atlas.units import choose_layers, read_units, render_units, sprites_of
+from tapetum.atlas.units import SIGNS, choose_layers, read_units, render_units
 from tapetum.atlas.writing import Picture, write_store
 from tapetum.border.subjects import as_model
 from tapetum.data.streams import as_source
@@ -75,7 +75,7 @@ def build(
 ) -> Built:
     """A microscope for a model: every unit of some layers with its spectrum over a data set, as a site that opens anywhere.
 
-    DATA is scanned once; of every unit are kept the pictures at four places of its spectrum, all scores, its neighbours.
+    DATA is scanned once; for every unit the pictures at four places of its spectrum, all scores and its neighbours are kept.
     A build that was stopped or killed goes on where it was. A folder of another model, data set or setting is refused.
 
     Args:
@@ -109,10 +109,10 @@ def build(
 
 
 class _Build:
-    """The stages of one build, each with the key of what decides its files."""
+    """The stages of one build. A key holds everything that a stage's files depend on."""
 
     def __init__(self, job: Job, how: Scanning, stages: Stages) -> None:
-        self.job, self.how, self.stages, self.resume = job, how, stages, how.resume
+        self.job, self.how, self.stages = job, how, stages
         self.folder = stages.folder
         self.now: list[str] = []
         self.scan_key = key_of(job)
@@ -124,7 +124,18 @@ class _Build:
             yield
         self.now.append(name)
 
-    # --- what the scan found, into the store
+    @contextmanager
+    def _part(self, title: str, layer: str, refused: dict[str, str]) -> Iterator[None]:
+        """Work on one layer; a refusal leaves out this layer, with its reason."""
+        with progress.stage(title), writable(self.folder):
+            try:
+                yield
+            except (Cancelled, UnwritableError):
+                raise
+            except TapetumError as error:
+                refused[layer] = str(error)
+
+    # --- the scan's results, into the store
 
     def look(self) -> None:
         """Scans, compares the units, and writes the store."""
@@ -137,13 +148,12 @@ class _Build:
             self.stages.tell(**about(self.job, result))
 
     def _has_store(self) -> bool:
-        """Whether the store is there and whole, and the manifest describes it."""
-        try:
+        """Whether the store exists and is complete, and the manifest describes it."""
+        with suppress(TapetumError):
             check_finished(self.stages.about, self.folder)
-            with Store(inside(self.folder, STORE)):
-                return True
-        except TapetumError:
-            return False
+            Store(inside(self.folder, STORE)).close()
+            return True
+        return False
 
     def _store(self, result: ScanResult) -> None:
         stream = self.job.source
@@ -167,35 +177,29 @@ class _Build:
             fits = bool(np.abs(table).max() <= LARGEST_HALF)
             kept.write(f"{layer.file}.npy", _npy(table.astype(np.float16) if fits else table))
 
-    # --- what units look for
+    # --- pictures of units
 
     def render(self, wanted: Literal["auto"] | list[str], minutes: float | int, workers: int | None) -> None:
-        """Renders the units of some layers; pictures that are there already are not made again."""
+        """Renders the units of some layers; keeps pictures that exist already."""
         model, names = self.job.model, list(self.job.trackers)
         chosen = self._chosen(minutes, workers) if wanted == "auto" else wanted
         refused: dict[str, str] = {}
         for layer in chosen:
-            with progress.stage(f"rendering {layer}"), writable(self.folder):
-                try:
-                    render_units(model, layer, folder=self.folder / "units", workers=workers, resume=self.resume)
-                except (Cancelled, UnwritableError):
-                    raise
-                except TapetumError as error:
-                    refused[layer] = str(error)
+            with self._part(f"rendering {layer}", layer, refused):
+                render_units(model, layer, folder=self.folder / "units", workers=workers, resume=self.how.resume)
             self._tell_rendered(names, refused)
         self._tell_rendered(names, refused)
 
     def _tell_rendered(self, names: Sequence[str], refused: Mapping[str, str]) -> None:
-        """Notes the layers whose pictures were made with the same weights."""
-        found = {name: read_units(self.folder / "units", name) for name in names}
-        same = {
-            name: one for name, one in found.items() if one and one.settings.get("weights") == self.job.model.weights_sha256
-        }
-        self.stages.tell(rendered={name: sprites_of(one) for name, one in same.items()}, not_rendered=dict(refused))
+        """Records the layers whose pictures were made with the same weights."""
+        weights, found = self.job.model.weights_sha256, {name: read_units(self.folder / "units", name) for name in names}
+        same = {name: one.sprites for name, one in found.items() if one and one.settings.get("weights") == weights}
+        rendered = {name: {sign: sprites.get(sign) for sign in SIGNS} for name, sprites in same.items()}
+        self.stages.tell(rendered=rendered, not_rendered=dict(refused))
         self.stages.save()
 
     def _chosen(self, minutes: float | int, workers: int | None) -> list[str]:
-        """Layers that fit into the time: measured once, so that a build that goes on makes the same choice."""
+        """Layers that fit into the time: measured once, so that a resumed build makes the same choice."""
         names = list(self.job.trackers)
         key = _key(weights=self.job.model.weights_sha256, layers=names, minutes=minutes)
         earlier = self.stages.about.get("chosen", {}).get("layers", [])
@@ -206,26 +210,19 @@ class _Build:
             self.stages.tell(chosen={"layers": list(choice.layers), "said": choice.said})
         return list(choice.layers)
 
-    # --- what a layer tells apart
+    # --- maps of layers
 
     def chart(self, layers: Sequence[str], workers: int | None, limit: int | None) -> None:
-        """Makes an activation atlas of each layer; finished ones stay."""
+        """Makes an activation atlas of each layer; keeps finished ones."""
         job, refused = self.job, dict[str, str]()
         with Store(inside(self.folder, STORE)) as store:
             files = {row["name"]: row["file"] for row in store.layers()}
             numbers = {row["sample"]: row["id"] for row in store.pictures()}
         for layer in layers:
             place = Kept(self.folder / "maps" / files[layer], self.store_key).folder / "parts"
-            with progress.stage(f"map of {layer}"), writable(self.folder):
-                try:
-                    found = activation_atlas(
-                        job.model, job.source, layer, limit=limit, workers=workers, out=place, resume=self.resume
-                    )
-                except (Cancelled, UnwritableError):
-                    raise
-                except TapetumError as error:
-                    refused[layer] = str(error)
-                    continue
+            settings: dict[str, Any] = {"limit": limit, "workers": workers, "out": place, "resume": self.how.resume}
+            with self._part(f"map of {layer}", layer, refused):
+                found = activation_atlas(job.model, job.source, layer, **settings)
                 data = map_data(found, self.folder / "maps", numbers)
                 text = json.dumps({"store": self.store_key.hash, **data})
                 write_whole(self.folder / "maps" / f"{files[layer]}.json", text.encode())
@@ -242,12 +239,11 @@ class _Build:
     def _is_map(self, file: str, pictures: int) -> bool:
         """Whether a layer's map exists, is complete, and was made from these scores."""
         place = self.folder / "maps"
-        try:
+        with suppress(DamagedError):
             said = map_in(place, file, pictures)
             sheets = said["sprite"]["sheets"] if said["sprite"] else []
             return said["store"] == self.store_key.hash and all(inside(place, name).is_file() for name in sheets)
-        except DamagedError:
-            return False
+        return False
 
     # --- pictures and pages
 
@@ -261,7 +257,7 @@ class _Build:
             sprites.write_sheets(self.job.model, self.job.source, samples, self.folder / "pictures", key)
 
     def pages(self) -> None:
-        """Writes the static site again if anything that it shows is new, and the store if no site can be made of it."""
+        """Writes the site again if anything that it shows has changed, and the store too if it turns out to be damaged."""
         nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}, "maps": {}, "not_mapped": {}}
         shown = nothing | {name: value for name, value in self.stages.about.items() if name not in ("made", "chosen")}
         key = _key(store=self.store_key.hash, pages=pages_hash(), shown=shown, tapetum=versions()["tapetum"])
@@ -271,7 +267,7 @@ class _Build:
             with self._stage("site", key):
                 export(self.folder)
         except DamagedError:
-            if self.now.count("store"):
+            if "store" in self.now:
                 raise
             self.stages.forget("store", "pictures")
             removed(self.folder / "pictures")
@@ -287,7 +283,6 @@ class _Build:
 
 
 def _key(**facts: Any) -> Key:
-    """The key of what decides a stage's files."""
     return Key(facts, SCHEMA)
 
 

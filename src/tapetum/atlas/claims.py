@@ -1,7 +1,7 @@
 """Checks of an atlas's manifest.json and of its tables of maps.
 
-Atlases are passed on. What they say has the types that their readers count on, and every name in them is one plain name, or
-it is one line that says so.
+Atlases are passed on, so their tables may hold anything. Fields of a wrong type, and file names that are not one plain name,
+are refused in one line.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tapetum.types import DamagedError
 MANIFEST = "manifest.json"
 SCHEMA = 1
 LARGEST = 400_000_000
-"""Bytes of a manifest: it names every picture that was skipped."""
+"""Limit of a manifest in bytes: it names every picture that was skipped."""
 SHEETS = 20_000
-"""Of tiles, of one kind."""
+"""Limit of sheets of one kind."""
 
 Fits = Callable[[Any], bool]
 
@@ -27,14 +27,12 @@ Fits = Callable[[Any], bool]
 def manifest_in(folder: str | Path) -> dict[str, Any]:
     """Manifest of an atlas, unchanged; that of an unfinished build may lack facts."""
     said = table_in(inside(folder, MANIFEST), LARGEST)
-    wrong = [name for name, fits in FIELDS.items() if name in said and not fits(said[name])]
-    if wrong:
-        raise DamagedError(f"{shown(Path(folder) / MANIFEST)} is damaged: its {wrong[0]} is {_short(said[wrong[0]])}")
+    _check({name: fits for name, fits in FIELDS.items() if name in said}, said, Path(folder) / MANIFEST)
     return said
 
 
 def check_finished(said: Mapping[str, Any], folder: str | Path) -> None:
-    """Refuses a manifest of a build that is not yet done with the store."""
+    """Refuses the manifest of a build that was stopped before its store was finished."""
     lacking = [name for name in NEEDED if name not in said]
     if lacking:
         raise DamagedError(
@@ -46,9 +44,7 @@ def map_in(folder: Path, file: str, pictures: int) -> dict[str, Any]:
     """Reads and checks the table of a layer's map, for a site with this number of pictures."""
     path = inside(folder, f"{file}.json")
     said = table_in(path)
-    wrong = [name for name, fits in MAP.items() if not fits(said.get(name))]
-    if wrong:
-        raise DamagedError(f"{shown(path)} is damaged: its {wrong[0]} is {_short(said.get(wrong[0]))}")
+    _check(MAP, said, path)
     if any(picture >= pictures for cell in said["cells"] for picture in cell["pictures"]):
         raise DamagedError(f"{shown(path)} is damaged: it shows pictures that the atlas does not have")
     return said
@@ -66,11 +62,14 @@ def is_sprite(value: Any) -> bool:
     )
 
 
-def _short(value: Any) -> str:
-    return shown(repr(value)[:200])
+def _check(fields: Mapping[str, Fits], said: Mapping[str, Any], path: Path) -> None:
+    """Refuses a table with a field that is missing or of a wrong type."""
+    for name, fits in fields.items():
+        if not fits(said.get(name)):
+            raise DamagedError(f"{shown(path)} is damaged: its {name} is {shown(repr(said.get(name))[:200])}")
 
 
-# --- what fields hold
+# --- types of fields
 
 
 def _text(value: Any) -> bool:
@@ -99,12 +98,8 @@ def _with(**fields: Fits) -> Fits:
 
 
 def _pairs(first: Fits) -> Fits:
-    """[name or number, value] each; None where there are none."""
+    """Returns a check that a value is a list of pairs, each a name or a number and its value, or None."""
     return _or_none(_list(lambda pair: isinstance(pair, list) and len(pair) == 2 and first(pair[0]) and is_number(pair[1])))
-
-
-def _sign(value: Any) -> bool:
-    return value is None or is_sprite(value)
 
 
 def _size(value: Any) -> bool:
@@ -129,13 +124,13 @@ FIELDS: Mapping[str, Fits] = {
     "skipped": _table(_text),
     "notes": _list(_text),
     "chosen": _with(layers=_list(_text), said=_text),
-    "rendered": _table(_with(positive=_sign, negative=_sign)),
+    "rendered": _table(_with(positive=_or_none(is_sprite), negative=_or_none(is_sprite))),
     "not_rendered": _table(_text),
     "maps": _table(_text),
     "not_mapped": _table(_text),
 }
 NEEDED = ("title", "model", "data", "made", "versions", "score", "settings", "units", "skipped", "notes")
-"""What the pages show, written with the store."""
+"""Fields that the pages show, written with the store."""
 
 _CELL = _with(
     row=_is_whole,

@@ -1,7 +1,7 @@
-"""The server's side of HTTP/1.1: one request of one connection, read strictly and whole, answered once; then it is closed.
+"""The server's side of HTTP/1.1: each connection carries one request, read strictly and completely, and one answer.
 
-What is asked comes from anybody. So there is no second request that a body could pose as, no thread waits for the other side,
-and every wait has an end. There are so many places; when they run out, whoever keeps us waiting longest loses his.
+Requests may come from anybody. A connection is closed after its answer, so that no body can pose as a second request. No thread
+waits for a client, every wait has a time limit, and when all places are taken, the client that is silent longest is dropped.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 HEAD_BYTES = 32_000
-"""Of a request line and its headers: a browser also sends the cookies that other servers on this computer have set."""
+"""Limit of a request line and its headers: browsers also send cookies that other servers on this computer have set."""
 HEAD_S = 10
 LINGER_S = 2
 SLOWEST = 500_000
-"""Bytes in a second, after the first `HEAD_S` seconds, of what is sent and fetched."""
+"""Least bytes per second, after the first `HEAD_S` seconds, that a client must send or fetch."""
 CHUNK = 1 << 16
 
 SECURE = {
@@ -32,7 +32,7 @@ SECURE = {
     "Referrer-Policy": "no-referrer",
     "Connection": "close",
 }
-"""With every answer, whatever it is."""
+"""Headers of every answer."""
 
 JSON = "application/json"
 METHODS = ("GET", "HEAD", "POST")
@@ -43,7 +43,7 @@ _LENGTH = re.compile(r"[0-9]+")
 
 
 class Refused(Exception):
-    """A status and a line."""
+    """Refusal of a request: a status, and the reason in one line."""
 
     def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
         super().__init__(text)
@@ -59,12 +59,12 @@ class Request:
     target: str
     headers: Mapping[str, str]
     length: int
-    """Of its body in bytes."""
+    """Bytes of its body."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to a request: a text, or an open file that is closed after sending."""
+    """Answer to a request: a text, or an open file that is closed after sending."""
 
     content: io.BufferedIOBase
     size: int
@@ -74,7 +74,7 @@ class Answer:
 
 
 def answer_of(body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Answer:
-    """A text; headers are written Cache_Control="no-store"."""
+    """Answer with a text; headers are given as Cache_Control="no-store"."""
     return Answer(io.BytesIO(body), len(body), kind, status, {name.replace("_", "-"): text for name, text in headers.items()})
 
 
@@ -102,7 +102,7 @@ class Room:
 
     @contextlib.asynccontextmanager
     async def patience(self, seconds: float) -> AsyncIterator[None]:
-        """Waiting for the other side: a TimeoutError after so long; a ConnectionError, no answer, when the place is needed."""
+        """Waits for the client: TimeoutError after this time, ConnectionError (no answer) when its place is needed."""
         wait = asyncio.timeout(seconds)
         try:
             async with wait:
@@ -121,14 +121,14 @@ class Room:
 
 
 class Line:
-    """One connection."""
+    """One connection to a client."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, room: Room) -> None:
         self._reader, self._writer, self._room = reader, writer, room
-        writer.transport.set_write_buffer_limits(0)  # then what is drained has gone
+        writer.transport.set_write_buffer_limits(0)  # then drained bytes have been sent
 
     async def request(self) -> Request:
-        """Refused where it is anything but one of HTTP/1; a ConnectionError where nothing came, which needs no answer."""
+        """Reads the request: `Refused` unless it is one of HTTP/1, ConnectionError (no answer) if nothing was sent."""
         head = b""
         try:
             async with self._room.patience(HEAD_S):
@@ -146,7 +146,7 @@ class Line:
         return request_in(head)
 
     async def body(self, request: Request, room: Room) -> bytes:
-        """What follows the request; `room` is that of bodies."""
+        """Reads the body of a request; `room` limits bodies, as the line's own limits connections."""
         if request.headers.get("expect", "").lower() == "100-continue":
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         seconds = HEAD_S + request.length / SLOWEST
@@ -178,7 +178,7 @@ async def answered(
     room: Room,
     respond: Callable[[Request, Line], Awaitable[Answer]],
 ) -> None:
-    """One connection, from its first byte to its end. Whoever goes away, or is too slow, is no error of ours."""
+    """Serves one connection from its first byte to its end. A client that goes away, or is too slow, is no error."""
     line, with_body = Line(reader, writer, room), True
     try:
         with contextlib.suppress(OSError), contextlib.ExitStack() as stay:
@@ -192,11 +192,11 @@ async def answered(
                 answer = answer_of(text, JSON, refusal.status, Cache_Control="no-store", **refusal.headers)
             await line.send(answer, with_body)
     finally:
-        writer.transport.abort()  # what was handed to the system is still sent
+        writer.transport.abort()  # bytes given to the system are still sent
 
 
 def request_in(head: bytes) -> Request:
-    """The request with these lines, which end in an empty one."""
+    """Parses a request line and headers, up to the empty line."""
     first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     line = _LINE.fullmatch(first)
     if line is None:
@@ -223,7 +223,7 @@ def _length(headers: Mapping[str, str], method: str) -> int:
         return 0
     if not _LENGTH.fullmatch(text):
         raise Refused(HTTPStatus.BAD_REQUEST, "a Content-Length is one number of bytes")
-    length = int(text.lstrip("0")[:20] or 0)  # thousands of digits are no number for Python
+    length = int(text.lstrip("0")[:20] or 0)  # Python refuses numbers of thousands of digits
     if length and method != "POST":
         raise Refused(HTTPStatus.BAD_REQUEST, f"a {method} has no body")
     return length

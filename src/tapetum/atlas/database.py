@@ -1,7 +1,7 @@
 """Reads an atlas.sqlite from any source: opened read-only, and checked before anything in it is used.
 
-Its schema is exactly ours, so no view, trigger or virtual table of somebody's is ever run. Rows have the types and the ranges
-that their columns have, and no more of them come than the file has room for. A question that goes on and on ends.
+The schema must be exactly ours, so that no foreign view, trigger or virtual table runs. Values have the types and ranges of
+their columns, a query returns no more rows than the file has room for, and one that takes too long is stopped.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from tapetum.files import opened, shown
 from tapetum.types import DamagedError, TapetumError
 
 LIMIT_S = 30.0
-"""For a question; those of an atlas of 200,000 units take milliseconds."""
+"""Limit of a query; in an atlas of 200,000 units they take milliseconds."""
 
 STEPS = 100_000
-"""Of SQLite's machine between two looks at the clock."""
+"""Instructions of SQLite's machine between two looks at the clock."""
 
 LONGEST = 1_000_000
-"""Bytes of a text or a blob: names of files are the longest."""
+"""Limit of a text or a blob in bytes: names of files are the longest."""
 
 AT_ONCE = 2_000
-"""Rows that are fetched at once, at least four bytes of the file each."""
+"""Rows that are fetched at once; each takes at least four bytes of the file."""
 
 TEXTS_ROOM = 16
-"""Texts and blobs that come of one question, in times of the file's size."""
+"""Limit of the texts and blobs that a query returns, in multiples of the file's size."""
 
 LARGEST = 1 << 53
-"""Of whole numbers: what a page's script can hold."""
+"""Bound of whole numbers: the largest that a page's script can hold exactly."""
 
 
 class Database:
@@ -55,8 +55,13 @@ class Database:
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """Rows of a query, with columns by name."""
-        with self._reading():
+        try:
             found = self._fetched(self._connection(), sql, parameters)
+        except sqlite3.OperationalError as error:
+            slow = str(error) == "interrupted"
+            raise self.damaged(f"a question took more than {LIMIT_S:g} s" if slow else error) from error
+        except (sqlite3.Error, OverflowError, UnicodeError) as error:
+            raise self.damaged(error) from error
         names = found[0].keys() if found else []
         for i, name in enumerate(names):
             if name in COLUMNS and not COLUMNS[name]([row[i] for row in found]):
@@ -66,16 +71,6 @@ class Database:
     def damaged(self, why: object) -> DamagedError:
         """The error to raise for a damaged file."""
         return DamagedError(f"{shown(self.path)} is damaged ({shown(why)}); build the atlas again")
-
-    @contextlib.contextmanager
-    def _reading(self) -> Any:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            slow = str(error) == "interrupted"
-            raise self.damaged(f"a question took more than {LIMIT_S:g} s" if slow else error) from error
-        except (sqlite3.Error, OverflowError, UnicodeError) as error:
-            raise self.damaged(error) from error
 
     def _fetched(self, connection: sqlite3.Connection, sql: str, parameters: Any) -> list[sqlite3.Row]:
         self._local.until = time.monotonic() + LIMIT_S
@@ -89,7 +84,7 @@ class Database:
 
     def _connection(self) -> sqlite3.Connection:
         if getattr(self._local, "connection", None) is None:
-            address = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"  # no journal beside it is played back
+            address = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"  # ignores a journal beside it
             connection = sqlite3.connect(address, uri=True, check_same_thread=False)  # closed by another thread
             self._open.append(connection)
             connection.row_factory = sqlite3.Row
@@ -116,7 +111,7 @@ MASTER = "type, name, tbl_name, sql"
 
 @functools.cache
 def schema() -> list[tuple[Any, ...]]:
-    """The tables and indices of an atlas, as SQLite keeps them."""
+    """Tables and indices of an atlas, as SQLite describes them."""
     with contextlib.closing(sqlite3.connect(":memory:")) as database:
         for name in ("schema.sql", "indices.sql"):
             database.executescript(script(name))
@@ -124,7 +119,7 @@ def schema() -> list[tuple[Any, ...]]:
 
 
 def script(name: str) -> str:
-    """One of the two files of SQL."""
+    """Text of schema.sql or indices.sql."""
     return Path(__file__).with_name(name).read_text("utf-8")
 
 
@@ -135,7 +130,7 @@ def _is_statistics(row: tuple[Any, ...]) -> bool:
     return plain and re.fullmatch(rf"CREATE TABLE {name}\([a-z,]+\)", str(sql)) is not None
 
 
-# --- what columns hold
+# --- types of columns
 
 
 def _only(*kinds: type) -> Callable[[list[Any]], bool]:
@@ -163,4 +158,4 @@ COLUMNS: Mapping[str, Callable[[list[Any]], bool]] = {
     **dict.fromkeys(("score", "z", "correlation", "percentile"), _only(float)),
     **dict.fromkeys(("edges", "counts"), _only(bytes)),
 }
-"""Whether the values of a column are what schema.sql says of it; SQLite itself lets any stand in any."""
+"""Checks of a column's values against the types in schema.sql, which SQLite itself does not enforce."""

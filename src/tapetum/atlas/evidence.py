@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,7 +21,7 @@ from tapetum.types import Cancelled, ImageError, LayerError, TapetumError
 BATCH = 16
 
 ROUNDING = 1e-6
-"""Of the largest logit: what rows of one batch may differ by without meaning anything."""
+"""Share of the largest logit by which rows of one batch may differ from rounding alone."""
 
 
 def evidence(model: VisionModel, layer: str, means: Tensor) -> Tensor:
@@ -37,7 +39,7 @@ def evidence(model: VisionModel, layer: str, means: Tensor) -> Tensor:
         progress.report(start, len(means), "cells")
         vectors = means[start : start + BATCH].to(model.device, model.dtype)
         images = model.laid_out(grey.expand(len(vectors), -1, -1, -1).contiguous())
-        with torch.inference_mode(False), torch.no_grad(), edit(model, {layer: _filled(vectors)}):
+        with torch.inference_mode(False), torch.no_grad(), edit(model, {layer: partial(_filled, vectors)}):
             found.append(forward_logits(model, images).double().cpu())
     progress.report(len(means), len(means), "cells")
     table = torch.cat(found)
@@ -46,40 +48,20 @@ def evidence(model: VisionModel, layer: str, means: Tensor) -> Tensor:
     return table - table.mean(0)
 
 
-def _filled(vectors: Tensor) -> Callable[[Tensor], Tensor]:
-    """A map like (n, c, h, w) with vector i at every place of row i."""
-    return lambda act: (vectors if act.ndim == 2 else vectors[:, :, None, None].expand_as(act)).to(act.dtype).contiguous()
-
-
-class _ImageCache:
-    """Model-ready images by sample, the last ones kept; None for a picture that cannot be read any more."""
-
-    def __init__(self, model: VisionModel, source: Source) -> None:
-        self.model, self.source = model, source
-        self.last: dict[int, Tensor | None] = {}
-
-    def __call__(self, sample: int) -> Tensor | None:
-        if sample not in self.last:
-            if len(self.last) >= BATCH:
-                self.last.pop(next(iter(self.last)))
-            self.last[sample] = self._read(sample)
-        return self.last[sample]
-
-    def _read(self, sample: int) -> Tensor | None:
-        try:
-            with picture_of(self.source, sample, self.model.preprocessing) as pixels:
-                return self.model.prepared(pixels)
-        except ImageError:
-            return None
+def _filled(vectors: Tensor, act: Tensor) -> Tensor:
+    """Map of an activation's shape (n, c, h, w) with vector i at every place of row i."""
+    return (vectors if act.ndim == 2 else vectors[:, :, None, None].expand_as(act)).to(act.dtype).contiguous()
 
 
 def predictions(model: VisionModel, source: Source, samples: Sequence[int]) -> dict[int, int]:
-    """sample -> the class with the largest logit; pictures that cannot be read any more are left out."""
+    """sample -> the class with the largest logit; pictures that can no longer be read are left out."""
     found: dict[int, int] = {}
-    images = _ImageCache(model, source)
     for start in range(0, len(samples), BATCH):
         progress.report(start, len(samples), "pictures")
-        some = {sample: image for sample in samples[start : start + BATCH] if (image := images(sample)) is not None}
+        some: dict[int, Tensor] = {}
+        for sample in samples[start : start + BATCH]:
+            with suppress(ImageError), picture_of(source, sample, model.preprocessing) as pixels:
+                some[sample] = model.prepared(pixels)
         if some:
             with torch.inference_mode(False), torch.no_grad():
                 best = forward_logits(model, model.laid_out(torch.cat(list(some.values())))).argmax(1)
@@ -89,7 +71,7 @@ def predictions(model: VisionModel, source: Source, samples: Sequence[int]) -> d
 
 
 def answered(work: Callable[[], Any]) -> tuple[Any, str]:
-    """(what `work` gives, ""), or (None, why the model has no answer): embeddings, no table of logits."""
+    """(the result of `work`, ""), or (None, the reason): a model that gives embeddings has no table of logits."""
     try:
         return work(), ""
     except Cancelled:

@@ -10,14 +10,15 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tapetum import progress
 from tapetum.atlas.about import all_notes
 from tapetum.atlas.claims import check_finished, map_in
-from tapetum.atlas.sprites import COLUMNS, ROWS, TILE_PX, sheet_names
+from tapetum.atlas.sheets import COLUMNS, ROWS, Sprite
+from tapetum.atlas.sprites import TILE_PX, sheet_names
 from tapetum.atlas.stages import STORE, named, read_manifest
 from tapetum.atlas.store import Store
 from tapetum.atlas.units import SIGNS
@@ -29,16 +30,16 @@ from tapetum.types import DamagedError, TapetumError
 SCHEMA = 1
 PAGES = Path(__file__).with_name("site")
 UNITS = 64
-"""Units a data file."""
+"""Units per data file."""
 PICTURES = 256
-"""Pictures a data file."""
+"""Pictures per data file."""
 SKIPPED = 100
-"""Skipped pictures that are named."""
+"""Most skipped pictures that are named."""
 
 MOST_BYTES = 64_000_000
-"""Of a sheet: one of noise has some three million."""
+"""Limit of a sheet's size: one of noise has some three million."""
 INDEX = b'atlas("index",'
-"""How the first file that a page reads begins."""
+"""Beginning of the first file that a page reads."""
 
 DIGITS = 5
 """Significant digits of a score: the page shows three or four."""
@@ -47,7 +48,7 @@ DIGITS = 5
 def export(folder: str | Path, out: str | Path | None = None) -> Path:
     """Writes the site of a built atlas into DIR/site, or `out`: a new or empty folder, or one with an earlier site.
 
-    The folder takes its name when it is whole; returns index.html.
+    The folder gets its name when it is complete. Returns the path of index.html.
     """
     source, manifest = Path(folder), read_manifest(folder)
     check_finished(manifest, folder)
@@ -100,31 +101,31 @@ ENDS = {"data": ".js", "pictures": ".webp", "units": ".webp", "maps": ".webp"}
 """The folders of a site, and what its files end in."""
 
 BROWSED = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""What systems put into a folder that is looked at."""
+"""Files that systems add to a folder that somebody opens."""
 
 
 class _SiteData:
-    """The data of the pages, from the store and the pictures beside it."""
+    """Data of the pages, from the store and the pictures beside it."""
 
     def __init__(self, source: Path, store: Store, manifest: Mapping[str, Any]) -> None:
         self.source, self.store, self.manifest, self.work = source, store, manifest, Path()
+        self.mapped, self.rendered = manifest.get("maps", {}), manifest.get("rendered", {})
         self.layers = store.layers()
         self.pictures = store.pictures()
         self.labels = any(row["label"] is not None for row in self.pictures)
         self.copies: dict[str, Path] = {}
 
     def check(self) -> None:
-        """Refuses files that are not there, or lie elsewhere, before anything is written: `copies` are those of the site."""
+        """Lists the files to copy into the site; refuses missing files, and links that lead elsewhere, before any writing."""
         for layer in self.layers:
-            sprites = [self._sprite(layer["name"], sign) for sign in SIGNS]
-            self._take("units", [name for sprite in sprites if sprite for name in sprite["sheets"]])
-            if layer["name"] in self.manifest.get("maps", {}):
-                sprite = map_in(inside(self.source, "maps"), layer["file"], len(self.pictures))["sprite"]
-                self._take("maps", sprite["sheets"] if sprite else [])
-        self._take("pictures", sheet_names(len(self.pictures)))
+            for sign in SIGNS:
+                self._take("units", self._sprite(layer["name"], sign))
+            if layer["name"] in self.mapped:
+                self._take("maps", map_in(inside(self.source, "maps"), layer["file"], len(self.pictures))["sprite"])
+        self._take("pictures", {"sheets": sheet_names(len(self.pictures))})
 
-    def _take(self, part: str, names: Sequence[str]) -> None:
-        for name in names:
+    def _take(self, part: str, sprite: Mapping[str, Any] | None) -> None:
+        for name in sprite["sheets"] if sprite else ():
             path = inside(self.source, part, name)
             with opened(path) as file:
                 if file.seek(0, 2) > MOST_BYTES:
@@ -142,7 +143,7 @@ class _SiteData:
         for layer in self.layers:
             progress.report(done, total, "units")
             self._layer(layer)
-            if layer["name"] in self.manifest.get("maps", {}):
+            if layer["name"] in self.mapped:
                 self._map(layer["file"])
             done += layer["channels"]
         self._pictures()
@@ -157,45 +158,36 @@ class _SiteData:
     # --- parts
 
     def _index(self) -> dict[str, Any]:
-        about = self.manifest
+        about, count = self.manifest, len(self.pictures)
         skipped = list(about["skipped"].items())
+        sheets = [f"pictures/{name}" for name in sheet_names(count)]
         return {
             "schema": SCHEMA,
-            "title": about["title"],
-            "model": about["model"],
+            **{name: about[name] for name in ("title", "model", "made", "versions", "score")},
             "data": {**about["data"], "skipped": skipped[:SKIPPED], "skipped_count": len(skipped), "labels": self.labels},
-            "made": about["made"],
-            "versions": about["versions"],
-            "score": about["score"],
             "notes": all_notes(about),
             "layers": [self._about(layer) for layer in self.layers],
             "pictures": {
-                "count": len(self.pictures),
+                "count": count,
                 "chunk": PICTURES,
-                **_sprite([f"pictures/{name}" for name in sheet_names(len(self.pictures))]),
+                **Sprite(tile=TILE_PX, columns=COLUMNS, rows=ROWS, sheets=sheets),
             },
             "served": False,
         }
 
     def _about(self, layer: Any) -> dict[str, Any]:
         return {
-            "name": layer["name"],
-            "file": layer["file"],
-            "kind": layer["kind"],
-            "channels": layer["channels"],
+            **{name: layer[name] for name in ("name", "file", "kind", "channels", "receptive_field", "stride", "tap")},
             "grid": [layer["grid_rows"], layer["grid_columns"]],
-            "receptive_field": layer["receptive_field"],
-            "stride": layer["stride"],
             "signed": bool(layer["signed"]),
-            "tap": layer["tap"],
             "unit_chunk": UNITS,
-            "map": layer["name"] in self.manifest.get("maps", {}),
+            "map": layer["name"] in self.mapped,
             "rendered": [sign for sign in SIGNS if self._sprite(layer["name"], sign)],
         }
 
     def _layer(self, layer: Any) -> None:
         file, rows = layer["file"], self.store.columns(layer["id"])
-        sprites = {sign: self._rendered(layer["name"], sign) for sign in SIGNS}
+        sprites = {sign: _within("units", self._sprite(layer["name"], sign)) for sign in SIGNS}
         columns: dict[str, Any] = {
             name: [row[name] for row in rows] for name in ("mean", "sd", "sparsity", "minimum", "maximum")
         }
@@ -207,50 +199,38 @@ class _SiteData:
         for chunk, start in enumerate(range(0, layer["channels"], UNITS)):
             stop = min(start + UNITS, layer["channels"])
             units = self.store.details(layer["first"] + start, layer["first"] + stop)
-            self._give(f"units:{file}:{chunk}", [_correlations(unit) for unit in units], f"units/{file}-{chunk:03d}")
+            for unit in units:  # three digits: a correlation over a few hundred pictures is no more precise
+                for side in ("neighbors", "opposite"):
+                    unit[side] = [[other, channel, round(r, 3)] for other, channel, r in unit[side]]
+            self._give(f"units:{file}:{chunk}", units, f"units/{file}-{chunk:03d}")
 
     def _sprite(self, layer: str, sign: str) -> dict[str, Any] | None:
-        return self.manifest.get("rendered", {}).get(layer, {}).get(sign)
-
-    def _rendered(self, layer: str, sign: str) -> dict[str, Any] | None:
-        sprite = self._sprite(layer, sign)
-        if sprite is None:
-            return None
-        return {**sprite, "sheets": [f"units/{name}" for name in sprite["sheets"]]}
+        return self.rendered.get(layer, {}).get(sign)
 
     def _map(self, file: str) -> None:
         data = map_in(inside(self.source, "maps"), file, len(self.pictures))
-        data.pop("store")
-        if data["sprite"] is not None:
-            data["sprite"]["sheets"] = [f"maps/{name}" for name in data["sprite"]["sheets"]]
-        self._give(f"map:{file}", data, f"maps/{file}")
+        del data["store"]
+        self._give(f"map:{file}", {**data, "sprite": _within("maps", data["sprite"])}, f"maps/{file}")
 
     def _pictures(self) -> None:
         labels = [row["label"] for row in self.pictures] if self.labels else None
         self._give("ids", {"ids": [row["name"] for row in self.pictures], "labels": labels})
         for chunk, start in enumerate(range(0, len(self.pictures), PICTURES)):
             stop = min(start + PICTURES, len(self.pictures))
-            fires = [[_fire(one) for one in some] for some in self.store.fires(start, stop)]
+            fires = [
+                [[layer, channel, score, round(z, 2), round(percentile, 1)] for layer, channel, score, z, percentile in of_one]
+                for of_one in self.store.fires(start, stop)
+            ]
             self._give(f"pictures:{chunk}", {"fires": fires}, f"pictures/{chunk:03d}")
 
 
-def _sprite(sheets: Sequence[str]) -> dict[str, Any]:
-    return {"tile": TILE_PX, "columns": COLUMNS, "rows": ROWS, "sheets": list(sheets)}
+def _within(part: str, sprite: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A sprite whose sheets are named from the site's folder on."""
+    return None if sprite is None else {**sprite, "sheets": [f"{part}/{name}" for name in sprite["sheets"]]}
 
 
 def _label(row: Any) -> str | None:
     return None if row["label"] is None else f"{row['label']} {row['label_count']}/{row['label_of']}"
-
-
-def _fire(fire: Sequence[Any]) -> list[Any]:
-    layer, channel, score, z, percentile = fire
-    return [layer, channel, score, round(z, 2), round(percentile, 1)]
-
-
-def _correlations(unit: dict[str, Any]) -> dict[str, Any]:
-    """Rounds to three digits: a correlation over a few hundred pictures is no more precise."""
-    shorter = {side: [[layer, channel, round(r, 3)] for layer, channel, r in unit[side]] for side in ("neighbors", "opposite")}
-    return {**unit, **shorter}
 
 
 def as_json(value: Any) -> str:
@@ -297,7 +277,6 @@ def given(path: Path) -> Any:
 
 
 def pages_hash() -> str:
-    """Hash of the files of the pages."""
     whole = hashlib.sha256()
     for file in sorted(PAGES.iterdir()):
         whole.update(file.name.encode() + file.read_bytes())

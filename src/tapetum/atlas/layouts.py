@@ -21,24 +21,24 @@ MIN_DIST = 0.05
 """As in Lucid's recipe (carter2019activation), with cosine distances."""
 
 FEW = 100
-"""With fewer vectors than this, neighbourhoods of 50 are no neighbourhoods: principal components are used."""
+"""Fewer vectors are laid out by principal components: 50 neighbors would be most of them."""
 
 PERCENTILES = (1, 99)
 MARGIN = 0.1
 
 LEAST = 5
-"""Cells with fewer vectors are dropped: their mean stands for nothing."""
+"""Cells with fewer vectors are dropped: a mean of so few is mostly noise."""
 
-A_CELL = 40
-"""Vectors a cell, on average, if they were spread evenly; as they lie, a full cell has two to three times as many."""
+PER_CELL = 40
+"""Vectors per cell if they were spread evenly; in practice, a full cell has two to three times as many."""
 
 
 def laid_out(vectors: Tensor, *, seed: int = 0, layout: Projection | None = None) -> tuple[Tensor, Projection]:
-    """Vectors (m, c) as places (m, 2) in [0, 1], and how: UMAP, or principal components where it cannot be used (noted).
+    """Places (m, 2) in [0, 1] for vectors (m, c), and the layout used: UMAP, or principal components without it (noted).
 
     UMAP (mcinnes2018umap): 2 dimensions, cosine distance, 50 neighbours, min_dist .05, one thread, seeded: the same vectors
-    and seed give the same places on one machine. What lies beyond the 1st and 99th percentile, and a tenth of their
-    distance, is moved to that border, so that a few strays do not make the map small; then each axis is scaled to [0, 1].
+    and seed give the same places on one machine. Each axis is clipped to its 1st and 99th percentile, plus a tenth of their
+    distance, so that a few outliers do not make the map small; then it is scaled to [0, 1].
     """
     if vectors.ndim != 2 or len(vectors) < LEAST or not bool(torch.isfinite(vectors).all()):
         raise TapetumError(f"a map is laid out of at least {LEAST} finite vectors (m, c), not {tuple(vectors.shape)}")
@@ -69,30 +69,25 @@ def _imported() -> Any:
 
 
 def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[Any]:
+    settings = {"n_components": 2, "metric": "cosine", "n_neighbors": min(NEIGHBORS, len(vectors) - 1), "min_dist": MIN_DIST}
     threads = torch.get_num_threads()
     try:
-        return _placed_by_umap(vectors, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _imported()(**settings, random_state=seed, n_jobs=1).fit_transform(vectors)
     except ImportError as error:
         raise TapetumError("a layout by UMAP needs umap-learn: pip install 'tapetum[atlas]'") from error
     finally:
-        torch.set_num_threads(threads)  # numba sets its own number for the whole process, and torch would go by it
-
-
-def _placed_by_umap(vectors: NDArray[np.float32], seed: int) -> NDArray[Any]:
-    kind = _imported()
-    settings = {"n_components": 2, "metric": "cosine", "n_neighbors": min(NEIGHBORS, len(vectors) - 1), "min_dist": MIN_DIST}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return kind(**settings, random_state=seed, n_jobs=1).fit_transform(vectors)
+        torch.set_num_threads(threads)  # numba sets its own number for the whole process, torch's too
 
 
 def principal(vectors: Tensor) -> Tensor:
-    """(m, 2): the two principal components; of each, the largest weight is positive, so that the sign is no accident."""
+    """The first two principal components (m, 2), with signs such that each direction's largest weight is positive."""
     centred = vectors - vectors.mean(0)
     directions = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -2:].flip(1)
     largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
     places = centred @ (directions * largest.sign())
-    return places if places.shape[1] == 2 else torch.cat([places, torch.zeros_like(places)], 1)  # of one channel
+    return places if places.shape[1] == 2 else torch.cat([places, torch.zeros_like(places)], 1)  # one channel only
 
 
 def _normalized(places: NDArray[Any]) -> NDArray[np.float64]:
@@ -111,10 +106,11 @@ def _normalized(places: NDArray[Any]) -> NDArray[np.float64]:
 class Binned:
     """Vectors in the cells of a grid.
 
-    rows, columns  (k,) of the cells that are kept, row by row from the top left
+    rows, columns  (k,) places of the cells that are kept, row by row from the top left
     members        (m,) the cell of each vector, -1 where its cell was dropped
-    means          (k, c) float64, the mean vector of each cell;  counts (k,)
-    dropped        cells that had vectors, but fewer than 5
+    means          (k, c) float64, the mean vector of each cell
+    counts         (k,) vectors in each cell
+    dropped        number of cells that had vectors, but fewer than 5
     """
 
     grid: tuple[int, int]
@@ -131,11 +127,11 @@ class Binned:
 
 def grid_side(m: int) -> int:
     """Cells per side for m vectors: 40 vectors per cell, 3 to 40 cells."""
-    return max(3, min(40, round((m / A_CELL) ** 0.5)))
+    return max(3, min(40, round((m / PER_CELL) ** 0.5)))
 
 
 def binned(points: Tensor, vectors: Tensor, side: int) -> Binned:
-    """Places (m, 2) in [0, 1] and their vectors (m, c) in side x side cells: x to the right, y down."""
+    """Sorts vectors (m, c) into side x side cells by their places (m, 2) in [0, 1], x to the right and y down."""
     if side < 1:
         raise TapetumError(f"a grid has at least 1 cell a side, not {side}")
     at = (points * side).long().clamp(0, side - 1)
@@ -152,10 +148,10 @@ def binned(points: Tensor, vectors: Tensor, side: int) -> Binned:
 
 
 def whitening(vectors: Tensor) -> Tensor:
-    """(c, c): the inverse of the vectors' second moments, shrunk: ((1 - s) C + s tr(C)/c I)^-1, C = V'V / m.
+    """Inverse (c, c) of the vectors' second moments, shrunk: ((1 - s) C + s tr(C)/c I)^-1, C = V'V / m.
 
-    C is not centred, as in Lucid's recipe. s in [0, 1] is the share that makes the least expected error (ledoit2004well), so
-    that directions of which the sample says little do not become the largest.
+    C is not centred, as in Lucid's recipe. s in [0, 1] minimizes the expected error (ledoit2004well), so that directions in
+    which the sample hardly varies do not become the largest.
     """
     v = vectors.double().cpu()
     m, c = v.shape

@@ -1,4 +1,4 @@
-"""An activation atlas as the pages of the site read it: its table, and the sheets of its cells."""
+"""Writes an activation atlas for the pages of the site: its table, and the sheets of its cells."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from tapetum.atlas.units import SIDE_PX, file_stem
 from tapetum.types import ActivationAtlas
 
 CLASSES = 1_000
-"""Labels that a page can choose from: those with most vectors."""
+"""Most labels that a page offers: those with most vectors."""
 
 
 def map_data(atlas: ActivationAtlas, folder: str | Path, numbers: Mapping[int, int], *, tile: int = SIDE_PX) -> dict[str, Any]:
     """Content of data/maps/FILE.js; writes the sheets to folder/FILE-000.webp, whose names are in `sprite.sheets`.
 
-    numbers   sample -> the picture's number on the pages; pictures that are not shown there are left out
-    supports  an addition to the format: [class, evidence in logits] of each cell
+    numbers   sample -> number of its picture on the pages; other pictures are left out
     """
     sprite = None
     if atlas.pixels is not None:
@@ -26,9 +25,7 @@ def map_data(atlas: ActivationAtlas, folder: str | Path, numbers: Mapping[int, i
         sprite = write_sheets(tiles, Path(folder), file_stem(atlas.layer))
     cells = [
         {
-            "row": cell.row,
-            "column": cell.column,
-            "count": cell.count,
+            **{name: getattr(cell, name) for name in ("row", "column", "count")},
             "tile": i,
             "labels": [list(pair) for pair in cell.labels] or None,
             "units": [list(pair) for pair in cell.units],

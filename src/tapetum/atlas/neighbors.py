@@ -13,7 +13,7 @@ from torch import Tensor
 from tapetum import progress
 
 NEIGHBORS = 8
-"""Per unit: so many of its own layer, and so many of all others; as many again that answer the opposite way."""
+"""Neighbors per unit in its own layer, and in all other layers together; the same numbers of opposite units."""
 
 BLOCK = 512
 """Units whose correlations with all others are in memory at once."""
@@ -21,7 +21,7 @@ BLOCK = 512
 
 @dataclass(frozen=True, eq=False)
 class Neighbors:
-    """The units most like each unit, (u, 2k) each, the strongest correlation first; unit -1 where there are fewer."""
+    """Most similar and most opposite units (u, 2k), the strongest correlation first; unit -1 where there are fewer."""
 
     unit: NDArray[np.int64]
     correlation: NDArray[np.float32]
@@ -30,31 +30,33 @@ class Neighbors:
 
 
 def neighbors(tables: Sequence[NDArray[np.float32]], k: int = NEIGHBORS) -> Neighbors:
-    """The k most correlated units of a unit's own layer and the k of the other layers, and the same for the opposite.
+    """Per unit the k most correlated units of its own layer and k of the others, and as many of the most opposite ones.
 
     r_ij = mean((s_i - mean s_i) (s_j - mean s_j)) / (sd_i sd_j) over the pictures; tables (n, c) hold the layers' scores.
-    Correlations within 2 / sqrt(n - 1) of zero, two standard errors of unrelated units', are left out. A unit with the same
-    score everywhere has no neighbours. Computed in blocks: memory is that of the tables, once more.
+    Correlations within 2 / sqrt(n - 1) of zero, two standard errors for unrelated units, are left out. A unit with the same
+    score everywhere has no neighbours. Computed in blocks, which takes as much memory again as the tables.
     """
     least = 2 / max(1, len(tables[0]) - 1) ** 0.5
     columns = torch.cat([_standard(table) for table in tables], 1)
     sizes = [table.shape[1] for table in tables]
-    starts = np.cumsum([0, *sizes])
     found: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-    total = int(starts[-1])
-    for start, size in zip(starts, sizes, strict=False):
-        for low in range(int(start), int(start) + size, BLOCK):
+    start, total = 0, sum(sizes)
+    for size in sizes:
+        own = slice(start, start + size)
+        for low in range(start, own.stop, BLOCK):
             progress.report(low, total, "units")
-            rows = slice(low, min(low + BLOCK, int(start) + size))
+            rows = slice(low, min(low + BLOCK, own.stop))
             alike = columns[:, rows].T @ columns
-            found.append(_strongest(alike, rows, slice(int(start), int(start) + size), k, least))
+            alike[:, rows].fill_diagonal_(0)  # not itself
+            found.append((*_strongest(alike, own, k, 1, least), *_strongest(alike, own, k, -1, least)))
+        start = own.stop
     progress.report(total, total, "units")
     unit, r, opposite, s = (torch.cat(parts).numpy() for parts in zip(*found, strict=True))
     return Neighbors(unit, r, opposite, s)
 
 
 def _standard(table: NDArray[np.float32]) -> Tensor:
-    """Columns with mean zero and length one; zeros for a constant one."""
+    """The table with columns of mean zero and length one; a constant column becomes zeros."""
     exact = torch.from_numpy(table).double()
     centered = exact - exact.mean(0)
     length = centered.norm(dim=0)
@@ -62,15 +64,11 @@ def _standard(table: NDArray[np.float32]) -> Tensor:
     return (centered / length.masked_fill(small, torch.inf)).float()
 
 
-def _strongest(alike: Tensor, rows: slice, own: slice, k: int, least: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Most similar and most opposite units with their correlations, from the correlations (b, u) of a block of units."""
-    numbers = torch.arange(rows.start, rows.stop)
-    alike[numbers - rows.start, numbers] = 0  # not itself
-    return *_both(alike, own, k, 1, least), *_both(alike, own, k, -1, least)
+def _strongest(alike: Tensor, own: slice, k: int, sign: int, least: float) -> tuple[Tensor, Tensor]:
+    """Units and correlations (b, 2k), k of the own layer and k of the others, strongest first; with sign -1 the opposite ones.
 
-
-def _both(alike: Tensor, own: slice, k: int, sign: int, least: float) -> tuple[Tensor, Tensor]:
-    """(b, 2k): of the own layer and of the others together, strongest first."""
+    alike   correlations (b, u) of a block of units with all units
+    """
     inside = (sign * alike[:, own]).topk(min(k, own.stop - own.start))
     others = sign * alike
     others[:, own] = 0

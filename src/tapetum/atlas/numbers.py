@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ Integers = NDArray[np.integer]
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Pictures of each unit in some order (c, k): picture numbers (-1: none), scores, flat places on the layer's grid."""
+    """Ranked pictures per unit (c, k): picture numbers (-1: none), scores, flat places on the layer's grid."""
 
     picture: Integers
     score: Floats
@@ -32,9 +33,9 @@ class LayerNumbers:
     mean, sd     (c,) of the scores over the data set (sd over all n pictures)
     sparsity     (c,) the share of places of all pictures that are <= 0
     signed       whether any unit is negative at any place of any picture
-    threshold    (c,) of the spectrum: zero, or the median where `median`
+    threshold    (c,) the middle of the spectrum: zero, or the median where `median` is true
     histograms   per unit: edges (m + 1), counts (m)
-    labels       the commonest label among the strongest pictures, and how many of them have it
+    labels       per unit: the most frequent label of its strongest pictures, and the number of them that have it
     """
 
     name: str
@@ -62,22 +63,19 @@ class LayerNumbers:
 
 
 def pictures_of(scan: ScanResult, samples: Sequence[int], most: int) -> list[int]:
-    """The samples that the atlas shows: all that could be read, or those that occur as examples and as many more as fit."""
+    """The samples that the atlas shows: all that could be read, or the examples of units and as many more as fit."""
     if len(samples) <= most:
         return list(samples)
     occur = {one for many in scan.values() for ranking in many[0].rankings.values() for one in ranking.sample.unique().tolist()}
     found = occur - {-1}
-    for sample in samples:
-        if len(found) >= most:
-            break
-        found.add(sample)
-    return sorted(found)
+    others = [sample for sample in samples if sample not in found]
+    return sorted([*found, *others[: max(0, most - len(found))]])
 
 
 def layer_numbers(
     scan: ScanResult, layers: Sequence[Layer], shown: Sequence[int], labels: Sequence[str | None]
 ) -> list[LayerNumbers]:
-    """Statistics per layer; `shown` are the samples of the atlas's pictures in order, `labels` those of all samples."""
+    """Statistics per layer; `shown` are the samples of the atlas's pictures in order, `labels` the labels of all samples."""
     number = np.full(len(scan.ids) + 1, -1, dtype=np.int64)  # the last for sample -1: none
     number[np.asarray(shown, dtype=np.int64)] = np.arange(len(shown))
     taken: set[str] = set()
@@ -86,10 +84,7 @@ def layer_numbers(
 
 def _layer(scan: ScanResult, layer: Layer, file: str, number: Integers, labels: Sequence[str | None]) -> LayerNumbers:
     spectrum, scores, sparsity = scan[layer.name]
-    examples = {}
-    for group in GROUPS:
-        ranking = spectrum.rankings[group]
-        examples[group] = Examples(number[ranking.sample.numpy()], ranking.score.numpy(), ranking.place.numpy())
+    rankings = {group: spectrum.rankings[group] for group in GROUPS}
     drawn = [spectrum.histogram(channel) for channel in range(spectrum.channels)]
     return LayerNumbers(
         name=layer.name,
@@ -107,7 +102,9 @@ def _layer(scan: ScanResult, layer: Layer, file: str, number: Integers, labels: 
         maximum=spectrum.histograms.high.numpy(),
         threshold=spectrum.threshold.numpy(),
         median=spectrum.median.numpy(),
-        examples=examples,
+        examples={
+            group: Examples(number[one.sample.numpy()], one.score.numpy(), one.place.numpy()) for group, one in rankings.items()
+        },
         histograms=[(one.edges.numpy(), one.counts.numpy()) for one in drawn],
         labels=[commonest([labels[i] for i in row if i >= 0]) for row in spectrum.rankings["maximum"].sample.tolist()],
     )
@@ -135,7 +132,7 @@ class Fires:
 
 
 AT_ONCE = 1024
-"""Pictures whose z at all units is in memory at once."""
+"""Pictures whose z-scores of all units are in memory at once."""
 
 
 def fires(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int) -> Fires:
@@ -154,28 +151,21 @@ def fires(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Intege
     return Fires(unit, score, np.where(unit >= 0, z, np.nan), percentile)
 
 
-def _strongest(
-    tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int
-) -> tuple[Integers, Floats, Floats]:
-    unit, z = np.full((len(rows), k), -1, dtype=np.int64), np.full((len(rows), k), -np.inf)
-    score = np.zeros((len(rows), k), dtype=np.float32)
+def _strongest(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int) -> list[NDArray[Any]]:
+    """Units, scores and z of the k highest z on each picture (p, k); equal ones in the order of the units."""
+    shape = (len(rows), k)
+    best: list[NDArray[Any]] = [np.full(shape, -1, np.int64), np.zeros(shape, np.float32), np.full(shape, -np.inf)]
     first = 0
     for table, layer in zip(tables, layers, strict=True):
-        unit, score, z = _best(k, unit, score, z, first, table[rows], layer)
+        score = table[rows]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = np.where(layer.sd > 0, (score - layer.mean) / layer.sd, -np.inf)
+        unit = np.broadcast_to(np.arange(first, first + layer.channels), z.shape)
+        both = [np.concatenate(pair, 1) for pair in zip(best, (unit, score, z), strict=True)]
+        order = np.argsort(-both[2], axis=1, kind="stable")[:, :k]
+        best = [np.take_along_axis(one, order, 1) for one in both]
         first += layer.channels
-    return unit, score, z
-
-
-def _best(
-    k: int, unit: Integers, score: Floats, z: Floats, first: int, mine: Floats, layer: LayerNumbers
-) -> tuple[Integers, Floats, Floats]:
-    """The k highest values among those so far and one layer's; ties by unit."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        own = np.where(layer.sd > 0, (mine - layer.mean) / layer.sd, -np.inf)
-    units = np.broadcast_to(np.arange(first, first + layer.channels), own.shape)
-    all_unit, all_score, all_z = (np.concatenate(pair, 1) for pair in ((unit, units), (score, mine), (z, own)))
-    order = np.argsort(-all_z, axis=1, kind="stable")[:, :k]
-    return tuple(np.take_along_axis(one, order, 1) for one in (all_unit, all_score, all_z))  # type: ignore[return-value]
+    return best
 
 
 def percentile_of(ascending: Floats, score: float) -> float:

@@ -1,7 +1,7 @@
 """Renders pictures in bulk: hundreds of objectives in fixed batches, each saved as soon as it is finished.
 
-A batch runs in one thread of torch's, so its pictures are the same bits however many workers share the job, and whatever
-was made before an interruption.
+A batch runs in a single thread of torch, so its pictures are the same bits for any number of workers, and for runs that were
+interrupted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import DamagedError, Made, TapetumError
 
 BATCH = 16
-"""Pictures at once, and the most that a killed run loses of each worker's; from 8 on the time of each falls no further."""
+"""Pictures per batch, also the most that a killed run loses per worker; the time per picture falls no further beyond 8."""
 
 DECISIVE = ("tapetum", "torch")
 """Versions that may change a picture."""
@@ -41,7 +41,7 @@ DECISIVE = ("tapetum", "torch")
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """Finished pictures (n, h, w, 3) uint8, the objectives' scores (n,) of them, and what became of each."""
+    """Finished pictures (n, h, w, 3) uint8, with the objective's score on each and its status."""
 
     pixels: NDArray[np.uint8]
     scores: tuple[float, ...]
@@ -64,7 +64,6 @@ class Canvases:
 
     @property
     def batches(self) -> list[range]:
-        """The rows of each batch."""
         return [range(start, min(len(self), start + self.batch)) for start in range(0, len(self), self.batch)]
 
     def facts(self) -> dict[str, Any]:
@@ -91,7 +90,7 @@ class Canvases:
         }
 
     def make(self, rows: range) -> Painted:
-        """One batch, in the calling thread."""
+        """Renders one batch in the calling thread."""
         with torch.inference_mode(False), torch.no_grad(), self.model.pinned():
             some = [self.objectives[row] for row in rows]
             made = render(self.model, some, self.recipe, size=self.size, seed=self.seed, batch=len(some))
@@ -100,11 +99,9 @@ class Canvases:
 
 
 def paint(job: Canvases, kept: Kept, *, workers: int | None = None) -> Painted:
-    """All pictures of a job; finished batches are kept, so that a run that was stopped or killed loses one per worker at most.
+    """Renders all pictures of a job, and keeps finished batches: a run that is stopped or killed loses at most one per worker.
 
     workers   threads, each with a batch of its own; None: one per core. The pictures do not depend on it.
-
-    Progress is reported in pictures.
     """
     found = [kept.read(f"{i:06d}.npz", partial(read, n=len(rows), size=job.size)) for i, rows in enumerate(job.batches)]
 
@@ -116,13 +113,7 @@ def paint(job: Canvases, kept: Kept, *, workers: int | None = None) -> Painted:
     todo = [i for i, part in enumerate(found) if part is None]
     for i, part in shared_out(job.model, work, todo, [len(rows) for rows in job.batches], workers):
         found[i] = part
-    return joined([part for part in found if part is not None])
-
-
-def joined(parts: Sequence[Painted]) -> Painted:
-    """Batches one after the other."""
-    if not parts:
-        raise TapetumError("nothing to make a picture of was given")
+    parts = [part for part in found if part is not None]
     return Painted(
         np.concatenate([part.pixels for part in parts]),
         tuple(score for part in parts for score in part.scores),
@@ -138,14 +129,14 @@ Message = tuple[int, float] | tuple[int, Painted] | BaseException
 def shared_out(
     model: VisionModel, work: Callable[[int], Painted], todo: Sequence[int], sizes: Sequence[int], workers: int | None
 ) -> list[tuple[int, Painted]]:
-    """(batch, what `work` made of it) for each batch of `todo`; reports pictures, and stops within a step when asked to."""
+    """(batch, result of `work`) for each batch of `todo`; reports pictures, and stops within one step when cancelled."""
     if workers is not None and workers < 1:
         raise TapetumError(f"workers must be at least 1, not {workers}")
     total, done = sum(sizes), sum(sizes) - sum(sizes[i] for i in todo)
     progress.report(done, total, "pictures")
     if not todo:
         return []
-    model.survey, model.weights_sha256  # noqa: B018 (found out once, before threads ask for it side by side)
+    model.survey, model.weights_sha256  # noqa: B018 (computed once, before several threads need it)
     many = min(workers or (cores() if model.device.type == "cpu" else 1), len(todo))
     events: queue.SimpleQueue[Message] = queue.SimpleQueue()
     stopped, threads = threading.Event(), torch.get_num_threads()
@@ -172,7 +163,7 @@ def shared_out(
 
 
 def _one(work: Callable[[int], Painted], i: int, events: queue.SimpleQueue[Message], stopped: threading.Event) -> None:
-    """Renders one batch in a worker's thread: steps become events, and a stop ends the batch at its next step."""
+    """Renders one batch in a worker's thread; each step becomes an event, and a stop ends the batch at its next step."""
 
     def watch(step: progress.Progress) -> bool:
         events.put((i, min(0.999, step.done / max(1, step.total))))
@@ -187,7 +178,7 @@ def _one(work: Callable[[int], Painted], i: int, events: queue.SimpleQueue[Messa
 
 
 def seconds_each(job: Canvases, workers: int | None = None, steps: int = 4) -> float:
-    """Seconds that a picture of this job takes when its workers share the cores, from a few steps of each worker's batch."""
+    """Seconds per picture of this job with all workers busy, measured on a few steps of a batch for each worker."""
     many = workers or (cores() if job.model.device.type == "cpu" else 1)
     rows = job.batches[0]
     short, first = (replace(job, recipe=replace(job.recipe, n_steps=n, redirect=0)) for n in (steps, 1))
@@ -209,7 +200,7 @@ def _packed(part: Painted) -> bytes:
 
 
 def read(file: Path, n: int, size: tuple[int, int]) -> Painted:
-    """A finished batch of n pictures; a `DamagedError` where it is missing, damaged, or of other pictures."""
+    """Reads a finished batch of n pictures; a `DamagedError` if it is missing, damaged, or of other pictures."""
     arrays = arrays_in(file)
     wanted = {"pixels": ((n, *size, 3), "u1"), "scores": ((n,), "f8"), "status": ((n,), "U")}
     if arrays.keys() != wanted.keys() or not all(

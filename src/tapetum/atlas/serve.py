@@ -1,11 +1,11 @@
-"""Serves the site on this computer, and two more answers: units that fire on any picture, and everything about one unit.
+"""Serves the site on this computer, and answers two further requests: units that fire on any picture, and all about one unit.
 
 GET  /...                   the site's files
 GET  /api/unit?unit=L:C     a unit as JSON
 POST /api/fires             a picture's bytes: {predictions, fires, seen}
 
-Nothing outside the site's folder is given out; questions are answered only to pages of this server's own address, so that no
-other page in the same browser can ask. Pictures are decoded and looked at one at a time, and few wait for that.
+Only files inside the site's folder are served. Requests are answered only to pages of this server's own address, so that no
+other page in the same browser can send them. Pictures are analysed one at a time, and few may wait.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tapetum.files import inside, opened
 from tapetum.types import ModelError, TapetumError
 
 MAX_BYTES = 30_000_000
-"""Of a picture that is sent."""
+"""Limit of a picture that is sent."""
 CONNECTIONS, PICTURES = 256, 8
-"""At once; a thread is held by none of them."""
+"""Limits of simultaneous connections and pictures; none of them holds a thread."""
 BACKLOG = 128
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -45,7 +45,7 @@ LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Server:
-    """One atlas at one address; port 0: any that is free. `run` answers until another thread calls `stop`."""
+    """Server of one atlas; port 0 takes any free port. `run` answers requests until another thread calls `stop`."""
 
     def __init__(self, asking: Asking, host: str = "127.0.0.1", port: int = 0) -> None:
         self.asking = asking
@@ -75,7 +75,6 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Address that a browser opens."""
         return f"http://{self.host}:{self.port}/"
 
     def run(self) -> None:
@@ -95,7 +94,7 @@ class Server:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await answered(reader, writer, self._connections, self._respond)
 
-    # --- who asks
+    # --- which requests are allowed
 
     def knows(self, host: str) -> bool:
         """Whether a Host header means this server; on a loopback address no other name may, however it resolves."""
@@ -108,7 +107,7 @@ class Server:
         if (origin is not None and origin != f"http://{request.headers['host']}") or site not in ("same-origin", "none"):
             raise Refused(HTTPStatus.FORBIDDEN, "only the atlas's own pages may ask")
 
-    # --- what is asked
+    # --- answers
 
     async def _respond(self, request: Request, line: Line) -> Answer:
         if not self.knows(request.headers["host"]):
@@ -155,7 +154,7 @@ class Server:
         file = opened(name)
         status = os.fstat(file.fileno())
         etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-        kept = {"ETag": etag, "Cache-Control": "no-cache"}  # kept, but asked about each time
+        kept = {"ETag": etag, "Cache-Control": "no-cache"}  # browsers keep it, but check each time
         if etag in request.headers.get("if-none-match", ""):
             file.close()
             return Answer(io.BytesIO(), 0, None, HTTPStatus.NOT_MODIFIED, kept)
@@ -166,7 +165,7 @@ class Server:
         return Answer(io.BytesIO(page), len(page), TYPES[".html"], headers=kept)
 
     def _inside(self, path: str) -> Path:
-        """A file of the site; never one that a link or .. leads to outside of it."""
+        """The path of a file of the site; refuses links and .. that lead outside of it."""
         with contextlib.suppress(OSError, ValueError, RuntimeError):  # a name that no file can have; links in a circle
             file = (self.site / (path.lstrip("/") or "index.html")).resolve()
             if self.site in file.parents and file.suffix in TYPES and file.is_file():
@@ -175,11 +174,8 @@ class Server:
 
 
 async def _json_by(threads: ThreadPoolExecutor, work: Callable[[], Any]) -> Answer:
-    """What a thread finds out, as JSON."""
+    """Result of a thread's work, as JSON."""
     from tapetum.atlas.export import as_json
 
-    def text() -> bytes:
-        return as_json(work()).encode()
-
-    body = await asyncio.get_running_loop().run_in_executor(threads, text)
+    body = await asyncio.get_running_loop().run_in_executor(threads, lambda: as_json(work()).encode())
     return answer_of(body, JSON, Cache_Control="no-store")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -12,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from tapetum.data.images import webp
 from tapetum.figures.theme import LIGHT, rgb
 from tapetum.figures.tiles import shown
 from tapetum.keeping.whole import write_whole
 from tapetum.types import Made
 
 COLUMNS = ROWS = 16
+SHEET = COLUMNS * ROWS
 QUALITY = 85
 
 
@@ -30,37 +31,33 @@ class Sprite(TypedDict):
     sheets: list[str]
 
 
-def write_sheets(tiles: NDArray[np.uint8], folder: Path, stem: str, *, quality: int = QUALITY) -> Sprite:
-    """Tiles (n, t, t, 3) uint8 as folder/STEM-000.webp, ...; sheets of 16 x 16, the only one no higher than it must be.
+def write_sheets(tiles: NDArray[np.uint8], folder: Path, stem: str) -> Sprite:
+    """Writes tiles (n, t, t, 3) to folder/STEM-000.webp, ...: sheets of 16 x 16, a single one only as high as it must be.
 
-    Places that are left over have the colour of paper. Each file appears whole; those of an earlier, longer run go away.
+    Empty places have the color of paper. Each file appears whole; files left over from an earlier, longer run are deleted.
     """
     n, tile = len(tiles), tiles.shape[1]
     rows = min(ROWS, max(1, -(-n // COLUMNS)))
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{stem}-{i:03d}.webp" for i in range(-(-n // (COLUMNS * rows)))]
     for i, name in enumerate(names):
-        write_whole(folder / name, webp(_sheet(tiles[i * COLUMNS * rows : (i + 1) * COLUMNS * rows], tile, rows), quality))
+        page = sheet(tiles[i * COLUMNS * rows : (i + 1) * COLUMNS * rows], paper(), rows)
+        write_whole(folder / name, webp(page, QUALITY))
     for old in folder.glob(f"{stem}-[0-9][0-9][0-9].webp"):
         if old.name not in names:
             old.unlink(missing_ok=True)
     return Sprite(tile=tile, columns=COLUMNS, rows=rows, sheets=names)
 
 
-def _sheet(tiles: NDArray[np.uint8], tile: int, rows: int) -> NDArray[np.uint8]:
+def sheet(tiles: NDArray[np.uint8], background: NDArray[np.uint8], rows: int = ROWS) -> NDArray[np.uint8]:
+    """Tile i at column i % 16 of row i // 16; empty places have the background's color."""
+    tile = tiles.shape[1]
     page = np.empty((rows * tile, COLUMNS * tile, 3), np.uint8)
-    page[:] = paper()
+    page[:] = background
     for i, one in enumerate(tiles):
         top, left = i // COLUMNS * tile, i % COLUMNS * tile
         page[top : top + tile, left : left + tile] = one
     return page
-
-
-def webp(pixels: NDArray[np.uint8], quality: int = QUALITY) -> bytes:
-    """Pixels (h, w, 3) as a file."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "WEBP", quality=quality, method=4)
-    return buffer.getvalue()
 
 
 def as_tiles(pixels: NDArray[np.uint8], status: Sequence[Made], tile: int) -> NDArray[np.uint8]:

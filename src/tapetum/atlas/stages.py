@@ -1,8 +1,8 @@
 """A folder that is filled in stages: records finished stages and their keys, and refuses foreign files.
 
-manifest.json   schema, what the atlas shows and was made with, and {stage: key} of what is finished
+manifest.json   schema, description and provenance of the atlas, and {stage: key} of finished stages
 scan/           the scan's shards            embeddings/   all scores, float16
-atlas.sqlite    units, examples, pictures    pictures/     what the model saw, in sheets
+atlas.sqlite    units, examples, pictures    pictures/     the crops that the model saw, in sheets
 units/, maps/   rendered pictures            site/         the static pages
 """
 
@@ -32,7 +32,7 @@ OURS = {MANIFEST, STORE, LOCK, *FOLDERS}
 
 
 class Stages:
-    """The manifest of an atlas's folder while it is built: a stage with the same key is not done again."""
+    """The manifest of an atlas during its build: a finished stage with the same key is not repeated."""
 
     def __init__(self, folder: Path, *, resume: bool = True) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class Stages:
 
     @contextmanager
     def stage(self, name: str, key: Key) -> Iterator[None]:
-        """Marks the stage done when the block succeeds, and an earlier result with another key as not done at once."""
+        """Marks the stage as not done, and as done with this key when the block succeeds."""
         if self.done.pop(name, None) is not None:
             self.save()
         begun = time.perf_counter()
@@ -88,7 +88,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def _earlier(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Returns an earlier build's manifest; a damaged one gives none and a note: all but the scan's shards is made again."""
+    """Returns an earlier build's manifest and notes; after a damaged one everything but the scan's shards is made again."""
     try:
         return (read_manifest(folder) if os.path.lexists(folder / MANIFEST) else {}), ()
     except DamagedError as error:
@@ -96,7 +96,7 @@ def _earlier(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a folder that is not new, empty or an atlas's: nothing else is ever written over, and nothing outside of it."""
+    """Refuses a folder that is not new, empty or an atlas: nothing else is overwritten, and nothing outside the folder."""
     named(folder)
     with writable(folder):
         if folder.exists() and not folder.is_dir():
@@ -111,7 +111,7 @@ def check_folder(folder: Path) -> None:
 
 
 def named(folder: Path) -> None:
-    """Refuses a name that no folder can have."""
+    """Refuses a name that the system allows for no folder."""
     try:
         with contextlib.suppress(OSError):
             os.lstat(folder)
@@ -120,7 +120,7 @@ def named(folder: Path) -> None:
 
 
 def _is_begun(folder: Path) -> bool:
-    """Whether an earlier build began here; folder names alone do not tell, since many projects have a `site`."""
+    """Whether an earlier build began here; folder names do not prove it, since many projects have a `site`."""
     lock = folder / LOCK
     if (lock.is_file() and not lock.stat().st_size) or (folder / "scan" / "plan.json").is_file():
         return True
@@ -133,12 +133,14 @@ def _is_begun(folder: Path) -> bool:
 
 
 def _check_kind(path: Path, name: str) -> None:
-    """Refuses links, and files in the place of folders: through a link others' files would be written over."""
-    if name in FOLDERS and not (path.is_dir() and not path.is_symlink()):
-        raise TapetumError(f"{shown(path)} is no folder of an atlas, but a file or a link; take it away, and the build goes on")
-    if name in (MANIFEST, STORE, LOCK) and (path.is_symlink() or not path.is_file()):
-        raise TapetumError(f"{shown(path)} is no file of an atlas, but a folder or a link; take it away, and the build goes on")
-    if name in FOLDERS:
+    """Refuses links, and files in place of folders: writing through a link would overwrite others' files."""
+    if name not in OURS:
+        return
+    kind, other, fits = ("folder", "file", path.is_dir()) if name in FOLDERS else ("file", "folder", path.is_file())
+    if path.is_symlink() or not fits:
+        words = f"is no {kind} of an atlas, but a {other} or a link; take it away, and the build goes on"
+        raise TapetumError(f"{shown(path)} {words}")
+    if kind == "folder":
         for place, folders, _ in os.walk(path):
             if links := [one for one in folders if os.path.islink(os.path.join(place, one))]:
                 raise TapetumError(f"{shown(os.path.join(place, links[0]))} is a link; an atlas has none: take it away")

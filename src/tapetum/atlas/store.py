@@ -1,4 +1,4 @@
-"""The store is read: one unit's page, a page of tiles, searches, the units that fire on a picture; each in milliseconds."""
+"""Reads the store: one unit's page, a page of tiles, searches, the units that fire on a picture; each in milliseconds."""
 
 from __future__ import annotations
 
@@ -16,21 +16,19 @@ from tapetum.files import is_plain, parsed, shown
 from tapetum.types import GROUPS, LayerError, TapetumError
 
 SORTS = ("channel", "mean", "sd", "sparsity", "minimum", "maximum")
-"""What a layer's units can be sorted by."""
+"""Columns by which a layer's units can be sorted."""
 
 STATISTIC = re.compile(
     r"(mean|sd|sparsity|minimum|maximum|min|max)\s*(<=|>=|<|>|=)\s*(-?\d+(?:\.\d*)?(?:e-?\d+)?)", re.IGNORECASE
 )
 ALIASES = {"min": "minimum", "max": "maximum"}
-COMPARISONS = {"<": "<", "<=": "<=", ">": ">", ">=": ">=", "=": "="}
-
 
 FILES_END = "-positive-0000.webp"
-"""The longest that is written behind the name of a layer's files."""
+"""Longest ending of a file whose name begins with that of a layer."""
 
 
 class Store:
-    """An atlas.sqlite, opened for reading; several threads may ask at once. Refused where its parts do not belong together."""
+    """An atlas.sqlite, open for reading by several threads at once; refuses one whose parts do not belong together."""
 
     def __init__(self, path: str | Path) -> None:
         if not os.path.isfile(path):
@@ -59,7 +57,7 @@ class Store:
         return self.database.rows(sql, parameters)
 
     def _checked_layers(self) -> list[sqlite3.Row]:
-        """Layers in the network's order, after checking that their units are consecutive and complete."""
+        """Layers in the network's order; refuses them unless their units are consecutive and complete."""
         found, first = self.rows("SELECT * FROM layers ORDER BY id"), 0
         for i, row in enumerate(found):
             if (row["id"], row["first"]) != (i, first) or not row["channels"] or not row["grid_rows"] * row["grid_columns"]:
@@ -72,13 +70,13 @@ class Store:
         return found
 
     def _counted(self, table: str) -> int:
-        """Rows of a table whose ids count from 0."""
+        """Number of rows of a table; refuses ids that do not count from 0."""
         row = self.rows(f"SELECT COUNT(*), MIN(id), MAX(id) FROM {table}")[0]
         if tuple(row) not in ((row[0], 0, row[0] - 1), (0, None, None)):
             raise self.database.damaged(f"its {table} are not numbered from 0")
         return row[0]
 
-    # --- what there is
+    # --- layers and units
 
     def meta(self) -> dict[str, str]:
         return {row["key"]: row["value"] for row in self.rows("SELECT key, value FROM meta")}
@@ -94,7 +92,7 @@ class Store:
         return self._by_name[name]
 
     def unit_number(self, name: str) -> int:
-        """The number of "blocks.3.0:5"."""
+        """The number of a unit in the store, from its name, such as "blocks.3.0:5"."""
         layer_name, _, channel = name.rpartition(":")
         if not layer_name or not re.fullmatch(r"\d{1,9}", channel):
             raise TapetumError(f"'{name}' names no unit; write layer:channel, such as blocks.3.0:5")
@@ -108,10 +106,8 @@ class Store:
     def unit(self, name: str) -> dict[str, Any]:
         """Everything about one unit: statistics, spectrum, histogram, neighbours."""
         number = self.unit_number(name)
-        row = dict(self.rows("SELECT * FROM units WHERE id = ?", (number,))[0])
-        statistics = {
-            key: row[key] for key in ("mean", "sd", "sparsity", "minimum", "maximum", "label", "label_count", "label_of")
-        }
+        columns = "mean, sd, sparsity, minimum, maximum, label, label_count, label_of"
+        statistics = dict(self.rows(f"SELECT {columns} FROM units WHERE id = ?", (number,))[0])
         return {"unit": name, **statistics, **self.details(number, number + 1)[0]}
 
     def details(self, start: int, stop: int) -> list[dict[str, Any]]:
@@ -144,26 +140,27 @@ class Store:
     def _examples(self, between: tuple[int, int]) -> list[sqlite3.Row]:
         columns = "unit, part, picture, score, grid_row, grid_column"
         found = self.rows(f"SELECT {columns} FROM examples WHERE unit BETWEEN ? AND ? ORDER BY unit, part, place", between)
-        self._check_numbers(
-            "a unit's example", found, (("unit", between[1] + 1), ("part", 4), ("picture", self.count)), between[0]
-        )
+        self._check_numbers("a unit's example", found, between[0], unit=between[1] + 1, part=4, picture=self.count)
         return found
 
     def _neighbors(self, between: tuple[int, int]) -> list[sqlite3.Row]:
         sql = """SELECT n.unit, n.opposite, u.layer, u.channel, n.correlation FROM neighbors n JOIN units u ON u.id = n.other
                  WHERE n.unit BETWEEN ? AND ? ORDER BY n.unit, n.opposite, n.place"""
         found = self.rows(sql, between)
-        self._check_numbers("a unit's neighbor", found, (("unit", between[1] + 1), ("opposite", 2)), between[0])
+        self._check_numbers("a unit's neighbor", found, between[0], unit=between[1] + 1, opposite=2)
         return self._placed(found)
 
-    def _check_numbers(self, what: str, rows: list[sqlite3.Row], below: Sequence[tuple[str, int]], first: int) -> None:
-        """Refuses rows that were not requested (a damaged index gives such), and numbers of things that do not exist."""
-        asked = below[0][0]
-        if any(row[asked] < first or any(row[name] >= end for name, end in below) for row in rows):
+    def _check_numbers(self, what: str, rows: list[sqlite3.Row], first: int, **below: int) -> None:
+        """Refuses rows that were not requested (a damaged index gives such), and numbers of things that do not exist.
+
+        first   least value of the column that is named first in `below`, which holds an upper bound for each column
+        """
+        requested = next(iter(below))
+        if any(row[requested] < first or any(row[name] >= end for name, end in below.items()) for row in rows):
             raise self.database.damaged(f"{what} is of what is not there")
 
     def _placed(self, rows: list[sqlite3.Row]) -> list[sqlite3.Row]:
-        """Rows whose `layer` and `channel` are those of a unit."""
+        """Returns the rows; refuses a `layer` or `channel` that does not exist."""
         channels = [row["channels"] for row in self._layers]
         if any(row["layer"] >= len(channels) or row["channel"] >= channels[row["layer"]] for row in rows):
             raise self.database.damaged("a unit is of no layer")
@@ -176,7 +173,7 @@ class Store:
         if by not in SORTS:
             raise TapetumError(f"units are sorted by {', '.join(SORTS)}, not '{by}'")
         way = "DESC" if descending else "ASC"
-        # which units, from the index alone: what is passed over is never read; then their rows
+        # first the units, from the index alone, so that skipped rows are never read; then their rows
         which = f"SELECT id FROM units WHERE layer = ? ORDER BY {by} {way}, id {way} LIMIT ? OFFSET ?"
         sql = f"SELECT * FROM units WHERE id IN ({which}) ORDER BY {by} {way}, id {way}"
         return self._placed(self.rows(sql, (self.layer(layer)["id"], count, first)))
@@ -203,12 +200,12 @@ class Store:
         )
 
     def fires(self, start: int, stop: int) -> list[list[list[Any]]]:
-        """[layer, channel, score, z, percentile] of the units that answer most unusually to each picture."""
+        """Per picture, [layer, channel, score, z, percentile] of the units with the most unusual answers."""
         found: list[list[list[Any]]] = [[] for _ in range(start, stop)]
         sql = """SELECT f.picture, u.layer, u.channel, f.score, f.z, f.percentile FROM fires f JOIN units u ON u.id = f.unit
                  WHERE f.picture BETWEEN ? AND ? ORDER BY f.picture, f.place"""
         rows = self.rows(sql, (start, stop - 1))
-        self._check_numbers("what fires on a picture", rows, (("picture", stop),), start)
+        self._check_numbers("what fires on a picture", rows, start, picture=stop)
         for picture, *fire in self._placed(rows):
             found[picture - start].append(fire)
         return found
@@ -216,7 +213,7 @@ class Store:
     # --- searches
 
     def search(self, text: str, *, layer: str | None = None, limit: int = 50) -> dict[str, list[str]]:
-        """Units, layers and pictures that a text means: "blocks.3.0:5", "blocks.3", "sparsity > 0.9", or a label."""
+        """Units, layers and pictures for a text such as "blocks.3.0:5", "blocks.3", "sparsity > 0.9", or a label."""
         text = text.strip()
         statistic = STATISTIC.fullmatch(text)
         if statistic:
@@ -236,7 +233,7 @@ class Store:
         where, parameters = (" AND u.layer = :layer", self.layer(layer)["id"]) if layer else ("", None)
         way = "ASC" if found[2].startswith("<") else "DESC"
         sql = f"""SELECT l.name, u.channel FROM units u JOIN layers l ON l.id = u.layer
-                  WHERE u.{name} {COMPARISONS[found[2]]} :value{where} ORDER BY u.{name} {way}, u.id LIMIT :limit"""
+                  WHERE u.{name} {found[2]} :value{where} ORDER BY u.{name} {way}, u.id LIMIT :limit"""
         rows = self.rows(sql, {"value": float(found[3]), "layer": parameters, "limit": limit})
         return [f"{row['name']}:{row['channel']}" for row in rows]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 
@@ -31,8 +31,8 @@ SIGNS: tuple[Sign, ...] = ("positive", "negative")
 SIDE_PX = 96
 N_STEPS = 128
 PRESET = "clear"
-"""Of 64, 96 and 128 px, 64, 128 and 256 steps: at 96 px a texture repeats often enough to be told, and after 128 steps only
-its contrast still grows."""
+"""Chosen among 64, 96 and 128 px and 64, 128 and 256 steps: at 96 px a texture repeats often enough to be recognized, and
+after 128 steps only its contrast still grows."""
 
 SCHEMA = 1
 
@@ -41,10 +41,10 @@ SCHEMA = 1
 class UnitSheets:
     """Rendered pictures of one layer: {sign: sprite}, in which channel i is tile i.
 
-    channels  that were rendered, in order; None: all
-    status    {sign: {channel: "silent" or "non_finite"}}, those whose tile says so in words
+    channels  the rendered channels in order; None: all
+    status    {sign: {channel: "silent" or "non_finite"}}, for the tiles that show words in place of a picture
     scores    {sign: the mean of the unit's map on the finished picture, one per rendered channel}
-    settings  all that decides the pictures
+    settings  everything that the pictures depend on
     """
 
     layer: str
@@ -78,14 +78,14 @@ def render_units(
 ) -> UnitSheets:
     """Sprite sheets folder/FILE-positive-000.webp, ... of all (or some) units of a layer, and their index FILE-units.json.
 
-    A unit's picture raises (negative: lowers) the mean of its channel over the map, from noise (olah2017feature); of a layer
-    that ends in an activation function, before that function: behind a ReLU nothing could be lowered below zero. What is
-    there, whole and made with the same weights and settings, is not made again; anything else is replaced, and a run that
-    was killed goes on with the batches that it had finished. Pictures are the same bits for any number of workers.
+    A unit's picture raises (negative: lowers) the mean of its channel over the map, from noise (olah2017feature). In a layer
+    that ends in an activation function it is the mean before that function: behind a ReLU nothing could be lowered below
+    zero. Complete sheets of the same weights and settings are kept; anything else is replaced, and a run that was killed
+    goes on after the batches that it had finished. Pictures are the same bits for any number of workers.
 
     size     side of the pictures in px; None: 96, or the network's own where it takes no other
-    tile     side of the tiles that they are shown as
-    workers  threads; None: one a core
+    tile     side of the tiles that show them
+    workers  threads; None: one per core
     resume   False: everything is made again
     """
     place, stem = Path(folder), file_stem(layer)
@@ -152,7 +152,7 @@ def units_job(
     preset: str = PRESET,
     seed: int = 0,
 ) -> Canvases:
-    """The pictures of a layer's units: all channels of the first sign, then of the second."""
+    """The pictures to render for a layer's units: all channels of the first sign, then of the second."""
     rows = _channels(model, layer, channels)
     if not signs or any(sign not in SIGNS for sign in signs) or len(set(signs)) != len(signs):
         raise TapetumError(f"signs are {', '.join(SIGNS)}, or one of them, not {list(signs)}")
@@ -192,7 +192,7 @@ def _by_channel(tiles: Any, rows: Sequence[int]) -> Any:
 class Choice:
     """Layers that can be rendered within a time, in the order of the network, with the estimated seconds of each.
 
-    seconds  layer -> estimate, of those that were measured; `layers` are those of them that fit
+    seconds  layer -> estimate, for the measured layers; `layers` are those of them that fit
     said     the choice in words
     """
 
@@ -205,26 +205,21 @@ def choose_layers(
     model: VisionModel,
     layers: Sequence[str],
     budget_seconds: float | int,
-    signs: Sequence[Sign] = SIGNS,
     *,
     workers: int | None = None,
-    size: int | None = None,
     n_steps: int = N_STEPS,
-    preset: str = PRESET,
 ) -> Choice:
     """The layers whose units can all be rendered within a time: the middle one first, then its neighbours, while they fit.
 
-    The seconds a picture takes are measured at each layer, on a few steps of its first batch with all workers busy. The
-    first that does not fit ends the choice; at least one is chosen, since an atlas without such pictures shows less.
+    The time per picture is measured at each layer, on a few steps of its first batch with all workers busy. The first layer
+    that does not fit ends the choice; at least one is chosen, since an atlas without such pictures shows less.
     """
-    if not layers:
-        return Choice((), {}, "no layers to render")
     middle = len(layers) // 2
     order = sorted(range(len(layers)), key=lambda i: (abs(i - middle), -i))
     seconds: dict[str, float] = {}
     chosen: list[int] = []
     for i in order:
-        job = units_job(model, layers[i], None, signs, size=size, n_steps=n_steps, preset=preset)
+        job = units_job(model, layers[i], n_steps=n_steps)
         seconds[layers[i]] = seconds_each(job, workers) * len(job)
         if chosen and sum(seconds.values()) > budget_seconds:
             break
@@ -239,8 +234,3 @@ def _said(names: Sequence[str], seconds: Mapping[str, float], count: int, budget
     limit = f"{budget / 60:g} min"
     limit = f"within {limit}" if 60 * takes_minutes <= budget else f"more than {limit}, but at least one is"
     return f"units of {what} are rendered, about {takes_minutes:.1f} min, {limit}; --render names others"
-
-
-def sprites_of(sheets: UnitSheets | None) -> dict[str, Any]:
-    """{"positive": sprite or None, "negative": ...}, as a layer's page reads it."""
-    return {sign: None if sheets is None else cast("Any", sheets.sprites.get(sign)) for sign in SIGNS}

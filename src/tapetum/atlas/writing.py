@@ -16,16 +16,14 @@ from tapetum import progress
 from tapetum.atlas.database import script
 from tapetum.atlas.neighbors import Neighbors
 from tapetum.atlas.numbers import Fires, LayerNumbers
+from tapetum.atlas.sheets import SHEET
 from tapetum.files import shown
 from tapetum.keeping.places import GOES_ON, writable
 from tapetum.keeping.whole import whole_file
 from tapetum.types import GROUPS, UnwritableError
 
-SHEET = 256
-"""Tiles a sheet."""
-
 TOP = 4
-"""Strongest pictures that a unit's tile shows."""
+"""Strongest pictures on a unit's tile."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,20 @@ def write_store(
     fires: Fires | None,
     meta: Mapping[str, str],
 ) -> None:
-    """Writes all rows into a new file under a temporary name, then gives it its own."""
+    """Writes all rows into a new file under a temporary name, then renames it."""
     with _new(path) as database:
         database.execute("PRAGMA journal_mode = OFF")  # nobody reads it before it has its name
         database.execute("PRAGMA synchronous = OFF")
         database.executescript(script("schema.sql"))
         database.execute("BEGIN")
-        _write(database, layers, pictures, neighbors, fires, meta)
+        _insert(database, "meta", meta.items())
+        rows = ((i, one.sample, one.name, one.label, i // SHEET, i % SHEET) for i, one in enumerate(pictures))
+        _insert(database, "pictures", rows)
+        _write_layers(database, layers)
+        if neighbors is not None:
+            _insert(database, "neighbors", _neighbors(neighbors))
+        if fires is not None:
+            _insert(database, "fires", _fires(fires))
         database.execute("COMMIT")
         database.executescript(script("indices.sql"))
         database.execute("ANALYZE")
@@ -59,7 +64,7 @@ def write_store(
 
 @contextmanager
 def _new(path: Path) -> Generator[sqlite3.Connection]:
-    """A database that has its name when the block ends; what SQLite says against the disk is a line."""
+    """A database that gets its name when the block ends; errors of the disk become one line."""
     try:
         with writable(path), whole_file(path) as part, closing(sqlite3.connect(part, isolation_level=None)) as database:
             yield database
@@ -67,17 +72,7 @@ def _new(path: Path) -> Generator[sqlite3.Connection]:
         raise UnwritableError(f"{shown(path)} cannot be written ({error}); {GOES_ON}") from error
 
 
-def _write(
-    database: sqlite3.Connection,
-    layers: Sequence[LayerNumbers],
-    pictures: Sequence[Picture],
-    neighbors: Neighbors | None,
-    fires: Fires | None,
-    meta: Mapping[str, str],
-) -> None:
-    _insert(database, "meta", meta.items())
-    rows = ((i, one.sample, one.name, one.label, i // SHEET, i % SHEET) for i, one in enumerate(pictures))
-    _insert(database, "pictures", rows)
+def _write_layers(database: sqlite3.Connection, layers: Sequence[LayerNumbers]) -> None:
     first, total = 0, sum(layer.channels for layer in layers)
     for i, layer in enumerate(layers):
         progress.report(first, total, "units")
@@ -87,10 +82,6 @@ def _write(
         _insert(database, "examples", _examples(first, layer))
         _insert(database, "histograms", _histograms(first, layer))
         first += layer.channels
-    if neighbors is not None:
-        _insert(database, "neighbors", _neighbors(neighbors))
-    if fires is not None:
-        _insert(database, "fires", _fires(fires))
     progress.report(total, total, "units")
 
 

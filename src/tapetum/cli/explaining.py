@@ -110,8 +110,6 @@ class Kept(Sequence[Explanation]):
         return len(self.tasks)
 
     def __getitem__(self, row: Any) -> Any:
-        if isinstance(row, slice):
-            return Kept(self.folder, self.tasks[row])
         return store.open(self.folder / RESULTS / self.tasks[row].stem).value
 
 

@@ -35,6 +35,7 @@ Command = Callable[..., None]
 IMAGES = argument("images", "IMAGE...", IMAGES_HELP)
 DATA = argument("data", "DATA", DATA_HELP, str)
 TARGET = plain_option("target", str | None, None, TARGET_HELP)
+OUT = out_option(Path("tapetum-run"), "an earlier report")
 
 
 # --- methods
@@ -46,8 +47,7 @@ def _attribution(method: Method) -> Command:
 
     background = "Background of the map: the crop that the model saw, or the whole photograph."
     on = plain_option("on", Literal["crop", "photo"], "crop", background)
-    out = out_option(Path("tapetum-run"), "an earlier report")
-    return command_for(method.function, partial(run_files, method.name), IMAGES, TARGET, on, out)
+    return command_for(method.function, partial(run_files, method.name), IMAGES, TARGET, on, OUT)
 
 
 def _inspection(method: Method) -> Command:
@@ -56,8 +56,7 @@ def _inspection(method: Method) -> Command:
 
     images = [] if method.takes == "model" else [IMAGES]
     target = [TARGET] if "target" in inspect.signature(method.function).parameters else []
-    out = out_option(Path("tapetum-run"), "an earlier report")
-    return command_for(method.function, partial(inspect_files, method.name), *images, *target, out)
+    return command_for(method.function, partial(inspect_files, method.name), *images, *target, OUT)
 
 
 def _rendering(method: Method) -> Command:

@@ -43,9 +43,8 @@ SETTINGS: Mapping[str, tuple[Any, str]] = {
 PANEL = "The model"
 
 IMAGES_HELP = "Files, folders or URLs."
-SEED_HELP = "Random seed."
 Images = Annotated[list[str], typer.Argument(help=IMAGES_HELP, metavar="IMAGE...")]
-Seed = Annotated[int, typer.Option(help=SEED_HELP)]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 
 
 def listed(option: str, text: str) -> list[str]:
@@ -180,8 +179,7 @@ def option(parameter: Parameter) -> inspect.Parameter:
     if kind is str and default is not inspect.Parameter.empty:
         default = ",".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
     text = f"{sentence(parameter.help)}{limits}{choices}".strip()
-    hint = Annotated[kind, typer.Option(*FLAGS.get(parameter.name, ()), help=text)]
-    return _parameter(parameter.name, hint, default)
+    return plain_option(parameter.name, kind, default, text, *FLAGS.get(parameter.name, ()))
 
 
 def sentence(text: str) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapetum import store
+from tapetum.cli.folders import SAVED
 from tapetum.cli.terminal import note
 from tapetum.keeping.keyed import Key
 from tapetum.types import Run, TapetumError
 
 RESULTS = "results"
-SAVED = {"arrays.npz", "manifest.json"}
 FREE = ("units", "frames", "batch")
 """Parameters that do not change a result."""
 
@@ -107,7 +107,7 @@ def keep(folder: Path, task: Task, run: Run) -> None:
 
 def is_result(path: Path) -> bool:
     """A saved result, or one that was not finished."""
-    return path.is_dir() and not path.is_symlink() and {file.name for file in path.iterdir()} <= SAVED
+    return path.is_dir() and not path.is_symlink() and {file.name for file in path.iterdir()} <= {*SAVED}
 
 
 def kept_files(folder: Path) -> Iterator[Path]:

@@ -20,6 +20,7 @@ from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.options import listed
+from tapetum.cli.results import RESULTS
 from tapetum.cli.terminal import STOPPED, bar, fail, note, say
 from tapetum.data.streams import Source, as_source
 from tapetum.engines.scan import Runner, Threads
@@ -36,7 +37,6 @@ from tapetum.reports.machine import write_json
 from tapetum.types import Cancelled, ScanResult, TapetumError
 
 SUMMARY = "scan.json"
-RESULTS = "results"
 OWN = re.compile(
     r"plan\.json|scan\.jsonl?|shards/\d+\.npz|results/[^/]+/\d+-[^/]+/(arrays\.npz|manifest\.json)|(tensorboard|wandb)/.*"
 )

@@ -16,33 +16,17 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from tapetum.course.links import site_address, to_site
 from tapetum.course.playing import Played
 from tapetum.course.scripts import Lesson
-from tapetum.figures.theme import DARK, LIGHT, css_variables
 from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.page import write_page
-
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""Allows the page's own pictures and no loading."""
 
 
 def write_lesson(file: Path, lesson: Lesson, played: Sequence[Played], *, command: str) -> Path:
     """Writes the page and returns its path; `command` reproduces it."""
-    head = (
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("title", f"{lesson.number} · {lesson.title} · tapetum"),
-        tag("style", Markup(_style())),
-    )
     made = tag("footer", tag("p", "To make this page again: ", tag("code", command)), tag("p", f"tapetum {version('tapetum')}"))
-    body = tag("body", tag("main", [_cell(one) for one in played]), made)
+    body = (tag("main", [_cell(one) for one in played]), made)
+    style = files("tapetum.course").joinpath("page.css").read_text("utf-8")
     file.parent.mkdir(parents=True, exist_ok=True)
-    return write_page(file, "<!doctype html>\n" + tag("html", tag("head", head), body, lang="en") + "\n")
-
-
-def _style() -> str:
-    light, dark = (f":root{{{css_variables(palette)}}}" for palette in (LIGHT, DARK))
-    sheet = files("tapetum.course").joinpath("page.css").read_text("utf-8")
-    return f"{light}\n@media screen and (prefers-color-scheme:dark){{{dark}}}\n{sheet}"
+    return write_page(file, f"{lesson.number} · {lesson.title} · tapetum", body, style)
 
 
 def _cell(played: Played) -> Markup:

@@ -6,6 +6,7 @@ image (pillow.py).
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import os
@@ -128,6 +129,23 @@ def to_uint8(pixels: Tensor) -> np.ndarray:
         rows = slice(first, first + step)
         levels[rows] = planes[:, rows].float().clamp(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0)
     return levels.numpy()
+
+
+def webp(levels: np.ndarray, quality: int) -> bytes:
+    """Pixels (h, w, 3) uint8 as a WebP file."""
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "WEBP", quality=quality, method=4)
+    return file.getvalue()
+
+
+def data_uri(pixels: Tensor, *, lossless: bool = False) -> str:
+    """Picture (3, h, w) in [0, 1] as a data URI: WebP, or PNG if it must be exact."""
+    levels, kind = to_uint8(pixels), "png" if lossless else "webp"
+    file = io.BytesIO()
+    if lossless:
+        Image.fromarray(levels).save(file, "PNG", optimize=True)
+    content = file.getvalue() if lossless else webp(levels, 86)
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def write_png(path: str | os.PathLike[str], pixels: Tensor, text: Mapping[str, str] | None = None) -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
-from PIL import Image
 from torch import Tensor
 
-from tapetum.data.images import to_uint8
+from tapetum.data.images import data_uri
 from tapetum.figures.theme import DARK, LIGHT, css_variables
 
 
@@ -81,13 +79,7 @@ def _table(names: Sequence[str], moments: Sequence[str], frames: Sequence[Sequen
 def _cell(name: str, moment: str, pixels: Tensor) -> str:
     height, width = pixels.shape[-2:]
     words = f"{name}, {moment}"
-    return f'<td><img src="{_data_uri(pixels)}" alt="{escape(words)}" width="{width}" height="{height}"></td>'
-
-
-def _data_uri(pixels: Tensor) -> str:
-    file = io.BytesIO()
-    Image.fromarray(to_uint8(pixels)).save(file, "WEBP", quality=86, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return f'<td><img src="{data_uri(pixels)}" alt="{escape(words)}" width="{width}" height="{height}"></td>'
 
 
 def _resource(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Work that goes on after an interruption: the key of what decides its results, and its finished pieces in a folder."""
+"""Work that goes on after an interruption: a key of everything that its results depend on, and a folder of finished pieces."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Key:
-    """All that decides the results of some work; another model, data set, setting or schema of its files is another key."""
+    """Everything that results depend on: another model, data set, setting or schema of the files gives another key."""
 
     facts: Mapping[str, Any]
     schema: int | None = None
@@ -39,7 +39,7 @@ class Key:
         return next((f"{name} was {_short(earlier.get(name))}, is {_short(self.facts[name])}" for name in names), "")
 
     def refusal(self, place: str, what: str, earlier: Mapping[str, Any]) -> str:
-        """Words of a refusal to replace earlier work: a scan, a training, a result."""
+        """Message of a refusal to replace earlier work, such as a scan."""
         why = self.difference(earlier) or "made by another version"
         return f"{place} holds another {what} ({why}); give another folder, or resume=False (--no-resume) to replace it"
 
@@ -54,7 +54,7 @@ def _short(value: Any) -> str:
 
 
 class Kept:
-    """The finished pieces of some work, each a file in a folder; pieces of another key, or all without `resume`, go first."""
+    """Finished pieces of some work, files in a folder; deletes pieces of another key, and without `resume` all of them."""
 
     def __init__(self, folder: Path, key: Key, *, resume: bool = True) -> None:
         self.folder = folder
@@ -67,13 +67,13 @@ class Kept:
         write_whole(folder / MARK, json.dumps({"key": key.hash}).encode())
 
     def read(self, name: str, reader: Callable[[Path], T]) -> T | None:
-        """A piece as `reader` gives it; None if it is missing or damaged, and has to be made."""
+        """A piece, read by `reader`; None if it is missing or damaged, and has to be made."""
         with suppress(DamagedError):
             return reader(self.folder / name)
         return None
 
     def write(self, name: str, data: bytes) -> None:
-        """Keeps a piece, instead of a damaged one or whatever lies in its place."""
+        """Saves a piece in place of a damaged one, or of anything else with its name."""
         path = self.folder / name
         with writable(path):
             if not path.is_file() or path.is_symlink():
@@ -81,7 +81,6 @@ class Kept:
         write_whole(path, data)
 
     def forget(self) -> None:
-        """Takes all pieces away."""
         removed(self.folder)
 
 

@@ -1,4 +1,4 @@
-"""Locks that the system lets go when a process ends, however it ends; where there are none, everybody goes on."""
+"""Locks that the system releases when a process ends in any way; on systems without locks nothing is refused."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
-"""A file in a folder that one process works in; it goes when the work ends, and a killed process leaves it unlocked."""
+"""File in a folder in which a process works; deleted when the work ends, left unlocked by a killed process."""
 
 
 def _taken(handle: int) -> bool | None:
-    """Takes the lock of an open file without waiting: False if another process has it, None if there are no locks here."""
+    """Locks an open file without waiting: False if another process holds the lock, None on a system or disk without locks."""
     if fcntl is None:
         return None
     try:
@@ -38,7 +38,7 @@ def _taken(handle: int) -> bool | None:
 def held(path: Path, *, folder: bool = False) -> Generator[None]:
     """Makes a file or a folder and keeps it locked until the block ends."""
     handle = _made(path, folder)
-    while handle is not None and _taken(handle) and not os.path.lexists(path):  # cleared away before it was locked
+    while handle is not None and _taken(handle) and not os.path.lexists(path):  # deleted before it was locked
         os.close(handle)
         handle = _made(path, folder)
     try:
@@ -72,7 +72,7 @@ def is_free(path: Path) -> Generator[bool]:
 
 @contextmanager
 def alone(folder: Path) -> Generator[None]:
-    """Refuses a second process in a folder; makes the folder, and takes it away at the end if it is still empty."""
+    """Refuses a second process in a folder; makes the folder, and deletes it at the end if it is still empty."""
     lock = folder / LOCK
     with writable(folder):
         made = [place for place in (folder, *folder.parents) if not place.exists()]
@@ -90,7 +90,7 @@ def alone(folder: Path) -> Generator[None]:
 
 
 def _locked(lock: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no pipe is waited for
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # does not wait for a pipe
     while True:
         handle = os.open(lock, flags, 0o666)
         if _taken(handle) is False:
@@ -99,4 +99,4 @@ def _locked(lock: Path) -> int:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), os.lstat(lock)):
                 return handle
-        os.close(handle)  # another process ended its work meanwhile and took the file away
+        os.close(handle)  # another process has ended its work meanwhile and deleted the file

@@ -1,4 +1,4 @@
-"""Places on the disk: what lies in one is taken away, and one that takes nothing is refused in a line."""
+"""Deletes files and folders, and turns errors of writing into one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ELSEWHERE = "choose another place"
 
 
 def removed(path: Path) -> None:
-    """Takes away what lies in a file's or folder's place: a file, a link, a pipe, or a folder with all that is in it."""
+    """Deletes whatever has this path: a file, a link, a pipe, or a folder with its contents; nothing if it does not exist."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -24,7 +24,7 @@ def removed(path: Path) -> None:
 
 @contextmanager
 def writable(place: str | Path, then: str = GOES_ON) -> Generator[None]:
-    """Turns what the system says against a place, such as a full or read-only disk, into one line: `then`, what to do."""
+    """Turns an error of the system, such as a full or read-only disk, into one line that ends in `then`: the advice."""
     try:
         yield
     except OSError as error:

@@ -18,12 +18,8 @@ from tapetum.processor import processor
 
 
 def hashed_files(names: Sequence[str]) -> dict[str, str]:
-    """{file: sha256} of those that are files."""
-    return {name: checksum(name) for name in dict.fromkeys(names) if _is_file(name)}
-
-
-def _is_file(name: str) -> bool:
-    return bool(name) and os.path.isfile(name)  # also asked of what no file can be called: too long, a null in it
+    """{file: sha256} for the names that are names of files."""
+    return {name: checksum(name) for name in dict.fromkeys(names) if os.path.isfile(name)}
 
 
 def sha256(tensor: Tensor) -> str:
@@ -46,10 +42,10 @@ def _versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """Facts that can change the last bits of a sum: the kind of processor, and the number of threads."""
+    """Processor and number of threads, which can change the last bits of a sum."""
     return f"{processor()}, threads: {torch.get_num_threads()}"
 
 
 def now() -> str:
-    """The time, in words that every program reads."""
+    """The current time, as ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,8 +1,8 @@
-"""Files and folders that appear under their names when they are complete: nobody ever meets a half of one.
+"""Files and folders that get their names when they are complete, so that no half-written one is ever seen.
 
 They are written under a hidden name beside their place, which is locked while its process lives, and are on the disk before
-they take their own name. A process killed at any moment leaves the earlier content, and at most hidden files or folders that
-`clear_leftovers` takes away.
+they are renamed. A process killed at any moment leaves the earlier content, and at most hidden files or folders, which
+`clear_leftovers` deletes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tapetum.keeping.locks import held, is_free
 from tapetum.keeping.places import GOES_ON, removed, writable
 
 LEFTOVER = re.compile(r"\.tapetum-[0-9a-f]{32}")
-"""Names of files and folders that are being written, or were when their process was killed."""
+"""Names of files and folders that are being written, or were left by a killed process."""
 
 TRIES = 5
 SYNCED_AT_ONCE = 16
@@ -55,7 +55,7 @@ def whole_file(path: Path) -> Generator[Path]:
 
 
 def write_whole(path: Path, data: bytes, then: str = GOES_ON) -> None:
-    """Writes a file whole, again if somebody on a disk without locks has cleared the unfinished one away."""
+    """Writes a complete file; tries again if another process, on a disk without locks, has deleted the unfinished one."""
     with writable(path, then):
         for _ in range(TRIES - 1):
             with suppress(FileNotFoundError):
@@ -70,7 +70,7 @@ def _write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def work_folder(place: Path) -> Generator[Path]:
-    """A new hidden folder in `place` to work in, gone when the block ends unless `take_place` has given it a name."""
+    """A new hidden folder in `place`, deleted when the block ends unless `take_place` has renamed it."""
     work = place / hidden_name()
     try:
         with held(work, folder=True):
@@ -83,7 +83,7 @@ def work_folder(place: Path) -> Generator[Path]:
 def whole_folder(path: Path, *, replaces: bool = False) -> Generator[Path]:
     """A hidden folder beside `path` to fill; it becomes `path` when the block ends.
 
-    An error leaves `path` as it was. What is there must be an empty folder, or with `replaces` anything.
+    An error leaves `path` as it was. An earlier `path` must be an empty folder, unless `replaces`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path.parent)
@@ -93,7 +93,7 @@ def whole_folder(path: Path, *, replaces: bool = False) -> Generator[Path]:
 
 
 def take_place(work: Path, path: Path, *, replaces: bool = False) -> None:
-    """Gives a finished folder its name once all of it is on the disk; with `replaces`, instead of what is there."""
+    """Renames a finished folder once all of it is on the disk; with `replaces`, in place of an earlier one."""
     _sync_all(work)
     if not (replaces and os.path.lexists(path)):
         os.replace(work, path)
@@ -106,7 +106,7 @@ def take_place(work: Path, path: Path, *, replaces: bool = False) -> None:
 
 
 def move_contents(work: Path, folder: Path, last: Sequence[str] = ()) -> None:
-    """Moves all that is in a finished folder into another one, each under its name; `last` are the names that come last."""
+    """Moves the contents of a finished folder into another one, the names in `last` at the end."""
     _sync_all(work)
     for path in sorted(work.iterdir(), key=lambda one: (one.name in last, one.name)):
         os.replace(path, folder / path.name)
@@ -114,14 +114,14 @@ def move_contents(work: Path, folder: Path, last: Sequence[str] = ()) -> None:
 
 
 def _exchanged(work: Path, path: Path) -> bool:
-    """Swaps two names in one step, where the system can: there is no moment without a folder of that name."""
+    """Swaps two names in one step, so that the name always exists; False if the system cannot."""
     exchange = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
     names = os.fsencode(work), os.fsencode(path)
     return exchange is not None and exchange(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0
 
 
 def clear_leftovers(*folders: Path) -> None:
-    """Takes away what killed processes had begun to write in these folders; what a living one is at work on stays."""
+    """Deletes what killed processes had begun to write in these folders, but not what a living process is writing."""
     for folder in folders:
         with suppress(OSError):
             for path in [path for path in folder.iterdir() if LEFTOVER.fullmatch(path.name)]:
@@ -144,7 +144,7 @@ def _sync_all(folder: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Puts the names in a folder on the disk, where the system can."""
+    """Writes a folder's list of names to the disk, if the system supports it."""
     with suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
+from tapetum.data.images import data_uri
 from tapetum.figures.overlay import channel_picture, picture, signs
 from tapetum.figures.words import caption, describe, grid, where
 from tapetum.reports.markup import Markup, tag
-from tapetum.reports.pictures import data_uri
 from tapetum.reports.words import line_name, line_value, number, seconds
 from tapetum.types import ActivationMaps, Evaluation, Number, Prediction
 from tapetum.types.explanations import Explanation, Judged, Question
@@ -23,7 +23,6 @@ DEPTHS = {1: ("",), 2: ("Early", "Deep"), 3: ("Early", "Middle", "Deep")}
 
 
 def facts(pairs: Mapping[str, str], class_: str) -> Markup:
-    """Names and values."""
     return tag("dl", [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs.items()], class_=class_)
 
 

@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from tapetum.data.images import data_uri
+from tapetum.data.preprocessing import thumbnail
 from tapetum.figures.film import MARK
 from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, css_variables
 from tapetum.keeping.places import ELSEWHERE
@@ -18,7 +20,6 @@ from tapetum.notes import is_caution
 from tapetum.reports.findings import measured_maps
 from tapetum.reports.fragments import DEPTHS, bars, card, facts, found, table
 from tapetum.reports.markup import Markup, tag, text
-from tapetum.reports.pictures import data_uri, shrink
 from tapetum.reports.words import line_name, line_value, measure, number, percent
 from tapetum.types.explanations import Explanation, Judged, Question
 
@@ -61,7 +62,7 @@ def write_report(
         _footer(options, [part.file for part in parts], versions, seed),
     )
     folder.mkdir(parents=True, exist_ok=True)
-    return write_page(folder / "report.html", _document(title, body, _style(parts), _resource("page.js")))
+    return write_page(folder / "report.html", title, body, _style(parts), _resource("page.js"))
 
 
 class _ImagePart(NamedTuple):
@@ -80,10 +81,16 @@ def _part(explanation: Explanation, i: int, alone: bool) -> _ImagePart:
     return _ImagePart(explanation.name, explanation.file, thumb, _image(explanation, i, alone), crop)
 
 
-def _document(title: str, body: Sequence[Markup | None], style: str, script: str) -> str:
-    """The frame; its policy lets the page run its own script and show its own pictures, and nothing else."""
+def write_page(path: Path, title: str, body: Sequence[Markup | None], style: str, script: str = "") -> Path:
+    """Writes an HTML page, complete or not at all, in our light and dark colors.
+
+    Its policy allows its own script and its own pictures, and nothing else.
+    """
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    policy += f"; script-src 'sha256-{digest}'" if script else ""
+    light, dark = (f":root{{{css_variables(palette)}}}" for palette in (LIGHT, DARK))
+    colors = f"{light}\n@media screen and (prefers-color-scheme:dark){{{dark}}}\n"
     head = (
         tag("meta", charset="utf-8"),
         tag("meta", name="generator", content=MARK),
@@ -91,23 +98,23 @@ def _document(title: str, body: Sequence[Markup | None], style: str, script: str
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
-        tag("style", Markup(style)),
+        tag("style", Markup(colors + style)),
     )
-    end = tag("script", Markup(script))
-    return "<!doctype html>\n" + tag("html", tag("head", head), tag("body", body, end), lang="en") + "\n"
+    end = tag("script", Markup(script)) if script else None
+    page = "<!doctype html>\n" + tag("html", tag("head", head), tag("body", body, end), lang="en") + "\n"
+    write_whole(path, page.encode("utf-8", "replace"), ELSEWHERE)  # bytes of a file name that are no text show as "?"
+    return path
 
 
 def _style(parts: Sequence[_ImagePart]) -> str:
-    """The style sheet, the palette as its variables, and each image's crop, once, as a background."""
-    light, dark = (f":root{{{css_variables(palette)}}}" for palette in (LIGHT, DARK))
-    dark = f"@media screen and (prefers-color-scheme:dark){{{dark}}}"
+    """The style sheet, the color scales, and each image's crop as a background, so that the page holds it only once."""
     ramps = {"one-sided": SEQUENTIAL, "sum": DIVERGING}
     scales = [f".ramp.{name}{{background:linear-gradient(90deg,{','.join(colors)})}}" for name, colors in ramps.items()]
-    return "\n".join([light, dark, _resource("page.css"), *scales, *(part.crop for part in parts)])
+    return "\n".join([_resource("page.css"), *scales, *(part.crop for part in parts)])
 
 
 def _thumb(explanation: Explanation, i: int) -> Markup:
-    picture = tag("img", src=data_uri(shrink(explanation.photo[0], THUMB_PX)), alt="")
+    picture = tag("img", src=data_uri(thumbnail(explanation.photo, THUMB_PX)[0]), alt="")
     answer = _answer(explanation)
     return tag("a", picture, tag("span", explanation.name, class_="file"), tag("span", answer), href=f"#image-{i}")
 
@@ -138,7 +145,7 @@ ANSWERS = {"numbers": "Numbers", "labels": "Labels, each for itself"}
 def _seen(explanation: Explanation, i: int) -> Markup:
     """The photograph, the findings, the predictions, and the crop that the model saw."""
     height, width = explanation.photo.shape[-2:]
-    source = data_uri(shrink(explanation.photo[0], PHOTO_PX))
+    source = data_uri(thumbnail(explanation.photo, PHOTO_PX)[0])
     alt = f"The photograph {explanation.name}; the model's answer is {_answer(explanation)}"
     photo = tag("figure", tag("img", src=source, alt=alt, width=width, height=height), class_="photo")
     said = tag("ul", [tag("li", finding) for finding in explanation.findings])
@@ -255,9 +262,3 @@ def _footer(options: Sequence[str], names: Sequence[str], versions: Mapping[str,
 
 def _resource(name: str) -> str:
     return files("tapetum.reports").joinpath(name).read_text("utf-8")
-
-
-def write_page(path: Path, page: str) -> Path:
-    """Writes a whole page or nothing."""
-    write_whole(path, page.encode("utf-8", "replace"), ELSEWHERE)  # bytes of a file name that are no text show as "?"
-    return path

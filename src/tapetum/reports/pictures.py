@@ -1,19 +1,12 @@
-"""Pictures for the page (data URIs) and for the folder beside it (PNG files that carry their provenance)."""
+"""Picture files beside the page, PNG with their provenance inside, and safe names for files."""
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from PIL import Image
-from torch import Tensor
-
-from tapetum.data.images import to_uint8
-from tapetum.data.preprocessing import thumbnail
 from tapetum.figures import picture
 from tapetum.reports.provenance import of_file, write_picture
 from tapetum.types.explanations import Explanation
@@ -65,19 +58,3 @@ def unique(name: str, taken: set[str]) -> str:
         candidate, number = f"{name}-{number}", number + 1
     taken.add(candidate.casefold())
     return candidate
-
-
-def data_uri(pixels: Tensor, *, lossless: bool = False) -> str:
-    """A picture (3, h, w) in [0, 1] as a data URI: WebP, or PNG where it must be exact."""
-    file = io.BytesIO()
-    picture_ = Image.fromarray(to_uint8(pixels))
-    if lossless:
-        picture_.save(file, "PNG", optimize=True)
-    else:
-        picture_.save(file, "WEBP", quality=86, method=4)
-    return f"data:image/{'png' if lossless else 'webp'};base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def shrink(pixels: Tensor, longest_px: int) -> Tensor:
-    """(3, h, w) with its longer side at most `longest_px`, anti-aliased."""
-    return thumbnail(pixels[None], longest_px)[0]

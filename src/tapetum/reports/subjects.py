@@ -119,15 +119,8 @@ def _check_word(word: str, files: Mapping[str, str]) -> None:
             f"the picture was made with {shown(word)}; addresses are only asked where you name them: run its method again"
         )
     for name in (word, word.partition(":")[2]):
-        if name and name not in files and _is_there(name):
+        if name and name not in files and os.path.lexists(name) and not os.path.isdir(name):
             raise TapetumError(f"the picture's parameters name {shown(name)}, a file here without its checksum: it is not read")
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return os.path.lexists(name) and not os.path.isdir(name)
-    except ValueError:  # a null in it
-        return False
 
 
 def _words(value: Any) -> Iterator[str]:

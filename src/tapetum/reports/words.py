@@ -1,4 +1,4 @@
-"""Numbers as a reader sees them."""
+"""Numbers and answers as texts of a report."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from math import isfinite
 from tapetum.types import Number, Prediction
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float) -> str:
     """A number with a true minus sign; a dash for NaN."""
-    return f"{value:.{digits}f}".replace("-", "−") if isfinite(value) else "–"
+    return f"{value:.3f}".replace("-", "−") if isfinite(value) else "–"
 
 
 def seconds(value: float) -> str:
@@ -30,7 +30,7 @@ def measure(value: float) -> str:
 
 
 def line_name(one: Prediction | Number) -> str:
-    """A line of the answer by its label, else by its place."""
+    """Label of a class or an output, or its number where it has none."""
     return one.label or f"{'output' if isinstance(one, Number) else 'class'} {one.index}"
 
 
