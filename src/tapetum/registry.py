@@ -184,7 +184,7 @@ def _checked(method: Method, parameter: Parameter, value: Any) -> Any:
         return None
     whole = int in kinds and float not in kinds
     only_numbers = parameter.range is not None or parameter.type in (int, float)
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):  # Python's and numpy's numbers
+    if not isinstance(value, bool) and isinstance(value, numbers.Real):  # Python's and numpy's numbers
         return _checked_number(method, parameter, value, whole) if only_numbers or whole or float in kinds else value
     if only_numbers:
         raise MethodError(f"{method.name}: {parameter.name} is a {_wanted(parameter, whole)}, not {value!r}")
