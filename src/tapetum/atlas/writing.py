@@ -80,7 +80,8 @@ def _write_layers(database: sqlite3.Connection, layers: Sequence[LayerNumbers]) 
         _insert(database, "layers", [(i, layer.name, layer.file, *about, int(layer.signed), layer.tap)])
         _insert(database, "units", _units(i, first, layer))
         _insert(database, "examples", _examples(first, layer))
-        _insert(database, "histograms", _histograms(first, layer))
+        spans = ((edges.astype("<f4").tobytes(), counts.astype("<i4").tobytes()) for edges, counts in layer.histograms)
+        _insert(database, "histograms", ((first + channel, *span) for channel, span in enumerate(spans)))
         first += layer.channels
     progress.report(total, total, "units")
 
@@ -116,11 +117,6 @@ def _examples(first: int, layer: LayerNumbers) -> Iterator[tuple[Any, ...]]:
             for i, (picture, score, place) in enumerate(rows):
                 if picture >= 0:
                     yield first + channel, part, i, picture, score, place // columns, place % columns
-
-
-def _histograms(first: int, layer: LayerNumbers) -> Iterator[tuple[int, bytes, bytes]]:
-    for channel, (edges, counts) in enumerate(layer.histograms):
-        yield first + channel, edges.astype("<f4").tobytes(), counts.astype("<i4").tobytes()
 
 
 def _neighbors(found: Neighbors) -> Iterator[tuple[Any, ...]]:

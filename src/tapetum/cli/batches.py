@@ -1,4 +1,4 @@
-"""Many inputs, one after the other: those refused are named and left out, and Ctrl-C keeps what is done."""
+"""Runs many inputs one after the other: refused ones are reported and left out, and Ctrl-C keeps the finished ones."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""The folder that `--out` names: checked before the work, filled only when the work is done, never at others' cost."""
+"""The folder of `--out`: checked before the work, filled when the work is done; other files in it are never touched."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tapetum.files import inside, opened, shown, table_in
 from tapetum.keeping.locks import LOCK, alone
-from tapetum.keeping.places import ELSEWHERE
+from tapetum.keeping.places import ELSEWHERE, made
 from tapetum.keeping.whole import LEFTOVER, clear_leftovers, move_contents, take_place, work_folder
 from tapetum.types import DamagedError, TapetumError, UnwritableError
 
@@ -72,7 +72,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _check_contents(folder: Path, out: str | Path, ours: set[Path]) -> None:
-    """Refuses files that are not ours. Links never are: writing through one would write elsewhere."""
+    """Refuses files that are not ours, and all links, since writing through a link would write elsewhere."""
     for path in folder.rglob("*"):
         if any(map(LEFTOVER.fullmatch, path.relative_to(folder).parts)) or path == folder / LOCK:
             continue
@@ -122,7 +122,7 @@ def files_named(folder: Path, content: Mapping[str, Any]) -> set[Path]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a PNG that says of itself that it is ours: somebody's report.json may name anything."""
+    """Whether a file is a PNG with our provenance inside: a foreign report.json may name any file."""
     from PIL import Image
 
     from tapetum.reports.provenance import PROVENANCE_KEY  # with torch: `tapetum --help` should not wait for it
@@ -137,7 +137,7 @@ def is_picture(path: Path) -> bool:
 
 
 def take_away(folder: Path, files: set[Path]) -> None:
-    """Removes files and the folders that are empty then; report.json last, since it names the others."""
+    """Deletes files, report.json last since it names the others, and then folders without files."""
     for path in sorted(files, key=lambda one: (one.name in REPORT, one)):
         path.unlink(missing_ok=True)
     for place in sorted({place for path in files for place in path.parents if folder in place.parents}, reverse=True):
@@ -155,22 +155,12 @@ def complete(folder: Path) -> Iterator[Path]:
     A new folder appears at once. One that is there already may be a mount or somebody's working directory: it stays, an
     earlier report in it is taken away, and report.html and report.json come last.
     """
-    made: Sequence[Path] = ()
-    try:
-        with writing(folder):
-            made = [parent for parent in folder.parents if not parent.exists()]
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            with work_folder(folder if folder.is_dir() else folder.parent) as work:
-                yield work
-                if not folder.is_dir():
-                    take_place(work, folder)
-                    return
-                _check_contents(folder, folder, report_files(folder))
-                with alone(folder):
-                    take_away(folder, report_files(folder))
-                    move_contents(work, folder, last=REPORT)
-    except BaseException:
-        for parent in made:
-            with contextlib.suppress(OSError):
-                parent.rmdir()
-        raise
+    with writing(folder), made(folder.parent), work_folder(folder if folder.is_dir() else folder.parent) as work:
+        yield work
+        if not folder.is_dir():
+            take_place(work, folder)
+            return
+        _check_contents(folder, folder, report_files(folder))
+        with alone(folder):
+            take_away(folder, report_files(folder))
+            move_contents(work, folder, last=REPORT)

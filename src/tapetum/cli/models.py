@@ -1,4 +1,4 @@
-"""--model with its settings, and --target, as the library takes them."""
+"""Values of --model, its settings and --target, in the form that the library takes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ModelChoice:
 
 
 def as_target(text: str | None) -> int | str | None:
-    """A whole number is a class index, anything else a text for `as_score`: a class name, a box, a unit, ..."""
+    """Reads --target: a whole number is a class index, anything else a text for `as_score`, such as a class name or a unit."""
     try:
         return None if text is None else int(text)
     except ValueError:

@@ -64,7 +64,7 @@ def plain_option(name: str, kind: Any, default: Any, help_: str, *flags: str) ->
 
 
 def argument(name: str, metavar: str, help_: str, kind: Any = list[str]) -> inspect.Parameter:
-    """One word, or several, without an option before them."""
+    """Argument of one or several words, which stand without an option before them."""
     return _parameter(name, Annotated[kind, typer.Argument(help=help_, metavar=metavar)], inspect.Parameter.empty)
 
 
@@ -112,7 +112,7 @@ def command_for(
 def model_options(
     model: inspect.Parameter | None = None, weights: str | None = None, taken: Collection[str] = ()
 ) -> list[inspect.Parameter]:
-    """--model, --weights, and the settings of a model.
+    """Options --model, --weights, and the settings of a model.
 
     model     replaces the usual --model
     taken     options of the command itself: `--size` of rendered pictures leaves `--input-size` for the model
@@ -195,7 +195,7 @@ def _kinds(parameter: Parameter) -> set[Any]:
 
 
 def _cli_type(parameter: Parameter) -> Any:
-    """int, float and bool as such, also where None is allowed, and words to choose from; other unions are read as text."""
+    """Type for Typer: int, float, bool (or None) and choices of words as they are; other unions are read as text."""
     if typing.get_origin(parameter.type) is Literal:
         return parameter.type
     kinds = _kinds(parameter) - {type(None)}

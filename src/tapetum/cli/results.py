@@ -1,4 +1,4 @@
-"""Results that are kept in a folder as they are made, so that a run that was stopped goes on with the same command.
+"""Results that are saved in a folder one by one, so that a stopped run goes on with the same command.
 
 results/STEM/    a saved result that says with what it was made: complete, or not there
 """
@@ -55,7 +55,7 @@ def opened(folder: Path, task: Task, kind: type) -> Run | None:
 
 
 def kept(folder: Path, task: Task, kind: type) -> Run | None:
-    """The task's result, if it was made with the same settings; refused where they were others."""
+    """The task's result if it has the same settings; refuses one with other settings."""
     run = opened(folder, task, kind)
     if run is not None:
         check_same(task, asdict(run.provenance), f"{RESULTS}/{task.stem}", "result")
@@ -63,7 +63,7 @@ def kept(folder: Path, task: Task, kind: type) -> Run | None:
 
 
 def check_same(task: Task, content: Mapping[str, Any], place: str, what: Literal["result", "picture"]) -> None:
-    """Refuses to replace what was made with other settings."""
+    """Refuses to replace a result or picture of other settings."""
     if difference(task, content):
         raise TapetumError(Key(_settings(task.wanted)).refusal(place, what, _settings(content)))
 
@@ -79,7 +79,7 @@ def say_kept(there: int, of: int) -> None:
 
 
 def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
-    """{name: value} of what decides a result, in the form in which JSON gives it back."""
+    """{name: value} of everything that a result depends on, as JSON returns it."""
     plain = json.loads(
         json.dumps({key: content.get(key) for key in ("parameters", "versions", "subject", "files", "settings")}, default=str)
     )

@@ -1,4 +1,4 @@
-"""A folder of pictures that can be filled in several goes: which of its files are ours, and which pictures are there already.
+"""A folder of pictures that several runs can fill: finds our files in it, and the pictures that exist already.
 
 blocks-3-0-5.png     a picture, its provenance inside      results/blocks-3-0-5/   the same as arrays
 sheet.png            all of them on a page                 report.json             what was made, and what was refused
@@ -25,7 +25,7 @@ from tapetum.types import Rendering, Run, TapetumError
 
 
 def resumable_folder(out: str | Path) -> Path:
-    """A folder that is new, empty, or holds nothing but what such runs write."""
+    """A folder that is new, empty, or holds only files of such runs."""
     return checked_folder(out, lambda place: set(_ours(place)))
 
 
@@ -35,7 +35,7 @@ def _ours(folder: Path) -> Iterator[Path]:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file's own contents say that it is ours."""
+    """Whether a file's contents mark it as ours."""
     if path.is_symlink():  # ours are none; what it leads to is not looked at
         return False
     with contextlib.suppress(Exception):  # whatever it is, it is not ours
@@ -65,7 +65,7 @@ def names(task: Task, made: Rendering) -> list[tuple[str, int | None]]:
 
 
 def earlier(folder: Path, task: Task) -> Run | None:
-    """The task's result if it is there, whole, and made with the same settings; refused where the settings were others."""
+    """The task's result if it is complete and has the same settings; refuses one with other settings."""
     run = opened(folder, task, Rendering)
     files = _files(folder, task) if run is None else [folder / name for name, _ in names(task, run.value)]
     for file in files:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tapetum.files import shown
-from tapetum.keeping.places import writable
+from tapetum.keeping.places import made, writable
 from tapetum.types import TapetumError
 
 try:
@@ -74,19 +74,15 @@ def is_free(path: Path) -> Generator[bool]:
 def alone(folder: Path) -> Generator[None]:
     """Refuses a second process in a folder; makes the folder, and deletes it at the end if it is still empty."""
     lock = folder / LOCK
-    with writable(folder):
-        made = [place for place in (folder, *folder.parents) if not place.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = _locked(lock)
-    try:
-        yield
-    finally:
-        if not os.fstat(handle).st_size:  # else it is not ours
-            lock.unlink(missing_ok=True)
-        os.close(handle)
-        with suppress(OSError):
-            for place in made:
-                place.rmdir()
+    with made(folder):
+        with writable(folder):
+            handle = _locked(lock)
+        try:
+            yield
+        finally:
+            if not os.fstat(handle).st_size:  # else it is not ours
+                lock.unlink(missing_ok=True)
+            os.close(handle)
 
 
 def _locked(lock: Path) -> int:

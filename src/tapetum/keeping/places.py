@@ -1,10 +1,10 @@
-"""Deletes files and folders, and turns errors of writing into one line."""
+"""Makes and deletes folders, and turns errors of writing into one line."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tapetum.files import shown
@@ -20,6 +20,20 @@ def removed(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def made(folder: Path) -> Generator[None]:
+    """Makes a folder with its parents, and deletes those that it made if they are still empty when the block ends."""
+    with writable(folder):
+        new = [place for place in (folder, *folder.parents) if not place.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            for place in new:
+                place.rmdir()
 
 
 @contextmanager
