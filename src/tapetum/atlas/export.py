@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from tapetum.atlas.units import SIGNS
 from tapetum.files import contents, inside, opened, shown
 from tapetum.keeping.places import writable
 from tapetum.keeping.whole import whole_folder
+from tapetum.reports.machine import finite
 from tapetum.types import DamagedError, TapetumError
 
 SCHEMA = 1
@@ -235,18 +235,12 @@ def _label(row: Any) -> str | None:
 
 def as_json(value: Any) -> str:
     """JSON in ASCII, so that no encoding matters; five significant digits, null for what is not finite."""
-    return json.dumps(_rounded(value), separators=(",", ":"), allow_nan=False)
+    return json.dumps(finite(value, _short), separators=(",", ":"), allow_nan=False)
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        short = float(f"{value:.{DIGITS}g}")
-        return int(short) if short.is_integer() and abs(short) < 1e15 else short
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, (list, tuple)) else value
+def _short(value: float) -> float | int:
+    short = float(f"{value:.{DIGITS}g}")
+    return int(short) if short.is_integer() and abs(short) < 1e15 else short
 
 
 def broken(site: Path) -> list[str]:

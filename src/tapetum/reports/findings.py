@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tapetum.families.comparisons import TOP, overlap
 from tapetum.figures.words import where
-from tapetum.reports.words import measure
+from tapetum.reports.words import line_name, measure
 from tapetum.types import Number, Prediction, Region
 from tapetum.types.explanations import Explanation, Judged, Question
 
@@ -208,9 +208,7 @@ def _joined(words: list[str]) -> str:
 
 
 def _named(one: Prediction | Number) -> str:
-    if one.label:
-        return f"'{one.label}'"
-    return f"output {one.index}" if isinstance(one, Number) else f"class {one.index}"
+    return f"'{one.label}'" if one.label else line_name(one)
 
 
 def _sure(one: Prediction) -> str:

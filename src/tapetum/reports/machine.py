@@ -1,10 +1,10 @@
-"""report.json: the same answers for programs."""
+"""Writes report.json: the answers of a report, for programs."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def as_json(
     if results is not None:
         images = [{**image, "result": result} for image, result in zip(images, results, strict=True)]
     skipped = [{"file": file, "reason": reason} for file, reason in refused]
-    return _finite({"model": model, "images": images, "refused": skipped, "versions": dict(versions), "seed": seed})
+    return finite({"model": model, "images": images, "refused": skipped, "versions": dict(versions), "seed": seed})
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -77,9 +77,10 @@ def _map(question: Question, judged: Judged, file: str) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any, number: Callable[[float], float | int] = float) -> Any:
+    """Plain data in which each finite float is replaced by `number` of it, and each other float by None."""
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return number(value) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    return [_finite(part) for part in value] if isinstance(value, (list, tuple)) else value
+        return {key: finite(part, number) for key, part in value.items()}
+    return [finite(part, number) for part in value] if isinstance(value, (list, tuple)) else value
