@@ -57,7 +57,7 @@ from tapetum.types import (
     MeanActivations as MeanActivations, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,
     Prediction as Prediction, PredictionCheck as PredictionCheck, PreprocessingSteps as PreprocessingSteps,
     probability as probability, Provenance as Provenance, ReceptiveFields as ReceptiveFields, Region as Region,
-    Rendering as Rendering, Run as Run, Scaled as Scaled, ScanResult as ScanResult, Similarity as Similarity,
+    Rendering as Rendering, Result as Result, Run as Run, Scaled as Scaled, ScanResult as ScanResult, Similarity as Similarity,
     SpectrumResult as SpectrumResult, TapetumError as TapetumError, TapetumWarning as TapetumWarning,
     TopExamples as TopExamples, ToySelectivity as ToySelectivity, union as union, Unit as Unit, UnitExamples as UnitExamples,
     UnitSpectra as UnitSpectra, UnitSpectrum as UnitSpectrum,

@@ -22,6 +22,7 @@ from torch import Tensor
 from tapetum.files import arrays_in, checksum, inside, may_unpack, misfit, shown, table_in
 from tapetum.keeping.places import ELSEWHERE, writable
 from tapetum.keeping.whole import whole_folder
+from tapetum.registry import methods
 from tapetum.types import DamagedError, TapetumError
 from tapetum.types.results import kinds
 
@@ -210,7 +211,7 @@ class _Unpacker:
         return tree["$name"]
 
     def _result(self, name: Any, fields: dict[str, Any]) -> Any:
-        kind = kinds.get(name) if isinstance(name, str) else None
+        kind = _kind(name) if isinstance(name, str) else None
         if kind is None:
             raise _WrongManifest(f"{shown(name)} is no result of ours")
         values = {field: self.value(part) for field, part in fields.items()}
@@ -218,6 +219,13 @@ class _Unpacker:
         if wrong:
             raise _WrongManifest(shown(wrong))
         return cast("Any", kind)(**values)
+
+
+def _kind(name: str) -> type | None:
+    """The class that a file names; those of methods, also of other packages, are known once these are imported."""
+    if name not in kinds:
+        methods()
+    return kinds.get(name)
 
 
 def _list(value: Any) -> list[Any]:

@@ -86,7 +86,11 @@ def test_a_place_that_is_given_twice_or_not_at_all_is_a_line() -> None:
 # --- methods of other packages
 
 MORE = '''"""Methods of somebody else."""
+from dataclasses import dataclass, field
+
+import torch
 import tapetum as tp
+from tapetum.types.results import axes
 
 @tp.attribution(cite=None, reduce="sum")
 def brightness(score, images, *, power: float = 1.0):
@@ -103,6 +107,17 @@ def brightness(score, images, *, power: float = 1.0):
 def touched(attribution, masks):
     """Whether anything positive lies in the mask."""
     return (attribution.heatmap() > 0)[masks].any()
+
+@dataclass(frozen=True, eq=False)
+class Shades(tp.Result):
+    """Mean value (n,) of each image."""
+
+    means: torch.Tensor = field(metadata=axes("n"))
+
+@tp.inspection()
+def shades(model, images):
+    """How bright images are."""
+    return Shades(images.mean((1, 2, 3)))
 '''
 
 SCRIPT = """
@@ -119,6 +134,7 @@ net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.ReLU(), torch.nn.Ad
 images = torch.rand(1, 3, 16, 16) + 1
 found = tp.brightness(net, images, 0, power=2)
 print(torch.equal(found.values, images**2), bool(tp.touched(found, torch.ones(1, 16, 16))))
+tp.save(tp.shades(net, images), "shades")
 for words in (["methods"], ["run", "brightness", "picture.png", "--model", "net.py:build", "--out", "maps", "--power", "2"]):
     try:
         main(words)
@@ -164,6 +180,10 @@ def test_a_package_with_an_entry_point_has_its_methods_everywhere_and_a_broken_o
     assert any(line.startswith("brightness") and "How bright each pixel is" in line for line in lines)
     assert lines.count("status 0") == 2, done.stdout + done.stderr
     assert (work / "maps" / "picture.png").exists()
+    opening = "import tapetum as tp; print(len(tp.open('shades')), tp.methods()[-1].name)"
+    again = [sys.executable, "-W", "ignore", "-c", opening]
+    done = subprocess.run(again, cwd=work, env=paths, capture_output=True, text=True, check=False)
+    assert done.stdout == "1 shades\n", done.stderr
 
 
 def test_a_name_of_ours_is_taken_also_before_anything_was_asked_for(tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
 import pickle
+import pkgutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from sameness import same
 from zoo import SIDE, pictures, shared
 
 import tapetum as tp
+from tapetum.engines.scan import trackers as kept
 from tapetum.types import Result, ScanResult, SpectrumResult, Study, TapetumError, TopKResult
 from tapetum.types.results import kinds
 
@@ -57,8 +60,7 @@ def of_data(folder: Path) -> Iterator[Any]:
         (folder / "ab"[i % 2]).mkdir(exist_ok=True)
         Image.fromarray(generator.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save(folder / "ab"[i % 2] / f"{i}.png")
     model = shared(NET)
-    trackers = [tp.Spectrum(k=2), tp.TopK(k=2), tp.Moments(), tp.Counts(), tp.Sparsity(), tp.CoActivation(), tp.Scores()]
-    scan = tp.scan(model, folder, {"first": [*trackers, tp.Positions(2)]}, workers=1)
+    scan = tp.scan(model, folder, {"first": list(trackers())}, workers=1)
     yield scan, scan["first"][0].histogram(0)
     yield tp.activation_spectrum(model, folder, ["first:0", "first:1", "first:2"], k=2, size=SIDE, n_steps=1, workers=1)
     yield tp.top_examples(model, folder, ["first:0", "first:1"], k=2, workers=1)
@@ -66,6 +68,16 @@ def of_data(folder: Path) -> Iterator[Any]:
     yield tp.explain(model, pictures(1)[0].clamp(0, 1).float(), methods="grad_cam", evidence=False)
     history = tp.train(folder, epochs=2, batch=4, size=SIDE)
     yield replace(history, model=None), tp.check_predictions(history.model, folder, n=3)
+
+
+def trackers() -> Iterator[Any]:
+    """One of every kind, in an order that begins with the spectrum."""
+    given = {"Spectrum": {"k": 2}, "TopK": {"k": 2}, "Positions": {"count": 2}}
+    modules = [importlib.import_module(one.name) for one in pkgutil.iter_modules(kept.__path__, f"{kept.__name__}.")]
+    found = {value for module in modules for value in vars(module).values() if isinstance(value, type) and is_dataclass(value)}
+    found = {kind for kind in found if hasattr(kind, "merge") and kind.__module__.startswith(kept.__name__)}
+    for kind in sorted(found, key=lambda kind: (kind is not tp.Spectrum, kind.__name__)):
+        yield kind(**given.get(kind.__name__, {}))
 
 
 def within(value: Any) -> Iterator[Result]:

@@ -1,4 +1,10 @@
-"""Trackers: what a scan keeps of every unit. Each is a frozen dataclass of parameters with pure functions over a state."""
+"""Trackers: what a scan keeps of every unit. Each is a frozen dataclass of parameters with pure functions over a state.
+
+A new one is a file here, with its result; `tapetum/__init__.pyi` makes it public.
+"""
+
+import importlib
+import pkgutil
 
 from tapetum.engines.scan.trackers.base import Context as Context
 from tapetum.engines.scan.trackers.base import Seen as Seen
@@ -14,3 +20,6 @@ from tapetum.engines.scan.trackers.scores import Scores as Scores
 from tapetum.engines.scan.trackers.sparsity import Sparsity as Sparsity
 from tapetum.engines.scan.trackers.spectrum import Spectrum as Spectrum
 from tapetum.engines.scan.trackers.top import TopK as TopK
+
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)
