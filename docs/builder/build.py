@@ -44,6 +44,7 @@ EXPLANATION = {
     "objectives": DOCS / "objectives.md",
     "scale": DOCS / "scale.md",
     "architecture": ROOT / "ARCHITECTURE.md",
+    "mechanisms": DOCS / "mechanisms.md",
     "contributing": ROOT / "CONTRIBUTING.md",
     "changelog": ROOT / "CHANGELOG.md",
 }

@@ -405,12 +405,11 @@ def test_the_tree_of_the_architecture_page_is_the_tree_of_the_code() -> None:
     assert not [path for path in named if not (ROOT / path).exists()]
     package = ROOT / "src" / "tapetum"
     there = [one for one in package.iterdir() if one.name not in ("__pycache__", "__init__.py", "__main__.py", "py.typed")]
-    there += [one for one in (package / "families").glob("*.py") if one.name != "__init__.py"]
     assert not [str(one) for one in there if not any((ROOT / path) == one for path in named)]
 
 
 def test_readme_and_architecture_stay_short() -> None:
-    for name, most in (("README.md", 120), ("ARCHITECTURE.md", 135)):
+    for name, most in (("README.md", 120), ("ARCHITECTURE.md", 75), ("CONTRIBUTING.md", 65)):
         assert len((ROOT / name).read_text("utf-8").splitlines()) <= most
 
 
