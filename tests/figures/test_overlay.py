@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tapetum.figures import colorize, overlay, picture, theme
-from tapetum.figures.overlay import WORDS, limit, say
-from tapetum.figures.words import describe, half_area, where
+from tapetum.figures.overlay import limit, say
+from tapetum.figures.words import WORDS, describe, half_area, where
 from tapetum.types import Attribution, Reduce, TapetumError
 
 

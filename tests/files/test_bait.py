@@ -196,7 +196,7 @@ def test_only_names_of_the_zoo_are_names_in_a_file(trap: Trap) -> None:
 def test_weights_lie_beside_the_file_and_are_tensors(trap: Trap) -> None:
     (trap.place / "own.safetensors").write_bytes(b"")
     named = named_in_file("a.png", "resnet18", "own.safetensors", {"size": [32, 32]}, beside=trap.place)
-    assert (named.weights, named.settings) == (str(trap.place / "own.safetensors"), {"size": [32, 32]})
+    assert named == ("resnet18", str(trap.place / "own.safetensors"), {"size": [32, 32]})
     for weights in ("evil.pth", "../own.safetensors", str(trap.place / "own.safetensors"), "none.safetensors", "a b; c", ""):
         with pytest.raises(ModelError, match=r"--model resnet18 --weights \S"):
             named_in_file("a.png", "resnet18", weights, None, beside=trap.place)

@@ -80,8 +80,7 @@ class Asking:
     def _described(self) -> VisionModel:
         about = self.manifest["model"]
         by = shown(self.folder / MANIFEST)
-        found = named_in_file(by, about["source"], about["weights"], about.get("settings"), beside=self.folder)
-        return loaded(found.source, found.weights, found.settings)
+        return loaded(*named_in_file(by, about["source"], about["weights"], about.get("settings"), beside=self.folder))
 
     def _scores(self, images: Tensor) -> tuple[list[NDArray[np.float64]], list[Prediction]]:
         """Each layer's scores (c,), tapped as in the scan, and the model's predictions, none if it gives no classes."""

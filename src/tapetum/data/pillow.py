@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 from torch import Tensor
 
-from tapetum.data.strips import Raster, Upright, as_tensor, upright
+from tapetum.data.strips import Raster, as_tensor, upright
 from tapetum.files import shown
 from tapetum.types import ImageError
 
@@ -159,7 +159,7 @@ def _kind(head: bytes) -> str:
 # --- rasters
 
 
-class Photograph(Upright):
+class Photograph(Raster):
     """Pixels of a loaded PIL image; `ours`: no one else uses it, so it can be freed in bands."""
 
     def __init__(self, image: Image.Image, name: str, ours: bool = False) -> None:

@@ -212,7 +212,7 @@ LONGEST = 8
 
 
 def thumbnail(pixels: Tensor | Strips, longest_px: int) -> Tensor:
-    """One whole picture for display (1, 3, h, w), its longer side at most `side` px, anti-aliased; on the CPU."""
+    """One whole picture for display (1, 3, h, w), its longer side at most `longest_px`, anti-aliased; on the CPU."""
     height, width = map(int, pixels.shape[-2:])
     window, scale = (0, 0, height, width), longest_px / max(height, width)
     if scale >= 1:

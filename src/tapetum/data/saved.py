@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tapetum.data.planes import ValueSpan, accepted, axes_of
-from tapetum.data.strips import Strips, Upright, as_tensor, check_type, of_array
+from tapetum.data.strips import Raster, Strips, as_tensor, check_type, of_array
 from tapetum.files import Layout, array_in, layout_of, some_of
 from tapetum.types import ImageError
 
@@ -34,7 +34,7 @@ def saved_array(file: io.BufferedReader | io.BytesIO, name: str, channels: int, 
         file.seek(0)
         return of_array(array_in(file, size, name, WHOLE, ImageError), name, channels, span)
     reader = _Rows(file, layout, axes, name)
-    return Strips(Upright((c, height, width), reader.read), name, channels, span)
+    return Strips(Raster((c, height, width), reader.read), name, channels, span)
 
 
 class _Rows:

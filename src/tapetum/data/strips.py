@@ -7,7 +7,6 @@ needs a part, or a smaller picture, never holds all of the floats.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -25,26 +24,8 @@ _UPRIGHT = {2: (False, [-1]), 3: (False, [-2, -1]), 4: (False, [-2]), 5: (True, 
             7: (True, [-2, -1]), 8: (True, [-2])}  # fmt: skip
 
 
-@runtime_checkable
-class Raster(Protocol):
-    """Original values of a picture, of any type."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of the upright picture."""
-        ...
-
-    def rows(self, first: int, last: int) -> Tensor:
-        """Returns the rows first to last, (c, last - first, width)."""
-        ...
-
-    def bands(self) -> list[Raster]:
-        """Splits the picture from top to bottom into pieces that free their memory one by one; self is not used again."""
-        ...
-
-
-class Upright:
-    """Upright raster of values (c, height, width) that are read in boxes."""
+class Raster:
+    """Original values of a picture, of any type: (c, height, width), upright, read in boxes."""
 
     def __init__(self, shape: Sequence[int], box: Callable[[slice, slice], Tensor], orientation: int = 1) -> None:
         self._swap, self._flips = _UPRIGHT.get(orientation, (False, []))
@@ -65,13 +46,13 @@ class Upright:
         return part.flip(self._flips) if self._flips else part
 
     def bands(self) -> list[Raster]:
-        """Returns the raster itself: it has nothing to free."""
+        """Splits the picture from top to bottom into pieces that free their memory one by one: here a single one."""
         return [self]
 
 
-def upright(values: Tensor, orientation: int = 1) -> Upright:
+def upright(values: Tensor, orientation: int = 1) -> Raster:
     """Raster of values (c, height, width) in memory."""
-    return Upright(values.shape, lambda rows, columns: values[:, rows, columns], orientation)
+    return Raster(values.shape, lambda rows, columns: values[:, rows, columns], orientation)
 
 
 class Strips:
@@ -132,7 +113,7 @@ def of_array(array: NDArray[np.generic], name: str, channels: int = 3, span: Val
     """Strips of an array (H, W), (H, W, c) or (c, H, W); (H, W, c) where both fit."""
     check_type(array.dtype, name)
     planes = planes_of(np.asarray(array), name, accepted(channels), last=True)
-    return Strips(Upright(planes.shape, lambda rows, columns: as_tensor(planes[:, rows, columns])), name, channels, span)
+    return Strips(Raster(planes.shape, lambda rows, columns: as_tensor(planes[:, rows, columns])), name, channels, span)
 
 
 def as_tensor(array: NDArray[np.generic]) -> Tensor:

@@ -10,9 +10,9 @@ from torch import Tensor
 from tapetum.data.preprocessing import LUMA
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import WORDS, colorize, limit, overlay, say, signs
+from tapetum.figures.overlay import colorize, limit, overlay, say, signs
 from tapetum.figures.theme import DIVERGING, LIGHT, TITLE_PT, Figure
-from tapetum.figures.words import shorten, some
+from tapetum.figures.words import WORDS, grid, shorten, some
 from tapetum.types import GradCamSteps, Reduce
 
 CELL_IN = 1.42
@@ -44,9 +44,8 @@ def _(result: GradCamSteps) -> Figure:
 
 
 def _subtitle(result: GradCamSteps) -> str:
-    h, w = result.total.shape[-2:]
     scale = ", both on one scale" if result.weights.shape[1] > 1 else ""
-    parts = [f"{result.weights.shape[-1]} channels of {h} × {w} cells", f"red: for, blue: against{scale}"]
+    parts = [f"{result.weights.shape[-1]} channels of {grid(result.total.shape)} cells", f"red: for, blue: against{scale}"]
     if result.difference is not None:
         parts.append(f"grad_cam's map to {float(result.difference.max()):.0e}")
     return " · ".join(parts)

@@ -27,19 +27,20 @@ MOST_LINES = 40  # of a page of words
 
 
 def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> Page:
-    """An empty page; the axes go below the title."""
+    """Returns an empty page with a title and a subtitle of up to two lines; the axes go below them."""
     from tapetum.figures.page import Page
 
     top = 1 - HEAD_IN / (height_in + HEAD_IN)
     figure = Page(width_in, height_in + HEAD_IN, title, top)
     rise = (1 - top) / HEAD_IN
     _text(figure, 0.1 / width_in, 1 - 0.14 * rise, title, TITLE_PT, LIGHT.ink, weight="bold")
-    _text(figure, 0.1 / width_in, 1 - 0.42 * rise, subtitle, LABEL_PT, LIGHT.muted)
+    down_in = 0.36 if "\n" in subtitle else 0.42
+    _text(figure, 0.1 / width_in, 1 - down_in * rise, subtitle, LABEL_PT, LIGHT.muted, linespacing=1.25)
     return figure
 
 
 def written(title: str, lines: Sequence[str]) -> Page:
-    """A page of lines, of which those that do not fit are left out."""
+    """Returns a page of lines; those that do not fit are left out."""
     shown = [*lines[:MOST_LINES], *["..."] * (len(lines) > MOST_LINES)]
     letters = min(max(map(len, shown), default=0), 160)
     figure = page(max(4.2, 0.6 * NOTE_PT / 72 * letters + 0.3), 1.3 * NOTE_PT / 72 * len(shown) + 0.1, title)
@@ -71,12 +72,6 @@ def footnotes(figure: Figure, notes: Sequence[str]) -> None:
         top -= line * len(lines)
 
 
-def subtitle(figure: Page, words: str) -> None:
-    """Writes up to two lines under the title."""
-    height_in = figure.get_size_inches()[1]
-    _text(figure, 0.1 / figure.get_size_inches()[0], 1 - 0.36 / height_in, words, LABEL_PT, LIGHT.muted, linespacing=1.25)
-
-
 def numbers(axes: Axes, values: Tensor, form: str = "g", ground: Tensor | None = None) -> None:
     """Writes each value (h, w) into its cell of an image; light where `ground`, its brightness from 0 to 1, is dark."""
     dark = values.new_zeros(values.shape, dtype=torch.bool) if ground is None else ground < 0.5
@@ -86,7 +81,7 @@ def numbers(axes: Axes, values: Tensor, form: str = "g", ground: Tensor | None =
 
 
 def frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
-    """A thin frame on an image, (top, left, bottom, right) in its pixels; light and dark, to be seen on any ground."""
+    """Draws a thin frame on an image, (top, left, bottom, right) in its pixels; light and dark, to be seen on any ground."""
     from matplotlib.patches import Rectangle
 
     top, left, bottom, right = box
@@ -107,7 +102,7 @@ def _text(figure: Figure, x: float, y: float, words: str, size: float, color: st
 
 
 def panels(figure: Any, rows: int, columns: int) -> Any:
-    """Rows of axes, of which those without an image stay blank."""
+    """Returns rows of axes; those without an image stay blank."""
     found = figure.subplots(rows, columns, squeeze=False)
     for axes in found.flat:
         axes.set_axis_off()
@@ -115,7 +110,7 @@ def panels(figure: Any, rows: int, columns: int) -> Any:
 
 
 def image(axes: Axes, pixels: Tensor, title: str = "", smooth: bool = True, note: str = "") -> None:
-    """Pixels (3, h, w) in [0, 1] without ticks or frame, with a title above and a note below."""
+    """Draws pixels (3, h, w) in [0, 1] without ticks or frame, with a title above and a note below."""
     axes.set_axis_on()
     picture = pixels.detach().float().cpu().clamp(0, 1).movedim(0, -1).numpy()
     axes.imshow(picture, interpolation="auto" if smooth else "nearest")
@@ -142,7 +137,7 @@ def side(axes: Axes, words: str) -> None:
 
 
 def colorbar(axes: Axes, kind: Reduce, top: float, label: str) -> None:
-    """The scale beside a map: 0..top, or -top..top for a signed one."""
+    """Draws the scale beside a map: 0..top, or -top..top for a signed one."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
     from matplotlib.ticker import MaxNLocator
@@ -159,7 +154,7 @@ def colorbar(axes: Axes, kind: Reduce, top: float, label: str) -> None:
 
 
 def plot(axes: Axes, xlabel: str, ylabel: str) -> None:
-    """The quiet frame of a chart."""
+    """Prepares a chart: labels, ticks, and a quiet frame."""
     axes.set_xlabel(xlabel, fontsize=LABEL_PT, color=LIGHT.muted)
     axes.set_ylabel(ylabel, fontsize=LABEL_PT, color=LIGHT.muted)
     axes.tick_params(labelsize=NOTE_PT, colors=LIGHT.muted, width=0.5)

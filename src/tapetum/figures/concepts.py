@@ -24,7 +24,8 @@ def _(result: ConceptRelevance) -> Figure:
     across = ceil(k / bands)
     whose = result.targets[0] if len(result.channels) == 1 else f"{n} of {len(result.channels)} images"
     title = f"The channels of {result.layer} that the score went through: {whose}"
-    says = f"{grid(result.values)} relevances per channel, red: for, blue: against, one scale per image · below: their sum"
+    cells = grid(result.values.shape)
+    says = f"{cells} relevances per channel, red: for, blue: against, one scale per image · below: their sum"
     figure = canvas.page(max((across + 1) * TILE_IN, 7.4), n * bands * (TILE_IN + 0.36), title, says)
     panels = canvas.panels(figure, n * bands, across + 1)
     for row in range(n):

@@ -8,8 +8,7 @@ from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize, limit, over, signs
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
-from tapetum.figures.words import grid as size_words
-from tapetum.figures.words import some
+from tapetum.figures.words import grid, some
 from tapetum.types import ConsistentChannels
 
 MAX_IMAGES = 6  # in one figure; the title says when there are more
@@ -27,7 +26,7 @@ def _(result: ConsistentChannels) -> Figure:
     more = some(n, len(result.photographs))
     heights = [n * CELL_IN + 0.75, n * MAP_IN + 0.35]
     width = max((2 * listed + 2) * CELL_IN, (2 * shown + 1) * MAP_IN, 8.0)
-    about = f"{result.activations.shape[1]} channels, {size_words(result.maps)} values each"
+    about = f"{result.activations.shape[1]} channels, {grid(result.maps.shape)} values each"
     subtitle = f"cells: share of channels with a lower mean in that image, in % ({about})"
     title = f"What the channels of {result.layer} agree on, and what not{more}"
     figure = canvas.page(width, sum(heights), title, subtitle)

@@ -10,7 +10,7 @@ from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize, signs
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
-from tapetum.figures.words import layer_name, some
+from tapetum.figures.words import grid, layer_name, some
 from tapetum.types import DepthProperties, LayerProgression, LayerTable, MeanActivations
 
 MAX_IMAGES = 4  # photographs in one figure; the title says when there are more
@@ -25,7 +25,7 @@ def _(result: LayerTable) -> Figure:
     """One row per layer, from early to deep: values, parameters, receptive field, shares of zeros, mean."""
     rows = result.rows
     step = min(ROW_IN, max(LEAST_ROW_IN, LONGEST_IN / len(rows)))
-    subtitle = f"{len(rows)} layers, the first at the top · on {_images(result.means.shape[1])} of {_size(result.size)} px"
+    subtitle = f"{len(rows)} layers, the first at the top · on {_images(result.means.shape[1])} of {grid(result.size)} px"
     figure = canvas.page(9.0, max(1.6, step * len(rows)) + 0.6, f"The layers of {result.model}", subtitle)
     panels = figure.subplots(1, 5, sharey=True)
     every = ceil(LABEL_IN / step)
@@ -62,7 +62,7 @@ def _(result: DepthProperties) -> Figure:
     """Six charts over depth: places, channels, values per pixel, receptive fields, sparsity, mean activation."""
     rows, side = result.rows, max(result.size)
     width = max(8.4, 3 * (0.36 * len(rows) + 1.0))
-    subtitle = f"computed on {_images(result.means.shape[1])} of {_size(result.size)} px · from early (left) to deep (right)"
+    subtitle = f"computed on {_images(result.means.shape[1])} of {grid(result.size)} px · from early (left) to deep (right)"
     figure = canvas.page(width, 5.4, f"What {result.model} trades for what with depth", subtitle)
     (places, channels, values), (fields, sparsity, means) = figure.subplots(2, 3, sharex=True)
     _columns(places, [max(row.grid) for row in rows], "places per side")
@@ -148,18 +148,13 @@ def _(result: LayerProgression) -> Figure:
     figure = canvas.page(max(columns * STRIP_IN, 5.6), n * bands * (STRIP_IN + 0.42), title, words)
     panels = canvas.panels(figure, n * bands, columns)
     for row in range(n):
-        h, w = result.photographs.shape[-2:]
-        canvas.image(panels[row * bands, 0], result.photographs[row], "photograph", note=f"{h} × {w} px")
+        canvas.image(panels[row * bands, 0], result.photographs[row], "photograph", note=f"{grid(result.photographs.shape)} px")
         for i, (layer, maps) in enumerate(zip(result.layers, result.maps, strict=True), 1):
             values = maps[row]
             picture = colorize(values, signs(maps))
-            note = f"{values.shape[0]} × {values.shape[1]} · {result.channels[i - 1]} channels"
+            note = f"{grid(values.shape)} · {result.channels[i - 1]} channels"
             canvas.image(panels[row * bands + i // columns, i % columns], picture, layer_name(layer), False, note)
     return figure
-
-
-def _size(size: tuple[int, int]) -> str:
-    return f"{size[0]} × {size[1]}"
 
 
 def _images(n: int) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.figures import canvas, films, several
-from tapetum.figures.overlay import SCALE, WORDS, channel_picture, colorize, laid, limit, overlay, say
+from tapetum.figures.overlay import SCALE, channel_picture, colorize, laid, limit, overlay, say
 from tapetum.figures.theme import LIGHT, Figure
-from tapetum.figures.words import SHORT_UNITS, caption, grid, some
+from tapetum.figures.words import SHORT_UNITS, WORDS, caption, grid, some
 from tapetum.notes import is_caution
 from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Prediction, Result, Run, TapetumError, names_of_maps
 
@@ -111,7 +111,7 @@ def _(result: ActivationMaps) -> Figure:
     shown = min(n, max(1, MAX_ROWS // ceil(k / columns)))
     rows = shown * ceil(k / columns)
     title = f"What {result.layer} found{some(shown, n)}"
-    subtitle = f"{grid(result.values)} values per channel · chosen by {result.by} · each channel on its own scale"
+    subtitle = f"{grid(result.values.shape)} values per channel · chosen by {result.by} · each channel on its own scale"
     side = 1.6 if k <= FEW_CHANNELS else 1.2
     figure = canvas.page(max(columns * side, 5.2), rows * (side + 0.3), title, subtitle)
     panels = canvas.panels(figure, rows, columns)

@@ -80,7 +80,7 @@ def filmed(result: Rendering) -> Film:
 
 
 def _moving(film: Film, path: Path, seconds: float | int, **more: Any) -> None:
-    """Writes an animation of frames, each one picture; the last one stays for a moment."""
+    """Writes an animation whose frames are one picture each; the last one stays for a moment."""
     columns = across(len(film.names), MAX_PICTURES)
     first, *rest = [Image.fromarray(to_uint8(collage(frame, columns))) for frame in film.frames]
     stay = max(20, round(1000 * seconds / len(film.frames)))  # ms; browsers slow a GIF of less than 20 ms down

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 
 from tapetum.figures import canvas
-from tapetum.figures.overlay import SCALE, WORDS, colorize, limit, say
+from tapetum.figures.overlay import SCALE, colorize, limit, say
 from tapetum.figures.theme import Figure
 from tapetum.figures.tiles import evenly
+from tapetum.figures.words import WORDS
 from tapetum.types import Attribution
 
 MOST = 8
@@ -30,7 +31,7 @@ def slices(result: Attribution) -> Figure:
         top = limit(maps[row])
         for axes, frame in zip(line, chosen, strict=True):
             status = result.status[row]
-            failed = None if status == "ok" else say(torch.full((3, 96, 96), 0.5), WORDS[status])
-            drawn = colorize(maps[row, frame], result.reduce, top) if failed is None else failed
+            plain = torch.full((3, 96, 96), 0.5)
+            drawn = colorize(maps[row, frame], result.reduce, top) if status == "ok" else say(plain, WORDS[status])
             canvas.image(axes, drawn, f"frame {frame}" if row == 0 else "", smooth=False)
     return figure

@@ -81,10 +81,9 @@ def _(result: Filters) -> Figure:
     columns = ceil(sqrt(k))
     rows = ceil(k / columns)
     aspect = tiles[0].shape[-2] / tiles[0].shape[-1]
-    figure = canvas.page(7.0, 5.6 * min(rows / columns * aspect, 2.0), title, "")
     says = [f"{h} × {w} weights for each of {_inputs(result)} · stride {shown_pair(result.stride)} · one scale: ±{top:.2g}",
             _meaning(result)]  # fmt: skip
-    canvas.subtitle(figure, "\n".join(says))
+    figure = canvas.page(7.0, 5.6 * min(rows / columns * aspect, 2.0), title, "\n".join(says))
     axes = figure.subplots()
     canvas.image(axes, collage(tiles, columns), smooth=False)
     if not result.colors:
@@ -95,9 +94,9 @@ def _(result: Filters) -> Figure:
 def _matrix(result: Filters, title: str) -> Figure:
     """Matrix of 1 x 1 filters: one row per filter, one column per input channel."""
     values = result.weights[:, :, 0, 0]
-    figure = canvas.page(7.2, max(2.2, min(6.5, 6.2 * values.shape[0] / values.shape[1])), title, "")
     says = "1 × 1: no pattern in space, a filter is a list of weights, one for each channel it reads\none row per filter"
-    canvas.subtitle(figure, f"{says}, one column for each of {_inputs(result)}")
+    says += f", one column for each of {_inputs(result)}"
+    figure = canvas.page(7.2, max(2.2, min(6.5, 6.2 * values.shape[0] / values.shape[1])), title, says)
     axes = figure.subplots()
     canvas.image(axes, colorize(values, "sum", limit(values)), smooth=False)
     axes.set_aspect("auto")
@@ -136,8 +135,7 @@ def _(result: FilterResponses) -> Figure:
         "red: the pattern is there, blue: its opposite; each filter on its own scale, before what follows the convolution"
     )
     rows = bands * (1 + 2 * n)
-    figure = canvas.page(max(1.28 * (across + 1), 7.4), rows * 1.42, title, "")
-    canvas.subtitle(figure, says)
+    figure = canvas.page(max(1.28 * (across + 1), 7.4), rows * 1.42, title, says)
     panels = canvas.panels(figure, rows, across + 1)
     heats = result.heatmaps()
     values = shown_weights(result.filters)
@@ -162,11 +160,10 @@ def _(result: FilterComparison) -> Figure:
     """Random and learned filters side by side, each divided by its length; below, how smooth they are."""
     happened = "before and after learning" if result.trained else "random and random, nothing is learned yet"
     title = f"{result.learned.layer} of {result.learned.model}: {happened}"
-    figure = canvas.page(8.0, 6.6, title, "")
     kind = "mid grey: 0" if result.learned.colors else "white: 0, red: positive, mean over the inputs"
     says = "each filter divided by its length, one scale for both sides; " + kind
     says += "\nbelow: the share of slow changes in each filter; random weights are noise, which has the same share at any size"
-    canvas.subtitle(figure, says)
+    figure = canvas.page(8.0, 6.6, title, says)
     grid = figure.add_gridspec(2, 2, height_ratios=[3, 1.5])
     sides = [_unit(result.random), _unit(result.learned)]
     top = limit(torch.cat([values.flatten() for values in sides]))

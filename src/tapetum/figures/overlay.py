@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tapetum.data.preprocessing import LUMA
 from tapetum.figures.theme import LIGHT, anchors, rgb
-from tapetum.types import ActivationMaps, Attribution, Reduce, Status, TapetumError
+from tapetum.figures.words import WORDS, grid
+from tapetum.types import ActivationMaps, Attribution, Reduce, TapetumError
 
 ROBUST_QUANTILE = 0.995
 """The colour scale ends at this quantile of the magnitudes: a few extreme pixels must not darken all the others."""
@@ -20,11 +21,6 @@ ROBUST_QUANTILE = 0.995
 ROWS = 512
 """Rows of a photograph that are processed at once: whole vectors of a processor, so that results do not depend on it."""
 
-WORDS: dict[Status, str] = {
-    "no_positive_evidence": "no positive evidence for this class",
-    "constant": "the map is constant",
-    "non_finite": "the map contains NaN or infinity",
-}
 COVER: dict[Reduce, float] = {"sum": 0.5, "positive": 1.0, "max_abs": 0.65}
 """Exponent of the opacity: maps of single pixels are sparse and need more colour than smooth ones."""
 
@@ -74,7 +70,7 @@ def overlay(pixels: Tensor, heatmap: Tensor, kind: Reduce, *, top: float | None 
     """
     if heatmap.shape != pixels.shape[-2:]:
         fits = f"use heatmap(size={tuple(pixels.shape[-2:])})"
-        raise TapetumError(f"a map of {_size(heatmap)} does not lie over pixels of {_size(pixels)}; {fits}")
+        raise TapetumError(f"a map of {grid(heatmap.shape)} does not lie over pixels of {grid(pixels.shape)}; {fits}")
     top = top or limit(heatmap.detach().float().cpu().nan_to_num(0))
     over = torch.empty(3, *heatmap.shape)
     for first in range(0, len(heatmap), ROWS):
@@ -162,7 +158,3 @@ def _wrapped(words: str, font, width: float) -> list[str]:
         else:
             lines[-1] = longer
     return lines
-
-
-def _size(tensor: Tensor) -> str:
-    return " × ".join(str(n) for n in tensor.shape[-2:])

@@ -23,10 +23,9 @@ def _(result: PreprocessingSteps) -> Figure:
     n = min(len(result.ways), MAX_IMAGES)
     ways = [way for ways in result.ways[:n] for way in ways]
     title = f"From a photograph to the numbers that {result.model} gets{some(n, len(result.ways), 'photographs')}"
-    figure = canvas.page(len(COLUMNS) * SIDE_IN + 0.4, len(ways) * (SIDE_IN + 0.25), title, "")
     says = "frame: the part that is seen · under each picture its size in px and the range of its values\n"
     says += "normalised: (pixels - mean) / std per channel, stretched here to black and white so that it can be shown"
-    canvas.subtitle(figure, says)
+    figure = canvas.page(len(COLUMNS) * SIDE_IN + 0.4, len(ways) * (SIDE_IN + 0.25), title, says)
     panels = canvas.panels(figure, len(ways), len(COLUMNS))
     for row, way in zip(panels, ways, strict=True):
         steps = {step.name: step for step in way.steps}
@@ -54,9 +53,10 @@ def _(result: ColorChannels) -> Figure:
     """Two rows per image: itself and its channels in grey, then the patch and its numbers in each channel."""
     n = min(len(result.photographs), MAX_IMAGES)
     height, width = result.photographs.shape[-2:]
-    figure = canvas.page(4 * 2.35, n * 2 * 2.6, f"What you see, and what a machine has{some(n, len(result.photographs))}", "")
+    title = f"What you see, and what a machine has{some(n, len(result.photographs))}"
     says = f"{height} × {width} px, three numbers each; a channel in grey: 0 is black, 1 is white\n"
-    canvas.subtitle(figure, f"{says}below: the patch in the frame, with its numbers as files store them, 0 to 255")
+    says += "below: the patch in the frame, with its numbers as files store them, 0 to 255"
+    figure = canvas.page(4 * 2.35, n * 2 * 2.6, title, says)
     panels = figure.subplots(2 * n, 4, squeeze=False)
     for i in range(n):
         photo, (row, column), side = result.photographs[i], result.places[i], result.patch_px

@@ -30,7 +30,7 @@ def depths(results: Sequence[ActivationMaps]) -> Figure:
     for row, one in enumerate(results[:rows]):
         for i in range(min(one.values.shape[1], columns)):
             canvas.image(panels[row, i], channel_picture(one, 0, i), f"channel {int(one.channels[0, i])}", smooth=False)
-        canvas.side(panels[row, 0], f"{layer_name(one.layer)}\n{grid(one.values)}")
+        canvas.side(panels[row, 0], f"{layer_name(one.layer)}\n{grid(one.values.shape)}")
     return figure
 
 

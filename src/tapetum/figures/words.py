@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.figures.overlay import WORDS
-from tapetum.types import Attribution, Reduce
+from tapetum.types import Attribution, Reduce, Status
+
+WORDS: dict[Status, str] = {
+    "no_positive_evidence": "no positive evidence for this class",
+    "constant": "the map is constant",
+    "non_finite": "the map contains NaN or infinity",
+}
+"""Outcomes of maps that cannot be shown."""
 
 UNITS: dict[Reduce, str] = {
     "sum": "signed share of the score (red for, blue against)",
@@ -48,15 +56,15 @@ def half_area(heatmap: Tensor) -> float:
     return float((torch.searchsorted(mass, mass[-1] / 2) + 1) / len(mass))
 
 
-def grid(values: Tensor) -> str:
-    """ "7 × 7"."""
-    return f"{values.shape[-2]} × {values.shape[-1]}"
+def grid(shape: Sequence[int]) -> str:
+    """ "7 × 7", of the last two axes."""
+    return f"{shape[-2]} × {shape[-1]}"
 
 
 def caption(attribution: Attribution) -> str:
     """Layer, grid and unit of a map."""
     layer = f"layer {attribution.layer} · " if attribution.layer else ""
-    return f"{layer}{grid(attribution.values)} grid · {UNITS[attribution.reduce]}"
+    return f"{layer}{grid(attribution.values.shape)} grid · {UNITS[attribution.reduce]}"
 
 
 def some(shown: int, total: int, what: str = "images") -> str:

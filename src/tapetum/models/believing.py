@@ -211,16 +211,9 @@ def _left_alone(module: nn.Module) -> Generator[None]:
             yield
         finally:
             for now, before in [*attributes, *tables, *containers]:
-                _put_back(now, before)
+                now.clear()
+                (now.extend if isinstance(now, list) else now.update)(before)
             _put_tensors_back(buffers)
-
-
-def _put_back(now: Any, before: Any) -> None:
-    if isinstance(now, list):
-        now[:] = before
-    else:
-        now.clear()
-        now.update(before)
 
 
 def _alone(run: RunModule, twin: nn.Module, image: Tensor, answer: Any, rounding: float) -> bool:

@@ -52,7 +52,7 @@ class _Blocks:
         return name in self.survey.containers or self._is_row(name)
 
     def _is_row(self, name: str) -> bool:
-        """Whether a module is only blocks one after the other: a class of its own that does what Sequential does."""
+        """Whether a module is only blocks one after the other, as a class of its own may be that does what Sequential does."""
         children = self.children.get(name, [])
         if any(child in self.survey.containers for child in children):
             return False
@@ -61,12 +61,10 @@ class _Blocks:
 
     def _lines_up(self, name: str) -> bool:
         """Whether a container somewhere in it has blocks side by side."""
-        for child in self.children.get(name, []):
-            if self._is_container(child) and any(self._is_block(one) for one in self.children.get(child, [])):
-                return True
-            if self._lines_up(child):
-                return True
-        return False
+        return any(
+            (self._is_container(child) and any(map(self._is_block, self.children.get(child, [])))) or self._lines_up(child)
+            for child in self.children.get(name, [])
+        )
 
     def _is_block(self, name: str) -> bool:
         layer = self.layers.get(name)
@@ -75,7 +73,7 @@ class _Blocks:
         return name in self.children and "mix" in self.kinds[name] and self._learned(name) >= 2
 
     def _learned(self, name: str) -> int:
-        """Convolutions, linear maps and attentions with weights of their own."""
+        """Number of convolutions, linear maps and attentions inside with weights of their own."""
         if name in self.children:
             return sum(self._learned(child) for child in self.children[name])
         return int(self.layers[name].parameters > 0 and bool(self.kinds[name] & {"mix", "channel"}))

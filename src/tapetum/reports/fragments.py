@@ -41,14 +41,14 @@ def found(maps: ActivationMaps, depth: str) -> Markup:
     colors = "; red is positive, blue negative" if signs(maps.values) == "sum" else ""
     tiles = [_tile(maps, i) for i in range(maps.values.shape[1])]
     title = tag("h4", tag("span", depth, class_="depth") if depth else None, tag("code", maps.layer))
-    note = tag("p", f"{grid(maps.values)} grid, chosen by {maps.by}{colors}", class_="note")
+    note = tag("p", f"{grid(maps.values.shape)} grid, chosen by {maps.by}{colors}", class_="note")
     return tag("section", tag("header", title, note), tag("div", tiles, class_="tiles"), class_="layer")
 
 
 def _tile(maps: ActivationMaps, i: int) -> Markup:
     channel = int(maps.channels[0, i])
     place = where(maps.values[0, i].detach().cpu())
-    alt = f"Channel {channel} of layer {maps.layer}: a {grid(maps.values)} map, most active at the {place}"
+    alt = f"Channel {channel} of layer {maps.layer}: a {grid(maps.values.shape)} map, most active at the {place}"
     source = data_uri(channel_picture(maps, 0, i), lossless=True)
     return tag("figure", tag("img", src=source, alt=alt, class_="grid"), tag("figcaption", f"channel {channel}"))
 

@@ -109,8 +109,7 @@ def _model(file: str | os.PathLike[str], said: Mapping[str, Any], model: ModelLi
     if model is not None:
         given = as_model(model)  # settings given now win over those in the file
         return given if given.settings else with_settings(given, settings_in_file(name, settings, vouched=inputs))
-    found = named_in_file(name, said["model"], said["weights"], settings, beside=Path(file).parent, vouched=inputs)
-    return loaded(found.source, found.weights, found.settings)
+    return loaded(*named_in_file(name, said["model"], said["weights"], settings, beside=Path(file).parent, vouched=inputs))
 
 
 def _pixels(done: Run, model: VisionModel, subject: Sequence[str], row: int | None, whole: bool) -> Tensor:

@@ -66,17 +66,12 @@ def generator(*key: int) -> Generator:
     return Generator(PCG64(SeedSequence(key)))
 
 
-def label_of(settings: PlantedSettings, i: int) -> int:
-    """Class of a picture. Exactly balanced: each run of len(classes) pictures holds every class once, in random order."""
-    k = len(settings.classes)
-    order = generator(settings.seed, i // k, 2).random(k).argsort()
-    return int(order[i % k])
-
-
 def scene(settings: PlantedSettings, i: int) -> Scene:
     """Returns the content of picture i."""
     u = generator(settings.seed, i).random(12).tolist()
-    label = label_of(settings, i)
+    k = len(settings.classes)
+    order = generator(settings.seed, i // k, 2).random(k).argsort()
+    label = int(order[i % k])  # exactly balanced: each run of k pictures holds every class once, in random order
     cue = _cue(settings, label, u[0], u[1])
     radius = RADIUS[0] + (RADIUS[1] - RADIUS[0]) * u[2]
     free = 1 - 2 * (radius + MARGIN)

@@ -107,21 +107,16 @@ def _unpack(archive: Archive, file: Path, work: Path, target: Path) -> None:
     """Unpacks the archive; tarfile's data filter lets nothing lie or point outside."""
     inside = work / "unpacked"
     try:
-        _extract(file, inside)
+        length = file.stat().st_size
+        with file.open("rb") as packed, tarfile.open(fileobj=packed, mode="r:gz") as members:
+            for member in members:
+                members.extract(member, inside, filter="data")
+                report(packed.tell(), length, "bytes unpacked")
         if not all((inside / archive.folder / split).is_dir() for split in SPLITS):
             raise ImageError(f"{archive.file}: holds no {archive.folder}/train and val")
         take_place(inside / archive.folder, target)
+    except (tarfile.TarError, EOFError) as error:
+        raise ImageError(f"{file.name}: cannot be unpacked ({shown(error)})") from error
     except OSError as error:
         if not target.is_dir():  # else another process was first
             raise ImageError(f"{shown(target)}: cannot be unpacked ({error.strerror or error}); is there room?") from error
-
-
-def _extract(file: Path, work: Path) -> None:
-    length = file.stat().st_size
-    try:
-        with file.open("rb") as packed, tarfile.open(fileobj=packed, mode="r:gz") as members:
-            for member in members:
-                members.extract(member, work, filter="data")
-                report(packed.tell(), length, "bytes unpacked")
-    except (tarfile.TarError, EOFError) as error:
-        raise ImageError(f"{file.name}: cannot be unpacked ({shown(error)})") from error

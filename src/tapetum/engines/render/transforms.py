@@ -80,17 +80,6 @@ def random_rotate(degrees: float | int = 10) -> Transform:
     return Transform(f"random_rotate({degrees:g})", matrix=matrix)
 
 
-def random_crop(low: float | int = 0.5, high: float | int = 1.0) -> Transform:
-    """Looks at a part of the picture, its sides a share between low and high of the picture's, at the canvas's size."""
-
-    def matrix(size: tuple[int, int], generator: Generator) -> Tensor:
-        share = low + (high - low) * _uniform(generator)
-        x, y = (side * (1 - share) * (_uniform(generator) - 0.5) for side in (size[1], size[0]))
-        return torch.tensor([[share, 0, x], [0, share, y], [0, 0, 1]], dtype=torch.float64)
-
-    return Transform(f"random_crop({low:g}, {high:g})", matrix=matrix)
-
-
 def random_view(size: int | tuple[int, int], low: float | int = 0.5, high: float | int = 1.0) -> Transform:
     """Looks at a part with the proportions of `size`, a share between low and high of the largest one, at `size` px.
 

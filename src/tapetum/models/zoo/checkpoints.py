@@ -90,13 +90,9 @@ def _tables(content: Any, seen: set[int], place: tuple[str, ...] = ()) -> Iterat
         return
     seen.add(id(content))
     parts = cast("Mapping[Any, Any]", content if isinstance(content, Mapping) else dict(enumerate(content)))
-    tensors = {name: value for name, value in parts.items() if isinstance(name, str) and is_table(value)}
-    if tensors:
-        yield ".".join(place), tensors
+    tensors = {name: value for name, value in parts.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    plain = {name: value for name, value in tensors.items() if not value.is_nested}  # a nested tensor has no single shape
+    if plain:
+        yield ".".join(place), plain
     for name, value in parts.items():
         yield from _tables(value, seen, (*place, str(name)))
-
-
-def is_table(value: Any) -> bool:
-    """Whether a value is a tensor with one shape; a nested one has several."""
-    return isinstance(value, Tensor) and not value.is_nested

@@ -12,7 +12,6 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +26,10 @@ LARGEST = 4096
 """Sides of images in px, and more than any network here takes: a file must not ask for gigabytes."""
 
 
-@dataclass(frozen=True)
-class NamedModel:
-    """Arguments of `loaded` from a file: nothing in it leads out of the zoo or away from the file."""
-
-    source: str
-    weights: str
-    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-
 def named_in_file(
     by: str, source: Any, weights: Any, settings: Any, *, beside: str | Path, vouched: Collection[str] = ()
-) -> NamedModel:
-    """The model that a file names, checked before anything is built.
+) -> tuple[str, str, dict[str, Any]]:
+    """Arguments of `loaded` from a file, checked before anything is built: nothing leads out of the zoo or away from the file.
 
     Args:
         by: the file, as refusals name it.
@@ -54,7 +44,7 @@ def named_in_file(
             f"{by} names a model that is somebody's own: no model '{shown(source)}' is in the zoo, and code, folders and files "
             f"are used where you name them: --model {_word(source)}"
         )
-    return NamedModel(source, _weights(by, source, weights, Path(beside)), settings_in_file(by, settings, vouched=vouched))
+    return source, _weights(by, source, weights, Path(beside)), settings_in_file(by, settings, vouched=vouched)
 
 
 def in_zoo(name: str) -> bool:
