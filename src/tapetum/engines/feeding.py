@@ -92,7 +92,7 @@ def any_answer(score: ModelScore) -> ModelScore:
 
 
 def _magnitude(output: Any) -> Tensor:
-    """(n,) of all numbers of an answer: a softmax's sum would be the same for every image."""
+    """Sum (n,) of the squares of an answer's numbers: the plain sum of a softmax would be the same for every image."""
     return torch.stack([one.flatten(1).square().sum(1) for one in tensors(output) if one.ndim and one.is_floating_point()]).sum(
         0
     )
@@ -121,7 +121,7 @@ def _changes(score: ModelScore, images: Tensor, layer: str, *, raw: bool) -> boo
 
 
 def _depends_on(score: ModelScore, images: Tensor) -> bool:
-    """Whether anything of the image changes the score."""
+    """Whether the score depends on the image at all."""
     leaf = images.clone().requires_grad_()
     with torch.enable_grad():
         values = score(leaf)

@@ -20,15 +20,7 @@ from tapetum.engines.probe import edit, map_of
 from tapetum.engines.scores import ModelScore
 from tapetum.models.hooks import hooked
 from tapetum.models.layers import from_map, to_map
-from tapetum.models.operations.nested import (
-    is_single,
-    main_tensor,
-    mapped,
-    max_difference,
-    repeated,
-    tensors,
-    with_main_tensor,
-)
+from tapetum.models.operations.nested import is_single, main_tensor, mapped, max_difference, repeated, tensors, with_main_tensor
 from tapetum.models.sites import Site
 from tapetum.models.vision_model import VisionModel
 
@@ -127,7 +119,7 @@ class _Recording:
 
 
 def _record(score: ModelScore, layer: str, image: Tensor) -> _Recording:
-    """One pass with hooks on every module: outputs of those that finish before the layer starts, and of the layer."""
+    """Runs one pass with hooks on every module: outputs of those that finish before the layer starts, and of the layer."""
     record = _Recording()
     replica, site = score.model.replica, score.model.survey.site(layer)
     beside = [(name, part) for name, part in replica.named_modules() if name and not site.module.startswith(f"{name}.")]
@@ -184,7 +176,7 @@ def _recorded_again(score: ModelScore, layer: str, image: Tensor, names: dict[st
 
 @contextlib.contextmanager
 def _forwards_replaced(model: VisionModel, forwards: dict[str, Callable[..., Any]]) -> Iterator[None]:
-    """On the private replica only, and put back on every path."""
+    """Replaces forward methods on the private replica, and puts them back on every path."""
     modules = {name: model.replica.get_submodule(name) for name in forwards}
     own = {name: vars(module)["forward"] for name, module in modules.items() if "forward" in vars(module)}
     try:

@@ -31,7 +31,7 @@ Tap: TypeAlias = Literal["pre-activation", "output"]
 
 
 def taps(model: VisionModel, layers: Sequence[str] | str) -> dict[str, Tap]:
-    """Which layers end in an activation function, so that `capture_signed` takes what came before it: {layer: tap}.
+    """{layer: tap}: whether a layer ends in an activation function, so that `capture_signed` takes what came before it.
 
     Seen in one pass on a blank image of the model's own size, which is remembered for all layers.
     """
@@ -86,7 +86,7 @@ def _before(origins: Origins, name: str, output: Tensor) -> Tensor:
 
 
 def _ends(model: VisionModel) -> Mapping[str, frozenset[str]]:
-    """Every layer that ends in an activation function: the modules that run while what must be noted happens."""
+    """{layer that ends in an activation function: modules in which recording must be on}."""
     return model.remember("activation functions at the end", lambda: _found(model))
 
 
@@ -121,7 +121,7 @@ def _on_within(model: VisionModel, modules: Iterable[str], origins: Origins) -> 
 
 @contextlib.contextmanager
 def _counting_versions() -> Iterator[None]:
-    """Outside of inference mode, where tensors do not count how often they were overwritten."""
+    """Leaves inference mode, in which tensors do not count how often they were overwritten."""
     if not torch.is_inference_mode_enabled():
         yield
         return

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 CHECK = 16
-"""Every so many terms a stream asks whether it has settled: of its own count alone, so batches do not matter."""
+"""Terms after which a stream checks again whether it has settled: by its own count, so that batches do not matter."""
 
 
 class RunningMean:
@@ -21,7 +21,7 @@ class RunningMean:
         self._mean = self._spread = torch.empty(0)
 
     def add(self, term: Tensor) -> None:
-        """One more term; all terms have one shape."""
+        """Adds a term; all terms have one shape."""
         if self.count == 0:
             self._dtype = term.dtype
             wide = torch.promote_types(term.dtype, torch.float32)
@@ -93,7 +93,7 @@ class RunningVariance(RunningMean):
         self._third = self._fourth = torch.zeros(())
 
     def add(self, term: Tensor) -> None:
-        """One more term, with Pebay's update of the third and fourth central moments."""
+        """Adds a term, with Pebay's update of the third and fourth central moments."""
         n = self.count + 1
         if n > 1:
             before = term - self._mean
@@ -127,7 +127,7 @@ def stacked(estimates: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Draws:
-    """Random numbers for each of many samples, from seeds of their own: made again whenever they are asked for.
+    """Random numbers for each of many samples, from seeds of their own: made again at each use.
 
     So they take no memory, batches may be cut anyhow, and a long run begins with the samples of a short one.
     """
@@ -144,10 +144,10 @@ class Draws:
         return len(self.seeds)
 
     def normal(self, k: int, like: Tensor) -> Tensor:
-        """N(0, 1) of a tensor's shape for the k-th sample; the same numbers in every precision."""
+        """Draws N(0, 1) in a tensor's shape for the k-th sample; the same numbers in every precision."""
         generator = torch.Generator().manual_seed(self.seeds[k])
         return torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like)
 
     def uniform(self, k: int) -> float:
-        """One number in [0, 1) for the k-th sample, independent of the normal ones."""
+        """Draws a number in [0, 1) for the k-th sample, independent of the normal ones."""
         return self.shares[k]

@@ -1,4 +1,4 @@
-"""Whether a map lies on the object: measures that need the object's mask, and no model.
+"""Measures of whether a map lies on the object: they need the object's mask, and no model.
 
 Masks are (n, h, w) bool, or (h, w) of one image, as large as the images that the model saw. The measures show where the
 relevance is, not whether the map is faithful: a network that looks at the background should score low.

@@ -1,4 +1,4 @@
-"""Faithfulness: does the model react where the map says it should?"""
+"""Faithfulness: whether the model reacts where the map says that it should."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def deletion(
     fill: Tensor | float | str = "zero",
     batch: Batch = "auto",
 ) -> Evaluation:
-    """How fast the target's probability falls when the pixels that the map calls most important are hidden first.
+    """Speed at which the target's probability falls when the pixels that the map calls most important are hidden first.
 
     value = area under p(share of pixels hidden), in [0, 1], low is good. p is the softmax probability of the target,
     whatever scale was explained; of a box its similarity to the best detection, of a region the mean probability in it.
@@ -60,7 +60,7 @@ def insertion(
     fill: Tensor | float | str = "blur",
     batch: Batch = "auto",
 ) -> Evaluation:
-    """How fast the target's probability rises when the pixels that the map calls most important are shown first.
+    """Speed at which the target's probability rises when the pixels that the map calls most important are shown first.
 
     value = area under p(share of pixels shown), in [0, 1], high is good, starting from a blurred image.
 
@@ -83,7 +83,7 @@ def evaluate(
     masks: Any = None,
     **params: Any,
 ) -> dict[str, Evaluation | Localization]:
-    """Every named metric of one attribution, {name: result}; those that ask where the object is need its `masks`."""
+    """{name: result} of the named metrics for an attribution; those of the object's place need its `masks`."""
     rows = [lookup(name) for name in metrics]
     for row in rows:
         if row.kind != "metric":
@@ -119,7 +119,7 @@ def _curve(
     cells: int | None,
     batch: Batch,
 ) -> Evaluation:
-    """One curve per image: hide the most important first (deletion), or hide the least important last (insertion)."""
+    """Curves, one per image: hide the most important first (deletion), or hide the least important last (insertion)."""
     score = as_probability(model, images, attribution.explains)
     ranking = attribution.ranking((int(images.shape[-2]), int(images.shape[-1])))
     seen, blank = model.laid_out(images), model.laid_out(fill)
@@ -139,7 +139,7 @@ def _curve(
 
 
 def _in_cells(ranking: Tensor, cells: int) -> Tensor:
-    """(n, h, w) with the mean of each square of a cells x cells grid in place of its pixels."""
+    """Rankings (n, h, w) with the mean of each square of a cells x cells grid in place of its pixels."""
     height, width = int(ranking.shape[-2]), int(ranking.shape[-1])
     means = F.adaptive_avg_pool2d(ranking, (min(cells, height), min(cells, width)))
     return F.interpolate(means[:, None], (height, width), mode="nearest-exact")[:, 0]

@@ -15,14 +15,7 @@ from tapetum.border.sentences import Seed
 from tapetum.data.preprocessing import LONGEST, LUMA, Preprocessing, size_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.types import (
-    ColorChannels,
-    ImageError,
-    PreprocessingStep,
-    PreprocessingSteps,
-    PreprocessingWay,
-    Range,
-)
+from tapetum.types import ColorChannels, ImageError, PreprocessingStep, PreprocessingSteps, PreprocessingWay, Range
 from tapetum.types.photographs import MAX_SIDE_PX
 
 

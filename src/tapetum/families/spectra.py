@@ -1,4 +1,4 @@
-"""Units over a data set: the real pictures from the least to the strongest answer, beside pictures made for them."""
+"""Units over a data set: real pictures from the least to the strongest answer, beside pictures made for the units."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def top_examples(
 def illustrated(
     model: ModelLike, source: Any, result: SpectrumResult | TopKResult, channels: int | Sequence[int] = 0
 ) -> UnitSpectra | TopExamples:
-    """Some units of a scan's result with their pictures, read from the source again; without made ones.
+    """Pictures of some units of a scan's result, read from the source again; without made ones.
 
     The model and the source must be those of the scan: a picture that is no longer what it was is not noticed.
     """
@@ -225,7 +225,7 @@ def as_seen(model: VisionModel, source: Source, sample: int) -> Tensor:
 
 
 def unit_spectrum(model: VisionModel, found: SpectrumResult, channel: int, picture: Callable[[int], Tensor]) -> UnitSpectrum:
-    """One unit of a scan with its pictures, `picture(sample)` (3, h, w) uint8; without made ones."""
+    """Spectrum of a unit of a scan, with `picture(sample)` (3, h, w) uint8; without made pictures."""
     groups = (unit_examples(model, found, channel, found.examples(group, channel), picture) for group in GROUPS)
     low, below, above, high = groups
     return UnitSpectrum(
@@ -249,7 +249,7 @@ def unit_examples(
     picture: Callable[[int], Tensor],
     crop_px: int | None = None,
 ) -> UnitExamples:
-    """Some examples of one unit of a scan with their pictures, `picture(sample)` (3, h, w) uint8."""
+    """Examples of a unit of a scan with their pictures, `picture(sample)` (3, h, w) uint8."""
     size = model.preprocessing.size
     pictures = [picture(one.sample) for one in examples]
     stacked = torch.stack(pictures) if pictures else torch.zeros(0, 3, *size, dtype=torch.uint8)
@@ -276,7 +276,7 @@ def _side(model: VisionModel, layer: str, crop_px: int | None) -> int | None:
 
 
 def box_around(place: tuple[int, int], grid: tuple[int, int], size: Size, side: int) -> tuple[int, int, int, int]:
-    """(top, left, bottom, right) in px: a square of that side around the centre of a place of the grid, inside the picture."""
+    """Square (top, left, bottom, right) in px of that side, around the centre of a place of the grid, inside the picture."""
     centre = [(one + 0.5) * px / cells for one, cells, px in zip(place, grid, size, strict=True)]
     top, left = (min(max(0, round(middle - side / 2)), px - side) for middle, px in zip(centre, size, strict=True))
     return top, left, top + side, left + side

@@ -16,11 +16,11 @@ class Logger(Protocol):
     """Takes named numbers at steps that never go back."""
 
     def log(self, values: Mapping[str, float | int], step: int) -> None:
-        """Keeps some numbers; what was logged before a program is killed is there."""
+        """Logs some numbers at once: they are kept if the program is killed afterwards."""
         ...
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Ends the log."""
         ...
 
 
@@ -57,7 +57,7 @@ class Throughput:
         self.log(values, event.done)
 
     def log(self, values: Mapping[str, float | int], step: int) -> None:
-        """To all loggers."""
+        """Logs to all loggers."""
         for logger in self.loggers:
             logger.log(values, step)
 

@@ -1,4 +1,4 @@
-"""One event a line, in a file that any program reads."""
+"""A file of JSON lines, one per event, that any program reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class JSONLines:
-    """Appends {"time", "step", ...} lines, each on the disk's side of the program as soon as it is logged.
+    """Appends {"time", "step", ...} lines, each handed to the system as soon as it is logged.
 
     A line that a killed run left unfinished stays as it is; the next run begins a new one.
     """

@@ -18,21 +18,14 @@ PROJECT = "tapetum"
 class _Tracked:
     """A run on a tracking site. The same folder and settings continue the same run."""
 
-    module = ""
-    instead = "--log jsonl needs nothing"
-
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
-        self.site = package(self.module, self.module)
-        named = self._named(folder, about)
+    def __init__(self, module: str, about: Mapping[str, Any], instead: str, **named: str) -> None:
+        self.site = package(module, module)
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
                 self.run = self.site.init(project=PROJECT, config=dict(about), resume="allow", **named)
         except Exception as error:  # no account, no network, ...: each site has errors of its own
             reason = " ".join(str(error).split())[:200]
-            raise TapetumError(f"{self.module} cannot begin ({reason}); {self.instead}") from error
-
-    def _named(self, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError
+            raise TapetumError(f"{module} cannot begin ({reason}); {instead}") from error
 
     def log(self, values: Mapping[str, float | int], step: int) -> None:
         self.run.log(dict(values), step=step)
@@ -45,21 +38,17 @@ class _Tracked:
 class WeightsAndBiases(_Tracked):
     """W&B (https://wandb.ai): WANDB_MODE=offline keeps everything below the folder, for `wandb sync` later."""
 
-    module = "wandb"
-    instead = "WANDB_MODE=offline keeps the run here"
-
-    def _named(self, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        return {"dir": str(folder), "name": folder.name, "id": _id(folder, about)}
+        instead, run = "WANDB_MODE=offline keeps the run here", _id(folder, about)
+        super().__init__("wandb", about, instead, dir=str(folder), name=folder.name, id=run)
 
 
 class Trackio(_Tracked):
     """Trackio (https://github.com/gradio-app/trackio): kept on this computer, shown by `trackio show`."""
 
-    module = "trackio"
-
-    def _named(self, folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-        return {"name": f"{folder.name}-{_id(folder, about)}"}
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        super().__init__("trackio", about, "--log jsonl needs nothing", name=f"{folder.name}-{_id(folder, about)}")
 
 
 def _id(folder: Path, about: Mapping[str, Any]) -> str:

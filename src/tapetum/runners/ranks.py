@@ -22,7 +22,7 @@ LAUNCHERS = {
     "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
     "SLURM": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
 }
-"""launcher -> its variables: this process's number, how many there are, its number on this computer."""
+"""{launcher: its variables for the number of this process, of all, and of this one on this computer}."""
 
 LOOK_S = 2.0
 """Seconds between two looks at what the other ranks have done."""
@@ -59,7 +59,7 @@ class Ranks:
 
     @property
     def size(self) -> int:
-        """How many processes there are."""
+        """Number of processes."""
         return self._number(1)
 
     @property
@@ -96,7 +96,7 @@ class Ranks:
 
 
 def found_launcher(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Which launcher started this process as one of several: torchrun, SLURM, or none."""
+    """Name of the launcher that started this process as one of several, torchrun or SLURM; None without one."""
     for launcher, (rank, size, _) in LAUNCHERS.items():
         if environment.get(rank, "").isdecimal() and environment.get(size, "").isdecimal():
             return launcher

@@ -21,13 +21,13 @@ from tapetum.types import TapetumError
 from tapetum.types.refusals import imported
 
 TRIES = 3
-"""Workers that a shard may bring down before it is given up."""
+"""Workers that may die over one shard before it is given up."""
 
 REACH_S = 10.0
 """Seconds that a cluster may take to answer."""
 
 LOOK_S = 1.0
-"""Seconds after which whoever watches may stop the work, although no shard was finished."""
+"""Seconds after which a watcher may stop the work, although no shard was finished."""
 
 
 class Worker:
@@ -40,7 +40,7 @@ class Worker:
         self.job: Job = pickle.loads(job)
 
     def work(self, shard: int) -> ShardResult:
-        """One shard; its states stay in the ledger where there is one."""
+        """Works on a shard; its states stay in the ledger where there is one."""
         return self.job.work(shard)
 
 
@@ -126,7 +126,7 @@ class _Pool:
         return self.actor_class.remote(sys.path, self.kept)
 
     def results(self, left: deque[int], tick: Tick) -> Iterator[ShardResult]:
-        """Every shard's, as they are done."""
+        """Yields the result of each shard as it is done."""
         free, deaths = deque(self.actors), Counter[int]()
         while left or self.busy:
             while left and free:

@@ -20,7 +20,7 @@ from tapetum.training.pictures import KEEP_BYTES, Photographs, batch_orders
 from tapetum.types import ModelError, ModelLike, PredictionCheck, TrainingError
 
 OTHER = "another class"
-"""The column of a network that answers with a class that the data does not have."""
+"""Name of the column for answers with a class that the data does not have."""
 
 
 def check_predictions(
@@ -47,7 +47,7 @@ def check_predictions(
         shows: any (drawn by `seed`), wrong (the surest mistakes first), or right (the least sure first).
         of: validation, the pictures that `train` holds out with the same `validation` and `seed`; train; or all.
         validation: the share of each class that is held out, or a data set of its own.
-        seed: of that draw, and of the pictures that are shown.
+        seed: random seed of that draw, and of the pictures that are shown.
         batch: pictures a pass.
 
     Example:

@@ -36,10 +36,10 @@ OWN = re.compile(r"epoch_[0-9]{3,9}\.safetensors|history\.json|model\.(safetenso
 """Files of a training's folder."""
 AT_HAND = 2  # the newest files that are kept: should the last be damaged, there is another
 LARGEST = 16_000_000_000
-"""Bytes of an epoch: what is hashed in some ten seconds."""
+"""Most bytes of an epoch: as many are hashed in some ten seconds."""
 
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
-"""What the optimizer keeps of each weight: a number, and two tensors of the weight's shape."""
+"""State of the optimizer per weight: a number, and two tensors of the weight's shape."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _tensors(path: Path) -> tuple[str, str, dict[str, Tensor]]:
 
 
 def _wanted(state: State) -> dict[str, Tensor]:
-    """{name: a tensor like the one that a file may hold under it}."""
+    """{name: tensor of the type and shape that a file may hold under it}."""
     own = state.network.state_dict()
     found = {f"{part}.{name}": tensor for part in ("network", "best") for name, tensor in own.items()}
     weights = [weight for group in state.optimizer.param_groups for weight in group["params"]]

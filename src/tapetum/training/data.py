@@ -55,13 +55,13 @@ class Parts:
 
 
 def read_data(data: Any, validation: Any = 0.2, seed: int = 0) -> Parts:
-    """The two parts of a data set.
+    """Splits a data set into its two parts.
 
     Args:
         data: a folder of class folders (with train and val inside, those are the parts); what `tp.as_source` takes, with
             labels; (pixels (n, 3, h, w) as uint8 or floats in [0, 1], labels); a torch Dataset of (picture, label).
         validation: the share of each class that is held out, drawn by `seed`, or a data set of its own.
-        seed: of that draw.
+        seed: random seed of that draw.
     """
     source = labelled(data)
     classes = class_names(source)
@@ -133,7 +133,7 @@ def seeded(*key: object) -> torch.Generator:
 
 
 def seed_of(*key: object) -> int:
-    """A number in [0, 2**63) for a key."""
+    """Number in [0, 2**63) that is a function of the key."""
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest()) >> 1
 
 

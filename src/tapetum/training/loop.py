@@ -20,7 +20,7 @@ from tapetum.training.pictures import Examples, batch_orders
 from tapetum.types import Epoch, TrainingError
 
 Schedule = Literal["constant", "cosine"]
-"""How the learning rate goes: it stays, or it falls to nothing along half a cosine."""
+"""Course of the learning rate: it stays, or it falls to zero along half a cosine."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Work:
 
 
 def run_epoch(work: Work, state: State, plan: Plan) -> Epoch:
-    """One pass over the training pictures and one over the held-out ones; the network is left in eval mode."""
+    """Trains on all training pictures once, then tests on the held-out ones; leaves the network in eval mode."""
     number, start = len(state.epochs) + 1, time.perf_counter()
     with stage(f"epoch {number} of {plan.epochs}"):
         done = (number - 1) * work.size

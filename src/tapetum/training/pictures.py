@@ -20,12 +20,12 @@ from tapetum.training.data import Part, seeded
 from tapetum.types import ImageError
 
 Augment = Literal["none", "flip", "crop"]
-"""What is changed in a training picture each time: nothing; left and right at random; that, and the place of the cut."""
+"""Random changes of a training picture: none; left and right; or also the place of the cut."""
 
 KEEP_BYTES = 1_000_000_000
 """Pictures that take more than this, in 8 bits, are decoded anew in every epoch."""
 
-AHEAD = 2  # batches that are decoded before they are asked for
+AHEAD = 2  # batches that are decoded before their turn
 
 
 @runtime_checkable
@@ -122,7 +122,7 @@ class Photographs:
         return rows[torch.tensor([one is not None for one in found], dtype=torch.bool)], torch.stack(there) if there else empty
 
     def _one(self, row: int) -> Tensor | None:
-        """(3, h, w) uint8; None, and listed, where there is no picture."""
+        """Reads a picture (3, h, w) uint8; None, and listed, where it cannot be read."""
         try:
             return (self._seen(self.part.read(row))[0] * 255).round().to(torch.uint8)
         except ImageError as error:
@@ -140,7 +140,7 @@ class Photographs:
     # --- random changes
 
     def _draw(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """For every row of the part, whatever batch it comes in: mirrored or not (n,), and where it is cut (n, 2) in [0, 1)."""
+        """Draws for every row, in any batch, whether it is mirrored (n,), and where it is cut (n, 2) in [0, 1)."""
         generator = seeded(self.seed, "augment", epoch)
         n = len(self.part)
         return torch.rand(n, generator=generator) < 0.5, torch.rand(n, 2, generator=generator)

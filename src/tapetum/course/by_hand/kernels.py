@@ -64,7 +64,7 @@ def named_kernel(name: str) -> Tensor:
 
 
 def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """How many places a convolution or a pooling has along one side.
+    """Number of places that a convolution or a pooling has along one side.
 
     floor((size + 2·padding - dilation·(kernel - 1) - 1) / stride) + 1
 

@@ -10,7 +10,7 @@ from tapetum.models.operations.norms import norm_of, parameters
 
 
 def weighted(call: Call) -> Affine:
-    """conv(x, weight, bias, stride, ...), also transposed, and linear(x, weight, bias)."""
+    """A convolution (also transposed) or linear layer as an operation that is affine in its input."""
     function, rest = call.function, call.args[3:]
     named = {key: value for key, value in call.kwargs.items() if key not in ("input", "weight", "bias")}
 
@@ -21,7 +21,7 @@ def weighted(call: Call) -> Affine:
 
 
 def batch_norm_scale(call: Call) -> tuple[Tensor, Tensor] | None:
-    """y = factor * x + shift of a batch-norm in eval mode, per channel; None where it uses the batch's own statistics."""
+    """Factor and shift per channel of a batch-norm in eval mode; None where it uses the batch's own statistics."""
     own = parameters(call)
     mean, variance, weight, bias = own["running_mean"], own["running_var"], own["weight"], own["bias"]
     if mean is None or variance is None or call.get(5, "training", False):
@@ -33,7 +33,7 @@ def batch_norm_scale(call: Call) -> tuple[Tensor, Tensor] | None:
 
 
 def channelwise(x: Tensor, factor: Tensor, shift: Tensor) -> Affine:
-    """factor * x + shift, channel by channel."""
+    """The operation factor * x + shift, channel by channel."""
     shape = (1, -1, *(1,) * (x.ndim - 2))
     return Affine(_scaled, x, factor.view(shape), shift.view(shape))
 
@@ -44,7 +44,7 @@ def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 
 def normalization(call: Call) -> Affine | None:
-    """Layer, group, instance and RMS norm: (x - mean(x)) / deviation * weight + bias with the deviation held constant."""
+    """A layer, group, instance or RMS norm: (x - mean(x)) / deviation * weight + bias with the deviation held constant."""
     norm = norm_of(call)
     if norm is None:
         return None

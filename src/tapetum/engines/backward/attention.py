@@ -40,6 +40,6 @@ def multi_head_attention(
 
 
 def _heads(x: Tensor, n: int) -> Tensor:
-    """(t, b, c) to (b, heads, t, c / heads); (t, c) to (heads, t, c / heads)."""
+    """Splits the channels of (t, b, c) to (b, heads, t, c / heads), of (t, c) to (heads, t, c / heads)."""
     split = x.unflatten(-1, (n, -1))
     return split.permute(1, 2, 0, 3) if x.ndim == 3 else split.permute(1, 0, 2)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 Apply = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
-"""(x, weight, bias) to the output of an operation that is affine in x."""
+"""Function of (x, weight, bias) that returns the output of an operation that is affine in x."""
 
 Addend = tuple[Tensor, Tensor | None, Tensor | None]
 """x, weight, bias."""
@@ -29,7 +29,7 @@ class Affine:
     """One executed operation that is affine in its input.
 
     box   the least and the largest value that x can have, where x is the image itself
-    seen  what is done to the relevance that arrives at the output, before it is shared out
+    seen  change of the relevance that arrives at the output, before it is shared out
     """
 
     apply: Apply
@@ -41,14 +41,14 @@ class Affine:
     seen: Callable[[Tensor], Tensor] | None = None
 
     def scaled(self, factor: Tensor, shift: Tensor) -> Affine:
-        """factor * (this) + shift, channel by channel: a batch-norm merged into the weights."""
+        """This operation times a factor plus a shift, per channel: with a batch-norm merged into its weights."""
         assert self.weight is not None
         weight = self.weight * factor.view(-1, *(1,) * (self.weight.ndim - 1))
         return replace(self, weight=weight, bias=shift if self.bias is None else self.bias * factor + shift)
 
 
 AffineRule = Callable[[Affine, Tensor], Tensor]
-"""The operation and the relevance of its outputs, to the relevance of its inputs."""
+"""Function of an operation and the relevance of its outputs that returns the relevance of its inputs."""
 
 
 def over(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
@@ -58,7 +58,7 @@ def over(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
 
 
 def shares(apply: Apply, parts: Sequence[Addend], relevance: Tensor, stabilizer: float) -> Tensor:
-    """sum_k x_k * W_k^T (R / z), z = sum_k (W_k x_k + b_k)."""
+    """Relevance of the inputs, sum_k x_k * W_k^T (R / z), z = sum_k (W_k x_k + b_k)."""
     with torch.enable_grad():
         xs = [x.detach().requires_grad_() for x, _, _ in parts]
         z = reduce(torch.add, [apply(x, w, b) for x, (_, w, b) in zip(xs, parts, strict=True)])
@@ -77,7 +77,7 @@ def z_plus(stabilizer: float = 1e-6, bias: bool = True) -> AffineRule:
 
 
 def z_minus(stabilizer: float = 1e-6, bias: bool = True) -> AffineRule:
-    """R_i = sum_j (x_i w_ij)- / sum_i (x_i w_ij)- R_j: z+ of the negated weights, who speaks against."""
+    """R_i = sum_j (x_i w_ij)- / sum_i (x_i w_ij)- R_j: z+ of the negated weights."""
     return lambda a, relevance: shares(a.apply, _inhibitory(a, bias), relevance, stabilizer)
 
 
@@ -149,17 +149,17 @@ def flat(stabilizer: float = 1e-6) -> AffineRule:
 
 
 def _excitatory(a: Affine, bias: bool = True) -> list[Addend]:
-    """Where x_i w_ij > 0: positive x on positive weights, negative on negative ones."""
+    """Parts with x_i w_ij > 0: positive x on positive weights, negative on negative ones."""
     return _split((a.x, a.weight, a.bias if bias else None), lambda w: w.clamp(min=0), lambda w: w.clamp(max=0))
 
 
 def _inhibitory(a: Affine, bias: bool = True) -> list[Addend]:
-    """Where x_i w_ij < 0."""
+    """Parts with x_i w_ij < 0."""
     return _split((a.x, a.weight, a.bias if bias else None), lambda w: w.clamp(max=0), lambda w: w.clamp(min=0))
 
 
 def _split(part: Addend, on_positive: Callable[[Tensor], Tensor], on_negative: Callable[[Tensor], Tensor]) -> list[Addend]:
-    """Positive and negative inputs, each on weights of its own; the bias belongs to the first (its input is 1)."""
+    """Splits positive from negative inputs, each on weights of its own; the bias belongs to the first (its input is 1)."""
     x, weight, bias = part
     parts: list[Addend] = [(x.clamp(min=0), _map(on_positive, weight), _map(on_positive, bias))]
     return [*parts, (x.clamp(max=0), _map(on_negative, weight), None)] if (x < 0).any() else parts

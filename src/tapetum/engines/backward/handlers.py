@@ -1,6 +1,6 @@
-"""One handler per kind of operation: how relevance goes back through it.
+"""Handlers of each kind of operation: they send relevance back through it.
 
-Each runs the operation of a `Call` within a `Propagation` and returns its output, which takes relevance back. A handler
+A handler runs the operation of a `Call` within a `Propagation` and returns its output, which takes relevance back. One
 that only runs the operation installs no rule; the operation is then refused.
 """
 
@@ -89,7 +89,7 @@ def _pass_on(_: Propagation, call: Call, signal: Tensor) -> Tensor:
 
 
 def _multiply(pass_: Propagation, call: Call) -> Any:
-    """R_signal = R; the gate is held constant. So is a denominator."""
+    """R_signal = R; gates and denominators are held constant."""
     a, b = call.get(0, "input"), call.get(1, "other")
     active = [one for one in (a, b) if isinstance(one, Tensor) and one.requires_grad]
     if call.name == "div":
@@ -101,7 +101,7 @@ def _multiply(pass_: Propagation, call: Call) -> Any:
 
 
 def _signal(pass_: Propagation, a: Tensor, b: Tensor) -> Tensor | None:
-    """The factor that is no gate: by what made it, else the larger one; None where nothing tells."""
+    """The factor that is no gate: by what made it, else the larger one; None where neither decides."""
     if a is b:
         return None
     rank_a, rank_b = (int(pass_.gates.get(one) or 0) for one in (a, b))
@@ -126,7 +126,7 @@ def _attention(pass_: Propagation, call: Call) -> Any:
 
 
 def _multi_head(pass_: Propagation, call: Call) -> Any:
-    """Runs it written out, so that each of its operations is seen."""
+    """Runs multi-head attention written out, so that each of its operations is seen."""
     with pass_.mode:
         return multi_head_attention(*call.args, **call.kwargs)
 

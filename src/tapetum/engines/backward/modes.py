@@ -2,7 +2,7 @@
 
 A torch function mode sees every operation of the forward pass while the graph is recorded. It is thread-local and ends
 with its block, so there is nothing to undo on the model. Nothing is overwritten in there: `x.relu_()` is computed out of
-place, and whoever uses x later gets the new value, so rules may keep what they saw until the backward pass.
+place, and later uses of x get the new value, so rules may keep what they saw until the backward pass.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tapetum.types import MethodError
 
 @dataclass
 class Applied:
-    """How often a rule was applied, so that a method can refuse a network that has nothing for it to act on."""
+    """Number of times that a rule was applied, so that a method can refuse a network that has nothing for it to act on."""
 
     count: int = 0
 

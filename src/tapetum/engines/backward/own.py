@@ -63,7 +63,7 @@ def _name(node: Any) -> str:
 
 
 def _is_masked(passed: Tensor | None, arrived: Tensor | None) -> bool:
-    """Whether what arrived is passed on times 0 or 1, and both occur."""
+    """Whether the gradient that arrived is passed on times 0 or 1, and both occur."""
     if passed is None or arrived is None or passed.shape != arrived.shape:
         return False
     some = arrived != 0

@@ -1,4 +1,4 @@
-"""How relevance goes back through every operation of a network: what arrives at an output is relevance, not a gradient.
+"""Sends relevance back through every operation of a network: what arrives at an output is relevance, not a gradient.
 
 Convolutions and linear layers follow the composite; a batch-norm behind one is merged into its weights. Activations pass
 relevance on; sums, averages and attention share it in proportion to what each input contributes (zennit: Norm); gates,
@@ -26,7 +26,7 @@ from tapetum.models.operations.tables import Operation
 from tapetum.types import MethodError
 
 _CARRIES = (None, "add", "multiply", "batch_norm")
-"""Operations that keep a tensor's mark as gate or as image."""
+"""Operations after which a gate or an image is still marked as one."""
 
 
 class Propagation:
@@ -60,7 +60,7 @@ class Propagation:
         return output
 
     def _carry(self, call: Call, output: Tensor) -> None:
-        """Marks a gate, or the image, after a view, a factor or a shift as one still."""
+        """Marks a gate, or the image, as one also after a view, a factor or a shift."""
         inputs = [call.main] if call.name.endswith("_as") else call.inputs  # expand_as(x) moves nothing of x
         if len(inputs) == 1 and inputs[0] in self.gates:
             self.gates[output] = self.gates[inputs[0]]
@@ -72,7 +72,7 @@ class Propagation:
     # --- affine operations
 
     def affine_operation(self, call: Call, operation: Affine) -> Tensor:
-        """Runs it and registers it: for its rule, for a batch-norm that follows, and as the last so far."""
+        """Runs an affine operation, and registers it for its rule, for a batch-norm that follows, and as the last so far."""
         operation = replace(operation, box=self.boxes.get(operation.x))
         output = replaced(call, lambda relevance: (self.shared(operation, relevance),), operation.x)
         self.affine[output] = self.last = operation
@@ -93,14 +93,14 @@ class Propagation:
         return self.composite.convolution if operation.name.startswith("conv") else self.composite.linear
 
     def normalized(self, call: Call, operation: Affine) -> Tensor:
-        """An affine operation that is no layer of its own: a normalisation."""
+        """Runs an affine operation that is no layer of its own: a normalisation."""
         rule = epsilon(self.composite.stabilizer)
         return replaced(call, lambda relevance: (rule(operation, relevance),), operation.x)
 
     # --- linear in one of the operands, the others held constant
 
     def proportional(self, call: Call, operand: Tensor) -> Tensor:
-        """R_in = x * A^T (R / A x) for z = A x: each input by what it contributes."""
+        """Runs z = A x, and shares relevance by what each input contributes: R_in = x * A^T (R / A x)."""
         constant = call.holding(operand)
 
         def backward(relevance: Tensor) -> tuple[Tensor]:

@@ -29,19 +29,19 @@ from tapetum.notes import note
 from tapetum.types import Batch, MethodError
 
 FirstRelevance = Callable[[Tensor, Tensor], Tensor]
-"""(answer y, gradient g of the score by it) to the relevance that starts there."""
+"""Function of the answer y and the gradient g of the score by it that returns the relevance that starts there."""
 
 Gates = Mapping[str, Callable[[Tensor], Tensor]]
-"""{layer: what is done to the relevance that arrives there, in the layer's own layout}."""
+"""{layer: change of the relevance that arrives there, in the layer's own layout}."""
 
 
 def of_score(answer: Tensor, gradient: Tensor) -> Tensor:
-    """y * g: it sums to the score, where that is linear in the answer."""
+    """Relevance y * g, which sums to the score where that is linear in the answer."""
     return answer * gradient
 
 
 def of_one(answer: Tensor, gradient: Tensor) -> Tensor:
-    """g: the target starts with relevance 1 (excitation backprop's winner)."""
+    """Relevance g: the target starts with 1 (excitation backprop's winner)."""
     return gradient
 
 
@@ -66,7 +66,7 @@ def relevance(
 
 
 TOLD = 0.01
-"""Share of the score from which on relevance that is lost or gained on the way is noted."""
+"""Share of the score: more relevance lost or gained on the way is noted."""
 
 
 def _note_share(arrived: Tensor, started: Tensor) -> None:
@@ -119,7 +119,7 @@ def _relevance(
 def _propagated(
     score: ModelScore, leaf: Tensor, propagation: Propagation, seed: FirstRelevance, through: Gates
 ) -> tuple[Tensor, Tensor]:
-    """(relevance at the image, relevance with which each image started)."""
+    """Relevance at the image, and the relevance with which each image started."""
     composite = propagation.composite
     edits = {layer: partial(propagation.intercept, seen=seen) for layer, seen in through.items()}
     with (

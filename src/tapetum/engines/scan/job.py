@@ -1,4 +1,4 @@
-"""The work on one shard: a function of the shard and nothing else, wherever it runs."""
+"""The work on one shard: a function of the shard alone, wherever it runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Job:
     ledger: Ledger | None = None
 
     def channels(self) -> dict[str, int]:
-        """layer -> how many units it has."""
+        """Number of units per layer."""
         survey = self.model.survey  # once: looking whether the model is still the same takes a millisecond
         found: dict[str, int] = {}
         for name in self.trackers:
@@ -60,7 +60,7 @@ class Job:
         }
 
     def work(self, shard: int, tick: Tick = lambda _: None) -> ShardResult:
-        """One shard, from files to states. The number of threads of a pass decides its last bits: callers set one."""
+        """Works on one shard, from files to states. Callers set one thread per pass: the number decides the last bits."""
         seconds = {"decoding": 0.0, "network": 0.0, "trackers": 0.0}
         states, skipped = self.start(), {}
         scored: list[dict[str, Seen]] = []

@@ -32,12 +32,12 @@ from tapetum.types import DamagedError, TapetumError
 PLAN = "plan.json"
 DIGEST = hashlib.sha256().digest_size
 LARGEST = 16_000_000_000
-"""Bytes of a shard: what is hashed in some ten seconds."""
+"""Most bytes of a shard: as many are hashed in some ten seconds."""
 
 DTYPES = frozenset(np.dtype(name).newbyteorder("<").str for name in (
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
 ))  # fmt: skip
-"""What trackers keep, as numpy writes it."""
+"""Number types of trackers' states, as numpy writes them."""
 
 
 @runtime_checkable
@@ -45,23 +45,23 @@ class Ledger(Protocol):
     """Append-only storage: workers add shards, and none is ever changed. Can be pickled."""
 
     def open(self, key: Key, *, resume: bool) -> None:
-        """Begins, or goes on with the same work; refuses a place that holds other work."""
+        """Begins a scan or goes on with it; refuses a place that holds another scan."""
         ...
 
     def done(self) -> set[int]:
-        """The shards that are there."""
+        """Numbers of the finished shards."""
         ...
 
     def write(self, result: ShardResult) -> None:
-        """Keeps a shard: the whole of it appears, or nothing."""
+        """Writes a shard, which appears complete or not at all."""
         ...
 
     def read(self, shard: int) -> ShardResult:
-        """A shard that is there; a `DamagedError` where it is not, not whole, or another scan's."""
+        """Reads a finished shard; a `DamagedError` where it is missing, not whole, or another scan's."""
         ...
 
     def forget(self, shard: int) -> None:
-        """Takes a shard away, so that it is made again."""
+        """Removes a shard, so that it is made again."""
         ...
 
 
@@ -112,12 +112,12 @@ class FolderLedger:
 
 
 def plan_text(key: Key) -> bytes:
-    """plan.json: what is scanned with what, and the key that shards carry."""
+    """Content of plan.json: the facts of the scan, and the key that shards carry."""
     return json.dumps({"key": key.hash, "facts": key.facts}, indent=1, default=str).encode()
 
 
 def plan_read(data: bytes) -> dict[str, Any] | None:
-    """plan.json as it was written; None where it is damaged: the shards themselves know what they belong to."""
+    """Reads plan.json; None where it is damaged: the shards themselves name the scan that they belong to."""
     found = parsed(data, PLAN)
     return found if isinstance(found, dict) and isinstance(found.get("facts"), dict) else None
 

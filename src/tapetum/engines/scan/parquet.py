@@ -34,10 +34,10 @@ MISSING = "shards at a URL need pyarrow and fsspec: pip install 'tapetum[scale]'
 COLUMNS = ("layer", "tracker", "name", "dtype", "shape", "bytes")
 ABOUT = ("", -1, "about")
 MOST_ROWS = 100_000
-"""A tracker keeps some ten tables of a layer."""
+"""Most rows of a file; a tracker has some ten tables per layer."""
 
 LARGEST = 1_900_000_000
-"""Bytes of a file, which is held as a whole."""
+"""Most bytes of a file, which is read as a whole."""
 
 WHOLE_PUTS = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "r2", "hf"}
 """Stores in which an object appears when all of it is there; elsewhere a file is written beside its place and moved."""
@@ -201,7 +201,7 @@ def unpacked(data: bytes, place: str, key: str) -> ShardResult:
 
 
 def _rows(data: bytes) -> list[tuple[Any, ...]]:
-    """The rows, one at a time: a page that unpacks to many of them is met before they fill the memory."""
+    """Reads the rows one at a time: a page that unpacks to too many of them is refused before they fill the memory."""
     file = imported("pyarrow.parquet", MISSING).ParquetFile(io.BytesIO(data))
     known, about = file.schema_arrow, file.metadata
     if not known.equals(_schema(imported("pyarrow", MISSING))):

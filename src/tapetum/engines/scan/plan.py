@@ -1,4 +1,4 @@
-"""How a data set is cut up: batches of a fixed make-up, in shards of whole batches."""
+"""Cuts a data set into shards of whole batches, each of a fixed make-up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BATCH = 16
 """Pictures per pass: fixed, since the make-up of a batch decides the last bits."""
 
 SHARD = 64
-"""Pictures per shard: what a killed run loses at most, and what is written at once."""
+"""Pictures per shard: a killed run loses at most so many, and so many are written at once."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Plan:
 
 
 def described(trackers: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
-    """layer -> each tracker with its parameters, as text."""
+    """{layer: each tracker with its parameters, as text}."""
     return {layer: [f"{type(one).__name__}({_parameters(one)})" for one in many] for layer, many in trackers.items()}
 
 

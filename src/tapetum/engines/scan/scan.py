@@ -127,7 +127,7 @@ def _prepare(job: Job) -> None:
 
 
 def _taps(job: Job) -> dict[str, str]:
-    """layer -> "output", or "pre-activation" if its values are read before the activation function."""
+    """{layer: "output", or "pre-activation" if its values are read before the activation function}."""
     if not job.pre_activation:
         return dict.fromkeys(job.trackers, "output")
     return dict(taps_of(job.model, list(job.trackers)))
@@ -185,6 +185,6 @@ def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int,
 
 
 def _contexts(job: Job) -> dict[str, Context]:
-    """layer -> the facts about it that its results carry."""
+    """{layer: the facts about it that its results carry}."""
     ids, tapped = job.source.ids[: job.plan.count], _taps(job)
     return {layer: Context(layer, ids, job.model.survey[layer].grid, tapped[layer]) for layer in job.trackers}

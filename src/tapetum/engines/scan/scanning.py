@@ -1,4 +1,4 @@
-"""How a data set is scanned: by whom, how much of it, and where finished shards are kept."""
+"""Settings of a scan: the runner, the part of the data set, and the place of finished shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tapetum.types import ScanResult, TapetumError
 
 @dataclass(frozen=True, eq=False)
 class Scanning:
-    """What a scan's caller decides besides what is looked at; none of it but `limit`, `batch` and `shard` changes a number.
+    """Settings of a scan besides its subject; of these only `limit`, `batch` and `shard` change a number.
 
     workers       threads, each with a pass of its own; None: one per core
     run           another runner
@@ -48,7 +48,7 @@ class Scanning:
         pre_activation: bool = False,
         precision: Literal["exact", "fast"] = "exact",
     ) -> Job:
-        """What is to be done, checked before any of it is."""
+        """The job of a scan, checked before it begins."""
         if self.limit is not None and self.limit < 1:
             raise TapetumError(f"limit must be at least 1, not {self.limit}")
         if self.workers is not None and self.run is not None:
@@ -66,7 +66,7 @@ class Scanning:
 
 
 def ledger_of(out: str | Path | Ledger | None) -> Ledger | None:
-    """Where finished shards go: a folder, Parquet files at a URL, or a ledger as it is."""
+    """Ledger for finished shards: of a folder, of Parquet files at a URL, or the given one."""
     if isinstance(out, str) and "://" in out:
         return ParquetLedger(out)
     return FolderLedger(out) if isinstance(out, str | Path) else out

@@ -1,4 +1,4 @@
-"""The pieces of a scan: what became of a shard, and the states of its trackers."""
+"""Parts of a scan: the result of a shard, and the states of its trackers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Tick = Callable[[int], None]
 """Called with a number of pictures whenever so many are done."""
 
 States = dict[str, list[State]]
-"""layer -> the state of each of its trackers."""
+"""{layer: the state of each of its trackers}."""
 
 
 @dataclass(frozen=True, eq=False)

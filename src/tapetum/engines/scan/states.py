@@ -17,7 +17,7 @@ from tapetum.engines.scan.trackers.coactivation import SUMS
 from tapetum.types import DamagedError
 
 COUNTED = ("n", "pictures")
-"""Numbers of pictures in our states; samples lie in what is called "samples", and within "key"."""
+"""Names of the tensors in our states that count pictures; sample numbers are under "samples", and within "key"."""
 
 LEVELS = ("levels", *SUMS)
 

@@ -53,7 +53,7 @@ def attention_rollout(
 
 
 def identity(layer: Attention) -> Tensor:
-    """I over the tokens, for each image."""
+    """Identity matrix over the tokens, one per image."""
     tokens = layer.raw.shape[-1]
     return torch.eye(tokens, dtype=layer.raw.dtype, device=layer.raw.device).expand(layer.n, -1, -1)
 

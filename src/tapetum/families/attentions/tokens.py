@@ -119,13 +119,13 @@ def checked_places(model: VisionModel, found: Found, attentions: Sequence[Attent
 
 
 def _over_all_tokens(shapes: Sequence[tuple[int, ...]], tokens: int, n: int) -> bool:
-    """Whether all attentions are; only the last may have fewer queries than tokens: a pooling by attention."""
+    """Whether all attentions are over all tokens; only the last may have fewer queries than tokens: a pooling by attention."""
     square = all(shape[-2:] == (tokens, tokens) for shape in shapes[:-1]) and shapes[-1][-1] == tokens
     return square and all(len(shape) != 4 or shape[0] == n for shape in shapes)
 
 
 def token_places(model: VisionModel, tokens: int, images: Tensor) -> Tensor | None:
-    """Which of the tokens stands at each place, (h, w), as the survey of the layers found it; None: no such grid."""
+    """Number of the token at each place, (h, w), as the survey of the layers found it; None where there is no such grid."""
     height, width = images.shape[-2:]
     numbers = torch.arange(tokens, device=images.device)[None, :, None]
     for where in model.survey.maps.values():
@@ -146,7 +146,7 @@ def read_tokens(last_gradient: Tensor) -> Tensor:
 
 
 def _blocks(model: VisionModel, image: Tensor) -> list[str]:
-    """The module around each attention of all tokens, alone in it: the outermost that gives the tokens on."""
+    """Outermost modules that hold one attention over all tokens each, and return tokens."""
     paths: list[tuple[str, ...]] = []
     with torch.no_grad(), _running(model) as running:
         note = lambda one: paths.append(tuple(running)) if one.raw.shape[-1] == one.raw.shape[-2] else None  # noqa: E731
@@ -162,7 +162,7 @@ def _blocks(model: VisionModel, image: Tensor) -> list[str]:
 
 @contextlib.contextmanager
 def _running(model: VisionModel) -> Iterator[list[str]]:
-    """The layers giving tokens that are running now, outermost first."""
+    """Names of the layers with tokens as output that are running, outermost first."""
     maps, running = model.survey.maps, list[str]()
     names = [one.name for one in model.survey.layers if maps[one.name].layout == "tokens" and one.calls == 1]
     with hooked([(name, model.replica.get_submodule(name)) for name in names], running.append, lambda *_: running.pop()):

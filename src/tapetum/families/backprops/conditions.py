@@ -17,7 +17,7 @@ Through = str | Unit | Sequence[str | Unit]
 
 
 def conditions(model: VisionModel, through: Through | None, size: tuple[int, int]) -> dict[str, Callable[[Tensor], Tensor]]:
-    """{layer: keep the relevance of the named channels} for images of a size (h, w)."""
+    """{layer: function that keeps the relevance of the named channels} for images of a size (h, w)."""
     units = [checked_unit(model, unit) for unit in _units(through)]
     by_layer = {unit.layer: [one for one in units if one.layer == unit.layer] for unit in units}
     return {model.survey.last_run(layer): _keep(model, layer, some, size) for layer, some in by_layer.items()}

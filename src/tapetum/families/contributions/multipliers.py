@@ -1,4 +1,4 @@
-"""Multipliers of differences: how much of a score's change from a reference each value of the image makes (DeepLIFT).
+"""Multipliers of differences (DeepLIFT): the part of a score's change from a reference that is due to each value.
 
 The network runs on the reference first, and what its nonlinear operations get there is noted. Then it runs on the image,
 where every such operation is replaced by its value there plus a linear map that is zero there, whose slope carries the
@@ -32,17 +32,7 @@ from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
 from tapetum.models.operations.names import in_place
 from tapetum.models.operations.nested import tensors
-from tapetum.models.operations.tables import (
-    AVERAGES,
-    CASTS,
-    CONVOLUTIONS,
-    DROPOUTS,
-    JOINS,
-    MATRIX_PRODUCTS,
-    MOVES,
-    SUMS,
-    words,
-)
+from tapetum.models.operations.tables import AVERAGES, CASTS, CONVOLUTIONS, DROPOUTS, JOINS, MATRIX_PRODUCTS, MOVES, SUMS, words
 from tapetum.types import MethodError
 
 LINEAR = SUMS | AVERAGES | MOVES | JOINS | CASTS | DROPOUTS | words(
@@ -68,7 +58,7 @@ def contributions(score: ModelScore, images: Tensor, baseline: Tensor) -> Tensor
 
 
 def _check(score: ModelScore, values: Tensor, change: Tensor) -> None:
-    """Completeness is exact, so what is missing was lost on a way that no operation shows, such as a comparison."""
+    """Refuses values that do not sum to the change: the rest was lost where no operation shows it, as in a comparison."""
     missing = (values.flatten(1).sum(1) - change).abs()
     tolerance = max(1e-4, 100 * torch.finfo(values.dtype).eps) * values.abs().flatten(1).sum(1)
     if (missing > tolerance).any():
@@ -149,7 +139,7 @@ def _norm(x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, *, ord:
 
 
 def _amax(x: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor:
-    """A maximum over axes is one window over them."""
+    """Computes a maximum over axes as one window over them."""
     dims = [d % x.ndim for d in ((dim,) if isinstance(dim, int) else dim)] or list(range(x.ndim))
     rest = [d for d in range(x.ndim) if d not in dims]
     flat = x.permute(*rest, *dims).reshape(1, -1, torch.Size(x.shape[d] for d in dims).numel())

@@ -25,11 +25,11 @@ MAXIMA: dict[str, tuple[Callable[..., Any], int]] = {
 }
 
 Slope = Callable[[Call, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], Tensor]
-"""(call, inputs for the image, inputs for the reference, zeros) to the operation's change: a linear map of the zeros."""
+"""Function of (call, inputs for the image, inputs for the reference, zeros): the change, a linear map of the zeros."""
 
 
 def slope_of(call: Call) -> Slope | None:
-    """How an operation that is not linear passes its change on; None where it is linear, or has no rule."""
+    """Slope of an operation that is not linear; None where it is linear, or has no rule."""
     signals = len(call.signals)
     if call.name in FUNCTIONS and signals == 1:
         return _elementwise
@@ -43,7 +43,7 @@ def slope_of(call: Call) -> Slope | None:
 
 
 def _slope(change: Tensor, difference: Tensor, scale: Tensor, otherwise: Tensor) -> Tensor:
-    """change / difference; where the difference is no more than rounding, the derivative."""
+    """Returns change / difference; where the difference is no more than rounding, the derivative."""
     same = difference.abs() <= 8 * torch.finfo(difference.dtype).eps * scale
     return torch.where(same, otherwise, change / difference.masked_fill(same, 1)).nan_to_num(0, 0, 0)
 
@@ -64,7 +64,7 @@ def _product(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros:
 
 
 def _softmax(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    """e = exp(z - c), s = sum of e, e / s or z - c - log s, with one c for both runs: it cancels."""
+    """Takes e / s or z - c - log s apart, e = exp(z - c), s = sum of e, with one c for both runs: it cancels."""
     (z,), (z0,), dim = now, before, call.get(1, "dim")
     zero = zeros[0].nan_to_num(0)  # of masked places, -inf in both runs
     c = torch.maximum(z, z0).amax(dim, keepdim=True)
@@ -78,7 +78,7 @@ def _softmax(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros:
 
 
 def _normalisation(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    """c = z - mean, r = 1 / sqrt(mean of c^2 + eps), c * r * weight; root mean square normalisation leaves the mean."""
+    """Takes c * r * weight apart, c = z - mean, r = 1 / sqrt(mean of c^2 + eps); an RMS norm leaves the mean."""
     norm = norm_of(call)
     assert norm is not None  # as `slope_of` found
     c, c0, change = (norm.centre(one[0]) for one in (now, before, zeros))
@@ -89,7 +89,7 @@ def _normalisation(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], 
 
 
 def _scaled(c: Tensor, c0: Tensor, r: Tensor, r0: Tensor, change_c: Tensor, change_r: Tensor) -> Tensor:
-    """c * r with r > 0 a normaliser: the change of c at the smaller r, the change of r at the c of the other run.
+    """Change of c * r, r > 0 a normaliser: that of c at the smaller r, and that of r at the c of the other run.
 
     Both add up to the whole, and both stay bounded: on a flat reference r0 is 1 / sqrt(eps), and the halves of the usual
     rule for products would be huge and cancel.

@@ -31,27 +31,18 @@ def gradient_energy(
     """
     found: dict[str, tuple[Tensor, tuple[int, int]]] = {}
     for image in track(images.split(1), len(images), "images"):
-        for layer, (energy, place) in _of_one(model, layers, image, generator).items():
-            before = found[layer][0] if layer in found else torch.zeros_like(energy)
-            found[layer] = before + energy / len(images), place
-    return found
-
-
-def _of_one(
-    model: VisionModel, layers: Sequence[str], image: Tensor, generator: torch.Generator
-) -> dict[str, tuple[Tensor, tuple[int, int]]]:
-    found: dict[str, tuple[Tensor, tuple[int, int]]] = {}
-    with torch.enable_grad():
-        x = image.detach().clone().requires_grad_(True)
-        with capture(model, layers) as acts:
-            model(x)
-        for layer in layers:
-            row, column = (side // 2 for side in acts[layer].shape[-2:])
-            values = acts[layer][0, :, row, column]
-            signs = (torch.rand(len(values), generator=generator) < 0.5).to(values) * 2 - 1
-            (gradient,) = torch.autograd.grad((values * signs).sum(), x, retain_graph=layer != layers[-1])
-            # in float64: the squares of small gradients would be zero before the gradients are
-            found[layer] = gradient.double().square().sum((0, 1)), (row, column)
+        with torch.enable_grad():
+            x = image.detach().clone().requires_grad_(True)
+            with capture(model, layers) as acts:
+                model(x)
+            for layer in layers:
+                row, column = (side // 2 for side in acts[layer].shape[-2:])
+                values = acts[layer][0, :, row, column]
+                signs = (torch.rand(len(values), generator=generator) < 0.5).to(values) * 2 - 1
+                (gradient,) = torch.autograd.grad((values * signs).sum(), x, retain_graph=layer != layers[-1])
+                # in float64: the squares of small gradients would be zero before the gradients are
+                energy = gradient.double().square().sum((0, 1)) / len(images)
+                found[layer] = found[layer][0] + energy if layer in found else energy, (row, column)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -42,12 +43,9 @@ def at_layers(
     """{layer: compute(activation)} from one pass that keeps no activation; `raw`: also of layers without a map."""
     found: dict[str, T] = {}
 
-    def visit(name: str) -> Callable[[Tensor], None]:
-        def one(activation: Tensor) -> None:
-            found[name] = compute(activation)
+    def visit(name: str, activation: Tensor) -> None:
+        found[name] = compute(activation)
 
-        return one
-
-    with edit(model, {name: visit(name) for name in layers}, stop=True, raw=raw):
+    with edit(model, {name: partial(visit, name) for name in layers}, stop=True, raw=raw):
         model(images)
     return found

@@ -19,11 +19,7 @@ from tapetum.notes import note
 from tapetum.types import Batch, Range
 
 
-@attribution(
-    cite="sundararajan2017ig",
-    reduce="sum",
-    laws=("class_sensitive", "linear_exact", "dummy", "complete"),
-)
+@attribution(cite="sundararajan2017ig", reduce="sum", laws=("class_sensitive", "linear_exact", "dummy", "complete"))
 def integrated_gradients(
     score: ModelScore,
     images: Tensor,

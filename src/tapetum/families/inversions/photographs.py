@@ -90,7 +90,22 @@ def invert(
 
 def _inversions(task: _Inversion, images: Tensor, layers: Sequence[str]) -> Rendering:
     jobs = [(image, layer) for image in images.split(1) for layer in layers]
-    return _rendering(task, images, layers, [_inverted(task, *job, done=i, total=len(jobs)) for i, job in enumerate(jobs)])
+    made = [_inverted(task, *job, done=i, total=len(jobs)) for i, job in enumerate(jobs)]
+    pixels = torch.cat([one.found.pixels for one in made])
+    photographs = task.model.preprocessing.pixels(images).to(pixels.dtype).repeat_interleave(len(layers), 0)
+    steps = noted_steps(task.n_steps)
+    losses = torch.stack([torch.stack([one.loss(step) for one in made]) for step in (*steps, task.n_steps)])
+    return Rendering(
+        pixels=pixels,
+        scores=torch.stack([one.found.values[-1] if one.found.terms else one.loss(1) for one in made]),
+        objectives=tuple(f"activation of {one.layer}" for one in made),
+        status=tuple(one.found.status for one in made),
+        steps=steps,
+        values=losses[:-1],
+        frames=torch.stack([torch.cat([one.frame(step) for one in made]) for step in task.frames]) if task.frames else None,
+        frame_steps=task.frames,
+        numbers={"feature_loss": losses[-1], "ssim": ssim(pixels, photographs), "psnr": psnr(pixels, photographs)},
+    )
 
 
 @rendering(cite="mahendran2015inversion", takes="images", question="found")
@@ -205,21 +220,3 @@ def _inverted(task: _Inversion, image: Tensor, layer: str, done: int, total: int
     else:
         found = Best(frames[0], status="silent" if given.isfinite().all() else "non_finite")
     return _Inverted(layer, found, frames)
-
-
-def _rendering(task: _Inversion, images: Tensor, layers: Sequence[str], made: Sequence[_Inverted]) -> Rendering:
-    pixels = torch.cat([one.found.pixels for one in made])
-    photographs = task.model.preprocessing.pixels(images).to(pixels.dtype).repeat_interleave(len(layers), 0)
-    steps = noted_steps(task.n_steps)
-    losses = torch.stack([torch.stack([one.loss(step) for one in made]) for step in (*steps, task.n_steps)])
-    return Rendering(
-        pixels=pixels,
-        scores=torch.stack([one.found.values[-1] if one.found.terms else one.loss(1) for one in made]),
-        objectives=tuple(f"activation of {one.layer}" for one in made),
-        status=tuple(one.found.status for one in made),
-        steps=steps,
-        values=losses[:-1],
-        frames=torch.stack([torch.cat([one.frame(step) for one in made]) for step in task.frames]) if task.frames else None,
-        frame_steps=task.frames,
-        numbers={"feature_loss": losses[-1], "ssim": ssim(pixels, photographs), "psnr": psnr(pixels, photographs)},
-    )

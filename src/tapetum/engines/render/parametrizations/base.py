@@ -40,12 +40,11 @@ class Start:
 
     def noise(self, *shape: int) -> Tensor:
         """Standard normal noise (n, *shape), drawn per variant, the same on every device."""
-        drawn = {variant: self._draw(variant, shape) for variant in set(self.variants)}
+        drawn: dict[int, Tensor] = {}
+        for variant in set(self.variants):
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + variant)  # a prime, so that seeds do not collide
+            drawn[variant] = torch.randn(shape, generator=generator, dtype=torch.float64)
         return torch.stack([drawn[variant] for variant in self.variants]).to(self.device, self.dtype)
-
-    def _draw(self, variant: int, shape: tuple[int, ...]) -> Tensor:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + variant)  # a prime, so that seeds do not collide
-        return torch.randn(shape, generator=generator, dtype=torch.float64)
 
     def of_rows(self, pictures: Tensor) -> Tensor:
         """Selects these rows of given pictures (1 or all, c, h, w)."""

@@ -19,13 +19,13 @@ from tapetum.types import TapetumError
 State = dict[str, Tensor]
 
 Sees: TypeAlias = Literal["maps", "scores"]
-"""What a tracker looks at: maps, batch by batch (also where it does not say); or only their maxima and means, which a
+"""Input of a tracker: maps, batch by batch (also where it does not say); or only their maxima and means, which a
 shard keeps until its last batch, so that the tracker is updated once a shard."""
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One batch at one layer: maps (n, c, h, w), and the samples (n,) they belong to."""
+    """Batch at a layer: maps (n, c, h, w), and the samples (n,) that they belong to."""
 
     maps: Tensor
     samples: Tensor
@@ -37,25 +37,25 @@ class Seen:
 
     @property
     def peak(self) -> Tensor:
-        """(n, c) float32: the maximum over the places."""
+        """Maximum over the places, (n, c) float32."""
         return self._peaks[0]
 
     @property
     def where(self) -> Tensor:
-        """(n, c) int32: the flat position of the maximum, the first where there are several."""
+        """Flat position of the maximum, (n, c) int32; the first where there are several."""
         return self._peaks[1]
 
     @cached_property
     def mean(self) -> Tensor:
-        """(n, c) float32: the mean over the places."""
+        """Mean over the places, (n, c) float32."""
         return self.maps.flatten(2).mean(2, dtype=torch.float32 if self.maps.dtype != torch.float64 else None).float().cpu()
 
     def score(self, kind: str) -> Tensor:
-        """(n, c) float32: the scores by which a unit's pictures are ranked."""
+        """Scores by which a unit's pictures are ranked, (n, c) float32."""
         return self.peak if kind == "max" else self.mean
 
     def rows(self, keep: Tensor) -> Seen:
-        """Some of the pictures."""
+        """The batch with some of its pictures alone."""
         return Seen(self.maps[keep.to(self.maps.device)], self.samples[keep])
 
     def scores(self) -> Seen:
@@ -107,7 +107,7 @@ class Tracker(Protocol):
 
 
 def used_ids(samples: Sequence[Tensor], ids: Sequence[str]) -> dict[int, str]:
-    """sample -> id of the pictures that occur."""
+    """{sample: id} of the pictures that occur."""
     found: list[int] = torch.cat([one.flatten() for one in samples]).unique().tolist()
     return {sample: ids[sample] for sample in found if sample >= 0}
 

@@ -20,7 +20,7 @@ from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check
 from tapetum.types import CoActivationResult, ScoreKind, TapetumError
 
 MOST = 8192
-"""Units: the table of products takes 8 bytes x units x units."""
+"""Most units: the table of products takes 8 bytes x units x units."""
 
 BITS = 19
 """Scores are whole numbers of at most 2^19."""
@@ -29,10 +29,10 @@ OCTAVES = 4
 """Exponents a level: the strongest unit of a picture has at least 2^(19 - 4) steps."""
 
 PICTURES = 1 << (63 - 2 - 2 * BITS)
-"""So many products of 2^38 fit into an int64, with two bits to spare for `_centered`."""
+"""Number of products of 2^38 that fit into an int64, with two bits to spare for `_centered`."""
 
 ROWS = 1 << (53 - 2 * BITS)
-"""So many products of 2^38 are exact in float64."""
+"""Number of products of 2^38 whose sum is exact in float64."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ SUMS = ("counts", "sums", "products")
 
 
 def levels(scores: Tensor) -> Tensor:
-    """(n,) int64: level of a picture, the power of sixteen around its largest magnitude."""
+    """Level (n,) int64 of each picture: the power of sixteen around its largest magnitude."""
     exponent = torch.frexp(scores.abs().amax(1)).exponent.long()  # largest < 2^exponent
     return torch.div(exponent + OCTAVES - 1, OCTAVES, rounding_mode="floor")
 
@@ -132,7 +132,7 @@ def _added(a: State, b: State) -> State:
 
 
 def _correlation(state: State) -> Tensor:
-    """(c, c) float32 from the sums; NaN where a standard deviation is below a step."""
+    """Correlations (c, c) float32 from the sums; NaN where a standard deviation is below a step."""
     units = state["sums"].shape[1]
     step = torch.tensor([steps(level) for level in state["levels"].tolist()], dtype=torch.float64)
     mean = (state["sums"].double() * step[:, None]).sum(0) / state["counts"].sum()
@@ -146,7 +146,7 @@ def _correlation(state: State) -> Tensor:
 
 
 def _centered(products: Tensor, sums: Tensor, count: Tensor, mean: Tensor) -> Tensor:
-    """sum_p (q_i - mean_i) (q_j - mean_j) over the pictures of a level, float64.
+    """Sum over the pictures of a level of (q_i - mean_i) (q_j - mean_j), float64.
 
     Most of the means is taken off as whole numbers, so that scores far from zero cost no digits.
     """

@@ -17,7 +17,7 @@ LOWEST, HIGHEST = -10, 14
 
 
 def lattice() -> Tensor:
-    """(e,) float64, ascending."""
+    """Edges (e,) float64 of the bins, ascending."""
     positive = 2.0 ** (torch.arange(LOWEST * PER_OCTAVE, HIGHEST * PER_OCTAVE + 1, dtype=torch.float64) / PER_OCTAVE)
     positive = positive.float().double()  # scores are float32: an edge that they can equal
     return torch.cat([-positive.flip(0), positive.new_zeros(1), positive])
@@ -54,7 +54,7 @@ class Counts:
 
 
 def counted(score: Tensor) -> Tensor:
-    """(c, n) scores to (c, e + 1) counts: bin i holds lattice[i - 1] <= score < lattice[i]."""
+    """Counts (c, e + 1) of scores (c, n): bin i holds lattice[i - 1] <= score < lattice[i]."""
     edges = lattice()
     bins = torch.searchsorted(edges, score.double(), right=True)
     counts = torch.zeros(len(score), len(edges) + 1, dtype=torch.int32)

@@ -2,7 +2,7 @@
 
 A float32 is m 2^(e - 150) with |m| < 2^24 and 1 <= e <= 254. Numbers whose exponents share e // 8 are added up in one int64, as
 m << e % 8: 32 bins a sum, and each term is below 2^31, so that 2^32 terms fit. Squares are m m << 2 (e % 8), below 2^62,
-and are added up as a lower and an upper half of 31 bits. What a sum comes to is rounded once, at the end.
+and are added up as a lower and an upper half of 31 bits. A sum is rounded once, at the end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tapetum.types import TapetumError
 
 BINS = 32
 OCTAVES = 8
-"""Exponents a bin."""
+"""Exponents per bin."""
 
 HALF = 31
 """Bits of the lower half of a square."""
@@ -26,7 +26,7 @@ UNIT = 150
 
 
 def _parts(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(n, c) float32 to (c, n) int64: the mantissa, the bin, and how far the mantissa is shifted within it."""
+    """Splits (n, c) float32 into mantissa, bin, and the shift of the mantissa within the bin, each (c, n) int64."""
     bits = (values + 0.0).T.contiguous().view(torch.int32).long()
     biased = (bits >> 23) & 0xFF
     if bool((biased == 0xFF).any()):
@@ -37,13 +37,13 @@ def _parts(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def sums(values: Tensor) -> Tensor:
-    """(n, c) float32 to (c, 32) int64: the sum over n of each column."""
+    """Sums over n of (n, c) float32, as (c, 32) int64."""
     mantissa, index, shift = _parts(values)
     return torch.zeros(len(mantissa), BINS, dtype=torch.int64).scatter_add_(1, index, mantissa << shift)
 
 
 def squares(values: Tensor) -> Tensor:
-    """(n, c) float32 to (c, 2, 32) int64: the sum over n of each column's squares, in halves."""
+    """Sums over n of the squares of (n, c) float32, in halves, as (c, 2, 32) int64."""
     mantissa, index, shift = _parts(values)
     square = (mantissa * mantissa) << (2 * shift)
     halves = torch.stack([square & ((1 << HALF) - 1), square >> HALF], 1)
@@ -52,12 +52,12 @@ def squares(values: Tensor) -> Tensor:
 
 
 def total(sums: Tensor) -> list[int]:
-    """(c, 32) to whole numbers, in units of 2^-150."""
+    """Whole numbers, in units of 2^-150, of sums (c, 32)."""
     return [sum(term << (OCTAVES * i) for i, term in enumerate(row)) for row in sums.tolist()]
 
 
 def total_squares(squares: Tensor) -> list[int]:
-    """(c, 2, 32) to whole numbers, in units of 2^-300."""
+    """Whole numbers, in units of 2^-300, of sums of squares (c, 2, 32)."""
     step = 2 * OCTAVES
     return [
         sum((low + (high << HALF)) << (step * i) for i, (low, high) in enumerate(zip(*row, strict=True)))
@@ -66,7 +66,7 @@ def total_squares(squares: Tensor) -> list[int]:
 
 
 def mean_and_deviation(sums: Tensor, squares: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """(c,) float64 each: the mean and the standard deviation of n numbers, sqrt((n sum v v - (sum v)^2) / (n n)).
+    """Mean and standard deviation of n numbers, (c,) float64 each, the latter sqrt((n sum v v - (sum v)^2) / (n n)).
 
     Both are rounded once from the true value (the root once more), so they do not suffer where the mean is far larger than
     the deviation. NaN for no numbers.

@@ -1,4 +1,4 @@
-"""Activation vectors at random places of every picture: what an activation atlas is drawn from."""
+"""Activation vectors at random places of every picture, for activation atlases."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Positions:
         return self.merge(state, {"samples": repeated, "places": drawn.flatten().to(torch.int32), "vectors": vectors})
 
     def _draw(self, sample: int, places: int) -> Tensor:
-        """Some of `places` numbers."""
+        """Draws up to `count` of the places of a picture."""
         seed = int.from_bytes(hashlib.sha256(f"{self.seed} {sample}".encode()).digest()[:4], "little")
         return torch.randperm(places, generator=torch.Generator().manual_seed(seed))[: self.count]
 

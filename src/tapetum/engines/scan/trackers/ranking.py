@@ -19,7 +19,7 @@ SAMPLES = 1 << 32
 
 
 def keys(score: Tensor, sample: Tensor) -> Tensor:
-    """(c, n) scores and (n,) samples to (c, n) int64: a larger key is a higher score, or the same and an earlier sample."""
+    """Keys (c, n) int64 of scores (c, n) and samples (n,): larger for a higher score, or an equal one of an earlier sample."""
     bits = (score.float() + 0.0).contiguous().view(torch.int32)  # + 0.0: minus zero becomes zero
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # negative floats count downwards
     return ordered.long() * SAMPLES + (SAMPLES - 1 - sample)

@@ -1,4 +1,4 @@
-"""All scores of all units."""
+"""Table of all scores of all units."""
 
 from __future__ import annotations
 

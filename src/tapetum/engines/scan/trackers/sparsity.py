@@ -12,7 +12,7 @@ from tapetum.types import SparsityResult
 
 @dataclass(frozen=True)
 class Sparsity:
-    """How seldom every unit fires: the share of places, and of pictures, where it is not above zero.
+    """Rarity of each unit's firing: the share of places, and of pictures, where it is not above zero.
 
     sparsity = places with a value <= 0 / all places of all pictures;  silent = pictures whose maximum is <= 0 / pictures.
     A dead unit is silent on every picture. Of units that are signed by design (the output of a linear layer) it is the

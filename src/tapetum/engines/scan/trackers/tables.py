@@ -10,7 +10,7 @@ SAMPLES = "samples"
 
 
 def joined(a: State, b: State) -> State:
-    """The rows of both, which have no sample in common; rows of one sample stay in their order."""
+    """Joins the rows of two tables, which have no sample in common; rows of one sample stay in their order."""
     if not len(a[SAMPLES]) or not len(b[SAMPLES]):
         return dict(b if len(b[SAMPLES]) else a)
     first, second = (a, b) if int(a[SAMPLES][-1]) < int(b[SAMPLES][0]) else (b, a)
