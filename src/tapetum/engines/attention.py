@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from tapetum.engines.gradients import graph_nodes
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
 from tapetum.models.operations.tables import CASTS, DROPOUTS, MATRIX_PRODUCTS, RESHAPES
@@ -176,13 +177,4 @@ def in_sequence(attentions: Sequence[Attention]) -> bool:
 
 
 def _reaches(tensor: Tensor, wanted: Tensor) -> bool:
-    nodes, known = [tensor.grad_fn], set()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in known:
-            continue
-        if node is wanted.grad_fn or getattr(node, "variable", None) is wanted:
-            return True
-        known.add(node)
-        nodes += [one for one, _ in node.next_functions]
-    return False
+    return any(node is wanted.grad_fn or getattr(node, "variable", None) is wanted for node in graph_nodes(tensor))

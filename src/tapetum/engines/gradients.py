@@ -7,7 +7,7 @@ in small batches: the peers put all of them into one.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -51,6 +51,18 @@ def derivative(values: Tensor, leaf: Tensor) -> Tensor:
             "occlusion, rise or ablation_cam"
         ) from error
     return torch.zeros_like(leaf) if grad is None else grad
+
+
+def graph_nodes(*outputs: Tensor) -> Iterator[Any]:
+    """Yields every node of the recorded graph behind some tensors, each once."""
+    waiting, known = [one.grad_fn for one in outputs], set[Any]()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in known:
+            continue
+        known.add(node)
+        yield node
+        waiting += [before for before, _ in node.next_functions]
 
 
 def gradients_at(

@@ -71,18 +71,16 @@ def _keep(
     layer_map = None if raw else map_of(model, name)
 
     def keep(output: Tensor) -> Tensor | None:
-        taken = output if origins is None else _before(origins, name, output)
+        taken = output
+        if origins is not None:
+            note = origins.note(output)
+            if note is None:
+                raise LayerError(f"{name} ends in an activation function for a blank image and not for these; take its output")
+            taken = note.make().clone()
         acts[name] = taken if layer_map is None else to_map(layer_map, taken, model.image_size)
         return output.clone() if origins is None else None
 
     return keep
-
-
-def _before(origins: Origins, name: str, output: Tensor) -> Tensor:
-    note = origins.note(output)
-    if note is None:
-        raise LayerError(f"{name} ends in an activation function for a blank image and not for these; take its output")
-    return note.make().clone()
 
 
 def _ends(model: VisionModel) -> Mapping[str, frozenset[str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
+from tapetum.engines.gradients import graph_nodes
 from tapetum.engines.scores import ModelScore, UnitScore
 
 NONE = "no operations of its own"
@@ -35,31 +36,14 @@ def relus_of_its_own(score: ModelScore, images: Tensor) -> tuple[str, ...]:
     with torch.enable_grad():
         leaf = images.detach().requires_grad_()
         values = score(leaf)
-        nodes = list(_own_nodes(values))
+        nodes = [node for node in graph_nodes(values) if isinstance(node, BackwardCFunction)]
         for node in nodes:
-            node.register_hook(watch(_name(node)))
+            node.register_hook(watch(re.sub(r"Backward\d*$", "", type(node).__name__)))
         if nodes:
             torch.autograd.grad(values.sum(), leaf, allow_unused=True)
         elif not isinstance(score, UnitScore):  # behind a unit inside there may be some
             score.model.remember(NONE, lambda: True)
     return tuple(sorted(gates))
-
-
-def _own_nodes(values: Tensor) -> Iterator[Any]:
-    seen: set[Any] = set()
-    ahead = [values.grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if isinstance(node, BackwardCFunction):
-            yield node
-        ahead += [following for following, _ in node.next_functions]
-
-
-def _name(node: Any) -> str:
-    return re.sub(r"Backward\d*$", "", type(node).__name__)
 
 
 def _is_masked(passed: Tensor | None, arrived: Tensor | None) -> bool:

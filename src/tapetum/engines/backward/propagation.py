@@ -21,6 +21,7 @@ from tapetum.engines.backward.composites import Composite
 from tapetum.engines.backward.equations import Affine, epsilon, over
 from tapetum.engines.backward.modes import OperationMode
 from tapetum.engines.backward.rules import replaced
+from tapetum.engines.gradients import graph_nodes
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.tables import Operation
 from tapetum.types import MethodError
@@ -141,13 +142,7 @@ _ROUTES = {
 
 def refuse_unknown(outputs: list[Tensor], name: str) -> None:
     """Walks the recorded graph: an operation that no rule has handled would send a gradient on where relevance is due."""
-    waiting, known = [one.grad_fn for one in outputs], set[Any]()
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in known:
-            continue
-        known.add(node)
+    for node in graph_nodes(*outputs):
         kind = re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2])
         if kind not in _ROUTES:
             raise MethodError(f"relevance has no rule for the operation {kind} in {name}, and a gradient is none")
-        waiting += [before for before, _ in node.next_functions]

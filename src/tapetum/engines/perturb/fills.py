@@ -23,7 +23,11 @@ number  that value for the network; tensor: used as it is, broadcast to the imag
 def as_fill(model: VisionModel, images: Tensor, fill: Fill | str, generator: torch.Generator | None = None) -> Tensor:
     """Returns the model-ready values (n, c, h, w) that replace hidden pixels."""
     if isinstance(fill, Tensor):
-        return _broadcast(fill.to(images), images)
+        try:
+            return fill.to(images).expand_as(images)
+        except RuntimeError as error:
+            shapes = f"a fill of shape {tuple(fill.shape)} does not fit images of shape {tuple(images.shape)}"
+            raise ImageError(shapes) from error
     if isinstance(fill, (int, float)):
         return torch.full_like(images, float(fill))
     if fill == "zero":
@@ -46,10 +50,3 @@ def gaussian_blurred(images: Tensor, sigma_px: float) -> Tensor:
     """Blurs with a Gaussian, reflected borders and a kernel of three sigma."""
     radius = max(1, min(round(3 * sigma_px), min(images.shape[-2:]) - 1))
     return TF.gaussian_blur(images, [2 * radius + 1] * 2, [max(sigma_px, 1e-3)] * 2)
-
-
-def _broadcast(fill: Tensor, images: Tensor) -> Tensor:
-    try:
-        return fill.expand_as(images)
-    except RuntimeError as error:
-        raise ImageError(f"a fill of shape {tuple(fill.shape)} does not fit images of shape {tuple(images.shape)}") from error

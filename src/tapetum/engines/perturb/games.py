@@ -60,11 +60,6 @@ def replayed(generator: torch.Generator) -> Callable[[], torch.Generator]:
     return lambda: torch.Generator().manual_seed(seed)
 
 
-def all_but_one(players: int) -> Tensor:
-    """Coalitions (k + 1, k): all players, then all without the first, the second, ..."""
-    return torch.cat([torch.ones(1, players), 1 - torch.eye(players)])
-
-
 def marginals(game: Game, orders: Tensor) -> Tensor:
     """Marginal contributions (m, k): gain in score when each player joins those before it, in each order (m, k)."""
     places = orders.argsort(1)

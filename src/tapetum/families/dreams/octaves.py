@@ -132,22 +132,18 @@ class _Dreamer:
         detail = torch.zeros_like(picture)
         for octave, size in enumerate(self.sizes):
             base = resized(picture, size)
-            self._octave(run, picture, base, base + resized(detail, size), self.seed + octave, done)
+            begun = base + resized(detail, size)
+            recipe = replace(self.recipe, parametrization=as_it_is(begun.clamp(0, 1)))
+            start = Start(size, seed=self.seed + octave, dtype=begun.dtype, device=begun.device)
+            step = None
+            for step in optimize(self.model, self.objective, recipe, start):
+                run.values.append(step.values)
+                run.pixels = step.pixels()
+                if len(run.values) in self.frames:
+                    run.frames.append((picture + resized(run.pixels - base, size_of(picture))).clamp(0, 1))
+                report(done + len(run.values), self.total, "steps", float(step.values))
+            assert step is not None  # there is at least one step
+            run.answered |= bool(step.answered)
+            run.broken += int(step.broken)
             detail = run.pixels - base
         return run
-
-    def _octave(self, run: Run, picture: Tensor, base: Tensor, begun: Tensor, seed: int, done: int) -> None:
-        """The steps at one size, from `begun`; `base` is the picture at that size, without what was dreamed."""
-        start = Start(size_of(begun), seed=seed, dtype=begun.dtype, device=begun.device)
-        step = None
-        for step in optimize(
-            self.model, self.objective, replace(self.recipe, parametrization=as_it_is(begun.clamp(0, 1))), start
-        ):
-            run.values.append(step.values)
-            run.pixels = step.pixels()
-            if len(run.values) in self.frames:
-                run.frames.append((picture + resized(run.pixels - base, size_of(picture))).clamp(0, 1))
-            report(done + len(run.values), self.total, "steps", float(step.values))
-        assert step is not None  # there is at least one step
-        run.answered |= bool(step.answered)
-        run.broken += int(step.broken)

@@ -11,7 +11,7 @@ from tapetum.border.methods import attribution
 from tapetum.border.sentences import Fill, NumberOfSegments, Segments
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import scores, scores_under, windows
-from tapetum.engines.perturb.games import Game, all_but_one, games
+from tapetum.engines.perturb.games import Game, games
 from tapetum.engines.scores import ModelScore
 from tapetum.types import Batch, Range
 
@@ -75,7 +75,7 @@ def feature_ablation(
     """
 
     def drops(game: Game) -> Tensor:
-        values = game(all_but_one(game.players))
+        values = game(torch.cat([torch.ones(1, game.players), 1 - torch.eye(game.players)]))  # all, then all without each
         return game.paint(values[0] - values[1:])
 
     return torch.stack([drops(game) for game in games(score, images, segments, fill, batch)])

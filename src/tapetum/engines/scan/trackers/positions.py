@@ -53,21 +53,18 @@ class Positions:
         drawn = torch.stack([allowed[self._draw(sample, len(allowed))] for sample in samples.tolist()])
         maps = seen.maps.permute(0, 2, 3, 1).flatten(1, 2)  # (n, places, c)
         rows = order[:, None].to(maps.device)
-        vectors = self._stored(maps[rows, drawn.to(maps.device)].flatten(0, 1).cpu())
+        vectors = maps[rows, drawn.to(maps.device)].flatten(0, 1).cpu()
+        stored = vectors.to(getattr(torch, self.dtype)) + 0.0
+        if not bool(torch.isfinite(stored).all()):
+            largest = float(vectors.abs().max())
+            raise TapetumError(f'values up to {largest:g} do not fit into {self.dtype}: use Positions(dtype="float32")')
         repeated = samples.repeat_interleave(drawn.shape[1])
-        return self.merge(state, {"samples": repeated, "places": drawn.flatten().to(torch.int32), "vectors": vectors})
+        return self.merge(state, {"samples": repeated, "places": drawn.flatten().to(torch.int32), "vectors": stored})
 
     def _draw(self, sample: int, places: int) -> Tensor:
         """Draws up to `count` of the places of a picture."""
         seed = int.from_bytes(hashlib.sha256(f"{self.seed} {sample}".encode()).digest()[:4], "little")
         return torch.randperm(places, generator=torch.Generator().manual_seed(seed))[: self.count]
-
-    def _stored(self, vectors: Tensor) -> Tensor:
-        stored = vectors.to(getattr(torch, self.dtype))
-        if not bool(torch.isfinite(stored).all()):
-            largest = float(vectors.abs().max())
-            raise TapetumError(f'values up to {largest:g} do not fit into {self.dtype}: use Positions(dtype="float32")')
-        return stored + 0.0
 
     def merge(self, a: State, b: State) -> State:
         return tables.joined(a, b)
