@@ -39,6 +39,7 @@ class WeightsAndBiases(_Tracked):
     """W&B (https://wandb.ai): WANDB_MODE=offline keeps everything below the folder, for `wandb sync` later."""
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        package("wandb", "wandb")  # refused before a folder is made
         folder.mkdir(parents=True, exist_ok=True)
         instead, run = "WANDB_MODE=offline keeps the run here", _id(folder, about)
         super().__init__("wandb", about, instead, dir=str(folder), name=folder.name, id=run)
