@@ -195,7 +195,7 @@ def _checked(method: Method, parameter: Parameter, value: Any) -> Any:
 
 
 def _is_plain(kind: Any) -> bool:
-    """A word, or a type whose values are words and numbers."""
+    """Whether a member of a union is a choice, or a type of numbers or None."""
     return isinstance(kind, str) or kind in (int, float, type(None)) or typing.get_origin(kind) is Literal
 
 

@@ -178,7 +178,7 @@ ATLAS = {"build": Named("build", "Builds a site with what every unit of a model 
 
 
 class LazyGroup(TyperGroup):
-    """Commands by hand, and those of a table, whose options are read when one is called."""
+    """Commands written by hand, and those of a table, whose options are read from signatures when one is called."""
 
     table: ClassVar[Mapping[str, Named]] = COMMANDS
 
@@ -186,7 +186,7 @@ class LazyGroup(TyperGroup):
         return [*super().list_commands(ctx), *self.table]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """For the list of commands a line of help, without importing any method."""
+        """A command with its line of help alone, for the list of commands, which imports no method."""
         if cmd_name in self.table:
             return TyperCommand(cmd_name, help=self.table[cmd_name].help, rich_markup_mode="markdown")
         return super().get_command(ctx, cmd_name)

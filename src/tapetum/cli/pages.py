@@ -1,4 +1,4 @@
-"""Pages beside the pictures at the end of a run: sheets, the steps, animations, report.json, a line for each picture."""
+"""Finishes a run of renderings: sheets, the steps, animations, report.json, and a line for each picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings in plain words: only sentences that the measured numbers carry."""
+"""Puts the findings of an explanation into plain words: only sentences that the measured numbers support."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _class(found: list[Prediction], both: bool) -> str:
 
 
 def _about(question: Question) -> list[str]:
-    """Which maps to believe for one target."""
+    """Sentences on the maps to believe for one target."""
     maps, bars = measured_maps(question), measured_maps(question, baseline=True)
     better = [m for m in maps if not bars or m.faithfulness > bars[0].faithfulness]
     lines = _statuses(question)
@@ -216,7 +216,7 @@ def _sure(one: Prediction) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share in percent; 0 % and 100 % are exact."""
+    """A share in percent; "0 %" and "100 %" stand for exactly that."""
     if 0 < share < 0.01:
         return "under 1 %"
     return "over 99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"

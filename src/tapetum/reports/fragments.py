@@ -1,4 +1,4 @@
-"""The small parts of the page: pictures with their alternative text, cards, bars, curves, tables."""
+"""Parts of the report's page: pictures with their alternative text, cards, bars, curves, tables."""
 
 from __future__ import annotations
 

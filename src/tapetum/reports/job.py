@@ -1,4 +1,4 @@
-"""The main job: look at one photograph, ask the model why, test every answer, and say in words what came out."""
+"""Explains one photograph: the model's answer, maps of what mattered, a test of every map, and the findings in words."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ OF_IMAGES = ("classes", "labels", "binary", "numbers")
 
 
 def answer_in_words(model: VisionModel, images: Tensor, target: Any = None) -> tuple[AnswerKind, str]:
-    """The kind of answer, and the meaning of its numbers; with a target of one's own it may be anything."""
+    """The kind of answer, and the meaning of its numbers; with a target that the user gives, any kind is accepted."""
     if model.encode_text is not None:
         return "other", "an embedding"
     try:
@@ -217,7 +217,7 @@ def _finalists(question: Question) -> Question:
 
 @dataclass(frozen=True)
 class _ExplainJob:
-    """A photograph as the model sees it, and what to do with it."""
+    """The explanation of one photograph, as the model sees it, by a plan."""
 
     model: VisionModel
     images: Tensor

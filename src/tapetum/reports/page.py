@@ -1,4 +1,4 @@
-"""`report.html`: the explanations of some images, as one page that needs nothing but itself."""
+"""Writes `report.html`: the explanations of some images as one page, with everything that it shows inside."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_report(
     versions: Mapping[str, str],
     seed: int,
 ) -> Path:
-    """Writes `folder/report.html` and returns its path. The page holds its pictures and asks nothing of a network.
+    """Writes `folder/report.html` and returns its path. The page contains its pictures and loads nothing.
 
     Args: `refused` the files that gave no explanation, each with the reason; `versions` library -> version.
     """
@@ -192,7 +192,7 @@ def _question(explanation: Explanation, question: Question, i: int) -> Markup:
 
 
 def _slider(target: str) -> Markup:
-    """A control that fades all maps of a question into the photo; the script, which it needs, unhides it."""
+    """A slider that fades all maps of a question into the photo; hidden unless the script runs."""
     label = f"How strongly the maps for {target} are shown"
     bar = tag("input", type="range", min=0, max=100, value=100, aria_label=label)
     return tag("div", tag("span", "photo"), bar, tag("span", "map"), class_="mix", hidden=True)

@@ -34,7 +34,7 @@ MAX_BYTES, MAX_PIXELS = 200_000_000, 32_000_000
 
 
 def of_model(model: VisionModel) -> dict[str, Any]:
-    """The fields of a provenance that say which model gave a result, and on which machine."""
+    """Fields of a provenance about the model that gave a result, and about the machine."""
     return {
         "model": model.source,
         "weights": model.weights,
@@ -48,7 +48,7 @@ def of_model(model: VisionModel) -> dict[str, Any]:
 
 
 def of_file(provenance: Provenance, file: str) -> Provenance:
-    """The provenance of a run on one image whose tensor was given, now that its file is known."""
+    """Adds its file to the provenance of a run on the tensor of one image."""
     lost = tuple(name for name in provenance.lost if name != "images")
     return replace(provenance, subject=(file,), files={**hashed_files([file]), **provenance.files}, lost=lost)
 

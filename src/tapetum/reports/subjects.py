@@ -1,8 +1,8 @@
 """Inputs named in a picture's provenance: files are read if their checksums are there and right, addresses never.
 
-A picture from elsewhere may name any file of this computer, or an address inside somebody's network. It learns nothing: a file
-that it names is compared with the checksum that it gives, and only used if they agree, so it was known to whoever made
-the picture; addresses are opened only if the user names them.
+A picture from elsewhere may name any file of this computer, or an address inside somebody's network. Its author learns nothing:
+a file is only used if its checksum agrees with the one in the picture, so that the author must have known it; addresses are
+opened only if the user names them.
 """
 
 from __future__ import annotations
