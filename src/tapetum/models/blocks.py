@@ -22,7 +22,7 @@ def block_layers(survey: Survey) -> tuple[str, ...]:
 
 
 class _Blocks:
-    """The tree of modules that ran, by their names."""
+    """Tree of the modules that ran, by their names."""
 
     def __init__(self, survey: Survey) -> None:
         self.survey = survey
@@ -37,7 +37,7 @@ class _Blocks:
                     self.children[outer].append(inner)
 
     def inside(self, name: str) -> list[str]:
-        """The blocks of a module that is none itself."""
+        """Lists the blocks inside a module that is not a block itself."""
         found: list[str] = []
         for child in self.children.get(name, []):
             if self._is_container(child) or self._lines_up(child):

@@ -1,4 +1,4 @@
-"""The layer for a CAM when nobody names one, from what one recorded pass showed."""
+"""Chooses the layer for a CAM when nobody names one, by one recorded pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tapetum.types import LayerError
 
 
 def choose_layer(survey: Survey) -> tuple[str, str]:
-    """The layer for a CAM when nobody names one, and why: the first of the `candidates`."""
+    """Returns the layer for a CAM when nobody names one, and the reason: the first of the `candidates`."""
     found = next(candidates(survey), None)
     if found is None:
         raise LayerError(f"{survey.name} has no spatial map; {_why_none(survey)}")
@@ -165,9 +165,9 @@ def extended(survey: Survey, chosen: str) -> str:
 
 
 def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
-    """The module behind a sum if `chosen` is one branch of it: it sees all branches at the same places.
+    """Returns the module behind a sum if `chosen` is one branch of it, since it sees all branches at the same places.
 
-    A module may also do nothing but put the branches together.
+    The branches may also be joined by a module of its own.
     """
     end = survey.events.index(Event("end", chosen))
     after = [event for event in survey.events[end + 1 :] if event.kind not in ("end", "identity")]
@@ -181,7 +181,7 @@ def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
 
 
 def rejoined(survey: Survey, chosen: str) -> str:
-    """The module that rejoins the channels of `chosen` if these pass through element-wise modules in parts."""
+    """Returns the module that rejoins the channels of `chosen` if they pass through element-wise modules in parts."""
     kinds, where = kinds_of_operations(survey.events), survey.maps[chosen]
     index = survey.events.index(Event("end", chosen)) + 1
     while index < len(survey.events):
@@ -198,7 +198,7 @@ def rejoined(survey: Survey, chosen: str) -> str:
 
 
 def _before_one_cell(survey: Survey, chosen: str) -> tuple[str, str] | None:
-    """Inside a block that makes one cell of the map, `chosen` may be one of its branches: the map that all of them read."""
+    """Returns the map that all branches of a block read, if `chosen` is one of them and the block makes one cell of the map."""
     path = chosen.split(".")
     outer = [".".join(path[:depth]) for depth in range(len(path) - 1, 0, -1)]
     blocks = [name for name in outer if name in survey.maps and name not in survey.containers]

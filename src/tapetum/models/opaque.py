@@ -60,7 +60,7 @@ class Opaque(nn.Module):
         self.register_buffer("like", torch.empty(0) if like is None else torch.empty(0, dtype=like.dtype, device=like.device))
 
     def forward(self, images: Tensor, **extra: Tensor) -> Any:
-        """The answer; a fixed number of images at once where it takes no other."""
+        """Runs the network, on a fixed number of images at once if it takes no other."""
         if self.batch is None or len(images) == self.batch:
             return self._answered(images, extra)
         parts = []
@@ -92,7 +92,7 @@ class Opaque(nn.Module):
 
 
 def _numbers(answer: Any, words: str) -> Any:
-    """Arrays, lists and numbers as tensors; a structure of them keeps its shape."""
+    """Converts arrays, lists and numbers to tensors; a structure of them is kept."""
     if isinstance(answer, Tensor):
         return answer
     if isinstance(answer, (np.ndarray, np.generic)):
@@ -124,7 +124,7 @@ def _joined(parts: list[Any], n: int) -> Any:
 
 
 def opaque(given: Any) -> Opaque | None:
-    """The network in a TorchScript module, an exported program, an ONNX file or session, a function; None: a module."""
+    """Wraps a TorchScript module, an exported program, an ONNX file or session, or a function; None for a plain module."""
     if isinstance(given, torch.jit.ScriptModule):
         return _scripted(given)
     if isinstance(given, torch.export.ExportedProgram):

@@ -34,4 +34,4 @@ BUILT_IN: dict[str, Callable[[bool], VisionModel]] = {
 
 
 UNTRAINED = ("simple_cnn",)
-"""Networks that nobody publishes weights of: they are there to be trained, and say that they are random until then."""
+"""Networks without published weights: they are there to be trained, and are marked as random until then."""

@@ -175,4 +175,4 @@ _PLAIN: Mapping[str, Callable[[Any], bool]] = {
     "head": lambda value: isinstance(value, str) or (isinstance(value, int) and is_number(value, 0, LARGEST)),
     "extra": lambda value: isinstance(value, dict) and is_texts(list(value.values())),
 }
-"""Check of each setting as `plain_settings` writes it."""
+"""Check of each setting, for values as `plain_settings` writes them."""

@@ -29,11 +29,11 @@ from tapetum.types import ModelError
 Settings = Mapping[str, Any]
 
 BY_TRIAL = "; size= in tp.wrap says another"
-"""How a note on a size that was found by trial ends."""
+"""End of a note on a size that was found by trial."""
 
 
 def plain_settings(given: Settings) -> dict[str, Any]:
-    """Read and checked, as data that JSON holds: texts become numbers, a file of labels its names."""
+    """Reads and checks settings; returns them as data that JSON holds: texts become numbers, a file of labels its names."""
     unknown = [name for name in given if name not in READ]
     if unknown:
         raise ModelError(f"a model has no setting '{unknown[0]}'; there are {', '.join(READ)}")
@@ -96,7 +96,7 @@ def _notes(model: VisionModel, preprocessing: Preprocessing, settings: Settings)
 
 
 def _labels(given: Any) -> list[str]:
-    """A file with a name per line, or names with commas between; a word without a dot is the one name of one output."""
+    """Reads a file with a name per line, or names with commas between; a word without a dot is the name of a single output."""
     if not isinstance(given, str):
         return list(as_labels(given))
     if os.path.isfile(given):
@@ -144,7 +144,7 @@ def _head(given: Any) -> int | str:
 
 
 def _extra(given: Any) -> dict[str, str]:
-    """{keyword: numbers with commas between, or a .npy file}; from such, or from texts "keyword=..."."""
+    """Returns {keyword: numbers with commas between, or a .npy file} from such a mapping, or from texts "keyword=..."."""
     if isinstance(given, Mapping):
         pairs = {str(name): str(value) for name, value in given.items()}
     else:
@@ -193,4 +193,4 @@ READ: dict[str, Callable[[Any], Any]] = {
     "head": _head,
     "extra": _extra,
 }
-"""Every setting, and how it is read."""
+"""Reader of each setting."""

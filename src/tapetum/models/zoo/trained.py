@@ -34,7 +34,7 @@ ABOUT, WEIGHTS = "model.json", "model.safetensors"
 
 WIDEST = 100_000
 SMALL = 1_000_000
-"""Weights of a network that is built whatever its file holds."""
+"""Number of weights up to which a network is built, whatever its file holds."""
 
 
 def is_trained(folder: str | Path) -> bool:
@@ -85,7 +85,7 @@ def architecture_of(model: VisionModel, head: str | None) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
-    """A safetensors file: there when it is complete."""
+    """Writes a safetensors file, complete or not at all."""
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     write_whole(path, save(plain, dict(about or {})), ELSEWHERE)
 
@@ -144,7 +144,7 @@ def _built(architecture: Mapping[str, Any], classes: int, folder: Path, build: B
 
 
 def _check_room(folder: Path, numbers: int, room: int) -> None:
-    """A network that is larger than its file of weights, at a byte each, is none of ours; it would take memory for nothing."""
+    """Refuses a network with more weights than its file has bytes: it is none of ours, and would take memory for nothing."""
     if numbers > max(room, SMALL):
         raise ModelError(f"{shown(folder / ABOUT)} is damaged: {numbers:,} weights do not fit into {WEIGHTS}")
 

@@ -173,7 +173,7 @@ def _preprocessing(
 
 
 def _per_channel(given: Any, channels: int) -> tuple[float, ...] | None:
-    """Constants as numbers; one alone is that of every channel."""
+    """Converts constants to one number per channel; one alone is every channel's."""
     if given is None:
         return None
     try:
