@@ -205,7 +205,7 @@ def _same_inside(score: ModelScore, images: Tensor, name: str) -> str | None:
     inner = [one for one in survey.order if one.startswith(f"{name}.") and survey[one].grid == survey[name].grid]
     with torch.no_grad(), capture(model, [*inner, name], raw=True) as acts, model.at_rows(score.take([0]).rows):
         model(images[:1])
-    wanted = to_map(survey.map_of(name), acts[name], model.image_size)
+    wanted = to_map(survey.map_of(name), acts[name], model.passes.image_size)
     same = (one for one in reversed(inner) if _gives(model, one, acts[one], wanted))
     return next((one for one in same if read_of(score, images, one) == "map"), None)
 
@@ -213,7 +213,7 @@ def _same_inside(score: ModelScore, images: Tensor, name: str) -> str | None:
 def _gives(model: VisionModel, layer: str, output: Tensor, wanted: Tensor) -> bool:
     """Whether a layer's output is this map, in whichever layout."""
     try:
-        found = to_map(model.survey.map_of(layer), output, model.image_size)
+        found = to_map(model.survey.map_of(layer), output, model.passes.image_size)
     except LayerError:  # windows of a map, one by one
         return False
     return found.shape == wanted.shape and torch.equal(found, wanted)

@@ -77,7 +77,7 @@ def _keep(
             if note is None:
                 raise LayerError(f"{name} ends in an activation function for a blank image and not for these; take its output")
             taken = note.make().clone()
-        acts[name] = taken if layer_map is None else to_map(layer_map, taken, model.image_size)
+        acts[name] = taken if layer_map is None else to_map(layer_map, taken, model.passes.image_size)
         return output.clone() if origins is None else None
 
     return keep

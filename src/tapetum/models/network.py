@@ -197,11 +197,6 @@ class Network:
         return getattr(self._local, "given", None) or self.preprocessing.size
 
     @property
-    def image_size(self) -> tuple[int, int]:
-        """(h, w) of the images that this thread's last pass was given: what hooks inside the network go by."""
-        return self.passes.image_size
-
-    @property
     def channels(self) -> int:
         """Number of channels of an image."""
         return self.preprocessing.channels

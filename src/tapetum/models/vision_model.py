@@ -83,8 +83,8 @@ class VisionModel(Reader):
         """
         output = super().__call__(images)
         if isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images) and not self.passes.edited:
-            images_of = f"{len(images)} image{'s' * (len(images) > 1)} of {as_text(self.image_size)} px"
-            raise fitting.refusal(self, self.image_size) or ImageError(
+            images_of = f"{len(images)} image{'s' * (len(images) > 1)} of {as_text(self.passes.image_size)} px"
+            raise fitting.refusal(self, self.passes.image_size) or ImageError(
                 f"{self.name} gives {len(output)} rows for {images_of}, so no row is one image's: it is "
                 "built for another size, or tp.wrap(..., call=...) must turn its answer"
             )

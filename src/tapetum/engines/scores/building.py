@@ -55,10 +55,6 @@ class PredictedScore(ModelScore):
     answers: dict[Head, Answer] = field(default_factory=dict)
     size: list[tuple[int, int]] = field(default_factory=list)
 
-    @property
-    def targets(self) -> tuple[Any, ...]:
-        return tuple(self.found[row] for row in self.rows or ())
-
     def output(self, images: Tensor) -> Any:
         """Runs the model on the images of this score."""
         self.size[:] = [(images.shape[-2], images.shape[-1])]
@@ -72,13 +68,13 @@ class PredictedScore(ModelScore):
         for row, target in zip(self.rows or (), targets, strict=True):
             self.found.setdefault(row, target)
         _say(self.model, given)
-        return score_of(self.model, self.targets, self.answers).read(output)
+        return score_of(self.model, self.explains(0), self.answers).read(output)
 
     def explains(self, n: int) -> tuple[Any, ...]:
-        return self.targets
+        return tuple(self.found[row] for row in self.rows or ())
 
     def describe(self, n: int) -> tuple[str, ...]:
-        return score_of(self.model, self.targets, self.answers).describe(n)
+        return score_of(self.model, self.explains(0), self.answers).describe(n)
 
 
 def as_score(model: VisionModel, images: Tensor, target: TargetLike = None, scale: Scale = "logit") -> ModelScore:
