@@ -222,7 +222,7 @@ def test_the_version_and_the_marker_of_types_are_there() -> None:
 # --- how far a call travels
 
 MOST = 95
-"""Functions of tapetum that a warm Grad-CAM passes (measured; 179 before the border was one, 158 before facts were looked up)."""
+"""Functions of tapetum that a warm Grad-CAM passes (measured; 158 before facts were looked up)."""
 
 
 def passed(call: Callable[[], Any]) -> set[tuple[str, str]]:
