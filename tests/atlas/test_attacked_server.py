@@ -205,7 +205,7 @@ def test_any_bytes_are_a_request_or_are_refused() -> None:
             data[place : place + chance.randrange(3)] = chance.choice(
                 [b"", b"\r\n", b":", b"0", bytes([chance.randrange(256)])]
             )
-        with contextlib.suppress(connections.Refused):
+        with contextlib.suppress(connections.RefusedRequest):
             request = connections.request_in(bytes(data) + b"\r\n\r\n")
             assert request.method in connections.METHODS
             assert request.target.startswith("/")

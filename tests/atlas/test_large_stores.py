@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tapetum.atlas.neighbors import Neighbors
-from tapetum.atlas.numbers import Examples, Fires, LayerNumbers
+from tapetum.atlas.numbers import ExampleTable, FireTable, LayerNumbers
 from tapetum.atlas.store import Store
 from tapetum.atlas.writing import Picture, write_store
 from tapetum.types import GROUPS
@@ -24,7 +24,7 @@ def made_layer(number: int) -> LayerNumbers:
     c = CHANNELS
     columns = {name: draw.normal(size=c) for name in ("mean", "minimum", "maximum", "threshold")}
     examples = {
-        group: Examples(draw.integers(0, PICTURES, (c, 9)), draw.normal(size=(c, 9)), draw.integers(0, 196, (c, 9)))
+        group: ExampleTable(draw.integers(0, PICTURES, (c, 9)), draw.normal(size=(c, 9)), draw.integers(0, 196, (c, 9)))
         for group in GROUPS
     }
     label = [(f"class {int(i)}", 4, 9) if i < 1000 else None for i in draw.integers(0, 2000, c)]
@@ -42,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     draw, units = np.random.default_rng(0), LAYERS * CHANNELS
     others = draw.integers(0, units, (units, 16))
     values = draw.random((units, 16)).astype(np.float32)
-    fires = Fires(*(draw.random((PICTURES, 24)) if i else draw.integers(0, units, (PICTURES, 24)) for i in range(4)))
+    fires = FireTable(*(draw.random((PICTURES, 24)) if i else draw.integers(0, units, (PICTURES, 24)) for i in range(4)))
     pictures = [Picture(i, f"class {i % 1000}/{i:05d}.jpg", f"class {i % 1000}") for i in range(PICTURES)]
     layers = [made_layer(i) for i in range(LAYERS)]
     write_store(file, layers, pictures, Neighbors(others, values, others, -values), fires, {"schema": "1"})

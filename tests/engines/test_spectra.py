@@ -16,7 +16,7 @@ from tapetum.data.images import write_png
 from tapetum.engines.render import Recipe, optimize
 from tapetum.engines.render.objectives import channel
 from tapetum.engines.render.optimizers import nadam
-from tapetum.engines.render.parametrizations import Spectrum, Start, maco, natural_spectrum, spectra, spectrum_of
+from tapetum.engines.render.parametrizations import FourierSpectrum, Start, maco, natural_spectrum, spectra, spectrum_of
 from tapetum.engines.render.parametrizations.colors import from_colors, to_colors
 from tapetum.engines.render.parametrizations.images import covering, cycles
 from tapetum.engines.render.parametrizations.phases import is_mirrored, with_phases
@@ -43,7 +43,7 @@ def strength(pixels: Tensor) -> Tensor:
 @pytest.mark.parametrize("size", [(16, 16), (13, 16), (16, 13), (9, 15)])
 def test_phases_move_and_magnitudes_stay(size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
-    measured = Spectrum(torch.rand(3, size[0], size[1] // 2 + 1, generator=generator, dtype=torch.float64) / 4, size)
+    measured = FourierSpectrum(torch.rand(3, size[0], size[1] // 2 + 1, generator=generator, dtype=torch.float64) / 4, size)
     # as of real pictures: in the outer columns a row and its mirror are one frequency
     edges = is_mirrored(size)
     measured.magnitude[:, edges] = measured.magnitude.flip(1).roll(1, 1)[:, edges]
@@ -139,7 +139,7 @@ def test_a_spectrum_fits_canvases_of_other_sizes() -> None:
         side = math.sqrt(math.prod(size))
         return (side / (cycles(size) * side).clamp(min=1e-9)).expand(3, -1, -1)
 
-    small = Spectrum(law((32, 32)).clone(), (32, 32))
+    small = FourierSpectrum(law((32, 32)).clone(), (32, 32))
     small.magnitude[:, 0, 0] = 7.0
     assert small((32, 32)) is small.magnitude
     for size in ((16, 16), (64, 64), (63, 63)):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import tapetum as tp
 from tapetum.atlas.sheets import write_sheets
-from tapetum.atlas.stages import Stages
+from tapetum.atlas.stages import BuildStages
 from tapetum.data.downloads import download
 from tapetum.data.images import write_png
 from tapetum.engines.scan import FolderLedger, ShardResult
@@ -45,7 +45,7 @@ def shard(place: Path, version: int) -> None:
 
 
 def manifest(place: Path, version: int) -> None:
-    stages = Stages(place)
+    stages = BuildStages(place)
     stages.tell(title=f"version {version}")
     stages.save()
 

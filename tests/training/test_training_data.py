@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 import tapetum as tp
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.training import train
-from tapetum.training.data import Part, read_data
+from tapetum.training.data import Subset, read_data
 from tapetum.training.pictures import Photographs, batch_orders
 from tapetum.types import ImageError, ModelError, TapetumError, TrainingError
 
@@ -31,7 +31,7 @@ class Pairs(Dataset[Any]):
         return (stripes(10)[0][i].permute(1, 2, 0) * 255).byte().numpy(), i % 2
 
 
-def ids(part: Part) -> list[str]:
+def ids(part: Subset) -> list[str]:
     return [part.id(row) for row in range(len(part))]
 
 

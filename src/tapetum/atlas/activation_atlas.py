@@ -155,14 +155,14 @@ def _charted(found: PositionsResult, grid: int | None, layout: Projection | None
     cells = binned(points, found.vectors, grid or grid_side(len(points)))
     if cells.dropped:
         note(f"{cells.dropped} of {len(cells) + cells.dropped} cells are left out: fewer than 5 vectors each")
-    made = described(cells, found.vectors, found.samples)
+    made = described_cells(cells, found.vectors, found.samples)
     return ActivationAtlas(
         found.layer, how, cells.grid, made, points, found.samples, found.places, cells.members, cells.means,
         found.ids, positions=positions,
     )  # fmt: skip
 
 
-def described(cells: Binned, vectors: Tensor, samples: Tensor) -> tuple[MapCell, ...]:
+def described_cells(cells: Binned, vectors: Tensor, samples: Tensor) -> tuple[MapCell, ...]:
     """The cells of a map, each with its strongest units and its nearest pictures."""
     values = vectors.double().cpu()
     sd = values.std(0, correction=0)

@@ -23,7 +23,7 @@ from tapetum.atlas.layers import among, check_memory, chosen_layers, usual_map
 from tapetum.atlas.map_pages import map_data
 from tapetum.atlas.neighbors import NEIGHBORS, neighbors
 from tapetum.atlas.numbers import LayerNumbers, fires, layer_numbers, pictures_of
-from tapetum.atlas.stages import STORE, Stages, check_folder
+from tapetum.atlas.stages import STORE, BuildStages, check_folder
 from tapetum.atlas.store import Store
 from tapetum.atlas.units import SIGNS, choose_layers, read_units, render_units
 from tapetum.atlas.writing import Picture, write_store
@@ -98,7 +98,7 @@ def build(
     job = how.job(network, stream, dict.fromkeys(names, TRACKERS), pre_activation=True)
     check_memory(network, names, job.plan.count)
     with alone(folder):
-        work = _Build(job, how, Stages(folder, resume=resume))
+        work = _Build(job, how, BuildStages(folder, resume=resume))
         work.look()
         work.pictures()
         work.pages()  # before the renderings, which take longest: a build that is stopped there has pages
@@ -111,7 +111,7 @@ def build(
 class _Build:
     """The stages of one build. A key holds everything that a stage's files depend on."""
 
-    def __init__(self, job: Job, how: Scanning, stages: Stages) -> None:
+    def __init__(self, job: Job, how: Scanning, stages: BuildStages) -> None:
         self.job, self.how, self.stages = job, how, stages
         self.folder = stages.folder
         self.now: list[str] = []
@@ -254,7 +254,7 @@ class _Build:
             return
         with Store(inside(self.folder, STORE)) as store, self._stage("pictures", key):
             samples = [row["sample"] for row in store.pictures()]
-            sprites.write_sheets(self.job.model, self.job.source, samples, self.folder / "pictures", key)
+            sprites.write_sprites(self.job.model, self.job.source, samples, self.folder / "pictures", key)
 
     def pages(self) -> None:
         """Writes the site again if anything that it shows has changed, and the store too if it turns out to be damaged."""

@@ -42,7 +42,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 _LENGTH = re.compile(r"[0-9]+")
 
 
-class Refused(Exception):
+class RefusedRequest(Exception):
     """Refusal of a request: a status, and the reason in one line."""
 
     def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
@@ -52,7 +52,7 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """A request as it was sent; header names in lower case, repeated headers joined by commas."""
 
     method: str
@@ -63,7 +63,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """Answer to a request: a text, or an open file that is closed after sending."""
 
     content: io.BufferedIOBase
@@ -73,9 +73,9 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def answer_of(body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Answer:
+def answer_of(body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Reply:
     """Answer with a text; headers are given as Cache_Control="no-store"."""
-    return Answer(io.BytesIO(body), len(body), kind, status, {name.replace("_", "-"): text for name, text in headers.items()})
+    return Reply(io.BytesIO(body), len(body), kind, status, {name.replace("_", "-"): text for name, text in headers.items()})
 
 
 class Room:
@@ -90,7 +90,7 @@ class Room:
         if self._free <= 0:
             longest = next((wait for wait in self._waits if not wait.expired()), None)
             if longest is None:
-                raise Refused(
+                raise RefusedRequest(
                     HTTPStatus.SERVICE_UNAVAILABLE, "too much is asked at once; ask again in a moment", Retry_After="2"
                 )
             self._end(longest)
@@ -127,25 +127,27 @@ class Line:
         self._reader, self._writer, self._room = reader, writer, room
         writer.transport.set_write_buffer_limits(0)  # then drained bytes have been sent
 
-    async def request(self) -> Request:
+    async def request(self) -> HttpRequest:
         """Reads the request: `Refused` unless it is one of HTTP/1, ConnectionError (no answer) if nothing was sent."""
         head = b""
         try:
             async with self._room.patience(HEAD_S):
                 head = await self._reader.readexactly(1)  # browsers open connections in advance
                 if not head.isalpha():
-                    raise Refused(HTTPStatus.BAD_REQUEST, "this is no request of HTTP/1.1; an address here begins with http://")
+                    raise RefusedRequest(
+                        HTTPStatus.BAD_REQUEST, "this is no request of HTTP/1.1; an address here begins with http://"
+                    )
                 head += await self._reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
             text = f"the request has more than {HEAD_BYTES // 1000} kB of headers"
-            raise Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text) from None
+            raise RefusedRequest(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, text) from None
         except (TimeoutError, asyncio.IncompleteReadError) as error:
             if not head:
                 raise ConnectionAbortedError from error
-            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive whole") from None
+            raise RefusedRequest(HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive whole") from None
         return request_in(head)
 
-    async def body(self, request: Request, room: Room) -> bytes:
+    async def body(self, request: HttpRequest, room: Room) -> bytes:
         """Reads the body of a request; `room` limits bodies, as the line's own limits connections."""
         if request.headers.get("expect", "").lower() == "100-continue":
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -154,11 +156,11 @@ class Line:
             async with room.patience(seconds), self._room.patience(seconds):
                 return await self._reader.readexactly(request.length)
         except asyncio.IncompleteReadError:
-            raise Refused(HTTPStatus.BAD_REQUEST, "the picture was cut off on its way") from None
+            raise RefusedRequest(HTTPStatus.BAD_REQUEST, "the picture was cut off on its way") from None
         except TimeoutError:
-            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the picture did not arrive in time") from None
+            raise RefusedRequest(HTTPStatus.REQUEST_TIMEOUT, "the picture did not arrive in time") from None
 
-    async def send(self, answer: Answer, with_body: bool) -> None:
+    async def send(self, answer: Reply, with_body: bool) -> None:
         with answer.content as content:
             async with self._room.patience(HEAD_S + answer.size / SLOWEST):
                 self._writer.write(_head(answer))
@@ -176,7 +178,7 @@ async def answered(
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
     room: Room,
-    respond: Callable[[Request, Line], Awaitable[Answer]],
+    respond: Callable[[HttpRequest, Line], Awaitable[Reply]],
 ) -> None:
     """Serves one connection from its first byte to its end. A client that goes away, or is too slow, is no error."""
     line, with_body = Line(reader, writer, room), True
@@ -187,7 +189,7 @@ async def answered(
                 request = await line.request()
                 with_body = request.method != "HEAD"
                 answer = await respond(request, line)
-            except Refused as refusal:
+            except RefusedRequest as refusal:
                 text = json.dumps({"error": str(refusal)}).encode()
                 answer = answer_of(text, JSON, refusal.status, Cache_Control="no-store", **refusal.headers)
             await line.send(answer, with_body)
@@ -195,41 +197,45 @@ async def answered(
         writer.transport.abort()  # bytes given to the system are still sent
 
 
-def request_in(head: bytes) -> Request:
+def request_in(head: bytes) -> HttpRequest:
     """Parses a request line and headers, up to the empty line."""
     first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     line = _LINE.fullmatch(first)
     if line is None:
-        raise Refused(HTTPStatus.BAD_REQUEST, "this is no request of HTTP/1.1 for a path of this server, such as /index.html")
+        raise RefusedRequest(
+            HTTPStatus.BAD_REQUEST, "this is no request of HTTP/1.1 for a path of this server, such as /index.html"
+        )
     headers: dict[str, str] = {}
     for text in lines:
         found = _FIELD.fullmatch(text)
         if found is None:
-            raise Refused(HTTPStatus.BAD_REQUEST, "one of the request's headers is malformed")
+            raise RefusedRequest(HTTPStatus.BAD_REQUEST, "one of the request's headers is malformed")
         name, value = found[1].lower(), found[2].rstrip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if line[1] not in METHODS:
-        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"this server answers {', '.join(METHODS)}", Allow=", ".join(METHODS))
+        raise RefusedRequest(
+            HTTPStatus.METHOD_NOT_ALLOWED, f"this server answers {', '.join(METHODS)}", Allow=", ".join(METHODS)
+        )
     if not _HOST.fullmatch(headers.get("host", "")):
-        raise Refused(HTTPStatus.BAD_REQUEST, "a request has one Host header with a name or an address")
-    return Request(line[1], line[2], headers, _length(headers, line[1]))
+        raise RefusedRequest(HTTPStatus.BAD_REQUEST, "a request has one Host header with a name or an address")
+    return HttpRequest(line[1], line[2], headers, _length(headers, line[1]))
 
 
 def _length(headers: Mapping[str, str], method: str) -> int:
     text = headers.get("content-length")
     if "transfer-encoding" in headers or (text is None and method == "POST"):
-        raise Refused(HTTPStatus.LENGTH_REQUIRED, "send the picture's bytes in one piece, with their Content-Length")
+        raise RefusedRequest(HTTPStatus.LENGTH_REQUIRED, "send the picture's bytes in one piece, with their Content-Length")
     if text is None:
         return 0
     if not _LENGTH.fullmatch(text):
-        raise Refused(HTTPStatus.BAD_REQUEST, "a Content-Length is one number of bytes")
+        raise RefusedRequest(HTTPStatus.BAD_REQUEST, "a Content-Length is one number of bytes")
     length = int(text.lstrip("0")[:20] or 0)  # Python refuses numbers of thousands of digits
     if length and method != "POST":
-        raise Refused(HTTPStatus.BAD_REQUEST, f"a {method} has no body")
+        raise RefusedRequest(HTTPStatus.BAD_REQUEST, f"a {method} has no body")
     return length
 
 
-def _head(answer: Answer) -> bytes:
+def _head(answer: Reply) -> bytes:
     status, kind = HTTPStatus(answer.status), answer.kind
     lines = [f"HTTP/1.1 {status.value} {status.phrase}", f"Date: {formatdate(usegmt=True)}"]
     headers = {**SECURE, **answer.headers}

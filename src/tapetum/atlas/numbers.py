@@ -18,7 +18,7 @@ Integers = NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class ExampleTable:
     """Ranked pictures per unit (c, k): picture numbers (-1: none), scores, flat places on the layer's grid."""
 
     picture: Integers
@@ -53,7 +53,7 @@ class LayerNumbers:
     maximum: Floats
     threshold: Floats
     median: NDArray[np.bool_]
-    examples: Mapping[str, Examples]
+    examples: Mapping[str, ExampleTable]
     histograms: Sequence[tuple[Floats, Integers]]
     labels: Sequence[tuple[str, int, int] | None]
 
@@ -103,7 +103,8 @@ def _layer(scan: ScanResult, layer: Layer, file: str, number: Integers, labels: 
         threshold=spectrum.threshold.numpy(),
         median=spectrum.median.numpy(),
         examples={
-            group: Examples(number[one.sample.numpy()], one.score.numpy(), one.place.numpy()) for group, one in rankings.items()
+            group: ExampleTable(number[one.sample.numpy()], one.score.numpy(), one.place.numpy())
+            for group, one in rankings.items()
         },
         histograms=[(one.edges.numpy(), one.counts.numpy()) for one in drawn],
         labels=[commonest([labels[i] for i in row if i >= 0]) for row in spectrum.rankings["maximum"].sample.tolist()],
@@ -118,7 +119,7 @@ def commonest(labels: Sequence[str | None]) -> tuple[str, int, int] | None:
 
 
 @dataclass(frozen=True, eq=False)
-class Fires:
+class FireTable:
     """Units with the most unusual scores per picture, (p, k) each, highest z first; unit -1 if there are fewer.
 
     z           (score - mean) / sd of the unit over the data set
@@ -135,7 +136,7 @@ AT_ONCE = 1024
 """Pictures whose z-scores of all units are in memory at once."""
 
 
-def fires(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int) -> Fires:
+def fires(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int) -> FireTable:
     """The k units of all layers with the highest z on each picture; `rows` are the pictures' rows in the tables (n, c)."""
     k = min(k, sum(layer.channels for layer in layers))
     parts = [_strongest(tables, layers, rows[start : start + AT_ONCE], k) for start in range(0, len(rows), AT_ONCE)]
@@ -148,7 +149,7 @@ def fires(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Intege
         for row, column in np.argwhere((unit >= first) & (unit < first + layer.channels)):
             percentile[row, column] = percentile_of(ascending[unit[row, column] - first], float(score[row, column]))
         first += layer.channels
-    return Fires(unit, score, np.where(unit >= 0, z, np.nan), percentile)
+    return FireTable(unit, score, np.where(unit >= 0, z, np.nan), percentile)
 
 
 def _strongest(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int) -> list[NDArray[Any]]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.atlas.asking import Asking
-from tapetum.atlas.connections import HEAD_BYTES, JSON, Answer, Line, Refused, Request, Room, answer_of, answered
+from tapetum.atlas.connections import HEAD_BYTES, JSON, HttpRequest, Line, RefusedRequest, Reply, Room, answer_of, answered
 from tapetum.files import inside, opened
 from tapetum.types import ModelError, TapetumError
 
@@ -101,17 +101,17 @@ class Server:
         name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
         return name.lower() in (self.host, *LOCAL) or self.host not in LOCAL
 
-    def _check_origin(self, request: Request) -> None:
+    def _check_origin(self, request: HttpRequest) -> None:
         """Refuses requests from pages of other sites, which browsers mark by their origin."""
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
         if (origin is not None and origin != f"http://{request.headers['host']}") or site not in ("same-origin", "none"):
-            raise Refused(HTTPStatus.FORBIDDEN, "only the atlas's own pages may ask")
+            raise RefusedRequest(HTTPStatus.FORBIDDEN, "only the atlas's own pages may ask")
 
     # --- answers
 
-    async def _respond(self, request: Request, line: Line) -> Answer:
+    async def _respond(self, request: HttpRequest, line: Line) -> Reply:
         if not self.knows(request.headers["host"]):
-            raise Refused(HTTPStatus.FORBIDDEN, "this server answers to its own address only")
+            raise RefusedRequest(HTTPStatus.FORBIDDEN, "this server answers to its own address only")
         path, _, query = request.target.partition("?")
         try:
             if request.method == "POST":
@@ -119,37 +119,37 @@ class Server:
             if path == "/api/unit":
                 return await self._unit(query, request)
             if path.startswith("/api/"):
-                raise Refused(HTTPStatus.NOT_FOUND, "there are GET api/unit?unit=layer:channel and POST api/fires")
+                raise RefusedRequest(HTTPStatus.NOT_FOUND, "there are GET api/unit?unit=layer:channel and POST api/fires")
             return self._file(urllib.parse.unquote(path), request)
         except ModelError as error:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
+            raise RefusedRequest(HTTPStatus.SERVICE_UNAVAILABLE, str(error)) from error
         except TapetumError as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from error
-        except (Refused, ConnectionError):
+            raise RefusedRequest(HTTPStatus.BAD_REQUEST, str(error)) from error
+        except (RefusedRequest, ConnectionError):
             raise
         except Exception as error:
             text = f"the server failed at this ({type(error).__name__}); it goes on with other questions"
-            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text) from error
+            raise RefusedRequest(HTTPStatus.INTERNAL_SERVER_ERROR, text) from error
 
-    async def _unit(self, query: str, request: Request) -> Answer:
+    async def _unit(self, query: str, request: HttpRequest) -> Reply:
         names = urllib.parse.parse_qs(query).get("unit", [])
         if len(names) != 1:
-            raise Refused(HTTPStatus.BAD_REQUEST, "name one unit: api/unit?unit=layer:channel")
+            raise RefusedRequest(HTTPStatus.BAD_REQUEST, "name one unit: api/unit?unit=layer:channel")
         self._check_origin(request)
         return await _json_by(self._reads, lambda: self.asking.store.unit(names[0]))
 
-    async def _fires(self, path: str, request: Request, line: Line) -> Answer:
+    async def _fires(self, path: str, request: HttpRequest, line: Line) -> Reply:
         if path != "/api/fires":
-            raise Refused(HTTPStatus.NOT_FOUND, "pictures are sent to api/fires")
+            raise RefusedRequest(HTTPStatus.NOT_FOUND, "pictures are sent to api/fires")
         self._check_origin(request)
         if request.length > MAX_BYTES:
             text = f"the picture has more than {MAX_BYTES // 1_000_000} MB; send a smaller one"
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+            raise RefusedRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
         with self._pictures.place():
             data = await line.body(request, self._pictures)
             return await _json_by(self._passes, lambda: self.asking.fires(data))
 
-    def _file(self, path: str, request: Request) -> Answer:
+    def _file(self, path: str, request: HttpRequest) -> Reply:
         name = self._inside(path)
         file = opened(name)
         status = os.fstat(file.fileno())
@@ -157,12 +157,12 @@ class Server:
         kept = {"ETag": etag, "Cache-Control": "no-cache"}  # browsers keep it, but check each time
         if etag in request.headers.get("if-none-match", ""):
             file.close()
-            return Answer(io.BytesIO(), 0, None, HTTPStatus.NOT_MODIFIED, kept)
+            return Reply(io.BytesIO(), 0, None, HTTPStatus.NOT_MODIFIED, kept)
         if name.name != "index.html":
-            return Answer(file, status.st_size, TYPES[name.suffix], headers=kept)
+            return Reply(file, status.st_size, TYPES[name.suffix], headers=kept)
         with file:
             page = file.read().replace(b"<head>", b"<head>\n" + SERVED, 1)
-        return Answer(io.BytesIO(page), len(page), TYPES[".html"], headers=kept)
+        return Reply(io.BytesIO(page), len(page), TYPES[".html"], headers=kept)
 
     def _inside(self, path: str) -> Path:
         """The path of a file of the site; refuses links and .. that lead outside of it."""
@@ -170,10 +170,10 @@ class Server:
             file = (self.site / (path.lstrip("/") or "index.html")).resolve()
             if self.site in file.parents and file.suffix in TYPES and file.is_file():
                 return file
-        raise Refused(HTTPStatus.NOT_FOUND, "there is no such file in this atlas")
+        raise RefusedRequest(HTTPStatus.NOT_FOUND, "there is no such file in this atlas")
 
 
-async def _json_by(threads: ThreadPoolExecutor, work: Callable[[], Any]) -> Answer:
+async def _json_by(threads: ThreadPoolExecutor, work: Callable[[], Any]) -> Reply:
     """Result of a thread's work, as JSON."""
     from tapetum.atlas.export import as_json
 

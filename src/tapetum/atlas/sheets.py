@@ -13,7 +13,7 @@ from PIL import Image
 
 from tapetum.data.images import webp
 from tapetum.figures.theme import LIGHT, rgb
-from tapetum.figures.tiles import shown
+from tapetum.figures.tiles import shown_tiles
 from tapetum.keeping.whole import write_whole
 from tapetum.types import Made
 
@@ -41,7 +41,7 @@ def write_sheets(tiles: NDArray[np.uint8], folder: Path, stem: str) -> Sprite:
     folder.mkdir(parents=True, exist_ok=True)
     names = [f"{stem}-{i:03d}.webp" for i in range(-(-n // (COLUMNS * rows)))]
     for i, name in enumerate(names):
-        page = sheet(tiles[i * COLUMNS * rows : (i + 1) * COLUMNS * rows], paper(), rows)
+        page = tile_sheet(tiles[i * COLUMNS * rows : (i + 1) * COLUMNS * rows], paper(), rows)
         write_whole(folder / name, webp(page, QUALITY))
     for old in folder.glob(f"{stem}-[0-9][0-9][0-9].webp"):
         if old.name not in names:
@@ -49,7 +49,7 @@ def write_sheets(tiles: NDArray[np.uint8], folder: Path, stem: str) -> Sprite:
     return Sprite(tile=tile, columns=COLUMNS, rows=rows, sheets=names)
 
 
-def sheet(tiles: NDArray[np.uint8], background: NDArray[np.uint8], rows: int = ROWS) -> NDArray[np.uint8]:
+def tile_sheet(tiles: NDArray[np.uint8], background: NDArray[np.uint8], rows: int = ROWS) -> NDArray[np.uint8]:
     """Tile i at column i % 16 of row i // 16; empty places have the background's color."""
     tile = tiles.shape[1]
     page = np.empty((rows * tile, COLUMNS * tile, 3), np.uint8)
@@ -65,7 +65,7 @@ def as_tiles(pixels: NDArray[np.uint8], status: Sequence[Made], tile: int) -> ND
     found = np.empty((len(pixels), tile, tile, 3), np.uint8)
     for i, one in enumerate(pixels):
         if status[i] != "ok":
-            words = shown(torch.full((3, tile, tile), 0.5), status[i])
+            words = shown_tiles(torch.full((3, tile, tile), 0.5), status[i])
             found[i] = words.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
         elif one.shape[:2] == (tile, tile):
             found[i] = one

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torchvision.transforms.v2 import functional as TF
 
 from tapetum import progress
-from tapetum.atlas.sheets import SHEET, sheet
+from tapetum.atlas.sheets import SHEET, tile_sheet
 from tapetum.data.images import to_uint8, webp
 from tapetum.data.planes import viewable
 from tapetum.data.streams import Source
@@ -35,7 +35,7 @@ def sheet_names(pictures: int) -> list[str]:
     return [f"{i:03d}.webp" for i in range(-(-pictures // SHEET))]
 
 
-def write_sheets(model: VisionModel, source: Source, samples: Sequence[int], folder: Path, key: Key) -> None:
+def write_sprites(model: VisionModel, source: Source, samples: Sequence[int], folder: Path, key: Key) -> None:
     """Writes sheets of 16 x 16 tiles of 128 px, all of one size; each appears whole, and those made with the same key stay."""
     kept = Kept(folder, key)
     with ThreadPoolExecutor(cores()) as readers:
@@ -45,7 +45,7 @@ def write_sheets(model: VisionModel, source: Source, samples: Sequence[int], fol
             if file.is_symlink() or not file.is_file() or not file.stat().st_size:
                 mine = samples[number * SHEET : (number + 1) * SHEET]
                 tiles = np.stack(list(readers.map(lambda sample: tile(model, source, sample), mine)))
-                kept.write(name, webp(sheet(tiles, np.full(3, MISSING, np.uint8)), QUALITY))
+                kept.write(name, webp(tile_sheet(tiles, np.full(3, MISSING, np.uint8)), QUALITY))
     progress.report(len(samples), len(samples), "pictures")
 
 

@@ -31,7 +31,7 @@ FOLDERS = {"scan", "embeddings", "pictures", "units", "maps", "site"}
 OURS = {MANIFEST, STORE, LOCK, *FOLDERS}
 
 
-class Stages:
+class BuildStages:
     """The manifest of an atlas during its build: a finished stage with the same key is not repeated."""
 
     def __init__(self, folder: Path, *, resume: bool = True) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from tapetum import progress
 from tapetum.atlas.database import script
 from tapetum.atlas.neighbors import Neighbors
-from tapetum.atlas.numbers import Fires, LayerNumbers
+from tapetum.atlas.numbers import FireTable, LayerNumbers
 from tapetum.atlas.sheets import SHEET
 from tapetum.files import shown
 from tapetum.keeping.places import GOES_ON, writable
@@ -40,7 +40,7 @@ def write_store(
     layers: Sequence[LayerNumbers],
     pictures: Sequence[Picture],
     neighbors: Neighbors | None,
-    fires: Fires | None,
+    fires: FireTable | None,
     meta: Mapping[str, str],
 ) -> None:
     """Writes all rows into a new file under a temporary name, then renames it."""
@@ -128,7 +128,7 @@ def _neighbors(found: Neighbors) -> Iterator[tuple[Any, ...]]:
                     yield unit, opposite, place, other, value
 
 
-def _fires(found: Fires) -> Iterator[tuple[Any, ...]]:
+def _fires(found: FireTable) -> Iterator[tuple[Any, ...]]:
     columns = (found.unit.tolist(), found.score.tolist(), found.z.tolist(), found.percentile.tolist())
     for picture, rows in enumerate(zip(*columns, strict=True)):
         for place, (unit, score, z, percentile) in enumerate(zip(*rows, strict=True)):

@@ -25,7 +25,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.notes import is_caution
 from tapetum.progress import Watcher
 from tapetum.reports import machine
-from tapetum.reports.job import BUDGET_S, Plan, explain_one, origin, planned
+from tapetum.reports.job import BUDGET_S, JobPlan, explain_one, origin, planned
 from tapetum.reports.page import write_report
 from tapetum.reports.pictures import pictures, stems
 from tapetum.types import Explanation, Provenance, Run
@@ -100,7 +100,7 @@ def report_folder(out: str | Path) -> Path:
     return checked_folder(out, ours)
 
 
-class Kept(Sequence[Explanation]):
+class KeptExplanations(Sequence[Explanation]):
     """The explanations in a folder, each opened when it is needed: all of them may not fit into memory."""
 
     def __init__(self, folder: Path, tasks: Sequence[Task]) -> None:
@@ -123,10 +123,10 @@ def check_target(model: VisionModel, target: int | str | None) -> None:
 
 
 def _write(
-    folder: Path, tasks: Sequence[Task], refused: Refused, model: VisionModel, plan: Plan, told: Sequence[str]
+    folder: Path, tasks: Sequence[Task], refused: Refused, model: VisionModel, plan: JobPlan, told: Sequence[str]
 ) -> dict[str, Any]:
     """Writes the pictures and the page, deletes what only an earlier report had, and writes report.json last."""
-    explanations = Kept(folder, tasks)
+    explanations = KeptExplanations(folder, tasks)
     names = pictures(folder, explanations, [task.stem for task in tasks])
     results = [f"{RESULTS}/{task.stem}" for task in tasks]
     about: dict[str, Any] = {"model": model.source, "refused": refused, "versions": versions(), "seed": plan.seed}

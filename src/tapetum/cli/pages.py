@@ -28,7 +28,7 @@ from tapetum.types import Method, Rendering, Run, TapetumError
 
 
 @dataclass
-class Job:
+class PageJob:
     """One call of a command, and its finished tasks, each with whether its pictures were there before."""
 
     method: Method
@@ -47,7 +47,7 @@ class Job:
         return store.open(self.folder / RESULTS / task.stem)
 
 
-def finish(job: Job, suffixes: Sequence[str], out: Path) -> None:
+def finish(job: PageJob, suffixes: Sequence[str], out: Path) -> None:
     """Writes the pages, report.json last, and prints where everything is."""
     clear_figures(job.folder)
     rows: list[dict[str, Any]] = []
@@ -104,7 +104,7 @@ def _number(value: Any) -> float | None:
     return float(value) if math.isfinite(float(value)) else None
 
 
-def _films(job: Job, task: Task, result: Run, suffixes: Sequence[str]) -> list[str]:
+def _films(job: PageJob, task: Task, result: Run, suffixes: Sequence[str]) -> list[str]:
     found: list[str] = []
     for suffix in suffixes:
         try:
@@ -115,7 +115,7 @@ def _films(job: Job, task: Task, result: Run, suffixes: Sequence[str]) -> list[s
     return found
 
 
-def _sheets(job: Job, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _sheets(job: PageJob, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Writes all pictures into sheet.png, sheet-2.png, ..., those of one task on one page."""
     found: list[str] = []
     for page in _pages(job, rows):
@@ -128,7 +128,7 @@ def _sheets(job: Job, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def _pages(job: Job, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Task]]:
+def _pages(job: PageJob, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Task]]:
     """As many tasks as fit on a page, page after page."""
     page: list[Task] = []
     count = 0
@@ -142,14 +142,14 @@ def _pages(job: Job, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Task]]:
     yield page
 
 
-def _photo(job: Job, task: Task) -> Tensor:
+def _photo(job: PageJob, task: Task) -> Tensor:
     """The picture beside those made of it: the crop that the network saw, or the photograph as it is."""
     if job.method.takes == "images":
         return job.network.denormalize(job.network.as_images(task.subject[0]))[0].cpu()
     return viewable(job.network.preprocessing.read(task.subject[0]))[0]
 
 
-def _steps(job: Job) -> list[str]:
+def _steps(job: PageJob) -> list[str]:
     """Writes the steps of the first pictures into steps.png, if they were kept."""
     first = [(task, job.result(task).value) for task, _ in job.done[:MAX_LINES]]
     made = together([value for _, value in first])
@@ -160,6 +160,6 @@ def _steps(job: Job) -> list[str]:
     return ["steps.png"]
 
 
-def _write_figure(job: Job, name: str, figure: Any, files: list[str]) -> None:
+def _write_figure(job: PageJob, name: str, figure: Any, files: list[str]) -> None:
     """Writes a figure that names the pictures it shows."""
     write_figure(job.folder / name, figure, {"method": job.method.name, "pictures": files, "versions": versions()})

@@ -14,7 +14,7 @@ from tapetum.cli.batches import NOT_DONE, Refused, images_of, reason_of, status
 from tapetum.cli.folders import writing
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.options import listed
-from tapetum.cli.pages import Job, finish
+from tapetum.cli.pages import PageJob, finish
 from tapetum.cli.results import Task, say_kept
 from tapetum.cli.resumable import earlier, parts, resumable_folder, write
 from tapetum.cli.terminal import bar, note
@@ -60,7 +60,7 @@ def render_subjects(
         subjects, refused = images_of(subjects)
         if not subjects:
             return 2
-    job = Job(method, model.load(), folder, keywords, refused=refused)
+    job = PageJob(method, model.load(), folder, keywords, refused=refused)
     tasks = _tasks(job, subjects)
     if not tasks:
         return 2
@@ -89,7 +89,7 @@ def _suffixes(animate: str | None) -> list[str]:
 # --- tasks
 
 
-def _tasks(job: Job, subjects: Sequence[str]) -> list[Task]:
+def _tasks(job: PageJob, subjects: Sequence[str]) -> list[Task]:
     """One per unit or image; a method that needs its units together has one."""
     taken: set[str] = set()
 
@@ -104,7 +104,7 @@ def _tasks(job: Job, subjects: Sequence[str]) -> list[Task]:
     return [task(job.method.name, *units)] if units and not job.refused else []
 
 
-def _units(job: Job, text: str) -> list[str]:
+def _units(job: PageJob, text: str) -> list[str]:
     """The units that a text means, each as a text of its own; refuses a text that means none."""
     try:
         as_objectives(job.network, int(text) if text.isdecimal() else text)
@@ -117,7 +117,7 @@ def _units(job: Job, text: str) -> list[str]:
 # --- making
 
 
-def _make(job: Job, todo: Sequence[Task]) -> None:
+def _make(job: PageJob, todo: Sequence[Task]) -> None:
     """Makes chunk after chunk; Ctrl-C keeps what is done."""
     size = AT_ONCE if SEPARATE in job.method.laws else 1
     with bar(job.method.name) as watcher:
@@ -143,7 +143,7 @@ def _share(watcher: Watcher, before: int, size: int, total: int) -> Watcher:
     return watch
 
 
-def _try(job: Job, chunk: Sequence[Task], watcher: Watcher) -> None:
+def _try(job: PageJob, chunk: Sequence[Task], watcher: Watcher) -> None:
     """Makes a chunk; one by one if it was refused, since only some of it may be wrong."""
     try:
         _run(job, chunk, watcher)
@@ -155,7 +155,7 @@ def _try(job: Job, chunk: Sequence[Task], watcher: Watcher) -> None:
             _try(job, [task], watcher)
 
 
-def _run(job: Job, chunk: Sequence[Task], watcher: Watcher) -> None:
+def _run(job: PageJob, chunk: Sequence[Task], watcher: Watcher) -> None:
     are_units = job.method.takes == "units"
     texts = [text for task in chunk for text in task.subject]
     subject = [int(text) if are_units and text.isdecimal() else text for text in texts]  # "281" is class 281

@@ -11,7 +11,7 @@ from torch import Tensor
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure, rgb
-from tapetum.figures.tiles import shown
+from tapetum.figures.tiles import shown_tiles
 from tapetum.types import ActivationAtlas
 
 MAP_IN = 9.6
@@ -65,7 +65,7 @@ def _page(result: ActivationAtlas, strengths: list[float]) -> Tensor:
     page = ground.expand(3, rows * tile, columns * tile).clone()
     most = max(cell.count for cell in result.cells)
     for i, (cell, strength) in enumerate(zip(result.cells, strengths, strict=True)):
-        one = _square(cell.count / most, tile) if pixels is None else shown(pixels[i], result.status[i])
+        one = _square(cell.count / most, tile) if pixels is None else shown_tiles(pixels[i], result.status[i])
         place = page[:, cell.row * tile : (cell.row + 1) * tile, cell.column * tile : (cell.column + 1) * tile]
         place.copy_(strength * one + (1 - strength) * ground)
     return page

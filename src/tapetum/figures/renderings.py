@@ -16,7 +16,7 @@ from tapetum.data.images import read_image
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
-from tapetum.figures.tiles import across, evenly, is_mosaic, shown, tile, unit_words, whole
+from tapetum.figures.tiles import across, evenly, is_mosaic, shown_tiles, tile, unit_words, whole
 from tapetum.figures.words import some
 from tapetum.types import Rendering, TapetumError
 
@@ -122,7 +122,7 @@ def _photos(pixels: Any, n: int) -> list[Tensor] | None:
     photos = list(pixels) if batch else [read_image(one)[0] for one in (pixels if isinstance(pixels, list) else [pixels])]
     if len(photos) not in (1, n):
         raise TapetumError(f"{n} pictures need one photograph or {n}, got {len(photos)}")
-    return [shown(photo) for photo in photos] * (n if len(photos) == 1 else 1)
+    return [shown_tiles(photo) for photo in photos] * (n if len(photos) == 1 else 1)
 
 
 def _sheet(tiles: Sequence[Tile], title: str, subtitle: str, columns: int | None = None) -> Figure:

@@ -29,7 +29,7 @@ GAP_PX = 4  # between the pictures of a collage
 def tile(rendering: Rendering, row: int, frame: int | None = None) -> Tensor:
     """Picture (3, h, w) in [0, 1] for display, or its frame `frame`; words in place of one that is not `ok`."""
     pixels = rendering.pixels[row] if frame is None or rendering.frames is None else rendering.frames[frame, row]
-    return shown(pixels, rendering.status[row])
+    return shown_tiles(pixels, rendering.status[row])
 
 
 def finished(rendering: Rendering, row: int | None) -> Tensor:
@@ -50,7 +50,7 @@ def unit_words(objective: str) -> str:
     return NEURON.sub(lambda found: f"{found[1]}:{found[2]}@{found[3] or 'middle'}{f',{found[4]}' if found[4] else ''}", words)
 
 
-def shown(pixels: Tensor, status: Made = "ok") -> Tensor:
+def shown_tiles(pixels: Tensor, status: Made = "ok") -> Tensor:
     """(3 | 4, h, w) as (3, h, w) on the CPU: over a checkerboard where it is transparent, words where it is not `ok`."""
     picture = pixels.detach().float().cpu()
     if status != "ok":

@@ -17,7 +17,7 @@ from tapetum.models.maps import LayerMap, from_map, read_layout, to_map
 from tapetum.models.operations.nested import outputs
 from tapetum.models.replica import copied
 from tapetum.models.sites import Part, Site, from_the_start, shortened, sites_of
-from tapetum.models.tracing.receptive import Span, Trace, settled
+from tapetum.models.tracing.receptive import Span, Trace, coarsened
 from tapetum.models.tracing.tracer import Event, Tracer
 from tapetum.types import Layer, LayerError
 
@@ -165,7 +165,7 @@ class _PassRecord:
         seen = {way: _SeenOutput(tuple(tensor.shape), self.tracer.trace_output(tensor, inputs))}
         for way, other in others:
             trace = self.tracer.trace(other)
-            seen[way] = _SeenOutput(tuple(other.shape), trace and settled(trace))
+            seen[way] = _SeenOutput(tuple(other.shape), trace and coarsened(trace))
         self.runs[name] = [*self.runs.pop(name, []), seen]
         self.sizes[name] += tensor.numel() * tensor.element_size()
 

@@ -51,7 +51,7 @@ PHOTO_PX = 1024  # the longer side of the photograph that is kept: reports of hu
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobPlan:
     """The settings of `explain`, the same for every image; with a `budget_s` the best FINALISTS of `methods` are kept."""
 
     target: Any = None
@@ -94,7 +94,7 @@ def explain(
     return explain_one(as_model(model), source, planned(methods, budget_s, **settings), progress)
 
 
-def origin(model: VisionModel, file: str, plan: Plan) -> Provenance:
+def origin(model: VisionModel, file: str, plan: JobPlan) -> Provenance:
     """The provenance that an explanation will have, before it is made."""
     program = model.source.rpartition(":")[0]  # the file of a model's code: other code is another model
     further = [str(one) for one in (plan.target, *model.settings.get("extra", {}).values())]
@@ -112,7 +112,7 @@ def origin(model: VisionModel, file: str, plan: Plan) -> Provenance:
     return Provenance("explain", parameters, **unknown, **known, **of_model(model))
 
 
-def planned(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, **settings: Any) -> Plan:
+def planned(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, **settings: Any) -> JobPlan:
     """The plan for "auto", "best", or the names of attribution methods."""
     if wanted != "best":
         names = AUTO if wanted == "auto" else (wanted,) if isinstance(wanted, str) else tuple(wanted)
@@ -120,21 +120,21 @@ def planned(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, **settings:
             if lookup(name).kind != "attribution":
                 known = ", ".join(method.name for method in methods(kind="attribution"))
                 raise MethodError(f"{name} makes no map of what mattered; the methods are {known}")
-        return Plan(methods=names, **settings)
+        return JobPlan(methods=names, **settings)
     if not settings.get("evidence", True):
         raise MethodError('methods="best" chooses by evidence: leave evidence on, or name the methods')
     if not budget_s > 0:
         raise MethodError(f"budget_s is a number of seconds above 0, not {budget_s:g}")
-    return Plan(methods=(*BASELINES, *cheap_first(AUTO)), budget_s=budget_s, **settings)
+    return JobPlan(methods=(*BASELINES, *cheap_first(AUTO)), budget_s=budget_s, **settings)
 
 
-def explain_one(model: VisionModel, source: Any, plan: Plan, progress: Watcher | None = None) -> Explanation:
+def explain_one(model: VisionModel, source: Any, plan: JobPlan, progress: Watcher | None = None) -> Explanation:
     """Explains one image by a plan; a `TapetumError` says why it cannot be done."""
     with nullcontext() if progress is None else watching(progress):
         return _explained(model, source, plan)
 
 
-def _explained(model: VisionModel, source: Any, plan: Plan) -> Explanation:
+def _explained(model: VisionModel, source: Any, plan: JobPlan) -> Explanation:
     with model.preprocessing.opened(source) as pixels:
         photo, images = thumbnail(pixels, PHOTO_PX), model.prepared(pixels)
     kind, outputs = answer_in_words(model, images, plan.target)
@@ -167,7 +167,7 @@ def answer_in_words(model: VisionModel, images: Tensor, target: Any = None) -> t
 
 
 def _targets(
-    model: VisionModel, images: Tensor, plan: Plan, predictions: Sequence[Prediction | Number], kind: AnswerKind
+    model: VisionModel, images: Tensor, plan: JobPlan, predictions: Sequence[Prediction | Number], kind: AnswerKind
 ) -> list[tuple[Any, str]]:
     """(target, role) of each question."""
     if plan.target is not None:
@@ -184,7 +184,7 @@ def _targets(
 
 
 def _answered(
-    model: VisionModel, images: Tensor, plan: Plan, targets: Sequence[tuple[Any, str]]
+    model: VisionModel, images: Tensor, plan: JobPlan, targets: Sequence[tuple[Any, str]]
 ) -> tuple[tuple[Question, ...], tuple[Any, ...]]:
     """The maps for every target, and what the layers found."""
     names = tuple(dict.fromkeys([*plan.methods, *BASELINES]))
@@ -221,7 +221,7 @@ class _ExplainJob:
 
     model: VisionModel
     images: Tensor
-    plan: Plan
+    plan: JobPlan
     stages: Stages
 
     def question(self, target: Any, role: str, names: Sequence[str], budget: Budget | None = None) -> Question:

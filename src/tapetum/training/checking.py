@@ -15,7 +15,7 @@ from tapetum.engines.scores import probabilities
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.heads import n_outputs
 from tapetum.progress import report
-from tapetum.training.data import Part, class_names, labelled, part, read_data, seeded
+from tapetum.training.data import Subset, class_names, labelled, part, read_data, seeded
 from tapetum.training.pictures import KEEP_BYTES, Photographs, batch_orders
 from tapetum.types import ModelError, ModelLike, PredictionCheck, TrainingError
 
@@ -88,7 +88,7 @@ class Answers:
     probability: Tensor
 
 
-def _chosen(data: Any, of: str, validation: Any, seed: int) -> tuple[Part, tuple[str, ...]]:
+def _chosen(data: Any, of: str, validation: Any, seed: int) -> tuple[Subset, tuple[str, ...]]:
     if of == "all":
         source = labelled(data)
         classes = class_names(source)

@@ -27,7 +27,7 @@ from tapetum.keeping.keyed import Key
 from tapetum.keeping.places import ELSEWHERE, removed
 from tapetum.keeping.whole import clear_leftovers, write_whole
 from tapetum.models.zoo.trained import write_tensors
-from tapetum.training.loop import State
+from tapetum.training.loop import TrainingState
 from tapetum.types import DamagedError, Epoch, TrainingError
 
 NAME = re.compile(r"epoch_([0-9]{3,9})\.safetensors")
@@ -52,7 +52,7 @@ class _Saved:
     tensors: Mapping[str, Tensor]
 
 
-def save_epoch(folder: Path, state: State, settings: Mapping[str, Any]) -> None:
+def save_epoch(folder: Path, state: TrainingState, settings: Mapping[str, Any]) -> None:
     """Writes the state after an epoch, then takes older files away."""
     tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
@@ -73,7 +73,7 @@ def save_epoch(folder: Path, state: State, settings: Mapping[str, Any]) -> None:
             removed(folder / f"epoch_{old:03d}.safetensors")
 
 
-def go_on(folder: Path, state: State, settings: Mapping[str, Any], *, resume: bool) -> tuple[str, ...]:
+def go_on(folder: Path, state: TrainingState, settings: Mapping[str, Any], *, resume: bool) -> tuple[str, ...]:
     """Puts the newest whole epoch of the folder into the state; notes of those that were not whole.
 
     A folder of another training is refused; without `resume` an earlier training's files are taken away.
@@ -144,7 +144,7 @@ def _tensors(path: Path) -> tuple[str, str, dict[str, Tensor]]:
     return told.get("tapetum", ""), told.get("sha256", ""), tensors
 
 
-def _wanted(state: State) -> dict[str, Tensor]:
+def _wanted(state: TrainingState) -> dict[str, Tensor]:
     """{name: tensor of the type and shape that a file may hold under it}."""
     own = state.network.state_dict()
     found = {f"{part}.{name}": tensor for part in ("network", "best") for name, tensor in own.items()}
@@ -190,7 +190,7 @@ def _is_whole(saved: _Saved, wanted: Mapping[str, Tensor]) -> bool:
     )
 
 
-def _put(saved: _Saved, state: State) -> None:
+def _put(saved: _Saved, state: TrainingState) -> None:
     state.network.load_state_dict(_below(saved.tensors, "network"))
     state.best = _below(saved.tensors, "best")
     state.snapshots = [saved.tensors[f"snapshot.{i}"] for i in range(len(_below(saved.tensors, "snapshot")))]

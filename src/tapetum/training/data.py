@@ -21,7 +21,7 @@ HELD_OUT = frozenset({"val", "valid", "validation"})
 
 
 @dataclass(frozen=True)
-class Part:
+class Subset:
     """Some pictures of a source with their classes as numbers (n,)."""
 
     source: Source
@@ -44,17 +44,17 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Parts:
+class Split:
     """A data set split in two; `classes` in the order of their numbers in both parts."""
 
     classes: tuple[str, ...]
-    train: Part
-    validation: Part
+    train: Subset
+    validation: Subset
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def read_data(data: Any, validation: Any = 0.2, seed: int = 0) -> Parts:
+def read_data(data: Any, validation: Any = 0.2, seed: int = 0) -> Split:
     """Splits a data set into its two parts.
 
     Args:
@@ -70,23 +70,23 @@ def read_data(data: Any, validation: Any = 0.2, seed: int = 0) -> Parts:
     if not isinstance(validation, float | int):
         other = labelled(validation)
         held = [sample for sample, label in enumerate(other.labels) if label is not None]
-        return Parts(classes, part(source, rows, classes), part(other, held, classes), skipped)
+        return Split(classes, part(source, rows, classes), part(other, held, classes), skipped)
     if not 0 < validation < 1:
         raise ImageError(f"validation is a share between 0 and 1, or a data set of its own, not {validation}")
     train, held, notes = _cut(source, rows, float(validation), seed)
     if not held or not train:
         raise ImageError(f"{source.name}: too few pictures to hold some out; give at least two of a class")
-    return Parts(classes, part(source, train, classes), part(source, held, classes), skipped, notes)
+    return Split(classes, part(source, train, classes), part(source, held, classes), skipped, notes)
 
 
-def part(source: Source, samples: Sequence[int], classes: Sequence[str]) -> Part:
+def part(source: Source, samples: Sequence[int], classes: Sequence[str]) -> Subset:
     """Some pictures of a source; their classes must be among those given."""
     number = {name: i for i, name in enumerate(classes)}
     strange = sorted({label for label in (source.labels[sample] for sample in samples) if label not in number}, key=str)
     if strange:
         raise ImageError(f"{source.name} has a class {strange[0]!r} that is not among {', '.join(classes[:8])}")
     labels = [number[cast("str", source.labels[sample])] for sample in samples]
-    return Part(source, tuple(samples), torch.tensor(labels, dtype=torch.long))
+    return Subset(source, tuple(samples), torch.tensor(labels, dtype=torch.long))
 
 
 def class_names(source: Source) -> tuple[str, ...]:

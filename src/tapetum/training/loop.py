@@ -24,7 +24,7 @@ Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """Decisions made before the first epoch."""
 
     epochs: int
@@ -36,7 +36,7 @@ class Plan:
 
 
 @dataclass
-class State:
+class TrainingState:
     """State that changes from epoch to epoch, which a checkpoint keeps.
 
     best   {name: tensor} of the network after the epoch with the lowest validation loss; empty without patience
@@ -49,7 +49,7 @@ class State:
     best: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     kept: int = 0
 
-    def finished(self, plan: Plan) -> bool:
+    def finished(self, plan: TrainingPlan) -> bool:
         """Whether all epochs are done, or the last `patience` of them did not improve."""
         tired = plan.patience is not None and len(self.epochs) - self.kept >= plan.patience
         return len(self.epochs) >= plan.epochs or (tired and bool(self.epochs))
@@ -74,7 +74,7 @@ class Work:
         return len(self.train.labels) + len(self.validation.labels)
 
 
-def run_epoch(work: Work, state: State, plan: Plan) -> Epoch:
+def run_epoch(work: Work, state: TrainingState, plan: TrainingPlan) -> Epoch:
     """Trains on all training pictures once, then tests on the held-out ones; leaves the network in eval mode."""
     number, start = len(state.epochs) + 1, time.perf_counter()
     with stage(f"epoch {number} of {plan.epochs}"):
@@ -89,12 +89,12 @@ def run_epoch(work: Work, state: State, plan: Plan) -> Epoch:
     return Epoch(number, loss, accuracy, held_loss, held_accuracy, rate, time.perf_counter() - start)
 
 
-def learning_rate(plan: Plan, way: float) -> float:
+def learning_rate(plan: TrainingPlan, way: float) -> float:
     """Learning rate at a share of the training, in [0, 1)."""
     return plan.learning_rate if plan.schedule == "constant" else plan.learning_rate * (1 + math.cos(math.pi * way)) / 2
 
 
-def _trained(work: Work, state: State, plan: Plan, number: int, done: int) -> tuple[float, float]:
+def _trained(work: Work, state: TrainingState, plan: TrainingPlan, number: int, done: int) -> tuple[float, float]:
     orders = batch_orders(len(work.train.labels), plan.batch, seeded(plan.seed, "order", number))
     sums = Sums()
     for place, (inputs, labels) in enumerate(work.train.batches(orders, number)):
@@ -114,7 +114,7 @@ def _trained(work: Work, state: State, plan: Plan, number: int, done: int) -> tu
     return sums.means()
 
 
-def _validated(work: Work, network: nn.Module, plan: Plan, done: int) -> tuple[float, float]:
+def _validated(work: Work, network: nn.Module, plan: TrainingPlan, done: int) -> tuple[float, float]:
     sums = Sums()
     for inputs, labels in work.validation.batches(batch_orders(len(work.validation.labels), plan.batch), None):
         with torch.no_grad():
@@ -158,7 +158,7 @@ def _table(output: object) -> Tensor:
     return table
 
 
-def _check(loss: float, number: int, place: int, plan: Plan) -> None:
+def _check(loss: float, number: int, place: int, plan: TrainingPlan) -> None:
     if not math.isfinite(loss):
         raise TrainingError(
             f"the loss became {loss:g} in batch {place + 1} of epoch {number}: the steps are too long;"

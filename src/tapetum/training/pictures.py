@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from tapetum.data.preprocessing import Preprocessing, Size
 from tapetum.progress import stage, track
-from tapetum.training.data import Part, seeded
+from tapetum.training.data import Subset, seeded
 from tapetum.types import ImageError
 
 Augment = Literal["none", "flip", "crop"]
@@ -45,7 +45,7 @@ class Examples(Protocol):
 class Photographs:
     """The pictures of one part as the network sees them. A picture that cannot be read is left out of its batch and listed."""
 
-    def __init__(self, part: Part, preprocessing: Preprocessing, augment: Augment, seed: int, keep_bytes: int) -> None:
+    def __init__(self, part: Subset, preprocessing: Preprocessing, augment: Augment, seed: int, keep_bytes: int) -> None:
         self.part, self.preprocessing, self.augment, self.seed = part, preprocessing, augment, seed
         self.labels = part.labels
         self.skipped: dict[str, str] = {}

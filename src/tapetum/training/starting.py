@@ -24,14 +24,14 @@ SIMPLE: Mapping[str, Mapping[str, Any]] = {"simple_cnn": {}, "simple_cnn_wide": 
 
 
 @dataclass
-class Start:
+class StartingNetwork:
     """A private network to be trained, and the name of its head if that is new."""
 
     model: VisionModel
     head: str | None
 
 
-def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing, seed: int) -> Start:
+def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing, seed: int) -> StartingNetwork:
     """The network that `train` begins with.
 
     Args:
@@ -43,7 +43,7 @@ def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing,
     """
     if isinstance(arch, str) and arch in SIMPLE:
         module = drawn(lambda: SimpleCNN(len(classes), **SIMPLE[arch]), seed)
-        return Start(VisionModel(module.eval(), arch, preprocessing, classes, outputs="logits"), None)
+        return StartingNetwork(VisionModel(module.eval(), arch, preprocessing, classes, outputs="logits"), None)
     if isinstance(arch, str):
         return with_new_head(load(arch, weights=None, seed=seed), classes, seed)
     model = private(arch)
@@ -54,15 +54,15 @@ def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing,
             " or use tp.fine_tune, which puts a new head in place"
         )
     model.labels = tuple(classes)
-    return Start(model, None)
+    return StartingNetwork(model, None)
 
 
-def with_new_head(model: VisionModel, classes: Sequence[str], seed: int) -> Start:
+def with_new_head(model: VisionModel, classes: Sequence[str], seed: int) -> StartingNetwork:
     """Replaces the last layer of a private model by a new one, with weights drawn by `seed`."""
     head = find_head(model)
     drawn(lambda: with_head(model, head, len(classes)), seed)
     model.labels = tuple(classes)
-    return Start(model, head)
+    return StartingNetwork(model, head)
 
 
 def private(given: Any) -> VisionModel:
@@ -115,7 +115,7 @@ class Frozen:
             self.alone.train()
 
 
-def freeze_parts(start: Start, freeze: str | None) -> Frozen:
+def freeze_parts(start: StartingNetwork, freeze: str | None) -> Frozen:
     """Keeps the weights of all that runs before the head ("features"), or of all that has run when a layer is done."""
     module = start.model.module
     if freeze is None:

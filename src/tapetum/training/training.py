@@ -19,11 +19,20 @@ from tapetum.models.zoo import load
 from tapetum.models.zoo.trained import architecture_of, save_trained
 from tapetum.progress import Watcher, watching
 from tapetum.training.checkpoints import go_on, save_epoch
-from tapetum.training.data import Parts, read_data
+from tapetum.training.data import Split, read_data
 from tapetum.training.features import Features, called, features_of
-from tapetum.training.loop import Plan, Schedule, State, Work, run_epoch
+from tapetum.training.loop import Schedule, TrainingPlan, TrainingState, Work, run_epoch
 from tapetum.training.pictures import KEEP_BYTES, Augment, Photographs
-from tapetum.training.starting import SIMPLE, Frozen, Start, freeze_parts, new_network, private, resized, with_new_head
+from tapetum.training.starting import (
+    SIMPLE,
+    Frozen,
+    StartingNetwork,
+    freeze_parts,
+    new_network,
+    private,
+    resized,
+    with_new_head,
+)
 from tapetum.types import History, ImageError, ModelLike, TrainingError
 
 SMALLEST, LARGEST = 32, 128
@@ -157,11 +166,11 @@ def fine_tune(
 
 @dataclass
 class Training:
-    start: Start
+    start: StartingNetwork
     frozen: Frozen
-    parts: Parts
+    parts: Split
     photographs: list[Photographs]
-    plan: Plan
+    plan: TrainingPlan
     arch: str
     settings: Mapping[str, Any]
 
@@ -169,7 +178,7 @@ class Training:
 # --- what is given
 
 
-def _plan(epochs: int, batch: int, rate: float | int, schedule: Schedule, seed: int, patience: int | None) -> Plan:
+def _plan(epochs: int, batch: int, rate: float | int, schedule: Schedule, seed: int, patience: int | None) -> TrainingPlan:
     whole = {"epochs": epochs, "batch": batch, "patience": 1 if patience is None else patience}
     for name, value in whole.items():
         if not isinstance(value, int) or value < 1:
@@ -178,7 +187,7 @@ def _plan(epochs: int, batch: int, rate: float | int, schedule: Schedule, seed: 
         raise TrainingError(f"learning_rate is a number above 0, not {rate!r}")
     if schedule not in ("constant", "cosine"):
         raise TrainingError(f"schedule is constant or cosine, not {schedule!r}")
-    return Plan(epochs, batch, float(rate), schedule, seed, patience)
+    return TrainingPlan(epochs, batch, float(rate), schedule, seed, patience)
 
 
 def _quietly(progress: Watcher | None) -> Any:
@@ -186,7 +195,7 @@ def _quietly(progress: Watcher | None) -> Any:
     return nullcontext() if progress is None else watching(progress)
 
 
-def _photographs(parts: Parts, preprocessing: Preprocessing, augment: Augment, seed: int) -> list[Photographs]:
+def _photographs(parts: Split, preprocessing: Preprocessing, augment: Augment, seed: int) -> list[Photographs]:
     if augment not in ("none", "flip", "crop"):
         raise TrainingError(f"augment is none, flip or crop, not {augment!r}")
     if preprocessing.range is not None or preprocessing.channels not in (1, 3):
@@ -198,7 +207,7 @@ def _photographs(parts: Parts, preprocessing: Preprocessing, augment: Augment, s
     return [Photographs(parts.train, preprocessing, augment, seed, KEEP_BYTES), held]
 
 
-def _first_look(parts: Parts, size: int | None) -> Preprocessing:
+def _first_look(parts: Split, size: int | None) -> Preprocessing:
     """Preprocessing of SimpleCNN's pictures: those that are square and small stay whole."""
     for row in range(len(parts.train)):
         try:
@@ -234,7 +243,7 @@ def _run(job: Training, out: str | Path | None, resume: bool, device: str | None
             features = features_of(model, job.start.head, job.photographs, job.plan.batch)
         network = model.module if features is None or head is None else head
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        state = State(network, torch.optim.Adam(trained, lr=job.plan.learning_rate), snapshots=_snapshot(model))
+        state = TrainingState(network, torch.optim.Adam(trained, lr=job.plan.learning_rate), snapshots=_snapshot(model))
         went_on = () if folder is None else go_on(folder, state, settings, resume=resume)
         _epochs(job, _work(job, features, network), state, folder, settings)
         if state.best:
@@ -275,7 +284,7 @@ def _snapshot(model: VisionModel) -> list[Tensor]:
     return [weight.detach().cpu().clone()] if isinstance(weight, Tensor) and weight.requires_grad else []
 
 
-def _epochs(job: Training, work: Work, state: State, folder: Path | None, settings: Mapping[str, Any]) -> None:
+def _epochs(job: Training, work: Work, state: TrainingState, folder: Path | None, settings: Mapping[str, Any]) -> None:
     while not state.finished(job.plan):
         epoch = run_epoch(work, state, job.plan)
         lowest = min((one.validation_loss for one in state.epochs), default=float("inf"))
@@ -290,7 +299,7 @@ def _epochs(job: Training, work: Work, state: State, folder: Path | None, settin
             _save_network(job, state, folder)
 
 
-def _save_network(job: Training, state: State, folder: Path) -> None:
+def _save_network(job: Training, state: TrainingState, folder: Path) -> None:
     """Saves the weights that were kept so far, for `tp.load`."""
     start = job.start
     prefix = f"{start.head}." if state.network is not start.model.module else ""
@@ -298,7 +307,7 @@ def _save_network(job: Training, state: State, folder: Path) -> None:
     save_trained(start.model, folder, architecture_of(start.model, start.head), tensors)
 
 
-def _history(job: Training, state: State, folder: Path | None, went_on: Sequence[str]) -> History:
+def _history(job: Training, state: TrainingState, folder: Path | None, went_on: Sequence[str]) -> History:
     model = job.start.model
     model.module.eval().requires_grad_(True)
     for parameter in model.module.parameters():

@@ -25,7 +25,7 @@ from tapetum.engines.scan.trackers import (
     Moments,
     Positions,
     Scores,
-    Seen,
+    SeenBatch,
     Sparsity,
     Spectrum,
     State,
@@ -67,7 +67,7 @@ def maps(n: int, seed: int) -> Tensor:
 
 
 def whole(tracker: Tracker, values: Tensor) -> State:
-    return tracker.update(tracker.start(CHANNELS), Seen(values, torch.arange(len(values))))
+    return tracker.update(tracker.start(CHANNELS), SeenBatch(values, torch.arange(len(values))))
 
 
 def in_parts(tracker: Tracker, values: Tensor, cuts: list[int], order: random.Random) -> State:
@@ -78,7 +78,7 @@ def in_parts(tracker: Tracker, values: Tensor, cuts: list[int], order: random.Ra
         state = tracker.start(CHANNELS)
         for i in range(start, stop, 4):
             samples = torch.arange(i, min(i + 4, stop))
-            state = tracker.update(state, Seen(values[samples], samples))
+            state = tracker.update(state, SeenBatch(values[samples], samples))
         states.append(state)
     while len(states) > 1:
         a, b = (states.pop(order.randrange(len(states))) for _ in range(2))
@@ -122,10 +122,10 @@ def copied(state: State) -> State:
 @pytest.mark.parametrize("tracker", TRACKERS, ids=str)
 def test_states_that_were_given_are_not_changed(tracker: Tracker) -> None:
     values = maps(20, seed=1)
-    a = tracker.update(tracker.start(CHANNELS), Seen(values[:12], torch.arange(12)))
-    b = tracker.update(tracker.start(CHANNELS), Seen(values[12:], torch.arange(12, 20)))
+    a = tracker.update(tracker.start(CHANNELS), SeenBatch(values[:12], torch.arange(12)))
+    b = tracker.update(tracker.start(CHANNELS), SeenBatch(values[12:], torch.arange(12, 20)))
     before = copied(a), copied(b)
-    tracker.update(a, Seen(values[12:], torch.arange(12, 20)))
+    tracker.update(a, SeenBatch(values[12:], torch.arange(12, 20)))
     merged = tracker.merge(a, b)
     seen = copied(merged)
     tracker.result(merged, CONTEXT)
@@ -137,7 +137,7 @@ def test_states_that_were_given_are_not_changed(tracker: Tracker) -> None:
 @pytest.mark.parametrize("tracker", [one for one in TRACKERS if getattr(one, "sees", "maps") == "scores"], ids=str)
 def test_a_tracker_of_scores_needs_no_maps(tracker: Tracker) -> None:
     values = maps(20, seed=2)
-    parts = [Seen(values[i : i + 7], torch.arange(i, min(20, i + 7))).scores() for i in range(0, 20, 7)]
+    parts = [SeenBatch(values[i : i + 7], torch.arange(i, min(20, i + 7))).scores() for i in range(0, 20, 7)]
     assert parts[0].maps.numel() == 0
     assert_same(tracker.update(tracker.start(CHANNELS), together(parts)), whole(tracker, values))
 

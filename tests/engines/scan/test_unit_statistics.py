@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tapetum.engines.scan.trackers import CoActivation, Context, Moments, Positions, Scores, Seen, Sparsity, Tracker, exact
+from tapetum.engines.scan.trackers import CoActivation, Context, Moments, Positions, Scores, SeenBatch, Sparsity, Tracker, exact
 from tapetum.engines.scan.trackers.coactivation import levels
 from tapetum.engines.scan.trackers.positions import inner
 from tapetum.types import TapetumError
@@ -33,7 +33,7 @@ def found(tracker: Tracker, maps: Tensor, *, batch: int = 8, grid: tuple[int, in
     state = tracker.start(maps.shape[1])
     for start in range(0, len(maps), batch):
         rows = maps[start : start + batch]
-        state = tracker.update(state, Seen(rows, torch.arange(start, start + len(rows))))
+        state = tracker.update(state, SeenBatch(rows, torch.arange(start, start + len(rows))))
     return tracker.result(state, Context("layer", IDS, grid))
 
 
@@ -212,7 +212,7 @@ def test_a_pictures_places_depend_on_the_seed_and_the_picture_alone() -> None:
     maps = random_maps(12, 2, side=8)
     several = found(Positions(count=2, seed=3), maps, batch=12)
     tracker = Positions(count=2, seed=3)
-    alone = tracker.update(tracker.start(2), Seen(maps[9:10], torch.tensor([9])))
+    alone = tracker.update(tracker.start(2), SeenBatch(maps[9:10], torch.tensor([9])))
     assert torch.equal(alone["places"].long(), several.places[several.samples == 9])
     assert not torch.equal(found(Positions(count=2, seed=4), maps).places, several.places)
 

@@ -18,7 +18,7 @@ from tapetum.engines.probe import capture
 from tapetum.engines.scan.ledger import Ledger
 from tapetum.engines.scan.plan import Plan
 from tapetum.engines.scan.shards import ShardResult, States, Tick
-from tapetum.engines.scan.trackers import Seen, Sees, Tracker, together
+from tapetum.engines.scan.trackers import SeenBatch, Sees, Tracker, together
 from tapetum.engines.signed import capture_signed
 from tapetum.models.vision_model import VisionModel
 from tapetum.processor import processor
@@ -63,7 +63,7 @@ class Job:
         """Works on one shard, from files to states. Callers set one thread per pass: the number decides the last bits."""
         seconds = {"decoding": 0.0, "network": 0.0, "trackers": 0.0}
         states, skipped = self.start(), {}
-        scored: list[dict[str, Seen]] = []
+        scored: list[dict[str, SeenBatch]] = []
         with torch.no_grad(), self.model.pinned():
             for pictures, images, samples in self._decoded(shard, skipped, seconds):
                 if samples:
@@ -80,7 +80,7 @@ class Job:
 
     def _look(
         self, images: Tensor, samples: list[int], states: States, skipped: dict[int, str], seconds: dict[str, float]
-    ) -> dict[str, Seen]:
+    ) -> dict[str, SeenBatch]:
         """Runs one batch: updates the trackers that need maps, and returns the scores for the others."""
         with timed(seconds, "network"):
             seen = self.look(images, samples)
@@ -89,14 +89,14 @@ class Job:
             self._update(states, seen, "maps")
             return {layer: one.scores() for layer, one in seen.items()}
 
-    def _update(self, states: States, seen: Mapping[str, Seen], what: Sees) -> None:
+    def _update(self, states: States, seen: Mapping[str, SeenBatch], what: Sees) -> None:
         """Updates the trackers that read maps, or those that read scores."""
         for layer, one in seen.items():
             for i, tracker in enumerate(self.trackers[layer]):
                 if len(one.samples) and getattr(tracker, "sees", "maps") == what:
                     states[layer][i] = tracker.update(states[layer][i], one)
 
-    def look(self, images: Tensor, samples: Sequence[int]) -> dict[str, Seen]:
+    def look(self, images: Tensor, samples: Sequence[int]) -> dict[str, SeenBatch]:
         """Returns the maps of every layer for a batch of model-ready images; the pass ends at the deepest layer."""
         images = self.model.laid_out(images.to(self.model.device, self.model.dtype))
         watch = capture_signed if self.pre_activation else capture
@@ -104,7 +104,7 @@ class Job:
         with faster, watch(self.model, list(self.trackers)) as maps:
             self.model(images)
         numbers = torch.tensor(samples)
-        return {layer: Seen(_places(maps[layer]), numbers) for layer in self.trackers}
+        return {layer: SeenBatch(_places(maps[layer]), numbers) for layer in self.trackers}
 
     # --- decoding, beside the network
 
@@ -141,7 +141,7 @@ def _places(maps: Tensor) -> Tensor:
     return maps[:, :, None, None] if maps.ndim == 2 else maps
 
 
-def _finite(seen: dict[str, Seen], skipped: dict[int, str]) -> dict[str, Seen]:
+def _finite(seen: dict[str, SeenBatch], skipped: dict[int, str]) -> dict[str, SeenBatch]:
     """Leaves out pictures that drove a layer to NaN or infinity: they have no rank."""
     first = next(iter(seen.values()))
     good = torch.ones(len(first.samples), dtype=torch.bool)

@@ -20,7 +20,7 @@ from tapetum.engines.render.optimizers import adam
 from tapetum.engines.render.parametrizations import Start, fourier, maco, pixel
 from tapetum.engines.render.render import kept_steps
 from tapetum.engines.scores import forward_logits
-from tapetum.families.dreams.pictures import Run, begun_with, joined, named_or_usual
+from tapetum.families.dreams.pictures import PictureRun, begun_with, joined, named_or_usual
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import report
 from tapetum.types import MethodError, Precision, Range, Rendering
@@ -133,7 +133,7 @@ class _Accent:
     kept: Sequence[int]
 
     def __post_init__(self) -> None:
-        self.run = Run(self.picture)
+        self.run = PictureRun(self.picture)
         self.balance: float | None = None
         self.moved, self.shown_to = torch.zeros_like(self.picture), torch.zeros_like(self.picture)
 

@@ -19,7 +19,7 @@ from tapetum.engines.render.optimizers import normalized
 from tapetum.engines.render.parametrizations import Start, as_it_is
 from tapetum.engines.render.render import kept_steps
 from tapetum.engines.render.sizes import takes
-from tapetum.families.dreams.pictures import Run, begun_with, joined, named_or_usual, resized
+from tapetum.families.dreams.pictures import PictureRun, begun_with, joined, named_or_usual, resized
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report
@@ -126,9 +126,9 @@ class _Dreamer:
     frames: Sequence[int]
     total: int
 
-    def dream(self, picture: Tensor, done: int) -> Run:
+    def dream(self, picture: Tensor, done: int) -> PictureRun:
         """One picture through all octaves, when `done` steps were made for others."""
-        run = Run(picture, frames=[picture] if 0 in self.frames else [])
+        run = PictureRun(picture, frames=[picture] if 0 in self.frames else [])
         detail = torch.zeros_like(picture)
         for octave, size in enumerate(self.sizes):
             base = resized(picture, size)

@@ -72,7 +72,7 @@ def named_or_usual(model: VisionModel, layer: str | None, place: int, words: str
 
 
 @dataclass
-class Run:
+class PictureRun:
     """One picture that is worked on, and what its steps left.
 
     values    the objective at each step
@@ -92,7 +92,9 @@ class Run:
         return "non_finite" if self.broken > len(self.values) // 2 else "ok" if self.answered else "silent"
 
 
-def joined(runs: Sequence[Run], objectives: Sequence[object], kept: Sequence[int], scores: Tensor, before: Tensor) -> Rendering:
+def joined(
+    runs: Sequence[PictureRun], objectives: Sequence[object], kept: Sequence[int], scores: Tensor, before: Tensor
+) -> Rendering:
     """One rendering of all runs; `scores` of the finished pictures, and `before` of the photographs, are (n,)."""
     values = torch.stack([torch.cat(run.values) for run in runs], 1)
     return Rendering(

@@ -94,7 +94,7 @@ def spread(trace: Trace) -> Trace:
     return replace(trace, local=False)
 
 
-def settled(trace: Trace) -> Trace:
+def coarsened(trace: Trace) -> Trace:
     """Makes the map coarser where places moved into channels (patch merging, focus): the steps become the stride."""
     parts = trace.axes or ()
     places = [atom for part in parts if role(part) != "c" for atom in part if atom.label in "hw"]
@@ -141,7 +141,7 @@ def _best(parts: Sequence[Axis], size: int) -> Axis:
 
 
 @dataclass(frozen=True, eq=False)
-class Step(Call):
+class TracedStep(Call):
     """One executed operation, as its rule sees it.
 
     traced   (trace, shape) of the arguments that depend on the image
@@ -172,13 +172,13 @@ class Step(Call):
         return trace
 
 
-def pointwise(step: Step) -> Trace:
+def pointwise(step: TracedStep) -> Trace:
     """Trace behind an element-wise operation; a join where two tensors of the image meet."""
     kind = "join" if len({id(trace) for trace, _ in step.traced}) > 1 else "pointwise"
     return step.done(kind, broadcast(step.traced, step.outputs[0].shape))
 
 
-def other(step: Step) -> list[Trace]:
+def other(step: TracedStep) -> list[Trace]:
     """Traces behind an operation without a rule: axes are kept if the shape is; a place may see the whole image."""
     step.note("other")
     trace, shape = step.traced[0]

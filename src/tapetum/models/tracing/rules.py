@@ -42,7 +42,7 @@ from tapetum.models.operations.tables import (
     VIEWS,
     words,
 )
-from tapetum.models.tracing.receptive import Step, Trace, broadcast, margins, other, pointwise, settled, spread
+from tapetum.models.tracing.receptive import Trace, TracedStep, broadcast, coarsened, margins, other, pointwise, spread
 from tapetum.models.tracing.windows import (
     adaptive_pooling,
     convolution,
@@ -55,11 +55,11 @@ from tapetum.models.tracing.windows import (
 )
 
 
-def _identity(step: Step) -> Trace:
+def _identity(step: TracedStep) -> Trace:
     return step.done("identity", step.trace)
 
 
-def pools_statistics(step: Step) -> bool:
+def pools_statistics(step: TracedStep) -> bool:
     """Whether the operation normalises by the mean and variance of the image's own places."""
     if step.name == "layer_norm":
         axes, over = step.trace.axes, len(step.get(1, "normalized_shape"))
@@ -69,14 +69,14 @@ def pools_statistics(step: Step) -> bool:
     return step.name == "group_norm" or (step.name == "instance_norm" and bool(step.get(5, "use_input_stats", True)))
 
 
-def _softmax(step: Step) -> Trace:
+def _softmax(step: TracedStep) -> Trace:
     axes, dim = step.trace.axes, step.get(1, "dim", -1)
     if axes is None or dim is None or is_spatial(axes[dim]):
         return step.done("other", spread(step.trace))
     return step.done("pointwise", replace(step.trace, axes=without_insets(axes)))
 
 
-def _view(step: Step) -> list[Trace]:
+def _view(step: TracedStep) -> list[Trace]:
     """Traces behind a view or reshape: the same call on a contiguous stand-in shows where each axis went."""
     step.note("view")
     index = step.get(1, "")
@@ -89,7 +89,7 @@ def _view(step: Step) -> list[Trace]:
     return [_viewed(step, trace, trace.axes, view) for view in views]
 
 
-def _viewed(step: Step, trace: Trace, before: Axes, view: Tensor) -> Trace:
+def _viewed(step: TracedStep, trace: Trace, before: Axes, view: Tensor) -> Trace:
     offset = int(view.storage_offset())
     axes, (top, bottom, left, right) = cut_channels(before, view_axes(before, view), offset)
     h, w = (span.shifted(view_start(before, offset, label)) for span, label in zip(trace.spans, "hw", strict=True))
@@ -108,7 +108,7 @@ class _JoinedPart(NamedTuple):
     size: int
 
 
-def _cat(step: Step) -> Trace:
+def _cat(step: TracedStep) -> Trace:
     """Trace behind a concatenation of channels, of class tokens and patches, or of places."""
     dim = step.get(1, "dim", 0) % step.outputs[0].ndim
     parts = [_part(step.find(tensor), tensor.shape[dim], dim) for tensor in step.get(0, "tensors")]
@@ -168,9 +168,9 @@ def _cat_axis(parts: Sequence[_JoinedPart]) -> Axis:
     return token_axis(before + first.prefix, first.grid if first.label == "t" else (first.size, others[0].size))
 
 
-def _linear(step: Step) -> Trace:
+def _linear(step: TracedStep) -> Trace:
     """Trace behind a linear layer: over channels it is a 1 x 1 convolution, over places it mixes them."""
-    trace, out = settled(step.trace), step.outputs[0]
+    trace, out = coarsened(step.trace), step.outputs[0]
     if trace.axes is None:
         return step.done("mix", spread(trace))
     last = trace.axes[-1]
@@ -180,7 +180,7 @@ def _linear(step: Step) -> Trace:
     return step.done("mix" if mixes else "channel", Trace(axes, trace.spans, trace.local and not mixes))
 
 
-def _matmul(step: Step) -> Trace:
+def _matmul(step: TracedStep) -> Trace:
     """Trace behind (..., i, j) @ (..., j, k): the places of i stay; a sum over places mixes them."""
     left, right = (step.find(tensor) for tensor in step.tensors[:2])
     if left is None or left.axes is None:
@@ -195,7 +195,7 @@ def _matmul(step: Step) -> Trace:
     return step.done("mix" if mixes else "join", spread(replace(left, axes=(*left.axes[:-1], right.axes[-1]))))
 
 
-def _einsum(step: Step) -> Trace:
+def _einsum(step: TracedStep) -> Trace:
     """Trace behind an einsum: each letter carries its label; summing over a letter of places mixes them."""
     equation = step.args[0].replace(" ", "")
     inputs, result = equation.split("->")
@@ -214,7 +214,7 @@ def _einsum(step: Step) -> Trace:
     return step.done("mix" if mixes or missing else "channel", replace(step.trace, axes=axes, local=local))
 
 
-def _attention(step: Step) -> Trace | list[Trace]:
+def _attention(step: TracedStep) -> Trace | list[Trace]:
     """Scaled dot product or multi-head attention: the places of the queries, each of which sees the places of all keys."""
     query, value = step.find(step.get(0, "query")), step.find(step.get(2, "value"))
     known = query or value
@@ -227,11 +227,11 @@ def _attention(step: Step) -> Trace | list[Trace]:
     return [step.done("mix", seen), *rest]
 
 
-def _roll(step: Step) -> Trace:
+def _roll(step: TracedStep) -> Trace:
     return step.done("other", spread(step.trace))
 
 
-_RULES: dict[Callable[[Step], Any], Iterable[str]] = {
+_RULES: dict[Callable[[TracedStep], Any], Iterable[str]] = {
     _identity: COPIES | CASTS | DROPOUTS | words("requires_grad data"),
     pointwise: FUNCTIONS | SUMS | COMPARISONS | NORMALISATIONS | words(
         """neg positive mul div floor_divide rfloor_divide remainder where masked_fill maximum minimum lerp addcmul addcdiv
@@ -254,4 +254,4 @@ _RULES: dict[Callable[[Step], Any], Iterable[str]] = {
     _attention: words("scaled_dot_product_attention multi_head_attention_forward"),
     _roll: words("roll"),
 }  # fmt: skip
-RULES: dict[str, Callable[[Step], Any]] = {name: rule for rule, names in _RULES.items() for name in names}
+RULES: dict[str, Callable[[TracedStep], Any]] = {name: rule for rule, names in _RULES.items() for name in names}

@@ -15,7 +15,7 @@ from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
 from tapetum.models.operations.nested import tensors
 from tapetum.models.operations.tables import words
-from tapetum.models.tracing.receptive import Span, Step, Trace, other, pair, settled
+from tapetum.models.tracing.receptive import Span, Trace, TracedStep, coarsened, other, pair
 from tapetum.models.tracing.rules import RULES, pools_statistics
 
 CONSTANTS = words(
@@ -73,7 +73,7 @@ class Tracer(Following):
                 jumps = (Fraction(side, cells) for side, cells in zip(self.image_size, grid, strict=True))
                 found = replace(found, spans=pair(Span(jump=jump) for jump in jumps))
             self._traces[tensor] = found
-        settled_trace = settled(found)
+        settled_trace = coarsened(found)
         self.grid = read_layout(settled_trace.axes)[2] or self.grid
         return settled_trace
 
@@ -85,7 +85,7 @@ class Tracer(Following):
         traced = [(trace, shape) for trace, shape in before if trace]
         outputs = list(tensors(output))
         if outputs and traced and call.name not in NOT_FOLLOWED:
-            step = Step(call.function, call.args, call.kwargs, traced, outputs, self.trace, self.note)
+            step = TracedStep(call.function, call.args, call.kwargs, traced, outputs, self.trace, self.note)
             for tensor, trace in zip(outputs, _traces(step), strict=True):
                 self._traces[tensor] = trace
         return output
@@ -98,7 +98,7 @@ class Tracer(Following):
         self._traces[batch] = replace(trace, axes=((), *map(axis, map(role, trace.axes), batch.shape[1:])))
 
 
-def _traces(step: Step) -> list[Trace]:
+def _traces(step: TracedStep) -> list[Trace]:
     """The trace of each output, by the operation's rule."""
     try:
         found = RULES.get(step.name, other)(step)

@@ -13,11 +13,11 @@ from math import ceil
 from torch import Tensor
 
 from tapetum.models.maps import Atom, Axes, Axis, axis, is_spatial, labels, role
-from tapetum.models.tracing.receptive import Span, Step, Trace, other, pair, places_of, pointwise, settled, spread
+from tapetum.models.tracing.receptive import Span, Trace, TracedStep, coarsened, other, pair, places_of, pointwise, spread
 
 
-def convolution(step: Step) -> Trace:
-    trace, out, weight = settled(step.trace), step.outputs[0], step.get(1, "weight")
+def convolution(step: TracedStep) -> Trace:
+    trace, out, weight = coarsened(step.trace), step.outputs[0], step.get(1, "weight")
     if _map_axes(trace, out.ndim) is None:
         return _over_tokens(step, trace, weight.shape[2:])
     sizes, dilation = weight.shape[2:], step.pair(5, "dilation", 1)
@@ -34,7 +34,7 @@ def _through(trace: Trace, *window: Sequence[int]) -> tuple[Span, Span]:
     return pair(span.kernel(*along) for span, *along in zip(trace.spans, *window, strict=True))
 
 
-def _over_tokens(step: Step, trace: Trace, sizes: Sequence[int]) -> Trace:
+def _over_tokens(step: TracedStep, trace: Trace, sizes: Sequence[int]) -> Trace:
     """Trace behind a convolution over anything but a map: kernel 1 along tokens keeps them, as places in the batch."""
     out = step.outputs[0]
     if trace.axes and out.ndim == len(trace.axes) == 4 and not any(is_spatial(part) for part in trace.axes[1:]):
@@ -44,8 +44,8 @@ def _over_tokens(step: Step, trace: Trace, sizes: Sequence[int]) -> Trace:
     return step.done("channel", replace(trace, axes=((), axis("c", out.shape[1]), trace.axes[2])))
 
 
-def transposed_convolution(step: Step) -> Trace:
-    trace, out, weight = settled(step.trace), step.outputs[0], step.get(1, "weight")
+def transposed_convolution(step: TracedStep) -> Trace:
+    trace, out, weight = coarsened(step.trace), step.outputs[0], step.get(1, "weight")
     if _map_axes(trace, out.ndim) is None:
         return other(step)[0]
     spans = []
@@ -59,8 +59,8 @@ def transposed_convolution(step: Step) -> Trace:
     return step.done("mix", Trace(_new_map(out), pair(spans), trace.local))
 
 
-def pooling(step: Step) -> Trace:
-    trace, out = settled(step.trace), step.outputs[0]
+def pooling(step: TracedStep) -> Trace:
+    trace, out = coarsened(step.trace), step.outputs[0]
     axes = _map_axes(trace, out.ndim)
     if axes is None:
         return other(step)[0]
@@ -72,8 +72,8 @@ def pooling(step: Step) -> Trace:
     return step.done("pool", Trace(_new_map(out, axes[1]), spans, trace.local))
 
 
-def adaptive_pooling(step: Step) -> Trace:
-    trace, out, size = settled(step.trace), step.outputs[0], step.traced[0][1]
+def adaptive_pooling(step: TracedStep) -> Trace:
+    trace, out, size = coarsened(step.trace), step.outputs[0], step.traced[0][1]
     axes = _map_axes(trace, out.ndim)
     if axes is None:
         return other(step)[0]
@@ -84,8 +84,8 @@ def adaptive_pooling(step: Step) -> Trace:
     return step.done("pool", Trace(_new_map(out, axes[1]), pair(spans), local))
 
 
-def interpolation(step: Step) -> Trace:
-    trace, out, size = settled(step.trace), step.outputs[0], step.traced[0][1]
+def interpolation(step: TracedStep) -> Trace:
+    trace, out, size = coarsened(step.trace), step.outputs[0], step.traced[0][1]
     axes = _map_axes(trace, out.ndim)
     if axes is None:
         return other(step)[0]
@@ -106,9 +106,9 @@ def _resized(span: Span, old: int, new: int, taps: int) -> Span:
     )
 
 
-def unfolding(step: Step) -> Trace:
+def unfolding(step: TracedStep) -> Trace:
     """`F.unfold`: what each window shows, as channels (n, c·k·k, windows), row by row. A tensor's own `unfold` is another."""
-    trace, out, size = settled(step.trace), step.outputs[0], step.traced[0][1]
+    trace, out, size = coarsened(step.trace), step.outputs[0], step.traced[0][1]
     if out.ndim != 3 or _map_axes(trace, len(size)) is None:
         return other(step)[0]
     sizes, dilation = step.pair(1, "kernel_size", 1), step.pair(2, "dilation", 1)
@@ -120,8 +120,8 @@ def unfolding(step: Step) -> Trace:
     return step.done("mix" if max(sizes) > 1 else "view", Trace(((), axis("c", out.shape[1]), places), spans, trace.local))
 
 
-def padding(step: Step) -> Trace:
-    trace, out, pads = settled(step.trace), step.outputs[0], step.get(1, "pad")
+def padding(step: TracedStep) -> Trace:
+    trace, out, pads = coarsened(step.trace), step.outputs[0], step.get(1, "pad")
     if trace.axes is None:
         return step.done("other", spread(trace))
     axes, spans = list(trace.axes), list(trace.spans)
@@ -135,7 +135,7 @@ def padding(step: Step) -> Trace:
     return step.done("identity", Trace(tuple(axes), pair(spans), trace.local))
 
 
-def reduction(step: Step) -> Trace | list[Trace]:
+def reduction(step: TracedStep) -> Trace | list[Trace]:
     """Trace behind a mean, sum or maximum over axes; over all places it is a kernel of the grid's size."""
     trace, shape = step.traced[0]
     dims = step.get(1, "dim", step.kwargs.get("axis"))

@@ -8,9 +8,25 @@ from tapetum.engines.render.parametrizations.images import as_it_is, fourier, pi
 from tapetum.engines.render.parametrizations.networks import cppn
 from tapetum.engines.render.parametrizations.phases import maco
 from tapetum.engines.render.parametrizations.pyramids import laplacian, shared
-from tapetum.engines.render.parametrizations.spectra import Spectrum, natural_spectrum, spectrum_of
+from tapetum.engines.render.parametrizations.spectra import FourierSpectrum, natural_spectrum, spectrum_of
 
 __all__ = [
-    "PARAMETRIZATIONS", "Canvas", "Parametrization", "Spectrum", "Start", "as_it_is", "as_parametrization", "cppn", "fourier",
-    "gan", "grayscale", "laplacian", "maco", "natural_spectrum", "pixel", "shared", "spectrum_of", "with_alpha",
+    "PARAMETRIZATIONS",
+    "Canvas",
+    "FourierSpectrum",
+    "Parametrization",
+    "Start",
+    "as_it_is",
+    "as_parametrization",
+    "cppn",
+    "fourier",
+    "gan",
+    "grayscale",
+    "laplacian",
+    "maco",
+    "natural_spectrum",
+    "pixel",
+    "shared",
+    "spectrum_of",
+    "with_alpha",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ SHA256 = "2575bbee2298d82ae0f6e038badf9e3b95015b21567fad0fedba314fa95bbaed"
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
+class FourierSpectrum:
     """Strength of each frequency in a kind of pictures: mean |rfft2| of their decorrelated free numbers, ortho norm.
 
     magnitude   (3, h, w // 2 + 1), float64
@@ -65,7 +65,7 @@ class Spectrum:
         return torch.nn.functional.grid_sample(rows[None], grid, padding_mode="border", align_corners=True)[0].exp()
 
 
-def spectrum_of(images: Any, size: tuple[int, int] = (256, 256)) -> Spectrum:
+def spectrum_of(images: Any, size: tuple[int, int] = (256, 256)) -> FourierSpectrum:
     """Measures the mean magnitude spectrum of pictures: a folder, files, or anything `read_image` takes, also in a list.
 
     S = mean_i |rfft2(periodic(M^-1 logit(p_i)))|, ortho norm, of the largest middle part with the proportions of `size`.
@@ -77,7 +77,7 @@ def spectrum_of(images: Any, size: tuple[int, int] = (256, 256)) -> Spectrum:
     for source in track(sources, len(sources), "images"):
         free = from_colors(covering(read_image(source).detach().cpu().double(), size))
         total += torch.fft.rfft2(periodic(free), norm="ortho").abs()[0]
-    return Spectrum(total / len(sources), (size[0], size[1]))
+    return FourierSpectrum(total / len(sources), (size[0], size[1]))
 
 
 def _sources(images: Any) -> Sequence[Any]:
@@ -108,7 +108,7 @@ def periodic(free: Tensor) -> Tensor:
     return free - torch.fft.ifft2(smooth).real
 
 
-def natural_spectrum() -> Spectrum:
+def natural_spectrum() -> FourierSpectrum:
     """Loads the shipped spectrum: rings of the spectra of free photographs (`docs/builder/make_spectrum.py`), 256 x 256.
 
     Strengths depend on cycles per picture only: four photographs are too few to measure directions.
@@ -122,4 +122,4 @@ def natural_spectrum() -> Spectrum:
     k = (cycles((256, 256)) * 256).clamp(min=1).numpy()
     magnitude = torch.from_numpy(np.stack([np.exp(np.interp(np.log(k), np.log(ring), np.log(one))) for one in strength]))
     magnitude[:, 0, 0] = torch.from_numpy(mean)
-    return Spectrum(magnitude, (256, 256))
+    return FourierSpectrum(magnitude, (256, 256))

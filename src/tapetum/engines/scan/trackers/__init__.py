@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 
 from tapetum.engines.scan.trackers.base import Context as Context
-from tapetum.engines.scan.trackers.base import Seen as Seen
+from tapetum.engines.scan.trackers.base import SeenBatch as SeenBatch
 from tapetum.engines.scan.trackers.base import Sees as Sees
 from tapetum.engines.scan.trackers.base import State as State
 from tapetum.engines.scan.trackers.base import Tracker as Tracker

@@ -24,7 +24,7 @@ shard keeps until its last batch, so that the tracker is updated once a shard.""
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class SeenBatch:
     """Batch at a layer: maps (n, c, h, w), and the samples (n,) that they belong to."""
 
     maps: Tensor
@@ -54,19 +54,19 @@ class Seen:
         """Scores by which a unit's pictures are ranked, (n, c) float32."""
         return self.peak if kind == "max" else self.mean
 
-    def rows(self, keep: Tensor) -> Seen:
+    def rows(self, keep: Tensor) -> SeenBatch:
         """The batch with some of its pictures alone."""
-        return Seen(self.maps[keep.to(self.maps.device)], self.samples[keep])
+        return SeenBatch(self.maps[keep.to(self.maps.device)], self.samples[keep])
 
-    def scores(self) -> Seen:
+    def scores(self) -> SeenBatch:
         """The batch without its maps, which take memory: only their maxima and means are kept."""
         return together([self])
 
 
-def together(parts: Sequence[Seen]) -> Seen:
+def together(parts: Sequence[SeenBatch]) -> SeenBatch:
     """The maxima and the means of several batches as one; its maps have no places."""
     samples = torch.cat([part.samples for part in parts])
-    seen = Seen(torch.zeros(len(samples), parts[0].peak.shape[1], 0, 0), samples)
+    seen = SeenBatch(torch.zeros(len(samples), parts[0].peak.shape[1], 0, 0), samples)
     peak, where = (torch.cat([getattr(part, name) for part in parts]) for name in ("peak", "where"))
     vars(seen).update(_peaks=(peak, where), mean=torch.cat([part.mean for part in parts]))  # what is cached is not computed
     return seen
@@ -93,7 +93,7 @@ class Tracker(Protocol):
         """The initial state, before any picture."""
         ...
 
-    def update(self, state: State, seen: Seen) -> State:
+    def update(self, state: State, seen: SeenBatch) -> State:
         """The state after one more batch; the given one is not changed."""
         ...
 

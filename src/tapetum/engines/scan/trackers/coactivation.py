@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.scan.trackers import tables
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check_score
+from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State, check_score
 from tapetum.types import CoActivationResult, ScoreKind, TapetumError
 
 MOST = 8192
@@ -67,7 +67,7 @@ class CoActivation:
             "products": sums[:, None].expand(0, channels, channels),
         }
 
-    def update(self, state: State, seen: Seen) -> State:
+    def update(self, state: State, seen: SeenBatch) -> State:
         one = self.start(seen.peak.shape[1])
         return self.merge(state, {**one, "samples": seen.samples, "scores": seen.score(self.score) + 0.0})
 

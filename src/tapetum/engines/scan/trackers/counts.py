@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check_score
+from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State, check_score
 from tapetum.types import HistogramResult, ScoreKind
 
 PER_OCTAVE = 16
@@ -40,7 +40,7 @@ class Counts:
             "high": torch.full((channels,), -float("inf")),
         }
 
-    def update(self, state: State, seen: Seen) -> State:
+    def update(self, state: State, seen: SeenBatch) -> State:
         score = seen.score(self.score).T.contiguous()
         return self.merge(state, {"counts": counted(score), "low": score.amin(1), "high": score.amax(1)})
 

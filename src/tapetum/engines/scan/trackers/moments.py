@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.scan.trackers import exact
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State
+from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State
 from tapetum.types import MomentsResult
 
 
@@ -28,7 +28,7 @@ class Moments:
     def start(self, channels: int) -> State:
         return {"n": torch.zeros(1, dtype=torch.int64), **_sums(torch.zeros(0, channels), torch.zeros(0, channels))}
 
-    def update(self, state: State, seen: Seen) -> State:
+    def update(self, state: State, seen: SeenBatch) -> State:
         return self.merge(state, {"n": torch.tensor([len(seen.samples)]), **_sums(seen.peak, seen.mean)})
 
     def merge(self, a: State, b: State) -> State:

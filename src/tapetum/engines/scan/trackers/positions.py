@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.scan.trackers import tables
-from tapetum.engines.scan.trackers.base import Context, Seen, State, used_ids
+from tapetum.engines.scan.trackers.base import Context, SeenBatch, State, used_ids
 from tapetum.types import PositionsResult, TapetumError
 
 
@@ -47,7 +47,7 @@ class Positions:
         samples = torch.zeros(0, dtype=torch.int64)
         return {"samples": samples, "places": samples.to(torch.int32), "vectors": vectors}
 
-    def update(self, state: State, seen: Seen) -> State:
+    def update(self, state: State, seen: SeenBatch) -> State:
         allowed = inner(seen.maps.shape[2], seen.maps.shape[3], self.border)
         samples, order = seen.samples.sort()
         drawn = torch.stack([allowed[self._draw(sample, len(allowed))] for sample in samples.tolist()])

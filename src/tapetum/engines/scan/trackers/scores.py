@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from tapetum.engines.scan.trackers import tables
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check_score, used_ids
+from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State, check_score, used_ids
 from tapetum.types import ScoreKind, ScoresResult
 
 
@@ -29,7 +29,7 @@ class Scores:
     def start(self, channels: int) -> State:
         return {"samples": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0, channels)}
 
-    def update(self, state: State, seen: Seen) -> State:
+    def update(self, state: State, seen: SeenBatch) -> State:
         return self.merge(state, {"samples": seen.samples, "scores": seen.score(self.score) + 0.0})
 
     def merge(self, a: State, b: State) -> State:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tapetum.engines.scan.trackers.base import Context, Seen, State
+from tapetum.engines.scan.trackers.base import Context, SeenBatch, State
 from tapetum.types import SparsityResult
 
 
@@ -27,7 +27,7 @@ class Sparsity:
         lowest = torch.full((channels,), float("inf"))
         return {"pictures": none, "places": none.clone(), "off": counts, "silent": counts.clone(), "lowest": lowest}
 
-    def update(self, state: State, seen: Seen) -> State:
+    def update(self, state: State, seen: SeenBatch) -> State:
         n, _, h, w = seen.maps.shape
         fires = torch.gt(seen.maps, 0, out=torch.empty_like(seen.maps, dtype=torch.float32))
         on = fires.sum((2, 3)).long().sum(0).cpu()  # a map has fewer than 2^24 places; floats add up quicker than booleans

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.scan.trackers import ranking, tables
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check_k, check_score, used_ids
+from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State, check_k, check_score, used_ids
 from tapetum.engines.scan.trackers.counts import Counts
 from tapetum.types import GROUPS, Ranking, ScoreKind, SpectrumResult, TapetumError
 
@@ -47,7 +47,7 @@ class Spectrum:
         width = channels if self.around != "zero" else 0
         return {**state, **_table(torch.zeros(0, width), torch.zeros(0, width, dtype=torch.int32), torch.zeros(0).long())}
 
-    def update(self, state: State, seen: Seen) -> State:
+    def update(self, state: State, seen: SeenBatch) -> State:
         score = seen.score(self.score) + 0.0
         kept = (score >= 0).all(0)
         kept = kept if self.around == "auto" else torch.full_like(kept, self.around == "median")

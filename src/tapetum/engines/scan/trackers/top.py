@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 
 from tapetum.engines.scan.trackers import ranking
-from tapetum.engines.scan.trackers.base import Context, Seen, Sees, State, check_k, check_score, used_ids
+from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State, check_k, check_score, used_ids
 from tapetum.types import ScoreKind, TopKResult
 
 
@@ -28,7 +28,7 @@ class TopK:
         key, place = ranking.empty(channels, self.k)
         return {"key": key, "place": place, "n": torch.zeros(1, dtype=torch.int64)}
 
-    def update(self, state: State, seen: Seen) -> State:
+    def update(self, state: State, seen: SeenBatch) -> State:
         key = ranking.keys(seen.score(self.score).T, seen.samples)
         return self.merge(state, {"key": key, "place": seen.where.T, "n": torch.tensor([len(seen.samples)])})
 
