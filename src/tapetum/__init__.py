@@ -19,7 +19,7 @@ from typing import Any
 
 
 def _homes() -> dict[str, str]:
-    """{public name: its module}."""
+    """Returns {public name: module that defines it}, as read from `__init__.pyi`."""
     stub = ast.parse(pkgutil.get_data(__name__, "__init__.pyi") or b"")
     imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
     return {

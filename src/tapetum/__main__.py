@@ -1,4 +1,4 @@
-"""`python -m tapetum`."""
+"""Runs the command line for `python -m tapetum`."""
 
 from tapetum.cli import main
 

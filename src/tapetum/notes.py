@@ -1,6 +1,6 @@
-"""Notes for the reader of a result: engines and methods add them with `note`, and the border collects them.
+"""Notes for the reader of a result: engines and methods add notes with `note`; the `border` package attaches them to results.
 
-A `caution` is a note that the whole result may be wrong: it is also a warning, once per model.
+A `caution` is a note that the whole result may be wrong. It is also issued as a Python warning, once per model.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _said: ContextVar[list[str] | None] = ContextVar("tapetum_notes", default=None)
 
 @contextmanager
 def noting() -> Generator[list[str]]:
-    """Collects the notes made inside the block, each sentence once."""
+    """Yields a list that fills with the notes made inside the block, each sentence once."""
     said: list[str] = []
     token = _said.set(said)
     try:
@@ -39,7 +39,7 @@ def note(sentence: str) -> None:
 
 
 def caution(sentence: str, warned: set[str]) -> None:
-    """Notes the sentence and warns at the line of the user's code, unless it is in `warned`."""
+    """Adds the sentence to the notes; if it is not in `warned`, also adds it there and warns at the user's line of code."""
     note(sentence)
     if sentence not in warned:
         warned.add(sentence)
@@ -47,12 +47,12 @@ def caution(sentence: str, warned: set[str]) -> None:
 
 
 def is_caution(sentence: str) -> bool:
-    """Whether a note is a caution: figures and reports show it in another colour."""
+    """Returns whether a note is a caution, which figures and reports show in another colour."""
     return sentence == RAW or sentence.startswith(ASSUMED.partition("{")[0])
 
 
 def _outside(frame: FrameType) -> int:
-    """Number of frames up to the user's code: the first that is neither ours nor a type checker's in tests."""
+    """Returns how many stack frames lie up to the user's code: past tapetum, torch, and the type checkers used in tests."""
     level = 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""Names what decides the rounding of sums on this machine: the processor, and settings that choose its kernels."""
+"""Describes the processor and the kernel settings of this machine, which decide how sums are rounded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SETTINGS = ("MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_M
 
 
 def processor(device: torch.device | None = None) -> str:
-    """Text such as "AMD EPYC, AVX512" with any settings: kernels depend on the maker too. For a GPU, its name."""
+    """Returns a CPU as text such as "AMD EPYC, AVX512", with environment settings that choose kernels; for a GPU, its name."""
     if device is not None and device.type != "cpu":
         return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     chosen = [f"{name}={os.environ[name]}" for name in SETTINGS if os.environ.get(name)]
@@ -24,7 +24,7 @@ def processor(device: torch.device | None = None) -> str:
 
 @functools.cache
 def _name() -> str:
-    """Model name by Linux (number of cores and clock do not matter), else the kind of machine."""
+    """Returns the CPU's model name as Linux reports it, without cores and clock speed; elsewhere the machine type."""
     try:
         known = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:

@@ -1,9 +1,9 @@
-"""Stream of progress events: engines report, and a watcher (terminal, notebook, web) decides what to draw.
+"""Progress events: engines report them, and a watcher (terminal, notebook, web) decides what to draw.
 
     with watching(print):
         for batch in track(batches, total=len(batches), unit="batches"): ...
 
-The watcher is a context variable: two threads can watch two runs, and nothing has to be passed along.
+The watcher is a context variable: two threads can watch two runs, and functions need no argument for it.
 A watcher stops the work by returning False; the work then ends with `Cancelled`.
 """
 
@@ -39,7 +39,7 @@ _stage: ContextVar[str | None] = ContextVar("tapetum_stage", default=None)
 
 @contextmanager
 def watching(watcher: Watcher | None) -> Generator[None]:
-    """Sends every event inside the block to `watcher` (None: ignores them)."""
+    """Sends every progress event inside the block to `watcher`; with None, events are ignored."""
     token = _watcher.set(watcher)
     try:
         yield
@@ -49,7 +49,7 @@ def watching(watcher: Watcher | None) -> Generator[None]:
 
 @contextmanager
 def stage(name: str) -> Generator[None]:
-    """Marks events inside the block with a part of the job; nested parts read "part: part"."""
+    """Labels the events inside the block with the name of a part of the job; nested names are joined as "outer: inner"."""
     outer = _stage.get()
     token = _stage.set(name if outer is None else f"{outer}: {name}")
     try:
@@ -66,7 +66,7 @@ def report(done: int, total: int, unit: str, value: float | None = None) -> None
 
 
 def track(items: Iterable[T], total: int, unit: str, size: Callable[[T], int] = lambda _: 1) -> Iterator[T]:
-    """Yields the items and reports each when its work is done; `size` gives the units per item."""
+    """Yields the items and reports progress after the caller has handled each; `size(item)` is its number of units."""
     done = 0
     report(0, total, unit)
     for item in items:

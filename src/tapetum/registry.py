@@ -1,4 +1,7 @@
-"""The one list of methods, which decorators fill when it is first read. CLI, docs, reports, studio and law tests read it."""
+"""The registry of all methods, filled on first use by importing the modules that register them.
+
+The command line, the documentation, reports, the studio and tests read it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from tapetum.types import Method, MethodError, Range, TapetumWarning
 
 @dataclass(frozen=True)
 class Parameter:
-    """One keyword of a method: its default, type, allowed range, and the sentence about it in the docstring."""
+    """One keyword of a method: its default, type, allowed range, and description from the docstring or the annotation."""
 
     name: str
     default: Any
@@ -49,27 +52,27 @@ def _load_ours() -> None:
 
 @functools.cache
 def _load() -> None:
-    """Imports every module that registers methods; one of another package that fails is left out with a warning."""
+    """Imports every module that registers methods; if another package's module fails to import, warns and continues."""
     _load_ours()
     for entry in entry_points(group="tapetum"):
         try:
             entry.load()
-        except Exception as error:  # another package may raise anything, which must not cost all other methods
+        except Exception as error:  # whatever another package raises, all other methods stay available
             words = f"the methods of '{entry.name}' ({entry.value}) are missing, since it fails to import: {error}"
             warnings.warn(words, TapetumWarning, stacklevel=2)
 
 
 def add(method: Method) -> None:
-    """Adds a method; a name that is taken is an error at import."""
+    """Adds a method to the registry; refuses a name that another method has."""
     if not method.function.__module__.startswith("tapetum."):
-        _load_ours()  # whose names are taken
+        _load_ours()  # so that a clash with the name of a built-in method is noticed
     if method.name in _methods:
         raise MethodError(f"two methods are called '{method.name}'")
     _methods[method.name] = method
 
 
 def lookup(name: str) -> Method:
-    """The method of that name; a `MethodError` names close ones."""
+    """Returns the method of that name; raises a `MethodError` that suggests similar names if there is none."""
     if name not in _methods:
         _load()
     if name not in _methods:
@@ -80,7 +83,7 @@ def lookup(name: str) -> Method:
 
 
 class Table(tuple[Method, ...]):
-    """Methods that print as a table."""
+    """Tuple of methods that prints as a table: name, family and summary, one method per line."""
 
     def __str__(self) -> str:
         width = max((len(method.name) for method in self), default=0)
@@ -88,14 +91,14 @@ class Table(tuple[Method, ...]):
 
 
 def methods(*, kind: str | None = None, family: str | None = None) -> Table:
-    """The registry as a table, in the order of registration; `kind` is attribution, rendering, inspection, metric or survey."""
+    """Lists methods in the order of registration; `kind` is attribution, rendering, inspection, metric or survey."""
     _load()
     chosen = (m for m in _methods.values() if kind in (None, m.kind) and family in (None, m.family))
     return Table(chosen)
 
 
 def places(method: Method) -> tuple[str, ...]:
-    """Names of the parameters before the keywords, such as model, images and target."""
+    """Returns the names of a method's positional parameters, such as model, images and target."""
     signature = inspect.signature(method.function)
     return tuple(p.name for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY)
 
@@ -106,7 +109,7 @@ def parameters(method: Method) -> tuple[Parameter, ...]:
 
 @functools.cache
 def keywords(function: Callable[..., Any]) -> tuple[Parameter, ...]:
-    """The keyword parameters of a function, from its signature and the `Args:` of its docstring."""
+    """Returns a function's keyword-only parameters, read from its signature and the `Args:` of its docstring."""
     words = argument_help(function.__doc__ or "")
     signature = inspect.signature(function, eval_str=True)
     return tuple(_parameter(p, words) for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY)
@@ -114,7 +117,7 @@ def keywords(function: Callable[..., Any]) -> tuple[Parameter, ...]:
 
 @functools.cache
 def _defaults(method: Method) -> Mapping[str, Any]:
-    """All keywords with their defaults, for a call without any; empty if a keyword must be given."""
+    """Returns {keyword: checked default} for a call without keywords; empty if some keyword has no default."""
     own = parameters(method)
     needed = any(one.default is NEEDED for one in own)
     return {} if needed else {one.name: _checked(method, one, one.default) for one in own}
@@ -128,7 +131,7 @@ def _parameter(parameter: inspect.Parameter, words: Mapping[str, str]) -> Parame
 
 
 def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """A type without `Annotated`, and its metadata; also inside a union, such as `Annotated[int, Range(1, 9)] | None`."""
+    """Splits `Annotated` types into (bare type, metadata), also inside unions such as `Annotated[int, Range(1, 9)] | None`."""
     if typing.get_origin(hint) is typing.Annotated:
         return typing.get_args(hint)[0], hint.__metadata__
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
@@ -144,7 +147,7 @@ def _choices(hint: Any) -> tuple[str, ...]:
 
 
 def argument_help(docstring: str) -> dict[str, str]:
-    """{name: sentence} from the indented `Args:` block of a docstring."""
+    """Returns {parameter: description} from the indented `Args:` block of a docstring."""
     lines = inspect.cleandoc(docstring).splitlines()
     if "Args:" not in lines:
         return {}
@@ -162,7 +165,7 @@ def argument_help(docstring: str) -> dict[str, str]:
 
 
 def check_parameters(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All keywords with their values; refuses unknown names, numbers out of range, and words that are no choice."""
+    """Returns {keyword: value}, given or default; refuses unknown names, numbers out of range, words that are no choice."""
     if not given and (defaults := _defaults(method)):
         return dict(defaults)
     known = {parameter.name: parameter for parameter in parameters(method)}
@@ -178,13 +181,13 @@ def check_parameters(method: Method, given: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _checked(method: Method, parameter: Parameter, value: Any) -> Any:
-    """Returns the value, numbers as Python's own int or float; refuses a wrong type, a number out of range, an unknown word."""
+    """Returns the value, with numbers as Python int or float; refuses a wrong type, a number out of range, an unknown word."""
     kinds = typing.get_args(parameter.type) or (parameter.type,)
     if value is None and (parameter.default is None or type(None) in kinds):
         return None
     whole = int in kinds and float not in kinds
     only_numbers = parameter.range is not None or parameter.type in (int, float)
-    if not isinstance(value, bool) and isinstance(value, numbers.Real):  # Python's and numpy's numbers
+    if not isinstance(value, bool) and isinstance(value, numbers.Real):  # numbers of Python and numpy
         return _checked_number(method, parameter, value, whole) if only_numbers or whole or float in kinds else value
     if only_numbers:
         raise MethodError(f"{method.name}: {parameter.name} is a {_wanted(parameter, whole)}, not {value!r}")
@@ -195,7 +198,7 @@ def _checked(method: Method, parameter: Parameter, value: Any) -> Any:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Whether a member of a union is a choice, or a type of numbers or None."""
+    """Returns whether a member of a union is int, float, None or a choice of words, and no tensor or function."""
     return isinstance(kind, str) or kind in (int, float, type(None)) or typing.get_origin(kind) is Literal
 
 
@@ -209,7 +212,7 @@ def _checked_number(method: Method, parameter: Parameter, value: Any, whole: boo
 
 
 LARGEST = 1e300
-"""Limit of whole numbers, so that each fits into a float."""
+"""Largest magnitude of a whole number that is accepted: it still fits into a float."""
 
 
 def _wanted(parameter: Parameter, whole: bool) -> str:

@@ -1,7 +1,7 @@
-"""Results on disk: a folder with arrays.npz and manifest.json, which open without our code. No pickle.
+"""Saves results as a folder with arrays.npz and manifest.json, which other programs can read too; pickle is not used.
 
-A folder appears under its name only when it is complete. What is read was perhaps written by somebody else: the manifest says
-what every array is, a seal says what was written together, and every field is checked against its type.
+A folder appears under its name only when it is complete. Since somebody else may have written it, reading checks everything:
+the manifest describes each array, a checksum ties manifest and arrays together, and every field is compared with its type.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ KINDS: dict[str, torch.dtype] = {
         "float16", "bfloat16", "float32", "float64", "complex64", "complex128",
     )
 }  # fmt: skip
-"""Types of tensors that can be saved, by name."""
+"""{name: dtype} of the tensors that can be saved."""
 
 
 def save(result: Any, folder: str | Path) -> Path:
-    """Writes a result (any of ours, or a list or dict of them) into a new or empty folder and returns it."""
+    """Writes a tapetum result, or a list or dict of results, into a new or empty folder; returns the folder's path."""
     target = Path(folder)
     with writable(target, ELSEWHERE):
         if "\0" in str(target):
@@ -56,14 +56,14 @@ def save(result: Any, folder: str | Path) -> Path:
 
 
 def save_again(result: Any, folder: Path) -> Path:
-    """Writes a result in place of an earlier one."""
+    """Writes a result into a folder, replacing an earlier result there; returns the folder's path."""
     return _save(result, folder, replaces=True)
 
 
 def _save(result: Any, target: Path, *, replaces: bool = False) -> Path:
     arrays: dict[str, NDArray[Any]] = {}
     tree = _packed(result, arrays)
-    named = cast("dict[str, Any]", arrays)  # none is called allow_pickle
+    named = cast("dict[str, Any]", arrays)  # no array has the name of `savez`'s option allow_pickle
     with writable(target, ELSEWHERE), whole_folder(target, replaces=replaces) as work:
         np.savez_compressed(work / ARRAYS, **named)
         if not may_unpack(sum(array.nbytes for array in arrays.values()), (work / ARRAYS).stat().st_size):
@@ -74,12 +74,12 @@ def _save(result: Any, target: Path, *, replaces: bool = False) -> Path:
 
 
 def seal(tree: Any, arrays: Path) -> str:
-    """The SHA-256 of a manifest's result and of the arrays beside it: both are as they were written, and belong together."""
+    """Returns one SHA-256 over the manifest's result and the arrays file: it shows a change, or files of different results."""
     return checksum(arrays, json.dumps(tree, separators=(",", ":")).encode())
 
 
 def open(folder: str | Path) -> Any:
-    """Reads what `save` wrote."""
+    """Reads the result that `save` wrote into a folder; refuses one that is damaged or was changed."""
     source, place = Path(folder), shown(folder)
     if not os.path.isfile(source / MANIFEST):
         raise DamagedError(f"{place} holds no saved result (no file {MANIFEST}); give a folder that `tapetum.save` wrote")
@@ -106,13 +106,13 @@ def open(folder: str | Path) -> Any:
 
 
 def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    """JSON with arrays taken out: {"$array": name, ...}, {"$type": class, ...fields}, {"$tuple": [...]}."""
+    """Converts a value to JSON: {"$array": name, ...}, {"$type": class, ...fields}, {"$tuple": [...]}; fills `arrays`."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Tensor):
         return _packed_tensor(value, arrays)
     kind = kinds.get(type(value).__name__)
-    if kind is not None and kind is type(value):  # not a namesake
+    if kind is not None and kind is type(value):  # not another class of the same name
         return _packed_fields(kind, value, arrays)
     if isinstance(value, (list, tuple)):
         # casts: `isinstance` cannot say what a container holds
@@ -127,7 +127,7 @@ def _packed(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
 
 
 def _packed_fields(kind: type, value: Any, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """A result that could not be read again is refused before it is written."""
+    """Converts a result to JSON; refuses one whose fields do not fit their types, since it could not be read again."""
     names = getattr(value, "_fields", None) or [f.name for f in dataclasses.fields(value)]
     fields = {name: getattr(value, name) for name in names}
     wrong = misfit(kind, fields)
@@ -154,12 +154,12 @@ def _is_finite(array: NDArray[Any]) -> bool:
 
 
 class _WrongManifest(Exception):
-    """Carries what is wrong, in words."""
+    """A manifest does not describe a result; the message says why."""
 
 
 @dataclasses.dataclass
 class _Unpacker:
-    """Reader of one manifest, with the arrays that it has not named yet."""
+    """Rebuilds a result from its manifest; each array leaves `arrays` when used, so the remaining ones were never named."""
 
     arrays: dict[str, NDArray[Any]]
 
@@ -222,7 +222,7 @@ class _Unpacker:
 
 
 def _kind(name: str) -> type | None:
-    """The class that a file names; those of methods, also of other packages, are known once these are imported."""
+    """Returns the result class of that name, or None; imports all methods first if they may define it."""
     if name not in kinds:
         methods()
     return kinds.get(name)

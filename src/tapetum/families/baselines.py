@@ -1,4 +1,4 @@
-"""Baselines: maps that do not depend on the model's decision, which every explanation of it has to beat."""
+"""Baselines: maps that do not depend on the model; an explanation should score better than they do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`layer="best"`: a choice of layer that rests on a measurement instead of a rule."""
+"""`layer="best"`: chooses a layer by measuring the faithfulness of the map at each candidate."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ DEPTHS = 4
 def best_layer(
     method: Method, model: VisionModel, images: Tensor, target: TargetLike, keywords: Mapping[str, Any]
 ) -> Attribution:
-    """The map of the layer with the highest insertion - deletion, the mean over the images; `tried` holds all numbers."""
+    """Returns the map at the layer with the highest mean of insertion - deletion over the images; `tried` has every layer's."""
     found: dict[str, Attribution] = {}
     tried: dict[str, tuple[float, ...]] = {}
     for layer in candidates(method, as_score(model, images, target, method.scale), images):
         try:
             one = method.function(model, images, target, **{**keywords, "layer": layer})
         except (LayerError, MethodError):
-            continue  # a layer that this method cannot read is no candidate
+            continue  # layers at which this method cannot work are skipped
         target = list(one.explains) if not callable(one.explains[0]) else target
         found[layer], tried[layer] = one, tuple(faithfulness(model, images, one).tolist())
     if not found:
@@ -46,6 +46,6 @@ def best_layer(
 
 
 def candidates(method: Method, score: ModelScore, images: Tensor) -> list[str]:
-    """Layers to try: the automatic choice first, then from deep to early."""
+    """Returns the names of the layers to try: the automatic choice, then others from deep to early."""
     chosen, _ = automatic_layer(score, images, method.laws)
     return list(dict.fromkeys([chosen, *reversed(depths(score.model, DEPTHS))]))

@@ -1,4 +1,4 @@
-"""Several maps of one prediction: the evidence for each, two baselines that know nothing, and where the maps agree."""
+"""Compares several maps of one prediction: faithfulness of each, of two model-free baselines, and overlap of the maps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOP = 0.2
 def compare_maps(
     model: ModelLike, images: ImagesLike, maps: Sequence[Attribution], *, n_steps: int = 14, draws: int = 3
 ) -> MapComparison:
-    """Maps of the same images beside their evidence: deletion, insertion, baselines that know nothing, and agreement.
+    """Compares maps of the same images: deletion, insertion, two baselines that ignore the model, and agreement.
 
     Deletion hides squares of a 14 x 14 grid, most important first, insertion shows them, both against a blurred image (as the
     report of `explain` does). faithfulness = area under insertion - area under deletion, in [-1, 1], high is good; the bar is
@@ -63,13 +63,13 @@ def compare_maps(
 
 
 def overlap(a: Attribution, b: Attribution) -> float:
-    """The share of the top fifth of the picture that two maps have in common, mean over images: 1 same, 0.2 by chance."""
+    """Returns the share of the top fifth of cells that two maps have in common, mean over images: 1 if equal, 0.2 by chance."""
     first, second = _top(a), _top(b)
     return float((first & second).sum() / first.sum())
 
 
 def _top(attribution: Attribution) -> Tensor:
-    """Cells (n, cells) of the common grid that are among the fifth that the map ranks highest."""
+    """Returns a mask (n, cells) bool over a common coarse grid: True for the fifth of the cells that the map ranks highest."""
     coarse = F.adaptive_avg_pool2d(attribution.ranking().float(), CELLS).flatten(1)
     chosen = torch.zeros_like(coarse, dtype=torch.bool)
     return chosen.scatter(1, coarse.topk(round(TOP * coarse.shape[1])).indices, True)
@@ -86,16 +86,16 @@ def _check(maps: Sequence[Attribution], n: int) -> None:
 
 
 def _asking(baseline: Attribution, like: Attribution) -> Attribution:
-    """The baseline's map with the target of the other maps."""
+    """Returns the baseline's map with the target of `like`, so that both are measured by the same score."""
     return replace(baseline, explains=like.explains, target=like.target)
 
 
 def _curves(model: VisionModel, images: Tensor, group: Sequence[Attribution], n_steps: int) -> tuple[Tensor, Tensor]:
-    """Deletion and insertion curves (n, steps + 1), averaged over a group of maps."""
+    """Returns the deletion and the insertion curves, each (n, n_steps + 1), averaged over a group of maps."""
     both: list[Tensor] = []
     for measure in (deletion, insertion):
         given = {**EVIDENCE[measure.__name__], "n_steps": n_steps}
         found = [measure(model, images, one, **given) for one in group]
-        curves = [one.curve.masked_fill(one.value.isnan()[:, None], torch.nan) for one in found]  # a map that is not finite
+        curves = [one.curve.masked_fill(one.value.isnan()[:, None], torch.nan) for one in found]  # NaN: map not finite
         both.append(torch.stack(curves).mean(0))
     return both[0], both[1]

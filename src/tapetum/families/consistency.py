@@ -79,7 +79,7 @@ def _check(maps: Tensor, layer: str) -> None:
 
 
 def _percentiles(means: Tensor) -> Tensor:
-    """(n, c): the share of the other channels in the same row that have a lower value; equal ones count half."""
+    """Returns (n, c) in [0, 1]: the share of the other channels of a row with a lower value; equal values count half."""
     ordered = means.sort(1).values
     lower = torch.searchsorted(ordered, means, side="left")
     up_to = torch.searchsorted(ordered, means, side="right")
@@ -87,14 +87,14 @@ def _percentiles(means: Tensor) -> Tensor:
 
 
 def _standardized(means: Tensor) -> Tensor:
-    """(n, c): distance from the row's mean in standard deviations; zeros where all channels are equal."""
+    """Returns (n, c): z-scores of the channels within each row; zeros where all channels of a row are equal."""
     apart = means - means.mean(1, keepdim=True)
     spread = means.std(1, correction=0, keepdim=True)
     return torch.where(spread > 0, apart / spread, torch.zeros_like(apart))
 
 
 def _first(k: int, values: Tensor, among_equals: Tensor | None = None) -> Tensor:
-    """Indices of the k highest values, highest first; ties go to the higher value of `among_equals`, then to the earlier."""
+    """Returns indices of the k highest values, highest first; ties by `among_equals` (higher first), then by index."""
     order = torch.arange(len(values), device=values.device)
     for one in (among_equals, values):  # a stable sort by the second measure, then by the first
         if one is not None:
@@ -103,7 +103,7 @@ def _first(k: int, values: Tensor, among_equals: Tensor | None = None) -> Tensor
 
 
 def _compare_with_chance(consistency: Tensor, n: int) -> None:
-    """Notes how many channels are among the top tenth of every image, and how many would be by chance."""
+    """Adds a note: how many channels are in the top tenth of all n images, and how many are expected by chance."""
     channels = len(consistency)
     often, chance = int((consistency >= OFTEN).sum()), channels * (1 - OFTEN) ** n
     note(f"{often} of {channels} channels are among the top tenth of all {n} images; by chance {chance:.2g} would be")

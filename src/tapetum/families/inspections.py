@@ -1,4 +1,4 @@
-"""The answer of a model, and the maps of its layers."""
+"""Predictions of a model, and activation maps of its layers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ L = TypeVar("L", Prediction, Number)
 
 
 def predict(model: ModelLike, images: ImagesLike, k: int = 5) -> list[list[Prediction]] | list[list[Number]]:
-    """The answer of the model per image: the k most probable classes, or its first k numbers.
+    """Returns the model's answer per image: the k most probable classes, or the first k numbers of a regression.
 
     Probabilities follow what the model's outputs are (`tp.wrap(outputs=...)`): the softmax over logits, a sigmoid per label,
     or probabilities as the network gives them. One logit with two names gives both. A model of numbers (regression) gives
@@ -77,12 +77,12 @@ def _top_channels(maps: Tensor, layer: str, size: tuple[int, int], k: int, by: s
 
 
 def strength(maps: Tensor, by: str) -> Tensor:
-    """Activity (n, c) of each channel in each image, from maps (n, c, h, w): its variance, mean or maximum over places."""
+    """Returns the variance, mean or maximum over places of each channel, (n, c), from maps (n, c, h, w)."""
     if by == "variance":
         return maps.var((2, 3), correction=0)
     return maps.amax((2, 3)) if by == "max" else maps.mean((2, 3))
 
 
 def chosen(maps: Tensor, channels: Tensor) -> Tensor:
-    """Maps (n, k, h, w) of the channels (n, k) that each image has of its own, from maps (n, c, h, w)."""
+    """Picks k channels per image: from maps (n, c, h, w) and channel indices (n, k) to maps (n, k, h, w)."""
     return torch.stack([one[index] for one, index in zip(maps, channels, strict=True)])

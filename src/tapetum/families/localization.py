@@ -1,4 +1,4 @@
-"""Measures of whether a map lies on the object: they need the object's mask, and no model.
+"""Measures of whether a map's relevance lies on the object, from the map and the object's mask, without the model.
 
 Masks are (n, h, w) bool, or (h, w) of one image, as large as the images that the model saw. The measures show where the
 relevance is, not whether the map is faithful: a network that looks at the background should score low.
@@ -87,7 +87,7 @@ def _measured(
 
 
 def _status(attribution: Attribution, row: int, heatmap: Tensor, mask: Tensor) -> Inside:
-    """The map's own status; then that of its reduced form; then the mask's."""
+    """Returns the first status that is not "ok", of the map, of its heatmap, or of the mask; else "ok"."""
     own = attribution.status[row]
     if own != "ok":
         return own

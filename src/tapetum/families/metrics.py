@@ -1,4 +1,4 @@
-"""Faithfulness: whether the model reacts where the map says that it should."""
+"""Faithfulness: whether hiding or showing the pixels that a map ranks highest changes the model's output most."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def evaluate(
     masks: Any = None,
     **params: Any,
 ) -> dict[str, Evaluation | Localization]:
-    """{name: result} of the named metrics for an attribution; those of the object's place need its `masks`."""
+    """Returns {metric: result} for an attribution; metrics of localization need `masks` (n, h, w) of the objects."""
     rows = [lookup(name) for name in metrics]
     for row in rows:
         if row.kind != "metric":
@@ -99,12 +99,12 @@ EVIDENCE: Mapping[str, Mapping[str, Any]] = {
     "deletion": {"cells": 14, "n_steps": 14, "fill": "blur"},
     "insertion": {"cells": 14, "n_steps": 14, "fill": "blur"},
 }
-"""Settings for comparing maps: squares of 16 px (of 224), fourteen per step. Single pixels reward maps that make adversarial
-noise, and grey squares make a picture that no network was trained on."""
+"""Settings for comparing maps: squares of 16 px (in images of 224 px), fourteen per step. Hiding single pixels favours maps
+that act as adversarial noise, and grey squares give images unlike any that a network was trained on."""
 
 
 def faithfulness(model: ModelLike, images: ImagesLike, attribution: Attribution) -> Tensor:
-    """insertion - deletion of each image's map (n,), in [-1, 1], high is good: maps and layers are ranked by it."""
+    """Returns insertion - deletion of each image's map, (n,) in [-1, 1]; higher is better. Maps and layers are ranked by it."""
     areas = {name: evaluate(model, images, attribution, [name], **given)[name].value for name, given in EVIDENCE.items()}
     return areas["insertion"] - areas["deletion"]
 
@@ -119,7 +119,7 @@ def _curve(
     cells: int | None,
     batch: Batch,
 ) -> Evaluation:
-    """Curves, one per image: hide the most important first (deletion), or hide the least important last (insertion)."""
+    """Measures one curve per image: hides the most important pixels first (deletion), or shows them first (insertion)."""
     score = as_probability(model, images, attribution.explains)
     ranking = attribution.ranking((int(images.shape[-2]), int(images.shape[-1])))
     seen, blank = model.laid_out(images), model.laid_out(fill)
@@ -139,14 +139,14 @@ def _curve(
 
 
 def _in_cells(ranking: Tensor, cells: int) -> Tensor:
-    """Rankings (n, h, w) with the mean of each square of a cells x cells grid in place of its pixels."""
+    """Replaces each pixel of rankings (n, h, w) by the mean of its square in a cells x cells grid."""
     height, width = int(ranking.shape[-2]), int(ranking.shape[-1])
     means = F.adaptive_avg_pool2d(ranking, (min(cells, height), min(cells, width)))
     return F.interpolate(means[:, None], (height, width), mode="nearest-exact")[:, 0]
 
 
 def _descending(importance: Tensor) -> Tensor:
-    """Flat pixel indices, most important first; equal ones in a fixed random order, so that a constant map is no order."""
+    """Returns flat pixel indices, most important first; equally important pixels in a fixed random order, not by position."""
     generator = torch.Generator().manual_seed(0)
     shuffled = torch.randperm(importance.numel(), generator=generator).to(importance.device)
     return shuffled[importance.flatten()[shuffled].argsort(descending=True, stable=True)]

@@ -1,4 +1,4 @@
-"""A photograph as a network gets it: the steps of preprocessing, and its colour channels as tables of numbers."""
+"""A photograph as a network receives it: the steps of preprocessing, and its colour channels as tables of numbers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def preprocessing_steps(
 
 
 def _fixed(name: str, how: Preprocessing, picture: Tensor) -> PreprocessingWay:
-    """The steps of a photograph that is resized and cut in the middle, or squashed."""
+    """Computes the steps for a photograph that is resized and cropped at the centre, or squashed to the input size."""
     top, left, bottom, right = box = how.box(*size_of(picture))
     if how.resize == "squash":
         return _way(name, how, [("as read", picture), ("resized", how.crop(picture))], box, (bottom - top) / (right - left))
@@ -67,13 +67,13 @@ def _fixed(name: str, how: Preprocessing, picture: Tensor) -> PreprocessingWay:
 
 
 def _random(how: Preprocessing, picture: Tensor, generator: torch.Generator) -> PreprocessingWay:
-    """The steps of a photograph that is resized and cropped at a random place."""
+    """Computes the steps for a photograph that is resized and cropped at a random place."""
     resized = how.resized(picture)
     size = tuple(resized.shape[-2:])
     rows, columns = how.size
     start = [int(torch.randint(pixels - rows + 1, (), generator=generator)) for pixels in size]
     crop = resized[..., start[0] : start[0] + rows, start[1] : start[1] + columns]
-    scale = resized.shape[-2] / min(picture.shape[-2], LONGEST * min(picture.shape[-2:]))  # of a long strip the middle is seen
+    scale = resized.shape[-2] / min(picture.shape[-2], LONGEST * min(picture.shape[-2:]))  # very long photographs: middle
     before = [(full - pixels / scale) / 2 for full, pixels in zip(picture.shape[-2:], size, strict=True)]
     top, left = (margin + first / scale for margin, first in zip(before, start, strict=True))
     box = (top, left, top + rows / scale, left + columns / scale)
@@ -83,7 +83,11 @@ def _random(how: Preprocessing, picture: Tensor, generator: torch.Generator) -> 
 def _way(
     name: str, how: Preprocessing, steps: list[tuple[str, Tensor]], box: Sequence[float | int], stretched: float | int = 1
 ) -> PreprocessingWay:
-    """One way with its steps up to the network's numbers and back; `box` is the part of the photograph that is seen."""
+    """Completes the steps of one kind of preprocessing with normalisation and its inverse.
+
+    box         (top, left, bottom, right) of the part of the photograph that the network sees, in px
+    stretched   how much wider than high a square of the photograph becomes; 1 keeps the proportions
+    """
     normalised = how.normalize(steps[-1][1])
     every = [*steps, ("normalised", normalised), ("back again", how.denormalize(normalised))]
     top, left, bottom, right = map(float, box)
@@ -137,7 +141,7 @@ def _inside(at: Sequence[int], patch_px: int, height: int, width: int) -> tuple[
 
 
 def _liveliest(photograph: Tensor, patch_px: int) -> tuple[int, int]:
-    """(row, column) of the upper left corner of the patch whose brightness varies most."""
+    """Returns (row, column) of the upper left corner of the patch whose brightness varies most."""
     luma = (photograph * photograph.new_tensor(LUMA).view(3, 1, 1)).sum(0)[None, None].double()
     variance = F.avg_pool2d(luma.square(), patch_px, 1) - F.avg_pool2d(luma, patch_px, 1).square()
     row, column = divmod(int(variance.argmax()), variance.shape[-1])

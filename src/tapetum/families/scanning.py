@@ -1,4 +1,4 @@
-"""Scans: what the pictures of a data set do to the units of a network."""
+"""Scans: one pass over a data set that records how the units of a network respond."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def scan(
 
 
 def _listed(model: VisionModel, trackers: Mapping[str, Tracker | Sequence[Tracker]]) -> dict[str, tuple[Tracker, ...]]:
-    """layer -> its trackers; globs spelled out, in the order of the network."""
+    """Returns {layer: its trackers} with globs expanded to layer names, in the order of the network."""
     found: dict[str, tuple[Tracker, ...]] = {}
     for pattern, many in trackers.items():
         each = tuple(many) if isinstance(many, Sequence) else (many,)

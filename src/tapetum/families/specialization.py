@@ -1,4 +1,4 @@
-"""The most active channels of a photograph, early and late, each with the picture that drives it most."""
+"""The most active channels for a photograph in an early and a late layer, each with an image optimised to excite it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def filter_specialization(
 
 
 def _early_and_late(model: VisionModel) -> list[str]:
-    """The second and the last of seven depths; channels of the first mostly look for colours."""
+    """Returns two layers: the second and the last of seven depths; channels at the first depth mostly respond to colours."""
     several = depths(model, 7)
     return list(dict.fromkeys([several[min(1, len(several) - 1)], several[-1]]))
 
@@ -83,14 +83,14 @@ def _early_and_late(model: VisionModel) -> list[str]:
 def _pictures(
     model: VisionModel, units: Sequence[tuple[str, int]], recipe: Any, size: Any, seed: int, batch: Batch
 ) -> Rendering:
-    """One picture per unit; the picture of a unit that several images share is made once."""
+    """Renders one picture per unit (layer, channel); a unit that occurs several times is rendered once."""
     once = list(dict.fromkeys(units))
     made = render(model, [O.channel(*unit) for unit in once], recipe, size=as_size(model, size), seed=seed, batch=batch)
     return joined([made[once.index(unit)] for unit in units])
 
 
 def _numbers(maps: Sequence[Tensor], channels: Tensor) -> dict[str, Tensor]:
-    """The numbers of the chosen channels by name, (m, d, k) each for m images and d layers."""
+    """Returns {"activation", "share", "extent"} of the chosen channels, each (m, d, k) for m images, d layers, k channels."""
     found: dict[str, list[Tensor]] = {"activation": [], "share": [], "extent": []}
     for i, layer in enumerate(maps):
         some, size = chosen(layer, channels[:, i]), layer.abs().mean((2, 3))
@@ -102,7 +102,7 @@ def _numbers(maps: Sequence[Tensor], channels: Tensor) -> dict[str, Tensor]:
 
 
 def _compare(layers: Sequence[str], shape: Sequence[int], numbers: dict[str, Tensor]) -> None:
-    """Notes, for each layer, how much of the activation its top channels hold, and in how many places they are active."""
+    """Adds a note per layer: the share of activation in its top channels, and the share of places where they are active."""
     share, extent = (numbers[name].view(*shape) for name in ("share", "extent"))
     for i, layer in enumerate(layers):
         held, places = float(share[:, i].sum(1).mean()), float(extent[:, i].mean())

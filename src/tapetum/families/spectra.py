@@ -1,4 +1,4 @@
-"""Units over a data set: real pictures from the least to the strongest answer, beside pictures made for the units."""
+"""Units over a data set: real pictures from the weakest to the strongest response, beside pictures optimised for the units."""
 
 from __future__ import annotations
 
@@ -161,9 +161,9 @@ def top_examples(
 def illustrated(
     model: ModelLike, source: Any, result: SpectrumResult | TopKResult, channels: int | Sequence[int] = 0
 ) -> UnitSpectra | TopExamples:
-    """Pictures of some units of a scan's result, read from the source again; without made ones.
+    """Shows the units of a scan's result with their pictures, read from the source again; optimises no pictures.
 
-    The model and the source must be those of the scan: a picture that is no longer what it was is not noticed.
+    The model and the source must be those of the scan; a picture that was changed since then goes unnoticed.
     """
     network, stream = as_model(model), as_source(source)
     for sample, name in result.ids.items():
@@ -180,7 +180,7 @@ def illustrated(
 
 
 def as_units(model: VisionModel, units: Any) -> list[Unit]:
-    """Whole channels, each once, in the order given; refuses places and classes."""
+    """Converts to units that are whole channels, each once, in the given order; refuses single places and classes."""
     many = list(units) if isinstance(units, (list, tuple)) else [units]
     found = [one for thing in many for one in _units(model, thing)]
     for one in found:
@@ -218,14 +218,14 @@ def _of_scan(model: VisionModel, source: Source, found: ScanResult, score: Score
 
 
 def as_seen(model: VisionModel, source: Source, sample: int) -> Tensor:
-    """The part of a picture that the model sees (3, h, w), uint8."""
+    """Returns the crop of a picture that the model sees, (3, h, w) uint8; `sample` is its index in the source."""
     with picture_of(source, sample, model.preprocessing) as pixels:
         levels = to_uint8(viewable(model.preprocessing.crop(pixels))[0])
     return torch.from_numpy(levels).movedim(-1, 0)
 
 
 def unit_spectrum(model: VisionModel, found: SpectrumResult, channel: int, picture: Callable[[int], Tensor]) -> UnitSpectrum:
-    """Spectrum of a unit of a scan, with `picture(sample)` (3, h, w) uint8; without made pictures."""
+    """Builds the spectrum of one channel from a scan; `picture(sample)` gives (3, h, w) uint8. Optimises no pictures."""
     groups = (unit_examples(model, found, channel, found.examples(group, channel), picture) for group in GROUPS)
     low, below, above, high = groups
     return UnitSpectrum(
@@ -249,7 +249,7 @@ def unit_examples(
     picture: Callable[[int], Tensor],
     crop_px: int | None = None,
 ) -> UnitExamples:
-    """Examples of a unit of a scan with their pictures, `picture(sample)` (3, h, w) uint8."""
+    """Joins the examples of one channel with their pictures, `picture(sample)` (3, h, w) uint8, and crop boxes."""
     size = model.preprocessing.size
     pictures = [picture(one.sample) for one in examples]
     stacked = torch.stack(pictures) if pictures else torch.zeros(0, 3, *size, dtype=torch.uint8)
@@ -262,7 +262,7 @@ def unit_examples(
 
 
 def _side(model: VisionModel, layer: str, crop_px: int | None) -> int | None:
-    """Side of the crops, in px of what the model sees; None where the layer has no places."""
+    """Returns the side of the crops in px of the model's input; None for a layer without a map."""
     row, size = model.survey[layer], model.preprocessing.size
     if row.grid is None:
         return None
@@ -276,17 +276,17 @@ def _side(model: VisionModel, layer: str, crop_px: int | None) -> int | None:
 
 
 def box_around(place: tuple[int, int], grid: tuple[int, int], size: Size, side: int) -> tuple[int, int, int, int]:
-    """Square (top, left, bottom, right) in px of that side, around the centre of a place of the grid, inside the picture."""
+    """Returns (top, left, bottom, right) in px of a square around a cell of the grid, moved to lie inside the picture."""
     centre = [(one + 0.5) * px / cells for one, cells, px in zip(place, grid, size, strict=True)]
     top, left = (min(max(0, round(middle - side / 2)), px - side) for middle, px in zip(centre, size, strict=True))
     return top, left, top + side, left + side
 
 
-# --- made pictures
+# --- optimised pictures
 
 
 def _optimized(model: VisionModel, units: Sequence[Unit], how: Mapping[str, Any]) -> list[Rendering]:
-    """The pictures against and for each unit, in front of the activation function that ends its layer."""
+    """Optimises two pictures per unit, for its lowest and its highest value before the layer's final activation function."""
     objectives = [O.channel(one.layer, one.channel, pre_activation=True) for one in units]
     made = visualize(model, [signed for one in objectives for signed in (-one, one)], **how)
     return [made[2 * row : 2 * row + 2] for row in range(len(units))]
@@ -298,5 +298,5 @@ def _with(model: VisionModel, spectrum: UnitSpectrum, made: Rendering, score: Sc
     images = model.preprocessing.normalize(seen.to(model.device, model.dtype))
     with torch.no_grad(), capture_signed(model, layer) as acts:
         model(images)
-    values = acts[layer][:, int(channel)].reshape(len(images), -1)  # a vector is a map of one place
+    values = acts[layer][:, int(channel)].reshape(len(images), -1)  # a layer without a map counts as a map with one place
     return replace(spectrum, optimized=made, optimized_scores=(values.amax(1) if score == "max" else values.mean(1)).cpu())

@@ -88,7 +88,7 @@ def visualize(
 def recipe_of(
     preset: str, n_steps: int | None, parametrization: Any = None, transforms: Any = None, precision: Precision = "exact"
 ) -> Recipe:
-    """The recipe of a preset, changed where values are given; None keeps the preset's."""
+    """Returns the preset's recipe with the given values in place of its own; None keeps the preset's value."""
     given: dict[str, Any] = {"precision": precision}
     if n_steps is not None:
         given["n_steps"] = n_steps
@@ -100,14 +100,14 @@ def recipe_of(
 
 
 def map_layer(model: VisionModel, *objectives: O.Objective) -> str:
-    """The first layer with a map among those that objectives read, else the last one with a fine grid (`detailed_layer`)."""
+    """Returns the first layer with a map that the objectives read; else the last layer with a fine grid (`detailed_layer`)."""
     layers = [layer for one in objectives for layer in one.layers if layer != O.OUTPUT]
     with_maps = [layer for layer in layers if model.survey[layer].grid is not None]
     return with_maps[0] if with_maps else detailed_layer(model.survey)[0]
 
 
 def _diverse(one: O.Objective, layer: str, weight: float) -> O.Objective:
-    """An objective for a group of pictures that differ at a layer; the weight is relative to the mean value they reach."""
+    """Adds a diversity term at `layer` to an objective; `weight` is relative to the mean |objective| of the pictures."""
     differ = O.diversity(layer)
 
     def value(seen: Seen) -> Tensor:
@@ -118,7 +118,7 @@ def _diverse(one: O.Objective, layer: str, weight: float) -> O.Objective:
 
 
 def _by_the_units(model: VisionModel, made: Rendering, objectives: Sequence[O.Objective], layers: Sequence[str]) -> Rendering:
-    """The rendering with scores by the units alone, and the likeness of the pictures of each unit."""
+    """Returns the rendering with scores that leave out the diversity term, and `likeness` among the pictures of each unit."""
     n = len(made) // len(objectives)
     scores = measure_each(model, [one for one in objectives for _ in range(n)], made.pixels)
     groups = zip(made.pixels.split(n), layers, strict=True)
