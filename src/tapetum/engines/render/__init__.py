@@ -1,4 +1,4 @@
-"""Rendering: pictures by optimisation. One loop, and small parts for its slots."""
+"""Feature visualization: makes pictures by optimisation, with one loop and exchangeable parts."""
 
 from tapetum.engines.render.optimize import Recipe, Step, measure, measure_each, optimize
 from tapetum.engines.render.render import render

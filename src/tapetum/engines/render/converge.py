@@ -1,7 +1,7 @@
-"""`converge`: maximizes an objective over one picture by L-BFGS. For inversions, which have a definite answer.
+"""`converge`: maximizes an objective over one picture by L-BFGS, for inversions of a representation.
 
-Unlike ascent with random transforms, a smooth function of the picture has a maximum, and its curvature gives the step
-length: no learning rate has to be chosen, whatever the scale of the layer.
+Without random transforms the objective is a smooth function of the picture with a definite maximum, and its curvature gives
+the step length: no learning rate has to be chosen, whatever the scale of the layer.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tapetum.types import Made
 
 
 class _Enough(Exception):
-    """Ends a search from inside: L-BFGS makes as many passes as its line search takes."""
+    """Ends an L-BFGS search from inside the function that it evaluates, since a line search has no fixed number of passes."""
 
 
 @dataclass(eq=False)
 class Best:
-    """The best picture so far (1, 3, h, w), and the terms of its objective (t,) after each step.
+    """The best picture so far (1, 3, h, w), and after each step the values (t,) of the terms of its objective.
 
-    A step is one pass forward and back. The first evaluates the initial picture.
+    A step is one forward and backward pass. The first one evaluates the initial picture.
     """
 
     pixels: Tensor
@@ -37,11 +37,11 @@ class Best:
 
     @property
     def values(self) -> Tensor:
-        """Objective (s,) of the best picture so far at each step; it never falls."""
+        """Returns the objective (s,) of the best picture after each of s steps; it never decreases."""
         return torch.stack(self.terms).sum(1)
 
     def note(self, terms: Tensor, pixels: Tensor, gradients: Sequence[Tensor]) -> None:
-        """Adds a step; ends the search at numbers that are not finite."""
+        """Records a step and keeps its picture if it is the best; ends the search at NaN or at infinite gradients."""
         if terms.sum().isnan() or not all(bool(one.isfinite().all()) for one in gradients):
             self.status = self.status if self.terms else "non_finite"
             raise _Enough
@@ -64,11 +64,11 @@ def converge(
 ) -> Best:
     """Maximizes the sum of the terms by L-BFGS (nocedal1980lbfgs) with strong Wolfe line searches; keeps the best picture.
 
-    start    for one picture: the curvature of a batch would mix its pictures
-    watch    called after each step with its number from 1
+    start    start of a single picture: L-BFGS would mix the curvatures of several
+    watch    called after each step with the number of the step, from 1, and the best picture so far
 
-    It ends after `n_steps`, at a zero gradient, if a line search finds nothing better, or at a value that is not finite;
-    the best picture before is kept.
+    The search ends after `n_steps`, at a zero gradient, when a line search finds nothing better, or at a value that is not
+    finite, and returns the best picture until then.
     """
     whole = sum(terms[1:], terms[0])
     with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""Knows which operations of torch may round a picture's numbers differently in another batch, and when they do not."""
+"""Lists the operations of torch that may round a picture's numbers differently in another batch, and tells when they do not."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ LINE = 64
 """Bytes of a cache line, to which torch aligns memory; kernels for products may depend on alignment."""
 
 VECTORS = 64
-"""Most numbers that an elementwise loop takes at once: several of the widest vectors."""
+"""Largest number of values that an elementwise loop handles at once: several of the widest CPU vectors."""
 
 SHARED_OUT = 32768
-"""Numbers above which torch splits a loop over threads (its GRAIN_SIZE)."""
+"""Number of elements above which torch splits a loop over threads (its GRAIN_SIZE)."""
 
 
 def _all_of(names: str, *places: Any) -> frozenset[Callable[..., Any]]:
     return frozenset(getattr(place, name) for name in names.split() for place in places if hasattr(place, name))
 
 
-ONE_OPERAND = _all_of(" ".join(CONVOLUTIONS | {"linear"}), F, torch)  # the first holds the images
+ONE_OPERAND = _all_of(" ".join(CONVOLUTIONS | {"linear"}), F, torch)  # their first operand holds the images
 SEVERAL = _all_of("matmul bmm __matmul__ scaled_dot_product_attention", torch, Tensor, F)
 
 NUMBERS = _all_of(
@@ -39,7 +39,7 @@ NUMBERS = _all_of(
     Tensor,
     F,
 )
-"""Elementwise functions: a loop computes whole vectors, and the remaining few numbers by another formula."""
+"""Elementwise functions whose loop computes whole CPU vectors by one formula and the few remaining numbers by another."""
 
 OVER_DIMENSIONS = _all_of(
     "sum mean var std prod norm logsumexp softmax log_softmax adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d",
@@ -47,24 +47,26 @@ OVER_DIMENSIONS = _all_of(
     Tensor,
     F,
 ) | {torch.linalg.vector_norm}
-"""Sums that threads may split, also within one picture if it is alone."""
+"""Reductions that torch may split over threads, even within a picture that is alone in its batch."""
 
 
 def whole_vectors(x: Tensor, n: int) -> bool:
-    """Whether a loop over x leaves no rest after whole vectors in any picture, for any number of threads."""
+    """Checks that an elementwise loop over the batch x of n pictures consists of whole CPU vectors in every thread, as it would
+    over one picture alone: no number is then rounded by another formula in another batch.
+    """
     row = x.detach()[: len(x) // n]
     dense = x.is_contiguous() or (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last))
     return dense and all(_parts(one.numel()) % VECTORS == 0 for one in (x, row))
 
 
 def _parts(count: int) -> int:
-    """Numbers per thread; 1 if they are not equally many."""
+    """Returns how many of `count` numbers each thread gets, or 1 where they cannot be shared out evenly."""
     threads = min(torch.get_num_threads(), math.ceil(count / SHARED_OUT)) or 1
     return count // threads if count % threads == 0 else 1
 
 
 def within_rows(call: Call) -> bool:
-    """Whether the function reduces each picture alone: over named dimensions other than the first."""
+    """Checks that a reduction stays within each picture: it names its dimensions, and the batch axis 0 is not among them."""
     x = call.main
     if call.name.startswith("adaptive_avg_pool"):
         return x.ndim > 2
@@ -74,17 +76,17 @@ def within_rows(call: Call) -> bool:
 
 
 def overwrites(call: Call) -> bool:
-    """Whether the function overwrites its input."""
+    """Checks whether a call works in place, so that it overwrites its input."""
     return bool(call.kwargs.get("inplace")) or in_place(call.function)
 
 
 def at_a_line(x: Tensor) -> Tensor:
-    """Copies to memory aligned to a cache line, in the same layout."""
+    """Returns x, or a copy in the same layout if its memory does not begin at a cache line."""
     return x if x.data_ptr() % LINE == 0 else x.clone()
 
 
 def aligned(made: Tensor) -> Tensor:
-    """Identity whose gradient arrives in the tensor's layout, aligned to a cache line, whatever comes after it."""
+    """Returns the tensor itself, and makes its gradient arrive in the same layout, aligned to a cache line."""
     if not made.requires_grad:
         return made
     strides = made.stride()

@@ -1,7 +1,7 @@
-"""`optimize`: the loop that makes pictures. Objective x parametrization x transforms x optimizer x steps.
+"""`optimize`: the loop that makes pictures from an objective, a parametrization, transforms and an optimizer.
 
 for step in optimize(model, objective, size=(128, 128)):
-    step.values, step.pixels()                       # for watchers to draw
+    step.values, step.pixels()                       # to show the progress
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Recipe:
     """Settings of a rendering except the model, the objective and the start.
 
     optimizer  None: the default of the parametrization
-    views      random transforms per step; a picture's value is the mean over its views
-    redirect   first steps in which blocked ReLUs pass gradients
+    views      number of randomly transformed versions of a picture per step; its value is the mean over them
+    redirect   number of first steps in which blocked ReLUs pass gradients
     """
 
     parametrization: Parametrization = field(default_factory=fourier)
@@ -48,10 +48,13 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One step: its number from 1, the values (n,) of the transformed pictures before it, and the pictures after it.
+    """State after one step of optimisation.
 
-    answered   (n,) whether any gradient has reached the picture so far
-    broken     (n,) number of steps with a gradient that was not finite, at which the picture did not change
+    number     number of the step, from 1
+    values     (n,) objective of each transformed picture, before the step changed it
+    canvas     the pictures after the step
+    answered   (n,) whether any nonzero gradient has reached each picture so far
+    broken     (n,) number of steps so far whose gradient was not finite, so that the picture did not change
     """
 
     number: int
@@ -61,7 +64,7 @@ class Step:
     broken: Tensor
 
     def pixels(self) -> Tensor:
-        """Pixels (n, 3, h, w) in [0, 1]; (n, 4, h, w) with alpha."""
+        """Returns the pictures (n, 3, h, w) in [0, 1], or (n, 4, h, w) with alpha."""
         with torch.no_grad():
             return self.canvas.pixels().detach()
 
@@ -74,10 +77,11 @@ def optimize(
     *,
     before: Callable[[Tensor], object] | None = None,
 ) -> Iterator[Step]:
-    """Yields steps of gradient ascent on the objective, one value per picture; runs the network up to the deepest needed layer.
+    """Yields the steps of gradient ascent on the objective, which has one value per picture.
 
-    Each step draws the transforms once for all pictures, from `start.seed`, so a batch of B pictures equals B single runs.
-    A picture whose gradient is not finite does not change at that step. `before` gets the pictures of step 0.
+    Runs the network only up to the deepest layer that the objective reads. Each step draws the transforms once for all
+    pictures, from `start.seed`, so a batch of B pictures equals B single runs. A picture whose gradient is not finite does not
+    change at that step. `before` is called with the initial pictures.
     """
     with torch.enable_grad():
         canvas = canvas_for(model, recipe.parametrization, start)
@@ -106,7 +110,7 @@ def optimize(
 
 
 def canvas_for(model: VisionModel, parametrization: Parametrization, start: Start) -> Canvas:
-    """Canvas of the initial pictures for the network: grey for one channel, with all bands for many."""
+    """Creates the canvas of the initial pictures with as many channels as the network takes; one channel is shown as grey."""
     channels = model.preprocessing.channels
     if channels == 1:
         return grayscale(parametrization)(start)
@@ -116,7 +120,7 @@ def canvas_for(model: VisionModel, parametrization: Parametrization, start: Star
 def _values(
     model: VisionModel, objective: Objective, recipe: Recipe, canvas: Canvas, generator: Generator, step: int
 ) -> Tensor:
-    """Values (n,), the mean over the views."""
+    """Returns the objective (n,) of each picture, averaged over `recipe.views` random transforms."""
     pixels = canvas.pixels()
     total: Any = 0
     for _ in range(recipe.views):
@@ -130,7 +134,7 @@ def _values(
 def look(model: VisionModel, objective: Objective, pixels: Tensor, recipe: Recipe | None = None, step: int = 1_000_000) -> Seen:
     """Runs the network on pictures (n, 3, h, w) in [0, 1], up to the deepest layer that the objective needs.
 
-    Redirected ReLUs are an aid: a network whose operations they cannot follow runs without them.
+    In the first `recipe.redirect` steps ReLUs are redirected; a network whose operations do not allow that runs without.
     """
     images = model.laid_out(model.preprocessing.normalize(pixels).to(model.dtype))
     fast = recipe is not None and recipe.precision == "fast"
@@ -141,7 +145,7 @@ def look(model: VisionModel, objective: Objective, pixels: Tensor, recipe: Recip
 
 
 def acts_of(model: VisionModel, pixels: Tensor, layers: Sequence[str], recipe: Recipe | None = None) -> Mapping[str, Tensor]:
-    """Activations computed exactly as in the loop that makes pictures, so that a picture's distance to itself is 0."""
+    """Returns {layer: activation}, computed exactly as in `optimize`, so that a picture's distance to itself is 0."""
     nothing = Objective("", tuple(dict.fromkeys(layers)), lambda seen: seen.pixels.new_zeros(len(seen)))
     with torch.no_grad():
         return look(model, nothing, pixels, recipe).acts
@@ -155,7 +159,7 @@ def _seen(model: VisionModel, objective: Objective, pixels: Tensor, images: Tens
     with ExitStack() as blocks:
         if fast:
             blocks.enter_context(torch.autocast(images.device.type, torch.bfloat16))
-        elif images.device.type == "cpu":  # on a GPU, kernels need large batches, and sums are not reproducible anyway
+        elif images.device.type == "cpu":  # a GPU needs large batches, and its sums are not reproducible anyway
             blocks.enter_context(rowwise(len(images)))
         signed = objective.signed_layers
         before = blocks.enter_context(capture_signed(model, signed, stop=False)) if signed else {}
@@ -169,7 +173,7 @@ def _seen(model: VisionModel, objective: Objective, pixels: Tensor, images: Tens
 
 
 def _refuse_without_gradients(seen: Seen, layers: Sequence[str], whole: bool) -> None:
-    """Refuses pictures without any gradient: they would remain noise."""
+    """Raises MethodError if a layer or the answer has no gradient towards the picture, which would then remain noise."""
     still = [layer for layer in layers if layer in seen.acts and not seen.acts[layer].requires_grad]
     if whole and not any(one.requires_grad for one in tensors(seen.output)):
         still.append("the answer")
@@ -181,24 +185,24 @@ def _refuse_without_gradients(seen: Seen, layers: Sequence[str], whole: bool) ->
 
 
 def _keep_copy(acts: dict[str, Tensor], layer: str, activation: Tensor) -> None:
-    acts[layer] = activation.clone()  # later operations may work in place
+    acts[layer] = activation.clone()  # later operations may overwrite the original
 
 
 def measure(model: VisionModel, objective: Objective, pixels: Tensor) -> Tensor:
-    """Objective (n,) of pictures without transforms."""
-    with torch.inference_mode(False), torch.enable_grad():  # as in a step: a tensor without gradient would be taken for weights
+    """Returns the objective (n,) of pictures, computed without transforms."""
+    with torch.inference_mode(False), torch.enable_grad():  # as in a step: `rowwise` takes tensors without gradient for weights
         moving = pixels.detach().clone().requires_grad_()
         opaque = over_background(moving, None, model.preprocessing.channels)
         return objective(replace(look(model, objective, opaque), pixels=moving)).detach()
 
 
 def measure_each(model: VisionModel, objectives: Sequence[Objective], pixels: Tensor) -> Tensor:
-    """Objectives (n,) of pictures, each by its own objective and in its own pass."""
+    """Returns the values (n,) of n objectives, each for its own picture, in one pass per picture."""
     return torch.cat([measure(model, one, picture) for one, picture in zip(objectives, pixels.split(1), strict=True)])
 
 
 def over_background(pixels: Tensor, generator: Generator | None, channels: int = 3) -> Tensor:
-    """Composites transparent pictures (n, 4, h, w) over a random background; without a generator over grey."""
+    """Composites transparent pictures (n, 4, h, w) over a background: random noise, or grey if there is no generator."""
     if pixels.shape[1] in (3, channels):
         return pixels
     colors, alpha = pixels[:, :3], pixels[:, 3:]
@@ -207,4 +211,4 @@ def over_background(pixels: Tensor, generator: Generator | None, channels: int =
         shape = (1, 3, *pixels.shape[-2:])
         ground = torch.rand(shape, generator=generator, dtype=torch.float64).to(pixels.device, pixels.dtype)
     mixed = [colors[:, c : c + 1] * alpha + ground[:, c : c + 1] * (1 - alpha) for c in range(3)]
-    return torch.cat(mixed, 1)  # written out: the gradient of alpha sums in the same order for every batch
+    return torch.cat(mixed, 1)  # channel by channel: the gradient of alpha adds up in the same order in every batch

@@ -1,4 +1,4 @@
-"""Optimizers of a canvas's numbers. Each works element by element, so pictures do not influence each other."""
+"""Optimizers of a canvas's parameters. Each works picture by picture, so those of a batch do not influence each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 @dataclass(frozen=True, eq=False)
 class Mover:
-    """Makes an optimizer for the numbers of a canvas."""
+    """Named factory: `begin` creates an optimizer for the parameters of a canvas."""
 
     name: str
     begin: Callable[[Sequence[Tensor]], Optimizer]
@@ -23,7 +23,7 @@ class Mover:
 
 
 def adam(lr: float | int = 0.05) -> Mover:
-    """Adam (kingma2015adam); .05 is what olah2017feature uses."""
+    """Adam (kingma2015adam); olah2017feature uses a learning rate of 0.05."""
     return Mover(f"adam({lr:g})", lambda numbers: torch.optim.Adam(list(numbers), lr=lr, foreach=False))
 
 
@@ -33,13 +33,14 @@ def bounded_adam(lr: float | int = 0.02, low: float = 0.0, high: float = 1.0) ->
 
 
 def nadam(lr: float | int = 1.0) -> Mover:
-    """Adam with Nesterov's momentum; fel2023maco uses a rate of 1 for phases."""
+    """Adam with Nesterov's momentum; fel2023maco uses a learning rate of 1 for the phases of a spectrum."""
     return Mover(f"nadam({lr:g})", lambda numbers: torch.optim.NAdam(list(numbers), lr=lr, foreach=False))
 
 
 def normalized(step_size: float | int = 0.006, low: float = 0.0, high: float = 1.0) -> Mover:
-    """Gradient ascent with steps of one length, x + step_size g / mean |g| per picture, clamped to [low, high]. For raw
-    pixels (mordvintsev2015inceptionism: 1.5 of 255 per step).
+    """Gradient ascent with steps of a fixed mean length, x + step_size g / mean |g| per picture, clamped to [low, high].
+
+    For raw pixels; mordvintsev2015inceptionism uses 1.5 / 255 per step.
     """
     return Mover(f"normalized({step_size:g})", lambda numbers: _Normalized(list(numbers), step_size, low, high))
 
@@ -52,7 +53,7 @@ class _Normalized(Optimizer):
     def step(self, closure: Any = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         for group in self.param_groups:
             for x in group["params"]:
-                for row, gradient in zip(x, x.grad, strict=True):  # one by one: a batch may sum in another order
+                for row, gradient in zip(x, x.grad, strict=True):  # one picture at a time: a batch may add up in another order
                     mean = gradient.abs().mean()
                     row.sub_(group["step_size"] * gradient / torch.where(mean > 0, mean, 1))
                 x.clamp_(group["low"], group["high"])

@@ -1,4 +1,4 @@
-"""Recipes by name: parametrization and transforms decide how clear the picture of a unit is."""
+"""Named recipes, which differ in parametrization and transforms, on which the clarity of a unit's picture depends."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ PRESETS: dict[str, Recipe] = {
     "plain": Recipe(parametrization=pixel(decorrelated=False), transforms=()),
     "fourier_plain": Recipe(parametrization=fourier(), transforms=()),
 }
-"""best: the one that `python -m benchmarks quality` puts first, clear. standard: frequencies, decorrelated colours, jitter,
-scale, rotation (olah2017feature; 256 steps, there 512). clear, bold: low frequencies move further, and noise keeps fine dots
-away. lucid: with its grey padding, 512 steps. maco: the spectrum of photographs, natural contrast and colours (fel2023maco:
-crops and noise, 6 views or more; on EfficientNet-Lite0 these transforms excite units as much in half the passes). cppn:
-smooth forms, for large prints, and slow to begin. pixel: pixels in place of frequencies. plain: pixels and nothing that keeps
-noise away; fourier_plain: frequencies and nothing else."""
+"""best: the same as clear, which `python -m benchmarks quality` ranks first. standard: frequencies, decorrelated colours,
+jitter, scale and rotation of olah2017feature, with 256 steps instead of 512. clear, bold: low frequencies move further, and
+added noise suppresses fine dots. lucid: standard with the grey padding of lucid and 512 steps. maco: the spectrum of
+photographs, so natural contrast and colours (fel2023maco uses crops, noise and at least 6 views; on EfficientNet-Lite0 the
+transforms here excite units as much in half the passes). cppn: smooth forms, for large prints, and slow to begin. pixel:
+standard with pixels in place of frequencies. plain: pixels without transforms or decorrelated colours. fourier_plain:
+frequencies without transforms."""
 
 
 def preset(name: str) -> Recipe:
-    """Returns the recipe of that name; a refusal lists all."""
+    """Returns the recipe called `name`; the error for an unknown name lists all names."""
     if name not in PRESETS:
         raise MethodError(f"no preset '{name}'; there are {', '.join(PRESETS)}")
     return PRESETS[name]

@@ -1,4 +1,4 @@
-"""Redirected ReLUs: let units that are silent on noise get gradients. For rendering only, never for attributions."""
+"""Redirected ReLUs give gradients to units that do not respond to noise. For rendering only, never for attributions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from tapetum.models.operations.call import Call
 def redirected_relus() -> Iterator[None]:
     """Inside the block, a ReLU that blocks all of an image's gradient passes the gradient that would open it instead.
 
-    G_in = G * (0 < x < 6), and where that is zero at every place of an image: G * (x <= 0 and G > 0, or x >= 6 and G < 0),
-    G the gradient of what is to be raised. Source: lucid's redirected ReLU (olah2017feature).
+    With the input x and the gradient G of the objective at the output, it passes back G * (0 < x < 6); where this is zero at
+    every position of an image, it passes back G * (x <= 0 and G > 0, or x >= 6 and G < 0). The bound 6 applies to ReLU6.
+    Source: lucid's redirected ReLU (olah2017feature).
     """
     with backward_rules({"relu": _redirected}):
         yield
@@ -32,7 +33,7 @@ def _redirected(call: Call) -> Tensor:
     def backward(grad: Tensor) -> tuple[Tensor]:
         plain = grad * passes
         open_ = plain.flatten(1).any(1)
-        if bool(open_.all()):  # nearly always; the rest costs more than the network's own pass
+        if bool(open_.all()):  # nearly always so; the lines below cost more than the network's own pass
             return (plain,)
         opening = torch.where(passes, grad, torch.where(x <= 0, grad.clamp(min=0), grad.clamp(max=0)))
         return (torch.where(open_.view(-1, *[1] * (grad.ndim - 1)), plain, opening),)

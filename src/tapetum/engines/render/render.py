@@ -1,4 +1,4 @@
-"""`render`: makes any number of pictures, in batches that fit the memory, each with its outcome."""
+"""`render`: makes any number of pictures, in batches that fit into memory, and records the value and status of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tapetum.types import Batch, Made, MethodError, Rendering
 from tapetum.types.results import joined
 
 NOTED = 64
-"""Values recorded per run, evenly over its steps."""
+"""Number of values recorded per run, spaced evenly over its steps."""
 
 
 def render(
@@ -32,10 +32,10 @@ def render(
     batch: Batch = "auto",
     frames: Sequence[int] | int = (),
 ) -> Rendering:
-    """Renders `group` pictures per objective, in that order; an objective may compare those of its group.
+    """Renders `group` pictures per objective, ordered by objective; an objective may compare the pictures of its group.
 
     Args:
-        frames: the steps whose pictures are kept, or how many, evenly; 0 is the picture before the first step.
+        frames: the steps whose pictures are kept, or how many evenly spaced steps; step 0 is the initial picture.
     """
     if not objectives:
         raise MethodError("nothing to make a picture of was given")
@@ -55,7 +55,7 @@ def render(
 
 
 def kept_steps(frames: Sequence[int] | int, n_steps: int) -> tuple[int, ...]:
-    """Steps whose pictures are kept, in order: the named ones, or that many evenly from 0 to the last."""
+    """Returns the steps whose pictures are kept, sorted: those in `frames`, or so many, spaced evenly from 0 to the last."""
     if isinstance(frames, int):
         if frames < 0:
             raise MethodError(f"frames are steps, or a number of pictures to keep, not {frames}")
@@ -67,12 +67,12 @@ def kept_steps(frames: Sequence[int] | int, n_steps: int) -> tuple[int, ...]:
 
 
 def noted_steps(n_steps: int) -> tuple[int, ...]:
-    """Steps whose values are recorded, evenly from the first to the last."""
+    """Returns the steps whose values are recorded, at most NOTED, evenly spaced from the first to the last."""
     return tuple(sorted({round(1 + i * (n_steps - 1) / (NOTED - 1)) for i in range(NOTED)}))
 
 
 def _batch(model: VisionModel, batch: Batch, size: tuple[int, int], recipe: Recipe) -> int:
-    """Pictures per batch: for small pictures, twice as many as in other passes with gradients."""
+    """Returns the number of pictures per batch: twice that of other gradient passes, fewer for large pictures or many views."""
     if batch != "auto":
         return batch_size(model, batch)
     share = size[0] * size[1] * recipe.views / prod(model.size)
@@ -91,7 +91,7 @@ def _rendered(
     done: list[int],
     total: int,
 ) -> Rendering:
-    """Renders one batch, from noise to finished pictures."""
+    """Renders one batch, from the initial noise to the finished pictures."""
     start = Start(
         size=size,
         variants=tuple(range(group)) * len(rows),
@@ -131,7 +131,9 @@ def _rendered(
 
 
 def _status(step: Step, scores: Tensor) -> tuple[Made, ...]:
-    """Status of a picture: non_finite if its gradients were so at more than half of its steps."""
+    """Returns the status of each picture: "non_finite" if its score, or its gradient at more than half of the steps, was not
+    finite; "silent" if no gradient ever reached it; else "ok".
+    """
     broken = (step.broken > step.number // 2) | ~scores.isfinite()
     pairs = zip(broken.tolist(), step.answered.tolist(), strict=True)
     return tuple("non_finite" if bad else "ok" if answered else "silent" for bad, answered in pairs)

@@ -1,18 +1,20 @@
 """Makes pictures independent of their batch: inside `rowwise`, an image's numbers are the same bits in any batch.
 
-Kernels depend on the size of the batch, memory alignment and the number of threads, and optimisation amplifies a last bit:
-after some steps a picture made in a batch would differ from the same picture made alone. So operations that mix numbers, or
-round the last few of a tensor differently, are computed in one of two fixed ways:
+The kernel that torch chooses depends on the size of the batch, memory alignment and the number of threads, and optimisation
+amplifies a difference in the last bit: after some steps a picture made in a batch would differ from the same picture made
+alone. A row here is the part of a tensor that belongs to one image. Operations that mix numbers, or round the last few numbers
+of a tensor differently, are therefore computed in one of two fixed ways:
 
-* a product (convolution, linear, matrix product) as for the first row of a pair. That costs twice, and a whole batch mostly
-  gives the same bits: for each product and its shapes, both are tried on noise, forward and backward, until enough numbers
-  have agreed; a product that disagrees is computed row by row from then on.
-* elementwise functions (GELU, powers), sums and softmax (which threads may split) as for one row alone: row by row, unless
-  a row's numbers fill whole vectors for any number of threads.
+* A product (convolution, linear, matrix product) gives the bits that a row has when it is computed in a pair with its copy.
+  Pairs cost twice as much, and a whole batch mostly gives the same bits. So each product, for each shape, is first tried both
+  ways on noise, forward and backward, until enough numbers have agreed; a product that disagrees is computed in pairs.
+* Elementwise functions (GELU, powers), sums and softmax (which threads may split) give the bits that a row has alone: they are
+  computed row by row, unless a row fills whole CPU vectors for any number of threads.
 
-All else (sums and products of two tensors, ReLU, maxima, batch norm, layer norm, pooling) rounds each number, or each picture,
-independently. Tried and split tensors are aligned to a cache line and have one memory layout, and so have their gradients.
-This is for a CPU: on a GPU, pictures of a batch agree with single runs up to rounding, amplified by optimisation.
+All other operations (sums and products of two tensors, ReLU, maxima, batch norm, layer norm, pooling) round each number, or
+each picture, independently. Tensors that are tried or split are aligned to a cache line and have one memory layout, and so have
+their gradients. This is for a CPU: on a GPU, pictures of a batch agree with single runs up to rounding, which optimisation
+amplifies.
 """
 
 from __future__ import annotations
@@ -32,17 +34,17 @@ from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
 
 ENOUGH, TIMES = 1000, 50
-"""Numbers that must agree in a trial, and most draws of noise: few may agree by chance."""
+"""How many numbers must agree in a trial, since a few may agree by chance, and the largest number of draws of noise."""
 
 Product = Callable[..., Tensor]
-"""A product that only waits for its operands."""
+"""A product with its settings filled in: a function of the operands alone."""
 
 _alike: dict[Any, bool] = {}
-"""Whether a batch's rows have the bits of a row in a pair, by product and shapes: a fact of the machine's kernels."""
+"""For each product with its shapes, whether the rows of a whole batch have the same bits as a row in a pair on this machine."""
 
 
 class rowwise(Following):  # noqa: N801 (used as a block: `with rowwise(n):`)
-    """Inside the block, operations on each of n images do not depend on the others, to the last bit."""
+    """Makes every operation in the block give the same bits for each of n images as for the image alone."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
@@ -57,13 +59,13 @@ class rowwise(Following):  # noqa: N801 (used as a block: `with rowwise(n):`)
         return _product(call, rows, self.n) if any(rows) else call()
 
     def _rows(self, func: Callable[..., Any], args: Sequence[Any]) -> list[bool]:
-        """Operands whose first axis is the images; empty if unknown."""
+        """Returns for each operand whether its first axis is the images; an empty list if that is unknown."""
         if func in ONE_OPERAND and args:
             return [_moves(args[0]) and len(args[0]) % self.n == 0, *[False] * (len(args) - 1)]
         if func in SEVERAL:
             rows = [_moves(one) for one in args]
             if rows == [True, False] and args[0].ndim == 2 and args[1].ndim < 3 and len(args[0]) % self.n == 0:
-                return rows  # each row times a matrix or vector of the network
+                return rows  # each row is multiplied by a matrix or vector of the network
             lengths = {len(one) if one.ndim > 2 else 0 for one, mine in zip(args, rows, strict=True) if mine}
             return rows if len(lengths) == 1 and max(lengths) > 0 and max(lengths) % self.n == 0 else []
         if func is torch.einsum and len(args) > 1:
@@ -71,7 +73,9 @@ class rowwise(Following):  # noqa: N801 (used as a block: `with rowwise(n):`)
         return []
 
     def _summed(self, args: Sequence[Any]) -> list[bool]:
-        """Operands of `einsum("bqk,bkc->bqc", x, y)` that begin with the first letter of the result."""
+        """Returns for each argument of an einsum whether its first axis is the images: the first letter of the result, such as
+        b in `einsum("bqk,bkc->bqc", x, y)`. The list is empty if the equation does not tell.
+        """
         rows = [False, *map(_moves, args[1:])]
         operands, _, result = str(args[0]).replace(" ", "").partition("->")
         moving = [word for word, mine in zip(operands.split(","), rows[1:], strict=False) if mine]
@@ -81,7 +85,7 @@ class rowwise(Following):  # noqa: N801 (used as a block: `with rowwise(n):`)
 
 
 def _moves(value: Any) -> bool:
-    """Whether a tensor comes from the images; the network's weights have no gradient here."""
+    """Checks whether a value is a tensor computed from the images: it requires a gradient, unlike the network's weights."""
     return isinstance(value, Tensor) and value.requires_grad and value.ndim > 1
 
 
@@ -89,7 +93,7 @@ def _moves(value: Any) -> bool:
 
 
 def _by_itself(call: Call, n: int) -> Any:
-    """Computes an elementwise function, or a sum over dimensions of a picture."""
+    """Computes an elementwise function or a reduction, row by row where a batch might round differently."""
     func, (x, *rest), named = call.function, call.args, call.kwargs
     others = (*rest, *named.values())
     split = n > 1 and _moves(x) and len(x) % n == 0 and not any(isinstance(one, Tensor) for one in others)
@@ -100,7 +104,7 @@ def _by_itself(call: Call, n: int) -> Any:
     if not split:
         made = call()
         return aligned(made) if _moves(made) and not kernels.overwrites(call) else made
-    if kernels.overwrites(call):  # its rows are views of x: they are computed on copies, then written to x
+    if kernels.overwrites(call):  # in place: computes copies of the rows of x, then writes them to x
         return x.copy_(_joined(func(part.clone(), *rest, **named) for part in x.chunk(n)))
     return _joined(func(part, *rest, **named) for part in x.chunk(n))
 
@@ -110,7 +114,7 @@ def _joined(parts: Iterable[Tensor]) -> Tensor:
 
 
 def _attention(call: Call, n: int) -> Any:
-    """torch's attention computes products internally: it runs picture by picture, which are (places, n, c)."""
+    """Runs `multi_head_attention_forward` image by image on inputs (places, n, c), because its products inside are not seen."""
     args, named = call.args, call.kwargs
     inputs = {name: call.get(place, name) for place, name in enumerate(("query", "key", "value"))}
     masked = named.get("key_padding_mask") is not None or getattr(named.get("attn_mask"), "ndim", 2) > 2
@@ -121,7 +125,7 @@ def _attention(call: Call, n: int) -> Any:
     outputs: list[Tensor] = []
     weights: list[Tensor | None] = []
     for i in range(n):
-        # equal tensors stay equal parts: torch takes another path for them
+        # inputs that are one tensor remain one tensor: torch then takes another path
         own = {key: part[i].clone(memory_format=torch.contiguous_format) for key, part in parts.items()}
         again = {name: own[id(one)] for name, one in inputs.items() if name in named}
         output, weight = call.function(*(own[id(one)] for one in args[:3]), *args[3:], **(named | again))
@@ -152,14 +156,14 @@ def _row_by_row(product: Product, args: Sequence[Any], rows: Sequence[bool], n: 
 
 
 def _in_a_pair(product: Product, args: Sequence[Any], rows: Sequence[bool]) -> Tensor:
-    """Computes one row together with a copy of it, whose result is dropped."""
+    """Computes the product of one row together with a copy of the row, and drops the result of the copy."""
     pairs = [torch.cat([one, one.detach()]) if mine else one for one, mine in zip(args, rows, strict=True)]
     both = aligned(product(*pairs))
     return both[: len(both) // 2]
 
 
 def _kind(value: Any) -> Any:
-    """Properties by which kernels are chosen."""
+    """Returns the properties of an operand by which torch may choose a kernel."""
     if isinstance(value, Tensor):
         place = value.data_ptr() % kernels.LINE
         return (*value.shape, *value.stride(), place, value.dtype, value.device, value.requires_grad)
@@ -167,7 +171,7 @@ def _kind(value: Any) -> Any:
 
 
 def _rows_are_alike(product: Product, args: Sequence[Any], rows: Sequence[bool], n: int) -> bool:
-    """Whether n copies of a row of noise all have the result and gradient, bit for bit, of the row in a pair."""
+    """Checks on noise that each of n copies of a row gets, bit for bit, the result and gradient of the row in a pair."""
     generator, agreed = torch.Generator().manual_seed(0), 0
     while agreed < ENOUGH:
         compared = _agreement(product, args, rows, n, generator)
@@ -178,7 +182,10 @@ def _rows_are_alike(product: Product, args: Sequence[Any], rows: Sequence[bool],
 
 
 def _agreement(product: Product, args: Sequence[Any], rows: Sequence[bool], n: int, generator: torch.Generator) -> int:
-    """Number of compared numbers per row, the least over the result and the gradients; 0 if a bit differs."""
+    """Compares a batch of n copies of a row of noise with the row in a pair.
+
+    Returns how many numbers per row agreed, the smallest count among the result and the gradients, or 0 if a bit differs.
+    """
     with torch.enable_grad():
         single = [_noise(one, n, generator) if mine else one for one, mine in zip(args, rows, strict=True)]
         batch = [_repeated(one, like, n) if mine else one for one, like, mine in zip(single, args, rows, strict=True)]
@@ -194,10 +201,10 @@ def _agreement(product: Product, args: Sequence[Any], rows: Sequence[bool], n: i
 
 
 def _noise(like: Tensor, n: int, generator: torch.Generator) -> Tensor:
-    """Noise for one row, in the memory layout of a row of the batch."""
+    """Draws noise for one row, in the memory layout of a row of the batch `like` of n rows."""
     row = like.detach()[: len(like) // n]
     drawn = torch.empty_strided(row.shape, row.stride(), dtype=row.dtype, device=row.device)
-    drawn.copy_(torch.randn(row.shape, generator=generator, dtype=torch.float64))  # with all digits: short numbers add exactly
+    drawn.copy_(torch.randn(row.shape, generator=generator, dtype=torch.float64))  # full precision: few digits add up exactly
     return drawn.requires_grad_()
 
 

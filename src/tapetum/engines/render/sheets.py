@@ -1,4 +1,4 @@
-"""Sheets: the pictures of a rendering as one picture, in their layout."""
+"""Sheets: all pictures of a rendering, arranged in a grid as one picture."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tapetum.engines.render.optimize import over_background
 from tapetum.types import MethodError, Rendering
 
 SMALLEST = 0.05
-"""Least share of a cell, so that it stays visible."""
+"""Smallest area or opacity of a picture relative to its cell, so that it stays visible."""
 
 
 def sheet(
     made: Rendering, *, by: str | None = None, show: Literal["size", "opacity"] = "size", gap_px: int = 0, tint: bool = False
 ) -> Tensor:
-    """All pictures of a rendering as one, (3, H, W) in [0, 1], on white: in its layout, or in one row.
+    """Arranges all pictures of a rendering in one picture (3, H, W) in [0, 1] on white: in its layout, or in one row.
 
-    `by` names one of its `numbers`, such as "magnitude": a cell's area (or with show="opacity" its opacity) is its share of
-    the largest, at least a twentieth, so that cells say how much was found (olah2018building). `gap_px` of white lies between
-    cells. `tint` frames pictures in the colours that their groups have in `places_over`, one for each column.
+    `by` names one of the rendering's `numbers`, such as "magnitude": the area of each picture (or its opacity, with
+    show="opacity") is its number divided by the largest one, at least 0.05 (olah2018building). `gap_px` is the white space
+    between pictures. `tint` frames each picture in the colour of its column, the one that `places_over` gives to its group.
 
     Example:
         >>> tp.sheet(tp.visualize(model, ["blocks.3:5", "blocks.3:2"], size=32, n_steps=2), gap_px=4).shape
@@ -45,7 +45,7 @@ def sheet(
 
 
 def _shares(made: Rendering, by: str | None) -> list[float]:
-    """Share of each picture's number of the largest one, from a twentieth to 1."""
+    """Returns each picture's number divided by the largest one, from 0.05 to 1."""
     if by is None:
         return [1.0] * len(made)
     if by not in made.numbers or made.numbers[by].ndim != 1:
@@ -57,7 +57,7 @@ def _shares(made: Rendering, by: str | None) -> list[float]:
 
 
 def _cell(picture: Tensor, share: float, show: str) -> Tensor:
-    """Shrinks a picture (3, h, w) in its cell, or fades it."""
+    """Shrinks a picture (3, h, w) to the share of its area, on white, or fades it to that opacity."""
     if share >= 1:
         return picture
     if show == "opacity":
@@ -70,7 +70,7 @@ def _cell(picture: Tensor, share: float, show: str) -> Tensor:
 
 
 def _framed(pixels: Tensor, tints: Tensor) -> Tensor:
-    """Draws frames of the colours (n, 3) around pictures (n, 3, h, w), a twentieth of their side wide."""
+    """Draws a frame in the colours `tints` (n, 3) over the edges of pictures (n, 3, h, w), 1/20 of the shorter side wide."""
     line = max(1, min(pixels.shape[-2:]) // 20)
     framed = tints[:, :, None, None].expand_as(pixels).clone()
     framed[..., line:-line, line:-line] = pixels[..., line:-line, line:-line]
@@ -78,16 +78,16 @@ def _framed(pixels: Tensor, tints: Tensor) -> Tensor:
 
 
 def colors(n: int) -> Tensor:
-    """Colours (n, 3) as far apart in hue as possible, of similar strength."""
+    """Returns n colours (n, 3) in [0, 1], as far apart in hue as possible and of similar strength."""
     turns = torch.arange(n, dtype=torch.float64)[:, None] / n - torch.arange(3, dtype=torch.float64) / 3
     return 0.55 + 0.4 * (2 * math.pi * turns).cos()
 
 
 def places_over(photograph: Tensor, places: Tensor, *, opacity: float | int = 0.75) -> Tensor:
-    """Draws the places of groups, each in its colour, over the grey photograph, (3, H, W).
+    """Draws where each of k groups is active, in its own colour, over the photograph in grey; returns (3, H, W).
 
     photograph   (3, H, W) in [0, 1]
-    places       (k, rows, columns) >= 0, of one image; opacity follows the sum over groups
+    places       (k, rows, columns) >= 0, the map of each group on one image; the opacity is proportional to their sum
     """
     large = F.interpolate(places[None], photograph.shape[-2:], mode="bilinear", align_corners=False)[0].to(photograph)
     total = large.sum(0)

@@ -1,4 +1,4 @@
-"""Chooses the size of rendered pictures: the requested one, checked against the network."""
+"""Chooses the size of rendered pictures, and checks that the network takes it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ SMALLEST_PX = 8
 
 
 def as_size(model: VisionModel, size: Any) -> tuple[int, int]:
-    """Reads (h, w) from a side in px, a pair, or "96x160"; None: 128 px, or the network's own if it takes no other.
+    """Returns (h, w) in px for a side in px, a pair, or a text such as "96x160"; refuses a size that the network does not take.
 
-    The network is tried once per size, with a blank picture; a transformer with learned positions takes its own size only.
+    None means 128 px, or the network's own size if it takes no other. The network is tried once per size, with a blank picture;
+    a transformer with learned positions takes its own size only.
     """
     if size is None:
-        return small_size(model, 128)  # as in olah2017feature; a quarter of the work of 256
+        return small_size(model, 128)  # as in olah2017feature; a quarter of the work for 256 px
     wanted = as_pair(size)
     if min(wanted) < SMALLEST_PX:
         raise MethodError(f"a picture has at least {SMALLEST_PX} px a side, not {as_text(wanted)}")
@@ -30,7 +31,7 @@ def as_size(model: VisionModel, size: Any) -> tuple[int, int]:
 
 
 def small_size(model: VisionModel, px: int) -> tuple[int, int]:
-    """A square of up to px per side if the network takes it, else the network's own size."""
+    """Returns a square size (h, w) of at most px per side if the network takes it, else the network's own size."""
     own = model.preprocessing.size
     side = min(px, *own)
     square = side, side
@@ -38,7 +39,7 @@ def small_size(model: VisionModel, px: int) -> tuple[int, int]:
 
 
 def takes(model: VisionModel, size: tuple[int, int]) -> bool:
-    """Whether the network runs on images of that size."""
+    """Checks whether the network runs on images of a size (h, w); the answer is cached."""
     return model.remember(f"takes {size[0]} x {size[1]}", lambda: _takes(model, size))
 
 

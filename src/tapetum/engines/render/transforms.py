@@ -1,7 +1,7 @@
-"""Transforms: small random changes before the network, so that a picture must work under all of them.
+"""Transforms: small random changes of the picture before the network, so that it must excite a unit under all of them.
 
-Each draws once per step for the whole batch. Consecutive jitter, scale and rotation become one affine map and one sampling
-of the picture.
+Each transform draws its random numbers once per step for the whole batch. Consecutive jitter, scale and rotation are joined
+to one affine map, by which the picture is resampled once.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ Matrix = Callable[[tuple[int, int], Generator], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Transform:
-    """Random change of pixels (n, c, h, w), drawn by a generator. A geometric one gives the 3 x 3 map of its step instead.
+    """Random change of pixels (n, c, h, w), given by one of two functions that draw from a generator.
 
-    apply    the pixels of the step
-    matrix   from places of the result to places of the picture, in px from the centre (x to the right, y down)
+    apply    maps pixels to changed pixels
+    matrix   for geometric changes: returns a 3 x 3 matrix from positions in the result to positions in the picture, in px from
+             the centre (x to the right, y down)
     """
 
     name: str
@@ -40,7 +41,7 @@ class Transform:
 
 
 def jitter(px: int) -> Transform:
-    """Moves the picture by up to px pixels, -px to px, in both directions."""
+    """Shifts the picture by a random whole number of pixels from -px to px, horizontally and vertically."""
 
     def matrix(_size: tuple[int, int], generator: Generator) -> Tensor:
         dx, dy = torch.randint(-px, px + 1, (2,), generator=generator).tolist()
@@ -50,7 +51,7 @@ def jitter(px: int) -> Transform:
 
 
 def roll(px: int) -> Transform:
-    """Moves the picture by up to px pixels, -px to px, in both directions; what leaves at one side comes in at the other."""
+    """Shifts the picture by random whole numbers from -px to px in both directions; what leaves one side enters the other."""
 
     def apply(pixels: Tensor, generator: Generator) -> Tensor:
         dx, dy = torch.randint(-px, px + 1, (2,), generator=generator).tolist()
@@ -60,7 +61,7 @@ def roll(px: int) -> Transform:
 
 
 def random_scale(low: float | int = 0.9, high: float | int = 1.1) -> Transform:
-    """Enlarges the picture by a factor between low and high; the canvas keeps its size."""
+    """Scales the picture by a random factor between low and high; the number of its pixels stays the same."""
 
     def matrix(_size: tuple[int, int], generator: Generator) -> Tensor:
         factor = low + (high - low) * _uniform(generator)
@@ -70,7 +71,7 @@ def random_scale(low: float | int = 0.9, high: float | int = 1.1) -> Transform:
 
 
 def random_rotate(degrees: float | int = 10) -> Transform:
-    """Turns the picture by an angle between -degrees and degrees; what comes in at the corners is the mirrored picture."""
+    """Rotates the picture by a random angle between -degrees and degrees; the corners are filled with the mirrored picture."""
 
     def matrix(_size: tuple[int, int], generator: Generator) -> Tensor:
         angle = math.radians(degrees) * (2 * _uniform(generator) - 1)
@@ -81,10 +82,11 @@ def random_rotate(degrees: float | int = 10) -> Transform:
 
 
 def random_view(size: int | tuple[int, int], low: float | int = 0.5, high: float | int = 1.0) -> Transform:
-    """Looks at a part with the proportions of `size`, a share between low and high of the largest one, at `size` px.
+    """Crops a random part with the proportions of `size` and resizes it to `size` px.
 
+    The sides of the part are a random share, between low and high, of those of the largest part that fits into the picture.
     size: a side, or (height, width).
-    For pictures of any size before a network that has one of its own; a pixel of a smaller view is a mean of the picture's.
+    For pictures of another size than the one that a network takes; where the part shrinks, its pixels are averaged.
     """
 
     def apply(pixels: Tensor, generator: Generator) -> Tensor:
@@ -100,7 +102,7 @@ def random_view(size: int | tuple[int, int], low: float | int = 0.5, high: float
 
 
 def pad(px: int, fill: Padding = "grey") -> Transform:
-    """Adds px pixels at every side: grey (.5), the mirrored picture, or uniform noise."""
+    """Adds px pixels at every side, filled with grey (0.5), the mirrored picture, or uniform noise."""
 
     def apply(pixels: Tensor, generator: Generator) -> Tensor:
         if fill == "reflect":
@@ -115,7 +117,7 @@ def pad(px: int, fill: Padding = "grey") -> Transform:
 
 
 def noise(sd: float | int = 0.02) -> Transform:
-    """Adds normal noise of that standard deviation, in pixels of [0, 1]."""
+    """Adds normal noise of standard deviation `sd` to pixels in [0, 1]."""
 
     def apply(pixels: Tensor, generator: Generator) -> Tensor:
         return pixels + sd * _drawn(torch.randn, (1, *pixels.shape[1:]), pixels, generator)
@@ -124,16 +126,16 @@ def noise(sd: float | int = 0.02) -> Transform:
 
 
 STANDARD = (jitter(8), random_scale(0.9, 1.1), random_rotate(10), jitter(4))
-"""Those of olah2017feature without its grey padding: the picture goes on mirrored at its edges instead."""
+"""Transforms of olah2017feature without the grey padding: beyond its edges the picture is mirrored instead."""
 
 LUCID = (pad(12), jitter(8), random_scale(0.9, 1.1), random_rotate(10), jitter(4))
-"""Those of olah2017feature; scale and angle are drawn evenly here, from eleven steps there."""
+"""Transforms of olah2017feature, except that scale and angle are drawn from an interval instead of eleven values."""
 
 PRESETS: dict[str, Sequence[Transform]] = {"standard": STANDARD, "lucid": LUCID, "none": ()}
 
 
 def as_transforms(given: Any) -> tuple[Transform, ...]:
-    """A preset's name, one transform, or several."""
+    """Returns a tuple of transforms for the name of a preset, one transform, or several."""
     if isinstance(given, str):
         if given not in PRESETS:
             raise MethodError(f"transforms are {', '.join(PRESETS)}, or a list of them, not '{given}'")
@@ -145,7 +147,7 @@ def as_transforms(given: Any) -> tuple[Transform, ...]:
 
 
 def transformed(pixels: Tensor, transforms: Sequence[Transform], generator: Generator) -> Tensor:
-    """Applies one draw of all of them, in order; consecutive geometric ones are joined to one sampling."""
+    """Applies the transforms in order, each with one random draw; consecutive geometric ones share one resampling."""
     waiting: Tensor | None = None
     for one in transforms:
         if one.matrix is not None:
@@ -160,7 +162,7 @@ def transformed(pixels: Tensor, transforms: Sequence[Transform], generator: Gene
 
 
 def sampled(pixels: Tensor, matrix: Tensor) -> Tensor:
-    """Samples the picture bilinearly at the places of the map (3 x 3, px from the centre); outside it is mirrored."""
+    """Resamples pictures bilinearly by a 3 x 3 matrix from result to picture (px from the centre), mirrored at their edges."""
     n, _, height, width = pixels.shape
     half = torch.tensor([width / 2, height / 2, 1], dtype=torch.float64)
     unit = matrix * half / half[:, None]  # in halves of the picture, grid_sample's units
@@ -174,5 +176,5 @@ def _uniform(generator: Generator) -> float:
 
 
 def _drawn(draw: Callable[..., Tensor], shape: Sequence[int], like: Tensor, generator: Generator) -> Tensor:
-    """Draws on the CPU, so that every device gets the same numbers."""
+    """Draws random numbers on the CPU, so that every device gets the same ones."""
     return draw(shape, generator=generator, dtype=torch.float64).to(like.device, like.dtype)
