@@ -1,8 +1,9 @@
-"""Compares the private copy with the user's network: the same answer, from modules of its own; and whether an answer stays.
+"""Compares the private copy of a network with the user's: it must give the same answer, and run no module of the user's.
 
-This is done once for a structure, on one image, in a thread of its own, where no engine's modes or hooks are on. The user's
-module runs once, in eval mode by its flags, and is then put back: flags, attributes, lists, statistics, and torch's random
-numbers.
+Also finds out whether an image's answer is the same every time and beside other images. The comparison is made once for each
+structure of a network, on one image, in a thread of its own, where no torch mode or hook of the library is on. The user's
+module runs once, with its training flags off; afterwards its flags, attributes, lists and statistics are restored, and so is
+torch's random state.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ WORKS = "give its parts as attributes of the module, or wrap a function, tp.wrap
 
 @dataclass(frozen=True)
 class Believed:
-    """Result of the comparison.
+    """Result of comparing the private copy with the user's network.
 
-    doubts          why the copy is not the user's network; empty: it is
+    doubts          why the copy is not the same network as the user's; empty where it is
     notes           what a reader of every map of this network must know
-    changes_images  the network writes into its input, so it gets a copy
-    written         ids of the user's tensors into which it writes while it runs, so the replica has its own
-    one_by_one      a part runs once for each image, so a layer's output is that of one image at a time
+    changes_images  whether the network writes into its input, so that it must be given a clone
+    written         ids of the user's tensors that the network writes into while it runs; the replica has copies of these
+    one_by_one      whether a part runs once for each image of a batch, so that a layer's output holds one image at a time
     """
 
     doubts: str = ""
@@ -59,16 +60,16 @@ class Believed:
 
 
 def apart(work: Callable[[], T]) -> T:
-    """Runs `work` in a thread of its own, where no mode, hook or context of this one is on, and returns its result.
+    """Runs `work` in a new thread, where no torch mode, hook or context of the calling thread is on, and returns its result.
 
-    Ctrl-C does not wait for it: it ends by itself, and puts back what it changed.
+    Ctrl-C does not wait for the new thread, which runs to its end and restores what it changed.
     """
     made: Future[T] = Future()
 
     def finish() -> None:
         try:
             made.set_result(work())
-        except BaseException as error:  # whatever it is, it is raised where it was asked for
+        except BaseException as error:  # any error is raised again in the calling thread
             made.set_exception(error)
 
     threading.Thread(target=finish, name="tapetum-compares", daemon=True).start()
@@ -104,7 +105,7 @@ def compared(module: nn.Module, twin: nn.Module, run: RunModule, image: Tensor) 
 
 
 def _told_apart(image: Tensor) -> Tensor:
-    """The image, or noise in the place of a blank one, for which many networks answer alike."""
+    """Returns the image, or noise of its shape where all its values are equal: different networks may answer alike to that."""
     if bool((image == image.flatten()[0]).all()):
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
         return noise.to(image.device, image.dtype)
@@ -118,7 +119,7 @@ def _seeded(run: RunModule, module: nn.Module, images: Tensor, seed: int) -> Any
 
 @dataclass
 class _Calls:
-    """Modules that were called, how often, buffers of theirs that were written into, by id; the coarsest rounding of inputs."""
+    """Record of a pass: modules called, how often, buffers written into (all by id), and the coarsest machine eps of inputs."""
 
     modules: dict[int, nn.Module] = field(default_factory=dict)
     written: set[int] = field(default_factory=set)
@@ -128,7 +129,7 @@ class _Calls:
 
 @contextmanager
 def _calls() -> Generator[_Calls]:
-    """Records the modules that this thread calls inside the block, and puts back changes of their buffers."""
+    """Records the modules that this thread calls inside the block, and restores their buffers afterwards."""
     calls, before, here = _Calls(), list[tuple[Tensor, Tensor]](), threading.get_ident()
 
     def note(module: nn.Module, inputs: Any) -> None:
@@ -148,7 +149,7 @@ def _calls() -> Generator[_Calls]:
 
 
 def _put_tensors_back(before: list[tuple[Tensor, Tensor]]) -> set[int]:
-    """The ids of those that have changed; what was noted first counts."""
+    """Restores tensors to their earlier values, the first of several, and returns the ids of those that had changed."""
     changed = set[int]()
     for tensor, old in reversed(before):
         if tensor.shape == old.shape and not _close(tensor, old, exactly=True):
@@ -160,7 +161,7 @@ def _put_tensors_back(before: list[tuple[Tensor, Tensor]]) -> set[int]:
 def _strangers(
     theirs: list[nn.Module], twin: nn.Module, first: Mapping[int, nn.Module], second: Mapping[int, nn.Module]
 ) -> str:
-    """Names, in words, modules of the user's that the copy runs, and outside modules in training mode."""
+    """Says which module the copy wrongly runs: one of the user's, or one in training mode that it does not hold; "" if none."""
     users, own = {id(part) for part in theirs}, {id(part) for part in reach(twin).modules}
     shared = [part for key, part in first.items() if key in users and key not in own]
     if shared:
@@ -176,29 +177,29 @@ def _strangers(
 
 
 def _difference(module: nn.Module, twin: nn.Module, run: RunModule, image: Tensor, answer: Any, rounding: float) -> str:
-    """Describes how the user's module answers differently; empty where it does not."""
+    """Describes how the answer of the user's module differs from its copy's; "" where it does not."""
     try:
         with _left_alone(module), _uncompiled():
             expected = _seeded(run, module, image.clone(), 0)
     except Exception as error:
         return f"the module itself fails where its copy answers ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
     if alike(expected, answer, rounding) or not alike(answer, _seeded(run, twin, image.clone(), 0), rounding):
-        return ""  # what is drawn without torch's generator cannot be compared
+        return ""  # the copy itself answers differently each time: its randomness is not torch's, so nothing can be compared
     return "its copy gives another answer"
 
 
 def _uncompiled() -> AbstractContextManager[Any]:
-    """Compiled parts of the user's module run as they are written; a compiler that nobody has used is not loaded."""
+    """Inside the block, parts under torch.compile run uncompiled; torch's compiler is not imported if nobody has used it."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Two threads that both put a module's flags back would put back each other's."""
+"""Held while a module's flags are changed: of two threads at it, one would restore the other's changed flags."""
 
 
 @contextmanager
 def _left_alone(module: nn.Module) -> Generator[None]:
-    """Inside the block the user's module is in eval mode by its flags; afterwards all that it holds is as before."""
+    """Sets the training flags of the user's module to False inside the block; afterwards restores everything it holds."""
     with _ONE_AT_A_TIME:
         found = reach(module)
         attributes = [(vars(part), dict(vars(part))) for part in found.modules]
@@ -217,19 +218,19 @@ def _left_alone(module: nn.Module) -> Generator[None]:
 
 
 def _alone(run: RunModule, twin: nn.Module, image: Tensor, answer: Any, rounding: float) -> bool:
-    """Whether the image has the same answer beside another one."""
+    """Whether the image has the same answer in a batch with another image as alone; True if only single images are taken."""
     both = torch.cat([image, image.flip(-1) * 0.5 + image.mean()])
     try:
         beside = _seeded(run, twin, both, 0)
     except Exception:
-        return True  # a network for single images
+        return True  # the network takes single images only
     first = [one[:1] for one in tensors(beside) if one.ndim and len(one) == 2]
     single = [one for one in tensors(answer) if one.ndim and len(one) == 1]
     return len(first) != len(single) or all(_close(a, b, rounding) for a, b in zip(first, single, strict=True))
 
 
 def alike(one: Any, other: Any, rounding: float = 0.0) -> bool:
-    """Whether two answers hold the same tensors, up to rounding: that of their type, or the coarser one of those on the way."""
+    """Whether two answers hold the same tensors, up to rounding of their number type, or a coarser machine eps `rounding`."""
     ours, theirs = list(tensors(one)), list(tensors(other))
     return len(ours) == len(theirs) and all(_close(a, b, rounding) for a, b in zip(ours, theirs, strict=True))
 
@@ -239,6 +240,6 @@ def _close(a: Tensor, b: Tensor, rounding: float = 0.0, *, exactly: bool = False
         return bool(torch.allclose(a, b, rtol=0, atol=0, equal_nan=True))
     if a.shape != b.shape or not a.is_floating_point():
         return a.shape == b.shape and bool(torch.equal(a, b))
-    # half the digits: what differs by more than that is no rounding
+    # half of the digits must agree: a larger difference does not come from rounding
     allowed = max(torch.finfo(a.dtype).eps, rounding) ** 0.5 * float(b.abs().nan_to_num(0, 0, 0).max() if b.numel() else 0)
     return bool(torch.allclose(a, b.to(a.dtype), rtol=0, atol=allowed, equal_nan=True))

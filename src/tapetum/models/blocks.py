@@ -1,4 +1,4 @@
-"""The layers of a data set's scan when nobody names them: the output of every block, or of every convolution's activation."""
+"""Chooses the layers for scanning a data set when the user names none: every block, or the activation of every convolution."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from tapetum.types import Layer
 
 
 def block_layers(survey: Survey) -> tuple[str, ...]:
-    """The output of every block of a network, in its order: what it computes step by step, without what is inside a step.
+    """Returns the names of a network's blocks, in the network's order, without the layers inside them.
 
-    A block is a module with a map that holds at least two learned layers, one of which looks at several places (a residual
-    block, an inception module, a block of a transformer). Where blocks are lined up inside a larger module (a stage, an
-    encoder), the blocks are meant. A network without blocks (VGG, AlexNet) has the activation behind each of its
-    convolutions; one without either the layer that `choose_layer` gives.
+    A block is a module whose output is a map and that holds at least two learned layers, one of which looks at several places
+    (a residual block, an inception module, a block of a transformer). Where a larger module (a stage, an encoder) lines up
+    blocks, these are taken, not the larger module. For a network without blocks (VGG, AlexNet) the activation behind each
+    convolution is taken; without convolutions, the layer that `choose_layer` gives.
     """
     blocks = _Blocks(survey).inside("")
     return tuple(blocks or _plain(survey) or [choose_layer(survey)[0]])
 
 
 class _Blocks:
-    """Tree of the modules that ran, by their names."""
+    """Tree of the modules that ran in the recorded pass, built from their names; finds the blocks in it."""
 
     def __init__(self, survey: Survey) -> None:
         self.survey = survey
@@ -31,7 +31,7 @@ class _Blocks:
         self.children: dict[str, list[str]] = {}
         for name in self.layers:
             parts = name.split(".")
-            for depth in range(len(parts)):  # a ModuleList does not run itself, but stands in the names
+            for depth in range(len(parts)):  # a ModuleList never runs, but its name is part of its children's
                 outer, inner = ".".join(parts[:depth]), ".".join(parts[: depth + 1])
                 if inner not in self.children.setdefault(outer, []):
                     self.children[outer].append(inner)
@@ -52,7 +52,7 @@ class _Blocks:
         return name in self.survey.containers or self._is_row(name)
 
     def _is_row(self, name: str) -> bool:
-        """Whether a module is only blocks one after the other, as a class of its own may be that does what Sequential does."""
+        """Whether a module only runs blocks one after the other, as nn.Sequential does, by a class of the network's own."""
         children = self.children.get(name, [])
         if any(child in self.survey.containers for child in children):
             return False
@@ -60,7 +60,7 @@ class _Blocks:
         return bool(same) and all(self._is_block(child) for child in children)
 
     def _lines_up(self, name: str) -> bool:
-        """Whether a container somewhere in it has blocks side by side."""
+        """Whether a container somewhere inside the module holds blocks."""
         return any(
             (self._is_container(child) and any(map(self._is_block, self.children.get(child, [])))) or self._lines_up(child)
             for child in self.children.get(name, [])
@@ -73,16 +73,16 @@ class _Blocks:
         return name in self.children and "mix" in self.kinds[name] and self._learned(name) >= 2
 
     def _learned(self, name: str) -> int:
-        """Number of convolutions, linear maps and attentions inside with weights of their own."""
+        """Number of convolutions, linear layers and attention layers with weights inside a module, itself included."""
         if name in self.children:
             return sum(self._learned(child) for child in self.children[name])
         return int(self.layers[name].parameters > 0 and bool(self.kinds[name] & {"mix", "channel"}))
 
 
 def _plain(survey: Survey) -> list[str]:
-    """Layers of a network without blocks: behind each module that only joins branches, and each convolution elsewhere.
+    """Layers of a network without blocks: the activation behind each convolution, and behind each module that joins branches.
 
-    A convolution counts if it looks at several places; those with the grid of a join are its branches, or a part of one.
+    A convolution counts if it looks at several places, unless its map has the grid of a join: then it lies in a branch.
     """
     kinds = kinds_of_operations(survey.events)
     leaves = [layer for layer in survey.layers if "start" not in kinds[layer.name] and _is_map(layer)]

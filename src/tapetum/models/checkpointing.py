@@ -1,9 +1,10 @@
-"""Gradient checkpointing without effect: it trades time for memory and changes no number, but it hides operations.
+"""Switches gradient checkpointing off: it trades time for memory and changes no number, but it hides operations.
 
-A checkpointed block is computed once without a graph and again in the backward pass: a gradient inside it does not exist,
-hooks and rules see it twice, and its reentrant form refuses `torch.autograd.grad`. Inside `uncheckpointed()` the functions of
-`torch.utils.checkpoint` call the block as it is, in this thread alone; networks keep references to them, so what these look
-up in torch's own module is exchanged, and put back when the last thread leaves.
+A checkpointed block is computed once without a graph and again in the backward pass: no gradient exists inside the block,
+hooks and backward rules see it twice, and the reentrant form of checkpointing refuses `torch.autograd.grad`. Inside
+`uncheckpointed()` the functions of `torch.utils.checkpoint` simply call the block, in this thread alone. Networks keep
+references to these functions, so the names that the functions look up in `torch.utils.checkpoint` are replaced by stand-ins,
+and restored when the last thread leaves.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _here = threading.local()
 _users = 0
 _REENTRANT = "CheckpointFunction"
 _OTHER = ("_checkpoint_without_reentrant_generator_impl", "_checkpoint_without_reentrant_generator")
-"""Names that `checkpoint` looks up when it is called; older versions of torch look up the second."""
+"""Names that torch's `checkpoint` looks up when it is called: the first in newer versions of torch, the second in older."""
 
 _originals: dict[str, Any] = {
     name: vars(torch_checkpoint)[name] for name in (_REENTRANT, *_OTHER) if name in vars(torch_checkpoint)
@@ -29,7 +30,7 @@ _originals: dict[str, Any] = {
 
 @contextmanager
 def uncheckpointed() -> Generator[None]:
-    """Inside the block checkpointed functions of this thread are simply called."""
+    """Inside the block, in this thread, functions under gradient checkpointing are called directly."""
     outer = getattr(_here, "plain", False)
     _here.plain = True
     _count(+1)
@@ -41,7 +42,7 @@ def uncheckpointed() -> Generator[None]:
 
 
 def _count(by: int) -> None:
-    """Counts the threads inside; the first puts the stand-ins there, the last the originals."""
+    """Counts uses of `uncheckpointed` in all threads; the first puts the stand-ins into torch, the last torch's own back."""
     global _users
     with _lock:
         _users += by
@@ -55,7 +56,7 @@ def _is_plain() -> bool:
 
 
 class _Reentrant:
-    """Stand-in for torch's CheckpointFunction."""
+    """Stand-in for torch's CheckpointFunction: calls the function directly where checkpointing is off."""
 
     @staticmethod
     def apply(function: Callable[..., Any], preserve: bool, *args: Any) -> Any:
@@ -63,7 +64,7 @@ class _Reentrant:
 
 
 def _generator(name: str) -> Callable[..., Iterator[None]]:
-    """Stand-in for torch's generator, between whose steps the function is called."""
+    """Stand-in for torch's generator of that name, which sets up and ends checkpointing around the function's call."""
 
     def steps(*args: Any, **kwargs: Any) -> Iterator[None]:
         return (None for _ in range(1)) if _is_plain() else _originals[name](*args, **kwargs)

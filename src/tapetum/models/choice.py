@@ -1,4 +1,4 @@
-"""Chooses the layer for a CAM when nobody names one, by one recorded pass."""
+"""Chooses the layer for a class activation map (CAM) from one recorded pass, where the user names none."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tapetum.types import LayerError
 
 
 def choose_layer(survey: Survey) -> tuple[str, str]:
-    """Returns the layer for a CAM when nobody names one, and the reason: the first of the `candidates`."""
+    """Returns the layer for a CAM where the user names none, and why in words: the first of the `candidates`."""
     found = next(candidates(survey), None)
     if found is None:
         raise LayerError(f"{survey.name} has no spatial map; {_why_none(survey)}")
@@ -19,16 +19,16 @@ def choose_layer(survey: Survey) -> tuple[str, str]:
 
 
 def candidates(survey: Survey) -> Iterator[tuple[str, str]]:
-    """Layers for a CAM and why, the best first.
+    """Yields layers for a CAM, each with the reason in words, the best first.
 
-    The last layer that looks at more than one place (a convolution wider than 1 x 1, attention, token mixing; no
-    pooling) and gives a map of more than one cell, unless this is already the answer (a map of classes); then the
-    enclosing modules that give the same map; then the normalisation and activation that directly follow. Where only the
-    class token is read at the end, nothing behind the last attention reaches the patches, and the layer that feeds this
-    attention is taken. Where the map is one of several that are added or concatenated next, the module behind the sum is
-    taken; where the branches of a module still have a map but their sum is one cell, what the module reads. In a detector
-    only the trunk counts: each of its heads reads another of several maps. What follows the first is for networks that do
-    not read it: the same for earlier layers that look at several places.
+    The first is found from the last layer that looks at more than one place (a convolution wider than 1 x 1, attention, token
+    mixing; no pooling) and gives a map of more than one cell, unless this map is already the answer (a map of classes). Modules
+    around this layer that give the same map are preferred to it, then the normalisation and activation that directly follow.
+    Where the end of the network reads only the class token, the patches behind the last attention no longer count, and the
+    layer that feeds this attention is taken. Where several maps are added or concatenated next, the module behind the sum is
+    taken; where the branches of a module have a map but their sum is one cell, the input of this module. In a detector only
+    the trunk counts, since its heads read several maps. The candidates after the first, for networks that do not read the
+    first, come in the same way from earlier layers that look at several places.
     """
     trunk, given = _trunk(survey), set[str]()
     mixers = [(i, name) for i, (kind, name) in enumerate(survey.events) if name.startswith(trunk) and name and
@@ -39,7 +39,7 @@ def candidates(survey: Survey) -> Iterator[tuple[str, str]]:
             if found is not None and found[0] not in given:
                 given.add(found[0])
                 yield found
-    for _, mixer in reversed(mixers):  # a trunk that everything goes through more than once
+    for _, mixer in reversed(mixers):  # last, modules that run several times, as a trunk may
         chosen = _climb(survey, mixer, True, trunk, again=True)
         if chosen is not None and chosen not in given:
             given.add(chosen)
@@ -64,14 +64,14 @@ def _why(survey: Survey, chosen: str, mixer: str) -> str:
 
 
 DETAILED = 10
-"""Cells a side that a map needs to tell the parts of a photograph apart."""
+"""Cells that a map must have on each side to tell the parts of a photograph apart."""
 
 
 def detailed_layer(survey: Survey) -> tuple[str, str]:
-    """The layer whose places are shown one by one when nobody names one, and why.
+    """Returns the layer for methods that show single places of a map, where the user names none, and why in words.
 
-    Of the maps with at least 10 cells a side the coarsest (the latest of a usual network: 14 x 14), and of the modules that
-    give it the outermost, of these the last. A network without such a map has the layer of `choose_layer`.
+    Of the maps with at least 10 cells on each side the coarsest counts (14 x 14 in a usual network). Of the modules that give
+    a map of this size the outermost are taken, and of these the last. Without such a map it is the layer of `choose_layer`.
     """
     grids = {name: where.grid for name, where in survey.maps.items() if where.grid is not None}
     fine = [grid for grid in grids.values() if min(grid) >= DETAILED]
@@ -83,7 +83,7 @@ def detailed_layer(survey: Survey) -> tuple[str, str]:
 
 
 def outermost(names: Sequence[str]) -> list[str]:
-    """Names that are nested least."""
+    """Returns the layer names with the fewest dots: the modules that are nested least."""
     depth = min(name.count(".") for name in names)
     return [name for name in names if name.count(".") == depth]
 
@@ -92,7 +92,7 @@ TRUNKS = ("backbone.body.", "backbone.features.0.", "backbone.features.", "backb
 
 
 def _trunk(survey: Survey) -> str:
-    """Prefix of the names of the layers that make all maps of a torchvision detector; "" for other networks."""
+    """Name prefix of the layers in the trunk (backbone) of a torchvision detector; "" for other networks."""
     started = {name for kind, name in survey.events if kind == "start"}
     if "transform" not in started or not started & {"anchor_generator", "rpn.anchor_generator"}:
         return ""
@@ -111,7 +111,7 @@ def _is_map(survey: Survey, name: str) -> bool:
 
 
 def _climb(survey: Survey, mixer: str, readout: bool, trunk: str, *, again: bool = False) -> str | None:
-    """The outermost module around `mixer`, inside the trunk, that gives its map; None when nothing around it gives one."""
+    """The outermost module around the layer `mixer` that gives the same map, inside the trunk; None where none gives a map."""
     calls, chosen = {layer.name: layer.calls for layer in survey.layers}, None
     path = mixer.split(".")
     for depth in range(len(path), 0, -1):
@@ -130,7 +130,7 @@ def _climb(survey: Survey, mixer: str, readout: bool, trunk: str, *, again: bool
 
 
 def _is_readout(survey: Survey, name: str) -> bool:
-    """Whether a module's output, as a convolution or linear map left it, is the network's answer: a map of classes."""
+    """Whether a module's output, straight from a convolution or linear layer, is the network's answer: a map of classes."""
     end = survey.events.index(Event("end", name))
     inside = [kind for kind, _ in survey.events[:end] if kind not in ("start", "end", "identity", "view")]
     after = {kind for kind, _ in survey.events[end:]}
@@ -138,7 +138,7 @@ def _is_readout(survey: Survey, name: str) -> bool:
 
 
 def _uniform(survey: Survey, name: str) -> bool:
-    """Whether a plain container's mapped children all have its grid; other modules may do inside what they like."""
+    """Whether all children of a container that give maps have the container's grid; True for modules that are no container."""
     if name not in survey.containers:
         return True
     depth = name.count(".") + 1
@@ -147,7 +147,7 @@ def _uniform(survey: Survey, name: str) -> bool:
 
 
 def extended(survey: Survey, chosen: str) -> str:
-    """The last of the element-wise modules that take over the map of `chosen` one after the other."""
+    """Returns the last of the element-wise modules that directly follow `chosen` and keep its map; `chosen` if none does."""
     kinds, calls = kinds_of_operations(survey.events), {layer.name: layer.calls for layer in survey.layers}
     index = survey.events.index(Event("end", chosen)) + 1
     while index < len(survey.events):
@@ -165,9 +165,9 @@ def extended(survey: Survey, chosen: str) -> str:
 
 
 def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
-    """Returns the module behind a sum if `chosen` is one branch of it, since it sees all branches at the same places.
+    """Returns the module that reads a sum, if `chosen` is one branch of the sum: its map has the same places, of all branches.
 
-    The branches may also be joined by a module of its own.
+    The branches may be joined by an operation or by a module that does nothing else. Returns `chosen` where there is no sum.
     """
     end = survey.events.index(Event("end", chosen))
     after = [event for event in survey.events[end + 1 :] if event.kind not in ("end", "identity")]
@@ -181,7 +181,9 @@ def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
 
 
 def rejoined(survey: Survey, chosen: str) -> str:
-    """Returns the module that rejoins the channels of `chosen` if they pass through element-wise modules in parts."""
+    """Returns the module that concatenates the channels of `chosen` again after they were split, or else `chosen`.
+
+    Between the split and that module there may only be element-wise modules.
     kinds, where = kinds_of_operations(survey.events), survey.maps[chosen]
     index = survey.events.index(Event("end", chosen)) + 1
     while index < len(survey.events):
@@ -198,7 +200,7 @@ def rejoined(survey: Survey, chosen: str) -> str:
 
 
 def _before_one_cell(survey: Survey, chosen: str) -> tuple[str, str] | None:
-    """Returns the map that all branches of a block read, if `chosen` is one of them and the block makes one cell of the map."""
+    """Returns the layer whose map a block reads, and why, if `chosen` is a branch of the block and the block gives one cell."""
     path = chosen.split(".")
     outer = [".".join(path[:depth]) for depth in range(len(path) - 1, 0, -1)]
     blocks = [name for name in outer if name in survey.maps and name not in survey.containers]
@@ -214,7 +216,7 @@ def _before_one_cell(survey: Survey, chosen: str) -> tuple[str, str] | None:
 
 
 def _reads_class_token(survey: Survey, mixer: str, chosen: str) -> bool:
-    """Whether what follows takes a prefix token out and, behind the last tokens, never pools the patches."""
+    """Whether the end of the network reads the class token: a prefix token is taken out, and the patches are never pooled."""
     tokens = next((name for name in (mixer, chosen) if name in survey.maps and survey.maps[name].prefix), None)
     if tokens is None:
         return False
@@ -225,7 +227,7 @@ def _reads_class_token(survey: Survey, mixer: str, chosen: str) -> bool:
 
 
 def _feeding(survey: Survey, mixer: str, grid: tuple[int, int] | None, index: int) -> tuple[str, str] | None:
-    """The last layer done before `mixer` starts whose tokens it takes; None where no layer before it gives them."""
+    """Returns the last layer with tokens of this grid that ended before the attention `mixer` began, and why; else None."""
     start = max(i for i, event in enumerate(survey.events[:index]) if event == Event("start", mixer))
     for kind, name in reversed(survey.events[:start]):
         if kind == "end" and name in survey.maps and survey.maps[name].grid == grid and survey.maps[name].prefix:

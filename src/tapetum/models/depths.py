@@ -1,4 +1,4 @@
-"""Layers from early to deep, for methods that look at several depths of a network."""
+"""Chooses layers from early to deep, for methods that look at several depths of a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tapetum.types import Layer, LayerError
 
 
 def depths(model: VisionModel, n: int = 3) -> list[str]:
-    """n layers from early to deep: the outermost module that ends each grid size; in a network of one grid, its blocks."""
+    """Returns n layer names, evenly spread from early to deep: the last layer of each grid size, or blocks side by side.
+
+    The blocks are used where the network has fewer than n grid sizes; there may be fewer than n names then.
     mapped = [name for name in model.survey.order if _is_feature(model.survey[name])]
     if not mapped:
         raise LayerError(f"{model.name} has no layer with a map")
@@ -26,13 +28,13 @@ def depths(model: VisionModel, n: int = 3) -> list[str]:
 
 
 def _is_feature(layer: Layer) -> bool:
-    """Whether a layer gives a map with places and computes features, rather than pooling or passing them on."""
+    """Whether a layer gives a map of more than one row and column, and is no pooling, permutation, dropout or the like."""
     passes_on = ("Pool", "Permute", "Dropout", "Identity", "Flatten")
     return layer.grid is not None and min(layer.grid) > 1 and not any(word in layer.kind for word in passes_on)
 
 
 def _siblings(names: Sequence[str]) -> list[list[str]]:
-    """Names grouped by the module directly around them."""
+    """Groups layer names by the module directly around them."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name.rpartition(".")[0], []).append(name)

@@ -1,4 +1,4 @@
-"""Further inputs of a network beside the images: one row for each image that is explained, or one row for all."""
+"""Handles further inputs of a network beside the images: one row for each image that is explained, or one row for all."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 from tapetum.types import ModelError
 
 Extra = Mapping[str, Tensor]
-"""The keyword of each further input, and its rows (n, ...)."""
+"""{keyword of a further input: its rows (n, ...)}."""
 
 
 def checked_extra(given: Any) -> dict[str, Tensor]:
-    """Tensors or arrays by the names that the network calls them by; all of n rows, or of one."""
+    """Returns the further inputs, {keyword of the network: tensor or array}, as tensors, if all have n rows or one."""
     if given is None:
         return {}
     if not isinstance(given, Mapping):
@@ -40,9 +40,10 @@ def _rows(name: Any, given: Any) -> Tensor:
 
 
 def beside(extra: Extra, rows: Sequence[int] | None, n: int, like: Tensor) -> dict[str, Tensor]:
-    """The rows that belong to n images, which are those of `rows` among the images that were given; None: all of them.
+    """Returns each further input's rows for a pass of n images, on the device of `like`.
 
-    One row serves any number of images, be it the only one there is or the one that all these images were made from.
+    `rows` are the numbers of the explained images that the pass was made from; None: one row per image, in order. A single
+    number serves all n images (as when they are variants of one image), and so does an input that has only one row.
     """
     return {name: _placed(_chosen(name, one, rows, n), like) for name, one in extra.items()}
 
@@ -55,7 +56,7 @@ def _chosen(name: str, values: Tensor, rows: Sequence[int] | None, n: int) -> Te
 
 
 def check_rows(extra: Extra, n: int) -> None:
-    """Refuses n images where there are rows for another number of them."""
+    """Refuses further inputs whose number of rows is neither 1 nor n, the number of images."""
     for name, values in extra.items():
         if len(values) not in (1, n):
             raise ModelError(
@@ -65,12 +66,12 @@ def check_rows(extra: Extra, n: int) -> None:
 
 
 def _placed(values: Tensor, like: Tensor) -> Tensor:
-    """Moves values to the images' device; real numbers also to their type."""
+    """Moves values to the device of `like`; floating point values also to its type."""
     return values.to(like.device, like.dtype) if values.is_floating_point() else values.to(like.device)
 
 
 def refuse_extra(extra: Extra, what: str, name: str) -> None:
-    """Refuses work on other images than those that the rows belong to."""
+    """Refuses a method, `what`, that works on other images than the explained ones, if further inputs have a row per image."""
     if any(len(one) > 1 for one in extra.values()):
         raise ModelError(
             f"{name} has further inputs ({', '.join(extra)}) that belong to certain images, and {what} others: give one row "

@@ -1,4 +1,4 @@
-"""Finds the size of images that a network takes: by its own attributes, by trying the usual sizes, by what makes it fail."""
+"""Finds the image size that a network takes: from its attributes, by trying usual sizes, or from the layer that fails."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ Outcome = Literal["yes", "rows", "no"]
 
 @dataclass(frozen=True)
 class Fit:
-    """Size, and how it was found in words; None where the network says it itself, or it was assumed."""
+    """Image size, and in words how it was found; `words` is None where the network states its size, or the size was assumed."""
 
     size: Size
     words: str | None
 
 
 def fit(model: Network) -> Fit:
-    """Finds the size of images that a network takes: its own, then `model.preprocessing.size`, then the usual squares.
+    """Finds the image size that a network takes: its stated one, then `model.preprocessing.size`, then the usual squares.
 
-    Each is tried on two images without numbers (the meta device), and one where there is one row per image is taken. A
-    network that takes none is refused, with the rectangles that its first linear layer would take.
+    Each size is tried with two images on the meta device (shapes without numbers), and the first that gives one row per image
+    is taken. A network that takes none is refused; the error names rectangles that its first linear layer would take.
     """
     assumed = model.preprocessing.size
     said = list(claims(model.module, model.channels))
@@ -67,7 +67,7 @@ def fit(model: Network) -> Fit:
 
 
 def refusal(model: Network, size: Size) -> ImageError | None:
-    """Refusal of a network that does not run on images of a size, or mixes their rows; None where all is well."""
+    """Returns an error that names sizes that work if a network fails on images of this size or mixes their rows; else None."""
     trials = Trials(model)
     if trials.outcome(size) == "yes" or trials.really(size) == "yes":
         return None
@@ -77,7 +77,7 @@ def refusal(model: Network, size: Size) -> ImageError | None:
     taken = next((one for one in (own, *others, *squares) if one != size and trials.outcome(one) == "yes"), None)
     found = [taken] if taken else trials.rectangles()
     if not found and "rows" in (trials.outcome(size), trials.really(size)):
-        return None  # it runs, and gives other rows than one per image at any size
+        return None  # the network runs, but at no size gives one row per image
     if not found:
         return ImageError(_nowhere(model, size))
     takes = " or ".join(as_text(one) for one in found)
@@ -89,7 +89,7 @@ def refusal(model: Network, size: Size) -> ImageError | None:
 
 @contextmanager
 def in_plain_words(model: Network, size: Size) -> Generator[None]:
-    """Inside the block, an error of a network that takes no images of that size becomes a refusal that says so."""
+    """Inside the block, turns an error of the network into a plain refusal if the network takes no images of this size."""
     try:
         yield
     except (TapetumError, MemoryError, torch.OutOfMemoryError):
@@ -97,7 +97,7 @@ def in_plain_words(model: Network, size: Size) -> Generator[None]:
     except Exception as error:  # a network may raise anything
         why = refusal(model, size)
         if why is None:
-            raise  # it runs: what failed is something else
+            raise  # the network runs at this size: the error has another cause
         if why.args == (_nowhere(model, size),):
             words = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise ImageError(f"{why} ({words}); {_called(model)}") from error
@@ -110,7 +110,7 @@ def _nowhere(model: Network, size: Size) -> str:
 
 
 def _called(model: Network) -> str:
-    """Advice, by how the network takes its input."""
+    """Advice on `call=`, with code that fits the first argument of the network's forward."""
     try:
         first = next(iter(inspect.signature(model.module.forward).parameters.values()), None)
     except (TypeError, ValueError):
@@ -121,7 +121,7 @@ def _called(model: Network) -> str:
 
 
 def claims(module: nn.Module, channels: int) -> Iterator[Fit]:
-    """Sizes by a network's own attributes, outermost first, and by its first weights; no promise that it runs."""
+    """Yields sizes that a network's attributes, outermost first, and its first weights suggest; it may not run at them."""
     for part in module.modules():
         for owner in (part, getattr(part, "config", None), getattr(getattr(part, "config", None), "vision_config", None)):
             for attribute in CLAIMS:
@@ -144,7 +144,7 @@ def _pair(value: Any) -> Size | None:
 
 
 def _by_positions(module: nn.Module, channels: int) -> Iterator[Fit]:
-    """Yields sizes by learned positions, one per patch: the side of the square of patches times that of a patch."""
+    """Yields sizes from learned position embeddings, one per patch: patches per side times the side of a patch in px."""
     patch = _patch(module, channels)
     for name, weight in module.named_parameters() if patch else ():
         if "pos" not in name.rpartition(".")[2].lower() or "relative" in name or weight.ndim not in (2, 3):
@@ -156,7 +156,7 @@ def _by_positions(module: nn.Module, channels: int) -> Iterator[Fit]:
 
 
 def _patch(module: nn.Module, channels: int) -> int:
-    """The side of the patches that the first layer cuts; 0 where it cuts none."""
+    """Side in px of the patches that the first layer cuts the image into; 0 where it cuts none."""
     first = next((part for part in module.modules() if isinstance(part, (nn.Conv2d, nn.Linear))), None)
     if isinstance(first, nn.Conv2d):
         return int(first.kernel_size[0]) if first.kernel_size == first.stride and first.stride[0] > 1 else 0
@@ -165,7 +165,10 @@ def _patch(module: nn.Module, channels: int) -> int:
 
 
 def flat_input(module: nn.Module) -> tuple[int, Size] | None:
-    """(channels, size) of a network whose first layer is linear on all values of an image: 784 is 1 x 28 x 28."""
+    """Image shape of a network whose first layer is linear over all values of an image: 784 values give (1, (28, 28)).
+
+    None where the first layer is another one, or its values fit no square of 1 or 3 channels.
+    """
     first = next((part for part in module.modules() if isinstance(part, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))), None)
     if not isinstance(first, nn.Linear):
         return None
@@ -177,19 +180,19 @@ def flat_input(module: nn.Module) -> tuple[int, Size] | None:
 
 
 class Trials:
-    """Passes of a network without numbers, at several sizes."""
+    """Trial passes of a network on the meta device (shapes without numbers), at several image sizes."""
 
     def __init__(self, model: Network) -> None:
         self.model, self.seen = model, dict[Size, Outcome]()
         self.errors: list[Exception] = []
         try:
             self.module: nn.Module | None = meta_copy(model.replica)
-        except Exception as error:  # whatever copying a network may raise: then it is tried as it is
+        except Exception as error:  # a network that cannot be copied is tried only with numbers
             self.module, self.errors = None, [error]
 
     @property
     def blind(self) -> bool:
-        """Whether passes failed for want of numbers, or of something else than the right size."""
+        """Whether trial passes failed for another reason than a wrong size, such as the missing numbers."""
         shapes = (RuntimeError, ValueError, AssertionError)  # what a wrong size causes; "meta": numbers are missing
         return self.module is None or any(
             not isinstance(error, shapes) or "meta" in str(error).lower() for error in self.errors
@@ -201,7 +204,7 @@ class Trials:
         return self.seen[size]
 
     def really(self, size: Size) -> Outcome:
-        """Outcome of a pass with numbers, on blank images."""
+        """Outcome of a pass with real numbers, on two blank images of this size."""
         try:
             return self._run(self.model.replica, size, self.model.device)
         except TapetumError:  # no replica
@@ -220,7 +223,7 @@ class Trials:
         return "rows" if out is not None and (out.ndim == 0 or len(out) != 2) else "yes"
 
     def rectangles(self, most: int = 4) -> list[Size]:
-        """Sizes, of those near to squares first, at which the linear layer that refuses a square gets what it takes."""
+        """Returns up to `most` sizes that fit the linear layer which fails on a square image, those nearest to square first."""
         found: list[Size] = []
         for probe in (64, 128):
             cells = self._cells((probe, probe))
@@ -233,7 +236,7 @@ class Trials:
         return found[:most]
 
     def _cells(self, size: Size) -> tuple[int, int] | None:
-        """Number of places that the map before the first linear layer should have, and their distance in px at that size."""
+        """How many cells the map must have before the linear layer that fails, and the distance of cells in px; or None."""
         maps: list[Tensor] = []
         wanted: list[int] = []
 
@@ -257,7 +260,7 @@ class Trials:
 
 
 def input_channels(module: nn.Module) -> int:
-    """Number of channels: by a configuration's `num_channels`, the first convolution, or a first linear layer; else three."""
+    """Number of image channels, from a configuration's `num_channels`, the first convolution or linear layer; else three."""
     for part in module.modules():
         config = getattr(part, "config", None)
         said = getattr(config, "num_channels", None)
@@ -269,6 +272,6 @@ def input_channels(module: nn.Module) -> int:
 
 
 def _is_flat(module: nn.Module) -> bool:
-    """Whether there is nothing but linear layers, norms and functions of numbers: no patches, no tokens."""
+    """Whether all layers with weights are linear layers, norms or PReLU, so that the network has no patches or tokens."""
     learned: Sequence[nn.Module] = [part for part in module.modules() if any(True for _ in part.parameters(recurse=False))]
     return all(isinstance(part, (nn.Linear, nn.BatchNorm1d, nn.LayerNorm, nn.PReLU)) for part in learned)

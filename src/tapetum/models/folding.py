@@ -1,4 +1,7 @@
-"""Films and volumes as images of many channels: frames are folded in, (n, c t, h, w), and unfolded where the network runs."""
+"""Treats films and volumes as images of c·t channels, (n, c t, h, w): t frames are folded into the channels.
+
+They are unfolded again when the network runs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tapetum.types import ImageError, ModelError
 
 @dataclass(frozen=True)
 class Folded:
-    """Runs a network of films on folded images: (n, c t, h, w) becomes (n, c, t, h, w)."""
+    """Runs a network for films on folded images: unfolds (n, c t, h, w) to (n, c, t, h, w) for the network."""
 
     frames: int
     call: Callable[..., Any] | None = None
@@ -24,7 +27,10 @@ class Folded:
 
 
 def folded(films: Tensor, channels: int, frames: int | None) -> Tensor:
-    """Films (n, c, t, h, w), or (n, t, c, h, w) as they are read, to (n, c t, h, w); anything else is refused by name."""
+    """Folds films (n, c, t, h, w) or (n, t, c, h, w), as video readers give them, into (n, c t, h, w); refuses other shapes.
+
+    channels: c·t, the number of channels of the folded images.
+    """
     shape = tuple(films.shape)
     if frames is None:
         raise ImageError(
@@ -39,14 +45,14 @@ def folded(films: Tensor, channels: int, frames: int | None) -> Tensor:
 
 
 def film_channels(module: nn.Module) -> int | None:
-    """Channels of the first convolution, where that is one of films; None where it is of images."""
+    """Number of input channels of the network's first convolution if it is a Conv3d, as for films; None if it is not."""
     kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     first = next((part for part in module.modules() if isinstance(part, kinds)), None)
     return first.in_channels if isinstance(first, nn.Conv3d) else None
 
 
 def check_frames(module: nn.Module, frames: Any, named: bool) -> None:
-    """Refuses a network of films where nobody says how long they are, and lengths that are none."""
+    """Refuses a network for films without a number of frames, unless `named`, and a number of frames that is no count."""
     if frames is None and film_channels(module) is not None and not named:
         raise ModelError(
             f"{type(module).__name__} takes films or volumes (n, c, t, h, w): say how many frames or slices they have with "

@@ -1,4 +1,4 @@
-"""A guard against a wrong gradient of torch itself: whatever records a graph through a `VisionModel` passes through it.
+"""Works around a bug of torch that makes gradients wrong; in use whenever a `VisionModel` runs with gradients.
 
 On a CPU, torch 2.14 misreads the strides of the gradient that reaches a batch-norm in evaluation mode when the batch is one
 contiguous image and the gradient comes transposed, as it does behind `flatten(2).transpose(1, 2)`. LeViT, XCiT and
@@ -16,18 +16,18 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 _BATCH_NORMS = frozenset((F.batch_norm, torch.batch_norm))
-"""Functions, not names: every operation of every pass with a gradient is compared with them."""
+"""Compared as functions, not by name, which is quicker: every operation of every pass with a gradient is compared."""
 
 
 class SoundGradients(TorchFunctionMode):
-    """Inside, gradients reach batch-norms contiguous where the network's own values are."""
+    """Inside the block, makes the gradient that reaches a batch-norm contiguous wherever the batch-norm's output is."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         output = func(*args, **(kwargs or {}))
         if func in _BATCH_NORMS and isinstance(output, Tensor):
-            with torch._C.DisableTorchFunction():  # what is done here is no operation of the network, for no other mode
+            with torch._C.DisableTorchFunction():  # other modes must not take this for an operation of the network
                 if output.requires_grad and output.is_contiguous():
                     output.register_hook(Tensor.contiguous)
         return output

@@ -1,4 +1,4 @@
-"""Hooks on modules that end with their block, whatever happens in it."""
+"""Puts hooks on modules for the length of a block, and removes them even if the block raises an error."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import nn
 
 Start = Callable[[str], object]
 End = Callable[[str, tuple[Any, ...], Any], object]
-"""(name, inputs, output) of a module that has run."""
+"""Called after a module has run, with its (name, inputs, output)."""
 
 
 @contextmanager
 def hooked(parts: Iterable[tuple[str, nn.Module]], start: Start | None = None, end: End | None = None) -> Iterator[None]:
-    """Inside the block, calls `start(name)` before one of the modules runs, and `end(name, inputs, output)` after it."""
+    """Inside the block, calls `start(name)` before each run of one of the modules, `end(name, inputs, output)` after it."""
 
     def before(name: str, *_: Any) -> None:
         if start is not None:

@@ -1,4 +1,4 @@
-"""The layers of any network: one recorded pass gives names, shapes, maps and receptive fields."""
+"""Finds the layers of any network: one recorded pass gives names, shapes, maps and receptive fields."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 @dataclass(frozen=True)
 class Survey:
-    """Layers of a network as one recorded pass showed them.
+    """Layers of a network, as one recorded pass showed them.
 
-    layers            every module that ran, in the network's own order
-    maps              how each layer's output holds a map, by name
-    order             names by completion, a module that ran twice by its last run
-    activation_bytes  outputs of all leaves for one image: an estimate of what a forward pass allocates, without reuse
-    device            "meta" when nothing was computed; "real" when the network needs real numbers to run
-    spans             what a place of a map sees along h and w, of the layers whose places do not see everything
+    layers            every module that ran, in the order of `named_modules`
+    maps              {layer name: how the layer's output holds a map}
+    order             layer names in the order in which the layers finish; the last run counts if there are several
+    activation_bytes  bytes of all innermost modules' outputs for one image: an estimate of a forward pass without reuse of memory
+    device            "meta" if the pass was made without numbers; "real" if the network needs real numbers to run
+    spans             receptive field along h and w, for layers whose places do not see the whole image
     pooled            layers behind a normalisation by the image's own statistics: each place depends a little on all
-    parts             single runs and outputs of a layer, which have names, too: "trunk[0]", "backbone/1", "trunk[0]/map"
+    parts             {name: single run or output of a layer}, as "trunk[0]", "backbone/1", "trunk[0]/map"
     """
 
     name: str
@@ -60,9 +60,9 @@ class Survey:
     parts: Mapping[str, Part] = field(repr=False, default_factory=dict[str, Part])
 
     def window(self, name: str, place: tuple[int, int]) -> Window | None:
-        """(top, bottom, left, right): first and last row and column that a place (row, column) of a layer can see.
+        """Part of the image that a place (row, column) of a layer can see: (top, bottom, left, right) in px, ends included.
 
-        It may reach beyond the image. None where a place may see the whole image.
+        The window may reach beyond the image. None where the place may see the whole image.
         """
         if name not in self.spans:
             return None
@@ -70,7 +70,7 @@ class Survey:
         return (*down.sees(place[0]), *across.sees(place[1]))
 
     def __getitem__(self, name: str) -> Layer:
-        """A layer by its exact name; a `LayerError` names the closest."""
+        """Returns the layer of exactly this name; the `LayerError` for an unknown name suggests close ones."""
         by_name = {layer.name: layer for layer in self.layers}
         if name in by_name:
             return by_name[name]
@@ -79,15 +79,15 @@ class Survey:
         return self.parts[name].layer
 
     def map_of(self, name: str) -> LayerMap:
-        """How a layer's output, or a part of it, holds a map."""
+        """Returns how the output of a layer, or of one of its runs or outputs, holds a map."""
         return self.parts[name].map if name in self.parts else self.maps[name]
 
     def site(self, name: str) -> Site:
-        """The module, run and output that a name means."""
+        """Returns the module, run and output that a layer name means."""
         return self.parts[name].site if name in self.parts else Site(name)
 
     def hooked_at(self, name: str) -> tuple[Site, int, LayerMap | None]:
-        """How a hook finds an output: its site, the number of its last run, and its map if it is one."""
+        """Returns what a hook needs to find an output: its site, the number of the run (else the last), and its map or None."""
         part = self.parts.get(name)
         site, where = (part.site, part.map) if part else (Site(name), self.maps.get(name))
         if where is None:
@@ -96,48 +96,48 @@ class Survey:
         return site, calls - 1 if site.run is None else site.run, None if where.layout == "none" else where
 
     def last_run(self, name: str) -> str:
-        """The name that means the last run alone of a layer that runs several times; else the same name."""
+        """Name of the last run of a layer that runs several times, as "trunk[2]"; for other layers `name` itself."""
         return self.runs(name)[-1]
 
     def runs(self, name: str) -> list[str]:
-        """The names of its single runs; the same name alone of a layer that runs once, and of a single run."""
+        """Names of the single runs of a layer that runs several times, as "trunk[0]"; for other layers only `name` itself."""
         site = self.site(name)
         calls = self[site.module].calls
         return [name] if calls == 1 or site.run is not None else [str(replace(site, run=run)) for run in range(calls)]
 
     def position(self, name: str) -> int:
-        """Place of a layer in the order in which layers finish."""
+        """Index of a layer in the order in which layers finish, from 0."""
         return self.order.index(self.site(name).module)
 
     def others(self, name: str) -> list[str]:
-        """The names of the layer's other outputs."""
+        """Names of all outputs of a layer that gives several, as "backbone/1"."""
         site = self.site(name)
         return [other for other, part in self.parts.items() if part.site.output and replace(part.site, output=None) == site]
 
 
 def survey(module: nn.Module, images: Tensor, name: str | None = None, call: Forward | None = None) -> Survey:
-    """Runs the network once on one image (1, c, h, w), on the meta device where it can, and notes every layer.
+    """Runs a network once on the first image of (n, c, h, w), on the meta device if possible, and records every layer.
 
-    `module` is in eval mode and is left as it came; `name` is what errors call it (its class name without one); `call`
-    runs it where `module(images)` is not enough.
+    module: in eval mode; not changed. name: for error messages; None: the class name. call: (module, images) -> output,
+    where `module(images)` is not enough.
     """
     run = call or (lambda network, ready: network(ready))
     device: Literal["meta", "real"] = "meta"
     try:
         record = _recorded(meta_copy(module), torch.empty_like(images[:1], device="meta"), run)
-    except Exception:  # whatever a network does that needs numbers: .item(), numpy, data-dependent branches
+    except Exception:  # the network needs numbers: .item(), numpy, data-dependent branches
         record, device = None, "real"
     record = record or _recorded(module, images[:1].detach().clone(), run)
     return record.survey(module, name or type(module).__name__, device)
 
 
 def meta_copy(module: nn.Module) -> nn.Module:
-    """Copy of the modules over tensors without storage."""
+    """Copies a module with all its tensors on the meta device, where they have shapes but no values."""
     return copied(module, lambda tensor: torch.empty_like(tensor, device="meta", requires_grad=False))
 
 
 class _SeenOutput(NamedTuple):
-    """Shape and trace of one output of one run."""
+    """Shape and trace of one output of one run of a module."""
 
     shape: tuple[int, ...]
     trace: Trace | None
@@ -145,7 +145,7 @@ class _SeenOutput(NamedTuple):
 
 @dataclass
 class _PassRecord:
-    """Record of one pass: every run of a module by its outputs, and names by completion of the last run."""
+    """Record of one pass: outputs of each run of each module, in the order in which the last runs finish, and their bytes."""
 
     tracer: Tracer
     runs: dict[str, list[dict[str, _SeenOutput]]] = field(default_factory=dict)
@@ -220,7 +220,7 @@ def _recorded(module: nn.Module, images: Tensor, run: Forward) -> _PassRecord:
 
 
 def kinds_of_operations(events: tuple[Event, ...]) -> dict[str, set[str]]:
-    """The kinds of operations that ran inside each module, children's included; "start" marks one that ran children."""
+    """Returns {module name: kinds of operations that ran in the module or its children}; "start" if it ran children."""
     kinds: dict[str, set[str]] = defaultdict(set)
     running: list[str] = []
     for kind, name in events:
@@ -236,9 +236,9 @@ def kinds_of_operations(events: tuple[Event, ...]) -> dict[str, set[str]]:
 
 
 def resolve(survey: Survey, pattern: str) -> list[str]:
-    """The layers that a name or a glob ("layer*", "features.*") means; an exact name is taken as it stands.
+    """Returns the names of the layers that a name or a glob ("layer*", "features.*") means; an exact name comes first.
 
-    One run ("trunk[0]") and one output ("backbone/1") have names of their own, which are not among those of a glob.
+    The names of single runs ("trunk[0]") and single outputs ("backbone/1") are found by their exact name only, not by globs.
     """
     calls = {layer.name: layer.calls for layer in survey.layers}
     names, exact = list(calls), from_the_start(pattern, calls)

@@ -1,4 +1,4 @@
-"""Layouts of layer outputs: axis labels, and conversion between a layer's tensor and a map (n, c, h, w)."""
+"""Describes layouts of layer outputs by axis labels, and converts between a layer's tensor and a map (n, c, h, w)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_PREFIX = 16  # class and register tokens; the largest family in use has 1 + 
 
 @dataclass(frozen=True)
 class LayerMap:
-    """Place of the map in a layer's output.
+    """How a layer's output holds a map.
 
     layout   "nchw", "nhwc", "tokens" (n, t, c), or "none": the output has no places
     prefix   class and register tokens ahead of the patches, 0 unless the layout is "tokens"
@@ -42,7 +42,7 @@ class LayerMap:
 
 
 def to_map(layer: LayerMap, tensor: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """A layer's output as (n, c, h, w), for images of any size; a view wherever the strides allow, differentiable."""
+    """Converts a layer's output for images of any size to (n, c, h, w); differentiable, and a view where strides allow."""
     dims = {"nchw": 4, "nhwc": 4, "tokens": 3}.get(layer.layout)
     if dims is None:
         raise LayerError(f"{layer.name} gives no map: its output has no places")
@@ -55,7 +55,7 @@ def to_map(layer: LayerMap, tensor: Tensor, image_size: tuple[int, int]) -> Tens
 
 
 def from_map(layer: LayerMap, values: Tensor, original: Tensor) -> Tensor:
-    """The inverse of `to_map`: a map (n, c, h, w) in the layer's own layout, with the prefix tokens of `original`."""
+    """Inverts `to_map`: converts a map (n, c, h, w) to the layer's own layout, with the prefix tokens of `original`."""
     if layer.layout == "none":
         raise LayerError(f"{layer.name} gives no map: its output has no places")
     if layer.layout == "nhwc":
@@ -66,7 +66,7 @@ def from_map(layer: LayerMap, values: Tensor, original: Tensor) -> Tensor:
 
 
 def _token_grid(layer: LayerMap, count: int, image_size: tuple[int, int]) -> tuple[int, int]:
-    """The (h, w) with h·w patches that the stride allows: whole patches, or one more where the net pads."""
+    """Returns the grid (h, w) of `count` patch tokens that fits the stride: the image size over it, rounded down or up."""
     assert layer.stride is not None  # tokens that hold a map have a stride
     (h, w), (down, right) = image_size, layer.stride
     for rows in (floor(h / down), ceil(h / down)):
@@ -81,11 +81,11 @@ def _token_grid(layer: LayerMap, count: int, image_size: tuple[int, int]) -> tup
 
 @dataclass(frozen=True)
 class Atom:
-    """A factor of an axis: `size` places of axis `label`, `step` apart.
+    """Factor of a tensor axis: `size` places along the image axis `label`, `step` apart.
 
     Splitting an axis h of 56 into windows of 7 gives h(8, step 7) and h(7, step 1); joined again they are h(56).
     Labels: h, w, c; t = prefix tokens followed by the places of `grid`; ? = anything else. Axes of size 1 have no atom.
-    `insets`: of channels put side by side, (how many, by how much less these see than all together).
+    `insets`: for concatenated channels, (number of channels, margins by which their field is smaller than the union of all).
     """
 
     label: str
@@ -101,12 +101,12 @@ Axes: TypeAlias = tuple[Axis, ...]
 
 
 def axis(label: str, size: int) -> Axis:
-    """A whole axis; an axis of one place needs no label."""
+    """Makes an unsplit axis of one label; an axis of size 1 has no atom."""
     return (Atom(label, size),) if size > 1 else ()
 
 
 def labels(part: Axis) -> set[str]:
-    """The labels in an axis; prefixed tokens count as h and w."""
+    """Returns the labels in an axis; tokens with a prefix (t) count as h and w."""
     return set("".join(atom.label for atom in part).replace("t", "hw"))
 
 
@@ -115,7 +115,7 @@ def is_spatial(part: Axis) -> bool:
 
 
 def merged(atoms: Sequence[Atom]) -> Axis:
-    """Neighbouring factors of one axis, joined where the outer steps over exactly the inner."""
+    """Joins neighbouring factors of an axis where one step of the outer is exactly the length of the inner."""
     joined: list[Atom] = []
     for atom in atoms:
         last = joined[-1] if joined else None
@@ -127,7 +127,7 @@ def merged(atoms: Sequence[Atom]) -> Axis:
 
 
 def view_axes(axes: Axes, viewed: Tensor) -> Axes:
-    """The labels of any view of a contiguous tensor with labels `axes`, read off the view's sizes and strides."""
+    """Returns the axis labels of a view of a contiguous tensor labelled `axes`, from the view's sizes and strides."""
     units, unit = [], 1
     for atom in reversed([atom for part in axes for atom in part]):
         units.append((atom, unit))
@@ -137,7 +137,7 @@ def view_axes(axes: Axes, viewed: Tensor) -> Axes:
 
 
 def view_start(axes: Axes, offset: int, label: str) -> int:
-    """How many places of `label` a view's storage offset skips."""
+    """Returns how many places along `label` are skipped by a view's storage offset."""
     start, unit = 0, 1
     for atom in reversed([atom for part in axes for atom in part]):
         if atom.label == label:
@@ -147,7 +147,10 @@ def view_start(axes: Axes, offset: int, label: str) -> int:
 
 
 def _read_axis(size: int, stride: int, offset: int, units: Sequence[tuple[Atom, int]]) -> Axis:
-    """The atoms that an axis of `size` steps of `stride` elements walks through, outermost first."""
+    """Returns the atoms, outermost first, of a view's axis with `size` and `stride`; an unknown axis where they do not fit.
+
+    units: the atoms of the viewed tensor, innermost first, each with its stride in elements.
+    """
     unknown, parts = axis("?", size), []
     while size > 1:
         found = next(((atom, unit) for atom, unit in units if unit <= stride < unit * atom.size), None)
@@ -167,7 +170,10 @@ def _read_axis(size: int, stride: int, offset: int, units: Sequence[tuple[Atom, 
 
 
 def cut_channels(before: Axes, after: Axes, offset: int) -> tuple[Axes, Margins]:
-    """A view of joined channels with the insets of those that it holds, and how much less all of these see."""
+    """Returns the axes of a view of concatenated channels with the insets of its own channels, and the margins of them all.
+
+    The margins are by how much the union of the view's fields is smaller than the union of all channels' fields.
+    """
     joined = [atom for part in before for atom in part if "c" in atom.label]
     pieces = [(place, atom) for place, part in enumerate(after) for atom in part if "c" in atom.label]
     if len(joined) != 1 or len(pieces) != 1 or not joined[0].insets or pieces[0][1].step != joined[0].step:
@@ -181,30 +187,30 @@ def cut_channels(before: Axes, after: Axes, offset: int) -> tuple[Axes, Margins]
 
 
 def without_insets(axes: Axes) -> Axes:
-    """Channels that meet others, or one another: from here on each sees what all see."""
+    """Removes all insets, where an operation mixes channels: from there on each channel sees what all see."""
     return tuple(tuple(replace(atom, insets=()) for atom in part) for part in axes)
 
 
 def min_margins(many: Sequence[Margins]) -> Margins:
-    """Margins that all of them leave out."""
+    """Returns the smallest of the margins, for each side."""
     top, bottom, left, right = (min(side) for side in zip(*many, strict=True))
     return top, bottom, left, right
 
 
 def more(margins: Margins, added: Margins) -> Margins:
-    """The sum, side by side."""
+    """Adds margins, side by side."""
     top, bottom, left, right = (a + b for a, b in zip(margins, added, strict=True))
     return top, bottom, left, right
 
 
 def less(margins: Margins, least: Margins) -> Margins:
-    """The difference, side by side."""
+    """Subtracts `least` from `margins`, side by side."""
     top, bottom, left, right = (a - b for a, b in zip(margins, least, strict=True))
     return top, bottom, left, right
 
 
 def _token_piece(atom: Atom, size: int, every: int, start: int) -> Axis:
-    """A slice of prefixed tokens: whole, without some of the prefix, without all of it, or a part without places."""
+    """Returns the axis of a slice of prefixed tokens: tokens with the rest of the prefix, places alone (h, w), or unknown."""
     if every > 1 or start + size < atom.size or start > atom.prefix:
         return axis("?", size)
     if start == atom.prefix:
@@ -223,7 +229,7 @@ def role(part: Axis) -> str:
 
 
 def read_layout(axes: Axes | None) -> tuple[Layout, int, tuple[int, int] | None]:
-    """(layout, prefix, grid) of an output whose axes are labelled."""
+    """Returns (layout, prefix, grid), as in `LayerMap`, of an output with labelled axes; ("none", 0, None) without a map."""
     if axes is None:
         return "none", 0, None
     roles = tuple(role(part) for part in axes)
@@ -239,7 +245,10 @@ def read_layout(axes: Axes | None) -> tuple[Layout, int, tuple[int, int] | None]
 
 
 def guess_axes(shape: Sequence[int], grid: tuple[int, int] | None) -> Axes | None:
-    """Labels from the shape for one image alone, where nobody could follow: square maps, or tokens of `grid`."""
+    """Guesses axis labels from the output's shape for one image, where operations could not be followed; None if unclear.
+
+    Recognised are square maps, and tokens for the cells of `grid` with a prefix of at most 16.
+    """
     if shape and shape[0] != 1:
         return None
     if len(shape) == 4 and shape[2] == shape[3]:
@@ -252,7 +261,7 @@ def guess_axes(shape: Sequence[int], grid: tuple[int, int] | None) -> Axes | Non
 
 
 def token_axis(prefix: int, grid: tuple[int, int]) -> Axis:
-    """The axis of `prefix` tokens followed by the places of `grid`."""
+    """Makes the axis of `prefix` tokens followed by the places of `grid`, row by row."""
     if not prefix:
         return axis("h", grid[0]) + axis("w", grid[1])
     return (Atom("t", prefix + prod(grid), prefix=prefix, grid=grid),)

@@ -1,4 +1,4 @@
-"""Passes of a network, for each thread its own: which one runs, on what size of images, and who watches it."""
+"""State of a network's forward passes, separate for each thread: which one runs, on what image size, and who watches it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from typing import Protocol, runtime_checkable
 
 
 class StopForward(BaseException):
-    """Raised by a probe inside a forward pass that has seen enough; caught by `VisionModel.__call__`."""
+    """Raised by a probe that has seen enough, to end a forward pass early; caught by `VisionModel.__call__`."""
 
 
 @runtime_checkable
 class Watch(Protocol):
-    """Observer of passes, such as a `capture`: whether it ends them, and has seen enough of this one."""
+    """Observer of forward passes, such as a `capture`.
+
+    stop    whether it ends a pass early
+    done    says whether it has seen enough of the current pass
+    """
 
     stop: bool
 
@@ -22,7 +26,7 @@ class Watch(Protocol):
 
 
 class ToTheEnd:
-    """Keeps a method's own passes from being ended from outside."""
+    """Observer that never ends a pass: while it is the innermost, no outer observer ends a pass of a method's own."""
 
     stop = False
 
@@ -31,12 +35,12 @@ class ToTheEnd:
 
 
 class Passes(threading.local):
-    """State that hooks read, of the last pass that began.
+    """State of the pass that began last in this thread, which hooks read.
 
-    images      number of images in it
+    images      number of images in the pass
     image_size  (h, w) of its images
-    this        object of its own for every pass: whoever counts runs begins anew
-    watches     observers, the outermost first
+    this        a new object for every pass, so that hooks that count runs know when to begin anew
+    watches     observers of the pass, the outermost first
     """
 
     images: int
@@ -48,17 +52,17 @@ class Passes(threading.local):
         return Passes, ()
 
     def begin(self, shape: Sequence[int]) -> None:
-        """Begins a pass on images (n, c, h, w)."""
+        """Notes that a pass begins on images of shape (n, c, h, w)."""
         self.images, self.image_size, self.this = shape[0], (shape[-2], shape[-1]), object()
 
     @property
     def edited(self) -> bool:
-        """Whether an observer may change outputs of layers."""
+        """Whether some observer of the pass may change outputs of layers: any but `ToTheEnd`."""
         return any(not isinstance(one, ToTheEnd) for one in self.watches)
 
     @contextmanager
     def watched(self, watch: Watch) -> Generator[None]:
-        """Inside the block passes are looked at by this one, too."""
+        """Adds `watch`, as the innermost, to the observers of passes inside the block."""
         outer = self.watches
         self.watches = (*outer, watch)
         try:
@@ -67,14 +71,14 @@ class Passes(threading.local):
             self.watches = outer
 
     def stop_if_enough(self) -> None:
-        """Ends the pass where the innermost watch would, and all that would have seen enough."""
+        """Ends the pass if the innermost observer ends passes, and every observer that does has seen enough."""
         watches = self.watches
         if watches and watches[-1].stop and all(one.done() for one in watches if one.stop):
             raise StopForward
 
     @contextmanager
     def aside(self) -> Generator[None]:
-        """Passes inside the block are nobody's who watches from outside, even in the middle of a pass."""
+        """Hides passes inside the block from observers outside it, even in the middle of a pass; then restores the state."""
         state = vars(self)
         kept = dict(state)
         state.clear()

@@ -1,4 +1,4 @@
-"""Facts about batches, known for as long as they are: where images lie in their photographs, and that they were checked."""
+"""Remembers facts about a batch tensor while it exists: where its images lie in their photographs, and that it was checked."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from tapetum.types import Crop
 
 
 class Batches:
-    """What a model knows of batches that it made or checked; nothing of one that was changed since, or put together elsewhere.
+    """Facts about batches that a model made or checked: their crops, and whether their values look like raw pixels.
 
-    For each batch its crops, and whether it looks like pixels that were not normalised (None: not checked yet).
+    Nothing is known of a batch that was changed since or was made elsewhere; whether it looks raw is None until checked.
     """
 
     def __init__(self) -> None:
         self._known: Any = WeakTensorKeyDictionary()
 
     def cut(self, images: Tensor, photo: tuple[int, int], how: Preprocessing) -> Tensor:
-        """The images, which were made of photographs (height, width) of one size."""
+        """Remembers that the images were cut from photographs of size (height, width), and returns the images."""
         return self.keep(images, (Crop(photo, *how.box(*photo)),) * len(images))
 
     def joined(self, parts: Sequence[Tensor]) -> Tensor:
-        """One batch of several."""
+        """Concatenates batches, with their crops, into one."""
         return self.keep(torch.cat([*parts]), tuple(crop for part in parts for crop in self.of(part)[0]))
 
     def keep(self, images: Tensor, crops: tuple[Crop, ...], raw: bool | None = None) -> Tensor:
-        if not images.is_inference():  # those have no version that tells of changes
+        if not images.is_inference():  # an inference tensor has no version, so changes would go unnoticed
             self._known[images] = images._version, crops if len(crops) == len(images) else (), raw
         return images
 
     def of(self, images: Tensor) -> tuple[tuple[Crop, ...], bool | None]:
-        """Crops of the images, and whether they look raw."""
+        """Returns the crops of a batch, and whether it looks raw (unnormalised); (), None where nothing is known of it."""
         version, crops, raw = (None, (), None) if images.is_inference() else self._known.get(images, (None, (), None))
         return (crops, raw) if version is not None and version == images._version else ((), None)

@@ -1,6 +1,6 @@
-"""Names of parts of a layer: one of several runs, one of several outputs.
+"""Names for one of a layer's several runs, and for one of its several outputs.
 
-trunk[0]            the first run of a layer that runs several times; "trunk" alone is its last, "trunk[-1]" as well
+trunk[0]            the first run of a layer that runs several times; "trunk" alone and "trunk[-1]" mean its last run
 backbone/map        one output of a layer that gives several: by its key, its field or its number ("backbone/1")
 trunk[0]/maps.2     both; dots lead into nested outputs
 """
@@ -19,7 +19,7 @@ _FROM_THE_END = re.compile(r"(?P<module>.+)\[-(?P<run>\d+)\](?P<rest>/.+)?")
 
 @dataclass(frozen=True)
 class Site:
-    """Place of a hook: a module, which of its runs (None: the last, or every one), which output (None: the first)."""
+    """Place of a hook: a module, the number of its run (None: the last, or every run), and its output (None: the first)."""
 
     module: str
     run: int | None = None
@@ -32,7 +32,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Part:
-    """Run or output of a layer: its place, its row, and how it holds a map."""
+    """One run or one output of a layer: where it is, its row in the table of layers, and how its tensor holds a map."""
 
     site: Site
     layer: Layer
@@ -40,7 +40,10 @@ class Part:
 
 
 def sites_of(module: str, runs: Sequence[Mapping[str, object]]) -> Iterator[tuple[Site, int, str]]:
-    """Yields every named part of a layer whose runs gave these outputs, with its run and output, but not the layer itself."""
+    """Yields (site, run, output) for each run and each output of a layer that has a name of its own.
+
+    runs: for each run of the layer, its outputs by name. A layer with one run and one output yields nothing.
+    """
     for run, given in enumerate(runs):
         numbered = [run] if len(runs) > 1 else []
         if numbered:
@@ -52,7 +55,10 @@ def sites_of(module: str, runs: Sequence[Mapping[str, object]]) -> Iterator[tupl
 
 
 def from_the_start(name: str, calls: Mapping[str, int]) -> str:
-    """A run counted from the end, "trunk[-1]", as it is counted from the start; other names as they are."""
+    """Rewrites a run counted from the end, as "trunk[-1]", as counted from the start; returns other names unchanged.
+
+    calls: how often each module runs.
+    """
     found = _FROM_THE_END.fullmatch(name)
     if found is None or found["module"] not in calls:
         return name
@@ -60,6 +66,6 @@ def from_the_start(name: str, calls: Mapping[str, int]) -> str:
 
 
 def shortened(names: Iterable[str], most: int = 4) -> str:
-    """The first few names, and the last."""
+    """Joins names by commas; of many, the first `most`, dots, and the last."""
     names = list(names)
     return ", ".join(names if len(names) <= most + 1 else [*names[:most], "...", names[-1]])

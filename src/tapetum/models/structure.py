@@ -1,4 +1,4 @@
-"""How a network is built at a time, and all that was found out about it, which counts until a part of it is replaced."""
+"""Records how a network is built, with facts found out about it, which hold until a part of the network is replaced."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from tapetum.models.replica import changing_modes
 
 
 class Structure:
-    """Everything that a module holds, with its settings and hooks; held itself, so that no address is taken for another's.
+    """Snapshot of all that a module holds: parts, tensors, settings and hooks.
 
-    device, dtype  those of its first tensor, and of its first of floating point
-    facts          {(fact, size of the images): what was found out}
-    believed       result of the comparison with its copy, once that was made
+    The objects themselves are held, so that none is freed and its address reused by another.
+
+    device, dtype  of the module's first tensor, and of its first floating point tensor
+    facts          {(name of a fact, (h, w) of the images): its value}
+    believed       result of comparing the module with its private copy; None before the comparison
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -28,7 +30,7 @@ class Structure:
         self._holders = found.holders
         self._tensors = [(one, one.data_ptr(), one.dtype, one.device) for one in found.tensors]
         self._written = [(one, one._version) for one in changing_modes(module) if not one.is_inference()]
-        # those that are registered, then those of modules that hide in lists and closures
+        # registered tensors first, then parameters of modules that are only in lists or closures
         tensors = [*module.parameters(), *module.buffers(), *(one for part in found.modules for one in part.parameters())]
         self.device = tensors[0].device if tensors else torch.device("cpu")
         self.dtype = next((one.dtype for one in tensors if one.is_floating_point()), torch.float32)
@@ -36,9 +38,9 @@ class Structure:
         self.believed: Believed | None = None
 
     def stands(self) -> bool:
-        """Whether modules, tensors (by `.to()`, a new head), settings and hooks are still the same.
+        """Whether the module still has the same parts, tensors, settings and hooks: no `.to()`, no new head since.
 
-        Every call asks, so each place is looked at once, in one loop.
+        Runs at every call of the model, so it looks at each place only once.
         """
         names, values = _settings(self._modules)
         if names != self._names or not all(map(is_, values, self._values)):
@@ -52,9 +54,9 @@ class Structure:
 
 
 def _settings(modules: list[nn.Module]) -> tuple[list[Any], list[Any]]:
-    """Names and values of all attributes (a stride, a patched forward), tensors, parts and hooks.
+    """Names and values of all attributes (such as a stride or a patched forward), tensors, parts and hooks of the modules.
 
-    Training flags are none of our business.
+    Training flags are left out, since the private copy is in eval mode anyway.
     """
     names: list[Any] = []
     values: list[Any] = []
