@@ -184,6 +184,7 @@ def rejoined(survey: Survey, chosen: str) -> str:
     """Returns the module that concatenates the channels of `chosen` again after they were split, or else `chosen`.
 
     Between the split and that module there may only be element-wise modules.
+    """
     kinds, where = kinds_of_operations(survey.events), survey.maps[chosen]
     index = survey.events.index(Event("end", chosen)) + 1
     while index < len(survey.events):

@@ -15,6 +15,7 @@ def depths(model: VisionModel, n: int = 3) -> list[str]:
     """Returns n layer names, evenly spread from early to deep: the last layer of each grid size, or blocks side by side.
 
     The blocks are used where the network has fewer than n grid sizes; there may be fewer than n names then.
+    """
     mapped = [name for name in model.survey.order if _is_feature(model.survey[name])]
     if not mapped:
         raise LayerError(f"{model.name} has no layer with a map")

@@ -39,7 +39,7 @@ class Survey:
     layers            every module that ran, in the order of `named_modules`
     maps              {layer name: how the layer's output holds a map}
     order             layer names in the order in which the layers finish; the last run counts if there are several
-    activation_bytes  bytes of all innermost modules' outputs for one image: an estimate of a forward pass without reuse of memory
+    activation_bytes  bytes of all innermost modules' outputs for one image: an estimate for a pass that reuses no memory
     device            "meta" if the pass was made without numbers; "real" if the network needs real numbers to run
     spans             receptive field along h and w, for layers whose places do not see the whole image
     pooled            layers behind a normalisation by the image's own statistics: each place depends a little on all
