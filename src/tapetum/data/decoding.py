@@ -1,4 +1,4 @@
-"""Decodes pictures quickly: JPEGs by torchvision where it gives the same pixels, everything else by `read_image`."""
+"""Decodes pictures quickly: JPEGs with torchvision where the pixels are the same, all others with `read_image`."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _QUICK = ("JPEG RGB", "JPEG L", "MPO RGB")  # MPO: written by some cameras. torc
 
 @contextlib.contextmanager
 def strips_in(data: bytes, name: str) -> Iterator[Strips]:
-    """Yields the picture in a file's bytes, with the pixels of `read_image`, bit for bit; large pictures wait for each other.
+    """Yields the picture that a file's bytes encode, with exactly the pixels that `read_image` gives.
 
     Pillow reads the header (format, size, orientation, limits), torchvision decodes the pixels of a JPEG, which
-    is quicker. Every other picture, and every file that the quick decoder rejects, goes to `read_image`, which words refusals.
+    is quicker. Every other picture, and every file that the quick decoder rejects, goes to
+    `read_image`, which raises the error. Threads that decode large pictures wait for each other, to limit memory.
     """
     try:
         kind, orientation, pixels = header(io.BytesIO(data))
@@ -43,17 +44,17 @@ def strips_in(data: bytes, name: str) -> Iterator[Strips]:
 
 
 def _quick(data: bytes, kind: str, orientation: int) -> Strips | None:
-    """Pixels of a JPEG in colour or grey; None if `read_image` has to read the file."""
+    """Pixels of a JPEG in colour or grey, decoded by torchvision; None if `read_image` has to read the file."""
     if kind not in _QUICK or not _agrees():
         return None
     try:
         return Strips(upright(_levels(data), orientation), "the bytes")
-    except RuntimeError:  # the decoder's refusal
+    except RuntimeError:  # torchvision cannot decode the file
         return None
 
 
 class Turns:
-    """Limits the memory of large pictures: threads with more than `small` pixels wait while the sum would exceed `most`."""
+    """Limits the memory of large pictures: a picture of more than `small` pixels waits while the total would exceed `most`."""
 
     def __init__(self, small: int, most: int) -> None:
         self._small, self._most, self._held, self._changed = small, most, 0, threading.Condition()
@@ -76,10 +77,9 @@ _turns = Turns(16_000_000, MAX_PIXELS)
 
 
 def header(file: io.BytesIO) -> tuple[str, int, int]:
-    """Reads Pillow's name for the kind of picture ("JPEG RGB"), the EXIF orientation and the number of pixels; decodes none.
+    """Reads the kind of picture as Pillow names it ("JPEG RGB"), its EXIF orientation and its number of pixels.
 
-    Refuses what `read_image` refuses, as far as the header shows it.
-    """
+    Only the header is read; pictures that `read_image` refuses are refused here where the header shows the reason."""
     with strict_pillow(), opened_picture(file, "the bytes") as image:
         return f"{image.format} {image.mode}", orientation_of(image), image.width * image.height
 
@@ -87,7 +87,8 @@ def header(file: io.BytesIO) -> tuple[str, int, int]:
 def _levels(data: bytes) -> Tensor:
     """Pixels (3, H, W) uint8, channels last in memory.
 
-    Calls the operator behind torchvision.io.decode_jpeg, since that function warns of its removal; without it Pillow decodes.
+    Calls the operator behind torchvision.io.decode_jpeg, since that function is deprecated and warns; `_agrees` tests that the
+    operator is there.
     """
     # a copy: torch warns about read-only bytes
     return torch.ops.image.decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), 3, False)  # 3: RGB
@@ -95,7 +96,7 @@ def _levels(data: bytes) -> Tensor:
 
 @cache
 def _agrees() -> bool:
-    """Whether the JPEG libraries of Pillow and torchvision decode alike on this machine; tested once on a small picture."""
+    """Returns whether Pillow and torchvision decode JPEGs to the same pixels here; tested once on a small picture."""
     noise = np.random.default_rng(0).integers(0, 256, (41, 59, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, format="JPEG", quality=60, subsampling="4:2:0")

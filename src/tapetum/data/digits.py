@@ -24,7 +24,8 @@ CLASSES = tuple("0123456789")
 class Digits:
     """Light digits on dark: `levels` (n, 3, size, size) uint8 and class indices `targets` (n,), which are the digits.
 
-    `rows` are their indices in scikit-learn's table. As a source, it has `name`, `ids`, `labels`, `fingerprint` and `read`.
+    `rows` are their indices in scikit-learn's table. It is also a source of pictures for scans
+    and training, with `name`, `ids`, `labels`, `fingerprint` and `read`.
     """
 
     name: str
@@ -42,12 +43,12 @@ class Digits:
 
     @property
     def pixels(self) -> Tensor:
-        """Pixels (n, 3, size, size), float32 in [0, 1]."""
+        """All pictures (n, 3, size, size), float32 in [0, 1]."""
         return self.levels.float() / 255
 
     @property
     def ids(self) -> Sequence[str]:
-        """Names such as "0042_7": index in the table, and digit."""
+        """Names such as "0042_7": the picture's index in scikit-learn's table, and its digit."""
         return self._names[0]
 
     @property
@@ -61,11 +62,11 @@ class Digits:
         return tuple(f"{row:04d}_{label}" for row, label in zip(self.rows, labels, strict=True)), labels
 
     def fingerprint(self) -> str:
-        """SHA-256 over the pictures' numbers and pixels."""
+        """SHA-256 over the indices and pixels of the pictures."""
         return digest("digits", [self.rows, self.levels.numpy().tobytes()])
 
     def read(self, sample: int) -> Tensor:
-        """Pixels (1, 3, size, size), float32 in [0, 1]."""
+        """Pixels (1, 3, size, size) of picture number `sample`, float32 in [0, 1]."""
         return self.levels[sample : sample + 1].float() / 255
 
 
@@ -88,7 +89,7 @@ def digits(split: Literal["train", "test"] | None = None, size: int = 32) -> Dig
         raise ImageError(f"digits have 8 to 1024 pixels a side, not {size}")
     grey, targets = _table()
     rows = np.arange(len(targets)) if split is None else np.flatnonzero(_is_test(targets) == (split == "test"))
-    planes = torch.from_numpy(grey[rows]).float()[:, None] / 16  # each pixel counts the inked ones of 4 x 4
+    planes = torch.from_numpy(grey[rows]).float()[:, None] / 16  # each value counts the inked pixels in a block of 4 x 4
     if size != 8:
         planes = F.interpolate(planes, (size, size), mode="bilinear", align_corners=False)
     levels = (planes * 255).round().to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
@@ -107,7 +108,7 @@ def _table() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_test(targets: np.ndarray) -> np.ndarray:
-    """True for a fixed random fifth of each digit."""
+    """Mask (n,) of the test split: a random fifth of each digit, the same on every machine."""
     order = np.random.Generator(np.random.PCG64(0)).random(len(targets))
     chosen = np.zeros(len(targets), dtype=bool)
     for digit in range(10):
@@ -117,7 +118,7 @@ def _is_test(targets: np.ndarray) -> np.ndarray:
 
 
 def from_text(text: str) -> Digits:
-    """Returns the digits named by "digits", "digits:train", "digits:test" or "digits:test:size=28"."""
+    """Returns the digits that a text such as "digits", "digits:train", "digits:test" or "digits:test:size=28" names."""
     split: Literal["train", "test"] | None = None
     size = 32
     for part in text.split(":")[1:]:

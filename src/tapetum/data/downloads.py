@@ -1,4 +1,4 @@
-"""Downloads files: each appears complete and checked, or not at all."""
+"""Downloads files: a file appears under its name only when it is complete and checked."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ TIMEOUT_S = 20
 
 
 def download(url: str, path: Path, check: Callable[[Path], None], size: int | None = None) -> None:
-    """Writes what an address gives to `path`, under a name of its own until `check` has taken it (which raises otherwise).
+    """Downloads an address to `path`; the file gets that name only after `check` accepts it, by raising nothing.
 
-    Reports bytes. At most one byte more than `size`, or than the server announces, is read: that is enough to tell.
-    Raises OSError where the network or the disk fails.
-    """
+    Reports progress in bytes. Reads at most one byte more than `size`, or than the server announces: that is enough to see that
+    a file is too long. Raises OSError where the network or the disk fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path.parent)
     with whole_file(path) as part:
@@ -47,6 +46,6 @@ def _read(response: Any, left: int | None) -> Iterator[bytes]:
 
 
 def md5_of(path: Path) -> str:
-    """MD5 of a file in hex: identifies a published file, but does not protect against forgery."""
+    """MD5 of a file in hex; it identifies a published file, but does not protect against forgery."""
     with path.open("rb") as content:
         return hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,4 +1,4 @@
-"""Reads and writes pictures: anything a user calls an image becomes pixels (1, 3, H, W) in [0, 1], or is refused in one line.
+"""Reads and writes pictures: paths, addresses, bytes, arrays, tensors and PIL images become pixels (1, 3, H, W) in [0, 1].
 
 Every source is read as the same type: `Strips` (strips.py) over an array, a tensor, a .npy file (saved.py) or a PIL
 image (pillow.py).
@@ -34,11 +34,11 @@ _NUMPY = b"\x93NUMPY"  # how a .npy file begins
 
 
 def read_image(source: Any) -> Tensor:
-    """The picture as pixels (1, 3, H, W), float32 in [0, 1]; an `ImageError` says what is wrong and what would work.
+    """Reads a picture as pixels (1, 3, H, W), float32 in [0, 1]; an `ImageError` says what is wrong and what would work.
 
     source: a path, an http(s) address, bytes, a binary file object, a PIL image, a numpy array (H, W[, 1 | 3 | 4]) or with
-    its channels first, a tensor (H, W), (1 | 3 | 4, H, W) or with its channels last, or that with a leading 1; a .npy file
-    is an array. Arrays and tensors: uint8, uint16, bool, or float in [0, 1]; tensors keep their device. Transparency is
+    its channels first, a tensor (H, W), (1 | 3 | 4, H, W) or with its channels last, each also with a leading axis of 1; a .npy
+    file is an array. Arrays and tensors: uint8, uint16, bool, or float in [0, 1]; tensors keep their device. Transparency is
     composited over white. EXIF orientation is applied, ICC profiles are ignored. An animation gives its first frame (a PIL
     image: its current one). Grey keeps 16 bits; color has 8.
     """
@@ -50,7 +50,7 @@ def read_image(source: Any) -> Tensor:
 def strips_of(
     source: Any, channels: int = 3, span: ValueSpan | None = None, most: int = MAX_PIXELS, name: str | None = None
 ) -> Iterator[Strips]:
-    """Opens what `read_image` takes, for a network with `channels` inputs; the file stays open until the end of the block.
+    """Opens any picture that `read_image` reads, for a network with `channels` inputs; its file stays open during the block.
 
     The pixels are (1, 3, H, W), or (1, channels, H, W) beyond colour.
     span: raw values of arrays, tensors and files that mean 0 and 1.
@@ -84,7 +84,7 @@ def _strips(
 
 
 def _opened(source: Any, kept: contextlib.ExitStack) -> tuple[io.BufferedReader | io.BytesIO, str]:
-    """Returns the open file of a source and its name in refusals."""
+    """Returns the open file of a source, and the name that error messages give it."""
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source), "the bytes"
     if isinstance(source, str) and is_address(source):
@@ -110,7 +110,7 @@ def _of_pil(image: Image.Image, name: str, channels: int, span: ValueSpan | None
 
 
 def _inside(source: Any) -> str:
-    """Hint for tables that hold an image: `pixel_values` of Hugging Face processors, `image` of data sets."""
+    """Hint for error messages: which entry of a table holds an image, such as `pixel_values` (Hugging Face processors)."""
     if not isinstance(source, Mapping):
         return ""
     arrays = [key for key, one in source.items() if isinstance(one, (Tensor, np.ndarray)) and one.ndim > 1]
@@ -132,14 +132,14 @@ def to_uint8(pixels: Tensor) -> np.ndarray:
 
 
 def webp(levels: np.ndarray, quality: int) -> bytes:
-    """Pixels (h, w, 3) uint8 as a WebP file."""
+    """Encodes pixels (h, w, 3) uint8 as a WebP file; `quality` is WebP's, 0 to 100."""
     file = io.BytesIO()
     Image.fromarray(levels).save(file, "WEBP", quality=quality, method=4)
     return file.getvalue()
 
 
 def data_uri(pixels: Tensor, *, lossless: bool = False) -> str:
-    """Picture (3, h, w) in [0, 1] as a data URI: WebP, or PNG if it must be exact."""
+    """Encodes a picture (3, h, w) in [0, 1] as a data URI: WebP, or PNG with `lossless`."""
     levels, kind = to_uint8(pixels), "png" if lossless else "webp"
     file = io.BytesIO()
     if lossless:
@@ -149,7 +149,7 @@ def data_uri(pixels: Tensor, *, lossless: bool = False) -> str:
 
 
 def write_png(path: str | os.PathLike[str], pixels: Tensor, text: Mapping[str, str] | None = None) -> None:
-    """Writes (3 | 4, H, W) or (H, W) pixels in [0, 1] and `text` (PNG text chunks): the whole file appears, or nothing."""
+    """Writes a PNG file of pixels (3 | 4, H, W) or (H, W) in [0, 1], with the PNG text chunks `text`; never a partial file."""
     picture, info = Image.fromarray(to_uint8(pixels)), PngInfo()
     for key, value in (text or {}).items():
         info.add_text(key, value)

@@ -17,7 +17,7 @@ def imagenet_labels() -> tuple[str, ...]:
     """The 1000 ImageNet-1k class names as torchvision spells them (all differ; "cardigan" and "Cardigan" are two)."""
     try:
         from torchvision.models._meta import _IMAGENET_CATEGORIES
-    except ImportError:  # a private name: the weights carry the same list
+    except ImportError:  # the list's module is private and may move; the weights' metadata has the same list
         from torchvision.models import ResNet50_Weights
 
         return tuple(ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
@@ -26,7 +26,7 @@ def imagenet_labels() -> tuple[str, ...]:
 
 @cache
 def ilsvrc2012_order() -> tuple[int, ...]:
-    """Today's index of each class, in the order of ILSVRC2012's own class numbers."""
+    """Today's ImageNet index of each class, in the order in which ILSVRC2012 numbered the classes."""
     lines = Path(__file__).with_name("ilsvrc2012.txt").read_text("utf-8").splitlines()
     return tuple(int(place) for line in lines if not line.startswith("#") for place in line.split())
 
@@ -35,7 +35,7 @@ def ilsvrc2012_order() -> tuple[int, ...]:
 def inception_labels() -> tuple[str, ...]:
     """The 1008 outputs of InceptionV1: "dummy", the ImageNet classes in ILSVRC2012's own order, and seven more dummies.
 
-    The network was trained with more outputs than classes: dummies mean nothing. 229 is strawberry.
+    The network was trained with more outputs than there are classes: the dummies mean nothing. Output 229 is strawberry.
     """
     names = imagenet_labels()
     return ("dummy", *(names[place] for place in ilsvrc2012_order()), *(f"dummy {index}" for index in range(1001, 1008)))
@@ -63,8 +63,8 @@ def labels_for(n_classes: int) -> tuple[str, ...] | None:
 def find_label(labels: Sequence[str], text: str) -> int:
     """Returns the index of the one label that fits `text`; a `TargetError` lists the candidates, or close names.
 
-    Tried in order: the label itself; the same without regard to case, underscores and spaces; one of a label's
-    comma-separated synonyms; a part of a label. The first that finds anything decides.
+    Tried in order: the label itself; the label without regard to case, underscores and spaces; one of a label's
+    comma-separated synonyms; a part of a label. The first step that finds anything decides.
     """
     wanted = _plain(text)
     if not wanted:

@@ -26,7 +26,7 @@ MAX_PIXELS = 64_000_000
 MAX_SIDE = 100_000
 """Pixels of a file's longer side: rows are worked on whole."""
 
-# Rasters with a signature. Left out on purpose: EPS (starts Ghostscript), TGA (no signature, so noise would pass).
+# Raster formats whose files begin with a signature. Left out: EPS (starts Ghostscript), TGA (noise would pass as one).
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI")
 _ORIENTATION_TAG = 0x0112
 _LOOKS_LIKE = {
@@ -51,7 +51,9 @@ _switches = contextlib.ExitStack()
 
 @contextlib.contextmanager
 def strict_pillow() -> Iterator[None]:
-    """Makes Pillow refuse truncated files and warn of nothing: globals, set by the first reader and reset by the last."""
+    """Makes Pillow refuse truncated files and give no warnings while any picture is read.
+
+    These are global settings of Pillow: the first reader sets them, the last of several threads resets them."""
     global _readers
     with _readers_lock:
         if _readers == 0:
@@ -73,7 +75,7 @@ def strict_pillow() -> Iterator[None]:
 
 
 def opened_picture(file: io.BufferedReader | io.BytesIO, name: str, most: int = MAX_PIXELS) -> Image.Image:
-    """Opens a picture and reads its header, but no pixels; refusals begin with `name`."""
+    """Opens a picture with Pillow and reads its header, but no pixels; error messages begin with `name`."""
     head = file.read(512)
     if not head:
         raise ImageError(f"{name}: empty (0 bytes left to read); give the whole file from its start")
@@ -93,13 +95,13 @@ def opened_picture(file: io.BufferedReader | io.BytesIO, name: str, most: int = 
 
 
 def _check_words(start: bytes, name: str) -> None:
-    """Refuses a PPM with endless comments: Pillow reads them byte by byte."""
+    """Refuses a PPM file whose header is mostly comments: Pillow reads those byte by byte, without end."""
     if len(start) > _PNM_HEADER and len(re.sub(rb"#[^\r\n]*", b" ", start).split(None, 4)) < 4:
         raise ImageError(f"{name}: more than {_PNM_HEADER} bytes before its size; save it without remarks")
 
 
 def _check_decoder(image: Image.Image, name: str) -> None:
-    """Refuses pictures that their decoder would hold in memory several times."""
+    """Refuses pictures for whose format the decoder would need several times the memory of the pixels."""
     kind, limit = image.format or "", _DECODERS.get(image.format or "", MAX_PIXELS)
     if image.info.get("progressive"):
         kind, limit = "progressive JPEG", _PROGRESSIVE
@@ -115,17 +117,17 @@ def _check_decoder(image: Image.Image, name: str) -> None:
 
 
 def _tile_of(image: Any) -> float:
-    """Bytes of a TIFF's unit of decoding: a tile, or a strip of rows."""
+    """Size in bytes of the part that a TIFF decoder reads at once, a tile or a strip of rows; infinite if unknown."""
     try:
         tags = image.tag_v2
         width, height = tags.get(322, image.width), tags.get(323, min(tags.get(278, image.height), image.height))
         return float(width * height * tags.get(277, 1) * max(tags.get(258, (1,))) / 8)
-    except Exception:  # tags of unexpected types: not decodable
+    except Exception:  # tags of unexpected types: the file cannot be decoded
         return math.inf
 
 
 def check_size(width: int, height: int, name: str, most: int) -> None:
-    """Refuses pictures with too many pixels or too long a side."""
+    """Refuses pictures of more than `most` pixels, or with a side that is too long."""
     if width * height > most:
         raise ImageError(f"{name}: {width} x {height}, more than {most / 1e6:g} million pixels; shrink it first")
     if max(width, height) > MAX_SIDE:
@@ -133,7 +135,7 @@ def check_size(width: int, height: int, name: str, most: int) -> None:
 
 
 def decoded(image: Image.Image, name: str) -> None:
-    """Decodes the pixels."""
+    """Decodes the pixels of an opened picture; error messages begin with `name`."""
     try:
         image.load()
     except Exception as error:
@@ -141,7 +143,7 @@ def decoded(image: Image.Image, name: str) -> None:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """EXIF orientation; 1 means upright."""
+    """EXIF orientation of a picture, 1 to 8; 1 means upright."""
     try:
         return image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # damaged EXIF: the pixels are still fine
@@ -160,7 +162,7 @@ def _kind(head: bytes) -> str:
 
 
 class Photograph(Raster):
-    """Pixels of a loaded PIL image; `ours`: no one else uses it, so it can be freed in bands."""
+    """Raster of a loaded PIL image; `ours` says that nothing else uses the image, so that it may be freed."""
 
     def __init__(self, image: Image.Image, name: str, ours: bool = False) -> None:
         self._image, self._name, self._ours = image, name, ours
@@ -168,7 +170,7 @@ class Photograph(Raster):
         super().__init__((c, image.height, image.width), self._values, orientation_of(image))
 
     def bands(self) -> list[Raster]:
-        """Splits the numbers into pieces large enough for malloc to free each at once; the image is closed."""
+        """Copies the pixels into pieces large enough for malloc to return each at once when freed; closes the image."""
         (c, height, width), item = self.shape, self.rows(0, 1).element_size()
         number = min(c * height * width * item // _PIECE, height)
         if not self._ours or number < 2:
@@ -187,7 +189,9 @@ class Photograph(Raster):
 
 
 def _converter(image: Image.Image, name: str) -> tuple[Callable[[Image.Image], NDArray[Any]], int]:
-    """Returns the converter of pieces to (h, w) uint16 or float, (h, w, 3) or (h, w, 4) uint8, and the number of planes."""
+    """Returns a function from a piece of the image to an array, and the number of channels.
+
+    The arrays are (h, w) uint16 or float for grey, and (h, w, 3) or (h, w, 4) uint8 for colour."""
     if image.mode == "F":
         return np.asarray, 1
     if image.mode == "I" or image.mode.startswith("I;16"):
@@ -210,7 +214,7 @@ def _check_16_bits(image: Any, name: str) -> None:
 
 def _grey16(piece: Image.Image, see_through: Any) -> NDArray[Any]:
     values = np.array(piece).astype(np.uint16)
-    values[values == see_through] = 65535  # PNG's see-through grey, over white
+    values[values == see_through] = 65535  # the grey that the PNG file declares transparent becomes white
     return values
 
 

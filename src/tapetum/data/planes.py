@@ -23,12 +23,12 @@ BYTES = 255
 
 
 def accepted(channels: int) -> tuple[int, ...]:
-    """Allowed numbers of planes for a network with `channels` inputs: grey, colour, with alpha; else exactly `channels`."""
+    """Numbers of channels that a picture may have: grey, colour or with alpha if `channels` is 3, else exactly `channels`."""
     return (1, 3, 4) if channels in (1, 3) else (channels,)
 
 
 def from_batch(batch: Tensor, channels: int = 3, span: ValueSpan | None = None, last: bool = False) -> Tensor:
-    """Converts (n, c, H, W) or (n, H, W, c) to pixels (n, c, H, W), each picture as `Strips` does."""
+    """Converts a batch (n, c, H, W) or (n, H, W, c) to pixels (n, c, H, W) in [0, 1], each picture as `Strips` does."""
     fits = accepted(channels)
     first_fits, last_fits = batch.shape[1] in fits, batch.shape[-1] in fits
     if not (first_fits or last_fits):
@@ -50,12 +50,14 @@ def in_color(planes: Tensor, channels: int) -> Tensor:
 
 
 def viewable(pixels: Tensor) -> Tensor:
-    """Pixels (n, c, h, w) for display, (n, 3, h, w): the mean in grey unless there are three channels."""
+    """Converts pixels (n, c, h, w) to (n, 3, h, w) for display: the mean over channels in grey unless there are three."""
     return pixels if pixels.shape[1] == 3 else pixels.mean(1, keepdim=True).expand(-1, 3, -1, -1)
 
 
 def planes_of(given: _Array, name: str, channels: Sequence[int], last: bool | None = False) -> _Array:
-    """One picture as (c, H, W); channels may come last, and do in doubt if `last`; with None, doubt is refused."""
+    """Returns one picture as (c, H, W), whichever axis holds its channels.
+
+    Where both the first and the last axis could, `last` decides; last=None refuses the picture."""
     planes: Any = given.detach() if isinstance(given, Tensor) else given
     axes = axes_of(tuple(planes.shape), name, channels, last)
     planes = planes[0] if planes.ndim == 4 else planes
@@ -67,7 +69,7 @@ def planes_of(given: _Array, name: str, channels: Sequence[int], last: bool | No
 
 
 def axes_of(shape: tuple[int, ...], name: str, channels: Sequence[int], last: bool | None = False) -> tuple[int, int, int]:
-    """Axes of channels, rows and columns of one picture; -1 for the channels of (H, W)."""
+    """Indices of the axes of channels, rows and columns of one picture; -1 for the channels of (H, W)."""
     lead = int(len(shape) == 4 and shape[0] == 1)
     inner = (1, *shape) if len(shape) == 2 else shape[lead:]
     fits = len(inner) == 3 and inner[0] in channels, last is not None and len(inner) == 3 and inner[-1] in channels
@@ -93,7 +95,7 @@ def _hint(ndim: int) -> str:
 
 
 def check_values(parts: Callable[[], Iterable[Tensor]], name: str, span: ValueSpan | None = None) -> None:
-    """Refuses values that are no pixels, by type, NaN or range; `parts` yields them anew at each call."""
+    """Refuses values that cannot be pixels: a wrong type, NaN, or out of range; `parts` yields the values anew at each call."""
     dtype = next(iter(parts())).dtype
     if dtype.is_complex:
         raise ImageError(f"{name}: complex numbers are no pixels; use uint8, or float in [0, 1]")
@@ -127,7 +129,9 @@ def _check_floats(parts: Callable[[], Iterable[Tensor]], name: str, span: ValueS
 
 
 def in_unit(planes: Tensor, span: ValueSpan | None = None) -> Tensor:
-    """Scales values to [0, 1], float32 (doubles stay doubles): by the type's full scale, or linearly over `span`, clipped."""
+    """Scales values to [0, 1], float32 (doubles stay doubles).
+
+    The divisor is the largest value of the type; with `span`, values go linearly from its two ends to 0 and 1, clipped."""
     kept = torch.float64 if planes.dtype == torch.float64 else torch.float32
     if span is not None:
         low, high = span

@@ -1,4 +1,4 @@
-"""Turns photographs into model input. The settings travel with the model: wrong constants cost a tenth of accuracy."""
+"""Turns photographs into model input. The settings belong to the model: wrong constants cost a tenth of the accuracy."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def size_of(images: Tensor) -> Size:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resize, cut the central `size` (height, width), normalise by `mean` and `std` per channel.
+    """Resizes a picture, cuts out its central `size` (height, width), and normalises it by `mean` and `std` per channel.
 
-    size      in px; one number means a square
+    size      of the model's input in px; one number means a square
     resize    the shorter side in px before the cut; "crop": 8/7 of `size`, but no picture is enlarged more than it takes to
               cover `size`, so one of exactly that size passes unchanged; "squash": the whole picture, nothing is cut off
     mean, std one number per channel, in units of pixels in [0, 1]
@@ -80,7 +80,7 @@ class Preprocessing:
         return len(self.mean)
 
     def read(self, source: Any, most: int = MAX_PIXELS) -> Tensor:
-        """Reads anything a user calls one picture as pixels (1, 3, H, W) in [0, 1]; (1, c, H, W) for networks with c bands.
+        """Reads one picture, in any form that `read_image` takes, as pixels (1, 3 or the network's bands, H, W) in [0, 1].
 
         most: pixels of a file or a PIL image; larger ones are refused before they are decoded.
         """
@@ -88,15 +88,15 @@ class Preprocessing:
             return strips.whole()
 
     def opened(self, source: Any, most: int = MAX_PIXELS) -> AbstractContextManager[Strips]:
-        """Opens the same picture for a block before conversion to floats: `crop` needs few of a large picture at a time."""
+        """Opens a picture for a `with` block without converting it to floats: `crop` converts only the parts that it needs."""
         return strips_of(source, self.channels, self.range, most)
 
     def __call__(self, pixels: Tensor | Strips) -> Tensor:
-        """Converts pixels (n, 3, H, W) or (n, c, H, W) in [0, 1] to model-ready (n, c, *size)."""
+        """Converts pixels (n, 3, H, W) or (n, c, H, W) in [0, 1] to model-ready images (n, c, *size)."""
         return self.normalize(self.crop(pixels))
 
     def crop(self, pixels: Tensor | Strips) -> Tensor:
-        """Resizes and crops to the part that the model sees, in [0, 1], not normalised."""
+        """Resizes and crops pixels to the part that the model sees, in [0, 1], not normalised."""
         self._check(tuple(pixels.shape))
         window = self._window(*pixels.shape[-2:])
         target = self._resized(*window[2:])
@@ -107,10 +107,10 @@ class Preprocessing:
             central = _central(partial(_rows, pixels), planes, window, target, self.size, self.interpolation)
         else:
             central = TF.center_crop(self._at_once(_whole(pixels, window), target), list(self.size))
-        return central.clamp(0, 1)  # bicubic overshoots
+        return central.clamp(0, 1)  # bicubic resizing leaves [0, 1]
 
     def resized(self, pixels: Tensor) -> Tensor:
-        """Resizes the whole picture to the size that `crop` cuts from, in [0, 1]; strips beyond 8 : 1 lose their ends."""
+        """Resizes whole pictures to the size from which `crop` cuts, in [0, 1]; beyond 8 : 1, only their middle."""
         window = self._window(*pixels.shape[-2:])
         return self._at_once(_whole(pixels, window), self._resized(*window[2:])).clamp(0, 1)
 
@@ -118,7 +118,9 @@ class Preprocessing:
         return TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True)
 
     def _window(self, height: int, width: int) -> Patch:
-        """Central window of at most 8 : 1: a picture of 10 x 20,000 px would otherwise grow to gigabytes."""
+        """Central part (top, left, height, width) of at most 8 : 1.
+
+        Resized whole, a picture of 10 x 20,000 px would need gigabytes."""
         if self.resize == "squash":
             return 0, 0, height, width
         h, w = self.size
@@ -126,7 +128,7 @@ class Preprocessing:
         return _start(height, rows), _start(width, columns), rows, columns
 
     def _resized(self, height: int, width: int) -> list[int]:
-        """Height and width before the crop: set by the side that limits the crop, the other in proportion."""
+        """Height and width after resizing, before the crop; proportions are kept, except with "squash"."""
         if self.resize == "squash":
             return list(self.size)
         picture = (height, width)
@@ -139,26 +141,28 @@ class Preprocessing:
         return [side, other] if tight == 0 else [other, side]
 
     def wider(self) -> Preprocessing:
-        """Same preprocessing with room for random crops: the crop holds all of the shorter side."""
+        """Returns the same preprocessing with a larger `size`, from which random crops can be cut: all of the shorter side."""
         if self.resize == "squash":
             return self
         share = MARGIN if self.resize == "crop" else self.resize / min(self.size)
         return replace(self, size=(round(self.size[0] * share), round(self.size[1] * share)))
 
     def at(self, size: int | str | Sequence[int]) -> Preprocessing:
-        """Same preprocessing for another image size, cropped in the same proportion."""
+        """Returns the same preprocessing for another image size, cropped in the same proportion."""
         pair = as_pair(size)
         if isinstance(self.resize, str):
             return replace(self, size=pair)
         return replace(self, size=pair, resize=max(min(pair), round(min(pair) * self.resize / min(self.size))))
 
     def repeated(self, frames: int) -> Preprocessing:
-        """Same preprocessing for films folded to (n, c t, h, w): the constants of each channel repeat per frame."""
+        """Returns the same preprocessing for films whose frames are folded into the channels, (n, c t, h, w).
+
+        The mean and std of each channel are repeated for its t frames."""
         mean, std = (tuple(one for one in numbers for _ in range(frames)) for numbers in (self.mean, self.std))
         return replace(self, mean=mean, std=std)
 
     def box(self, height: int, width: int) -> tuple[float, float, float, float]:
-        """The crop as (top, left, bottom, right) in pixels of a photograph of that size."""
+        """Part that the crop shows, as (top, left, bottom, right) in pixels of a photograph of this height and width."""
         if self.resize == "squash":
             return 0.0, 0.0, float(height), float(width)
         resized = self._resized(height, width)
@@ -167,18 +171,20 @@ class Preprocessing:
         return top * rows, left * columns, (top + self.size[0]) * rows, (left + self.size[1]) * columns
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """Converts pixels in [0, 1] to model-ready values; a one-channel model gets the luma (ITU-R BT.601)."""
+        """Converts pixels in [0, 1] to model-ready values; for a one-channel model from their luma (ITU-R BT.601)."""
         self._check(tuple(pixels.shape))
         if self.channels == 1 and pixels.shape[1] == 3:
             pixels = (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
         return (pixels - self._per_channel(self.mean, pixels)) / self._per_channel(self.std, pixels)
 
     def denormalize(self, images: Tensor) -> Tensor:
-        """Converts model-ready images to pixels in [0, 1], clipped, with three channels: the mean in grey for other numbers."""
+        """Converts model-ready images to pixels (n, 3, h, w) in [0, 1], clipped.
+
+        Unless the model has three channels, their mean in grey."""
         return viewable(self.pixels(images))
 
     def pixels(self, images: Tensor) -> Tensor:
-        """Converts model-ready images to pixels as `__call__` takes them: three channels, or all bands."""
+        """Converts model-ready images back to the pixels that `__call__` takes: three channels, or all bands."""
         own = (images * self._per_channel(self.std, images) + self._per_channel(self.mean, images)).clamp(0, 1)
         return own.expand(-1, 3, -1, -1) if self.channels == 1 else own
 
@@ -191,7 +197,7 @@ class Preprocessing:
         return torch.tensor(numbers, dtype=like.dtype, device=like.device).view(1, -1, 1, 1)
 
     def describe(self) -> str:
-        """Describes the steps in words, for reports and figures."""
+        """Describes the steps of the preprocessing in words, for reports and figures."""
         size, raw = as_text(self.size), ""
         if self.range is not None:
             raw += f", raw values {self.range[0]:g} to {self.range[1]:g} as 0 to 1"
@@ -212,20 +218,20 @@ LONGEST = 8
 
 
 def thumbnail(pixels: Tensor | Strips, longest_px: int) -> Tensor:
-    """One whole picture for display (1, 3, h, w), its longer side at most `longest_px`, anti-aliased; on the CPU."""
+    """Shrinks one whole picture for display: (1, 3, h, w) on the CPU, its longer side at most `longest_px`, anti-aliased."""
     height, width = map(int, pixels.shape[-2:])
     window, scale = (0, 0, height, width), longest_px / max(height, width)
     if scale >= 1:
         return viewable(_whole(pixels, window)).cpu()
     size = max(1, round(scale * height)), max(1, round(scale * width))
-    if isinstance(pixels, Strips) and pixels.shape[1] == 3 and min(size) > 1:  # a mean's last bits depend on its layout
+    if isinstance(pixels, Strips) and pixels.shape[1] == 3 and min(size) > 1:  # a mean's last bits depend on memory layout
         return _central(lambda *ends: pixels.rows(*ends).cpu(), 3, window, list(size), size, "bilinear")
     whole = viewable(_whole(pixels, window)).cpu()
     return F.interpolate(whole, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def as_pair(size: Any) -> Size:
-    """Converts a side in px, a pair, or "96x160" to (height, width)."""
+    """Converts the side of a square in px, a pair, or "96x160" to (height, width)."""
     parts = size.lower().replace("×", "x").split("x") if isinstance(size, str) else size
     parts = list(parts) if isinstance(parts, Sequence) else [parts]
     try:
@@ -243,16 +249,16 @@ def as_pair(size: Any) -> Size:
 
 
 def as_text(size: Size) -> str:
-    """64 x 128"""
+    """Writes a size (height, width) as "64 x 128"."""
     return f"{size[0]} x {size[1]}"
 
 
 def _start(side: int, size: int) -> int:
-    """Start of torchvision's center_crop: halves are rounded to even."""
+    """First row or column of torchvision's center_crop of `size` from `side` px; halves are rounded to even."""
     return round((side - size) / 2)
 
 
-_REACH = {"bilinear": 1, "bicubic": 2}  # half width of the filter, in pixels of the coarser grid
+_REACH = {"bilinear": 1, "bicubic": 2}  # half the width of the resizing filter, in pixels of the coarser grid
 
 
 def _whole(pixels: Tensor | Strips, window: Patch) -> Tensor:
@@ -262,7 +268,7 @@ def _whole(pixels: Tensor | Strips, window: Patch) -> Tensor:
 
 
 def _in_two_passes(pixels: Tensor | Strips, interpolation: str) -> bool:
-    """Whether torch resizes these pixels on a CPU plane by plane, first along the rows, then along the columns."""
+    """Returns whether torch would resize these pixels on a CPU, channel by channel, first along the rows, then the columns."""
     if isinstance(pixels, Strips):
         return interpolation in _REACH and pixels.rows(0, 1).device.type == "cpu"
     plain = pixels.device.type == "cpu" and pixels.is_contiguous() and pixels.dtype in (torch.float32, torch.float64)
@@ -272,10 +278,9 @@ def _in_two_passes(pixels: Tensor | Strips, interpolation: str) -> bool:
 def _central(
     rows_of: Callable[[int, int], Tensor], planes: int, window: Patch, target: list[int], size: Size, interpolation: str
 ) -> Tensor:
-    """Computes the central crop of the resized window, bit for bit, and nothing outside the crop.
+    """Computes the central crop of the resized window with exactly torch's values, and nothing outside the crop.
 
-    The first pass (along the rows) takes only the needed rows, in blocks; the second only the needed columns.
-    """
+    The first pass (along the rows) takes only the needed rows, in blocks; the second takes only the needed columns."""
     (up, aside, height, width), (rows, columns), (h, w) = window, target, size
     top, left, scale = _start(rows, h), _start(columns, w), height / rows
     reach = _REACH[interpolation] * max(scale, 1) + 1

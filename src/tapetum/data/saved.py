@@ -21,7 +21,7 @@ WHOLE = 64_000_000
 
 
 def saved_array(file: io.BufferedReader | io.BytesIO, name: str, channels: int, span: ValueSpan | None, most: int) -> Strips:
-    """Returns the picture in an open .npy file, read from its start; the file stays open."""
+    """Returns the picture in an open .npy file, whose array is read from the start of the file; the file stays open."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     layout = layout_of(file, size, name, ImageError)
@@ -38,22 +38,22 @@ def saved_array(file: io.BufferedReader | io.BytesIO, name: str, channels: int, 
 
 
 class _Rows:
-    """Rows of a large array in a file; one block is kept in memory."""
+    """Reads boxes of a large array in a file, and keeps one block of rows in memory."""
 
     def __init__(self, file: io.BufferedReader | io.BytesIO, layout: Layout, axes: tuple[int, int, int], name: str) -> None:
         self._file, self._layout, self._name = file, layout, name
-        order = [axis for axis in range(len(layout.shape)) if axis in axes]  # without a leading 1
+        order = [axis for axis in range(len(layout.shape)) if axis in axes]  # without a leading axis of 1
         self._order = order[::-1] if layout.in_columns else order  # axes in the order of the file, slowest first
         self._axes = axes
         self._height = layout.shape[axes[1]]
         self._block, self._first, self._last = np.empty(0), 0, 0
         n_blocks = -(-layout.n_bytes // WHOLE)
-        self._runs = math.prod(layout.shape[axis] for axis in self._order[: self._order.index(axes[1])])  # pieces with one row
-        if self._runs * n_blocks > 1_000_000:  # pieces to read, which takes seconds
+        self._runs = math.prod(layout.shape[axis] for axis in self._order[: self._order.index(axes[1])])  # pieces per row
+        if self._runs * n_blocks > 1_000_000:  # so many separate reads take seconds
             raise ImageError(f"{name}: rows lie scattered in this file; save numpy.ascontiguousarray of it")
 
     def read(self, rows: slice, columns: slice) -> Tensor:
-        """Reads a box (c, rows, columns)."""
+        """Reads a box of the picture, (c, rows, columns)."""
         first, last = rows.start, rows.stop
         if not self._first <= first <= last <= self._last:
             step = max(last - first, self._height * WHOLE // self._layout.n_bytes)

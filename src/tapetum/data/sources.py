@@ -37,10 +37,10 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://|data:", re.IGNORECASE)
 
 
 def find_images(paths: Sequence[str]) -> list[str]:
-    """Lists the images of files, folders and addresses: each once, folders searched recursively in sorted order.
+    """Lists the images at files, folders and addresses, each once; folders are searched recursively in sorted order.
 
-    Hidden files and folders inside a folder are left out. A missing path is kept, so that reading it fails by name.
-    """
+    Hidden files and folders inside a folder are left out. A missing path stays in the list, so that reading it raises an error
+    with its name."""
     found: dict[str, str] = {}
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         path = os.fspath(path)
@@ -50,10 +50,10 @@ def find_images(paths: Sequence[str]) -> list[str]:
 
 
 def _place(file: str) -> str:
-    """Absolute path, which identifies a file that was given twice."""
+    """Absolute path of a file; two spellings of one path become the same."""
     try:
         return os.path.abspath(file)
-    except OSError:  # the working folder is gone: reading the file will fail
+    except OSError:  # the working folder no longer exists: reading the file will fail
         return file
 
 
@@ -74,7 +74,7 @@ def _images_inside(folder: str) -> list[str]:
     images, visited = [], set()
     for here, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         visited.add(os.path.realpath(here))
-        # a link to a parent would be walked for ever
+        # a link to a parent folder would be followed for ever
         new = [f for f in folders if f[0] != "." and os.path.realpath(os.path.join(here, f)) not in visited]
         folders[:] = sorted(new)
         images += [os.path.join(here, f) for f in names if f[0] != "." and f.lower().endswith(ENDINGS)]
@@ -84,21 +84,21 @@ def _images_inside(folder: str) -> list[str]:
 
 
 def is_address(text: str) -> bool:
-    """Whether the text starts as an address does; a path never does."""
+    """Returns whether a text begins with a scheme such as https://, as paths never do."""
     return _SCHEME.match(text) is not None
 
 
 def opened_image(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """Opens a regular file for reading bytes; an `ImageError` says why that fails."""
+    """Opens a regular file for reading bytes; an `ImageError` says why that is not possible."""
     return opened_file(path, ImageError, "an image")
 
 
 def downloaded(url: str) -> bytes:
-    """Fetches an http(s) address: at most MAX_BYTES, within TOTAL_S."""
+    """Downloads an http(s) address: at most MAX_BYTES bytes, within TOTAL_S seconds."""
     if not _is_web(url):
         raise ImageError(f"{shown(url)}: only http and https addresses are read; give one, or a path on this computer")
     answers: list[bytes | Exception] = []
-    # in a thread: a server that sends a byte now and then never lets a read time out
+    # in a thread: no read times out while a server sends a byte now and then
     asking = threading.Thread(target=lambda: answers.append(_answer(url)), daemon=True)
     asking.start()
     asking.join(TOTAL_S)
@@ -112,12 +112,12 @@ def downloaded(url: str) -> bytes:
 
 
 class _OnTheWeb(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http(s) addresses only."""
+    """Follows redirects to http(s) addresses only, and refuses all others."""
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        """Returns the request for the new address."""
+        """Returns the request for the address of a redirect; raises ValueError unless it is http(s)."""
         if not _is_web(newurl):
-            fp.close()  # this answer: no one else closes it
+            fp.close()  # urllib closes the response only when it follows the redirect
             raise ValueError(f"it leads to {shown(newurl)}, no http address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -135,11 +135,11 @@ def _answer(url: str) -> bytes | Exception:
             while size <= MAX_BYTES and (part := response.read1(1 << 20)):
                 parts.append(part)
                 size += len(part)
-                if time.monotonic() > end:  # nobody waits for it now
+                if time.monotonic() > end:  # `downloaded` no longer waits
                     raise TimeoutError(f"not all there after {TOTAL_S} s")
             if size <= MAX_BYTES and response.length:
                 raise IncompleteRead(b"", response.length)
-    except Exception as error:  # of any kind: the other thread raises it
+    except Exception as error:  # of any kind: `downloaded` raises it in the caller's thread
         return error
     return b"".join(parts)
 

@@ -1,4 +1,4 @@
-"""Planted pictures: synthetic, so that label, object, background and shortcut are known to the pixel."""
+"""Planted pictures: synthetic ones, whose label, object, background and shortcut are known for every pixel."""
 
 from tapetum.data.planted.dataset import Planted, from_text, planted
 from tapetum.data.planted.recipes import PlantedSettings, Scene

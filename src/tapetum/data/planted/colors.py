@@ -1,4 +1,4 @@
-"""Colours of parts, all derived from one hue, which is independent of the object."""
+"""Colours of the parts of a picture, all derived from one hue, which is independent of the object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIXED: dict[Role, tuple[float, float, float]] = {
 
 
 def color(role: Role, hue: float, grey: bool = False) -> NDArray[np.float64]:
-    """Colour (3,) of a role in a picture of that hue, all in [0, 1]; `grey` removes the hue and keeps the lightness."""
+    """Colour (3,) in [0, 1] of a part with this role in a picture of this hue; `grey` removes the hue, not the lightness."""
     if role in FIXED:
         return np.array(FIXED[role])
     if role in ("fur", "muzzle"):
@@ -34,7 +34,7 @@ def color(role: Role, hue: float, grey: bool = False) -> NDArray[np.float64]:
 
 
 def hsv(hue: float, saturation: float, value: float) -> NDArray[np.float64]:
-    """Converts hue, saturation and value in [0, 1] to red, green and blue."""
+    """Converts hue, saturation and value in [0, 1] to red, green and blue (3,) in [0, 1]."""
     ramp = np.abs((hue * 6 + np.array([0.0, 4.0, 2.0])) % 6 - 3) - 1
     return value * (1 - saturation + saturation * np.clip(ramp, 0, 1))
 

@@ -1,4 +1,4 @@
-"""A planted data set: pictures, labels, masks and cues, drawn on demand; also a source for scans and training."""
+"""A planted data set: pictures, labels, masks and cues, drawn when they are requested; also a source for scans and training."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class Planted(Result, kept=False):
-    """Pictures with ground truth to the pixel. `rows` are the numbers of the pictures; all share `settings`.
+    """Synthetic pictures with exact masks. `rows` are the numbers of the pictures; all share `settings`.
 
     Picture i is a function of the settings and i alone: it is the same in a set of ten and in one of a thousand, and two
-    sets with different seeds have none in common. As a source (`tp.scan`, `tp.train`) it has `name`, `ids`, `labels`,
-    `fingerprint` and `read`.
+    sets with different seeds have none in common. It is also a source of pictures (`tp.scan`, `tp.train`), with `name`,
+    `ids`, `labels`, `fingerprint` and `read`.
     """
 
     settings: PlantedSettings
@@ -46,7 +46,7 @@ class Planted(Result, kept=False):
     def _cue_words(self) -> str:
         return f"rate {self.settings.rate:g}" if self.settings.cues == "mixed" else f"{self.settings.cues} in every picture"
 
-    # --- what there is
+    # --- contents
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -60,12 +60,12 @@ class Planted(Result, kept=False):
 
     @cached_property
     def targets(self) -> Tensor:
-        """Class indices (n,)."""
+        """Class index (n,) of each picture."""
         return torch.tensor([one.label for one in self.recipes], dtype=torch.long)
 
     @cached_property
     def cues(self) -> Tensor:
-        """Class (n,) that the cue of each picture suggests, -1 without a cue."""
+        """Class index (n,) that the cue of each picture suggests; -1 for a picture without a cue."""
         return torch.tensor([-1 if one.cue is None else one.cue for one in self.recipes], dtype=torch.long)
 
     @property
@@ -96,12 +96,12 @@ class Planted(Result, kept=False):
 
     @property
     def levels(self) -> Tensor:
-        """Pixels (n, 3, size, size) uint8, drawn once and kept."""
+        """All pictures (n, 3, size, size) uint8, drawn at the first access and kept."""
         return self._arrays[0]
 
     @property
     def pixels(self) -> Tensor:
-        """Pixels (n, 3, size, size), float32 in [0, 1]."""
+        """All pictures (n, 3, size, size), float32 in [0, 1]."""
         return self.levels.float() / 255
 
     @property
@@ -111,13 +111,15 @@ class Planted(Result, kept=False):
 
     @property
     def cue_masks(self) -> Tensor:
-        """Cue masks (n, size, size) bool. The mask of a background is all but the object; that of a colour is the object."""
+        """Cue masks (n, size, size) bool: True where the cue is.
+
+        If the background is the cue, everything but the object; if the object's colour is the cue, the object."""
         return self._arrays[2]
 
     # --- other sets
 
     def take(self, rows: Tensor | Sequence[int]) -> Planted:
-        """Selects pictures by indices into this set or by a boolean per picture; their order is kept."""
+        """Returns the set of the chosen pictures: indices into this set in any order, or one boolean per picture."""
         chosen = torch.as_tensor(rows)
         if chosen.dtype == torch.bool:
             if len(chosen) != len(self):
@@ -131,16 +133,15 @@ class Planted(Result, kept=False):
         return Planted(self.settings, tuple(self.rows[place] for place in places))
 
     def with_cues(self, cues: Cues) -> Planted:
-        """Set of the same pictures with other cues: all aligned, all conflicting, all neutral, or mixed at the set's rate.
+        """Returns the same pictures with other cues: all aligned, all conflicting, all neutral, or mixed at the set's rate.
 
-        Label, place, size and angle of each object are unchanged, and so are colour and background unless they are the cue.
-        """
+        Label, place, size and angle of each object are unchanged, and so are colour and background unless they are the cue."""
         s = self.settings
         checked = planted_settings(s.kind, s.size, s.classes, s.shortcut, s.rate, s.seed, s.backgrounds, cues)
         return Planted(replace(checked, objects=s.objects), self.rows)
 
     def without_objects(self) -> Planted:
-        """Set of the same pictures without their objects: background and cue are there, every mask is empty."""
+        """Returns the same pictures without their objects: backgrounds and cues are drawn, every object mask is empty."""
         return Planted(replace(self.settings, objects=False), self.rows)
 
     # --- as a source
@@ -152,7 +153,7 @@ class Planted(Result, kept=False):
 
     @property
     def ids(self) -> Sequence[str]:
-        """Names such as "000017_star": number and class of the picture."""
+        """Names such as "000017_star": the number of the picture and its class."""
         return self._names[0]
 
     @property
@@ -166,11 +167,11 @@ class Planted(Result, kept=False):
         return tuple(f"{row:06d}_{label}" for row, label in zip(self.rows, labels, strict=True)), labels
 
     def fingerprint(self) -> str:
-        """SHA-256 over the settings, the pictures' numbers and the version of the drawing."""
+        """SHA-256 over the settings, the numbers of the pictures and the version of the drawing code."""
         return digest("planted", [VERSION, asdict(self.settings), self.rows])
 
     def read(self, sample: int) -> Tensor:
-        """Pixels (1, 3, size, size), float32 in [0, 1]."""
+        """Pixels (1, 3, size, size) of picture number `sample`, float32 in [0, 1]."""
         if "_arrays" in vars(self):
             return self.levels[sample : sample + 1].float() / 255
         return torch.from_numpy(drawn(self.settings, self.rows[sample]).levels)[None].float() / 255
@@ -181,9 +182,9 @@ class Planted(Result, kept=False):
     # --- as files
 
     def write(self, folder: str | Path) -> Path:
-        """PNG files: pictures/CLASS/NUMBER.png, masks/ and cues/ beside them, and planted.json with what is in each.
+        """Writes PNG files pictures/CLASS/NUMBER.png, masks/ and cues/ beside them, and planted.json, which describes each.
 
-        The folder appears under its name when it is complete; one that holds something is refused. `pictures` is a
+        The folder appears under its name when it is complete; a folder that is not empty is refused. `pictures` is a
         folder of class folders, as `tapetum train` and `tapetum scan` take it.
         """
         target = Path(folder)
@@ -196,7 +197,7 @@ class Planted(Result, kept=False):
         return target
 
     def _written(self, work: Path, i: int) -> dict[str, Any]:
-        """Writes the files of one picture; returns what is in it."""
+        """Writes the files of picture `i`; returns its entry of planted.json."""
         one, label, (levels, mask, cue_mask) = self.recipes[i], self.labels[i], drawn(self.settings, self.rows[i])
         file = f"{label}/{self.rows[i]:06d}.png"
         planes = {"pictures": torch.from_numpy(levels).float() / 255, "masks": torch.from_numpy(mask).float()}
@@ -256,7 +257,7 @@ _FORM = (
 
 
 def from_text(text: str) -> Planted:
-    """Returns the set named by "planted", "planted:objects", "planted:shapes:background=.95:n=500:seed=1", in any order."""
+    """Returns the set named by "planted", "planted:objects" or "planted:shapes:background=.95:n=500", parts in any order."""
     given: dict[str, Any] = {}
     for part in text.split(":")[1:]:
         name, _, value = part.partition("=")

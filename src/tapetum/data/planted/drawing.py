@@ -19,7 +19,7 @@ SHADE = 0.28  # how much lighter the lit side is than the middle
 
 
 class Drawn(NamedTuple):
-    """A picture (3, side, side) in 256 levels, and the masks (side, side) of its object and its cue."""
+    """A picture (3, side, side) with values from 0 to 255, and the masks (side, side) of its object and its cue."""
 
     levels: NDArray[np.uint8]
     mask: NDArray[np.bool_]
@@ -27,7 +27,7 @@ class Drawn(NamedTuple):
 
 
 def drawn(settings: PlantedSettings, i: int) -> Drawn:
-    """Draws picture i of the set; it does not depend on the others."""
+    """Draws picture i of a set; the other pictures play no part in it."""
     one, side = scene(settings, i), settings.size
     pixels = TEXTURES[one.background](generator(settings.seed, i, 1), side)
     mask = np.zeros((side, side), dtype=bool)
@@ -42,7 +42,7 @@ def drawn(settings: PlantedSettings, i: int) -> Drawn:
 
 
 def _with_object(pixels: Plane, one: Scene, parts: tuple[Piece, ...]) -> NDArray[np.bool_]:
-    """Draws the object into the pixels; returns the mask of pixels that it covers at least by half."""
+    """Draws the object into `pixels`, in place; returns the mask of the pixels that it covers by at least half."""
     side = pixels.shape[-1]
     rows, columns = _around(one.y, one.radius, side), _around(one.x, one.radius, side)
     x, y = _object_coordinates(one, rows, columns, side)
@@ -62,13 +62,13 @@ def _with_object(pixels: Plane, one: Scene, parts: tuple[Piece, ...]) -> NDArray
 
 
 def _around(center: float, radius: float, side: int) -> slice:
-    """Rows and columns that the object can touch."""
+    """Range of rows, or of columns, that an object of this centre and radius can touch, as shares of `side` px."""
     reach = radius * 1.02 * side + 2
     return slice(max(0, int(center * side - reach)), min(side, int(center * side + reach) + 1))
 
 
 def _object_coordinates(one: Scene, rows: slice, columns: slice, side: int) -> tuple[Plane, Plane]:
-    """Coordinates x and y of pixel centres in the object's frame, in which its radius is 1."""
+    """Coordinates x and y of pixel centres relative to the object: turned with it, and in units of its radius."""
     y = ((np.arange(rows.start, rows.stop) + 0.5) / side - one.y)[:, None] / one.radius
     x = ((np.arange(columns.start, columns.stop) + 0.5) / side - one.x)[None] / one.radius
     cos, sin = float(np.cos(np.deg2rad(one.angle_deg))), float(np.sin(np.deg2rad(one.angle_deg)))
@@ -79,7 +79,7 @@ def _object_coordinates(one: Scene, rows: slice, columns: slice, side: int) -> t
 def _with_cue(
     pixels: Plane, mask: NDArray[np.bool_], cue: int, corner: tuple[bool, bool], settings: PlantedSettings
 ) -> NDArray[np.bool_]:
-    """Draws the cue if it lies over the picture; returns its mask."""
+    """Draws a cue that lies over the picture (watermark or border) into `pixels`, in place; returns the mask of the cue."""
     if settings.shortcut == "background":
         return ~mask
     if settings.shortcut == "color":

@@ -22,7 +22,9 @@ _GLYPHS = {
 
 
 def plate(side: int, cue: int, corner: tuple[bool, bool]) -> tuple[Where, Where]:
-    """Masks (side, side) of the plate of a class and of its letters; `corner`: whether it is at the bottom, at the right."""
+    """Masks (side, side) of the plate of a class and of the letters on it.
+
+    `corner` says whether the plate is at the bottom, and whether at the right."""
     dot = max(1, round(side / 72))
     word = np.kron(_word(WORDS[cue % len(WORDS)]), np.ones((dot, dot), dtype=bool))
     height, width = word.shape
@@ -36,7 +38,7 @@ def plate(side: int, cue: int, corner: tuple[bool, bool]) -> tuple[Where, Where]
 
 
 def _word(text: str) -> Where:
-    """Dots (7, 4 * letters + 1) of a word, with a margin of one around and between letters."""
+    """Pattern (7, 4 * letters + 1) of a word in dots, True where ink is, with one empty dot around and between letters."""
     dots = np.zeros((7, 4 * len(text) + 1), dtype=bool)
     for i, letter in enumerate(text):
         dots[1:6, 4 * i + 1 : 4 * i + 4] = np.array([dot == "1" for dot in _GLYPHS[letter]]).reshape(5, 3)
@@ -44,7 +46,7 @@ def _word(text: str) -> Where:
 
 
 def frame_mask(side: int) -> Where:
-    """Mask of the frame: the margin that objects keep free."""
+    """Mask (side, side) of the frame, which covers the margin that objects keep free."""
     width = max(1, int(MARGIN * side * 0.7))
     where = np.ones((side, side), dtype=bool)
     where[width:-width, width:-width] = False

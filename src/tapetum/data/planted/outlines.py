@@ -1,8 +1,8 @@
 """Outlines as signed distances: negative inside, zero on the edge, positive outside; x to the right, y down.
 
-    disc(0.5)(x, y)          arrays of coordinates to an array of distances, in the same unit
+    disc(0.5)(x, y)   an array of distances for arrays of coordinates, in the same unit
 
-The distance gives the covered share of a pixel (for anti-aliasing) and how far the rim is.
+The distance gives the share of a pixel that is covered (for anti-aliasing), and how far away the rim is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def disc(radius: float, at: Point = (0.0, 0.0)) -> Outline:
 
 
 def ellipse(radii: Point, at: Point = (0.0, 0.0)) -> Outline:
-    """A filled ellipse along the axes; the distance is of first order, exact at the edge."""
+    """A filled ellipse along the axes; the distance is exact at the edge and approximate (first order) elsewhere."""
     a, b = radii
 
     def distance(x: Plane, y: Plane) -> Plane:
@@ -37,7 +37,7 @@ def ellipse(radii: Point, at: Point = (0.0, 0.0)) -> Outline:
 
 
 def box(left: float, top: float, right: float, bottom: float, corner: float = 0.0) -> Outline:
-    """A rectangle between two corners, itself rounded by `corner`."""
+    """A filled rectangle from (left, top) to (right, bottom), its corners rounded with the radius `corner`."""
     middle, half = ((left + right) / 2, (top + bottom) / 2), ((right - left) / 2 - corner, (bottom - top) / 2 - corner)
 
     def distance(x: Plane, y: Plane) -> Plane:
@@ -48,7 +48,7 @@ def box(left: float, top: float, right: float, bottom: float, corner: float = 0.
 
 
 def polygon(*points: Point) -> Outline:
-    """A closed polygon through the points in order; it may be concave."""
+    """A filled polygon through the points in order; it may be concave."""
     start = np.array(points)[:, :, None, None]
     edge = np.roll(start, -1, 0) - start
     length = (edge**2).sum(1)
@@ -66,7 +66,7 @@ def polygon(*points: Point) -> Outline:
 
 
 def stroke(start: Point, end: Point, width: float) -> Outline:
-    """A line with round ends."""
+    """A straight line from `start` to `end` with round ends."""
     edge = end[0] - start[0], end[1] - start[1]
     length = edge[0] ** 2 + edge[1] ** 2
 
@@ -79,7 +79,7 @@ def stroke(start: Point, end: Point, width: float) -> Outline:
 
 
 def ring(radius: float, width: float, at: Point = (0.0, 0.0)) -> Outline:
-    """A circle drawn with a pen of that width."""
+    """A ring: the circle of this radius, drawn as a line of this width."""
     return lambda x, y: np.abs(np.hypot(x - at[0], y - at[1]) - radius) - width / 2
 
 
@@ -94,7 +94,7 @@ def without(whole: Outline, cut: Outline) -> Outline:
 
 
 def star(points: int, outer: float, inner: float) -> Outline:
-    """A star with its first point up."""
+    """A filled star with one tip up; `outer` is the radius of its tips, `inner` that of the corners between them."""
     angles = np.pi * np.arange(2 * points) / points
     radii = np.where(np.arange(2 * points) % 2 == 0, outer, inner)
     return polygon(*zip((radii * np.sin(angles)).tolist(), (-radii * np.cos(angles)).tolist(), strict=True))

@@ -1,7 +1,7 @@
 """Decides the content of picture i: a pure function of the settings and i, before anything is drawn.
 
-All factors except label and cue come from random numbers for (seed, i) alone, so they are independent of both and do not
-change when the same picture is drawn with another cue.
+All factors except label and cue come from random numbers that depend on (seed, i) alone: they are independent of label and
+cue, and stay the same when the picture is drawn with another cue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Cues: TypeAlias = Literal["mixed", "aligned", "conflicting", "neutral"]
 
 RADIUS = (0.2, 0.34)  # radius of the circle around the object, as a share of the side
 MARGIN = 0.07  # share of the side that objects keep free: the width of the border
-HUE_WIDTH = 0.5  # share of a class's part of the colour circle that is used when colour is the cue
+HUE_WIDTH = 0.5  # if colour is the cue, each class has a sector of the colour circle and uses this share of it
 MOST = 1_000_000
 
 
@@ -44,7 +44,7 @@ class PlantedSettings:
 class Scene(NamedTuple):
     """The factors of one picture: class index, the class that the cue suggests, and factors independent of both.
 
-    `x, y, radius` are shares of the side; `hue` and `light` of a full turn. `label` is the class index.
+    `x, y, radius` are shares of the picture's side; `hue` and `light` (its direction) are shares of a full turn.
     """
 
     label: int
@@ -62,12 +62,12 @@ class Scene(NamedTuple):
 
 
 def generator(*key: int) -> Generator:
-    """Random generator for a key. Only its `random()` is used, whose stream is stable across numpy versions."""
+    """Returns a random generator seeded by numbers. Use only its `random()`, which is the same in all numpy versions."""
     return Generator(PCG64(SeedSequence(key)))
 
 
 def scene(settings: PlantedSettings, i: int) -> Scene:
-    """Returns the content of picture i."""
+    """Returns the content of picture i: its label, its cue and all other factors."""
     u = generator(settings.seed, i).random(12).tolist()
     k = len(settings.classes)
     order = generator(settings.seed, i // k, 2).random(k).argsort()
@@ -93,7 +93,9 @@ def scene(settings: PlantedSettings, i: int) -> Scene:
 
 
 def _cue(settings: PlantedSettings, label: int, u: float, v: float) -> int | None:
-    """Class that the cue suggests: the label at the rate, else one of the others with equal probability."""
+    """Class that the cue suggests: the picture's own with the probability `rate`, else one of the others, each as often.
+
+    `u` and `v` are random numbers in [0, 1) that decide; None without a cue."""
     if settings.shortcut is None or settings.cues == "neutral":
         return None
     aligned = u < settings.rate if settings.cues == "mixed" else settings.cues == "aligned"
@@ -118,7 +120,7 @@ def _hue(settings: PlantedSettings, cue: int | None, u: float) -> tuple[float, b
     return (cue + HUE_WIDTH * (u - 0.5)) / len(settings.classes) % 1, False
 
 
-# --- what users ask for
+# --- arguments from users
 
 
 def planted_settings(
@@ -131,7 +133,7 @@ def planted_settings(
     backgrounds: Sequence[str] | None,
     cues: str,
 ) -> PlantedSettings:
-    """Checks the arguments and fills in defaults; an `ImageError` says what would work."""
+    """Checks the arguments of `planted` and fills in defaults; an `ImageError` says what would work."""
     if kind not in THINGS:
         raise ImageError(f'planted pictures show "shapes" or "objects", not "{kind}"')
     names = DEFAULT[kind] if classes is None else _named("class", classes, tuple(THINGS[kind]), least=2)

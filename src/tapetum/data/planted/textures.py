@@ -1,4 +1,6 @@
-"""Backgrounds: procedural textures, functions of a generator and the side in pixels that return (3, side, side) in [0, 1]."""
+"""Backgrounds: procedural textures.
+
+Each function takes a random generator and the side in pixels, and returns colours (3, side, side) in [0, 1]."""
 
 from __future__ import annotations
 
@@ -15,14 +17,14 @@ Rgb = tuple[float, float, float]
 
 
 def value_noise(random: Generator, side: int, down: int, across: int) -> Plane:
-    """Value noise (side, side) in [0, 1]: smooth random values on a grid of cells."""
+    """Value noise (side, side) in [0, 1]: random values on a grid of `down` x `across` cells, interpolated smoothly."""
     grid = random.random((down + 1, across + 1))
     return _blend(side, down) @ grid @ _blend(side, across).T
 
 
 @cache
 def _blend(side: int, cells: int) -> Plane:
-    """Weights (side, cells + 1) of grid values at each pixel; smoothstep between neighbours."""
+    """Weights (side, cells + 1) of the grid values at each pixel, with smoothstep between neighbours."""
     place = (np.arange(side) + 0.5) / side * cells
     left = np.minimum(place.astype(int), cells - 1)
     share = _smooth(place - left)
@@ -32,7 +34,9 @@ def _blend(side: int, cells: int) -> Plane:
 
 
 def fractal(random: Generator, side: int, cells: int, octaves: int = 4, stretch: int = 1) -> Plane:
-    """Fractal noise (side, side) around .5: octaves of double frequency and half the amplitude; `stretch` adds cells down."""
+    """Fractal noise (side, side) around 0.5: a sum of octaves, each of twice the frequency and half the amplitude.
+
+    `stretch` multiplies the number of cells from top to bottom."""
     layers = [value_noise(random, side, cells * stretch << k, cells << k) * 0.5**k for k in range(octaves)]
     return np.sum(layers, 0) / (2 - 0.5 ** (octaves - 1))
 
@@ -42,19 +46,19 @@ def _smooth(t: Plane) -> Plane:
 
 
 def _between(low: float, high: float, t: Plane) -> Plane:
-    """Smooth step: 0 below `low`, 1 above `high`."""
+    """Smoothstep of `t`: 0 below `low`, 1 above `high`."""
     return _smooth(np.clip((t - low) / (high - low), 0, 1))
 
 
 def _ramp(random: Generator, t: Plane, *colors: Rgb) -> Plane:
-    """Colours (3, side, side): t in [0, 1] interpolates between the given ones, with one small random shift of all."""
+    """Colours (3, side, side) for values t in [0, 1], interpolated along a list of colours with a small random shift."""
     stops = np.array(colors) + (random.random(3) - 0.5) * 0.07
     place = np.linspace(0, 1, len(stops))
     return np.stack([np.interp(t, place, stop) for stop in stops.T])
 
 
 def _grid(side: int) -> tuple[Plane, Plane]:
-    """Coordinates y and x of pixel centres, in [0, 1]."""
+    """Coordinates y and x (side, side) of pixel centres, in [0, 1]."""
     line = (np.arange(side) + 0.5) / side
     return np.broadcast_to(line[:, None], (side, side)), np.broadcast_to(line, (side, side))
 
@@ -76,7 +80,7 @@ def water(random: Generator, side: int) -> Plane:
 
 
 def snow(random: Generator, side: int) -> Plane:
-    """White drifts with bluish shadows and some glitter."""
+    """White drifts with bluish shadows and a few bright points."""
     t = _between(0.15, 0.75, fractal(random, side, 2, 4))
     glitter = (random.random((side, side)) - 0.5) * 0.06
     return _ramp(random, np.clip(t + glitter, 0, 1), (0.72, 0.80, 0.92), (0.90, 0.94, 0.99), (1.0, 1.0, 1.0))
@@ -110,7 +114,7 @@ def _to_edge(place: Plane) -> Plane:
 
 
 def clouds(random: Generator, side: int) -> Plane:
-    """White clouds in a blue sky that is lighter below."""
+    """White clouds in a blue sky that is lighter towards the bottom."""
     y, _ = _grid(side)
     cover = _between(0.46, 0.72, fractal(random, side, 3, 5))
     sky = _ramp(random, y, (0.28, 0.52, 0.86), (0.60, 0.78, 0.95))

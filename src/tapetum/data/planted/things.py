@@ -1,7 +1,6 @@
-"""Shapes and objects to draw: eight shapes of one part, and objects of several, each inside the unit circle.
+"""Shapes and objects to draw, each inside the unit circle: eight shapes of one part, and objects of several parts.
 
-A part is an outline and the role of its colour; `colors.py` gives the colour of a role in a picture.
-"""
+A part is an outline and the role of its colour; `colors.py` gives the colour of a role in a picture."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ SetKind: TypeAlias = Literal["shapes", "objects"]
 
 
 class Piece(NamedTuple):
-    """An outline and the role of its colour; later parts cover earlier ones."""
+    """Part of a shape or object: an outline and the role of its colour; later parts cover earlier ones."""
 
     outline: Outline
     role: Role

@@ -23,7 +23,7 @@ _KNOWN = (
 
 
 def _planted(text: str) -> Source:
-    from tapetum.data.planted import from_text  # it is a source itself, and imports this package
+    from tapetum.data.planted import from_text  # imported here, since that module imports this package
 
     return from_text(text)
 
@@ -41,11 +41,11 @@ def as_source(source: Any) -> Source:
     """Opens the pictures named by a path, a pattern or a list; sources are returned as they are. Refusals say what would work.
 
     source: a folder, searched to the bottom (class folders give labels; its tar archives where it holds no pictures);
-    a picture or a .tar archive; a pattern of them ("shards/x-{000..009}.tar", "photos/*.jpg"); a list of pictures and
+    a picture or a .tar archive; a pattern of such paths ("shards/x-{000..009}.tar", "photos/*.jpg"); a list of pictures and
     folders, or of archives; "imagenette[:160|320|full][:train|val]", which is downloaded once; "hf:NAME[:SPLIT]", a
     data set that Hugging Face's `datasets` streams, or such a data set itself; "planted[:shapes|objects][:background=.95]",
-    pictures that are drawn here; "digits[:train|test]", those of scikit-learn.
-    A file or folder of a given name comes before what else the name may mean.
+    synthetic pictures; "digits[:train|test]", scikit-learn's handwritten digits. Where a file or folder has this very name, it
+    takes precedence.
     """
     if isinstance(source, Source):
         return source
@@ -102,7 +102,7 @@ def _from_list(paths: Sequence[str], name: str) -> Source:
 
 
 def _close(text: str) -> str:
-    """Close names for a missing one: files beside it, and schemes such as "imagenette"."""
+    """Hint for error messages about a missing path: files with similar names, and schemes such as "imagenette"."""
     here, scheme = os.path.dirname(text) or os.curdir, text.partition(":")[0]
     names = os.listdir(here) if os.path.isdir(here) else []
     close = get_close_matches(os.path.basename(text), names, n=3) + get_close_matches(scheme, _SCHEMES, n=1)

@@ -1,4 +1,4 @@
-"""Source of pictures for a scan: numbered, with names, labels and a fingerprint."""
+"""Protocol for sources of pictures for scans: numbered pictures with names, labels and a fingerprint."""
 
 from __future__ import annotations
 
@@ -28,62 +28,61 @@ _NAMED_BY_WNID = re.compile(r"n\d{8}_(\D+)\.\w+")  # n01440764_tench.JPEG, but n
 
 @runtime_checkable
 class Source(Protocol):
-    """Pictures by number: sample 0..n-1 has the name `ids[sample]` (sorted, no name twice) and perhaps a label.
+    """Pictures numbered 0 to n - 1: each has the name `ids[sample]` (sorted, no name twice) and perhaps a label.
 
-    Sources never change once made; they can be pickled, and several threads may call `read` at once.
+    Sources do not change after they are made; they can be pickled, and several threads may call `read` at once.
     """
 
     @property
     def name(self) -> str:
-        """Readable name, such as "photos" or "imagenette-320/train"."""
+        """Name of the source for people, such as "photos" or "imagenette-320/train"."""
         ...
 
     @property
     def ids(self) -> Sequence[str]:
-        """One name per sample, sorted, with / between folders; len(ids) is the number of samples."""
+        """Name of each sample, sorted, with / between folders; len(ids) is the number of samples."""
         ...
 
     @property
     def labels(self) -> Sequence[str | None]:
-        """Class name per sample, None where unknown."""
+        """Class name of each sample, None where unknown."""
         ...
 
     def fingerprint(self) -> str:
-        """SHA-256 in hex that changes with the data: over names, and sizes and modification times of files."""
+        """SHA-256 in hex over names, and sizes and modification times of files; it changes when the data change."""
         ...
 
     def read(self, sample: int) -> Tensor:
-        """Pixels (1, 3, H, W), float32 in [0, 1], as from `read_image`; an `ImageError` where there is no picture."""
+        """Pixels (1, 3, H, W) of a sample, float32 in [0, 1], as from `read_image`; an `ImageError` where it is no picture."""
         ...
 
 
 class Encoded(ABC):
-    """Reads the pictures of a source from their encoded bytes."""
+    """Base of sources that hold encoded pictures: decodes their bytes."""
 
     @abstractmethod
     def content(self, sample: int) -> bytes:
-        """Encoded bytes of a picture."""
+        """Encoded bytes of a picture, such as those of its JPEG file."""
 
     @abstractmethod
     def place(self, sample: int) -> str:
-        """Place of a picture in words, for refusals."""
+        """Where a picture comes from, in words, for error messages."""
 
     def read(self, sample: int) -> Tensor:
-        """Pixels (1, 3, H, W), float32 in [0, 1]."""
+        """Pixels (1, 3, H, W) of a sample, float32 in [0, 1]."""
         with self.opened(sample) as strips:
             return strips.whole()
 
     def opened(self, sample: int) -> contextlib.AbstractContextManager[Strips]:
-        """Opens the same picture before conversion to floats."""
+        """Opens a sample for a `with` block without converting it to floats; `read` converts all of it."""
         return strips_in(self.content(sample), shown(self.place(sample)))
 
 
 @contextlib.contextmanager
 def picture_of(source: Source, sample: int, how: Preprocessing) -> Iterator[Tensor | Strips]:
-    """Opens a sample for a network, for a block; large pictures are converted to floats only where needed.
+    """Opens a sample for a `with` block, ready for the preprocessing `how`; large pictures become floats only where needed.
 
-    Raw values and bands beyond colour are read from the file, since `read` returns colours.
-    """
+    Raw values and bands beyond colour are read from the sample's file, since `Source.read` returns colours."""
     if how.range is None and how.channels in (1, 3):
         own = _opened_of(source)
         with contextlib.nullcontext(source.read(sample)) if own is None else own(sample) as pixels:
@@ -98,13 +97,15 @@ def picture_of(source: Source, sample: int, how: Preprocessing) -> Iterator[Tens
 
 
 def _opened_of(source: Source) -> Callable[[int], contextlib.AbstractContextManager[Strips]] | None:
-    """The source's `opened`, if the class that defines `read` defines it too, so that an overridden `read` is respected."""
+    """Returns the source's `opened` method, or None.
+
+    A subclass that overrides `read` alone gets None, so that its `read` is used."""
     home = next((kind for kind in type(source).__mro__ if "read" in vars(kind)), None)
     return getattr(source, "opened", None) if home is not None and "opened" in vars(home) else None
 
 
 def digest(name: str, parts: Iterable[object]) -> str:
-    """SHA-256 over a name and parts, each ended by a line break, so that no two lists give the same text."""
+    """SHA-256 over a name and a list of parts, each on a line of its own, so that different lists give different hashes."""
     whole = hashlib.sha256(name.encode())
     for part in parts:
         whole.update(b"\n" + repr(part).encode("utf-8", "backslashreplace"))
@@ -121,15 +122,15 @@ def stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
 
 
 def readable(path: str) -> str:
-    """A relative path as an id: / between folders, and bytes that are not UTF-8 as \\xff, so that any file can hold it."""
+    """Id of a relative path: / between folders; bytes that are not UTF-8 become \\xff, so that any text file can hold it."""
     return os.fsencode(path).decode("utf-8", "backslashreplace").replace(os.sep, "/")
 
 
 def folder_labels(ids: Sequence[str]) -> tuple[str | None, ...]:
-    """Class of each picture: its first folder, if there are class folders (as in torchvision's ImageFolder).
+    """Class of each picture: the first folder of its path, if there are class folders (as in torchvision's ImageFolder).
 
-    Folders that hold everything (images/cat/1.jpg) and those of splits (train/cat/1.jpg) are skipped, if no picture
-    lies in them directly. ImageNet's folder names (n02123045) become the class's name. Without folders, a picture that
+    A folder that holds everything (images/cat/1.jpg) and folders of splits (train/cat/1.jpg) are skipped, if no picture
+    lies in them directly. ImageNet's folder names (n02123045) become class names. Without folders, a picture that
     is called n02123045_tabby.JPEG is a tabby; others have no label.
     """
     parts = [one.split("/") for one in ids]
@@ -143,7 +144,7 @@ def folder_labels(ids: Sequence[str]) -> tuple[str | None, ...]:
 
 
 def _passed_by(parts: Sequence[Sequence[str]]) -> bool:
-    """Whether the top-level folder is a split ("train") or wraps everything, so it is not a class."""
+    """Returns whether the first folder of all paths is no class: a split ("train"), or one folder around everything."""
     if not parts or any(len(part) < 2 for part in parts):
         return False
     folders = {part[0] for part in parts}
@@ -153,12 +154,12 @@ def _passed_by(parts: Sequence[Sequence[str]]) -> bool:
 
 
 def is_wordnet_id(name: str) -> bool:
-    """Whether the name has the form of ImageNet's class ids: n01440764."""
+    """Returns whether a name has the form of ImageNet's class ids, such as n01440764."""
     return re.fullmatch(r"n\d{8}", name) is not None
 
 
 def class_of_folder(folder: str) -> str:
-    """Readable class of a folder: "tench" for the WordNet id n01440764 of ImageNet-1k, else the folder's name."""
+    """Class name of a folder: "tench" for the WordNet id n01440764 of ImageNet-1k, else the folder's own name."""
     return _imagenet_names().get(folder, folder) if is_wordnet_id(folder) else folder
 
 

@@ -1,4 +1,4 @@
-"""Pictures in folders, with or without class folders, and lists of files."""
+"""Sources of picture files: folders, with or without class folders, and lists of files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tapetum.types import ImageError
 
 @dataclass(frozen=True)
 class Files(Encoded):
-    """Pictures that are files of their own, `paths` below the folder `root`, in the order of their `ids`."""
+    """Source whose pictures are single files: `paths` relative to the folder `root`, in the order of their `ids`."""
 
     name: str
     root: str
@@ -23,29 +23,30 @@ class Files(Encoded):
     labels: tuple[str | None, ...] = field(repr=False)
 
     def fingerprint(self) -> str:
-        """SHA-256 over every file's id, current size and modification time; the folder's location does not count."""
+        """SHA-256 over the id, size and modification time of every file; the location of the folder does not count."""
         return digest("files", ((one, stamp(self.place(sample))) for sample, one in enumerate(self.ids)))
 
     def place(self, sample: int) -> str:
-        """Path of the file."""
+        """Path of the picture's file."""
         return os.path.join(self.root, self.paths[sample])
 
     def content(self, sample: int) -> bytes:
-        """The file's bytes."""
+        """Bytes of the picture's file."""
         return contents(self.place(sample), LARGEST, ImageError)
 
 
 def folder(path: str | os.PathLike[str], name: str | None = None) -> Files:
-    """Finds the pictures of a folder, recursively; class folders give the labels. Refuses a folder without pictures."""
+    """Returns a source of all pictures in a folder, searched recursively; class folders give the labels.
+
+    Refuses a folder without pictures."""
     root = os.path.abspath(os.fspath(path))
     return _files(name or os.path.basename(root) or root, root, [os.path.relpath(file, root) for file in find_images([root])])
 
 
 def files(paths: Sequence[str | os.PathLike[str]]) -> Files:
-    """Finds the pictures of a list of files and folders, each once; ids are relative to their common folder.
+    """Returns a source of the pictures in a list of files and folders, each once; ids are relative to their common folder.
 
-    A missing file is kept in the list: a scan reports it as skipped. Addresses are refused.
-    """
+    A missing file is kept in the list: a scan reports it as skipped. Addresses are refused."""
     given = [os.fspath(path) for path in paths]
     if not given:
         raise ImageError("an empty list holds no pictures; give some files, or a folder")

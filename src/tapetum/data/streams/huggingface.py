@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub, and any that `datasets` can read: streamed, in their own order, never unpacked to disk."""
+"""Data sets of the Hugging Face Hub, or any that its `datasets` library reads: streamed in order, never unpacked to disk."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LABEL_NAMES = ("label", "labels", "fine_label", "class", "category", "cls")
 
 @dataclass(frozen=True)
 class HuggingFace(Encoded):
-    """Pictures of a data set by number: `ids` are "00000012"; `version` changes with the content."""
+    """Source of the pictures of a data set: `ids` are numbers such as "00000012"; `version` changes with the content."""
 
     name: str
     version: str
@@ -34,24 +34,24 @@ class HuggingFace(Encoded):
 
     @property
     def labels(self) -> Labels:
-        """Names of a ClassLabel column, or the text or number in another. The first lookup passes through a stream."""
+        """Class names (ClassLabel column), or the texts or numbers of another column; the first access reads a whole stream."""
         return Labels(self.rows, self.label, self.names, len(self.ids))
 
     def fingerprint(self) -> str:
-        """SHA-256 over the version (builder, configuration, commit or times of files), column and number of pictures."""
+        """SHA-256 over the version (builder, configuration, commit or file times), the column and the number of pictures."""
         return digest("hf", [self.version, self.image, len(self.ids)])
 
     def content(self, sample: int) -> bytes:
-        """Bytes of the picture's file."""
+        """Encoded bytes of the picture."""
         return _content(self.rows.row(sample)[self.image], self.place(sample))
 
     def place(self, sample: int) -> str:
-        """Place of a picture in words, for refusals."""
+        """Where a picture comes from, in words, for error messages."""
         return f"{self.name}, picture {self.ids[sample]}"
 
 
 class Labels(Sequence[str | None]):
-    """Labels per picture, looked up on access: merely checking that labels exist reads nothing."""
+    """Label of each picture, read from the data set at the first access to any; counting them reads nothing."""
 
     def __init__(self, rows: DatasetRows | Stream, column: str | None, names: tuple[str, ...] | None, number: int) -> None:
         self._rows, self._column, self._names, self._number = rows, column, names, number
@@ -69,16 +69,16 @@ class Labels(Sequence[str | None]):
 
     def _named(self, value: Any) -> str | None:
         if value is None or (self._names is not None and not (isinstance(value, int) and 0 <= value < len(self._names))):
-            return None  # ClassLabel's mark of unlabelled rows
+            return None  # ClassLabel marks unlabelled rows with -1
         return str(value) if self._names is None else self._names[value]
 
 
 def from_text(text: str) -> HuggingFace:
-    """Streams the pictures of "hf:NAME", "hf:NAME:SPLIT" or "hf:NAME:SPLIT?limit=1000&config=...".
+    """Returns a source of the data set named by "hf:NAME", "hf:NAME:SPLIT" or "hf:NAME:SPLIT?limit=1000&config=...".
 
-    The default split is the only one, or train. Options: config, revision, data_dir, data_files as `datasets.load_dataset` has
-    them; limit, the first so many pictures; image, label, the columns (else those that the features tell).
-    Their number is that published for the split; without one, a pass through the stream counts them.
+    The default split is the only one, or train. Options: config, revision, data_dir, data_files as in `datasets.load_dataset`;
+    limit, to take only so many pictures from the start; image, label, the names of the columns (by default found by the types
+    and names of the columns). The number of pictures is the published one; without it, a pass through the stream counts them.
     """
     name, split, options = _parsed(text)
     datasets = _library()
@@ -86,29 +86,28 @@ def from_text(text: str) -> HuggingFace:
     try:
         builder = datasets.load_dataset_builder(name, options.get("config"), **files)
         streams = builder.as_streaming_dataset()
-    except Exception as error:  # of any kind: from the hub, the network, a file, a parser
+    except Exception as error:  # of any kind: from the hub, the network, a file or a parser
         raise ImageError(f"{shown(text)}: cannot be opened ({shown(error)}); check the name and the network") from error
     chosen = _chosen_split(text, split, list(streams))
     published = (builder.info.splits or {}).get(chosen)
     files = getattr(builder.config, "data_files", None) or {}
-    times = list(getattr(files.get(chosen, ()), "origin_metadata", ()))  # commit and path, or modification time
+    times = list(getattr(files.get(chosen, ()), "origin_metadata", ()))  # of each file: commit and path, or modification time
     version = repr((name, builder.config_id, builder.hash, chosen, times))
     number = published.num_examples if published else None
     return _source(f"{name}/{chosen}", streams[chosen], number, options, version)
 
 
 def from_dataset(dataset: Any) -> HuggingFace:
-    """Reads the pictures of a `datasets` object: a Dataset at any index; an IterableDataset as a stream.
+    """Returns a source of a `datasets` object: reads a Dataset by index, an IterableDataset as a stream.
 
-    An open stream does not know its content, so one pass counts its pictures and computes their version.
-    """
+    A stream does not know its length or version, so one pass counts its pictures and hashes them."""
     if isinstance(dataset, dict):
         raise ImageError(f"several splits ({', '.join(map(str, dataset))}); give one of them")
     return _source(dataset.info.dataset_name or "dataset", dataset, None, {}, None)
 
 
 def is_dataset(value: Any) -> bool:
-    """Whether this is a data set of the `datasets` library, without importing it."""
+    """Returns whether a value is a data set of the `datasets` library, without importing the library."""
     return type(value).__module__.partition(".")[0] == "datasets" and hasattr(value, "cast_column")
 
 
@@ -177,7 +176,9 @@ def _image_column(name: str, features: Any, wanted: str | None) -> str:
 
 
 def _label_column(name: str, features: Any, wanted: str | None) -> tuple[str | None, tuple[str, ...] | None]:
-    """Label column and its class names: the requested one, else the only or usual ClassLabel, else a usual name, or none."""
+    """Chooses the label column, and returns its name and its class names (None without a ClassLabel), or None and None.
+
+    It is the column `wanted`, else the only or a usual ClassLabel column, else a column with a usual name."""
     if wanted is not None and wanted not in features:
         raise ImageError(f"{shown(name)}: no column {wanted}; its columns: {', '.join(features)}")
     classes = [column for column, kind in features.items() if type(kind).__name__ == "ClassLabel"]
@@ -188,7 +189,7 @@ def _label_column(name: str, features: Any, wanted: str | None) -> tuple[str | N
 
 
 def _told(dataset: Any, image: str) -> tuple[int, str]:
-    """Number of pictures in a stream, and a digest over all: their bytes, or path, size and time of their files."""
+    """Counts the pictures of a stream and hashes all of them: their bytes, or path, size and time of their files."""
     number, version = 0, ""
     for row in passed(dataset):
         value = row[image] or {}
@@ -198,7 +199,7 @@ def _told(dataset: Any, image: str) -> tuple[int, str]:
 
 
 def _content(value: Any, name: str) -> bytes:
-    """Bytes of the picture in the row, or of the file that the row names."""
+    """Encoded bytes of the picture in a row, or of the file that the row names."""
     data, path = (value.get("bytes"), value.get("path")) if isinstance(value, dict) else (None, None)
     if data is not None:
         return data
@@ -220,7 +221,7 @@ def _content(value: Any, name: str) -> bytes:
 
 
 def _check_ground(path: str) -> None:
-    """Checks that an address such as zip://a.png::/data/x.zip that leads to a local file leads to a regular one."""
+    """Refuses a chained address (zip://a.png::/data/x.zip) whose last part is a local file but not a regular one."""
     ground = path.rpartition("::")[2]
     scheme = re.match(r"(file|local):(//)?", ground, re.IGNORECASE)
     if scheme or not is_address(ground):

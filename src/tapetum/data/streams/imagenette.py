@@ -17,37 +17,38 @@ from tapetum.types import ImageError
 
 
 class Archive(NamedTuple):
-    """A published archive; it holds one folder of its own name, with train and val inside."""
+    """A published archive of Imagenette; it holds one folder of the archive's name, with train and val inside."""
 
     url: str
     md5: str
 
     @property
     def file(self) -> str:
-        """imagenette2-320.tgz"""
+        """Name of the archive's file, such as imagenette2-320.tgz."""
         return self.url.rpartition("/")[2]
 
     @property
     def folder(self) -> str:
-        """imagenette2-320"""
+        """Name of the folder in the archive, such as imagenette2-320."""
         return self.file.removesuffix(".tgz")
 
 
 _AT = "https://s3.amazonaws.com/fast-ai-imageclas"
-# Keys: shorter side in px. Addresses and checksums as in torchvision.datasets.Imagenette.
+# Keys: shorter side of the pictures in px. Addresses and checksums as in torchvision.datasets.Imagenette.
 ARCHIVES = {
     "160": Archive(f"{_AT}/imagenette2-160.tgz", "e793b78cc4c9e9a4ccc0c1155377a412"),
     "320": Archive(f"{_AT}/imagenette2-320.tgz", "3df6f0d01a2c9592104656642f5e78a3"),
     "full": Archive(f"{_AT}/imagenette2.tgz", "fe2fc210e6bb7c5664d602c3cd71e612"),
 }
 SPLITS = ("train", "val")
-DEFAULT_SIZE = "320"  # models take 224 px: pictures of 160 would be enlarged
+DEFAULT_SIZE = "320"  # models take 224 px, for which pictures of 160 px would be enlarged
 
 
 def from_text(text: str) -> Files:
-    """Opens "imagenette", "imagenette:160", "imagenette:320:val": a size (160, 320: the default, full) and a split.
+    """Returns the source named by "imagenette", "imagenette:160" or "imagenette:320:val".
 
-    Without a split, both (13,394 pictures). Labels are the names of the ten classes. Files are kept beside those of torch.hub;
+    The parts are a size (160, 320 or full; 320 by default) and a split. Without a split, both (13,394 pictures).
+    Labels are the names of the ten classes. Files are kept in torch.hub's folder;
     an archive that is already there under its published name is used instead of a download.
     """
     size, split = _parsed(text)
@@ -65,10 +66,10 @@ def _parsed(text: str) -> tuple[str, str | None]:
 
 
 def _unpacked(archive: Archive) -> Path:
-    """The folder on this computer. It has its name only when it is complete, so one that is there needs no check.
+    """Returns the folder of the unpacked archive on this computer; downloads and unpacks it if it is missing.
 
-    Work is done in a folder of its own, so that two may ask at once: the first to be ready wins.
-    """
+    The folder has its name only when it is complete, so one that is there needs no check. Each process works in a temporary
+    folder, so that two may do this at once: the first to finish wins."""
     home = Path(torch.hub.get_dir()) / "datasets"
     target, theirs = home / archive.folder, home / archive.file
     if target.is_dir():
@@ -104,7 +105,7 @@ def _check(archive: Archive, file: Path, what: str, hint: str) -> None:
 
 
 def _unpack(archive: Archive, file: Path, work: Path, target: Path) -> None:
-    """Unpacks the archive; tarfile's data filter lets nothing lie or point outside."""
+    """Unpacks the archive; tarfile's data filter refuses members and links that lead outside the folder."""
     inside = work / "unpacked"
     try:
         length = file.stat().st_size

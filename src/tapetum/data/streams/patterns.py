@@ -15,15 +15,14 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def is_pattern(text: str) -> bool:
-    """Whether the text is a pattern; a file or folder of that very name takes precedence."""
+    """Returns whether a text is a pattern; where a file or folder has this very name, it is none."""
     return not os.path.exists(text) and (_BRACES.search(text) is not None or glob.has_magic(text))
 
 
 def paths_of(pattern: str) -> list[str]:
-    """Expands a pattern to paths, each once, in its order; those of braces need not exist, as in a shell.
+    """Expands a pattern to paths, each once, in a shell's order; paths from braces alone need not exist.
 
-    Numbers of a range keep the leading zeros of its first end. `**` means any folders. Refuses * ? [] without a match.
-    """
+    Numbers of a range keep the leading zeros of its first end. `**` means any folders. Refuses * ? [] without a match."""
     found: dict[str, None] = {}
     for one in _expanded(pattern):
         matches = sorted(glob.glob(one, recursive=True)) if glob.has_magic(one) and not os.path.exists(one) else [one]
@@ -34,7 +33,7 @@ def paths_of(pattern: str) -> list[str]:
 
 
 def _expanded(pattern: str) -> list[str]:
-    """Expands braces from the left, recursively, in a shell's order."""
+    """Expands the braces of a pattern from left to right, in a shell's order."""
     done, todo = [], [pattern]
     while todo:
         text = todo.pop()
@@ -50,7 +49,7 @@ def _expanded(pattern: str) -> list[str]:
 
 
 def _options(inside: str, pattern: str) -> list[str]:
-    """Expands 000..009 to 000, 001, ...; and a,b to a, b."""
+    """Expands the inside of a brace: 000..009 to 000, 001, ...; a,b to a, b."""
     ends = _RANGE.fullmatch(inside)
     if ends is None:
         return inside.split(",")

@@ -1,4 +1,4 @@
-"""Reads rows of a data set by number: directly from a table, by reading onwards from a stream."""
+"""Reads rows of a data set by number: directly from a table, or by reading a stream up to the row."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tapetum.progress import report
 from tapetum.types import ImageError, TapetumError
 
 _KEPT_BYTES = 256_000_000
-_MARK_EVERY = 128  # rows between two states to which a stream can return
+_MARK_EVERY = 128  # a stream stores its state every so many rows, to return there later
 
 
 class DatasetRows:
-    """Rows of a Dataset, which are memory-mapped files."""
+    """Rows by number of a Dataset, whose files are memory-mapped."""
 
     def __init__(self, dataset: Any) -> None:
         self._dataset = dataset.with_format(None)
 
     def row(self, sample: int) -> dict[str, Any]:
-        """One row, its picture as a file."""
+        """Returns one row, its picture as encoded bytes or a path."""
         try:
             return self._dataset[sample]
-        except Exception as error:  # any error of Arrow's parser
+        except Exception as error:  # of any kind, from Arrow's parser
             raise TapetumError(f"row {sample} cannot be read ({shown(error)}); the data set is damaged") from error
 
     def values(self, column: str, number: int) -> list[Any]:
@@ -35,9 +35,9 @@ class DatasetRows:
 
 
 class Stream:
-    """Rows of an IterableDataset by number: read onwards and cached; marked states allow going back.
+    """Rows by number of an IterableDataset: it reads forward, caches rows, and goes back to stored states.
 
-    Threads share one stream: a request for a later row also reads the rows before it, for the others.
+    Threads share one stream: a request for a later row also reads, and caches, the rows before it.
     """
 
     def __init__(self, dataset: Any) -> None:
@@ -61,7 +61,7 @@ class Stream:
         self._go_to(0)
 
     def _go_to(self, sample: int) -> None:
-        """Moves to the row, or to the last mark before it. Reads a copy, since reading changes a data set's state."""
+        """Moves to the row `sample`, or to the last stored state before it. Reads a copy: reading changes a data set."""
         start = max((mark for mark in self._marks if mark <= sample), default=0)
         live = _copied(self._dataset)
         if start:
@@ -69,7 +69,7 @@ class Stream:
         self._live, self._rows, self._next = live, iter(live), start
 
     def row(self, sample: int) -> dict[str, Any]:
-        """One row, its picture as a file; an `ImageError` beyond the end of the stream."""
+        """Returns one row, its picture as encoded bytes or a path; an `ImageError` beyond the end of the stream."""
         with self._lock:
             if self._end is not None and sample >= self._end:
                 raise ImageError(f"the stream ends after {self._end} pictures; give limit={self._end}")
@@ -86,7 +86,7 @@ class Stream:
         except StopIteration:
             self._end = self._next
             raise ImageError(f"the stream ends after {self._end} pictures; give limit={self._end}") from None
-        except Exception as error:  # from the network or a parser: not this picture's fault, so it is not skipped
+        except Exception as error:  # the stream is broken, not this picture: it must not be skipped
             at = self._next
             self._go_to(at)
             raise TapetumError(f"the stream broke at picture {at} ({shown(error)}); start again to go on") from error
@@ -102,7 +102,7 @@ class Stream:
             self._kept_bytes -= _weight(self._kept.popitem(last=False)[1])
 
     def counted(self, column: str, limit: int | None) -> int:
-        """Counts the rows, up to the limit, and remembers the column's values."""
+        """Counts the rows, up to `limit`, and stores the column's values."""
         self._values[column] = [row[column] for row in passed(self._dataset.select_columns([column]), limit)]
         return len(self._values[column])
 
@@ -127,7 +127,7 @@ def passed(dataset: Any, limit: int | None = None) -> Iterator[dict[str, Any]]:
             row = next(rows)
         except StopIteration:
             return
-        except Exception as error:  # any error of the network or a parser
+        except Exception as error:  # of any kind, from the network or a parser
             raise TapetumError(f"the stream broke at picture {done} ({shown(error)}); is its file damaged?") from error
         if done % 1000 == 0:
             report(done, limit or done, "pictures counted")
@@ -136,7 +136,7 @@ def passed(dataset: Any, limit: int | None = None) -> Iterator[dict[str, Any]]:
 
 
 def _copied(dataset: Any) -> Any:
-    """Copies a data set, which has a state of its own, but not the shared cache of the hub's file systems."""
+    """Copies a data set with its reading state, but shares the cache of the hub's file systems."""
     try:
         from huggingface_hub import HfFileSystem
     except ImportError:

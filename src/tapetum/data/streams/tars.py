@@ -14,7 +14,7 @@ from tapetum.files import parsed, shown
 from tapetum.progress import report
 from tapetum.types import DamagedError, ImageError, TapetumError
 
-_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
+_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # first bytes of gzip, bzip2, xz and zstandard files
 _LARGEST_LABEL = _LONGEST_ABOUT = 1_000_000
 _LONGEST_END = 256_000_000
 """Most bytes after the last member: tapes are padded to whole records."""
@@ -29,7 +29,7 @@ _ABOUT_THE_NEXT = (
 
 
 class Member(NamedTuple):
-    """Location of a picture: number of the archive, first byte, number of bytes."""
+    """Location of a picture: index of its archive, first byte, and number of bytes."""
 
     tar: int
     offset: int
@@ -38,7 +38,9 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Tars(Encoded):
-    """Pictures inside uncompressed tar archives, read by offset; `left_out`: members that are no samples, with reasons."""
+    """Pictures inside uncompressed tar archives, read by position.
+
+    `left_out` maps the names of members that are no samples to reasons."""
 
     name: str
     paths: tuple[str, ...]
@@ -49,11 +51,11 @@ class Tars(Encoded):
     left_out: dict[str, str] = field(repr=False)
 
     def fingerprint(self) -> str:
-        """SHA-256 over the ids of pictures and the archives' current sizes and modification times."""
+        """SHA-256 over the ids of the pictures, and the sizes and modification times of the archives."""
         return digest("tars", [*map(stamp, self.paths), *self.ids])
 
     def content(self, sample: int) -> bytes:
-        """Bytes of the member; refused if the archive has changed since it was indexed."""
+        """Bytes of a picture's member; refused if the archive has changed since it was indexed."""
         tar, offset, size = self.members[sample]
         with opened_image(self.paths[tar]) as file:
             status = os.fstat(file.fileno())
@@ -65,18 +67,19 @@ class Tars(Encoded):
             return file.read(size)
 
     def place(self, sample: int) -> str:
-        """Place of a picture in words, for refusals."""
+        """Where a picture comes from, in words, for error messages."""
         return f"{self.paths[self.members[sample].tar]}:{self.ids[sample]}"
 
 
 def is_tar(path: str) -> bool:
-    """Whether the name is that of a tar archive, compressed or not."""
+    """Returns whether a path has the name of a tar archive, compressed or not."""
     return path.lower().endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst"))
 
 
 def shards(paths: Sequence[str], name: str) -> Tars:
-    """Indexes the pictures of tar archives; headers are read once. Ids are the members' names, prefixed by that of the
-    archive if there are several.
+    """Returns a source of the pictures in tar archives; the headers are read once.
+
+    Ids are the members' names, after the archive's name if there are several archives.
 
     A member with a picture's extension is a sample. Its label: the text of the .cls member with its key (its name up to the
     first dot), else "label", "class_name", "class" or "cls" of its .json, else its class folder, else an archive's name that
@@ -84,7 +87,7 @@ def shards(paths: Sequence[str], name: str) -> Tars:
     Refuses archives that are compressed (which allow no access by offset), damaged or truncated.
     """
     paths = tuple(map(os.path.abspath, paths))
-    stamps = tuple(map(stamp, paths))  # before indexing: an archive that grows meanwhile is then refused
+    stamps = tuple(map(stamp, paths))  # before indexing: an archive that changes meanwhile is refused later
     names = _archive_names(paths)
     found: dict[str, tuple[Member, str, str | None]] = {}
     left_out: dict[str, str] = {}
@@ -106,7 +109,7 @@ def shards(paths: Sequence[str], name: str) -> Tars:
 
 
 class _Index(NamedTuple):
-    """Index of an archive: (name, first byte, bytes) of its pictures, labels by key, and members that are no samples."""
+    """Index of one archive: (name, first byte, number of bytes) of each picture, labels by key, and members left out."""
 
     pictures: list[tuple[str, int, int]]
     labels: dict[str, str]
@@ -114,7 +117,7 @@ class _Index(NamedTuple):
 
 
 def _index(path: str, done: int, total: int) -> _Index:
-    """Indexes one archive; `done` of `total` bytes of all archives come before it."""
+    """Indexes one archive; `done` and `total` are for progress: bytes of the archives before it, and of all archives."""
     with opened_image(path) as file:
         if file.read(6).startswith(_MAGIC):
             raise ImageError(
@@ -129,17 +132,17 @@ def _index(path: str, done: int, total: int) -> _Index:
             report(done + os.path.getsize(path), total, "bytes indexed")
         except TapetumError:
             raise
-        except Exception as error:  # any error of tarfile's parser
+        except Exception as error:  # of any kind, from tarfile's parser
             raise ImageError(f"{shown(path)}: no tar archive, or damaged ({shown(error)}); copy it again") from error
     return index
 
 
 class _Header(tarfile.TarInfo):
-    """Header of a member: refuses impossible sizes and ignores the maps of sparse members, which break tarfile."""
+    """Header of a member: refuses impossible sizes, and ignores the maps of sparse members, which make tarfile fail."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
-        """Parses a block; refuses a negative size or a name of a gigabyte as damage."""
+        """Parses a header; refuses a negative size, or an extension header (such as a long name) of impossible size."""
         found = super().frombuf(buf, encoding, errors)
         if found.size < 0 or (found.type in _ABOUT_THE_NEXT and found.size > _LONGEST_ABOUT):
             raise tarfile.HeaderError(f"a header of {found.size} bytes")
@@ -164,7 +167,7 @@ def _whole_members(archive: tarfile.TarFile, path: str, done: int, total: int) -
 
 
 def _check_end(file: Any, archive: tarfile.TarFile, path: str) -> None:
-    """Checks that only zeros follow: tarfile silently takes a damaged header in the middle for the end."""
+    """Checks that only zeros follow the last member: tarfile takes a damaged header in the middle for the end."""
     if os.path.getsize(path) - archive.offset > _LONGEST_END:
         raise ImageError(f"{shown(path)}: more than {_LONGEST_END / 1e6:g} MB behind its last member; copy it again")
     file.seek(archive.offset)
@@ -182,7 +185,7 @@ def _sorted_out(archive: tarfile.TarFile, members: Sequence[tarfile.TarInfo]) ->
     pictures: dict[str, tuple[str, int, int]] = {}
     labels: dict[str, dict[str, str]] = {"json": {}, "cls": {}}
     left_out: dict[str, str] = {}
-    for member in members:  # the last of equal names counts, as when unpacking
+    for member in members:  # of members with one name the last counts, as when unpacking
         name = _plain_name(member.name)
         kind = _extension(name)
         if member.isdir() or any(part.startswith(".") for part in name.split("/")):
@@ -215,7 +218,7 @@ def _label(kind: str, content: bytes) -> str | None:
 
 
 def _key(name: str) -> str:
-    """Key as in WebDataset: the name up to the first dot after the last folder."""
+    """WebDataset's key of a member: its name up to the first dot after the last folder."""
     folder, slash, file = name.rpartition("/")
     return folder + slash + file.split(".", 1)[0]
 
@@ -225,11 +228,11 @@ def _extension(name: str) -> str:
 
 
 def _plain_name(name: str) -> str:
-    """The name without a leading ./, printable in any encoding."""
+    """Name without a leading ./, with characters that cannot be encoded escaped."""
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").lstrip("/").removeprefix("./")
 
 
 def _archive_names(paths: Sequence[str]) -> list[str]:
-    """Paths of the archives relative to their common folder."""
+    """Names of the archives for ids: their paths relative to their common folder."""
     root = os.path.commonpath([os.path.dirname(path) for path in paths])
     return [_plain_name(os.path.relpath(path, root).replace(os.sep, "/")) for path in paths]
