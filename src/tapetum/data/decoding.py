@@ -79,7 +79,8 @@ _turns = Turns(16_000_000, MAX_PIXELS)
 def header(file: io.BytesIO) -> tuple[str, int, int]:
     """Reads the kind of picture as Pillow names it ("JPEG RGB"), its EXIF orientation and its number of pixels.
 
-    Only the header is read; pictures that `read_image` refuses are refused here where the header shows the reason."""
+    Only the header is read; pictures that `read_image` refuses are refused here where the header shows the reason.
+    """
     with strict_pillow(), opened_picture(file, "the bytes") as image:
         return f"{image.format} {image.mode}", orientation_of(image), image.width * image.height
 

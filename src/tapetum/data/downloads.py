@@ -20,7 +20,8 @@ def download(url: str, path: Path, check: Callable[[Path], None], size: int | No
     """Downloads an address to `path`; the file gets that name only after `check` accepts it, by raising nothing.
 
     Reports progress in bytes. Reads at most one byte more than `size`, or than the server announces: that is enough to see that
-    a file is too long. Raises OSError where the network or the disk fails."""
+    a file is too long. Raises OSError where the network or the disk fails.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     clear_leftovers(path.parent)
     with whole_file(path) as part:

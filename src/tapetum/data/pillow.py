@@ -53,7 +53,8 @@ _switches = contextlib.ExitStack()
 def strict_pillow() -> Iterator[None]:
     """Makes Pillow refuse truncated files and give no warnings while any picture is read.
 
-    These are global settings of Pillow: the first reader sets them, the last of several threads resets them."""
+    These are global settings of Pillow: the first reader sets them, the last of several threads resets them.
+    """
     global _readers
     with _readers_lock:
         if _readers == 0:
@@ -191,7 +192,8 @@ class Photograph(Raster):
 def _converter(image: Image.Image, name: str) -> tuple[Callable[[Image.Image], NDArray[Any]], int]:
     """Returns a function from a piece of the image to an array, and the number of channels.
 
-    The arrays are (h, w) uint16 or float for grey, and (h, w, 3) or (h, w, 4) uint8 for colour."""
+    The arrays are (h, w) uint16 or float for grey, and (h, w, 3) or (h, w, 4) uint8 for colour.
+    """
     if image.mode == "F":
         return np.asarray, 1
     if image.mode == "I" or image.mode.startswith("I;16"):

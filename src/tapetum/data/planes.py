@@ -57,7 +57,8 @@ def viewable(pixels: Tensor) -> Tensor:
 def planes_of(given: _Array, name: str, channels: Sequence[int], last: bool | None = False) -> _Array:
     """Returns one picture as (c, H, W), whichever axis holds its channels.
 
-    Where both the first and the last axis could, `last` decides; last=None refuses the picture."""
+    Where both the first and the last axis could, `last` decides; last=None refuses the picture.
+    """
     planes: Any = given.detach() if isinstance(given, Tensor) else given
     axes = axes_of(tuple(planes.shape), name, channels, last)
     planes = planes[0] if planes.ndim == 4 else planes
@@ -131,7 +132,8 @@ def _check_floats(parts: Callable[[], Iterable[Tensor]], name: str, span: ValueS
 def in_unit(planes: Tensor, span: ValueSpan | None = None) -> Tensor:
     """Scales values to [0, 1], float32 (doubles stay doubles).
 
-    The divisor is the largest value of the type; with `span`, values go linearly from its two ends to 0 and 1, clipped."""
+    The divisor is the largest value of the type; with `span`, values go linearly from its two ends to 0 and 1, clipped.
+    """
     kept = torch.float64 if planes.dtype == torch.float64 else torch.float32
     if span is not None:
         low, high = span

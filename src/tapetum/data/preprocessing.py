@@ -120,7 +120,8 @@ class Preprocessing:
     def _window(self, height: int, width: int) -> Patch:
         """Central part (top, left, height, width) of at most 8 : 1.
 
-        Resized whole, a picture of 10 x 20,000 px would need gigabytes."""
+        Resized whole, a picture of 10 x 20,000 px would need gigabytes.
+        """
         if self.resize == "squash":
             return 0, 0, height, width
         h, w = self.size
@@ -157,7 +158,8 @@ class Preprocessing:
     def repeated(self, frames: int) -> Preprocessing:
         """Returns the same preprocessing for films whose frames are folded into the channels, (n, c t, h, w).
 
-        The mean and std of each channel are repeated for its t frames."""
+        The mean and std of each channel are repeated for its t frames.
+        """
         mean, std = (tuple(one for one in numbers for _ in range(frames)) for numbers in (self.mean, self.std))
         return replace(self, mean=mean, std=std)
 
@@ -180,7 +182,8 @@ class Preprocessing:
     def denormalize(self, images: Tensor) -> Tensor:
         """Converts model-ready images to pixels (n, 3, h, w) in [0, 1], clipped.
 
-        Unless the model has three channels, their mean in grey."""
+        Unless the model has three channels, their mean in grey.
+        """
         return viewable(self.pixels(images))
 
     def pixels(self, images: Tensor) -> Tensor:
@@ -280,7 +283,8 @@ def _central(
 ) -> Tensor:
     """Computes the central crop of the resized window with exactly torch's values, and nothing outside the crop.
 
-    The first pass (along the rows) takes only the needed rows, in blocks; the second takes only the needed columns."""
+    The first pass (along the rows) takes only the needed rows, in blocks; the second takes only the needed columns.
+    """
     (up, aside, height, width), (rows, columns), (h, w) = window, target, size
     top, left, scale = _start(rows, h), _start(columns, w), height / rows
     reach = _REACH[interpolation] * max(scale, 1) + 1

@@ -40,7 +40,8 @@ def find_images(paths: Sequence[str]) -> list[str]:
     """Lists the images at files, folders and addresses, each once; folders are searched recursively in sorted order.
 
     Hidden files and folders inside a folder are left out. A missing path stays in the list, so that reading it raises an error
-    with its name."""
+    with its name.
+    """
     found: dict[str, str] = {}
     for path in [paths] if isinstance(paths, str | os.PathLike) else paths:
         path = os.fspath(path)

@@ -1,4 +1,4 @@
-"""`draw` for Grad-CAM step by step: a row per channel, a block per class; numbers in the cells where they fit."""
+"""`draw` for Grad-CAM step by step: one row per channel, one block of columns per class, numbers in cells where they fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tapetum.figures.words import WORDS, grid, shorten, some
 from tapetum.types import GradCamSteps, Reduce
 
 CELL_IN = 1.42
-BLOCK = 3  # panels across for one target
+BLOCK = 3  # columns of panels for one target
 MOST_CHANNELS, MOST_TARGETS, MOST_IMAGES = 6, 3, 3
 NUMBERS = 4
 """Maps of up to this many cells per side have their numbers written into the cells."""
@@ -24,7 +24,7 @@ NUMBERS = 4
 
 @draw.register
 def _(result: GradCamSteps) -> Figure:
-    """One band per image: activations on the left, beside them a block per target, below the sum, its ReLU and the overlay."""
+    """Draws one band per image: activations at the left, then a block per target with sum, ReLU and overlay below it."""
     n, k = min(len(result.targets), MOST_IMAGES), min(result.activations.shape[1], MOST_CHANNELS)
     m = min(result.weights.shape[1], MOST_TARGETS)
     rows, columns = k + 1 + (result.weights.shape[-1] > k), 1 + BLOCK * m
@@ -55,7 +55,7 @@ def _subtitle(result: GradCamSteps) -> str:
 
 
 def _activations(result: GradCamSteps, row: int, column: Any, k: int) -> None:
-    """Activations, the same for every target; the photograph at the foot."""
+    """Draws the activations, which are the same for every target, and the photograph below them."""
     kind = signs(result.activations)
     for i in range(k):
         name = f"channel {int(result.channels[row, i])}"
@@ -66,7 +66,10 @@ def _activations(result: GradCamSteps, row: int, column: Any, k: int) -> None:
 
 
 def _channels(result: GradCamSteps, row: int, column: int, block: Any, k: int) -> None:
-    """One row per channel: gradient, its mean, the activation times that; by hand weight, product, and sum so far."""
+    """Draws one row per channel: the gradient, its mean (the channel's weight), and weight times activation.
+
+    Where weights were given by hand: the weight, weight times activation, and the sum so far.
+    """
     weighted = result.weighted[row, column]
     top = limit(result.weighted[row])
     head = shorten(result.targets[row][column], 34)
@@ -84,7 +87,7 @@ def _channels(result: GradCamSteps, row: int, column: int, block: Any, k: int) -
 
 
 def _end(result: GradCamSteps, row: int, column: int, block: Any) -> None:
-    """Sum of the other channels; then total sum, ReLU, and the heatmap at the size of the image."""
+    """Draws the sum of the channels not shown; then the total, its ReLU, and the heatmap at the size of the image."""
     total, top = result.total[row, column], limit(result.total[row])
     if len(block) > 1:
         others = result.weights.shape[-1] - min(result.activations.shape[1], MOST_CHANNELS)
@@ -110,18 +113,18 @@ def _overlay(result: GradCamSteps, row: int, column: int, axes: Any, top: float)
 
 
 def _map(axes: Any, values: Tensor, title: str, *, kind: Reduce, top: float | None = None) -> None:
-    """A map in cells, below it its range; its numbers in the cells where there is room for them."""
+    """Draws a map in cells with its range below; its numbers are in the cells where there is room for them."""
     colors = colorize(values, kind, top)
     canvas.image(axes, colors, title, smooth=False)
     low, high = float(values.min()), float(values.max())
     if max(values.shape) > NUMBERS:
         canvas.below(axes, f"{low + 0.0:.2g} to {high + 0.0:.2g}")
         return
-    canvas.numbers(axes, values + 0.0, ".3g", torch.einsum("c,chw->hw", torch.tensor(LUMA), colors))  # + 0.0: no "-0"
+    canvas.numbers(axes, values + 0.0, ".3g", torch.einsum("c,chw->hw", torch.tensor(LUMA), colors))  # + 0.0 turns -0 into 0
 
 
 def _number(axes: Any, value: float, title: str) -> None:
-    """A weight as a number, red or blue by its sign."""
+    """Writes a weight as a number, red if positive, blue if negative."""
     axes.set_axis_on()
     axes.set(xlim=(0, 1), ylim=(0, 1), xticks=[], yticks=[], aspect=1, anchor="W")
     axes.spines[:].set_visible(False)

@@ -1,4 +1,4 @@
-"""Blank pages of figures, and the few marks that every figure is made of. matplotlib is imported with the first page."""
+"""Blank pages of figures, and the marks that all figures use. matplotlib is imported with the first page."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ else:
 
 HEAD_IN = 0.75  # inches kept at the top for title and subtitle
 LEAST_PT = 6.0
-MOST_LINES = 40  # of a page of words
+MOST_LINES = 40  # on a page of text
 
 
 def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> Page:
-    """Returns an empty page with a title and a subtitle of up to two lines; the axes go below them."""
+    """Returns an empty page with a title and a subtitle of up to two lines, with room for axes below them."""
     from tapetum.figures.page import Page
 
     top = 1 - HEAD_IN / (height_in + HEAD_IN)
@@ -40,7 +40,7 @@ def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> P
 
 
 def written(title: str, lines: Sequence[str]) -> Page:
-    """Returns a page of lines; those that do not fit are left out."""
+    """Returns a page of text with a title; lines that do not fit are left out."""
     shown = [*lines[:MOST_LINES], *["..."] * (len(lines) > MOST_LINES)]
     letters = min(max(map(len, shown), default=0), 160)
     figure = page(max(4.2, 0.6 * NOTE_PT / 72 * letters + 0.3), 1.3 * NOTE_PT / 72 * len(shown) + 0.1, title)
@@ -52,7 +52,7 @@ def written(title: str, lines: Sequence[str]) -> Page:
 
 
 def footnotes(figure: Figure, notes: Sequence[str]) -> None:
-    """Writes notes under a finished page, which grows by them; cautions stand out."""
+    """Writes notes below the content of a finished page, which becomes higher; cautions stand out."""
     width, height = figure.get_size_inches()
     letters = max(24, int((width - 0.2) * 72 / (0.5 * NOTE_PT)))  # a letter is about half as wide as it is high
     blocks = [(wrap(note, letters), LIGHT.caution if is_caution(note) else LIGHT.muted) for note in notes]
@@ -73,7 +73,10 @@ def footnotes(figure: Figure, notes: Sequence[str]) -> None:
 
 
 def numbers(axes: Axes, values: Tensor, form: str = "g", ground: Tensor | None = None) -> None:
-    """Writes each value (h, w) into its cell of an image; light where `ground`, its brightness from 0 to 1, is dark."""
+    """Writes each value (h, w) into its cell of an image.
+
+    `ground` is the brightness of the cells from 0 to 1; numbers on dark cells are light.
+    """
     dark = values.new_zeros(values.shape, dtype=torch.bool) if ground is None else ground < 0.5
     for (row, column), value in np.ndenumerate(values.detach().float().cpu().numpy()):
         color = LIGHT.card if bool(dark[row, column]) else LIGHT.ink
@@ -81,7 +84,10 @@ def numbers(axes: Axes, values: Tensor, form: str = "g", ground: Tensor | None =
 
 
 def frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
-    """Draws a thin frame on an image, (top, left, bottom, right) in its pixels; light and dark, to be seen on any ground."""
+    """Draws a thin frame on an image; `box` is (top, left, bottom, right) in pixels of the image.
+
+    Its line is light and dark, so it can be seen on any ground.
+    """
     from matplotlib.patches import Rectangle
 
     top, left, bottom, right = box
@@ -92,8 +98,8 @@ def frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
 
 
 def _text(figure: Figure, x: float, y: float, words: str, size: float, color: str, **style) -> None:
-    """Writes text that stays on the page: long names make it smaller, down to LEAST_PT."""
-    # parse_math=False: a "$" in somebody's label is a dollar, not a formula
+    """Writes text that stays on the page: long text becomes smaller, down to LEAST_PT."""
+    # parse_math=False: "$" in a label is a dollar, not the start of a formula
     text = figure.text(x, y, words, fontsize=size, color=color, va="top", parse_math=False, **style)
     room = (1 - 2 * x) * figure.bbox.width
     wide = text.get_window_extent().width
@@ -102,7 +108,7 @@ def _text(figure: Figure, x: float, y: float, words: str, size: float, color: st
 
 
 def panels(figure: Any, rows: int, columns: int) -> Any:
-    """Returns rows of axes; those without an image stay blank."""
+    """Returns a grid of axes (rows, columns); those that get no image stay blank."""
     found = figure.subplots(rows, columns, squeeze=False)
     for axes in found.flat:
         axes.set_axis_off()
@@ -132,12 +138,12 @@ def heading(axes: Axes, title: str) -> None:
 
 
 def side(axes: Axes, words: str) -> None:
-    """Labels a row along its left edge."""
+    """Writes the label of a row of panels along their left edge."""
     axes.set_ylabel(words, fontsize=LABEL_PT, color=LIGHT.muted, parse_math=False)
 
 
 def colorbar(axes: Axes, kind: Reduce, top: float, label: str) -> None:
-    """Draws the scale beside a map: 0..top, or -top..top for a signed one."""
+    """Draws the colour scale beside a map: from 0 to `top`, or from -`top` to `top` for a signed map."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import LinearSegmentedColormap, Normalize
     from matplotlib.ticker import MaxNLocator
@@ -154,7 +160,7 @@ def colorbar(axes: Axes, kind: Reduce, top: float, label: str) -> None:
 
 
 def plot(axes: Axes, xlabel: str, ylabel: str) -> None:
-    """Prepares a chart: labels, ticks, and a quiet frame."""
+    """Prepares the axes of a chart: labels, ticks, and a thin frame."""
     axes.set_xlabel(xlabel, fontsize=LABEL_PT, color=LIGHT.muted)
     axes.set_ylabel(ylabel, fontsize=LABEL_PT, color=LIGHT.muted)
     axes.tick_params(labelsize=NOTE_PT, colors=LIGHT.muted, width=0.5)

@@ -1,4 +1,4 @@
-"""`draw` for the channels that carry a score: their relevance over the image that the model saw."""
+"""`draw` for the channels that carry most of a score: their relevance over the image that the model saw."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_IMAGES, MAX_CHANNELS, ACROSS = 4, 20, 5
 
 @draw.register
 def _(result: ConceptRelevance) -> Figure:
-    """One row per image: the photograph, then over it the relevance of each channel, one scale per image."""
+    """Draws one row per image: the photograph, then the relevance of each channel over it, all on one scale."""
     n, k = min(len(result.channels), MAX_IMAGES), min(result.channels.shape[1], MAX_CHANNELS)
     bands = ceil(k / ACROSS)
     across = ceil(k / bands)
@@ -39,7 +39,7 @@ def _(result: ConceptRelevance) -> Figure:
 
 
 def _channel(axes: Any, result: ConceptRelevance, row: int, i: int) -> None:
-    """The map over the photograph, its sum, and the share of all that reached the layer."""
+    """Draws one channel's relevance over the photograph, with its sum and its share of the layer's total relevance."""
     photo, total = result.photographs[row].float().cpu(), float(result.total[row])
     if result.empty(row):
         canvas.image(axes, say(photo, "nothing of the score came through this layer"), "no channel")

@@ -1,4 +1,4 @@
-"""`draw` for channels compared over several images: a matrix of images by channels, and where the first of them answer."""
+"""`draw` for channels compared over several images: a matrix of images by channels, and maps of the first channels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tapetum.figures.words import grid, some
 from tapetum.types import ConsistentChannels
 
 MAX_IMAGES = 6  # in one figure; the title says when there are more
-MAX_CHANNELS = 10  # of each kind, in the matrix
+MAX_CHANNELS = 10  # of each kind (consistent, specific), in the matrix
 MAX_MAPS = 4  # of each kind, over the photographs
 CELL_IN, MAP_IN = 0.46, 1.15
 DARK = 0.6  # below this percentile a cell is so dark that its number is white
@@ -20,7 +20,7 @@ DARK = 0.6  # below this percentile a cell is so dark that its number is white
 
 @draw.register
 def _(result: ConsistentChannels) -> Figure:
-    """Percentiles of each channel in each image (one row each); below, maps of the first channels of both kinds."""
+    """Draws percentiles of channels, one row per image; below, maps of the first consistent and the first specific channels."""
     n, listed = min(len(result.photographs), MAX_IMAGES), min(len(result.consistent), MAX_CHANNELS)
     shown = min(listed, MAX_MAPS)
     more = some(n, len(result.photographs))
@@ -41,7 +41,7 @@ def _(result: ConsistentChannels) -> Figure:
 
 
 def _cells(axes: list[Any], result: ConsistentChannels, row: int, listed: int, last: bool) -> None:
-    """One image: its photograph, the percentiles of the consistent channels, those of the specific ones."""
+    """Draws the row of one image: its photograph, the percentiles of the consistent channels, and of the specific ones."""
     canvas.image(axes[0], result.photographs[row])
     heads = "active in all images", "active in one image more than in any other"
     below = "channel, and its lowest percentile", "channel, and its lead over the second image in sd"
@@ -62,7 +62,7 @@ def _cells(axes: list[Any], result: ConsistentChannels, row: int, listed: int, l
 
 
 def _maps(axes: list[Any], result: ConsistentChannels, row: int, shown: int) -> None:
-    """One image: its photograph, then over it the maps; a channel has one scale for all images."""
+    """Draws the row of one image: its photograph, then the channels' maps over it; a channel has one scale for all images."""
     photo, k = result.photographs[row], len(result.consistent)
     kind = signs(result.maps)
     canvas.image(axes[0], photo, "photograph" if row == 0 else "")

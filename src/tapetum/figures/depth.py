@@ -1,4 +1,4 @@
-"""`draw` for layers from early to deep: tables as bars, properties, mean activations, the strip of means."""
+"""`draw` for layers from early to deep: tables as bars, properties, mean activations, and mean maps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MAX_IMAGES = 4  # photographs in one figure; the title says when there are more
 ROW_IN, LEAST_ROW_IN, LABEL_IN = 0.17, 0.05, 0.14
 LONGEST_IN = 18.0
 STRIP_IN, STRIP_COLUMNS = 1.45, 6
-SECOND = "#d98e04"  # beside the accent: told apart from it by lightness too
+SECOND = "#d98e04"  # used beside the accent colour, and lighter than it
 
 
 @draw.register
 def _(result: LayerTable) -> Figure:
-    """One row per layer, from early to deep: values, parameters, receptive field, shares of zeros, mean."""
+    """Draws one row per layer, from early to deep: values, parameters, receptive field, shares of zeros, mean."""
     rows = result.rows
     step = min(ROW_IN, max(LEAST_ROW_IN, LONGEST_IN / len(rows)))
     subtitle = f"{len(rows)} layers, the first at the top · on {_images(result.means.shape[1])} of {grid(result.size)} px"
@@ -59,7 +59,7 @@ def _bars(
 
 @draw.register
 def _(result: DepthProperties) -> Figure:
-    """Six charts over depth: places, channels, values per pixel, receptive fields, sparsity, mean activation."""
+    """Draws six charts over depth: places, channels, values per pixel, receptive fields, sparsity, mean activation."""
     rows, side = result.rows, max(result.size)
     width = max(8.4, 3 * (0.36 * len(rows) + 1.0))
     subtitle = f"computed on {_images(result.means.shape[1])} of {grid(result.size)} px · from early (left) to deep (right)"
@@ -114,7 +114,7 @@ def _named(axes: Any, layers: Sequence[str]) -> None:
 
 @draw.register
 def _(result: MeanActivations) -> Figure:
-    """The mean by depth as a line, the middle 80 % of the channels as a band, each image a dot."""
+    """Draws the mean by depth as a line, the middle 80 % of the channels as a band, and each image as a dot."""
     d, n = len(result.layers), len(result.means[0])
     subtitle = "line: mean over channels and images · band: the middle 80 % of the channels" + (
         " · dots: images" if n > 1 else ""
@@ -137,7 +137,7 @@ def _(result: MeanActivations) -> Figure:
 
 @draw.register
 def _(result: LayerProgression) -> Figure:
-    """The photograph, then every stage: its mean over channels at its own resolution and on its own scale."""
+    """Draws the photograph, then each layer's mean over channels at its own resolution and on its own scale."""
     n, d = min(len(result.photographs), MAX_IMAGES), len(result.layers)
     bands = ceil((d + 1) / STRIP_COLUMNS)
     columns = ceil((d + 1) / bands)

@@ -21,30 +21,33 @@ from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Predi
 
 MAX_ROWS = 8  # images in one figure; the title says when there are more
 SIDE_IN = 2.6  # inches of one panel
-FEW_CHANNELS = 24  # more of one layer are drawn smaller
+FEW_CHANNELS = 24  # if a layer has more, they are drawn smaller
 
 
 @singledispatch
 def draw(result: Any, **options: Any) -> Figure:
-    """The figure of a result. Args: for attributions, `pixels` (n, 3, h, w) in [0, 1], the photo under the maps."""
+    """Returns the figure of a result, as its type requires.
+
+    Args: for attributions, `pixels` (n, 3, h, w) in [0, 1], the photo under the maps.
+    """
     kinds = ", ".join(kind.__name__ for kind in draw.registry if kind is not object)
     raise TypeError(f"cannot draw {type(result).__name__}; what can be drawn: {kinds}")
 
 
 @draw.register
 def words(result: Result) -> Figure:
-    """A result without a picture of its own, in words."""
+    """Returns a page with the words of a result that has no picture of its own."""
     return canvas.written(type(result).__name__, str(result).splitlines())
 
 
 def has_figure(result: Any) -> bool:
-    """Returns whether a result is drawn as something else than its words."""
+    """Returns whether a result is drawn as something other than its words."""
     inner = result.value if isinstance(result, Run) else result
     return not isinstance(inner, (list, tuple)) and draw.dispatch(type(inner)) not in (words, draw.dispatch(object))
 
 
 def html(result: Any) -> str:
-    """The figure of a result as an element of a page; its words where it has no figure, or one that needs further options."""
+    """Returns a result's figure as an HTML element; its words where it has no figure, or one that needs further options."""
     try:
         figure: Any = show(result) if has_figure(result) else None
     except TapetumError:
@@ -57,14 +60,17 @@ def html(result: Any) -> str:
 
 
 def png(result: Any, *, dpi: int = 150, **options: Any) -> bytes:
-    """The figure of a result as a PNG file."""
+    """Returns the figure of a result as a PNG file."""
     from tapetum.figures.page import rendered
 
     return rendered(show(result, **options), dpi)
 
 
 def show(result: Any, **options: Any) -> Figure:
-    """The figure of a result, with its notes under it. A notebook displays it; elsewhere `show(result).savefig("map.png")`."""
+    """Returns the figure of a result with its notes below; notebooks display it.
+
+    Elsewhere, `show(result).savefig("map.png")` writes it to a file.
+    """
     figure, notes = draw(result, **options), notes_of(result)
     if notes:
         canvas.footnotes(figure, notes)
@@ -72,7 +78,7 @@ def show(result: Any, **options: Any) -> Figure:
 
 
 def notes_of(result: Any) -> tuple[str, ...]:
-    """Notes of a result, or of several, each sentence once; cautions first."""
+    """Notes of a result, or of a list of results, each sentence once; cautions first."""
     parts = result if isinstance(result, (list, tuple)) else [result.value if isinstance(result, Run) else result]
     notes = dict.fromkeys(note for part in parts for note in getattr(part, "notes", ()))
     return tuple(sorted(notes, key=is_caution, reverse=True))
@@ -85,7 +91,7 @@ def _(result: Run, **options: Any) -> Figure:
 
 @draw.register
 def _(result: Attribution, pixels: Tensor | None = None) -> Figure:
-    """One row per image: the photo, the map with its scale, the map over the photo (the map alone without `pixels`)."""
+    """Draws one row per image: the photo, the map with its scale, and the map over the photo; without `pixels` only the map."""
     if result.frames is not None:
         return films.slices(result)
     rows, photos = min(len(result), MAX_ROWS), _photos(pixels, result)
@@ -105,7 +111,7 @@ def _(result: Attribution, pixels: Tensor | None = None) -> Figure:
 
 @draw.register
 def _(result: ActivationMaps) -> Figure:
-    """One row per image, one panel per channel, each on its own scale."""
+    """Draws one row per image and one panel per channel, each on its own scale."""
     n, k = len(result.values), result.values.shape[1]
     columns = min(k, 6 if k <= FEW_CHANNELS else 8)
     shown = min(n, max(1, MAX_ROWS // ceil(k / columns)))
@@ -124,7 +130,7 @@ def _(result: ActivationMaps) -> Figure:
 
 @draw.register
 def _(result: Evaluation) -> Figure:
-    """The curve of each image with the area under it filled; the area is the value."""
+    """Draws the curve of each image; the filled area under it is the metric's value."""
     n = min(len(result.curve), MAX_ROWS)
     low, high = float(result.value.min()), float(result.value.max())
     areas = f"{low:.3f}" if len(result) == 1 else f"{low:.3f} to {high:.3f}"
@@ -145,8 +151,10 @@ def _(result: Evaluation) -> Figure:
 @draw.register(list)
 @draw.register(tuple)
 def _(results: Sequence[Any], pixels: Tensor | None = None, names: Sequence[str] | None = None) -> Figure:
-    """Attributions side by side, with your `names` or what tells them apart; the maps of several layers; the predictions of
-    several images, beside their photos."""
+    """Draws a list: attributions side by side, maps of several layers, or predictions of several images.
+
+    Attributions are named by `names`, or by what differs between them; predictions are beside their photos.
+    """
     if results and all(isinstance(one, Attribution) for one in results):
         return _side_by_side(results, pixels, names)
     if results and all(isinstance(one, ActivationMaps) for one in results):
@@ -160,7 +168,7 @@ def _(results: Sequence[Any], pixels: Tensor | None = None, names: Sequence[str]
 
 
 def _side_by_side(results: Sequence[Attribution], pixels: Tensor | None, names: Sequence[str] | None) -> Figure:
-    """One column per attribution, one row per image."""
+    """Draws one column per attribution and one row per image."""
     called = names_of_maps(results) if names is None else names
     if len(called) != len(results):
         raise TapetumError(f"{len(results)} maps were given and {len(called)} names: one name per map")
@@ -190,7 +198,7 @@ def _map_panel(axes: Any, result: Attribution, row: int, photo: Tensor | None) -
 
 
 def _over(result: Attribution, photos: Tensor | None, row: int) -> Tensor:
-    """The map over its photo, alone where there is none, or the words that stand for a map that is not `ok`."""
+    """Returns the map over its photo, or alone without a photo; for a map that is not `ok`, the reason in words."""
     if result.status[row] != "ok":
         ground = result.values.new_full((3, *result.size), 0.5) if photos is None else photos[row]
         return say(ground, WORDS[result.status[row]])
@@ -199,7 +207,7 @@ def _over(result: Attribution, photos: Tensor | None, row: int) -> Tensor:
 
 
 def _photos(pixels: Tensor | None, result: Attribution) -> Tensor | None:
-    """(n, 3, h, w), one photo per image; a single photo (3, h, w) is taken for one image."""
+    """Returns one photo per image, (n, 3, h, w); a single photo may be given as (3, h, w)."""
     if pixels is None:
         return None
     photos = pixels[None] if pixels.ndim == 3 else pixels

@@ -23,7 +23,7 @@ COLORS = ("#0b6e66", "#d98e04", "#b1182b", "#4a5fc1", "#7a3b8f", "#5c625f")
 """Colours of layers, distinct in hue and lightness; used again from the seventh layer on."""
 
 BLOB_IN = 1.9
-BEYOND = 0.6  # of the image: larger squares are not drawn whole, the photograph would become a stamp
+BEYOND = 0.6  # of the image's side: larger squares are cut off, so that the photograph does not become tiny
 WIDE = 13
 """Letters of a layer's name up to which two entries of the legend stand beside each other."""
 
@@ -33,7 +33,7 @@ FULL_AT = 0.25
 
 @draw.register
 def _(result: ReceptiveFields) -> Figure:
-    """The photograph with each layer's squares around its middle place; beside it what the gradients weigh, layer by layer."""
+    """Draws the photograph with the receptive field of each layer's middle place; beside it the gradient at each pixel."""
     d = len(result.fields)
     beside = 2 if d <= 4 else 3
     columns = 2 + beside
@@ -52,7 +52,7 @@ def _(result: ReceptiveFields) -> Figure:
 
 
 def _squares(axes: Any, result: ReceptiveFields) -> None:
-    """All squares over the photograph; where they reach beyond it, beyond it."""
+    """Draws all squares over the photograph, also where they reach beyond its border."""
     h, w = result.size
     canvas.image(axes, 0.55 * result.photograph.float() + 0.4, f"what the model saw, {h} × {w} px")
     sight = [0, h - 1, 0, w - 1]
@@ -74,12 +74,12 @@ def _squares(axes: Any, result: ReceptiveFields) -> None:
 
 
 def _wide(result: ReceptiveFields) -> bool:
-    """Whether a legend of two columns would be wider than the photograph."""
+    """Returns whether a legend of two columns would be wider than the photograph."""
     return max(len(layer_name(field.layer)) for field in result.fields) > WIDE
 
 
 def _blob(axes: Any, result: ReceptiveFields, i: int, field: Field) -> None:
-    """The gradient's weight at each pixel, cut to what the layer can see."""
+    """Draws the squared gradient at each pixel, cut to the theoretical receptive field."""
     h, w = result.size
     top, bottom, left, right = (0, h - 1, 0, w - 1) if field.theory is None else field.theory
     cut = top, bottom, left, right = max(top, 0), min(bottom, h - 1), max(left, 0), min(right, w - 1)
@@ -97,7 +97,7 @@ def _blob(axes: Any, result: ReceptiveFields, i: int, field: Field) -> None:
 
 
 def outline(axes: Any, window: Window, color: str, style: str = "-", width: float = 1.6, label: str = "") -> None:
-    """The border of a window of rows and columns, around its pixels."""
+    """Draws the border around a window (first and last row, first and last column) of pixels."""
     top, bottom, left, right = window[0] - 0.5, window[1] + 0.5, window[2] - 0.5, window[3] + 0.5
     x, y = [left, right, right, left, left], [top, top, bottom, bottom, top]
     axes.plot(x, y, style, color=color, linewidth=width, label=label or None, scalex=False, scaley=False)
@@ -105,7 +105,10 @@ def outline(axes: Any, window: Window, color: str, style: str = "-", width: floa
 
 @draw.register
 def _(result: OcclusionProbe) -> Figure:
-    """One row per image: before, after, and at each layer how much it changed; the box on its grid, dashed what it reaches."""
+    """Draws one row per image: before, after, and how much each layer changed.
+
+    On each layer's grid, the places under the box have a solid outline, and those that can see the box a dashed one.
+    """
     n, d = min(len(result.before), MAX_IMAGES), len(result.layers)
     bands = ceil((d + 2) / 4)
     across = ceil((d + 2) / bands)
@@ -143,7 +146,7 @@ def _change(axes: Any, result: OcclusionProbe, row: int, i: int) -> None:
 
 
 def _nearest(change: Tensor) -> Tensor:
-    """A small map as colours, each place a square of at least some pixels."""
+    """Converts a small map to colours; each place becomes a square, so that the picture has at least 112 px or so a side."""
     picture = colorize(change, "positive")
     factor = max(1, 112 // max(1, min(change.shape)))
     return F.interpolate(picture[None], scale_factor=factor, mode="nearest")[0] if factor > 1 else torch.clone(picture)

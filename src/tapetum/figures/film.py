@@ -1,4 +1,4 @@
-"""Pictures in time: an animation (GIF, WebP) or a page to scroll through (HTML), from the frames that were kept."""
+"""Pictures in time, made of frames that were kept: an animation (GIF, WebP), or a page to scroll through (HTML)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tapetum.keeping.whole import whole_file
 from tapetum.types import Rendering, Run, TapetumError
 
 MAX_PICTURES = 16  # side by side in one frame
-LAST_FRAME_MS = 1500  # the finished picture stays for a moment before the animation begins again
+LAST_FRAME_MS = 1500  # the finished picture stays so long before the animation begins again
 MARK = "tapetum"
 """Generator's name: a GIF's comment and a WebP's XMP begin with it, a page has it in its head."""
 
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """Frames in order, each with a picture (3, h, w) per name, and a caption per frame (`moments`)."""
+    """Frames in order; each has one picture (3, h, w) per name, and a caption in `moments`."""
 
     title: str
     names: tuple[str, ...]
@@ -64,7 +64,7 @@ def animate(result: Rendering | Run, file: str | Path, *, seconds: float | int =
 
 
 def filmed(result: Rendering) -> Film:
-    """Film of a rendering's frames; without frames, of its pictures one after the other."""
+    """Returns the film of a rendering's frames; without frames, of its pictures one after the other."""
     method = result.method or "pictures"
     rows = range(min(len(result), MAX_PICTURES))
     if result.frames is not None:
@@ -80,7 +80,7 @@ def filmed(result: Rendering) -> Film:
 
 
 def _moving(film: Film, path: Path, seconds: float | int, **more: Any) -> None:
-    """Writes an animation whose frames are one picture each; the last one stays for a moment."""
+    """Writes an animation (GIF or WebP) of a film; the last frame stays for a moment."""
     columns = across(len(film.names), MAX_PICTURES)
     first, *rest = [Image.fromarray(to_uint8(collage(frame, columns))) for frame in film.frames]
     stay = max(20, round(1000 * seconds / len(film.frames)))  # ms; browsers slow a GIF of less than 20 ms down

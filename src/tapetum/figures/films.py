@@ -1,4 +1,4 @@
-"""Maps of films and volumes: a row of slices for each of them."""
+"""Figures of maps of films and volumes: a row of slices for each of them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROWS = 8
 
 
 def slices(result: Attribution) -> Figure:
-    """One row per film, one panel per frame; the frames of a film have one scale."""
+    """Draws one row per film and one panel per frame; the frames of a film have one scale."""
     maps = result.films()
     rows, frames = min(len(maps), ROWS), maps.shape[1]
     chosen = evenly(frames, MOST)

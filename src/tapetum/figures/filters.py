@@ -1,4 +1,4 @@
-"""`draw` for filters: hand-made ones at work, weights of a layer, their answers on photographs, before and after learning."""
+"""`draw` for filters: hand-made ones at work, a layer's weights, its responses to photographs, random and learned weights."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tapetum.figures.words import some
 from tapetum.types import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
 from tapetum.types.filters import shown_pair
 
-TILE_PX = 48  # the least side of a filter in a figure
+TILE_PX = 48  # smallest side of a filter in a figure
 MAX_IMAGES = 3
-ACROSS = 9  # filters side by side
+ACROSS = 9  # filters in one row
 
 
 @draw.register
 def _(result: ToySelectivity) -> Figure:
-    """One row per image: itself, then each filter's response; above, the filters with their weights."""
+    """Draws one row per image: the image, then each filter's response; above, the filters with their weights."""
     m, k = len(result.images), len(result.kernels)
     top = f"{result.top:g}"
     says = f"what it answers, -{top} (blue, the opposite) to {top} (red, a perfect fit), white: 0 · zeros around the image"
@@ -48,7 +48,7 @@ def _(result: ToySelectivity) -> Figure:
 
 @draw.register
 def _(result: FilteredPicture) -> Figure:
-    """The photograph, and the response of each kernel: signed maps in two colours, pictures as pictures."""
+    """Draws the photograph and each kernel's response: signed maps in two colours, filtered pictures as pictures."""
     height, width = result.picture.shape[-2:]
     n = len(result.names) + 1
     columns = min(n, 3)
@@ -69,7 +69,7 @@ def _(result: FilteredPicture) -> Figure:
 
 @draw.register
 def _(result: Filters) -> Figure:
-    """All filters on one scale, row by row; 1 x 1 filters as the rows of a matrix."""
+    """Draws all filters on one scale in rows; 1 x 1 filters become the rows of a matrix."""
     k, inputs = result.weights.shape[:2]
     many = "all" if k == result.channels else f"the first {k} of"
     title = f"{result.layer} of {result.model}: {many} {result.channels} filters"
@@ -92,7 +92,7 @@ def _(result: Filters) -> Figure:
 
 
 def _matrix(result: Filters, title: str) -> Figure:
-    """Matrix of 1 x 1 filters: one row per filter, one column per input channel."""
+    """Draws the matrix of 1 x 1 filters: one row per filter, one column per input channel."""
     values = result.weights[:, :, 0, 0]
     says = "1 × 1: no pattern in space, a filter is a list of weights, one for each channel it reads\none row per filter"
     says += f", one column for each of {_inputs(result)}"
@@ -122,7 +122,7 @@ def _meaning(result: Filters) -> str:
 
 @draw.register
 def _(result: FilterResponses) -> Figure:
-    """One column per filter: its weights, its map, and the map over what the model saw; two rows for each photograph."""
+    """Draws two rows per photograph and one column per filter: its map, and its map over the photograph; weights above."""
     n, k = min(len(result.photographs), MAX_IMAGES), len(result.channels)
     shown_k = min(k, 2 * ACROSS)
     bands, across = ceil(shown_k / ACROSS), min(shown_k, ACROSS)
@@ -157,7 +157,7 @@ def _(result: FilterResponses) -> Figure:
 
 @draw.register
 def _(result: FilterComparison) -> Figure:
-    """Random and learned filters side by side, each divided by its length; below, how smooth they are."""
+    """Draws random and learned filters side by side, each divided by its norm; below, histograms of their smoothness."""
     happened = "before and after learning" if result.trained else "random and random, nothing is learned yet"
     title = f"{result.learned.layer} of {result.learned.model}: {happened}"
     kind = "mid grey: 0" if result.learned.colors else "white: 0, red: positive, mean over the inputs"
@@ -179,7 +179,7 @@ def _(result: FilterComparison) -> Figure:
 
 
 def _shares(axes: Any, result: FilterComparison) -> None:
-    """Histograms of the shares of all filters; a line marks noise."""
+    """Draws histograms of all filters' shares of low-frequency energy; a line marks the share for white noise."""
     lows, colors = (result.low_random, result.low_learned), (LIGHT.muted, LIGHT.accent)
     for low, color, name in zip(lows, colors, result.names, strict=True):
         axes.hist(low[~low.isnan()].cpu().numpy(), bins=25, range=(0, 1), color=color, alpha=0.55, label=name)
@@ -190,7 +190,7 @@ def _shares(axes: Any, result: FilterComparison) -> None:
 
 
 def _unit(result: Filters) -> Tensor:
-    """Shown weights divided by the length of each filter; zero for dead filters, which would show noise."""
+    """Returns the weights to draw, each filter divided by its norm; zero for dead filters, which would show noise."""
     values = shown_weights(result)
     alive = result.alive[: len(values)].cpu()
     length = result.norms[: len(values)].float().cpu().where(alive, torch.tensor(torch.inf))
@@ -198,19 +198,19 @@ def _unit(result: Filters) -> Tensor:
 
 
 def shown_weights(result: Filters) -> Tensor:
-    """Weights as drawn: (k, 3, h, w) where filters read colours, else the mean over their inputs (k, h, w)."""
+    """Returns the weights to draw: (k, 3, h, w) where filters read colours, else the mean over their inputs (k, h, w)."""
     weights = result.weights.detach().float().cpu()
     return weights if result.colors else weights.mean(1)
 
 
 def painted(values: Tensor, top: float) -> list[Tensor]:
-    """Filters as colours (3, h, w): RGB with mid grey for 0, or the two colours of signed maps."""
+    """Converts filters to colours (3, h, w) each: RGB with mid grey for 0, or the two colours of signed maps."""
     if values.ndim == 4:
         return list((0.5 + 0.5 * values / top).clamp(0, 1))
     return [colorize(one, "sum", top) for one in values]
 
 
 def enlarged(tile: Tensor) -> Tensor:
-    """Enlarges every cell to a square of pixels, so that the filter is at least `TILE_PX` wide."""
+    """Enlarges every cell of a filter to a square of pixels, so that the filter is at least `TILE_PX` wide."""
     times = max(1, ceil(TILE_PX / min(tile.shape[-2:])))
     return tile.repeat_interleave(times, -2).repeat_interleave(times, -1)

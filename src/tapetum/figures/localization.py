@@ -1,4 +1,4 @@
-"""`draw` for maps with their masks."""
+"""`draw` for the share of each map inside its mask: maps with outlines of the masks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tapetum.types.localization import UNDEFINED
 MAX_MAPS = 16
 ACROSS = 8
 SIDE_IN = 1.35
-WIDE_IN = 2.6  # of few pictures
+WIDE_IN = 2.6  # of one panel, where there are few pictures
 MEANS = {
     "relevance_mass": "the share of the positive relevance inside the outline",
     "relevance_rank": "the share of the highest pixels that are inside the outline",
@@ -28,7 +28,7 @@ MEANS = {
 
 @draw.register
 def _(result: Localization, pixels: Tensor | None = None) -> Figure:
-    """Draws each map with the outline of its mask and its number, over its picture if `pixels` (n, 3, h, w) are given."""
+    """Draws each map with the outline of its mask and its value; over its picture if `pixels` (n, 3, h, w) are given."""
     if pixels is not None and len(pixels) != len(result):
         raise TapetumError(f"{len(result)} maps need {len(result)} pictures, got {len(pixels)}")
     n = min(len(result), MAX_MAPS)
@@ -57,7 +57,7 @@ def _picture(result: Localization, pixels: Tensor | None, i: int) -> Tensor:
 
 
 def _outline(axes: Any, mask: Tensor) -> None:
-    """A light line with a dark edge, to be seen on any ground."""
+    """Draws a mask's outline as a light line with a dark edge, which can be seen on any ground."""
     edge = mask.float().cpu().numpy()
     if 0 < edge.mean() < 1:
         axes.contour(edge, levels=[0.5], colors=LIGHT.ink, linewidths=2.0)

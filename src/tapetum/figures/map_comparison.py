@@ -1,4 +1,4 @@
-"""`draw` for maps beside their evidence: overlays, the curves of deletion and insertion, and agreement."""
+"""`draw` for several maps with their evidence: overlays, curves of deletion and insertion, and agreement."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STYLES = ("--", ":")
 
 @draw.register
 def _(result: MapComparison) -> Figure:
-    """Above the photograph and each map over it; below the curves of all maps, and what their top fifths have in common."""
+    """Draws the photograph and each map over it; below, the curves of all maps and the agreement of their top fifths."""
     m = len(result.maps)
     across = min(m + 1, 7)
     bands = ceil((m + 1) / across)
@@ -61,7 +61,7 @@ def _lines(axes: Any, result: MapComparison, curves: Tensor, title: str, xlabel:
 
 
 def _agreement(axes: Any, result: MapComparison) -> None:
-    """A table of the top fifth that two maps have in common."""
+    """Draws a table of agreement: the share of the top fifth of the picture that two maps have in common."""
     canvas.image(axes, colorize(result.agreement, "positive", 1.0), "common top fifth (chance 0.2)", smooth=False)
     m = len(result.names)
     for y in range(m):

@@ -1,4 +1,4 @@
-"""`draw` for activation atlases: the grid of cells, as a map."""
+"""`draw` for activation atlases: the grid of cells as a map."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ FAINT = 0.15
 def _(result: ActivationAtlas, label: str | int | None = None, names: bool = True) -> Figure:
     """Draws every cell at its place on the map, named by the class whose logit it raises most, else by its commonest label.
 
-    Args: `label` a class of the model: cells show as strongly as they speak for it, those that
-    speak against it hardly at all. `names` False leaves the names out.
+    Args: `label` a class of the model: the opacity of cells then grows with their evidence for it. `names` False
+    leaves the names out.
     """
     rows, columns = result.grid
     side = MAP_IN / columns
@@ -48,7 +48,7 @@ def _(result: ActivationAtlas, label: str | int | None = None, names: bool = Tru
 
 
 def _strengths(result: ActivationAtlas, label: str | int | None) -> list[float]:
-    """Opacity of each cell, in [0, 1]: 1, or by its evidence for a class."""
+    """Opacity of each cell, in [0, 1]: by its evidence for the class `label`, or 1 without a class."""
     if label is None:
         return [1.0] * len(result)
     values = dict(result.speaking_for(label))
@@ -57,7 +57,10 @@ def _strengths(result: ActivationAtlas, label: str | int | None) -> list[float]:
 
 
 def _page(result: ActivationAtlas, strengths: list[float]) -> Tensor:
-    """(3, H, W): the cells edge to edge, paper where there is none; without pictures the density in the accent's colour."""
+    """Returns the map (3, H, W): pictures of the cells edge to edge, the page's colour where no cell is.
+
+    Without pictures, a square in the accent colour shows the density of each cell.
+    """
     rows, columns = result.grid
     pixels = result.pixels
     tile = 24 if pixels is None else int(pixels.shape[-1])
@@ -72,7 +75,7 @@ def _page(result: ActivationAtlas, strengths: list[float]) -> Tensor:
 
 
 def _square(share: float, tile: int) -> Tensor:
-    """Square whose opacity stands for the number of vectors in a cell."""
+    """Returns a square picture (3, tile, tile) whose opacity grows with a cell's share of vectors."""
     ink, paper = (torch.tensor(rgb(color))[:, None, None] for color in (LIGHT.accent, LIGHT.paper))
     square = paper.expand(3, tile, tile).clone()
     square[:, 1:-1, 1:-1] = (0.15 + 0.85 * share) * ink + (0.85 - 0.85 * share) * paper
@@ -84,7 +87,7 @@ def _name(axes: Any, result: ActivationAtlas, cell: Any, strength: float, side: 
     if not said or strength < 0.4:
         return
     size = min(LABEL_PT, NOTE_PT * side / 0.75)
-    room = floor(side * 72 / (0.55 * size))  # letters of this size in a cell
+    room = floor(side * 72 / (0.55 * size))  # number of letters of this size that fit in a cell
     words = said[0][0] if len(said[0][0]) <= room else f"{said[0][0][: max(1, room - 1)].rstrip()}…"
     tile = 24 if result.pixels is None else int(result.pixels.shape[-1])
     x, y = (cell.column + 0.04) * tile, (cell.row + 0.96) * tile

@@ -1,4 +1,4 @@
-"""A heatmap as colours, alone or exactly over the pixels it belongs to. Nothing here needs matplotlib."""
+"""Converts heatmaps to colours, alone or laid over the pixels that they belong to. Nothing here needs matplotlib."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCALE = "full colour at the 99.5th percentile"
 
 
 def limit(values: Tensor) -> float:
-    """The magnitude with the full colour: the 99.5th percentile of |values|, or their maximum where that is zero."""
+    """Magnitude that gets the full colour: the 99.5th percentile of |values|, or the maximum where that percentile is zero."""
     seen = values.detach().abs().float().cpu().flatten()
     sizes = seen[~seen.isnan()].numpy()
     robust = float(np.quantile(sizes, ROBUST_QUANTILE))
@@ -36,10 +36,10 @@ def limit(values: Tensor) -> float:
 
 
 def colorize(values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
-    """A map (h, w) as colours (3, h, w) in [0, 1].
+    """Converts a map (h, w) to colours (3, h, w) in [0, 1].
 
-    `sum` maps are signed: -top is blue, 0 exactly the neutral colour, +top red. Others run from 0 to top. Args: `top`
-    the magnitude with the full colour (default: `limit(values)`).
+    Maps of the kind `sum` are signed: -top is blue, 0 exactly the neutral colour, +top red. Others run from 0 to top. Args:
+    `top` the magnitude with the full colour (default: `limit(values)`).
     """
     strength = _strength(values, kind, top)
     colors = _ramp((strength + 1) / 2 if kind == "sum" else strength, anchors(kind))
@@ -47,12 +47,12 @@ def colorize(values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
 
 
 def signs(values: Tensor) -> Reduce:
-    """Colours for values as they are: diverging ("sum") as soon as any of them is negative."""
+    """Returns the kind of colour scale for values: diverging ("sum") if any value is negative, else "positive"."""
     return "sum" if bool((values < 0).any()) else "positive"
 
 
 def channel_picture(maps: ActivationMaps, row: int, i: int) -> Tensor:
-    """One channel's map as colours (3, h, w) at the layer's own resolution; words if it holds NaN."""
+    """Returns one channel's map as colours (3, h, w) at the layer's own resolution; words if it holds NaN."""
     values = maps.values[row, i].detach().float().cpu()
     if not bool(values.isfinite().all()):
         return say(values.new_zeros(3, 112, 112), WORDS["non_finite"])
@@ -60,13 +60,13 @@ def channel_picture(maps: ActivationMaps, row: int, i: int) -> Tensor:
 
 
 def overlay(pixels: Tensor, heatmap: Tensor, kind: Reduce, *, top: float | None = None, opacity: float = 0.85) -> Tensor:
-    """The map over its photo: (3, h, w) in [0, 1].
+    """Returns the map laid over its photo, (3, h, w) in [0, 1].
 
-    Where the map is NaN the model saw nothing, and the photo is pale. Elsewhere the colour covers the photo in proportion to
-    (|value| / top)^COVER, so where the map is low the grey photo shows.
+    Where the map is NaN, the model did not see the photo, which is pale there. Elsewhere the colour covers the photo in
+    proportion to (|value| / top)^COVER, so where the map is low the grey photo shows.
 
-    Args: `pixels` (3, h, w) in [0, 1]; `heatmap` (h, w), of the same size or it is refused; `opacity` in [0, 1] at
-    full strength.
+    Args: `pixels` (3, h, w) in [0, 1]; `heatmap` (h, w) of the same size, else it is refused; `opacity` in [0, 1] of the full
+    colour.
     """
     if heatmap.shape != pixels.shape[-2:]:
         fits = f"use heatmap(size={tuple(pixels.shape[-2:])})"
@@ -80,20 +80,20 @@ def overlay(pixels: Tensor, heatmap: Tensor, kind: Reduce, *, top: float | None 
 
 
 def _overlaid(pixels: Tensor, heatmap: Tensor, kind: Reduce, top: float, opacity: float) -> Tensor:
-    ground = 0.65 * _grey(pixels) + (0.3 if kind == "sum" else 0)  # towards the colour that means zero
+    ground = 0.65 * _grey(pixels) + (0.3 if kind == "sum" else 0)  # nearer to the colour that means zero
     cover = opacity * _strength(heatmap, kind, top).abs().pow(COVER[kind])
     over = torch.lerp(ground, colorize(heatmap, kind, top), cover)
     return torch.where(heatmap.detach().isnan().cpu(), 0.35 * _grey(pixels) + 0.6, over)
 
 
 def over(photo: Tensor, values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
-    """The map (h, w) of a layer over a photo (3, H, W), upsampled bilinearly."""
+    """Returns a layer's map (h, w), upsampled bilinearly, over a photo (3, H, W)."""
     heatmap = F.interpolate(values.detach()[None, None].float(), photo.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
     return overlay(photo.float(), heatmap.to(photo.device), kind, top=top)
 
 
 def picture(attribution: Attribution, pixels: Tensor, row: int = 0, on: Literal["crop", "photo"] = "crop") -> Tensor:
-    """Picture (3, h, w) of one image's map: the overlay, or the dimmed photo with the reason why there is no map.
+    """Returns a picture (3, h, w) of one image's map: the overlay, or the dimmed photo with the reason why there is no map.
 
     pixels: what the model saw, or with on="photo" the whole photograph.
     """
@@ -104,14 +104,14 @@ def picture(attribution: Attribution, pixels: Tensor, row: int = 0, on: Literal[
 
 
 def laid(attribution: Attribution, pixels: Tensor, row: int) -> Tensor:
-    """(h, w): one image's map as it lies over these pixels: the whole photograph's where only that has their size."""
+    """Returns one image's map (h, w) at the size of `pixels`, which are the crop or the whole photograph."""
     one, size = attribution[row], tuple(pixels.shape[-2:])
     whole = size != one.size and [crop.size for crop in one.photos] == [size]
     return one.heatmap(on="photo" if whole else "crop")[0]
 
 
 def say(pixels: Tensor, words: str) -> Tensor:
-    """The photo, dimmed and without colour, with words across its middle: (3, h, w)."""
+    """Returns the photo (3, h, w), dimmed and without colour, with words across its middle."""
     from PIL import Image, ImageDraw
 
     dimmed = 0.3 * _grey(pixels)
@@ -125,13 +125,13 @@ def say(pixels: Tensor, words: str) -> Tensor:
 
 
 def _strength(values: Tensor, kind: Reduce, top: float | None) -> Tensor:
-    """(h, w): signed in [-1, 1] for `sum`, else in [0, 1]."""
+    """Divides a map (h, w) by `top` and clips it: to [-1, 1] for the kind `sum`, else to [0, 1]."""
     values = values.detach().float().cpu().nan_to_num(0)
     return (values / (top or limit(values))).clamp(-1 if kind == "sum" else 0, 1)
 
 
 def _ramp(place: Tensor, colors: Tensor) -> Tensor:
-    """Places (h, w) in [0, 1] along a list of colours, straight lines between neighbours."""
+    """Converts places (h, w) in [0, 1] to colours on a list of colours, interpolated linearly."""
     place = place * (len(colors) - 1)
     low = place.floor().long().clamp(max=len(colors) - 2)
     return torch.lerp(colors[low], colors[low + 1], (place - low)[..., None]).movedim(-1, 0)

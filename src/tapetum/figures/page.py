@@ -1,4 +1,4 @@
-"""The page of a figure. The one file that imports matplotlib when it is imported."""
+"""The page of a figure. Only this module imports matplotlib at its top, so it is imported with the first figure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SCREEN_DPI = 96
 
 
 class Page(Figure):
-    """A matplotlib figure that belongs to nobody's global state and shows itself in a notebook."""
+    """A matplotlib figure outside pyplot's global state, which shows itself in a notebook."""
 
     def __init__(self, width_in: float, height_in: float, title: str, top: float) -> None:
         layout = ConstrainedLayoutEngine(rect=(0, 0, 1, top), w_pad=0.06, h_pad=0.06)
@@ -28,7 +28,7 @@ class Page(Figure):
 
 
 def rendered(figure: Figure, dpi: int = 150) -> bytes:
-    """The figure as a PNG file that contains its title."""
+    """Returns the figure as a PNG file that contains its title."""
     file = io.BytesIO()
     title = " ".join(getattr(figure, "title", "").split())
     figure.savefig(file, format="png", dpi=dpi, facecolor=figure.get_facecolor(), metadata={"Title": title} if title else None)

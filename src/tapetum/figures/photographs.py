@@ -1,4 +1,4 @@
-"""`draw` for preprocessing, and for the channels of photographs as numbers."""
+"""`draw` for preprocessing steps, and for the colour channels of photographs as numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIDE_IN = 1.95
 
 @draw.register
 def _(result: PreprocessingSteps) -> Figure:
-    """One row per way, one column per step; a frame on the photograph marks the part that is seen."""
+    """Draws one row per way of preprocessing, one column per step; a frame on the photograph marks the part that is seen."""
     n = min(len(result.ways), MAX_IMAGES)
     ways = [way for ways in result.ways[:n] for way in ways]
     title = f"From a photograph to the numbers that {result.model} gets{some(n, len(result.ways), 'photographs')}"
@@ -33,7 +33,7 @@ def _(result: PreprocessingSteps) -> Figure:
             if name in steps:
                 _step(axes, steps[name])
         shown = way.steps[0].values.shape[-1] / way.steps[0].shape[-1]
-        top, left, bottom, right = (edge * shown - 0.5 for edge in way.box)  # pixel 0 reaches from -0.5 to 0.5
+        top, left, bottom, right = (edge * shown - 0.5 for edge in way.box)  # in matplotlib, pixel 0 reaches from -0.5 to 0.5
         canvas.frame(row[0], (top, left, bottom, right))
         canvas.heading(row[0], f"{way.name}: {way.kept():.0%} seen".replace("%", " %"))
     return figure
@@ -50,7 +50,7 @@ def _step(axes: Any, step: PreprocessingStep) -> None:
 
 @draw.register
 def _(result: ColorChannels) -> Figure:
-    """Two rows per image: itself and its channels in grey, then the patch and its numbers in each channel."""
+    """Draws two rows per image: the image and its channels in grey, then a patch of it and the patch's numbers per channel."""
     n = min(len(result.photographs), MAX_IMAGES)
     height, width = result.photographs.shape[-2:]
     title = f"What you see, and what a machine has{some(n, len(result.photographs))}"

@@ -21,7 +21,7 @@ SIDE_IN = 1.25
 
 @draw.register
 def _(result: Planted) -> Figure:
-    """Pictures with their classes; below each its mask: the object white, the cue in colour, with what the cue says."""
+    """Draws pictures with their classes, and below each its masks: the object white, the cue in colour, with its class."""
     shown = result.take(range(min(len(result), MAX_PICTURES)))
     columns = min(len(shown), ACROSS)
     bands = ceil(len(shown) / columns)
@@ -49,7 +49,10 @@ def _key(result: Planted) -> str:
 
 
 def _truth(mask: Tensor, cue_mask: Tensor) -> Tensor:
-    """(3, h, w): the object in white, the cue in a colour, the rest dark; a colour of the object is told by the object's."""
+    """Returns the masks as a picture (3, h, w): the object white, the cue in colour, the rest dark.
+
+    Where the cue is the object's colour, and both masks are equal, the object is in a lighter tone of the colour.
+    """
     picture = torch.full((3, *mask.shape), 0.12)
     picture[:, cue_mask] = _column(LIGHT.accent)
     picture[:, mask] = _column(LIGHT.accent) * 0.35 + 0.65 if torch.equal(mask, cue_mask) else torch.ones(3, 1)

@@ -1,4 +1,4 @@
-"""`draw` for optimised pictures: a sheet of them, their steps, and the values they reached."""
+"""`draw` for optimised pictures: the pictures on a sheet, their steps, or their objectives step by step."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tapetum.types import Rendering, TapetumError
 
 MAX_TILES = 64  # pictures in one figure; the title says when there are more
 MAX_COLUMNS = 8
-MAX_LINES = 8  # pictures whose steps or values one figure follows
+MAX_LINES = 8  # pictures whose steps or values one figure shows
 TILE_IN = 1.75
 GRID_IN = 6.4
-NAME_CHARACTERS = 24  # what fits over a tile in LABEL_PT
+NAME_CHARACTERS = 24  # that fit over a tile in LABEL_PT
 
 LOSS = "relative feature loss", "of the best picture so far: 0 for the same activation"
 """Values that inversions log at each step."""
@@ -45,10 +45,10 @@ class Tile:
 
 @draw.register
 def _(result: Rendering, pixels: Any = None, view: View | None = None) -> Figure:
-    """Pictures with their objectives and scores; with frames, their steps. A large `layout` is one picture.
+    """Draws pictures with their objectives and scores; with frames, their steps. A large `layout` becomes one picture.
 
     Args: `pixels` the photographs that the pictures were made from, shown before them; `view` "pictures", "steps" (one row per
-    picture, one column per frame) or "values" (the objective at each step); without it steps where frames were kept.
+    picture, one column per frame) or "values" (the objective at each step); by default steps where frames were kept.
     """
     chosen = view or ("steps" if result.frames is not None and pixels is None else "pictures")
     if chosen == "steps":
@@ -61,7 +61,7 @@ def _(result: Rendering, pixels: Any = None, view: View | None = None) -> Figure
 
 
 def sheet(results: Sequence[Rendering], title: str, photos: Sequence[Tensor | None] = ()) -> Figure:
-    """The pictures of several results, of any sizes, on one page, each after its photo; a mosaic is one of them."""
+    """Draws the pictures of several results, of any sizes, on one page, each after its photo; a mosaic is one picture."""
     tiles: list[Tile] = []
     for result, photo in itertools.zip_longest(results, photos):
         grid = whole(result) if is_mosaic(result) else None
@@ -73,7 +73,7 @@ def sheet(results: Sequence[Rendering], title: str, photos: Sequence[Tensor | No
 
 
 def together(results: Sequence[Rendering]) -> Rendering:
-    """The results with the first one's size, frames and steps as one."""
+    """Joins the results that have the first one's picture size and frame steps into one; others are left out."""
     first = results[0]
     alike = [one for one in results if one.pixels.shape[1:] == first.pixels.shape[1:] and one.frame_steps == first.frame_steps]
     return replace(
@@ -90,7 +90,7 @@ def together(results: Sequence[Rendering]) -> Rendering:
 
 
 def caption(result: Rendering, what: str = "score: the objective of the finished picture") -> str:
-    """Caption with size, steps, and the meaning of the numbers."""
+    """Caption of a rendering: picture size, number of steps, and the meaning of its numbers."""
     height, width = result.pixels.shape[-2:]
     steps = f"{result.steps[-1]} steps · " if result.steps else ""
     return f"{width} × {height} px · {steps}{what}".removesuffix(" · ")
@@ -115,7 +115,7 @@ def _tiles(result: Rendering, pixels: Any) -> list[Tile]:
 
 
 def _photos(pixels: Any, n: int) -> list[Tensor] | None:
-    """One photograph (3, h, w) per picture, from a batch, a single one, or a list of images."""
+    """Returns one photograph (3, h, w) per picture, from a batch, a single photograph, or a list."""
     if pixels is None:
         return None
     batch = isinstance(pixels, Tensor) and pixels.ndim == 4
@@ -126,7 +126,7 @@ def _photos(pixels: Any, n: int) -> list[Tensor] | None:
 
 
 def _sheet(tiles: Sequence[Tile], title: str, subtitle: str, columns: int | None = None) -> Figure:
-    """Rows of tiles; with photographs, pairs of before and after."""
+    """Draws tiles in rows; where they have photographs, as pairs of before and after."""
     tiles = tiles[:MAX_TILES]
     wide = 2 if tiles[0].before is not None else 1
     columns = columns or across(len(tiles), MAX_COLUMNS // wide)
@@ -147,13 +147,13 @@ def _sheet(tiles: Sequence[Tile], title: str, subtitle: str, columns: int | None
 
 
 def _short(name: str, characters: int) -> str:
-    """Wraps a name to at most two lines; dots stand for the rest."""
+    """Wraps a name to at most two lines of this many characters; an ellipsis stands for the rest."""
     lines = textwrap.wrap(name, characters) or [""]
     return "\n".join(lines if len(lines) <= 2 else [lines[0], f"{lines[1][: characters - 1]}…"])
 
 
 def _grid(result: Rendering, grid: Tensor) -> Figure:
-    """The whole layout as one picture; rows, or columns, that were made for the same have its name."""
+    """Draws the whole layout as one picture; rows, or columns, whose pictures share an objective are labelled with it."""
     height, width = grid.shape[-2:]
     rows, columns = result.layout or (1, len(result))
     names = [[unit_words(result.objectives[row * columns + column]) for column in range(columns)] for row in range(rows)]
@@ -174,7 +174,7 @@ def _grid(result: Rendering, grid: Tensor) -> Figure:
 
 
 def _steps(result: Rendering) -> Figure:
-    """One row per picture, one column per frame: at most eight of each, the last frame among them."""
+    """Draws one row per picture and one column per frame: at most eight of each, with the last frame."""
     if result.frames is None:
         raise TapetumError("no frames were kept: make the pictures with frames=8, or draw view='pictures'")
     chosen = evenly(len(result.frames), MAX_COLUMNS)
@@ -193,12 +193,12 @@ def _steps(result: Rendering) -> Figure:
 
 
 def step_words(result: Rendering, frame: int) -> str:
-    """ "step 16"; frames whose steps were not noted are counted."""
+    """Label of a frame, such as "step 16", or "frame 3" where the steps of frames were not noted."""
     return f"step {result.frame_steps[frame]}" if frame < len(result.frame_steps) else f"frame {frame + 1}"
 
 
 def _values(result: Rendering) -> Figure:
-    """The objective at each step, one line per picture, named at its end."""
+    """Draws the objective at each step, one line per picture with its name at the end."""
     if result.values is None or len(result.values) == 0:
         raise TapetumError("no values were noted on the way to these pictures")
     n = min(len(result), MAX_LINES)
@@ -222,7 +222,7 @@ def _values(result: Rendering) -> Figure:
 
 
 def spread(heights: Sequence[float], apart: float) -> list[float]:
-    """Heights of labels, moved up where two would be closer than `apart`, so that none overlap."""
+    """Returns the heights of labels, moved up where two would be closer than `apart`."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     placed = list(heights)
     for below, above in itertools.pairwise(order):

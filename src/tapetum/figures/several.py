@@ -20,7 +20,7 @@ NAME_CHARACTERS = 44
 
 
 def depths(results: Sequence[ActivationMaps]) -> Figure:
-    """One row per layer, from early to deep, of the first image: its channels, each on its own scale."""
+    """Draws the channels of the first image, one row per layer from early to deep, each channel on its own scale."""
     rows, columns = min(len(results), MAX_ROWS), min(max(one.values.shape[1] for one in results), MAX_COLUMNS)
     more = [f"{rows} of {len(results)} layers"] * (rows < len(results)) + ["the first image"] * (len(results[0].values) > 1)
     title = f"What {rows} layers found" + (f" ({', '.join(more)})" if more else "")
@@ -35,7 +35,7 @@ def depths(results: Sequence[ActivationMaps]) -> Figure:
 
 
 def answers(results: Sequence[Sequence[Prediction | Number]], pixels: Tensor | None = None) -> Figure:
-    """One row per image: the photograph, and bars for its most probable classes, or for its numbers, with their names."""
+    """Draws one row per image: the photograph, and bars for its most probable classes, or its numbers, with names."""
     n = len(results)
     if pixels is not None and len(pixels) != n:
         raise TapetumError(f"predictions of {n} images need {n} photographs, got {len(pixels)}")
@@ -53,7 +53,7 @@ def answers(results: Sequence[Sequence[Prediction | Number]], pixels: Tensor | N
 
 
 def _bars(axes: Any, predictions: Sequence[Prediction | Number]) -> None:
-    """A bar for each class on one scale, its name above it, its probability at its end; a number alone has no bar."""
+    """Draws a bar for each class, its name above, its probability at the end; the numbers of a regression have no bar."""
     for place, one in enumerate(predictions):
         kind = "output" if isinstance(one, Number) else "class"
         name = shorten(one.label or f"{kind} {one.index}", NAME_CHARACTERS)

@@ -1,4 +1,4 @@
-"""`draw` for units over a data set: the six columns of an activation spectrum, and the strongest pictures with their places."""
+"""`draw` for units over a data set: the six columns of an activation spectrum, and crops around the strongest places."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from tapetum.types import (
 )
 
 MAX_UNITS = 4  # in one figure; the title says when there are more
-ACROSS = 3  # pictures of a column, each way
+ACROSS = 3  # pictures side by side in a column, and in rows
 MAX_TOPS = 9
 COLUMN_IN, HISTOGRAM_IN, NAME_IN = 2.05, 1.0, 0.3
-LETTER_IN = 0.069  # of LABEL_PT, on average
+LETTER_IN = 0.069  # average width of a letter of LABEL_PT
 TOP_IN = 1.3
-TILE_PX, GAP_PX, NOTE_PX = 150, 6, 26  # of a picture in a column, between two, and of the line with its score
-CROP_PX = 224  # least side of a drawn crop
-HEAD_PX = 10  # below the bar that a column begins with
+TILE_PX, GAP_PX, NOTE_PX = 150, 6, 26  # side of a picture, gap, height of a score's line
+CROP_PX = 224  # smallest side of a drawn crop
+HEAD_PX = 10  # gap below the bar at the top of a column
 WIDTH_PX, HEIGHT_PX = ACROSS * (TILE_PX + GAP_PX) - GAP_PX, ACROSS * (TILE_PX + NOTE_PX + GAP_PX) - GAP_PX  # of a column
 RATIO = 0.93 * (HEIGHT_PX + HEAD_PX) / WIDTH_PX  # height of a column's pictures by its width, which has a margin
 
@@ -54,7 +54,10 @@ COLORS: dict[Group, str] = dict(zip(GROUPS, (DIVERGING[0], DIVERGING[2], DIVERGI
 
 @draw.register
 def _(result: UnitSpectra) -> Figure:
-    """One band per unit: made against it, minimum, slightly negative, slightly positive, maximum, made for it; a histogram."""
+    """Draws one band per unit: six columns of pictures, and a histogram of its scores below them.
+
+    The columns are: optimized against the unit, minimum, slightly negative, slightly positive, maximum, optimized for it.
+    """
     shown = result.units[:MAX_UNITS]
     made = any(one.optimized is not None for one in shown)
     columns, band_in = 4 + 2 * made, NAME_IN + COLUMN_IN * RATIO + HISTOGRAM_IN + 0.45
@@ -72,14 +75,17 @@ def _(result: UnitSpectra) -> Figure:
 def _(
     result: SpectrumResult | TopKResult, *, model: Any = None, source: Any = None, channels: int | Sequence[int] = 0
 ) -> Figure:
-    """Units of a scan, with their pictures read again: `model` and `source` as they were scanned, `channels` one or several."""
+    """Draws units of a scan with their pictures, which are read again.
+
+    `model` and `source` are those of the scan; `channels` is one channel or several.
+    """
     if model is None or source is None:
         raise TapetumError("a scan keeps names, not pictures: give model= and source= as they were scanned")
     return draw(illustrated(model, source, result, channels))
 
 
 def _bands(figure: Any, bands: int, columns: int) -> list[list[Any]]:
-    """Axes of each unit: one per column, and one below all of them."""
+    """Returns the axes of each unit: one per column, and one below all of them."""
     grid = figure.add_gridspec(2 * bands, columns, height_ratios=[COLUMN_IN * RATIO + NAME_IN, HISTOGRAM_IN] * bands)
     return [
         [*(figure.add_subplot(grid[2 * band, i]) for i in range(columns)), figure.add_subplot(grid[2 * band + 1, :])]
@@ -102,7 +108,7 @@ def _spectrum(columns: Sequence[Any], below: Any, one: UnitSpectrum, result: Uni
 
 
 def _about(result: OfDataSet, shown: Sequence[UnitSpectrum | UnitExamples]) -> str:
-    """Meaning of a score, the number of pictures, and the part of them that the model saw."""
+    """Describes, in words, a score's meaning, the number of pictures, and the part of them that the model saw."""
     where = {"output": "in the layer's output", "pre-activation": "before the activation function that ends the layer"}
     of = " or ".join(dict.fromkeys(where.get(one.tap, one.tap) for one in shown))
     skipped = f" ({len(result.skipped)} could not be used)" if result.skipped else ""
@@ -110,7 +116,7 @@ def _about(result: OfDataSet, shown: Sequence[UnitSpectrum | UnitExamples]) -> s
 
 
 def _wrapped(words: str, width_in: float | int) -> str:
-    """Wraps a subtitle to at most two lines; dots stand for the rest."""
+    """Wraps a subtitle to at most two lines of this width; an ellipsis stands for the rest."""
     return "\n".join(textwrap.wrap(words, int(width_in / LETTER_IN), max_lines=2, placeholder=" …"))
 
 
@@ -119,7 +125,7 @@ def _score(result: OfDataSet) -> str:
 
 
 def _blank(axes: Any, words: str, color: str) -> None:
-    """Prepares a column in pixels, without ticks or frame; a heading over a bar of the column's colour."""
+    """Prepares the axes of a column, in pixels: no ticks, no frame, and a heading over a bar of this colour."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -130,7 +136,7 @@ def _blank(axes: Any, words: str, color: str) -> None:
 
 
 def _made(axes: Any, one: UnitSpectrum, row: int, result: OfDataSet) -> None:
-    """An optimised picture in the same frame as nine real ones; below it its value, the mean over the unit's map."""
+    """Draws an optimised picture as large as a column of nine real ones; below it its value, the mean over the unit's map."""
     _blank(axes, MADE[row], LIGHT.muted)
     if one.optimized is None or one.optimized_scores is None:
         _words(axes, "none was made")
@@ -145,7 +151,7 @@ def _made(axes: Any, one: UnitSpectrum, row: int, result: OfDataSet) -> None:
 
 
 def _real(axes: Any, one: UnitSpectrum, group: Group, title: str) -> None:
-    """Nine pictures, best first, each with its score."""
+    """Draws a column of nine pictures, best first, each with its score."""
     examples = one.examples(group)
     _blank(axes, title, COLORS[group])
     if not len(examples):
@@ -172,7 +178,7 @@ def _words(axes: Any, words: str) -> None:
 
 
 def _histogram(axes: Any, one: UnitSpectrum, result: OfDataSet) -> None:
-    """Densities of the scores, the threshold as a line, and a stroke for each example in its column's colour."""
+    """Draws the histogram of the scores, the threshold as a line, and a tick for each example in its column's colour."""
     density = one.histogram.density.tolist()
     axes.stairs(density, one.histogram.edges.tolist(), fill=True, color=LIGHT.wash, edgecolor=LIGHT.accent, linewidth=0.8)
     top = max(density, default=1.0) or 1.0
@@ -189,7 +195,7 @@ def _histogram(axes: Any, one: UnitSpectrum, result: OfDataSet) -> None:
 
 @draw.register
 def _(result: TopExamples) -> Figure:
-    """Two rows per unit: the crops around its strongest places, and the pictures they are from with the crops marked."""
+    """Draws two rows per unit: crops around its strongest places, and the pictures from which they were cut, with frames."""
     shown = result.units[:MAX_UNITS]
     columns = max(1, min(MAX_TOPS, max(map(len, shown))))
     more = some(len(shown), len(result), "units")
@@ -206,7 +212,7 @@ def _(result: TopExamples) -> Figure:
 
 
 def _crop_words(result: TopExamples, band: int) -> str:
-    """Size of the crops beside the receptive field."""
+    """Describes, in words, the size of the crops and the receptive field."""
     side, field = result.crop_px[band], result.receptive_field[band]
     if side is None:
         return ""
@@ -218,10 +224,10 @@ def _top(above: Any, below: Any, unit: UnitExamples, row: int, example: Example,
     from matplotlib.patches import Rectangle
 
     crop = unit.crop(row)
-    if crop.shape[-1] < CROP_PX:  # larger, so that a grid of pixels looks like one
+    if crop.shape[-1] < CROP_PX:  # enlarged, so that small crops stay legible
         crop = interpolate(crop[None], (CROP_PX, CROP_PX), mode="bilinear", align_corners=False)[0]
     name = example.id.rpartition("/")[2].rpartition(".")[0] or example.id
-    name = name if len(name) <= 19 else f"…{name[-18:]}"  # numbers are at its end
+    name = name if len(name) <= 19 else f"…{name[-18:]}"  # the end of a name tells files apart
     for axes, pixels, head in ((above, crop, heads[0]), (below, unit.pixels[row], heads[1])):
         canvas.image(axes, pixels)
         axes.set_title(head, fontsize=NOTE_PT if axes is below else LABEL_PT, color=LIGHT.muted if axes is below else LIGHT.ink,
@@ -231,12 +237,12 @@ def _top(above: Any, below: Any, unit: UnitExamples, row: int, example: Example,
     below.set_xlabel(name, fontsize=NOTE_PT - 1, **style)
     if unit.boxes is not None:
         top, left, bottom, right = unit.boxes[row].tolist()
-        for color, width in ((LIGHT.card, 2.4), (rgb(DIVERGING[8]), 1.2)):  # seen on dark and on light pictures
+        for color, width in ((LIGHT.card, 2.4), (rgb(DIVERGING[8]), 1.2)):  # seen on dark and on light ground
             below.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=color,
                                       linewidth=width))  # fmt: skip
 
 
 def number(value: float | int) -> str:
-    """Three digits, with a true minus sign."""
+    """Formats a number with three digits, and a true minus sign."""
     text = f"{value:.3g}" if 1e-3 <= abs(value) < 1000 or value == 0 else f"{value:.1e}" if abs(value) < 1 else f"{value:.0f}"
     return text.replace("-", "\N{MINUS SIGN}")

@@ -1,4 +1,4 @@
-"""The page of a film: a table of all its frames, and a slider that runs through them. One file, nothing is fetched."""
+"""An HTML page that shows a film: a table of all frames, and a slider through them; one file that loads nothing else."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def strip_page(
     seconds: float | int,
     note: str = "",
 ) -> str:
-    """The HTML. Without its script it is a table: one row a picture, one column a frame, every picture with its words.
+    """Returns the HTML. Without scripts the page is a table: one row per picture, one column per frame, captions with each.
 
     Args: `frames` a picture (3, h, w) for each moment and name; `note` kept in the page's head as its description.
     """

@@ -1,4 +1,4 @@
-"""`draw` for pictures that are read beside their photographs: information by depth, filter specialization."""
+"""`draw` for optimised pictures beside their photographs: information by depth, and filter specialization."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from tapetum.types import FilterSpecialization, InformationByDepth
 
 MAX_IMAGES = 4  # photographs in one figure; the title says when there are more
 SIDE_IN = 1.45
-LETTER_IN = 0.069  # of LABEL_PT, on average
+LETTER_IN = 0.069  # average width of a letter of LABEL_PT
 MEASURES = {"ssim": "SSIM to the photograph", "psnr": "PSNR in dB", "feature_distance": "feature distance"}
 
 
 @draw.register
 def _(result: InformationByDepth) -> Figure:
-    """One row per photograph: itself and its inversion at each depth; below, the measures by depth, the bottleneck marked."""
+    """Draws one row per photograph: the photograph and its inversion at each depth; below, the measures by depth.
+
+    The bottleneck is marked.
+    """
     n, d = min(len(result.photographs), MAX_IMAGES), len(result.layers)
     columns = d + 1
     ratio = result.pixels.shape[-2] / result.pixels.shape[-1]
@@ -45,7 +48,7 @@ def _(result: InformationByDepth) -> Figure:
 
 
 def _curves(axes: Any, result: InformationByDepth, name: str, n: int) -> None:
-    """One line per photograph; the step at which the first one loses most is shaded."""
+    """Draws one line per photograph; the step between depths at which the first photograph loses most is shaded."""
     values = result.numbers[name].view(-1, len(result.layers))[:n].detach().float().cpu().numpy()
     places = range(len(result.layers))
     for row in range(n):
@@ -62,7 +65,7 @@ def _curves(axes: Any, result: InformationByDepth, name: str, n: int) -> None:
 
 @draw.register
 def _(result: FilterSpecialization) -> Figure:
-    """Two rows per photograph and layer: pictures of its most active channels, and where they are active in it."""
+    """Draws two rows per photograph and layer: pictures of its most active channels, and where they are active in it."""
     n, d, k = result.channels.shape
     n, shown_k = min(n, 2), min(k, 10)
     columns = shown_k + 1

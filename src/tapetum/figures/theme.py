@@ -1,4 +1,4 @@
-"""One palette, one type scale and two colormaps, for figures and for the report."""
+"""One palette, one set of font sizes and two colormaps, for figures and for the report."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tapetum.types import Reduce
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:
-    Figure = Any  # matplotlib is imported when the first figure is drawn
+    Figure = Any  # at run time, since matplotlib is imported with the first figure
 
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours by what they are for. Every text colour has a contrast of at least 4.5 on `paper` and on `card`."""
+    """Colours by their use. Every text colour has a contrast of at least 4.5 on `paper` and on `card`."""
 
     paper: str
     card: str
@@ -58,16 +58,16 @@ DIVERGING = (
 
 @cache
 def anchors(kind: Reduce) -> Tensor:
-    """(colours, 3) in [0, 1]: the ramp of a signed map (`sum`) is diverging, of any other sequential."""
+    """Returns the colours (colours, 3) in [0, 1] of a map's scale: diverging for a signed map (`sum`), else sequential."""
     return torch.tensor([rgb(color) for color in (DIVERGING if kind == "sum" else SEQUENTIAL)])
 
 
 def rgb(color: str) -> tuple[float, float, float]:
-    """ "#rrggbb" as three values in [0, 1]."""
+    """Converts "#rrggbb" to red, green and blue in [0, 1]."""
     red, green, blue = bytes.fromhex(color[1:])
     return red / 255, green / 255, blue / 255
 
 
 def css_variables(palette: Palette) -> str:
-    """The colours as custom properties of a style sheet: "--paper: #faf9f6; ..."."""
+    """Returns the palette as CSS custom properties: "--paper: #faf9f6; ..."."""
     return " ".join(f"--{name}: {color};" for name, color in asdict(palette).items())

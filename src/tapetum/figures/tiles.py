@@ -1,4 +1,4 @@
-"""Optimised pictures for display: transparency over a checkerboard, words where there is no picture, grids."""
+"""Optimised pictures for display: on a checkerboard where transparent, words where there is no picture, and grids."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ GAP_PX = 4  # between the pictures of a collage
 
 
 def tile(rendering: Rendering, row: int, frame: int | None = None) -> Tensor:
-    """Picture (3, h, w) in [0, 1] for display, or its frame `frame`; words in place of one that is not `ok`."""
+    """Returns a picture (3, h, w) in [0, 1] for display, or one of its frames; words in place of one that is not `ok`."""
     pixels = rendering.pixels[row] if frame is None or rendering.frames is None else rendering.frames[frame, row]
     return shown_tiles(pixels, rendering.status[row])
 
 
 def finished(rendering: Rendering, row: int | None) -> Tensor:
-    """Picture for a file, with alpha; words in place of one that is not `ok`. Row None: the layout as one picture."""
+    """Returns a picture for a file, with alpha; words in place of one that is not `ok`. Row None: the layout as one picture."""
     if row is None:
         grid = whole(rendering)
         if grid is None:
@@ -45,13 +45,16 @@ def finished(rendering: Rendering, row: int | None) -> Tensor:
 
 
 def unit_words(objective: str) -> str:
-    """An objective as units are written: "channel(layer4, 7) - l1" is "layer4:7 - l1"."""
+    """Shortens an objective's text to the notation of units: "channel(layer4, 7) - l1" becomes "layer4:7 - l1"."""
     words = CHANNEL.sub(lambda found: f"{found[1]}:{found[2]}{' before its activation' if found[3] else ''}", objective)
     return NEURON.sub(lambda found: f"{found[1]}:{found[2]}@{found[3] or 'middle'}{f',{found[4]}' if found[4] else ''}", words)
 
 
 def shown_tiles(pixels: Tensor, status: Made = "ok") -> Tensor:
-    """(3 | 4, h, w) as (3, h, w) on the CPU: over a checkerboard where it is transparent, words where it is not `ok`."""
+    """Converts pixels (3 | 4, h, w) to (3, h, w) for display, on the CPU.
+
+    Transparent parts show a checkerboard; a picture that is not `ok` shows the reason in words.
+    """
     picture = pixels.detach().float().cpu()
     if status != "ok":
         return say(torch.full((3, *picture.shape[-2:]), 0.5), WORDS[status])
@@ -62,13 +65,13 @@ def shown_tiles(pixels: Tensor, status: Made = "ok") -> Tensor:
 
 
 def checkerboard(height: int, width: int) -> Tensor:
-    """(1, height, width): squares of two greys."""
+    """Returns squares of two greys, (1, height, width)."""
     down, across = torch.arange(height)[:, None] // SQUARE_PX, torch.arange(width)[None] // SQUARE_PX
     return torch.where((down + across) % 2 == 0, LIGHT_SQUARE, DARK_SQUARE)[None]
 
 
 def whole(rendering: Rendering) -> Tensor | None:
-    """The pictures of a layout as one, edge to edge: (3, rows * h, columns * w); None where there is no layout."""
+    """Joins the pictures of a layout edge to edge, (3, rows * h, columns * w); None where there is no layout."""
     if not _has_grid(rendering) or rendering.layout is None:
         return None
     return collage([tile(rendering, row) for row in range(len(rendering))], rendering.layout[1], gap_px=0)
@@ -83,12 +86,12 @@ FEW = 16
 
 
 def is_mosaic(rendering: Rendering) -> bool:
-    """Whether a rendering is many pictures on a grid, which only mean something side by side."""
+    """Returns whether a rendering is a grid of many pictures, which only mean something side by side."""
     return _has_grid(rendering) and len(rendering) > FEW and min(rendering.layout or (1,)) > 1
 
 
 def collage(tiles: Sequence[Tensor], columns: int, gap_px: int = GAP_PX) -> Tensor:
-    """Pictures (3, h, w) of one size in rows of `columns`, gaps and cells left over in the colour of a figure's page."""
+    """Joins pictures (3, h, w) of one size in rows of `columns`; gaps and empty cells have the colour of a figure's page."""
     height, width = tiles[0].shape[-2:]
     rows = ceil(len(tiles) / columns)
     size = rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px
@@ -105,5 +108,5 @@ def across(n: int, most: int, stretch: float = 1.6) -> int:
 
 
 def evenly(n: int, most: int) -> list[int]:
-    """At most `most` of n places, evenly spaced, with the first and the last."""
+    """Returns at most `most` of the indices 0 to n - 1, evenly spaced, with the first and the last."""
     return list(range(n)) if n <= most else [round(i * (n - 1) / (most - 1)) for i in range(most)]

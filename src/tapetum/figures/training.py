@@ -1,4 +1,4 @@
-"""`draw` for training: curves, filters epoch by epoch, pictures with the network's predictions."""
+"""`draw` for training: curves, filters epoch by epoch, and pictures with the network's predictions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"
 
 @draw.register
 def _(result: History, view: Literal["curves", "filters"] = "curves") -> Figure:
-    """Loss and accuracy by epoch; `view="filters"`: the first convolution's filters from the random start to the end."""
+    """Draws loss and accuracy by epoch; with view="filters", the first convolution's filters from the start to the end."""
     if view == "filters":
         return _filters(result)
     if view != "curves":
@@ -43,7 +43,10 @@ def _(result: History, view: Literal["curves", "filters"] = "curves") -> Figure:
 
 
 def _curves(axes: Any, result: History, name: str, label: str) -> None:
-    """Held-out pictures with a full line, those that were trained on with a broken one; a ring at the epoch that was kept."""
+    """Draws a measure by epoch: a solid line for held-out pictures, a dashed one for training pictures.
+
+    A ring marks the epoch whose weights were kept.
+    """
     numbers = [epoch.number for epoch in result.epochs]
     held = [getattr(epoch, f"validation_{name}") for epoch in result.epochs]
     train = [getattr(epoch, f"train_{name}") for epoch in result.epochs]
@@ -54,11 +57,11 @@ def _curves(axes: Any, result: History, name: str, label: str) -> None:
     axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-# --- filters that form
+# --- filters by epoch
 
 
 def _filters(result: History) -> Figure:
-    """One row per epoch, one column per filter, all on one scale; below, what training added, on a scale of its own."""
+    """Draws one row per epoch and one column per filter on one scale; below, the change by training on a scale of its own."""
     if len(result.snapshots) < 2 or result.layer is None:
         raise TapetumError(f"{result.arch} kept no snapshots: its first convolution was frozen, or there is none")
     count, channels, height, width = result.snapshots.shape[1:]
@@ -86,17 +89,17 @@ def _row_name(axes: Any, words: str) -> None:
 
 
 def _row(weights: Tensor, top: float) -> Tensor:
-    """Filters (k, c, h, w) beside each other: in colours, or the mean over their inputs."""
+    """Joins filters (k, c, h, w) side by side: in colours, or as the mean over their inputs."""
     shown = weights.float() if weights.shape[1] == 3 else weights.float().mean(1)
     return collage([enlarged(one) for one in painted(shown, top)], len(weights), gap_px=6)
 
 
-# --- pictures with answers
+# --- pictures with predictions
 
 
 @draw.register
 def _(result: PredictionCheck) -> Figure:
-    """Pictures with the network's answers, a check mark or a cross at each; beside, the confusion matrix."""
+    """Draws pictures with the network's predictions, each with a check mark or a cross; beside them the confusion matrix."""
     n = min(len(result.pixels), MAX_PICTURES)
     right, total = int(result.confusion.diagonal().sum()), int(result.confusion.sum())
     names = max((len(name) for name in result.classes), default=1)
@@ -133,7 +136,7 @@ def _answer(axes: Any, result: PredictionCheck, i: int) -> None:
 
 
 def _matrix(axes: Any, result: PredictionCheck) -> None:
-    """One row per class, one column per prediction; the shade is the share of the row."""
+    """Draws the confusion matrix: one row per class, one column per prediction; shades are shares of the row."""
     counts = result.confusion.float()
     share = counts / counts.sum(1, keepdim=True).clamp(min=1)
     paper, accent = torch.tensor(rgb(LIGHT.card)), torch.tensor(rgb(LIGHT.accent))

@@ -1,4 +1,4 @@
-"""Maps in words, for alternative texts, titles and captions."""
+"""Describes maps in words, for alternative texts, titles and captions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHORT_UNITS: dict[Reduce, str] = {"sum": "share of the score", "positive": "evid
 
 
 def describe(attribution: Attribution, row: int = 0) -> str:
-    """One sentence on where a map is strong: "strongest at the upper left; half of it lies in 12 % of the picture"."""
+    """Describes where a map is strong: "strongest at the upper left; half of it lies in 12 % of the picture"."""
     status = attribution.status[row]
     if status != "ok":
         return WORDS[status]
@@ -41,7 +41,7 @@ def describe(attribution: Attribution, row: int = 0) -> str:
 
 
 def where(heatmap: Tensor) -> str:
-    """Place of the peak of a smoothed map (h, w): "centre", "upper left", "right"..."""
+    """Names the place of a smoothed map's (h, w) peak: "centre", "upper left", "right"..."""
     blurred = F.adaptive_avg_pool2d(heatmap[None, None].float(), (9, 9))[0, 0]
     row, column = divmod(int(blurred.argmax()), 9)
     vertical, horizontal = ("upper", "", "lower")[row // 3], ("left", "", "right")[column // 3]
@@ -51,34 +51,34 @@ def where(heatmap: Tensor) -> str:
 
 
 def half_area(heatmap: Tensor) -> float:
-    """The smallest share of pixels that together hold half of a non-negative map."""
+    """Returns the smallest share of pixels that together hold half of a non-negative map's sum."""
     mass = heatmap.flatten().double().sort(descending=True).values.cumsum(0)
     return float((torch.searchsorted(mass, mass[-1] / 2) + 1) / len(mass))
 
 
 def grid(shape: Sequence[int]) -> str:
-    """ "7 × 7", of the last two axes."""
+    """Writes the size of the last two axes, such as "7 × 7"."""
     return f"{shape[-2]} × {shape[-1]}"
 
 
 def caption(attribution: Attribution) -> str:
-    """Layer, grid and unit of a map."""
+    """Caption of a map: its layer, the size of its grid, and its unit."""
     layer = f"layer {attribution.layer} · " if attribution.layer else ""
     return f"{layer}{grid(attribution.values.shape)} grid · {UNITS[attribution.reduce]}"
 
 
 def some(shown: int, total: int, what: str = "images") -> str:
-    """ " (8 of 20 images)"; nothing where all are shown."""
+    """Writes " (8 of 20 images)"; an empty text where all are shown."""
     return f" ({shown} of {total} {what})" if shown < total else ""
 
 
 def shorten(words: str, most: int) -> str:
-    """Shortens words to `most` letters, the last of them dots."""
+    """Shortens a text to `most` letters; an ellipsis marks the cut."""
     return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 def layer_name(name: str, most: int = 20) -> str:
-    """A layer's name in at most so many letters: its end tells layers apart, so whole segments go from the front."""
+    """Shortens a layer's name to `most` letters; segments go from the front, since the end tells layers apart."""
     if len(name) <= most:
         return name
     kept = name

@@ -113,7 +113,8 @@ class Planted(Result, kept=False):
     def cue_masks(self) -> Tensor:
         """Cue masks (n, size, size) bool: True where the cue is.
 
-        If the background is the cue, everything but the object; if the object's colour is the cue, the object."""
+        If the background is the cue, everything but the object; if the object's colour is the cue, the object.
+        """
         return self._arrays[2]
 
     # --- other sets
@@ -135,7 +136,8 @@ class Planted(Result, kept=False):
     def with_cues(self, cues: Cues) -> Planted:
         """Returns the same pictures with other cues: all aligned, all conflicting, all neutral, or mixed at the set's rate.
 
-        Label, place, size and angle of each object are unchanged, and so are colour and background unless they are the cue."""
+        Label, place, size and angle of each object are unchanged, and so are colour and background unless they are the cue.
+        """
         s = self.settings
         checked = planted_settings(s.kind, s.size, s.classes, s.shortcut, s.rate, s.seed, s.backgrounds, cues)
         return Planted(replace(checked, objects=s.objects), self.rows)

@@ -24,7 +24,8 @@ _GLYPHS = {
 def plate(side: int, cue: int, corner: tuple[bool, bool]) -> tuple[Where, Where]:
     """Masks (side, side) of the plate of a class and of the letters on it.
 
-    `corner` says whether the plate is at the bottom, and whether at the right."""
+    `corner` says whether the plate is at the bottom, and whether at the right.
+    """
     dot = max(1, round(side / 72))
     word = np.kron(_word(WORDS[cue % len(WORDS)]), np.ones((dot, dot), dtype=bool))
     height, width = word.shape

@@ -95,7 +95,8 @@ def scene(settings: PlantedSettings, i: int) -> Scene:
 def _cue(settings: PlantedSettings, label: int, u: float, v: float) -> int | None:
     """Class that the cue suggests: the picture's own with the probability `rate`, else one of the others, each as often.
 
-    `u` and `v` are random numbers in [0, 1) that decide; None without a cue."""
+    `u` and `v` are random numbers in [0, 1) that decide; None without a cue.
+    """
     if settings.shortcut is None or settings.cues == "neutral":
         return None
     aligned = u < settings.rate if settings.cues == "mixed" else settings.cues == "aligned"

@@ -1,6 +1,7 @@
 """Backgrounds: procedural textures.
 
-Each function takes a random generator and the side in pixels, and returns colours (3, side, side) in [0, 1]."""
+Each function takes a random generator and the side in pixels, and returns colours (3, side, side) in [0, 1].
+"""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def _blend(side: int, cells: int) -> Plane:
 def fractal(random: Generator, side: int, cells: int, octaves: int = 4, stretch: int = 1) -> Plane:
     """Fractal noise (side, side) around 0.5: a sum of octaves, each of twice the frequency and half the amplitude.
 
-    `stretch` multiplies the number of cells from top to bottom."""
+    `stretch` multiplies the number of cells from top to bottom.
+    """
     layers = [value_noise(random, side, cells * stretch << k, cells << k) * 0.5**k for k in range(octaves)]
     return np.sum(layers, 0) / (2 - 0.5 ** (octaves - 1))
 

@@ -1,6 +1,7 @@
 """Shapes and objects to draw, each inside the unit circle: eight shapes of one part, and objects of several parts.
 
-A part is an outline and the role of its colour; `colors.py` gives the colour of a role in a picture."""
+A part is an outline and the role of its colour; `colors.py` gives the colour of a role in a picture.
+"""
 
 from __future__ import annotations
 

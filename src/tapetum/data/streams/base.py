@@ -82,7 +82,8 @@ class Encoded(ABC):
 def picture_of(source: Source, sample: int, how: Preprocessing) -> Iterator[Tensor | Strips]:
     """Opens a sample for a `with` block, ready for the preprocessing `how`; large pictures become floats only where needed.
 
-    Raw values and bands beyond colour are read from the sample's file, since `Source.read` returns colours."""
+    Raw values and bands beyond colour are read from the sample's file, since `Source.read` returns colours.
+    """
     if how.range is None and how.channels in (1, 3):
         own = _opened_of(source)
         with contextlib.nullcontext(source.read(sample)) if own is None else own(sample) as pixels:
@@ -99,7 +100,8 @@ def picture_of(source: Source, sample: int, how: Preprocessing) -> Iterator[Tens
 def _opened_of(source: Source) -> Callable[[int], contextlib.AbstractContextManager[Strips]] | None:
     """Returns the source's `opened` method, or None.
 
-    A subclass that overrides `read` alone gets None, so that its `read` is used."""
+    A subclass that overrides `read` alone gets None, so that its `read` is used.
+    """
     home = next((kind for kind in type(source).__mro__ if "read" in vars(kind)), None)
     return getattr(source, "opened", None) if home is not None and "opened" in vars(home) else None
 

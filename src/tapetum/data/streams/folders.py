@@ -38,7 +38,8 @@ class Files(Encoded):
 def folder(path: str | os.PathLike[str], name: str | None = None) -> Files:
     """Returns a source of all pictures in a folder, searched recursively; class folders give the labels.
 
-    Refuses a folder without pictures."""
+    Refuses a folder without pictures.
+    """
     root = os.path.abspath(os.fspath(path))
     return _files(name or os.path.basename(root) or root, root, [os.path.relpath(file, root) for file in find_images([root])])
 
@@ -46,7 +47,8 @@ def folder(path: str | os.PathLike[str], name: str | None = None) -> Files:
 def files(paths: Sequence[str | os.PathLike[str]]) -> Files:
     """Returns a source of the pictures in a list of files and folders, each once; ids are relative to their common folder.
 
-    A missing file is kept in the list: a scan reports it as skipped. Addresses are refused."""
+    A missing file is kept in the list: a scan reports it as skipped. Addresses are refused.
+    """
     given = [os.fspath(path) for path in paths]
     if not given:
         raise ImageError("an empty list holds no pictures; give some files, or a folder")

@@ -100,7 +100,8 @@ def from_text(text: str) -> HuggingFace:
 def from_dataset(dataset: Any) -> HuggingFace:
     """Returns a source of a `datasets` object: reads a Dataset by index, an IterableDataset as a stream.
 
-    A stream does not know its length or version, so one pass counts its pictures and hashes them."""
+    A stream does not know its length or version, so one pass counts its pictures and hashes them.
+    """
     if isinstance(dataset, dict):
         raise ImageError(f"several splits ({', '.join(map(str, dataset))}); give one of them")
     return _source(dataset.info.dataset_name or "dataset", dataset, None, {}, None)
@@ -178,7 +179,8 @@ def _image_column(name: str, features: Any, wanted: str | None) -> str:
 def _label_column(name: str, features: Any, wanted: str | None) -> tuple[str | None, tuple[str, ...] | None]:
     """Chooses the label column, and returns its name and its class names (None without a ClassLabel), or None and None.
 
-    It is the column `wanted`, else the only or a usual ClassLabel column, else a column with a usual name."""
+    It is the column `wanted`, else the only or a usual ClassLabel column, else a column with a usual name.
+    """
     if wanted is not None and wanted not in features:
         raise ImageError(f"{shown(name)}: no column {wanted}; its columns: {', '.join(features)}")
     classes = [column for column, kind in features.items() if type(kind).__name__ == "ClassLabel"]

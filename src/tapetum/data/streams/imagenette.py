@@ -69,7 +69,8 @@ def _unpacked(archive: Archive) -> Path:
     """Returns the folder of the unpacked archive on this computer; downloads and unpacks it if it is missing.
 
     The folder has its name only when it is complete, so one that is there needs no check. Each process works in a temporary
-    folder, so that two may do this at once: the first to finish wins."""
+    folder, so that two may do this at once: the first to finish wins.
+    """
     home = Path(torch.hub.get_dir()) / "datasets"
     target, theirs = home / archive.folder, home / archive.file
     if target.is_dir():

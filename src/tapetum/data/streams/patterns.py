@@ -22,7 +22,8 @@ def is_pattern(text: str) -> bool:
 def paths_of(pattern: str) -> list[str]:
     """Expands a pattern to paths, each once, in a shell's order; paths from braces alone need not exist.
 
-    Numbers of a range keep the leading zeros of its first end. `**` means any folders. Refuses * ? [] without a match."""
+    Numbers of a range keep the leading zeros of its first end. `**` means any folders. Refuses * ? [] without a match.
+    """
     found: dict[str, None] = {}
     for one in _expanded(pattern):
         matches = sorted(glob.glob(one, recursive=True)) if glob.has_magic(one) and not os.path.exists(one) else [one]

@@ -40,7 +40,8 @@ class Member(NamedTuple):
 class Tars(Encoded):
     """Pictures inside uncompressed tar archives, read by position.
 
-    `left_out` maps the names of members that are no samples to reasons."""
+    `left_out` maps the names of members that are no samples to reasons.
+    """
 
     name: str
     paths: tuple[str, ...]
