@@ -1,4 +1,4 @@
-"""Work that goes on after an interruption: a key of everything that its results depend on, and a folder of finished pieces."""
+"""Keys and folders for work that can be resumed: a key identifies everything that results depend on."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Key:
-    """Everything that results depend on: another model, data set, setting or schema of the files gives another key."""
+    """Facts that results depend on; a different model, data set, setting or schema of the files gives a different hash."""
 
     facts: Mapping[str, Any]
     schema: int | None = None
 
     @functools.cached_property
     def hash(self) -> str:
-        """The SHA-256 of the facts, whatever their order."""
+        """SHA-256 of the facts, whatever their order."""
         schema = {} if self.schema is None else {"schema": self.schema}
         return hashlib.sha256(_text({**schema, **self.facts}).encode()).hexdigest()
 
     def difference(self, earlier: Mapping[str, Any]) -> str:
-        """The first fact that differs from the earlier ones, as "batch was 4, is 8"; empty if all are equal."""
+        """Returns the first fact that differs from the earlier ones, as "batch was 4, is 8"; "" if all are equal."""
         names = (name for name, value in self.facts.items() if _text(value) != _text(earlier.get(name)))
         return next((f"{name} was {_short(earlier.get(name))}, is {_short(self.facts[name])}" for name in names), "")
 
     def refusal(self, place: str, what: str, earlier: Mapping[str, Any]) -> str:
-        """Message of a refusal to replace earlier work, such as a scan."""
+        """Returns the error message for a place that holds earlier work with another key; `what` names it, such as a scan."""
         why = self.difference(earlier) or "made by another version"
         return f"{place} holds another {what} ({why}); give another folder, or resume=False (--no-resume) to replace it"
 
@@ -54,7 +54,7 @@ def _short(value: Any) -> str:
 
 
 class Kept:
-    """Finished pieces of some work, files in a folder; deletes pieces of another key, and without `resume` all of them."""
+    """Folder of finished pieces of some work; deletes earlier pieces with another key, or without `resume` all of them."""
 
     def __init__(self, folder: Path, key: Key, *, resume: bool = True) -> None:
         self.folder = folder
@@ -67,13 +67,13 @@ class Kept:
         write_whole(folder / MARK, json.dumps({"key": key.hash}).encode())
 
     def read(self, name: str, reader: Callable[[Path], T]) -> T | None:
-        """A piece, read by `reader`; None if it is missing or damaged, and has to be made."""
+        """Returns a piece as read by `reader`; None if it is missing or damaged, and has to be made."""
         with suppress(DamagedError):
             return reader(self.folder / name)
         return None
 
     def write(self, name: str, data: bytes) -> None:
-        """Saves a piece in place of a damaged one, or of anything else with its name."""
+        """Saves a piece, in place of a damaged one or of anything else that has its name."""
         path = self.folder / name
         with writable(path):
             if not path.is_file() or path.is_symlink():

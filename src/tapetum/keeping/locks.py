@@ -1,4 +1,4 @@
-"""Locks that the system releases when a process ends in any way; on systems without locks nothing is refused."""
+"""Locks files and folders while a process works in them; the system releases a lock when the process ends in any way."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ except ImportError:  # Windows
     fcntl = None
 
 LOCK = ".lock"
-"""File in a folder in which a process works; deleted when the work ends, left unlocked by a killed process."""
+"""Name of the lock file in a folder where a process works; it is deleted at the end, and left unlocked by a killed process."""
 
 
 def _taken(handle: int) -> bool | None:
-    """Locks an open file without waiting: False if another process holds the lock, None on a system or disk without locks."""
+    """Locks an open file without waiting; False if another process holds it, None if the system or disk has no locks."""
     if fcntl is None:
         return None
     try:
@@ -58,7 +58,7 @@ def _made(path: Path, folder: bool) -> int | None:
 
 @contextmanager
 def is_free(path: Path) -> Generator[bool]:
-    """Whether no living process holds a file or folder; nobody can take it until the block ends."""
+    """Yields whether no living process holds a file or folder; if so, no other can take it until the block ends."""
     mode = os.lstat(path).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         yield True
@@ -72,7 +72,7 @@ def is_free(path: Path) -> Generator[bool]:
 
 @contextmanager
 def alone(folder: Path) -> Generator[None]:
-    """Refuses a second process in a folder; makes the folder, and deletes it at the end if it is still empty."""
+    """Keeps other processes out of a folder during the block; makes the folder, and deletes it at the end if it is empty."""
     lock = folder / LOCK
     with made(folder):
         with writable(folder):
@@ -80,7 +80,7 @@ def alone(folder: Path) -> Generator[None]:
         try:
             yield
         finally:
-            if not os.fstat(handle).st_size:  # else it is not ours
+            if not os.fstat(handle).st_size:  # a file with content is not our lock
                 lock.unlink(missing_ok=True)
             os.close(handle)
 

@@ -1,4 +1,4 @@
-"""Makes and deletes folders, and turns errors of writing into one line."""
+"""Makes and deletes folders, and turns write errors into one-line messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ELSEWHERE = "choose another place"
 
 
 def removed(path: Path) -> None:
-    """Deletes whatever has this path: a file, a link, a pipe, or a folder with its contents; nothing if it does not exist."""
+    """Deletes a file, a link, a pipe, or a folder with its contents; does nothing if the path does not exist."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -24,7 +24,7 @@ def removed(path: Path) -> None:
 
 @contextmanager
 def made(folder: Path) -> Generator[None]:
-    """Makes a folder with its parents, and deletes those that it made if they are still empty when the block ends."""
+    """Makes a folder with its parents; when the block ends, deletes those of them that are new and still empty."""
     with writable(folder):
         new = [place for place in (folder, *folder.parents) if not place.exists()]
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def made(folder: Path) -> Generator[None]:
 
 @contextmanager
 def writable(place: str | Path, then: str = GOES_ON) -> Generator[None]:
-    """Turns an error of the system, such as a full or read-only disk, into one line that ends in `then`: the advice."""
+    """Turns an `OSError`, such as a full or read-only disk, into a one-line error that ends in the advice `then`."""
     try:
         yield
     except OSError as error:

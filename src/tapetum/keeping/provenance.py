@@ -18,12 +18,12 @@ from tapetum.processor import processor
 
 
 def hashed_files(names: Sequence[str]) -> dict[str, str]:
-    """{file: sha256} for the names that are names of files."""
+    """Returns {name: SHA-256 of the file} for those of the names that are files."""
     return {name: checksum(name) for name in dict.fromkeys(names) if os.path.isfile(name)}
 
 
 def sha256(tensor: Tensor) -> str:
-    """Hash of a tensor's shape, type and bytes."""
+    """Returns the SHA-256 of a tensor's shape, type and bytes, in hexadecimal."""
     flat = tensor.detach().cpu().contiguous()
     digest = hashlib.sha256(f"{tuple(flat.shape)} {flat.dtype}".encode())
     digest.update(flat.flatten().view(torch.uint8).numpy().data)
@@ -31,7 +31,7 @@ def sha256(tensor: Tensor) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of all packages that can change a number."""
+    """Returns the versions of Python and of all packages that can change a number."""
     return dict(_versions())
 
 
@@ -42,10 +42,10 @@ def _versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """Processor and number of threads, which can change the last bits of a sum."""
+    """Describes the processor and the number of threads, which can change the last bits of a sum."""
     return f"{processor()}, threads: {torch.get_num_threads()}"
 
 
 def now() -> str:
-    """The current time, as ISO 8601."""
+    """Returns the current time in UTC, as ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,6 +1,6 @@
-"""Files and folders that get their names when they are complete, so that no half-written one is ever seen.
+"""Writes files and folders that appear under their names only when complete.
 
-They are written under a hidden name beside their place, which is locked while its process lives, and are on the disk before
+They are written under a hidden name beside their place, locked while the writing process lives, and flushed to the disk before
 they are renamed. A process killed at any moment leaves the earlier content, and at most hidden files or folders, which
 `clear_leftovers` deletes.
 """
@@ -30,13 +30,13 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's fcntl.h and fs.h
 
 
 def hidden_name() -> str:
-    """A name that no other process has, and that `LEFTOVER` matches."""
+    """Returns a new hidden name, which no other process uses and which `LEFTOVER` matches."""
     return f".tapetum-{uuid.uuid4().hex}"
 
 
 @contextmanager
 def whole_file(path: Path) -> Generator[Path]:
-    """A hidden file beside `path` to write into; it becomes `path` when the block ends.
+    """Yields a hidden file beside `path` to write into; renames it to `path` when the block ends.
 
     An error in the block, a full disk, or a block that writes nothing leaves `path` as it was and nothing beside it.
     """
@@ -55,7 +55,7 @@ def whole_file(path: Path) -> Generator[Path]:
 
 
 def write_whole(path: Path, data: bytes, then: str = GOES_ON) -> None:
-    """Writes a complete file; tries again if another process, on a disk without locks, has deleted the unfinished one."""
+    """Writes a complete file; tries again if another process has deleted the unfinished file, on a disk without locks."""
     with writable(path, then):
         for _ in range(TRIES - 1):
             with suppress(FileNotFoundError):
@@ -70,7 +70,7 @@ def _write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def work_folder(place: Path) -> Generator[Path]:
-    """A new hidden folder in `place`, deleted when the block ends unless `take_place` has renamed it."""
+    """Yields a new hidden folder in `place`; deletes it when the block ends, unless `take_place` has renamed it."""
     work = place / hidden_name()
     try:
         with held(work, folder=True):
@@ -81,7 +81,7 @@ def work_folder(place: Path) -> Generator[Path]:
 
 @contextmanager
 def whole_folder(path: Path, *, replaces: bool = False) -> Generator[Path]:
-    """A hidden folder beside `path` to fill; it becomes `path` when the block ends.
+    """Yields a hidden folder beside `path` to fill; renames it to `path` when the block ends.
 
     An error leaves `path` as it was. An earlier `path` must be an empty folder, unless `replaces`.
     """
@@ -93,7 +93,7 @@ def whole_folder(path: Path, *, replaces: bool = False) -> Generator[Path]:
 
 
 def take_place(work: Path, path: Path, *, replaces: bool = False) -> None:
-    """Renames a finished folder once all of it is on the disk; with `replaces`, in place of an earlier one."""
+    """Renames a finished folder to `path` after flushing it to the disk; with `replaces`, an earlier `path` is deleted."""
     _sync_all(work)
     if not (replaces and os.path.lexists(path)):
         os.replace(work, path)
@@ -106,7 +106,7 @@ def take_place(work: Path, path: Path, *, replaces: bool = False) -> None:
 
 
 def move_contents(work: Path, folder: Path, last: Sequence[str] = ()) -> None:
-    """Moves the contents of a finished folder into another one, the names in `last` at the end."""
+    """Moves the contents of a finished folder into another one; names in `last` are moved at the end."""
     _sync_all(work)
     for path in sorted(work.iterdir(), key=lambda one: (one.name in last, one.name)):
         os.replace(path, folder / path.name)
@@ -114,14 +114,14 @@ def move_contents(work: Path, folder: Path, last: Sequence[str] = ()) -> None:
 
 
 def _exchanged(work: Path, path: Path) -> bool:
-    """Swaps two names in one step, so that the name always exists; False if the system cannot."""
+    """Swaps two paths in one step, so that both always exist; returns False if the system cannot."""
     exchange = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
     names = os.fsencode(work), os.fsencode(path)
     return exchange is not None and exchange(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0
 
 
 def clear_leftovers(*folders: Path) -> None:
-    """Deletes what killed processes had begun to write in these folders, but not what a living process is writing."""
+    """Deletes unfinished files and folders of killed processes from these folders, but not those of living processes."""
     for folder in folders:
         with suppress(OSError):
             for path in [path for path in folder.iterdir() if LEFTOVER.fullmatch(path.name)]:
@@ -144,7 +144,7 @@ def _sync_all(folder: Path) -> None:
 
 
 def _sync_folder(path: Path) -> None:
-    """Writes a folder's list of names to the disk, if the system supports it."""
+    """Flushes a folder's list of names to the disk, if the system supports that."""
     with suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Loggers for long work: a file of JSON lines, W&B, Trackio, TensorBoard; one small protocol, one watcher."""
+"""Loggers for long work, all with the same small protocol: a file of JSON lines, W&B, Trackio, TensorBoard."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ LOGGERS: Mapping[str, Callable[[Path, Mapping[str, Any]], Logger]] = {
     "trackio": Trackio,
     "tensorboard": lambda folder, about: TensorBoard(folder / "tensorboard"),
 }
-"""name -> a logger that writes below a folder; `about` is what a tracking site shows as the run's settings."""
+"""{name: function of (folder, about) that opens a logger}; a tracking site shows `about` as the run's settings."""
 
 
 def open_logger(name: str, folder: Path, about: Mapping[str, Any]) -> Logger:
-    """The logger of that name; a `TapetumError` names those there are, or the extra that is missing."""
+    """Opens the logger with this name; raises a `TapetumError` if there is none, or if its package is not installed."""
     if name not in LOGGERS:
         close = difflib.get_close_matches(name, LOGGERS, n=1)
         raise TapetumError(f"no logger '{name}'; {f'did you mean {close[0]}? ' if close else ''}there are {', '.join(LOGGERS)}")

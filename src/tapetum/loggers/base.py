@@ -1,4 +1,4 @@
-"""The protocol, and the watcher that turns progress events into logged numbers."""
+"""Protocol of loggers, and a watcher that logs progress events."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tapetum.types.refusals import imported
 
 @runtime_checkable
 class Logger(Protocol):
-    """Takes named numbers at steps that never go back."""
+    """Logs named numbers at steps that never decrease."""
 
     def log(self, values: Mapping[str, float | int], step: int) -> None:
-        """Logs some numbers at once: they are kept if the program is killed afterwards."""
+        """Logs some numbers at once; they are kept even if the program is killed right afterwards."""
         ...
 
     def close(self) -> None:
@@ -26,7 +26,7 @@ class Logger(Protocol):
 
 @contextmanager
 def closing(loggers: Sequence[Logger]) -> Iterator[Sequence[Logger]]:
-    """Closes each of them at the end of the block, on every path out of it."""
+    """Closes each of the loggers when the block ends, also after an error."""
     with ExitStack() as stack:
         for logger in loggers:
             stack.callback(logger.close)
@@ -34,9 +34,9 @@ def closing(loggers: Sequence[Logger]) -> Iterator[Sequence[Logger]]:
 
 
 class Throughput:
-    """A watcher of the one event stream: how much is done, how quickly, seconds left; at most every `every_s` seconds.
+    """Watches progress events and logs the amount done, the rate and the seconds left, at most once in `every_s` seconds.
 
-    The step is the number of things done, so a run that goes on later goes on at the right place.
+    The logged step is the amount done, so that a resumed run continues at the right step.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Throughput:
         self.last: float | None = None
 
     def __call__(self, event: Progress) -> None:
-        """Logs the event if it is the last, or if it is time."""
+        """Logs an event if it is the last one, or if `every_s` seconds have passed."""
         now = self.clock()
         if event.done < event.total and self.last is not None and now - self.last < self.every_s:
             return
@@ -57,11 +57,11 @@ class Throughput:
         self.log(values, event.done)
 
     def log(self, values: Mapping[str, float | int], step: int) -> None:
-        """Logs to all loggers."""
+        """Logs the same numbers to all loggers."""
         for logger in self.loggers:
             logger.log(values, step)
 
 
 def package(module: str, extra: str) -> Any:
-    """A package of an extra; a refusal names the extra."""
+    """Imports a package of an optional extra; if it is missing, the error names the extra to install."""
     return imported(module, f"logging to {extra} needs a package that is missing: pip install 'tapetum[{extra}]'")

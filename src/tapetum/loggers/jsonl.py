@@ -1,4 +1,4 @@
-"""A file of JSON lines, one per event, that any program reads."""
+"""Logger that appends to a file of JSON lines, one per event."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 class JSONLines:
-    """Appends {"time", "step", ...} lines, each handed to the system as soon as it is logged.
+    """Logger that appends lines {"time", "step", ...} to a file, and flushes each at once.
 
-    A line that a killed run left unfinished stays as it is; the next run begins a new one.
+    A line that a killed run left unfinished is not changed; the next run starts on a new line.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -1,4 +1,4 @@
-"""TensorBoard's event files."""
+"""Logger that writes event files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tapetum.loggers.base import package
 
 
 class TensorBoard:
-    """Scalars in a folder that `tensorboard --logdir` shows; a run that goes on adds a file to it."""
+    """Logger that writes scalars to a folder for `tensorboard --logdir`; a resumed run adds a file to the folder."""
 
     def __init__(self, folder: str | Path) -> None:
         package("tensorboard", "tensorboard")

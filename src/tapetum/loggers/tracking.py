@@ -1,4 +1,4 @@
-"""W&B and Trackio, which have the same interface: a run is begun with its settings, given numbers, and finished."""
+"""Loggers for W&B and Trackio, which share an interface: a run is begun with its settings, given numbers, and finished."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROJECT = "tapetum"
 
 
 class _Tracked:
-    """A run on a tracking site. The same folder and settings continue the same run."""
+    """Logs to a run on a tracking site; the same folder and settings continue the same run."""
 
     def __init__(self, module: str, about: Mapping[str, Any], instead: str, **named: str) -> None:
         self.site = package(module, module)
@@ -36,7 +36,7 @@ class _Tracked:
 
 
 class WeightsAndBiases(_Tracked):
-    """W&B (https://wandb.ai): WANDB_MODE=offline keeps everything below the folder, for `wandb sync` later."""
+    """Logs to W&B (https://wandb.ai); with WANDB_MODE=offline everything stays below the folder, for a later `wandb sync`."""
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         package("wandb", "wandb")  # refused before a folder is made
@@ -46,7 +46,7 @@ class WeightsAndBiases(_Tracked):
 
 
 class Trackio(_Tracked):
-    """Trackio (https://github.com/gradio-app/trackio): kept on this computer, shown by `trackio show`."""
+    """Logs to Trackio (https://github.com/gradio-app/trackio), which keeps runs on this computer; `trackio show` shows them."""
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
         super().__init__("trackio", about, "--log jsonl needs nothing", name=f"{folder.name}-{_id(folder, about)}")

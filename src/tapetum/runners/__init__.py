@@ -1,9 +1,9 @@
-"""Runners of a scan's shards besides the threads of one process: ranks of torchrun or SLURM, and Ray.
+"""Runners that share the shards of a scan among several processes: ranks of torchrun or SLURM, and Ray.
 
     tp.scan(model, source, trackers, out="scan", run=tapetum.runners.Ranks())
     tp.scan(model, source, trackers, run=tapetum.runners.Ray("auto"))
 
-Imported when used: the command line takes `keep_large_blocks` from here at every start.
+Runners are imported when first used, since the command line imports `keep_large_blocks` from here at every start.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
-"""glibc gives large buffers back to the system after each pass and asks for them again: on some machines most of a
-forward pass is page faults. A program (never a library) may keep them."""
+"""Makes glibc keep large freed buffers, for use in programs (never in a library).
+
+By default glibc returns large buffers to the system after each forward pass and requests them again; on some machines page
+faults then take most of the time.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ KEEP = 1 << 30
 
 
 def keep_large_blocks() -> bool:
-    """Blocks up to 1 GiB stay with the process; says whether that could be set (only with glibc).
+    """Makes the process keep freed blocks of up to 1 GiB; returns whether that could be set (only with glibc).
 
-    One arena for all threads: those of other threads hold 64 MiB at most, less than a network's larger buffers.
+    All threads then share one arena: a thread's own arena holds 64 MiB at most, less than a network's larger buffers.
     """
     if not sys.platform.startswith("linux"):
         return False

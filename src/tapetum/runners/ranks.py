@@ -1,6 +1,6 @@
-"""Processes that torchrun or SLURM has started: each takes its share of the shards, and what is left over when it is done.
+"""Divides a scan among ranks, processes that torchrun or SLURM has started: each computes its share, then helps the others.
 
-Nobody talks to anybody: the shared ledger says what is done. A rank that dies costs time, not the result.
+Ranks do not talk to each other: the shared ledger tells which shards are done. A rank that dies costs time, not the result.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ LAUNCHERS = {
     "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
     "SLURM": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
 }
-"""{launcher: its variables for the number of this process, of all, and of this one on this computer}."""
+"""{launcher: environment variables for this process's rank, the number of processes, and its rank on this computer}."""
 
 LOOK_S = 2.0
-"""Seconds between two looks at what the other ranks have done."""
+"""Least seconds between two checks of which shards the other ranks have done."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process as one of several that share the work; a runner for `scan(..., run=Ranks(), out=...)`.
+    """Runner for a scan that several processes share: `scan(..., run=Ranks(), out=...)` in each of them.
 
-    Rank r of n takes the shards whose number is r modulo n, then helps with what others have not done yet, so none waits
-    for another and a rank that died is made up for. All write to one ledger, a folder or URL that all can reach; rank 0
-    returns the result, the others an empty one, which is false. The bits are those of one process.
+    Rank r of n computes the shards whose number is r modulo n, then any that others have not done yet, so that no rank waits
+    for another, and shards of a rank that died are done as well. All ranks write to one ledger, a folder or URL that all can
+    reach; rank 0 returns the result, the others an empty (false) one. The result has the same bits as with one process.
 
-    workers      threads of this rank; None: its share of this computer's cores, one on an accelerator
-    environment  where the launcher's variables are read from
+    workers      threads of this rank; None: its share of this computer's cores, or one if the model is on an accelerator
+    environment  mapping with the launcher's environment variables
     """
 
     shares: ClassVar[bool] = True
-    """Others may be at work on the same ledger."""
+    """Whether other processes may be writing to the same ledger."""
 
     workers: int | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
@@ -68,7 +68,7 @@ class Ranks:
 
     @property
     def device(self) -> str:
-        """The accelerator of this rank, by its number on this computer; "cpu" where there is none."""
+        """Accelerator of this rank, by its rank on this computer, as "cuda:1"; "cpu" where there is none."""
         count = torch.cuda.device_count()
         return f"cuda:{self._number(2) % count}" if count else "cpu"
 
@@ -96,7 +96,7 @@ class Ranks:
 
 
 def found_launcher(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Name of the launcher that started this process as one of several, torchrun or SLURM; None without one."""
+    """Returns the launcher that started this process as one of several, "torchrun" or "SLURM"; None if neither did."""
     for launcher, (rank, size, _) in LAUNCHERS.items():
         if environment.get(rank, "").isdecimal() and environment.get(size, "").isdecimal():
             return launcher
@@ -104,7 +104,7 @@ def found_launcher(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 class _Others:
-    """Shards that all ranks together have done, by the ledger; reported as progress."""
+    """Watches the ledger for shards that other ranks have done, and reports them as progress."""
 
     def __init__(self, job: Job, ledger: Ledger, shards: Sequence[int], tick: Tick) -> None:
         self.job, self.ledger, self.tick = job, ledger, tick
@@ -113,7 +113,7 @@ class _Others:
         self.looked = time.monotonic()
 
     def left(self) -> list[int]:
-        """The shards that nobody has done."""
+        """Returns the shards that no rank has done."""
         done = self.ledger.done() & self.wanted
         for shard in sorted(done - self.told - self.mine):
             self.told.add(shard)
@@ -122,7 +122,7 @@ class _Others:
         return sorted(self.wanted - done)
 
     def watched(self, threads: Threads, shards: list[int]) -> Iterator[ShardResult]:
-        """Works on this rank's share and looks at the others' now and then."""
+        """Computes this rank's own shards, and checks from time to time what other ranks have done."""
         self.mine.update(shards)
 
         def tick(pictures: int) -> None:
@@ -133,7 +133,7 @@ class _Others:
         yield from threads(self.job, shards, tick) if shards else ()
 
     def helped(self, threads: Threads, shards: list[int]) -> Iterator[ShardResult]:
-        """Works on shards of others until all of them are there."""
+        """Computes shards of other ranks, and stops as soon as all of them are in the ledger."""
 
         def look(_: int) -> None:
             if time.monotonic() - self.looked > LOOK_S and not set(shards) & set(self.left()):
@@ -146,4 +146,4 @@ class _Others:
 
 
 class _There(Cancelled):
-    """Others have done what this rank was helping with."""
+    """Raised to stop computing shards that other ranks have meanwhile finished."""

@@ -1,4 +1,4 @@
-"""Shards on the machines of a Ray cluster: one actor a worker. The only file that imports ray."""
+"""Runs the shards of a scan on the machines of a Ray cluster, with one actor per worker. The only file that imports ray."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from tapetum.types import TapetumError
 from tapetum.types.refusals import imported
 
 TRIES = 3
-"""Workers that may die over one shard before it is given up."""
+"""Number of workers that die over one shard before the scan fails."""
 
 REACH_S = 10.0
-"""Seconds that a cluster may take to answer."""
+"""Seconds to wait for an answer of a cluster."""
 
 LOOK_S = 1.0
-"""Seconds after which a watcher may stop the work, although no shard was finished."""
+"""Seconds between progress reports when no shard is finished, so that a watcher can stop the work."""
 
 
 class Worker:
-    """Process of an actor: it has the job, and one thread per pass, so that the bits are those of everywhere else."""
+    """Process of a Ray actor: holds the job and uses one torch thread, so that its results have the same bits as elsewhere."""
 
     def __init__(self, path: Sequence[str], job: bytes) -> None:
         torch.set_num_threads(1)
         keep_large_blocks()
-        sys.path += [place for place in path if place not in sys.path]  # where the caller finds its own modules
+        sys.path += [place for place in path if place not in sys.path]  # so that the caller's own modules are found
         self.job: Job = pickle.loads(job)
 
     def work(self, shard: int) -> ShardResult:
-        """Works on a shard; its states stay in the ledger where there is one."""
+        """Computes a shard; its states are written to the ledger if there is one, else returned."""
         return self.job.work(shard)
 
 
 @dataclass(frozen=True)
 class Ray:
-    """A runner of Ray actors: `scan(..., run=Ray("auto"))`. Results are those of threads, to the last bit on machines
-    of one kind.
+    """Runner that computes shards in Ray actors: `scan(..., run=Ray("auto"))`.
 
-    Shards go to actors as they become free; the shard of an actor that died goes to a new one. Without a ledger (`out=`)
-    results come back through Ray; with one, workers write themselves, to a folder or URL that all machines can reach.
+    Results are the same as with threads, to the last bit on machines of one kind. Each free actor gets the next shard; if an
+    actor dies, a new one gets its shard. Without a ledger (`out=`), results are sent through Ray; with one, each worker writes
+    to it, so all machines must be able to reach its folder or URL.
 
-    address   "auto": the cluster of this machine; "ray://host:10001" or "host:6379"; None or "local": one of its own, on this
-              computer, which ends with the scan
-    workers   actors, each with a core (or an accelerator, where the model is on one); None: as many as the cluster has
+    address  "auto": the cluster that this machine belongs to; "ray://host:10001" or "host:6379": that cluster; None or
+             "local": a new cluster on this computer, which ends with the scan
+    workers  number of actors, each with one core (or one accelerator, if the model is on one); None: all that the cluster has
     """
 
     address: str | None = None
@@ -79,7 +79,7 @@ class Ray:
 
     @contextmanager
     def _cluster(self, ray: Any) -> Iterator[None]:
-        """Connects, or begins a cluster; ends only what it began."""
+        """Connects to a cluster or starts one; at the end, shuts down only what it started."""
         if ray.is_initialized():
             yield
             return
@@ -99,7 +99,7 @@ class Ray:
 
 
 def _reach(address: str) -> None:
-    """Refuses an address at which nobody answers: Ray itself would wait for minutes."""
+    """Refuses an address where nothing answers within `REACH_S` seconds; Ray itself would wait for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return  # "auto"
@@ -111,7 +111,7 @@ def _reach(address: str) -> None:
 
 
 class _Pool:
-    """Actors, and which shard each has."""
+    """Actors of a scan, and the shard that each is working on."""
 
     def __init__(self, ray: Any, job: Job, workers: int) -> None:
         self.ray, self.job = ray, job
@@ -126,7 +126,7 @@ class _Pool:
         return self.actor_class.remote(sys.path, self.kept)
 
     def results(self, left: deque[int], tick: Tick) -> Iterator[ShardResult]:
-        """Yields the result of each shard as it is done."""
+        """Yields the result of each shard as it is done, in any order."""
         free, deaths = deque(self.actors), Counter[int]()
         while left or self.busy:
             while left and free:
@@ -148,7 +148,7 @@ class _Pool:
                 yield result
 
     def _taken(self, reference: Any, shard: int, deaths: Counter[int]) -> ShardResult | None:
-        """The result; None where the actor died, and may be tried again."""
+        """Returns the result of a shard; None if its actor died and the shard can be tried again."""
         try:
             return self.ray.get(reference)
         except self.ray.exceptions.RayTaskError as error:
@@ -169,20 +169,20 @@ class _Pool:
             return None
 
     def _check(self, actor: Any, shard: int) -> None:
-        """Refuses an actor whose first shard is not where this process sees it."""
+        """Refuses an actor whose first finished shard does not appear in the ledger as this process sees it."""
         if self.job.ledger is not None and actor not in self.checked and shard not in self.job.ledger.done():
             raise TapetumError("a worker's shard is not where this process looks: give out= a folder or URL that all can reach")
         self.checked.add(actor)
 
     def stop(self) -> None:
-        """Ends the actors, also those in the middle of a shard: a ledger's files are whole or not there."""
+        """Ends the actors, even in the middle of a shard: the files of a ledger are complete or absent."""
         for actor in self.actors:
             self.ray.kill(actor)
 
 
 @contextmanager
 def by_value(ray: Any) -> Iterator[None]:
-    """Pickles classes of a user's own file (`file.py:factory`) whole inside the block: other machines lack the file."""
+    """Pickles classes from a user's own file (`file.py:factory`) with their code, since other machines do not have the file."""
     own = [module for name, module in sys.modules.items() if name.startswith("tapetum_user_")]
     for module in own:
         ray.cloudpickle.register_pickle_by_value(module)

@@ -1,4 +1,4 @@
-"""Executed operations as affine ones: convolutions, linear layers, and normalisations with their statistics held constant."""
+"""Describes executed convolutions, linear layers and normalisations (statistics held constant) as affine operations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tapetum.models.operations.norms import norm_of, parameters
 
 
 def weighted(call: Call) -> Affine:
-    """A convolution (also transposed) or linear layer as an operation that is affine in its input."""
+    """Returns an executed convolution (also transposed) or linear layer as an affine operation of its input."""
     function, rest = call.function, call.args[3:]
     named = {key: value for key, value in call.kwargs.items() if key not in ("input", "weight", "bias")}
 
@@ -21,7 +21,7 @@ def weighted(call: Call) -> Affine:
 
 
 def batch_norm_scale(call: Call) -> tuple[Tensor, Tensor] | None:
-    """Factor and shift per channel of a batch-norm in eval mode; None where it uses the batch's own statistics."""
+    """Returns factor and shift (c,) of a batch-norm in eval mode; None where it uses the statistics of its batch."""
     own = parameters(call)
     mean, variance, weight, bias = own["running_mean"], own["running_var"], own["weight"], own["bias"]
     if mean is None or variance is None or call.get(5, "training", False):
@@ -33,7 +33,7 @@ def batch_norm_scale(call: Call) -> tuple[Tensor, Tensor] | None:
 
 
 def channelwise(x: Tensor, factor: Tensor, shift: Tensor) -> Affine:
-    """The operation factor * x + shift, channel by channel."""
+    """Returns factor * x + shift, channel by channel, as an affine operation."""
     shape = (1, -1, *(1,) * (x.ndim - 2))
     return Affine(_scaled, x, factor.view(shape), shift.view(shape))
 
@@ -44,7 +44,7 @@ def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 
 def normalization(call: Call) -> Affine | None:
-    """A layer, group, instance or RMS norm: (x - mean(x)) / deviation * weight + bias with the deviation held constant."""
+    """Returns a layer, group, instance or RMS norm as (x - mean(x)) / deviation * weight + bias with a constant deviation."""
     norm = norm_of(call)
     if norm is None:
         return None

@@ -1,4 +1,4 @@
-"""Composites: the rule of LRP for each kind of operation."""
+"""Composites: sets of LRP rules, one for each kind of operation."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ CompositeName = Literal[
 
 @dataclass(frozen=True)
 class Composite:
-    """Rules by kind of operation.
+    """A set of LRP rules, one for each kind of operation.
 
-    first       of the operations that see the image itself (None: the rule of their kind)
-    last        of the last affine operation, the classifier (None: the rule of its kind)
-    stabilizer  of everything else: sums, averages, normalisations, attention
+    convolution    rule of convolutions
+    linear         rule of linear layers
+    first          rule of operations that get the image itself; None: the rule of their kind
+    last           rule of the last affine operation, the classifier; None: the rule of its kind
+    stabilizer     epsilon in all other denominators: of sums, averages, normalisations, attention
     supposes_relu  whether a network without ReLUs is refused
     """
 
@@ -47,7 +49,7 @@ class Composite:
 
 
 def composite(name: CompositeName, epsilon_value: float = 1e-6, gamma_value: float = 0.25) -> Composite:
-    """The composite of that name; every linear layer has the epsilon rule, the names tell the convolutions' and the first's."""
+    """Returns a composite by name; it tells the rules of convolutions and of the first layer, linear layers have epsilon."""
     linear = epsilon(0.0 if name == "zero" else epsilon_value)
     if name == "zero":
         return Composite(linear, linear, stabilizer=0.0)
@@ -76,7 +78,7 @@ _ALIASES = {
 
 
 def excitation(contrastive: bool) -> Composite:
-    """Excitation backprop: z+ without biases everywhere; contrastive: minus what the negated classifier excites."""
+    """Returns excitation backprop's rules: z+ without biases; contrastive: minus the share of the negated last layer (z-)."""
     rule, inhibited = z_plus(bias=False), z_minus(bias=False)
 
     def contrast(a: Affine, relevance: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 """The rules of layer-wise relevance propagation (LRP), each as its equation.
 
-An operation that is affine in its input, z = W x + b, shares the relevance R of its outputs out to its inputs. With
-parts x_k, W_k, b_k of it, every rule is made of
+A rule shares the relevance R of the outputs of an affine operation z = W x + b out to its inputs. It splits the operation
+into parts x_k, W_k, b_k (for example positive and negative ones), and computes
 
     shares:  R_in = sum_k x_k * W_k^T (R / z),   z = sum_k (W_k x_k + b_k)
 
-What the bias b and the stabilizer take is not passed on; the rest of R is.
+The relevance that falls to the bias b and to the stabilizer is not passed on; the rest is.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ Apply = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
 """Function of (x, weight, bias) that returns the output of an operation that is affine in x."""
 
 Addend = tuple[Tensor, Tensor | None, Tensor | None]
-"""x, weight, bias."""
+"""One part of an affine operation: x, weight, bias."""
 
 
 @dataclass(frozen=True, eq=False)
 class Affine:
     """One executed operation that is affine in its input.
 
-    box   the least and the largest value that x can have, where x is the image itself
-    seen  change of the relevance that arrives at the output, before it is shared out
+    apply  function of (x, weight, bias) that computes the output
+    box    the least and the largest values that x can have, where x is the image itself; else None
+    seen   function that changes the relevance arriving at the output, before it is shared out; None: no change
     """
 
     apply: Apply
@@ -41,7 +42,7 @@ class Affine:
     seen: Callable[[Tensor], Tensor] | None = None
 
     def scaled(self, factor: Tensor, shift: Tensor) -> Affine:
-        """This operation times a factor plus a shift, per channel: with a batch-norm merged into its weights."""
+        """Returns this operation followed by a factor and a shift per channel (c,): a batch-norm merged into its weights."""
         assert self.weight is not None
         weight = self.weight * factor.view(-1, *(1,) * (self.weight.ndim - 1))
         return replace(self, weight=weight, bias=shift if self.bias is None else self.bias * factor + shift)
@@ -52,13 +53,13 @@ AffineRule = Callable[[Affine, Tensor], Tensor]
 
 
 def over(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
-    """R / (z + stabilizer * sign(z)), sign(0) = 1; 0 where nothing divides by nothing."""
+    """Returns R / (z + stabilizer * sign(z)) with sign(0) = 1, and 0 where the denominator is 0."""
     z = z + stabilizer * torch.where(z < 0, -1.0, 1.0).to(z.dtype)
     return torch.where(z == 0, 0.0, relevance / z)
 
 
 def shares(apply: Apply, parts: Sequence[Addend], relevance: Tensor, stabilizer: float) -> Tensor:
-    """Relevance of the inputs, sum_k x_k * W_k^T (R / z), z = sum_k (W_k x_k + b_k)."""
+    """Returns the relevance of the inputs, sum_k x_k * W_k^T (R / z), with z = sum_k (W_k x_k + b_k)."""
     with torch.enable_grad():
         xs = [x.detach().requires_grad_() for x, _, _ in parts]
         z = reduce(torch.add, [apply(x, w, b) for x, (_, w, b) in zip(xs, parts, strict=True)])
@@ -67,17 +68,17 @@ def shares(apply: Apply, parts: Sequence[Addend], relevance: Tensor, stabilizer:
 
 
 def epsilon(value: float = 1e-6) -> AffineRule:
-    """R_i = sum_j x_i w_ij / (z_j + epsilon sign z_j) R_j (Bach et al. 2015); epsilon = 0 is LRP-0."""
+    """Epsilon rule: R_i = sum_j x_i w_ij / (z_j + epsilon sign z_j) R_j (Bach et al. 2015); epsilon = 0 is LRP-0."""
     return lambda a, relevance: shares(a.apply, [(a.x, a.weight, a.bias)], relevance, value)
 
 
 def z_plus(stabilizer: float = 1e-6, bias: bool = True) -> AffineRule:
-    """R_i = sum_j (x_i w_ij)+ / sum_i (x_i w_ij)+ R_j; a positive bias takes its share (Bach et al. 2015: alpha 1, beta 0)."""
+    """z+ rule: R_i = sum_j (x_i w_ij)+ / (sum_i (x_i w_ij)+ + b_j+) R_j (Bach et al. 2015: alpha 1, beta 0)."""
     return lambda a, relevance: shares(a.apply, _excitatory(a, bias), relevance, stabilizer)
 
 
 def z_minus(stabilizer: float = 1e-6, bias: bool = True) -> AffineRule:
-    """R_i = sum_j (x_i w_ij)- / sum_i (x_i w_ij)- R_j: z+ of the negated weights."""
+    """z- rule: R_i = sum_j (x_i w_ij)- / (sum_i (x_i w_ij)- + b_j-) R_j, which is z+ with negated weights."""
     return lambda a, relevance: shares(a.apply, _inhibitory(a, bias), relevance, stabilizer)
 
 
@@ -93,9 +94,9 @@ def alpha_beta(alpha: float, stabilizer: float = 1e-6) -> AffineRule:
 
 
 def gamma(value: float = 0.25, stabilizer: float = 1e-6) -> AffineRule:
-    """R_i = sum_j (x_i w_ij + gamma (x_i w_ij)+) / (...) R_j where z_j > 0, with (...)- where z_j < 0.
+    """Gamma rule: R_i = sum_j (x_i w_ij + gamma (x_i w_ij)+) / (...) R_j where z_j > 0, with (...)- where z_j < 0.
 
-    The second half is the generalisation to negative outputs (Andeol et al. 2021); the first alone is Montavon et al. 2019.
+    The part for z_j > 0 is Montavon et al. 2019; the one for z_j < 0 extends it to negative outputs (Andeol et al. 2021).
     """
 
     def rule(a: Affine, relevance: Tensor) -> Tensor:
@@ -115,7 +116,7 @@ def gamma(value: float = 0.25, stabilizer: float = 1e-6) -> AffineRule:
 
 
 def z_box(stabilizer: float = 1e-6) -> AffineRule:
-    """R_i = sum_j (x_i w_ij - l_i w_ij+ - h_i w_ij-) / (...) R_j for x between l and h (Montavon et al. 2017).
+    """z^B rule: R_i = sum_j (x_i w_ij - l_i w_ij+ - h_i w_ij-) / (...) R_j for inputs between l and h (Montavon et al. 2017).
 
     The bias cancels in the denominator.
     """
@@ -131,7 +132,7 @@ def z_box(stabilizer: float = 1e-6) -> AffineRule:
 
 
 def w_square(stabilizer: float = 1e-6) -> AffineRule:
-    """R_i = sum_j w_ij^2 / (sum_i w_ij^2 + b_j^2) R_j (Montavon et al. 2017)."""
+    """w^2 rule: R_i = sum_j w_ij^2 / (sum_i w_ij^2 + b_j^2) R_j (Montavon et al. 2017)."""
 
     def rule(a: Affine, relevance: Tensor) -> Tensor:
         part = (torch.ones_like(a.x), _map(torch.square, a.weight), _map(torch.square, a.bias))
@@ -141,7 +142,7 @@ def w_square(stabilizer: float = 1e-6) -> AffineRule:
 
 
 def flat(stabilizer: float = 1e-6) -> AffineRule:
-    """R_i = sum_j 1 / (number of i) R_j over the inputs i that output j sees (Lapuschkin et al. 2019)."""
+    """Flat rule: R_i = sum_j 1 / (number of i) R_j over the inputs i that output j reads (Lapuschkin et al. 2019)."""
     return lambda a, r: shares(a.apply, [(torch.ones_like(a.x), _map(torch.ones_like, a.weight), None)], r, stabilizer)
 
 
@@ -149,17 +150,17 @@ def flat(stabilizer: float = 1e-6) -> AffineRule:
 
 
 def _excitatory(a: Affine, bias: bool = True) -> list[Addend]:
-    """Parts with x_i w_ij > 0: positive x on positive weights, negative on negative ones."""
+    """Returns the parts with x_i w_ij > 0: positive x with positive weights, and negative x with negative weights."""
     return _split((a.x, a.weight, a.bias if bias else None), lambda w: w.clamp(min=0), lambda w: w.clamp(max=0))
 
 
 def _inhibitory(a: Affine, bias: bool = True) -> list[Addend]:
-    """Parts with x_i w_ij < 0."""
+    """Returns the parts with x_i w_ij < 0: positive x with negative weights, and negative x with positive weights."""
     return _split((a.x, a.weight, a.bias if bias else None), lambda w: w.clamp(max=0), lambda w: w.clamp(min=0))
 
 
 def _split(part: Addend, on_positive: Callable[[Tensor], Tensor], on_negative: Callable[[Tensor], Tensor]) -> list[Addend]:
-    """Splits positive from negative inputs, each on weights of its own; the bias belongs to the first (its input is 1)."""
+    """Splits a part into positive inputs (with the bias) and negative inputs, each with weights changed by its function."""
     x, weight, bias = part
     parts: list[Addend] = [(x.clamp(min=0), _map(on_positive, weight), _map(on_positive, bias))]
     return [*parts, (x.clamp(max=0), _map(on_negative, weight), None)] if (x < 0).any() else parts

@@ -1,7 +1,7 @@
-"""Handlers of each kind of operation: they send relevance back through it.
+"""Handlers: functions that run each kind of operation so that relevance can go back through it.
 
-A handler runs the operation of a `Call` within a `Propagation` and returns its output, which takes relevance back. One
-that only runs the operation installs no rule; the operation is then refused.
+A handler runs the operation of a `Call` within a `Propagation`, and returns an output whose backward pass carries
+relevance. Where a handler has no rule it only runs the operation; `refuse_unknown` then refuses the network.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _normalize(pass_: Propagation, call: Call) -> Any:
 
 
 def _activation(pass_: Propagation, call: Call) -> Tensor:
-    """R_in = R_out."""
+    """Runs an activation function; relevance passes through unchanged, R_in = R_out."""
     output = replaced(call, lambda relevance: (relevance,), call.main)
     if call.operation == "squash" or call.name in ("relu6", "hardtanh", "clamp"):
         # sigmoids and the like are gates, a bounded ReLU may be one (relu6(x + 3) / 6)
@@ -64,10 +64,10 @@ def _gate(rank: int) -> Callable[[Propagation, Call], Any]:
 
 
 def _add(pass_: Propagation, call: Call) -> Any:
-    """R_x = x / (x + y) R, R_y = y / (x + y) R; a constant keeps its share."""
+    """Runs a sum; R_x = x / (x + y) R and R_y = y / (x + y) R, and the share of a constant is not passed on."""
     inputs = call.inputs
     if call.name == "addcmul" and call.get(1, "tensor1").requires_grad and call.get(2, "tensor2").requires_grad:
-        return call()  # x + y * z of two signals y, z
+        return call()  # x + y * z where y and z both depend on the image: no rule
     if len(inputs) == 1 and inputs[0] in pass_.boxes:
         return _pass_on(pass_, call, inputs[0])  # an input normalisation inside the network
     if len(inputs) < 2:
@@ -84,12 +84,12 @@ def _add(pass_: Propagation, call: Call) -> Any:
 
 
 def _pass_on(_: Propagation, call: Call, signal: Tensor) -> Tensor:
-    """R_in = R_out, summed over what was broadcast."""
+    """Runs an operation with all but `signal` held constant; R_in = R_out, summed over broadcast dimensions."""
     return replaced(call.holding(signal), lambda relevance: (relevance.sum_to_size(signal.shape),), signal)
 
 
 def _multiply(pass_: Propagation, call: Call) -> Any:
-    """R_signal = R; gates and denominators are held constant."""
+    """Runs a product or quotient; the signal gets all relevance, gates and denominators are held constant."""
     a, b = call.get(0, "input"), call.get(1, "other")
     active = [one for one in (a, b) if isinstance(one, Tensor) and one.requires_grad]
     if call.name == "div":
@@ -101,7 +101,7 @@ def _multiply(pass_: Propagation, call: Call) -> Any:
 
 
 def _signal(pass_: Propagation, a: Tensor, b: Tensor) -> Tensor | None:
-    """The factor that is no gate: by what made it, else the larger one; None where neither decides."""
+    """Returns the factor of a product that is no gate, by the operation that made it, else the larger one; None if unclear."""
     if a is b:
         return None
     rank_a, rank_b = (int(pass_.gates.get(one) or 0) for one in (a, b))
@@ -111,7 +111,7 @@ def _signal(pass_: Propagation, a: Tensor, b: Tensor) -> Tensor | None:
 
 
 def _product(pass_: Propagation, call: Call) -> Any:
-    """Matrix products with a constant: with weights, or with attention weights (softmax), which are held constant."""
+    """Runs a matrix product; weights or attention weights (a softmax) are constant, so the other factor gets all relevance."""
     inputs = call.inputs
     if len(inputs) == 2:
         signal = [one for one in inputs if one not in pass_.gates]
@@ -120,13 +120,13 @@ def _product(pass_: Propagation, call: Call) -> Any:
 
 
 def _attention(pass_: Propagation, call: Call) -> Any:
-    """softmax(q k^T) v with the attention weights held constant: all relevance goes to the values."""
+    """Runs softmax(q k^T) v with the attention weights held constant, so that all relevance goes to the values v."""
     value = call.get(2, "value")
     return pass_.proportional(call, value) if value.requires_grad else call()
 
 
 def _multi_head(pass_: Propagation, call: Call) -> Any:
-    """Runs multi-head attention written out, so that each of its operations is seen."""
+    """Runs multi-head attention as its single operations, so that each of them gets its rule."""
     with pass_.mode:
         return multi_head_attention(*call.args, **call.kwargs)
 

@@ -1,8 +1,8 @@
-"""Rules follow operations, not modules: functional, in-place and reused ReLUs obey like any other.
+"""Applies backward rules to operations, not to modules: functional, in-place and reused ReLUs are caught as well.
 
 A torch function mode sees every operation of the forward pass while the graph is recorded. It is thread-local and ends
-with its block, so there is nothing to undo on the model. Nothing is overwritten in there: `x.relu_()` is computed out of
-place, and later uses of x get the new value, so rules may keep what they saw until the backward pass.
+with its block, so the model itself is never changed. Inside the block no tensor is overwritten: `x.relu_()` is computed out
+of place and later uses of x get the new value, so that rules can keep their inputs until the backward pass.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from tapetum.types import MethodError
 
 @dataclass
 class Applied:
-    """Number of times that a rule was applied, so that a method can refuse a network that has nothing for it to act on."""
+    """Counts how often a rule was applied, so that a method can refuse a network without an operation that its rule acts on."""
 
     count: int = 0
 
 
 @contextlib.contextmanager
 def backward_rules(rules: Mapping[Operation, Rule]) -> Iterator[Applied]:
-    """Inside the block, gradients of graphs recorded here flow back through each operation by its rule."""
+    """Records graphs inside the block so that gradients flow back through each kind of operation by the given rule."""
     applied = Applied()
 
     def run(call: Call) -> Any:
@@ -46,12 +46,12 @@ def backward_rules(rules: Mapping[Operation, Rule]) -> Iterator[Applied]:
 
 
 class OperationMode(Following):
-    """Runs every operation through `run`, the overwriting ones as their out-of-place version."""
+    """Torch function mode that passes every operation to `run`, in-place operations as their out-of-place version."""
 
     def __init__(self, run: Callable[[Call], Any]) -> None:
         super().__init__()
         self.run = run
-        self.newer = WeakTensorKeyDictionary()  # a tensor that was overwritten: its new value
+        self.newer = WeakTensorKeyDictionary()  # {tensor that was overwritten in place: its new value}
         self.overwritten: dict[int, Tensor] = {}  # by storage; kept alive, so that no other tensor gets the storage
 
     def on(self, call: Call) -> Any:

@@ -1,4 +1,4 @@
-"""Operations of the network's own (`torch.autograd.Function`): their backward pass is theirs, and no rule reaches it."""
+"""Finds a network's custom operations (`torch.autograd.Function`) that act like ReLUs: backward rules cannot reach them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tapetum.engines.gradients import graph_nodes
 from tapetum.engines.scores import ModelScore, UnitScore
 
 NONE = "no operations of its own"
-"""Fact remembered of a network without such operations."""
+"""Name under which a network without custom operations is remembered, so that it is not searched again."""
 
 
 def relus_of_its_own(score: ModelScore, images: Tensor) -> tuple[str, ...]:
-    """Names of the network's own operations that let a gradient through at some places and nothing at others, as a ReLU does.
+    """Returns the names of custom operations that, like a ReLU, let the gradient through at some places and block it at others.
 
-    Recognised by what they do with the gradient of this score, so it does not matter how they are written.
+    They are recognised by what they do with the gradient of this score, not by their code.
     """
     if score.model.recall(NONE):
         return ()
@@ -41,13 +41,13 @@ def relus_of_its_own(score: ModelScore, images: Tensor) -> tuple[str, ...]:
             node.register_hook(watch(re.sub(r"Backward\d*$", "", type(node).__name__)))
         if nodes:
             torch.autograd.grad(values.sum(), leaf, allow_unused=True)
-        elif not isinstance(score, UnitScore):  # behind a unit inside there may be some
+        elif not isinstance(score, UnitScore):  # a unit inside the network shows nothing of the layers after it
             score.model.remember(NONE, lambda: True)
     return tuple(sorted(gates))
 
 
 def _is_masked(passed: Tensor | None, arrived: Tensor | None) -> bool:
-    """Whether the gradient that arrived is passed on times 0 or 1, and both occur."""
+    """Whether an operation multiplied the arriving gradient by 0 at some places and by 1 at all others, with both occurring."""
     if passed is None or arrived is None or passed.shape != arrived.shape:
         return False
     some = arrived != 0

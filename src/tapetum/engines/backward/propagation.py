@@ -1,9 +1,10 @@
-"""Sends relevance back through every operation of a network: what arrives at an output is relevance, not a gradient.
+"""Runs a network so that its backward pass carries relevance in place of gradients, operation by operation.
 
-Convolutions and linear layers follow the composite; a batch-norm behind one is merged into its weights. Activations pass
-relevance on; sums, averages and attention share it in proportion to what each input contributes (zennit: Norm); gates,
-attention weights and the deviations of normalisations are constants. Views, concatenations and max-pooling move values
-about, so their own backward moves relevance. Anything else is refused by name.
+Convolutions and linear layers use the rules of the composite; a batch-norm that follows one is merged into its weights.
+Activation functions pass relevance on unchanged; sums, averages and attention share it out in proportion to what each input
+contributes (zennit: Norm); gates, attention weights and the deviations of normalisations are held constant. Views,
+concatenations and max-pooling only move values, so their ordinary backward pass moves relevance. A network with any other
+operation is refused, and the error names the operation.
 """
 
 from __future__ import annotations
@@ -27,21 +28,21 @@ from tapetum.models.operations.tables import Operation
 from tapetum.types import MethodError
 
 _CARRIES = (None, "add", "multiply", "batch_norm")
-"""Operations after which a gate or an image is still marked as one."""
+"""Operations whose output still counts as a gate, or as the image, if their inputs do."""
 
 
 class Propagation:
-    """One pass under a composite: `with propagation.mode: score(images)`."""
+    """One forward and backward pass under a composite: run the network in `with propagation.mode:`, then call autograd."""
 
     def __init__(self, composite: Composite, handlers: Handlers, images: Tensor, box: tuple[Tensor, Tensor]) -> None:
         self.composite, self.handlers = composite, handlers
         self.mode = OperationMode(self._run)
-        self.answered = False  # set when the network has answered: what reads the score off its answer has plain gradients
+        self.answered = False  # True once the network has returned; operations that compute the score keep plain gradients
         self.last: Affine | None = None
-        self.first = self.relus = 0  # operations that saw the image itself; ReLUs
+        self.first = self.relus = 0  # numbers of operations that got the image itself, and of ReLUs
         self.affine = WeakTensorKeyDictionary()  # outputs of convolutions and linear layers, which a batch-norm may follow
-        self.gates = WeakTensorKeyDictionary()  # what may be held constant in a product
-        self.boxes = WeakTensorKeyDictionary()  # the image and what is cut from it: its least and largest values
+        self.gates = WeakTensorKeyDictionary()  # {factor that a product may hold constant: rank, highest first}
+        self.boxes = WeakTensorKeyDictionary()  # the image and its views, with the least and largest values they can have
         self.boxes[images] = box
 
     def forget(self) -> None:
@@ -61,8 +62,8 @@ class Propagation:
         return output
 
     def _carry(self, call: Call, output: Tensor) -> None:
-        """Marks a gate, or the image, as one also after a view, a factor or a shift."""
-        inputs = [call.main] if call.name.endswith("_as") else call.inputs  # expand_as(x) moves nothing of x
+        """Copies the mark of a gate, or of the image with its value range, from an operation's inputs to its output."""
+        inputs = [call.main] if call.name.endswith("_as") else call.inputs  # in a.expand_as(b) only the shape of b matters
         if len(inputs) == 1 and inputs[0] in self.gates:
             self.gates[output] = self.gates[inputs[0]]
         if all(one in self.boxes for one in inputs):
@@ -73,14 +74,14 @@ class Propagation:
     # --- affine operations
 
     def affine_operation(self, call: Call, operation: Affine) -> Tensor:
-        """Runs an affine operation, and registers it for its rule, for a batch-norm that follows, and as the last so far."""
+        """Runs an affine operation with its rule; remembers it for a batch-norm that may follow, and as the last affine one."""
         operation = replace(operation, box=self.boxes.get(operation.x))
         output = replaced(call, lambda relevance: (self.shared(operation, relevance),), operation.x)
         self.affine[output] = self.last = operation
         return output
 
     def shared(self, operation: Affine, relevance: Tensor) -> Tensor:
-        """Relevance of an operation's inputs from that of its outputs, by its rule."""
+        """Returns the relevance of an affine operation's input, given the relevance of its output, by the composite's rule."""
         if operation.seen is not None:
             relevance = operation.seen(relevance)
         return self._rule(operation)(operation, relevance)
@@ -94,14 +95,14 @@ class Propagation:
         return self.composite.convolution if operation.name.startswith("conv") else self.composite.linear
 
     def normalized(self, call: Call, operation: Affine) -> Tensor:
-        """Runs an affine operation that is no layer of its own: a normalisation."""
+        """Runs a normalisation, which is affine while its statistics are held constant, with the epsilon rule."""
         rule = epsilon(self.composite.stabilizer)
         return replaced(call, lambda relevance: (rule(operation, relevance),), operation.x)
 
     # --- linear in one of the operands, the others held constant
 
     def proportional(self, call: Call, operand: Tensor) -> Tensor:
-        """Runs z = A x, and shares relevance by what each input contributes: R_in = x * A^T (R / A x)."""
+        """Runs an operation z = A x that is linear in one operand x; relevance goes back as R_in = x * A^T (R / A x)."""
         constant = call.holding(operand)
 
         def backward(relevance: Tensor) -> tuple[Tensor]:
@@ -116,7 +117,7 @@ class Propagation:
     # --- what a layer sees
 
     def intercept(self, activation: Tensor, seen: Callable[[Tensor], Tensor]) -> Tensor:
-        """Returns the activation as it is; `seen` turns the relevance that arrives at it into what goes on."""
+        """Returns a layer's activation unchanged; on the way back, `seen` replaces the relevance that arrives there."""
         output = replaced(lambda: activation.view_as(activation), lambda relevance: (seen(relevance),), activation)
         before = self.affine.get(activation)
         if before is not None:  # a batch-norm that follows is merged into it: relevance arrives there directly
@@ -127,7 +128,7 @@ class Propagation:
 
 
 Handlers = Mapping[Operation, Callable[[Propagation, Call], Any]]
-"""Function that runs each kind of operation."""
+"""{kind of operation: function that runs it so that relevance can go back through it}."""
 
 _ROUTES = {
     "_Replaced", "AccumulateGrad", "View", "UnsafeView", "ReshapeAlias", "Alias", "AsStrided", "Permute", "Transpose", "T",
@@ -137,11 +138,11 @@ _ROUTES = {
     "Maximum", "Minimum", "Diagonal", "MaxPool2DWithIndices", "MaxPool3DWithIndices", "AdaptiveMaxPool2D",
     "AdaptiveMaxPool3D", "Max", "Amax", "Topk", "IndexPut",
 }  # fmt: skip
-"""Graph nodes whose own backward moves relevance: they copy, select or drop values."""
+"""Autograd nodes that only copy, select or drop values, so that their ordinary backward pass moves relevance correctly."""
 
 
 def refuse_unknown(outputs: list[Tensor], name: str) -> None:
-    """Walks the recorded graph: an operation that no rule has handled would send a gradient on where relevance is due."""
+    """Refuses a recorded graph with an operation without a rule, which would pass a gradient on as if it were relevance."""
     for node in graph_nodes(*outputs):
         kind = re.sub(r"Backward\d*$", "", node.name().rpartition("::")[2])
         if kind not in _ROUTES:

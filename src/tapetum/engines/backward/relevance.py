@@ -1,9 +1,9 @@
-"""Relevance of a score: at the image, and at layers on the way.
+"""Computes the relevance of a score by LRP, at the image or at a layer.
 
-    relevance(score, images, composite("epsilon_plus", 1e-6, 0.25))        (n, c, h, w), sums to the score but for biases
+    relevance(score, images, composite("epsilon_plus", 1e-6, 0.25))        (n, c, h, w), sums to the score except for biases
 
-The network runs once and is gone back through once. Relevance starts at its answer: with g the gradient of the score by
-the answer y it is y * g there, so a logit starts with its own value and a contrast with both.
+This takes one forward and one backward pass. Relevance starts at the network's output y as y * g, where g is the gradient
+of the score with respect to y: a logit starts with its own value, the difference of two logits with both of theirs.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from tapetum.notes import note
 from tapetum.types import Batch, MethodError
 
 FirstRelevance = Callable[[Tensor, Tensor], Tensor]
-"""Function of the answer y and the gradient g of the score by it that returns the relevance that starts there."""
+"""Function of the network's output y and the score's gradient g with respect to y; returns the initial relevance at y."""
 
 Gates = Mapping[str, Callable[[Tensor], Tensor]]
-"""{layer: change of the relevance that arrives there, in the layer's own layout}."""
+"""{layer: function that changes the relevance arriving at the layer, in the layer's own layout}."""
 
 
 def of_score(answer: Tensor, gradient: Tensor) -> Tensor:
-    """Relevance y * g, which sums to the score where that is linear in the answer."""
+    """Returns the initial relevance y * g, which sums to the score where the score is linear in the network's output y."""
     return answer * gradient
 
 
 def of_one(answer: Tensor, gradient: Tensor) -> Tensor:
-    """Relevance g: the target starts with 1 (excitation backprop's winner)."""
+    """Returns the initial relevance g, so that the target class starts with 1 (as in excitation backprop)."""
     return gradient
 
 
@@ -54,7 +54,7 @@ def relevance(
     through: Gates | None = None,
     batch: Batch = "auto",
 ) -> Tensor:
-    """Relevance at the image, (n, c, h, w); notes the share of the score that arrives, where it is not all of it."""
+    """Returns the relevance at the image (n, c, h, w); notes the share of the score that arrives if it is 1 % off or more."""
 
     def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         return _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, through or {})
@@ -66,7 +66,7 @@ def relevance(
 
 
 TOLD = 0.01
-"""Share of the score: more relevance lost or gained on the way is noted."""
+"""Share of the score above which lost or gained relevance is noted."""
 
 
 def _note_share(arrived: Tensor, started: Tensor) -> None:
@@ -85,7 +85,7 @@ def relevance_at(
     seed: FirstRelevance = of_score,
     batch: Batch = "auto",
 ) -> Tensor:
-    """Relevance at a layer, as a map (n, c, h, w)."""
+    """Returns the relevance at a layer's output, as a map (n, c, h, w)."""
 
     def work(rows: Sequence[int]) -> Tensor:
         seen: list[Tensor] = []
@@ -119,7 +119,7 @@ def _relevance(
 def _propagated(
     score: ModelScore, leaf: Tensor, propagation: Propagation, seed: FirstRelevance, through: Gates
 ) -> tuple[Tensor, Tensor]:
-    """Relevance at the image, and the relevance with which each image started."""
+    """Returns the relevance at the image (n, c, h, w), and the sum (n,) of each image's initial relevance."""
     composite = propagation.composite
     edits = {layer: partial(propagation.intercept, seen=seen) for layer, seen in through.items()}
     with (
@@ -146,7 +146,7 @@ def _propagated(
 
 @contextlib.contextmanager
 def _answers(model: VisionModel, propagation: Propagation) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """Cuts the graph at the network's answer: (tensor of the answer, leaf in its place) pairs."""
+    """Cuts the autograd graph at the network's outputs inside the block; yields (output tensor, leaf in its place) pairs."""
     pairs: list[tuple[Tensor, Tensor]] = []
 
     def cut(tensor: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ def _answers(model: VisionModel, propagation: Propagation) -> Iterator[list[tupl
 
 
 def _seeds(values: Tensor, answers: Sequence[tuple[Tensor, Tensor]], seed: FirstRelevance) -> tuple[list[Tensor], list[Tensor]]:
-    """Tensors where relevance starts, and with how much; a unit inside the network starts with its own value."""
+    """Returns the tensors where relevance starts (a unit inside the network, or the outputs), and their initial relevance."""
     if not answers:
         return [values], [seed(values.detach(), torch.ones_like(values))]
     gradients = torch.autograd.grad(values, [leaf for _, leaf in answers], torch.ones_like(values), allow_unused=True)
@@ -173,6 +173,6 @@ def _seeds(values: Tensor, answers: Sequence[tuple[Tensor, Tensor]], seed: First
 
 
 def _box(model: VisionModel, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Black and white as the network sees them: the least and largest value of each channel."""
+    """Returns the normalised values of black and white images: the least and the largest value of each channel."""
     ends = [model.preprocessing.normalize(torch.full_like(images[:1], end)) for end in (0.0, 1.0)]
     return torch.minimum(*ends), torch.maximum(*ends)

@@ -1,4 +1,4 @@
-"""Backward rules: each runs an operation and says what happens to the gradient that comes back through it."""
+"""Backward rules: functions that run an operation and change the gradient that comes back through it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 from tapetum.models.operations.call import Call
 
 Rule = Callable[[Call], Any]
-"""Gets an operation while the graph is recorded, with its inputs and parameters, and returns its output."""
+"""Function that runs one recorded operation, with its inputs and parameters, and returns its output."""
 
 Backward = Callable[[Tensor], "tuple[Tensor | None, ...]"]
-"""Gradient that arrives at an output to the gradients of each of the inputs."""
+"""Function from the gradient at an operation's output to the gradients at each of its inputs."""
 
 
 def guided(call: Call) -> Tensor:
@@ -30,12 +30,12 @@ def deconvolved(call: Call) -> Tensor:
 
 
 def replaced(run: Callable[[], Tensor], backward: Backward, *inputs: Tensor) -> Tensor:
-    """The output of `run`, with another backward pass to its inputs."""
+    """Returns the output of `run`; gradients go back from it to `inputs` by the function `backward`."""
     return _Replaced.apply(run, _as_on_the_way_out(backward, inputs[0].device.type), *inputs)
 
 
 def _as_on_the_way_out(backward: Backward, device: str) -> Backward:
-    """Runs a backward in the precision that torch.autocast chose for the operation itself."""
+    """Wraps a backward function so that it runs in the precision that torch.autocast chose for the forward operation."""
     if not torch.is_autocast_enabled(device):
         return backward
     dtype = torch.get_autocast_dtype(device)

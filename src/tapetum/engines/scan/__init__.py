@@ -1,4 +1,4 @@
-"""The scan: a plan of shards, a pure function per shard, trackers that merge exactly."""
+"""Scans a data set in shards: a plan, a pure function per shard, and trackers whose states merge exactly."""
 
 from tapetum.engines.scan.job import Job as Job
 from tapetum.engines.scan.ledger import FolderLedger as FolderLedger

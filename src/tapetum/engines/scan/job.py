@@ -1,4 +1,4 @@
-"""The work on one shard: a function of the shard alone, wherever it runs."""
+"""Works on one shard: the result depends on the shard alone, not on where or when it is computed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tapetum.types import ImageError, LayerError
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Everything that a worker needs; it can be pickled. Finished shards are written to `ledger`; None: they are returned."""
+    """Everything that a worker needs; can be pickled. Finished shards are written to `ledger`, or returned if it is None."""
 
     model: VisionModel
     source: Source
@@ -38,8 +38,8 @@ class Job:
     ledger: Ledger | None = None
 
     def channels(self) -> dict[str, int]:
-        """Number of units per layer."""
-        survey = self.model.survey  # once: looking whether the model is still the same takes a millisecond
+        """Returns {layer: number of units}; refuses layers without channels."""
+        survey = self.model.survey  # read once: checking that the model is unchanged takes a millisecond
         found: dict[str, int] = {}
         for name in self.trackers:
             units = survey[name].units
@@ -49,7 +49,7 @@ class Job:
         return found
 
     def start(self) -> States:
-        """Initial states, before any picture."""
+        """Returns the trackers' initial states, before any picture."""
         channels = self.channels()
         return {layer: [one.start(channels[layer]) for one in many] for layer, many in self.trackers.items()}
 
@@ -60,7 +60,7 @@ class Job:
         }
 
     def work(self, shard: int, tick: Tick = lambda _: None) -> ShardResult:
-        """Works on one shard, from files to states. Callers set one thread per pass: the number decides the last bits."""
+        """Computes one shard from its pictures; callers set torch to one thread, since their number affects the last bits."""
         seconds = {"decoding": 0.0, "network": 0.0, "trackers": 0.0}
         states, skipped = self.start(), {}
         scored: list[dict[str, SeenBatch]] = []
@@ -81,7 +81,7 @@ class Job:
     def _look(
         self, images: Tensor, samples: list[int], states: States, skipped: dict[int, str], seconds: dict[str, float]
     ) -> dict[str, SeenBatch]:
-        """Runs one batch: updates the trackers that need maps, and returns the scores for the others."""
+        """Runs one batch: updates the trackers that read maps, and returns the maxima and means for the other trackers."""
         with timed(seconds, "network"):
             seen = self.look(images, samples)
         with timed(seconds, "trackers"):
@@ -90,14 +90,14 @@ class Job:
             return {layer: one.scores() for layer, one in seen.items()}
 
     def _update(self, states: States, seen: Mapping[str, SeenBatch], what: Sees) -> None:
-        """Updates the trackers that read maps, or those that read scores."""
+        """Updates either the trackers that read maps or those that read scores, as `what` says."""
         for layer, one in seen.items():
             for i, tracker in enumerate(self.trackers[layer]):
                 if len(one.samples) and getattr(tracker, "sees", "maps") == what:
                     states[layer][i] = tracker.update(states[layer][i], one)
 
     def look(self, images: Tensor, samples: Sequence[int]) -> dict[str, SeenBatch]:
-        """Returns the maps of every layer for a batch of model-ready images; the pass ends at the deepest layer."""
+        """Returns the maps of every layer for a batch of model-ready images; the forward pass stops after the deepest layer."""
         images = self.model.laid_out(images.to(self.model.device, self.model.dtype))
         watch = capture_signed if self.pre_activation else capture
         faster = torch.autocast(images.device.type, torch.bfloat16) if self.precision == "fast" else nullcontext()
@@ -111,7 +111,7 @@ class Job:
     def _decoded(
         self, shard: int, skipped: dict[int, str], seconds: dict[str, float]
     ) -> Iterator[tuple[int, Tensor, list[int]]]:
-        """Yields (number of pictures, readable ones as images, their samples) per batch; the next one is decoded meanwhile."""
+        """Yields (number of pictures, readable ones as images, their samples) per batch; decodes the next batch meanwhile."""
         with ThreadPoolExecutor(1) as decoder:
             batches = list(self.plan.batches(shard))
             pending = decoder.submit(self._read, batches[0], seconds)
@@ -137,12 +137,12 @@ class Job:
 
 
 def _places(maps: Tensor) -> Tensor:
-    """Vectors (n, c) are maps of one place."""
+    """Returns maps (n, c, h, w); vectors (n, c) become maps (n, c, 1, 1)."""
     return maps[:, :, None, None] if maps.ndim == 2 else maps
 
 
 def _finite(seen: dict[str, SeenBatch], skipped: dict[int, str]) -> dict[str, SeenBatch]:
-    """Leaves out pictures that drove a layer to NaN or infinity: they have no rank."""
+    """Drops pictures on which a layer has NaN or infinite values, which cannot be ranked, and records them as skipped."""
     first = next(iter(seen.values()))
     good = torch.ones(len(first.samples), dtype=torch.bool)
     for layer, one in seen.items():
@@ -155,7 +155,7 @@ def _finite(seen: dict[str, SeenBatch], skipped: dict[int, str]) -> dict[str, Se
 
 @contextmanager
 def timed(seconds: dict[str, float], what: str) -> Iterator[None]:
-    """Adds the seconds that the block takes to those of a kind of work."""
+    """Adds the seconds that the block takes to the total of a kind of work."""
     start = time.perf_counter()
     try:
         yield

@@ -1,8 +1,8 @@
 """Storage of finished shards, so that a killed run can continue: one file per shard, complete or absent.
 
-Every shard carries the key of its scan. One of another scan, or one that is damaged, is as good as none: it is made again.
-Several runs may share a ledger: on processors of one kind they write the same bits under the same names. A shard notes which
-processor computed it, and a scan that was put together from several kinds says so.
+Every shard carries the key of its scan. A shard that is damaged, or that belongs to another scan, is computed again. Several
+runs may share a ledger: on processors of one kind they write the same bits under the same names. A shard records which
+processor computed it; a scan with shards from several kinds of processors has a note about that.
 """
 
 from __future__ import annotations
@@ -32,41 +32,41 @@ from tapetum.types import DamagedError, TapetumError
 PLAN = "plan.json"
 DIGEST = hashlib.sha256().digest_size
 LARGEST = 16_000_000_000
-"""Most bytes of a shard: as many are hashed in some ten seconds."""
+"""Most bytes of a shard; hashing that many takes about ten seconds."""
 
 DTYPES = frozenset(np.dtype(name).newbyteorder("<").str for name in (
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"
 ))  # fmt: skip
-"""Number types of trackers' states, as numpy writes them."""
+"""Number types that trackers' states may have, as numpy names them."""
 
 
 @runtime_checkable
 class Ledger(Protocol):
-    """Append-only storage: workers add shards, and none is ever changed. Can be pickled."""
+    """Storage of finished shards: workers add them, and none is changed afterwards. A ledger can be pickled."""
 
     def open(self, key: Key, *, resume: bool) -> None:
-        """Begins a scan or goes on with it; refuses a place that holds another scan."""
+        """Begins a scan, or continues one if `resume`; refuses a place that holds another scan."""
         ...
 
     def done(self) -> set[int]:
-        """Numbers of the finished shards."""
+        """Returns the numbers of the finished shards."""
         ...
 
     def write(self, result: ShardResult) -> None:
-        """Writes a shard, which appears complete or not at all."""
+        """Writes a shard so that it appears complete or not at all."""
         ...
 
     def read(self, shard: int) -> ShardResult:
-        """Reads a finished shard; a `DamagedError` where it is missing, not whole, or another scan's."""
+        """Reads a finished shard; raises a `DamagedError` if it is missing, incomplete, or of another scan."""
         ...
 
     def forget(self, shard: int) -> None:
-        """Removes a shard, so that it is made again."""
+        """Deletes a shard, so that it is computed again."""
         ...
 
 
 class FolderLedger:
-    """A folder of this computer: plan.json, and shards/000012.npz for every shard that is done."""
+    """A ledger in a local folder: plan.json, and shards/000012.npz for every finished shard."""
 
     def __init__(self, folder: str | Path) -> None:
         with writable(folder):
@@ -112,18 +112,18 @@ class FolderLedger:
 
 
 def plan_text(key: Key) -> bytes:
-    """Content of plan.json: the facts of the scan, and the key that shards carry."""
+    """Returns the content of plan.json: the facts of the scan, and the key that its shards carry."""
     return json.dumps({"key": key.hash, "facts": key.facts}, indent=1, default=str).encode()
 
 
 def plan_read(data: bytes) -> dict[str, Any] | None:
-    """Reads plan.json; None where it is damaged: the shards themselves name the scan that they belong to."""
+    """Reads plan.json; None if it is damaged, which does no harm, since every shard carries the key of its scan as well."""
     found = parsed(data, PLAN)
     return found if isinstance(found, dict) and isinstance(found.get("facts"), dict) else None
 
 
 def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[str, int, str, NDArray[Any]]]]:
-    """Returns a shard as plain data: facts about it, and its arrays by layer, tracker and name."""
+    """Returns a shard as plain data: facts about it, and its arrays as (layer, number of the tracker, name, array) rows."""
     about = {
         "key": key,
         "shard": result.shard,
@@ -140,7 +140,7 @@ def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[s
 
 
 def result_of(about: bytes, rows: Iterable[tuple[str, int, str, NDArray[Any]]], place: str, key: str) -> ShardResult:
-    """Puts together what `rows_of` took apart; refuses shards of another scan and rows that `rows_of` does not give."""
+    """Rebuilds a shard from what `rows_of` returned; refuses shards of another scan, and rows that no shard has."""
     told = parsed(about, place)
     if not isinstance(told, dict) or not _is_about(cast("dict[str, Any]", told)):
         raise DamagedError(f"{place} is damaged: it does not say which shard it is")
@@ -157,7 +157,7 @@ def result_of(about: bytes, rows: Iterable[tuple[str, int, str, NDArray[Any]]], 
 
 
 def _is_about(told: dict[str, Any]) -> bool:
-    """Whether the facts are those that `rows_of` writes, in these types."""
+    """Whether the facts about a shard have the names and types that `rows_of` writes."""
     if told.keys() != {"key", "shard", "skipped", "seconds", "processor"} or not isinstance(told["skipped"], list):
         return False
     pairs = [tuple(one) if isinstance(one, list) else one for one in told["skipped"]]
@@ -171,10 +171,10 @@ def _is_about(told: dict[str, Any]) -> bool:
 
 
 def packed(result: ShardResult, key: str) -> bytes:
-    """A shard as npz: the states' tensors as layer|tracker|name, and a line of JSON; behind the archive its SHA-256.
+    """Returns a shard as bytes: an npz of the states' tensors (layer|tracker|name) and a line of JSON, then the npz's SHA-256.
 
-    numpy reads it as it is. The archive's own checksums leave out its lists of names, so a flipped bit there would be believed.
-    Counts and sums are mostly zeros: deflated they take a fifth of the room, for two per cent of the time of the passes.
+    numpy can read these bytes. The archive's own checksums do not cover its lists of names, hence the SHA-256. Counts and sums
+    are mostly zeros: compressed they take a fifth of the space, for two per cent of the time of the forward passes.
     """
     about, rows = rows_of(result, key)
     buffer = io.BytesIO()
@@ -198,7 +198,7 @@ def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
 
 
 def unpacked(source: Path | bytes, place: str, key: str) -> ShardResult:
-    """Reads what `packed` made, from its file or its bytes."""
+    """Reads a shard from a file or from bytes that `packed` made; refuses damaged ones, and those of another scan."""
     with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as file:
         if not _is_sealed(file):
             raise DamagedError(f"{place} is damaged: it was changed since it was written")
@@ -214,7 +214,7 @@ def unpacked(source: Path | bytes, place: str, key: str) -> ShardResult:
 
 
 def _is_sealed(file: io.BufferedIOBase) -> bool:
-    """Whether the last bytes are the SHA-256 of those before, read piece by piece."""
+    """Whether a file's last 32 bytes are the SHA-256 of all bytes before them; reads it piece by piece."""
     left = file.seek(0, os.SEEK_END) - DIGEST
     if not 0 <= left <= LARGEST:
         return False

@@ -1,8 +1,8 @@
 """Runs shards on this computer: one thread per worker, each with its own replica of the network.
 
-Decoding and convolutions leave Python's lock, so threads fill the cores, share the weights, and start at once. Each
-pass runs in one thread of torch's: two passes side by side are quicker than one over two cores, and a pass gives the same
-bits however many workers there are.
+Decoding and convolutions release Python's global lock, so threads can use all cores; they share the weights and start at
+once. Each forward pass uses a single torch thread: two passes side by side are faster than one on two cores, and a pass then
+gives the same bits for any number of workers.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from tapetum.types import Cancelled, TapetumError
 
 @runtime_checkable
 class Runner(Protocol):
-    """Runs shards: yields each when it is done, in any order; calls `tick` from the caller's thread."""
+    """Function that computes shards and yields each result as it is done, in any order; calls `tick` in the caller's thread."""
 
     def __call__(self, job: Job, shards: Sequence[int], tick: Tick, /) -> Iterator[ShardResult]: ...
 
 
 def cores() -> int:
-    """Number of processor cores that this process may use."""
+    """Returns the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class Threads:
-    """A runner of `workers` threads; None: one a core, and one alone on an accelerator."""
+    """Runs shards in `workers` threads; None: one per core, or a single one if the model is on an accelerator."""
 
     workers: int | None = None
 

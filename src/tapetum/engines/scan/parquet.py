@@ -1,7 +1,7 @@
-"""Finished shards as Parquet files at any URL that fsspec knows: a bucket, another machine's disk, this one's (extra `scale`).
+"""Stores finished shards as Parquet files at any URL that fsspec can open: in a bucket, or on a disk (extra `scale`).
 
-A file a shard: rows (layer, tracker, name, dtype, shape, bytes), the first of them a line of JSON about the shard, and a
-checksum over all. pandas, DuckDB and Spark read them; the bits are those of a `FolderLedger`.
+Each shard is one file of rows (layer, tracker, name, dtype, shape, bytes), of which the first is a line of JSON about the
+shard, with a checksum over all rows. pandas, DuckDB and Spark can read it; the numbers are those of a `FolderLedger`.
 """
 
 from __future__ import annotations
@@ -34,19 +34,20 @@ MISSING = "shards at a URL need pyarrow and fsspec: pip install 'tapetum[scale]'
 COLUMNS = ("layer", "tracker", "name", "dtype", "shape", "bytes")
 ABOUT = ("", -1, "about")
 MOST_ROWS = 100_000
-"""Most rows of a file; a tracker has some ten tables per layer."""
+"""Most rows of a file; a tracker has about ten tables per layer."""
 
 LARGEST = 1_900_000_000
-"""Most bytes of a file, which is read as a whole."""
+"""Most bytes of a file, since it is read into memory as a whole."""
 
 WHOLE_PUTS = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "r2", "hf"}
-"""Stores in which an object appears when all of it is there; elsewhere a file is written beside its place and moved."""
+"""Protocols of stores where objects appear only when complete; elsewhere a file is written under another name and renamed."""
 
 
 class ParquetLedger:
-    """shards/000012.parquet and plan.json below a URL such as "s3://bucket/scan", "file:///data/scan" or "memory://scan".
+    """A ledger of Parquet files below a URL such as "s3://bucket/scan", "file:///data/scan" or "memory://scan".
 
-    options  what fsspec passes to that file system: credentials, an endpoint (kept with the job; the environment is safer)
+    options  arguments for the file system of the URL, such as credentials or an endpoint; they are pickled with the job, so
+             credentials are safer in environment variables
     """
 
     def __init__(self, url: str, **options: Any) -> None:
@@ -101,7 +102,7 @@ class ParquetLedger:
     def _paths(self, folder: str) -> list[str]:
         files, _ = self._connected()
         with self._reached("listed"), contextlib.suppress(FileNotFoundError):
-            files.invalidate_cache()  # others write here as well
+            files.invalidate_cache()  # other processes write here as well
             return list(files.ls(folder, detail=False))
         return []
 
@@ -125,7 +126,7 @@ class ParquetLedger:
             files.mv(part, path)
 
     def _connected(self) -> tuple[Any, str]:
-        """The file system and the place in it; fsspec keeps connections, so this is quick."""
+        """Returns the file system and the path in it; fast, since fsspec keeps connections."""
         core = imported("fsspec.core", MISSING)
         imported("pyarrow.parquet", MISSING)
         try:
@@ -139,7 +140,7 @@ class ParquetLedger:
 
     @contextlib.contextmanager
     def _reached(self, what: str) -> Iterator[None]:
-        """Turns errors of a store into one line; a `FileNotFoundError` passes."""
+        """Turns a store's error inside the block into a one-line `TapetumError`; a `FileNotFoundError` passes unchanged."""
         try:
             yield
         except (FileNotFoundError, TapetumError):
@@ -150,7 +151,7 @@ class ParquetLedger:
 
 
 def _file(files: Any, path: str, name: str) -> bytes:
-    """Returns the bytes of a file; refuses anything else that would be waited for or fill the memory."""
+    """Returns the bytes of a regular file; refuses links, pipes and the like, and files larger than `LARGEST`."""
     try:
         about = files.info(path)
         if about.get("islink") or about.get("type") != "file" or (about.get("size") or 0) > LARGEST:
@@ -201,7 +202,7 @@ def unpacked(data: bytes, place: str, key: str) -> ShardResult:
 
 
 def _rows(data: bytes) -> list[tuple[Any, ...]]:
-    """Reads the rows one at a time: a page that unpacks to too many of them is refused before they fill the memory."""
+    """Reads the rows one at a time; refuses files that unpack to too many rows or bytes before they fill the memory."""
     file = imported("pyarrow.parquet", MISSING).ParquetFile(io.BytesIO(data))
     known, about = file.schema_arrow, file.metadata
     if not known.equals(_schema(imported("pyarrow", MISSING))):

@@ -1,4 +1,4 @@
-"""Cuts a data set into shards of whole batches, each of a fixed make-up."""
+"""Divides a data set into shards of whole batches, always in the same way."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 from tapetum.types import TapetumError
 
 BATCH = 16
-"""Pictures per pass: fixed, since the make-up of a batch decides the last bits."""
+"""Pictures per forward pass: fixed, since the composition of a batch affects the last bits of its results."""
 
 SHARD = 64
-"""Pictures per shard: a killed run loses at most so many, and so many are written at once."""
+"""Pictures per shard: a killed run loses at most this many per worker, and this many are written at once."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Samples 0 .. count - 1 in shards of `shard` pictures, each in batches of `batch`.
+    """Division of samples 0 .. count - 1 into shards of `shard` pictures, and of these into batches of `batch`.
 
-    What goes through the network together does not depend on who works on it, so neither do the last bits.
+    Which pictures share a forward pass does not depend on the number of workers, so neither do the last bits of the results.
     """
 
     count: int
@@ -41,14 +41,14 @@ class Plan:
         return range(shard * self.shard, min(self.count, (shard + 1) * self.shard))
 
     def batches(self, shard: int) -> Iterator[range]:
-        """The samples of a shard, batch by batch."""
+        """Yields the samples of a shard, batch by batch."""
         samples = self.samples(shard)
         for start in range(0, len(samples), self.batch):
             yield samples[start : start + self.batch]
 
 
 def described(trackers: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
-    """{layer: each tracker with its parameters, as text}."""
+    """Returns {layer: each tracker with its parameters, as text}."""
     return {layer: [f"{type(one).__name__}({_parameters(one)})" for one in many] for layer, many in trackers.items()}
 
 

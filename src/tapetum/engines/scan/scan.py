@@ -1,4 +1,4 @@
-"""Looks at every picture of a data set once and keeps the statistics of every unit that trackers ask for."""
+"""Runs every picture of a data set through a network once, and keeps the statistics of every unit that the trackers define."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SCHEMA = 1
 
 
 def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
-    """Works on the job's shards, wherever `run` does so, and returns the results of their merged states."""
+    """Computes the shards of a job with the runner `run`, and returns the results of their merged states."""
     begun = time.perf_counter()
     refuse_extra(job.model.extra, "a scan shows it", job.model.name)
     if not resume and getattr(run, "shares", False):
@@ -42,8 +42,8 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
     before = sum(len(job.plan.samples(shard)) for shard in done)
     fresh = _run(job, run, todo, before)
     if job.ledger is not None:
-        deque(fresh, maxlen=0)  # works on all; the ledger keeps them
-    if not getattr(run, "collects", True):  # of several ranks only the first returns the result
+        deque(fresh, maxlen=0)  # computes all shards; their results go to the ledger
+    if not getattr(run, "collects", True):  # only rank 0 of several returns the result
         return ScanResult(
             {}, tuple(job.source.ids[: job.plan.count]), {}, {}, {}, key, before, ("the result is that of rank 0",)
         )
@@ -54,13 +54,13 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
         return _whole(job, _kept(job, job.ledger, run, notes, done), notes, key, before, begun)
     except TapetumError:
         raise
-    except Exception:  # numbers in a shard that somebody else made, or a fault of ours: it comes again
+    except Exception:  # bad numbers in a foreign shard; a bug in tapetum would be raised again below
         alone = _kept(job, job.ledger, run, notes, set(job.plan.shards), thorough=True)
         return _whole(job, alone, notes, key, before, begun)
 
 
 def _whole(job: Job, shards: Iterable[ShardResult], notes: list[str], key: str, resumed: int, begun: float) -> ScanResult:
-    """Merges the results of all shards."""
+    """Merges the states of all shards, and turns them into the result of the scan."""
     states, skipped, seconds = _folded(job, _same_kind(shards, notes))
     seconds["in all"] = time.perf_counter() - begun
     ids, contexts = job.source.ids[: job.plan.count], _contexts(job)
@@ -80,10 +80,10 @@ def _whole(job: Job, shards: Iterable[ShardResult], notes: list[str], key: str, 
 def _kept(
     job: Job, ledger: Ledger, run: Runner, notes: list[str], doubted: set[int], *, thorough: bool = False
 ) -> Iterator[ShardResult]:
-    """Yields the ledger's shards; one that is damaged, another scan's or nonsense is made again, once.
+    """Yields the ledger's shards; damaged or impossible ones, and those of another scan, are computed again, once.
 
-    doubted    shards that were there before this run: what they hold is looked at, which takes as long as merging them
-    thorough   each of them has to give a result by itself
+    doubted    shards from before this run, whose states are checked; a check takes as long as a merge
+    thorough   whether each doubted shard must also give a result by itself
     """
     damaged: list[int] = []
     empty, contexts = job.start(), _contexts(job) if thorough else None
@@ -106,7 +106,7 @@ def _kept(
 
 
 def _same_kind(results: Iterable[ShardResult], notes: list[str]) -> Iterator[ShardResult]:
-    """Passes results on, and adds a note if they were computed on processors of several kinds."""
+    """Yields the results unchanged, and adds a note if they were computed on several kinds of processors."""
     kinds: dict[str, int] = {}
     for result in results:
         kinds[result.processor] = kinds.get(result.processor, 0) + 1
@@ -118,7 +118,7 @@ def _same_kind(results: Iterable[ShardResult], notes: list[str]) -> Iterator[Sha
 
 
 def _prepare(job: Job) -> None:
-    """Computes once what every worker's thread would otherwise compute for itself."""
+    """Computes once what each worker's thread would otherwise compute again."""
     job.start()
     if len(job.source.ids) == 0:
         raise TapetumError(f"{job.source.name} has no pictures")
@@ -127,14 +127,14 @@ def _prepare(job: Job) -> None:
 
 
 def _taps(job: Job) -> dict[str, str]:
-    """{layer: "output", or "pre-activation" if its values are read before the activation function}."""
+    """Returns {layer: "output", or "pre-activation" where values are read before the activation function}."""
     if not job.pre_activation:
         return dict.fromkeys(job.trackers, "output")
     return dict(taps_of(job.model, list(job.trackers)))
 
 
 def key_of(job: Job) -> Key:
-    """Key of everything that a scan's numbers depend on."""
+    """Returns the key of a scan: everything that its numbers depend on."""
     facts = {
         "weights": job.model.weights_sha256,
         "model": job.model.name,
@@ -153,7 +153,7 @@ def key_of(job: Job) -> Key:
 
 
 def _run(job: Job, run: Runner, todo: Sequence[int], before: int) -> Iterable[ShardResult]:
-    """Reports pictures as they are done, with pictures a second as the value."""
+    """Runs shards, and reports progress: pictures done, with pictures per second as the value."""
     begun, count = time.perf_counter(), 0
     progress.report(before, job.plan.count, "pictures")
 
@@ -166,7 +166,7 @@ def _run(job: Job, run: Runner, todo: Sequence[int], before: int) -> Iterable[Sh
 
 
 def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int, str], dict[str, float]]:
-    """Merges all shards in pairs of equal size (one and one, two and two, ...), so that no state is copied often."""
+    """Merges all shards in pairs of equal size (1 + 1, 2 + 2, ...), so that each state is copied few times."""
     stack: list[tuple[int, States]] = []
     skipped: dict[int, str] = {}
     seconds: dict[str, float] = {}
@@ -185,6 +185,6 @@ def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int,
 
 
 def _contexts(job: Job) -> dict[str, Context]:
-    """{layer: the facts about it that its results carry}."""
+    """Returns {layer: facts about the layer that its results carry}."""
     ids, tapped = job.source.ids[: job.plan.count], _taps(job)
     return {layer: Context(layer, ids, job.model.survey[layer].grid, tapped[layer]) for layer in job.trackers}

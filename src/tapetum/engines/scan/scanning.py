@@ -1,4 +1,4 @@
-"""Settings of a scan: the runner, the part of the data set, and the place of finished shards."""
+"""Settings of a scan: how many threads or which runner, how much of the data set, and where finished shards are kept."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from tapetum.types import ScanResult, TapetumError
 
 @dataclass(frozen=True, eq=False)
 class Scanning:
-    """Settings of a scan besides its subject; of these only `limit`, `batch` and `shard` change a number.
+    """Settings of a scan other than model, data and trackers; only `limit`, `batch` and `shard` affect the results.
 
-    workers       threads, each with a pass of its own; None: one per core
-    run           another runner
-    out           a folder, a URL or a ledger for finished shards
-    resume        False: what is in `out` is made again
-    limit         only so many pictures, from the start
-    batch, shard  pictures per pass, and per shard: None: about 64
+    workers  threads, each running its own forward passes; None: one per core
+    run      a runner to use in place of threads
+    out      a folder, a URL or a ledger for finished shards; None: they are kept in memory
+    resume   False: shards in `out` are computed again
+    limit    number of pictures to scan, from the start; None: all
+    batch    pictures per forward pass
+    shard    pictures per shard; None: about 64
     """
 
     workers: int | None = None
@@ -48,7 +49,7 @@ class Scanning:
         pre_activation: bool = False,
         precision: Literal["exact", "fast"] = "exact",
     ) -> Job:
-        """The job of a scan, checked before it begins."""
+        """Returns the job of a scan; refuses settings that do not fit together."""
         if self.limit is not None and self.limit < 1:
             raise TapetumError(f"limit must be at least 1, not {self.limit}")
         if self.workers is not None and self.run is not None:
@@ -66,7 +67,7 @@ class Scanning:
 
 
 def ledger_of(out: str | Path | Ledger | None) -> Ledger | None:
-    """Ledger for finished shards: of a folder, of Parquet files at a URL, or the given one."""
+    """Returns the ledger for finished shards: for a folder, Parquet files at a URL, or a ledger given as such."""
     if isinstance(out, str) and "://" in out:
         return ParquetLedger(out)
     return FolderLedger(out) if isinstance(out, str | Path) else out

@@ -1,4 +1,4 @@
-"""Parts of a scan: the result of a shard, and the states of its trackers."""
+"""Data types of a scan: the result of a shard, and the states of its trackers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tapetum.engines.scan.trackers import State
 
 Tick = Callable[[int], None]
-"""Called with a number of pictures whenever so many are done."""
+"""Function that is called with the number of pictures done since its last call."""
 
 States = dict[str, list[State]]
 """{layer: the state of each of its trackers}."""
@@ -16,8 +16,13 @@ States = dict[str, list[State]]
 
 @dataclass(frozen=True, eq=False)
 class ShardResult:
-    """The states of a shard (left out where a ledger has them), skipped pictures, seconds, and the processor that computed it
-    ("" where an earlier version did not note it)."""
+    """Result of one shard.
+
+    states     states of the trackers; empty where they were written to a ledger instead
+    skipped    {sample: why the picture was left out}
+    seconds    {kind of work: seconds spent on it}
+    processor  the processor that computed the shard; "" if unknown
+    """
 
     shard: int
     states: States

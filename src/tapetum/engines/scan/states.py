@@ -1,7 +1,7 @@
-"""Checks whether a file's states could have come from its shard's pictures: if not, the shard is made again.
+"""Checks whether the states in a shard's file can have come from that shard's pictures; if not, the shard is computed again.
 
-A file may be sealed and still be nonsense: somebody else made it. Trackers of ours are looked at closely; for any tracker,
-merging with a state that has seen nothing changes nothing.
+A file with a correct checksum can still hold nonsense, if another program wrote it. States of tapetum's own trackers are
+checked in detail; for any tracker, merging a state with an empty one must leave it unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tapetum.engines.scan.trackers.coactivation import SUMS
 from tapetum.types import DamagedError
 
 COUNTED = ("n", "pictures")
-"""Names of the tensors in our states that count pictures; sample numbers are under "samples", and within "key"."""
+"""Names of tensors that count pictures in the states of tapetum's trackers; sample numbers are in "samples" and "...key"."""
 
 LEVELS = ("levels", *SUMS)
 
@@ -41,7 +41,7 @@ def check(job: Job, result: ShardResult, shard: int, empty: States, contexts: Ma
 def _wrong(tracker: Tracker, state: State, nothing: State, samples: range) -> str:
     if state.keys() != nothing.keys():
         return "other tables"
-    if type(tracker).__module__.startswith("tapetum."):  # others keep what they like
+    if type(tracker).__module__.startswith("tapetum."):  # other trackers may keep anything
         for name, tensor in state.items():
             wrong = _misshapen(tensor, nothing[name]) or _outside(name, tensor, samples)
             if wrong:
@@ -57,7 +57,7 @@ def _wrong(tracker: Tracker, state: State, nothing: State, samples: range) -> st
 
 
 def _misshapen(tensor: Tensor, nothing: Tensor) -> str:
-    """Describes an impossible table; empty if it is fine: rows may grow from none, and columns become fewer."""
+    """Describes a table of impossible type or shape, else ""; a first axis of 0 may grow, and other axes may become shorter."""
     if tensor.dtype != nothing.dtype or tensor.ndim != nothing.ndim:
         return f"{tensor.dtype} with {tensor.ndim} axes"
     sides = list(zip(tensor.shape, nothing.shape, strict=True))
@@ -68,14 +68,14 @@ def _misshapen(tensor: Tensor, nothing: Tensor) -> str:
 
 
 def _is_uneven(state: State, nothing: State) -> bool:
-    """Whether tables that grow together, those of pictures or of levels, have unequal lengths."""
+    """Whether tables that should have a row per picture each, or a row per level each, have unequal lengths."""
     grown = [name for name, start in nothing.items() if start.shape[0] == 0]
     levels = {len(state[name]) for name in grown if name in LEVELS}
     return len(levels) > 1 or len({len(state[name]) for name in grown if name not in LEVELS}) > 1
 
 
 def _outside(name: str, tensor: Tensor, samples: range) -> str:
-    """Names NaN, which no counted picture gives, and numbers of pictures that are not this shard's; empty if all is well."""
+    """Describes NaN, impossible numbers of pictures, or samples of other shards in a table; "" if there are none."""
     if tensor.is_floating_point() and bool(tensor.isnan().any()):
         return "NaN"
     if name in COUNTED and not 0 <= int(tensor) <= len(samples):

@@ -1,6 +1,6 @@
-"""Trackers: what a scan keeps of every unit. Each is a frozen dataclass of parameters with pure functions over a state.
+"""Trackers: statistics that a scan keeps of every unit, each a frozen dataclass of parameters with pure functions of a state.
 
-A new one is a file here, with its result; `tapetum/__init__.pyi` makes it public.
+To add a tracker, put a file with it in this package, and make it public in `tapetum/__init__.pyi`.
 """
 
 import importlib

@@ -1,7 +1,7 @@
-"""The protocol of trackers: parameters, and pure functions over a state that is a table of tensors.
+"""Protocol of trackers: parameters, and pure functions of a state, which is a dict of tensors.
 
-`merge` is associative and commutative with the identity `start`, to the last bit: so any cut of the data set into
-shards, any number of workers and any order of merging give the same answer. Sums are therefore sums of integers.
+`merge` is associative and commutative to the last bit, and `start` is its identity. So any division of the data set into
+shards, any number of workers and any order of merging give the same result. This is why trackers sum integers, not floats.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from tapetum.types import TapetumError
 State = dict[str, Tensor]
 
 Sees: TypeAlias = Literal["maps", "scores"]
-"""Input of a tracker: maps, batch by batch (also where it does not say); or only their maxima and means, which a
-shard keeps until its last batch, so that the tracker is updated once a shard."""
+"""What a tracker reads: "maps" (the default), with an update per batch; or "scores", only the maps' maxima and means, with
+one update per shard."""
 
 
 @dataclass(frozen=True, eq=False)
 class SeenBatch:
-    """Batch at a layer: maps (n, c, h, w), and the samples (n,) that they belong to."""
+    """One batch at a layer: its maps (n, c, h, w), and the numbers (n,) of the samples that they belong to."""
 
     maps: Tensor
     samples: Tensor
@@ -37,34 +37,34 @@ class SeenBatch:
 
     @property
     def peak(self) -> Tensor:
-        """Maximum over the places, (n, c) float32."""
+        """Maximum of each map over its places, (n, c) float32."""
         return self._peaks[0]
 
     @property
     def where(self) -> Tensor:
-        """Flat position of the maximum, (n, c) int32; the first where there are several."""
+        """Flat position of each map's maximum, (n, c) int32; the first one if several are equal."""
         return self._peaks[1]
 
     @cached_property
     def mean(self) -> Tensor:
-        """Mean over the places, (n, c) float32."""
+        """Mean of each map over its places, (n, c) float32."""
         return self.maps.flatten(2).mean(2, dtype=torch.float32 if self.maps.dtype != torch.float64 else None).float().cpu()
 
     def score(self, kind: str) -> Tensor:
-        """Scores by which a unit's pictures are ranked, (n, c) float32."""
+        """Returns the scores by which a unit's pictures are ranked, (n, c) float32: the maxima for "max", else the means."""
         return self.peak if kind == "max" else self.mean
 
     def rows(self, keep: Tensor) -> SeenBatch:
-        """The batch with some of its pictures alone."""
+        """Returns the batch with only the pictures where `keep` (n,) is true."""
         return SeenBatch(self.maps[keep.to(self.maps.device)], self.samples[keep])
 
     def scores(self) -> SeenBatch:
-        """The batch without its maps, which take memory: only their maxima and means are kept."""
+        """Returns the batch without its maps, which take much memory: only their maxima and means."""
         return together([self])
 
 
 def together(parts: Sequence[SeenBatch]) -> SeenBatch:
-    """The maxima and the means of several batches as one; its maps have no places."""
+    """Joins several batches into one without maps, which keeps only their maxima and means."""
     samples = torch.cat([part.samples for part in parts])
     seen = SeenBatch(torch.zeros(len(samples), parts[0].peak.shape[1], 0, 0), samples)
     peak, where = (torch.cat([getattr(part, name) for part in parts]) for name in ("peak", "where"))
@@ -74,7 +74,7 @@ def together(parts: Sequence[SeenBatch]) -> SeenBatch:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """Facts of a result besides its numbers: the layer, its grid (None without places), the samples' ids, the tap."""
+    """Facts that a result carries besides its numbers: the layer, sample ids, the map's (rows, columns) or None, the tap."""
 
     layer: str
     ids: Sequence[str]
@@ -84,21 +84,21 @@ class Context:
 
 @runtime_checkable
 class Tracker(Protocol):
-    """Parameters in the fields of a frozen dataclass; everything else is in the state.
+    """A statistic of every unit that a scan keeps: a frozen dataclass of parameters; all that changes is in the state.
 
-    A class attribute `sees = "scores"` says that `update` does not look at `seen.maps`.
+    The class attribute `sees = "scores"` declares that `update` does not read `seen.maps`.
     """
 
     def start(self, channels: int) -> State:
-        """The initial state, before any picture."""
+        """Returns the initial state, before any picture, for this number of units."""
         ...
 
     def update(self, state: State, seen: SeenBatch) -> State:
-        """The state after one more batch; the given one is not changed."""
+        """Returns the state after one more batch; leaves the given state unchanged."""
         ...
 
     def merge(self, a: State, b: State) -> State:
-        """The state of both sets of pictures together, which have none in common."""
+        """Returns the state of two sets of pictures together; the sets must have no picture in common."""
         ...
 
     def result(self, state: State, context: Context) -> Any:
@@ -107,7 +107,7 @@ class Tracker(Protocol):
 
 
 def used_ids(samples: Sequence[Tensor], ids: Sequence[str]) -> dict[int, str]:
-    """{sample: id} of the pictures that occur."""
+    """Returns {sample: id} of all samples that occur in these tensors; -1 stands for none."""
     found: list[int] = torch.cat([one.flatten() for one in samples]).unique().tolist()
     return {sample: ids[sample] for sample in found if sample >= 0}
 

@@ -1,10 +1,10 @@
-"""Units that fire together: correlations of their scores over all pictures of a data set, the same for any cut of it.
+"""Finds units that fire together: exact correlations of their scores over all pictures, however the data set is divided.
 
-Sums of products of floats depend on their order, so scores become whole numbers first. Their unit may depend on nothing but the
-picture (else it would depend on the cut), must be common to pictures (else it would change the correlation, as dividing by
-each picture's strongest unit does), and has to follow a network's scale, which nobody knows beforehand. So it is a power of
-sixteen: 16^level 2^-15, where 16^(level - 1) <= the picture's largest magnitude < 16^level. Pictures of one level have one
-table of products; a data set has one level or few, and their tables are put together at the end.
+Sums of products of floats depend on their order, so scores are first rounded to whole multiples of a step. The step may depend
+only on the picture (or results would depend on how the data set is divided), should be the same for most pictures (scaling each
+picture by its own strongest unit would change the correlation), and has to follow the network's scale, which is unknown
+beforehand. It is therefore a power of two, 16^level 2^-19, where 16^(level - 1) <= the picture's largest magnitude < 16^level.
+Each level has one table of products; a data set has few levels, and their tables are combined at the end.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State, 
 from tapetum.types import CoActivationResult, ScoreKind, TapetumError
 
 MOST = 8192
-"""Most units: the table of products takes 8 bytes x units x units."""
+"""Largest number of units: the table of products takes 8 bytes x units x units."""
 
 BITS = 19
-"""Scores are whole numbers of at most 2^19."""
+"""Rounded scores are whole numbers of at most 2^19."""
 
 OCTAVES = 4
-"""Exponents a level: the strongest unit of a picture has at least 2^(19 - 4) steps."""
+"""Powers of two per level: the largest magnitude of a picture is at least 2^(19 - 4) steps."""
 
 PICTURES = 1 << (63 - 2 - 2 * BITS)
-"""Number of products of 2^38 that fit into an int64, with two bits to spare for `_centered`."""
+"""Number of products of up to 2^38 whose sum fits into an int64, with two spare bits for `_centered`."""
 
 ROWS = 1 << (53 - 2 * BITS)
-"""Number of products of 2^38 whose sum is exact in float64."""
+"""Number of products of up to 2^38 whose sum is exact in float64."""
 
 
 @dataclass(frozen=True)
 class CoActivation:
     """Which units have high scores on the same pictures: Pearson's correlation of their scores over the data set.
 
-    correlation_ij = sum_p (s_pi - mean_i) (s_pj - mean_j) / sqrt(same of ii * same of jj). Scores are rounded to steps between
-    2^-15 and 2^-19 of the picture's strongest unit, whatever its scale; sums of them are exact, so that any cut of the data
-    set gives the same bits. A unit whose standard deviation is below a step counts as one that does not vary.
+    correlation_ij = c_ij / sqrt(c_ii c_jj), c_ij = sum_p (s_pi - mean_i) (s_pj - mean_j) over pictures p. Scores are rounded
+    to steps between 2^-15 and 2^-19 of the largest magnitude in their picture; sums are exact, so that the result has the
+    same bits however the data set is divided. A unit whose standard deviation is below a step counts as constant.
 
-    memory   8 bytes x units x units a level of scale (most data sets have one or two); while there are fewer pictures than
-             units, their scores instead. More than 8192 units are refused.
+    memory   8 bytes x units x units per level of scale (most data sets have one or two); as long as there are fewer pictures
+             than units, the scores themselves. More than 8192 units are refused.
     """
 
     score: ScoreKind = "max"
@@ -72,7 +72,7 @@ class CoActivation:
         return self.merge(state, {**one, "samples": seen.samples, "scores": seen.score(self.score) + 0.0})
 
     def merge(self, a: State, b: State) -> State:
-        """Merges two states; pictures are kept as raw scores until there are more pictures than units."""
+        """Merges two states; a state holds raw scores up to as many pictures as units, and sums of products beyond that."""
         waiting = tables.joined(*({name: one[name] for name in ("samples", "scores")} for one in (a, b)))
         folded = _added(a, b)
         counted = int(folded["counts"].sum())
@@ -93,7 +93,7 @@ SUMS = ("counts", "sums", "products")
 
 
 def levels(scores: Tensor) -> Tensor:
-    """Level (n,) int64 of each picture: the power of sixteen around its largest magnitude."""
+    """Returns the level (n,) int64 of each picture: the exponent of the power of 16 just above its largest magnitude."""
     exponent = torch.frexp(scores.abs().amax(1)).exponent.long()  # largest < 2^exponent
     return torch.div(exponent + OCTAVES - 1, OCTAVES, rounding_mode="floor")
 
@@ -103,7 +103,7 @@ def steps(level: int) -> float:
 
 
 def _products(scores: Tensor) -> State:
-    """Sums and products of rounded scores (n, c), by level."""
+    """Returns counts, sums and sums of products of rounded scores (n, c), per level."""
     level = levels(scores) if len(scores) else torch.zeros(0, dtype=torch.int64)
     found, c = level.unique(), scores.shape[1]
     sums, products = torch.zeros(len(found), c, dtype=torch.int64), torch.zeros(len(found), c, c, dtype=torch.int64)
@@ -117,7 +117,7 @@ def _products(scores: Tensor) -> State:
 
 
 def _added(a: State, b: State) -> State:
-    """The sums of both, level by level."""
+    """Adds the counts, sums and products of two states, level by level."""
     parts = [{name: one[name] for name in ("levels", *SUMS)} for one in (a, b)]
     if not len(a["levels"]) or not len(b["levels"]):
         return parts[0] if len(a["levels"]) else parts[1]
@@ -132,7 +132,7 @@ def _added(a: State, b: State) -> State:
 
 
 def _correlation(state: State) -> Tensor:
-    """Correlations (c, c) float32 from the sums; NaN where a standard deviation is below a step."""
+    """Returns correlations (c, c) float32 from the sums; NaN where a unit's standard deviation is below a step."""
     units = state["sums"].shape[1]
     step = torch.tensor([steps(level) for level in state["levels"].tolist()], dtype=torch.float64)
     mean = (state["sums"].double() * step[:, None]).sum(0) / state["counts"].sum()
@@ -146,9 +146,9 @@ def _correlation(state: State) -> Tensor:
 
 
 def _centered(products: Tensor, sums: Tensor, count: Tensor, mean: Tensor) -> Tensor:
-    """Sum over the pictures of a level of (q_i - mean_i) (q_j - mean_j), float64.
+    """Returns sum_p (q_pi - mean_i) (q_pj - mean_j) over the pictures p of a level, (c, c) float64; q are scores in steps.
 
-    Most of the means is taken off as whole numbers, so that scores far from zero cost no digits.
+    Means are first subtracted rounded to whole numbers, which is exact, so that scores far from zero lose no precision.
     """
     center = (sums.double() / count).round().long()
     rest = (sums - count * center).double()

@@ -1,4 +1,4 @@
-"""Histograms over a lattice that is fixed beforehand: counts of different shards add up exactly."""
+"""Histograms over bins that are the same for all networks, so that the counts of different shards add up exactly."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tapetum.types import HistogramResult, ScoreKind
 
 PER_OCTAVE = 16
 LOWEST, HIGHEST = -10, 14
-"""Edges lie at ± 2^(i / 16), from 2^-10 to 2^14, and at zero: 4 % of a value apart, whatever a network's scale."""
+"""Powers of two of the smallest and largest edges: edges are at 0 and ± 2^(i / 16), so neighbouring ones differ by 4 %."""
 
 
 def lattice() -> Tensor:
-    """Edges (e,) float64 of the bins, ascending."""
+    """Returns the bins' edges (e,) float64, ascending."""
     positive = 2.0 ** (torch.arange(LOWEST * PER_OCTAVE, HIGHEST * PER_OCTAVE + 1, dtype=torch.float64) / PER_OCTAVE)
     positive = positive.float().double()  # scores are float32: an edge that they can equal
     return torch.cat([-positive.flip(0), positive.new_zeros(1), positive])
@@ -25,7 +25,7 @@ def lattice() -> Tensor:
 
 @dataclass(frozen=True)
 class Counts:
-    """Distribution of every unit's scores: counts over fixed edges, the extremes, and the number of pictures."""
+    """Keeps the distribution of every unit's scores: counts between fixed edges, the lowest and highest score."""
 
     score: ScoreKind = "max"
     sees: ClassVar[Sees] = "scores"
@@ -54,7 +54,7 @@ class Counts:
 
 
 def counted(score: Tensor) -> Tensor:
-    """Counts (c, e + 1) of scores (c, n): bin i holds lattice[i - 1] <= score < lattice[i]."""
+    """Returns counts (c, e + 1) of scores (c, n): bin i holds lattice[i - 1] <= score < lattice[i]."""
     edges = lattice()
     bins = torch.searchsorted(edges, score.double(), right=True)
     counts = torch.zeros(len(score), len(edges) + 1, dtype=torch.int32)

@@ -1,8 +1,8 @@
-"""Sums of float32 numbers without rounding, as integers, which are equal in any order.
+"""Sums float32 numbers exactly, as integers, so that the order of the numbers does not matter.
 
-A float32 is m 2^(e - 150) with |m| < 2^24 and 1 <= e <= 254. Numbers whose exponents share e // 8 are added up in one int64, as
-m << e % 8: 32 bins a sum, and each term is below 2^31, so that 2^32 terms fit. Squares are m m << 2 (e % 8), below 2^62,
-and are added up as a lower and an upper half of 31 bits. A sum is rounded once, at the end.
+A float32 is m 2^(e - 150) with |m| < 2^24 and 1 <= e <= 254. Numbers with the same e // 8 are summed in one int64, as
+m << e % 8: that makes 32 bins, and since each term is below 2^31, 2^32 terms fit. Squares are m m << 2 (e % 8), below 2^62,
+and their lower and upper halves of 31 bits are summed separately. A sum is rounded once, at the end.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ HALF = 31
 """Bits of the lower half of a square."""
 
 UNIT = 150
-"""Sums count 2^-150, sums of squares 2^-300."""
+"""Sums are in units of 2^-150, sums of squares in units of 2^-300."""
 
 
 def _parts(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Splits (n, c) float32 into mantissa, bin, and the shift of the mantissa within the bin, each (c, n) int64."""
+    """Splits float32 values (n, c) into mantissa, bin, and shift of the mantissa within the bin, each (c, n) int64."""
     bits = (values + 0.0).T.contiguous().view(torch.int32).long()
     biased = (bits >> 23) & 0xFF
     if bool((biased == 0xFF).any()):
@@ -37,13 +37,13 @@ def _parts(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def sums(values: Tensor) -> Tensor:
-    """Sums over n of (n, c) float32, as (c, 32) int64."""
+    """Returns the exact sums over n of float32 values (n, c), in 32 bins: (c, 32) int64."""
     mantissa, index, shift = _parts(values)
     return torch.zeros(len(mantissa), BINS, dtype=torch.int64).scatter_add_(1, index, mantissa << shift)
 
 
 def squares(values: Tensor) -> Tensor:
-    """Sums over n of the squares of (n, c) float32, in halves, as (c, 2, 32) int64."""
+    """Returns the exact sums over n of the squares of float32 values (n, c), in lower and upper halves: (c, 2, 32) int64."""
     mantissa, index, shift = _parts(values)
     square = (mantissa * mantissa) << (2 * shift)
     halves = torch.stack([square & ((1 << HALF) - 1), square >> HALF], 1)
@@ -52,12 +52,12 @@ def squares(values: Tensor) -> Tensor:
 
 
 def total(sums: Tensor) -> list[int]:
-    """Whole numbers, in units of 2^-150, of sums (c, 32)."""
+    """Returns sums (c, 32) as whole numbers in units of 2^-150."""
     return [sum(term << (OCTAVES * i) for i, term in enumerate(row)) for row in sums.tolist()]
 
 
 def total_squares(squares: Tensor) -> list[int]:
-    """Whole numbers, in units of 2^-300, of sums of squares (c, 2, 32)."""
+    """Returns sums of squares (c, 2, 32) as whole numbers in units of 2^-300."""
     step = 2 * OCTAVES
     return [
         sum((low + (high << HALF)) << (step * i) for i, (low, high) in enumerate(zip(*row, strict=True)))
@@ -66,10 +66,10 @@ def total_squares(squares: Tensor) -> list[int]:
 
 
 def mean_and_deviation(sums: Tensor, squares: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of n numbers, (c,) float64 each, the latter sqrt((n sum v v - (sum v)^2) / (n n)).
+    """Returns mean and standard deviation sqrt((n sum v v - (sum v)^2) / (n n)) of n numbers, (c,) float64 each; NaN if n = 0.
 
-    Both are rounded once from the true value (the root once more), so they do not suffer where the mean is far larger than
-    the deviation. NaN for no numbers.
+    Both are rounded only once from the true value (the root once more), so they are accurate even where the mean is far
+    larger than the deviation.
     """
     if n == 0:
         nothing = torch.full((len(sums),), float("nan"), dtype=torch.float64)

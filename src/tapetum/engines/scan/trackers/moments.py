@@ -1,4 +1,4 @@
-"""Mean and standard deviation of every unit's scores, from exact sums."""
+"""Keeps the mean and the standard deviation of every unit's scores, computed from exact sums."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tapetum.types import MomentsResult
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and standard deviation of every unit's scores over the pictures: of the map's maximum, and of its mean.
+    """Keeps every unit's mean and standard deviation over the pictures, for the maximum of its map and for the map's mean.
 
-    Sums of the float32 scores and of their squares are whole numbers (`exact.py`), rounded once at the end. The standard
-    deviation is that of the data set, sqrt(mean of (score - mean)^2).
+    Sums of the float32 scores and of their squares are kept as whole numbers (`exact.py`), and rounded once at the end. The
+    standard deviation is sqrt(mean of (score - mean)^2).
 
     memory   1.5 kB a unit, whatever the number of pictures
     """

@@ -1,4 +1,4 @@
-"""Activation vectors at random places of every picture, for activation atlases."""
+"""Keeps activation vectors at random places of every picture, for activation atlases."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tapetum.types import PositionsResult, TapetumError
 
 @dataclass(frozen=True)
 class Positions:
-    """The activation vectors (one value per unit) at `count` random places of every picture, for activation atlases.
+    """Keeps the activation vectors (one value per unit) at `count` random places of every picture, for activation atlases.
 
-    Places are drawn without putting back, by a generator that is seeded with (seed, sample): a picture's places do not
-    depend on which others are scanned with it. A map with fewer places gives all it has.
+    Places are drawn without replacement, by a generator seeded with (seed, sample): a picture's places do not depend on
+    which other pictures are scanned. All places of a map with fewer than `count` are taken.
 
-    border   places left out at each side, where the padding shows; along a side of the map with no place left all are kept
+    border   rows and columns left out at each side, where padding has an effect; a side too short for that keeps all of them
     dtype    "float16" halves the memory; values beyond 65504 are refused
-    memory   count x units x 4 bytes a picture (2 in float16)
+    memory   count x units x 4 bytes per picture (2 in float16)
 
     Source: carter2019activation draws one place a picture from a million pictures. Its published collector says "minus the
     edges" but leaves out the first row and column only (randint(1, size)); here all four sides.
@@ -62,7 +62,7 @@ class Positions:
         return self.merge(state, {"samples": repeated, "places": drawn.flatten().to(torch.int32), "vectors": stored})
 
     def _draw(self, sample: int, places: int) -> Tensor:
-        """Draws up to `count` of the places of a picture."""
+        """Draws up to `count` places of a picture, as indices below `places`."""
         seed = int.from_bytes(hashlib.sha256(f"{self.seed} {sample}".encode()).digest()[:4], "little")
         return torch.randperm(places, generator=torch.Generator().manual_seed(seed))[: self.count]
 
@@ -76,6 +76,6 @@ class Positions:
 
 
 def inner(rows: int, columns: int, border: int) -> Tensor:
-    """The flat positions of a map without its border."""
+    """Returns the flat positions of a map without its border; a side too short for a border is kept whole."""
     kept = [torch.arange(side)[border : side - border] if side > 2 * border else torch.arange(side) for side in (rows, columns)]
     return (kept[0][:, None] * columns + kept[1]).flatten()

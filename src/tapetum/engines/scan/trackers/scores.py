@@ -1,4 +1,4 @@
-"""Table of all scores of all units."""
+"""Keeps the scores of all units on all pictures."""
 
 from __future__ import annotations
 

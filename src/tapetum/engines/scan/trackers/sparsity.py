@@ -1,4 +1,4 @@
-"""Counts of how seldom units fire."""
+"""Counts how rarely units fire."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tapetum.types import SparsityResult
 
 @dataclass(frozen=True)
 class Sparsity:
-    """Rarity of each unit's firing: the share of places, and of pictures, where it is not above zero.
+    """Keeps how rarely each unit fires: the shares of places, and of pictures, where its value is not above zero.
 
     sparsity = places with a value <= 0 / all places of all pictures;  silent = pictures whose maximum is <= 0 / pictures.
-    A dead unit is silent on every picture. Of units that are signed by design (the output of a linear layer) it is the
-    share of places that are not positive, and nothing is dead about them.
+    A dead unit is silent on every picture. For units that can be negative by design (the output of a linear layer), the
+    sparsity only tells how many places are not positive, and a silent unit is not dead.
 
-    memory   20 bytes a unit
+    memory   20 bytes per unit
     """
 
     def start(self, channels: int) -> State:

@@ -1,4 +1,4 @@
-"""The activation spectrum: lowest, nearest below a threshold, nearest above it, highest; exact under merging."""
+"""Keeps the pictures of each unit's activation spectrum: lowest, nearest below and above a threshold, highest."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tapetum.types import GROUPS, Ranking, ScoreKind, SpectrumResult, TapetumErr
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The k pictures at four places of every unit's spectrum: minimum, slightly negative, slightly positive, maximum.
+    """Keeps the k pictures at four places of every unit's spectrum: minimum, slightly negative, slightly positive, maximum.
 
     A unit's score on a picture is the maximum (or mean) over its map's places. The threshold is zero: slightly negative are
     the highest scores below it, slightly positive the lowest above it. A unit that is never negative on any picture has the
-    median instead: its pictures in the order of (score, sample), cut in the middle, nearest to the cut first.
+    median as its threshold: its pictures in the order of (score, sample) are cut in the middle, nearest to the cut first.
 
-    around   "auto" as above; "zero" or "median" for all units
-    memory   rankings take c x k; the median needs all scores of the units that are never negative: 8 bytes x pictures x units
+    around   "auto": as described; "zero" or "median": that threshold for all units
+    memory   8 bytes x pictures x units for the median, which needs all scores of units that are never negative; little else
 
-    Source: olah2017feature shows it; here the extremes are those of the whole data set, not of a sample.
+    Source: olah2017feature shows such a spectrum; here its extremes are those of the whole data set, not of a sample.
     """
 
     k: int = 9
@@ -72,7 +72,7 @@ class Spectrum:
         return {**merged, **table, "kept": kept}
 
     def result(self, state: State, context: Context) -> SpectrumResult:
-        found = {group: _read(state, group) for group in GROUPS}  # tensors of their own: halves are written into them
+        found = {group: _read(state, group) for group in GROUPS}  # copies, into which the halves are written below
         threshold = torch.zeros(len(state["kept"]))
         kept, n = state["kept"], len(state["samples"])
         if n and bool(kept.any()):
@@ -96,12 +96,12 @@ class Spectrum:
 
 
 def _table(scores: Tensor, places: Tensor, samples: Tensor) -> State:
-    """All scores of the units that were never negative, one row per picture."""
+    """Returns the table of all scores of the units that were never negative, one row per picture."""
     return {"scores": scores, "places": places, "samples": samples}
 
 
 def _keys(score: Tensor, samples: Tensor) -> dict[str, Tensor]:
-    """group -> keys (c, n), which are larger the nearer a score is to that place of the spectrum."""
+    """Returns {place of the spectrum: keys (c, n)}; a key is larger the nearer its score is to that place."""
     up, down = ranking.keys(score, samples), ranking.keys(-score, samples)
     return {
         "minimum": down,
@@ -118,7 +118,7 @@ def _read(state: State, group: str) -> Ranking:
 
 
 def _halves(state: State, k: int) -> tuple[Ranking, Ranking, Tensor]:
-    """Pictures nearest below and above the median of (score, sample) for the kept units, and these medians."""
+    """Returns each kept unit's k pictures just below and just above the median of (score, sample), and the median itself."""
     scores, places = state["scores"].T.contiguous(), state["places"].T
     order = scores.sort(dim=1, stable=True).indices  # stable, and the samples ascend: ties by sample
     n = order.shape[1]

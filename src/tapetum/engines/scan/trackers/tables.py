@@ -1,4 +1,4 @@
-"""Tables of rows by sample, sorted by sample, so that they are equal for any order of merging."""
+"""Joins tables with rows by sample; rows are sorted by sample, so that tables are equal for any order of merging."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SAMPLES = "samples"
 
 
 def joined(a: State, b: State) -> State:
-    """Joins the rows of two tables, which have no sample in common; rows of one sample stay in their order."""
+    """Joins the rows of two tables that have no sample in common, sorted by sample; rows of one sample keep their order."""
     if not len(a[SAMPLES]) or not len(b[SAMPLES]):
         return dict(b if len(b[SAMPLES]) else a)
     first, second = (a, b) if int(a[SAMPLES][-1]) < int(b[SAMPLES][0]) else (b, a)

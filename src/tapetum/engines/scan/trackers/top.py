@@ -1,4 +1,4 @@
-"""The k pictures on which each unit's score is highest."""
+"""Keeps the k pictures on which each unit's score is highest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tapetum.types import ScoreKind, TopKResult
 
 @dataclass(frozen=True)
 class TopK:
-    """The k pictures with the highest scores of every unit, with the place where the map is highest; ties by sample."""
+    """Keeps each unit's k pictures with the highest scores, and the place of the maximum in each map; ties by sample."""
 
     k: int = 9
     score: ScoreKind = "max"
