@@ -1,4 +1,4 @@
-"""Scores under masks: the stream that occlusion, RISE, Score-CAM, deletion and insertion read."""
+"""Scores of an image under masks, as occlusion, RISE, Score-CAM, deletion and insertion need them."""
 
 from tapetum.engines.perturb.fills import Fill, as_fill
 from tapetum.engines.perturb.masks import Masks, random_grids, staircase, windows

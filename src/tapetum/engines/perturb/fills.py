@@ -1,4 +1,4 @@
-"""Fills: values that replace hidden pixels. Named for what they are: zero is the training mean, not black."""
+"""Fills: values that replace hidden pixels. After normalisation, zero is the mean colour of the training set, not black."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tapetum.types import ImageError, MethodError
 Fill: TypeAlias = Literal["zero", "mean", "black", "white", "blur", "noise"] | int | float | Tensor
 """zero    0 for the network: the training set's mean colour (grey) where images are normalised
 mean    each image's own mean colour
-black   truly black, white: truly white
+black   black pixels, whatever the normalisation; white: white ones
 blur    the image itself, Gaussian blur of sigma 1/20 of the shorter side
 noise   uniform noise over [0, 1] in pixels
-number  that value for the network; tensor: used as it is, broadcast to the images"""
+number  the value after normalisation; tensor: values after normalisation, broadcast to the images"""
 
 
 def as_fill(model: VisionModel, images: Tensor, fill: Fill | str, generator: torch.Generator | None = None) -> Tensor:
@@ -47,6 +47,6 @@ def as_fill(model: VisionModel, images: Tensor, fill: Fill | str, generator: tor
 
 
 def gaussian_blurred(images: Tensor, sigma_px: float) -> Tensor:
-    """Blurs with a Gaussian, reflected borders and a kernel of three sigma."""
+    """Blurs images (n, c, h, w) with a Gaussian that ends at three sigma; borders are reflected."""
     radius = max(1, min(round(3 * sigma_px), min(images.shape[-2:]) - 1))
     return TF.gaussian_blur(images, [2 * radius + 1] * 2, [max(sigma_px, 1e-3)] * 2)

@@ -1,4 +1,4 @@
-"""Segments of an image as players of a game: scores of coalitions, each computed once, and samples of coalitions."""
+"""Segments of an image as players of a game: scores of coalitions, the visible segments, and samples of coalitions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tapetum.types import Batch
 
 
 class Game:
-    """Score of one image of which only some segments are visible; scores of coalitions are cached.
+    """Score of one image as a function of the segments that are visible (a coalition); each coalition is scored only once.
 
     players   number of segments
     """
@@ -33,7 +33,7 @@ class Game:
         self._known: dict[bytes, Tensor] = {}
 
     def __call__(self, present: Tensor) -> Tensor:
-        """Scores (m,) of coalitions (m, k) of zeros and ones."""
+        """Returns the scores (m,) of m coalitions (m, k), where 1 marks a visible segment and 0 a hidden one."""
         keys = [bytes(row) for row in present.to(torch.uint8).tolist()]
         new = {key: place for place, key in enumerate(keys) if key not in self._known}
         if new:
@@ -43,7 +43,7 @@ class Game:
         return torch.stack([self._known[key] for key in keys])
 
     def paint(self, values: Tensor) -> Tensor:
-        """Paints a value per player (k,) into a map (1, h, w) of the image's type."""
+        """Paints a value per player (k,) into a map (1, h, w): every pixel gets the value of its segment."""
         return segments_painted(self._segments, values.to(self._image))
 
 
@@ -55,13 +55,15 @@ def games(score: ModelScore, images: Tensor, segments: Tensor, fill: Tensor, bat
 
 
 def replayed(generator: torch.Generator) -> Callable[[], torch.Generator]:
-    """Generators with one common state: draws for an image must not depend on the images before it."""
+    """Returns a function that creates generators of one seed, so that draws for an image do not depend on those before."""
     seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
     return lambda: torch.Generator().manual_seed(seed)
 
 
 def marginals(game: Game, orders: Tensor) -> Tensor:
-    """Marginal contributions (m, k): gain in score when each player joins those before it, in each order (m, k)."""
+    """Returns marginal contributions (m, k): how much each player adds to the score of those before it, in each of m orders (m,
+    k).
+    """
     places = orders.argsort(1)
     present = places[:, None, :] < torch.arange(game.players + 1)[:, None]
     steps = game(present.flatten(0, 1)).view(len(orders), -1).diff(dim=1)
@@ -69,10 +71,12 @@ def marginals(game: Game, orders: Tensor) -> Tensor:
 
 
 class Sample(NamedTuple):
-    """Coalitions for the Shapley regression, neither empty nor full.
+    """Coalitions of k players for the Shapley regression, without the empty and the full one.
 
-    listed (e, k) with their weights (e,): all coalitions of the smallest and the largest sizes;
-    drawn (p, k): random ones of the other sizes, each with its complement (1 - drawn); their total weight is `rest`.
+    listed    (e, k) all coalitions of the smallest and the largest sizes
+    weights   (e,) their weights
+    drawn     (p, k) random coalitions of the other sizes; the complement of each, 1 - drawn, belongs to the sample as well
+    rest      total weight of the drawn coalitions and their complements
     """
 
     listed: Tensor
@@ -82,10 +86,11 @@ class Sample(NamedTuple):
 
 
 def shapley_sample(players: int, n: int, generator: torch.Generator) -> Sample:
-    """Picks at most n coalitions of k players, as the shap package does.
+    """Picks at most n coalitions of k = `players` players, as the shap package does.
 
-    In the Shapley kernel, all coalitions of s players together weigh 1 / (s (k - s)), up to a factor. Sizes s and
-    k - s are listed while their share of the n coalitions suffices for all of them; the rest is drawn.
+    In the Shapley kernel, all coalitions of s players together weigh 1 / (s (k - s)), up to a factor. From s = 1 up, all
+    coalitions of s and of k - s players are listed while the share of n that their weight allots to them suffices; the
+    coalitions of the other sizes are drawn at random.
     """
     half = players // 2
     twice = {size: 2 - (2 * size == players) for size in range(1, half + 1)}

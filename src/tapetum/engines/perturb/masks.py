@@ -1,4 +1,4 @@
-"""Masks: 1 keeps a pixel, 0 replaces it. They are made on demand, never all at once."""
+"""Masks, in which 1 keeps a pixel and 0 replaces it; they are made on demand, never all at once."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tapetum.types import MethodError
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """A stream of `count` masks; `make(start, stop)` returns those from start to stop as (m, 1, h, w) in [0, 1]."""
+    """A sequence of `count` masks; `make(start, stop)` creates the masks start to stop - 1 as (m, 1, h, w) in [0, 1]."""
 
     count: int
     make: Callable[[int, int], Tensor]
 
 
 def windows(height: int, width: int, window: int, stride: int, like: Tensor) -> Masks:
-    """Hides a square of `window` px at every `stride` px, row by row; the last ones are clipped at the border.
+    """Returns masks that each hide a square of `window` px, at every `stride` px, row by row; the border clips the last ones.
 
-    As in captum: 1 + ceil((side - window) / stride) positions per side, so every pixel is hidden at least once.
+    As in captum, there are 1 + ceil((side - window) / stride) positions per side, so every pixel is hidden at least once.
     """
     if window > min(height, width):
         raise MethodError(f"a window of {window} px does not fit into an image of {height} x {width} px")
@@ -45,10 +45,10 @@ def windows(height: int, width: int, window: int, stride: int, like: Tensor) -> 
 def random_grids(
     height: int, width: int, n_masks: int, cells: int, keep: float, generator: torch.Generator, like: Tensor
 ) -> Masks:
-    """RISE: a `cells` x `cells` grid of kept (probability `keep`) cells, upsampled bilinearly and shifted by up to a cell.
+    """Returns masks of RISE: grids of `cells` x `cells` cells, each kept with probability `keep`, enlarged and shifted.
 
-    Each cell is ceil(side / cells) px; the grid is upsampled to (cells + 1) cells and cropped at random. Each mask takes one
-    row of random numbers, so a long run begins with the masks of a short one.
+    A grid is upsampled bilinearly to (cells + 1) cells of ceil(side / cells) px and cropped at random, so it is shifted by up
+    to a cell. Each mask takes one row of random numbers, so a long run begins with the masks of a short one.
     """
     drawn = torch.rand(n_masks, cells * cells + 2, generator=generator)
     grids = (drawn[:, 2:] < keep).to(like).view(n_masks, 1, cells, cells)
@@ -65,7 +65,7 @@ def random_grids(
 
 
 def staircase(order: Tensor, shape: tuple[int, int], n_steps: int) -> Masks:
-    """Makes n_steps + 1 masks; mask k hides the first share k / n_steps of the pixels in `order` (flat indices, h * w)."""
+    """Returns n_steps + 1 masks; mask k hides the first k / n_steps of the pixels in `order`, flat indices (h * w,)."""
     total = order.numel()
 
     def make(start: int, stop: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Fits scores of coalitions by a weighted sum over the players present: coefficients and standard errors."""
+"""Linear regressions of the scores of coalitions on the players present, with standard errors."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from torch import Tensor
 
 
 def cosine_kernel(present: Tensor, width: float) -> Tensor:
-    """LIME's weights (m,) for images: sqrt(exp(-d^2 / width^2)), d the cosine distance to the full coalition.
+    """Returns the weights of LIME for images, (m,) for coalitions (m, k): sqrt(exp(-d^2 / width^2)).
 
-    The cosine of m of k players to all k is sqrt(m / k).
+    d is the cosine distance to the full coalition, 1 - sqrt(s / k) for s of k players.
     """
     distance = 1 - present.double().mean(1).sqrt()
     return (-(distance**2) / width**2).exp().sqrt()
 
 
 def weighted_ridge(present: Tensor, values: Tensor, weights: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Coefficients (k,) of min sum_j w_j (v_j - b_0 - z_j . b)^2 + alpha |b|^2, and their standard errors.
+    """Returns the coefficients b (k,) that minimize sum_j w_j (v_j - b_0 - z_j . b)^2 + alpha |b|^2, and their standard errors.
 
-    The weights say where the fit shall be good, not how noisy values are, so the errors are White's sandwich estimates
-    (with n / (n - k - 1)), infinite with too few coalitions.
+    z is `present`, v `values` and w `weights`. The weights tell where the fit should be good, not how noisy the values are, so
+    the errors are White's sandwich estimates with the factor n / (n - k - 1); they are infinite for n <= k + 1 coalitions.
     """
     z, v, w = precise(present, values), precise(values, values), precise(weights, values)
     z, v = z - w @ z / w.sum(), v - w @ v / w.sum()
@@ -34,13 +34,14 @@ def weighted_ridge(present: Tensor, values: Tensor, weights: Tensor, alpha: floa
 def shapley_regression(
     listed: tuple[Tensor, Tensor, Tensor], drawn: tuple[Tensor, Tensor, float], nobody: Tensor, everybody: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Shapley values (k,) by weighted least squares constrained to sum to v(all) - v(none), and their standard errors.
+    """Returns Shapley values (k,), fitted by least squares to sum to everybody - nobody, and their standard errors.
 
     listed: coalitions (e, k), their values (e,) and weights (e,).
-    drawn: pairs of coalitions (p, 2, k), their values (p, 2), and their total weight. Only they are random:
-    without them the answer is exact and its error zero.
+    drawn: random coalitions in pairs with their complements (p, 2, k), their values (p, 2), and their total weight. Without
+    drawn coalitions the result is exact and its error zero.
+    nobody, everybody: the values of the empty and the full coalition.
 
-    The constraint is eliminated: the last player gets the remainder, the others are fitted freely.
+    The last player gets what the constraint leaves, so the others are fitted without constraint.
     """
     pairs, of_pairs, rest = drawn
     z = precise(torch.cat([listed[0].to(nobody.device), pairs.flatten(0, 1).to(nobody.device)]), nobody)
@@ -58,7 +59,7 @@ def shapley_regression(
 
 
 def _spread(influence: Tensor) -> Tensor:
-    """Standard error of a sum of independent terms (p, k)."""
+    """Returns the standard error (k,) of the sum of p independent terms (p, k)."""
     p = len(influence)
     if p == 1:
         return torch.full_like(influence[0], torch.inf)
@@ -67,5 +68,5 @@ def _spread(influence: Tensor) -> Tensor:
 
 
 def precise(tensor: Tensor, like: Tensor) -> Tensor:
-    """Converts to double precision where the device of `like` has it."""
+    """Moves a tensor to the device of `like`, in double precision, or in single where the device has no double (MPS)."""
     return tensor.to(like.device, torch.float32 if like.device.type == "mps" else torch.float64)

@@ -1,7 +1,7 @@
-"""Cuts pictures into segments, and makes masks that hide some of them.
+"""Cuts pictures into segments, and makes masks that hide some segments.
 
-Segments are labels 0 .. m - 1 of the displayed picture (pixels in [0, 1], not normalised), per picture. scikit-image
-computes them, so they pass through NumPy and return to the pixels' device.
+Each picture, as pixels in [0, 1] before normalisation, gets labels 0 .. m - 1 of its m segments. scikit-image computes them,
+so pixels pass through NumPy, and the labels return to the device of the pixels.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from tapetum.types import MethodError
 
 Segmentation: TypeAlias = Literal["slic", "quickshift", "felzenszwalb", "grid"]
 """slic          compact superpixels of similar size, about as many as requested
-quickshift    modes of colour and place with the settings of LIME for images: their number depends on the picture
+quickshift    modes of colour and position, with the settings of LIME for images; their number depends on the picture
 felzenszwalb  regions that a graph of colour differences keeps together, roughly as many as requested
 grid          rectangular cells, whatever the picture shows"""
 
 Pixels: TypeAlias = NDArray[Any]
-"""One picture (h, w, c) in [0, 1], double precision."""
+"""One picture (h, w, c) in [0, 1], in double precision."""
 
 
 def segment(pixels: Float[Tensor, "n c h w"], kind: Segmentation = "slic", n: int = 50) -> Int[Tensor, "n h w"]:
-    """Labels (n, h, w) of about `n` segments per picture; quickshift finds its own number."""
+    """Returns the labels of about `n` segments per picture, one label per pixel; quickshift finds a number of its own."""
     height, width = pixels.shape[-2:]
     cut: dict[str, Callable[[Tensor], Tensor]] = {
         "slic": lambda one: slic(one, n),
@@ -44,10 +44,10 @@ def segment(pixels: Float[Tensor, "n c h w"], kind: Segmentation = "slic", n: in
 
 
 def slic(pixels: Float[Tensor, "c h w"], n: int, compactness: float = 20) -> Int[Tensor, "h w"]:
-    """SLIC: k-means of colour (Lab where there are three channels) and place, connected (`achanta2012slic`).
+    """SLIC: k-means of colour (Lab if there are three channels) and position, with connected segments (`achanta2012slic`).
 
-    With a `compactness` of 20, photographs of 224 px have 41 to 49 of 50 requested segments; with the paper's 10, small
-    ones are merged until 29 to 44 are left.
+    For 50 requested segments, photographs of 224 px get 41 to 49 with a `compactness` of 20; with the paper's 10 they get 29 to
+    44, because small segments are merged.
     """
     from skimage.segmentation import slic as cut
 
@@ -62,9 +62,9 @@ def slic(pixels: Float[Tensor, "c h w"], n: int, compactness: float = 20) -> Int
 def quickshift(
     pixels: Float[Tensor, "c h w"], kernel_size: int = 4, max_dist: int = 200, ratio: float = 0.2
 ) -> Int[Tensor, "h w"]:
-    """Quick shift: every pixel climbs to a mode of the density of colour and place (`vedaldi2008quickshift`).
+    """Quick shift: every pixel climbs to a mode of the density of colour and position (`vedaldi2008quickshift`).
 
-    The settings are those of LIME for images. scikit-image breaks ties with random numbers of a fixed seed.
+    The defaults are the settings of LIME for images. Ties are broken by random numbers with a fixed seed.
     """
     from skimage.segmentation import quickshift as cut
 
@@ -76,7 +76,9 @@ def quickshift(
 def felzenszwalb(
     pixels: Float[Tensor, "c h w"], scale: float = 50, sigma: float = 0.8, min_size: int = 20
 ) -> Int[Tensor, "h w"]:
-    """Efficient graph-based segmentation: regions grow with `scale`, none is below `min_size` px (`felzenszwalb2004graph`)."""
+    """Efficient graph-based segmentation: a larger `scale` gives larger regions, of at least `min_size` px
+    (`felzenszwalb2004graph`).
+    """
     from skimage.segmentation import felzenszwalb as cut
 
     with warnings.catch_warnings():
@@ -86,7 +88,7 @@ def felzenszwalb(
 
 
 def cells(height: int, width: int, n: int) -> Int[Tensor, "h w"]:
-    """A grid of round(sqrt(n)) cells per side, as equal as whole pixels allow."""
+    """Returns the labels of a grid of round(sqrt(n)) cells per side, as equal in size as whole pixels allow."""
     side = max(1, round(n**0.5))
     rows, columns = min(side, height), min(side, width)
     down, across = torch.arange(height) * rows // height, torch.arange(width) * columns // width
@@ -94,7 +96,7 @@ def cells(height: int, width: int, n: int) -> Int[Tensor, "h w"]:
 
 
 def own_segments(labels: Tensor, pixels: Float[Tensor, "n c h w"]) -> Int[Tensor, "n h w"]:
-    """The caller's own labels, (h, w) for all pictures or (n, h, w), renumbered 0 .. m - 1 per picture."""
+    """Checks the user's labels, (h, w) for all pictures or (n, h, w), and renumbers them 0 .. m - 1 in each picture."""
     n, _, height, width = pixels.shape
     if labels.is_floating_point() or labels.shape[-2:] != (height, width) or labels.shape[:-2] not in ((), (1,), (n,)):
         raise MethodError(
@@ -105,17 +107,17 @@ def own_segments(labels: Tensor, pixels: Float[Tensor, "n c h w"]) -> Int[Tensor
 
 
 def coalitions(segments: Int[Tensor, "h w"], present: Tensor) -> Masks:
-    """Makes one mask per row of `present` (m, k): a segment is kept where its column is 1 and replaced where it is 0."""
+    """Returns m masks, one per row of `present` (m, k): segment j is kept where column j is 1, and replaced where it is 0."""
     return Masks(len(present), lambda start, stop: present[start:stop][:, segments][:, None])
 
 
 def segments_painted(segments: Int[Tensor, "h w"], values: Tensor) -> Tensor:
-    """Paints a value per segment (k,) into a map (1, h, w)."""
+    """Paints a value per segment (k,) into a map (1, h, w): every pixel gets the value of its segment."""
     return values[segments][None]
 
 
 def _picture(pixels: Tensor) -> Pixels:
-    """Converts one picture to scikit-image's layout."""
+    """Converts one picture (c, h, w) to an array (h, w, c), as scikit-image takes it."""
     return pixels.detach().double().cpu().permute(1, 2, 0).numpy()
 
 

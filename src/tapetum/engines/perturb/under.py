@@ -1,4 +1,4 @@
-"""Streams (masks, scores) for every perturbation method: estimators only read it."""
+"""Scores of an image with parts replaced, in batches: the common loop of all perturbation methods."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tapetum.types import Score
 
 
 def mixed(image: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
-    """Mixes masks * image + (1 - masks) * fill, (m, c, h, w), in the image's memory layout."""
+    """Returns masks * image + (1 - masks) * fill, (m, c, h, w), in the memory layout of the image."""
     masks = masks.to(image.dtype)
     both = torch.lerp(fill.expand(len(masks), -1, -1, -1), image.expand(len(masks), -1, -1, -1), masks)
     last = image.shape[1] > 1 and image.is_contiguous(memory_format=torch.channels_last)
@@ -22,7 +22,7 @@ def mixed(image: Tensor, masks: Tensor, fill: Tensor) -> Tensor:
 
 
 def scores(score: Score, images: Tensor, *, batch: int) -> Tensor:
-    """Scores (n,) of images, in batches, without gradients."""
+    """Returns the scores (n,) of images, computed in batches without gradients."""
 
     def work(rows: Sequence[int]) -> Tensor:
         with torch.no_grad():
@@ -34,10 +34,11 @@ def scores(score: Score, images: Tensor, *, batch: int) -> Tensor:
 def scores_under(
     score: Score, image: Tensor, masks: Masks, fill: Tensor, *, batch: int, row: int = 0, unit: str = "masks"
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields (masks (m, 1, h, w), scores (m,)) of one image (1, c, h, w), in batches.
+    """Yields batches of masks (m, 1, h, w) with the scores (m,) of one image (1, c, h, w) under them.
 
-    image and fill are what `score` takes: model-ready images, or activations for a resumed tail. `row` is the
-    image's index in the batch for which the score was made.
+    image, fill: what `score` takes: model-ready images, or activations if the score is a `Tail`.
+    row: index of the image in the batch for which the score was made.
+    unit: what the progress report counts.
     """
 
     def work(positions: Sequence[int]) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""From targets to scores: the one place that knows class indices, labels and output types.
+"""Turns targets into scores: only this package deals with class indices, labels and types of output.
 
 score = as_score(model, images, "tabby")     # or 281, [281, 207], contrast(281, 282), Box, Region, Unit, callable, None
 score(images)                                # (n,)

@@ -1,4 +1,4 @@
-"""Base of a model's scores: callable, divisible by rows, and able to describe what they explain."""
+"""Base class of scores of a model: functions of images, which can be cut to some images and describe their targets."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tapetum.types import TargetError
 
 @dataclass(frozen=True, eq=False)
 class ModelScore(ABC):
-    """A score that knows its model, so that engines can look at layers on the way.
+    """A score that knows its model, so that methods can watch layers while it is computed.
 
-    `read` turns the model's output into one value per image. A subclass is a frozen dataclass that names its per-image fields.
-    After `take`, `rows` holds the original index of each image: inputs beside the images (`wrap(extra=...)`) are cut and
-    repeated like the images themselves.
+    `read` turns the model's output into one value per image. A subclass is a frozen dataclass that names its fields with one
+    entry per image in `per_image`. After `take`, `rows` holds the original index of each image, by which further inputs of the
+    network (`wrap(extra=...)`) are selected and repeated like the images.
     """
 
     model: VisionModel
@@ -38,25 +38,25 @@ class ModelScore(ABC):
             return self.model(images)
 
     def read(self, output: Any) -> Tensor:
-        """Reads the model's output as (n,)."""
-        raise NotImplementedError  # scores of a layer have no use for it
+        """Returns the score (n,) of each image, read from the model's output."""
+        raise NotImplementedError  # not needed for scores of a layer
 
     def take(self, rows: Sequence[int], /) -> ModelScore:
-        """Returns the score of those images alone, in that order."""
+        """Returns the score of the images `rows` alone, in that order; an index may occur several times."""
         some = {name: tuple(getattr(self, name)[row] for row in rows) for name in self.per_image}
         return dataclasses.replace(self, rows=tuple(rows if self.rows is None else (self.rows[row] for row in rows)), **some)
 
     @abstractmethod
     def explains(self, n: int) -> tuple[Any, ...]:
-        """Targets from which `as_score` builds this score again, one for each of n images."""
+        """Returns one target for each of n images, from which `as_score` builds this score again."""
 
     @abstractmethod
     def describe(self, n: int) -> tuple[str, ...]:
-        """Describes the target of each image for captions."""
+        """Returns a text for each of n images that names its target, for captions."""
 
     @property
     def is_probability(self) -> bool:
-        """Whether its values are probabilities."""
+        """Whether the values of this score are probabilities."""
         return False
 
 
@@ -76,13 +76,15 @@ class TargetScore(ModelScore):
 
 
 def one_each(targets: Sequence[Any], n: int) -> None:
-    """Refuses an output whose number of images is not that of the targets."""
+    """Raises TargetError unless there is one target for each of n images."""
     if len(targets) != n:
         raise TargetError(f"{len(targets)} targets were given for {n} images: one per image, or one for all")
 
 
 def index_name(model: VisionModel, target: int | str) -> str:
-    """Name of a class: "tabby", or "class 281" without labels; "output 0" for a number that is no class."""
+    """Returns the name of a class, "tabby", or "class 281" if the model has no labels; "output 0" for a number that is no
+    class.
+    """
     if isinstance(target, str):
         return target
     if model.labels is not None and target < len(model.labels):

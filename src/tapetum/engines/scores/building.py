@@ -1,4 +1,4 @@
-"""`as_score`: checks the user's targets and completes them from the images where the model decides."""
+"""`as_score`: checks targets, and completes from the images what the model decides, such as the predicted class."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ from tapetum.types import AnyOf, Box, Contrast, Output, Region, Scale, Scaled, S
 
 @dataclass(frozen=True, eq=False)
 class PredictedScore(ModelScore):
-    """Score of the model's own answer per image, found in the first pass that sees the image.
+    """Score of what the model predicts for each image, found in the first pass over the image.
 
-    It saves a pass for engines that evaluate the score only on the given images.
+    Saves a pass for methods that evaluate the score only on the given images.
     """
 
     found: dict[int, Any] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class PredictedScore(ModelScore):
             return self.model(images)
 
     def read(self, output: Any) -> Tensor:
-        """Reads the model's output as (n,)."""
+        """Returns the score (n,) of each image, read from the model's output."""
         given, targets = predicted(self.model, output, self.size[0])
         self.answers[given.head] = given
         for row, target in zip(self.rows or (), targets, strict=True):
@@ -78,9 +78,9 @@ class PredictedScore(ModelScore):
 
 
 def as_score(model: VisionModel, images: Tensor, target: TargetLike = None, scale: Scale = "logit") -> ModelScore:
-    """Builds the score of checked targets; None means the model's own answer for each image.
+    """Checks the targets and builds their score; None means what the model predicts for each image.
 
-    That is the predicted class, the surest detection of a detector, or the largest class of a segmentation network.
+    The prediction is a class, the surest detection of a detector, or the largest region of a segmentation network.
     """
     return _score_built(model, images, target, scale).take(range(len(images)))
 
@@ -99,7 +99,10 @@ def _score_built(model: VisionModel, images: Tensor, target: TargetLike, scale: 
 
 
 def answers_for(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> dict[Head, Answer]:
-    """Answers that the targets read: first that of plain indices, then further heads; none if no target reads the answer."""
+    """Returns {head: answer} for the heads that the targets read: first the head of plain indices, then others.
+
+    The dictionary is empty if no target reads the model's answer.
+    """
     asking = [one for one in targets if isinstance(one, (int, Contrast, AnyOf, Scaled, Region))]
     plain = [one for one in targets if isinstance(one, Output)]
     if not asking and all(one.head is not None for one in plain):
@@ -116,16 +119,17 @@ def answers_for(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> d
 
 
 def _say(model: VisionModel, given: Answer, *, probable: bool = False) -> None:
-    """Notes assumptions about the outputs; that they are logits of classes is the usual case and matters only for
-    probabilities."""
+    """Tells the user how the outputs are read; that they are logits is the usual case and is told only if probabilities are
+    needed.
+    """
     if given.reading is not None and given.reading.why and (probable or given.reading.numbers != "logits"):
         note(f"{model.name} gives {given.reading.words}")
 
 
 def check_target(model: VisionModel, images: Tensor, target: TargetLike = None) -> tuple[Any, ...]:
-    """Checks one target per image, as far as possible before the model sees the images.
+    """Returns one checked target per image, as far as that is possible before the model sees the images.
 
-    Labels become indices, texts the targets that they spell; a box without corners and a region without a mask stay so.
+    Labels become indices, and texts the targets that they spell; a box may still lack corners, and a region a mask.
     """
     if callable(target):
         return (target,) * len(images)
@@ -169,7 +173,7 @@ def _checked(model: VisionModel, images: Tensor, target: Any) -> Any:
 
 
 def _checked_output(model: VisionModel, images: Tensor, target: Output) -> Output:
-    """Output by index or name; by its key if the head is not the answer."""
+    """Returns an `Output` with its name replaced by the index."""
     if isinstance(target.index, str):
         labels = model.labels if target.head is None else model.labels_of(target.head)
         if labels is None:
@@ -219,16 +223,16 @@ def _checked_class(model: VisionModel, images: Tensor, target: Any, given: Answe
 
 
 def _class_of_head(model: VisionModel, images: Tensor, target: Output) -> int | Output:
-    """Class of another head; its index if the head is the answer."""
+    """Returns a checked class of a head: an index if the head is the model's answer, else an `Output`."""
     found = _checked_output(model, images, target)
     there = answer(model, images) if found.head is None else head_answer(model, images, found.head)
-    assert isinstance(found.index, int)  # names are indices by now
+    assert isinstance(found.index, int)  # names have been replaced by indices
     _class_index(model, found.index, there)
     return found.index if found.head is None else found
 
 
 def _checked_scale(model: VisionModel, images: Tensor, target: Scaled, given: Answer) -> Scaled:
-    """Refuses the probability of a number that is not one of classes."""
+    """Returns the target; refuses a probability of outputs that are measurements, not classes."""
     heads = heads_in(target)
     readings = [given.read if head is None else head_answer(model, images, head).read for head in heads]
     if target.scale != "logit" and any(reading.measured for reading in readings):
@@ -271,7 +275,7 @@ def _to(given: Answer) -> str:
 
 
 def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[Answer, tuple[Any, ...]]:
-    """The answer, and targets that an output predicts, one per image: classes, the surest boxes, or the largest regions."""
+    """Returns the kind of answer, and what the output predicts for each image: a class, the surest box or largest region."""
     if model.encode_text is not None:
         raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
     given = answer_in(model, output, size)
@@ -289,7 +293,9 @@ def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[A
 
 
 def _seen(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> tuple[Any, ...]:
-    """Completes targets from the images: corners, masks, embeddings, the predicted class of a scale."""
+    """Completes targets by what the model gives for the images: corners of boxes, masks of regions, embeddings, predicted
+    classes.
+    """
     predicted_class: list[int | None] = [None] * len(targets)
     if any(isinstance(one, Scaled) and one.of is None for one in targets):
         predicted_class = forward_logits(model, images).argmax(1).tolist()
@@ -313,7 +319,7 @@ def _seen_in(model: VisionModel, image: Tensor, target: Any, predicted_class: in
 
 
 def score_of(model: VisionModel, targets: tuple[Any, ...], answers: dict[Head, Answer], scale: Scale = "logit") -> ModelScore:
-    """Score of checked targets of one kind; `answers` come from `answers_for`."""
+    """Builds the score of checked and complete targets of one kind; `answers` come from `answers_for`."""
     first = targets[0]
     if isinstance(first, Unit):
         return UnitScore(model, targets)
@@ -330,5 +336,5 @@ def score_of(model: VisionModel, targets: tuple[Any, ...], answers: dict[Head, A
 
 
 def n_classes(model: VisionModel, images: Tensor) -> int:
-    """Number of classes of the model; needs one pass the first time, then cached until the model's structure changes."""
+    """Returns the number of classes of the model, found in one pass and cached until the model's structure changes."""
     return answer(model, images).classes or forward_logits(model, images[:1]).shape[1]

@@ -18,17 +18,17 @@ from tapetum.types import AnyOf, Contrast, Output, Scale, Scaled, TargetError
 
 @dataclass(frozen=True, eq=False)
 class ClassScore(TargetScore):
-    """Score of one class per image, a contrast of two, or a union: the logit, or on other scales the (log) probability.
+    """Score of one class per image, a contrast of two classes, or a union: the logit, or on other scales the (log) probability.
 
-    A contrast on the probability scale is the probability of `a` against `b` alone: sigmoid(logit a - logit b). A target
-    with a scale of its own keeps it; `scale` is that of the others. `answers` tell how to read each head.
+    On the probability scale, a contrast is the probability of `a` against `b` alone: sigmoid(logit a - logit b). `scale`
+    applies to targets without a scale of their own. `answers` tell how to read each head.
     """
 
     answers: dict[Head, Answer]
     scale: Scale = "logit"
 
     def read(self, output: Any) -> Tensor:
-        """Reads the model's output as (n,)."""
+        """Returns the score (n,) of each image, read from the model's output."""
         different = list(dict.fromkeys(self.targets))
         if len(different) == 1 and type(different[0]) is int:  # the usual target is one column
             main = next(iter(self.answers))
@@ -47,18 +47,18 @@ class ClassScore(TargetScore):
 
     @property
     def is_probability(self) -> bool:
-        """Whether its values are probabilities; numbers never are."""
+        """Whether the values of this score are probabilities; measurements never are."""
         heads = {head for one in self.targets for head in heads_in(one, self.main)}
         return self.scale == "probability" and not any(self.answers[head].read.measured for head in heads)
 
     @property
     def main(self) -> Head:
-        """Head of plain indices."""
+        """Head that a target reads if it is a plain index."""
         return next(iter(self.answers))
 
 
 class _Tables:
-    """Cache of the tables of one output, each read once per scale."""
+    """Reads the heads of one output as tables (n, k), each only once per scale."""
 
     def __init__(self, score: ClassScore, output: Any) -> None:
         self.score, self.output = score, output
@@ -79,7 +79,7 @@ class _Tables:
         return self.read[head, scale][:, index]
 
     def value(self, target: Any, scale: Scale) -> Tensor:
-        """Values (n,) of one target for every image."""
+        """Returns the values (n,) of one target for every image."""
         if isinstance(target, Scaled):
             return self.value(target.of, target.scale)
         if isinstance(target, AnyOf):
@@ -99,7 +99,7 @@ def _place(target: Any, main: Head) -> tuple[Head, int]:
 
 
 def heads_in(target: Any, main: Head = None) -> list[Head]:
-    """Heads that a target reads, each once; `main` is that of plain indices."""
+    """Returns the heads that a target reads, each once; plain indices read the head `main`."""
     if isinstance(target, Scaled):
         return heads_in(target.of, main)
     parts = (target.a, target.b) if isinstance(target, Contrast) else target.of if isinstance(target, AnyOf) else ()
@@ -109,7 +109,9 @@ def heads_in(target: Any, main: Head = None) -> list[Head]:
 
 
 def class_name(model: VisionModel, target: Any) -> str:
-    """Text of a target: "tabby", "tabby rather than tiger cat", "tabby or lynx", "probability of tabby", or "class 281"."""
+    """Returns the text of a target, such as "tabby", "tabby rather than lynx", "tabby or lynx", "probability of tabby", "class
+    281".
+    """
     if isinstance(target, Scaled):
         return str(dataclasses.replace(target, of=class_name(model, target.of)))
     if isinstance(target, Contrast):
@@ -125,12 +127,12 @@ def class_name(model: VisionModel, target: Any) -> str:
 
 @dataclass(frozen=True, eq=False)
 class OutputScore(TargetScore):
-    """Score that is a number of the model's output, unchanged."""
+    """Score that is one number of the model's output, unchanged; `main` is the head of targets that name none."""
 
     main: Head = None
 
     def read(self, output: Any) -> Tensor:
-        """Reads the model's output as (n,)."""
+        """Returns the score (n,) of each image, read from the model's output."""
         tables = {target.head: table_of(output, self._head(target), self.model.name) for target in self.targets}
         for table in tables.values():
             one_each(self.targets, len(table))

@@ -1,4 +1,4 @@
-"""Scores of embeddings: their cosine similarity."""
+"""Score of networks that give embeddings: cosine similarity to the embedding of a text or of another image."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tapetum.types import Similarity, TargetError
 
 @dataclass(frozen=True, eq=False)
 class SimilarityScore(TargetScore):
-    """The cosine of the angle between the embedding of an image and a given one (n,)."""
+    """Cosine similarity (n,) between the embedding of each image and the given embedding of its target."""
 
     def read(self, output: Any) -> Tensor:
-        """Reads the model's output as (n,)."""
+        """Returns the score (n,) of each image, read from the model's output."""
         found = embedding(output, self.model.name)
         one_each(self.targets, len(found))
         wanted = torch.stack([target.to for target in self.targets]).to(found.device, found.dtype)
@@ -32,7 +32,7 @@ class SimilarityScore(TargetScore):
 
 
 def embedded(model: VisionModel, target: Similarity) -> Similarity:
-    """Replaces the text or image of a target by its embedding (d,)."""
+    """Returns the target with its text or image replaced by the embedding (d,)."""
     if isinstance(target.to, str):
         vector, name = text_embedding(model, target.to), target.to
     elif isinstance(target.to, Tensor) and target.to.ndim == 1:
@@ -49,7 +49,7 @@ def embedded(model: VisionModel, target: Similarity) -> Similarity:
 
 
 def text_embedding(model: VisionModel, text: str) -> Tensor:
-    """Embedding (d,) of a text by the model's text tower."""
+    """Returns the embedding (d,) of a text, computed by the model's text tower."""
     if model.encode_text is None:
         raise TargetError(
             f'{model.name} has no text tower to read "{text}": tp.load("open_clip:ViT-B-32") has one; give an image as a '

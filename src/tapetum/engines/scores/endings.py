@@ -1,4 +1,4 @@
-"""Finds out whether a network's answer comes out of a sigmoid."""
+"""Finds out whether a network's answer is the output of a sigmoid."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PASSED_ON = MOVES | JOINS | CASTS | words("mean clamp interpolate")
 """Operations that keep numbers in [0, 1]."""
 
 OF_SEVERAL = words("mul prod cumprod rsub maximum minimum amax amin")
-"""Operations that keep numbers in [0, 1] if all tensors are there: products of probabilities, one minus a probability."""
+"""Operations whose result is in [0, 1] if all inputs are: products of probabilities, one minus a probability."""
 
 UNCLEAR = words("exp clamp hardtanh erf")
-"""Operations after which numbers in [0, 1] may be probabilities or measures."""
+"""Operations after which numbers in [0, 1] may be probabilities or measurements."""
 
 
 class _Sigmoids(Following):
-    """Tracks tensors that come from a sigmoid, also sliced or reshaped, and those of unclear origin."""
+    """Tracks which tensors come from a sigmoid, even if sliced or reshaped since, and which are of unclear origin."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,11 +49,14 @@ class _Sigmoids(Following):
         for tensor in output if isinstance(output, (tuple, list)) else [output]:
             if isinstance(tensor, Tensor):
                 tensors[tensor] = True
-                self.kept.append(tensor)  # keeps weak keys alive during the pass
+                self.kept.append(tensor)  # the dictionary does not keep its keys alive
 
 
 def ends_in_sigmoid(model: VisionModel, size: tuple[int, int], part: Callable[[Any], Tensor]) -> bool | None:
-    """Whether the answer, `part` of the output for images of (h, w), comes from a sigmoid; None if unknown."""
+    """Checks in one pass on a blank image of `size` (h, w) whether the answer, `part` of the output, comes from a sigmoid.
+
+    Returns None if that is unknown.
+    """
     blank = model.blank(1, size)
     with torch.no_grad(), _Sigmoids() as seen:
         found = part(model(blank))

@@ -1,4 +1,4 @@
-"""Scores beyond the model's answer: a unit inside it, or a user's function of its output."""
+"""Scores other than the model's answer: a unit inside the network, or the user's function of the output."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tapetum.types import LayerError, TargetError, Unit
 
 @dataclass(frozen=True, eq=False)
 class CallableScore(ModelScore):
-    """Score by the user's function of the model's output: (n,) values, one per image.
+    """Score that the user's function computes from the model's output: one value per image, (n,).
 
-    A function of two parameters, `lambda output, rows: ...`, also gets the original index of each row's image.
+    A function of two parameters, `lambda output, rows: ...`, also gets the original index of the image of each row.
     """
 
     function: Callable[..., Tensor]
 
     def read(self, output: Any) -> Tensor:
-        """Reads the model's output as (n,)."""
+        """Returns the score (n,) of each image, read from the model's output."""
         values = self.function(output, self.rows) if _asks_for_rows(self.function) else self.function(output)
         if not isinstance(values, Tensor) or values.ndim != 1:
             shape = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
@@ -43,7 +43,7 @@ class CallableScore(ModelScore):
 
 
 def _asks_for_rows(function: Callable[..., Tensor]) -> bool:
-    """Whether the function has two required parameters."""
+    """Checks whether a function has two required parameters, output and rows."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):  # some builtins have no signature
@@ -54,7 +54,7 @@ def _asks_for_rows(function: Callable[..., Tensor]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class UnitScore(TargetScore):
-    """Score of a unit inside the network: its activation at a position, else the mean over its map (n,)."""
+    """Score (n,) of a unit inside the network: its activation at a position, or without one the mean over its map."""
 
     def __call__(self, images: Tensor, /) -> Tensor:
         one_each(self.targets, len(images))
@@ -70,13 +70,13 @@ def _keep_copy(seen: dict[str, Tensor], layer: str, activation: Tensor) -> None:
 
 
 def _unit_value(activation: Tensor, unit: Unit) -> Tensor:
-    """Value of the unit in an activation (c, h, w) or (c,)."""
+    """Returns the value of a unit in the activation of one image, (c, h, w) or (c,)."""
     channel = activation[unit.channel]
     return channel.mean() if unit.position is None else channel[unit.position]
 
 
 def checked_unit(model: VisionModel, unit: Unit) -> Unit:
-    """Completes the layer's name of a unit; refuses a channel or position that the layer does not have."""
+    """Returns the unit; refuses a layer that the model does not have, and a channel or position that the layer lacks."""
     (layer,) = model.find_layers(unit.layer)
     channels, grid = model.survey[layer].channels, model.survey[layer].grid
     if channels is None:

@@ -1,4 +1,4 @@
-"""Scores for measuring faithfulness: the target's probability if it has one, else its own score."""
+"""Scores for measuring the faithfulness of explanations: the target's probability if it has one, else its score."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from tapetum.types import Scaled
 
 
 def as_probability(model: VisionModel, images: Tensor, explains: Sequence[Any]) -> ModelScore:
-    """Score of the explained target, on the probability scale if there is one."""
+    """Builds the score of the explained targets, on the probability scale if they have probabilities."""
     if callable(explains[0]):
         return as_score(model, images, explains[0])
     return as_score(model, images, [one.of if isinstance(one, Scaled) else one for one in explains], "probability")
 
 
 def measures(score: ModelScore) -> Literal["probability", "score"]:
-    """Whether the values of the score are probabilities (of a class, in a region, of a detection)."""
+    """Returns "probability" if the score is a probability (of a class, in a region, of a detection), else "score"."""
     return "probability" if score.is_probability else "score"
 
 
 def gives_classes(model: VisionModel, images: Tensor) -> bool:
-    """Whether the model's answer is classes, labels or numbers for the whole image."""
+    """Checks whether the model's answer is a table: classes, labels or numbers for the whole image."""
     return model.encode_text is None and answer(model, images).kind == "table"
 
 
 def probabilities(model: VisionModel, images: Tensor) -> Tensor | None:
-    """Probabilities (n, classes) without gradients; None if the answer's numbers are not probabilities in any form."""
+    """Returns the model's probabilities (n, classes), without gradients, or None if its answer gives measurements."""
     table, reading = forward_table(model, images)
     return None if reading.measured else reading.on("probability", table)
