@@ -1,4 +1,4 @@
-"""A user's network, run privately: its copy, the passes through it, and facts about it that are found out once."""
+"""Runs a user's network privately: holds its copy, the passes through it, and facts about it that are found out once."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ T = TypeVar("T")
 
 
 class Network:
-    """Module of the user's, which stays as it is, with a private copy that runs in eval mode.
+    """Network of the user, which is never changed, with a private copy that runs in eval mode.
 
-    module         the user's own
+    module         the user's own module
     name           for messages and captions
-    preprocessing  from pixels in [0, 1] to model-ready images
+    preprocessing  turns pixels in [0, 1] into model-ready images
     call           (module, images) -> output, where `module(images)` is not enough: another method, a fixed input
     extra          further inputs by keyword, (n, ...): one row for each image that is explained, or one for all
     """
@@ -51,7 +51,7 @@ class Network:
         self._hash: tuple[object, str] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        """All that travels to another process: not this one's replicas, nor what was found out with them."""
+        """State to pickle for another process: without this process's replicas and the facts found with them."""
         return {**vars(self), "_local": None, "_structure": None, "_hash": None, "batches": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ class Network:
 
     @property
     def replica(self) -> nn.Module:
-        """The private module tree in eval mode that shares the user's weights; made again when those were replaced."""
+        """This thread's private copy, in eval mode; it shares the user's weights and is made again when these are replaced."""
         structure = self.structure
         if structure is not getattr(self._local, "replicated", None):
             self._local.replica, self._local.replicated = self._replicate(), structure
@@ -69,7 +69,7 @@ class Network:
 
     @property
     def structure(self) -> Structure:
-        """How the user's module is built now; inside of `pinned` and of a pass, as it was built before."""
+        """How the user's module is built now; inside `pinned` or a pass, as it was built when that began."""
         pinned = getattr(self._local, "pinned", None)
         if pinned is not None:
             return pinned
@@ -80,13 +80,13 @@ class Network:
 
     @contextmanager
     def pinned(self) -> Generator[None]:
-        """Inside the block, a method's work, the module is looked at once, and no watch from outside ends a pass."""
+        """Keeps the module's structure fixed inside the block, a method's work; no observer from outside ends a pass there."""
         with self._locally(pinned=self.structure), self.passes.watched(ToTheEnd()):
             yield
 
     @contextmanager
     def _locally(self, **values: Any) -> Generator[None]:
-        """Inside the block, values of this thread's."""
+        """Sets values for this thread inside the block, and restores the earlier ones afterwards."""
         here = vars(self._local)
         outer = {name: here.get(name) for name in values}
         here.update(values)
@@ -99,14 +99,14 @@ class Network:
         known = self.structure.believed
         try:
             written = known.written if known else ()
-            # apart: copying is no operation of the network, for no mode that is on, and begins with a whole stack to go down
+            # in a new thread: modes that are on must not see the copying, and deep recursion needs an empty stack
             return apart(lambda: replicate(self.module, written))
         except Exception as error:
             why = f"{type(error).__name__}: {' '.join(str(error).split())}"
             raise ModelError(f"{self.name} cannot be copied privately ({why}): {WORKS}") from error
 
     def _believed(self, images: Tensor) -> Believed:
-        """Result of comparing the replica with the user's module, once; refuses a replica that is another network."""
+        """Compares the replica with the user's module, once for each structure; refuses a replica that is another network."""
         structure = self.structure
         if structure.believed is None:
             row, image = (getattr(self._local, "rows", None) or (0,))[0], images[:1].detach().clone()
@@ -133,7 +133,7 @@ class Network:
     # --- passes
 
     def __call__(self, images: Tensor) -> Any:
-        """The network's own output in eval mode; None when a probe stopped the pass early."""
+        """Returns the network's output in eval mode; None when a probe stopped the pass early."""
         with self._locally(pinned=self.structure):
             if self._believed(images).changes_images:
                 images = images.clone()
@@ -145,29 +145,32 @@ class Network:
                 return None
 
     def run(self, module: nn.Module, images: Tensor) -> Any:
-        """The output of any copy of the module, with the further inputs that it needs."""
+        """Runs `module`, the replica or another copy, on images with their further inputs, and returns its output."""
         rows = beside(self.extra, getattr(self._local, "rows", None), len(images), images) if self.extra else {}
         with uncheckpointed():
             return module(images, **rows) if self.call is None else self.call(module, images, **rows)
 
     @contextmanager
     def at_rows(self, rows: Sequence[int] | None) -> Generator[None]:
-        """Inside the block each image of a pass is that of these, among the images that were given; None: as outside."""
+        """Inside the block, says from which explained images a pass is made, so that it gets their rows of further inputs.
+
+        rows: for each image of the pass the number of the explained image; None: as outside the block.
+        """
         with self._locally(rows=getattr(self._local, "rows", None) if rows is None else tuple(rows)):
             yield
 
     def singly(self, images: Tensor) -> Iterator[Tensor]:
-        """Each image (1, c, h, w) alone, and while it is looked at its own further inputs beside it."""
+        """Yields each image alone, (1, c, h, w); until the next, passes get this image's rows of further inputs."""
         rows = getattr(self._local, "rows", None) or range(len(images))
         for i, row in enumerate(rows):
             with self.at_rows([row]):
                 yield images[i : i + 1]
 
     def laid_out(self, images: Tensor) -> Tensor:
-        """Images in the memory layout that convolutions like best (channels last), if this network takes it.
+        """Returns the images in the memory layout "channels last", if the network runs on it: convolutions are quicker then.
 
-        Quicker for passes without gradients; the numbers differ in the last bits. A network that reshapes with `.view`
-        after a convolution refuses that layout: tried once on a blank image.
+        For passes without gradients; outputs differ in the last bits. A network that reshapes with `.view` after a
+        convolution fails on this layout, so it is tried once on blank images.
         """
         like_best = self.remember("channels last", self._takes_channels_last)
         return images.contiguous(memory_format=torch.channels_last) if like_best else images
@@ -184,7 +187,7 @@ class Network:
 
     @contextmanager
     def seeing(self, images: Any) -> Generator[None]:
-        """Inside the block the size of these images counts, for this thread: facts about layers are found at that size."""
+        """Inside the block, in this thread, makes the size of these images the one at which facts about layers are found."""
         given = getattr(self._local, "given", None)
         if isinstance(images, Tensor) and images.ndim == 4:
             given = int(images.shape[-2]), int(images.shape[-1])
@@ -193,20 +196,20 @@ class Network:
 
     @property
     def size(self) -> Size:
-        """(h, w) of the images that a method was given; elsewhere the model's own."""
+        """(h, w) in px of the images that a method was given; outside a method the model's own size."""
         return getattr(self._local, "given", None) or self.preprocessing.size
 
     @property
     def channels(self) -> int:
-        """Number of channels of an image."""
+        """Number of channels of the network's images."""
         return self.preprocessing.channels
 
     def blank(self, n: int = 1, size: Size | None = None) -> Tensor:
-        """Model-ready zeros (n, c, h, w), without `size` as large as the images that are given, or as the model's own."""
+        """Returns model-ready zeros (n, c, h, w); without `size`, (h, w) is `self.size`."""
         return torch.zeros(n, self.channels, *(size or self.size), device=self.device, dtype=self.dtype)
 
     def noise(self, n: int = 1, seed: int = 0, size: Size | None = None) -> Tensor:
-        """Model-ready images (n, c, h, w) of unit noise: the same for the same seed, on every device."""
+        """Returns standard normal noise (n, c, h, w) as model-ready images: the same for a seed on every device."""
         shape = n, self.channels, *(size or self.size)
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device, self.dtype)
 
@@ -222,7 +225,7 @@ class Network:
 
     @property
     def weights_sha256(self) -> str:
-        """The hash of the weights as they are now (kept until one of them changes)."""
+        """SHA-256 of the current weights; kept until one of them changes."""
         versions = self.structure, tuple(tensor._version for tensor in self.module.state_dict().values())
         if self._hash is None or self._hash[0] != versions:
             self._hash = versions, weights_sha256(self.module)
@@ -231,9 +234,9 @@ class Network:
     # --- facts
 
     def remember(self, fact: str, find_out: Callable[[], T], size: Size | None = None) -> T:
-        """A fact about the structure at a size: found out once, and again when modules or tensors were replaced.
+        """Returns a fact about the network's structure at an image size; found out once, again after parts were replaced.
 
-        Without `size` it is that of the images. Images of any kind will do for that, with the further inputs of the first.
+        size: (h, w); None: `self.size`. Passes inside `find_out` get the first row of the further inputs.
         """
         facts, key = self.structure.facts, (fact, size or self.size)
         if key not in facts:
@@ -242,5 +245,5 @@ class Network:
         return facts[key]
 
     def recall(self, fact: str) -> Any:
-        """The fact if somebody has found it out, else None."""
+        """Returns a fact that `remember` has found out at the current image size, else None."""
         return self.structure.facts.get((fact, self.size))

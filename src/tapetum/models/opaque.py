@@ -1,4 +1,4 @@
-"""Networks without modules to look into: TorchScript, exported programs, ONNX, functions of images that return numbers."""
+"""Wraps networks without modules to look into: TorchScript, exported programs, ONNX, functions of images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WITH_GRADIENTS = "occlusion, rise, lime, saliency or integrated_gradients"
 
 
 class Held:
-    """Value shared by all copies of its holder, and not looked into: a session, a compiled program."""
+    """Holds a value, such as a session or a compiled program, that copies of its owner share and nothing looks into."""
 
     __slots__ = ("value",)
 
@@ -35,12 +35,13 @@ class Held:
 
 
 class Opaque(nn.Module):
-    """A network that is a function of images (n, c, h, w).
+    """Network that is only known as a function of images (n, c, h, w).
 
-    words     kind of network, for refusals
+    words     kind of network, for error messages
+    sees      what methods can use: answers, gradients too, or operations too
     batch     how many images it takes at once; None: any number
-    shape     (channels, (height, width)) of its images where it says them
-    tensors   those on which its answer depends, by name, for the hash of its weights
+    shape     (channels, (height, width)) of its images; None for each that the network does not state
+    tensors   {name: tensor} on which its answer depends, for the hash of its weights; None: those that can be found
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Opaque(nn.Module):
         self.register_buffer("like", torch.empty(0) if like is None else torch.empty(0, dtype=like.dtype, device=like.device))
 
     def forward(self, images: Tensor, **extra: Tensor) -> Any:
-        """Runs the network, on a fixed number of images at once if it takes no other."""
+        """Runs the network; if it takes a fixed number of images, on as many at a time, the last image repeated to fill up."""
         if self.batch is None or len(images) == self.batch:
             return self._answered(images, extra)
         parts = []
@@ -79,20 +80,20 @@ class Opaque(nn.Module):
             return _numbers(function(images.detach(), **extra), self.words)  # numpy takes no tensor with a gradient
 
     def named_numbers(self) -> Iterator[tuple[str, Tensor]]:
-        """Tensors on which its answer depends, by name, as far as they can be seen."""
+        """Yields (name, tensor) for the tensors that the answer depends on, as far as they can be found."""
         if self.tensors.value is not None:
             yield from self.tensors.value.items()
         else:
             yield from ((str(i), tensor) for i, tensor in enumerate(reach(self.function).tensors))
 
     def refusal(self, name: str, needs: str) -> str:
-        """Refusal of a method that needs what cannot be seen."""
+        """Error message for a method that needs what this network does not show, with methods that work."""
         usable = ANSWERS if self.sees == "answers" else WITH_GRADIENTS
         return f"{name} runs as {self.words}, which has no {needs} to look at: use {usable}"
 
 
 def _numbers(answer: Any, words: str) -> Any:
-    """Converts arrays, lists and numbers to tensors; a structure of them is kept."""
+    """Converts arrays, lists and numbers in a network's answer to tensors; keeps mappings and tuples around them."""
     if isinstance(answer, Tensor):
         return answer
     if isinstance(answer, (np.ndarray, np.generic)):
@@ -120,7 +121,7 @@ def _joined(parts: list[Any], n: int) -> Any:
     return type(first)(_joined([part[i] for part in parts], n) for i in range(len(first)))
 
 
-# --- from what people have
+# --- what users give
 
 
 def opaque(given: Any) -> Opaque | None:
@@ -158,7 +159,7 @@ def _scripted(module: torch.jit.ScriptModule) -> Opaque:
 def _exported(module: torch.fx.GraphModule, state: dict[str, Tensor]) -> Opaque:
     """Wraps the module of an exported program, which has no modes and refuses eval()."""
     first: Any = next(node.meta.get("val") for node in module.graph.nodes if node.op == "placeholder")
-    shape = [one if isinstance(one, int) else None for one in first.shape]  # the others may vary
+    shape = [one if isinstance(one, int) else None for one in first.shape]  # a side that is no int may vary
     like = next((one for one in state.values() if one.is_floating_point()), None)
     return Opaque(
         Held(module), "an exported program", "gradients", like=like, batch=shape[0], shape=_shape(shape), tensors=state
@@ -180,7 +181,7 @@ def _onnx(given: Any) -> Opaque:
         source = os.fspath(given) if is_onnx_file(given) else given.SerializeToString()
         if isinstance(source, str) and not os.path.isfile(source):
             raise ModelError(f"{shown(source)}: there is no such file")
-        try:  # the fallback prints, and is the same provider again
+        try:  # without fallback, which prints and would try the same provider again
             session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"], enable_fallback=0)
         except Exception as error:  # its errors have no common type
             raise ModelError(f"onnxruntime cannot read the network ({shown(error)})") from error
@@ -207,7 +208,7 @@ def _onnx(given: Any) -> Opaque:
 
 
 def _bytes_of(session: Any, given: Any) -> bytes:
-    """Bytes of the network for its hash; a session made elsewhere may have kept its file or its bytes."""
+    """Returns the bytes of an ONNX network for its hash: from its file, or what the user's session has kept of it."""
     path = os.fspath(given) if is_onnx_file(given) else getattr(session, "_model_path", None)
     if path and os.path.isfile(path):
         with open(path, "rb") as file:
@@ -221,7 +222,7 @@ def _shape(shape: list[int | None]) -> tuple[int | None, tuple[int, int] | None]
 
 
 def unseen(module: nn.Module, name: str, needs: Literal["layers", "operations", "gradients"]) -> str | None:
-    """Refusal of a method that needs what this network does not show; None where it does."""
+    """Error message for a method that needs layers, operations or gradients that this network does not show; else None."""
     if isinstance(module, Opaque):
         order: tuple[Shows, ...] = ("answers", "gradients", "operations")
         shown = needs != "layers" and order.index(module.sees) >= order.index(needs)

@@ -1,4 +1,4 @@
-"""Everything that a network holds, registered or not: also in lists, dictionaries, closures, partials, bound methods."""
+"""Finds everything that a network holds, registered or not: also in lists, dicts, closures, partials and bound methods."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import torch
 from torch import Tensor, nn
 
 DEEPEST = 8
-"""Objects within objects; settings of a network lie nearer, and a trainer or a data set that one holds has no end."""
+"""How many levels of objects inside a module are searched: settings lie nearer, while a trainer or data set has no end."""
 
 PLAIN = frozenset((bool, int, float, complex, str, bytes, type(None), type, ModuleType, torch.dtype, torch.device, torch.Size))
 TELLING = ("_parameters", "_buffers", "_modules", "_forward_hooks", "_forward_pre_hooks")
 BOOKKEEPING = frozenset(vars(nn.Module()).keys() - set(TELLING))
-"""Attributes that torch puts into every module and no forward pass reads: hooks of backward passes and of loading."""
+"""Attributes that torch puts into every module and that no forward pass reads, such as hooks on backward passes and loading."""
 UNCHANGING = (Tensor, type, tuple, frozenset, MethodType)
 CONTAINERS = (dict, list, set, tuple, frozenset)
 
 
 @dataclass
 class Reached:
-    """Modules, tensors and changeable containers, each once, in the order in which they were found."""
+    """Everything found inside an object: modules, tensors, lists, dicts and sets, each once, in the order of discovery."""
 
     modules: list[nn.Module] = field(default_factory=list)
     tensors: list[Tensor] = field(default_factory=list)
     containers: list[Any] = field(default_factory=list)
-    holders: list[tuple[Any, list[Any]]] = field(default_factory=list)  # other changeable objects, with what they held
-    seen: dict[int, Any] = field(default_factory=dict)  # the objects themselves, so that no id is used twice
+    holders: list[tuple[Any, list[Any]]] = field(default_factory=list)  # changeable objects, with what they hold
+    seen: dict[int, Any] = field(default_factory=dict)  # holds the objects, so that none is freed and its id reused
 
 
 def reach(root: Any) -> Reached:
-    """Everything that can be reached from an object through modules, containers, functions and plain objects."""
+    """Finds everything that can be reached from an object through modules, containers, functions and plain objects."""
     found, waiting = Reached(), [(root, 0)]
     while waiting:
         value, depth = waiting.pop()
@@ -58,7 +58,7 @@ def reach(root: Any) -> Reached:
 
 
 def parts_of(value: Any) -> Iterator[Any]:
-    """Parts that an object holds; a tensor and whatever is written in C hold none."""
+    """Yields what an object holds directly; nothing for tensors, classes and objects written in C."""
     if isinstance(value, (Tensor, type)):
         return
     if isinstance(value, nn.Module):
@@ -84,7 +84,7 @@ def parts_of(value: Any) -> Iterator[Any]:
 
 
 def contents(cell: CellType) -> Any:
-    """Content of a closure's cell; None while it is empty."""
+    """Returns the content of a closure's cell; None while the cell is empty."""
     try:
         return cell.cell_contents
     except ValueError:

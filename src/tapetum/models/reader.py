@@ -1,4 +1,4 @@
-"""Pictures of any kind to images that a network takes, and back; images that are none of its are refused."""
+"""Converts pictures of any kind to images that a network takes, and back; refuses images that the network does not take."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tapetum.types import ImageError
 
 
 class Reader(Network):
-    """Network that reads pictures.
+    """Network that also reads pictures and preprocesses them.
 
     notes   sentences for readers of its results, such as what `untrained` could not draw again
-    frames  of a network of films and volumes, how many frames are folded into the channels; None of images
+    frames  number of frames folded into the channels, for a network of films or volumes; None for a network of images
     """
 
     notes: tuple[str, ...]
@@ -29,11 +29,11 @@ class Reader(Network):
     _warned: set[str]
 
     def preprocess(self, pictures: Any) -> Tensor:
-        """Pictures to model-ready images (n, c, h, w) on the model's device.
+        """Converts pictures to model-ready images (n, c, h, w) on the model's device.
 
-        pictures: a batch (n, 3, H, W) or (n, H, W, 3) of what `read_image` takes as arrays and tensors; anything that
-            `read_image` takes; or a list of those, of any sizes. Networks of other than one or three channels take arrays,
-            tensors and .npy files of theirs; with `tp.wrap(..., range=(low, high))` the values are raw.
+        pictures: a batch (n, 3, H, W) or (n, H, W, 3), an array or tensor with values as `read_image` takes them; anything
+            that `read_image` takes; or a list of these, of any sizes. Networks with another number of channels than one or
+            three take arrays, tensors and .npy files with it; with `tp.wrap(..., range=(low, high))` the values are raw.
         """
         if isinstance(pictures, Tensor) and pictures.ndim == 5:
             pictures = folded(pictures, self.channels, self.frames)
@@ -49,18 +49,18 @@ class Reader(Network):
         return self.batches.joined(list(map(self._ready, many)))
 
     def _ready(self, source: Any) -> Tensor:
-        """One picture, of which no more floats are held than its crop needs."""
+        """Reads and preprocesses one picture; converts no more of it to floats than its crop needs, to save memory."""
         with self.preprocessing.opened(source) as pixels:
             return self.prepared(pixels)
 
     def prepared(self, pixels: Tensor | Strips) -> Tensor:
-        """Pixels in [0, 1], as `model.preprocessing` reads or opens them, to model-ready images on the model's device."""
+        """Converts pixels in [0, 1], as `model.preprocessing` reads them, to model-ready images on the model's device."""
         self.caution(self.notes)
         ready = self.preprocessing(pixels).to(self.device, self.dtype)
         return self.batches.cut(ready, (int(pixels.shape[-2]), int(pixels.shape[-1])), self.preprocessing)
 
     def denormalize(self, images: Tensor) -> Tensor:
-        """Model-ready images back to pixels in [0, 1] (n, 3, h, w): what the model saw; of many bands the mean, in grey."""
+        """Converts model-ready images to pixels in [0, 1], (n, 3, h, w), as the model saw them; many bands as a grey mean."""
         if self.frames is not None:
             note(f"pictures show the mean over the {self.frames} frames")
             return viewable(self.preprocessing.pixels(images).unflatten(1, (-1, self.frames)).mean(2))
@@ -69,7 +69,7 @@ class Reader(Network):
         return self.preprocessing.denormalize(images)
 
     def as_images(self, source: Any) -> Tensor:
-        """A model-ready tensor (n, c, h, w) as it is; whatever else `preprocess` takes, such as uint8 batches, preprocessed."""
+        """Returns a float tensor (n, c, h, w) as model-ready, unchanged; preprocesses all else, such as uint8 batches."""
         if isinstance(source, Tensor) and source.ndim == 5:
             source = folded(source, self.channels, self.frames)
         if isinstance(source, Tensor) and source.ndim == 4 and source.is_floating_point():
@@ -79,7 +79,7 @@ class Reader(Network):
         return self.preprocess(source)
 
     def _refuse_one_image(self, image: Tensor) -> None:
-        """One picture in [0, 1] is preprocessed; normalised values without the batch's axis are neither."""
+        """Refuses a tensor (c, h, w) with values outside [0, 1]: it is no picture, and model-ready images have a batch axis."""
         if not image.is_floating_point() or not image.numel() or not torch.isfinite(image).all() or self.preprocessing.range:
             return
         low, high = (float(end) for end in image.detach().aminmax())
@@ -90,7 +90,7 @@ class Reader(Network):
             )
 
     def _ready_batch(self, images: Tensor) -> Tensor:
-        """The images, checked once: a batch that was returned from here is returned as it is."""
+        """Checks a model-ready batch and moves it to the model's device; a batch that came from here is not checked again."""
         (crops, raw), structure = self.batches.of(images), self.structure
         if raw is None or images.device != structure.device or images.dtype != structure.dtype:
             raw = self._check(images)
@@ -100,7 +100,7 @@ class Reader(Network):
         return images
 
     def _check(self, images: Tensor) -> bool:
-        """Refuses tensors that are no batch of images; whether they look like pixels that were not normalised."""
+        """Refuses a tensor that is no batch of this model's images; returns whether its pixels look as if not normalised."""
         if len(images) == 0:
             raise ImageError("an empty batch was given: no images")
         means, stds = self.preprocessing.mean, self.preprocessing.std
@@ -120,19 +120,19 @@ class Reader(Network):
         return self.looks_raw(images) and float(images.min()) < 0.1 and float(images.max()) > 0.5
 
     def looks_raw(self, images: Tensor) -> bool:
-        """Whether these are pixels in [0, 1], although the model expects normalised values: the commonest silent mistake."""
+        """Whether all values lie in [0, 1] although the model expects normalised ones: the commonest silent mistake."""
         mean, std = self.preprocessing.mean, self.preprocessing.std
         normalised = all(m == 0 for m in mean) and all(s == 1 for s in std)
         return not normalised and images.numel() > 0 and float(images.min()) >= 0 and float(images.max()) <= 1
 
     def caution(self, notes: Sequence[str]) -> None:
-        """Warns of those that may mean that results are wrong, each once for this model."""
+        """Warns with those of the notes which mean that results may be wrong, with each once for this model."""
         for sentence in filter(is_caution, notes):
             caution(sentence, self._warned)
 
 
 def _refuse_labels(many: Sequence[Any]) -> None:
-    """A data loader's pair of images and labels is no list of pictures."""
+    """Refuses a data loader's pair of images and labels, given in place of a list of pictures."""
     first, last = many[0], many[-1]
     pair = len(many) == 2 and isinstance(first, Tensor) and first.ndim == 4 and isinstance(last, Tensor) and last.ndim <= 2
     if pair and len(last) == len(first):

@@ -1,8 +1,8 @@
-"""The private replica: a second module tree that shares the user's weights, so theirs is never touched.
+"""Makes the private replica: a second module tree that shares the user's weights, so that the user's own is never touched.
 
-Hooks, patches, eval mode and `requires_grad=False` live on the replica. Nothing can be left behind on the user's model,
-no parameter gradient is ever computed, and batch-norm statistics cannot move. Whether the copy is one is not taken for
-granted: `believing.py` compares it with the user's module.
+Hooks, patches, eval mode and `requires_grad=False` are set on the replica. Nothing can be left behind on the user's model, no
+parameter gradient is ever computed, and batch-norm statistics do not change. `believing.py` checks that the replica computes
+the same as the user's module.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from tapetum.models.opaque import Opaque
 from tapetum.models.reaching import CONTAINERS, TELLING, contents, parts_of, reach
 
 Memo = dict[int, Any]
-"""Copies by the id of the original: the memo of `copy.deepcopy`."""
+"""{id of an original: its copy}, the memo of `copy.deepcopy`."""
 
 UNCOPYABLE = (TypeError, NotImplementedError, copy.Error)
 """Errors of a deep copy that meets a lock, a file or a generator."""
 
 
 def replicate(module: nn.Module, own: Collection[int] = ()) -> nn.Module:
-    """A copy of the module tree in eval mode whose tensors alias the storage of `module`'s: no weights are copied.
+    """Returns a copy of the module tree in eval mode, whose tensors share the storage of `module`'s: no weights are copied.
 
-    own: ids of tensors that are copied after all, since the network writes into them while it runs.
+    own: ids of tensors that are copied all the same, since the network writes into them while it runs.
     """
     changing = changing_modes(module)
     twin = _evaluated(copied(module, _aliasing({*own, *map(id, changing)})))
     if not changing or any(not _same(a, b) for a, b in zip(changing, changing_modes(twin), strict=True)):
-        return twin  # going into eval mode may write into the weights, as LoRA does: into the copy's own
+        return twin  # eval mode changed weights, as LoRA merges its own: this copy has its own tensors for that
     return _evaluated(copied(module, _aliasing(own)))
 
 
@@ -48,7 +48,7 @@ def _aliasing(own: Collection[int]) -> Callable[[Tensor], Tensor]:
 
 
 def _evaluated(twin: nn.Module) -> nn.Module:
-    """Puts the copy into eval mode, also modules in lists; without gradients of parameters, and without a compiler."""
+    """Puts a copy into eval mode, modules in lists too; turns off parameter gradients, in-place activations and compilers."""
     found, registered = reach(twin), set(twin.modules())
     for part in (twin, *(one for one in found.modules if one not in registered)):
         _evaluate(part)
@@ -66,20 +66,23 @@ def _evaluated(twin: nn.Module) -> nn.Module:
 def _evaluate(part: nn.Module) -> None:
     try:
         part.eval()
-    except NotImplementedError:  # the module of an exported program, whose mode was settled by the export
+    except NotImplementedError:  # the module of an exported program refuses eval(); the export fixed its mode
         for one in part.modules():
             one.training = False
 
 
 def part_with(twin: nn.Module, module: nn.Module, written: Collection[int]) -> None:
-    """Gives a replica that is in use its own copies of tensors that it shares, and into which it writes."""
+    """Gives a replica its own copies of buffers that it shares with the user's module and writes into.
+
+    written: ids of these buffers in the user's module.
+    """
     for theirs, ours in zip(module.buffers(), twin.buffers(), strict=True):
         if id(theirs) in written and theirs.data_ptr() == ours.data_ptr():
             ours.data = ours.detach().clone()
 
 
 def copied(module: nn.Module, become: Callable[[Tensor], Tensor]) -> nn.Module:
-    """A copy of all that a module holds, with what `become` makes of its tensors (given without a history)."""
+    """Copies a module with all it holds; `become` makes the copy of each tensor, which it gets detached if it has a history."""
     memo: Memo = {}
     for tensor in reach(module).tensors:
         made = become(tensor.detach() if not tensor.is_leaf else tensor).detach()
@@ -90,14 +93,14 @@ def copied(module: nn.Module, become: Callable[[Tensor], Tensor]) -> nn.Module:
 
 
 def _are_copies(memo: Memo) -> set[int]:
-    """Enters all copies into the memo as copies of themselves, so that none is copied again; returns their ids."""
+    """Enters all copies into the memo as copies of themselves, so that none is copied again; returns the copies' ids."""
     copies = {id(one): one for one in memo.values()}
     memo.update(copies)
     return set(copies)
 
 
 def _twin(module: nn.Module, memo: Memo) -> nn.Module:
-    """A deep copy; without the modules' own `__deepcopy__` where that shares or loses a part."""
+    """Deep-copies a module; if a module's own `__deepcopy__` shares or loses a part, copies attribute by attribute instead."""
     tried = dict(memo)
     try:
         twin = copy.deepcopy(module, tried)
@@ -120,7 +123,7 @@ def _twin(module: nn.Module, memo: Memo) -> nn.Module:
 
 
 def _share_what_cannot_be_copied(value: Any, memo: Memo, seen: set[int]) -> None:
-    """Puts locks, files, generators and the like, wherever they lie, into the memo as they are: the copy has the same ones."""
+    """Enters locks, files, generators and the like anywhere inside a value into the memo, so that the copy shares them."""
     if id(value) in seen or id(value) in memo or _is_copied(value, memo):
         return
     seen.add(id(value))
@@ -139,16 +142,16 @@ def _is_copied(value: Any, memo: Memo) -> bool:
 
 
 def _kinds(module: nn.Module) -> list[tuple[str, str, str]]:
-    """Names of all parts and of their classes; classes by name, since torch.fx makes one for each of its modules."""
+    """Names of all modules inside and of their classes; by name, since torch.fx makes a new class for each of its modules."""
     found = module.named_modules(remove_duplicate=False)
     return [(name, type(part).__module__, type(part).__qualname__) for name, part in found]
 
 
-# --- functions, which a deep copy leaves as they are, with the user's modules in their closures
+# --- functions: a deep copy shares them, so their closures still hold the user's modules
 
 
 def _rebind(value: Any, memo: Memo, copies: set[int]) -> None:
-    """Puts functions of the copy's own in the place of the user's, wherever the copy holds them."""
+    """Replaces functions that a copy shares with the user's module by ones of its own, wherever the copy holds them."""
     done: dict[int, Any] = {}
     waiting = [value]
     while waiting:
@@ -159,7 +162,7 @@ def _rebind(value: Any, memo: Memo, copies: set[int]) -> None:
         held = one if isinstance(one, (dict, list)) else getattr(one, "__dict__", None)
         if isinstance(held, (dict, list)):
             _rebind_in(held, memo)
-        # what the copy shares is the user's
+        # other objects are shared with the user's module, so nothing inside them may change
         waiting += [part for part in parts_of(one) if isinstance(part, (nn.Module, *CONTAINERS)) or id(part) in copies]
         if isinstance(one, nn.Module):
             waiting += [vars(one)[name] for name in TELLING]
@@ -174,7 +177,10 @@ def _rebind_in(held: dict[Any, Any] | list[Any], memo: Memo) -> None:
 
 
 def _rebound(value: Any, memo: Memo) -> Any:
-    """A function, bound method, partial or tuple of such with the copy's modules in the place of the user's."""
+    """Rebuilds a function, bound method or partial, or a tuple of these, with the copy's modules in place of the user's.
+
+    Returns the value itself where nothing is to replace.
+    """
     if isinstance(value, FunctionType):
         return _function(value, memo)
     if isinstance(value, MethodType):
@@ -195,7 +201,7 @@ def _function(function: FunctionType, memo: Memo) -> FunctionType:
         return memo.get(id(function), function)
     cells = tuple(memo.setdefault(id(cell), CellType()) for cell in function.__closure__ or ())
     twin = FunctionType(function.__code__, function.__globals__, function.__name__, None, cells)
-    memo[id(function)] = memo[id(twin)] = twin  # before its cells are filled: it may be in one of them
+    memo[id(function)] = memo[id(twin)] = twin  # entered before its cells are filled: a cell may hold the function itself
     twin.__defaults__ = function.__defaults__ and tuple(_of_copy(one, memo) for one in function.__defaults__)
     defaults = function.__kwdefaults__
     twin.__kwdefaults__ = defaults and {name: _of_copy(one, memo) for name, one in defaults.items()}
@@ -207,23 +213,23 @@ def _function(function: FunctionType, memo: Memo) -> FunctionType:
 
 
 def _of_copy(value: Any, memo: Memo) -> Any:
-    """The copy's own value: functions rebuilt, modules, tensors and containers copied, the rest shared."""
+    """Returns a value as the copy holds it: functions rebuilt, modules, tensors and containers copied, all else shared."""
     if isinstance(value, (FunctionType, MethodType, functools.partial)):
         return _rebound(value, memo)
-    if id(value) in memo:  # it has a copy, or is one, whose functions are rebuilt in its turn
+    if id(value) in memo:  # it has a copy or is one; functions in copies are rebuilt elsewhere
         return memo[id(value)]
     if not isinstance(value, (nn.Module, Tensor, *CONTAINERS)) and not reach(value).modules:
         return value
     try:
         copied = copy.deepcopy(value, memo)
     except Exception:
-        return value  # a lock or a file among it; if that hides a module of the user's, the comparison finds it
+        return value  # it holds a lock or a file; if it also holds a module of the user's, the comparison finds this
     _rebind(copied, memo, _are_copies(memo))
     return copied
 
 
 class _Eager(nn.Module):
-    """The network inside a torch.compile, by the same name, run as it is: a compiler sees no hooks."""
+    """Stand-in for a module under torch.compile, with its names, that runs the module uncompiled, so that hooks work."""
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         return self._orig_mod(*inputs, **named)  # pyright: ignore[reportCallIssue] (torch types attributes as tensors or modules)
@@ -248,7 +254,7 @@ def _run_eagerly(part: nn.Module) -> None:
 
 
 def changing_modes(module: nn.Module) -> list[Tensor]:
-    """The tensors of modules with a `train` or `eval` of their own, which may write into them (LoRA merges its weights)."""
+    """Returns the tensors of modules that override `train` or `eval`, which may write into them (LoRA merges its weights)."""
     plain = nn.Module
     own = [one for one in module.modules() if type(one).train is not plain.train or type(one).eval is not plain.eval]
     return [tensor for part in own for tensor in (*part.parameters(), *part.buffers())]
@@ -259,7 +265,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def weights_sha256(module: nn.Module) -> str:
-    """Names, shapes, types and bytes of all parameters and buffers: the same weights give the same text."""
+    """SHA-256, in hex, of the names, shapes, types and bytes of all parameters and buffers."""
     digest = hashlib.sha256()
     named = module.named_numbers() if isinstance(module, Opaque) else [*module.named_parameters(), *module.named_buffers()]
     for name, tensor in named:

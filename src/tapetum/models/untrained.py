@@ -1,4 +1,4 @@
-"""Draws the weights of a network anew: what it is before it has learned anything."""
+"""Draws a network's weights anew, as they are before training."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import ModelError
 
 STATISTICS = {"running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
-"""Buffers of batch-norms before they have seen anything."""
+"""{buffer of a batch-norm: its value before training}."""
 
 
 def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
-    """A copy with weights as its modules draw them when they are made, and the names of parameters that none of them draws.
+    """Returns a copy of a model with newly drawn weights, and the names of parameters that no module could draw.
 
-    Those (tokens, position embeddings, scales) have their values shuffled: as large as before, without their pattern.
+    Modules draw their weights by `reset_parameters`. The values of other parameters (tokens, position embeddings, scales) are
+    shuffled, which keeps their size and removes their pattern; those whose values are all equal are not named.
     """
     try:
-        module = copied(model.module, lambda tensor: tensor.cpu().clone())  # the CPU is where the random numbers come from
+        module = copied(model.module, lambda tensor: tensor.cpu().clone())  # random numbers are drawn on the CPU
     except Exception as error:
         raise ModelError(f"{model.name} cannot be copied ({type(error).__name__}: {error}): give a module that can") from error
     before = {name: weight.detach().clone() for name, weight in module.named_parameters()}
@@ -30,7 +31,7 @@ def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
         torch.manual_seed(seed)
         for weight in module.parameters():
             if weight.is_floating_point():
-                weight.fill_(math.nan)  # what is still NaN afterwards nobody has drawn
+                weight.fill_(math.nan)  # parameters that are still NaN later were not drawn
         _draw(module)
         loose = [name for name, weight in module.named_parameters() if bool(weight.isnan().any())]
         for name, weight in module.named_parameters():
@@ -43,19 +44,19 @@ def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
 
 
 def _draw(module: nn.Module) -> None:
-    """Lets every module draw its weights anew, inner ones first; statistics that no module resets get their first values."""
+    """Lets every module draw its weights anew, inner modules first, and sets batch-norm statistics to their first values."""
     for part in _inner_first(module):
         again = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
         if callable(again):
             try:
                 again()
-            except TypeError:  # one that needs arguments: its parameters stay NaN, and are seen
+            except TypeError:  # it needs arguments: the parameters stay NaN, and are shuffled
                 continue
         frozen = "running_var" in dict(part.named_buffers(recurse=False))
         for name, buffer in part.named_buffers(recurse=False):
             if name in STATISTICS:
                 buffer.fill_(STATISTICS[name])
-            elif frozen and name in ("weight", "bias"):  # a batch-norm whose scale and shift are no parameters
+            elif frozen and name in ("weight", "bias"):  # a batch-norm with scale and shift as buffers
                 buffer.fill_(1.0 if name == "weight" else 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Removes wrappers of torch's that leave the answer as it is; a wrapper of the user's own is part of the model."""
+"""Removes torch's own wrappers, which do not change the answer; a wrapper that the user wrote is part of the model."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch.optim.swa_utils import AveragedModel
 from tapetum.types import ModelError
 
 SHELLS: tuple[type[nn.Module], ...] = (nn.DataParallel, DistributedDataParallel, AveragedModel)
-"""Each keeps the network in `module` and its forward only calls that."""
+"""Wrappers that keep the network in the attribute `module`, and whose forward only calls it."""
 
 
 def unwrapped(module: nn.Module) -> nn.Module:
-    """The network inside torch.compile, DataParallel, DistributedDataParallel and AveragedModel, however they are nested."""
+    """Returns the network inside any nesting of torch.compile, DataParallel, DistributedDataParallel and AveragedModel."""
     inner = _inside(module)
     if inner is None:
         return module
@@ -31,14 +31,14 @@ def _inside(module: nn.Module) -> nn.Module | None:
     if compiled is not None and type(module) is compiled:
         return cast("nn.Module", module._orig_mod)
     for shell in SHELLS:
-        # a subclass with a forward of its own is somebody's wrapper, and so is an instance whose forward was replaced
+        # a subclass or an instance with a forward of its own is a wrapper that the user wrote
         if isinstance(module, shell) and type(module).forward is shell.forward and "forward" not in vars(module):
             return cast("nn.Module", module.module)
     return None
 
 
 def _optimized_module() -> type[nn.Module] | None:
-    """Class of a module behind torch.compile; None while that part of torch, which is slow to import, is not loaded."""
+    """Class of the modules that torch.compile returns; None if torch's compiler, slow to import, has not been loaded."""
     frames = sys.modules.get("torch._dynamo.eval_frame")
     return getattr(frames, "OptimizedModule", None)
 

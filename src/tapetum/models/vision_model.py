@@ -1,4 +1,4 @@
-"""`VisionModel`: a user's module with what travels with it (preprocessing, class names); all else here sees this."""
+"""`VisionModel`: a user's module with its preprocessing and class names, as all methods of this library take it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ LayersLike: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 """Names or globs, or modules of the network themselves."""
 
 Head: TypeAlias = int | str | None
-"""One of several outputs: its key, its attribute or its place; None: the only one, or the one that is the answer."""
+"""Names one of several outputs by its key, its attribute or its index; None: the only output, or the one that is the answer."""
 
 
 class VisionModel(Reader):
-    """Any `nn.Module` that takes images; further fields are those of `Network` and `Reader`.
+    """Any `nn.Module` that takes images, with all that methods need to explain it; `Network` and `Reader` list more fields.
 
     labels         class names, or None
-    source         argument of `load` that builds it again
+    source         argument with which `load` builds the model again
     weights        "default" (as published, or as the module came), "random", or the file they were read from
-    settings       settings on top of what `load(source, weights)` gives, as plain data
-    encode_text    (module, texts) -> embeddings (m, d) that are alike to those of images; None: no text tower
-    outputs        kind of the answer's numbers ("auto": found out), or {head: that} for several outputs
+    settings       what differs from `load(source, weights)`, as plain data
+    encode_text    (module, texts) -> embeddings (m, d) in the space of the images' embeddings; None: no text tower
+    outputs        kind of the answer's numbers ("auto": found out), or {head: kind} for several outputs
     head           which of several outputs is the answer; None: found by name, labels and shape
     head_labels    {head: class names} of outputs beside the answer
     """
@@ -64,7 +64,7 @@ class VisionModel(Reader):
         self._warned: set[str] = set()
 
     def around(self, module: nn.Module, name: str | None = None) -> VisionModel:
-        """All that is known of this model, of another module: a copy, or the same architecture with other weights."""
+        """Makes a model of another module (a copy, or one with other weights) with this model's preprocessing, labels etc."""
         twin = VisionModel.__new__(VisionModel)
         twin.__setstate__({**self.__getstate__(), "module": module, "name": name or self.name})
         return twin
@@ -76,10 +76,10 @@ class VisionModel(Reader):
     # --- the answer
 
     def __call__(self, images: Tensor) -> Any:
-        """The network's own output in eval mode; None when a probe stopped the pass early.
+        """Returns the network's output in eval mode; None when a probe stopped the pass early.
 
-        Refuses a table of other than one row per image: `view(-1, 400)` of another size gives that. Where somebody changes
-        layers, the batch may have become another on the way.
+        Refuses an output (rows, k) with another number of rows than images, as `view(-1, 400)` gives it for images of a wrong
+        size; not while an observer may change layers, which can change the batch size.
         """
         output = super().__call__(images)
         if isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images) and not self.passes.edited:
@@ -91,22 +91,22 @@ class VisionModel(Reader):
         return output
 
     def labels_of(self, head: Head) -> tuple[str, ...] | None:
-        """The class names of one head, by its key."""
+        """Returns the class names of one of several outputs; None where there are none."""
         return self.head_labels.get(head, self.labels if head == self.head else None)
 
     def outputs_of(self, head: Head) -> Outputs:
-        """Kind of the numbers of one head."""
+        """Returns the kind of numbers that one of several outputs gives."""
         return self.outputs.get(head, "auto") if isinstance(self.outputs, Mapping) else self.outputs
 
     # --- layers
 
     @property
     def survey(self) -> Survey:
-        """Layers as one pass showed them, at the size of the images that a method was given, else at the model's own."""
+        """Layers as one recorded pass showed them, at the size of the images a method was given, or else the model's own."""
         return self.remember("survey", lambda: self._surveyed(self.size))
 
     def survey_at(self, size: tuple[int, int]) -> Survey:
-        """Layers for images of another (h, w): grids, and fields where the padding goes by the image's size."""
+        """Returns the layers for images of size (h, w): grids depend on it, and fields if the padding does."""
         return self.remember("survey", lambda: self._surveyed(size), size)
 
     def _surveyed(self, size: tuple[int, int]) -> Survey:
@@ -114,14 +114,14 @@ class VisionModel(Reader):
             return survey(self.replica, self.blank(size=size), self.name, self.run)
 
     def layers(self) -> Layers:
-        """Every layer that runs: name, kind, output shape, parameters, theoretical receptive field and stride."""
+        """Lists every layer that runs: name, kind, output shape, parameters, theoretical receptive field and stride."""
         return Layers(self.survey.layers)
 
     def find_layers(self, patterns: LayersLike) -> list[str]:
-        """The names that globs such as "layer*" or "blocks.3" mean; a `LayerError` names close ones.
+        """Returns the layer names that names or globs such as "layer*" mean; a `LayerError` for an unknown name suggests some.
 
         "trunk[0]" is one run of a layer that runs several times, "backbone/1" one output of a layer that gives several. A
-        module of the network means its own name.
+        module of the network stands for its name.
         """
         found = self.named(patterns)
         exact = [patterns] if isinstance(patterns, str) else patterns
@@ -132,7 +132,7 @@ class VisionModel(Reader):
         return found
 
     def named(self, patterns: LayersLike) -> list[str]:
-        """As `find_layers`, without a note on layers that run several times."""
+        """Returns layer names as `find_layers` does, without its note on layers that run several times."""
         if isinstance(self.module, Opaque):
             raise LayerError(self.module.refusal(self.name, "layers"))
         wanted = [patterns] if isinstance(patterns, (str, nn.Module)) else patterns
@@ -140,7 +140,7 @@ class VisionModel(Reader):
         return list(dict.fromkeys(name for pattern in names for name in resolve(self.survey, pattern)))
 
     def name_of(self, module: nn.Module) -> str:
-        """Name of a module inside the network."""
+        """Returns the name of a module inside the network; a `LayerError` for any other."""
         name = next((name for name, part in self.module.named_modules() if part is module), None)
         if not name:
             what = "the network itself" if module is self.module else f"no module of {self.name}"
@@ -148,7 +148,7 @@ class VisionModel(Reader):
         return name
 
     def runs_of(self, name: str) -> tuple[str, ...]:
-        """A note on a layer that runs several times, where no run was chosen."""
+        """Returns a note if the layer runs several times and its name means no single run, else ()."""
         runs = self.survey.runs(name)
         if len(runs) == 1:
             return ()

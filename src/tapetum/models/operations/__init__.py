@@ -1,1 +1,1 @@
-"""Vocabulary of torch operations: their names, what they do, one call, and a mode that follows them."""
+"""Describes torch operations: their names, their kinds, one call of an operation, and a mode that follows all calls."""

@@ -1,4 +1,4 @@
-"""One executed operation: what it is and what it works on."""
+"""One torch operation as a network executes it: its kind and its arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tapetum.models.operations.tables import OPERATIONS, Operation
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A torch function with its arguments. Calling it runs it."""
+    """Torch function with its arguments; calling the object runs the function."""
 
     function: Callable[..., Any]
     args: tuple[Any, ...]
@@ -34,7 +34,7 @@ class Call:
 
     @cached_property
     def operation(self) -> Operation | None:
-        """Kind of the operation; None for what only moves values about, and for anything else.
+        """Kind of the operation, as backward rules know it; None for any other, as for operations that only move values.
 
         "relu" is every spelling of max(x, 0), also with an upper bound (ReLU6).
         """
@@ -54,7 +54,7 @@ class Call:
     # --- arguments
 
     def get(self, position: int, name: str, default: Any = None) -> Any:
-        """An argument, given by place or by name."""
+        """Returns an argument, whether it was passed by position or by name."""
         return self.args[position] if len(self.args) > position else self.kwargs.get(name, default)
 
     @property
@@ -64,48 +64,48 @@ class Call:
 
     @property
     def tensors(self) -> list[Tensor]:
-        """List of the tensors among the arguments, each as often as it stands there."""
+        """Tensors among the arguments, in order; one that is passed twice counts twice."""
         return list(tensors((self.args, self.kwargs)))
 
     @property
     def signals(self) -> list[Tensor]:
-        """The tensors that a backward pass goes on to, as often as they stand there."""
+        """Tensors among the arguments that require a gradient; one that is passed twice counts twice."""
         return [one for one in self.tensors if one.requires_grad]
 
     @property
     def inputs(self) -> list[Tensor]:
-        """The tensors that a backward pass goes on to, each once."""
+        """Tensors among the arguments that require a gradient, each once."""
         return list({id(one): one for one in self.signals}.values())
 
     @property
     def active(self) -> bool:
-        """Whether a backward pass will come through here."""
+        """Whether a backward pass will come through this call: gradients are on, and an argument requires one."""
         return torch.is_grad_enabled() and any(one.requires_grad for one in self.tensors)
 
-    # --- the same call, otherwise
+    # --- the same call with other arguments
 
     def mapped(self, function: Callable[[Tensor], Tensor]) -> Call:
-        """This call on what `function` makes of every tensor."""
+        """Returns the call with `function` applied to every tensor among its arguments."""
         args, kwargs = mapped((self.args, self.kwargs), function)
         return replace(self, args=args, kwargs=kwargs)
 
     def on(self, operands: Sequence[Tensor], values: Sequence[Tensor]) -> Call:
-        """This call on other values in place of some operands."""
+        """Returns the call with `values` in place of the tensors `operands`."""
         by_id = {id(one): value for one, value in zip(operands, values, strict=True)}
         return self.mapped(lambda tensor: by_id.get(id(tensor), tensor))
 
     def with_signals(self, *values: Tensor) -> Call:
-        """This call on these values, one for each of `signals`."""
+        """Returns the call with these values in place of its `signals`, in order."""
         rest = iter(values)
         return self.mapped(lambda tensor: next(rest) if tensor.requires_grad else tensor)
 
     def holding(self, signal: Tensor) -> Call:
-        """This call with every operand but the signal held constant."""
+        """Returns the call with every input but `signal` detached, so that a backward pass reaches only `signal`."""
         others = [one for one in self.inputs if one is not signal]
         return self.on(others, [one.detach() for one in others])
 
     def pure(self) -> Call | None:
-        """The call that computes the same without overwriting its first argument; None where nothing is overwritten."""
+        """Returns the same call out of place; None if this one does not overwrite its first argument."""
         function = out_of_place(self.function)
         if function is not None:
             return replace(self, function=function)

@@ -1,4 +1,4 @@
-"""The one function mode: whoever follows a network's operations says what happens at each."""
+"""Follows a network's operations by a torch function mode; subclasses say what happens at each operation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tapetum.models.operations.call import Call
 
 
 class Following(TorchFunctionMode):
-    """Inside the block, in this thread, `on` runs every torch operation in its place.
+    """Passes every torch operation inside the block, in this thread, to `on`, which runs it.
 
-    Operations and not modules are seen, so functional, in-place and reused spellings are alike. What `on` itself computes is
-    not seen, but inside of `with self`.
+    Operations are seen, not modules, so functional calls, in-place calls and reused modules are treated alike. Operations that
+    `on` itself runs are not seen, unless it runs them inside `with self`.
     """
 
     def on(self, call: Call) -> Any:

@@ -1,4 +1,4 @@
-"""Names of torch functions: one plain name per operation, however it is spelled, and which spellings work in place."""
+"""Gives each torch operation one plain name for all its spellings, and says which spellings work in place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OPERATORS = {
     "ifloordiv": "floor_divide", "imod": "remainder", "ipow": "pow", "iand": "and", "ior": "or", "ixor": "xor",
     "ilshift": "lshift", "irshift": "rshift",
 }  # fmt: skip
-"""Operators that work in place, `__iadd__`, and what they are called elsewhere."""
+"""{in-place operator, as "iadd" for `__iadd__`: plain name of its operation}."""
 
 _SYNONYMS = {
     "add": "radd", "sub": "subtract", "mul": "rmul multiply", "div": "truediv true_divide divide", "rdiv": "rtruediv",
@@ -25,15 +25,15 @@ _SYNONYMS = {
     "softmax": "special_softmax", "log_softmax": "special_log_softmax", "vector_norm": "linalg_vector_norm",
     "matmul": "linalg_matmul",
 }  # fmt: skip
-"""Plain names, and other names of the same operation with the same arguments in the same places."""
+"""{plain name: other names of the same operation, which take the same arguments in the same order}."""
 
 _PLAIN = _OPERATORS | {name: plain for plain, names in _SYNONYMS.items() for name in names.split()}
 
 
 def spelled(function: Callable[..., Any]) -> str:
-    """Plain name of a function or attribute: "relu" of `Tensor.relu_`, "add" of `__iadd__` and `__radd__`, "mT" of `x.mT`.
+    """Plain name of a function or attribute: "relu" for `Tensor.relu_`, "add" for `__iadd__` and `__radd__`, "mT" for `x.mT`.
 
-    Operators with their operands swapped are operations of their own where that matters: "rsub", "rdiv", "rpow", "rmatmul".
+    Operators with swapped operands have names of their own where the order matters: "rsub", "rdiv", "rpow", "rmatmul".
     """
     name = getattr(function, "__name__", "")
     if name == "__get__":
@@ -43,7 +43,7 @@ def spelled(function: Callable[..., Any]) -> str:
 
 
 def in_place(function: Callable[..., Any]) -> bool:
-    """Whether a function overwrites its first argument, as its name tells: `relu_`, `__iadd__`, `__setitem__`."""
+    """Whether a function overwrites its first argument, judged by its name, as `relu_`, `__iadd__`, `__setitem__`."""
     name = getattr(function, "__name__", "")
     if name.startswith("__") and name.endswith("__"):
         return name == "__setitem__" or name.strip("_") in _OPERATORS
@@ -51,7 +51,7 @@ def in_place(function: Callable[..., Any]) -> bool:
 
 
 def out_of_place(function: Callable[..., Any]) -> Callable[..., Any] | None:
-    """The function that computes the same without overwriting; None where this one does not, or torch has no other."""
+    """Returns the out-of-place version of an in-place function; None for another function, or where torch has none."""
     if not in_place(function):
         return None
     if function.__name__ == "__setitem__":

@@ -1,6 +1,6 @@
 """Finds tensors inside the outputs of layers: tensors, tuples, lists, dicts or dataclasses of them.
 
-The main tensor is the first of floating point; another one is named by the way to it, "pooler_output", "1" or "maps.0".
+The main tensor is the first floating point one; others are named by their path inside, as "pooler_output", "1" or "maps.0".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tapetum.types import LayerError
 
 
 def main_tensor(output: Any, layer: str = "this layer", way: str | None = None) -> Tensor:
-    """Returns the first floating point tensor in a layer's output, or the one at `way`."""
+    """Returns the first floating point tensor in a layer's output, or the one at the path `way`, as "maps.0"."""
     if way is None and isinstance(output, Tensor) and output.is_floating_point():
         return output
     for found, tensor in outputs(output):
@@ -28,12 +28,12 @@ def main_tensor(output: Any, layer: str = "this layer", way: str | None = None) 
 
 
 def floats(value: Any) -> Iterator[Tensor]:
-    """Yields every floating point tensor inside, in order."""
+    """Yields every floating point tensor inside a value, in order."""
     return (tensor for _, tensor in outputs(value))
 
 
 def outputs(value: Any) -> Iterator[tuple[str, Tensor]]:
-    """Yields every floating point tensor inside, with the way there."""
+    """Yields (path, tensor) for every floating point tensor inside a value; the path of the value itself is ""."""
     return ((way, tensor) for way, tensor in _with_ways(value, ()) if tensor.is_floating_point())
 
 
@@ -58,7 +58,7 @@ def _with_ways(value: Any, way: tuple[str, ...]) -> Iterator[tuple[str, Tensor]]
 
 
 def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """Applies `function` to every tensor inside; the structure is kept."""
+    """Applies `function` to every tensor inside a value; keeps the tuples, lists, dicts and dataclasses around them."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, Mapping):
@@ -75,7 +75,7 @@ def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
 
 
 def with_main_tensor(output: Any, replacement: Tensor, way: str | None = None) -> Any:
-    """Replaces the main tensor of a structure, or the one at `way`."""
+    """Returns a layer's output with its main tensor, or the one at the path `way`, replaced."""
     if isinstance(output, Tensor):
         return replacement
     target = main_tensor(output, way=way)
@@ -83,17 +83,17 @@ def with_main_tensor(output: Any, replacement: Tensor, way: str | None = None) -
 
 
 def repeated(value: Any, times: int) -> Any:
-    """Repeats every tensor of batch size 1 inside `times` times, without a copy."""
+    """Repeats every tensor inside a value, each of batch size 1, `times` times along the batch, without a copy."""
     return mapped(value, lambda tensor: tensor.expand(times, *tensor.shape[1:]))
 
 
 def is_single(value: Any) -> bool:
-    """Whether every tensor inside has batch size 1, and nothing else is there that may hold some (so `repeated` is right)."""
+    """Whether every tensor inside a value has batch size 1 and no unknown object may hold more, so that `repeated` is right."""
     return _is_plain(value) and all(tensor.ndim > 0 and tensor.shape[0] == 1 for tensor in tensors(value))
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether `mapped` reaches every part: no object of a kind of its own, such as a detector's list of images."""
+    """Whether `mapped` reaches every tensor inside: there is no object of another class, as a detector's list of images."""
     if isinstance(value, Mapping):
         return all(map(_is_plain, value.values()))
     if isinstance(value, (tuple, list)):
@@ -102,6 +102,6 @@ def _is_plain(value: Any) -> bool:
 
 
 def max_difference(a: Tensor, b: Tensor) -> float:
-    """The largest difference relative to the largest magnitude of `b`."""
+    """Returns max |a - b| / max |b|; 0 where `b` is not finite."""
     scale = float(b.detach().abs().max()) or 1.0
     return float((a - b).detach().abs().max()) / scale if torch.isfinite(b).all() else 0.0

@@ -1,4 +1,4 @@
-"""Normalisations by statistics of their input: what is normalised, and what is done afterwards."""
+"""Describes normalisations by statistics of their input: over which axes they normalise, and what they do afterwards."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tapetum.models.operations.call import Call
 
 @dataclass(frozen=True, eq=False)
 class Norm:
-    """(x - mean) / sqrt(mean of squares + eps) * weight + bias.
+    """Normalisation (x - mean) / sqrt(mean of squares + eps) * weight + bias.
 
-    shape    in which x is normalised, over its last axes `dims`
-    weight   as it is multiplied with x, like bias
-    centred  whether the mean is subtracted (not by RMS norm)
+    shape    x is reshaped to it and normalised over its last axes, `dims`
+    weight   broadcasts against x in its own shape, and so does bias; None: none
+    centred  whether the mean is subtracted (RMS norm does not)
     """
 
     shape: Sequence[int]
@@ -28,13 +28,16 @@ class Norm:
     centred: bool = True
 
     def centre(self, x: Tensor) -> Tensor:
-        """x in `shape`, less its mean."""
+        """Reshapes x to `shape` and, if `centred`, subtracts its mean over `dims`."""
         grouped = x.reshape(self.shape)
         return grouped - grouped.mean(self.dims, keepdim=True) if self.centred else grouped
 
 
 def norm_of(call: Call) -> Norm | None:
-    """Layer, group, instance and RMS norm; None of an instance norm with statistics of its own, which is a batch norm."""
+    """Describes a call of layer, group, instance or RMS norm; None for other calls and for instance norm by running statistics.
+
+    The last computes what a batch norm does.
+    """
     x: Tensor = call.main
     if call.name == "layer_norm":
         return Norm(x.shape, _last(call), call.get(2, "weight"), call.get(3, "bias"), call.get(4, "eps", 1e-5))
@@ -66,6 +69,6 @@ _ORDERS = {
 
 
 def parameters(call: Call) -> dict[str, Tensor | None]:
-    """Parameters of a batch or instance norm: `torch.batch_norm` takes weight and bias first, `F.batch_norm` last."""
+    """Returns weight, bias and running statistics of a batch or instance norm by name; their order differs in torch and F."""
     names = _ORDERS.get(call.function, ("running_mean", "running_var", "weight", "bias"))
     return {name: call.get(place, name) for place, name in enumerate(names, 1)}

@@ -1,6 +1,6 @@
-"""Kinds of torch operations, by their plain names (`names.spelled`).
+"""Sets of torch operations of each kind, by their plain names (`names.spelled`).
 
-Everything that follows a network's operations reads these sets; where one needs fewer, it names the subset and its reason.
+All code that follows a network's operations uses these sets; code that handles fewer names its subset, with the reason.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Literal
 
 
 def words(text: str) -> frozenset[str]:
-    """The words of a text, as a set."""
+    """Splits a text at white space into a set of words."""
     return frozenset(text.split())
 
 
@@ -22,11 +22,11 @@ SQUASHES = words("sigmoid hardsigmoid tanh erf softsign hardtanh")
 CURVES = words(
     "gelu silu hardswish mish elu celu selu leaky_relu rrelu prelu softplus logsigmoid hardshrink softshrink tanhshrink"
 )
-"""Activation functions that are neither."""
+"""Activation functions that are neither a ReLU nor bounded on both sides."""
 
 ACTIVATIONS = RELUS | SQUASHES | CURVES
 CLAMPS = words("clamp clamp_min clamp_max threshold")
-"""Functions that may be a ReLU, by their arguments (`Call.operation`)."""
+"""Functions that are a ReLU for some arguments (see `Call.operation`)."""
 
 FUNCTIONS = (
     ACTIVATIONS
@@ -36,7 +36,7 @@ FUNCTIONS = (
         sinh cosh erfc sign round floor ceil trunc"""
     )
 )
-"""One number in, one number out: `pow` and the like as long as their other operand is constant."""
+"""Functions of one number, applied to each element; `pow` and others with two operands count if one is constant."""
 
 # --- arithmetic
 
@@ -50,7 +50,7 @@ COMPARISONS = words(
 AVERAGES = words(
     "avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d mean sum interpolate upsample"
 )
-"""Sums with constant weights that the operation brings along."""
+"""Operations that sum their inputs with weights which are fixed by the operation."""
 
 SOFTMAXES = words("softmax log_softmax")
 NORMALISATIONS = words("layer_norm group_norm instance_norm rms_norm")
@@ -72,7 +72,7 @@ MOVES = COPIES | VIEWS | words("channel_shuffle pixel_shuffle pixel_unshuffle ro
 """Operations on one tensor that move or repeat its values and change none."""
 
 JOINS = words("cat stack hstack vstack")
-"""Operations that move the values of several tensors, a sequence, into one."""
+"""Operations that put the values of several tensors, given as a sequence, into one."""
 
 # --- operations that backward rules speak of
 

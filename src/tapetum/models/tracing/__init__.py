@@ -1,1 +1,1 @@
-"""Follows a tensor of the image through one pass: which places of it each layer can see."""
+"""Follows the image through one pass of a network, to find which part of the image each place of a layer can see."""

@@ -1,4 +1,4 @@
-"""Part of the image that one place of a tensor can see: the arithmetic of receptive fields, `araujo2019receptive`."""
+"""Computes receptive fields, the part of the image that one place of a tensor can see, `araujo2019receptive`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from tapetum.models.operations.call import Call
 
 @dataclass(frozen=True)
 class Span:
-    """Along one image axis: first and last input pixel that the first place sees, and the step to the next place.
+    """Receptive field along one image axis, in input pixels.
 
-    `loose`: after an enlargement a place may lie this much beside where `low` and `high` put it.
+    low, high  first and last pixel that the first place sees
+    jump       distance from one place to the next
+    loose      by how much more a place may see on both sides, after an enlargement
     """
 
     low: Fraction = Fraction(0)
@@ -36,7 +38,7 @@ class Span:
         return Span(min(self.low, other.low), max(self.high, other.high), self.jump, max(self.loose, other.loose))
 
     def sees(self, place: int) -> tuple[int, int]:
-        """First and last input pixel that a place can see; they may lie outside the image."""
+        """Returns the first and last pixel that a place, counted from 0, can see; they may lie outside the image."""
         start = place * self.jump
         return floor(self.low + start - self.loose), ceil(self.high + start + self.loose)
 
@@ -49,13 +51,13 @@ class Span:
 
 @dataclass(frozen=True)
 class Trace:
-    """Places and fields of a tensor that depends on the image.
+    """What is known of a tensor that depends on the image: the meaning of its axes, and receptive fields.
 
-    axes    labels, None after an operation that could not be followed
-    spans   fields along h and w
-    local   False once a place may see the whole image: the spans then hold only the jump
-    pooled  True behind a normalisation by the image's own statistics, through which each place depends a little on all;
-            the field is that of the windows alone
+    axes    labels of the axes; None after an operation that could not be followed
+    spans   receptive fields along h and w
+    local   False once a place may see the whole image: then only `jump` of the spans counts
+    pooled  True behind a normalisation by the image's own statistics, which makes each place depend a little on all; the
+            spans do not count this
     """
 
     axes: Axes | None
@@ -65,7 +67,7 @@ class Trace:
 
     @property
     def receptive_field(self) -> int | None:
-        """Receptive field in pixels along the larger axis; None where it is not defined."""
+        """Side of the receptive field in px, the larger of h and w; None if it is the whole image or no whole number."""
         return _whole(max(span.high - span.low for span in self.spans) + 1) if self.local else None
 
     @property
@@ -74,7 +76,7 @@ class Trace:
 
 
 def margins(trace: Trace, inner: Trace) -> Margins:
-    """Pixels that `inner` sees less than `trace`, on each side."""
+    """Returns by how many pixels the field of `inner` is smaller than that of `trace`: (top, bottom, left, right)."""
     (h, w), (own_h, own_w) = trace.spans, inner.spans
     return own_h.low - h.low, h.high - own_h.high, own_w.low - w.low, w.high - own_w.high
 
@@ -84,22 +86,22 @@ def _whole(value: Fraction) -> int | None:
 
 
 def pair(spans: Iterable[Span]) -> tuple[Span, Span]:
-    """The fields along h and w."""
+    """Returns two spans, along h and w, as a tuple."""
     h, w = spans
     return h, w
 
 
 def spread(trace: Trace) -> Trace:
-    """Trace of the same places, each of which may now see the whole image."""
+    """Returns the trace with each place seeing, possibly, the whole image."""
     return replace(trace, local=False)
 
 
 def coarsened(trace: Trace) -> Trace:
-    """Makes the map coarser where places moved into channels (patch merging, focus): the steps become the stride."""
+    """Returns the trace of a coarser map where places became channels (patch merging): their number becomes the stride."""
     parts = trace.axes or ()
     places = [atom for part in parts if role(part) != "c" for atom in part if atom.label in "hw"]
     steps = {atom.label: atom.step for atom in places}
-    if len(steps) < len(places) or all(step == 1 for step in steps.values()):  # windows of a map are no coarser map
+    if len(steps) < len(places) or all(step == 1 for step in steps.values()):  # no coarser map: whole, or cut into windows
         return trace
     inner = {label for part in parts if role(part) == "c" for label in labels(part)}
     spans = pair(
@@ -118,7 +120,10 @@ def places_of(part: Axis) -> int:
 
 
 def broadcast(traced: Sequence[tuple[Trace, torch.Size]], shape: torch.Size) -> Trace:
-    """Trace of an element-wise operation on several tensors: the union of fields. A gate from the whole image ends locality."""
+    """Returns the trace of an element-wise operation on several tensors: the union of their fields.
+
+    If a tensor with fewer spatial axes takes part, such as a gate computed from the whole image, places see the whole image.
+    """
     if any(trace.axes is None for trace, _ in traced):
         same = [trace for trace, size in traced if trace.axes and size == shape]
         return spread(same[0] if same else replace(traced[0][0], axes=None))
@@ -142,12 +147,12 @@ def _best(parts: Sequence[Axis], size: int) -> Axis:
 
 @dataclass(frozen=True, eq=False)
 class TracedStep(Call):
-    """One executed operation, as its rule sees it.
+    """One executed operation with what the rule for its kind needs to trace it.
 
-    traced   (trace, shape) of the arguments that depend on the image
-    outputs  the tensors that it returned
-    find     the trace of any argument, None where it does not depend on the image
-    note     takes down what kind of operation it was
+    traced   (trace, shape) of each argument that depends on the image
+    outputs  tensors that the operation returned
+    find     returns the trace of an argument, None if it does not depend on the image
+    note     records the kind of the operation
     """
 
     traced: Sequence[tuple[Trace, torch.Size]]
@@ -161,25 +166,28 @@ class TracedStep(Call):
         return self.traced[0][0]
 
     def pair(self, position: int, name: str, default: Any) -> tuple[Any, Any]:
-        """An argument along h and w, which may be given once for both."""
+        """Returns an argument as a pair for h and w, also where it is one number for both."""
         value = self.get(position, name, default)
         value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
         return value if len(value) == 2 else (value[0], value[0])
 
     def done(self, kind: str, trace: Trace) -> Trace:
-        """Notes the kind of operation, and returns the trace."""
+        """Records the kind of the operation, and returns the trace."""
         self.note(kind)
         return trace
 
 
 def pointwise(step: TracedStep) -> Trace:
-    """Trace behind an element-wise operation; a join where two tensors of the image meet."""
+    """Returns the trace behind an element-wise operation; its kind is "join" if several arguments depend on the image."""
     kind = "join" if len({id(trace) for trace, _ in step.traced}) > 1 else "pointwise"
     return step.done(kind, broadcast(step.traced, step.outputs[0].shape))
 
 
 def other(step: TracedStep) -> list[Trace]:
-    """Traces behind an operation without a rule: axes are kept if the shape is; a place may see the whole image."""
+    """Returns the traces behind an operation without a rule: a place may see the whole image.
+
+    Axis labels are kept for outputs of the same shape as the input.
+    """
     step.note("other")
     trace, shape = step.traced[0]
     return [spread(replace(trace, axes=trace.axes if out.shape == shape else None)) for out in step.outputs]

@@ -1,8 +1,8 @@
-"""Traces through each kind of operation: one rule per kind, and the table of the operations that have one.
+"""Holds the rules that give the trace behind each kind of operation, and the table of operations by rule.
 
-Executed operations are followed rather than modules, so functional calls, residual sums and branches count. The
-statistics of normalisation layers do not: such a layer is element-wise, and what lies behind one that takes them from the
-image itself is marked (`Trace.pooled`).
+Operations are followed as they are executed, not modules, so functional calls, residual sums and branches count. A
+normalisation layer counts as element-wise; what lies behind one that takes its statistics from the image itself is marked
+(`Trace.pooled`).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _softmax(step: TracedStep) -> Trace:
 
 
 def _view(step: TracedStep) -> list[Trace]:
-    """Traces behind a view or reshape: the same call on a contiguous stand-in shows where each axis went."""
+    """Returns the traces behind a view or reshape: the same call on a contiguous meta tensor shows where each axis went."""
     step.note("view")
     index = step.get(1, "")
     parts = index if isinstance(index, tuple) else (index,)
@@ -101,7 +101,7 @@ def _viewed(step: TracedStep, trace: Trace, before: Axes, view: Tensor) -> Trace
 
 
 class _JoinedPart(NamedTuple):
-    """Tensor in a concatenation: its trace, its axis along which they are joined, and its size there."""
+    """One tensor in a concatenation: its trace, the labels of its joined axis, and its size along that axis."""
 
     trace: Trace | None
     axis: Axis
@@ -109,7 +109,7 @@ class _JoinedPart(NamedTuple):
 
 
 def _cat(step: TracedStep) -> Trace:
-    """Trace behind a concatenation of channels, of class tokens and patches, or of places."""
+    """Returns the trace behind a concatenation: of channels, of class tokens and patches, or of places."""
     dim = step.get(1, "dim", 0) % step.outputs[0].ndim
     parts = [_part(step.find(tensor), tensor.shape[dim], dim) for tensor in step.get(0, "tensors")]
     if any(part.trace and part.trace.axes is None for part in parts):
@@ -134,14 +134,17 @@ def _with_axis(axes: Axes | None, dim: int, one: Axis) -> Axes:
 
 
 def _places_joined(rest: Sequence[Trace], parts: Sequence[_JoinedPart]) -> Trace:
-    """Trace with the fields of the first part that has places here; of several, each place may see the whole image."""
+    """Returns the trace of tensors joined along an axis of places, with the field of the first tensor with places there.
+
+    If several of the tensors depend on the image, each place may see the whole image.
+    """
     main = next((trace for trace in rest if any(map(is_spatial, trace.axes or ()))), rest[0])
     holder = next(part.trace for part in parts if part.trace and is_spatial(part.axis))
     return replace(main, spans=holder.spans, local=len(rest) == 1 and holder.local)
 
 
 def _with_insets(whole: Axis, joined: Trace, parts: Sequence[_JoinedPart]) -> Axis:
-    """Channels put side by side, with how much less each of them sees than all together."""
+    """Returns the axis of concatenated channels with insets: by how much each channel's field is smaller than the union."""
     if role(whole) != "c" or len(whole) != 1 or not joined.local:
         return whole
     insets: list[tuple[int, Margins]] = []
@@ -153,7 +156,7 @@ def _with_insets(whole: Axis, joined: Trace, parts: Sequence[_JoinedPart]) -> Ax
 
 
 def _cat_axis(parts: Sequence[_JoinedPart]) -> Axis:
-    """Axis of a concatenation: tokens before places become their prefix, channels stay channels."""
+    """Returns the joined axis of a concatenation: tokens before patches become their prefix, channels stay channels."""
     total = sum(part.size for part in parts)
     spatial = [i for i, part in enumerate(parts) if is_spatial(part.axis)]
     if not spatial:
@@ -169,7 +172,7 @@ def _cat_axis(parts: Sequence[_JoinedPart]) -> Axis:
 
 
 def _linear(step: TracedStep) -> Trace:
-    """Trace behind a linear layer: over channels it is a 1 x 1 convolution, over places it mixes them."""
+    """Returns the trace behind a linear layer: over channels it acts as a 1 x 1 convolution, over places it mixes these."""
     trace, out = coarsened(step.trace), step.outputs[0]
     if trace.axes is None:
         return step.done("mix", spread(trace))
@@ -181,7 +184,7 @@ def _linear(step: TracedStep) -> Trace:
 
 
 def _matmul(step: TracedStep) -> Trace:
-    """Trace behind (..., i, j) @ (..., j, k): the places of i stay; a sum over places mixes them."""
+    """Returns the trace behind (..., i, j) @ (..., j, k): axis i keeps its places; if j has places, the sum mixes them."""
     left, right = (step.find(tensor) for tensor in step.tensors[:2])
     if left is None or left.axes is None:
         return step.done("mix", spread(replace(step.trace, axes=None)))
@@ -196,7 +199,7 @@ def _matmul(step: TracedStep) -> Trace:
 
 
 def _einsum(step: TracedStep) -> Trace:
-    """Trace behind an einsum: each letter carries its label; summing over a letter of places mixes them."""
+    """Returns the trace behind an einsum: each letter has an axis label; a sum over a letter with places mixes these."""
     equation = step.args[0].replace(" ", "")
     inputs, result = equation.split("->")
     letters: dict[str, Axis] = {}
@@ -215,7 +218,7 @@ def _einsum(step: TracedStep) -> Trace:
 
 
 def _attention(step: TracedStep) -> Trace | list[Trace]:
-    """Scaled dot product or multi-head attention: the places of the queries, each of which sees the places of all keys."""
+    """Returns the traces behind attention (scaled dot product, multi-head): the queries' places, each sees all keys' places."""
     query, value = step.find(step.get(0, "query")), step.find(step.get(2, "value"))
     known = query or value
     if known is None:
@@ -239,7 +242,7 @@ _RULES: dict[Callable[[TracedStep], Any], Iterable[str]] = {
     ),
     _view: VIEWS,
     _softmax: words("softmax log_softmax softmin"),
-    _cat: words("cat"),  # of JOINS: the others make an axis, or choose one by the number of axes
+    _cat: words("cat"),  # no other of JOINS: they make a new axis, or choose it by the number of axes
     _linear: words("linear"),
     convolution: words("conv1d conv2d conv3d"),
     transposed_convolution: words("conv_transpose2d"),

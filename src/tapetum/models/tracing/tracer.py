@@ -1,4 +1,4 @@
-"""One recorded pass: which operations ran in which module, and the trace of every tensor that depends on the image."""
+"""Records one pass: which operations ran in which module, and the trace of every tensor that depends on the image."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ CONSTANTS = words(
     "zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full new_tensor"
 )
 REGIONS = words("roi_align roi_pool ps_roi_align")
-"""Operations that return parts of the image, as many as a detector proposes: no longer one map per image."""
+"""Operations that cut out the regions a detector proposes: behind them there is no longer one map per image."""
 
 NOT_FOLLOWED = CONSTANTS | REGIONS
 
 
 class Event(NamedTuple):
-    """One line of the pass: a module started or ended, or an operation of some kind ran inside it."""
+    """Event of a recorded pass: a module started ("start") or ended ("end"), or an operation of kind `kind` ran inside it."""
 
     kind: str
     module: str
 
 
 class Tracer(Following):
-    """Follows every tensor that depends on the image, and notes what ran in which module.
+    """Follows every tensor that depends on the image, and records as events what ran in which module.
 
     Kinds of operations: identity, pointwise, view, channel (1 x 1), join (two tensors of the image meet), pool (window
     or mean), mix (a kernel wider than 1, attention, a linear map over places), prefix (a class token is taken out),
@@ -56,11 +56,11 @@ class Tracer(Following):
         self.events.append(Event(kind, (self.running or [""])[-1] if module is None else module))
 
     def trace(self, tensor: Any) -> Trace | None:
-        """Trace of a tensor; None if it does not depend on the image, or in a way that was not followed."""
+        """Returns the trace of a tensor; None if it does not depend on the image, or an operation hid that it does."""
         return self._traces.get(tensor) if isinstance(tensor, Tensor) else None
 
     def trace_output(self, tensor: Tensor, inputs: Iterable[Any]) -> Trace | None:
-        """The trace of a module's output; by its shape where an operation inside hid or could not be followed."""
+        """Returns the trace of a module's output; guesses it from the shape if an operation inside could not be followed."""
         found = self.trace(tensor)
         if found is None or found.axes is None:
             known = [trace for trace in map(self.trace, inputs) if trace]
@@ -78,7 +78,7 @@ class Tracer(Following):
         return settled_trace
 
     def on(self, call: Call) -> Any:
-        before = [(self.trace(tensor), tensor.shape) for tensor in call.tensors]  # what works in place changes its inputs
+        before = [(self.trace(tensor), tensor.shape) for tensor in call.tensors]  # in-place operations change their inputs
         output = call()
         if call.name in ("copy", "setitem"):
             self._into_batch(call.args[0], call.args[-1])
@@ -91,7 +91,7 @@ class Tracer(Following):
         return output
 
     def _into_batch(self, place: Tensor, image: Any) -> None:
-        """`batch[i, :, :h, :w].copy_(image)`, as detectors put images of several sizes into one batch, filled up with zeros."""
+        """Gives a batch the trace of an image copied into it, as detectors pad images: `batch[i, :, :h, :w].copy_(image)`."""
         trace, batch = self.trace(image), place if place._base is None else place._base
         if trace is None or trace.axes is None or self.trace(batch) is not None or batch.ndim != len(trace.axes) + 1:
             return
@@ -99,10 +99,10 @@ class Tracer(Following):
 
 
 def _traces(step: TracedStep) -> list[Trace]:
-    """The trace of each output, by the operation's rule."""
+    """Returns the trace of each output of an operation, by the rule for its kind."""
     try:
         found = RULES.get(step.name, other)(step)
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # an odd signature: not followed
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # unexpected arguments: treated as unknown
         found = other(step)
     traces = found if isinstance(found, list) else [found] * len(step.outputs)
     pooled = any(trace.pooled for trace, _ in step.traced) or pools_statistics(step)

@@ -1,6 +1,6 @@
-"""Traces through operations that look through a window: convolution, pooling, resizing, padding, reduction.
+"""Holds the rules for the trace behind operations with a window: convolution, pooling, resizing, padding, reduction.
 
-Padding is neutral: a place at the border is treated as one in the middle.
+A place at the border is treated as one in the middle, as if the image went on where it is padded.
 """
 
 from __future__ import annotations
@@ -30,12 +30,18 @@ def convolution(step: TracedStep) -> Trace:
 
 
 def _through(trace: Trace, *window: Sequence[int]) -> tuple[Span, Span]:
-    """The fields behind a window: its sizes, strides, padding before and dilations along h and w."""
+    """Returns the fields behind a window along h and w.
+
+    window: sizes, strides, paddings in front, and dilations, each for h and w.
+    """
     return pair(span.kernel(*along) for span, *along in zip(trace.spans, *window, strict=True))
 
 
 def _over_tokens(step: TracedStep, trace: Trace, sizes: Sequence[int]) -> Trace:
-    """Trace behind a convolution over anything but a map: kernel 1 along tokens keeps them, as places in the batch."""
+    """Returns the trace behind a convolution over anything but a map.
+
+    A kernel of size 1 along tokens keeps their places, and so does a convolution over maps whose places are in the batch axis.
+    """
     out = step.outputs[0]
     if trace.axes and out.ndim == len(trace.axes) == 4 and not any(is_spatial(part) for part in trace.axes[1:]):
         return step.done("channel", replace(trace, axes=(trace.axes[0], *(axis("c", size) for size in out.shape[1:]))))
@@ -53,7 +59,7 @@ def transposed_convolution(step: TracedStep) -> Trace:
     parts = zip(trace.spans, weight.shape[2:], step.pair(3, "stride", 1), paddings, dilations, strict=True)
     for span, size, stride, before, d in parts:
         reach = (size - 1) * d
-        seen = ceil((reach + 1) / stride)  # input places under one output place: which ones changes with its phase
+        seen = ceil((reach + 1) / stride)  # input places under one output place, at the worst of its phases
         loose = span.loose + span.jump * Fraction(stride - 1, stride)
         spans.append(replace(span.kernel(seen, 1, Fraction(reach - before, stride)), jump=span.jump / stride, loose=loose))
     return step.done("mix", Trace(_new_map(out), pair(spans), trace.local))
@@ -97,7 +103,10 @@ def interpolation(step: TracedStep) -> Trace:
 
 
 def _resized(span: Span, old: int, new: int, taps: int) -> Span:
-    """Field behind resizing. Its taps shift with the phase of a place, so it is loose by some places of the coarser grid."""
+    """Returns the field behind resizing from `old` to `new` places with `taps` places read for each.
+
+    Which places are read changes from place to place, so the field is loose by some steps of the coarser grid.
+    """
     if old == new:
         return span
     ratio = Fraction(old, new)
@@ -107,7 +116,10 @@ def _resized(span: Span, old: int, new: int, taps: int) -> Span:
 
 
 def unfolding(step: TracedStep) -> Trace:
-    """`F.unfold`: what each window shows, as channels (n, c·k·k, windows), row by row. A tensor's own `unfold` is another."""
+    """Returns the trace behind `F.unfold`, (n, c·k·k, windows): each window's values are channels, windows go row by row.
+
+    The method `Tensor.unfold` is another operation.
+    """
     trace, out, size = coarsened(step.trace), step.outputs[0], step.traced[0][1]
     if out.ndim != 3 or _map_axes(trace, len(size)) is None:
         return other(step)[0]
@@ -136,7 +148,7 @@ def padding(step: TracedStep) -> Trace:
 
 
 def reduction(step: TracedStep) -> Trace | list[Trace]:
-    """Trace behind a mean, sum or maximum over axes; over all places it is a kernel of the grid's size."""
+    """Returns the trace behind a mean, sum, maximum or the like over axes; over all places, as behind a kernel of map size."""
     trace, shape = step.traced[0]
     dims = step.get(1, "dim", step.kwargs.get("axis"))
     if trace.axes is None or dims is None or isinstance(dims, Tensor):
@@ -159,13 +171,16 @@ def _reduced_spans(spans: Sequence[Span], over: Sequence[Atom], axes: Axes) -> t
 
 
 def _reduced(span: Span, over: Sequence[Atom], partly: bool) -> Span:
-    """Field of a place that sees all places in `over`; if outer factors are left, their own steps carry the stride."""
+    """Returns the field behind a reduction over the atoms `over` of one image axis.
+
+    partly: whether other atoms of the axis are left; their steps then hold the stride already.
+    """
     extent = sum((atom.size - 1) * atom.step for atom in over)
     return replace(span.kernel(extent + 1), jump=span.jump * (1 if partly else places_of(tuple(over))))
 
 
 def _map_axes(trace: Trace, dims: int) -> Axes | None:
-    """The axes of a map (n, c, h, w) of one image; None for anything else."""
+    """Returns the axes of a trace if it is a map (n, c, h, w) of one image, with `dims` 4; else None."""
     axes = trace.axes
     if dims != 4 or axes is None or len(axes) != 4 or axes[0]:
         return None
