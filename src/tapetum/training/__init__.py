@@ -1,4 +1,4 @@
-"""Training of SimpleCNN or any classifier, from nothing or from trained weights, and a check of its predictions."""
+"""Trains SimpleCNN or any classifier, from random or trained weights, and checks its predictions."""
 
 from tapetum.training.checking import check_predictions
 from tapetum.training.training import fine_tune, train

@@ -1,4 +1,4 @@
-"""Predictions for pictures with known classes: all counted, some kept to look at."""
+"""Checks a network's predictions on pictures with known classes: counts all, and keeps some to show."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tapetum.training.pictures import KEEP_BYTES, Photographs, batch_orders
 from tapetum.types import ModelError, ModelLike, PredictionCheck, TrainingError
 
 OTHER = "another class"
-"""Name of the column for answers with a class that the data does not have."""
+"""Name of the confusion matrix's column for predictions of classes that the data does not have."""
 
 
 def check_predictions(
@@ -80,7 +80,7 @@ def check_predictions(
 
 @dataclass(frozen=True)
 class Answers:
-    """Rows, classes, answers and probabilities of the readable pictures, (n,) each."""
+    """Row, true class, predicted class and its probability for each readable picture, (n,) each."""
 
     rows: Tensor
     truth: Tensor
@@ -100,7 +100,7 @@ def _chosen(data: Any, of: str, validation: Any, seed: int) -> tuple[Subset, tup
 
 
 def _outputs(model: VisionModel, classes: Sequence[str]) -> list[int]:
-    """Matches the network's outputs with the classes of the data: by name, or by place if the network has no names."""
+    """Returns the index of the network's output for each class of the data: by name, or by order if outputs have no names."""
     count = n_outputs(model)
     if model.labels is None:
         if count != len(classes):
@@ -130,7 +130,7 @@ def _answers(model: VisionModel, photographs: Photographs, outputs: Sequence[int
 
 
 def _shown(answers: Answers, n: int, shows: str, seed: int) -> Tensor:
-    """Indices of the pictures to show."""
+    """Returns the indices of the pictures to show, up to n."""
     right = answers.predicted == answers.truth
     if shows == "any":
         return torch.randperm(len(right), generator=seeded(seed, "shown"))[:n]

@@ -1,10 +1,10 @@
-"""A training on disk: each epoch one file that is complete or not there, so that a run can go on from any moment.
+"""Saves a training after each epoch, in a file that is complete or absent, so that a stopped run can be resumed.
 
-epoch_003.safetensors   weights, optimizer, snapshots; in its header what is trained and how, the history, a checksum over all
+epoch_003.safetensors   weights, optimizer, snapshots; in the header the settings, the history, and a checksum over all
 history.json            the history for people and other programs
 model.safetensors, model.json   the trained network, which `tp.load` takes
 
-An epoch that is damaged, or that this training cannot have written, is passed over: the one before it goes on.
+The file of an epoch that is damaged, or that this training cannot have written, is skipped in favour of the one before.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from tapetum.types import DamagedError, Epoch, TrainingError
 NAME = re.compile(r"epoch_([0-9]{3,9})\.safetensors")
 HISTORY = "history.json"
 OWN = re.compile(r"epoch_[0-9]{3,9}\.safetensors|history\.json|model\.(safetensors|json)")
-"""Files of a training's folder."""
-AT_HAND = 2  # the newest files that are kept: should the last be damaged, there is another
+"""Names of the files that a training writes into its folder."""
+AT_HAND = 2  # number of epochs' files that are kept, so that a damaged last one does not end the training
 LARGEST = 16_000_000_000
-"""Most bytes of an epoch: as many are hashed in some ten seconds."""
+"""Most bytes of an epoch's file; hashing that many takes about ten seconds."""
 
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
-"""State of the optimizer per weight: a number, and two tensors of the weight's shape."""
+"""Names in Adam's state of each weight: a number, and two tensors of the weight's shape."""
 
 
 @dataclass(frozen=True)
 class _Saved:
-    """An epoch's file, checked against the training that wants to go on."""
+    """Content of an epoch's file, with a correct checksum."""
 
     settings: Mapping[str, Any]
     epochs: list[Epoch]
@@ -53,7 +53,7 @@ class _Saved:
 
 
 def save_epoch(folder: Path, state: TrainingState, settings: Mapping[str, Any]) -> None:
-    """Writes the state after an epoch, then takes older files away."""
+    """Writes the state after an epoch and the history, then deletes older epochs' files except the last."""
     tensors = {f"network.{name}": tensor for name, tensor in state.network.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in state.best.items()}
     tensors |= {f"snapshot.{i}": tensor for i, tensor in enumerate(state.snapshots)}
@@ -74,9 +74,9 @@ def save_epoch(folder: Path, state: TrainingState, settings: Mapping[str, Any]) 
 
 
 def go_on(folder: Path, state: TrainingState, settings: Mapping[str, Any], *, resume: bool) -> tuple[str, ...]:
-    """Puts the newest whole epoch of the folder into the state; notes of those that were not whole.
+    """Loads the newest undamaged epoch of a folder into the state; returns notes about damaged ones.
 
-    A folder of another training is refused; without `resume` an earlier training's files are taken away.
+    A folder of another training is refused; without `resume`, the files of an earlier training are deleted.
     """
     clear_leftovers(folder)
     for path in () if resume else [path for path in folder.iterdir() if OWN.fullmatch(path.name)]:
@@ -107,7 +107,7 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    """SHA-256 over the header's text and every tensor: safetensors has no checksum of its own."""
+    """Returns the SHA-256 of the header's text and of every tensor, since safetensors has no checksum of its own."""
     whole = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         plain = tensors[name].detach().cpu().contiguous()
@@ -120,7 +120,7 @@ def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
 
 
 def _read(path: Path) -> _Saved:
-    """Reads the file of an epoch, of any training."""
+    """Reads an epoch's file and verifies its checksum, whatever training it belongs to."""
     text, digest, tensors = _tensors(path)
     if digest != _digest(tensors, text):
         raise DamagedError(f"{shown(path)} is damaged: it was changed since it was written")
@@ -131,7 +131,7 @@ def _read(path: Path) -> _Saved:
 
 
 def _tensors(path: Path) -> tuple[str, str, dict[str, Tensor]]:
-    """Returns the header's text, its checksum, and the tensors, whose bytes stay in the file until they are used."""
+    """Returns the header's text, its checksum, and the tensors, whose bytes are read from the file when first used."""
     with opened(path) as file:
         if os.fstat(file.fileno()).st_size > LARGEST:
             raise DamagedError(f"{shown(path)} is damaged: larger than {LARGEST / 1e9:g} GB")
@@ -145,7 +145,7 @@ def _tensors(path: Path) -> tuple[str, str, dict[str, Tensor]]:
 
 
 def _wanted(state: TrainingState) -> dict[str, Tensor]:
-    """{name: tensor of the type and shape that a file may hold under it}."""
+    """Returns {name: a tensor of the type and shape that this training stores under the name}."""
     own = state.network.state_dict()
     found = {f"{part}.{name}": tensor for part in ("network", "best") for name, tensor in own.items()}
     weights = [weight for group in state.optimizer.param_groups for weight in group["params"]]
@@ -160,7 +160,7 @@ def _is_like(name: str, tensor: Tensor, wanted: Mapping[str, Tensor]) -> bool:
 
 
 def _told(about: Any, tensors: Mapping[str, Tensor]) -> _Saved | None:
-    """Returns the facts of a header; None if they are others than an epoch has."""
+    """Returns the content of an epoch's file from its header and tensors; None if the header is not one of an epoch."""
     if not isinstance(about, dict):
         return None
     settings, epochs, kept = (cast("dict[str, Any]", about).get(name) for name in ("settings", "epochs", "kept"))
@@ -173,7 +173,7 @@ def _told(about: Any, tensors: Mapping[str, Tensor]) -> _Saved | None:
 
 
 def _is_whole(saved: _Saved, wanted: Mapping[str, Tensor]) -> bool:
-    """Whether all of the network is there in its types, the optimizer is finite, and the numbers belong together."""
+    """Whether a file has the whole network in the right types, a finite optimizer state, and consistent epoch numbers."""
     own = {name for name in wanted if name.startswith("network.")}
     best = {name for name in saved.tensors if name.startswith("best.")}
     snapshots = sorted(name for name in saved.tensors if name.startswith("snapshot."))

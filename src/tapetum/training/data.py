@@ -1,4 +1,4 @@
-"""Data for training: any source of pictures with classes, split into a training part and a held-out part."""
+"""Prepares data for training: any source of pictures with classes, split into a training part and a held-out part."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HELD_OUT = frozenset({"val", "valid", "validation"})
 
 @dataclass(frozen=True)
 class Subset:
-    """Some pictures of a source with their classes as numbers (n,)."""
+    """Some pictures of a source, with their classes as numbers, (n,)."""
 
     source: Source
     samples: tuple[int, ...]
@@ -35,17 +35,17 @@ class Subset:
         return self.source.ids[self.samples[row]]
 
     def read(self, row: int) -> Tensor:
-        """Pixels (1, 3, H, W) in [0, 1]."""
+        """Returns the pixels of a row's picture, (1, 3, H, W) in [0, 1]."""
         return self.source.read(self.samples[row])
 
     def fingerprint(self) -> str:
-        """Hash that changes with the pictures, the classes and the split."""
+        """Returns a hash that changes with the pictures, their classes and the split."""
         return digest(self.source.fingerprint(), (self.samples, self.labels.tolist()))
 
 
 @dataclass(frozen=True)
 class Split:
-    """A data set split in two; `classes` in the order of their numbers in both parts."""
+    """A data set split into a training and a held-out part; class number i is `classes[i]` in both parts."""
 
     classes: tuple[str, ...]
     train: Subset
@@ -55,11 +55,11 @@ class Split:
 
 
 def read_data(data: Any, validation: Any = 0.2, seed: int = 0) -> Split:
-    """Splits a data set into its two parts.
+    """Splits a data set into a training part and a held-out part.
 
     Args:
-        data: a folder of class folders (with train and val inside, those are the parts); what `tp.as_source` takes, with
-            labels; (pixels (n, 3, h, w) as uint8 or floats in [0, 1], labels); a torch Dataset of (picture, label).
+        data: a folder of class folders (if it has train and val inside, those are the parts); what `tp.as_source` takes, if it
+            has labels; (pixels (n, 3, h, w) as uint8 or floats in [0, 1], labels); a torch Dataset of (picture, label).
         validation: the share of each class that is held out, drawn by `seed`, or a data set of its own.
         seed: random seed of that draw.
     """
@@ -80,7 +80,7 @@ def read_data(data: Any, validation: Any = 0.2, seed: int = 0) -> Split:
 
 
 def part(source: Source, samples: Sequence[int], classes: Sequence[str]) -> Subset:
-    """Some pictures of a source; their classes must be among those given."""
+    """Returns some pictures of a source as a part; refuses classes that are not among those given."""
     number = {name: i for i, name in enumerate(classes)}
     strange = sorted({label for label in (source.labels[sample] for sample in samples) if label not in number}, key=str)
     if strange:
@@ -90,7 +90,7 @@ def part(source: Source, samples: Sequence[int], classes: Sequence[str]) -> Subs
 
 
 def class_names(source: Source) -> tuple[str, ...]:
-    """The classes in the source's own order, else sorted; fewer than two are refused."""
+    """Returns the classes of a source, in its own order if it has one, else sorted; refuses fewer than two."""
     found = {label for label in source.labels if label is not None}
     if len(found) < 2:
         what = "no classes" if not found else f"one class, {next(iter(found))}"
@@ -103,7 +103,7 @@ def class_names(source: Source) -> tuple[str, ...]:
 
 
 def _cut(source: Source, rows: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int], tuple[str, ...]]:
-    """The folders train and val where there are both, else a share of each class."""
+    """Splits rows into training rows, held-out rows and notes: by the folders train and val if both exist, else by a draw."""
     paths = {row: source.ids[row].lower().split("/")[:-1] for row in rows}
     folders = {row: next((folder for folder in path if folder in SPLITS), None) for row, path in paths.items()}
     wanted = HELD_OUT if HELD_OUT & set(folders.values()) else frozenset({"test"})
@@ -116,7 +116,7 @@ def _cut(source: Source, rows: Sequence[int], share: float, seed: int) -> tuple[
 
 
 def _drawn(source: Source, rows: Sequence[int], share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Splits each class with its own draw, so that a change in one class does not change the split of another."""
+    """Holds out a share of each class by a draw of its own, so that a change in one class does not affect the others."""
     by_class: dict[str, list[int]] = {}
     for row in rows:
         by_class.setdefault(cast("str", source.labels[row]), []).append(row)
@@ -128,12 +128,12 @@ def _drawn(source: Source, rows: Sequence[int], share: float, seed: int) -> tupl
 
 
 def seeded(*key: object) -> torch.Generator:
-    """A generator that is a function of the key alone: seed, purpose, epoch, ..."""
+    """Returns a random generator whose numbers depend on the key alone, such as (seed, purpose, epoch)."""
     return torch.Generator().manual_seed(seed_of(*key))
 
 
 def seed_of(*key: object) -> int:
-    """Number in [0, 2**63) that is a function of the key."""
+    """Returns a number in [0, 2**63) that depends on the key alone."""
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest()) >> 1
 
 
@@ -141,7 +141,7 @@ def seed_of(*key: object) -> int:
 
 
 def labelled(data: Any) -> Source:
-    """Converts anything that can be trained on to a source."""
+    """Converts data to a source: a pair (pixels, labels), a torch Dataset, or anything that `as_source` takes."""
     if isinstance(data, tuple) and len(data) == 2 and isinstance(data[0], Tensor):
         return _from_pair(*data)
     if isinstance(data, IterableDataset):
@@ -153,7 +153,7 @@ def labelled(data: Any) -> Source:
 
 @dataclass(frozen=True)
 class Listed:
-    """Pictures that some function reads by number."""
+    """Source whose pictures are read by a function of their number."""
 
     name: str
     ids: tuple[str, ...] = field(repr=False)
@@ -163,11 +163,11 @@ class Listed:
     print: Callable[[], str] = field(repr=False)
 
     def fingerprint(self) -> str:
-        """Hash that changes with pictures or labels, as far as the data reveals them."""
+        """Returns a hash that changes with the pictures or labels, as far as the data allows to tell."""
         return digest(self.print(), (self.ids, self.labels))
 
     def read(self, sample: int) -> Tensor:
-        """Pixels (1, 3, H, W), float32 in [0, 1]."""
+        """Returns the pixels of a picture, (1, 3, H, W) float32 in [0, 1]."""
         return read_image(self.reader(sample))
 
 
@@ -192,7 +192,7 @@ def _from_dataset(data: Any) -> Listed:
 
 
 def _named(labels: Sequence[Any], classes: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Labels as texts, and all classes: numbers name a class by its place."""
+    """Returns labels as names, and the names of all classes; a label that is a number is the index of its class."""
     if all(isinstance(label, str) for label in labels):
         return tuple(labels), tuple(sorted(set(labels)))
     numbers = [int(label) for label in labels]

@@ -1,4 +1,4 @@
-"""Features of a frozen network, computed once: only the head is then trained on them, in a moment."""
+"""Computes the features of a frozen network once, so that the head alone can be trained on them quickly."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tapetum.training.pictures import Photographs, batch_orders
 
 
 class Features:
-    """The head's inputs for one part's pictures, without those that could not be read."""
+    """Inputs of the head for the pictures of one part of the data, without pictures that could not be read."""
 
     def __init__(self, values: Tensor, labels: Tensor) -> None:
         self.values, self.labels = values, labels
 
     def batches(self, orders: Sequence[Tensor], epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(features, labels) of each list of rows."""
+        """Yields (features, labels) for each list of rows."""
         for rows in orders:
             yield self.values[rows], self.labels[rows]
 
 
 def features_of(model: VisionModel, head: str, photographs: Sequence[Photographs], batch: int) -> list[Features] | None:
-    """The features of each part; None where the head's output is not yet the network's, or where they would not fit."""
+    """Returns the features of each part of the data; None if other operations follow the head, so that it cannot run alone."""
     seen: list[Tensor] = []
     part = model.module.get_submodule(head)
     handle = part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
@@ -59,5 +59,5 @@ def _features(model: VisionModel, photographs: Photographs, batch: int, seen: li
 
 
 def called(model: VisionModel, module: nn.Module, images: Tensor) -> object:
-    """Runs the network in its own way of calling."""
+    """Calls a module, by the model's own `call` function if it has one."""
     return module(images) if model.call is None else model.call(module, images)

@@ -1,4 +1,4 @@
-"""Epochs: steps down the loss, then a look at the held-out pictures. All randomness is a function of (seed, epoch, batch)."""
+"""Runs an epoch: trains on the training pictures, then tests. Its random numbers depend on (seed, epoch, batch) alone."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tapetum.training.pictures import Examples, batch_orders
 from tapetum.types import Epoch, TrainingError
 
 Schedule = Literal["constant", "cosine"]
-"""Course of the learning rate: it stays, or it falls to zero along half a cosine."""
+"""How the learning rate changes: it stays constant, or falls to zero along half a cosine."""
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """Decisions made before the first epoch."""
+    """Settings of a training that are fixed before the first epoch."""
 
     epochs: int
     batch: int
@@ -37,9 +37,11 @@ class TrainingPlan:
 
 @dataclass
 class TrainingState:
-    """State that changes from epoch to epoch, which a checkpoint keeps.
+    """State of a training after an epoch, as a checkpoint stores it.
 
-    best   {name: tensor} of the network after the epoch with the lowest validation loss; empty without patience
+    snapshots  weights of the first convolution at the start and after every epoch; empty if it is not trained
+    best       {name: tensor} of the network after the epoch with the lowest validation loss; empty without patience
+    kept       number of the epoch whose weights are the result so far
     """
 
     network: nn.Module
@@ -50,17 +52,17 @@ class TrainingState:
     kept: int = 0
 
     def finished(self, plan: TrainingPlan) -> bool:
-        """Whether all epochs are done, or the last `patience` of them did not improve."""
+        """Whether all epochs are done, or the validation loss has not fallen for `patience` epochs."""
         tired = plan.patience is not None and len(self.epochs) - self.kept >= plan.patience
         return len(self.epochs) >= plan.epochs or (tired and bool(self.epochs))
 
 
 @dataclass(frozen=True)
 class Work:
-    """Objects that an epoch works on.
+    """What an epoch needs besides its state and settings: both parts of the data, and how to run the network.
 
-    forward         the network's own call, (module, inputs) -> output
-    training_mode   puts the network in training mode, but for what is frozen
+    forward        function (module, inputs) -> output that calls the network
+    training_mode  function that puts the network in training mode, except its frozen parts
     """
 
     train: Examples
@@ -75,7 +77,7 @@ class Work:
 
 
 def run_epoch(work: Work, state: TrainingState, plan: TrainingPlan) -> Epoch:
-    """Trains on all training pictures once, then tests on the held-out ones; leaves the network in eval mode."""
+    """Trains on all training pictures once, then tests on the held-out pictures; leaves the network in eval mode."""
     number, start = len(state.epochs) + 1, time.perf_counter()
     with stage(f"epoch {number} of {plan.epochs}"):
         done = (number - 1) * work.size
@@ -90,7 +92,7 @@ def run_epoch(work: Work, state: TrainingState, plan: TrainingPlan) -> Epoch:
 
 
 def learning_rate(plan: TrainingPlan, way: float) -> float:
-    """Learning rate at a share of the training, in [0, 1)."""
+    """Returns the learning rate after the share `way` of the training, in [0, 1)."""
     return plan.learning_rate if plan.schedule == "constant" else plan.learning_rate * (1 + math.cos(math.pi * way)) / 2
 
 
@@ -127,7 +129,7 @@ def _validated(work: Work, network: nn.Module, plan: TrainingPlan, done: int) ->
 
 @dataclass
 class Sums:
-    """Sums of the loss and of correct answers over pictures."""
+    """Sums of the loss and of right answers over pictures."""
 
     loss: float = 0.0
     right: int = 0
@@ -146,7 +148,7 @@ class Sums:
 
 @contextmanager
 def own_randomness(seed: int, device: torch.device) -> Generator[None]:
-    """Seeds torch's generators inside the block, for dropout and the like, and restores them afterwards."""
+    """Seeds torch's random generators inside the block (for dropout, for example), and restores them afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

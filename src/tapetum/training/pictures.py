@@ -1,4 +1,4 @@
-"""Pictures on their way into the network: cut to what it sees, kept in 8 bits or decoded when needed, changed a little."""
+"""Prepares pictures for training: crops them, keeps them in 8 bits or decodes them when needed, and changes them at random."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ from tapetum.training.data import Subset, seeded
 from tapetum.types import ImageError
 
 Augment = Literal["none", "flip", "crop"]
-"""Random changes of a training picture: none; left and right; or also the place of the cut."""
+"""Random changes of a training picture: none; mirrored left to right; or mirrored, and cropped at a random place."""
 
 KEEP_BYTES = 1_000_000_000
-"""Pictures that take more than this, in 8 bits, are decoded anew in every epoch."""
+"""Most bytes of 8-bit pictures kept in memory; more are decoded again in every epoch."""
 
 AHEAD = 2  # batches that are decoded before their turn
 
 
 @runtime_checkable
 class Examples(Protocol):
-    """Inputs of a network with their classes: pictures, or the features of a frozen part."""
+    """Inputs of a network with their classes: pictures, or features computed by a frozen part of the network."""
 
     @property
     def labels(self) -> Tensor:
-        """(n,)"""
+        """Classes as numbers, (n,)."""
         ...
 
     def batches(self, orders: Sequence[Tensor], epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(inputs, labels) of each list of rows; `epoch` numbers the random changes, None: without any."""
+        """Yields (inputs, labels) for each list of rows; `epoch` seeds random changes, None: no changes."""
         ...
 
 
 class Photographs:
-    """The pictures of one part as the network sees them. A picture that cannot be read is left out of its batch and listed."""
+    """Pictures of one part of the data, as the network sees them; unreadable ones are left out and listed in `skipped`."""
 
     def __init__(self, part: Subset, preprocessing: Preprocessing, augment: Augment, seed: int, keep_bytes: int) -> None:
         self.part, self.preprocessing, self.augment, self.seed = part, preprocessing, augment, seed
         self.labels = part.labels
         self.skipped: dict[str, str] = {}
         self.cut = preprocessing.wider() if augment == "crop" else preprocessing
-        self.place: Callable[[Tensor], Tensor] = lambda images: images  # to the network's device and type
+        self.place: Callable[[Tensor], Tensor] = lambda images: images  # moves images to the network's device and type
         self._kept: Tensor | None = None
         self._readable = torch.ones(len(part), dtype=torch.bool)
         if len(part) * 3 * prod(self.cut.size) <= keep_bytes:
             self._keep()
 
     def batches(self, orders: Sequence[Tensor], epoch: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(model-ready images, labels) of each list of rows, without the pictures that could not be read."""
+        """Yields (model-ready images, labels) for each list of rows, without pictures that could not be read."""
         changes = None if epoch is None or self.augment == "none" else self._draw(epoch)
         for rows, levels in self.levels(orders):
             if len(rows):
@@ -65,7 +65,7 @@ class Photographs:
                 yield self.place(self.preprocessing.normalize(pixels)), self.labels[rows]
 
     def levels(self, orders: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(rows, their pictures as uint8 (m, 3, h, w)) of each list of rows."""
+        """Yields (rows, their pictures as uint8 (m, 3, h, w)) for each list of rows, without unreadable pictures."""
         if self._kept is None:
             yield from self._decoded(orders)
             return
@@ -75,12 +75,12 @@ class Photographs:
 
     @property
     def readable(self) -> Tensor:
-        """The rows whose picture could be read, as far as they were tried."""
+        """Rows of all pictures except those that have turned out to be unreadable."""
         rows = [row for row in range(len(self.part)) if self.part.id(row) not in self.skipped]
         return torch.tensor(rows, dtype=torch.long)
 
     def mean_and_std(self, n: int = 1000) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and std per channel over up to n pictures, with 4 digits; the std is at least .01, for constant channels."""
+        """Returns mean and standard deviation (at least 0.01) per channel over up to n pictures, rounded to 4 digits."""
         rows = torch.randperm(len(self.part), generator=seeded(self.seed, "mean"))[:n].sort().values
         found = [levels.double() / 255 for _, levels in self.levels(rows.split(100)) if len(levels)]
         if not found:
@@ -102,7 +102,7 @@ class Photographs:
                 self._readable[rows] = True
 
     def _decoded(self, orders: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Decodes batches in threads, a few ahead, in the requested order."""
+        """Decodes batches in threads, up to `AHEAD` batches in advance, and yields them in the given order."""
         pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), "tapetum-pictures")
         waiting: deque[tuple[Tensor, list[Future[Tensor | None]]]] = deque()
         try:
@@ -122,7 +122,7 @@ class Photographs:
         return rows[torch.tensor([one is not None for one in found], dtype=torch.bool)], torch.stack(there) if there else empty
 
     def _one(self, row: int) -> Tensor | None:
-        """Reads a picture (3, h, w) uint8; None, and listed, where it cannot be read."""
+        """Reads a picture as (3, h, w) uint8; returns None, and lists the picture as skipped, if it cannot be read."""
         try:
             return (self._seen(self.part.read(row))[0] * 255).round().to(torch.uint8)
         except ImageError as error:
@@ -130,7 +130,7 @@ class Photographs:
             return None
 
     def _seen(self, pixels: Tensor) -> Tensor:
-        """The stored picture: at the network's scale, with mirrored borders where a crop needs room."""
+        """Returns a picture at the network's scale, with mirrored borders where random crops need more room."""
         if self.cut.resize != "crop":
             return self.cut.crop(pixels)
         whole = self.preprocessing.resized(pixels)
@@ -140,13 +140,13 @@ class Photographs:
     # --- random changes
 
     def _draw(self, epoch: int) -> tuple[Tensor, Tensor]:
-        """Draws for every row, in any batch, whether it is mirrored (n,), and where it is cut (n, 2) in [0, 1)."""
+        """Draws for every row whether its picture is mirrored, (n,), and where it is cropped, (n, 2) in [0, 1)."""
         generator = seeded(self.seed, "augment", epoch)
         n = len(self.part)
         return torch.rand(n, generator=generator) < 0.5, torch.rand(n, 2, generator=generator)
 
     def _changed(self, levels: Tensor, rows: Tensor, changes: tuple[Tensor, Tensor] | None) -> Tensor:
-        """The pictures after the central or the random cut, (m, 3, *size)."""
+        """Returns the pictures after mirroring and after the central or random crop, (m, 3, *size)."""
         if self.augment == "none" or (self.augment == "flip" and changes is None):
             return levels
         if changes is not None:
@@ -158,7 +158,7 @@ class Photographs:
 
 
 def _cut_at(levels: Tensor, places: Tensor, size: Size) -> Tensor:
-    """Parts of `size` at places in [0, 1); pictures that are no larger are first continued by an eighth, mirrored."""
+    """Crops pictures to `size` at places in [0, 1); those no larger than `size` are first extended by a mirrored eighth."""
     h, w = size
     if tuple(levels.shape[-2:]) == size:
         down, across = h // 8, w // 8
@@ -169,7 +169,7 @@ def _cut_at(levels: Tensor, places: Tensor, size: Size) -> Tensor:
 
 
 def batch_orders(n: int, batch: int, shuffled: torch.Generator | None = None) -> list[Tensor]:
-    """Rows in batches, in order or shuffled; a last batch of one joins the one before (batch-norm needs two pictures)."""
+    """Returns rows 0 .. n - 1 in batches, in order or shuffled; a last batch of one joins the previous one (for batch-norm)."""
     rows = torch.arange(n) if shuffled is None else torch.randperm(n, generator=shuffled)
     orders = list(rows.split(batch))
     if len(orders) > 1 and len(orders[-1]) == 1:

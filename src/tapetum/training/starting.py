@@ -1,4 +1,4 @@
-"""The network that a training starts from: a private copy or a new one, with the right number of outputs."""
+"""Prepares the network that a training starts from: a copy or a new one, with as many outputs as the data has classes."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from tapetum.types import ModelError
 T = TypeVar("T")
 
 SIMPLE: Mapping[str, Mapping[str, Any]] = {"simple_cnn": {}, "simple_cnn_wide": {"widths": (32, 64, 128), "hidden": 512}}
-"""The two networks that are small enough to be trained from nothing within a minute or two."""
+"""{name: settings} of the networks that are small enough to train from random weights within a minute or two."""
 
 
 @dataclass
 class StartingNetwork:
-    """A private network to be trained, and the name of its head if that is new."""
+    """Network to train, which belongs to the training alone, and the name of its head if that is new, else None."""
 
     model: VisionModel
     head: str | None
 
 
 def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing, seed: int) -> StartingNetwork:
-    """The network that `train` begins with.
+    """Returns the network that `train` starts from.
 
     Args:
         arch: "simple_cnn", "simple_cnn_wide", a name for `load` (random weights), or a module or VisionModel, whose present
             weights a private copy begins with.
         classes: names in the order of the logits.
-        preprocessing: of the pictures, for networks that have none of their own.
-        seed: of random weights.
+        preprocessing: preprocessing of the pictures, for networks that have none of their own.
+        seed: random seed of the weights.
     """
     if isinstance(arch, str) and arch in SIMPLE:
         module = drawn(lambda: SimpleCNN(len(classes), **SIMPLE[arch]), seed)
@@ -58,7 +58,7 @@ def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing,
 
 
 def with_new_head(model: VisionModel, classes: Sequence[str], seed: int) -> StartingNetwork:
-    """Replaces the last layer of a private model by a new one, with weights drawn by `seed`."""
+    """Replaces a model's last layer in place by one with as many outputs as there are classes, with weights drawn by `seed`."""
     head = find_head(model)
     drawn(lambda: with_head(model, head, len(classes)), seed)
     model.labels = tuple(classes)
@@ -66,7 +66,7 @@ def with_new_head(model: VisionModel, classes: Sequence[str], seed: int) -> Star
 
 
 def private(given: Any) -> VisionModel:
-    """A deep copy with weights of its own: what is trained is never the user's."""
+    """Returns a deep copy of a model with its own weights, so that training never changes the user's model."""
     if not isinstance(given, (VisionModel, nn.Module)):
         raise ModelError(f"a network to train is a name, a torch.nn.Module or a VisionModel, not {type(given).__name__}")
     model = given if isinstance(given, VisionModel) else wrap(given)
@@ -82,18 +82,18 @@ def private(given: Any) -> VisionModel:
         ) from error
     module.requires_grad_(True)
     own = model.around(module.eval())
-    own.notes = tuple(note for note in model.notes if not is_caution(note))  # it is trained with the constants that it has
+    own.notes = tuple(note for note in model.notes if not is_caution(note))  # its constants are trained as they are
     return own
 
 
 def resized(model: VisionModel, size: int | None) -> None:
-    """Changes the size of pictures that the model takes, cut in the same proportion."""
+    """Changes the size in px of pictures that a model takes, cropped in the same proportion; None changes nothing."""
     if size is not None:
         model.preprocessing = model.preprocessing.at(size)
 
 
 def drawn(build: Callable[[], T], seed: int) -> T:
-    """The result of `build` with torch's generator set to `seed`; restores the generator afterwards."""
+    """Returns the result of `build`, run with torch's generator set to `seed`; restores the generator afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build()
@@ -101,13 +101,13 @@ def drawn(build: Callable[[], T], seed: int) -> T:
 
 @dataclass
 class Frozen:
-    """Frozen part of a network: these modules, or all but `alone`."""
+    """Frozen part of a network: the modules `parts`, or everything except the module `alone`."""
 
     parts: Sequence[nn.Module] = ()
     alone: nn.Module | None = None
 
     def training_mode(self, module: nn.Module) -> None:
-        """Puts the network in training mode, but batch-norm and dropout of the frozen parts in eval mode."""
+        """Puts a network in training mode, but batch-norm, dropout and all else in its frozen parts in eval mode."""
         module.train(self.alone is None)
         for part in self.parts:
             part.eval()
@@ -116,7 +116,7 @@ class Frozen:
 
 
 def freeze_parts(start: StartingNetwork, freeze: str | None) -> Frozen:
-    """Keeps the weights of all that runs before the head ("features"), or of all that has run when a layer is done."""
+    """Freezes the weights of all but the head ("features"), or of all modules that run up to a layer; None: nothing."""
     module = start.model.module
     if freeze is None:
         return Frozen()
@@ -128,7 +128,7 @@ def freeze_parts(start: StartingNetwork, freeze: str | None) -> Frozen:
         head.requires_grad_(True)
         return Frozen(alone=head)
     done = _done_after(start.model, freeze)
-    above = {".".join(freeze.split(".")[:i]) for i in range(freeze.count(".") + 1)}  # tokens and positions of what holds it
+    above = {".".join(freeze.split(".")[:i]) for i in range(freeze.count(".") + 1)}  # parents, with tokens and positions
     for name, part in module.named_modules():
         for parameter in part.parameters(recurse=False):
             parameter.requires_grad_(name not in done and name not in above)
@@ -138,7 +138,7 @@ def freeze_parts(start: StartingNetwork, freeze: str | None) -> Frozen:
 
 
 def _done_after(model: VisionModel, layer: str) -> set[str]:
-    """The modules that have run when this layer is done."""
+    """Returns the names of all modules that have run when a layer is done."""
     if layer not in model.find_layers(layer):
         raise ModelError(f'freeze is "features", or the full name of one layer, not "{layer}"')
     done: list[str] = []

@@ -1,4 +1,4 @@
-"""`train` a network from nothing, `fine_tune` one that has seen more than you have: plain torch, the same loop for both."""
+"""Trains networks: `train` starts from any weights, `fine_tune` replaces the head of a trained network. Both use one loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tapetum.training.starting import (
 from tapetum.types import History, ImageError, ModelLike, TrainingError
 
 SMALLEST, LARGEST = 32, 128
-"""Sides in px between which SimpleCNN's pictures are, unless `size` says otherwise."""
+"""Smallest and largest side in px of SimpleCNN's pictures, unless `size` is given."""
 
 
 def train(
@@ -191,7 +191,7 @@ def _plan(epochs: int, batch: int, rate: float | int, schedule: Schedule, seed: 
 
 
 def _quietly(progress: Watcher | None) -> Any:
-    """Sends events to the watcher that was given, else to the one there is."""
+    """Returns a context that sends progress to the given watcher; None: to the current one."""
     return nullcontext() if progress is None else watching(progress)
 
 
@@ -208,7 +208,7 @@ def _photographs(parts: Split, preprocessing: Preprocessing, augment: Augment, s
 
 
 def _first_look(parts: Split, size: int | None) -> Preprocessing:
-    """Preprocessing of SimpleCNN's pictures: those that are square and small stay whole."""
+    """Returns SimpleCNN's preprocessing, from the size of the first readable picture; small square pictures are not cropped."""
     for row in range(len(parts.train)):
         try:
             height, width = parts.train.read(row).shape[-2:]
@@ -252,7 +252,7 @@ def _run(job: Training, out: str | Path | None, resume: bool, device: str | None
 
 
 def _settings(job: Training) -> dict[str, Any]:
-    """Settings that must be equal for a training to go on. More epochs may follow if the learning rate is constant."""
+    """Returns the settings that must be equal to resume a training; the number of epochs only if the learning rate changes."""
     plan, model = job.plan, job.start.model
     found = {"arch": job.arch, "classes": list(job.parts.classes), "preprocessing": repr(model.preprocessing)}
     found |= {"batch": plan.batch, "learning_rate": plan.learning_rate, "schedule": plan.schedule, "seed": plan.seed}
@@ -272,13 +272,13 @@ def _work(job: Training, features: list[Features] | None, network: nn.Module) ->
 
 
 def first_convolution(model: VisionModel) -> str | None:
-    """Name of the first convolution that runs; None if there is none."""
+    """Returns the name of the first 2-D convolution that runs; None if there is none."""
     parts = dict(model.module.named_modules())
     return next((name for name in model.survey.order if isinstance(parts[name], nn.Conv2d)), None)
 
 
 def _snapshot(model: VisionModel) -> list[Tensor]:
-    """Weights of the first convolution, if it is trained."""
+    """Returns a list with a copy of the first convolution's weights; empty if they are not trained."""
     name = first_convolution(model)
     weight = None if name is None else model.module.get_submodule(name).weight
     return [weight.detach().cpu().clone()] if isinstance(weight, Tensor) and weight.requires_grad else []
@@ -300,7 +300,7 @@ def _epochs(job: Training, work: Work, state: TrainingState, folder: Path | None
 
 
 def _save_network(job: Training, state: TrainingState, folder: Path) -> None:
-    """Saves the weights that were kept so far, for `tp.load`."""
+    """Saves the network with its best weights so far (the latest, without patience), so that `tp.load` can read it."""
     start = job.start
     prefix = f"{start.head}." if state.network is not start.model.module else ""
     tensors = {**start.model.module.state_dict(), **{f"{prefix}{name}": one for name, one in state.best.items()}}
@@ -315,7 +315,7 @@ def _history(job: Training, state: TrainingState, folder: Path | None, went_on: 
     model.weights = "trained here" if folder is None else "default"
     notes = [*job.parts.notes, *went_on]
     if folder is not None:
-        _save_network(job, state, folder)  # a run that was stopped between two files, and goes on to find all epochs done
+        _save_network(job, state, folder)  # an earlier run may have been stopped after its last epoch, before this file
         model.source = str(folder.resolve())
     if len(state.epochs) < job.plan.epochs:
         notes.append(f"stopped after {len(state.epochs)} of {job.plan.epochs} epochs: the loss did not fall any more")
