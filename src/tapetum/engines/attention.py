@@ -1,13 +1,14 @@
-"""Attention weights of any transformer, without configuration: it does not matter how the network spells attention.
+"""Attention weights of any transformer, without configuration, however the network computes attention.
 
     with attention_weights() as found:
         values = score(images)
     found.used[0].weights                    # (n, heads, queries, keys) of the first attention
-    gradients(values, found.used)            # d values / d weights, one such tensor each
+    gradients(values, found.used)            # d values / d weights, a tensor per attention
 
-A torch function mode follows operations: `scaled_dot_product_attention` is computed as the softmax and the product that it
-stands for, `multi_head_attention_forward` is entered (and torch's native fast path, which calls neither, is off while a
-mode is active), and a softmax whose result multiplies something is an attention. The network's answer stays the same.
+A torch function mode follows operations, and takes a softmax whose result is multiplied with something for an attention.
+`scaled_dot_product_attention` is replaced by the softmax and the product that it computes, and `multi_head_attention_forward`
+runs so that the operations inside are seen; torch's native fast path, which uses neither, is off while a mode is active. The
+network's answer stays the same.
 """
 
 from __future__ import annotations
@@ -33,12 +34,17 @@ from tapetum.types import TargetError
 from tapetum.types.refusals import NO_GRADIENT
 
 PASSING = DROPOUTS | CASTS | RESHAPES | {"contiguous", "clone"}
-"""Operations that may lie between a softmax and its product: in evaluation mode its weights, in the same order."""
+"""Operations that may lie between a softmax and its product; in evaluation mode they keep the weights and their order."""
 
 
 @dataclass(eq=False)
 class Attention:
-    """One attention of one pass: `raw` is the softmax as the network computed it, a node of the graph."""
+    """One attention of one pass.
+
+    raw    output of the softmax as the network computed it, part of the graph
+    used   whether it has been multiplied with something
+    n      number of images
+    """
 
     raw: Tensor
     used: bool = False
@@ -46,11 +52,13 @@ class Attention:
 
     @property
     def weights(self) -> Tensor:
-        """(n, heads, queries, keys), without a graph."""
+        """Attention weights (n, heads, queries, keys), detached from the graph."""
         return self.by_head(self.raw.detach())
 
     def by_head(self, tensor: Tensor) -> Tensor:
-        """A tensor of the shape of `raw`, (n, heads, q, k), (n, q, k) or (heads, q, k) of one image, with all four axes."""
+        """Returns a tensor in the shape of `raw` with all four axes, (n, heads, queries, keys); `raw` may lack one of the first
+        two.
+        """
         return tensor.view(self.n, -1, *tensor.shape[-2:])
 
 
@@ -59,8 +67,8 @@ class Found:
     """Attentions of a pass.
 
     seen       every softmax over the last of three or more axes
-    used       those that multiply something, in that order: the attentions
-    softmaxes  the softmax that a tensor is, or holds in another shape or type
+    used       the ones that were multiplied with something, in the order of the products: the attentions
+    softmaxes  {tensor: the softmax whose values it holds, maybe in another shape or type}
     """
 
     seen: list[Attention] = field(default_factory=list)
@@ -70,7 +78,11 @@ class Found:
 
 @contextlib.contextmanager
 def attention_weights(*, cut: bool = False, inside: Callable[[Attention], None] | None = None) -> Iterator[Found]:
-    """Inside the block every attention is noted. `cut`: weights become leaves, so nothing flows back behind them."""
+    """Records every attention of the passes inside the block.
+
+    cut      attention weights become leaves of the graph, so no gradient flows back beyond them
+    inside   called with each attention when its weights are multiplied with something
+    """
     found = Found()
     with _AttentionWatch(found, cut, inside):
         yield found
@@ -108,7 +120,7 @@ class _AttentionWatch(Following):
         return output
 
     def _operand(self, args: tuple[Any, ...]) -> Attention | None:
-        """The attention among the operands of an einsum, which follow its equation."""
+        """Finds the attention among the operands of an einsum; None if there is none."""
         operands = args[1:] if args and isinstance(args[0], str) else ()
         operands = operands[0] if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else operands
         return next((one for one in map(self.found.softmaxes.get, operands) if one is not None), None)
@@ -133,7 +145,7 @@ def attend(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """Computes `scaled_dot_product_attention` as its documentation spells it out."""
+    """Computes `scaled_dot_product_attention` step by step, by the formula in torch's documentation."""
     if enable_gqa:
         key, value = (one.repeat_interleave(query.shape[-3] // one.shape[-3], -3) for one in (key, value))
     logits = query @ key.transpose(-2, -1) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
@@ -145,7 +157,7 @@ def attend(
 
 
 def entered(function: Any) -> Callable[..., Any]:
-    """Copy of a function whose inner calls a mode sees; the function itself would go to the mode as a whole."""
+    """Returns a copy of a torch function whose inner calls a function mode sees; the original would be one call to the mode."""
     checks = ("has_torch_function", "has_torch_function_unary", "has_torch_function_variadic")
     names = {**function.__globals__, **dict.fromkeys(checks, lambda *_: False)}
     twin = FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
@@ -154,7 +166,9 @@ def entered(function: Any) -> Callable[..., Any]:
 
 
 def gradients(values: Tensor, attentions: Sequence[Attention]) -> list[Tensor]:
-    """d values.sum() / d weights of each attention, (n, heads, queries, keys)."""
+    """Returns d values.sum() / d weights for each attention, (n, heads, queries, keys); zeros where
+    values do not depend on it.
+    """
     if not values.requires_grad:
         raise TargetError(NO_GRADIENT)
     raw = [one.raw for one in attentions]
@@ -165,14 +179,16 @@ def gradients(values: Tensor, attentions: Sequence[Attention]) -> list[Tensor]:
 
 
 def heard(values: Tensor, attentions: Sequence[Attention]) -> list[Attention]:
-    """Attentions on which the values depend: SigLIP's classifiers run a pooling by attention whose answer nobody reads."""
+    """Returns the attentions on which the values depend; SigLIP's classifiers, for one, run attention pooling but ignore its
+    result.
+    """
     if not values.requires_grad:
-        return list(attentions)  # `gradients` says what is missing
+        return list(attentions)  # `gradients` raises the error
     return [one for one in attentions if _reaches(values, one.raw)]
 
 
 def in_sequence(attentions: Sequence[Attention]) -> bool:
-    """Whether each attention depends on the one before, as the graph shows: not so for two side by side in one block."""
+    """Checks in the graph whether each attention depends on the one before, which two parallel ones in one block do not."""
     return all(_reaches(later.raw, earlier.raw) for earlier, later in itertools.pairwise(attentions))
 
 

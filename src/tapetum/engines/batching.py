@@ -1,4 +1,4 @@
-"""Sizes of batches: few enough images for the memory, and small batches are often quicker."""
+"""Sizes of batches: small enough for the memory, and no larger than is quick."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 USUAL = 16
-"""On a CPU the buffers of larger batches leave the caches; 4 to 16 images per pass were quickest (measured, ResNet-50)."""
+"""Largest batch on a CPU, where larger ones do not fit the caches; 4 to 16 images per pass were quickest (ResNet-50)."""
 
 SHARE = 0.4
-"""Share of the free memory that is used; the rest is left to what the estimate does not see."""
+"""Share of the free memory that is used; the rest is a reserve for what the estimate does not count."""
 
 
 def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: int | None = None) -> int:
-    """Images per pass. "auto": at most 16 (a GPU: 64), fewer where the activations of images of that size would not fit.
+    """Returns the number of images per pass; "auto" gives at most 16 (on a GPU 64), fewer where memory is short.
 
-    One where the network itself takes them one by one: a layer then has the output of one image at a time; and where `n`,
-    the number of all images, is one.
+    With gradients, "auto" gives at most half as many. Always 1 if there is one image (n = 1), or if the network itself takes
+    images one by one, since a layer then holds the output of one image at a time.
     """
     if batch != "auto" and batch < 1:
         raise MethodError(f"batch must be at least 1, not {batch}")
@@ -42,7 +42,9 @@ def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: 
 
 
 def over_images(model: VisionModel, n: int, work: Callable[[Sequence[int]], R], batch: Batch, *, gradients: bool = False) -> R:
-    """Results of `work` on the rows of n images, batch by batch, joined; a tensor each, or a tuple of tensors (n, ...)."""
+    """Calls `work` with the row numbers of each batch of n images, and joins the results: a tensor (n, ...), or a tuple of
+    tensors.
+    """
     size = batch_size(model, batch, gradients=gradients, n=n)
     chunks = in_chunks(range(n), size, lambda rows: (len(rows), work(rows)))
     parts: list[Any] = [part for _, part in track(chunks, n, "images", size=lambda one: one[0])]
@@ -51,7 +53,7 @@ def over_images(model: VisionModel, n: int, work: Callable[[Sequence[int]], R], 
 
 
 def in_chunks(items: Sequence[T], size: int, work: Callable[[Sequence[T]], R]) -> Iterator[R]:
-    """`work` on chunks of at most `size` items; a chunk that does not fit into memory is halved and tried again."""
+    """Yields the results of `work` on chunks of at most `size` items; halves `size` and tries again if memory runs out."""
     start = 0
     while start < len(items):
         try:

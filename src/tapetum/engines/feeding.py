@@ -1,7 +1,7 @@
-"""Checks whether the score reads a layer, before a method changes the layer or differentiates there.
+"""Checks whether a score depends on the output of a layer, before a method changes the layer or differentiates there.
 
-A network may hand on another of a layer's outputs than the one that is watched (a pooled one beside the map), or only its
-class token, or nothing. A gradient there is then no evidence, and an ablation measures rounding.
+The later layers may use only another output of the layer than the one that is watched (such as a pooled one beside the map),
+only its class token, or nothing. A gradient at the layer is then no evidence, and an ablation measures rounding errors.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ from tapetum.engines.scores import (
 from tapetum.models.operations.nested import tensors
 
 FEW = 3
-"""Images that are tried, until one says that the layer is read."""
+"""Number of images that are tried, until one shows that the layer is read."""
 
 Read: TypeAlias = Literal["map", "tokens", "nothing"]
-"""Part of a layer that the score reads: its map, only the class and register tokens before it, or nothing."""
+"""Part of a layer's output that the score reads: the map, only the class and register tokens before it, or nothing."""
 
 
 def read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
-    """Finds out on the first images; that the map is read is remembered for the network and this part of its answer.
+    """Finds out on the first images which part of a layer's output the score reads; the answer "map" is cached.
 
-    A score that is the same for every image is not the layer's fault: methods say themselves that there is nothing to see.
+    Returns "map" as well for a score that is the same for every image, which is not the layer's fault: methods report it
+    themselves.
     """
     part, size = part_of(score, images), tuple(images.shape[-2:])
-    if part is None:  # a function of the user's may know how many images there are
+    if part is None:  # the user's function may need all images at once
         return _read_of(score, images.detach(), layer)
     fact = f"{layer} at {size} is read by {part}"
     if score.model.recall(fact):
         return "map"
     found: Read = "nothing"
-    for row in range(min(len(images), FEW)):  # one may be of a class whose weights are 0
+    for row in range(min(len(images), FEW)):  # one image may be of a class whose weights are all 0
         found = _read_of(score.take([row]), images[row : row + 1].detach(), layer)
         if found == "map":
             score.model.remember(fact, lambda: True)
@@ -55,7 +56,9 @@ def read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
 
 
 def passed_by(score: ModelScore, images: Tensor, layer: str) -> bool:
-    """Whether the score reads the first image on other ways, too, than through the layer's output: a skip, a second branch."""
+    """Checks whether the score of the first image also depends on paths around the layer: a skip
+    connection, a second branch.
+    """
     part, size = part_of(score, images), tuple(images.shape[-2:])
     alone, image = score.take([0]), images[:1].detach()
     if part is None:
@@ -71,28 +74,33 @@ def _passed_by(score: ModelScore, image: Tensor, layer: str) -> bool:
 
 
 def part_of(score: ModelScore, images: Tensor) -> str | None:
-    """Part of the network's answer that is read: a layer that one target's score reads, another's of that part reads, too."""
+    """Returns a cache key for the part of the answer that a score reads: scores with the same key read the same layers.
+
+    None for the user's functions.
+    """
     if isinstance(score, CallableScore):
         return None
     if isinstance(score, OutputScore):
         return f"outputs {sorted({str(one.head) for one in score.targets})}"
     if isinstance(score, UnitScore):
         return f"units of {sorted({one.layer for one in score.targets})}"
-    if isinstance(score, PredictedScore):  # it becomes one of these
+    if isinstance(score, PredictedScore):  # becomes one of these classes of score
         known = answer(score.model, images)
         return {"table": ClassScore, "maps": RegionScore, "detections": BoxScore}[known.kind].__name__
     return type(score).__name__
 
 
 def any_answer(score: ModelScore) -> ModelScore:
-    """Score of the whole answer in place of a user's function: for methods that need no target's score."""
+    """Replaces the user's function by a score of the whole answer, for methods that do not need the score of a target."""
     if not isinstance(score, CallableScore):
         return score
     return CallableScore(score.model, _magnitude, rows=score.rows)
 
 
 def _magnitude(output: Any) -> Tensor:
-    """Sum (n,) of the squares of an answer's numbers: the plain sum of a softmax would be the same for every image."""
+    """Returns the sum of squares (n,) of the numbers in an answer; their plain sum would be 1 for every
+    image after a softmax.
+    """
     return torch.stack([one.flatten(1).square().sum(1) for one in tensors(output) if one.ndim and one.is_floating_point()]).sum(
         0
     )
@@ -108,7 +116,7 @@ def _read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
 
 
 def _changes(score: ModelScore, images: Tensor, layer: str, *, raw: bool) -> bool:
-    """Whether the layer changes the score: by the gradient; where that is zero (saturation, no gradients) by other values."""
+    """Checks whether the layer's output changes the score: by the gradient, or where there is none, by replacing the output."""
     if _has_gradient(*cut_at(score, images, layer, raw=raw)):
         return True
 
@@ -121,7 +129,7 @@ def _changes(score: ModelScore, images: Tensor, layer: str, *, raw: bool) -> boo
 
 
 def _depends_on(score: ModelScore, images: Tensor) -> bool:
-    """Whether the score depends on the image at all."""
+    """Checks whether the score depends on the image at all."""
     leaf = images.clone().requires_grad_()
     with torch.enable_grad():
         values = score(leaf)
@@ -132,21 +140,21 @@ def _has_gradient(values: Tensor, leaf: Tensor) -> bool:
     if not values.requires_grad:
         return False
     try:
-        with torch.enable_grad():  # the sum is a node of the graph, too
+        with torch.enable_grad():  # the sum must be part of the graph, too
             (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
-    except RuntimeError:  # an operation of the network's own that cannot be gone back through
+    except RuntimeError:  # the network has an operation without a backward pass
         return False
     return grad is not None and bool((grad != 0).any())
 
 
 def _seeded(score: ModelScore, images: Tensor) -> Tensor:
-    """Score with a fixed seed, for networks that draw random numbers."""
+    """Returns the score (n,) under a fixed seed, for networks that draw random numbers."""
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return score(images)
 
 
 def _other(activation: Tensor) -> Tensor:
-    """Activation of the same size with another pattern, and with both signs."""
+    """Returns values of the same shape with another pattern and with both signs, to replace an activation."""
     flat = activation.flatten(1)
     return (flat.flip(1) - 2 * flat.mean(1, keepdim=True) - flat.std(1, keepdim=True, correction=0)).view_as(activation)

@@ -1,7 +1,7 @@
 """Gradients of a score: at the image, averaged over many points, and at a layer.
 
-The body of the network in front of a layer is run without a graph, parameters never get gradients, and points go through
-in small batches: the peers put all of them into one.
+The layers before the one at which a gradient is taken run without a graph, parameters never get gradients, and points pass
+through the network in small batches, while other libraries put all of them into one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ S = TypeVar("S", bound=RunningMean)
 
 
 def gradient(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
-    """d score / d image, (n, c, h, w)."""
+    """Returns d score / d image, (n, c, h, w)."""
     return weighted_gradient(score, len(images), lambda row, _: images[row], [1.0], batch=batch)
 
 
@@ -35,7 +35,7 @@ def _gradient(score: Score, points: Tensor) -> Tensor:
 
 
 def derivative(values: Tensor, leaf: Tensor) -> Tensor:
-    """d values.sum() / d leaf; zeros where the score does not depend on it at all."""
+    """Returns d values.sum() / d leaf, zeros if the values do not depend on the leaf; refuses values without a gradient."""
     if not values.requires_grad:
         raise TargetError(NO_GRADIENT)
     try:
@@ -43,7 +43,7 @@ def derivative(values: Tensor, leaf: Tensor) -> Tensor:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        if "alloc" in str(error):  # memory, on a CPU
+        if "alloc" in str(error):  # a CPU is out of memory
             raise
         reason = str(error).partition("\n")[0]
         raise TargetError(
@@ -54,7 +54,7 @@ def derivative(values: Tensor, leaf: Tensor) -> Tensor:
 
 
 def graph_nodes(*outputs: Tensor) -> Iterator[Any]:
-    """Yields every node of the recorded graph behind some tensors, each once."""
+    """Yields every node of the autograd graph from which the tensors were computed, each once."""
     waiting, known = [one.grad_fn for one in outputs], set[Any]()
     while waiting:
         node = waiting.pop()
@@ -74,12 +74,12 @@ def gradients_at(
     batch: Batch = "auto",
     stopped: Collection[int] = (),
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """(row, k, d score / d point) for every image row and point k, where points(row, k) is (c, h, w).
+    """Yields (row, k, d score / d point) for each of n images (row) and each point k, where points(row, k) is (c, h, w).
 
-    Several points of several images share a batch; the answer does not depend on how they are cut. The points of a row
-    come in order. A row that the caller adds to `stopped` on the way gets no more of them, and they are not computed.
+    Several points of several images share a batch; the result does not depend on the size of batches. The points of an image
+    come in order. For a row that the caller adds to `stopped` meanwhile, no further points are computed or yielded.
     """
-    # CHECK points of one image, then of the next: a batch is mostly one image, so one that has stopped leaves few gaps
+    # CHECK points of one image, then of the next: most batches hold one image, so an image that has stopped leaves few gaps
     starts = range(0, n_points, CHECK)
     jobs = [(row, k) for start in starts for row in range(n) for k in range(start, min(start + CHECK, n_points))]
 
@@ -100,7 +100,7 @@ def gradients_at(
 def weighted_gradient(
     score: ModelScore, n: int, points: Callable[[int, int], Tensor], weights: Sequence[float], *, batch: Batch = "auto"
 ) -> Tensor:
-    """sum_k weights[k] * d score / d points(row, k), (n, c, h, w): the integral along a path, by any quadrature."""
+    """Returns sum_k weights[k] * d score / d points(row, k), (n, c, h, w): with fit weights, the integral along a path."""
     total = torch.stack([torch.zeros_like(points(row, 0)) for row in range(n)])
     for row, k, grad in gradients_at(score, n, points, len(weights), batch=batch):
         total[row] += weights[k] * grad
@@ -108,11 +108,11 @@ def weighted_gradient(
 
 
 Term = Callable[[int, int, Tensor], Tensor]
-"""(row, k, gradient) to what enters the statistic."""
+"""Function of (row, k, gradient) that returns the term which enters the statistic."""
 
 
 def as_it_is(_row: int, _k: int, grad: Tensor) -> Tensor:
-    """The gradient itself."""
+    """Returns the gradient unchanged, as the default term of a statistic."""
     return grad
 
 
@@ -127,9 +127,9 @@ def sampled_gradients(
     tolerance: float | None = None,
     batch: Batch = "auto",
 ) -> list[S]:
-    """A statistic over k of the gradients at points(row, k), one per image.
+    """Returns for each image a statistic, such as the mean, of the gradients at its points(row, k), k from 0 to n_points - 1.
 
-    With a tolerance, an image whose statistic has settled gets no more points.
+    With a tolerance, the sampling of an image ends when the standard error of its statistic is small enough.
     """
     found = [statistic() for _ in range(n)]
     settled: set[int] = set()
@@ -148,9 +148,9 @@ def gathered(
     *,
     batch: Batch = "auto",
 ) -> Tensor:
-    """sum over steps of (x_k+1 - x_k) * (g_k + g_k+1) / 2 along a path that finds its own way, (n, c, h, w).
+    """Returns sum_k (x_k+1 - x_k) * (g_k + g_k+1) / 2, (n, c, h, w), along a path whose points depend on the gradients.
 
-    step(row, k, x_k, g_k) is the next point (c, h, w) of an image; g is the gradient there.
+    step(row, k, x_k, g_k) returns the next point x_k+1 (c, h, w) of an image; g_k is the gradient at x_k.
     """
 
     def work(rows: Sequence[int]) -> Tensor:
@@ -167,7 +167,7 @@ def gathered(
 
 
 def layer_gradient(score: ModelScore, images: Tensor, layer: str, *, batch: Batch = "auto") -> tuple[Tensor, Tensor]:
-    """(activation A, dS/dA) at a layer, maps (n, c, h, w). Only the tail behind the layer keeps a graph."""
+    """Returns the activation A of a layer and dS/dA, both maps (n, c, h, w); only the part behind the layer keeps a graph."""
 
     def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         values, activation = cut_at(score.take(rows), images[rows[0] : rows[-1] + 1].detach(), layer)
@@ -178,12 +178,12 @@ def layer_gradient(score: ModelScore, images: Tensor, layer: str, *, batch: Batc
 
 
 def cut_at(score: ModelScore, images: Tensor, layer: str, *, raw: bool = False) -> tuple[Tensor, Tensor]:
-    """(scores, activation of a layer), with a graph from the activation to the scores alone."""
+    """Returns the scores and the activation of a layer, with a graph from the activation to the scores alone."""
     kept: dict[str, Tensor] = {}
 
     def cut(activation: Tensor) -> Tensor:
         kept[layer] = activation.detach().requires_grad_()
-        return kept[layer].clone()  # operations that follow may work in place, on the clone
+        return kept[layer].clone()  # later operations may change the clone in place
 
     with torch.enable_grad(), edit(score.model, {layer: cut}, raw=raw):
         values = score(images)
@@ -191,7 +191,7 @@ def cut_at(score: ModelScore, images: Tensor, layer: str, *, raw: bool = False) 
 
 
 def reached(kept: Mapping[str, Tensor], layer: str) -> Tensor:
-    """Output of the layer; refuses a score that was known before the layer ran: a unit in front of it."""
+    """Returns the recorded output of the layer; refuses a layer that did not run, because the target is a unit before it."""
     if layer not in kept:
         raise LayerError(f"{layer} runs after the target and so has no part in it: give a layer= in front of the unit")
     return kept[layer]

@@ -1,4 +1,4 @@
-"""Free memory: of the device, of the machine, and of the container that the process runs in."""
+"""Free memory of the device, of the machine, and of the container in which the process runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import torch
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can be taken now."""
+    """Returns the bytes that can be allocated now on a device: of the GPU, or of the machine within the limits of its
+    container.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return min([machine_bytes(), *container_bytes()])
 
 
 def machine_bytes(root: Path = Path("/")) -> int:
-    """Bytes that the kernel counts as available, of the whole machine."""
+    """Returns the bytes that Linux reports as available on the whole machine, elsewhere half of the physical memory."""
     try:
         with (root / "proc/meminfo").open() as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -26,9 +28,9 @@ def machine_bytes(root: Path = Path("/")) -> int:
 
 
 def container_bytes(root: Path = Path("/")) -> Iterator[int]:
-    """Bytes left of each limit on this process: of its control group and of the groups around it, version 1 and 2.
+    """Yields the bytes left under each memory limit on this process, by its control group and the groups around it (v1 and v2).
 
-    Files that were read and can be dropped (`inactive_file`) count as used there, and are free in truth.
+    Cached files that the kernel can drop (`inactive_file`) count as used there; they are added to what is left.
     """
     for group in _groups(root):
         for limit, used, unread in (
@@ -41,7 +43,9 @@ def container_bytes(root: Path = Path("/")) -> Iterator[int]:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Folders of the memory controller, from the process's own group up to the root (all that a container may see)."""
+    """Yields the folders of the memory controller, from the process's own group up to the root, which a container may see
+    alone.
+    """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:
@@ -58,7 +62,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _number(file: Path) -> int | None:
-    """Number in a file; None without a file, and for "max", which is no limit."""
+    """Reads the number in a file; None if there is no file, or for "max", which means no limit."""
     try:
         return int(file.read_text())
     except (OSError, ValueError):
@@ -77,4 +81,4 @@ def _physical_bytes() -> int:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
-        return 8 * 2**30  # nothing says how much there is: assume a small laptop
+        return 8 * 2**30  # unknown: assumes a small laptop

@@ -19,17 +19,17 @@ Detections = Mapping[str, Tensor]
 """Output of torchvision's detectors for one image: boxes (d, 4) in px, labels (d,), scores (d,)."""
 
 NAMES = ("logits", "out")
-"""Usual keys of the answer in an output with names."""
+"""Usual names of the answer in a model's output with several named parts."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Description of a model's answer.
+    """Description of a model's answer: the part of its output that predicts classes or numbers.
 
-    kind      a table (n, k), maps of classes (n, k, h, w), or detections
-    classes   number of possible targets; None: unknown
-    reading   meaning of the numbers; None for detections
-    head      which of several outputs this is; None: the only one
+    kind      "table" (n, k), "maps" of classes (n, k, h, w), or "detections"
+    classes   number of possible targets, None if unknown
+    reading   meaning of the numbers, None for detections
+    head      which part of the output the answer is, None if there is only one
     """
 
     kind: Literal["table", "maps", "detections"]
@@ -39,35 +39,35 @@ class Answer:
 
     @property
     def read(self) -> Reading:
-        """Returns the reading of a table or of maps."""
+        """Reading of a table or of maps, never None."""
         assert self.reading is not None, "detections are not read as numbers"
         return self.reading
 
 
 def answer(model: VisionModel, images: Tensor) -> Answer:
-    """Finds the kind of the model's answer; needs one pass the first time, then cached until the model's structure changes."""
+    """Finds the kind of the model's answer in one pass, and caches it until the model's structure changes."""
     return model.remember(_fact(model), lambda: _answer_in(model, asked(model, images[:1]), size_of(images)))
 
 
 def answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer:
-    """Finds the kind of answer in an output for images of (h, w)."""
+    """Finds the kind of answer in a given output for images of `size` (h, w); the result is cached."""
     return model.remember(_fact(model), lambda: _answer_in(model, output, size))
 
 
 def head_answer(model: VisionModel, images: Tensor, head: Head) -> Answer:
-    """Finds the answer of one head of several."""
+    """Describes one head of a network with several, in one pass; the result is cached."""
     return model.remember(
         f"{_fact(model)} at {head!r}", lambda: _answer_at(model, asked(model, images[:1]), head, size_of(images))
     )
 
 
 def known_answer(model: VisionModel) -> Answer | None:
-    """The cached answer, if there is one."""
+    """Returns the cached description of the model's answer, or None if it has not been found yet."""
     return model.recall(_fact(model))
 
 
 def _fact(model: VisionModel) -> str:
-    """Cache key of an answer: changes with the model's labels and outputs."""
+    """Returns the cache key of the answer, which changes with the model's labels, head and `outputs` setting."""
     return f"answer {model.outputs} {model.head!r} {hash(model.labels)} {hash(tuple(model.head_labels.items()))}"
 
 
@@ -85,7 +85,7 @@ def _answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer
 
 
 def _check_scores(model: VisionModel, found: Tensor, head: Head) -> None:
-    """Refuses class decisions (integers): they do not grow with the evidence for a class."""
+    """Refuses integers, such as the result of argmax: a decision does not grow with the evidence for a class."""
     if not found.is_floating_point() and model.outputs_of(head) == "auto":
         raise TargetError(
             f"{model.name} answers with {str(found.dtype).removeprefix('torch.')} numbers, as argmax gives them, and a "
@@ -104,7 +104,7 @@ def _reading(model: VisionModel, found: Tensor, head: Head, size: tuple[int, int
     traced, seen = False, found.detach()
     if outputs in ("auto", "sigmoid") and _in_unit(found):
         traced = ends_in_sigmoid(model, size, lambda output: _at(output, head, model.name))
-    if outputs == "auto" and _in_unit(found):  # one picture may do so by chance
+    if outputs == "auto" and _in_unit(found):  # one picture may lie in [0, 1] by chance
         seen = torch.cat([seen, _flat(_at(asked(model, model.noise(1, size=size)), head, model.name))])
     reading = read_as(outputs, seen, None if labels is None else len(labels), model.name, traced)
     check_labels(model, labels, reading)
@@ -116,7 +116,7 @@ def _in_unit(found: Tensor) -> bool:
 
 
 def check_labels(model: VisionModel, labels: Sequence[str] | None, reading: Reading) -> None:
-    """Refuses labels that are not one per output."""
+    """Refuses labels unless there is one per class."""
     if labels is None or len(labels) == reading.classes:
         return
     background = " (is one of them the background?)" if len(labels) + 1 == reading.classes else ""
@@ -128,7 +128,9 @@ def check_labels(model: VisionModel, labels: Sequence[str] | None, reading: Read
 
 
 def _check_maps(model: VisionModel, maps: Tensor, head: Head, size: tuple[int, int], labeled: bool) -> None:
-    """Refuses maps that are not of classes by labels, `outputs`, their name or their look."""
+    """Refuses maps (n, k, h, w) unless something shows that they are of classes: labels, `outputs`,
+    their name or their shape.
+    """
     named = labeled or model.outputs_of(head) != "auto" or head in NAMES
     picture = tuple(maps.shape[-2:]) == size and maps.shape[1] == model.channels
     if not named and (picture or tuple(maps.shape[-2:]) != size):
@@ -150,7 +152,7 @@ def asked(model: VisionModel, images: Tensor) -> Any:
 
 
 def output_parts(output: Any) -> dict[Any, Any]:
-    """Parts of an output by key, attribute or index; {None: output} for one tensor."""
+    """Returns the parts of an output by key, attribute or index; {None: output} for one tensor."""
     if isinstance(output, Mapping):
         return dict(output)
     names: Any = getattr(output, "_fields", None)
@@ -165,13 +167,13 @@ def output_parts(output: Any) -> dict[Any, Any]:
 
 
 def _which(model: VisionModel, output: Any) -> Head:
-    """Key of the answer among several outputs; refuses ambiguity."""
+    """Returns the key of the answer among the parts of an output; refuses an output in which nothing tells which it is."""
     parts = output_parts(output)
     if model.head is not None:
         _at(output, model.head, model.name)
         return model.head
     able = {key: part for key, part in parts.items() if isinstance(part, Tensor) and part.ndim in (1, 2, 4)}
-    able = {key: part for key, part in able.items() if part.is_floating_point()} or able  # scores next to decisions
+    able = {key: part for key, part in able.items() if part.is_floating_point()} or able  # drops decisions (integers)
     if len(able) == 1:
         return next(iter(able))
     if not able:
@@ -193,7 +195,7 @@ def _by_shape(model: VisionModel, able: Mapping[Any, Tensor]) -> Head:
         able = {key: able[key] for key in wide} or able
     tables = [key for key, part in able.items() if part.ndim == 2]
     if labels is None and len(tables) == 1 and all(part.ndim == 4 for key, part in able.items() if key not in tables):
-        return tables[0]  # a table next to the maps from which it was made
+        return tables[0]  # a table beside the maps from which it was computed
     raise TargetError(
         f"{model.name} gives {len(able)} outputs, and nothing says which is the answer: {_listed(able)}. Say wrap(head="
         f"{next(iter(able))!r}), or give a target in one of them, tp.Output(0, {next(iter(able))!r})"
@@ -205,13 +207,13 @@ def _columns(part: Tensor) -> int:
 
 
 def _listed(parts: Mapping[Any, Any]) -> str:
-    """Lists outputs with their shapes for one image."""
+    """Returns a text that lists the parts of an output with their shapes for one image."""
     shapes = {key: " x ".join(map(str, part.shape[1:])) or "1" for key, part in parts.items() if isinstance(part, Tensor)}
     return ", ".join(f"{key!r} ({shape})" for key, shape in shapes.items())
 
 
 def _at(output: Any, head: Head, name: str) -> Tensor:
-    """Tensor of one head, (n,), (n, k) or (n, k, h, w)."""
+    """Returns the tensor of one head, (n,), (n, k) or (n, k, h, w); refuses other shapes."""
     parts = output_parts(output)
     if head not in parts:
         raise TargetError(f"{name} gives no output {head!r}: {_heads(output)}")
@@ -223,14 +225,14 @@ def _at(output: Any, head: Head, name: str) -> Tensor:
 
 
 def _flat(found: Tensor) -> Tensor:
-    """Reshapes (n,) to (n, 1), and maps of one cell to a table."""
+    """Reshapes (n,) to (n, 1), and maps (n, k, 1, 1) to a table (n, k)."""
     if found.ndim == 1:
         return found[:, None]
     return found.flatten(1) if found.ndim == 4 and found.shape[-2:] == (1, 1) else found
 
 
 def table_of(output: Any, head: Head, name: str) -> Tensor:
-    """Table (n, k) of one head."""
+    """Returns the table (n, k) of one head; refuses detections and maps."""
     if head is None and isinstance(output, Tensor) and output.ndim == 2:
         return output
     if are_detections(output):
@@ -242,7 +244,7 @@ def table_of(output: Any, head: Head, name: str) -> Tensor:
 
 
 def maps_of(output: Any, head: Head, name: str) -> Tensor:
-    """Maps of classes (n, k, h, w) of a segmentation network."""
+    """Returns the maps of classes (n, k, h, w) of one head; refuses any other output."""
     maps = output_parts(output).get(head)
     if not isinstance(maps, Tensor) or maps.ndim != 4:
         raise TargetError(f"{name} gives no maps of classes (n, classes, h, w): a region is a target for segmentation networks")
@@ -259,14 +261,14 @@ def _heads(output: Any) -> str:
 
 
 def are_detections(output: Any) -> bool:
-    """Whether the output is a list of {"boxes", "labels", "scores"}, one per image, as from torchvision's detectors."""
+    """Checks whether an output is that of a torchvision detector: a list of {"boxes", "labels", "scores"}, one per image."""
     wanted = {"boxes", "labels", "scores"}
     many = isinstance(output, (list, tuple)) and len(output) > 0
     return many and all(isinstance(one, Mapping) and wanted <= set(one) for one in output)
 
 
 def detections(output: Any, name: str) -> Sequence[Detections]:
-    """Detections per image."""
+    """Returns the detections of each image; refuses any other output."""
     if not are_detections(output):
         raise TargetError(
             f'{name} gives no detections ("boxes", "labels", "scores" per image): a box is a target for detectors'
@@ -275,7 +277,9 @@ def detections(output: Any, name: str) -> Sequence[Detections]:
 
 
 def embedding(output: Any, name: str) -> Tensor:
-    """Embeddings (n, d): `image_embeds` or `pooler_output` if present, else the table of the output."""
+    """Finds the embeddings (n, d) in an output: `image_embeds`, `embedding` or `pooler_output` if present, else the first
+    table.
+    """
     parts = output_parts(output)
     for key in ("image_embeds", "embedding", "embeddings", "pooler_output", None, *NAMES, *parts):
         found = parts.get(key)
@@ -288,7 +292,7 @@ def embedding(output: Any, name: str) -> Tensor:
 
 
 def forward_table(model: VisionModel, images: Tensor) -> tuple[Tensor, Reading]:
-    """Numbers (n, k) of the network, without gradients, and their reading; refuses NaN and infinity."""
+    """Returns the network's answer as a table (n, k), without gradients, and its reading; refuses NaN and infinity."""
     if model.encode_text is not None:
         raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
     output = asked(model, images)
@@ -297,13 +301,13 @@ def forward_table(model: VisionModel, images: Tensor) -> tuple[Tensor, Reading]:
 
 
 def forward_logits(model: VisionModel, images: Tensor) -> Tensor:
-    """Score of each class (n, classes), without gradients; refuses NaN and infinity."""
+    """Returns the score of every class on the logit scale (n, classes), without gradients; refuses NaN and infinity."""
     table, reading = forward_table(model, images)
     return reading.on("logit", table)
 
 
 def finite(table: Tensor, model: VisionModel) -> Tensor:
-    """Returns the table; refuses NaN and infinity."""
+    """Returns the table itself; refuses one that holds NaN or infinity."""
     if not torch.isfinite(table).all():
         raise TargetError(f"{model.name} answers with NaN or infinity: its weights or the images are broken")
     return table

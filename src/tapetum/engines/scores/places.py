@@ -1,4 +1,4 @@
-"""Scores of places: a box of a detector, a region of a segmentation network."""
+"""Scores of parts of an image: a box for a detector, a region for a segmentation network."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from tapetum.types import Box, Region, Scale, TargetError
 
 @dataclass(frozen=True, eq=False)
 class BoxScore(TargetScore):
-    """Score of a box: max over the detections d of its label of IoU(box, d) * score(d); 0 without detections (n,).
+    """Score (n,) of a box: the largest IoU(box, d) * score(d) of all detections d with its label; 0 without detections.
 
-    The gradient is that of the best detection, through its score and its corners.
+    The gradient flows through the score and the corners of the detection with the largest product.
     """
 
     def read(self, output: Any) -> Tensor:
-        """Reads the model's output as (n,)."""
+        """Returns the score (n,) of each image, read from the model's output."""
         found = detections(output, self.model.name)
         one_each(self.targets, len(found))
         return torch.stack([_likeness(one, box) for one, box in zip(found, self.targets, strict=True)])
 
     @property
     def is_probability(self) -> bool:
-        """True: a detection's score is in [0, 1]."""
+        """True, since the score of a detection is in [0, 1]."""
         return True
 
     def describe(self, n: int) -> tuple[str, ...]:
@@ -45,13 +45,13 @@ class BoxScore(TargetScore):
 def _likeness(found: Detections, box: Box) -> Tensor:
     same = found["labels"].eq(int(box.label))
     if not same.any():
-        return (found["scores"] * 0).sum()  # zero, and still of the graph
+        return (found["scores"] * 0).sum()  # zero, but with a graph to the images
     corners = torch.tensor([box.corners], dtype=found["boxes"].dtype, device=found["boxes"].device)
     return (box_iou(found["boxes"][same], corners)[:, 0] * found["scores"][same]).max()
 
 
 def best_box(model: VisionModel, found: Detections, label: int | None = None) -> Box:
-    """Box of the surest detection in one image, of that label or of any."""
+    """Returns the box of the surest detection in one image, with the given label or with any."""
     boxes, labels, scores = (found[key].detach() for key in ("boxes", "labels", "scores"))
     if label is not None:
         boxes, labels, scores = (part[found["labels"] == label] for part in (boxes, labels, scores))
@@ -65,9 +65,11 @@ def best_box(model: VisionModel, found: Detections, label: int | None = None) ->
 
 
 def seen_box(model: VisionModel, image: Tensor, box: Box) -> Box:
-    """Completes the corners of a box; refuses one unlike any detection in the image (1, c, h, w)."""
+    """Gives a box without corners those of the surest detection in the image (1, c, h, w); refuses one that overlaps no
+    detection.
+    """
     (found,) = detections(asked(model, image), model.name)
-    assert isinstance(box.label, int)  # labels are indices by now
+    assert isinstance(box.label, int)  # labels have been replaced by indices
     best = best_box(model, found, box.label)
     if box.corners is None:
         return best
@@ -79,16 +81,16 @@ def seen_box(model: VisionModel, image: Tensor, box: Box) -> Box:
 
 @dataclass(frozen=True, eq=False)
 class RegionScore(TargetScore):
-    """Score of a region: the mean over it of one class's logit, or on other scales of its (log) probability (n,).
+    """Score (n,) of a region: the mean over the region of one class's logit, or on other scales of its (log) probability.
 
-    If maps are smaller than the image, a cell counts by the share of it that the region covers.
+    If maps are smaller than the image, each cell is weighted by the share of its area that the region covers.
     """
 
     answer: Answer
     scale: Scale = "logit"
 
     def read(self, output: Any) -> Tensor:
-        """Reads the model's output as (n,)."""
+        """Returns the score (n,) of each image, read from the model's output."""
         maps = maps_of(output, self.answer.head, self.model.name)
         one_each(self.targets, len(maps))
         of_class = self.answer.read.on(self.scale, maps)
@@ -99,13 +101,13 @@ class RegionScore(TargetScore):
 
     @property
     def is_probability(self) -> bool:
-        """Whether its values are probabilities; numbers such as depths never are."""
+        """Whether the values of this score are probabilities; measurements such as depth never are."""
         return self.scale == "probability" and not self.answer.read.measured
 
 
 def _mean(maps: Tensor, region: Region) -> Tensor:
-    """Score of one image's maps (k, h, w)."""
-    assert isinstance(region.mask, Tensor)  # regions are masks by now
+    """Returns the mean over a region of the map of its class, from the maps (k, h, w) of one image."""
+    assert isinstance(region.mask, Tensor)  # regions have been replaced by masks
     covered = region.mask.to(maps.device, maps.dtype)[None, None]
     weights = F.interpolate(covered, (int(maps.shape[1]), int(maps.shape[2])), mode="area")[0, 0]
     return (maps[int(region.label)] * weights).sum() / weights.sum()
@@ -114,8 +116,11 @@ def _mean(maps: Tensor, region: Region) -> Tensor:
 def predicted_region(
     model: VisionModel, reading: Reading, maps: Tensor, size: tuple[int, int], label: int | None = None
 ) -> Region:
-    """Region in which the model predicts a class in one image: maps (k, h, w) of all classes; None: the largest class except
-    the background. Independent labels are predicted where their probability is at least one half."""
+    """Returns the region in which the model predicts class `label` in one image, from the maps (k, h, w) of all classes.
+
+    Without a label, takes the class with the largest region except the background. Labels that do not exclude each other are
+    predicted where their probability is at least 0.5.
+    """
     if reading.measured:
         raise TargetError(f"{model.name} gives maps of numbers, no classes: give a function of the output, or a tp.Unit")
     large = maps if maps.shape[-2:] == size else F.interpolate(maps[None], size, mode="bilinear", align_corners=False)[0]
@@ -129,7 +134,7 @@ def predicted_region(
 
 
 def _there(reading: Reading, numbers: Tensor) -> Tensor:
-    """Masks (k, h, w) of the places where each class is predicted, from the numbers of all classes."""
+    """Returns masks (k, h, w) of where each class is predicted, from the maps of all classes."""
     if reading.exclusive and len(numbers) > 1:
         best = numbers.argmax(0)
         return torch.stack([best == one for one in range(len(numbers))])
@@ -149,10 +154,10 @@ def _most_frequent(model: VisionModel, there: Tensor) -> int:
 
 
 def seen_region(model: VisionModel, image: Tensor, region: Region) -> Region:
-    """Completes the mask of a region, at the image's size."""
+    """Returns the region with a mask of the image's size, made from its corners or from the model's prediction."""
     size = size_of(image)
     if region.mask is None:
-        assert isinstance(region.label, int)  # labels are indices by now
+        assert isinstance(region.label, int)  # labels have been replaced by indices
         given = answer(model, image)
         maps = given.read.on("logit", maps_of(asked(model, image), given.head, model.name))[0]
         return predicted_region(model, given.read, maps, size, region.label)
@@ -165,11 +170,11 @@ def seen_region(model: VisionModel, image: Tensor, region: Region) -> Region:
 
 
 SLACK_PX = 0.5
-"""Corners from a detector or a text may lie outside the image by rounding."""
+"""Distance in px by which corners from a detector or a text may lie outside the image, because of rounding."""
 
 
 def check_corners(corners: Sequence[int | float], size: tuple[int, int], *, whole_pixels: bool = False) -> None:
-    """Refuses a rectangle that does not lie in an image of (h, w), or (of whole pixels) holds none."""
+    """Refuses a rectangle that does not lie in an image of `size` (h, w), or with `whole_pixels` one that holds no pixel."""
     x1, y1, x2, y2 = corners
     shown = ", ".join(f"{corner:g}" for corner in corners)
     if not (-SLACK_PX <= x1 < x2 <= size[1] + SLACK_PX and -SLACK_PX <= y1 < y2 <= size[0] + SLACK_PX):
@@ -182,7 +187,7 @@ def check_corners(corners: Sequence[int | float], size: tuple[int, int], *, whol
 
 
 def check_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
-    """Returns the mask as bool (h, w); refuses one of another size, or without a pixel."""
+    """Returns the mask as bool (h, w); refuses a mask of another size, or an empty one."""
     mask = mask[0] if mask.ndim == 3 and len(mask) == 1 else mask
     if tuple(mask.shape) != size:
         shape = " x ".join(map(str, mask.shape))

@@ -1,4 +1,4 @@
-"""Converts targets from arrays to Python's own numbers."""
+"""Converts numbers of NumPy and torch in targets to Python numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tapetum.types import Region, Similarity
 
 
 def plain_target(value: Any) -> Any:
-    """Converts numbers of numpy and torch to int and float, and arrays to lists, also inside targets, but not masks."""
+    """Converts numbers of NumPy and torch to int and float, and arrays to lists, also inside targets; masks stay tensors."""
     if isinstance(value, (Tensor, np.ndarray, np.generic)):
         return value.tolist()
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
@@ -27,6 +27,6 @@ def plain_target(value: Any) -> Any:
 
 
 def plain_row(value: Any) -> Any:
-    """Converts one image's target; a list of one number, as in a column of labels, becomes that number."""
+    """Converts the target of one image; a list of one item, such as a row of a column of labels, becomes the item."""
     found = plain_target(value)
     return found[0] if isinstance(found, list) and len(found) == 1 else found

@@ -1,7 +1,7 @@
-"""Reads the numbers of an answer: a class's score, its probability, and the evidence for it.
+"""Readings tell what the numbers of a model's answer mean, and give the score, the probability and the evidence of each class.
 
-A reading works along the axis of classes of a table (n, k) or of maps (n, k, h, w). It turns `columns` numbers into
-`classes`: one logit with two names is two classes.
+A reading works along the axis of classes of a table (n, k) or of maps (n, k, h, w). It turns `columns` numbers into `classes`
+values: one logit with two class names becomes two classes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from torch import Tensor
 from tapetum.types import Outputs, Scale, TargetError
 
 Numbers = Literal["logits", "probabilities", "log_probabilities", "sigmoid", "numbers"]
-"""`Outputs` without "auto"."""
+"""What the numbers of an answer are: the values of `Outputs` without "auto"."""
 
 
 @dataclass(frozen=True)
 class Reading:
     """Meaning of the numbers of an answer.
 
-    columns    number of outputs of the network
-    exclusive  one class is true, so probabilities sum to 1; else each label may be true or not
-    binary     one number with two names: the second name's logit or probability
+    numbers    what they are, such as "logits"
+    columns    how many numbers the network gives per image or position
+    exclusive  True: one class is true, so probabilities sum to 1; False: each label may be true or not
+    binary     the network gives one number for two class names: the logit or probability of the second
     why        evidence for this reading, in words; "" if the user set it
     """
 
@@ -37,31 +38,32 @@ class Reading:
 
     @property
     def classes(self) -> int:
-        """Number of possible targets."""
+        """Number of classes: 2 for one number with two class names, else the number of columns."""
         return 2 if self.binary else self.columns
 
     @property
     def kind(self) -> Literal["classes", "labels", "binary", "numbers"]:
-        """Kind in words: one of several classes, independent labels, a yes or no, or numbers."""
+        """Kind of the answer: "classes" that exclude each other, independent "labels", "binary" (yes or no), or "numbers"."""
         if self.measured:
             return "numbers"
         return "binary" if self.binary or self.columns == 1 else "classes" if self.exclusive else "labels"
 
     @property
     def measured(self) -> bool:
-        """Whether the numbers are measurements, which have no probability."""
+        """Whether the numbers are measurements, which have no probabilities."""
         return self.numbers == "numbers"
 
     def on(self, scale: Scale, table: Tensor, dim: int = 1) -> Tensor:
-        """Scores of every class along `dim`; "logit" means the network's own number."""
+        """Returns the scores of all classes along `dim` on a scale; "logit" means the numbers that the network gives."""
         if scale == "logit" or self.measured:
             return self._given(table, dim) if self.binary else table
         return self._probability(table, dim) if scale == "probability" else self.log_probability(table, dim)
 
     def evidence(self, table: Tensor, dim: int = 1) -> Tensor:
-        """Values (n, k) for differences of two classes: logits, up to a constant.
+        """Returns values (n, k) whose difference between two classes is the evidence for one against the other, as with logits.
 
-        Where labels are independent, log p / (1 - p); where one class is true, log p.
+        These are logits where the network gives them; else log(p / (1 - p)) for independent labels, and log p for classes that
+        exclude each other.
         """
         if self.numbers in ("logits", "sigmoid") and not self.binary:
             return table
@@ -71,7 +73,7 @@ class Reading:
         return _log(probability) - _log(1 - probability)
 
     def any_of(self, scale: Scale, table: Tensor, classes: list[int]) -> Tensor:
-        """Score (n,) that one of several classes is true."""
+        """Returns the score (n,), on a scale, that at least one of several classes is true."""
         if scale == "logit" and self.numbers != "probabilities":
             source = table if not self.binary else self.log_probability(table)
             return source[:, classes].logsumexp(1)
@@ -84,7 +86,7 @@ class Reading:
         return -torch.expm1(none) if scale != "log_probability" else torch.log(-torch.expm1(none))
 
     def log_probability(self, table: Tensor, dim: int = 1) -> Tensor:
-        """Log probability of every class along `dim`."""
+        """Returns the log probability of every class along `dim`."""
         given = self._given(table, dim)
         if self.numbers == "log_probabilities":
             return given
@@ -101,7 +103,7 @@ class Reading:
         return given.softmax(dim) if self.numbers == "logits" and not self.binary else given.sigmoid()
 
     def _given(self, table: Tensor, dim: int) -> Tensor:
-        """The network's numbers, one per class: one number with two names gets the first name's before it."""
+        """Returns the network's numbers, one per class: to one number with two class names it adds that of the first name."""
         if not self.binary:
             return table
         if self.numbers == "probabilities":
@@ -112,7 +114,7 @@ class Reading:
 
     @property
     def words(self) -> str:
-        """Describes the reading for reports."""
+        """Text that describes the reading, for reports and error messages."""
         what = {
             "logits": f"{self.columns} logits of classes that exclude each other (softmax)",
             "probabilities": "probabilities" if self.exclusive else f"{self.columns} probabilities, each for itself",
@@ -134,10 +136,10 @@ def read_as(
     """Finds the reading of an answer's numbers, and checks it against the user's settings.
 
     Args:
-        outputs: the user's setting.
+        outputs: the `outputs` that the user set.
         table: the numbers, classes along `dim`.
         names: number of class names.
-        name: the model's.
+        name: name of the model, for error messages.
         ends_in_sigmoid: whether the last operation of the network is a sigmoid; None: unknown.
     """
     columns = int(table.shape[dim])
@@ -159,7 +161,7 @@ def read_as(
 def _found(
     table: Tensor, names: int | None, name: str, inside: bool, sums: bool, ends_in_sigmoid: bool | None, dim: int
 ) -> Reading:
-    """Finds the reading for "auto"."""
+    """Finds the reading from the numbers alone, for outputs="auto"; refuses numbers in [0, 1] of unknown origin."""
     columns = int(table.shape[dim])
     binary = columns == 1 and names == 2
     if sums:
@@ -188,7 +190,7 @@ def _found(
 
 
 def _check(outputs: str, table: Tensor, name: str, inside: bool, sums: bool, dim: int) -> None:
-    """Refuses numbers that contradict the user's setting."""
+    """Refuses numbers that contradict the `outputs` that the user set."""
     low, high = float(table.min()), float(table.max())
     if outputs == "probabilities" and not inside:
         raise TargetError(f"{name} gives values from {low:g} to {high:g}, so they are no probabilities: outputs='logits'?")
@@ -203,7 +205,7 @@ def _check(outputs: str, table: Tensor, name: str, inside: bool, sums: bool, dim
 
 
 def _tolerance(table: Tensor) -> float:
-    """Rounding error of a thousand summands in the table's precision."""
+    """Returns how far a sum of a thousand probabilities may be from 1 in the precision of the table."""
     return {torch.bfloat16: 5e-2, torch.float16: 1e-2}.get(table.dtype, 1e-4)
 
 
@@ -212,5 +214,5 @@ def _is_log(table: Tensor, dim: int) -> bool:
 
 
 def _log(probability: Tensor) -> Tensor:
-    """Logarithm of probabilities, finite also for those that underflowed."""
+    """Returns the logarithm of probabilities, finite even for a probability of 0."""
     return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()

@@ -1,4 +1,6 @@
-"""Reads targets from texts as `str(target)` writes them; the grammar of the command line and of Python's strings."""
+"""Reads targets from texts in the form that `str(target)` writes; the command line and strings in
+Python use the same grammar.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,13 @@ FORMS = (
     'a class (index or name), "tabby rather than tiger cat", "tabby or tiger cat", "probability of tabby", "output 0", '
     '"dog@x1,y1,x2,y2" (a box in px), "similarity to a photo of a cat", or a unit "layer:channel"'
 )
-"""Forms of targets, for help and refusals."""
+"""Forms of targets, for help and error messages."""
 
 
 def read_text(model: VisionModel, text: str) -> Any:
-    """Returns the target that a text means; a text of no special form is the name of a class."""
+    """Returns the target that a text means; a text of no special form is the name of a class, or a `Similarity` if the
+    network compares images with texts.
+    """
     words = text.strip()
     if text in (model.labels or ()):
         return text
@@ -43,13 +47,13 @@ def read_text(model: VisionModel, text: str) -> Any:
 
 
 def _number_or_text(text: Any) -> Any:
-    """Returns the index in "281" or "class 281" (a class without a name), else the text."""
+    """Returns the index 281 for "281" or "class 281", as classes without names are written, else the text."""
     found = INDEX.fullmatch(text) if isinstance(text, str) else None
     return text if found is None else int(found[1])
 
 
 def _class(model: VisionModel, text: str) -> Any:
-    """Reads a class of the answer, or of another head: "output 1 of kind", "dog of kind"."""
+    """Reads a class of the model's answer, "dog", or of another head, "output 1 of kind" or "dog of kind"."""
     return _output(model, text) or _number_or_text(text)
 
 
@@ -62,7 +66,7 @@ def _output(model: VisionModel, text: str) -> Output | None:
 
 
 def _several(model: VisionModel, text: str) -> Contrast | AnyOf | None:
-    """Reads a contrast of two classes, or a union."""
+    """Reads a contrast of two classes, "a rather than b", or a union, "a or b"; None for other texts."""
     if text in (model.labels or ()):
         return None
     for between in (" rather than ", " vs ", " - "):
@@ -74,7 +78,7 @@ def _several(model: VisionModel, text: str) -> Contrast | AnyOf | None:
 
 
 def _unit(model: VisionModel, text: str) -> Unit | None:
-    """Reads a unit if its layer is one of the model's: a class may have any name."""
+    """Reads a unit "layer:channel"; None if the model has no such layer, since a class name may hold a colon."""
     layer = text.partition(":")[0]
     if ":" not in text:
         return None
