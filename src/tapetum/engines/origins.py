@@ -1,10 +1,10 @@
-"""Inputs of activation functions, noted while a network runs: result -> the tensor the function was applied to.
+"""Records pre-activations while a network runs: for the result of each activation function, its input.
 
-A torch function mode sees every operation, so functional, in-place and reused activations are noted like any other. It is
-thread-local and ends with its block. A note is worth something only while neither the result nor what it rests on was
-overwritten since; torch counts that in `_version`, for views and their bases together.
+A torch function mode sees every operation, so functional, in-place and reused activation functions are recorded like modules.
+It is thread-local and ends with its block. A record is valid only until the result, or a tensor from which the pre-activation
+is made, is overwritten; torch counts that in `_version`, for views and their bases together.
 
-Activation functions written by hand are known by their shape: the product of a tensor and a bounded function of itself
+Activation functions written by hand are recognised by their form: the product of a tensor and a bounded function of the tensor
 alone, such as x * sigmoid(x) or 0.5 x (1 + tanh(c (x + d x³))).
 """
 
@@ -26,19 +26,22 @@ ACTIVATION = ("relu", "activation", "squash")
 """The kinds of operations that are activation functions: one value in, one value out."""
 
 ARITHMETIC = (FUNCTIONS - ACTIVATIONS) | SUMS | {"mul", "div", "neg"}
-"""Operations that hand-written activation functions are made of, besides activation functions."""
+"""Operations, besides activation functions, of which activation functions written by hand are made."""
 
 
 @dataclass(frozen=True, eq=False)
 class Note:
-    """Recipe for a result's pre-activation, the tensors (with their versions) it is made of, and in which modules.
+    """How to make the pre-activation of a result.
 
-    Made when asked for: most results are nobody's layer, and a concatenation costs a copy.
+    make       returns the pre-activation, computed only when needed, since concatenations cost a copy
+    rests_on   the tensors from which `make` computes, each with its version
+    version    version of the result
+    modules    names of the modules in which the result was computed
     """
 
     make: Callable[[], Tensor]
     rests_on: tuple[tuple[Tensor, int], ...]
-    version: int  # of the result
+    version: int
     modules: frozenset[str]
 
     def holds_for(self, result: Tensor) -> bool:
@@ -47,7 +50,9 @@ class Note:
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """Result that is a function of `source` alone, value by value; `bounded` where that function is."""
+    """Link from a result to `source`, of which alone it is an elementwise function; `bounded` tells whether the function is
+    bounded.
+    """
 
     source: Tensor
     version: int  # of the source
@@ -57,18 +62,20 @@ class Link:
 
 
 def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version  # inference tensors count nothing
+    return 0 if tensor.is_inference() else tensor._version  # inference tensors count no versions
 
 
 class Lines:
-    """Links from results back to the tensors of which they are functions."""
+    """Links from results back to the tensors of which they are elementwise functions."""
 
     def __init__(self) -> None:
         self._links = WeakTensorKeyDictionary()
 
     def line(self, tensor: Tensor) -> list[tuple[Tensor, bool, frozenset[str]]]:
-        """The tensor, what it is a function of, what that is a function of, ...; with each: is the tensor bounded by it,
-        and in which modules that was computed."""
+        """Returns the tensor itself, the source of which it is a function, the source of the source, and so on.
+
+        Each comes with two facts: whether the tensor is a bounded function of it, and the modules in which it was computed.
+        """
         found, bounded, modules = [(tensor, False, frozenset[str]())], False, frozenset[str]()
         while (link := self._links.get(found[-1][0])) is not None:
             if _version(link.source) != link.version or _version(found[-1][0]) != link.result_version:
@@ -78,7 +85,10 @@ class Lines:
         return found
 
     def meeting(self, operands: Sequence[Tensor]) -> tuple[Tensor, list[bool], frozenset[str]] | None:
-        """The nearest tensor all operands are functions of alone, which of them are bounded ones, and the modules."""
+        """Finds the nearest tensor of which all operands are elementwise functions.
+
+        Returns this tensor, for each operand whether it is a bounded function, and the modules of all; None if there is none.
+        """
         lines = [self.line(one) for one in operands]
         for source, *_ in lines[0]:
             steps = [next((step for step in line if step[0] is source), None) for line in lines]
@@ -93,11 +103,13 @@ class Lines:
 
 
 class Origins(Following):
-    """Inside the block, notes for every result of an activation function what it was applied to.
+    """Records the input of every activation function that is applied inside the block.
 
-    Followed are operations that only move values (views, copies, concatenations of results that all have a note). The
-    copy that an in-place activation needs is made before it runs. `here` says which module runs. Nothing is noted while
-    `noting` is zero: what stands before an activation is kept in memory as long as its result.
+    Records follow operations that only move values (views, copies, concatenations of results that all have a record). The
+    input of an in-place function is copied before the function runs. Inputs stay in memory as long as the results.
+
+    here     returns the name of the module that runs
+    noting   nothing is recorded while it is 0
     """
 
     def __init__(self, here: Callable[[], str] = str, noting: int = 1) -> None:
@@ -106,7 +118,9 @@ class Origins(Following):
         self._notes, self._lines = WeakTensorKeyDictionary(), Lines()
 
     def note(self, result: Tensor) -> Note | None:
-        """Note on the activation function that made `result`; None where none did, or where its input is gone."""
+        """Returns the record of the activation function that made `result`; None if no such function did, or its input was
+        overwritten.
+        """
         note: Note | None = self._notes.get(result)
         return note if note is not None and note.holds_for(result) else None
 
@@ -122,7 +136,7 @@ class Origins(Following):
         return self._combined(call) if call.name in ARITHMETIC else call()
 
     def _activated(self, call: Call, source: Tensor | None = None, modules: frozenset[str] = frozenset()) -> Any:
-        """Runs the call and notes what it was applied to: its main argument, or `source`."""
+        """Runs an activation function and records its input: the main argument of the call, or `source`."""
         before = call.main if source is None else source
         if not isinstance(before, Tensor):
             return call()
@@ -130,7 +144,7 @@ class Origins(Following):
             before = before.clone()
         version = _version(before)
         result = call()
-        if isinstance(result, Tensor) and result is not before and _version(before) == version:  # else written by out=
+        if isinstance(result, Tensor) and result is not before and _version(before) == version:  # else out= overwrote it
             modules = modules | {self.here()}
             self._notes[result] = Note(lambda: before, ((before, version),), _version(result), modules)
             if source is None:
@@ -138,7 +152,7 @@ class Origins(Following):
         return result
 
     def _combined(self, call: Call) -> Any:
-        """Runs arithmetic; of a tensor with functions of itself it may be an activation function written by hand."""
+        """Runs an arithmetic operation, and records it if it completes an activation function written by hand."""
         operands = call.tensors
         met = self._lines.meeting(operands) if operands and len({one.shape for one in operands}) == 1 else None
         if met is None:
@@ -158,7 +172,7 @@ class Origins(Following):
         source = call.args[0] if call.args else None
         note = self.note(source) if isinstance(source, Tensor) else None
         moved = call()
-        if note is None or moved is source:  # the same tensor keeps its note, unless it was moved in place
+        if note is None or moved is source:  # an unchanged tensor keeps its record, one moved in place does not
             if moved is source and note is not None and in_place(call.function):
                 self._notes.pop(source, None)
             return moved

@@ -1,4 +1,4 @@
-"""Watch, change, stop and resume a forward pass: everything that happens at a layer.
+"""Watches, changes, stops and resumes a forward pass at its layers.
 
     with capture(model, ["layer1", "layer4"]) as acts:
         model(images)
@@ -7,10 +7,10 @@
     with edit(model, {"layer4": lambda maps: maps * 0}):
         model(images)
 
-    tail = resume(score, "layer4", image)            # a score of activations: what lies before is not computed again
+    tail = resume(score, "layer4", image)            # a score of activations: earlier layers do not run again
     tail(maps)                                       # (m, c, h, w) -> (m,)
 
-Hooks live on the model's private replica and are removed on every path out of the block.
+Hooks are set on the model's private replica and removed at the end of the block, also after an error.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from tapetum.types import LayerError
 _functorch: Any = vars(torch._C)["_functorch"]  # pyright: ignore[reportPrivateUsage] (torch has no public name for it)
 
 Edit = Callable[[Tensor], Tensor | None]
-"""A layer's map to its replacement; None leaves it as it is."""
+"""Function from a layer's map to its replacement; returning None leaves the map unchanged."""
 
 
 @dataclass(eq=False)
 class _LayerWatch:
-    """Counts the runs of the watched layers in each pass; has seen enough when the last of them was reached."""
+    """Counts how often the watched layers have run in a pass; `done` tells when all have run as often as needed."""
 
     model: VisionModel
     stop: bool
@@ -47,7 +47,7 @@ class _LayerWatch:
     counted: object = None
 
     def run(self, layer: str) -> int:
-        """Number of the run of this pass that the layer has just finished."""
+        """Counts a finished run of the layer and returns its number in this pass, from 0."""
         if self.counted is not self.model.passes.this:
             self.counted, self.runs = self.model.passes.this, {}
         self.runs[layer] = self.runs.get(layer, -1) + 1
@@ -60,10 +60,10 @@ class _LayerWatch:
 
 @contextlib.contextmanager
 def edit(model: VisionModel, edits: Mapping[str, Edit], *, stop: bool = False, raw: bool = False) -> Iterator[None]:
-    """Inside the block each layer's activation passes through its function; `stop` ends the pass after the last layer.
+    """Passes the activation of each layer through its function inside the block; `stop` ends a pass after the last layer.
 
-    Functions see maps (n, c, h, w) where the layer has one, else (and with `raw`) the tensor as the layer gives it. Of a
-    layer that runs several times every run passes; "trunk[0]" is one of them, "backbone/1" one of several outputs.
+    A function gets a map (n, c, h, w) if the layer has one, else (and with `raw`) the tensor that the layer returns. If a layer
+    runs several times, the function is applied at every run; "trunk[0]" names one run, "backbone/1" one of several outputs.
     """
     watch, replica = _LayerWatch(model, stop), model.replica
     with contextlib.ExitStack() as handles:
@@ -76,14 +76,14 @@ def edit(model: VisionModel, edits: Mapping[str, Edit], *, stop: bool = False, r
 
 
 def map_of(model: VisionModel, layer: str) -> LayerMap | None:
-    """How a layer's output becomes a map, None where it is none."""
+    """Returns how a layer's output is turned into a map (n, c, h, w), or None if it has no map."""
     found = model.survey.map_of(layer)
     return None if found.layout == "none" else found
 
 
 @dataclass(frozen=True, eq=False)
 class _Hook:
-    """Passes the output of a layer through a function, as a map where `where` says how."""
+    """Forward hook that passes the output of a layer through a function, as a map if `where` tells how to make one."""
 
     name: str
     function: Edit
@@ -93,7 +93,7 @@ class _Hook:
 
     def __call__(self, _module: nn.Module, _args: Any, output: Any) -> Any:
         changed, passes = None, self.watch.model.passes
-        if self.watch not in passes.watches:  # a pass aside, to find something out
+        if self.watch not in passes.watches:  # another pass of the model, during the watched one
             return None
         if self.site.run in (None, self.watch.run(self.name)):
             tensor = main_tensor(output, self.name, self.site.output)
@@ -105,7 +105,9 @@ class _Hook:
         return changed
 
     def _seen(self, tensor: Tensor) -> Tensor:
-        """The activation as the function sees it; refuses one that is not that of the images of the pass."""
+        """Returns the activation in the form in which the function gets it; refuses one that does not hold all images of the
+        pass.
+        """
         name, model = self.name, self.watch.model
         if _functorch.is_functorch_wrapped_tensor(tensor):
             raise LayerError(f"{name} runs inside torch.func (vmap, grad), where nothing can be looked at: use another layer")
@@ -119,7 +121,7 @@ class _Hook:
 
 
 class Activations(dict[str, Tensor]):
-    """{layer: activation}; refuses, with the reason, a layer that no pass has filled."""
+    """Dictionary {layer: activation}; the error for a layer that no pass has filled gives the reason."""
 
     def __missing__(self, layer: str) -> Tensor:
         raise LayerError(
@@ -132,11 +134,11 @@ class Activations(dict[str, Tensor]):
 def capture(
     model: VisionModel | nn.Module, layers: LayersLike, *, stop: bool = True, raw: bool = False
 ) -> Iterator[dict[str, Tensor]]:
-    """Captures layers as maps (n, c, h, w) where there is one: {layer: activation}, filled by the pass in the block.
+    """Captures {layer: activation}, filled by a pass inside the block; activations are maps (n, c, h, w) where possible.
 
-    Layer names may be globs. A layer that runs several times keeps its last activation, "trunk[0]" its first. With `stop`
-    the pass ends after the last layer and `model(images)` is None; methods that are called in the block run to their end. A
-    plain `nn.Module` is watched as it is, to its end, with raw tensors, and keeps its last activations.
+    Layer names may be globs. Of a layer that runs several times the last activation is kept; "trunk[0]" keeps the first. With
+    `stop` the pass ends after the last layer and `model(images)` returns None; methods called in the block run to their end.
+    For a plain `nn.Module`, the pass is never stopped, activations are raw tensors, and the last ones are kept.
     """
     acts = Activations()
     if isinstance(model, nn.Module):
@@ -150,7 +152,7 @@ def capture(
 def _keep(acts: dict[str, Tensor], name: str) -> Edit:
     def keep(activation: Tensor) -> Tensor:
         acts[name] = activation
-        return activation.clone()  # what follows may work in place, on the clone
+        return activation.clone()  # later operations may change the clone in place
 
     return keep
 
@@ -164,14 +166,14 @@ def _watch_module(module: nn.Module, layers: Sequence[str | nn.Module], acts: di
             raise LayerError(f"no layer '{one}' in {type(module).__name__}")
 
     def keep(name: str, _inputs: Any, output: Any) -> None:
-        acts[name] = main_tensor(output, name).clone()  # the user's own in-place modules must not overwrite it
+        acts[name] = main_tensor(output, name).clone()  # in-place modules of the user must not overwrite it
 
     with hooked(wanted.items(), end=keep):
         yield
 
 
 def activations(model: VisionModel, images: Tensor, layer: str) -> Tensor:
-    """One layer's map for a batch, (n, c, h, w), without gradients."""
+    """Returns the map (n, c, h, w) of one layer for a batch of images, without gradients."""
     found: list[Tensor] = []
     for some in model.singly(images) if model.one_by_one else (images,):
         with torch.no_grad(), capture(model, [layer]) as acts:

@@ -1,8 +1,8 @@
-"""Computes only what lies behind a layer: the lever behind every method that perturbs activations.
+"""Scores given activations of a layer by computing only what comes after it, which makes perturbing activations fast.
 
-One recorded pass notes the outermost modules that finish before the layer starts. Later passes return their recorded
-outputs, expanded to the batch, instead of running them; the layer returns the given activation; functional operations in
-between simply run on the recorded values. Nothing is traced, so any Python control flow works.
+A first pass records the outputs of the outermost modules that finish before the layer starts. In later passes these modules
+return their recorded outputs, expanded to the batch, instead of running; the layer returns the given activation; functional
+operations in between run on the recorded values. Nothing is traced, so any Python control flow works.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ from tapetum.models.sites import Site
 from tapetum.models.vision_model import VisionModel
 
 TOLERANCE = 1e-3
-"""Largest relative difference between the resumed and the recorded score; float32 batches of other sizes differ by ~1e-6."""
+"""Largest accepted relative difference between the resumed and the recorded score; other batch
+sizes differ by ~1e-6 (float32).
+"""
 
 
 @dataclass(eq=False)
 class Tail:
-    """The score of activations (m, c, h, w) at `layer` for one image: (m,).
+    """Score (m,) as a function of activations (m, c, h, w) of `layer`, for one image.
 
-    activation  (1, c, h, w): what the layer gave on the image itself
-    skipped     the modules that are not computed again; empty where nothing could be skipped
+    activation  (1, c, h, w), the activation of the layer on the image itself
+    skipped     names of the modules that do not run again; empty if none could be skipped
     """
 
     score: ModelScore
@@ -60,13 +62,13 @@ class Tail:
         images = self.image.expand(batch, -1, -1, -1)
         if self.site.module not in self.outputs:
             last = self.score.model.survey.last_run(self.layer)
-            with edit(self.score.model, {last: lambda _: maps.clone()}):  # what follows may work in place
+            with edit(self.score.model, {last: lambda _: maps.clone()}):  # later operations may overwrite them
                 return score(images)
         with _forwards_replaced(self.score.model, {name: self._forward(name, maps) for name in self.outputs}):
             return score(images)
 
     def take(self, rows: Sequence[int], /) -> Tail:
-        """This tail: it belongs to one image."""
+        """Returns this score itself, which belongs to one image."""
         return self
 
     def _forward(self, name: str, maps: Tensor) -> Callable[..., Any]:
@@ -88,9 +90,9 @@ class Tail:
 
 
 def resume(score: ModelScore, layer: str, image: Tensor) -> Tail:
-    """A score of activations at `layer` for one image (1, c, h, w) that does not compute what lies before it.
+    """Returns a score of activations of `layer` for one image (1, c, h, w), which skips the modules before the layer.
 
-    Checked on the spot: the recorded activation must give the recorded score, else nothing is skipped.
+    The recorded activation must give the recorded score again; if it does not, no module is skipped.
     """
     with torch.no_grad():
         record = _record(score, layer, image)
@@ -104,8 +106,8 @@ def _is_wrong(tail: Tail, value: Tensor) -> bool:
     try:
         again = tail(tail.activation.expand(2, *tail.activation.shape[1:]))
     except (RuntimeError, TypeError, ValueError, AttributeError, KeyError):
-        return True  # an output whose batch axis is not the first: run everything instead
-    return not max_difference(again, value.expand(2)) <= TOLERANCE  # NaN is wrong, too
+        return True  # such as an output whose batch axis is not the first: all modules run instead
+    return not max_difference(again, value.expand(2)) <= TOLERANCE  # written so that NaN is wrong, too
 
 
 @dataclass(eq=False)
@@ -119,7 +121,7 @@ class _Recording:
 
 
 def _record(score: ModelScore, layer: str, image: Tensor) -> _Recording:
-    """Runs one pass with hooks on every module: outputs of those that finish before the layer starts, and of the layer."""
+    """Runs one pass and records the outputs of the layer and of the modules that finish before it starts."""
     record = _Recording()
     replica, site = score.model.replica, score.model.survey.site(layer)
     beside = [(name, part) for name, part in replica.named_modules() if name and not site.module.startswith(f"{name}.")]
@@ -135,16 +137,18 @@ def _record(score: ModelScore, layer: str, image: Tensor) -> _Recording:
 def _note(record: _Recording, site: Site, name: str, _inputs: Any, output: Any) -> None:
     record.calls[name] = record.calls.get(name, 0) + 1
     if name == site.module and site.run in (None, record.calls[name] - 1):
-        record.last = main_tensor(output, name, site.output).clone()  # what follows may overwrite it
+        record.last = main_tensor(output, name, site.output).clone()  # later operations may overwrite the original
     if name == site.module or not record.started:
         for inner in [key for key in record.outputs if key.startswith(f"{name}.")]:
-            del record.outputs[inner]  # the outermost module is enough
+            del record.outputs[inner]  # the output of the outer module is enough
         record.outputs[name] = output
         record.versions[name] = _versions(output)
 
 
 def _versions(output: Any) -> list[object]:
-    """Number of times each tensor was written into; inference tensors do not count it, so they may always have changed."""
+    """Returns how often each tensor of an output was written to; an inference tensor, which does not count, never compares
+    equal.
+    """
     return [object() if tensor.is_inference() else tensor._version for tensor in tensors(output)]
 
 
@@ -163,7 +167,7 @@ def _tail(score: ModelScore, layer: str, image: Tensor, record: _Recording) -> T
 
 
 def _recorded_again(score: ModelScore, layer: str, image: Tensor, names: dict[str, Any]) -> dict[str, Any]:
-    """Outputs of another pass, copied before a functional in-place operation (`out += identity`) could change them."""
+    """Records the outputs of modules in another pass, copied before an operation such as `out += identity` can change them."""
     fresh: dict[str, Any] = {}
 
     def keep(name: str, _inputs: Any, output: Any) -> None:
@@ -176,7 +180,7 @@ def _recorded_again(score: ModelScore, layer: str, image: Tensor, names: dict[st
 
 @contextlib.contextmanager
 def _forwards_replaced(model: VisionModel, forwards: dict[str, Callable[..., Any]]) -> Iterator[None]:
-    """Replaces forward methods on the private replica, and puts them back on every path."""
+    """Replaces forward methods of the private replica inside the block, and restores them at its end, also after an error."""
     modules = {name: model.replica.get_submodule(name) for name in forwards}
     own = {name: vars(module)["forward"] for name, module in modules.items() if "forward" in vars(module)}
     try:

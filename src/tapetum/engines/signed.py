@@ -1,4 +1,4 @@
-"""Captures layers before the activation function that ends them: signed, where outputs are never negative.
+"""Captures layers before the activation function that ends them, so that values keep the sign that a ReLU removes.
 
     with torch.no_grad(), capture_signed(model, ["layer1", "layer4"]) as acts:
         model(images)
@@ -6,7 +6,7 @@
 
     taps(model, ["layer4", "layer4.1.conv2"])        # {"layer4": "pre-activation", "layer4.1.conv2": "output"}
 
-A layer that ends otherwise (a convolution, a residual sum, normalisation, pooling) gives its output as it is.
+For a layer that ends otherwise (in a convolution, a residual sum, normalisation or pooling) its output is captured.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError
 
 Tap: TypeAlias = Literal["pre-activation", "output"]
-"""Place where a layer's values are taken: in front of the activation function that ends it, or behind the layer."""
+"""What is captured of a layer: the input of the activation function that ends it, or its output."""
 
 
 def taps(model: VisionModel, layers: Sequence[str] | str) -> dict[str, Tap]:
-    """{layer: tap}: whether a layer ends in an activation function, so that `capture_signed` takes what came before it.
+    """Returns {layer: tap}: "pre-activation" if the layer ends in an activation function, whose input `capture_signed` takes.
 
-    Seen in one pass on a blank image of the model's own size, which is remembered for all layers.
+    All layers are examined in one pass on a blank image of the model's own size, and the result is cached.
     """
     ends = _ends(model)
     return {name: "pre-activation" if name in ends else "output" for name in model.find_layers(layers)}
@@ -43,13 +43,13 @@ def taps(model: VisionModel, layers: Sequence[str] | str) -> dict[str, Tap]:
 def capture_signed(
     model: VisionModel, layers: Sequence[str] | str, *, stop: bool = True, raw: bool = False
 ) -> Iterator[dict[str, Tensor]]:
-    """Captures layers before the activation function that ends them: {layer: (n, c, h, w)}, filled by the pass in the block.
+    """Captures layers before the activation function that ends them: {layer: (n, c, h, w)}, filled by a pass inside the block.
 
-    As `capture` in everything else. An activation function is any of ReLU, ReLU6, GELU, SiLU, Hardswish, ELU, sigmoid and
-    their kin, in every spelling: module, function, method, in place, `clamp(min=0)`; behind it, operations that only move
-    values (views, copies, concatenations of parts that all end in one). Applied to the values here, it gives the layer's
-    output, bit for bit. Layers that end otherwise give their output: `taps` says which. Which of the two a layer gives never
-    changes from image to image: a network that decides otherwise for some images is refused.
+    Works like `capture` otherwise. Activation functions are ReLU, ReLU6, GELU, SiLU, Hardswish, ELU, sigmoid and similar ones,
+    as a module, function, method, in place, or `clamp(min=0)`; only operations that move values may follow (views, copies,
+    concatenations of parts that all end in one). Applied to the captured values, the function gives the layer's output, bit for
+    bit. Of layers that end otherwise the output is captured; `taps` tells which. What is captured of a layer does not depend on
+    the image: a network in which it would differ for some images is refused.
     """
     names, ends = model.named(layers), _ends(model)
     modules = frozenset[str]().union(*(ends.get(name, ()) for name in names))
@@ -67,7 +67,10 @@ def capture_signed(
 def _keep(
     model: VisionModel, name: str, acts: dict[str, Tensor], origins: Origins | None, raw: bool
 ) -> Callable[[Tensor], Tensor | None]:
-    """Keeps the activation; operations that follow may work in place, on a clone."""
+    """Returns a function for `edit` that stores the layer's pre-activation, or without `origins` its output.
+
+    An output that is stored is passed on as a clone, which later operations may change in place.
+    """
     layer_map = None if raw else map_of(model, name)
 
     def keep(output: Tensor) -> Tensor | None:
@@ -84,12 +87,17 @@ def _keep(
 
 
 def _ends(model: VisionModel) -> Mapping[str, frozenset[str]]:
-    """{layer that ends in an activation function: modules in which recording must be on}."""
+    """Returns {layer that ends in an activation function: modules in which its pre-activation is recorded}, found once per
+    model.
+    """
     return model.remember("activation functions at the end", lambda: _found(model))
 
 
 def _found(model: VisionModel) -> dict[str, frozenset[str]]:
-    """Finds the layers in one pass; the last run of a layer counts, as for `capture`."""
+    """Finds the layers that end in an activation function, in one pass on a blank image.
+
+    Returns {layer: modules in which its pre-activation is recorded}. As in `capture`, the last run of a layer counts.
+    """
     running, found = [""], dict[str, frozenset[str]]()
     origins = Origins(lambda: running[-1])
 
@@ -108,7 +116,9 @@ def _found(model: VisionModel) -> dict[str, frozenset[str]]:
 
 
 def _on_within(model: VisionModel, modules: Iterable[str], origins: Origins) -> contextlib.AbstractContextManager[None]:
-    """Switches recording on while these modules run; a pass that is stopped inside leaves it on, which only costs time."""
+    """Switches the recording of `origins` on while given modules run; a pass that stops inside one leaves it on, which only
+    costs time.
+    """
 
     def turned(by: int) -> None:
         origins.noting += by
@@ -119,7 +129,7 @@ def _on_within(model: VisionModel, modules: Iterable[str], origins: Origins) -> 
 
 @contextlib.contextmanager
 def _counting_versions() -> Iterator[None]:
-    """Leaves inference mode, in which tensors do not count how often they were overwritten."""
+    """Leaves inference mode inside the block, since inference tensors do not count how often they were overwritten."""
     if not torch.is_inference_mode_enabled():
         yield
         return

@@ -1,4 +1,6 @@
-"""Statistics of a stream of tensors with their standard errors, whether it may end, and the random numbers behind it."""
+"""Running mean and variance of a stream of tensors, with standard errors, rules for stopping, and
+random numbers for samples.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,14 @@ import torch
 from torch import Tensor
 
 CHECK = 16
-"""Terms after which a stream checks again whether it has settled: by its own count, so that batches do not matter."""
+"""Number of terms between two checks whether a statistic has settled; counted per stream, so that batches do not matter."""
 
 
 class RunningMean:
-    """Welford's update: exact mean and variance without keeping the terms; half precision adds up in single."""
+    """Mean of a stream of tensors and its standard error by Welford's update, which does not keep the terms.
+
+    Terms in half precision are summed in single precision.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -21,7 +26,7 @@ class RunningMean:
         self._mean = self._spread = torch.empty(0)
 
     def add(self, term: Tensor) -> None:
-        """Adds a term; all terms have one shape."""
+        """Adds a term; all terms have the same shape."""
         if self.count == 0:
             self._dtype = term.dtype
             wide = torch.promote_types(term.dtype, torch.float32)
@@ -33,7 +38,7 @@ class RunningMean:
 
     @property
     def mean(self) -> Tensor:
-        """The mean of the terms so far."""
+        """Mean of the terms so far."""
         assert self.count, "no terms were added"
         return self._mean.to(self._dtype)
 
@@ -44,7 +49,7 @@ class RunningMean:
 
     @property
     def stderr(self) -> Tensor:
-        """The standard error of that mean: sqrt(variance / count), infinite after one term."""
+        """Standard error of the mean, sqrt(variance / count); infinite after one term."""
         assert self.count, "no terms were added"
         if self.count < 2:
             return torch.full_like(self._spread, torch.inf, dtype=self._dtype)
@@ -52,32 +57,36 @@ class RunningMean:
 
     @property
     def estimate(self) -> tuple[Tensor, Tensor]:
-        """The estimate of this statistic and its standard error."""
+        """Estimate of this statistic and its standard error."""
         return self.value, self.stderr
 
     def settled(self, tolerance: float | None) -> bool:
-        """Whether the standard error, averaged over all values, is at most `tolerance` of the largest magnitude.
+        """Checks whether the mean standard error is at most `tolerance` times the largest absolute value of the statistic.
 
-        True at multiples of CHECK terms only; None never settles.
+        Can be true only after a multiple of CHECK terms, and never if the tolerance is None.
         """
         return self.count > 0 and self.count % CHECK == 0 and settled(self.value, self.stderr, tolerance)
 
 
 def settled(values: Tensor, stderr: Tensor, tolerance: float | None) -> bool:
-    """Whether the standard error, averaged over all values, is at most `tolerance` of the largest magnitude."""
+    """Checks whether the mean of `stderr` is at most `tolerance` times the largest absolute value; never if the tolerance is
+    None.
+    """
     return tolerance is not None and bool(stderr.mean() <= tolerance * values.abs().max())
 
 
 def checks(n: int, tolerance: float | None) -> list[tuple[int, int]]:
-    """The rounds, from sample to sample, after which n samples may turn out to be enough: one without a tolerance."""
+    """Divides n samples into rounds (start, stop) of CHECK samples, after each of which sampling may end; one round if no
+    tolerance.
+    """
     step = max(n, 1) if tolerance is None else CHECK
     return [(start, min(start + step, n)) for start in range(0, max(n, 1), step)]
 
 
 def jackknife(leave_one_out: Tensor) -> Tensor:
-    """The standard error of an estimate from its values when one of the n equal parts of its sample is left out, (n, ...).
+    """Returns the jackknife standard error of an estimate from n values (n, ...), each without one of n parts of the sample.
 
-    For estimates that are no means: ratios of means, a softmax of means. Infinite for one part.
+    For estimates that are not means, such as ratios or a softmax of means. Infinite for n = 1.
     """
     n = len(leave_one_out)
     if n < 2:
@@ -86,14 +95,14 @@ def jackknife(leave_one_out: Tensor) -> Tensor:
 
 
 class RunningVariance(RunningMean):
-    """The variance of the terms (divided by count - 1), and its standard error from their fourth moment."""
+    """Variance of a stream of tensors (divided by count - 1), with its standard error from the fourth central moment."""
 
     def __init__(self) -> None:
         super().__init__()
         self._third = self._fourth = torch.zeros(())
 
     def add(self, term: Tensor) -> None:
-        """Adds a term, with Pebay's update of the third and fourth central moments."""
+        """Adds a term by Pebay's update of the third and fourth central moments."""
         n = self.count + 1
         if n > 1:
             before = term - self._mean
@@ -105,13 +114,16 @@ class RunningVariance(RunningMean):
 
     @property
     def value(self) -> Tensor:
-        """The unbiased variance so far; zero after one term."""
+        """Unbiased variance of the terms so far; zero after one term."""
         assert self.count, "no terms were added"
         return (self._spread / max(self.count - 1, 1)).to(self._dtype)
 
     @property
     def stderr(self) -> Tensor:
-        """sqrt((m4 - v^2 (n - 3) / (n - 1)) / n), m4 the fourth central moment; infinite after one term."""
+        """Standard error of the variance v after n terms, sqrt((m4 - v^2 (n - 3) / (n - 1)) / n); infinite after one term.
+
+        m4 is the fourth central moment.
+        """
         n = self.count
         if n < 2:
             return super().stderr
@@ -120,16 +132,16 @@ class RunningVariance(RunningMean):
 
 
 def stacked(estimates: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """The values and the standard errors of one estimate per image, each stacked to (n, ...)."""
+    """Stacks one estimate per image, (value, standard error), to values (n, ...) and standard errors (n, ...)."""
     values, errors = zip(*estimates, strict=True)
     return torch.stack(values), torch.stack(errors)
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Random numbers for each of many samples, from seeds of their own: made again at each use.
+    """Random numbers for many samples, each drawn from a seed of its own whenever it is used.
 
-    So they take no memory, batches may be cut anyhow, and a long run begins with the samples of a short one.
+    They take no memory, do not depend on how samples are batched, and a long run begins with the samples of a short one.
     """
 
     seeds: tuple[int, ...]
@@ -144,10 +156,10 @@ class Draws:
         return len(self.seeds)
 
     def normal(self, k: int, like: Tensor) -> Tensor:
-        """Draws N(0, 1) in a tensor's shape for the k-th sample; the same numbers in every precision."""
+        """Draws numbers from N(0, 1) for sample k, in the shape of `like`; the same numbers in every precision."""
         generator = torch.Generator().manual_seed(self.seeds[k])
         return torch.randn(like.shape, generator=generator, dtype=torch.float32).to(like)
 
     def uniform(self, k: int) -> float:
-        """Draws a number in [0, 1) for the k-th sample, independent of the normal ones."""
+        """Returns a random number in [0, 1) for sample k, independent of the normal ones."""
         return self.shares[k]
