@@ -1,1 +1,1 @@
-"""Checks and converts what users give, once, and registers methods: bodies below get a score and images that are right."""
+"""Registers methods, and checks and converts the arguments of users before a method's own function (its body) gets them."""

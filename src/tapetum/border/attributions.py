@@ -1,4 +1,4 @@
-"""Attribution methods between what people call and the body: the score, the converted keywords, the map with its status."""
+"""Runs attribution methods: builds the score, converts the keywords, calls the body, and returns the map with its status."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from tapetum.notes import note
 from tapetum.types import Attribution, Method, MethodError, Reduce, Status, TargetLike
 
 AT_IMAGE = "at_image"
-"""Law of methods that evaluate the score only on the given images: finding the predicted class needs no extra pass."""
+"""Law of methods that evaluate the score only on the given images, so that the predicted class needs no extra pass."""
 
 CLASS_ONLY = "class_only"
-"""Law of methods that explain a class and nothing else."""
+"""Law of methods that explain only classes, no other targets."""
 
 NEEDS: Mapping[str, Literal["layers", "operations", "gradients"]] = {
     "cams": "layers", "backprops": "operations", "contributions": "operations", "attentions": "operations",
     "gradients": "gradients", "extremal_perturbation": "gradients",
 }  # fmt: skip
-"""Parts of a network that families, or single methods, look at besides its answer."""
+"""{family or method: part of a network that it reads besides the output}."""
 
 
 def attributed(
     method: Method, body: Callable[..., Any], about: Mapping[str, Any], given: dict[str, Any], keywords: Mapping[str, Any]
 ) -> Attribution:
-    """The map of one call; `given` are all keywords, `keywords` those of the user."""
+    """Computes the map of one call; `given` has all keywords with defaults, `keywords` only those that the user gave."""
     model, images, target = about["model"], about["images"], about["target"]
     needs = NEEDS.get(method.name) or NEEDS.get(method.family)
     refusal = None if needs is None else unseen(model.module, model.name, needs)
@@ -68,7 +68,7 @@ def attributed(
 def _score(model: VisionModel, images: Tensor, target: TargetLike, method: Method) -> ModelScore:
     if target is None and AT_IMAGE in method.laws:
         if model.outputs != "logits" and model.encode_text is None:
-            answer(model, images)  # known before the method's own pass, inside of which nobody else may run the network
+            answer(model, images)  # cached here, since the network cannot run again inside the method's own pass
         return PredictedScore(model, rows=tuple(range(len(images))))
     score = as_score(model, images, target, method.scale)
     classes = isinstance(score, ClassScore) and all(isinstance(one, int) for one in score.targets)
@@ -82,7 +82,7 @@ def _score(model: VisionModel, images: Tensor, target: TargetLike, method: Metho
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    """Values before and after the profile's steps; `raw` decides the status."""
+    """A body's values before (`raw`) and after the steps of a library's profile; the status is computed from `raw`."""
 
     raw: Tensor
     values: Tensor
@@ -115,7 +115,7 @@ def _made(body: Callable[..., Any], request: Request, like: Profile) -> _Outcome
 
 
 def status_of(values: Tensor, reduce: Reduce) -> tuple[Status, ...]:
-    """One status per image, from the map itself: a heatmap that would be blank or made up says so."""
+    """Returns one status per image: "non_finite", "constant", "no_positive_evidence", or "ok"."""
     found: list[Status] = []
     for value in values.float():
         flat = value.abs().amax(0) if reduce == "max_abs" else value.sum(0)

@@ -1,4 +1,4 @@
-"""Several layers, one map: each on its own scale, on the finest grid among them."""
+"""Fuses the maps of several layers into one: each scaled by its largest value and upsampled to the finest grid."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Fuse: TypeAlias = Annotated[
 
 
 def fused(maps: Sequence[Tensor], fuse: Fuse) -> Tensor:
-    """Maps (n, 1, h, w) of several layers to one of the finest grid: upsampled bilinearly, then their mean or largest value."""
+    """Fuses maps (n, 1, h, w) of several layers: upsamples them to the finest grid, then takes their mean or maximum."""
     finest = max(((int(one.shape[-2]), int(one.shape[-1])) for one in maps), key=lambda size: size[0] * size[1])
     large = torch.stack([upsampled(one, finest) for one in maps])
     return large.mean(0) if fuse == "mean" else large.amax(0)
@@ -28,6 +28,6 @@ def upsampled(maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def by_largest(maps: Tensor) -> Tensor:
-    """Each image's map divided by its largest magnitude: layers differ by orders of it; a map of zeros stays as it is."""
+    """Divides each image's map by its largest magnitude, which varies widely between layers; a map of zeros stays zero."""
     largest = maps.abs().amax((1, 2, 3), keepdim=True)
     return maps / torch.where(largest > 0, largest, 1)

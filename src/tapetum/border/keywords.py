@@ -1,6 +1,6 @@
-"""Keywords with a meaning of their own: converted by name, so a body gets a layer that exists, a fill that is a tensor,
-segments that are labels, and a generator that is seeded; and those that every method of a kind has without asking
-(`seed`, `fuse`, `like`).
+"""Converts keywords by name: a body gets a layer that exists, a fill as a tensor, segments as labels, a seeded generator.
+
+Also adds the public keywords that a body does not declare itself: `seed`, `fuse` and `like`.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from tapetum.notes import note
 from tapetum.types import Attribution, ImagesLike, Method, ModelLike, TargetLike
 
 BEST = "best"
-"""`layer="best"`: several are tried, and the map that stands up best is kept."""
+"""`layer="best"`: several layers are tried, and the map with the highest insertion - deletion is kept."""
 
 Chooser: TypeAlias = Callable[[Method, VisionModel, Tensor, TargetLike, Mapping[str, Any]], Attribution]
 """(method, model, images, target, keywords) -> the map at the chosen layer."""
 
 CHOOSERS: dict[str, Chooser] = {}
-"""Words for `layer` that stand for a choice by measurement."""
+"""{value of `layer`, such as "best": function that chooses the layer by measuring}."""
 
 
 def chooser(word: str) -> Callable[[Chooser], Chooser]:
-    """Registers a choice of layer under the word that asks for it."""
+    """Registers a function that chooses the layer; users select it by `layer=word`."""
 
     def decorate(choose: Chooser) -> Chooser:
         CHOOSERS[word] = choose
@@ -48,7 +48,7 @@ def chooser(word: str) -> Callable[[Chooser], Chooser]:
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Input of a keyword's conversion: the score and images that are explained, and the other keywords as given."""
+    """Input for converting a keyword: the score and images to explain, all keywords as given, and the method's laws."""
 
     score: ModelScore
     images: Tensor
@@ -76,7 +76,7 @@ def _generator(request: Request, generator: torch.Generator | None) -> torch.Gen
 
 
 def _segments(request: Request, segments: Any) -> Tensor:
-    """Labels (n, h, w) of what each image shows: a picture that is one segment has nothing to compare."""
+    """Returns segment labels (n, h, w); adds a note if an image is one single segment, whose map would be constant."""
     pixels = request.model.denormalize(request.images)
     by_kind = not isinstance(segments, Tensor)
     labels = segment(pixels, segments, request.given.get("n_segments", 50)) if by_kind else own_segments(segments, pixels)
@@ -87,7 +87,7 @@ def _segments(request: Request, segments: Any) -> Tensor:
 
 @dataclass(frozen=True)
 class _Conversion:
-    """How a keyword becomes what bodies take, what users may give for it, and its default where the body names none."""
+    """Conversion of one keyword: the function, the public type (`given`), and the default where the body has none."""
 
     convert: Callable[[Request, Any], Any]
     given: Any
@@ -104,7 +104,7 @@ CONVERTED = {
 
 
 def converted(body: Callable[..., Any], request: Request) -> dict[str, Any]:
-    """The body's keywords as it takes them. If `fill` defaults to None, the method hides pixels itself and gets None."""
+    """Returns {keyword: value} converted for the body. A `fill` may stay None if that is its default: the body then hides pixels itself."""
     result: dict[str, Any] = {}
     for name, default in keyword_defaults(body).items():
         value = request.given[name]
@@ -115,15 +115,15 @@ def converted(body: Callable[..., Any], request: Request) -> dict[str, Any]:
 
 @functools.cache
 def keyword_defaults(body: Callable[..., Any]) -> dict[str, Any]:
-    """{name: default} of a body's keywords."""
+    """Returns {keyword: default} of a body."""
     return {p.name: p.default for p in inspect.signature(body).parameters.values() if p.kind is p.KEYWORD_ONLY}
 
 
 def public_signature(body: Callable[..., Any]) -> inspect.Signature:
-    """(model, images, target=None, *, the body's keywords).
+    """Returns the signature that users see: (model, images, target=None, *, the body's keywords).
 
-    A `generator` brings `seed` with it, a `layer` may be several and brings `fuse`; a method that libraries define in
-    different ways has `like`.
+    A body with `generator` also gets `seed`, one with `layer` also `fuse` (to join several layers), and a method that
+    libraries define in different ways gets `like`.
     """
     kind = inspect.Parameter
     head = [
@@ -145,7 +145,7 @@ LIKE = "the defaults and the output of a library, or of the paper; None: ours."
 
 
 def _public(parameter: inspect.Parameter) -> list[inspect.Parameter]:
-    """A keyword of the body as users give it, and those that come with it."""
+    """Returns the public parameters for one keyword of the body: `generator` adds `seed`, `layer` adds `fuse`."""
     if parameter.name == "generator":
         return [_keyword("seed", 0, Seed), _keyword("generator", None, Generator)]
     if parameter.name not in CONVERTED:

@@ -1,7 +1,7 @@
-"""The layer a method works at: by name, or chosen by what one pass showed, and always one that the score reads.
+"""Finds the layer that a method works at: named by the user or chosen, and always one whose output the score depends on.
 
-`named_layer` is for methods that look at a layer, `layer_of` for those that change it or differentiate there: a layer whose
-output nobody reads would give a map of zeros or of rounding.
+`named_layer` is for methods that only observe a layer, `layer_of` for those that change or differentiate its output: if the
+score does not depend on that output, the map would be zeros or rounding errors.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ POSITIVE = "positive_layer"
 by being negative would count against its own place."""
 
 TARGET_FREE = "target_free"
-"""The law of methods that show what the layer found, whatever the target is."""
+"""The law of methods whose map of a layer does not depend on the target."""
 
 POOLED = "pooled_layer"
-"""The law of methods that want the map that the head pools."""
+"""The law of methods that need the map that the classification head pools."""
 
 TRIED = 16
-"""Most layers that are tried if none is named; each costs a pass of one image."""
+"""Largest number of layers that are tried if none is named; each costs a pass of one image."""
 
 
 # --- by name
 
 
 def named_layers(layer: str | Sequence[str] | None) -> list[str | None]:
-    """The requested layers one by one; text may hold several with commas between."""
+    """Splits a layer argument into names or globs, of which a text may hold several with commas between; None gives [None]."""
     if layer is None:
         return [None]
     several = isinstance(layer, (list, tuple, set, frozenset))
@@ -53,12 +53,12 @@ def named_layers(layer: str | Sequence[str] | None) -> list[str | None]:
 
 
 def all_layers(model: VisionModel, layers: str | Sequence[str]) -> list[str]:
-    """The full names of all layers that names or globs mean; text may hold several with commas between."""
+    """Returns the full names of all layers that match names or globs; a text may hold several, separated by commas."""
     return model.find_layers([name for name in named_layers(layers) if name])
 
 
 def layers_with_maps(model: VisionModel, layers: str | Sequence[str]) -> list[str]:
-    """As `all_layers`; a layer without a map is refused."""
+    """Returns the full names of all matching layers, like `all_layers`; refuses layers without a map (n, c, h, w)."""
     names = all_layers(model, layers)
     for name in names:
         if model.survey[name].grid is None:
@@ -67,7 +67,7 @@ def layers_with_maps(model: VisionModel, layers: str | Sequence[str]) -> list[st
 
 
 def by_name(model: VisionModel, given: Mapping[str, Any]) -> dict[str, Any]:
-    """A method's keywords with names in place of modules of the network."""
+    """Returns a method's keywords with each module of the network replaced by its layer name."""
     named = dict(given)
     for name, value in given.items():
         if isinstance(value, nn.Module):
@@ -78,7 +78,7 @@ def by_name(model: VisionModel, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def named_layer(model: VisionModel, layer: str) -> str:
-    """The one layer with a map that a name or glob means."""
+    """Returns the one layer that a name or glob matches; refuses several matches, and a layer without a map (n, c, h, w)."""
     names = model.find_layers(layer)
     if len(names) != 1:
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
@@ -91,7 +91,7 @@ def named_layer(model: VisionModel, layer: str) -> str:
 
 
 def layer_of(score: ModelScore, images: Tensor, layer: str | None, laws: Collection[str] = ()) -> str:
-    """The layer with a map that a name or glob means, or that is chosen for a method of these laws; and notes the choice."""
+    """Returns the named layer, or chooses one that suits a method with these laws and adds a note that says why."""
     score = any_answer(score) if TARGET_FREE in laws else score
     if layer is not None:
         return _fed_layer(score, images, layer)
@@ -105,11 +105,11 @@ def layer_of(score: ModelScore, images: Tensor, layer: str | None, laws: Collect
 
 
 def _chosen(score: ModelScore, images: Tensor, laws: Collection[str], fact: str | None) -> tuple[str, tuple[str, ...]]:
-    """The layer that is chosen, and notes on it: remembered where it is the first candidate, which any image's score reads."""
+    """Returns the automatically chosen layer and notes about it; caches both under `fact` if it is the first candidate."""
     model, found = score.model, automatic_layer(score, images, laws)
     name, reason = found
     notes = [f"layer {name} was chosen: {reason}", *model.runs_of(name)]
-    if not model.survey.map_of(name).prefix and passed_by(score, images, name):  # a class token always passes by
+    if not model.survey.map_of(name).prefix and passed_by(score, images, name):  # a class token: always
         notes.append(f"the answer also reads the image on ways past {name} (a skip, another branch), which this map leaves out")
     if fact is not None and found == model.remember("layers to choose from", lambda: _to_choose_from(model))[0]:
         model.remember(fact, lambda: (name, tuple(notes)))
@@ -117,7 +117,7 @@ def _chosen(score: ModelScore, images: Tensor, laws: Collection[str], fact: str 
 
 
 def _fed_layer(score: ModelScore, images: Tensor, layer: str) -> str:
-    """The layer if the answer reads it, else a module inside that gives the same values and is read; refuses others."""
+    """Returns the layer if the score depends on its map, else a submodule with the same map on which it does; else refuses."""
     name = named_layer(score.model, layer)
     read = read_of(score, images, name)
     if read == "map":
@@ -130,7 +130,7 @@ def _fed_layer(score: ModelScore, images: Tensor, layer: str) -> str:
 
 
 def refuse_unread(score: ModelScore, images: Tensor, layers: Iterable[str]) -> None:
-    """Refuses layers of which the score reads neither the map nor the tokens before it."""
+    """Refuses layers on whose output the score does not depend, neither on the map nor on class or register tokens."""
     for name in layers:
         if (read := read_of(score, images, name)) == "nothing":
             raise LayerError(_why_not(score, images, name, read))
@@ -147,7 +147,7 @@ def _why_not(score: ModelScore, images: Tensor, name: str, read: str) -> str:
 
 
 def _that_work(score: ModelScore, images: Tensor, name: str) -> list[str]:
-    """A few layers that would work: the automatic choice, and the last ones inside the named layer that are read."""
+    """Lists layers to suggest instead: the automatic choice, and maps in or inside `name` that the score depends on."""
     inner = [one for one in reversed(score.model.survey.order) if one.startswith(f"{name}.")]
     found = [one for one in inner if score.model.survey[one].grid is not None][:4]
     works = [one for one in found if read_of(score, images, one) == "map"][:2]
@@ -159,7 +159,7 @@ def _that_work(score: ModelScore, images: Tensor, name: str) -> list[str]:
 
 
 def automatic_layer(score: ModelScore, images: Tensor, laws: Collection[str]) -> tuple[str, str]:
-    """The layer for a method of these laws if none is named, and the reason."""
+    """Chooses a layer for a method with these laws; returns its name and the reason in words."""
     found = next(_fed(score, images), None)
     if found is None:
         first, _ = choose_layer(score.model.survey)
@@ -173,7 +173,7 @@ def automatic_layer(score: ModelScore, images: Tensor, laws: Collection[str]) ->
 
 
 def _fed(score: ModelScore, images: Tensor) -> Iterator[tuple[str, str]]:
-    """Yields the candidates that the score reads, or modules inside them with the same values."""
+    """Yields (layer, reason): candidates on whose map the score depends, or submodules with the same map on which it does."""
     unread: list[str] = []
     for name, reason in score.model.remember("layers to choose from", lambda: _to_choose_from(score.model)):
         inside = name if read_of(score, images, name) == "map" else _same_inside(score, images, name)
@@ -193,14 +193,14 @@ def _to_choose_from(model: VisionModel) -> list[tuple[str, str]]:
 
 
 def _other_maps(score: ModelScore, images: Tensor, name: str) -> list[str]:
-    """Other outputs of the layer that are maps and are read."""
+    """Lists the further outputs of a layer that are maps and on which the score depends."""
     survey = score.model.survey
     mapped = [one for one in survey.others(name) if prod(survey[one].grid or ()) > 1]
     return [one for one in mapped if read_of(score, images, one) == "map"]
 
 
 def _same_inside(score: ModelScore, images: Tensor, name: str) -> str | None:
-    """The last module inside that gives the map of `name` and is read."""
+    """Returns the last submodule of `name` with the same map on which the score depends; None if there is none."""
     model, survey = score.model, score.model.survey
     inner = [one for one in survey.order if one.startswith(f"{name}.") and survey[one].grid == survey[name].grid]
     with torch.no_grad(), capture(model, [*inner, name], raw=True) as acts, model.at_rows(score.take([0]).rows):
@@ -211,16 +211,16 @@ def _same_inside(score: ModelScore, images: Tensor, name: str) -> str | None:
 
 
 def _gives(model: VisionModel, layer: str, output: Tensor, wanted: Tensor) -> bool:
-    """Whether a layer's output is this map, in whichever layout."""
+    """Returns whether a layer's output, converted to (n, c, h, w), equals the wanted map."""
     try:
         found = to_map(model.survey.map_of(layer), output, model.passes.image_size)
-    except LayerError:  # windows of a map, one by one
+    except LayerError:  # the output is windows of a map, not a whole map
         return False
     return found.shape == wanted.shape and torch.equal(found, wanted)
 
 
 def first_positive(score: ModelScore, images: Tensor, name: str, reason: str) -> tuple[str, str]:
-    """The first layer from `name` on, of the same grid, that is never negative, and that the score reads."""
+    """Returns (layer, reason): the first from `name` on with its grid, no negative values, and an effect on the score."""
     positive = next((one for one in positive_layers(score.model, name) if read_of(score, images, one) == "map"), None)
     if positive == name:
         return name, reason
@@ -230,25 +230,25 @@ def first_positive(score: ModelScore, images: Tensor, name: str, reason: str) ->
 
 
 def positive_layers(model: VisionModel, name: str) -> tuple[str, ...]:
-    """Layers from `name` on, of the same grid, that are never negative: determined once, on noise, for any images."""
+    """Returns layers from `name` on with the same grid and no negative values; measured once per model, on noise images."""
     return model.remember(f"positive layers from {name}", lambda: _positive_layers(model, name))
 
 
 def _positive_layers(model: VisionModel, name: str) -> tuple[str, ...]:
-    acts = _maps_from(model, name, again=False)  # an ablated channel would have to be ablated at every run
+    acts = _maps_from(model, name, again=False)  # each layer runs once, so that ablating it is simple
     positive = [one for one in acts if acts[one].min() >= 0]
     return tuple(dict.fromkeys(other for one in positive for other in (_outermost(acts, one), one)))
 
 
 def _last_map(score: ModelScore, images: Tensor, name: str, reason: str) -> tuple[str, str]:
-    """The last layer with the grid of `name` (the first of several that give the same map): what the head reads."""
+    """Returns (layer, reason): the last layer with the grid of `name`, whose map the head reads."""
     lasts = score.model.remember(f"last maps from {name}", lambda: _last_maps(score.model, name))
     last = next((one for one in lasts if read_of(score, images, one) == "map"), name)
     return (name, reason) if last == name else (last, f"the last layer with the grid of {name}, which is what the head reads")
 
 
 def _last_maps(model: VisionModel, name: str) -> tuple[str, ...]:
-    """Layers from the last back to `name`, each after the outermost and the first that give the same map."""
+    """Lists layers from the last back to `name`; before each, the outermost and the first layer with the same map."""
     acts, found = _maps_from(model, name, again=True), dict[str, None]()
     for last in reversed(acts):
         first = next(one for one in acts if acts[one].shape == acts[last].shape and torch.equal(acts[one], acts[last]))
@@ -257,9 +257,9 @@ def _last_maps(model: VisionModel, name: str) -> tuple[str, ...]:
 
 
 def _maps_from(model: VisionModel, name: str, *, again: bool) -> dict[str, Tensor]:
-    """Maps, on noise, of the layers from `name` on with the same grid, in the order in which they end.
+    """Returns {layer: map on noise images} of the layers from `name` on with the same grid, in the order in which they finish.
 
-    `again`: also those that run more than once, by their last run.
+    `again`: include layers that run more than once, with the map of their last run.
     """
     order, survey = model.survey.order, model.survey
     behind = [one for one in order[survey.position(name) :] if again or survey[one].calls == 1]
@@ -270,6 +270,6 @@ def _maps_from(model: VisionModel, name: str, *, again: bool) -> dict[str, Tenso
 
 
 def _outermost(acts: Mapping[str, Tensor], name: str) -> str:
-    """The enclosing module that returns the same map has the better name."""
+    """Returns the outermost module around `name` that returns the same map, for its shorter name; `name` if there is none."""
     around = (one for one in list(acts)[::-1] if name.startswith(f"{one}.") and torch.equal(acts[one], acts[name]))
     return next(around, name)

@@ -1,4 +1,4 @@
-"""Registers methods: from what people give to what a body takes, and back, the same way for each kind.
+"""Registers methods: turns the body of a method into the function that users call, the same way for each kind.
 
     @attribution(cite="simonyan2014saliency", reduce="max_abs")
     def saliency(score, images, *, batch="auto"):        # the body: score in, tensor out
@@ -18,9 +18,9 @@
     @survey()
     def scan(model, source, trackers, *, workers=None, ...) -> ScanResult: ...           # over a data set
 
-Keywords are checked against the signature, the model and its subject are converted, and what is noted meanwhile ends up in
-the result's notes. A package of its own registers with the same decorators and names its modules as entry points of the
-group "tapetum". `keywords.py` converts keywords with a meaning of their own, `profiles.py` holds how libraries define a
+Keywords are checked against the signature, the model and its subject are converted, and notes made during the call are added
+to the result. Another package registers methods with the same decorators and lists its modules as entry points of the group
+"tapetum". `keywords.py` converts keywords such as `layer` and `fill`; `profiles.py` lists how other libraries define a
 method differently.
 """
 
@@ -50,7 +50,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 About: TypeAlias = dict[str, Any]
-"""{place: value}: what stands before the keywords, such as model, images and target."""
+"""{name: value} of the positional arguments, such as model, images and target."""
 
 
 # --- kinds
@@ -59,17 +59,17 @@ About: TypeAlias = dict[str, Any]
 def attribution(
     *, cite: str | None, reduce: Reduce, scale: Scale = "logit", laws: Collection[str] = ()
 ) -> Callable[[Callable[Concatenate[ModelScore, Tensor, P], Tensor | tuple[Tensor, Tensor]]], Callable[..., Attribution]]:
-    """Registers a body (score, images, *, keywords) -> values, or (values, standard error), as a public method."""
+    """Registers an attribution method from its body (score, images, *, keywords) -> values, or (values, standard error)."""
     return lambda body: register("attribution", body, cite=cite, laws=laws, reduce=reduce, scale=scale)
 
 
 def rendering(
     *, cite: str | None, takes: Takes, question: FourQuestions = "looks_for", laws: Collection[str] = ()
 ) -> Callable[[Callable[..., Rendering]], Callable[..., Rendering]]:
-    """Registers a body (model, subject, *, keywords) -> Rendering.
+    """Registers a rendering method from its body (model, subject, *, keywords) -> Rendering.
 
-    `takes` says what the subject is: "units" as given, "images" cut and normalised as the model wants them, "pictures" as they
-    are, one tensor (1, 3, H, W) in [0, 1] each.
+    `takes` says how the body gets the subject: "units" unchanged, "images" preprocessed for the model, "pictures" at their own
+    size as one tensor (1, 3, H, W) in [0, 1] each.
     """
     return lambda body: register("rendering", body, cite=cite, laws=laws, takes=takes, question=question)
 
@@ -77,19 +77,22 @@ def rendering(
 def inspection(
     *, cite: str | None = None, takes: Takes = "images", question: FourQuestions = "found", laws: Collection[str] = ()
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Registers a body (model, subject, target=None, *, keywords) -> result; `takes` "model" means no subject."""
+    """Registers an inspection from its body (model, subject, target=None, *, keywords) -> result.
+
+    `takes="model"` means that there is no subject.
+    """
     return lambda body: register("inspection", body, cite=cite, laws=laws, takes=takes, question=question)
 
 
 def metric(*, cite: str | None, laws: Collection[str] = ()) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Registers a measure of maps: a body whose places are some of (model, images, attribution, masks)."""
+    """Registers a metric of maps from its body, whose positional parameters are some of (model, images, attribution, masks)."""
     return lambda body: register("metric", body, cite=cite, laws=laws, takes="images" if "model" in _places(body) else "maps")
 
 
 def survey(
     *, cite: str | None = None, question: FourQuestions = "looks_for", laws: Collection[str] = ()
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Registers a body (model, source, ..., *, keywords) -> result over a data set, which is whatever `as_source` takes."""
+    """Registers a survey of a data set from its body (model, source, ..., *, keywords) -> result."""
     return lambda body: register("survey", body, cite=cite, laws=laws, takes="source", question=question)
 
 
@@ -112,7 +115,7 @@ def _plainly(
 
 @dataclass(frozen=True)
 class _Row:
-    """One kind: the question it answers, its public signature, and how a body is called."""
+    """What is specific to a kind of method: its question, how to build the public signature, and how to call the body."""
 
     question: FourQuestions
     signature: Callable[[Callable[..., Any]], inspect.Signature]
@@ -146,7 +149,7 @@ def register(
     reduce: Reduce = "sum",
     scale: Scale = "logit",
 ) -> Callable[..., Any]:
-    """The public method of a body, which is a row of the registry from now on."""
+    """Adds a method to the registry and returns the public function, which checks and converts, calls the body, adds notes."""
     row, name = KINDS[kind], body.__name__
     signature = row.signature(body)
     places = {p.name: p.default for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY}
@@ -175,7 +178,7 @@ def _places(body: Callable[..., Any]) -> list[str]:
 
 
 def _family(module: str) -> str:
-    """The file or folder in `families`; of a module elsewhere its last name."""
+    """Returns the family of a module: its file or folder in `families`, or the last part of another module's name."""
     inside = module.removeprefix("tapetum.families.")
     return module.rpartition(".")[2] if inside == module else inside.partition(".")[0]
 
@@ -188,7 +191,7 @@ ARTICLES = {"model": "a model", "attribution": "an attribution", "source": "a so
 
 
 def _placed(name: str, places: Mapping[str, Any], positional: Sequence[Any], keywords: dict[str, Any]) -> About:
-    """The value of each place, given by position or by name; takes the named ones out of the keywords."""
+    """Returns {positional parameter: value}, given by position or by name; removes those given by name from `keywords`."""
     found = dict(zip(places, positional, strict=False))
     twice = [place for place in found if place in keywords]
     found |= {place: keywords.pop(place) for place in places if place in keywords}
@@ -201,7 +204,7 @@ def _placed(name: str, places: Mapping[str, Any], positional: Sequence[Any], key
 
 @contextmanager
 def _converted(about: About, takes: Takes) -> Generator[tuple[Any, About]]:
-    """The model, if there is one, and all places as bodies take them."""
+    """Yields (model or None, {positional parameter: value}) with the model and the first other argument converted."""
     if "model" not in about:
         yield None, about
         return
@@ -211,7 +214,7 @@ def _converted(about: About, takes: Takes) -> Generator[tuple[Any, About]]:
 
 
 def _with_notes(made: Any, said: Sequence[str]) -> Any:
-    """The result with what a reader must know; each of several results says it."""
+    """Returns the result, or each result of a list, with the notes made during the call added to its own."""
     if not said:
         return made
     if isinstance(made, list):

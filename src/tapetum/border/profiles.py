@@ -1,8 +1,8 @@
-"""How libraries and papers define a method differently, as a table: their defaults, and what they do to the values.
+"""How other libraries and papers define a method: a table of their defaults and of their processing of the values.
 
     tp.grad_cam(model, images, like="grad-cam")      # ReLU, scaled to [0, 1], at the input's size, as that library returns it
 
-tests/oracles compares every row with the library's own numbers: of sampled methods over the same draws.
+Tests compare every entry with the library's own output; for sampled methods, on the same random draws.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MapStep: TypeAlias = Callable[[Tensor, tuple[int, int]], Tensor]
 
 @dataclass(frozen=True)
 class Profile:
-    """How a library differs.
+    """What a library does differently from tapetum.
 
-    defaults   its own, for keywords that are not given
+    defaults   the library's values for keywords that the user does not give
     each       steps applied to the values of each layer
     join       with several layers, extra steps applied to each layer's map before fusing
     after      steps applied when the layers are joined
@@ -38,7 +38,7 @@ class Profile:
 
 
 def through(steps: Sequence[MapStep], values: Tensor, size: tuple[int, int]) -> Tensor:
-    """The values after all steps, one after the other."""
+    """Applies all steps to the values in turn; `size` is (height, width) of the images."""
     return functools.reduce(lambda so_far, step: step(so_far, size), steps, values)
 
 
@@ -56,7 +56,7 @@ def tanh_2(values: Tensor, _size: tuple[int, int]) -> Tensor:
 
 
 def min_max(eps: float) -> MapStep:
-    """Each image's values to [0, 1]: (v - min) / (max - min + eps)."""
+    """Returns a step that scales each image's values to [0, 1]: (v - min) / (max - min + eps)."""
 
     def scaled(values: Tensor, _size: tuple[int, int]) -> Tensor:
         values = values - values.amin((1, 2, 3), keepdim=True)
@@ -70,17 +70,17 @@ _GRAD_CAM = Profile(each=(relu, min_max(1e-7), to_input), after=(relu, min_max(1
 _TORCHCAM = Profile({"fuse": "max"}, each=(relu, min_max(1e-8)))
 _PAPER = Profile(each=(relu,))
 
-# Not here, although the library has a method of that name:
-# captum       smooth_grad, smooth_grad_squared, var_grad: its noise has an absolute sigma of 1.0, no share of each image's
-#              range; var_grad divides by n. lime: another regression (lasso). kernel_shap: its 25 coalitions do not determine
-#              50 segments, which is refused here.
-# grad-cam     eigen_cam, eigen_grad_cam, kpca_cam: its sign is whatever the decomposition returns. finer_cam: weighs the
-#              similar classes by their probabilities and differentiates the weights.
-# torchcam     grad_cam_plus_plus, refine_cam: it divides a copy of its alphas and goes on without. smooth_grad_cam_plus_plus:
-#              activations and ReLU(g) are those of its last noisy copy. is_cam: its factors add up to 5.5. ss_cam: scales masks
-#              before it upsamples them, with noise of their own.
-# zennit       smooth_grad: one of its samples is the image without noise. excitation_backprop: keeps biases unless it is told
-#              zero_params="bias". occlusion: shows one window at a time instead of hiding it.
+# Left out, although the library has a method of that name, because its values differ:
+# captum       smooth_grad, smooth_grad_squared, var_grad: the noise has a sigma of 1.0, not a share of each image's range;
+#              var_grad divides by n. lime: another regression (lasso). kernel_shap: 25 coalitions, too few for 50
+#              segments; tapetum refuses that.
+# grad-cam     eigen_cam, eigen_grad_cam, kpca_cam: the sign is whatever the decomposition returns. finer_cam: weighs
+#              similar classes by their probabilities and differentiates these weights.
+# torchcam     grad_cam_plus_plus, refine_cam: the normalised alphas are never used. smooth_grad_cam_plus_plus: activations and
+#              ReLU(g) come from the last noisy copy alone. is_cam: its factors add up to 5.5. ss_cam: scales masks before it
+#              upsamples them, with other noise.
+# zennit       smooth_grad: one of its samples is the image without noise. excitation_backprop: keeps biases unless
+#              zero_params="bias" is given. occlusion: shows one window at a time instead of hiding it.
 PROFILES: Mapping[str, Mapping[str, Profile]] = {
     "saliency": {"captum": _SAME, "paper": _SAME},
     "input_x_gradient": {"captum": _SAME, "zennit": _SAME},
@@ -114,11 +114,11 @@ PROFILES: Mapping[str, Mapping[str, Profile]] = {
     "is_cam": {"paper": _PAPER},
     "ablation_cam": {"grad-cam": _GRAD_CAM, "paper": _PAPER},
 }
-"""{method: {library: profile}}; a library whose numbers are ours has the empty profile."""
+"""{method: {library: profile}}; a library whose values equal tapetum's has the empty profile."""
 
 
 def profile(method: str, like: str | None) -> Profile:
-    """The row of a method and a library; a `MethodError` names the libraries that there are."""
+    """Returns the profile of a method in a library, empty for None; raises a `MethodError` for an unknown library."""
     known = PROFILES.get(method, {})
     if like is None:
         return _SAME

@@ -1,4 +1,4 @@
-"""Methods that make pictures: what the body gets and gives, for networks that see no colours or many bands, and outcomes."""
+"""Runs rendering methods: adapts pictures to networks with one or many input channels, and notes pictures that failed."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ OUTCOMES = {
 def rendered(
     method: Method, body: Callable[..., Rendering], about: Mapping[str, Any], given: dict[str, Any], _: Mapping[str, Any]
 ) -> Rendering:
-    """The pictures of one call, and notes about those that show nothing."""
+    """Computes the pictures of one call, and adds notes about pictures that show nothing of the network."""
     model, subject = about.values()
-    if method.takes == "pictures" and model.preprocessing.channels == 1:  # what is made of grey pictures is grey, too
+    if method.takes == "pictures" and model.preprocessing.channels == 1:  # start from grey pictures
         luma = [(one * one.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True) for one in subject]
         subject = [one.expand(-1, 3, -1, -1) for one in luma]
     made = _viewable(body(model, subject, **given), model)
@@ -38,7 +38,7 @@ def rendered(
 
 
 def _viewable(made: Rendering, model: VisionModel) -> Rendering:
-    """Pictures of a network that sees many bands as people look at them; the bands stay beside them."""
+    """Replaces pictures with many bands by their grey mean for viewing, and keeps all bands in `numbers["bands"]`."""
     channels = model.preprocessing.channels
     if made.pixels.shape[1] != channels or channels in (1, 3):
         return made

@@ -1,4 +1,4 @@
-"""`run`: the one gateway of CLI, reports and studio. It times and watches a method and records the provenance of its result."""
+"""`run`: calls any method by name, with timing, progress and provenance. The command line, reports and the studio use it."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ from tapetum.types import (
 
 
 def run(name: str, model: ModelLike, subject: ImagesLike = None, *, progress: Watcher | None = None, **params: Any) -> Run:
-    """Any registered method by name: its result with provenance.
+    """Runs a registered method by name and returns its result with provenance.
 
     Args:
         name: a method of `tapetum.methods()`.
-        model, subject: as for the method itself: images for most, units for `visualize`, none for `filters`.
+        model, subject: as for the method itself; the subject is images for most, units for `visualize`, none for `filters`.
         progress: called with every `Progress`; returning False stops the run with `Cancelled`.
-        params: the method's own, `target` among them.
+        params: parameters of the method, including `target`.
     """
     method = lookup(name)
     network = as_model(model)
-    ready = READERS[method.takes](network, subject) if method.takes in ABOUT_IMAGES else subject  # so that it can be hashed
+    ready = READERS[method.takes](network, subject) if method.takes in ABOUT_IMAGES else subject  # to be hashed
     about = [network, ready][: {"model": 1, "maps": 0}.get(method.takes, 2)]
     checked = check_parameters(method, {name: value for name, value in params.items() if name not in places(method)})
     started, clock = now(), time.perf_counter()
-    with contextlib.nullcontext() if progress is None else watching(progress):  # inside a job, its watcher goes on
+    with contextlib.nullcontext() if progress is None else watching(progress):  # None: an outer watcher goes on
         value = method.function(*about, **params)
     seconds = time.perf_counter() - clock
     parameters = {**({"units": subject} if method.takes == "units" else {}), **checked, **_chosen(value)}
@@ -70,7 +70,7 @@ ABOUT_IMAGES: tuple[Takes, ...] = ("images", "pictures")
 
 
 def intended(name: str, model: VisionModel, subject: Any, **params: Any) -> dict[str, Any]:
-    """The fields of a run's provenance that decide its result, before the run."""
+    """Returns, before a run, the provenance fields that determine its result: method, parameters, model, weights, inputs."""
     return _decisive(name, model, subject, check_parameters(lookup(name), params))
 
 
@@ -89,7 +89,7 @@ def _decisive(name: str, model: VisionModel, subject: Any, parameters: Mapping[s
 
 
 def _images_sha256(images: Tensor | Sequence[Tensor]) -> str:
-    """Hash of a batch, or of pictures one after the other."""
+    """Returns the SHA-256 of a batch, or of the hashes of several pictures."""
     if isinstance(images, Tensor):
         return sha256(images)
     hashes = [sha256(one) for one in images]
@@ -97,33 +97,33 @@ def _images_sha256(images: Tensor | Sequence[Tensor]) -> str:
 
 
 def _origin(model: VisionModel, subject: Any, takes: Takes, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of the provenance: the subject as texts, the files that were read, and what cannot be read back."""
+    """Returns provenance fields: `subject` as texts, `files` with checksums, `lost`: parameters that no text can restore."""
     many = list(subject) if isinstance(subject, (list, tuple)) else [] if takes == "model" else [subject]
     texts = tuple(str(one) for one in many) if all(isinstance(one, (str, int, Path, Unit)) for one in many) else ()
     lost = [key for key, value in parameters.items() if not readable(value)]
     if takes in ABOUT_IMAGES and not texts:
         lost.append("images")
     words = [*(texts if takes in ABOUT_IMAGES else ()), *(word for value in parameters.values() for word in _words(value))]
-    words += model.settings.get("extra", {}).values()  # a further input may be a file
+    words += model.settings.get("extra", {}).values()  # a further input of the model may be a file
     return {"subject": texts, "files": hashed_files(words), "lost": tuple(lost)}
 
 
 def _words(value: Any) -> list[str]:
-    """Texts among a parameter's values that may name a file, such as "gan:FILE"."""
+    """Lists the texts in a parameter that may name a file, with and without a prefix such as in "gan:FILE"."""
     many = list(value) if isinstance(value, (list, tuple)) else [value]
     words = [str(one) for one in many if isinstance(one, (str, Path))]
     return [*words, *(word.partition(":")[2] for word in words if ":" in word)]
 
 
 def _explained(value: Any) -> tuple[str, ...]:
-    """Targets of the result, or objectives of its pictures, one text each."""
+    """Returns the targets of an attribution or the objectives of a rendering, one text each; else ()."""
     if isinstance(value, Rendering):
         return value.objectives
     return value.target if isinstance(value, Attribution) else ()
 
 
 def _chosen(value: Any) -> dict[str, Any]:
-    """Choices of the method itself, so that a run can be repeated exactly."""
+    """Returns the target and layer that an attribution chose itself, so that the run can be repeated exactly; else {}."""
     if not isinstance(value, Attribution):
         return {}
     chosen: dict[str, Any] = {"target": list(value.explains)}
@@ -135,7 +135,7 @@ READABLE = (Unit, Contrast, AnyOf, Scaled, Output)
 
 
 def readable(value: Any) -> bool:
-    """Whether `plain` keeps all of a parameter, so that it can be read back."""
+    """Returns whether the text or number that `plain` makes of a parameter is enough to restore it."""
     if isinstance(value, (list, tuple)):
         return all(map(readable, value))
     if isinstance(value, Similarity):
@@ -144,7 +144,7 @@ def readable(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A parameter as JSON can hold it: tensors by their hash, targets and functions by their text."""
+    """Converts a parameter to JSON types: a tensor becomes its shape and hash, a target or function its name or text."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, (list, tuple)):
@@ -152,5 +152,5 @@ def plain(value: Any) -> Any:
     if isinstance(value, Tensor):
         return f"tensor {tuple(value.shape)} sha256:{sha256(value)}"
     if isinstance(value, Box) and value.corners is not None:
-        return f"{value.label}@{','.join(f'{corner:.17g}' for corner in value.corners)}"  # its text for people is rounded
+        return f"{value.label}@{','.join(f'{corner:.17g}' for corner in value.corners)}"  # `str` would round the corners
     return getattr(value, "__name__", None) or str(value)

@@ -1,10 +1,10 @@
-"""Types of parameters that many methods have: each brings the sentence about it, so no docstring repeats it.
+"""Types of parameters that many methods share; each carries its description, so that no docstring repeats it.
 
     def occlusion(score, images, *, fill: Fill, batch: Batch = "auto") -> Tensor: ...      # neither is in `Args:`
 
-A line in `Args:` wins where a method means something of its own. The types of keywords that the border converts are those of
-the body: `keywords.py` says what users may give for them, and their defaults. It adds `seed` and `fuse`. `Batch` and
-`Precision` of `tapetum.types` bring their sentences, too.
+A line in `Args:` replaces the description. The types are those that a body gets; where the argument of a user is converted
+first, `keywords.py` has the public type and the default. It also adds `seed` and `fuse`. `Batch` and `Precision` of
+`tapetum.types` carry descriptions in the same way.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ Baseline: TypeAlias = Annotated[
 Segments: TypeAlias = Annotated[Tensor, "slic, quickshift, felzenszwalb, grid, or labels (h, w) or (n, h, w)."]
 NumberOfSegments: TypeAlias = Annotated[int, Range(1, 10_000), "about how many; quickshift finds its own number."]
 
-# --- pictures that are made
+# --- optimised pictures
 
 SideOfNoise: TypeAlias = Annotated[
     int | str | tuple[int, int] | None,
@@ -94,7 +94,7 @@ Frames: TypeAlias = Annotated[
     Sequence[int] | int, "steps whose pictures are kept, or how many, evenly; 0 is the picture before the first step."
 ]
 
-# --- work over a data set
+# --- passes over a data set
 
 Workers: TypeAlias = Annotated[int | None, "threads, each with a pass of its own; None: one per core."]
 OtherRunner: TypeAlias = Annotated[Runner | None, "another runner, such as `tapetum.runners.Ray`."]

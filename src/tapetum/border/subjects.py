@@ -1,4 +1,4 @@
-"""Models, pictures and masks as people give them, converted for the bodies of methods."""
+"""Converts models, pictures and masks from the forms that users give to those that the bodies of methods take."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tapetum.notes import note
 from tapetum.types import Attribution, MethodError, ModelError, ModelLike, Takes
 
 MOST_PIXELS = 32_000_000
-"""Size limit of a file that is processed whole, as floats."""
+"""Largest number of pixels of a file that is processed whole, as floats."""
 
 
 def as_model(model: ModelLike, images: Any = None) -> VisionModel:
-    """A `VisionModel` as it is; an `nn.Module` wrapped, for images of the given size; a name loaded."""
+    """Returns a `VisionModel` unchanged, wraps an `nn.Module` (for the size of `images`), or loads a model by name."""
     if isinstance(model, VisionModel):
         return model
     if isinstance(model, nn.Module):
@@ -38,9 +38,9 @@ def as_model(model: ModelLike, images: Any = None) -> VisionModel:
 
 @contextmanager
 def border(model: ModelLike, subject: Any, takes: Takes = "images") -> Generator[tuple[VisionModel, Any]]:
-    """The model and its subject, converted. Inside, nothing keeps a graph unless an engine asks for one.
+    """Yields the model and its subject, converted. Gradients are off inside the block unless an engine turns them on.
 
-    If the network fails on images of that size, torch's error becomes a refusal that names the size it takes.
+    If the network fails on images of that size, torch's error is replaced by a refusal that names the size it takes.
     """
     with torch.inference_mode(False), torch.no_grad():
         network = as_model(model, subject if takes == "images" else None)
@@ -57,9 +57,9 @@ def border(model: ModelLike, subject: Any, takes: Takes = "images") -> Generator
 
 
 def as_pictures(model: VisionModel, source: Any) -> list[Tensor]:
-    """Pictures (1, 3, H, W) in [0, 1] at their own sizes: from anything `read_image` takes, or model-ready images.
+    """Returns pictures (1, 3, H, W) in [0, 1] at their own sizes, from anything `read_image` takes or preprocessed images.
 
-    A tensor (n, 3, H, W) is model-ready, unless it lies in [0, 1] although the model expects normalised values.
+    A tensor (n, 3, H, W) counts as preprocessed, unless it lies in [0, 1] although the model expects normalised values.
     """
     if isinstance(source, Tensor) and source.ndim == 4 and model.looks_raw(source):
         source = list(source.split(1))
@@ -70,7 +70,7 @@ def as_pictures(model: VisionModel, source: Any) -> list[Tensor]:
 
 
 def _picture(model: VisionModel, one: Any) -> Tensor:
-    """(1, 3, H, W); a tensor of pixels that is one already keeps all of its digits."""
+    """Reads one picture as (1, 3, H, W); a float tensor of that shape is returned unchanged, at full precision."""
     pixels = model.preprocessing.read(one, MOST_PIXELS)
     exact = isinstance(one, Tensor) and one.is_floating_point() and one.shape == pixels.shape
     return one if exact else pixels
@@ -81,11 +81,11 @@ READERS: Mapping[Takes, Callable[[VisionModel, Any], Any]] = {
     "pictures": as_pictures,
     "source": lambda _model, source: as_source(source),
 }
-"""Conversions of what stands after the model; units stay as they are given."""
+"""{`takes`: conversion of the argument after the model}; other subjects, such as units, stay as given."""
 
 
 def as_masks(attribution: Attribution, given: Any) -> Tensor:
-    """Masks (n, h, w) bool of the images that the maps are of, on the maps' device."""
+    """Converts masks to (n, h, w) bool on the attribution's device; refuses another shape and values other than 0 and 1."""
     masks = torch.as_tensor(given, device=attribution.values.device)
     masks = masks[None] if masks.ndim == 2 else masks
     wanted = (len(attribution), *attribution.size)

@@ -41,7 +41,7 @@ DATA = "LESSON_DATA"
 
 
 class LessonError(AssertionError):
-    """A claim of a lesson does not hold."""
+    """Raised when a claim of a lesson does not hold."""
 
 
 @dataclass
@@ -68,7 +68,7 @@ class Here:
         return tuple(one for one in (self.own_model, self.own_image, self.own_data) if one is not None)
 
     def model(self, usual: str = "efficientnet_lite0", weights: str | None = None) -> VisionModel:
-        """Loads the learner's own model, else the lesson's."""
+        """Loads the learner's own model; if there is none, `usual` with `weights`."""
         if self.own_model is not None:
             usual, weights = self.own_model, self.own_weights
         told = self.own_settings if self.own_model is not None else {}
@@ -86,19 +86,19 @@ class Here:
         return read_image(getattr(skimage.data, FUNCTIONS.get(name, name))())
 
     def data(self, usual: T) -> T | str:
-        """Returns the learner's own folder of class folders, else the lesson's pictures."""
+        """Returns the learner's own folder, with one subfolder per class; if there is none, `usual`."""
         return usual if self.own_data is None else self.own_data
 
     def quick(self, small: T, *, full: T) -> T:
-        """Returns the small setting in a quick run, else the full one."""
+        """Returns `small` in a quick run, else `full`."""
         return small if self.fast else full
 
     def side(self, model: VisionModel, px: int) -> int:
-        """Side of rendered pictures: `px`, or the model's own size if it takes no other."""
+        """Returns the side of rendered pictures in px: `px`, or the model's input size if the model takes no other."""
         return px if takes(model, (px, px)) else min(model.preprocessing.size)
 
     def holds(self, claim: bool, sentence: str) -> None:
-        """Checks a claim about every model and picture: the lesson stops if it fails."""
+        """Checks a claim that should hold for every model and picture; the lesson stops if it fails."""
         if not claim:
             raise LessonError(f"lesson {self.number}: this should hold and does not: {sentence}")
         print(f"\N{CHECK MARK} holds: {sentence}")
@@ -114,7 +114,7 @@ class Here:
 
     @functools.cached_property
     def folder(self) -> Path:
-        """Temporary folder, removed when the program ends."""
+        """Returns a temporary folder that is removed when the program ends."""
         made = Path(tempfile.mkdtemp(prefix="tapetum-lesson-"))
         atexit.register(shutil.rmtree, made, ignore_errors=True)
         return made

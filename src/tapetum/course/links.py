@@ -1,4 +1,4 @@
-"""Symbolic links of lessons and guides: `[Grad-CAM](api:grad_cam)`, `[...](bib:selvaraju2017gradcam)`,
+"""Resolves symbolic links in lessons and guides: `[Grad-CAM](api:grad_cam)`, `[...](bib:selvaraju2017gradcam)`,
 `[lesson 9](lesson:9)`, `[how to ...](howto:own-model)`. Each renderer decides where they lead."""
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ _LINK = re.compile(r"\[(?P<words>[^\[\]]+)\]\((?P<scheme>api|bib|lesson|howto):(
 
 
 def links(text: str) -> list[tuple[str, str]]:
-    """Lists (scheme, name) of every such link."""
+    """Lists (scheme, name) of every symbolic link in a text, such as ("api", "grad_cam")."""
     return [(found["scheme"], found["name"]) for found in _LINK.finditer(text)]
 
 
 def rewritten(text: str, write: Callable[[str, str, str], str]) -> str:
-    """Rewrites every such link by `write`."""
+    """Replaces every symbolic link by what `write` returns for it."""
     return _LINK.sub(lambda found: write(found["scheme"], found["name"], found["words"]), text)
 
 
 def page_of(scheme: str, name: str) -> str:
-    """Page and anchor that a link leads to, relative to the site; refuses unknown names."""
+    """Returns the page and anchor that a symbolic link leads to, relative to the site; refuses unknown names."""
     if scheme == "lesson":
         slugs = {str(one.number): one.slug for one in lessons()}
         if name not in slugs:
@@ -43,12 +43,12 @@ def page_of(scheme: str, name: str) -> str:
 
 
 def to_site(text: str, site: str | None) -> str:
-    """Replaces links by full addresses, for pages outside the site; by plain words if the site has no address."""
+    """Replaces symbolic links by full addresses, for pages outside the site; by their plain text if `site` is None."""
     return rewritten(text, lambda scheme, name, words: f"[{words}]({site}{page_of(scheme, name)})" if site else words)
 
 
 def site_address() -> str | None:
-    """Address of the documentation, from the package's metadata; None if there is none."""
+    """Returns the documentation's address from the package's metadata; None if it has none."""
     try:
         urls = metadata("tapetum").get_all("Project-URL") or []
     except PackageNotFoundError:

@@ -21,7 +21,7 @@ from tapetum.reports.page import write_page
 
 
 def write_lesson(file: Path, lesson: Lesson, played: Sequence[Played], *, command: str) -> Path:
-    """Writes the page and returns its path; `command` reproduces it."""
+    """Writes a lesson's page to `file` and returns the path; the page shows `command`, which reproduces it."""
     made = tag("footer", tag("p", "To make this page again: ", tag("code", command)), tag("p", f"tapetum {version('tapetum')}"))
     body = (tag("main", [_cell(one) for one in played]), made)
     style = files("tapetum.course").joinpath("page.css").read_text("utf-8")
@@ -30,7 +30,7 @@ def write_lesson(file: Path, lesson: Lesson, played: Sequence[Played], *, comman
 
 
 def _cell(played: Played) -> Markup:
-    """HTML of a cell: its text, or its code with the output below."""
+    """Returns the HTML of a cell: its text, or its code with the output below."""
     if played.cell.kind == "markdown":
         return Markup(markdown(to_site(played.cell.text, site_address())))
     outcome: list[Any] = [tag("pre", tag("code", played.cell.text), class_="code")]

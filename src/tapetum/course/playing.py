@@ -23,7 +23,7 @@ MARKS = ("\N{CHECK MARK}", "\N{BALLOT X}")
 
 @dataclass(frozen=True)
 class Played:
-    """An executed cell: printed text, picture or text of the last expression, and the error that stopped it."""
+    """An executed cell: its printed text, the picture or text of its last expression, and the error that stopped it, if any."""
 
     cell: Cell
     printed: str = ""
@@ -33,7 +33,7 @@ class Played:
 
     @property
     def checks(self) -> tuple[str, ...]:
-        """Printed lines about the lesson's checks."""
+        """Returns the printed lines that report checks of the lesson's claims."""
         return tuple(line for line in self.printed.splitlines() if line.startswith(MARKS))
 
 
@@ -48,7 +48,7 @@ def play(
     fast: bool = False,
     said: Callable[[str], None] = lambda _: None,
 ) -> list[Played]:
-    """Runs the cells up to the first that fails; calls `said` with each check."""
+    """Runs a lesson's cells up to the first that fails; calls `said` with the printed line of each check."""
     told = json.dumps(dict(settings)) if settings else None
     chosen = {MODEL: model, WEIGHTS: weights, SETTINGS: told, IMAGE: image, DATA: data, FAST: "1" if fast else None}
     names: dict[str, Any] = {"__name__": "__main__"}
@@ -67,7 +67,7 @@ def play(
 
 @contextlib.contextmanager
 def _environment(chosen: Mapping[str, str | None]) -> Iterator[None]:
-    """Sets the environment variables of `start` during a lesson, then restores them."""
+    """Sets the environment variables that `start` reads during a lesson, then restores them."""
     before = {name: os.environ.pop(name, None) for name in chosen}
     os.environ.update({name: value for name, value in chosen.items() if value is not None})
     try:
@@ -94,7 +94,7 @@ def _played(cell: Cell, names: dict[str, Any], file: str) -> Played:
 
 
 def _run(cell: Cell, names: dict[str, Any], file: str) -> Any:
-    """Executes a cell as a notebook does and returns the value of a last expression (without ";" after it)."""
+    """Executes a cell as a notebook does; returns the value of its last expression, or None if it ends in ";" or has none."""
     tree = ast.parse(cell.text, file)
     ast.increment_lineno(tree, cell.line - 1)
     last = tree.body[-1] if tree.body else None
@@ -106,7 +106,7 @@ def _run(cell: Cell, names: dict[str, Any], file: str) -> Any:
 
 
 def _picture(value: Any) -> tuple[bytes, str, int] | None:
-    """Renders a figure, or a result that has one, as (PNG, title, width on a page in px)."""
+    """Renders a figure, or a result that has one, as (PNG bytes, title, width on a page in px); None for other values."""
     figure: Any = value
     if not hasattr(value, "_repr_png_"):
         if not has_figure(value):

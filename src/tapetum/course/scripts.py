@@ -38,12 +38,12 @@ class Lesson:
 
     @property
     def slug(self) -> str:
-        """Such as "06_where"."""
+        """Returns the script's name without ".py", such as "06_where"."""
         return self.file.stem
 
 
 def scripts_folder() -> Path:
-    """Folder of the scripts: installed with the package, or in its clone."""
+    """Returns the folder of the lessons' scripts, installed with the package or in a clone of the repository."""
     installed = Path(__file__).with_name("lessons")
     return installed if installed.is_dir() else Path(__file__).resolve().parents[3] / "lessons"
 
@@ -53,7 +53,7 @@ def lessons() -> tuple[Lesson, ...]:
 
 
 def lesson(number: int) -> Lesson:
-    """Returns the lesson of that number; a refusal lists the numbers."""
+    """Returns the lesson of that number; if there is none, refuses and lists the numbers."""
     there = {one.number: one for one in lessons()}
     if number not in there:
         known = ", ".join(map(str, there)) or "none installed"
