@@ -104,7 +104,7 @@ CONVERTED = {
 
 
 def converted(body: Callable[..., Any], request: Request) -> dict[str, Any]:
-    """Returns {keyword: value} converted for the body. A `fill` may stay None if that is its default: the body then hides pixels itself."""
+    """Returns {keyword: value} converted for the body. A `fill` that may be None stays None: the body hides pixels itself."""
     result: dict[str, Any] = {}
     for name, default in keyword_defaults(body).items():
         value = request.given[name]

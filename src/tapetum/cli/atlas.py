@@ -1,4 +1,4 @@
-"""`tapetum atlas build | serve | export`: a microscope for a model, as a folder, a site, a server on this computer."""
+"""`tapetum atlas build | serve | export`: an atlas of a model's units as a folder, a local server, or a static site."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def serve(
     asking = Asking(folder, None if model is None else lambda: model.load(told_by(folder, model.settings)))
     with Server(asking, host, port) as server:
         for sign in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(sign, lambda *_: os._exit(0))  # at once, whatever is under way: nothing is written here
+            signal.signal(sign, lambda *_: os._exit(0))  # ends at once, also during a request: nothing is written
         say(server.address)
         sys.stdout.flush()
         server.run()

@@ -1,4 +1,4 @@
-"""`tapetum atlas build`, with the options that `atlas.build.build` has."""
+"""`tapetum atlas build`: its options are the keywords of `atlas.build.build`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tapetum.progress import watching
 
 
 def build_atlas(*, data: str, model: ModelChoice, out: Path, ray: str | None, keywords: dict[str, Any]) -> int:
-    """Builds an atlas, or goes on with it; 0, or 1 if pictures were skipped."""
+    """Builds an atlas or continues an unfinished one; returns exit status 0, or 1 if pictures were skipped."""
     from tapetum.atlas.build import build
 
     if ray is not None:

@@ -1,4 +1,4 @@
-"""Runs many inputs one after the other: refused ones are reported and left out, and Ctrl-C keeps the finished ones."""
+"""Processes many inputs in turn: reports and leaves out those that are refused; Ctrl-C keeps those that are finished."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Refused = list[tuple[str, str]]
 """(file, reason)."""
 
 NAMED = 10
-"""Lines about skipped pictures on the terminal."""
+"""Largest number of lines about skipped pictures on the terminal."""
 
 
 def images_of(paths: Sequence[str]) -> tuple[list[str], Refused]:
-    """The images in files, folders and at addresses, and the folders without any."""
+    """Lists the images in files, folders and at URLs; returns them and the paths without images, with reasons."""
     files: list[str] = []
     refused: Refused = []
     for path in paths:
@@ -29,13 +29,16 @@ def images_of(paths: Sequence[str]) -> tuple[list[str], Refused]:
             files += find_images([path])
         except ImageError as error:
             refused.append(refusal(path, str(error)))
-    return find_images(files), refused  # once more, for files that were named twice
+    return find_images(files), refused  # again over all, which drops files that were named twice
 
 
 def for_each(
     files: Sequence[str], work: Callable[[str, Watcher], T], doing: str = "", stopped: str = ""
 ) -> tuple[list[T], Refused]:
-    """Does the work on every file, each with a progress bar; `stopped` ends the message after Ctrl-C."""
+    """Calls `work` on every file with a progress bar; returns the results and the refused files, with reasons.
+
+    `doing` precedes the file name in the bar; `stopped` ends the message after Ctrl-C.
+    """
     done: list[T] = []
     refused: Refused = []
     for i, file in enumerate(files):
@@ -48,7 +51,7 @@ def for_each(
                 raise
             note(f"stopped: {len(done)} of {len(files)} images are done{stopped}")
             return done, refused + [(left, NOT_DONE) for left in files[i:]]
-        except Exception as error:  # one image that a network stumbles over must not cost the others
+        except Exception as error:  # one image that fails must not end the work on the others
             refused.append(refusal(file, reason_of(error)))
     return done, refused
 
@@ -57,7 +60,7 @@ NOT_DONE = "not done: stopped before its turn"
 
 
 def reason_of(error: Exception) -> str:
-    """The reason to leave one input out; an error that concerns all of them is raised again, and any other with --debug."""
+    """Returns why one input is left out; raises errors that concern all inputs, and unforeseen ones under --debug."""
     if isinstance(error, UnwritableError):
         raise error
     if isinstance(error, TapetumError):
@@ -70,7 +73,7 @@ def reason_of(error: Exception) -> str:
 
 
 def refusal(subject: str, reason: str) -> tuple[str, str]:
-    """Prints a refusal and returns it."""
+    """Prints that `subject` is refused and why; returns (subject, reason)."""
     fail(_naming(subject, reason))
     return subject, reason
 
@@ -81,12 +84,12 @@ def _naming(subject: str, reason: str) -> str:
 
 
 def listed_refusals(refused: Refused, name: str = "file") -> list[dict[str, str]]:
-    """Refusals as report.json lists them."""
+    """Converts refusals to the entries of report.json: {name: subject, "reason": reason}."""
     return [{name: subject, "reason": reason} for subject, reason in refused]
 
 
 def say_skipped(skipped: Iterable[tuple[str, str]], where: str = "") -> None:
-    """Names skipped pictures, in ten lines at most; `where` is the file that lists all, if there is one."""
+    """Prints skipped pictures, in ten lines at most; `where` is the file that lists all of them, if there is one."""
     rows = list(skipped)
     named = rows if len(rows) <= NAMED else rows[: NAMED - 1]
     for name, reason in named:
@@ -96,5 +99,5 @@ def say_skipped(skipped: Iterable[tuple[str, str]], where: str = "") -> None:
 
 
 def status(done: Sequence[object], refused: Sequence[object]) -> int:
-    """The exit status: 0 done, 1 in part, 2 nothing."""
+    """Returns the exit status: 0 if nothing was refused, 1 if some inputs were done, 2 if none was."""
     return 2 if not done else 1 if refused else 0

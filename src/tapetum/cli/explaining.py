@@ -1,4 +1,4 @@
-"""`tapetum explain` and `tapetum predict`: many files, one report, and the exit status of the contract."""
+"""`tapetum explain` and `tapetum predict`: process many files and write one report, or print predictions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def explain_files(
     as_json: bool = False,
     settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
-    """Explains every image and writes the report; 0, or 1 if something was refused, or 2 if nothing could be done."""
+    """Explains every image and writes the report; returns exit status 0, 1 if something was refused, 2 if nothing was done."""
     plan = planned(methods, budget_s, **settings)
     folder = report_folder(out)
     files, missing = images_of(paths)
@@ -52,7 +52,7 @@ def explain_files(
     check_target(network, plan.target)
     named = zip(files, stems(files), strict=True)
     tasks = {file: Task((file,), stem, asdict(origin(network, file, plan))) for file, stem in named}
-    hashed = [(file, task) for file, task in tasks.items() if resume and file in task.wanted["files"]]  # addresses may change
+    hashed = [(file, task) for file, task in tasks.items() if resume and file in task.wanted["files"]]  # URLs may change
     there = {file for file, task in hashed if kept(folder, task, Explanation) is not None}
     say_kept(len(there), len(files))
 
@@ -62,7 +62,7 @@ def explain_files(
             explanation = explain_one(network, file, plan, watcher)
             spent = {"started": started, "seconds": time.perf_counter() - clock}
             with writing(out, GOES_ON):
-                if not resume:  # a report must not speak of what it no longer shows
+                if not resume:  # an old report would name pictures that are replaced
                     take_away(folder, report_files(folder))
                 keep(folder, tasks[file], Run(explanation, Provenance(**{**tasks[file].wanted, **spent})))
         return tasks[file]
@@ -86,22 +86,22 @@ def explain_files(
     return status(done, refused or (() if methods in ("auto", "best") else tuple(without)))
 
 
-# --- what is kept: the explanation of each image, as soon as it is made
+# --- the explanation of each image, saved as soon as it is made
 
 
 def report_folder(out: str | Path) -> Path:
-    """A folder that is new, empty, or holds an earlier report, finished or not."""
+    """Returns the path of an output folder; refuses one with other files than an earlier report, finished or not."""
 
     def ours(folder: Path) -> set[Path]:
         pictures = {path for path in folder.glob("*/*.png") if is_picture(path)}
-        page = {path for path in (folder / "report.html",) if is_ours(path)}  # without a report.json: killed between the two
+        page = {path for path in (folder / "report.html",) if is_ours(path)}  # if a run was killed before it wrote report.json
         return report_files(folder) | set(kept_files(folder)) | pictures | page
 
     return checked_folder(out, ours)
 
 
 class KeptExplanations(Sequence[Explanation]):
-    """The explanations in a folder, each opened when it is needed: all of them may not fit into memory."""
+    """Sequence of saved explanations that opens each when it is read, since all together may not fit into memory."""
 
     def __init__(self, folder: Path, tasks: Sequence[Task]) -> None:
         self.folder, self.tasks = folder, tasks
@@ -125,7 +125,7 @@ def check_target(model: VisionModel, target: int | str | None) -> None:
 def _write(
     folder: Path, tasks: Sequence[Task], refused: Refused, model: VisionModel, plan: JobPlan, told: Sequence[str]
 ) -> dict[str, Any]:
-    """Writes the pictures and the page, deletes what only an earlier report had, and writes report.json last."""
+    """Writes pictures, page and, last, report.json; deletes other files of an earlier report. Returns report.json's content."""
     explanations = KeptExplanations(folder, tasks)
     names = pictures(folder, explanations, [task.stem for task in tasks])
     results = [f"{RESULTS}/{task.stem}" for task in tasks]
@@ -157,7 +157,7 @@ def _facts(model: VisionModel, outputs: str) -> dict[str, str]:
 
 
 def predict_files(paths: Sequence[str], *, model: ModelChoice, k: int) -> int:
-    """Prints the top classes of every image; returns the exit status as `explain_files` does."""
+    """Prints the k most probable classes of every image; returns the exit status as `explain_files` does."""
     files, missing = images_of(paths)
     if not files:
         return 2

@@ -1,4 +1,4 @@
-"""The folder of `--out`: checked before the work, filled when the work is done; other files in it are never touched."""
+"""Output folders (`--out`): checked before the work and filled after it; files of other origin are never touched."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SAVED = ("arrays.npz", "manifest.json")
 
 
 def checked_folder(out: str | Path, ours: Callable[[Path], set[Path]] | None = None) -> Path:
-    """A folder that is new, empty, or an earlier report: nothing else is ever replaced.
+    """Returns the path of an output folder that is new, empty, or an earlier report; refuses any other.
 
     Args:
-        ours: which of a folder's files are ours; without it those that an earlier report names.
+        ours: returns the files in a folder that may be replaced; None: those that an earlier report names.
     """
     folder = placed(out)
     with writing(out):
@@ -35,16 +35,16 @@ def checked_folder(out: str | Path, ours: Callable[[Path], set[Path]] | None = N
         inner = (path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())
         clear_leftovers(_existing(folder), folder, *inner)
         with work_folder(_existing(folder)):
-            pass  # the only sure way to know that it can be written
+            pass  # writing is the only sure test that one can write
     return folder
 
 
 LONGEST = 255
-"""Bytes of a name, on every file system."""
+"""Largest length of a file or folder name in bytes that every file system accepts."""
 
 
 def placed(out: str | Path) -> Path:
-    """Returns the real path of a folder; refuses names that no folder can have, so that not even its parents are made."""
+    """Returns the real path of a folder; refuses impossible names early, before any parent folder is created."""
     if "\0" in str(out):
         raise TapetumError(f"--out {shown(out)} is no name of a folder")
     with writing(out):
@@ -56,7 +56,7 @@ def placed(out: str | Path) -> Path:
 
 @contextmanager
 def writing(out: str | Path, then: str = ELSEWHERE) -> Iterator[None]:
-    """Turns errors of the system about a folder into one line: `then` says what to do."""
+    """Replaces system errors about a folder inside the block by a one-line error; its end, `then`, says what to do."""
     try:
         yield
     except BrokenPipeError:
@@ -72,7 +72,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _check_contents(folder: Path, out: str | Path, ours: set[Path]) -> None:
-    """Refuses files that are not ours, and all links, since writing through a link would write elsewhere."""
+    """Refuses a folder with files outside `ours`, or with any link, since writing through a link would write elsewhere."""
     for path in folder.rglob("*"):
         if any(map(LEFTOVER.fullmatch, path.relative_to(folder).parts)) or path == folder / LOCK:
             continue
@@ -87,7 +87,7 @@ def _check_contents(folder: Path, out: str | Path, ours: set[Path]) -> None:
 
 
 def earlier_report(folder: Path) -> dict[str, Any]:
-    """Contents of report.json; empty if it is missing or none of ours."""
+    """Returns the content of a folder's report.json; {} if it is missing or not by tapetum."""
     try:
         return table_in(folder / "report.json")
     except TapetumError:
@@ -95,7 +95,7 @@ def earlier_report(folder: Path) -> dict[str, Any]:
 
 
 def named(folder: Path, name: Any) -> Path | None:
-    """The file that a report names, as "a.png" or "a/b.png"; None where the name leads anywhere else."""
+    """Returns the path of a file that a report names as "a.png" or "a/b.png"; None for names that lead outside."""
     try:
         return inside(folder, *name.split("/")) if isinstance(name, str) else None
     except DamagedError:
@@ -103,13 +103,13 @@ def named(folder: Path, name: Any) -> Path | None:
 
 
 def report_files(folder: Path) -> set[Path]:
-    """The files of an earlier report, as its report.json names them; none if that is not one of ours."""
+    """Returns the files of an earlier report that its report.json names; an empty set if that is not by tapetum."""
     found = files_named(folder, earlier_report(folder))
     return {path for path in found if path.name in (*REPORT, *SAVED) or is_picture(path)}
 
 
 def files_named(folder: Path, content: Mapping[str, Any]) -> set[Path]:
-    """The files that the content of a report.json names inside the folder."""
+    """Returns the paths inside `folder` that the content of a report.json names."""
     images = content.get("images")
     if not isinstance(images, list) or not all(isinstance(image, dict) for image in images):
         return set()
@@ -122,22 +122,22 @@ def files_named(folder: Path, content: Mapping[str, Any]) -> set[Path]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a PNG with our provenance inside: a foreign report.json may name any file."""
+    """Returns whether a file is a PNG with tapetum's provenance inside; links are not followed and count as no."""
     from PIL import Image
 
-    from tapetum.reports.provenance import PROVENANCE_KEY  # with torch: `tapetum --help` should not wait for it
+    from tapetum.reports.provenance import PROVENANCE_KEY  # imports torch, for which `tapetum --help` should not wait
 
-    if path.is_symlink():  # ours are none; what it leads to is not looked at
+    if path.is_symlink():  # tapetum writes no links; their targets are not read
         return False
     try:
         with opened(path) as file, Image.open(file, formats=["PNG"]) as picture:
             return PROVENANCE_KEY in picture.info
-    except Exception:  # whatever it is, it is not ours
+    except Exception:  # an unreadable file is not by tapetum
         return False
 
 
 def take_away(folder: Path, files: set[Path]) -> None:
-    """Deletes files, report.json last since it names the others, and then folders without files."""
+    """Deletes files, report.json last since it names the others, and then the folders that are empty."""
     for path in sorted(files, key=lambda one: (one.name in REPORT, one)):
         path.unlink(missing_ok=True)
     for place in sorted({place for path in files for place in path.parents if folder in place.parents}, reverse=True):
@@ -150,10 +150,10 @@ def take_away(folder: Path, files: set[Path]) -> None:
 
 @contextmanager
 def complete(folder: Path) -> Iterator[Path]:
-    """A temporary folder whose contents take their final names only when the block has succeeded.
+    """Yields a temporary folder whose files are moved into `folder` only when the block has succeeded.
 
-    A new folder appears at once. One that is there already may be a mount or somebody's working directory: it stays, an
-    earlier report in it is taken away, and report.html and report.json come last.
+    A new folder appears in one step. An existing one, which may be a mount or a working directory, stays: an earlier report
+    in it is deleted, and report.html and report.json are moved last.
     """
     with writing(folder), made(folder.parent), work_folder(folder if folder.is_dir() else folder.parent) as work:
         yield work

@@ -1,4 +1,4 @@
-"""Commands made from signatures: `tapetum run METHOD`, the renderings, the surveys of a data set, the trainings."""
+"""Commands whose options are read from signatures: `tapetum run METHOD`, renderings, surveys of data sets, training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OUT = out_option(Path("tapetum-run"), "an earlier report")
 
 
 def _attribution(method: Method) -> Command:
-    """A map for each image."""
+    """Makes the command of an attribution method: one map per image."""
     from tapetum.cli.running import run_files
 
     background = "Background of the map: the crop that the model saw, or the whole photograph."
@@ -51,7 +51,7 @@ def _attribution(method: Method) -> Command:
 
 
 def _inspection(method: Method) -> Command:
-    """One figure of all images together, and its numbers in words."""
+    """Makes the command of an inspection: one figure of all images, and its numbers in words."""
     from tapetum.cli.inspecting import inspect_files
 
     images = [] if method.takes == "model" else [IMAGES]
@@ -60,7 +60,7 @@ def _inspection(method: Method) -> Command:
 
 
 def _rendering(method: Method) -> Command:
-    """Pictures, one after the other into the folder, and again only those that are missing."""
+    """Makes the command of a rendering: saves each picture when it is done; run again, it makes only missing ones."""
     from tapetum.cli.rendering import render_subjects
 
     units = 'Units: "layer:5", "layer:5@row,column", "layer:0-15", "layer:*"; or classes, by index or name.'
@@ -81,7 +81,7 @@ MAKERS: Mapping[str, Callable[[Method], Command]] = {
     "inspection": _inspection,
     "rendering": _rendering,
 }
-"""The kinds of methods that make pictures."""
+"""{kind: maker of the command} of the methods that make pictures."""
 
 
 def _of_method(name: str) -> Command:
@@ -93,7 +93,7 @@ def _of_method(name: str) -> Command:
 
 
 def _units(name: str) -> Command:
-    """Units over a data set."""
+    """Makes the command `spectrum` or `examples`: pictures of a data set to which units respond."""
     from tapetum.cli.spectra import show_units
 
     folder = Path(f"tapetum-{name.split('_')[1]}")
@@ -153,7 +153,7 @@ def _training(name: str) -> Command:
 
 
 class Named(NamedTuple):
-    """A command of its own: the function behind it, its line in the list of commands, and the maker of its options."""
+    """A command: the name of its function, its line in the list of commands, and the function that makes its options."""
 
     function: str
     help: str
@@ -172,13 +172,13 @@ COMMANDS: Mapping[str, Named] = {
     "train": Named("train", "Trains a network from nothing on pictures with classes; the folder is then a model.", _training),
     "fine-tune": Named("fine_tune", "Teaches a trained network your classes: a new last layer, or all of it.", _training),
 }
-"""The commands that read their options from a function's signature when one is called."""
+"""Commands whose options are read from a function's signature, only when the command is called."""
 
 ATLAS = {"build": Named("build", "Builds a site with what every unit of a model looks for in a data set.", _atlas)}
 
 
 class LazyGroup(TyperGroup):
-    """Commands written by hand, and those of a table, whose options are read from signatures when one is called."""
+    """Group of hand-written commands and of those in `table`, whose options are read from signatures only when needed."""
 
     table: ClassVar[Mapping[str, Named]] = COMMANDS
 
@@ -186,7 +186,7 @@ class LazyGroup(TyperGroup):
         return [*super().list_commands(ctx), *self.table]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command with its line of help alone, for the list of commands, which imports no method."""
+        """Returns a command with only its line of help, enough for the list of commands; imports no method."""
         if cmd_name in self.table:
             return TyperCommand(cmd_name, help=self.table[cmd_name].help, rich_markup_mode="markdown")
         return super().get_command(ctx, cmd_name)
@@ -197,7 +197,7 @@ class LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def complete(self, name: str) -> Any:
-        """The command with its options."""
+        """Returns the command of that name with all its options and full help."""
         if name not in self.table:
             return self.commands[name]
         command = self.table[name].make(self.table[name].function)
@@ -209,13 +209,13 @@ class AtlasGroup(LazyGroup):
 
 
 class RunGroup(TyperGroup):
-    """The registry as a group of commands; each is made when it is asked for."""
+    """Group with one command per method of the registry, made when it is looked up."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return [method.name for kind in MAKERS for method in tapetum.methods(kind=kind)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of a method; a `MethodError` names close ones."""
+        """Returns the command of a method; raises a `MethodError` for a method without pictures or an unknown name."""
         method = tapetum.lookup(cmd_name.replace("-", "_"))
         if method.kind not in MAKERS:
             raise MethodError(f"{method.name} makes no map and no picture; {' '.join(self.list_commands(ctx))} do")
@@ -223,7 +223,7 @@ class RunGroup(TyperGroup):
 
 
 def help_of(function: Callable[..., Any]) -> str:
-    """The docstring without its `Args:` and `Example:`."""
+    """Returns a function's docstring without its `Args:` and `Example:`."""
     text = inspect.cleandoc(function.__doc__ or "")
     return text.partition("\nArgs:")[0].partition("\nExample:")[0].strip()
 
@@ -235,7 +235,7 @@ def made(name: str, help_: str, command: Command) -> Any:
 
 
 def every_command(group: Any, words: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command of a group with all its options, by its words: "explain", "atlas build", "run grad_cam"."""
+    """Yields (words, command) for every command of a group and its subgroups; words such as "explain" or "atlas build"."""
     for name in group.list_commands(None):
         command = group.complete(name) if isinstance(group, LazyGroup) else group.get_command(None, name)
         if isinstance(command, TyperGroup):

@@ -1,4 +1,4 @@
-"""`tapetum run METHOD IMAGE...` for inspections: one figure of all images, the arrays, and the numbers in words."""
+"""`tapetum run METHOD IMAGE...` for inspections: writes one figure of all images and the arrays, prints a summary."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def inspect_files(
     out: Path,
     keywords: Mapping[str, Any],
 ) -> int:
-    """Runs one inspection on all images that can be read; 0, or 1 if some were refused, or 2 if nothing could be done."""
+    """Runs one inspection on all readable images; returns exit status 0, 1 if some were refused, 2 if nothing was done."""
     method = lookup(name)
     check_parameters(method, keywords)
     folder = checked_folder(out)

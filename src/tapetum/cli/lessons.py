@@ -36,7 +36,7 @@ def run_lesson(
     quick: bool,
     out: Path,
 ) -> int:
-    """Runs one lesson, prints its checks and the path of its page; 1 if a cell failed, where the page ends."""
+    """Runs one lesson, prints its checks and the path of its page; returns 1 if a cell failed, where the page ends, else 0."""
     chosen = lesson(number)
     own = {"--model": model and model.name, "--image": image, "--data": data}
     _check_used(chosen, own)
@@ -55,11 +55,11 @@ def run_lesson(
 
 
 USES = {"--model": "here.model(", "--image": "here.picture(", "--data": "here.data("}
-"""Calls by which a script uses the value of each option."""
+"""{option: call in a lesson's script that uses its value}."""
 
 
 def _check_used(chosen: Lesson, given: Mapping[str, str | None]) -> None:
-    """Refuses an option that the lesson has no use for."""
+    """Refuses options with a value that the lesson's script does not use."""
     code = "\n".join(cell.text for cell in chosen.cells if cell.kind == "code")
     takes = [name for name, call in USES.items() if call in code]
     for name, value in given.items():

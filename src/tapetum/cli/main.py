@@ -1,4 +1,4 @@
-"""The app: every command, its errors as one line, and the exit status: 0 done, 1 in part, 2 wrong use or nothing done."""
+"""The program: all commands, one-line errors, and the exit status: 0 done, 1 done in part, 2 wrong use or nothing done."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ app.add_typer(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs a command and exits with its status; refusals are one line on stderr, never a traceback (unless --debug).
 
-    With `arguments` it is a function like any other; without them it is the program, which may set the process up.
+    Without `arguments` it reads sys.argv and may configure the whole process, such as signals and output.
     """
     if arguments is None:
         keep_large_blocks()
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a queue's end of time is like Ctrl-C: what is done is kept
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job queue's time limit acts like Ctrl-C
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file's name may be no text
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _status(words: Sequence[str]) -> int:
-    """Runs the command, prints what went wrong, and returns the exit status."""
+    """Runs the command line `words`, prints an error in one line, and returns the exit status."""
     try:
         command = get_command(app)  # called directly: Typer's `main` boxes errors and leaves global hooks behind
         with _warnings_as_notes(), command.make_context("tapetum", list(words) or ["--help"]) as context:
@@ -65,7 +65,7 @@ def _status(words: Sequence[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else 2
     except typer.Exit as end:
-        return end.exit_code if words else 2  # no command: the help, and nothing done
+        return end.exit_code if words else 2  # without a command: prints the help
     except (KeyboardInterrupt, typer.Abort):
         fail("stopped")
         return STOPPED
@@ -82,7 +82,7 @@ def _status(words: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def _warnings_as_notes() -> Iterator[None]:
-    """Prints our own warnings as remarks, without the lines of code that they point at."""
+    """Prints tapetum's warnings inside the block as one-line remarks, without the line of code that Python adds."""
 
     def tell(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, TapetumWarning):
@@ -108,8 +108,8 @@ def _words_for(error: Exception) -> str:
 
 
 def _close_output() -> None:
-    """Redirects output that nobody reads any more, about which Python would complain at its end."""
-    with contextlib.suppress(OSError, ValueError):  # not a file
+    """Redirects standard output to nowhere after its reader has closed it, so that Python does not complain on exit."""
+    with contextlib.suppress(OSError, ValueError):  # standard output is no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

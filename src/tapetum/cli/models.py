@@ -1,4 +1,4 @@
-"""Values of --model, its settings and --target, in the form that the library takes."""
+"""Converts the values of --model, its settings and --target to what the library takes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tapetum.models.zoo.loading import loaded
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The model that a command line names, as `load` takes it, and its settings as written: {"size": "64x128"}."""
+    """A model named on the command line: the name and weights for `load`, and settings as text, such as {"size": "64x128"}."""
 
     name: str
     weights: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def load(self, told: Mapping[str, Any] = MappingProxyType({})) -> VisionModel:
-        """The model; settings of the command line win over those `told` elsewhere."""
+        """Loads the model; settings of the command line override those in `told`."""
         return loaded(self.name, "default" if self.weights is None else self.weights, {**told, **self.settings})
 
     @property
     def words(self) -> list[str]:
-        """The options that repeat the settings."""
+        """Returns the settings as command-line options, such as ["--size", "64x128"]."""
         pairs = ((name, [value] if isinstance(value, str) else value) for name, value in self.settings.items())
         return [word for name, values in pairs for value in values for word in (f"--{name}", value)]
 

@@ -1,4 +1,4 @@
-"""Options read from signatures: a function's keywords as Typer's parameters, and their texts as values again."""
+"""Reads command-line options from signatures: makes Typer's parameters, and converts their texts back to values."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tapetum.types import ModelError, Outputs, TapetumError
 T = TypeVar("T")
 
 HIDDEN = ("generator", "run", "progress")
-"""Keywords that only Python can give."""
+"""Keywords that are no command-line options, since only Python can give their values."""
 
 FLAGS = {"n_steps": ("--n-steps", "--steps"), "maps": ("--map",)}
-"""Options whose names are not those of their keywords."""
+"""{keyword: option flags} where the option has another name than the keyword."""
 
 USUAL = "efficientnet_lite0"
 MODEL_HELP = "Model: a name that `tapetum models` lists, or file.py:factory."
@@ -38,7 +38,7 @@ SETTINGS: Mapping[str, tuple[Any, str]] = {
     "head": (str | None, "Name or place of the output that is the answer, where there are several."),
     "extra": (list[str] | None, "Further input: name=number, name=several,numbers or name=FILE.npy; repeat for more."),
 }
-"""Settings of a model that its name or factory leaves open, as `models.zoo.settings` reads them."""
+"""{setting: (type, help)} of a model that its name or factory leaves open; `models.zoo.settings` reads the values."""
 
 PANEL = "The model"
 
@@ -48,7 +48,7 @@ Seed = Annotated[int, typer.Option(help="Random seed.")]
 
 
 def listed(option: str, text: str) -> list[str]:
-    """The names in a text with commas between; refused where there are none."""
+    """Splits a text at commas into names; refuses a text without any. `option` is its name in the error."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
         raise TapetumError(f"--{option} names nothing; give names with commas between")
@@ -59,12 +59,12 @@ def listed(option: str, text: str) -> list[str]:
 
 
 def plain_option(name: str, kind: Any, default: Any, help_: str, *flags: str) -> inspect.Parameter:
-    """An option that is no keyword of a function; required if its default is `inspect.Parameter.empty`."""
+    """Makes an option from its name, type, default and help; it is required if `default` is `inspect.Parameter.empty`."""
     return _parameter(name, Annotated[kind, typer.Option(*flags, help=help_)], default)
 
 
 def argument(name: str, metavar: str, help_: str, kind: Any = list[str]) -> inspect.Parameter:
-    """Argument of one or several words, which stand without an option before them."""
+    """Makes a positional argument of one or, by default, several words."""
     return _parameter(name, Annotated[kind, typer.Argument(help=help_, metavar=metavar)], inspect.Parameter.empty)
 
 
@@ -77,7 +77,7 @@ def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
 
 
 def signed(command: Callable[..., T], signature: Sequence[inspect.Parameter]) -> Callable[..., T]:
-    """Gives a function the signature that Typer reads."""
+    """Gives `command` a signature with these parameters, which Typer reads, and returns it."""
     vars(command)["__signature__"] = inspect.Signature(list(signature))
     command.__annotations__ = {one.name: one.annotation for one in signature}
     return command
@@ -90,9 +90,9 @@ def command_for(
     without: Collection[str] = (),
     model: bool = True,
 ) -> Callable[..., None]:
-    """A command whose options are the keywords of `function`, those `around` them, and the model's.
+    """Makes a command whose options are the keywords of `function`, the parameters `around`, and those of the model.
 
-    `work` gets the keywords as one table of values and all else under its name; it returns the exit status.
+    `work` gets the keywords as one dictionary, all other options as arguments of their names; it returns the exit status.
     """
     own = [one for one in keywords(function) if one.name not in (*HIDDEN, *without)]
 
@@ -112,10 +112,11 @@ def command_for(
 def model_options(
     model: inspect.Parameter | None = None, weights: str | None = None, taken: Collection[str] = ()
 ) -> list[inspect.Parameter]:
-    """Options --model, --weights, and the settings of a model.
+    """Makes the options --model, --weights, and those for the settings of a model.
 
-    model     replaces the usual --model
-    taken     options of the command itself: `--size` of rendered pictures leaves `--input-size` for the model
+    model     parameter to use in place of the usual --model
+    weights   default of --weights
+    taken     names of the command's own options: if `size` is among them, the model's size is `--input-size` alone
     """
     first = model or _model_option("model", str, USUAL, MODEL_HELP)
     settings = [_model_option(name, kind, None, help_, taken) for name, (kind, help_) in SETTINGS.items()]
@@ -130,7 +131,7 @@ def _model_option(name: str, kind: Any, default: Any, help_: str, taken: Collect
 
 
 def model_choice(given: dict[str, Any]) -> Any:
-    """Takes the model's options out of `given`; returns a `ModelChoice`, or None if there is no --model."""
+    """Removes the model's options from `given`; returns a `ModelChoice`, or None if there is no --model."""
     from tapetum.cli.models import ModelChoice
 
     name, weights = given.pop("model"), given.pop("weights")
@@ -142,8 +143,10 @@ def model_choice(given: dict[str, Any]) -> Any:
 
 
 def asks_for_model(weights: str | None = None) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Replaces a command's parameter `model` by --model, --weights and the settings; the command gets a `ModelChoice`, or None
-    where the default is None and no model is given."""
+    """Replaces a command's parameter `model` by --model, --weights and the model's settings.
+
+    The command gets a `ModelChoice`, or None if that is its default and no model is given.
+    """
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
         own = inspect.signature(command, eval_str=True).parameters
@@ -161,7 +164,7 @@ def asks_for_model(weights: str | None = None) -> Callable[[Callable[..., T]], C
 
 
 def _as_text(model: inspect.Parameter) -> inspect.Parameter:
-    """Typer reads a name; the command gets a `ModelChoice`."""
+    """Returns the parameter `model` with a text as its type, for Typer; the command itself gets a `ModelChoice`."""
     kind = str | None if model.default is None else str
     said = typing.get_args(model.annotation)[1:] or (typer.Option(help=MODEL_HELP, rich_help_panel=PANEL),)
     return model.replace(annotation=Annotated[kind, *said])
@@ -171,7 +174,7 @@ def _as_text(model: inspect.Parameter) -> inspect.Parameter:
 
 
 def option(parameter: Parameter) -> inspect.Parameter:
-    """A keyword as an option, with its range and its choices in the help."""
+    """Makes an option from a keyword, with its range and its choices in the help."""
     limits = "" if parameter.range is None else f" From {parameter.range.low} to {parameter.range.high}."
     or_number = ", or a number" if _kinds(parameter) & {int, float} else ""
     choices = "" if not parameter.choices else f" One of {', '.join(parameter.choices)}{or_number}."
@@ -183,19 +186,19 @@ def option(parameter: Parameter) -> inspect.Parameter:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital letter and a full stop."""
+    """Returns the text with a capital first letter and a full stop."""
     return text[:1].upper() + text[1:] + ("." if text and not text.endswith(".") else "")
 
 
 def _kinds(parameter: Parameter) -> set[Any]:
-    """The members of a union; a sequence of something is one kind."""
+    """Returns the members of a parameter's union type, or its one type; a sequence such as list[str] is one member."""
     hint = parameter.type
     united = typing.get_origin(hint) in (typing.Union, types.UnionType)
     return set(typing.get_args(hint)) if united else {hint}
 
 
 def _cli_type(parameter: Parameter) -> Any:
-    """Type for Typer: int, float, bool (or None) and choices of words as they are; other unions are read as text."""
+    """Returns the type that Typer reads: int, float, bool (also with None) and word choices unchanged, all else as text."""
     if typing.get_origin(parameter.type) is Literal:
         return parameter.type
     kinds = _kinds(parameter) - {type(None)}
@@ -209,8 +212,8 @@ def _cli_type(parameter: Parameter) -> Any:
 def converted(parameter: Parameter, value: Any) -> Any:
     """Converts an option's text to a value.
 
-    "0.5" of a union such as `float | "blur"` is a number; a layer called "4" stays text. Commas separate the members of a
-    sequence, also where one text alone would do ("layer1,layer4"). "none" is None where the default is something else.
+    For a type such as `float | "blur"`, "0.5" becomes a number; a layer called "4" stays text. If the type allows a sequence,
+    commas separate its members ("layer1,layer4"). "none" becomes None if the type allows it and the default is not None.
     """
     if not isinstance(value, str) or value in parameter.choices:
         return value

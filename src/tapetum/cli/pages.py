@@ -1,4 +1,4 @@
-"""Finishes a run of renderings: sheets, the steps, animations, report.json, and a line for each picture."""
+"""Finishes a run of renderings: writes sheets, steps, animations and report.json, and prints a line per picture."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tapetum.types import Method, Rendering, Run, TapetumError
 
 @dataclass
 class PageJob:
-    """One call of a command, and its finished tasks, each with whether its pictures were there before."""
+    """One call of a rendering command; `done` has its finished tasks, each with whether the pictures existed before."""
 
     method: Method
     network: VisionModel
@@ -39,16 +39,16 @@ class PageJob:
     refused: Refused = field(default_factory=list[tuple[str, str]])
 
     def refuse(self, subject: str, reason: str) -> None:
-        """Prints a refusal, and keeps it for the report."""
+        """Prints that `subject` is refused and why, and adds it to the report."""
         self.refused.append(refusal(subject, reason))
 
     def result(self, task: Task) -> Run:
-        """The saved result: all of a layer need not be held at once."""
+        """Opens a task's saved result, so that not all results are in memory at once."""
         return store.open(self.folder / RESULTS / task.stem)
 
 
 def finish(job: PageJob, suffixes: Sequence[str], out: Path) -> None:
-    """Writes the pages, report.json last, and prints where everything is."""
+    """Writes sheets, steps, animations (one per suffix) and, last, report.json; prints the path of each file."""
     clear_figures(job.folder)
     rows: list[dict[str, Any]] = []
     films: list[str] = []
@@ -81,7 +81,7 @@ def finish(job: PageJob, suffixes: Sequence[str], out: Path) -> None:
 
 
 def _rows(task: Task, made: Rendering, was_there: bool) -> list[dict[str, Any]]:
-    """One entry of the report for each picture file."""
+    """Returns one entry of report.json for each picture file of a task."""
     rows: list[dict[str, Any]] = []
     for name, row in names(task, made):
         entry: dict[str, Any] = {
@@ -100,7 +100,7 @@ def _rows(task: Task, made: Rendering, was_there: bool) -> list[dict[str, Any]]:
 
 
 def _number(value: Any) -> float | None:
-    """A number for JSON, which has no NaN."""
+    """Converts a number to float for JSON; NaN and infinity become None."""
     return float(value) if math.isfinite(float(value)) else None
 
 
@@ -116,7 +116,7 @@ def _films(job: PageJob, task: Task, result: Run, suffixes: Sequence[str]) -> li
 
 
 def _sheets(job: PageJob, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Writes all pictures into sheet.png, sheet-2.png, ..., those of one task on one page."""
+    """Writes all pictures into sheet.png, sheet-2.png, ... (those of one task together) and returns the file names."""
     found: list[str] = []
     for page in _pages(job, rows):
         files = [row["file"] for task in page for row in rows if row["result"] == f"{RESULTS}/{task.stem}"]
@@ -129,7 +129,7 @@ def _sheets(job: PageJob, rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _pages(job: PageJob, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Task]]:
-    """As many tasks as fit on a page, page after page."""
+    """Yields, page by page, as many tasks as have together at most MAX_TILES pictures."""
     page: list[Task] = []
     count = 0
     for task, _ in job.done:
@@ -143,14 +143,14 @@ def _pages(job: PageJob, rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Tas
 
 
 def _photo(job: PageJob, task: Task) -> Tensor:
-    """The picture beside those made of it: the crop that the network saw, or the photograph as it is."""
+    """Returns the photograph (3, h, w) to show beside a task's pictures: as the network saw it, or whole."""
     if job.method.takes == "images":
         return job.network.denormalize(job.network.as_images(task.subject[0]))[0].cpu()
     return viewable(job.network.preprocessing.read(task.subject[0]))[0]
 
 
 def _steps(job: PageJob) -> list[str]:
-    """Writes the steps of the first pictures into steps.png, if they were kept."""
+    """Writes intermediate steps of the first tasks' pictures into steps.png; returns its name, or [] if none were kept."""
     first = [(task, job.result(task).value) for task, _ in job.done[:MAX_LINES]]
     made = together([value for _, value in first])
     if made.frames is None:
@@ -161,5 +161,5 @@ def _steps(job: PageJob) -> list[str]:
 
 
 def _write_figure(job: PageJob, name: str, figure: Any, files: list[str]) -> None:
-    """Writes a figure that names the pictures it shows."""
+    """Writes a figure into the folder, with the names of the pictures that it shows in its metadata."""
     write_figure(job.folder / name, figure, {"method": job.method.name, "pictures": files, "versions": versions()})

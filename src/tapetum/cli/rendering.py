@@ -1,6 +1,6 @@
-"""`tapetum render`, `invert`, `dream`, ...: pictures one after the other into a folder, each there as soon as it is made.
+"""`tapetum render`, `invert`, `dream`, ...: makes pictures into a folder, each saved as soon as it is made.
 
-Pictures made earlier with the same settings stay, so a whole layer can be made in several goes.
+Pictures made earlier with the same settings stay, so that a whole layer can be rendered in several runs.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from tapetum.reports.pictures import safe, unique
 from tapetum.types import MethodError, TapetumError
 
 AT_ONCE = 16
-"""Units made in one go: a batch is quicker, and what is done should be on disk before long."""
+"""Units rendered together: batches are faster, but small ones are saved sooner."""
 
 FRAMES = 25  # of an animation
 
 SEPARATE = "separate"
-"""The law of methods whose pictures can be made one by one."""
+"""The law of methods whose pictures do not depend on each other, so that each can be made alone."""
 
 
 def render_subjects(
@@ -48,7 +48,7 @@ def render_subjects(
     keywords: Mapping[str, Any],
     frames: int = 0,
 ) -> int:
-    """Makes the pictures of units or images; 0, or 1 if some were refused, or 2 if nothing could be done."""
+    """Renders the pictures of units or images; returns exit status 0, 1 if some were refused, 2 if nothing was done."""
     method = lookup(name)
     suffixes = _suffixes(animate)
     if any(parameter.name == "frames" for parameter in parameters(method)):
@@ -90,7 +90,7 @@ def _suffixes(animate: str | None) -> list[str]:
 
 
 def _tasks(job: PageJob, subjects: Sequence[str]) -> list[Task]:
-    """One per unit or image; a method that needs its units together has one."""
+    """Returns one task per unit or image, or a single task if the method needs all units together."""
     taken: set[str] = set()
 
     def task(stem: str, *subject: str) -> Task:
@@ -105,7 +105,7 @@ def _tasks(job: PageJob, subjects: Sequence[str]) -> list[Task]:
 
 
 def _units(job: PageJob, text: str) -> list[str]:
-    """The units that a text means, each as a text of its own; refuses a text that means none."""
+    """Expands a text such as "layer:0-3" into one text per unit; records a refusal and returns [] if it names none."""
     try:
         as_objectives(job.network, int(text) if text.isdecimal() else text)
         return [str(unit) for unit in units_in(job.network, text)] or [text]
@@ -118,7 +118,7 @@ def _units(job: PageJob, text: str) -> list[str]:
 
 
 def _make(job: PageJob, todo: Sequence[Task]) -> None:
-    """Makes chunk after chunk; Ctrl-C keeps what is done."""
+    """Renders the tasks in chunks; after Ctrl-C, finished ones are kept and the others listed as not done."""
     size = AT_ONCE if SEPARATE in job.method.laws else 1
     with bar(job.method.name) as watcher:
         for start in range(0, len(todo), size):
@@ -134,7 +134,12 @@ def _make(job: PageJob, todo: Sequence[Task]) -> None:
 
 
 def _share(watcher: Watcher, before: int, size: int, total: int) -> Watcher:
-    """A chunk's own progress as that of the whole job, in thousandths of a picture."""
+    """Returns a watcher that converts the progress of one chunk to that of the whole job, in thousandths of a picture.
+
+    before   pictures in earlier chunks
+    size     pictures in this chunk
+    total    pictures in all chunks
+    """
 
     def watch(event: Progress) -> bool | None:
         inside = 1000 * size * event.done / max(1, event.total)
@@ -144,7 +149,7 @@ def _share(watcher: Watcher, before: int, size: int, total: int) -> Watcher:
 
 
 def _try(job: PageJob, chunk: Sequence[Task], watcher: Watcher) -> None:
-    """Makes a chunk; one by one if it was refused, since only some of it may be wrong."""
+    """Renders a chunk; if that fails, renders its tasks one by one, since only some of them may be wrong."""
     try:
         _run(job, chunk, watcher)
     except Exception as error:

@@ -1,6 +1,6 @@
-"""Results that are saved in a folder one by one, so that a stopped run goes on with the same command.
+"""Saves results in a folder one by one, so that a stopped run can be continued by the same command.
 
-results/STEM/    a saved result that says with what it was made: complete, or not there
+results/STEM/    a saved result with its provenance; it appears only when it is complete
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tapetum.types import Run, TapetumError
 
 RESULTS = "results"
 FREE = ("units", "frames", "batch")
-"""Parameters that do not change a result."""
+"""Names of parameters that do not change a result."""
 
 DECISIVE = ("tapetum", "torch", "torchvision", "timm")
-"""Versions that may."""
+"""Names of packages whose version may change a result."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Subject of a result, the name that its files begin with, and the provenance it will have."""
+    """One result to make: its subject, the `stem` of its file names, and the provenance that it will have (`wanted`)."""
 
     subject: tuple[str, ...]
     stem: str
@@ -38,11 +38,11 @@ class Task:
         return ", ".join(self.subject)
 
 
-# --- what is there
+# --- saved earlier
 
 
 def opened(folder: Path, task: Task, kind: type) -> Run | None:
-    """Returns the kept result of a task if it is of that kind; a damaged one is noted, and made again."""
+    """Returns a task's saved result; None if there is none of type `kind`, or it is damaged, which is printed."""
     place = folder / RESULTS / task.stem
     if not place.exists():
         return None
@@ -55,7 +55,7 @@ def opened(folder: Path, task: Task, kind: type) -> Run | None:
 
 
 def kept(folder: Path, task: Task, kind: type) -> Run | None:
-    """The task's result if it has the same settings; refuses one with other settings."""
+    """Returns a task's saved result, or None; refuses one that was made with other settings."""
     run = opened(folder, task, kind)
     if run is not None:
         check_same(task, asdict(run.provenance), f"{RESULTS}/{task.stem}", "result")
@@ -63,13 +63,13 @@ def kept(folder: Path, task: Task, kind: type) -> Run | None:
 
 
 def check_same(task: Task, content: Mapping[str, Any], place: str, what: Literal["result", "picture"]) -> None:
-    """Refuses to replace a result or picture of other settings."""
+    """Refuses to replace a result or picture whose provenance (`content`) has other settings than the task."""
     if difference(task, content):
         raise TapetumError(Key(_settings(task.wanted)).refusal(place, what, _settings(content)))
 
 
 def difference(task: Task, content: Mapping[str, Any]) -> str:
-    """The first setting that was another one, in words; empty if all decisive ones are the same."""
+    """Returns the first setting that differs, in words; "" if all settings that determine the result are equal."""
     return Key(_settings(task.wanted)).difference(_settings(content))
 
 
@@ -79,7 +79,7 @@ def say_kept(there: int, of: int) -> None:
 
 
 def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
-    """{name: value} of everything that a result depends on, as JSON returns it."""
+    """Returns {name: value} of all settings in a provenance that a result depends on, as JSON types."""
     plain = json.loads(
         json.dumps({key: content.get(key) for key in ("parameters", "versions", "subject", "files", "settings")}, default=str)
     )
@@ -91,27 +91,27 @@ def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(value: Any) -> dict[str, Any]:
-    """Returns a table, or an empty one: a picture's provenance may hold any type."""
+    """Returns the value if it is a dictionary, else {}: provenance read from a file may hold any type."""
     return value if isinstance(value, dict) else {}
 
 
-# --- what is written
+# --- saved now
 
 
 def keep(folder: Path, task: Task, run: Run) -> None:
-    """Saves a result in place of an earlier one of its name."""
+    """Saves a task's result, replacing an earlier one of the same name."""
     saved = folder / RESULTS / task.stem
     save = store.save_again if is_result(saved) else store.save
     save(run, saved)
 
 
 def is_result(path: Path) -> bool:
-    """A saved result, or one that was not finished."""
+    """Returns whether a path is the folder of a saved result, finished or not: it holds no other files."""
     return path.is_dir() and not path.is_symlink() and {file.name for file in path.iterdir()} <= {*SAVED}
 
 
 def kept_files(folder: Path) -> Iterator[Path]:
-    """The files of all results, finished or not."""
+    """Yields the files of all saved results in a folder, finished or not."""
     results = folder / RESULTS
     if results.is_dir() and not results.is_symlink():
         yield from (file for saved in results.iterdir() if is_result(saved) for file in saved.iterdir())

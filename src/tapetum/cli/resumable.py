@@ -1,7 +1,7 @@
-"""A folder of pictures that several runs can fill: finds our files in it, and the pictures that exist already.
+"""Folders of pictures that several runs can fill: finds tapetum's files in them, and pictures that exist already.
 
 blocks-3-0-5.png     a picture, its provenance inside      results/blocks-3-0-5/   the same as arrays
-sheet.png            all of them on a page                 report.json             what was made, and what was refused
+sheet.png            all pictures on a page                report.json             what was made, and what was refused
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tapetum.types import Rendering, Run, TapetumError
 
 
 def resumable_folder(out: str | Path) -> Path:
-    """A folder that is new, empty, or holds only files of such runs."""
+    """Returns the path of an output folder; refuses one with files other than those of earlier rendering runs."""
     return checked_folder(out, lambda place: set(_ours(place)))
 
 
@@ -35,10 +35,10 @@ def _ours(folder: Path) -> Iterator[Path]:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file's contents mark it as ours."""
-    if path.is_symlink():  # ours are none; what it leads to is not looked at
+    """Returns whether a file's contents show that tapetum wrote it."""
+    if path.is_symlink():  # tapetum writes no links; their targets are not read
         return False
-    with contextlib.suppress(Exception):  # whatever it is, it is not ours
+    with contextlib.suppress(Exception):  # an unreadable file is not by tapetum
         if path.suffix == ".png":
             return is_picture(path)
         if path.suffix in (".gif", ".webp"):
@@ -52,11 +52,11 @@ def is_ours(path: Path) -> bool:
     return False
 
 
-# --- what is there
+# --- pictures of earlier runs
 
 
 def names(task: Task, made: Rendering) -> list[tuple[str, int | None]]:
-    """The files of a task's pictures, each with its row; a mosaic is one picture."""
+    """Returns (file name, row in the rendering) of each picture of a task; a mosaic is one file with row None."""
     if is_mosaic(made):
         return [(f"{task.stem}.png", None)]
     if len(made) == 1:
@@ -65,7 +65,7 @@ def names(task: Task, made: Rendering) -> list[tuple[str, int | None]]:
 
 
 def earlier(folder: Path, task: Task) -> Run | None:
-    """The task's result if it is complete and has the same settings; refuses one with other settings."""
+    """Returns a task's result of an earlier run, or None if incomplete; refuses changed pictures and other settings."""
     run = opened(folder, task, Rendering)
     files = _files(folder, task) if run is None else [folder / name for name, _ in names(task, run.value)]
     for file in files:
@@ -85,17 +85,17 @@ def _files(folder: Path, task: Task) -> list[Path]:
 
 
 def _has_frames(run: Run, wanted: Mapping[str, Any]) -> bool:
-    """Whether the earlier run kept the frames requested now."""
+    """Returns whether the earlier run kept the intermediate frames that are requested now."""
     asked = wanted["parameters"].get("frames")
     return not asked or run.provenance.parameters.get("frames") == asked
 
 
-# --- what is written
+# --- pictures of this run
 
 
 def write(folder: Path, task: Task, run: Run) -> list[str]:
-    """The arrays, then each picture, each complete or not at all; returns the pictures' names."""
-    films = [folder / f"{task.stem}{suffix}" for suffix in WRITERS]  # those of other settings must not stay
+    """Saves a task's result, then its pictures, no file in part; returns the names of the picture files."""
+    films = [folder / f"{task.stem}{suffix}" for suffix in WRITERS]  # also deletes animations made with other settings
     for file in (*_files(folder, task), *films):
         if file.is_file() and is_ours(file):
             file.unlink()
@@ -107,7 +107,7 @@ def write(folder: Path, task: Task, run: Run) -> list[str]:
 
 
 def clear_figures(folder: Path) -> None:
-    """Removes the sheets of an earlier run, which may have had more of them."""
+    """Deletes the sheets and other figures of an earlier run, which may have had more than this one."""
     figures = earlier_report(folder).get("figures")
     for file in filter(None, (named(folder, name) for name in (figures if isinstance(figures, list) else ()))):
         if file.is_file() and is_ours(file):
@@ -115,7 +115,7 @@ def clear_figures(folder: Path) -> None:
 
 
 def parts(run: Run, tasks: Sequence[Task]) -> list[Run]:
-    """One result for each task of a run that made the pictures of several, in their order."""
+    """Splits a run that made the pictures of several tasks into one run per task, in the order of the tasks."""
     if len(tasks) == 1:
         return [run]
     each = len(run.value) // len(tasks)

@@ -1,4 +1,4 @@
-"""`tapetum run METHOD IMAGE...`: overlays as PNG with provenance inside, and the arrays in a saved result."""
+"""`tapetum run METHOD IMAGE...` for attributions: writes overlays as PNG with provenance, and results with the arrays."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_files(
     out: Path,
     keywords: Mapping[str, Any],
 ) -> int:
-    """Runs one method on every image; 0, or 1 if some were refused, or 2 if nothing could be done."""
+    """Runs one method on every image; returns exit status 0, 1 if some were refused, 2 if nothing was done."""
     check_parameters(lookup(name), keywords)
     folder = checked_folder(out)
     files, missing = images_of(images)

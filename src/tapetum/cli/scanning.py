@@ -1,7 +1,7 @@
-"""`tapetum scan DATA`: one pass over the pictures, into a folder that the same command fills further after any interruption.
+"""`tapetum scan DATA`: one pass over a data set; after an interruption, the same command continues it in the same folder.
 
-plan.json, shards/          the plan of the scan, and the shards that are done
-results/LAYER/0-spectrum/   a folder per tracker, for `tapetum.open`
+plan.json, shards/          the plan of the scan, and the finished shards
+results/LAYER/0-spectrum/   a folder per layer and tracker, for `tapetum.open`
 scan.json                   counts, skipped pictures, times; written last        scan.jsonl   progress
 """
 
@@ -58,7 +58,7 @@ def scan_folder(
     as_json: bool,
     keywords: dict[str, Any],
 ) -> int:
-    """Scans and saves; 0, or 1 if pictures were skipped. Only the first of several ranks saves."""
+    """Runs and saves a scan (of several ranks only the first saves); returns exit status 0, or 1 if pictures were skipped."""
     many = made_trackers(trackers, {"k": k, "score": score})
     run, first = runner(ray, keywords.pop("workers"))
     folder = checked_folder(out, _ours) if first else Path(os.path.realpath(out))
@@ -81,15 +81,15 @@ def scan_folder(
     _save(folder, result, many)
     write_json(folder / SUMMARY, summary)
     _tell(folder, result, summary, as_json)
-    crash = getattr(run, "launcher", None) == "torchrun"  # any status but 0 is one to it: it would stop or restart all
+    crash = getattr(run, "launcher", None) == "torchrun"  # torchrun would stop or restart all ranks for any status but 0
     return 1 if result.skipped and not crash else 0
 
 
-# --- the command's words
+# --- values of the options
 
 
 def runner(ray: str | None, workers: int | None) -> tuple[Runner, bool]:
-    """Ray, ranks if a launcher started this process, or threads, and whether this process is the one that saves."""
+    """Chooses Ray, ranks (if a launcher started this process) or threads; also returns whether this process saves results."""
     from tapetum.runners.ranks import Ranks, found_launcher
 
     if ray is not None:
@@ -103,7 +103,7 @@ def runner(ray: str | None, workers: int | None) -> tuple[Runner, bool]:
 
 
 def tracker_classes() -> dict[str, type]:
-    """{name: tracker}: every dataclass of the trackers' package that can give a result."""
+    """Returns {lower-case name: class} of all trackers: the dataclasses of their package that have a `result`."""
     found = (
         one for one in vars(known_trackers).values() if isinstance(one, type) and is_dataclass(one) and hasattr(one, "result")
     )
@@ -111,7 +111,7 @@ def tracker_classes() -> dict[str, type]:
 
 
 def made_trackers(text: str, settings: Mapping[str, Any]) -> list[Any]:
-    """The trackers of a text such as "spectrum,topk", each with those of the settings that it has."""
+    """Makes the trackers named in a text such as "spectrum,topk", each with those `settings` that are its fields."""
     known, found = tracker_classes(), []
     for name in map(str.lower, listed("trackers", text)):
         if name not in known:
@@ -152,13 +152,13 @@ def _ours(folder: Path) -> set[Path]:
 
 
 def _save(folder: Path, result: ScanResult, many: Sequence[Any]) -> None:
-    """Saves all results, in place of those of an earlier run when all are written."""
+    """Saves all results; they replace those of an earlier run only after all are written."""
     target = folder / RESULTS
     with writable(target), whole_folder(target, replaces=True) as work:
         for layer, of_layer in result.items():
             for name, one in zip(_names(many), of_layer, strict=True):
                 store.save(one, work / safe(layer) / name)
-        (folder / SUMMARY).unlink(missing_ok=True)  # it says that the results are complete
+        (folder / SUMMARY).unlink(missing_ok=True)  # since it would claim that the results are complete
 
 
 def _names(many: Sequence[Any]) -> list[str]:
@@ -166,7 +166,7 @@ def _names(many: Sequence[Any]) -> list[str]:
 
 
 def safe(layer: str) -> str:
-    """A layer's name as that of a folder, with odd characters as %2f."""
+    """Turns a layer name into a folder name: other characters than letters, digits, "_", ".", "-" become codes such as %2f."""
     return re.sub(r"[^\w.\-]", lambda found: f"%{ord(found[0]):02x}", layer)
 
 
@@ -174,7 +174,7 @@ def safe(layer: str) -> str:
 
 
 def _about(data: str, source: Source, network: VisionModel) -> dict[str, Any]:
-    """The part of scan.json about the data and the model."""
+    """Returns the part of scan.json that describes the data and the model."""
     pictures, fingerprint = len(source.ids), source.fingerprint()
     return {
         "schema": 1,
@@ -186,7 +186,7 @@ def _about(data: str, source: Source, network: VisionModel) -> dict[str, Any]:
 
 
 def _counts(network: VisionModel, result: ScanResult, many: Sequence[Any]) -> dict[str, Any]:
-    """The part of scan.json about the result. Seconds are summed over workers and runs, but "in all" is of this run alone."""
+    """Returns the part of scan.json about the result; its seconds are sums over workers and runs, "in all" is for this run."""
     new, in_all = len(result.ids) - result.resumed, result.seconds["in all"]
     return {
         "layers": {

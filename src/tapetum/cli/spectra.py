@@ -1,4 +1,4 @@
-"""`tapetum spectrum` and `tapetum examples`: units over a data set, a figure each, and the same as arrays."""
+"""`tapetum spectrum` and `tapetum examples`: for each unit, a figure of pictures of a data set, and the arrays."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def show_units(
     scan: Path | None,
     keywords: Mapping[str, Any],
 ) -> int:
-    """Writes one figure per unit, arrays, and report.json, all or nothing; 0, or 1 if pictures were skipped."""
+    """Writes a figure and arrays per unit, and report.json, all or nothing; returns status 0, or 1 if pictures were skipped."""
     folder = checked_folder(out)
     source, network, started = as_source(data), model.load(), now()
     with bar(name.replace("_", " ")) as watcher, watching(watcher):
@@ -59,7 +59,7 @@ def show_units(
 
 
 def _written(work: Path, found: Any, about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Writes a figure and a folder of arrays for each unit, and yields its row of the report."""
+    """Writes a figure and a folder of arrays for each unit, and yields the unit's entry of report.json."""
     taken: set[str] = set()
     for i, one in enumerate(found):
         stem = unique(safe(one.unit), taken)
@@ -72,7 +72,7 @@ def _written(work: Path, found: Any, about: Mapping[str, Any]) -> Iterator[dict[
 
 
 def _numbers(one: UnitSpectrum | UnitExamples) -> dict[str, Any]:
-    """The result of a unit without its pictures."""
+    """Returns the result of a unit without its pictures, as JSON types."""
     if isinstance(one, UnitExamples):
         return {"tap": one.tap, "examples": {"maximum": _listed(one)}}
     scores = one.optimized_scores

@@ -19,7 +19,7 @@ STOPPED = 130
 """Exit status of a program that Ctrl-C ended: 128 + SIGINT."""
 
 debugging: ContextVar[bool] = ContextVar("tapetum_debugging", default=False)
-"""Whether unforeseen errors end the program with their traceback (--debug)."""
+"""True if unforeseen errors should end the program with a traceback (--debug)."""
 
 
 def say(text: str) -> None:
@@ -45,12 +45,12 @@ def fail(text: str) -> None:
 
 
 def one_line(text: object, longest: int = 1000) -> str:
-    """Text without line breaks and control characters, which messages of libraries and names of files may have."""
+    """Returns text in one line without control characters, as errors and file names may have, cut at `longest` characters."""
     return plain(text)[:longest]
 
 
 def unexpected(error: Exception) -> str:
-    """Describes an unforeseen error, in the system's own words where it has some."""
+    """Describes an unforeseen error in one line; system errors and lack of memory without the name of the exception."""
     if isinstance(error, OSError) and (error.strerror or error.filename):
         gone = isinstance(error, FileNotFoundError) and error.filename is None
         what = "the working folder is gone; go to another one" if gone else error.strerror or type(error).__name__
@@ -63,7 +63,7 @@ def unexpected(error: Exception) -> str:
 
 @contextmanager
 def bar(title: str) -> Iterator[Watcher]:
-    """A progress bar with the time that is left, on standard error, as a watcher; prints nothing if that is no terminal."""
+    """Yields a watcher that draws a progress bar on standard error; it draws nothing if that is no terminal."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),  # a file may be called [bold].png
@@ -85,7 +85,7 @@ def bar(title: str) -> Iterator[Watcher]:
 
 
 def rate(event: Event) -> str:
-    """Pictures per second, or the loss of a training."""
+    """Returns the text beside the bar: pictures per second, the loss of a training, or ""."""
     if event.unit == "examples" and event.value is not None:
         return f"loss {event.value:.3f}"
     return f"{event.value:.3g} pictures/s" if event.unit == "pictures" and event.value else ""

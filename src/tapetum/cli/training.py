@@ -1,4 +1,4 @@
-"""`tapetum train DATA` and `tapetum fine-tune DATA`: a network of your own in a folder, which --model takes everywhere."""
+"""`tapetum train DATA` and `tapetum fine-tune DATA`: train a network and save it as a folder that --model accepts."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def train_folder(
     model: ModelChoice | None = None,
     keywords: dict[str, Any],
 ) -> int:
-    """Trains an architecture, or fine-tunes a model, and draws how it went; 0, or 1 if pictures were left out."""
+    """Trains `arch` or fine-tunes `model`, and draws the history; returns exit status 0, or 1 if pictures were left out."""
     with suppress(ValueError):
-        keywords["validation"] = float(keywords["validation"])  # a share, else a data set
+        keywords["validation"] = float(keywords["validation"])  # a number is a share of the data, a text a data set
 
     def ours(folder: Path) -> set[Path]:
         return {path for path in folder.iterdir() if OWN.fullmatch(path.name) or path.name in PICTURES.values()}
@@ -58,7 +58,7 @@ def train_folder(
 
 
 def _draw(history: History, data: str, folder: Path, keywords: Mapping[str, Any]) -> None:
-    """Writes the figures of a run; without a first convolution that was trained there are no filters to show."""
+    """Writes the figures of a training; filters only if the first convolution was trained."""
     held = {name: keywords[name] for name in ("validation", "seed")}
     check = tapetum.check_predictions(history.model, data, **held)
     wrong = tapetum.check_predictions(history.model, data, shows="wrong", **held)
