@@ -1,8 +1,9 @@
-"""Files from others are data. All that is read passes here: how files are opened, how bytes become JSON or arrays, and which
-names inside files may be followed.
+"""Reads files that other people may have written; they are treated as data.
 
-Only regular files are opened, so nothing waits. What is unpacked is bounded by the file's own size. Nothing in a file is run.
-Whatever is wrong with the bytes is a `DamagedError` of one line; files that can be made again are made again.
+All reading of files passes through this package: it opens files, parses JSON and arrays, and decides which names inside
+files may be followed. Only regular files are opened, so that no pipe or device can make the program wait. Unpacking is bounded
+by the size of the file. Nothing in a file is run. A damaged file raises a `DamagedError` of one line; caches that are damaged
+are built again.
 """
 
 from tapetum.files.arrays import Layout, array_in, arrays_in, layout_of, mapped_in, may_unpack, some_of

@@ -1,7 +1,7 @@
-"""Arrays from others: .npy and .npz read by numpy's documented format, with every size checked before memory is taken.
+"""Reads .npy and .npz files by numpy's documented format, and checks every size before memory is allocated.
 
-numpy's own reader believes headers: a shape of 10^12, an encrypted archive or a strange dtype ends in an error of some other
-library, or in no memory.
+numpy's own reader trusts headers: a shape of 10^12, an encrypted archive or a strange dtype ends in an unclear error, or uses
+up the memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ HEADER = 10_000
 
 
 def arrays_in(source: str | os.PathLike[str] | bytes, name: str | None = None) -> dict[str, NDArray[Any]]:
-    """{name: array} of a .npz file or its bytes; a `DamagedError`, beginning with `name`, where any of it is not as written."""
+    """Returns {name: array} of a .npz file or of its bytes.
+
+    Raises a `DamagedError`, which begins with `name`, if any part of it is damaged.
+    """
     said = name or ("the bytes" if isinstance(source, bytes) else shown(source))
     with io.BytesIO(source) if isinstance(source, bytes) else opened(source) as file, _damaged(said):
         size = file.seek(0, os.SEEK_END)
@@ -45,13 +48,13 @@ def arrays_in(source: str | os.PathLike[str] | bytes, name: str | None = None) -
 def array_in(
     file: io.BufferedIOBase, size: int, name: str, most: int, refusal: type[TapetumError] = DamagedError
 ) -> NDArray[Any]:
-    """The array of a .npy file of `size` bytes, open at its start; refused above `most` bytes before any is read."""
+    """Reads the array of a .npy file of `size` bytes, open at its start; refuses more than `most` bytes before reading any."""
     with _damaged(name, refusal):
         return _read(file, size, most)
 
 
 def mapped_in(path: str | os.PathLike[str], kinds: str = "f") -> NDArray[Any]:
-    """The array of a .npy file, read from the disk where it is looked at; it has the file's size, and one of the `kinds`."""
+    """Memory-maps the array of a .npy file; refuses one with another size than its header says, or a dtype not in `kinds`."""
     with opened(path) as file, _damaged(shown(path)):
         size = os.fstat(file.fileno()).st_size
         found = _layout(file, size)
@@ -61,7 +64,7 @@ def mapped_in(path: str | os.PathLike[str], kinds: str = "f") -> NDArray[Any]:
 
 
 class Layout(NamedTuple):
-    """Header of a .npy file, whose array begins at the byte `start`; `in_columns`: its first axis runs fastest."""
+    """Header of a .npy file, whose array begins at byte `start`; `in_columns` means that the first axis runs fastest."""
 
     shape: tuple[int, ...]
     in_columns: bool
@@ -70,12 +73,12 @@ class Layout(NamedTuple):
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the array."""
+        """Size of the array in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def layout_of(file: io.BufferedIOBase, size: int, name: str, refusal: type[TapetumError] = DamagedError) -> Layout:
-    """Layout of a .npy file of `size` bytes, open at its start; refused if the file is cut off."""
+    """Reads the header of a .npy file of `size` bytes, open at its start; refuses a file that is cut off."""
     with _damaged(name, refusal):
         return _layout(file, size)
 
@@ -84,7 +87,7 @@ def some_of(
     file: io.BufferedIOBase, places: Sequence[int], shape: tuple[int, ...], dtype: np.dtype[Any], name: str,
     refusal: type[TapetumError] = DamagedError,
 ) -> NDArray[Any]:  # fmt: skip
-    """Arrays of one shape that begin at these bytes of a file, one after the other (n, *shape); last axes run fastest."""
+    """Reads n pieces of one shape that begin at the bytes `places` of a file; returns them as (n, *shape), in C order."""
     with _damaged(name, refusal):
         array = np.empty((len(places), *shape), dtype)
         for one, place in zip(_bytes_of(array).reshape(len(places), -1), places, strict=True):
@@ -95,11 +98,11 @@ def some_of(
 
 
 class _WrongArray(Exception):
-    """Carries what is wrong, in words."""
+    """Something is wrong with an array; the message says what."""
 
 
 def may_unpack(n_bytes: int, size: int) -> bool:
-    """Whether an archive of `size` bytes may become arrays of `n_bytes`; writers store larger ones unpacked."""
+    """Returns whether an archive of `size` bytes may unpack to `n_bytes`; larger arrays must be stored uncompressed."""
     return n_bytes <= ROOM + RATIO * size
 
 
@@ -120,7 +123,7 @@ def _members(archive: zipfile.ZipFile, size: int) -> list[zipfile.ZipInfo]:
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     with archive.open(info) as file:
         array = _read(cast("io.BufferedIOBase", file), info.file_size, info.file_size)
-        if file.read(1):  # at the end the archive's checksum is compared, too
+        if file.read(1):  # reading to the end also makes zipfile compare the checksum
             raise _WrongArray(f"{info.filename} is longer than its array")
     return array
 
@@ -152,7 +155,7 @@ def _layout(file: io.BufferedIOBase, size: int) -> Layout:
 
 
 def _bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Bytes of a new array, in memory order."""
+    """Returns the bytes of a new array, in memory order, as a view."""
     if not array.size:
         return np.empty(0, np.uint8)
     return (array if array.flags.c_contiguous else array.T).reshape(-1).view(np.uint8)
@@ -168,7 +171,7 @@ def _fill(file: io.BufferedIOBase, flat: NDArray[np.uint8]) -> None:
 
 
 def _check_values(array: NDArray[Any]) -> None:
-    """Refuses truth values and texts that are none; every pattern of bytes is a number."""
+    """Refuses booleans other than 0 and 1 and invalid text; for numbers, every pattern of bytes is valid."""
     flat, kind = _bytes_of(array), array.dtype.kind
     if kind == "b" and flat.size and int(flat.max()) > 1:
         raise _WrongArray("a truth value that is neither true nor false")
@@ -178,7 +181,7 @@ def _check_values(array: NDArray[Any]) -> None:
 
 @contextmanager
 def _damaged(name: str, refusal: type[TapetumError] = DamagedError) -> Generator[None]:
-    """Refuses whatever zipfile, zlib and numpy's parser of headers stumble over."""
+    """Turns the errors of zipfile, zlib and numpy's header parser into a `refusal` that begins with `name`."""
     try:
         yield
     except Exception as error:

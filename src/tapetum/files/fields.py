@@ -1,4 +1,4 @@
-"""Checks that values from a file fit the annotations of a result's fields."""
+"""Checks that values from a file fit the type annotations of a result's fields."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST = 1 << 64
 
 
 def misfit(kind: type, values: Mapping[str, Any]) -> str:
-    """Returns what is wrong with the fields of a result, in words; "" if all are present and of their types."""
+    """Returns what is wrong with the fields of a result, in words; "" if all are present and of their annotated types."""
     hints = _hints(kind)
     for name in values:
         if name not in hints:
@@ -31,7 +31,7 @@ def misfit(kind: type, values: Mapping[str, Any]) -> str:
 
 
 def _uneven(kind: type, values: Mapping[str, Any]) -> str:
-    """Returns which field has other axes than the others."""
+    """Returns, in words, which field's shape disagrees with the other fields; "" if all agree."""
     known: dict[str, tuple[int, str]] = {}
     for field in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
         axes, value = field.metadata.get("axes", "").split(), values[field.name]
@@ -50,7 +50,7 @@ def _uneven(kind: type, values: Mapping[str, Any]) -> str:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Whether a value fits a type, with all that it contains; whole numbers pass for floats, truth values for no number."""
+    """Returns whether a value, with everything that it contains, fits a type; an int fits float, a bool fits no number."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return True
@@ -75,7 +75,7 @@ def fits(value: Any, hint: Any) -> bool:
 
 @functools.cache
 def _hints(kind: type) -> dict[str, Any]:
-    """{field: type}; the names in annotations are those of the modules of a class and its bases, or of all types."""
+    """Returns {field: type} of a class; names in annotations are looked up in the modules of its bases, then in all types."""
     known = dict(vars(types))
     for base in reversed(kind.__mro__):
         known |= vars(sys.modules[base.__module__])

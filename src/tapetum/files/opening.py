@@ -1,4 +1,4 @@
-"""Opening a file without ever waiting for somebody to write into it, and reading it up to a limit."""
+"""Opens files without ever waiting for another program to write into them, and reads them up to a limit."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 def opened(path: str | os.PathLike[str], refusal: type[TapetumError] = DamagedError, what: str = "a file") -> io.BufferedReader:
-    """A regular file to read bytes from; pipes, devices, sockets and folders are refused before they are opened."""
+    """Opens a regular file for reading bytes; pipes, devices, sockets and folders are refused before they are opened."""
     try:
         mode = os.stat(path).st_mode
-        handle = os.open(path, _FLAGS) if stat.S_ISREG(mode) else -1  # should it become a pipe now: opened without waiting
+        handle = os.open(path, _FLAGS) if stat.S_ISREG(mode) else -1  # if it has become a pipe since, opening does not wait
     except FileNotFoundError as error:
         where = shown(os.path.dirname(os.path.abspath(path)) if os.path.isabs(path) else _here())
         raise refusal(f"{shown(path)}: no such file; looked in {where}") from error
@@ -42,7 +42,7 @@ def opened(path: str | os.PathLike[str], refusal: type[TapetumError] = DamagedEr
 
 
 def contents(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[TapetumError] = DamagedError) -> bytes:
-    """All bytes of a regular file of at most `limit` bytes."""
+    """Returns all bytes of a regular file; refuses one of more than `limit` bytes."""
     with opened(path, refusal) as file:
         if os.fstat(file.fileno()).st_size > limit:
             raise refusal(f"{shown(path)}: larger than {limit / 1e6:g} MB, the most that is read")
@@ -56,7 +56,10 @@ def contents(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[Tap
 
 
 def checksum(path: str | os.PathLike[str], before: bytes = b"", refusal: type[TapetumError] = DamagedError) -> str:
-    """The SHA-256 of some bytes and of a regular file of at most 8 GB: a hole of a terabyte takes an hour to read."""
+    """Returns the SHA-256 of the bytes `before` and a regular file of at most 8 GB.
+
+    Larger files are refused: even an empty hole of a terabyte takes an hour to read.
+    """
     whole, total = hashlib.sha256(before), 0
     large = f"{shown(path)}: larger than {HASHED / 1e9:g} GB, the most that is compared by its checksum"
     with opened(path, refusal) as file:
@@ -66,7 +69,7 @@ def checksum(path: str | os.PathLike[str], before: bytes = b"", refusal: type[Ta
             while block := file.read(1 << 20):
                 whole.update(block)
                 total += len(block)
-                if total > HASHED:  # files of the kernel's have no size, and some no end
+                if total > HASHED:  # files in /proc have no size, and some never end
                     raise refusal(large)
         except OSError as error:
             raise refusal(f"{shown(path)}: cannot be read ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""Names inside files from others: each must be one plain name of something inside a known folder."""
+"""Checks names that files from others contain: each must be a plain name of something inside a known folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FORBIDDEN = frozenset('/\\:*?"<>|')
 
 
 def is_plain(name: Any) -> bool:
-    """Whether a value is the name of one file or folder, visible and portable: no path, no hidden file, nothing unprintable."""
+    """Returns whether a value is a plain name of one file or folder: no path, not hidden, printable, valid on any system."""
     return (
         isinstance(name, str)
         and name.isprintable()
@@ -27,7 +27,10 @@ def is_plain(name: Any) -> bool:
 
 
 def inside(folder: str | os.PathLike[str], *names: Any) -> Path:
-    """folder/name/name..., where every name is plain and no link leads out of the folder; it need not be there."""
+    """Returns the path folder/name/name...; refuses names that are not plain, and links that lead out of the folder.
+
+    The path need not exist.
+    """
     root = Path(folder)
     for name in names:
         if not is_plain(name):

@@ -1,4 +1,4 @@
-"""JSON from others: of a bounded size and depth, and with the types that its reader expects."""
+"""Reads JSON from others, of a bounded size and depth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEPTH = 60
 
 
 def table_in(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[TapetumError] = DamagedError) -> dict[str, Any]:
-    """The JSON object in a file."""
+    """Reads a file whose JSON must be an object; refuses other JSON, and files of more than `limit` bytes."""
     found = parsed(contents(path, limit, refusal), shown(path), refusal, limit)
     if not isinstance(found, dict):
         raise refusal(f"{shown(path)} is damaged: it holds no table")
@@ -29,14 +29,14 @@ def table_in(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[Tap
 
 
 def parsed(text: str | bytes, name: str, refusal: type[TapetumError] = DamagedError, limit: int = LIMIT) -> Any:
-    """The value of a JSON text; refusals begin with `name`."""
+    """Parses JSON and returns its value; errors begin with `name`."""
     if len(text) > limit or _room(text) > ROOM:
         raise refusal(f"{name} is damaged: JSON of more than {limit // 1_000_000} MB, or of too many parts")
     try:
         value = json.loads(text)
     except RecursionError as error:
         raise refusal(f"{name} is damaged: its JSON has tables within tables, more than {DEPTH} deep") from error
-    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
+    except ValueError as error:  # no JSON, no UTF-8, or a number with thousands of digits
         raise refusal(f"{name} is damaged: no JSON ({shown(error)})") from error
     if _is_deeper(value, DEPTH):
         raise refusal(f"{name} is damaged: its JSON has tables within tables, more than {DEPTH} deep")
@@ -44,14 +44,14 @@ def parsed(text: str | bytes, name: str, refusal: type[TapetumError] = DamagedEr
 
 
 def _room(text: str | bytes) -> int:
-    """Bytes at most: of the text itself and its strings, and of each object, counted by the signs that make one."""
+    """Upper bound, in bytes, of the memory that parsed JSON needs, estimated by counting brackets, commas and colons."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     signs = sum(data.count(sign) * n_bytes for sign, n_bytes in ((b"[", 100), (b"{", 250), (b",", 60), (b":", 130)))
     return len(data) * (3 if data.isascii() else 9) + signs
 
 
 def _is_deeper(value: Any, depth: int) -> bool:
-    """Whether tables lie more than `depth` deep; level by level, since a recursion could go too deep itself."""
+    """Returns whether lists and objects are nested more than `depth` deep; not recursive, since recursion has a limit too."""
     level: list[Any] = [[value]]
     for _ in range(depth + 1):
         parts = (part for one in level for part in (one.values() if isinstance(one, dict) else one))

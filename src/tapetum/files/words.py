@@ -1,4 +1,4 @@
-"""Names and texts from elsewhere, on one line."""
+"""Makes names and texts from files and users safe to print on one line."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ LONGEST = 160
 
 
 def shown(text: object) -> str:
-    """Returns one line of at most 160 characters; what a terminal would obey is escaped, as \\x1b is."""
+    """Returns a text as one line of at most 160 characters; control characters are escaped, as \\x1b is."""
     line = plain(text)
     return line if len(line) <= LONGEST else f"{line[:100]}...{line[-57:]}"
 
 
 def plain(text: object) -> str:
-    """Returns one line in which control characters, marks of direction and halves of characters are escaped."""
+    """Returns a text as one line; characters that cannot be printed, such as control characters, are escaped."""
     line = " ".join(str(text).split())
     return line if line.isprintable() else "".join(map(_written_out, line))
 

@@ -1,4 +1,4 @@
-"""The nouns of tapetum: aliases, targets, and one frozen dataclass per kind of result. No network code."""
+"""Types that all of tapetum uses: aliases, targets, and one frozen dataclass per kind of result. No network code."""
 
 # pyright: reportUnusedImport=false
 from tapetum.types.activation_maps import ActivationMaps

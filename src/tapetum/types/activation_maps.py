@@ -1,4 +1,4 @@
-"""Maps of the channels of a layer."""
+"""Activation maps of chosen channels of a layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ActivationMaps(Result):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """One line per image: the channels that stand out most, in descending order."""
+        """Lists, one line per image, the channels that stand out most, in descending order."""
         h, w = self.values.shape[-2:]
         head = f"{self.layer}, {h} x {w} places, channels by {self.by}:"
         return "\n".join([*(f"{head} {', '.join(map(str, row))}" for row in listed(self.channels)), *self.notes])

@@ -1,4 +1,4 @@
-"""Activation atlases: a layer's activations over a data set, as a map."""
+"""Activation atlases: a layer's activations over a data set, averaged in the cells of a map."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MapCell:
 
     row, column  on the grid, from the top left
     count        activation vectors in it
-    labels       (label, vectors from pictures of that label), commonest first
+    labels       (label, vectors from pictures of that label), most frequent first
     units        (channel, z) of its strongest units: z = (the cell's mean - the layer's mean) / the layer's standard deviation
     pictures     samples whose vectors are nearest to the cell's mean by cosine, nearest first, each once
     supports     (class, evidence): the classes whose logits the cell's mean raises most above the other cells', in logits
@@ -40,7 +40,7 @@ class MapCell:
 
 @dataclass(frozen=True, eq=False)
 class ActivationAtlas(Result):
-    """A layer's activation vectors over a data set, laid out so that alike ones are near, and averaged in cells of a grid.
+    """A layer's activation vectors over a data set, laid out with similar vectors near each other, averaged in cells of a grid.
 
     layout     "umap" or "pca"
     grid       (rows, columns); cells with too few vectors are left out of `cells`
@@ -85,7 +85,7 @@ class ActivationAtlas(Result):
         return "\n".join([head, table(("cell", "vectors", "labels"), rows), *self.notes])
 
     def speaking_for(self, label: str | int) -> list[tuple[int, float]]:
-        """The cells with evidence for a class of the model, (cell, evidence in logits), strongest first."""
+        """Returns the cells as (cell, evidence in logits) for a class of the model, the strongest evidence first."""
         if self.evidence is None:
             raise TapetumError("this atlas has no evidence for classes: its model gives none")
         index = self._index(label)
@@ -102,7 +102,7 @@ class ActivationAtlas(Result):
 
     @property
     def density(self) -> Tensor:
-        """(rows, columns): vectors in each cell of the grid that is kept."""
+        """Number of vectors in each cell of the grid, (rows, columns); 0 in cells that are left out."""
         counts = torch.zeros(self.grid, dtype=torch.long)
         for cell in self.cells:
             counts[cell.row, cell.column] = cell.count

@@ -34,7 +34,7 @@ class Attribution(Result):
     reduce   how this method's channels become a heatmap
     stderr   standard error per pixel for sampled methods, else None
     notes    remarks for the reader (a chosen layer, an input that looks unnormalised)
-    photos   where each image lies in its photograph; empty where the images did not come from `model.preprocess`
+    photos   the `Crop` of its photograph that each image shows; empty where the images did not come from `model.preprocess`
     tried    of `layer="best"`: each layer's insertion - deletion, one per image
     frames   of films and volumes, whose frames are folded into the channels, how many there are; None of images
     """
@@ -54,7 +54,7 @@ class Attribution(Result):
     frames: int | None = None
 
     def __str__(self) -> str:
-        """Table of each image's target, with the range of its map."""
+        """Returns a table of each image's target, with the range of its map."""
         rows = [
             (target, status, f"{float(map_.min()):.3g}", f"{float(map_.max()):.3g}")
             for target, status, map_ in zip(self.target, self.status, self.values, strict=True)
@@ -64,7 +64,7 @@ class Attribution(Result):
         return "\n".join([head, table(("target", "status", "lowest", "highest"), rows), *self.notes])
 
     def films(self) -> Tensor:
-        """(n, t, h, w): of films and volumes the heatmap of each frame, at the method's own resolution."""
+        """Returns the heatmap (n, t, h, w) of each frame of films or volumes, at the method's own resolution."""
         if self.frames is None:
             raise MethodError(f"this map of {self.method} has no frames of its own: heatmap() is the map of the whole")
         n, _, *sides = self.values.shape
@@ -77,10 +77,12 @@ class Attribution(Result):
         reduce: Reduce | None = None,
         on: Literal["crop", "photo"] | Sequence[Crop] = "crop",
     ) -> Tensor:
-        """(n, h, w): channels reduced, then upsampled bilinearly (align_corners=False); `size=None` keeps the method's own.
+        """Returns maps (n, h, w): channels reduced to one, then upsampled bilinearly (align_corners=False).
 
-        on="photo": the map in the pixels of the whole photograph, NaN where the model saw nothing of it; a list of `Crop`
-        where only you know how the images were cut.
+        `size=None` keeps the method's own resolution.
+
+        on="photo": the map in the pixels of the whole photograph, NaN where the model saw nothing of it; on=[`Crop`, ...] does
+        the same if the images were cut by your own code.
         """
         how = self.reduce if reduce is None else checked_choice(reduce, get_args(Reduce), "reduce")
         flat = _reduced(self.values, how)
@@ -94,12 +96,12 @@ class Attribution(Result):
         )
 
     def ranking(self, size: Literal["input"] | tuple[int, int] | int | None = "input") -> Tensor:
-        """(n, h, w): values that rank pixels by importance; signed where the heatmap shows the positive part."""
+        """Returns values (n, h, w) that rank pixels by importance; signed where the heatmap shows only the positive part."""
         return self.heatmap(size, "max_abs" if self.reduce == "max_abs" else "sum")
 
 
 def _reduced(values: Tensor, reduce: Reduce) -> Tensor:
-    """(n, 1, h, w)."""
+    """Reduces the channels to one: (n, c, h, w) to (n, 1, h, w)."""
     if reduce == "max_abs":
         return values.abs().amax(1, keepdim=True)
     total = values.sum(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Grad-CAM with all of its numbers, in the order in which they are computed."""
+"""Grad-CAM with all of its numbers, in the order of the computation."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class GradCamSteps(Result):
     gradients     (n, m, k, h, w) d score / d A_k; None where weights were given by hand
     weights       (n, m, c) a_k of all channels: the means of the gradients over places
     channels      (n, k) which channels are kept
-    rest          (n, m, h, w) what all other channels add to the sum
+    rest          (n, m, h, w) the contribution of all other channels to the sum
     total         (n, m, h, w) the sum over all channels of a_k A_k, before the ReLU
     targets       n tuples of m texts
-    scores        (n, m) what was differentiated
-    reference     (n, m, h, w) `grad_cam`'s own values, found another way; None by hand
+    scores        (n, m) the values that were differentiated
+    reference     (n, m, h, w) the values of `grad_cam`, which computes them another way; None by hand
     photographs   (n, 3, H, W) in [0, 1] as the model saw them; None by hand
     size          (H, W) that the heatmap is upsampled to
     layer         where the activations were taken
@@ -49,27 +49,27 @@ class GradCamSteps(Result):
 
     @property
     def strengths(self) -> Tensor:
-        """(n, m, k): the weights of the kept channels."""
+        """Weights (n, m, k) of the kept channels."""
         return torch.stack([weights[:, kept] for weights, kept in zip(self.weights, self.channels, strict=True)])
 
     @property
     def weighted(self) -> Tensor:
-        """(n, m, k, h, w): a_k A_k of the kept channels."""
+        """Weighted activations a_k A_k of the kept channels, (n, m, k, h, w)."""
         return self.strengths[..., None, None] * self.activations[:, None]
 
     @property
     def positive(self) -> Tensor:
-        """(n, m, h, w): ReLU of the sum, what the heatmap is made of."""
+        """ReLU of the sum over channels (n, m, h, w), from which the heatmap is made."""
         return self.total.clamp(min=0)
 
     @property
     def heatmap(self) -> Tensor:
-        """(n, m, H, W): the positive part, upsampled bilinearly (align_corners=False)."""
+        """Returns the heatmap (n, m, H, W): the positive part of the sum, upsampled bilinearly (align_corners=False)."""
         return torch.nn.functional.interpolate(self.positive, self.size, mode="bilinear", align_corners=False)
 
     @property
     def difference(self) -> Tensor | None:
-        """(n, m): the largest difference from `grad_cam`'s values, as a share of the largest of those (0 where all are 0)."""
+        """Largest difference (n, m) from `grad_cam`'s values, as a share of the largest of them (0 where all are 0)."""
         if self.reference is None:
             return None
         largest = self.reference.abs().amax((2, 3))
@@ -82,7 +82,7 @@ class GradCamSteps(Result):
 
 
 def _story(steps: GradCamSteps, row: int, column: int) -> str:
-    """The steps for one target of one image, every number of them."""
+    """Writes the computation for one target of one image as text, with every number."""
     h, w = steps.total.shape[-2:]
     c = steps.weights.shape[-1]
     score = "" if steps.gradients is None else f", score {float(steps.scores[row, column]):.4g}"
@@ -107,7 +107,7 @@ def _channel(steps: GradCamSteps, row: int, column: int, i: int) -> list[str]:
 
 
 def _sum(steps: GradCamSteps, row: int, column: int) -> list[str]:
-    """The sum; by hand with its arithmetic, place by place."""
+    """Writes the sum over channels as lines; where weights were given by hand, with its arithmetic, place by place."""
     total = steps.total[row, column]
     if steps.photographs is not None or max(total.shape) > SMALL:
         return _rows(total)
@@ -130,7 +130,7 @@ def _end(steps: GradCamSteps, row: int, column: int) -> list[str]:
 
 
 def _beside(parts: Sequence[tuple[str, Tensor]]) -> list[str]:
-    """Matrices side by side under their names; a grid of more than 8 cells a side has a block of its own each."""
+    """Writes matrices side by side under their names; larger than 8 x 8 cells, one below the other."""
     blocks = [[f"  {name}", *_rows(values)] for name, values in parts]
     if parts[0][1].shape[-1] > 8:
         return [line for block in blocks for line in block]
@@ -141,8 +141,8 @@ def _beside(parts: Sequence[tuple[str, Tensor]]) -> list[str]:
 
 
 def _rows(values: Tensor) -> list[str]:
-    """A map (h, w) as lines of numbers: three digits, two where there are many."""
+    """Writes a map (h, w) as lines of numbers with three digits, or two where there are many numbers."""
     digits = 3 if max(values.shape) <= SMALL else 2
-    cells = [[f"{one + 0.0:.{digits}g}" for one in row] for row in listed(values)]  # + 0.0: no "-0"
+    cells = [[f"{one + 0.0:.{digits}g}" for one in row] for row in listed(values)]  # + 0.0 turns -0 into 0
     width = max(len(cell) for row in cells for cell in row)
     return ["  " + " ".join(cell.rjust(width) for cell in row) for row in cells]

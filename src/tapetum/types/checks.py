@@ -1,4 +1,4 @@
-"""Checks of arguments of results: a choice, a size, a row, a channel."""
+"""Checks of the arguments that results' methods get: a choice, a size, a row, a channel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tapetum.types.refusals import TapetumError
 
 
 def checked_choice(value: Any, choices: Iterable[str], what: str) -> Any:
-    """Returns the value if it is one of the choices."""
+    """Returns the value if it is one of the choices; the error message calls it `what`."""
     choices = tuple(choices)
     if not isinstance(value, str) or value not in choices:
         raise TapetumError(f"{what} is one of {', '.join(choices)}, not {value!r}")
@@ -20,7 +20,7 @@ def checked_choice(value: Any, choices: Iterable[str], what: str) -> Any:
 
 
 def checked_size(size: Any) -> tuple[int, int]:
-    """(h, w) of at least one pixel each, from that or from the side of a square."""
+    """Returns (height, width) from a pair or from the side of a square; refuses sizes below one pixel."""
     try:
         sides = tuple(index(side) for side in ((size, size) if hasattr(size, "__index__") else size))
     except TypeError:
@@ -31,7 +31,10 @@ def checked_size(size: Any) -> tuple[int, int]:
 
 
 def rows_of(row: Any, n: int, what: str) -> slice[Any, Any, Any]:
-    """Returns the rows of an index (negative ones count from the end) or a slice; an `IndexError` ends an iteration."""
+    """Returns an index (negative ones count from the end) or a slice as a slice.
+
+    An index out of range raises an `IndexError`, which also ends loops over rows.
+    """
     if isinstance(row, slice):
         return cast("slice[Any, Any, Any]", row)
     number = index(row)
@@ -41,18 +44,18 @@ def rows_of(row: Any, n: int, what: str) -> slice[Any, Any, Any]:
 
 
 def cut(values: Tensor, rows: slice[Any, Any, Any], axis: int = 0) -> Tensor:
-    """Some rows of a tensor; it takes no slice that goes backwards, so that one becomes a list."""
+    """Returns some rows of a tensor along `axis`; slices that go backwards become lists, since torch refuses them."""
     taken = list(range(values.shape[axis])[rows]) if (rows.step or 1) < 0 else rows
     return values[(slice(None),) * axis + (taken,)]
 
 
 def checked_channel(channel: int, channels: int, layer: str) -> int:
-    """Returns the channel if the layer has it."""
+    """Returns the channel if the layer has it, and refuses it otherwise."""
     if not 0 <= channel < channels:
         raise TapetumError(f"{layer} has channels 0 to {channels - 1}, not {channel}")
     return channel
 
 
 def listed(values: Tensor) -> list[Any]:
-    """Returns `values.tolist()`, whose type torch leaves open."""
+    """Returns `values.tolist()`; the cast gives type checkers a type."""
     return cast("Any", values).tolist()

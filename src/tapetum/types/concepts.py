@@ -1,4 +1,4 @@
-"""Channels that carry a score."""
+"""Channels of a layer that carry most of a score."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ConceptRelevance(Result):
     """The k channels of a layer that carry most of a score, of n images.
 
     values        (n, k, h, w) the relevance of each place of those channels, in units of the score
-    channels      (n, k) which they are, the most relevant first
+    channels      (n, k) indices of these channels, the most relevant first
     relevance     (n, k) the sums of `values` over places
     total         (n,) the sum over all channels and places of the layer
     targets       n texts, the targets of the scores
@@ -32,11 +32,11 @@ class ConceptRelevance(Result):
     notes: tuple[str, ...] = ()
 
     def empty(self, row: int) -> bool:
-        """Whether nothing of an image's score came through the layer; the order of its channels then means nothing."""
+        """Returns whether nothing of an image's score came through the layer; the order of its channels is then meaningless."""
         return not bool((self.values[row] != 0).any())
 
     def __str__(self) -> str:
-        """One line per image: its target, the layer's total, and each channel with its relevance."""
+        """Lists, one line per image: the target, the layer's total, and each channel with its relevance."""
         return "\n".join([*(self._line(row) for row in range(len(self.channels))), *self.notes])
 
     def _line(self, row: int) -> str:

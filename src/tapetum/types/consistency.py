@@ -15,7 +15,7 @@ class ConsistentChannels(Result):
     """The channels of one layer compared over n images.
 
     activations   (n, c) the mean of each channel's map in each image
-    percentiles   (n, c) in [0, 1]: the share of the image's other channels with a lower mean, equal ones counting half
+    percentiles   (n, c) in [0, 1]: the share of the image's other channels with a lower mean, equal means count half
     consistency   (c,) in [0, 1]: the lowest of a channel's percentiles
     specificity   (c,): how far its best image is ahead of the second best, in standard deviations of the image's channels
     best          (c,) the image in which the channel stands out most
@@ -38,7 +38,7 @@ class ConsistentChannels(Result):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """A table: channel, consistency, specificity, its mean activation in each image."""
+        """Returns a table: channel, consistency, specificity, and its mean activation in each image."""
         n = len(self.activations)
         head = f"{'channel':>7}  {'consistency':>11}  {'specificity':>11}  {'best':>4}  "
         head += "  ".join(f"{f'image {i + 1}':>9}" for i in range(n))

@@ -1,4 +1,4 @@
-"""Places of images in their photographs, and maps laid back onto the photographs."""
+"""Places of images in their photographs, and maps transferred back onto the photographs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tapetum.types.results import saved
 @saved
 @dataclass(frozen=True)
 class Crop:
-    """Part of a photograph that the model saw. size: (height, width) of the photograph in px; corners in its pixels."""
+    """Edges of the part of a photograph that the model saw, and size (height, width) of the photograph, all in its pixels."""
 
     size: tuple[int, int]
     top: int | float
@@ -26,9 +26,9 @@ class Crop:
 
 
 def on_photo(maps: Tensor, crops: Sequence[Crop]) -> Tensor:
-    """Maps (n, 1, h, w) of what the model saw as (n, H, W) in the pixels of their photographs, NaN where it saw nothing.
+    """Resamples maps (n, 1, h, w) of crops to (n, H, W), the pixels of their photographs; NaN outside the crops.
 
-    A pixel has the map's value at its centre, between the map's places bilinearly.
+    Each pixel gets the map's value at the pixel's centre, interpolated bilinearly.
     """
     if len(crops) != len(maps):
         raise TapetumError(
@@ -41,12 +41,12 @@ def on_photo(maps: Tensor, crops: Sequence[Crop]) -> Tensor:
 
 
 def _laid(flat: Tensor, crop: Crop) -> Tensor:
-    """(1, h, w) to (H, W)."""
+    """Resamples one crop's map (1, h, w) to the pixels (H, W) of its photograph."""
     (height, width), kind = crop.size, flat.dtype if flat.dtype.itemsize >= 4 else torch.float32
     rows, columns = (torch.arange(side, dtype=torch.float64, device=flat.device) + 0.5 for side in (height, width))
     down = (rows - crop.top) / (crop.bottom - crop.top)
     along = (columns - crop.left) / (crop.right - crop.left)
-    places = torch.empty(1, height, width, 2, dtype=kind, device=flat.device)  # filled in place: photographs are large
+    places = torch.empty(1, height, width, 2, dtype=kind, device=flat.device)  # filled in place: large photographs
     places[..., 0], places[..., 1] = 2 * along - 1, (2 * down - 1)[:, None]
     laid = F.grid_sample(flat[None].to(kind), places, mode="bilinear", padding_mode="border", align_corners=False)[0, 0]
     outside = ((down < 0) | (down > 1))[:, None] | (along < 0) | (along > 1)

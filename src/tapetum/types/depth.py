@@ -22,7 +22,7 @@ class LayerRow:
     """One layer of a network, and its activations on the images.
 
     shape            of its output, without the batch
-    receptive_field  theoretical, in pixels, the longer side; None where a place may see the whole image
+    receptive_field  the longer side in pixels, by theory; None where a place may see the whole image
     stride           input pixels from one place to the next; None without places
     zeros            the share of values that are exactly 0
     not_positive     the share of values <= 0
@@ -66,7 +66,7 @@ class LayerTable(Result):
 
 @dataclass(frozen=True, eq=False)
 class LayerProgression(Result):
-    """Photographs at every stage of a network: at each layer the mean over its channels.
+    """Photographs as each layer of a network represents them: the mean over the layer's channels.
 
     maps         for each layer (n, h, w)
     channels     how many were averaged
@@ -115,7 +115,7 @@ class Field:
     """Receptive field of the middle place of a layer, in pixels of the image.
 
     place      (row, column) on the layer's grid
-    theory     what it can see, by the network's windows; it may reach beyond the image; None: the whole image
+    theory     the window that it can see, by kernel sizes and strides; it may reach beyond the image; None: the whole image
     side       the longer side of `theory`
     support    all pixels with any gradient at all; None if there was none
     effective  the smallest square that holds 95 % of the squared gradient
@@ -132,17 +132,17 @@ class Field:
 
     @property
     def measured(self) -> int:
-        """The longer side of the support, in pixels."""
+        """The longer side of the window of pixels with any gradient, in pixels."""
         return longer_side(self.support)
 
     def extent(self, size: tuple[int, int], unit: str = "") -> str:
-        """`measured` in words; "224 (border)" where the image ends before the theoretical field does."""
+        """Writes `measured` as text; "224 (border)" where the image ends before the theoretical field does."""
         beyond = self.theory is not None and self.support is not None and _cut(self.theory, self.support, size)
         return f"{self.measured}{unit}{' (border)' if beyond else ''}"
 
     @property
     def effective_side(self) -> int:
-        """Side of the square that holds 95 % of the squared gradient."""
+        """Side in pixels of the square that holds 95 % of the squared gradient."""
         return longer_side(self.effective)
 
 
@@ -260,12 +260,12 @@ class OcclusionProbe(Result):
         return "\n".join([f"{self.words()} hidden by {self.fill}", *self.answers(), *lines])
 
     def words(self) -> str:
-        """Rows and columns of the box, ends excluded as in a slice."""
+        """Describes the box by its rows and columns, ends excluded as in a slice."""
         top, bottom, left, right = self.box
         return f"rows {top}:{bottom + 1}, columns {left}:{right + 1}"
 
     def answers(self) -> list[str]:
-        """One line per image: the prediction before and after."""
+        """Lists, one line per image, the model's prediction before and after."""
         if self.classes is None or self.probabilities is None:
             return []
         numbers = listed(self.probabilities)
@@ -284,23 +284,23 @@ class OcclusionProbe(Result):
 
 
 def places(window: Window | None) -> int:
-    """Number of places in a window."""
+    """Returns the number of places in a window; 0 without one."""
     return 0 if window is None else max(0, window[1] - window[0] + 1) * max(0, window[3] - window[2] + 1)
 
 
 def _cut(theory: Window, support: Window, size: tuple[int, int]) -> bool:
-    """Whether the gradient ends at a border of the image beyond which the theoretical field goes on."""
+    """Returns whether the gradient ends at a border of the image beyond which the theoretical field continues."""
     low = any(theory[i] < 0 and support[i] == 0 for i in (0, 2))
     return low or any(theory[i] >= side and support[i] == side - 1 for i, side in zip((1, 3), size, strict=True))
 
 
 def longer_side(window: Window | None) -> int:
-    """Longer side of a window; 0 without one."""
+    """Returns the longer side of a window; 0 without one."""
     return 0 if window is None else max(window[1] - window[0], window[3] - window[2]) + 1
 
 
 def grid(shape: Sequence[int]) -> str:
-    """ "7 x 7", of the last two axes."""
+    """Writes the size of the last two axes, such as "7 x 7"."""
     return f"{shape[-2]} x {shape[-1]}"
 
 

@@ -1,4 +1,4 @@
-"""Explanations of one image, as data."""
+"""Explanation of one image, as data."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Judged:
     """One method's map of one target, with its time and its faithfulness.
 
     `evidence` maps "deletion" (low is good) and "insertion" (high is good) to areas under the probability curve, and
-    "faithfulness" to insertion - deletion, which orders the maps. `baseline` marks the random and edge maps, which look
-    at nothing of the model's decision and are there to be beaten.
+    "faithfulness" to insertion - deletion, which orders the maps. `baseline` marks the random and edge maps, which know nothing
+    of the model's decision and show what any method must exceed.
     """
 
     attribution: Attribution
@@ -52,7 +52,7 @@ class Question:
     probability, value  of the target in the image: its probability where it has one, else its score in its own units
     refused  {method: why it gave no map}
     tried    of methods="best": {method: insertion - deletion} of all that were tried, also of those whose map is not
-             kept; NaN where the time ran out
+             kept; NaN where time ran out
     """
 
     target: str
@@ -66,7 +66,7 @@ class Question:
 
     @property
     def measured_by(self) -> str:
-        """Quantity that the evidence follows: the target's probability, or the number that is explained."""
+        """Quantity whose change the evidence measures: the target's probability, or the number that is explained."""
         return "number" if self.probability is None else "probability"
 
 
@@ -82,14 +82,14 @@ class Explanation(Result):
     found: tuple[ActivationMaps, ...]
     questions: tuple[Question, ...] = field(metadata=PARTS)
     findings: tuple[str, ...]
-    notes: tuple[str, ...] = ()  # what a reader must know of the model and its input, whatever is asked
+    notes: tuple[str, ...] = ()  # what a reader must know of the model and its input, for any question
     answer: AnswerKind = "classes"
-    outputs: str = ""  # what the model's numbers are, in words
+    outputs: str = ""  # meaning of the model's output numbers, in words
 
     def __str__(self) -> str:
         return "\n".join([self.name, *self.findings, *self.notes])
 
     @property
     def name(self) -> str:
-        """The file's name without its folders, for people."""
+        """File name of the image without its folders."""
         return Path(self.file).name or self.file

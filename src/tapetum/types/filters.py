@@ -1,4 +1,4 @@
-"""Filters and what they answer: hand-made kernels on toy images and photographs, the weights of convolutions, their maps."""
+"""Filters and their responses: hand-made kernels on toy images and photographs, weights of convolutions, and maps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ToySelectivity(Result):
     images      (m, h, w) of zeros and ones
     kernels     (k, 3, 3)
     responses   (m, k, h, w): how well the kernel fits at each place
-    top         the value with the full colour, the same in every panel
+    top         the value that gets the full colour, the same in every panel
     """
 
     images: Tensor = field(metadata=axes("n _ _"))
@@ -94,12 +94,12 @@ class Filters(Result):
 
     @property
     def size(self) -> tuple[int, int]:
-        """(h, w) of a filter in cells of the map that it reads."""
+        """Height and width (h, w) of a filter, in cells of the map that it reads."""
         return int(self.weights.shape[-2]), int(self.weights.shape[-1])
 
     @property
     def alive(self) -> Tensor:
-        """(channels,) True for filters that are not dead beside the layer's longest."""
+        """Mask (channels,): True for filters whose norm is not negligible beside the layer's largest."""
         return self.norms > DEAD * self.norms.max()
 
     def __str__(self) -> str:
@@ -141,7 +141,7 @@ class FilterResponses(Result):
     notes: tuple[str, ...] = ()
 
     def heatmaps(self) -> Tensor:
-        """(n, k, H, W): the maps laid over the photographs, each cell at the pixel in the middle of what it sees."""
+        """Returns maps (n, k, H, W) over the photographs: each cell is at the pixel in the middle of what it sees."""
         return laid_over(self.maps, self.centres, self.strides, (self.photographs.shape[-2], self.photographs.shape[-1]))
 
     def __str__(self) -> str:
@@ -178,7 +178,7 @@ class FilterComparison(Result):
 
     @property
     def names(self) -> tuple[str, str]:
-        """Names of the two sides."""
+        """Names of the two sides, random and learned."""
         return f"random, seed {self.seed}", "learned" if self.trained else "the model's, random"
 
     def __str__(self) -> str:
@@ -193,7 +193,10 @@ class FilterComparison(Result):
 
 
 def laid_over(maps: Tensor, centres: tuple[float, float], strides: tuple[float, float], size: tuple[int, int]) -> Tensor:
-    """Maps (..., h, w) over an image (..., H, W), bilinear: cell i at pixel centre + i * stride; the border is repeated."""
+    """Upsamples maps (..., h, w) to an image (..., H, W), bilinearly: cell i is at pixel centre + i * stride.
+
+    The border is repeated.
+    """
     for axis, centre, stride, pixels in zip((-2, -1), centres, strides, size, strict=True):
         cells = maps.shape[axis]
         at = ((torch.arange(pixels, dtype=torch.float64) - centre) / stride).clamp(0, cells - 1)
@@ -205,16 +208,16 @@ def laid_over(maps: Tensor, centres: tuple[float, float], strides: tuple[float, 
 
 
 def place(heatmap: Tensor) -> str:
-    """Place of the largest magnitude in (h, w): "(12, 40)"."""
+    """Place (row, column) of the largest magnitude in a map (h, w), written "(12, 40)"."""
     row, column = divmod(int(heatmap.abs().argmax()), heatmap.shape[-1])
     return f"({row}, {column})"
 
 
 def spread(values: Tensor) -> tuple[str, str, str]:
-    """The smallest and largest value, and the mean magnitude."""
+    """Writes the smallest value, the largest value and the mean magnitude."""
     return f"{float(values.min()):.3g}", f"{float(values.max()):.3g}", f"{float(values.abs().mean()):.3g}"
 
 
 def shown_pair(pair: tuple[int, int]) -> str:
-    """ "2", or "2 x 1" where the sides differ."""
+    """Writes a pair as "2", or as "2 x 1" where its numbers differ."""
     return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} x {pair[1]}"

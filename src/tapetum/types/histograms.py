@@ -1,4 +1,4 @@
-"""Exact counts over a fixed lattice, drawn with fewer bins."""
+"""Histograms with exact counts: over a fine lattice of fixed edges, shown with fewer bins."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from tapetum.types.results import Result
 
 @dataclass(frozen=True, eq=False)
 class Histogram(Result):
-    """Counts (m) of one unit's scores between `edges` (m + 1), and densities, whose integral is one."""
+    """Histogram of one unit's scores: counts (m) between `edges` (m + 1), and densities, whose integral is one."""
 
     edges: Tensor
     counts: Tensor
 
     @property
     def density(self) -> Tensor:
-        """(m,) counts / (n * width of the bin)."""
+        """Density in each bin, (m,): count / (n * width of the bin)."""
         return self.counts / (self.counts.sum().clamp(min=1) * self.edges.diff())
 
 
 @dataclass(frozen=True, eq=False)
 class HistogramResult(Result):
-    """Counts of every unit's scores over one lattice of edges that is fixed beforehand, so that they add up exactly.
+    """Counts of every unit's scores between edges that are fixed beforehand, so that parts of a scan add up exactly.
 
-    lattice (e,) ascending edges; counts (c, e + 1): below the first edge, between each two, from the last on
+    lattice (e,) ascending edges; counts (c, e + 1): scores below the first edge, between neighbours, from the last edge on
     low, high (c,) the smallest and the largest score
     """
 
@@ -40,16 +40,16 @@ class HistogramResult(Result):
     n: int
 
     def histogram(self, channel: int, bins: int = 32) -> Histogram:
-        """At most `bins` bins between the unit's extremes; edges are those of the lattice, so that no count is a guess."""
+        """Returns at most `bins` bins between the unit's extremes; edges are those of the lattice, so counts are exact."""
         row = checked_channel(channel, len(self.counts), self.layer)
         return condensed(self.lattice, self.counts[row], float(self.low[row]), float(self.high[row]), bins)
 
 
 def condensed(lattice: Tensor, counts: Tensor, low: float, high: float, bins: int) -> Histogram:
-    """Bins whose edges are the lattice's nearest to equal steps from `low` to `high`: every count is exact.
+    """Merges the lattice's bins to at most `bins` nearly equal ones from `low` to `high`; every count is exact.
 
-    lattice (e,) ascending, counts (e + 1). The first and the last edge enclose the extremes; where those lie beyond the
-    lattice they are edges themselves.
+    lattice (e,) ascending, counts (e + 1). The first and the last edge enclose `low` and `high`; where these lie beyond the
+    lattice, they are edges themselves.
     """
     start, stop = int(torch.searchsorted(lattice, low, right=True)), int(torch.searchsorted(lattice, high, right=True))
     inner = lattice[start:stop]  # the edges strictly inside (low, high]
@@ -66,6 +66,6 @@ def condensed(lattice: Tensor, counts: Tensor, low: float, high: float, bins: in
     edges = torch.cat([lattice.new_tensor([first]), inner, lattice.new_tensor([last])])
     keep = torch.cat([torch.ones(1, dtype=torch.bool), edges.diff() > 0])
     edges = edges[keep] if int(keep.sum()) > 1 else lattice.new_tensor([first, max(last, first + 1e-6)])
-    total = counts.cumsum(0)  # scores below lattice[i]: total[i]
+    total = counts.cumsum(0)  # total[i] is the number of scores below lattice[i]
     below = [0, *(int(total[int(torch.searchsorted(lattice, edge))]) for edge in edges[1:-1]), int(total[-1])]
     return Histogram(edges, torch.tensor(below).diff())

@@ -1,4 +1,4 @@
-"""Agreement of maps with masks."""
+"""Agreement of maps with masks of objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Localization(Result):
     """Share of each map inside its mask.
 
     value    (n,) in [0, 1], NaN where the status is not `ok`
-    area     (n,) in [0, 1]: the share of pixels in the mask, which a map that knows nothing reaches on average
+    area     (n,) in [0, 1]: the share of pixels in the mask, the value that a random map reaches on average
     maps     (n, h, w) the relevance that was counted, at the masks' size
     masks    (n, h, w) True inside
     method   of the maps; `target` one text per image
@@ -54,7 +54,7 @@ class Localization(Result):
 
     @property
     def words(self) -> str:
-        """ "0.83 on average of 16 images; without a number: 2 empty mask"."""
+        """Describes the values in words: "0.83 on average of 16 images; without a number: 2 empty mask"."""
         counts = {word: self.status.count(status) for status, word in UNDEFINED.items() if status in self.status}
         lost = ", ".join(f"{number} {word}" for word, number in counts.items())
         number = "undefined" if isnan(self.mean) else f"{self.mean:.2f}"
@@ -62,6 +62,6 @@ class Localization(Result):
         return number + of + (f"; without a number: {lost}" if lost else "")
 
     def __str__(self) -> str:
-        """Mean value and mean area."""
+        """Returns the mean value and the mean area of the masks in words."""
         name = self.metric.replace("_", " ")
         return f"{name} of {self.method}: {self.words}; the masks cover {float(self.area.mean()):.2f}"

@@ -19,7 +19,7 @@ from tapetum.types.text import table
 class MapComparison(Result):
     """m maps of the same n images and targets, with their curves of deletion and insertion, and their agreement.
 
-    maps         the maps; the last `n_baselines` of them know nothing of the decision
+    maps         the maps; the last `n_baselines` are baselines, which know nothing of the model's decision
     deletion     (m, n, steps + 1) the target's probability while places are hidden, most important first
     insertion    (m, n, steps + 1) the same while places are shown
     fraction     (steps + 1,) the share of the picture changed so far
@@ -45,12 +45,12 @@ class MapComparison(Result):
 
     @property
     def areas(self) -> dict[str, Tensor]:
-        """{"deletion": (m, n), "insertion": (m, n)}: areas under the curves, by the trapezoidal rule."""
+        """Areas under the curves by the trapezoidal rule: {"deletion": (m, n), "insertion": (m, n)}."""
         return {name: torch.trapezoid(getattr(self, name), self.fraction) for name in ("deletion", "insertion")}
 
     @property
     def faithfulness(self) -> Tensor:
-        """(m,): insertion - deletion, mean over images, high is good."""
+        """Faithfulness of each map (m,): area of insertion - area of deletion, mean over images; high is good."""
         return (self.areas["insertion"] - self.areas["deletion"]).mean(1)
 
     @property
@@ -73,7 +73,7 @@ class MapComparison(Result):
 
 
 def names_of_maps(maps: Sequence[Attribution]) -> tuple[str, ...]:
-    """Names that tell maps apart: the method; its layer and target, where those differ; else a number."""
+    """Names that tell maps apart: the method, with layer and target where those differ, or else with a number."""
     layers = {method: {one.layer for one in maps if one.method == method} for method in (one.method for one in maps)}
     many_targets = len({one.target for one in maps}) > 1
     plain: list[str] = []

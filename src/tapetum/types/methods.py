@@ -26,7 +26,7 @@ and at their own size; units of the network; a data set; maps alone, without a m
 
 @dataclass(frozen=True)
 class Range:
-    """The allowed values of a number, for `Annotated[int, Range(1, 500)]`: checked at the border, shown in CLI and docs."""
+    """Allowed values of a number, for `Annotated[int, Range(1, 500)]`: checked when called, and shown in CLI and docs."""
 
     low: int | float
     high: int | float
@@ -34,7 +34,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Method:
-    """One row of the registry. Parameters are read from the public function's signature; summary from its docstring."""
+    """One entry of the registry of methods. Parameters are read from the function's signature, the summary from its docs."""
 
     name: str
     family: str

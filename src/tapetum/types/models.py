@@ -1,4 +1,4 @@
-"""Models as users name them, their images, their layers, and the lines of their answers."""
+"""Types around models: how users name them, their images, their layers, and their predictions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Images: TypeAlias = Float[Tensor, "n c h w"]
 class Prediction(NamedTuple):
     """One row of a model's prediction: class index, name (None without labels), probability in [0, 1]."""
 
-    index: int  # pyright: ignore[reportIncompatibleMethodOverride] (the contract's name; tuple.index is not missed)
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride] (hides tuple.index, which nobody needs here)
     label: str | None
     probability: float
 
@@ -34,7 +34,7 @@ class Prediction(NamedTuple):
 class Number(NamedTuple):
     """One row of the output of a model that gives numbers, as in regression: place, name (None without labels), value."""
 
-    index: int  # pyright: ignore[reportIncompatibleMethodOverride] (as of a Prediction)
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride] (as in Prediction)
     label: str | None
     value: float
 
@@ -61,7 +61,7 @@ class Layer:
 
     @property
     def units(self) -> int | None:
-        """Number of channels of the map, or of entries of a vector (n, c); None for outputs of another form."""
+        """Number of channels of a map, or of entries of a vector (n, c); None for outputs of another form."""
         return self.shape[1] if self.channels is None and len(self.shape) == 2 else self.channels
 
 

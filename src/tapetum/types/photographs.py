@@ -20,7 +20,7 @@ class PreprocessingStep(Result):
     """A picture after one step of preprocessing.
 
     values   (3, h, w) as they are at this step (of a one-channel model from "normalised" on 1); where the picture is longer
-             than `MAX_SIDE_PX`, a smaller copy for the eye
+             than `MAX_SIDE_PX`, a smaller copy for display
     shape    of the picture itself
     range    (smallest, largest) of its values
     """
@@ -46,7 +46,7 @@ class PreprocessingWay:
     stretched: float
 
     def kept(self) -> float:
-        """Share of the photograph that is seen."""
+        """Share of the photograph that the model sees, in [0, 1]."""
         top, left, bottom, right = self.box
         height, width = self.steps[0].shape[-2:]
         return (bottom - top) * (right - left) / (height * width)
@@ -93,7 +93,7 @@ class ColorChannels(Result):
     notes: tuple[str, ...] = ()
 
     def patch(self, i: int) -> Tensor:
-        """(3, patch_px, patch_px) of image i, from 0 to 255."""
+        """Returns the patch of image i with its numbers, (3, patch_px, patch_px), from 0 to 255."""
         row, column = self.places[i]
         return self.photographs[i, :, row : row + self.patch_px, column : column + self.patch_px].float() * 255
 
@@ -110,11 +110,11 @@ class ColorChannels(Result):
 
 
 def numbers(values: Tensor) -> tuple[str, str, str]:
-    """Mean, smallest and largest."""
+    """Writes the mean, the smallest and the largest value."""
     return f"{float(values.mean()):.3f}", f"{float(values.min()):.3f}", f"{float(values.max()):.3f}"
 
 
 def range_of(step: PreprocessingStep) -> str:
-    """ "0.00 to 0.91"."""
+    """Writes the range of a step's values, such as "0.00 to 0.91"."""
     low, high = step.range
     return f"{low:.2f} to {high:.2f}"

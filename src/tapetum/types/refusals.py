@@ -1,4 +1,4 @@
-"""Kinds of refusals; each message is one line."""
+"""Errors by which tapetum refuses something; each message is one line."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from typing import Any
 
 
 class TapetumError(ValueError):
-    """A refusal: one line that says what is wrong and what would work."""
+    """Base of all errors of tapetum: the message says in one line what is wrong and what would work."""
 
 
 class TapetumWarning(UserWarning):
-    """Warns of doubts that only the user can settle: raw pictures as model-ready images, assumed constants."""
+    """Warning of something that only the user can settle: images that look unnormalised, assumed constants."""
 
 
 class DamagedError(TapetumError):
-    """A file that cannot be read as what it should be: missing, not whole, changed, or made by somebody who means harm."""
+    """A file cannot be read: it is missing, incomplete, changed, or made with harmful intent."""
 
 
 class UnwritableError(TapetumError):
-    """A folder that takes no more, such as one on a full disk: whatever else is asked for would end there too."""
+    """A folder cannot be written, for example because the disk is full; further requests would fail there too."""
 
 
 class ImageError(TapetumError):
-    """An image that cannot be read, or that a model cannot take."""
+    """An image cannot be read, or the model cannot take it."""
 
 
 class ModelError(TapetumError):
-    """A model that cannot be loaded, or that gives no usable output."""
+    """A model cannot be loaded, or gives no usable output."""
 
 
 class LayerError(TapetumError):
-    """A layer that does not exist, is not unique, or gives no map."""
+    """A layer does not exist, is not unique, or gives no map."""
 
 
 class TargetError(TapetumError):
-    """A target that the model's output does not have."""
+    """The model's output does not have the target."""
 
 
 class MethodError(TapetumError):
-    """A method that is unknown, got a wrong parameter, or does not apply to this model."""
+    """A method is unknown, got a wrong parameter, or does not apply to this model."""
 
 
 class Cancelled(TapetumError):
-    """The work was stopped by whoever watched its progress."""
+    """The work was stopped by the code that watches its progress."""
 
 
 class TrainingError(TapetumError):
-    """A training that cannot begin, go on, or be continued."""
+    """A training cannot begin, go on, or be continued."""
 
 
 def imported(module: str, refusal: str) -> Any:
-    """Imports a module of a package that not everybody has; without it a refusal in these words."""
+    """Imports a module of an optional package; raises a `TapetumError` with the message `refusal` if it is missing."""
     try:
         return import_module(module)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Pictures made by optimization, for units, from photographs, or both."""
+"""Pictures made by optimization, for units or from photographs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Rendering(Result):
     """Pictures made for objectives of a network.
 
     pixels      (n, 3, h, w) in [0, 1], (n, 4, h, w) with alpha
-    scores      (n,) the objective of the finished pictures as they are, without transforms
+    scores      (n,) the objective of the finished pictures, without transforms
     objectives  objective of each picture, one text per picture
     status      one per picture; a picture that is not `ok` shows nothing of the network
     steps       the steps (from 1) at which values and frames were noted
-    values      (s, n) the objective at those steps, of the pictures as the transforms showed them
+    values      (s, n) the objective at those steps, of the pictures after the random transforms
     frames      (f, n, 3, h, w) the pictures on the way, at the steps of `frame_steps`; None if none were kept
     layout      (rows, columns) where the pictures belong on a grid, None for a plain row
     numbers     further measurements by name, (n, ...) each, with their meaning in the method's documentation
@@ -44,7 +44,7 @@ class Rendering(Result):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Table of each picture's objective, status and score."""
+        """Returns a table of each picture's objective, status and score."""
         sides = " x ".join(map(str, self.pixels.shape[1:]))
         rows = zip(self.objectives, self.status, (f"{float(one):.4g}" for one in self.scores), strict=True)
         head = f"{self.method or type(self).__name__}, pictures of {sides}"

@@ -1,4 +1,4 @@
-"""The protocol of all results: rows as of a list, words, one line, a picture in notebooks, a name in files."""
+"""Protocol of all results: rows like a list, text for print, a one-line repr, a picture in notebooks, a name in files."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ kinds: dict[str, type] = {}
 
 
 def saved(kind: T) -> T:
-    """Lets files name a class. The first class of a name keeps it: a namesake is somebody else's and cannot be saved."""
+    """Registers a class under its name, so that saved files can name it.
+
+    The first class of a name keeps it; another class of that name cannot be saved.
+    """
     kinds.setdefault(kind.__name__, kind)
     return kind
 
 
 def axes(names: str) -> dict[str, str]:
-    """Metadata of a field: the names of its axes, "_" for any axis, "..." for any more. The axis n has a place per row."""
+    """Returns the metadata of a field: names of its axes, "_" for any axis, "..." for any more. Axis n has an entry per row."""
     return {"axes": names}
 
 
@@ -40,10 +43,10 @@ PARTS = {"parts": True}
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """Base of all results, which are frozen dataclasses: a row of a result, as of a list, is a result of the same kind.
+    """Base of all results, which are frozen dataclasses: indexing a row gives a result of the same kind.
 
-    Fields with an axis n are cut, the others are shared (`axes`, `WHOLE`). Where one field has the rows as its elements
-    (`PARTS`), a slice is a tuple of those. A result without any rows is its only row.
+    In a row, fields with an axis n are cut to it; the others are shared (`axes`, `WHOLE`). Where the elements of one field
+    are the rows (`PARTS`), a slice is a tuple of elements. A result without rows is its own only row.
     """
 
     alone: ClassVar[type[Any] | None] = None
@@ -51,7 +54,7 @@ class Result:
 
     def __init_subclass__(cls, kept: bool = True) -> None:
         super().__init_subclass__()
-        cls.__repr__ = Result.__repr__  # otherwise `dataclass` adds one that prints whole tensors
+        cls.__repr__ = Result.__repr__  # otherwise `dataclass` adds a __repr__ that prints whole tensors
         if kept:
             saved(cls)
 
@@ -75,24 +78,27 @@ class Result:
         return f"{type(self).__name__}({', '.join(f'{one.name}={brief(value)}' for one, value in self._told())})"
 
     def _repr_html_(self) -> str:
-        """The figure, for notebooks. Figures lie above the types: they are imported with the first one that is drawn."""
+        """HTML of the result's figure, for notebooks.
+
+        `tapetum.figures` imports this package, so it is imported here at the first call.
+        """
         return import_module("tapetum.figures").html(self)
 
     def _parts(self) -> tuple[Any, ...] | None:
-        """Rows that are parts, or the result itself; None where rows are cut out of the fields."""
+        """Rows that are the elements of one field, or the result itself; None where rows are cut out of the fields."""
         known = fields(type(self))
         if any(_row_axis(one) is not None for one in known):
             return None
         return next((tuple(getattr(self, one.name)) for one in known if "parts" in one.metadata), (self,))
 
     def _told(self) -> list[tuple[Field[Any], Any]]:
-        """Fields that are not empty, with their values."""
+        """Pairs of a field and its value, without empty fields; they are printed."""
         pairs = ((one, getattr(self, one.name)) for one in fields(type(self)) if one.repr)
         return [(one, value) for one, value in pairs if isinstance(value, (Tensor, Result)) or value not in (None, (), {}, "")]
 
 
 def joined(parts: Sequence[R]) -> R:
-    """The rows of several results of one kind in one; what rows share is that of the first."""
+    """Joins the rows of several results of one kind; fields that rows share come from the first result."""
 
     def together(axis: int, values: Sequence[Any]) -> Any:
         if isinstance(values[0], Tensor):
@@ -107,13 +113,13 @@ def joined(parts: Sequence[R]) -> R:
 
 
 def _row_axis(one: Field[Any]) -> int | None:
-    """Axis of a field along which rows lie; None if the rows share it."""
+    """Index of the axis of a field along which rows lie; None if the rows share the field."""
     names = one.metadata.get("axes", "").split()
     return names.index("n") if "n" in names else None
 
 
 def _count(result: Result) -> int:
-    """Length of the first axis n."""
+    """Number of rows: the length of the first axis n; 0 without any."""
     for one in fields(type(result)):
         axis, value = _row_axis(one), getattr(result, one.name)
         if axis is not None and value is not None:

@@ -1,4 +1,4 @@
-"""Results with their provenance, which suffices to reproduce them."""
+"""Results with their provenance, which is sufficient to reproduce them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tapetum.types.results import Result, saved
 @saved
 @dataclass(frozen=True)
 class Provenance:
-    """All that is needed to reproduce a result: method, parameters, model, images, versions, time and duration.
+    """Everything needed to reproduce a result: method, parameters, model, images, versions, time and duration.
 
     weights   of the model: "default", "random", or their file
     settings  further settings of the model: class names, size, constants, outputs, further inputs
     subject   units as texts, or the images' files; empty where the images were no files
-    files     {file: sha256} of all that was read: images, weights of a generator, ...
-    lost      parameters that were objects without a text, or images that were no files: a run cannot be repeated from here
+    files     {file: sha256} of every file that was read: images, weights of a generator, ...
+    lost      parameters that were objects without a text, or images that were no files: this record cannot repeat the run
     machine   processor and threads, which can change the last bits
     """
 

@@ -51,7 +51,7 @@ class Ranking(Result):
     place: Tensor = field(metadata=axes("c k"))
 
     def examples(self, channel: int, ids: Mapping[int, str], grid: tuple[int, int] | None) -> list[Example]:
-        """The pictures of one unit."""
+        """Returns the pictures of one unit with their scores."""
         found: list[Example] = []
         rows = zip(*(listed(one[channel]) for one in (self.score, self.sample, self.place)), strict=True)
         for score, sample, place in rows:
@@ -74,7 +74,7 @@ class TopKResult(Result):
     tap: str = "output"
 
     def examples(self, channel: int) -> list[Example]:
-        """Best first; equal scores in the order of the source."""
+        """Returns the pictures of one unit, best first; equal scores are in the order of the source."""
         row = checked_channel(channel, len(self.ranking.sample), self.layer)
         return self.ranking.examples(row, self.ids, self.grid)
 
@@ -91,7 +91,7 @@ class SpectrumResult(Result):
     threshold  (c,) zero; the median for a unit that is never negative (`around` says which)
     around     (c,) True where the threshold is the median
     ids        sample -> id of the pictures that occur
-    tap        whether the values are the layer's output, or what it was before the activation function that ends it
+    tap        whether the values are the layer's output, or the input of the activation function at the layer's end
     """
 
     layer: str
@@ -110,45 +110,45 @@ class SpectrumResult(Result):
         return len(self.threshold)
 
     def examples(self, group: Group, channel: int) -> list[Example]:
-        """The pictures of one unit at one place of the spectrum, best first."""
+        """Returns the pictures of one unit at one of the four places of the spectrum, best first."""
         row = checked_channel(channel, self.channels, self.layer)
         return self.rankings[checked_choice(group, GROUPS, "a group of a spectrum")].examples(row, self.ids, self.grid)
 
     def minimum(self, channel: int) -> list[Example]:
-        """The pictures with the lowest scores of the data set, lowest first."""
+        """Returns the pictures with the lowest scores of the data set, lowest first."""
         return self.examples("minimum", channel)
 
     def slightly_negative(self, channel: int) -> list[Example]:
-        """The pictures whose scores are nearest below the threshold, nearest first."""
+        """Returns the pictures whose scores are nearest below the threshold, nearest first."""
         return self.examples("slightly_negative", channel)
 
     def slightly_positive(self, channel: int) -> list[Example]:
-        """The pictures whose scores are nearest above the threshold, nearest first."""
+        """Returns the pictures whose scores are nearest above the threshold, nearest first."""
         return self.examples("slightly_positive", channel)
 
     def maximum(self, channel: int) -> list[Example]:
-        """The pictures with the highest scores of the data set, highest first."""
+        """Returns the pictures with the highest scores of the data set, highest first."""
         return self.examples("maximum", channel)
 
     def around(self, channel: int) -> Literal["zero", "median"]:
-        """Kind of a unit's threshold: the median of its scores if it is never negative."""
+        """Returns the kind of a unit's threshold: the median of its scores if the unit is never negative, else zero."""
         return "median" if bool(self.median[checked_channel(channel, self.channels, self.layer)]) else "zero"
 
     def histogram(self, channel: int, bins: int = 32) -> Histogram:
-        """Distribution of the unit's scores over the data set."""
+        """Returns the distribution of the unit's scores over the data set, with at most `bins` bins."""
         return self.histograms.histogram(channel, bins)
 
 
 @dataclass(frozen=True, eq=False)
 class ScanResult(Mapping[str, Any], Result):
-    """Results of a scan: layer -> one result per tracker, in the requested order.
+    """Results of a scan: a mapping from each layer to one result per tracker, in the requested order.
 
     ids      of all samples, in order
     skipped  id -> why a picture was left out
     taps     layer -> "output" or "pre-activation"
     seconds  in all, and of the workers: decoding, network, trackers
-    key      the hash of weights, data, preprocessing and settings: identifies a cached scan
-    resumed  pictures that an earlier run had done
+    key      hash of weights, data, preprocessing and settings, which identifies a cached scan
+    resumed  number of pictures that an earlier, interrupted run had done
     """
 
     results: Mapping[str, tuple[Any, ...]]

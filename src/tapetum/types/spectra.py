@@ -25,7 +25,7 @@ class UnitExamples(Result):
     pictures  (k, 3, h, w) uint8, 0 to 255: what the model saw
     boxes     (k, 4) top, left, bottom, right in px of those: a square around the place where the unit answers most; None
               where the layer has no places
-    tap       "output", or "pre-activation": what the layer was before the activation function that ends it
+    tap       "output", or "pre-activation": the input of the activation function at the layer's end
     """
 
     unit: str
@@ -40,11 +40,11 @@ class UnitExamples(Result):
 
     @property
     def pixels(self) -> Tensor:
-        """(k, 3, h, w) in [0, 1]."""
+        """Pictures (k, 3, h, w) in [0, 1]."""
         return self.pictures.float() / 255
 
     def crop(self, row: int) -> Tensor:
-        """(3, side, side) in [0, 1]: the part of a picture around its strongest place, all of it where there are no places."""
+        """Returns the square (3, side, side) of a picture around its strongest place, in [0, 1]; all of it without places."""
         (row,) = range(len(self))[rows_of(row, len(self), "picture")]
         if self.boxes is None:
             return self.pixels[row]
@@ -57,11 +57,12 @@ class UnitSpectrum(Result):
     """Activation spectrum of one unit: optimized pictures for and against it, and real pictures at four places between.
 
     minimum, slightly_negative, slightly_positive, maximum   the pictures, best first, as `SpectrumResult` has them
-    threshold, around   what slightly negative and positive are near to: zero, or the median of a unit that is never negative
+    threshold, around   score that slightly negative and slightly positive pictures are near: zero, or the
+                        median of a unit that is never negative
     histogram           of the unit's scores over the data set
     tap                 as for `UnitExamples`
-    optimized           two pictures: the one made so that the unit answers least, and most; None if none were made
-    optimized_scores    (2,) the unit's score on those
+    optimized           two pictures: made so that the unit answers least, and most; None if none were made
+    optimized_scores    (2,) the unit's score on these two pictures
     """
 
     unit: str
@@ -82,7 +83,7 @@ class UnitSpectrum(Result):
         return table((self.unit, f"first of each, threshold {self.threshold:.3g}, {self.around}"), rows)
 
     def examples(self, group: Group) -> UnitExamples:
-        """The pictures at one place of the spectrum."""
+        """Returns the pictures at one place of the spectrum."""
         return getattr(self, checked_choice(group, GROUPS, "a group of a spectrum"))
 
 
@@ -125,7 +126,7 @@ class TopExamples(OfDataSet):
     """The pictures of a data set on which some units answer most, with the places where they do.
 
     crop_px          the side of the crops around those places, of each unit
-    receptive_field  the side of what one place can see at most, of each unit; None where it is not defined
+    receptive_field  the side of the largest area that one place can see, of each unit; None where it is not defined
     """
 
     units: tuple[UnitExamples, ...] = field(metadata=PARTS)

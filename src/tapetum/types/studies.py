@@ -1,4 +1,4 @@
-"""Renderings that are read beside the photographs they were made from."""
+"""Optimised pictures that are read beside the photographs from which they were made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tapetum.types.renderings import Rendering
 
 @dataclass(frozen=True, eq=False)
 class Study(Rendering):
-    """Pictures of several photographs at several layers.
+    """Base of results with pictures made from several photographs at several layers.
 
     photographs   (m, 3, H, W) in [0, 1], as the model saw them
     layers        (d,) from early to deep
@@ -28,7 +28,7 @@ class Study(Rendering):
 class InformationByDepth(Study):
     """Inversions of photographs at each depth: pictures (m * d), all layers of a photograph one after the other.
 
-    bottlenecks   for each photograph the two neighbouring depths between which most is lost; "photograph" is the first
+    bottlenecks   per photograph, the neighbouring depths between which most information is lost; "photograph" is the first
     """
 
     bottlenecks: tuple[tuple[str, str], ...] = ()
@@ -39,7 +39,7 @@ class FilterSpecialization(Study):
     """Optimized pictures of the filters most active on a photograph: (m * d * k), by photograph, layer and rank.
 
     channels      (m, d, k) the most active channels of each layer, the most active first
-    maps          for each layer where they answered, (m, k, h, w)
+    maps          for each layer where these channels are active, (m, k, h, w)
     """
 
     channels: Tensor = field(default_factory=lambda: torch.zeros(0, 0, 0, dtype=torch.long))

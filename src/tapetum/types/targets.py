@@ -1,6 +1,6 @@
 """Targets of explanations: a class, a contrast, a raw output, a box, a region, a likeness, a unit, on a chosen scale.
 
-Every target is a small frozen dataclass whose `str` says in words what it is; `as_score` reads such words, too.
+Every target is a small frozen dataclass whose `str` describes it in words; `as_score` also accepts these words.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ in regression. "auto" finds out."""
 @saved
 @dataclass(frozen=True)
 class Output:
-    """A number that the model gives as it is, never turned into a probability: the target for regression.
+    """One of the model's output numbers, unchanged and never turned into a probability: the target for regression.
 
     index   of the model's outputs (n,), (n, k); or its name, where the head has labels
-    head    which of several: the key or the attribute of a tensor in the model's answer, or its place in a tuple
+    head    which of several outputs: the key or the attribute of a tensor in the model's answer, or its place in a tuple
 
-    Inside `probability`, `contrast` and `union` it stands for a class of that head.
+    Inside `probability`, `contrast` and `union`, an `Output` stands for a class of that head.
     """
 
     index: int | str = 0
@@ -54,9 +54,9 @@ Class: TypeAlias = int | str | Output
 @saved
 @dataclass(frozen=True)
 class Contrast:
-    """The target "a rather than b": logit(a) - logit(b), whatever the network gives.
+    """The target "a rather than b": logit(a) - logit(b), whichever numbers the network gives.
 
-    Of a network that ends in a softmax it is log p(a) - log p(b), which is the same number.
+    If the network ends in a softmax, the contrast is computed as log p(a) - log p(b), which is the same number.
     """
 
     a: Class
@@ -67,7 +67,7 @@ class Contrast:
 
 
 def contrast(a: Class, b: Class) -> Contrast:
-    """The target "why a rather than b?": the difference of the two logits."""
+    """Returns the target "why a rather than b?": the difference of the two logits."""
     return Contrast(a, b)
 
 
@@ -76,7 +76,7 @@ def contrast(a: Class, b: Class) -> Contrast:
 class AnyOf:
     """The target "any of these classes": the log-sum-exp of their logits; its probability is the sum of theirs.
 
-    Of labels of which several may be true, the probability that at least one is: 1 - product of (1 - p).
+    Where several labels may be true at once, it is the probability that at least one is: 1 - product of (1 - p).
     """
 
     of: tuple[Class, ...]
@@ -86,7 +86,7 @@ class AnyOf:
 
 
 def union(*classes: Class) -> AnyOf:
-    """The target "why any of these classes?", such as all breeds of dogs."""
+    """Returns the target "why any of these classes?", such as all breeds of dogs."""
     if len(classes) == 1 and isinstance(classes[0], (list, tuple)):
         classes = tuple(classes[0])
     if len(set(classes)) < 2:
@@ -97,10 +97,10 @@ def union(*classes: Class) -> AnyOf:
 @saved
 @dataclass(frozen=True)
 class Scaled:
-    """A class, a contrast or a union on a scale of your choice, whatever the method's own is; None: the predicted class.
+    """A class, contrast or union on a chosen scale, in place of the method's own scale; None means the predicted class.
 
     Probabilities are those of the model's answer: the softmax over all classes, a sigmoid each, or the model's numbers as
-    they are (`wrap(outputs=...)`). Of a contrast it is the probability of `a` if exactly one of both is true,
+    they are (`wrap(outputs=...)`). The probability of a contrast is that of `a`, given that exactly one of `a` and `b` is true:
     sigmoid(logit a - logit b).
     """
 
@@ -112,17 +112,17 @@ class Scaled:
 
 
 def logit(of: Class | Contrast | AnyOf | None = None) -> Scaled:
-    """The target's logit, also for methods that explain probabilities."""
+    """Returns the target's logit as a target, also for methods whose own scale is the probability."""
     return Scaled(of, "logit")
 
 
 def probability(of: Class | Contrast | AnyOf | None = None) -> Scaled:
-    """The target's probability, by what the model's outputs are; `a` against `b` for a contrast."""
+    """Returns the target's probability as a target; for a contrast, the probability of `a` against `b`."""
     return Scaled(of, "probability")
 
 
 def log_probability(of: Class | Contrast | AnyOf | None = None) -> Scaled:
-    """The logarithm of the target's probability, whose gradient does not vanish where the model is sure."""
+    """Returns the log of the target's probability as a target; its gradient does not vanish where the model is sure."""
     return Scaled(of, "log_probability")
 
 
@@ -131,8 +131,8 @@ def log_probability(of: Class | Contrast | AnyOf | None = None) -> Scaled:
 class Box:
     """A detection: score = max over detections d of the label of IoU(box, d) * score(d), in [0, 1].
 
-    Corners in px of the model-ready image, x to the right, y down. Without corners: the model's surest detection of that
-    label in the image, found once, before anything is hidden. The similarity is that of D-RISE for one label.
+    Corners in px of the model-ready image, x to the right, y down. Without corners: the model's most confident detection of
+    that label, found once in the image before anything is hidden. The similarity is that of D-RISE for one label.
     """
 
     label: int | str
@@ -144,7 +144,7 @@ class Box:
     def __post_init__(self) -> None:
         given = [corner is not None for corner in self._corners]
         for name, corner in zip(("x1", "y1", "x2", "y2"), self._corners, strict=True):
-            object.__setattr__(self, name, None if corner is None else float(corner))  # also of a detector's tensors
+            object.__setattr__(self, name, None if corner is None else float(corner))  # a detector's corners may be tensors
         if any(given) and not all(given):
             raise TargetError("a box has four corners x1, y1, x2, y2 in px, or none for the surest detection of its label")
         if self.corners is not None and not (self.corners[0] < self.corners[2] and self.corners[1] < self.corners[3]):
@@ -152,7 +152,7 @@ class Box:
 
     @property
     def corners(self) -> tuple[float, float, float, float] | None:
-        """(x1, y1, x2, y2) in px."""
+        """Corners (x1, y1, x2, y2) of the box in px; None without corners."""
         x1, y1, x2, y2 = self._corners
         return None if x1 is None or y1 is None or x2 is None or y2 is None else (x1, y1, x2, y2)
 
@@ -167,7 +167,7 @@ class Box:
 @saved
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A class in a segmentation: the mean over a region of the class's logit (on the probability scale, of its softmax).
+    """A class in a segmentation: the mean over a region of the class's logit, or of its probability (softmax) on that scale.
 
     mask   bool (h, w) of the model-ready image's size; (x1, y1, x2, y2) in px; or None: the places where the model
            itself predicts that class in the image, found once, before anything is hidden
@@ -189,7 +189,7 @@ class Region:
 @saved
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """Cosine similarity, in [-1, 1], of the model's embedding (n, d) to another.
+    """Cosine similarity, in [-1, 1], between the model's embedding (n, d) of the image and another embedding.
 
     to     a text (models with a text tower, such as open_clip's); another image: a model-ready tensor (1, c, h, w) or
            (c, h, w), or what `read_image` takes except text (a `Path`, a picture); or an embedding (d,)
@@ -220,7 +220,7 @@ class Unit:
 
     @classmethod
     def parse(cls, text: str) -> Unit:
-        """Reads what `str(unit)` writes; a `TargetError` quotes text that is no unit."""
+        """Reads the text that `str(unit)` writes; a `TargetError` quotes a text that is no unit."""
         match = cls._pattern.fullmatch(text.strip())
         if match is None:
             raise TargetError(f'"{text}" is no unit; write layer:channel or layer:channel@row,column')
@@ -229,7 +229,7 @@ class Unit:
 
 
 def _px(corners: Sequence[float]) -> str:
-    """Rounds corners to a tenth of a pixel."""
+    """Writes corners, rounded to a tenth of a pixel, separated by commas."""
     return ",".join(f"{round(float(corner), 1):g}" for corner in corners)
 
 

@@ -1,4 +1,4 @@
-"""Values as words: tables of aligned columns, and one line for whatever a field holds."""
+"""Writes values as text: tables of aligned columns, and one line for the value of any field."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FEW = 8
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: bool = False) -> str:
-    """Returns rows of texts in aligned columns under their names."""
+    """Returns a table as text: aligned columns under their names; `right` aligns them to the right."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     align = str.rjust if right else str.ljust
@@ -25,7 +25,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: bool = Fals
 
 
 def brief(value: Any) -> str:
-    """Returns a value in one short line: of a tensor its shape, of a long row its length."""
+    """Writes a value as one short line: a tensor as its shape, a long list as its length."""
     if isinstance(value, Tensor):
         return f"Tensor({', '.join(map(str, value.shape))})"
     if isinstance(value, Mapping):
@@ -39,7 +39,7 @@ def brief(value: Any) -> str:
 
 
 def words(value: Any) -> str:
-    """Returns a value for a table: a few numbers as they are, of more their range."""
+    """Writes a value for a table: the numbers of a short tensor, the shape and range of a larger one."""
     if not isinstance(value, Tensor):
         return value if isinstance(value, str) and len(value) <= 2 * LONGEST else brief(value)
     sides = " x ".join(map(str, value.shape))

@@ -20,7 +20,7 @@ class Epoch:
     train_loss, train_accuracy             means over the pass, in training mode, while the weights were changing
     validation_loss, validation_accuracy   after the pass, in eval mode
     learning_rate                          of the pass's last step
-    seconds                                of both
+    seconds of both passes
     """
 
     number: int
@@ -44,7 +44,7 @@ class History(Result):
     snapshots  (epochs + 1, out, in, h, w) the first convolution's weights, at the start and after each epoch; empty without one
     layer      that convolution
     skipped    (name, reason) of each picture that could not be read
-    model      the trained `VisionModel`; a history that was saved and opened again has its name alone
+    model      the trained `VisionModel`; a history that was saved and opened again has only the model's name
     """
 
     arch: str
@@ -60,7 +60,7 @@ class History(Result):
 
     @property
     def accuracy(self) -> float:
-        """Accuracy on the held-out pictures with the weights that were kept, in [0, 1]."""
+        """Accuracy on the held-out pictures in [0, 1], with the weights that were kept."""
         return next(epoch.validation_accuracy for epoch in self.epochs if epoch.number == self.kept)
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ class PredictionCheck(Result):
 
 
 def _mistaken(check: PredictionCheck, name: str) -> str:
-    """Names the class that this one is most often mistaken for."""
+    """Returns the class with which a class is most often confused, in words."""
     place = check.classes.index(name)
     others = check.confusion[place].clone()
     others[place] = 0

@@ -79,22 +79,22 @@ class ScoresResult(Result):
 
     @cached_property
     def _columns(self) -> Tensor:
-        """(c, n) ascending."""
+        """Scores (c, n) of each unit in ascending order."""
         return self.scores.T.sort(dim=1).values.contiguous()
 
     @cached_property
     def mean(self) -> Tensor:
-        """(c,) float64."""
+        """Mean score of each unit, (c,) float64."""
         return self.scores.double().mean(0)
 
     @cached_property
     def sd(self) -> Tensor:
-        """(c,) float64, that of the data set; zero for a unit that is the same on every picture."""
-        constant = self._columns[:, 0] == self._columns[:, -1]  # where rounding would leave a trace
+        """Standard deviation (c,) float64 of each unit's scores in the data set; zero if they are all equal."""
+        constant = self._columns[:, 0] == self._columns[:, -1]  # else rounding errors would give such a unit a small sd
         return self.scores.double().std(0, correction=0).masked_fill(constant, 0.0)
 
     def row(self, picture: int | str) -> int:
-        """The row of a picture, given as its sample or its id."""
+        """Returns the row of a picture, which is given by its number in the source or by its id."""
         known = self._rows.get(picture)
         if known is None:
             raise TapetumError(f"no scores of picture {picture!r} at {self.layer}: it was skipped, or is not of this data set")
@@ -106,15 +106,15 @@ class ScoresResult(Result):
         return {**numbers, **{self.ids[sample]: i for sample, i in numbers.items()}}
 
     def z(self, picture: int | str) -> Tensor:
-        """(c,) (score - mean) / sd of one picture."""
+        """Returns z-scores (c,) of one picture: (score - mean) / sd of each unit."""
         return self.z_scores(self.scores[self.row(picture)])
 
     def percentile(self, picture: int | str) -> Tensor:
-        """(c,) in [0, 100]: the share of pictures whose score is lower than this one's; equal ones count half."""
+        """Returns percentiles (c,) in [0, 100]: the share of pictures with a lower score than this; equal ones count half."""
         return self.percentiles(self.scores[self.row(picture)])
 
     def fires(self, picture: int | str, k: int = 24) -> list[Fires]:
-        """The k units that fire most unusually on a picture (largest z), with score and percentile."""
+        """Returns the k units with the largest z-scores on a picture, each with its score and percentile."""
         row = self.scores[self.row(picture)]
         z, percentile = self.z_scores(row), self.percentiles(row)
         order = z.sort(descending=True, stable=True).indices[:k]
@@ -122,7 +122,7 @@ class ScoresResult(Result):
         return [Fires(*one) for one in numbers]
 
     def z_scores(self, scores: Tensor) -> Tensor:
-        """(..., c) scores of any pictures to (score - mean) / sd, float64.
+        """Converts scores (..., c) of any pictures to z-scores (score - mean) / sd, float64.
 
         For a unit with one score on all pictures of the data set: 0 for that score, else plus or minus infinity.
         """
@@ -130,7 +130,7 @@ class ScoresResult(Result):
         return torch.where(centered == 0, 0.0, centered / self.sd)
 
     def percentiles(self, scores: Tensor) -> Tensor:
-        """(..., c) scores of any pictures to their percentiles in this data set, float64."""
+        """Converts scores (..., c) of any pictures to their percentiles in this data set, float64."""
         flat = scores.reshape(-1, scores.shape[-1]).T.contiguous()
         lower, not_higher = (torch.searchsorted(self._columns, flat, right=right) for right in (False, True))
         return ((lower + not_higher).double() * 50 / len(self.scores)).T.reshape(scores.shape)
@@ -150,11 +150,11 @@ class CoActivationResult(Result):
     score: ScoreKind = "max"
 
     def neighbors(self, channel: int, k: int = 8) -> list[tuple[int, float]]:
-        """(channel, correlation) of at most k units that fire with this one, the highest correlation first."""
+        """Returns (channel, correlation) of the k units that correlate most with this one, the highest correlation first."""
         return self._nearest(channel, k, 1)
 
     def opposites(self, channel: int, k: int = 8) -> list[tuple[int, float]]:
-        """(channel, correlation) of at most k units that fire when this one does not, the lowest correlation first."""
+        """Returns (channel, correlation) of the k units that correlate least with this one, the lowest correlation first."""
         return self._nearest(channel, k, -1)
 
     def _nearest(self, channel: int, k: int, sign: int) -> list[tuple[int, float]]:
@@ -182,6 +182,6 @@ class PositionsResult(Result):
 
     @property
     def rows_columns(self) -> Tensor:
-        """(m, 2) row and column on the layer's grid."""
+        """Row and column (m, 2) of each vector on the layer's grid."""
         width = 1 if self.grid is None else self.grid[1]
         return torch.stack([self.places // width, self.places % width], 1)
