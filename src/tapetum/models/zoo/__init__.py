@@ -1,4 +1,4 @@
-"""Sources of models: one file per family; `load` reads their names, `wrap` takes any module."""
+"""Builds models: `load` by name, from families of networks (a file for each), `wrap` from any module."""
 
 from tapetum.models.zoo.loading import known_models, load
 from tapetum.models.zoo.simple_cnn import SimpleCNN

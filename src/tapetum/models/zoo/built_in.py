@@ -1,4 +1,4 @@
-"""The networks that come with the package."""
+"""Lists the networks that `load` builds without another library's name: {name: builder}."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ BUILT_IN: dict[str, Callable[[bool], VisionModel]] = {
 
 
 UNTRAINED = ("simple_cnn",)
-"""Networks without published weights: they are there to be trained, and are marked as random until then."""
+"""Networks without published weights: they are meant to be trained, and their `weights` are "random" until then."""

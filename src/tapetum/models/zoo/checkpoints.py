@@ -1,4 +1,4 @@
-"""Tables of tensors in a checkpoint, however deep they lie, read without running code from it."""
+"""Reads the tables of tensors in a checkpoint, also in nested dicts and lists, without running code from it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ PLAIN: list[Any] = [
     *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     *((_ARRAY, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
 ]  # fmt: skip
-"""Classes that trainers keep beside the weights (settings, paths, numpy's numbers) and that run nothing when they are read."""
+"""Classes of objects that trainers store beside the weights (settings, paths, numpy's numbers); reading them runs no code."""
 
-_reading = threading.Lock()  # torch's list of such classes is one for all threads
+_reading = threading.Lock()  # torch's list of allowed classes is shared by all threads
 
 
 def read_tables(path: Path) -> dict[str, dict[str, Tensor]]:
-    """Returns {place: {name: tensor}} of a file, the outermost place first. Pickled code is never run.
+    """Returns all tables of tensors in a file, {place: {name: tensor}}, the outermost first. Pickled code is never run.
 
-    The place "" is the file itself, "checkpoint.state_dict" a table in one of its tables.
+    The place "" is the file's top level, "checkpoint.state_dict" a table nested in another.
     """
     if not os.path.isfile(path):
         raise ModelError(f"no weights file {shown(path)}")
@@ -59,11 +59,11 @@ def read_tables(path: Path) -> dict[str, dict[str, Tensor]]:
 
 
 class _Packed(Exception):
-    """Carries in words why torch has not written an archive."""
+    """Raised for an archive that torch cannot have written; carries the reason in words."""
 
 
 def _check_archive(path: Path) -> None:
-    """Refuses encrypted and packed archives: torch writes none, and what they hold may take any amount of memory."""
+    """Refuses encrypted and compressed archives: torch writes none, and unpacked they may take any amount of memory."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -80,12 +80,12 @@ def _read(path: Path) -> Any:
 
         return load_file(path)
     with _reading, warnings.catch_warnings(), torch.serialization.safe_globals(PLAIN):
-        warnings.simplefilter("ignore")  # of kinds of tensors that are refused in a moment
+        warnings.simplefilter("ignore")  # about kinds of tensors that are refused later
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _tables(content: Any, seen: set[int], place: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yields each table once, however often others hold it: a short pickle may be a thousand lists of a thousand lists."""
+    """Yields (place, table) for each table of tensors inside, once even if referred to often, as a hostile pickle may do."""
     if not isinstance(content, (Mapping, list, tuple)) or len(place) > DEEPEST or id(content) in seen:
         return
     seen.add(id(content))

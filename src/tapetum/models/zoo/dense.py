@@ -1,4 +1,4 @@
-"""torchvision's detectors and segmentation networks, with the class names of the data they are published for."""
+"""Builds torchvision's detectors and segmentation networks, with the class names of their published weights."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ IDENTITY: dict[str, Any] = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
 
 
 def detector(name: str, pretrained: bool) -> VisionModel:
-    """A detector: it takes pixels in [0, 1], since it normalises them itself. Its boxes are in px of the square cut."""
+    """Builds a torchvision detector, which takes pixels in [0, 1] and normalises them itself.
+
+    Its boxes are in px of the square crop that it is given.
+    """
     module, weights = torchvision_module(name, pretrained, weights_backbone=None)
     source = f"torchvision:{name}"
     return VisionModel(module, name, detector_preprocessing(module), weights.meta.get("categories"), source)
 
 
 def detector_preprocessing(module: nn.Module) -> Preprocessing:
-    """Square pictures of the side that the detector resizes to; squashed where it squashes pictures itself (SSD)."""
+    """Preprocessing to squares of the side that the detector resizes to; squashes pictures if the detector does so (SSD)."""
     transform: Any = module.get_submodule("transform")
     if transform.fixed_size is not None:
         return Preprocessing(as_pair(transform.fixed_size), "squash", "bilinear", **IDENTITY)
@@ -33,12 +36,12 @@ def detector_preprocessing(module: nn.Module) -> Preprocessing:
 
 
 def normalises_itself(module: nn.Module) -> bool:
-    """Whether a module starts with torchvision's transform for detectors."""
+    """Whether a module begins with torchvision's transform for detectors, which normalises images."""
     return isinstance(getattr(module, "transform", None), GeneralizedRCNNTransform)
 
 
 def segmenter(name: str, pretrained: bool) -> VisionModel:
-    """A segmentation network, at the size of its published weights."""
+    """Builds a torchvision segmentation network, with square images of the size that its published weights expect."""
     module, weights = torchvision_module(name, pretrained, weights_backbone=None)
     preset = weights.transforms()
     side = int(preset.resize_size[0])
@@ -51,10 +54,10 @@ TORCHVISION: dict[str, tuple[Any, Callable[[str, bool], VisionModel]]] = {
     "torchvision detectors": (torchvision.models.detection, detector),
     "torchvision segmentation": (torchvision.models.segmentation, segmenter),
 }
-"""{group: (module of torchvision's that lists its networks, function that builds one)}."""
+"""{group: (torchvision module that lists the networks, function that builds one of them)}."""
 
 
 def torchvision_builders() -> dict[str, Callable[[str, bool], VisionModel]]:
-    """{name: function that builds it} of all networks of torchvision's that can be loaded."""
+    """Returns {name: function that builds the network} for all torchvision networks that can be loaded."""
     listed = torchvision.models.list_models
     return {name: build for module, build in TORCHVISION.values() for name in listed(module=module)}

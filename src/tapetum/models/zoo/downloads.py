@@ -1,4 +1,4 @@
-"""Published weights: downloaded once, compared with their repository's own record, kept beside those of torch.hub."""
+"""Downloads published weights once, checks them by their git repository's blob id, and keeps them in torch.hub's folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tapetum.types import ModelError
 
 @dataclass(frozen=True)
 class Published:
-    """A file that somebody publishes in a git repository, which lists its `size` in bytes and its `blob` id."""
+    """File published in a git repository, with its `size` in bytes and the id of its git `blob`."""
 
     name: str
     url: str
@@ -23,7 +23,7 @@ class Published:
 
 
 def fetched(file: Published) -> Path:
-    """Path of the file on this computer; downloads it if it is missing, and refuses it unless every byte is right."""
+    """Returns the path of a published file on this computer; downloads it if missing, refuses it if its blob id is wrong."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / file.name
     if not path.is_file():
         _download(file, path)
@@ -36,7 +36,7 @@ def fetched(file: Published) -> Path:
 
 
 def blob_id(path: Path) -> str:
-    """The id that git gives a file's content: the SHA-1 of "blob ", its size, a zero byte and the bytes."""
+    """Returns git's id of a file's content: the SHA-1 of "blob ", the size, a zero byte and the content."""
     digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
     with path.open("rb") as content:
         while chunk := content.read(CHUNK):

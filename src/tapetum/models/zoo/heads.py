@@ -1,4 +1,4 @@
-"""The last layer of a classifier, found by running it, and another one in its place."""
+"""Finds the last layer (head) of a classifier by running the network, and replaces it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tapetum.types import ModelError
 
 
 def find_head(model: VisionModel) -> str:
-    """Name of the last linear layer or 1x1 convolution that runs and gives one value per class."""
+    """Returns the name of the last linear layer or 1x1 convolution that runs and gives one value per class."""
     ran: list[str] = []
     candidates = [(name, part) for name, part in model.replica.named_modules() if _width(part) is not None]
     with hooked(candidates, end=lambda name, *_: ran.append(name)):
@@ -30,9 +30,9 @@ def find_head(model: VisionModel) -> str:
 
 
 def with_head(model: VisionModel, name: str, classes: int) -> nn.Module:
-    """Puts a new layer of that many classes in place of the head, into the model's own module, and returns the layer.
+    """Replaces the head called `name`, in the model's own module, by a new layer for `classes` classes; returns the new layer.
 
-    Its weights are drawn from torch's generator. Refused where the network then gives something else than (n, classes).
+    The new weights are random, from torch's generator. Refuses a network that then does not give (n, classes).
     """
     old = model.module.get_submodule(name)
     new = _like(old, classes)
@@ -51,7 +51,7 @@ def with_head(model: VisionModel, name: str, classes: int) -> nn.Module:
 
 
 def head_inputs(model: VisionModel, name: str) -> int:
-    """Number of values that the layer of that name takes; a `ModelError` if it can be no head."""
+    """Number of values that the layer called `name` takes; a `ModelError` if it is no linear layer or 1x1 convolution."""
     part = dict(model.module.named_modules()).get(name)
     if not name or part is None or _width(part) is None:
         raise ModelError(f"{model.name} has no linear layer or 1x1 convolution '{shown(name)}' that could be replaced")
@@ -59,7 +59,7 @@ def head_inputs(model: VisionModel, name: str) -> int:
 
 
 def n_outputs(model: VisionModel) -> int:
-    """Number of values per image; refuses a network that gives no table (n, classes)."""
+    """Number of values that a classifier gives per image; refuses a network that gives no table (n, classes)."""
     with torch.no_grad():
         try:
             output = model(model.blank())
@@ -73,14 +73,14 @@ def n_outputs(model: VisionModel) -> int:
 
 
 def logits_in(output: object) -> Tensor | None:
-    """The table (n, classes) in a network's output: itself, its `.logits`, or a dict's "logits"; else None."""
+    """Returns the table (n, classes) in a network's output: the output itself, its `.logits` or its ["logits"]; else None."""
     found = output.get("logits") if isinstance(output, dict) else getattr(output, "logits", output)
     found = found[0] if isinstance(found, (tuple, list)) and found else found
     return found if isinstance(found, Tensor) and found.ndim == 2 else None
 
 
 def _width(part: nn.Module) -> int | None:
-    """Number of values that a layer gives; None if it can be no head."""
+    """Number of values that a linear layer or 1x1 convolution gives; None for other layers, which can be no head."""
     if isinstance(part, nn.Linear):
         return part.out_features
     return part.out_channels if isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1) and part.groups == 1 else None

@@ -1,6 +1,6 @@
-"""Networks of Hugging Face's transformers, from the hub or from a folder; installed by the user (`pip install tapetum[hf]`).
+"""Loads networks of Hugging Face's transformers, from the hub or a folder; the user installs it (`pip install tapetum[hf]`).
 
-Only what the library itself defines is run: a repository's own code never is, and weights are read as tensors alone.
+Only code of the transformers library is run, never code of a model's repository; weights are read as tensors alone.
 """
 
 from __future__ import annotations
@@ -58,11 +58,12 @@ def huggingface_model(name: str, pretrained: bool) -> VisionModel:
 
 @dataclass(frozen=True)
 class Own:
-    """Properties from the configuration of a transformers module, which `wrap` uses where its caller gives none.
+    """Properties from a transformers module's configuration, which `wrap` uses where its caller gives none.
 
-    size      (height, width) of the images in px; None: any
-    call      (module, images) -> output where `module(images)` is not enough
-    outputs   kind of its numbers, where its training says it (`problem_type`)
+    size         (height, width) of the images in px; None: any
+    call         (module, images) -> output, where `module(images)` is not enough
+    encode_text  (module, texts) -> embeddings (m, d); None: no text tower
+    outputs      kind of the output's numbers, if the configuration names the training task (`problem_type`)
     """
 
     size: Size | None
@@ -74,8 +75,8 @@ class Own:
 
 
 def read_module(module: nn.Module) -> Own | None:
-    """Reads the settings of a transformers module; None for any other module."""
-    library = sys.modules.get("transformers")  # nothing is one of its modules before it is imported
+    """Reads the configuration of a transformers module; returns None for any other module."""
+    library = sys.modules.get("transformers")  # if it is not imported, no module can be one of its own
     if library is None or not isinstance(module, library.PreTrainedModel):
         return None
     config: Any = module.config
@@ -91,7 +92,7 @@ def read_module(module: nn.Module) -> Own | None:
 
 
 def labels_of(config: Any) -> tuple[str, ...] | None:
-    """`id2label` by its keys, numbers or texts; None where it only counts them (LABEL_0) or leaves some out."""
+    """Returns the class names in a configuration's `id2label`; None if they are placeholders (LABEL_0) or some are missing."""
     given = getattr(config, "id2label", None) or {}
     try:
         by_index = {int(key): str(label) for key, label in given.items()}
@@ -110,7 +111,7 @@ TRAINED_FOR: dict[str, Outputs] = {
 
 
 def outputs_of(config: Any) -> Outputs:
-    """Kind of outputs by the loss of the training; without one, transformers takes a single output for a number."""
+    """Kind of outputs, from the training task in a configuration; without one, a single output is "numbers" (regression)."""
     told = TRAINED_FOR.get(getattr(config, "problem_type", None) or "", "auto")
     return "numbers" if told == "auto" and getattr(config, "num_labels", 0) == 1 else told
 
@@ -120,18 +121,18 @@ PLAIN = re.compile(r"(Model|Backbone|WithProjection)$")
 
 
 def is_backbone(module: nn.Module) -> bool:
-    """Whether a module returns features, not an answer."""
+    """Whether a transformers module is a plain backbone that returns features, judged by its class name."""
     return PLAIN.search(type(module).__name__) is not None
 
 
 def encode_image(module: Any, images: Tensor) -> Tensor:
-    """Embeddings (n, d) in the space that images and texts share."""
+    """Returns embeddings (n, d) of images in the space that images and texts share."""
     found = module.get_image_features(pixel_values=images)
     return found if isinstance(found, Tensor) else found.pooler_output
 
 
 def embed(module: nn.Module, images: Tensor) -> Tensor:
-    """Embeddings (n, d): the projection or the pooled output, else the mean of the last map's or tokens' places."""
+    """Returns embeddings (n, d) of images: the projection or pooled output, else the mean over the last map or tokens."""
     found = module(images)
     for key in ("image_embeds", "pooler_output"):
         if isinstance(getattr(found, key, None), Tensor):
@@ -142,7 +143,7 @@ def embed(module: nn.Module, images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Flipped:
-    """Runs a network that was trained on blue, green, red on red, green, blue."""
+    """Runs a network that was trained on BGR images on RGB images: flips the channels before."""
 
     run: Callable[[nn.Module, Tensor], Any] | None = None
 
@@ -153,7 +154,10 @@ class Flipped:
 
 @dataclass
 class Texts:
-    """Embeds texts by the module's text tower; the tokenizer is read when the first text comes."""
+    """Embeds texts by a module's text tower; reads the tokenizer when the first text comes.
+
+    where  folder or hub name with the tokenizer's files; None: none known, so that texts are refused
+    """
 
     where: str | None
     offline: bool = True
@@ -163,7 +167,7 @@ class Texts:
         if self.tokenizer is None:
             self.tokenizer = self._read()
         config = module.config.text_config
-        # SigLIP saw all texts filled up to its full length
+        # SigLIP was trained on texts padded to the full length
         padding = "max_length" if "siglip" in config.model_type else True
         most = getattr(config, "max_position_embeddings", None)
         tokens = self.tokenizer(list(texts), padding=padding, truncation=most is not None, max_length=most, return_tensors="pt")
@@ -179,7 +183,7 @@ class Texts:
             tokenizer = library.AutoTokenizer.from_pretrained(self.where, **_options(self.offline))
         except Exception as error:
             raise TargetError(_untold(self.where, f" ({type(error).__name__})")) from error
-        # without a vocabulary some are made all the same, and every text is unknown words to them
+        # some tokenizers are made even without a vocabulary, and then take every word for unknown
         if not any(self._has(file) for file in {"tokenizer.json", *tokenizer.vocab_files_names.values()}):
             raise TargetError(_untold(self.where))
         return tokenizer
@@ -203,7 +207,7 @@ def _untold(where: str, why: str = "") -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Folder, or name on the hub, of the files; `offline` when only this disk can be read."""
+    """Where a network's files are: a folder (`local`) or a name on the hub; `offline` if only this disk can be read."""
 
     where: str
     local: bool
@@ -211,7 +215,7 @@ class Place:
 
 
 def _options(offline: bool) -> dict[str, Any]:
-    """Options of every `from_pretrained`."""
+    """Options for every call of `from_pretrained`: no code from repositories, and no downloads if offline."""
     return {"trust_remote_code": False, "local_files_only": offline}
 
 
@@ -228,11 +232,11 @@ def _place(name: str) -> Place:
 
 
 def _reachable() -> bool:
-    """Whether the hub answers within five seconds: its own client would try for half a minute."""
+    """Whether the hub answers within five seconds; its own client would try for half a minute."""
     hub = importlib.import_module("huggingface_hub")
     try:
         hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=5)
-    except Exception:  # whatever its client throws: no name service, a proxy that refuses, HF_HUB_OFFLINE
+    except Exception:  # the client may raise anything: no name service, a proxy that refuses, HF_HUB_OFFLINE
         return False
     return True
 
@@ -246,7 +250,7 @@ def _transformers() -> Any:
 
 @contextmanager
 def _plain_refusals(name: str, offline: bool) -> Iterator[None]:
-    """Inside the block, errors of transformers become one line."""
+    """Inside the block, turns errors of transformers into one-line refusals."""
     try:
         yield
     except ModelError:
@@ -264,7 +268,10 @@ def _plain_refusals(name: str, offline: bool) -> Iterator[None]:
 
 
 def _loaded(factory: Any, whole: bool, place: Place) -> nn.Module:
-    """Module with its weights, all of them if `whole`; half precision becomes single: maps of gradients need the digits."""
+    """Loads a module with its weights; converts half precision to single, since maps of gradients need the digits.
+
+    whole: refuse a file that lacks any weight; else the weights of a pooling layer may be missing.
+    """
     options = {"weights_only": True, **_options(place.offline)}
     module, told = factory.from_pretrained(place.where, output_loading_info=True, **options)
     lacking = sorted(told["missing_keys"]) + sorted(str(one) for one in told.get("mismatched_keys", ()))
@@ -279,7 +286,7 @@ def _loaded(factory: Any, whole: bool, place: Place) -> nn.Module:
 
 
 def _factory(config: Any, name: str) -> tuple[Any, bool]:
-    """Class of transformers that makes the network, and whether a part without weights would make every answer random."""
+    """Returns the transformers class that makes the network, and whether the network must have all its weights."""
     library = _transformers()
     architecture = (getattr(config, "architectures", None) or [""])[0]
     for kind, mapping in (
@@ -298,7 +305,7 @@ def _factory(config: Any, name: str) -> tuple[Any, bool]:
 
 
 def refuse_others(made: Any, name: str) -> None:
-    """Refuses a class of transformers' whose input is not images (n, c, h, w) but patches, palette indices or words."""
+    """Refuses a transformers class whose input is not images (n, c, h, w) but patches, palette indices or words."""
     taken = list(inspect.signature(made.forward).parameters)[1:]
     towers = hasattr(made, "get_image_features") and hasattr(made, "get_text_features")
     pictures = getattr(made, "main_input_name", "pixel_values") in ("pixel_values", "inputs")
@@ -307,7 +314,7 @@ def refuse_others(made: Any, name: str) -> None:
 
 
 def _preprocessing(place: Place, module: Any, own: Own) -> tuple[Preprocessing, bool, tuple[str, ...]]:
-    """(preprocessing, whether the channels are flipped, notes)."""
+    """Returns a network's preprocessing, whether its channels are flipped (BGR), and notes on what was assumed."""
     if hasattr(module, "timm_model"):
         return timm_preprocessing(module.timm_model), False, ()
     size = own.size or (224, 224)

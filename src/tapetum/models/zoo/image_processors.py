@@ -1,4 +1,4 @@
-"""Image processors of Hugging Face's as a `Preprocessing`."""
+"""Translates Hugging Face's image processors into a `Preprocessing`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import Any
 from tapetum.data.preprocessing import Interpolation, Preprocessing, Resize, Size, as_text
 
 RESAMPLES: dict[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
-"""Interpolations by PIL's numbers; tensors are not resized by Lanczos, box or Hamming."""
+"""{PIL's number: interpolation}; Lanczos, box and Hamming are missing, since tensors cannot be resized by them."""
 
 UNFOLLOWED = ("do_pad", "do_thumbnail", "do_align_long_axis", "size_divisor", "do_image_splitting")
-"""Steps of processors that a `Preprocessing` cannot take."""
+"""Settings of processors that stand for steps which a `Preprocessing` does not have."""
 
 WHOLE = 384
-"""ConvNeXt's processor cuts nothing off from this size on: its paper's networks of 384 px saw whole pictures."""
+"""Side in px from which ConvNeXt's processor crops nothing: the paper's networks for 384 px saw whole pictures."""
 
 
 def preprocessing_of(processor: Any, size: Size) -> tuple[Preprocessing, tuple[str, ...]]:
-    """Preprocessing by the steps of a processor, and notes where they are not followed exactly; `size` where it has none."""
+    """Returns a processor's steps as a `Preprocessing`, and notes on steps that are not followed exactly.
+
+    size: (height, width) to take if the processor has none.
+    """
     cut, resize, notes = _sides(processor, size)
     resample = getattr(processor, "resample", None)
     interpolation = RESAMPLES.get(int(resample)) if resample is not None else "bilinear"
@@ -32,7 +35,7 @@ def preprocessing_of(processor: Any, size: Size) -> tuple[Preprocessing, tuple[s
 
 
 def flips_channels(processor: Any) -> bool:
-    """Whether the network was trained on blue, green, red."""
+    """Whether the processor turns RGB into BGR, so that the network was trained on BGR."""
     return bool(getattr(processor, "do_flip_channel_order", False))
 
 
@@ -41,13 +44,13 @@ def _kind(processor: Any) -> str:
 
 
 def _sides(processor: Any, size: Size) -> tuple[Size, Resize, list[str]]:
-    """Returns the size of the cut, the step before it (see `Preprocessing`), and notes."""
+    """Returns the size of the central crop, how pictures are resized before it (see `Preprocessing.resize`), and notes."""
     given = _lengths(getattr(processor, "size", None))
     crop = _pair(_lengths(getattr(processor, "crop_size", None)) if getattr(processor, "do_center_crop", False) else {})
     edge = given.get("shortest_edge")
     if not getattr(processor, "do_resize", True):
         return crop or size, "squash", ["the image processor does not resize: pictures are squashed to the network's own size"]
-    if _kind(processor) == "PerceiverImageProcessor" and crop:  # cuts first, then resizes what is left
+    if _kind(processor) == "PerceiverImageProcessor" and crop:  # crops first, then resizes the crop
         return _pair(given) or size, min(crop), []
     if edge:
         return _of_an_edge(processor, edge, crop)
@@ -59,7 +62,7 @@ def _sides(processor: Any, size: Size) -> tuple[Size, Resize, list[str]]:
 
 
 def _of_an_edge(processor: Any, edge: int, crop: Size | None) -> tuple[Size, Resize, list[str]]:
-    """What `_sides` returns, for a processor that resizes the shorter side to `edge`."""
+    """Returns the same as `_sides`, for a processor that resizes the shorter side to `edge` px."""
     kind, share = _kind(processor), getattr(processor, "crop_pct", None) or 1.0
     if kind == "ConvNextImageProcessor":
         return (edge, edge), int(edge / share) if edge < WHOLE else "squash", []
@@ -72,13 +75,13 @@ def _of_an_edge(processor: Any, edge: int, crop: Size | None) -> tuple[Size, Res
 
 
 def _constants(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std in units of pixels in [0, 1], whatever the order in which the processor scales, shifts and divides."""
+    """Returns mean and std for pixels in [0, 1] that have the effect of all scaling, shifting and dividing by the processor."""
     scale = 255 * float(processor.rescale_factor) if getattr(processor, "do_rescale", True) else 255.0
     shift = 1.0 if getattr(processor, "rescale_offset", False) and getattr(processor, "do_rescale", True) else 0.0
     means, stds = [0.0] * 3, [1.0] * 3
     if getattr(processor, "do_normalize", False):
         means, stds = _three(processor.image_mean), _three(processor.image_std)
-    if getattr(processor, "include_top", False):  # EfficientNet divides by std again where it classifies
+    if getattr(processor, "include_top", False):  # EfficientNet's classifiers divide by std a second time
         stds = [one * again for one, again in zip(stds, _three(processor.image_std), strict=True)]
     return tuple((mean + shift) / scale for mean in means), tuple(std / scale for std in stds)
 
@@ -88,7 +91,7 @@ def _three(numbers: Any) -> list[float]:
 
 
 def _pair(lengths: dict[str, int]) -> Size | None:
-    """Returns (height, width); None if a processor gives neither both nor a shorter side."""
+    """Returns (height, width) from both lengths, or a square of the shorter side; None if there are neither."""
     if "height" in lengths and "width" in lengths:
         return lengths["height"], lengths["width"]
     edge = lengths.get("shortest_edge")
@@ -96,7 +99,7 @@ def _pair(lengths: dict[str, int]) -> Size | None:
 
 
 def _lengths(size: Any) -> dict[str, int]:
-    """Returns {"height": ..., "width": ...} or {"shortest_edge": ...} from a number, a mapping, or transformers' own class."""
+    """Returns a processor's size, a number, mapping or transformers object, as {"height", "width"} or {"shortest_edge"}."""
     if size is None:
         return {}
     if isinstance(size, int):

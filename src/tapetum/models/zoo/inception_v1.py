@@ -1,8 +1,8 @@
-"""InceptionV1 (`szegedy2015going`) as TensorFlow published it, "inception5h": feature visualisation grew up with it.
+"""Builds InceptionV1 (`szegedy2015going`) as TensorFlow published it, "inception5h"; feature visualisation began with it.
 
-Its units are known one by one (`olah2017feature`), so pictures can be compared with published ones. The weights are those of
-the TensorFlow graph, ported to PyTorch; the network here is written from the graph, and each of its tensors has the graph's
-name with "_" for "/". Three things decide whether the ported weights do what they did in TensorFlow:
+Many of its units have been described (`olah2017feature`), so pictures can be compared with published ones. The weights are
+those of the TensorFlow graph, ported to PyTorch; the network is written after the graph, and each of its tensors has the name
+in the graph with "_" for "/". Three things decide whether the ported weights do what they did in TensorFlow:
 
     padding  SAME, which for an even side and stride 2 pads the far side more than the near one
     LRN      x / sqrt(2 + 1e-4 * the sum of x² over 11 neighbouring channels)
@@ -32,7 +32,7 @@ PREPROCESSING = Preprocessing(size=(224, 224), resize=256, mean=(117 / 255,) * 3
 
 PARTS = ("1x1", "3x3_bottleneck", "3x3", "5x5_bottleneck", "5x5", "pool_reduce")
 BRANCHES = ("1x1", "3x3", "5x5", "pool_reduce")
-"""Branches whose maps a block puts together, in this order."""
+"""Branches of a block, in the order in which the block concatenates their maps."""
 
 BLOCKS = {
     "mixed3a": (64, 96, 128, 16, 32, 32),
@@ -45,26 +45,27 @@ BLOCKS = {
     "mixed5a": (256, 160, 320, 48, 128, 128),
     "mixed5b": (384, 192, 384, 48, 128, 128),
 }
-"""Channels of the `PARTS` of each block. mixed4a has 508 in all: TensorFlow's variant differs there from the paper."""
+"""{block: numbers of channels of its `PARTS`}. mixed4a gives 508 channels, in which TensorFlow differs from the paper."""
 
 POOLED = {"mixed4a": "maxpool4", "mixed5a": "maxpool10"}
-"""The pooling in front of a block."""
+"""{block: name of the pooling in front of it}."""
 
 SPREAD = 70
-"""About the standard deviation of pixels in 0 to 255: random weights start with activations near 1."""
+"""About the standard deviation of pixels in 0 to 255; dividing by it gives activations near 1 with random weights."""
 
 CONVOLUTION = "_pre_relu_conv"
 
 
 class InceptionV1(nn.Module):
-    """Nine blocks of four branches: (n, 3, h, w), 255 x - 117, to logits (n, 1008). 7,066,380 parameters in 116 tensors.
+    """InceptionV1, nine blocks of four branches: images (n, 3, h, w) with values 255 x - 117 to logits (n, 1008).
 
-    Layers have the published names: conv2d0 to conv2d2 and mixed3a to mixed5b are behind their ReLU, mixed3a_3x3 is a branch
-    behind it, mixed3a_3x3_pre_relu_conv in front of it. mixed3a_pre_relu, all branches in front of the ReLU, is ours. Each
-    lies on the way to the logits: what is changed there counts, and gradients reach it.
+    7,066,380 parameters in 116 tensors. Layers have the published names: conv2d0 to conv2d2 and mixed3a to mixed5b give their
+    maps behind the ReLU, mixed3a_3x3 is a branch behind its ReLU, mixed3a_3x3_pre_relu_conv the branch in front of it. Only the
+    name mixed3a_pre_relu, all branches in front of the ReLU, is new here. Each layer lies on the way to the logits, so changes
+    of its output take effect, and gradients reach it.
 
-    The last pooling is the mean over all places, which for 224 px is the graph's 7 x 7; larger images keep one row each.
-    softmax2 runs so that it can be looked at; what comes out is softmax2_pre_activation_matmul, the logits.
+    The last pooling is the mean over all places, which for 224 px is the graph's 7 x 7; larger images give one row each too.
+    softmax2 runs so that its output can be looked at; the network returns the logits, softmax2_pre_activation_matmul.
     """
 
     def __init__(self, classes: int = 1008) -> None:
@@ -86,7 +87,7 @@ class InceptionV1(nn.Module):
             self.get_parameter(f"conv2d0{CONVOLUTION}.weight").div_(SPREAD)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, 3, h, w) to logits (n, 1008)."""
+        """Maps images (n, 3, h, w) to logits (n, 1008)."""
         x = self._through(images, "conv2d0" + CONVOLUTION, "conv2d0", "maxpool0", "localresponsenorm0")
         x = self._through(x, "conv2d1" + CONVOLUTION, "conv2d1", "conv2d2" + CONVOLUTION, "conv2d2")
         x = self._through(x, "localresponsenorm1", "maxpool1")
@@ -102,7 +103,7 @@ class InceptionV1(nn.Module):
         return x
 
     def _block(self, name: str, x: Tensor) -> Tensor:
-        """The branches side by side, twice: in front of their ReLU and behind it."""
+        """Runs a block: concatenates its branches in front of their ReLU, then again behind it, and returns the latter."""
         maps = {branch: self._through(x, *steps) for branch, steps in _branches(name)}
         before = self.get_submodule(f"{name}_pre_relu")(*(maps[branch] for branch in BRANCHES))
         parts = before.split([maps[branch].shape[1] for branch in BRANCHES], 1)
@@ -133,7 +134,7 @@ class InceptionV1(nn.Module):
 
 
 def _branches(name: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The layers of each branch up to its ReLU; the widest window last, so that what follows it is their union."""
+    """Yields each branch of a block with its layers up to its ReLU, the branch with the largest receptive field last."""
     yield "1x1", (f"{name}_1x1{CONVOLUTION}",)
     yield "pool_reduce", (f"{name}_pool", f"{name}_pool_reduce{CONVOLUTION}")
     for size in ("3x3", "5x5"):
@@ -142,59 +143,62 @@ def _branches(name: str) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 class Concat(nn.Module):
-    """Maps side by side along channels."""
+    """Concatenates maps along channels."""
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """(n, c_i, h, w) each to (n, sum of c_i, h, w)."""
+        """Maps tensors (n, c_i, h, w) to one of (n, sum of c_i, h, w)."""
         return torch.cat(maps, 1)
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution that pads as TensorFlow's SAME does: to ceil(side / stride) places, the odd zero at the far side."""
+    """Convolution padded as by TensorFlow's SAME: gives ceil(side / stride) places; an odd zero goes to the far side."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(n, c, h, w) to (n, c', ceil(h / stride), ceil(w / stride))."""
+        """Maps (n, c, h, w) to (n, c', ceil(h / stride), ceil(w / stride))."""
         parts = zip(input.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True)  # the last axis first
         pads = [side for total in (_same(*part) for part in parts) for side in (total // 2, total - total // 2)]
         return F.conv2d(F.pad(input, pads), self.weight, self.bias, self.stride)
 
 
 def _same(side: int, kernel: int, stride: int) -> int:
-    """Number of places that SAME adds to a side in all."""
+    """Number of places that SAME padding adds to a side, at both ends together."""
     return max((-(-side // stride) - 1) * stride + kernel - side, 0)
 
 
 class SameMaxPool2d(nn.MaxPool2d):
-    """3 x 3 maxima every 2 places over what is there, in TensorFlow's SAME places.
+    """Max pooling, 3 x 3 with stride 2, with windows where TensorFlow's SAME puts them.
 
-    An odd side is padded by one place on both; of an even side the last window reaches one place over the end. torch leaves
-    out what is outside, so no minus infinity enters the network.
+    An odd side is padded by one place at both ends; on an even side the last window reaches one place beyond the end. torch
+    ignores places outside the map, so no minus infinity enters the network.
     """
 
     def __init__(self) -> None:
         super().__init__(3, 2, ceil_mode=True)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(n, c, h, w) to (n, c, ceil(h / 2), ceil(w / 2))."""
+        """Maps (n, c, h, w) to (n, c, ceil(h / 2), ceil(w / 2))."""
         return F.max_pool2d(
             input, self.kernel_size, self.stride, (input.shape[-2] % 2, input.shape[-1] % 2), ceil_mode=self.ceil_mode
         )
 
 
 class ResponseNorm(nn.LocalResponseNorm):
-    """TensorFlow's depth_radius 5, bias 2, alpha 1e-4, beta .5: torch divides alpha by the 11 channels of the window."""
+    """Local response norm with TensorFlow's depth_radius 5, bias 2, alpha 1e-4, beta .5.
+
+    torch divides alpha by the 11 channels of the window, so alpha is 11e-4 here.
+    """
 
     def __init__(self) -> None:
         super().__init__(size=11, alpha=11e-4, beta=0.5, k=2)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(n, c, h, w) to the same; in float32 where the type is too narrow for squares of activations."""
+        """Normalises (n, c, h, w); computes in float32 if the type is too narrow for squares of activations."""
         wide = input if input.dtype in (torch.float32, torch.float64) else input.float()
         return super().forward(wide).to(input.dtype)
 
 
 def _start(module: nn.Module) -> None:
-    """Random weights that keep the size of activations from layer to layer, `he2015delving`."""
+    """Draws a layer's weights at random so that activations keep their size from layer to layer, `he2015delving`."""
     if isinstance(module, (nn.Conv2d, nn.Linear)):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu" if isinstance(module, nn.Conv2d) else "linear")
         assert module.bias is not None
@@ -202,7 +206,7 @@ def _start(module: nn.Module) -> None:
 
 
 def build(pretrained: bool = True) -> nn.Module:
-    """The network; its published weights are downloaded once, 28 MB, and checked."""
+    """Builds the network in eval mode; its published weights are downloaded once, 28 MB, and checked."""
 
     def made() -> nn.Module:
         module = InceptionV1()

@@ -1,4 +1,4 @@
-"""`load`: a model by its name.
+"""`load`: loads a model by its name.
 
 efficientnet_lite0 | inception_v1 | simple_cnn | resnet50 or torchvision:resnet50 | timm:convnext_tiny |
 open_clip:ViT-B-32 | hf:microsoft/resnet-50 | hf:./folder | my_model.py:build
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionModel:
-    """The model of that name, in eval mode, with its own preprocessing and class names.
+    """Loads a model by its name, in eval mode, with its own preprocessing and class names.
 
     Args:
         name: "efficientnet_lite0" (built in, real ImageNet weights, works offline), "inception_v1" (downloads its 28 MB
@@ -53,13 +53,13 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
             function of yours that returns a module or VisionModel.
         weights: "default" (the published ones; may download), "random" (by `seed`; None is the same), a .safetensors/.pth
             file, or the folder of a network that was trained from this one: what `model.weights` says loads the same again.
-        seed: of random weights; torch's own generator is left as it was.
+        seed: for random weights; torch's own generator is not changed.
     """
     return loaded(name, weights, {}, seed)
 
 
 def loaded(name: str, weights: Weights, settings: Settings, seed: int = 0) -> VisionModel:
-    """Loads a model as `load` does, with settings for a factory's bare module or in place of a model's own."""
+    """Loads a model as `load` does, with settings that replace the model's own or are given to `wrap` for a bare module."""
     if not isinstance(name, str) or not name:
         raise ModelError(f"a model's name is a text such as efficientnet_lite0, not {name!r}")
     said = plain_settings(settings)
@@ -78,7 +78,7 @@ def loaded(name: str, weights: Weights, settings: Settings, seed: int = 0) -> Vi
 
 
 def known_models() -> dict[str, list[str]]:
-    """The names that `load` takes, by where they come from."""
+    """Returns the names that `load` takes, {source: names}."""
     return {
         "built in": list(BUILT_IN),
         **{group: [f"torchvision:{name}" for name in list_models(module=module)] for group, (module, _) in TORCHVISION.items()},
@@ -118,7 +118,7 @@ def _build(name: str, pretrained: bool, settings: Settings = MappingProxyType({}
 
 
 def _of_zoo(folder: str, source: str) -> VisionModel:
-    """Builds the network that a trained one began as, if it is in the zoo: folders are passed on, and choose no code."""
+    """Builds the network that a trained folder says it began with, if that is in the zoo: a folder must not choose code."""
     if in_zoo(source):
         return _build(source, pretrained=False)
     known = shown(source) if ":" in source or source.endswith((".py", ".onnx")) else "FILE.py:FACTORY"
@@ -129,7 +129,7 @@ def _of_zoo(folder: str, source: str) -> VisionModel:
 
 
 def _filled(name: str, folder: str, said: Settings) -> VisionModel:
-    """Builds the network that the user named, with head, weights, classes and preprocessing of a trained network's folder."""
+    """Builds the network that the user named, with head, weights, classes and preprocessing from a trained network's folder."""
     model = load_trained(folder, True, lambda _, told: _build(name, pretrained=False, settings={**told, **said}))
     model.weights = folder
     return model

@@ -1,8 +1,8 @@
-"""Models that files name: an atlas's manifest, a trained network's model.json, the provenance of a picture.
+"""Checks models that files name: an atlas's manifest, a trained network's model.json, the provenance of a picture.
 
-A file from elsewhere must choose no code that runs, nothing that is read from this computer and no address that is asked.
-So a model's name there is one of the zoo's, its weights lie beside the file, and what is said of it is plain data. Anything
-else is used where the person names it: --model on the command line, `model=` in Python.
+A file from elsewhere must not choose code to run, files to read on this computer or addresses to contact. So the file may name
+a model of the zoo, weights that lie beside the file, and settings that are plain data. Anything else is used only if the user
+names it: by --model on the command line, or `model=` in Python.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from tapetum.models.zoo.dense import torchvision_builders
 from tapetum.types import ModelError
 
 LARGEST = 4096
-"""Sides of images in px, and more than any network here takes: a file must not ask for gigabytes."""
+"""Largest side of images in px that a file may ask for, more than any network here takes, so that none asks for gigabytes."""
 
 
 def named_in_file(
     by: str, source: Any, weights: Any, settings: Any, *, beside: str | Path, vouched: Collection[str] = ()
 ) -> tuple[str, str, dict[str, Any]]:
-    """Arguments of `loaded` from a file, checked before anything is built: nothing leads out of the zoo or away from the file.
+    """Checks a model's description in a file before anything is built; returns name, weights and settings for `loaded`.
 
     Args:
-        by: the file, as refusals name it.
-        source, weights, settings: as they stand in the file, of any types.
+        by: the file's name for error messages.
+        source, weights, settings: the values in the file, of any types.
         beside: the file's folder, where weights may lie as .safetensors.
-        vouched: files of this computer that the settings may name: their checksums stand in the file, and are right.
+        vouched: files on this computer that the settings may name, since the file has their correct checksums.
     """
     if not isinstance(source, str) or not isinstance(weights, str):
         raise ModelError(f"{by} is damaged: a model is named by a text and so are its weights")
@@ -48,9 +48,9 @@ def named_in_file(
 
 
 def in_zoo(name: str) -> bool:
-    """Whether a name means one of the networks that everybody has: nothing that runs code of a file, and no path.
+    """Whether a name means a network that every user has, not a path or a file's code.
 
-    Of the hub's names these are the ones that were downloaded to this computer before.
+    Of the names on the Hugging Face hub, those count that were downloaded to this computer before.
     """
     family, colon, rest = name.partition(":")
     if not colon:
@@ -60,7 +60,7 @@ def in_zoo(name: str) -> bool:
 
 
 def settings_in_file(by: str, settings: Any, said: Collection[str] = (), vouched: Collection[str] = ()) -> dict[str, Any]:
-    """Settings of a model from a file, as plain data, without those that the person gives now (`said`)."""
+    """Checks a model's settings from a file and returns them as plain data, without those that the user gives now, `said`."""
     if settings is None:
         return {}
     if not isinstance(settings, dict):
@@ -78,7 +78,7 @@ def settings_in_file(by: str, settings: Any, said: Collection[str] = (), vouched
 
 
 def is_setting(name: str, value: Any) -> bool:
-    """Whether `plain_settings` writes such a value."""
+    """Whether a value has the form in which `plain_settings` writes this setting."""
     return name in _PLAIN and _PLAIN[name](value)
 
 
@@ -93,7 +93,7 @@ def _open_clip(rest: str) -> bool:
     try:
         library = importlib.import_module("open_clip")
     except ImportError:
-        return bool(re.fullmatch(r"[\w-]+(/[\w-]+)?", rest))  # refused when it is loaded, in words
+        return bool(re.fullmatch(r"[\w-]+(/[\w-]+)?", rest))  # loading it gives a clear error
     architecture, slash, tag = rest.partition("/")
     known = architecture in library.list_models()
     return known and (not slash or tag in library.list_pretrained_tags_by_model(architecture))
@@ -134,7 +134,7 @@ def _weights(by: str, source: str, weights: str, beside: Path) -> str:
 
 
 def _word(text: str) -> str:
-    """Text quoted as one word of a command line."""
+    """Quotes a text as one word of a command line."""
     return shlex.quote(shown(text))
 
 
@@ -146,7 +146,7 @@ def _check_extra(by: str, extra: dict[Any, Any], vouched: Collection[str]) -> No
 
 
 def is_number(value: Any, low: float | int = -math.inf, high: float | int = math.inf) -> bool:
-    """Whether a value is a finite number within limits, and no truth value."""
+    """Whether a value is a finite number from `low` to `high`, and no bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high and abs(value) <= 1e300
 
 
@@ -156,7 +156,7 @@ def is_count(value: Any, most: int) -> bool:
 
 
 def is_texts(value: Any) -> bool:
-    """Whether a value is a list of texts."""
+    """Whether a value is a list or tuple of strings."""
     return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
 
 
@@ -175,4 +175,4 @@ _PLAIN: Mapping[str, Callable[[Any], bool]] = {
     "head": lambda value: isinstance(value, str) or (isinstance(value, int) and is_number(value, 0, LARGEST)),
     "extra": lambda value: isinstance(value, dict) and is_texts(list(value.values())),
 }
-"""Check of each setting, for values as `plain_settings` writes them."""
+"""{setting: check of its value in the form in which `plain_settings` writes it}."""

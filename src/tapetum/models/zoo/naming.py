@@ -1,4 +1,4 @@
-"""Class names as users have them: lists, arrays, mappings by index, files; of one output or of several."""
+"""Reads class names in the forms that users have: lists, arrays, mappings by index, files; for one output or several."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tapetum.types import ModelError
 
 
 def as_labels(labels: Any) -> tuple[str, ...]:
-    """Class names in the order of the outputs.
+    """Returns class names in the order of the outputs.
 
     labels: a list, an array or a pandas column; {0: "cat", 1: "dog"} with numbers or texts of numbers as keys (Hugging Face's
     `id2label`); {"cat": 0, "dog": 1}; or a `Path` to a file with a name per line.
@@ -40,14 +40,14 @@ def as_labels(labels: Any) -> tuple[str, ...]:
 
 
 def by_head(labels: Any) -> tuple[Any, dict[Head, tuple[str, ...]]]:
-    """(labels of the answer, {head: labels}): a mapping of lists names several outputs, anything else the answer's classes."""
+    """Splits `labels` into those of the answer and {head: labels}: a mapping of lists is for several outputs."""
     if not isinstance(labels, Mapping) or not labels or any(isinstance(one, (str, int)) for one in labels.values()):
         return labels, {}
     return None, {head: as_labels(names) for head, names in labels.items()}
 
 
 def own_labels(module: nn.Module) -> Sequence[str] | None:
-    """The names that a timm network most likely has, by the width of its classifier."""
+    """Returns the class names that a timm network most likely has, by its number of classes; None for other networks."""
     if not hasattr(module, "pretrained_cfg"):
         return None
     head: Any = getattr(module, "get_classifier", lambda: None)()
@@ -76,13 +76,13 @@ def _in_order(found: Mapping[int, str]) -> tuple[str, ...]:
 
 
 def _plain(one: Any) -> Any:
-    """A name out of an array of bytes, of texts or of numbers."""
+    """Converts one entry of an array (bytes, text or number) to plain Python; decodes bytes."""
     one = one.item() if hasattr(one, "item") else one
     return one.decode("utf-8", "replace") if isinstance(one, bytes) else one
 
 
 LARGEST = 20_000_000
-"""Bytes of a file of labels: a hundred thousand long names."""
+"""Largest size of a file of labels, in bytes: a hundred thousand long names."""
 
 
 def _from_file(path: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""open_clip's networks, which embed images and texts in one space; installed by the user (`pip install open_clip_torch`)."""
+"""Loads open_clip's networks, which embed images and texts in one space; the user installs `open_clip_torch`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tapetum.types import ModelError
 
 
 def open_clip_model(name: str, pretrained: bool) -> VisionModel:
-    """ "ViT-B-32", or "ViT-B-32/laion2b_s34b_b79k" for weights of that name; targets are texts or images."""
+    """Loads a network by its name in open_clip, "ViT-B-32", or with the name of weights, "ViT-B-32/laion2b_s34b_b79k"."""
     library = _library()
     architecture, _, tag = name.partition("/")
     if architecture not in library.list_models():

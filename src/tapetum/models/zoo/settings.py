@@ -1,8 +1,8 @@
-"""Settings of a model that its name or factory does not bring, as texts or as `wrap` takes them.
+"""Reads and applies settings of a model that its name or factory does not bring, as texts or as `wrap` takes them.
 
     with_settings(load("net.py:build"), {"labels": "names.txt", "size": "64x128", "outputs": "sigmoid"})
 
-`model.settings` keeps them as plain data, so that provenance says what the model was told and `reproduce` tells it again.
+`model.settings` keeps them as plain data, so that provenance records them and `reproduce` applies them again.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from tapetum.types import ModelError
 Settings = Mapping[str, Any]
 
 BY_TRIAL = "; size= in tp.wrap says another"
-"""End of a note on a size that was found by trial."""
+"""End of the note on an image size that was found by trial."""
 
 
 def plain_settings(given: Settings) -> dict[str, Any]:
-    """Reads and checks settings; returns them as data that JSON holds: texts become numbers, a file of labels its names."""
+    """Reads and checks settings; returns them as data for JSON: texts become numbers, a file of labels becomes its names."""
     unknown = [name for name in given if name not in READ]
     if unknown:
         raise ModelError(f"a model has no setting '{unknown[0]}'; there are {', '.join(READ)}")
@@ -41,7 +41,7 @@ def plain_settings(given: Settings) -> dict[str, Any]:
 
 
 def with_settings(model: VisionModel, given: Settings) -> VisionModel:
-    """Model of the same module with other labels, preprocessing, outputs or further inputs."""
+    """Returns a model of the same module with the settings given: labels, preprocessing, outputs or further inputs."""
     settings = plain_settings(given)
     if not settings:
         return model
@@ -57,9 +57,9 @@ def with_settings(model: VisionModel, given: Settings) -> VisionModel:
 
 
 def for_wrap(settings: Settings, module: nn.Module) -> dict[str, Any]:
-    """Settings without which `wrap` might refuse a factory's bare module, or take it for another kind."""
+    """Picks the settings without which `wrap` might refuse a factory's bare module, or mistake its size or channels."""
     shapes = {name: settings[name] for name in ("size", "resize") if name in settings}
-    if any(isinstance(part, nn.Conv2d) for part in module.modules()):  # which says how many channels images have
+    if any(isinstance(part, nn.Conv2d) for part in module.modules()):  # its weights say how many channels images have
         return shapes
     return {**shapes, **{name: settings[name] for name in ("mean", "std") if len(settings.get(name, ())) > 1}}
 
@@ -84,7 +84,7 @@ def _preprocessing(model: VisionModel, settings: Settings) -> Preprocessing:
 
 
 def _notes(model: VisionModel, preprocessing: Preprocessing, settings: Settings) -> list[str]:
-    """Notes of the model, without those that the settings replace."""
+    """Returns the model's notes without those that the settings make obsolete."""
     kept = [one for one in model.notes if not ("size" in settings and one.endswith(BY_TRIAL))]
     if not settings.keys() & {"mean", "std"}:
         return kept
@@ -96,7 +96,7 @@ def _notes(model: VisionModel, preprocessing: Preprocessing, settings: Settings)
 
 
 def _labels(given: Any) -> list[str]:
-    """Reads a file with a name per line, or names with commas between; a word without a dot is the name of a single output."""
+    """Reads labels from a file with a name per line, or from names with commas between; one word without a dot is one name."""
     if not isinstance(given, str):
         return list(as_labels(given))
     if os.path.isfile(given):
@@ -144,7 +144,10 @@ def _head(given: Any) -> int | str:
 
 
 def _extra(given: Any) -> dict[str, str]:
-    """Returns {keyword: numbers with commas between, or a .npy file} from such a mapping, or from texts "keyword=..."."""
+    """Returns further inputs as {keyword: text}, from a mapping or from texts "keyword=..."; checks each text.
+
+    A text is numbers with commas between, or the name of a .npy file.
+    """
     if isinstance(given, Mapping):
         pairs = {str(name): str(value) for name, value in given.items()}
     else:
@@ -159,7 +162,7 @@ def _extra(given: Any) -> dict[str, str]:
 
 
 def rows_of(text: str) -> Tensor:
-    """Reads a further input: a .npy file (n, ...); one number (1,), the same for all; several, one row (1, k)."""
+    """Reads a further input from a text: a .npy file (n, ...); one number, as (1,) for all images; k numbers, as (1, k)."""
     if text.endswith(".npy"):
         return _array(text)
     try:
@@ -193,4 +196,4 @@ READ: dict[str, Callable[[Any], Any]] = {
     "head": _head,
     "extra": _extra,
 }
-"""Reader of each setting."""
+"""{setting: function that reads and checks its value}."""

@@ -1,4 +1,4 @@
-"""SimpleCNN: three convolutions that a beginner can train in a minute and read in one look."""
+"""`SimpleCNN`: a small network of three convolutions that a beginner can train in a minute and read at a glance."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 
 class SimpleCNN(nn.Module):
-    """3 -> 16 -> 32 -> 64 channels: 3x3 convolutions with batch-norm, ReLU, 2x2 max pooling; mean over places; linear.
+    """Classifier of three blocks (3x3 convolution, batch-norm, ReLU, 2x2 max pooling), a mean over places, a linear layer.
 
-    With 10 classes: 24,458 parameters. `widths=(32, 64, 128), hidden=512` is the wider variant.
+    Channels are 3 -> 16 -> 32 -> 64. With 10 classes: 24,458 parameters. `widths=(32, 64, 128), hidden=512` is a wider variant.
     """
 
     def __init__(self, classes: int = 10, widths: tuple[int, ...] = (16, 32, 64), hidden: int | None = None) -> None:
@@ -22,7 +22,7 @@ class SimpleCNN(nn.Module):
         self.classifier = nn.Sequential(wide, nn.ReLU(), nn.Linear(hidden, classes)) if hidden is not None else wide
 
     def forward(self, images: Tensor) -> Tensor:
-        """(n, 3, h, w) to logits (n, classes)."""
+        """Maps images (n, 3, h, w) to logits (n, classes)."""
         return self.classifier(self.pool(self.features(images)).flatten(1))
 
 

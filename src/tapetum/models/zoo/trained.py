@@ -1,4 +1,4 @@
-"""Networks that were trained here: a folder with their weights and what is needed to build them again.
+"""Saves and loads networks trained with this library: a folder with the weights and what is needed to build the network.
 
 model.safetensors   the weights
 model.json          architecture, classes, preprocessing, the checksum of the weights
@@ -34,20 +34,23 @@ ABOUT, WEIGHTS = "model.json", "model.safetensors"
 
 WIDEST = 100_000
 SMALL = 1_000_000
-"""Number of weights up to which a network is built, whatever its file holds."""
+"""Number of weights up to which a network is built without comparing it with the size of its file."""
 
 
 def is_trained(folder: str | Path) -> bool:
-    """Whether a folder holds a network that was trained here."""
+    """Whether a folder holds a network that was trained with this library: it has a model.json."""
     return os.path.isfile(os.path.join(folder, ABOUT))
 
 
 Builder = Callable[[str, Mapping[str, Any]], VisionModel]
-"""Builds the network that a trained one began as, from the name and the settings in model.json, or refuses to."""
+"""Builds the network that training began with, from its name and settings in model.json, or refuses to."""
 
 
 def load_trained(folder: str | Path, pretrained: bool, build: Builder) -> VisionModel:
-    """The network of a folder, with its weights or with random ones. Its files are data: checked, and nothing of them run."""
+    """Loads the network of a folder, with its weights or, without `pretrained`, random ones.
+
+    The files are treated as data: they are checked, and no code in them is run.
+    """
     folder = Path(folder)
     about = _about(folder)
     weights = inside(folder, WEIGHTS)
@@ -62,7 +65,7 @@ def load_trained(folder: str | Path, pretrained: bool, build: Builder) -> Vision
 
 
 def save_trained(model: VisionModel, folder: Path, architecture: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Writes both files, each complete or not at all; model.json, which makes the folder a network, comes last."""
+    """Writes model.safetensors, then model.json, each completely or not at all; only model.json makes the folder a network."""
     write_tensors(folder / WEIGHTS, tensors)
     about = {
         "schema": SCHEMA,
@@ -77,7 +80,7 @@ def save_trained(model: VisionModel, folder: Path, architecture: Mapping[str, An
 
 
 def architecture_of(model: VisionModel, head: str | None) -> dict[str, Any]:
-    """Data that builds the network again: SimpleCNN's own numbers, or `load`'s argument and the replaced head."""
+    """Returns what is needed to build the network again: SimpleCNN's widths, or `load`'s argument and the replaced head."""
     if isinstance(model.module, SimpleCNN):
         return {"kind": "simple_cnn", "widths": list(model.module.widths), "hidden": model.module.hidden}
     told = {name: model.settings[name] for name in ("size", "resize", "mean", "std") if name in model.settings}
@@ -85,16 +88,16 @@ def architecture_of(model: VisionModel, head: str | None) -> dict[str, Any]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None) -> None:
-    """Writes a safetensors file, complete or not at all."""
+    """Writes a safetensors file, completely or not at all, with `about` as its metadata."""
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     write_whole(path, save(plain, dict(about or {})), ELSEWHERE)
 
 
-# --- what stands in model.json
+# --- contents of model.json
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    """Reads and checks the description of a trained network before anything is built; `preprocessing` is converted."""
+    """Reads and checks a folder's model.json before anything is built; returns it with "preprocessing" as a `Preprocessing`."""
     file = shown(folder / ABOUT)
     about = table_in(inside(folder, ABOUT), refusal=ModelError)
     if about.get("schema") != SCHEMA:
@@ -144,13 +147,13 @@ def _built(architecture: Mapping[str, Any], classes: int, folder: Path, build: B
 
 
 def _check_room(folder: Path, numbers: int, room: int) -> None:
-    """Refuses a network with more weights than its file has bytes: it is none of ours, and would take memory for nothing."""
+    """Refuses a network with more weights, `numbers`, than its file has bytes, `room`, before it takes memory for nothing."""
     if numbers > max(room, SMALL):
         raise ModelError(f"{shown(folder / ABOUT)} is damaged: {numbers:,} weights do not fit into {WEIGHTS}")
 
 
 def _preprocessing(saved: Mapping[str, Any]) -> Preprocessing:
-    """Reads saved preprocessing: the first networks have one number for a square, and no `resize` where they squash."""
+    """Reads saved preprocessing, also in the first format: one number for a square size, no `resize` for "squash"."""
     size, resize = list(as_pair(saved["size"])), saved["resize"] or "squash"
     plain = {**saved, "size": size, "resize": resize}
     wrong = [

@@ -1,7 +1,7 @@
-"""Weights from files the user has: `.safetensors`, or `.pth`/`.pt`/`.ckpt` of any trainer, matched by names and shapes.
+"""Loads weights from the user's files: `.safetensors`, or `.pth`/`.pt`/`.ckpt` of any trainer, matched by names and shapes.
 
-Nothing is loaded by half: every weight of the network must be in the file. What else the file holds is named in a note, and
-refused where it looks like a part of a larger network.
+Every weight of the network must be in the file. Other tensors in the file are named in a note; if they look like parts of a
+larger network, the file is refused.
 """
 
 from __future__ import annotations
@@ -23,19 +23,22 @@ WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."
 
 DERIVED = ("num_batches_tracked", "total_ops", "total_params", "n_averaged", "position_ids", "relative_position_index",
            "relative_coords_table", "attn_mask")  # fmt: skip
-"""Last parts of names of counters, and of tables that networks compute anew: they are no weights."""
+"""Last parts of the names of buffers that are no weights: counters, and tables that networks compute anew."""
 
 SECOND = ("ema", "momentum", "teacher", "target", "averaged", "swa", "discriminator")
-"""Words in the name of a second network that a trainer keeps beside the first."""
+"""Words in the names of second networks, such as averages, that trainers store beside the network itself."""
 
 
 @dataclass(frozen=True)
 class PrefixFit:
-    """Match of a table of the file with the module, from one prefix.
+    """How a table of tensors in a file matches the module, if a prefix of the table's names is removed.
 
-    named    tensors for the module, by its own names
-    left     names that the module does not have; `inside`: those of them that look like parts of a larger network
-    missing  names that the table does not have; `other`: those with another shape or kind there
+    place    where the table is in the file, with the prefix
+    named    tensors for the module, {name in the module: tensor}
+    left     names in the table that the module does not have
+    missing  names in the module that the table does not have
+    other    names of tensors with another shape or number type in the table, and how they differ
+    inside   those of `left` that look like parts of a larger network
     """
 
     place: str
@@ -51,12 +54,12 @@ class PrefixFit:
 
     @property
     def first(self) -> bool:
-        """Whether the table is not, by its name, a second network such as an average of the first."""
+        """Whether the table is, by its name, the network itself, not a second one such as an average."""
         return not any(word in SECOND for word in self.place.lower().replace(".", "_").split("_"))
 
 
 def load_weights(module: nn.Module, path: str | Path) -> tuple[str, ...]:
-    """Fills `module` from a file, and says what of the file was left out; refuses what does not fit, naming what is wrong."""
+    """Fills `module` with weights from a file; returns notes on what was left out; refuses a file that does not fit."""
     path = Path(path)
     file = shown(path.name)
     own = module.state_dict()
@@ -73,7 +76,7 @@ def load_weights(module: nn.Module, path: str | Path) -> tuple[str, ...]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """{name: tensor} of a file: its largest table."""
+    """Returns the largest table of tensors in a file, {name: tensor}."""
     return max(read_tables(path).values(), key=len)
 
 
@@ -81,10 +84,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _fits(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor]) -> list[PrefixFit]:
-    """Matches a table with the module from every likely prefix, and as the inside of a wrapper of the user's."""
+    """Matches a table with the module by every likely prefix, and with what the module wraps if the module is a wrapper."""
     plain = {_plain(name, own): tensor for name, tensor in table.items()}
     fits = [_fit(own, place, plain, prefix) for prefix in _likely(plain, own)]
-    outer = _outer(own)  # the module is what the file holds, in a wrapper of the user's
+    outer = _outer(own)  # the user's module may wrap the network in the file
     if outer and not any(fit.whole for fit in fits):
         inner = {name.removeprefix(outer): tensor for name, tensor in own.items()}
         whole = [fit for prefix in _likely(plain, inner) if (fit := _fit(inner, place, plain, prefix)).whole]
@@ -100,21 +103,21 @@ def _plain(name: str, own: Mapping[str, Tensor]) -> str:
 
 
 def _likely(table: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """Prefixes in front of many of the module's names: at least half as many as the commonest prefix has."""
+    """Returns the prefixes that stand before many of the module's names: at least half as many as before the commonest."""
     counts = Counter(prefix for name in table for prefix in _prefixes(name, own))
     most = max(counts.values(), default=0)
     return [prefix for prefix, count in counts.items() if count >= max(1, most // 2)] or [""]
 
 
 def _prefixes(name: str, own: Mapping[str, Tensor]) -> list[str]:
-    """Prefixes in front of one of the module's names: "model.net." of "model.net.conv.weight"."""
+    """Returns what stands before a name of the module: "model.net." in "model.net.conv.weight"; "" if nothing does."""
     parts = name.split(".")
     cuts = range(len(parts))
     return [".".join([*parts[:cut], ""]) if cut else "" for cut in cuts if ".".join(parts[cut:]) in own]
 
 
 def _outer(own: Mapping[str, Tensor]) -> str:
-    """The longest "net." that all of the module's names begin with."""
+    """Returns the longest path, as "net.", that all of the module's names begin with; "" if there is none."""
     split = [name.split(".")[:-1] for name in own]
     shared: list[str] = []
     for level in zip(*split, strict=False):
@@ -139,7 +142,7 @@ def _fit(own: Mapping[str, Tensor], place: str, table: Mapping[str, Tensor], pre
 
 
 def unlike(given: Tensor, own: Tensor) -> str:
-    """Says why a tensor of the file cannot be the network's: its shape, its layout or its type of numbers; "" if it can."""
+    """Says why a tensor in the file does not fit the network's: its shape, layout or number type; "" if it fits."""
     if given.shape != own.shape:
         return f"{tuple(given.shape)}, not {tuple(own.shape)}"
     if given.layout != own.layout or given.is_quantized != own.is_quantized or given.is_meta:
@@ -158,7 +161,7 @@ def _derived(name: str) -> bool:
 
 
 def _chosen(found: Sequence[PrefixFit], name: str) -> PrefixFit:
-    """Chooses the table that fits: of several the network itself, not its average; refuses several that differ."""
+    """Chooses among tables that fit: the network itself rather than an average; refuses several that differ."""
     kept = [fit for fit in found if fit.first] or list(found)
     different = [fit for i, fit in enumerate(kept) if not any(_same(fit, earlier) for earlier in kept[:i])]
     if len(different) > 1:
@@ -176,7 +179,7 @@ def _notes(chosen: PrefixFit, found: Sequence[PrefixFit], name: str) -> list[str
     notes = (
         [f"of {name} the weights under {shown(chosen.place)} were taken, not those under {', '.join(others)}"] if others else []
     )
-    # infinity may be meant, as in masks of attention; NaN never is
+    # infinity may be intended, as in attention masks; NaN never is
     broken = [name for name, one in chosen.named.items() if one.is_floating_point() and bool(one.float().isnan().any())]
     if broken:
         notes.append(

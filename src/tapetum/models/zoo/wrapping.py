@@ -1,4 +1,4 @@
-"""`wrap`: any `nn.Module` becomes a `VisionModel`."""
+"""`wrap`: makes a `VisionModel` of any `nn.Module`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def wrap(
     call: Callable[..., Any] | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> VisionModel:
-    """A `VisionModel` around your module, which itself is never changed.
+    """Makes a `VisionModel` of your module, which itself is never changed.
 
     A timm network brings its own preprocessing, and torchvision's detectors normalise images themselves. Otherwise mean and
     std are ImageNet's for three channels; say what your model was trained with, since the wrong constants cost accuracy
@@ -57,7 +57,7 @@ def wrap(
         mean, std: numbers, one per channel, in units of pixels in [0, 1]; one alone is every channel's.
         labels: class names in the order of the outputs: a list or array; {0: "cat", 1: "dog"}, keys may be texts; a `Path` to
             a file with one per line; {head: such names} for several outputs. Refused where they are not one per output. One
-            logit with two names is the second name's.
+            logit with two names stands for the second name.
         outputs: what the network's numbers are: "logits" of classes of which one is true (softmax), "probabilities",
             "log_probabilities", "sigmoid" (logits of labels of which several may be true), "numbers" (regression); "auto"
             finds out and says so in the notes of results; {head: that} for several outputs.
@@ -73,8 +73,8 @@ def wrap(
             (n, c t, h, w) inside; films are taken as they are, and `Attribution.films` has the maps of each frame.
         name: for captions; None: the class's name.
         call: how to run it where `module(images)` is not enough, `lambda module, images: module(images, metadata)`. It
-            gets a private copy of the module and images of any number, which differ from those it was made for where a
-            method hides or repeats some: whatever it adds must fit every image.
+            gets a private copy of the module and any number of images, also changed or repeated ones, since methods hide
+            parts of images or repeat them: what it adds must fit every image.
         extra: further inputs beside the images, `{"age": ages}`: rows (n, ...), one per image that is explained, or one for
             all. The network gets them by keyword, `module(images, age=...)`, or `call(module, images, age=...)`; a method
             that hides, repeats or splits images does the same with their rows.
@@ -85,7 +85,7 @@ def wrap(
     if function is not None:
         name = name or _name_of(module)
         channels = function.shape[0]
-        if mean is None and channels is not None and channels != 3:  # of other images nothing is assumed
+        if mean is None and channels is not None and channels != 3:  # ImageNet's constants are for three channels
             mean = (0.0,) * channels
         size = size or function.shape[1]
         module = function
@@ -129,14 +129,14 @@ def wrap(
 
 
 def _name_of(given: Any) -> str:
-    """Name for captions: of a file, of a function, or of the class."""
+    """Name for captions: that of the file, of the function, or of the module's class."""
     if is_onnx_file(given):
         return Path(given).stem
     return getattr(given, "original_name", None) or getattr(given, "__name__", None) or type(given).__name__
 
 
 def checked_outputs(outputs: Any) -> Outputs | dict[Any, Outputs]:
-    """Checks the kinds of outputs; a `ModelError` names the choices."""
+    """Checks the kind of outputs, or {head: kind}, and returns it; the `ModelError` for an unknown kind names the choices."""
     known = get_args(Outputs)
     for one in outputs.values() if isinstance(outputs, Mapping) else [outputs]:
         if one not in known:
@@ -145,7 +145,7 @@ def checked_outputs(outputs: Any) -> Outputs | dict[Any, Outputs]:
 
 
 def assumed(preprocessing: Preprocessing) -> str:
-    """Note on constants that nobody gave."""
+    """Returns the note that mean and std were not given, and which are assumed."""
     imagenet = (preprocessing.mean, preprocessing.std) == (IMAGENET_MEAN, IMAGENET_STD)
     return ASSUMED.format("ImageNet's" if imagenet else f"{preprocessing.mean} and {preprocessing.std}")
 
@@ -158,7 +158,7 @@ def _preprocessing(
     resize: Resize | None,
     interpolation: Interpolation | None,
 ) -> Preprocessing:
-    """Preprocessing by the given values, else the network's own, else the usual ones."""
+    """Preprocessing from the given values; for those not given, from the network's own, else from the usual ones."""
     own = _published(module)
     mean, std = (_per_channel(one, film_channels(module) or input_channels(module)) for one in (mean, std))
     channels = len(mean) if mean is not None else film_channels(module) or input_channels(module)
@@ -173,7 +173,7 @@ def _preprocessing(
 
 
 def _per_channel(given: Any, channels: int) -> tuple[float, ...] | None:
-    """Converts constants to one number per channel; one alone is every channel's."""
+    """Converts mean or std to one number per channel; a single number is repeated for all channels."""
     if given is None:
         return None
     try:
@@ -194,7 +194,7 @@ def _span(given: Any) -> tuple[float, float] | None:
 
 
 def _published(module: nn.Module) -> Preprocessing | None:
-    """Preprocessing that torchvision's detectors and timm's networks bring with them."""
+    """Preprocessing that a torchvision detector or timm network brings with it; None for other networks."""
     if normalises_itself(module):
         return detector_preprocessing(module)
     return timm_preprocessing(module) if hasattr(module, "pretrained_cfg") else None
