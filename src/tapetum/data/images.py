@@ -55,7 +55,7 @@ def strips_of(
     The pixels are (1, 3, H, W), or (1, channels, H, W) beyond colour.
     span: raw values of arrays, tensors and files that mean 0 and 1.
     most: pixels of a file, an address or a PIL image; larger ones are refused before they are decoded.
-    name: of the picture in refusals.
+    name: the picture's name in error messages.
     """
     with contextlib.ExitStack() as kept:
         yield kept.enter_context(contextlib.closing(_strips(source, channels, span, most, name, kept)))

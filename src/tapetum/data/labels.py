@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tapetum.types import TargetError
 
-N_SHOWN = 8  # candidates named in a refusal
+N_SHOWN = 8  # candidates named in an error message
 
 
 @cache

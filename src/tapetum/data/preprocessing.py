@@ -50,8 +50,8 @@ class Preprocessing:
     resize    the shorter side in px before the cut; "crop": 8/7 of `size`, but no picture is enlarged more than it takes to
               cover `size`, so one of exactly that size passes unchanged; "squash": the whole picture, nothing is cut off
     mean, std one number per channel, in units of pixels in [0, 1]
-    range     raw values that mean 0 and 1 (12 bits, a CT window, reflectances), clipped; None: pixels use all of 8 or 16
-              bits, or lie in [0, 1] already
+    range     the two raw values that become 0 and 1 (12 bits, a CT window, reflectances), clipped; None: pixels use all of
+              8 or 16 bits, or lie in [0, 1] already
     """
 
     size: Size = (224, 224)
@@ -182,7 +182,7 @@ class Preprocessing:
     def denormalize(self, images: Tensor) -> Tensor:
         """Converts model-ready images to pixels (n, 3, h, w) in [0, 1], clipped.
 
-        Unless the model has three channels, their mean in grey.
+        Other numbers of channels than three become their mean in grey.
         """
         return viewable(self.pixels(images))
 

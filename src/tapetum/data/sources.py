@@ -136,7 +136,7 @@ def _answer(url: str) -> bytes | Exception:
             while size <= MAX_BYTES and (part := response.read1(1 << 20)):
                 parts.append(part)
                 size += len(part)
-                if time.monotonic() > end:  # `downloaded` no longer waits
+                if time.monotonic() > end:  # `downloaded` no longer waits for the answer
                     raise TimeoutError(f"not all there after {TOTAL_S} s")
             if size <= MAX_BYTES and response.length:
                 raise IncompleteRead(b"", response.length)

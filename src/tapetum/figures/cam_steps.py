@@ -1,4 +1,4 @@
-"""`draw` for Grad-CAM step by step: one row per channel, one block of columns per class, numbers in cells where they fit."""
+"""Draws Grad-CAM step by step: one row per channel, one block of columns per class, numbers in cells where they fit."""
 
 from __future__ import annotations
 

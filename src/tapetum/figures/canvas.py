@@ -23,7 +23,7 @@ else:
 
 HEAD_IN = 0.75  # inches kept at the top for title and subtitle
 LEAST_PT = 6.0
-MOST_LINES = 40  # on a page of text
+MOST_LINES = 40  # number of lines on a page of text
 
 
 def page(width_in: float, height_in: float, title: str, subtitle: str = "") -> Page:
@@ -86,7 +86,7 @@ def numbers(axes: Axes, values: Tensor, form: str = "g", ground: Tensor | None =
 def frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
     """Draws a thin frame on an image; `box` is (top, left, bottom, right) in pixels of the image.
 
-    Its line is light and dark, so it can be seen on any ground.
+    The line is light and dark, so that it can be seen on any picture.
     """
     from matplotlib.patches import Rectangle
 

@@ -1,4 +1,4 @@
-"""`draw` for the channels that carry most of a score: their relevance over the image that the model saw."""
+"""Draws the channels that carry most of a score: their relevance over the image that the model saw."""
 
 from __future__ import annotations
 

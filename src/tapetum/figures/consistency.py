@@ -1,4 +1,4 @@
-"""`draw` for channels compared over several images: a matrix of images by channels, and maps of the first channels."""
+"""Draws channels compared over several images: a matrix of images by channels, and maps of the first channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`draw` for layers from early to deep: tables as bars, properties, mean activations, and mean maps."""
+"""Draws layers from early to deep: tables as bars, properties, mean activations, and mean maps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_IMAGES = 4  # photographs in one figure; the title says when there are more
 ROW_IN, LEAST_ROW_IN, LABEL_IN = 0.17, 0.05, 0.14
 LONGEST_IN = 18.0
 STRIP_IN, STRIP_COLUMNS = 1.45, 6
-SECOND = "#d98e04"  # used beside the accent colour, and lighter than it
+SECOND = "#d98e04"  # used beside the accent colour; differs from it in lightness too
 
 
 @draw.register

@@ -26,7 +26,7 @@ FEW_CHANNELS = 24  # if a layer has more, they are drawn smaller
 
 @singledispatch
 def draw(result: Any, **options: Any) -> Figure:
-    """Returns the figure of a result, as its type requires.
+    """Returns the figure of a result, drawn by the function that is registered for its type.
 
     Args: for attributions, `pixels` (n, 3, h, w) in [0, 1], the photo under the maps.
     """

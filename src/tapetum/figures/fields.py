@@ -1,4 +1,4 @@
-"""`draw` for receptive fields and occlusion probes: squares over the image that the model saw."""
+"""Draws receptive fields and occlusion probes: squares over the image that the model saw."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _change(axes: Any, result: OcclusionProbe, row: int, i: int) -> None:
 
 
 def _nearest(change: Tensor) -> Tensor:
-    """Converts a small map to colours; each place becomes a square, so that the picture has at least 112 px or so a side."""
+    """Converts a map to colours; each place of a small map becomes a square of pixels, so that it stays sharp."""
     picture = colorize(change, "positive")
     factor = max(1, 112 // max(1, min(change.shape)))
     return F.interpolate(picture[None], scale_factor=factor, mode="nearest")[0] if factor > 1 else torch.clone(picture)

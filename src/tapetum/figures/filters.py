@@ -1,4 +1,4 @@
-"""`draw` for filters: hand-made ones at work, a layer's weights, its responses to photographs, random and learned weights."""
+"""Draws filters: hand-made ones at work, a layer's weights, its responses to photographs, random and learned weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`draw` for the share of each map inside its mask: maps with outlines of the masks."""
+"""Draws the share of each map inside its mask: maps with outlines of the masks."""
 
 from __future__ import annotations
 

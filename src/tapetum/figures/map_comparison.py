@@ -1,4 +1,4 @@
-"""`draw` for several maps with their evidence: overlays, curves of deletion and insertion, and agreement."""
+"""Draws several maps with their evidence: overlays, curves of deletion and insertion, and agreement."""
 
 from __future__ import annotations
 

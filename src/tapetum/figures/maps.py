@@ -1,4 +1,4 @@
-"""`draw` for activation atlases: the grid of cells as a map."""
+"""Draws activation atlases: the grid of cells as a map."""
 
 from __future__ import annotations
 

@@ -38,8 +38,9 @@ def limit(values: Tensor) -> float:
 def colorize(values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
     """Converts a map (h, w) to colours (3, h, w) in [0, 1].
 
-    Maps of the kind `sum` are signed: -top is blue, 0 exactly the neutral colour, +top red. Others run from 0 to top. Args:
-    `top` the magnitude with the full colour (default: `limit(values)`).
+    Maps of the kind `sum` are signed: -top is blue, 0 exactly the neutral colour, +top red. Others run from 0 to top.
+
+    Args: `top` the magnitude with the full colour (default: `limit(values)`).
     """
     strength = _strength(values, kind, top)
     colors = _ramp((strength + 1) / 2 if kind == "sum" else strength, anchors(kind))
@@ -65,8 +66,7 @@ def overlay(pixels: Tensor, heatmap: Tensor, kind: Reduce, *, top: float | None 
     Where the map is NaN, the model did not see the photo, which is pale there. Elsewhere the colour covers the photo in
     proportion to (|value| / top)^COVER, so where the map is low the grey photo shows.
 
-    Args: `pixels` (3, h, w) in [0, 1]; `heatmap` (h, w) of the same size, else it is refused; `opacity` in [0, 1] of the full
-    colour.
+    Args: `pixels` (3, h, w) in [0, 1]; `heatmap` (h, w) of the same size; `opacity` in [0, 1] of the full colour.
     """
     if heatmap.shape != pixels.shape[-2:]:
         fits = f"use heatmap(size={tuple(pixels.shape[-2:])})"

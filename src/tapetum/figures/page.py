@@ -1,4 +1,4 @@
-"""The page of a figure. Only this module imports matplotlib at its top, so it is imported with the first figure."""
+"""Defines the page of a figure. Only this module imports matplotlib at its top; it is imported with the first figure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`draw` for preprocessing steps, and for the colour channels of photographs as numbers."""
+"""Draws preprocessing steps, and the colour channels of photographs as numbers."""
 
 from __future__ import annotations
 

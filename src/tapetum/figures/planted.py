@@ -1,4 +1,4 @@
-"""`draw` for planted pictures: each with its label, and its masks below."""
+"""Draws planted pictures: each with its label, and its masks below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`draw` for optimised pictures: the pictures on a sheet, their steps, or their objectives step by step."""
+"""Draws optimised pictures: the pictures on a sheet, their steps, or their objectives step by step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`draw` for units over a data set: the six columns of an activation spectrum, and crops around the strongest places."""
+"""Draws units over a data set: the six columns of an activation spectrum, and crops around the strongest places."""
 
 from __future__ import annotations
 

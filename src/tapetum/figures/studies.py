@@ -1,4 +1,4 @@
-"""`draw` for optimised pictures beside their photographs: information by depth, and filter specialization."""
+"""Draws optimised pictures beside their photographs: information by depth, and filter specialization."""
 
 from __future__ import annotations
 

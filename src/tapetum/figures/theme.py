@@ -14,7 +14,7 @@ from tapetum.types import Reduce
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 else:
-    Figure = Any  # at run time, since matplotlib is imported with the first figure
+    Figure = Any  # at run time: matplotlib is imported with the first figure
 
 
 @dataclass(frozen=True)

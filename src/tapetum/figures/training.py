@@ -1,4 +1,4 @@
-"""`draw` for training: curves, filters epoch by epoch, and pictures with the network's predictions."""
+"""Draws results of training: curves, filters epoch by epoch, and pictures with the network's predictions."""
 
 from __future__ import annotations
 

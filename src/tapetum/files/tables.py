@@ -1,4 +1,4 @@
-"""Reads JSON from others, of a bounded size and depth."""
+"""Reads JSON that other people may have written; its size and depth are bounded."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Attribution(Result):
     """How much each place of an image mattered for a target.
 
     values   (n, c, h, w), signed, at the method's own resolution, on the images' device
-    status   one per image; a map whose status is not `ok` is shown as such, never made up
+    status   one per image; a map whose status is not `ok` is shown as its status in words, never as an invented map
     target   explained target, one text per image
     explains the same as `as_score` takes it: class indices, contrasts, units, or the callable
     size     (h, w) of the images, what `heatmap(size="input")` returns

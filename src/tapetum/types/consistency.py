@@ -38,7 +38,7 @@ class ConsistentChannels(Result):
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Returns a table: channel, consistency, specificity, and its mean activation in each image."""
+        """Returns a table: channel, consistency, specificity, and the channel's mean activation in each image."""
         n = len(self.activations)
         head = f"{'channel':>7}  {'consistency':>11}  {'specificity':>11}  {'best':>4}  "
         head += "  ".join(f"{f'image {i + 1}':>9}" for i in range(n))

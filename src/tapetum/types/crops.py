@@ -16,7 +16,7 @@ from tapetum.types.results import saved
 @saved
 @dataclass(frozen=True)
 class Crop:
-    """Edges of the part of a photograph that the model saw, and size (height, width) of the photograph, all in its pixels."""
+    """Edges of the part of a photograph that the model saw, and `size` (height, width) of the photograph, in its pixels."""
 
     size: tuple[int, int]
     top: int | float

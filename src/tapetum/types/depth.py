@@ -91,7 +91,7 @@ class LayerProgression(Result):
 
 @dataclass(frozen=True, eq=False)
 class MeanActivations(Result):
-    """Mean activation of each layer: means over places of every channel, (n, c) per layer."""
+    """Mean activations: for each layer (n, c), the mean over places of every channel in every image."""
 
     model: str
     layers: tuple[str, ...] = field(metadata=axes("n"))
@@ -115,9 +115,9 @@ class Field:
     """Receptive field of the middle place of a layer, in pixels of the image.
 
     place      (row, column) on the layer's grid
-    theory     the window that it can see, by kernel sizes and strides; it may reach beyond the image; None: the whole image
+    theory     the window that the place can see, by kernel sizes and strides; it may reach beyond the image; None: all of it
     side       the longer side of `theory`
-    support    all pixels with any gradient at all; None if there was none
+    support    the window of all pixels with a nonzero gradient; None if there was none
     effective  the smallest square that holds 95 % of the squared gradient
     """
 
@@ -164,7 +164,7 @@ class ReceptiveFields(Result):
 
     @property
     def size(self) -> tuple[int, int]:
-        """(h, w) of the image."""
+        """Height and width (h, w) of the image."""
         return self.energy.shape[1], self.energy.shape[2]
 
     def __str__(self) -> str:
@@ -232,11 +232,11 @@ class OcclusionProbe(Result):
     before, after (n, 3, H, W) in [0, 1], as the model saw them
     changes       for each layer (n, h, w), the mean over channels of |after - before|
     under         places of each layer's grid whose own pixels touch the box
-    reach         places that can see a pixel of the box, by theory; None: all
+    reach         places that can see a pixel of the box, by kernel sizes and strides; None: all places
     share_under   (layers, n) share of the change at the places under the box
-    share_reached (layers, n) share of the change at the places that can see it
+    share_reached (layers, n) share of the change at the places that can see the box
     classes       of each image the most probable class before and after; None where the model gives no classes
-    probabilities (n, 3): of the class before, then and now, and of the class after
+    probabilities (n, 3): of the class before, without and with the box, and of the class after
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""Measurements of how faithful a map is."""
+"""Results of metrics that measure how faithful a map is to the model."""
 
 from __future__ import annotations
 

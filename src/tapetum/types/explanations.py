@@ -47,11 +47,11 @@ class Judged:
 @saved
 @dataclass(frozen=True, eq=False)
 class Question:
-    """One target and every map of it, best first, baselines among them.
+    """One target and all of its maps, best first, with the baselines.
 
     probability, value  of the target in the image: its probability where it has one, else its score in its own units
     refused  {method: why it gave no map}
-    tried    of methods="best": {method: insertion - deletion} of all that were tried, also of those whose map is not
+    tried    of methods="best": {method: insertion - deletion} for every method that was tried, also if its map is not
              kept; NaN where time ran out
     """
 

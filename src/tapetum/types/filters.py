@@ -49,7 +49,7 @@ class FilteredPicture(Result):
 
     picture     (1, 3, H, W) in [0, 1]
     names       of the kernels
-    kernels     each (h, w); of "gradient_magnitude" the two that it is made of, (2, h, w)
+    kernels     each (h, w); for "gradient_magnitude" its two kernels, (2, h, w)
     responses   each (1, H, W) of the luma for kernels that find differences, or (3, H, W), a picture again
     """
 
@@ -128,7 +128,7 @@ class FilterResponses(Result):
     filters       their weights, in the same order
     centres       (row, column) of the input pixel at the middle of what the first cell of a map sees
     strides       (down, right) input pixels from one cell to the next
-    by            how they were chosen
+    by            how the filters were chosen
     """
 
     photographs: Tensor = field(metadata=axes("n _ _ _"))
@@ -159,11 +159,11 @@ class FilterResponses(Result):
 
 @dataclass(frozen=True, eq=False)
 class FilterComparison(Result):
-    """The filters of one layer with random and with learned weights, and a number that tells them apart.
+    """The filters of one layer with random and with learned weights, and a number per filter that differs between the two.
 
     low_random, low_learned   (channels,) each filter's share of energy below `cutoff` cycles per cell, NaN of dead ones
-    expected                  that share for white noise, whatever its size
-    trained                   False: the model's own weights are random, too, and stand for learned ones in name only
+    expected                  this share for white noise, which does not depend on the noise's strength
+    trained                   False: the model's own weights are random too, and "learned" is only a name
     """
 
     random: Filters

@@ -23,7 +23,7 @@ Images: TypeAlias = Float[Tensor, "n c h w"]
 
 @saved
 class Prediction(NamedTuple):
-    """One row of a model's prediction: class index, name (None without labels), probability in [0, 1]."""
+    """One class of a model's prediction: class index, name (None without labels), probability in [0, 1]."""
 
     index: int  # pyright: ignore[reportIncompatibleMethodOverride] (hides tuple.index, which nobody needs here)
     label: str | None
@@ -32,7 +32,7 @@ class Prediction(NamedTuple):
 
 @saved
 class Number(NamedTuple):
-    """One row of the output of a model that gives numbers, as in regression: place, name (None without labels), value."""
+    """One output of a model that gives numbers, as in regression: index, name (None without labels), value."""
 
     index: int  # pyright: ignore[reportIncompatibleMethodOverride] (as in Prediction)
     label: str | None
@@ -44,7 +44,7 @@ class Number(NamedTuple):
 class Layer:
     """One row of `model.layers()`.
 
-    Shapes and strides are those of the model's own input size. `grid` is the (h, w) of the layer's map, None where its
+    Shapes and strides hold for the model's own input size. `grid` is the (h, w) of the layer's map, None where its
     output is no map. `receptive_field` and `stride` are theoretical, in input pixels: None where they are not defined
     (after attention or flattening the layer may see everything).
     """

@@ -37,7 +37,7 @@ class PreprocessingWay:
     """One way from a photograph to a network's numbers.
 
     box        (top, left, bottom, right) of the part that is seen, in pixels of the photograph
-    stretched  how much wider than high a square of the photograph has become; 1 keeps the proportions
+    stretched  ratio of width to height that a square of the photograph gets; 1 keeps the proportions
     """
 
     name: str
@@ -78,7 +78,7 @@ class PreprocessingSteps(Result):
 
 @dataclass(frozen=True, eq=False)
 class ColorChannels(Result):
-    """Images as the model saw them, and the same as three tables of numbers.
+    """Images as the model saw them, with the numbers of their colour channels.
 
     photographs   (n, 3, h, w) in [0, 1], as the model saw them
     images        (n, c, h, w) what the network is given: the same, normalised

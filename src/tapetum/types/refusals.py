@@ -15,39 +15,39 @@ class TapetumWarning(UserWarning):
 
 
 class DamagedError(TapetumError):
-    """A file cannot be read: it is missing, incomplete, changed, or made with harmful intent."""
+    """Raised for a file that cannot be read: it is missing, incomplete, changed, or made with harmful intent."""
 
 
 class UnwritableError(TapetumError):
-    """A folder cannot be written, for example because the disk is full; further requests would fail there too."""
+    """Raised for a folder that cannot be written, such as one on a full disk; further results would fail there too."""
 
 
 class ImageError(TapetumError):
-    """An image cannot be read, or the model cannot take it."""
+    """Raised for an image that cannot be read, or that a model cannot take."""
 
 
 class ModelError(TapetumError):
-    """A model cannot be loaded, or gives no usable output."""
+    """Raised for a model that cannot be loaded, or that gives no usable output."""
 
 
 class LayerError(TapetumError):
-    """A layer does not exist, is not unique, or gives no map."""
+    """Raised for a layer that does not exist, is not unique, or gives no map."""
 
 
 class TargetError(TapetumError):
-    """The model's output does not have the target."""
+    """Raised for a target that the model's output does not have."""
 
 
 class MethodError(TapetumError):
-    """A method is unknown, got a wrong parameter, or does not apply to this model."""
+    """Raised for a method that is unknown, got a wrong parameter, or does not apply to the model."""
 
 
 class Cancelled(TapetumError):
-    """The work was stopped by the code that watches its progress."""
+    """Raised when the code that watches the progress of some work stops it."""
 
 
 class TrainingError(TapetumError):
-    """A training cannot begin, go on, or be continued."""
+    """Raised for a training that cannot begin, go on, or be continued."""
 
 
 def imported(module: str, refusal: str) -> Any:
@@ -62,4 +62,4 @@ NO_GRADIENT = (
     "the score has no gradient: the model (or the callable target) detaches it or works without one; what needs none are "
     "occlusion, rise, feature_ablation and kernel_shap"
 )
-"""The refusal of what differentiates, where there is nothing to differentiate."""
+"""Error message of methods that need a gradient, where the score has none."""

@@ -41,7 +41,7 @@ class Example:
 
 @dataclass(frozen=True, eq=False)
 class Ranking(Result):
-    """The first pictures of every unit in some order, best first: (c, k) each; sample -1 where there were fewer than k.
+    """The k best pictures of every unit in some order, best first: tensors (c, k); sample is -1 where there are fewer than k.
 
     place is the flat position row * width + column on the layer's grid.
     """
@@ -88,7 +88,7 @@ class SpectrumResult(Result):
     """Every unit's activation spectrum: the true extremes of the data set, and the pictures nearest to a threshold.
 
     rankings   group -> (c, k) pictures, best first: lowest, nearest below the threshold, nearest above it, highest
-    threshold  (c,) zero; the median for a unit that is never negative (`around` says which)
+    threshold  (c,) zero, or the median for a unit that is never negative (`around` says which)
     around     (c,) True where the threshold is the median
     ids        sample -> id of the pictures that occur
     tap        whether the values are the layer's output, or the input of the activation function at the layer's end
@@ -143,7 +143,7 @@ class SpectrumResult(Result):
 class ScanResult(Mapping[str, Any], Result):
     """Results of a scan: a mapping from each layer to one result per tracker, in the requested order.
 
-    ids      of all samples, in order
+    ids      of all samples, in the order of the source
     skipped  id -> why a picture was left out
     taps     layer -> "output" or "pre-activation"
     seconds  in all, and of the workers: decoding, network, trackers

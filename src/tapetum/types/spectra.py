@@ -20,10 +20,10 @@ from tapetum.types.text import table, words
 class UnitExamples(Result):
     """Pictures of a data set with one unit's score on each, best first.
 
-    unit      "blocks.3.0:5"
+    unit      layer and channel, such as "blocks.3.0:5"
     examples  one per picture
     pictures  (k, 3, h, w) uint8, 0 to 255: what the model saw
-    boxes     (k, 4) top, left, bottom, right in px of those: a square around the place where the unit answers most; None
+    boxes     (k, 4) top, left, bottom, right in px of the pictures: a square around the place of the highest activation; None
               where the layer has no places
     tap       "output", or "pre-activation": the input of the activation function at the layer's end
     """
@@ -61,7 +61,7 @@ class UnitSpectrum(Result):
                         median of a unit that is never negative
     histogram           of the unit's scores over the data set
     tap                 as for `UnitExamples`
-    optimized           two pictures: made so that the unit answers least, and most; None if none were made
+    optimized           two pictures: made for the unit's lowest, and for its highest activation; None if none were made
     optimized_scores    (2,) the unit's score on these two pictures
     """
 
@@ -123,7 +123,7 @@ class UnitSpectra(OfDataSet):
 
 @dataclass(frozen=True, eq=False)
 class TopExamples(OfDataSet):
-    """The pictures of a data set on which some units answer most, with the places where they do.
+    """The pictures of a data set that activate some units most, with the places of the highest activation.
 
     crop_px          the side of the crops around those places, of each unit
     receptive_field  the side of the largest area that one place can see, of each unit; None where it is not defined

@@ -1,4 +1,4 @@
-"""Targets of explanations: a class, a contrast, a raw output, a box, a region, a likeness, a unit, on a chosen scale.
+"""Targets of explanations: a class, a contrast, a raw output, a box, a region, a similarity, a unit, on a chosen scale.
 
 Every target is a small frozen dataclass whose `str` describes it in words; `as_score` also accepts these words.
 """
@@ -167,7 +167,7 @@ class Box:
 @saved
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A class in a segmentation: the mean over a region of the class's logit, or of its probability (softmax) on that scale.
+    """A class in a segmentation: the mean over a region of the class's logit, or on the probability scale of its softmax.
 
     mask   bool (h, w) of the model-ready image's size; (x1, y1, x2, y2) in px; or None: the places where the model
            itself predicts that class in the image, found once, before anything is hidden

@@ -41,8 +41,8 @@ class History(Result):
     epochs     one per pass
     kept       the number of the epoch whose weights the model has: the last, or with `patience` the best
     pictures   number of training pictures, and of held-out ones
-    snapshots  (epochs + 1, out, in, h, w) the first convolution's weights, at the start and after each epoch; empty without one
-    layer      that convolution
+    snapshots  (epochs + 1, out, in, h, w) the first convolution's weights, at the start and after each epoch; or empty
+    layer      the name of that convolution
     skipped    (name, reason) of each picture that could not be read
     model      the trained `VisionModel`; a history that was saved and opened again has only the model's name
     """

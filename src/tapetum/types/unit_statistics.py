@@ -49,13 +49,13 @@ class SparsityResult(Result):
 
     @property
     def dead(self) -> list[int]:
-        """The units that fire on no picture."""
+        """Indices of the units that fire on no picture."""
         return listed(torch.nonzero(self.silent == 1).flatten())
 
 
 @saved
 class Fires(NamedTuple):
-    """Score of a unit on a picture, and its rarity: standard deviations above the mean, per cent of pictures below."""
+    """A unit's score on a picture, its z-score (sd above the mean), and its percentile (per cent of pictures below)."""
 
     channel: int
     score: float

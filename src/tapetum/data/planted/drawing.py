@@ -19,7 +19,7 @@ SHADE = 0.28  # how much lighter the lit side is than the middle
 
 
 class Drawn(NamedTuple):
-    """A picture (3, side, side) with values from 0 to 255, and the masks (side, side) of its object and its cue."""
+    """A drawn picture (3, side, side) with values from 0 to 255, and the masks (side, side) of its object and its cue."""
 
     levels: NDArray[np.uint8]
     mask: NDArray[np.bool_]
@@ -62,7 +62,7 @@ def _with_object(pixels: Plane, one: Scene, parts: tuple[Piece, ...]) -> NDArray
 
 
 def _around(center: float, radius: float, side: int) -> slice:
-    """Range of rows, or of columns, that an object of this centre and radius can touch, as shares of `side` px."""
+    """Range of rows, or columns, that an object can touch; centre and radius are shares of the side, `side` is in px."""
     reach = radius * 1.02 * side + 2
     return slice(max(0, int(center * side - reach)), min(side, int(center * side + reach) + 1))
 

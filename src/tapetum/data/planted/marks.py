@@ -47,7 +47,7 @@ def _word(text: str) -> Where:
 
 
 def frame_mask(side: int) -> Where:
-    """Mask (side, side) of the frame, which covers the margin that objects keep free."""
+    """Mask (side, side) of the frame, which lies within the margin that objects keep free."""
     width = max(1, int(MARGIN * side * 0.7))
     where = np.ones((side, side), dtype=bool)
     where[width:-width, width:-width] = False

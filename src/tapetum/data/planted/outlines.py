@@ -20,12 +20,12 @@ Point: TypeAlias = tuple[float, float]
 
 
 def disc(radius: float, at: Point = (0.0, 0.0)) -> Outline:
-    """A filled circle."""
+    """Outline of a filled circle."""
     return lambda x, y: np.hypot(x - at[0], y - at[1]) - radius
 
 
 def ellipse(radii: Point, at: Point = (0.0, 0.0)) -> Outline:
-    """A filled ellipse along the axes; the distance is exact at the edge and approximate (first order) elsewhere."""
+    """Outline of a filled ellipse along the axes; the distance is exact at the edge and approximate (first order) elsewhere."""
     a, b = radii
 
     def distance(x: Plane, y: Plane) -> Plane:
@@ -37,7 +37,7 @@ def ellipse(radii: Point, at: Point = (0.0, 0.0)) -> Outline:
 
 
 def box(left: float, top: float, right: float, bottom: float, corner: float = 0.0) -> Outline:
-    """A filled rectangle from (left, top) to (right, bottom), its corners rounded with the radius `corner`."""
+    """Outline of a filled rectangle from (left, top) to (right, bottom), its corners rounded with the radius `corner`."""
     middle, half = ((left + right) / 2, (top + bottom) / 2), ((right - left) / 2 - corner, (bottom - top) / 2 - corner)
 
     def distance(x: Plane, y: Plane) -> Plane:
@@ -48,7 +48,7 @@ def box(left: float, top: float, right: float, bottom: float, corner: float = 0.
 
 
 def polygon(*points: Point) -> Outline:
-    """A filled polygon through the points in order; it may be concave."""
+    """Outline of a filled polygon through the points in order; it may be concave."""
     start = np.array(points)[:, :, None, None]
     edge = np.roll(start, -1, 0) - start
     length = (edge**2).sum(1)
@@ -66,7 +66,7 @@ def polygon(*points: Point) -> Outline:
 
 
 def stroke(start: Point, end: Point, width: float) -> Outline:
-    """A straight line from `start` to `end` with round ends."""
+    """Outline of a straight line from `start` to `end` with round ends."""
     edge = end[0] - start[0], end[1] - start[1]
     length = edge[0] ** 2 + edge[1] ** 2
 
@@ -79,29 +79,29 @@ def stroke(start: Point, end: Point, width: float) -> Outline:
 
 
 def ring(radius: float, width: float, at: Point = (0.0, 0.0)) -> Outline:
-    """A ring: the circle of this radius, drawn as a line of this width."""
+    """Outline of a ring: the circle of this radius, drawn as a line of this width."""
     return lambda x, y: np.abs(np.hypot(x - at[0], y - at[1]) - radius) - width / 2
 
 
 def joined_outlines(*parts: Outline) -> Outline:
-    """Union of outlines."""
+    """Outline of the union of several outlines."""
     return lambda x, y: reduce(np.minimum, (part(x, y) for part in parts))
 
 
 def without(whole: Outline, cut: Outline) -> Outline:
-    """The first outline minus the second."""
+    """Outline of `whole` without the area of `cut`."""
     return lambda x, y: np.maximum(whole(x, y), -cut(x, y))
 
 
 def star(points: int, outer: float, inner: float) -> Outline:
-    """A filled star with one tip up; `outer` is the radius of its tips, `inner` that of the corners between them."""
+    """Outline of a filled star with one tip up, from the radii of its tips and of the corners between them."""
     angles = np.pi * np.arange(2 * points) / points
     radii = np.where(np.arange(2 * points) % 2 == 0, outer, inner)
     return polygon(*zip((radii * np.sin(angles)).tolist(), (-radii * np.cos(angles)).tolist(), strict=True))
 
 
 def turned(outline: Outline, angle_deg: float, about: Point = (0.0, 0.0)) -> Outline:
-    """The outline turned clockwise about a point."""
+    """Returns the outline, turned clockwise by degrees about a point."""
     cos, sin = float(np.cos(np.deg2rad(angle_deg))), float(np.sin(np.deg2rad(angle_deg)))
 
     def distance(x: Plane, y: Plane) -> Plane:
@@ -112,7 +112,7 @@ def turned(outline: Outline, angle_deg: float, about: Point = (0.0, 0.0)) -> Out
 
 
 def with_mirror_image(outline: Outline) -> Outline:
-    """The outline and its mirror image about x = 0."""
+    """Returns the union of the outline and its mirror image about x = 0."""
     return lambda x, y: outline(np.abs(x), y)
 
 

@@ -66,14 +66,14 @@ def _grid(side: int) -> tuple[Plane, Plane]:
 
 
 def grass(random: Generator, side: int) -> Plane:
-    """Blades, upright and thin, in light and dark patches."""
+    """Grass: thin, upright blades in light and dark patches."""
     blades = value_noise(random, side, 9, 44) * 0.6 + value_noise(random, side, 16, 60) * 0.4
     t = 0.62 * blades + 0.38 * fractal(random, side, 3, 2)
     return _ramp(random, _between(0.2, 0.8, t), (0.10, 0.26, 0.07), (0.25, 0.48, 0.14), (0.56, 0.70, 0.28))
 
 
 def water(random: Generator, side: int) -> Plane:
-    """Ripples across, with light on their crests."""
+    """Water: horizontal ripples with light on their crests."""
     y, _ = _grid(side)
     warp = fractal(random, side, 2, 3, 2)
     crests = np.sin(2 * np.pi * (y * 8 + warp * 5 + random.random()))
@@ -82,14 +82,14 @@ def water(random: Generator, side: int) -> Plane:
 
 
 def snow(random: Generator, side: int) -> Plane:
-    """White drifts with bluish shadows and a few bright points."""
+    """Snow: white drifts with bluish shadows and a few bright points."""
     t = _between(0.15, 0.75, fractal(random, side, 2, 4))
     glitter = (random.random((side, side)) - 0.5) * 0.06
     return _ramp(random, np.clip(t + glitter, 0, 1), (0.72, 0.80, 0.92), (0.90, 0.94, 0.99), (1.0, 1.0, 1.0))
 
 
 def sand(random: Generator, side: int) -> Plane:
-    """Slanted ripples and grain."""
+    """Sand: slanted ripples and grain."""
     y, x = _grid(side)
     tilt = random.random() - 0.5
     ripples = np.sin(2 * np.pi * (9 * (y + tilt * x) + 3 * fractal(random, side, 2, 3)))
@@ -98,7 +98,7 @@ def sand(random: Generator, side: int) -> Plane:
 
 
 def brick(random: Generator, side: int) -> Plane:
-    """Rows of bricks, each with its own tone, with light mortar between them."""
+    """Brick wall: rows of bricks, each with its own tone, and light mortar between them."""
     y, x = _grid(side)
     down = y * 8 + random.random()
     row = down.astype(int)
@@ -116,7 +116,7 @@ def _to_edge(place: Plane) -> Plane:
 
 
 def clouds(random: Generator, side: int) -> Plane:
-    """White clouds in a blue sky that is lighter towards the bottom."""
+    """Clouds: white ones in a blue sky that is lighter towards the bottom."""
     y, _ = _grid(side)
     cover = _between(0.46, 0.72, fractal(random, side, 3, 5))
     sky = _ramp(random, y, (0.28, 0.52, 0.86), (0.60, 0.78, 0.95))
@@ -124,7 +124,7 @@ def clouds(random: Generator, side: int) -> Plane:
 
 
 def wood(random: Generator, side: int) -> Plane:
-    """Boards with grain along them."""
+    """Wood: boards with grain along them."""
     _, x = _grid(side)
     place = x * 4 + random.random()
     tone = random.random(6)[place.astype(int)]
@@ -136,7 +136,7 @@ def wood(random: Generator, side: int) -> Plane:
 
 
 def pebbles(random: Generator, side: int) -> Plane:
-    """Round stones of many greys and browns, dark between them."""
+    """Pebbles: round stones of many greys and browns, dark between them."""
     y, x = _grid(side)
     cells = 8
     sites = random.random((2, cells + 2, cells + 2)) * 0.8 + 0.1

@@ -179,7 +179,7 @@ def _image_column(name: str, features: Any, wanted: str | None) -> str:
 def _label_column(name: str, features: Any, wanted: str | None) -> tuple[str | None, tuple[str, ...] | None]:
     """Chooses the label column, and returns its name and its class names (None without a ClassLabel), or None and None.
 
-    It is the column `wanted`, else the only or a usual ClassLabel column, else a column with a usual name.
+    The column is `wanted`, else the only or a usual ClassLabel column, else a column with a usual name.
     """
     if wanted is not None and wanted not in features:
         raise ImageError(f"{shown(name)}: no column {wanted}; its columns: {', '.join(features)}")

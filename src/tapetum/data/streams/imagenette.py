@@ -48,7 +48,7 @@ def from_text(text: str) -> Files:
     """Returns the source named by "imagenette", "imagenette:160" or "imagenette:320:val".
 
     The parts are a size (160, 320 or full; 320 by default) and a split. Without a split, both (13,394 pictures).
-    Labels are the names of the ten classes. Files are kept in torch.hub's folder;
+    Labels are the names of the ten classes. Files are kept in the folder `datasets` of torch.hub;
     an archive that is already there under its published name is used instead of a download.
     """
     size, split = _parsed(text)
