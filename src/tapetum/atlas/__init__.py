@@ -1,1 +1,1 @@
-"""The microscope for a model: an atlas of all its units over a data set, written as a static site."""
+"""Builds an atlas, a microscope for a model: all its units over a data set, written as a static site."""

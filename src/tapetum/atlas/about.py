@@ -1,4 +1,4 @@
-"""Provenance of an atlas and notes for its reader, as its manifest and its front page hold them."""
+"""Collects the provenance of an atlas and notes for its reader, which its manifest and front page show."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def notes(job: Job, result: ScanResult) -> list[str]:
 
 
 def all_notes(about: Mapping[str, Any]) -> list[str]:
-    """Notes of the scan, and of the parts of the atlas that could not be made."""
+    """Returns the notes of the scan and of the parts of the atlas that could not be made, as sentences."""
     rendered, mapped = about.get("not_rendered", {}), about.get("not_mapped", {})
     said = [f"Units of {layer} are not rendered: {reason}" for layer, reason in rendered.items()]
     return [*about["notes"], *said, *(f"There is no map of {layer}: {reason}" for layer, reason in mapped.items())]

@@ -1,4 +1,4 @@
-"""Activation atlases: a layer's activation vectors over a data set, as a map of pictures (carter2019activation)."""
+"""Makes activation atlases: maps of a layer's activation vectors over a data set, with pictures (carter2019activation)."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from tapetum.types import ActivationAtlas, LayerError, MapCell, PositionsResult,
 
 SCHEMA = 2
 PARTS = ".parts"
-"""Folder of finished batches of pictures, until the atlas is complete."""
+"""Name of the folder that keeps finished batches of pictures until the atlas is complete."""
 
 LARGE = 20_000
-"""With more pictures, one vector of each fills a map, as in the paper, and predictions no longer stand in for labels."""
+"""Above this number of pictures, a map takes one vector of each, and unlabelled pictures are not classified by the model."""
 
 WANTED = 8_000
-"""Vectors that fill a map of 14 x 14 cells."""
+"""Number of vectors that fill a map of 14 x 14 cells."""
 
 N_STEPS = 128
 COSINE_POWER = 2.0
-"""Value of Lucid's recipe for cells."""
+"""Cosine power in Lucid's recipe for the pictures of cells."""
 
 UNITS = LABELS = SUPPORTS = 5
 PICTURES = 9
@@ -130,7 +130,7 @@ def activation_atlas(
 
 
 def usual_positions(pictures: int) -> int:
-    """Vectors per picture: 1 for many pictures, up to 16 for few, so that cells are full."""
+    """Returns how many vectors to take per picture: 1 for many pictures, up to 16 for few, so that the cells are filled."""
     return 1 if pictures > LARGE else max(1, min(16, -(-WANTED // max(1, pictures))))
 
 
@@ -147,7 +147,7 @@ def _checked(model: VisionModel, layer: str) -> str:
 
 
 def _charted(found: PositionsResult, grid: int | None, layout: Projection | None, positions: int, seed: int) -> ActivationAtlas:
-    """Lays the vectors out and describes the cells."""
+    """Lays the vectors out on a map, and describes its cells."""
     with progress.stage("layout"):
         progress.report(0, len(found.vectors), "vectors")
         points, how = laid_out(found.vectors, seed=seed, layout=layout)
@@ -163,7 +163,7 @@ def _charted(found: PositionsResult, grid: int | None, layout: Projection | None
 
 
 def described_cells(cells: Binned, vectors: Tensor, samples: Tensor) -> tuple[MapCell, ...]:
-    """The cells of a map, each with its strongest units and its nearest pictures."""
+    """Returns the cells of a map, each with its units of highest z-score and its pictures nearest to the mean."""
     values = vectors.double().cpu()
     sd = values.std(0, correction=0)
     z = torch.where(sd > 0, (cells.means - values.mean(0)) / torch.where(sd > 0, sd, 1), 0)
@@ -184,7 +184,7 @@ def described_cells(cells: Binned, vectors: Tensor, samples: Tensor) -> tuple[Ma
 
 
 def _labelled(atlas: ActivationAtlas, model: VisionModel, source: Source) -> ActivationAtlas:
-    """Adds the labels of the data set, or the predicted classes if it has none."""
+    """Adds to each cell the most frequent labels of its pictures, or the predicted classes if the data set has no labels."""
     names: Mapping[int, str] = {s: label for s in atlas.ids if (label := source.labels[s]) is not None}
     kind: Literal["labels", "predictions", "nothing"] = "labels" if names else "nothing"
     if not names and len(atlas.ids) <= LARGE:
@@ -199,7 +199,7 @@ def _labelled(atlas: ActivationAtlas, model: VisionModel, source: Source) -> Act
 
 
 def counted(members: Tensor, samples: Tensor, names: Mapping[int, str]) -> list[Counter[str]]:
-    """Per cell, label -> number of vectors from pictures with that label; equal counts in alphabetical order."""
+    """Returns per cell {label: number of its vectors from pictures with that label}, in alphabetical order."""
     counts = [Counter[str]() for _ in range(int(members.max()) + 1)]
     for cell, sample in zip(members.tolist(), samples.tolist(), strict=True):
         if cell >= 0 and sample in names:
@@ -208,7 +208,7 @@ def counted(members: Tensor, samples: Tensor, names: Mapping[int, str]) -> list[
 
 
 def by_class(counts: Sequence[Counter[str]]) -> dict[str, tuple[tuple[int, int], ...]]:
-    """label -> its (cell, count) pairs, the cells with most of its vectors first."""
+    """Returns {label: (cell, count) pairs}, the cells with most vectors of that label first."""
     found: dict[str, list[tuple[int, int]]] = {}
     for cell, mine in enumerate(counts):
         for label, count in mine.items():
@@ -217,12 +217,12 @@ def by_class(counts: Sequence[Counter[str]]) -> dict[str, tuple[tuple[int, int],
 
 
 def label_or_number(model: VisionModel, index: int) -> str:
-    """Name of a class, or its number where classes have no names."""
+    """Returns the name of a class, or "class 7" where classes have no names."""
     return f"class {index}" if model.labels is None or index >= len(model.labels) else model.labels[index]
 
 
 def _with_evidence(atlas: ActivationAtlas, model: VisionModel) -> ActivationAtlas:
-    """Adds the evidence of each cell's mean vector for every class."""
+    """Adds the evidence of each cell's mean vector for every class; notes the reason if there is none."""
     with progress.stage("evidence"):
         table, why = answered(lambda: evidence_of(model, atlas.layer, atlas.means))
     if table is None:
@@ -243,7 +243,7 @@ def _with_evidence(atlas: ActivationAtlas, model: VisionModel) -> ActivationAtla
 def _painted(
     canvases: Canvases, layer: str, wanted: Tensor, power: float | int, parts: Path | None, workers: int | None, resume: bool
 ) -> Painted:
-    """A picture for each of the wanted directions; finished batches are kept in the folder `parts`."""
+    """Renders a picture for each of the wanted directions (k, c); keeps finished batches in the folder `parts`."""
     job = replace(canvases, objectives=[_objective(layer, one, power) for one in wanted])
     digest = hashlib.sha256(wanted.numpy().tobytes()).hexdigest()
     key = Key({**job.facts(), "vectors": digest, "cosine_power": float(power)})
@@ -252,7 +252,7 @@ def _painted(
 
 
 def directions(means: Tensor, metric: Tensor | None) -> Tensor:
-    """S v / |S v| of each mean (k, c), the direction that its picture points along."""
+    """Returns S v / |S v| for each mean v (k, c), the direction in which its picture is optimised; S is `metric`, None: 1."""
     wanted = means if metric is None else means @ metric
     lengths = wanted.norm(dim=1, keepdim=True)
     return (wanted / torch.where(lengths > 0, lengths, 1)).float()
@@ -279,7 +279,7 @@ def _earlier(folder: Path, key: str) -> ActivationAtlas | None:
 
 
 def _kept(atlas: ActivationAtlas, folder: Path) -> ActivationAtlas:
-    """Saves the finished atlas in place of any earlier one, then deletes the partial results."""
+    """Saves the finished atlas in place of any earlier one, then deletes earlier atlases and partial results."""
     place = _place(folder, atlas.key)
     store.save_again(atlas, place)
     for old in (*folder.glob("atlas-*"), folder / PARTS):

@@ -1,4 +1,4 @@
-"""Finds the units that fire on a new picture: one pass, compared with the scores of the whole data set."""
+"""Finds the units that fire on a new picture, in one forward pass, compared with their scores on the whole data set."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from tapetum.types import DamagedError, ModelError, Prediction, TapetumError
 FIRES = 24
 PREDICTIONS = 5
 MOST_PIXELS = 32_000_000
-"""Limit of a decoded picture: anybody may send one."""
+"""Most pixels of a decoded picture, since anybody may send one."""
 
 
 def told_by(folder: str | Path, said: Collection[str] = ()) -> dict[str, Any]:
-    """Settings of the model from an atlas's manifest, without those `said` now."""
+    """Returns the settings of the model from an atlas's manifest, without those that the caller sets (`said`)."""
     about = read_manifest(folder).get("model", {})
     return settings_in_file(shown(Path(folder) / MANIFEST), about.get("settings"), said)
 
 
 class Asking:
-    """An atlas and its model, which is loaded with the first picture. Pictures are analysed one after the other."""
+    """Analyses pictures with an atlas and its model, which is loaded for the first picture; one picture at a time."""
 
     def __init__(self, folder: str | Path, model: Callable[[], VisionModel] | None = None) -> None:
         self.folder = Path(folder)
@@ -57,7 +57,7 @@ class Asking:
         self.store.close()
 
     def fires(self, data: bytes) -> dict[str, Any]:
-        """Analyses a picture given as bytes: predictions, the units with the highest z, and the part that the model saw."""
+        """Analyses a picture's bytes: returns predictions, the units with the highest z, and the part that the model saw."""
         with self._one_at_a_time, self.model.preprocessing.opened(data, MOST_PIXELS) as pixels:
             seen = viewable(self.model.preprocessing.crop(pixels))
             scores, predictions = self._scores(self.model.prepared(pixels))
@@ -69,7 +69,7 @@ class Asking:
 
     @cached_property
     def model(self) -> VisionModel:
-        """The model that was scanned; refuses one whose weights or preprocessing have changed."""
+        """The model that was scanned; a model with other weights or another preprocessing is refused."""
         model = self._load()
         then, now = self.manifest["settings"], {"weights": model.weights_sha256, "preprocessing": repr(model.preprocessing)}
         for what, value in now.items():
@@ -83,7 +83,7 @@ class Asking:
         return loaded(*named_in_file(by, about["source"], about["weights"], about.get("settings"), beside=self.folder))
 
     def _scores(self, images: Tensor) -> tuple[list[NDArray[np.float64]], list[Prediction]]:
-        """Each layer's scores (c,), tapped as in the scan, and the model's predictions, none if it gives no classes."""
+        """Returns each layer's scores (c,), read where the scan read them, and predictions (none without classes)."""
         names = [layer["name"] for layer in self.layers]
         predictions: list[Prediction] = []
         with contextlib.suppress(TapetumError):  # no classifier
@@ -105,7 +105,7 @@ class Asking:
         return table[:, 0], table[:, 1]
 
     def _strongest(self, scores: list[NDArray[np.float64]]) -> list[list[Any]]:
-        """[layer, channel, score, z, percentile], the highest z first."""
+        """Returns [layer, channel, score, z, percentile] of the units with the highest z, the highest first."""
         mean, sd = self._moments
         score = np.concatenate(scores)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -122,7 +122,7 @@ class Asking:
         return found
 
     def _percentile(self, file: str, channel: int, score: float) -> float:
-        """Percentile of a score among the stored ones, rounded to float16 as those are."""
+        """Returns the percentile of a score among a unit's stored scores, after rounding it to their number type."""
         place = inside(self.folder, "embeddings", f"{file}.npy")
         table = mapped_in(place)
         if table.ndim != 2 or channel >= table.shape[1]:

@@ -1,4 +1,4 @@
-"""Builds an atlas from a model and a data set, stage by stage: scan, store, sheets of pictures, renderings, maps, pages."""
+"""Builds an atlas from a model and a data set in stages: scan, store, sheets of pictures, renderings, maps, pages."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ EXAMPLES = 9
 FIRES = 24
 TRACKERS: tuple[Tracker, ...] = (Spectrum(k=EXAMPLES), Scores(), Sparsity())
 LARGEST_HALF = 65_504
-"""The largest number that float16 holds."""
+"""Largest number that float16 can hold."""
 
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """Result of a build: the page to open, the skipped pictures, and the stages that this run completed."""
+    """Result of a build: the page to open, numbers of pictures and units, skipped pictures, and the stages of this run."""
 
     index: Path
     pictures: int
@@ -73,10 +73,10 @@ def build(
     resume: bool = True,
     limit: int | None = None,
 ) -> Built:
-    """A microscope for a model: every unit of some layers with its spectrum over a data set, as a site that opens anywhere.
+    """Builds a microscope for a model: every unit of some layers with its spectrum over a data set, as a static site.
 
-    DATA is scanned once; for every unit the pictures at four places of its spectrum, all scores and its neighbours are kept.
-    A build that was stopped or killed goes on where it was. A folder of another model, data set or setting is refused.
+    The data set is scanned once; each unit keeps the pictures at four places of its spectrum, all scores and its neighbours.
+    A build that was stopped or killed continues where it was. A folder of another model, data set or setting is refused.
 
     Args:
         layers: names or globs of layers; None: the output of every block.
@@ -109,7 +109,7 @@ def build(
 
 
 class _Build:
-    """The stages of one build. A key holds everything that a stage's files depend on."""
+    """Stages of one build; a stage's key identifies everything that its files depend on."""
 
     def __init__(self, job: Job, how: Scanning, stages: BuildStages) -> None:
         self.job, self.how, self.stages = job, how, stages
@@ -126,7 +126,7 @@ class _Build:
 
     @contextmanager
     def _part(self, title: str, layer: str, refused: dict[str, str]) -> Iterator[None]:
-        """Work on one layer; a refusal leaves out this layer, with its reason."""
+        """Runs the work on one layer; if the layer is refused, leaves it out and records the reason in `refused`."""
         with progress.stage(title), writable(self.folder):
             try:
                 yield
@@ -138,7 +138,7 @@ class _Build:
     # --- the scan's results, into the store
 
     def look(self) -> None:
-        """Scans, compares the units, and writes the store."""
+        """Scans the data set, compares the units, and writes the store; does nothing if that was done."""
         if self.stages.is_done("store", self.store_key) and self._has_store():
             return
         with self._stage("scan", self.scan_key):
@@ -170,7 +170,7 @@ class _Build:
         write_store(self.folder / STORE, layers, named, found, fires(tables, layers, rows, FIRES), meta)
 
     def _keep_scores(self, tables: Sequence[NDArray[np.float32]], layers: Sequence[LayerNumbers], samples: list[int]) -> None:
-        """All scores (pictures, channels), as float16 where they fit."""
+        """Saves each layer's scores (pictures, channels), as float16 where they fit, else as float32."""
         kept = Kept(self.folder / "embeddings", self.store_key)
         kept.write("samples.npy", _npy(np.asarray(samples, dtype=np.int64)))
         for table, layer in zip(tables, layers, strict=True):
@@ -191,7 +191,7 @@ class _Build:
         self._tell_rendered(names, refused)
 
     def _tell_rendered(self, names: Sequence[str], refused: Mapping[str, str]) -> None:
-        """Records the layers whose pictures were made with the same weights."""
+        """Records in the manifest the layers whose pictures were rendered with the present weights."""
         weights, found = self.job.model.weights_sha256, {name: read_units(self.folder / "units", name) for name in names}
         same = {name: one.sprites for name, one in found.items() if one and one.settings.get("weights") == weights}
         rendered = {name: {sign: sprites.get(sign) for sign in SIGNS} for name, sprites in same.items()}
@@ -199,7 +199,7 @@ class _Build:
         self.stages.save()
 
     def _chosen(self, minutes: float | int, workers: int | None) -> list[str]:
-        """Layers that fit into the time: measured once, so that a resumed build makes the same choice."""
+        """Returns the layers that can be rendered in the time; measured once, so that a resumed build makes the same choice."""
         names = list(self.job.trackers)
         key = _key(weights=self.job.model.weights_sha256, layers=names, minutes=minutes)
         earlier = self.stages.about.get("chosen", {}).get("layers", [])
@@ -237,7 +237,7 @@ class _Build:
         self.stages.save()
 
     def _is_map(self, file: str, pictures: int) -> bool:
-        """Whether a layer's map exists, is complete, and was made from these scores."""
+        """Whether a layer's map exists, is complete, and was made from the scores in the store."""
         place = self.folder / "maps"
         with suppress(DamagedError):
             said = map_in(place, file, pictures)
@@ -248,7 +248,7 @@ class _Build:
     # --- pictures and pages
 
     def pictures(self) -> None:
-        """Writes sheets of the pictures as the model saw them."""
+        """Writes sheets of the pictures as the model saw them; does nothing if that was done."""
         key = _key(store=self.store_key.hash, tile=sprites.TILE_PX, quality=sprites.QUALITY)
         if self.stages.is_done("pictures", key):
             return
@@ -257,7 +257,7 @@ class _Build:
             sprites.write_sprites(self.job.model, self.job.source, samples, self.folder / "pictures", key)
 
     def pages(self) -> None:
-        """Writes the site again if anything that it shows has changed, and the store too if it turns out to be damaged."""
+        """Writes the site if anything that it shows has changed, and the store too if it turns out to be damaged."""
         nothing: dict[str, Any] = {"rendered": {}, "not_rendered": {}, "maps": {}, "not_mapped": {}}
         shown = nothing | {name: value for name, value in self.stages.about.items() if name not in ("made", "chosen")}
         key = _key(store=self.store_key.hash, pages=pages_hash(), shown=shown, tapetum=versions()["tapetum"])

@@ -1,7 +1,7 @@
-"""Checks of an atlas's manifest.json and of its tables of maps.
+"""Checks the content of an atlas's manifest.json and of its maps' tables.
 
-Atlases are passed on, so their tables may hold anything. Fields of a wrong type, and file names that are not one plain name,
-are refused in one line.
+Atlases are passed on to others, so these files may contain anything. Fields of a wrong type, and file names that are paths, are
+refused with a one-line error.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from tapetum.types import DamagedError
 MANIFEST = "manifest.json"
 SCHEMA = 1
 LARGEST = 400_000_000
-"""Limit of a manifest in bytes: it names every picture that was skipped."""
+"""Most bytes of a manifest, which names every skipped picture."""
 SHEETS = 20_000
-"""Limit of sheets of one kind."""
+"""Most sheets of one kind."""
 
 Fits = Callable[[Any], bool]
 
 
 def manifest_in(folder: str | Path) -> dict[str, Any]:
-    """Manifest of an atlas, unchanged; that of an unfinished build may lack facts."""
+    """Returns the manifest of an atlas; refuses fields of a wrong type. The manifest of an unfinished build may lack fields."""
     said = table_in(inside(folder, MANIFEST), LARGEST)
     _check({name: fits for name, fits in FIELDS.items() if name in said}, said, Path(folder) / MANIFEST)
     return said
 
 
 def check_finished(said: Mapping[str, Any], folder: str | Path) -> None:
-    """Refuses the manifest of a build that was stopped before its store was finished."""
+    """Refuses the manifest of a build that stopped before its store was finished."""
     lacking = [name for name in NEEDED if name not in said]
     if lacking:
         raise DamagedError(
@@ -41,7 +41,7 @@ def check_finished(said: Mapping[str, Any], folder: str | Path) -> None:
 
 
 def map_in(folder: Path, file: str, pictures: int) -> dict[str, Any]:
-    """Reads and checks the table of a layer's map, for a site with this number of pictures."""
+    """Reads and checks the table of a layer's map; refuses picture numbers of `pictures` or above."""
     path = inside(folder, f"{file}.json")
     said = table_in(path)
     _check(MAP, said, path)
@@ -51,7 +51,7 @@ def map_in(folder: Path, file: str, pictures: int) -> dict[str, Any]:
 
 
 def is_sprite(value: Any) -> bool:
-    """Whether a value describes sheets of tiles: three numbers, and the plain names of the sheets' files."""
+    """Whether a value describes sheets of tiles: tile size, columns and rows, and the sheets' plain file names."""
     return (
         isinstance(value, dict)
         and value.keys() == {"tile", "columns", "rows", "sheets"}

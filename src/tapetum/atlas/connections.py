@@ -1,7 +1,7 @@
-"""The server's side of HTTP/1.1: each connection carries one request, read strictly and completely, and one answer.
+"""Implements the server's side of HTTP/1.1: each connection carries one request, read strictly and completely, and one answer.
 
 Requests may come from anybody. A connection is closed after its answer, so that no body can pose as a second request. No thread
-waits for a client, every wait has a time limit, and when all places are taken, the client that is silent longest is dropped.
+waits for a client, every wait has a time limit, and when there are too many connections, the longest silent one is dropped.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 HEAD_BYTES = 32_000
-"""Limit of a request line and its headers: browsers also send cookies that other servers on this computer have set."""
+"""Most bytes of a request line and its headers; browsers also send cookies of other servers on the same computer."""
 HEAD_S = 10
 LINGER_S = 2
 SLOWEST = 500_000
-"""Least bytes per second, after the first `HEAD_S` seconds, that a client must send or fetch."""
+"""Bytes per second that a client must at least send or receive, after the first `HEAD_S` seconds."""
 CHUNK = 1 << 16
 
 SECURE = {
@@ -32,7 +32,7 @@ SECURE = {
     "Referrer-Policy": "no-referrer",
     "Connection": "close",
 }
-"""Headers of every answer."""
+"""Headers of every response."""
 
 JSON = "application/json"
 METHODS = ("GET", "HEAD", "POST")
@@ -43,7 +43,7 @@ _LENGTH = re.compile(r"[0-9]+")
 
 
 class RefusedRequest(Exception):
-    """Refusal of a request: a status, and the reason in one line."""
+    """Error that refuses a request, with an HTTP status, a reason in one line, and further headers."""
 
     def __init__(self, status: HTTPStatus, text: str, **headers: str) -> None:
         super().__init__(text)
@@ -53,18 +53,18 @@ class RefusedRequest(Exception):
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """A request as it was sent; header names in lower case, repeated headers joined by commas."""
+    """A parsed request without its body; header names are in lower case, repeated headers joined by commas."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     length: int
-    """Bytes of its body."""
+    """Number of bytes of the request's body."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """Answer to a request: a text, or an open file that is closed after sending."""
+    """Response to a request: a text in memory, or an open file that is closed after sending."""
 
     content: io.BufferedIOBase
     size: int
@@ -74,12 +74,12 @@ class Reply:
 
 
 def answer_of(body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Reply:
-    """Answer with a text; headers are given as Cache_Control="no-store"."""
+    """Returns a response with a text; headers are given with underscores, such as Cache_Control="no-store"."""
     return Reply(io.BytesIO(body), len(body), kind, status, {name.replace("_", "-"): text for name, text in headers.items()})
 
 
 class Room:
-    """Limits connections: a further one replaces the client that has been silent longest, or is refused if none is silent."""
+    """Limits the number of connections: a new one replaces the longest silent one, or is refused if none is silent."""
 
     def __init__(self, places: int) -> None:
         self._free = places
@@ -102,7 +102,7 @@ class Room:
 
     @contextlib.asynccontextmanager
     async def patience(self, seconds: float) -> AsyncIterator[None]:
-        """Waits for the client: TimeoutError after this time, ConnectionError (no answer) when its place is needed."""
+        """Waits for the client: TimeoutError after `seconds`, ConnectionError (no response) if another client gets its place."""
         wait = asyncio.timeout(seconds)
         try:
             async with wait:
@@ -121,14 +121,14 @@ class Room:
 
 
 class Line:
-    """One connection to a client."""
+    """One connection to a client: reads its request, and sends the response."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, room: Room) -> None:
         self._reader, self._writer, self._room = reader, writer, room
-        writer.transport.set_write_buffer_limits(0)  # then drained bytes have been sent
+        writer.transport.set_write_buffer_limits(0)  # so that drain() returns only when all bytes are sent
 
     async def request(self) -> HttpRequest:
-        """Reads the request: `Refused` unless it is one of HTTP/1, ConnectionError (no answer) if nothing was sent."""
+        """Reads the request; RefusedRequest if it is not HTTP/1, ConnectionError (no response) if nothing was sent."""
         head = b""
         try:
             async with self._room.patience(HEAD_S):
@@ -148,7 +148,7 @@ class Line:
         return request_in(head)
 
     async def body(self, request: HttpRequest, room: Room) -> bytes:
-        """Reads the body of a request; `room` limits bodies, as the line's own limits connections."""
+        """Reads the body of a request; `room` limits the number of bodies that are read at once."""
         if request.headers.get("expect", "").lower() == "100-continue":
             self._writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         seconds = HEAD_S + request.length / SLOWEST
@@ -169,7 +169,7 @@ class Line:
                     self._writer.write(chunk)
                     await self._writer.drain()
         self._writer.write_eof()
-        async with self._room.patience(LINGER_S):  # closed with bytes unread, a connection takes its answer back
+        async with self._room.patience(LINGER_S):  # closing a connection with unread bytes would discard the response
             while await self._reader.read(CHUNK):
                 pass
 
@@ -180,7 +180,7 @@ async def answered(
     room: Room,
     respond: Callable[[HttpRequest, Line], Awaitable[Reply]],
 ) -> None:
-    """Serves one connection from its first byte to its end. A client that goes away, or is too slow, is no error."""
+    """Serves one connection from its first byte to its end; a client that disconnects or is too slow causes no error."""
     line, with_body = Line(reader, writer, room), True
     try:
         with contextlib.suppress(OSError), contextlib.ExitStack() as stay:
@@ -194,11 +194,11 @@ async def answered(
                 answer = answer_of(text, JSON, refusal.status, Cache_Control="no-store", **refusal.headers)
             await line.send(answer, with_body)
     finally:
-        writer.transport.abort()  # bytes given to the system are still sent
+        writer.transport.abort()  # bytes already passed to the system are still sent
 
 
 def request_in(head: bytes) -> HttpRequest:
-    """Parses a request line and headers, up to the empty line."""
+    """Parses a request line and headers, up to the empty line; refuses malformed ones and unknown methods."""
     first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     line = _LINE.fullmatch(first)
     if line is None:

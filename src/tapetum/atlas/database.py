@@ -1,7 +1,7 @@
-"""Reads an atlas.sqlite from any source: opened read-only, and checked before anything in it is used.
+"""Reads an atlas.sqlite that may come from anybody: read-only, and with checks of everything that it returns.
 
-The schema must be exactly ours, so that no foreign view, trigger or virtual table runs. Values have the types and ranges of
-their columns, a query returns no more rows than the file has room for, and one that takes too long is stopped.
+The schema must be exactly that of an atlas, so that no foreign view, trigger or virtual table runs. Values must have the types
+and ranges of their columns, a query may return no more rows than the file has room for, and slow queries are stopped.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from tapetum.files import opened, shown
 from tapetum.types import DamagedError, TapetumError
 
 LIMIT_S = 30.0
-"""Limit of a query; in an atlas of 200,000 units they take milliseconds."""
+"""Most seconds of a query; in an atlas of 200,000 units, queries take milliseconds."""
 
 STEPS = 100_000
-"""Instructions of SQLite's machine between two looks at the clock."""
+"""Number of SQLite's virtual machine instructions between two checks of the time."""
 
 LONGEST = 1_000_000
-"""Limit of a text or a blob in bytes: names of files are the longest."""
+"""Most bytes of a text or a blob; names of files are the longest."""
 
 AT_ONCE = 2_000
-"""Rows that are fetched at once; each takes at least four bytes of the file."""
+"""Number of rows that are fetched at once."""
 
 TEXTS_ROOM = 16
-"""Limit of the texts and blobs that a query returns, in multiples of the file's size."""
+"""Most bytes of all texts and blobs that a query returns, in multiples of the file's size."""
 
 LARGEST = 1 << 53
-"""Bound of whole numbers: the largest that a page's script can hold exactly."""
+"""Upper bound of whole numbers; JavaScript holds numbers up to this exactly."""
 
 
 class Database:
-    """Queries of the file from several threads at once, each with its own connection."""
+    """Runs queries on a file from several threads at once, each thread with its own connection."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -54,7 +54,7 @@ class Database:
         self._local = threading.local()
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
-        """Rows of a query, with columns by name."""
+        """Returns the rows of a query, with columns by name; refuses values that do not fit their columns."""
         try:
             found = self._fetched(self._connection(), sql, parameters)
         except sqlite3.OperationalError as error:
@@ -69,7 +69,7 @@ class Database:
         return found
 
     def damaged(self, why: object) -> DamagedError:
-        """The error to raise for a damaged file."""
+        """Returns the error to raise for a damaged file."""
         return DamagedError(f"{shown(self.path)} is damaged ({shown(why)}); build the atlas again")
 
     def _fetched(self, connection: sqlite3.Connection, sql: str, parameters: Any) -> list[sqlite3.Row]:
@@ -84,7 +84,7 @@ class Database:
 
     def _connection(self) -> sqlite3.Connection:
         if getattr(self._local, "connection", None) is None:
-            address = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"  # ignores a journal beside it
+            address = f"{self.path.resolve().as_uri()}?mode=ro&immutable=1"  # immutable: a journal beside the file is ignored
             connection = sqlite3.connect(address, uri=True, check_same_thread=False)  # closed by another thread
             self._open.append(connection)
             connection.row_factory = sqlite3.Row
@@ -111,7 +111,7 @@ MASTER = "type, name, tbl_name, sql"
 
 @functools.cache
 def schema() -> list[tuple[Any, ...]]:
-    """Tables and indices of an atlas, as SQLite describes them."""
+    """Returns the tables and indices of an atlas, as rows of SQLite's own list of them."""
     with contextlib.closing(sqlite3.connect(":memory:")) as database:
         for name in ("schema.sql", "indices.sql"):
             database.executescript(script(name))
@@ -119,12 +119,12 @@ def schema() -> list[tuple[Any, ...]]:
 
 
 def script(name: str) -> str:
-    """Text of schema.sql or indices.sql."""
+    """Returns the text of schema.sql or indices.sql."""
     return Path(__file__).with_name(name).read_text("utf-8")
 
 
 def _is_statistics(row: tuple[Any, ...]) -> bool:
-    """Whether a table is one of SQLite's own statistics, which ANALYZE writes."""
+    """Whether a table holds SQLite's own statistics, which ANALYZE writes."""
     kind, name, table, sql = row
     plain = kind == "table" and name == table and re.fullmatch(r"sqlite_stat[14]", str(name)) is not None
     return plain and re.fullmatch(rf"CREATE TABLE {name}\([a-z,]+\)", str(sql)) is not None
@@ -158,4 +158,4 @@ COLUMNS: Mapping[str, Callable[[list[Any]], bool]] = {
     **dict.fromkeys(("score", "z", "correlation", "percentile"), _only(float)),
     **dict.fromkeys(("edges", "counts"), _only(bytes)),
 }
-"""Checks of a column's values against the types in schema.sql, which SQLite itself does not enforce."""
+"""{column: check of its values against its type in schema.sql}; SQLite itself does not enforce types."""

@@ -1,6 +1,6 @@
-"""The static site: pages and data in one folder that opens from a file or any web host, without a server.
+"""Writes the static site of an atlas: pages and data in a folder that opens as a file or from any web host.
 
-Data files are scripts, `atlas(KEY, VALUE)`: a page from file:// may not fetch. All links are relative.
+Data files are scripts, `atlas(KEY, VALUE)`, since a page opened from file:// cannot fetch data. All links are relative.
 """
 
 from __future__ import annotations
@@ -30,25 +30,25 @@ from tapetum.types import DamagedError, TapetumError
 SCHEMA = 1
 PAGES = Path(__file__).with_name("site")
 UNITS = 64
-"""Units per data file."""
+"""Number of units per data file."""
 PICTURES = 256
-"""Pictures per data file."""
+"""Number of pictures per data file."""
 SKIPPED = 100
-"""Most skipped pictures that are named."""
+"""Most skipped pictures that the site names."""
 
 MOST_BYTES = 64_000_000
-"""Limit of a sheet's size: one of noise has some three million."""
+"""Most bytes of a sheet; a sheet of noise has about three million."""
 INDEX = b'atlas("index",'
-"""Beginning of the first file that a page reads."""
+"""First bytes of data/index.js, which every page reads first and by which a site is recognised."""
 
 DIGITS = 5
-"""Significant digits of a score: the page shows three or four."""
+"""Significant digits of numbers in data files; the pages show three or four."""
 
 
 def export(folder: str | Path, out: str | Path | None = None) -> Path:
-    """Writes the site of a built atlas into DIR/site, or `out`: a new or empty folder, or one with an earlier site.
+    """Writes the site of a built atlas into its folder `site`, or into `out`: a new or empty folder, or an earlier site's.
 
-    The folder gets its name when it is complete. Returns the path of index.html.
+    The folder appears only when complete. Returns the path of index.html.
     """
     source, manifest = Path(folder), read_manifest(folder)
     check_finished(manifest, folder)
@@ -69,7 +69,7 @@ def export(folder: str | Path, out: str | Path | None = None) -> Path:
 
 
 def check_site(target: Path) -> None:
-    """Refuses a folder that holds anything but an earlier site, which will be replaced."""
+    """Refuses a folder that holds anything but an earlier site, since it will be replaced."""
     named(target)
     with writable(target):
         if target.exists() and not target.is_dir():
@@ -88,7 +88,7 @@ def _is_index(file: Path) -> bool:
 
 
 def _is_of_a_site(path: Path, site: Path) -> bool:
-    """Whether a site has such a file or folder."""
+    """Whether a file or folder is at a place where an atlas's site has such files or folders."""
     first, *rest = path.relative_to(site).parts
     if path.name in BROWSED:
         return True
@@ -98,14 +98,14 @@ def _is_of_a_site(path: Path, site: Path) -> bool:
 
 
 ENDS = {"data": ".js", "pictures": ".webp", "units": ".webp", "maps": ".webp"}
-"""The folders of a site, and what its files end in."""
+"""{folder of a site: ending of its files}."""
 
 BROWSED = (".DS_Store", "Thumbs.db", "desktop.ini")
-"""Files that systems add to a folder that somebody opens."""
+"""Names of files that operating systems add to folders that are opened."""
 
 
 class _SiteData:
-    """Data of the pages, from the store and the pictures beside it."""
+    """Collects the data of the pages from the store and the pictures beside it, and writes them."""
 
     def __init__(self, source: Path, store: Store, manifest: Mapping[str, Any]) -> None:
         self.source, self.store, self.manifest, self.work = source, store, manifest, Path()
@@ -116,7 +116,7 @@ class _SiteData:
         self.copies: dict[str, Path] = {}
 
     def check(self) -> None:
-        """Lists the files to copy into the site; refuses missing files, and links that lead elsewhere, before any writing."""
+        """Lists the picture files to copy into the site; refuses missing files, and links that lead elsewhere."""
         for layer in self.layers:
             for sign in SIGNS:
                 self._take("units", self._sprite(layer["name"], sign))
@@ -225,7 +225,7 @@ class _SiteData:
 
 
 def _within(part: str, sprite: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A sprite whose sheets are named from the site's folder on."""
+    """Returns a sprite with the paths of its sheets relative to the site's folder."""
     return None if sprite is None else {**sprite, "sheets": [f"{part}/{name}" for name in sprite["sheets"]]}
 
 
@@ -234,7 +234,7 @@ def _label(row: Any) -> str | None:
 
 
 def as_json(value: Any) -> str:
-    """JSON in ASCII, so that no encoding matters; five significant digits, null for what is not finite."""
+    """Returns a value as ASCII JSON, whatever the page's encoding: numbers with five significant digits, null if not finite."""
     return json.dumps(finite(value, _short), separators=(",", ":"), allow_nan=False)
 
 
@@ -244,7 +244,7 @@ def _short(value: float) -> float | int:
 
 
 def broken(site: Path) -> list[str]:
-    """Data files and sheets that a site's data name but that are missing or lie outside of it."""
+    """Returns descriptions of data files and sheets that a site refers to but that are missing or lie outside its folder."""
     index = given(site / "data" / "index.js")
     named = ["index.html", "atlas.js", "atlas.css", "data/ids.js", *index["pictures"]["sheets"]]
     named += [f"data/pictures/{i:03d}.js" for i in range(-(-index["pictures"]["count"] // index["pictures"]["chunk"]))]
@@ -265,7 +265,7 @@ def broken(site: Path) -> list[str]:
 
 
 def given(path: Path) -> Any:
-    """The value of a data file."""
+    """Returns the value in a data file."""
     text = path.read_text("ascii")
     return json.loads(text[text.index(",") + 1 : text.rindex(")")])
 

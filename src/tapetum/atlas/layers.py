@@ -1,4 +1,4 @@
-"""Layers of an atlas, and a check that their scores fit into memory."""
+"""Chooses the layers of an atlas, and checks that their scores fit into memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tapetum.types import LayerError, TapetumError
 
 
 def chosen_layers(model: VisionModel, layers: Sequence[str] | str | None) -> list[str]:
-    """The layers of an atlas, in the order of the network; those without channels are refused."""
+    """Returns the layers of an atlas, in the order of the network (None: every block); refuses layers without channels."""
     names = block_layers(model.survey) if layers is None else model.find_layers(layers)
     without = [name for name in names if model.survey[name].channels is None]
     if without:
@@ -21,7 +21,7 @@ def chosen_layers(model: VisionModel, layers: Sequence[str] | str | None) -> lis
 
 
 def check_memory(model: VisionModel, names: Sequence[str], pictures: int) -> None:
-    """Fails early if two copies of the score table would not fit into memory."""
+    """Refuses a scan whose table of scores would not fit into memory twice."""
     units = sum(model.survey[name].channels or 0 for name in names)
     needed, there = 2 * 4 * pictures * units / 1e9, memory_gb()
     if needed > there:
@@ -32,7 +32,7 @@ def check_memory(model: VisionModel, names: Sequence[str], pictures: int) -> Non
 
 
 def memory_gb() -> float:
-    """Physical memory in GB; infinity if the system does not report it."""
+    """Returns the physical memory in GB; infinity if the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
     except (AttributeError, ValueError, OSError):  # Windows
@@ -40,7 +40,7 @@ def memory_gb() -> float:
 
 
 def among(model: VisionModel, names: Sequence[str], wanted: Sequence[str] | None, what: str) -> list[str]:
-    """Layers by name or glob, which have to be of this atlas."""
+    """Returns layers chosen by names or globs; refuses layers that are not in the atlas."""
     found = [] if wanted is None else chosen_layers(model, wanted)
     outside = [name for name in found if name not in names]
     if outside:
@@ -49,6 +49,6 @@ def among(model: VisionModel, names: Sequence[str], wanted: Sequence[str] | None
 
 
 def usual_map(model: VisionModel, names: Sequence[str]) -> str:
-    """The last layer with a grid that tells the parts of a picture apart, or the last."""
+    """Returns the layer to map by default: the last whose grid still tells the parts of a picture apart, else the last."""
     fine = [name for name in names if min(model.survey[name].grid or (1,)) >= DETAILED]
     return (fine or list(names))[-1]

@@ -1,4 +1,4 @@
-"""Layouts of activation vectors: two dimensions in which similar vectors are near, and a grid of cells over them."""
+"""Lays activation vectors out in two dimensions, similar ones near each other, and sorts them into a grid of cells."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Projection = Literal["umap", "pca"]
 
 NEIGHBORS = 50
 MIN_DIST = 0.05
-"""As in Lucid's recipe (carter2019activation), with cosine distances."""
+"""UMAP's settings in Lucid's recipe (carter2019activation), with cosine distances."""
 
 FEW = 100
-"""Fewer vectors are laid out by principal components: 50 neighbors would be most of them."""
+"""Least number of vectors for UMAP, since 50 neighbours would be most of fewer; those get principal components."""
 
 PERCENTILES = (1, 99)
 MARGIN = 0.1
 
 LEAST = 5
-"""Cells with fewer vectors are dropped: a mean of so few is mostly noise."""
+"""Least number of vectors in a cell; cells with fewer are dropped, since their means are mostly noise."""
 
 PER_CELL = 40
-"""Vectors per cell if they were spread evenly; in practice, a full cell has two to three times as many."""
+"""Average number of vectors per cell; since they are not spread evenly, a full cell has two to three times as many."""
 
 
 def laid_out(vectors: Tensor, *, seed: int = 0, layout: Projection | None = None) -> tuple[Tensor, Projection]:
-    """Places (m, 2) in [0, 1] for vectors (m, c), and the layout used: UMAP, or principal components without it (noted).
+    """Returns places (m, 2) in [0, 1] for vectors (m, c), and the layout used: UMAP, else principal components (with a note).
 
     UMAP (mcinnes2018umap): 2 dimensions, cosine distance, 50 neighbours, min_dist .05, one thread, seeded: the same vectors
     and seed give the same places on one machine. Each axis is clipped to its 1st and 99th percentile, plus a tenth of their
@@ -61,7 +61,7 @@ def _possible(m: int) -> Projection:
 
 
 def _imported() -> Any:
-    """Imports umap-learn without its warnings about optional packages."""
+    """Imports UMAP from umap-learn, without warnings about optional packages."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from umap import UMAP
@@ -82,7 +82,7 @@ def _umap(vectors: NDArray[np.float32], seed: int) -> NDArray[Any]:
 
 
 def principal(vectors: Tensor) -> Tensor:
-    """The first two principal components (m, 2), with signs such that each direction's largest weight is positive."""
+    """Returns the first two principal components (m, 2), with signs such that each direction's largest weight is positive."""
     centred = vectors - vectors.mean(0)
     directions = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -2:].flip(1)
     largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
@@ -104,7 +104,7 @@ def _normalized(places: NDArray[Any]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class Binned:
-    """Vectors in the cells of a grid.
+    """Vectors sorted into the cells of a grid.
 
     rows, columns  (k,) places of the cells that are kept, row by row from the top left
     members        (m,) the cell of each vector, -1 where its cell was dropped
@@ -126,7 +126,7 @@ class Binned:
 
 
 def grid_side(m: int) -> int:
-    """Cells per side for m vectors: 40 vectors per cell, 3 to 40 cells."""
+    """Returns the cells per side, from 3 to 40, for m vectors at 40 vectors per cell."""
     return max(3, min(40, round((m / PER_CELL) ** 0.5)))
 
 
@@ -148,7 +148,7 @@ def binned(points: Tensor, vectors: Tensor, side: int) -> Binned:
 
 
 def whitening(vectors: Tensor) -> Tensor:
-    """Inverse (c, c) of the vectors' second moments, shrunk: ((1 - s) C + s tr(C)/c I)^-1, C = V'V / m.
+    """Returns the inverse (c, c) of the shrunk second moments of vectors: ((1 - s) C + s tr(C)/c I)^-1, C = V'V / m.
 
     C is not centred, as in Lucid's recipe. s in [0, 1] minimizes the expected error (ledoit2004well), so that directions in
     which the sample hardly varies do not become the largest.

@@ -1,4 +1,4 @@
-"""Writes an activation atlas for the pages of the site: its table, and the sheets of its cells."""
+"""Prepares an activation atlas for the pages of a site: its data, and the sheets of its cells' pictures."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from tapetum.atlas.units import SIDE_PX, file_stem
 from tapetum.types import ActivationAtlas
 
 CLASSES = 1_000
-"""Most labels that a page offers: those with most vectors."""
+"""Most labels that a page offers; those with most vectors are kept."""
 
 
 def map_data(atlas: ActivationAtlas, folder: str | Path, numbers: Mapping[int, int], *, tile: int = SIDE_PX) -> dict[str, Any]:
-    """Content of data/maps/FILE.js; writes the sheets to folder/FILE-000.webp, whose names are in `sprite.sheets`.
+    """Returns the content of data/maps/FILE.js, and writes the sheets folder/FILE-000.webp, ..., named in `sprite.sheets`.
 
-    numbers   sample -> number of its picture on the pages; other pictures are left out
+    numbers  {sample: number of its picture on the pages}; other pictures are left out
+    tile     side of the tiles in px
     """
     sprite = None
     if atlas.pixels is not None:

@@ -1,4 +1,4 @@
-"""Units with similar scores: correlations over the pictures."""
+"""Finds units with similar scores, by their correlations over the pictures."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from torch import Tensor
 from tapetum import progress
 
 NEIGHBORS = 8
-"""Neighbors per unit in its own layer, and in all other layers together; the same numbers of opposite units."""
+"""Neighbours per unit in its own layer, and as many in all other layers together; the same for opposite units."""
 
 BLOCK = 512
-"""Units whose correlations with all others are in memory at once."""
+"""Number of units whose correlations with all others are in memory at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbors:
-    """Most similar and most opposite units (u, 2k), the strongest correlation first; unit -1 where there are fewer."""
+    """Most similar and most opposite units of each unit, (u, 2k), the strongest correlation first; -1 where there are fewer."""
 
     unit: NDArray[np.int64]
     correlation: NDArray[np.float32]
@@ -30,11 +30,11 @@ class Neighbors:
 
 
 def neighbors(tables: Sequence[NDArray[np.float32]], k: int = NEIGHBORS) -> Neighbors:
-    """Per unit the k most correlated units of its own layer and k of the others, and as many of the most opposite ones.
+    """Returns for each unit the k most correlated units of its own layer and k of other layers, and as many opposite ones.
 
     r_ij = mean((s_i - mean s_i) (s_j - mean s_j)) / (sd_i sd_j) over the pictures; tables (n, c) hold the layers' scores.
     Correlations within 2 / sqrt(n - 1) of zero, two standard errors for unrelated units, are left out. A unit with the same
-    score everywhere has no neighbours. Computed in blocks, which takes as much memory again as the tables.
+    score everywhere has no neighbours. The computation takes as much memory again as the tables.
     """
     least = 2 / max(1, len(tables[0]) - 1) ** 0.5
     columns = torch.cat([_standard(table) for table in tables], 1)
@@ -56,7 +56,7 @@ def neighbors(tables: Sequence[NDArray[np.float32]], k: int = NEIGHBORS) -> Neig
 
 
 def _standard(table: NDArray[np.float32]) -> Tensor:
-    """The table with columns of mean zero and length one; a constant column becomes zeros."""
+    """Returns a table with each column scaled to mean zero and length one; constant columns become zeros."""
     exact = torch.from_numpy(table).double()
     centered = exact - exact.mean(0)
     length = centered.norm(dim=0)
@@ -65,9 +65,11 @@ def _standard(table: NDArray[np.float32]) -> Tensor:
 
 
 def _strongest(alike: Tensor, own: slice, k: int, sign: int, least: float) -> tuple[Tensor, Tensor]:
-    """Units and correlations (b, 2k), k of the own layer and k of the others, strongest first; with sign -1 the opposite ones.
+    """Returns units and correlations (b, 2k): k of the own layer, k of others, strongest first; for sign -1 opposite units.
 
-    alike   correlations (b, u) of a block of units with all units
+    alike  correlations (b, u) of a block of units with all units
+    own    indices of the units of the block's own layer
+    least  correlations up to this size are left out (unit -1)
     """
     inside = (sign * alike[:, own]).topk(min(k, own.stop - own.start))
     others = sign * alike

@@ -1,4 +1,4 @@
-"""Statistics of every unit from a scan, as arrays by unit, ready for the store."""
+"""Turns the result of a scan into arrays by unit, ready for the store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Integers = NDArray[np.integer]
 
 @dataclass(frozen=True, eq=False)
 class ExampleTable:
-    """Ranked pictures per unit (c, k): picture numbers (-1: none), scores, flat places on the layer's grid."""
+    """Ranked pictures per unit, (c, k) each: picture numbers (-1: none), scores, flat positions on the layer's grid."""
 
     picture: Integers
     score: Floats
@@ -28,14 +28,16 @@ class ExampleTable:
 
 @dataclass(frozen=True, eq=False)
 class LayerNumbers:
-    """One layer's units.
+    """Statistics of all units of one layer.
 
-    mean, sd     (c,) of the scores over the data set (sd over all n pictures)
-    sparsity     (c,) the share of places of all pictures that are <= 0
-    signed       whether any unit is negative at any place of any picture
-    threshold    (c,) the middle of the spectrum: zero, or the median where `median` is true
-    histograms   per unit: edges (m + 1), counts (m)
-    labels       per unit: the most frequent label of its strongest pictures, and the number of them that have it
+    file        the layer's name as part of file names
+    tap         "output", or "pre-activation" where values are read before the activation function
+    mean, sd    (c,) mean and standard deviation of the scores over all n pictures (divided by n)
+    sparsity    (c,) share of the places of all pictures where the value is <= 0
+    signed      whether any unit is negative at any place of any picture
+    threshold   (c,) middle of the spectrum: zero, or the median where `median` is true
+    histograms  per unit: edges (m + 1), counts (m)
+    labels      per unit: (most frequent label of its strongest pictures, how many have it, how many there are), or None
     """
 
     name: str
@@ -63,7 +65,7 @@ class LayerNumbers:
 
 
 def pictures_of(scan: ScanResult, samples: Sequence[int], most: int) -> list[int]:
-    """The samples that the atlas shows: all that could be read, or the examples of units and as many more as fit."""
+    """Returns the samples that the atlas shows: all readable ones, or if those are over `most`, examples and some others."""
     if len(samples) <= most:
         return list(samples)
     occur = {one for many in scan.values() for ranking in many[0].rankings.values() for one in ranking.sample.unique().tolist()}
@@ -75,8 +77,8 @@ def pictures_of(scan: ScanResult, samples: Sequence[int], most: int) -> list[int
 def layer_numbers(
     scan: ScanResult, layers: Sequence[Layer], shown: Sequence[int], labels: Sequence[str | None]
 ) -> list[LayerNumbers]:
-    """Statistics per layer; `shown` are the samples of the atlas's pictures in order, `labels` the labels of all samples."""
-    number = np.full(len(scan.ids) + 1, -1, dtype=np.int64)  # the last for sample -1: none
+    """Returns the statistics of each layer; `shown` are the samples in the atlas, `labels` the labels of all samples."""
+    number = np.full(len(scan.ids) + 1, -1, dtype=np.int64)  # the last entry stands for sample -1, no picture
     number[np.asarray(shown, dtype=np.int64)] = np.arange(len(shown))
     taken: set[str] = set()
     return [_layer(scan, layer, unique(safe(layer.name), taken), number, labels) for layer in layers]
@@ -112,7 +114,7 @@ def _layer(scan: ScanResult, layer: Layer, file: str, number: Integers, labels: 
 
 
 def commonest(labels: Sequence[str | None]) -> tuple[str, int, int] | None:
-    """Most frequent label as (label, count, total). Ties go to the strongest picture; None if no label occurs twice."""
+    """Returns the most frequent label as (label, count, total), ties to the stronger picture; None if no label occurs twice."""
     counts = Counter(label for label in labels if label is not None)
     label, count = next(iter(counts.most_common(1)), ("", 0))  # first come, first listed
     return (label, count, len(labels)) if count > 1 else None
@@ -120,7 +122,7 @@ def commonest(labels: Sequence[str | None]) -> tuple[str, int, int] | None:
 
 @dataclass(frozen=True, eq=False)
 class FireTable:
-    """Units with the most unusual scores per picture, (p, k) each, highest z first; unit -1 if there are fewer.
+    """Units with the most unusual scores on each picture, (p, k) each, highest z first; unit -1 where there are fewer.
 
     z           (score - mean) / sd of the unit over the data set
     percentile  100 * (pictures with a lower score + half of those with the same) / pictures
@@ -133,11 +135,11 @@ class FireTable:
 
 
 AT_ONCE = 1024
-"""Pictures whose z-scores of all units are in memory at once."""
+"""Number of pictures whose z-scores of all units are in memory at once."""
 
 
 def fires(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int) -> FireTable:
-    """The k units of all layers with the highest z on each picture; `rows` are the pictures' rows in the tables (n, c)."""
+    """Returns each picture's k units with the highest z in all layers; `rows` are the pictures' rows in the tables (n, c)."""
     k = min(k, sum(layer.channels for layer in layers))
     parts = [_strongest(tables, layers, rows[start : start + AT_ONCE], k) for start in range(0, len(rows), AT_ONCE)]
     unit, score, z = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -153,7 +155,7 @@ def fires(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Intege
 
 
 def _strongest(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: Integers, k: int) -> list[NDArray[Any]]:
-    """Units, scores and z of the k highest z on each picture (p, k); equal ones in the order of the units."""
+    """Returns units, scores and z, (p, k) each, of the k highest z on each picture; ties in the order of the units."""
     shape = (len(rows), k)
     best: list[NDArray[Any]] = [np.full(shape, -1, np.int64), np.zeros(shape, np.float32), np.full(shape, -np.inf)]
     first = 0
@@ -170,6 +172,6 @@ def _strongest(tables: Sequence[Floats], layers: Sequence[LayerNumbers], rows: I
 
 
 def percentile_of(ascending: Floats, score: float) -> float:
-    """Percentile of a score among a unit's scores in ascending order, 0 to 100; half of the equal scores count as lower."""
+    """Returns the percentile, 0 to 100, of a score among a unit's ascending scores; half of the equal ones count as lower."""
     low, high = (int(np.searchsorted(ascending, score, side)) for side in ("left", "right"))
     return 100 * (low + high) / (2 * len(ascending))

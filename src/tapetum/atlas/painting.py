@@ -1,7 +1,7 @@
-"""Renders pictures in bulk: hundreds of objectives in fixed batches, each saved as soon as it is finished.
+"""Renders pictures in bulk: hundreds of objectives in fixed batches, each saved as soon as it is done.
 
-A batch runs in a single thread of torch, so its pictures are the same bits for any number of workers, and for runs that were
-interrupted.
+Each batch runs in a single torch thread, so its pictures have the same bits for any number of workers, and after an
+interruption.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import DamagedError, Made, TapetumError
 
 BATCH = 16
-"""Pictures per batch, also the most that a killed run loses per worker; the time per picture falls no further beyond 8."""
+"""Pictures per batch, which is also what a killed run loses per worker; the time per picture does not fall beyond 8."""
 
 DECISIVE = ("tapetum", "torch")
-"""Versions that may change a picture."""
+"""Packages whose versions may change a picture."""
 
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """Finished pictures (n, h, w, 3) uint8, with the objective's score on each and its status."""
+    """Finished pictures (n, h, w, 3) uint8, with the objective's score on each picture and the status of each."""
 
     pixels: NDArray[np.uint8]
     scores: tuple[float, ...]
@@ -50,7 +50,7 @@ class Painted:
 
 @dataclass(frozen=True, eq=False)
 class Canvases:
-    """Pictures to render: objectives in a fixed order, all with one recipe at one size (h, w)."""
+    """Pictures to render: objectives in a fixed order, all with one recipe and one size (h, w) in px."""
 
     model: VisionModel
     objectives: Sequence[Objective]
@@ -67,7 +67,7 @@ class Canvases:
         return [range(start, min(len(self), start + self.batch)) for start in range(0, len(self), self.batch)]
 
     def facts(self) -> dict[str, Any]:
-        """Everything that the pictures depend on, except numbers that an objective's name does not show."""
+        """Returns everything that the pictures depend on, except numbers that an objective's name does not show."""
         recipe = self.recipe
         return {
             "weights": self.model.weights_sha256,
@@ -90,7 +90,7 @@ class Canvases:
         }
 
     def make(self, rows: range) -> Painted:
-        """Renders one batch in the calling thread."""
+        """Renders one batch in the thread that calls."""
         with torch.inference_mode(False), torch.no_grad(), self.model.pinned():
             some = [self.objectives[row] for row in rows]
             made = render(self.model, some, self.recipe, size=self.size, seed=self.seed, batch=len(some))
@@ -99,9 +99,9 @@ class Canvases:
 
 
 def paint(job: Canvases, kept: Kept, *, workers: int | None = None) -> Painted:
-    """Renders all pictures of a job, and keeps finished batches: a run that is stopped or killed loses at most one per worker.
+    """Renders all pictures of a job, and saves finished batches: a stopped run loses at most one batch per worker.
 
-    workers   threads, each with a batch of its own; None: one per core. The pictures do not depend on it.
+    workers  threads, each with a batch of its own; None: one per core. The pictures do not depend on their number.
     """
     found = [kept.read(f"{i:06d}.npz", partial(read, n=len(rows), size=job.size)) for i, rows in enumerate(job.batches)]
 
@@ -129,7 +129,7 @@ Message = tuple[int, float] | tuple[int, Painted] | BaseException
 def shared_out(
     model: VisionModel, work: Callable[[int], Painted], todo: Sequence[int], sizes: Sequence[int], workers: int | None
 ) -> list[tuple[int, Painted]]:
-    """(batch, result of `work`) for each batch of `todo`; reports pictures, and stops within one step when cancelled."""
+    """Returns (batch, result of `work`) for each batch of `todo`; reports progress, and stops within one step if cancelled."""
     if workers is not None and workers < 1:
         raise TapetumError(f"workers must be at least 1, not {workers}")
     total, done = sum(sizes), sum(sizes) - sum(sizes[i] for i in todo)
@@ -163,7 +163,7 @@ def shared_out(
 
 
 def _one(work: Callable[[int], Painted], i: int, events: queue.SimpleQueue[Message], stopped: threading.Event) -> None:
-    """Renders one batch in a worker's thread; each step becomes an event, and a stop ends the batch at its next step."""
+    """Renders a batch in a worker's thread; each step is reported as an event, and may be the last once `stopped` is set."""
 
     def watch(step: progress.Progress) -> bool:
         events.put((i, min(0.999, step.done / max(1, step.total))))
@@ -178,7 +178,7 @@ def _one(work: Callable[[int], Painted], i: int, events: queue.SimpleQueue[Messa
 
 
 def seconds_each(job: Canvases, workers: int | None = None, steps: int = 4) -> float:
-    """Seconds per picture of this job with all workers busy, measured on a few steps of a batch for each worker."""
+    """Measures the seconds per picture of a job with all workers busy, on a few steps of a batch for each worker."""
     many = workers or (cores() if job.model.device.type == "cpu" else 1)
     rows = job.batches[0]
     short, first = (replace(job, recipe=replace(job.recipe, n_steps=n, redirect=0)) for n in (steps, 1))
@@ -200,7 +200,7 @@ def _packed(part: Painted) -> bytes:
 
 
 def read(file: Path, n: int, size: tuple[int, int]) -> Painted:
-    """Reads a finished batch of n pictures; a `DamagedError` if it is missing, damaged, or of other pictures."""
+    """Reads a finished batch of n pictures; raises a `DamagedError` if it is missing, damaged, or has other pictures."""
     arrays = arrays_in(file)
     wanted = {"pixels": ((n, *size, 3), "u1"), "scores": ((n,), "f8"), "status": ((n,), "U")}
     if arrays.keys() != wanted.keys() or not all(

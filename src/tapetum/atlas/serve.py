@@ -1,11 +1,11 @@
-"""Serves the site on this computer, and answers two further requests: units that fire on any picture, and all about one unit.
+"""Serves an atlas's site on this computer, with two more requests: units that fire on a new picture, and data of one unit.
 
 GET  /...                   the site's files
 GET  /api/unit?unit=L:C     a unit as JSON
 POST /api/fires             a picture's bytes: {predictions, fires, seen}
 
-Only files inside the site's folder are served. Requests are answered only to pages of this server's own address, so that no
-other page in the same browser can send them. Pictures are analysed one at a time, and few may wait.
+Only files inside the site's folder are served. Only pages from this server's own address may send requests, so that other
+pages in the same browser cannot. Pictures are analysed one at a time, and only a few may wait.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from tapetum.files import inside, opened
 from tapetum.types import ModelError, TapetumError
 
 MAX_BYTES = 30_000_000
-"""Limit of a picture that is sent."""
+"""Most bytes of a picture that is sent."""
 CONNECTIONS, PICTURES = 256, 8
-"""Limits of simultaneous connections and pictures; none of them holds a thread."""
+"""Most simultaneous connections and pictures; none of them occupies a thread while it waits."""
 BACKLOG = 128
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -45,7 +45,7 @@ LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Server:
-    """Server of one atlas; port 0 takes any free port. `run` answers requests until another thread calls `stop`."""
+    """Serves one atlas; port 0 means any free port. `run` answers requests until another thread calls `stop`."""
 
     def __init__(self, asking: Asking, host: str = "127.0.0.1", port: int = 0) -> None:
         self.asking = asking
@@ -56,7 +56,7 @@ class Server:
         try:
             where = socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4]
             self._socket = socket.create_server(where[:2], family=family, backlog=BACKLOG)
-        except (OSError, ValueError) as error:  # a name that is none
+        except (OSError, ValueError) as error:  # ValueError: not a valid host name
             why = getattr(error, "strerror", None) or str(error)
             raise TapetumError(f"{host}:{port} cannot be used ({why}); give another --port, or --port 0 for any") from error
         self.host = f"[{host}]" if ":" in host else host
@@ -81,7 +81,7 @@ class Server:
         asyncio.run(self._until_stopped())
 
     def stop(self) -> None:
-        """Ends `run`, and with it every connection."""
+        """Ends `run`, and closes all connections."""
         self._stopped.set_result(None)
 
     async def _until_stopped(self) -> None:
@@ -97,12 +97,12 @@ class Server:
     # --- which requests are allowed
 
     def knows(self, host: str) -> bool:
-        """Whether a Host header means this server; on a loopback address no other name may, however it resolves."""
+        """Whether a Host header names this server; a server on a loopback address accepts loopback names only."""
         name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
         return name.lower() in (self.host, *LOCAL) or self.host not in LOCAL
 
     def _check_origin(self, request: HttpRequest) -> None:
-        """Refuses requests from pages of other sites, which browsers mark by their origin."""
+        """Refuses requests from pages of other sites, by the origin headers that browsers send."""
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site", "same-origin")
         if (origin is not None and origin != f"http://{request.headers['host']}") or site not in ("same-origin", "none"):
             raise RefusedRequest(HTTPStatus.FORBIDDEN, "only the atlas's own pages may ask")
@@ -154,7 +154,7 @@ class Server:
         file = opened(name)
         status = os.fstat(file.fileno())
         etag = f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
-        kept = {"ETag": etag, "Cache-Control": "no-cache"}  # browsers keep it, but check each time
+        kept = {"ETag": etag, "Cache-Control": "no-cache"}  # browsers may cache it, but ask each time if it changed
         if etag in request.headers.get("if-none-match", ""):
             file.close()
             return Reply(io.BytesIO(), 0, None, HTTPStatus.NOT_MODIFIED, kept)
@@ -165,8 +165,8 @@ class Server:
         return Reply(io.BytesIO(page), len(page), TYPES[".html"], headers=kept)
 
     def _inside(self, path: str) -> Path:
-        """The path of a file of the site; refuses links and .. that lead outside of it."""
-        with contextlib.suppress(OSError, ValueError, RuntimeError):  # a name that no file can have; links in a circle
+        """Returns the path of a file of the site; refuses missing files, and links or .. that lead outside of it."""
+        with contextlib.suppress(OSError, ValueError, RuntimeError):  # impossible file names, or links in a circle
             file = (self.site / (path.lstrip("/") or "index.html")).resolve()
             if self.site in file.parents and file.suffix in TYPES and file.is_file():
                 return file
@@ -174,7 +174,7 @@ class Server:
 
 
 async def _json_by(threads: ThreadPoolExecutor, work: Callable[[], Any]) -> Reply:
-    """Result of a thread's work, as JSON."""
+    """Returns the result of `work`, done in one of the threads, as a JSON response."""
     from tapetum.atlas.export import as_json
 
     body = await asyncio.get_running_loop().run_in_executor(threads, lambda: as_json(work()).encode())

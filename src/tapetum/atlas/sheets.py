@@ -1,4 +1,4 @@
-"""Sheets of tiles: many small pictures in a few WebP files, tile i at i % (columns * rows) of its sheet, row by row."""
+"""Puts many small pictures into a few WebP sheets of tiles: tile i is at i % (columns * rows) of its sheet, row by row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUALITY = 85
 
 
 class Sprite(TypedDict):
-    """Places of tiles on sheets; every sheet is exactly columns * tile by rows * tile px."""
+    """Where tiles are on sheets: side of a tile in px, columns and rows of each sheet, names of the sheets' files."""
 
     tile: int
     columns: int
@@ -32,9 +32,9 @@ class Sprite(TypedDict):
 
 
 def write_sheets(tiles: NDArray[np.uint8], folder: Path, stem: str) -> Sprite:
-    """Writes tiles (n, t, t, 3) to folder/STEM-000.webp, ...: sheets of 16 x 16, a single one only as high as it must be.
+    """Writes tiles (n, t, t, 3) to folder/STEM-000.webp, ... in sheets of 16 x 16; a single sheet has only the rows it needs.
 
-    Empty places have the color of paper. Each file appears whole; files left over from an earlier, longer run are deleted.
+    Empty places have the color of paper. Each file appears only when complete; further sheets of an earlier run are deleted.
     """
     n, tile = len(tiles), tiles.shape[1]
     rows = min(ROWS, max(1, -(-n // COLUMNS)))
@@ -50,7 +50,7 @@ def write_sheets(tiles: NDArray[np.uint8], folder: Path, stem: str) -> Sprite:
 
 
 def tile_sheet(tiles: NDArray[np.uint8], background: NDArray[np.uint8], rows: int = ROWS) -> NDArray[np.uint8]:
-    """Tile i at column i % 16 of row i // 16; empty places have the background's color."""
+    """Returns a sheet with tile i at column i % 16 of row i // 16; empty places have the background's color."""
     tile = tiles.shape[1]
     page = np.empty((rows * tile, COLUMNS * tile, 3), np.uint8)
     page[:] = background
@@ -61,7 +61,7 @@ def tile_sheet(tiles: NDArray[np.uint8], background: NDArray[np.uint8], rows: in
 
 
 def as_tiles(pixels: NDArray[np.uint8], status: Sequence[Made], tile: int) -> NDArray[np.uint8]:
-    """Pictures (n, h, w, 3) as tiles (n, t, t, 3); a picture whose status is not ok is replaced by words."""
+    """Returns pictures (n, h, w, 3) as tiles (n, t, t, 3); a picture with a status other than "ok" is replaced by words."""
     found = np.empty((len(pixels), tile, tile, 3), np.uint8)
     for i, one in enumerate(pixels):
         if status[i] != "ok":
@@ -75,5 +75,5 @@ def as_tiles(pixels: NDArray[np.uint8], status: Sequence[Made], tile: int) -> ND
 
 
 def paper() -> NDArray[np.uint8]:
-    """Background color (3,) of empty tiles."""
+    """Returns the background color (3,) uint8 of empty tiles."""
     return (np.array(rgb(LIGHT.paper)) * 255).round().astype(np.uint8)

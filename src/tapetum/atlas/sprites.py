@@ -1,4 +1,4 @@
-"""Small tiles in WebP sheets: each picture as the model saw it."""
+"""Writes small tiles of the pictures, as the model saw them, in WebP sheets."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from tapetum.types import ImageError
 TILE_PX = 128
 QUALITY = 80
 MOST = 20_000
-"""Most pictures that an atlas shows: 79 sheets, some hundred megabytes."""
+"""Most pictures that an atlas shows; they take 79 sheets, about a hundred megabytes."""
 
 MISSING = 128
-"""Gray of empty places, and of pictures that can no longer be read since the scan."""
+"""Gray level of empty places, and of pictures that have become unreadable since the scan."""
 
 
 def sheet_names(pictures: int) -> list[str]:
@@ -36,7 +36,7 @@ def sheet_names(pictures: int) -> list[str]:
 
 
 def write_sprites(model: VisionModel, source: Source, samples: Sequence[int], folder: Path, key: Key) -> None:
-    """Writes sheets of 16 x 16 tiles of 128 px, all of one size; each appears whole, and those made with the same key stay."""
+    """Writes sheets of 16 x 16 tiles of 128 px; each appears only when complete, and sheets made with the same key are kept."""
     kept = Kept(folder, key)
     with ThreadPoolExecutor(cores()) as readers:
         for number, name in enumerate(sheet_names(len(samples))):
@@ -50,7 +50,7 @@ def write_sprites(model: VisionModel, source: Source, samples: Sequence[int], fo
 
 
 def tile(model: VisionModel, source: Source, sample: int) -> NDArray[np.uint8]:
-    """Tile (128, 128, 3) of the crop that the model sees."""
+    """Returns a tile (128, 128, 3) of the crop that the model sees; a gray one if the picture cannot be read."""
     try:
         with picture_of(source, sample, model.preprocessing) as pixels:
             seen = viewable(model.preprocessing.crop(pixels))
@@ -60,5 +60,5 @@ def tile(model: VisionModel, source: Source, sample: int) -> NDArray[np.uint8]:
 
 
 def small(seen: torch.Tensor) -> NDArray[np.uint8]:
-    """A crop (1, 3, h, w) in [0, 1] as a tile."""
+    """Returns a crop (1, 3, h, w) in [0, 1] as a tile (128, 128, 3) uint8."""
     return to_uint8(TF.resize(seen, [TILE_PX, TILE_PX], antialias=True).clamp(0, 1)[0])

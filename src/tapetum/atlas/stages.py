@@ -1,4 +1,4 @@
-"""A folder that is filled in stages: records finished stages and their keys, and refuses foreign files.
+"""Keeps an atlas's folder during its build: records finished stages and their keys, and refuses folders with other files.
 
 manifest.json   schema, description and provenance of the atlas, and {stage: key} of finished stages
 scan/           the scan's shards            embeddings/   all scores, float16
@@ -32,7 +32,7 @@ OURS = {MANIFEST, STORE, LOCK, *FOLDERS}
 
 
 class BuildStages:
-    """The manifest of an atlas during its build: a finished stage with the same key is not repeated."""
+    """Manifest of an atlas during its build: a finished stage with an unchanged key is not repeated."""
 
     def __init__(self, folder: Path, *, resume: bool = True) -> None:
         self.folder = folder
@@ -50,7 +50,7 @@ class BuildStages:
 
     @contextmanager
     def stage(self, name: str, key: Key) -> Iterator[None]:
-        """Marks the stage as not done, and as done with this key when the block succeeds."""
+        """Runs a stage: marks it as not done, and as done with this key when the block succeeds."""
         if self.done.pop(name, None) is not None:
             self.save()
         begun = time.perf_counter()
@@ -66,7 +66,7 @@ class BuildStages:
         self.save()
 
     def tell(self, **about: Any) -> None:
-        """Adds facts to the manifest."""
+        """Adds facts to the manifest in memory; `save` writes it."""
         self.about |= about
 
     def save(self) -> None:
@@ -75,7 +75,7 @@ class BuildStages:
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """Returns the manifest of an atlas; refuses a folder without one, with one of another version, or a damaged one."""
+    """Returns the manifest of an atlas; refuses a folder without one, and a manifest that is damaged or of another version."""
     if not os.path.lexists(Path(folder) / MANIFEST):
         raise TapetumError(f"{shown(folder)} holds no atlas (no {MANIFEST}); `tapetum atlas build` makes one")
     manifest = manifest_in(folder)
@@ -88,7 +88,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def _earlier(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Returns an earlier build's manifest and notes; after a damaged one everything but the scan's shards is made again."""
+    """Returns the manifest of an earlier build, and notes; without one, or if it is damaged, all but the scan is made again."""
     try:
         return (read_manifest(folder) if os.path.lexists(folder / MANIFEST) else {}), ()
     except DamagedError as error:
@@ -96,7 +96,7 @@ def _earlier(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a folder that is not new, empty or an atlas: nothing else is overwritten, and nothing outside the folder."""
+    """Refuses a folder that is neither new, empty nor an atlas, so that no other files are overwritten."""
     named(folder)
     with writable(folder):
         if folder.exists() and not folder.is_dir():
@@ -111,7 +111,7 @@ def check_folder(folder: Path) -> None:
 
 
 def named(folder: Path) -> None:
-    """Refuses a name that the system allows for no folder."""
+    """Refuses a path that no folder can have on this system."""
     try:
         with contextlib.suppress(OSError):
             os.lstat(folder)
@@ -120,7 +120,7 @@ def named(folder: Path) -> None:
 
 
 def _is_begun(folder: Path) -> bool:
-    """Whether an earlier build began here; folder names do not prove it, since many projects have a `site`."""
+    """Whether an earlier build began in a folder; names in it do not prove that, since many projects have a `site` folder."""
     lock = folder / LOCK
     if (lock.is_file() and not lock.stat().st_size) or (folder / "scan" / "plan.json").is_file():
         return True
@@ -133,7 +133,7 @@ def _is_begun(folder: Path) -> bool:
 
 
 def _check_kind(path: Path, name: str) -> None:
-    """Refuses links, and files in place of folders: writing through a link would overwrite others' files."""
+    """Refuses links, files in place of folders and the reverse: writing through a link would overwrite other files."""
     if name not in OURS:
         return
     kind, other, fits = ("folder", "file", path.is_dir()) if name in FOLDERS else ("file", "folder", path.is_file())

@@ -1,4 +1,4 @@
-"""Reads the store: one unit's page, a page of tiles, searches, the units that fire on a picture; each in milliseconds."""
+"""Reads the store of an atlas: units, pages of tiles, searches, and the units that fire on a picture, in milliseconds each."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ STATISTIC = re.compile(
 ALIASES = {"min": "minimum", "max": "maximum"}
 
 FILES_END = "-positive-0000.webp"
-"""Longest ending of a file whose name begins with that of a layer."""
+"""Longest ending of a file name that begins with a layer's `file` name."""
 
 
 class Store:
-    """An atlas.sqlite, open for reading by several threads at once; refuses one whose parts do not belong together."""
+    """An atlas.sqlite, open for reading by several threads at once; refuses a file whose parts do not fit together."""
 
     def __init__(self, path: str | Path) -> None:
         if not os.path.isfile(path):
@@ -53,11 +53,11 @@ class Store:
         self.database.close()
 
     def rows(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
-        """Rows of a query, with columns by name."""
+        """Returns the rows of a query, with columns by name."""
         return self.database.rows(sql, parameters)
 
     def _checked_layers(self) -> list[sqlite3.Row]:
-        """Layers in the network's order; refuses them unless their units are consecutive and complete."""
+        """Returns the layers in the network's order; refuses them unless their units are consecutive and complete."""
         found, first = self.rows("SELECT * FROM layers ORDER BY id"), 0
         for i, row in enumerate(found):
             if (row["id"], row["first"]) != (i, first) or not row["channels"] or not row["grid_rows"] * row["grid_columns"]:
@@ -70,7 +70,7 @@ class Store:
         return found
 
     def _counted(self, table: str) -> int:
-        """Number of rows of a table; refuses ids that do not count from 0."""
+        """Returns the number of rows of a table; refuses ids that do not count from 0."""
         row = self.rows(f"SELECT COUNT(*), MIN(id), MAX(id) FROM {table}")[0]
         if tuple(row) not in ((row[0], 0, row[0] - 1), (0, None, None)):
             raise self.database.damaged(f"its {table} are not numbered from 0")
@@ -82,7 +82,7 @@ class Store:
         return {row["key"]: row["value"] for row in self.rows("SELECT key, value FROM meta")}
 
     def layers(self) -> list[sqlite3.Row]:
-        """Layers in the network's order."""
+        """Returns the rows of all layers, in the network's order."""
         return list(self._layers)
 
     def layer(self, name: str) -> sqlite3.Row:
@@ -92,7 +92,7 @@ class Store:
         return self._by_name[name]
 
     def unit_number(self, name: str) -> int:
-        """The number of a unit in the store, from its name, such as "blocks.3.0:5"."""
+        """Returns the number of a unit in the store, given its name, such as "blocks.3.0:5"."""
         layer_name, _, channel = name.rpartition(":")
         if not layer_name or not re.fullmatch(r"\d{1,9}", channel):
             raise TapetumError(f"'{name}' names no unit; write layer:channel, such as blocks.3.0:5")
@@ -104,14 +104,14 @@ class Store:
     # --- pages
 
     def unit(self, name: str) -> dict[str, Any]:
-        """Everything about one unit: statistics, spectrum, histogram, neighbours."""
+        """Returns everything about one unit, given its name: statistics, spectrum, histogram, neighbours."""
         number = self.unit_number(name)
         columns = "mean, sd, sparsity, minimum, maximum, label, label_count, label_of"
         statistics = dict(self.rows(f"SELECT {columns} FROM units WHERE id = ?", (number,))[0])
         return {"unit": name, **statistics, **self.details(number, number + 1)[0]}
 
     def details(self, start: int, stop: int) -> list[dict[str, Any]]:
-        """The units `start` to `stop` - 1 as their pages show them: spectrum, histogram, neighbours."""
+        """Returns units `start` to `stop` - 1 as their pages show them: spectrum, histogram, neighbours."""
         between = (start, stop - 1)
         found: dict[int, dict[str, Any]] = {}
         for row in self.rows("SELECT id, channel, around, threshold FROM units WHERE id BETWEEN ? AND ? ORDER BY id", between):
@@ -151,16 +151,18 @@ class Store:
         return self._placed(found)
 
     def _check_numbers(self, what: str, rows: list[sqlite3.Row], first: int, **below: int) -> None:
-        """Refuses rows that were not requested (a damaged index gives such), and numbers of things that do not exist.
+        """Refuses rows that were not requested, as a damaged index gives them, and numbers of things that do not exist.
 
-        first   least value of the column that is named first in `below`, which holds an upper bound for each column
+        what   the kind of row, for the message
+        first  least value of the first column in `below`
+        below  upper bound of each column, itself excluded
         """
         requested = next(iter(below))
         if any(row[requested] < first or any(row[name] >= end for name, end in below.items()) for row in rows):
             raise self.database.damaged(f"{what} is of what is not there")
 
     def _placed(self, rows: list[sqlite3.Row]) -> list[sqlite3.Row]:
-        """Returns the rows; refuses a `layer` or `channel` that does not exist."""
+        """Returns the rows unchanged; refuses a `layer` or `channel` that does not exist."""
         channels = [row["channels"] for row in self._layers]
         if any(row["layer"] >= len(channels) or row["channel"] >= channels[row["layer"]] for row in rows):
             raise self.database.damaged("a unit is of no layer")
@@ -169,17 +171,17 @@ class Store:
     def tiles(
         self, layer: str, by: str = "channel", *, descending: bool = False, first: int = 0, count: int = 200
     ) -> list[sqlite3.Row]:
-        """A page of a layer's units: channel, statistics, label, strongest pictures; sorted by one of `SORTS`."""
+        """Returns a page of a layer's units, sorted by one of `SORTS`: channel, statistics, label, strongest pictures."""
         if by not in SORTS:
             raise TapetumError(f"units are sorted by {', '.join(SORTS)}, not '{by}'")
         way = "DESC" if descending else "ASC"
-        # first the units, from the index alone, so that skipped rows are never read; then their rows
+        # the inner query reads only the index, so that rows of skipped units are never read
         which = f"SELECT id FROM units WHERE layer = ? ORDER BY {by} {way}, id {way} LIMIT ? OFFSET ?"
         sql = f"SELECT * FROM units WHERE id IN ({which}) ORDER BY {by} {way}, id {way}"
         return self._placed(self.rows(sql, (self.layer(layer)["id"], count, first)))
 
     def columns(self, layer: int) -> list[sqlite3.Row]:
-        """All units of a layer, by channel."""
+        """Returns all units of a layer, by channel."""
         found = self.rows("SELECT * FROM units WHERE layer = ? ORDER BY channel", (layer,))
         first, channels = self._layers[layer]["first"], self._layers[layer]["channels"]
         if [(row["id"], row["channel"]) for row in found] != [(first + i, i) for i in range(channels)]:
@@ -187,7 +189,7 @@ class Store:
         return found
 
     def top(self, row: sqlite3.Row) -> list[int]:
-        """The strongest pictures of a unit's row."""
+        """Returns the numbers of a unit's strongest pictures, from its row."""
         found = parsed(row["top"], shown(self.database.path))
         fits = isinstance(found, list) and all(type(one) is int and 0 <= one < self.count for one in found)
         if not fits:
@@ -200,7 +202,7 @@ class Store:
         )
 
     def fires(self, start: int, stop: int) -> list[list[list[Any]]]:
-        """Per picture, [layer, channel, score, z, percentile] of the units with the most unusual answers."""
+        """Returns per picture [layer, channel, score, z, percentile] of the units with the most unusual scores."""
         found: list[list[list[Any]]] = [[] for _ in range(start, stop)]
         sql = """SELECT f.picture, u.layer, u.channel, f.score, f.z, f.percentile FROM fires f JOIN units u ON u.id = f.unit
                  WHERE f.picture BETWEEN ? AND ? ORDER BY f.picture, f.place"""
@@ -213,7 +215,7 @@ class Store:
     # --- searches
 
     def search(self, text: str, *, layer: str | None = None, limit: int = 50) -> dict[str, list[str]]:
-        """Units, layers and pictures for a text such as "blocks.3.0:5", "blocks.3", "sparsity > 0.9", or a label."""
+        """Returns units, layers and pictures that match a text: "blocks.3.0:5", "blocks.3", "sparsity > 0.9" or a label."""
         text = text.strip()
         statistic = STATISTIC.fullmatch(text)
         if statistic:
@@ -244,7 +246,7 @@ class Store:
             pass
         else:
             return [text]
-        # distinct labels first: a few hundred of them, where there may be 200,000 units
+        # the inner query searches distinct labels: a few hundred, where there may be 200,000 units
         sql = """SELECT l.name, u.channel FROM units u JOIN layers l ON l.id = u.layer
                  WHERE u.label IN (SELECT DISTINCT label FROM units WHERE label LIKE :like ESCAPE '\\')
                  AND (:layer IS NULL OR l.name = :layer) ORDER BY u.label_count DESC, u.id LIMIT :limit"""

@@ -1,4 +1,4 @@
-"""Pictures that drive a layer's units most and least, for all units, in sheets for the atlas's pages."""
+"""Renders pictures that drive each unit of a layer most and least, in sheets for the pages of an atlas."""
 
 from __future__ import annotations
 
@@ -31,18 +31,19 @@ SIGNS: tuple[Sign, ...] = ("positive", "negative")
 SIDE_PX = 96
 N_STEPS = 128
 PRESET = "clear"
-"""Chosen among 64, 96 and 128 px and 64, 128 and 256 steps: at 96 px a texture repeats often enough to be recognized, and
-after 128 steps only its contrast still grows."""
+"""Name of the recipe. Side and steps were chosen among 64, 96 and 128 px and 64, 128 and 256 steps: at 96 px a texture repeats
+often enough to be recognised, and after 128 steps only its contrast still grows."""
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class UnitSheets:
-    """Rendered pictures of one layer: {sign: sprite}, in which channel i is tile i.
+    """Rendered pictures of one layer, in sheets where tile i shows channel i.
 
+    sprites   {sign: sheets of the tiles}
     channels  the rendered channels in order; None: all
-    status    {sign: {channel: "silent" or "non_finite"}}, for the tiles that show words in place of a picture
+    status    {sign: {channel: "silent" or "non_finite"}}, for tiles that show words in place of a picture
     scores    {sign: the mean of the unit's map on the finished picture, one per rendered channel}
     settings  everything that the pictures depend on
     """
@@ -57,7 +58,7 @@ class UnitSheets:
 
 
 def file_stem(layer: str) -> str:
-    """A layer's name as part of a file's name: blocks.3.0 is blocks-3-0."""
+    """Returns a layer's name as part of a file name: blocks.3.0 becomes blocks-3-0."""
     return "".join(letter if letter.isalnum() or letter in "_-" else "-" for letter in layer) or "model"
 
 
@@ -76,17 +77,17 @@ def render_units(
     workers: int | None = None,
     resume: bool = True,
 ) -> UnitSheets:
-    """Sprite sheets folder/FILE-positive-000.webp, ... of all (or some) units of a layer, and their index FILE-units.json.
+    """Renders all (or some) units of a layer into sheets folder/FILE-positive-000.webp, ... and an index FILE-units.json.
 
-    A unit's picture raises (negative: lowers) the mean of its channel over the map, from noise (olah2017feature). In a layer
-    that ends in an activation function it is the mean before that function: behind a ReLU nothing could be lowered below
-    zero. Complete sheets of the same weights and settings are kept; anything else is replaced, and a run that was killed
-    goes on after the batches that it had finished. Pictures are the same bits for any number of workers.
+    A unit's picture is optimised from noise to raise (negative: to lower) the mean of its channel over the map
+    (olah2017feature). In a layer that ends in an activation function, this is the mean before that function, since behind a
+    ReLU nothing could be lowered below zero. Complete sheets of the same weights and settings are kept, other ones replaced;
+    a killed run continues after the batches that it had finished. Pictures have the same bits for any number of workers.
 
-    size     side of the pictures in px; None: 96, or the network's own where it takes no other
-    tile     side of the tiles that show them
+    size     side of the pictures in px; None: 96, or the network's own size if it takes no other
+    tile     side in px of the tiles that show the pictures
     workers  threads; None: one per core
-    resume   False: everything is made again
+    resume   False: everything is rendered again
     """
     place, stem = Path(folder), file_stem(layer)
     job = units_job(model, layer, channels, signs, size=size, n_steps=n_steps, preset=preset, seed=seed)
@@ -119,7 +120,7 @@ def render_units(
 
 
 def read_units(folder: str | Path, layer: str) -> UnitSheets | None:
-    """Returns the earlier rendered sheets of a layer; None if they are missing or not whole."""
+    """Returns the rendered sheets of a layer from an earlier run; None if they are missing or incomplete."""
     place = Path(folder)
     with suppress(DamagedError, ValueError, KeyError, TypeError, AttributeError):  # of a table that is not as we wrote it
         table = table_in(inside(place, _index(place, layer).name))
@@ -152,7 +153,7 @@ def units_job(
     preset: str = PRESET,
     seed: int = 0,
 ) -> Canvases:
-    """The pictures to render for a layer's units: all channels of the first sign, then of the second."""
+    """Returns the pictures to render for a layer's units: all channels for the first sign, then all for the second."""
     rows = _channels(model, layer, channels)
     if not signs or any(sign not in SIGNS for sign in signs) or len(set(signs)) != len(signs):
         raise TapetumError(f"signs are {', '.join(SIGNS)}, or one of them, not {list(signs)}")
@@ -163,7 +164,7 @@ def units_job(
 
 
 def side_of(model: VisionModel, size: int | None) -> tuple[int, int]:
-    """(h, w) of small pictures: 96 px, or what the network takes."""
+    """Returns the size (h, w) of rendered pictures in px: `size`, or 96, or the network's own size if it takes no other."""
     return small_size(model, SIDE_PX) if size is None else as_size(model, size)
 
 
@@ -178,7 +179,7 @@ def _channels(model: VisionModel, layer: str, channels: Sequence[int] | None) ->
 
 
 def _by_channel(tiles: Any, rows: Sequence[int]) -> Any:
-    """Tiles in the order of the channels; channels that were not requested are blank."""
+    """Returns the tiles with tile i for channel i; tiles of channels that were not rendered are blank."""
     whole = np.empty((rows[-1] + 1, *tiles.shape[1:]), np.uint8)
     whole[:] = paper()
     whole[list(rows)] = tiles
@@ -190,10 +191,11 @@ def _by_channel(tiles: Any, rows: Sequence[int]) -> Any:
 
 @dataclass(frozen=True)
 class Choice:
-    """Layers that can be rendered within a time, in the order of the network, with the estimated seconds of each.
+    """Choice of the layers to render within a time limit.
 
-    seconds  layer -> estimate, for the measured layers; `layers` are those of them that fit
-    said     the choice in words
+    layers   the chosen layers, in the order of the network
+    seconds  {layer: estimated seconds}, for all layers that were measured, also one that did not fit
+    said     description of the choice, as a sentence
     """
 
     layers: tuple[str, ...]
@@ -209,10 +211,10 @@ def choose_layers(
     workers: int | None = None,
     n_steps: int = N_STEPS,
 ) -> Choice:
-    """The layers whose units can all be rendered within a time: the middle one first, then its neighbours, while they fit.
+    """Chooses layers whose units can all be rendered within a time limit: the middle layer first, then its neighbours.
 
-    The time per picture is measured at each layer, on a few steps of its first batch with all workers busy. The first layer
-    that does not fit ends the choice; at least one is chosen, since an atlas without such pictures shows less.
+    The time per picture is measured at each layer, on a few steps of its first batch with all workers busy. The choice ends
+    with the first layer that does not fit; at least one layer is always chosen.
     """
     middle = len(layers) // 2
     order = sorted(range(len(layers)), key=lambda i: (abs(i - middle), -i))

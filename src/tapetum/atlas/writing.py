@@ -1,4 +1,4 @@
-"""Writes the store: one SQLite file that appears complete under its name."""
+"""Writes the store of an atlas: one SQLite file, which appears under its name only when complete."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tapetum.keeping.whole import whole_file
 from tapetum.types import GROUPS, UnwritableError
 
 TOP = 4
-"""Strongest pictures on a unit's tile."""
+"""Number of strongest pictures on a unit's tile."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the atlas: its number in the data set, its name there, its label."""
+    """A picture of the atlas: its number and name in the data set, and its label."""
 
     sample: int
     name: str
@@ -45,7 +45,7 @@ def write_store(
 ) -> None:
     """Writes all rows into a new file under a temporary name, then renames it."""
     with _new(path) as database:
-        database.execute("PRAGMA journal_mode = OFF")  # nobody reads it before it has its name
+        database.execute("PRAGMA journal_mode = OFF")  # no other process reads the file before it has its name
         database.execute("PRAGMA synchronous = OFF")
         database.executescript(script("schema.sql"))
         database.execute("BEGIN")
@@ -64,7 +64,7 @@ def write_store(
 
 @contextmanager
 def _new(path: Path) -> Generator[sqlite3.Connection]:
-    """A database that gets its name when the block ends; errors of the disk become one line."""
+    """Yields a new database, which gets its name when the block ends; write errors become one-line messages."""
     try:
         with writable(path), whole_file(path) as part, closing(sqlite3.connect(part, isolation_level=None)) as database:
             yield database
@@ -107,7 +107,7 @@ def _units(number: int, first: int, layer: LayerNumbers) -> Iterator[tuple[Any, 
 
 
 def _examples(first: int, layer: LayerNumbers) -> Iterator[tuple[Any, ...]]:
-    """Rows of examples, in the order of their key in the file."""
+    """Yields the rows of a layer's examples, sorted by unit, part of the spectrum, and rank."""
     groups = [layer.examples[group] for group in GROUPS]
     parts = [(one.picture.tolist(), one.score.tolist(), one.place.tolist()) for one in groups]
     columns = layer.grid[1]
