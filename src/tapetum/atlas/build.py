@@ -101,7 +101,7 @@ def build(
         work = _Build(job, how, BuildStages(folder, resume=resume))
         work.look()
         work.pictures()
-        work.pages()  # before the renderings, which take longest: a build that is stopped there has pages
+        work.pages()  # so that a build stopped during the renderings, which take longest, has pages
         work.render(rendered, minutes, workers)
         work.chart(mapped, workers, limit)
         work.pages()
@@ -148,7 +148,7 @@ class _Build:
             self.stages.tell(**about(self.job, result))
 
     def _has_store(self) -> bool:
-        """Whether the store exists and is complete, and the manifest describes it."""
+        """Checks whether the store exists and is complete, and the manifest describes it."""
         with suppress(TapetumError):
             check_finished(self.stages.about, self.folder)
             Store(inside(self.folder, STORE)).close()
@@ -237,7 +237,7 @@ class _Build:
         self.stages.save()
 
     def _is_map(self, file: str, pictures: int) -> bool:
-        """Whether a layer's map exists, is complete, and was made from the scores in the store."""
+        """Checks whether a layer's map exists, is complete, and was made from the scores in the store."""
         place = self.folder / "maps"
         with suppress(DamagedError):
             said = map_in(place, file, pictures)

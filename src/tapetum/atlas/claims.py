@@ -51,7 +51,7 @@ def map_in(folder: Path, file: str, pictures: int) -> dict[str, Any]:
 
 
 def is_sprite(value: Any) -> bool:
-    """Whether a value describes sheets of tiles: tile size, columns and rows, and the sheets' plain file names."""
+    """Checks whether a value describes sheets of tiles: tile size, columns and rows, and the sheets' plain file names."""
     return (
         isinstance(value, dict)
         and value.keys() == {"tile", "columns", "rows", "sheets"}

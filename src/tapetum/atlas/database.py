@@ -124,7 +124,7 @@ def script(name: str) -> str:
 
 
 def _is_statistics(row: tuple[Any, ...]) -> bool:
-    """Whether a table holds SQLite's own statistics, which ANALYZE writes."""
+    """Checks whether a table holds SQLite's own statistics, which ANALYZE writes."""
     kind, name, table, sql = row
     plain = kind == "table" and name == table and re.fullmatch(r"sqlite_stat[14]", str(name)) is not None
     return plain and re.fullmatch(rf"CREATE TABLE {name}\([a-z,]+\)", str(sql)) is not None

@@ -88,7 +88,7 @@ def _is_index(file: Path) -> bool:
 
 
 def _is_of_a_site(path: Path, site: Path) -> bool:
-    """Whether a file or folder is at a place where an atlas's site has such files or folders."""
+    """Checks whether a path inside a site's folder is one that an atlas's site can have."""
     first, *rest = path.relative_to(site).parts
     if path.name in BROWSED:
         return True

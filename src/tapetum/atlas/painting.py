@@ -184,7 +184,7 @@ def seconds_each(job: Canvases, workers: int | None = None, steps: int = 4) -> f
     short, first = (replace(job, recipe=replace(job.recipe, n_steps=n, redirect=0)) for n in (steps, 1))
     with progress.watching(None):
         sizes = [len(rows)] * many
-        shared_out(job.model, lambda _: first.make(rows), range(many), sizes, many)  # kernels are chosen, replicas made
+        shared_out(job.model, lambda _: first.make(rows), range(many), sizes, many)  # warm-up: kernels, replicas
         begun = time.perf_counter()
         shared_out(job.model, lambda _: short.make(rows), range(many), sizes, many)
     return (time.perf_counter() - begun) / (many * len(rows)) * job.recipe.n_steps / steps

@@ -97,7 +97,7 @@ class Server:
     # --- which requests are allowed
 
     def knows(self, host: str) -> bool:
-        """Whether a Host header names this server; a server on a loopback address accepts loopback names only."""
+        """Checks whether a Host header names this server; on a loopback address, only loopback names are accepted."""
         name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
         return name.lower() in (self.host, *LOCAL) or self.host not in LOCAL
 

@@ -45,7 +45,7 @@ class BuildStages:
         self.done: dict[str, dict[str, Any]] = dict(earlier.get("stages", {}))
 
     def is_done(self, name: str, key: Key) -> bool:
-        """Whether a stage was finished with this key."""
+        """Checks whether a stage was finished with this key."""
         return self.done.get(name, {}).get("key") == key.hash
 
     @contextmanager
@@ -120,7 +120,7 @@ def named(folder: Path) -> None:
 
 
 def _is_begun(folder: Path) -> bool:
-    """Whether an earlier build began in a folder; names in it do not prove that, since many projects have a `site` folder."""
+    """Checks whether an earlier build began in a folder; a folder named `site`, say, does not prove that."""
     lock = folder / LOCK
     if (lock.is_file() and not lock.stat().st_size) or (folder / "scan" / "plan.json").is_file():
         return True

@@ -122,7 +122,7 @@ def render_units(
 def read_units(folder: str | Path, layer: str) -> UnitSheets | None:
     """Returns the rendered sheets of a layer from an earlier run; None if they are missing or incomplete."""
     place = Path(folder)
-    with suppress(DamagedError, ValueError, KeyError, TypeError, AttributeError):  # of a table that is not as we wrote it
+    with suppress(DamagedError, ValueError, KeyError, TypeError, AttributeError):  # a foreign table
         table = table_in(inside(place, _index(place, layer).name))
         status = {sign: {int(channel): what for channel, what in odd.items()} for sign, odd in table["status"].items()}
         scores = {sign: tuple(values) for sign, values in table["scores"].items()}

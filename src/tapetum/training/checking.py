@@ -34,17 +34,17 @@ def check_predictions(
     seed: int = 0,
     batch: int = 64,
 ) -> PredictionCheck:
-    """Pictures with the network's predictions and probabilities, and the confusion matrix of all.
+    """Returns pictures with the network's predictions and their probabilities, and the confusion matrix of all pictures.
 
-    All pictures of the part are counted: the confusion matrix has the class in its row and the answer in its column. The
-    answer is the most probable class, by what the network's outputs are. Refused: a network whose labels do not have
-    the data's classes.
+    The confusion matrix counts all pictures of the chosen part, true classes in rows and predicted classes in columns. The
+    predicted class is the most probable one, whether the network returns logits or probabilities. Refused: a network whose
+    labels do not include the data's classes.
 
     Args:
         model: a name for `tp.load`, a module, or a VisionModel.
         data: as for `train`.
         n: how many pictures are shown.
-        shows: any (drawn by `seed`), wrong (the surest mistakes first), or right (the least sure first).
+        shows: any (drawn by `seed`), wrong (the most confident mistakes first), or right (the least confident first).
         of: validation, the pictures that `train` holds out with the same `validation` and `seed`; train; or all.
         validation: the share of each class that is held out, or a data set of its own.
         seed: random seed of that draw, and of the pictures that are shown.

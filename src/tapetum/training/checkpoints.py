@@ -173,7 +173,7 @@ def _told(about: Any, tensors: Mapping[str, Tensor]) -> _Saved | None:
 
 
 def _is_whole(saved: _Saved, wanted: Mapping[str, Tensor]) -> bool:
-    """Whether a file has the whole network in the right types, a finite optimizer state, and consistent epoch numbers."""
+    """Checks whether a file has the whole network in its types, a finite optimizer state, and consistent epoch numbers."""
     own = {name for name in wanted if name.startswith("network.")}
     best = {name for name in saved.tensors if name.startswith("best.")}
     snapshots = sorted(name for name in saved.tensors if name.startswith("snapshot."))

@@ -60,7 +60,7 @@ def read_data(data: Any, validation: Any = 0.2, seed: int = 0) -> Split:
     Args:
         data: a folder of class folders (if it has train and val inside, those are the parts); what `tp.as_source` takes, if it
             has labels; (pixels (n, 3, h, w) as uint8 or floats in [0, 1], labels); a torch Dataset of (picture, label).
-        validation: the share of each class that is held out, drawn by `seed`, or a data set of its own.
+        validation: the share of each class that is held out, drawn by `seed`, or a separate data set.
         seed: random seed of that draw.
     """
     source = labelled(data)

@@ -52,7 +52,7 @@ class TrainingState:
     kept: int = 0
 
     def finished(self, plan: TrainingPlan) -> bool:
-        """Whether all epochs are done, or the validation loss has not fallen for `patience` epochs."""
+        """Checks whether all epochs are done, or the validation loss has not fallen for `patience` epochs."""
         tired = plan.patience is not None and len(self.epochs) - self.kept >= plan.patience
         return len(self.epochs) >= plan.epochs or (tired and bool(self.epochs))
 

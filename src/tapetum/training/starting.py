@@ -128,7 +128,7 @@ def freeze_parts(start: StartingNetwork, freeze: str | None) -> Frozen:
         head.requires_grad_(True)
         return Frozen(alone=head)
     done = _done_after(start.model, freeze)
-    above = {".".join(freeze.split(".")[:i]) for i in range(freeze.count(".") + 1)}  # parents, with tokens and positions
+    above = {".".join(freeze.split(".")[:i]) for i in range(freeze.count(".") + 1)}  # parents: class tokens and so on
     for name, part in module.named_modules():
         for parameter in part.parameters(recurse=False):
             parameter.requires_grad_(name not in done and name not in above)

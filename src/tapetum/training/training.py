@@ -59,11 +59,11 @@ def train(
 ) -> History:
     """Trains a network on pictures with classes, and logs every epoch.
 
-    Adam on the mean cross entropy -log p(class), over all pictures in a new order each epoch, `batch` at a time. The same
-    seed gives the same network, also with other worker threads, and after an interruption: with `out`, every epoch is kept,
-    and the same call goes on after the last one, to the same numbers. Your module is copied, never changed, and torch's
-    random state is left as it was. Refused: data without classes, a network with another number of outputs, a loss that
-    becomes NaN, a folder that holds another training.
+    Adam minimises the mean cross entropy -log p(class), over all pictures in a new order each epoch, `batch` at a time. The
+    same seed gives the same network, also with other worker threads, and after an interruption: with `out`, every epoch is
+    saved, and the same call continues after the last one, to the same numbers. Your module is copied, never changed, and
+    torch's random state is left as it was. Refused: data without classes, a network with another number of outputs, a loss
+    that becomes NaN, a folder that holds another training.
 
     Args:
         data: a folder of class folders, "imagenette:160", anything `tp.as_source` takes that has labels, a pair (pixels
@@ -75,11 +75,11 @@ def train(
         learning_rate: the length of Adam's steps.
         schedule: constant, or cosine: from `learning_rate` down to 0.
         size: side of what the network sees, in px; None: its own, for SimpleCNN that of the pictures, from 32 to 128.
-        augment: none, flip (mirrored half of the time), or crop (that, and cut at a random place).
+        augment: none, flip (mirrored half of the time), or crop (also cropped at a random place).
         validation: the share of each class that is held out, or a data set of its own. A folder with train and val inside
-            is cut as it is.
+            is split that way.
         seed: random seed for weights, order, changes and dropout.
-        patience: stop after so many epochs without a lower validation loss, and keep the best weights; None: never.
+        patience: epochs without a lower validation loss after which training stops, with the best weights; None: never.
         out: a folder for checkpoints, history.json and the trained network, which `tp.load(out)` gives.
         resume: go on with what is in `out`; else begin again.
         device: cpu, cuda, ...; None: the CPU, or where your module is.
@@ -127,23 +127,23 @@ def fine_tune(
     """Teaches a trained network your classes: a new last layer, and as much of the rest as you like.
 
     The last linear layer or 1x1 convolution is found by running the network and replaced by one with as many outputs as the
-    data has classes. With everything else frozen, and pictures that do not change, the network looks at each picture once;
-    only the head is then trained, on what it saw. Your model is copied, never changed. Refused: a network whose head is not
-    found, and what `train` refuses.
+    data has classes. With everything else frozen, and no random changes of the pictures, the network runs once on each
+    picture; only the head is then trained, on the stored features. Your model is copied, never changed. Refused: a
+    network whose head is not found, and what `train` refuses.
 
     Args:
         model: a name for `tp.load`, a module, or a VisionModel.
         data: as for `train`.
-        freeze: features (all but the new head), None (nothing), or the name of a layer: all that runs before it is done.
+        freeze: features (all but the new head), None (nothing), or the name of a layer: all modules that run up to it.
         epochs: passes over the training pictures.
         batch: pictures a step.
         learning_rate: the length of Adam's steps; None: 1e-3 for the head alone, 1e-4 where trained weights change, too.
         schedule: constant, or cosine: from `learning_rate` down to 0.
         size: side of what the network sees, in px; None: its own. Smaller is quicker, and usually worse.
-        augment: none, flip (mirrored half of the time), or crop (that, and cut at a random place).
+        augment: none, flip (mirrored half of the time), or crop (also cropped at a random place).
         validation: the share of each class that is held out, or a data set of its own.
         seed: random seed for the new head, order, changes and dropout.
-        patience: stop after so many epochs without a lower validation loss, and keep the best weights; None: never.
+        patience: epochs without a lower validation loss after which training stops, with the best weights; None: never.
         out: a folder for checkpoints, history.json and the trained network, which `tp.load(out)` gives.
         resume: go on with what is in `out`; else begin again.
         device: cpu, cuda, ...; None: where the model is.

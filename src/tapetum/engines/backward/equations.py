@@ -1,4 +1,4 @@
-"""The rules of layer-wise relevance propagation (LRP), each as its equation.
+"""Rules of layer-wise relevance propagation (LRP), with the equation of each.
 
 A rule shares the relevance R of the outputs of an affine operation z = W x + b out to its inputs. It splits the operation
 into parts x_k, W_k, b_k (for example positive and negative ones), and computes

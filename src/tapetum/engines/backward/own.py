@@ -47,7 +47,7 @@ def relus_of_its_own(score: ModelScore, images: Tensor) -> tuple[str, ...]:
 
 
 def _is_masked(passed: Tensor | None, arrived: Tensor | None) -> bool:
-    """Whether an operation multiplied the arriving gradient by 0 at some places and by 1 at all others, with both occurring."""
+    """Checks whether an operation passed the arriving gradient on at some places and set it to 0 at all others."""
     if passed is None or arrived is None or passed.shape != arrived.shape:
         return False
     some = arrived != 0

@@ -27,7 +27,7 @@ from tapetum.types import ImageError, LayerError
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Everything that a worker needs; can be pickled. Finished shards are written to `ledger`, or returned if it is None."""
+    """All that a worker needs to compute shards; can be pickled. Finished shards go to `ledger`; None: they are returned."""
 
     model: VisionModel
     source: Source

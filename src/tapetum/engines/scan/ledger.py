@@ -157,7 +157,7 @@ def result_of(about: bytes, rows: Iterable[tuple[str, int, str, NDArray[Any]]], 
 
 
 def _is_about(told: dict[str, Any]) -> bool:
-    """Whether the facts about a shard have the names and types that `rows_of` writes."""
+    """Checks whether the facts about a shard have the names and types that `rows_of` writes."""
     if told.keys() != {"key", "shard", "skipped", "seconds", "processor"} or not isinstance(told["skipped"], list):
         return False
     pairs = [tuple(one) if isinstance(one, list) else one for one in told["skipped"]]
@@ -214,7 +214,7 @@ def unpacked(source: Path | bytes, place: str, key: str) -> ShardResult:
 
 
 def _is_sealed(file: io.BufferedIOBase) -> bool:
-    """Whether a file's last 32 bytes are the SHA-256 of all bytes before them; reads it piece by piece."""
+    """Checks whether a file's last 32 bytes are the SHA-256 of all bytes before them; reads it piece by piece."""
     left = file.seek(0, os.SEEK_END) - DIGEST
     if not 0 <= left <= LARGEST:
         return False

@@ -158,7 +158,7 @@ def _file(files: Any, path: str, name: str) -> bytes:
             raise DamagedError(f"{name} is damaged: no file, or more than {LARGEST / 1e9:g} GB")
         return files.cat_file(path)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP) or isinstance(error, FileNotFoundError):  # a store may give no number
+        if error.errno in (errno.ENOENT, errno.ELOOP) or isinstance(error, FileNotFoundError):  # some stores set no errno
             raise DamagedError(f"{name} is not there") from error
         raise
 
@@ -225,4 +225,4 @@ def _rows(data: bytes) -> list[tuple[Any, ...]]:
 def _array(dtype: str, shape: list[int], data: bytes) -> NDArray[Any]:
     if dtype not in DTYPES or min(shape, default=0) < 0 or math.prod(shape) * np.dtype(dtype).itemsize != len(data):
         raise ValueError("a shape that does not fit")
-    return np.frombuffer(data, dtype=np.dtype(dtype)).reshape(shape).copy()  # torch wants memory that may be written
+    return np.frombuffer(data, dtype=np.dtype(dtype)).reshape(shape).copy()  # torch needs writable memory

@@ -68,7 +68,7 @@ def _misshapen(tensor: Tensor, nothing: Tensor) -> str:
 
 
 def _is_uneven(state: State, nothing: State) -> bool:
-    """Whether tables that should have a row per picture each, or a row per level each, have unequal lengths."""
+    """Checks whether tables that should have a row per picture each, or a row per level each, have unequal lengths."""
     grown = [name for name, start in nothing.items() if start.shape[0] == 0]
     levels = {len(state[name]) for name in grown if name in LEVELS}
     return len(levels) > 1 or len({len(state[name]) for name in grown if name not in LEVELS}) > 1
@@ -96,6 +96,6 @@ def _no_result(tracker: Tracker, state: State, contexts: Mapping[str, Context] |
         return ""
     try:
         tracker.result(state, contexts[layer])
-    except Exception as error:  # a root of a negative number, say
+    except Exception as error:  # such as a root of a negative number
         return f"numbers that give no result ({type(error).__name__})"
     return ""

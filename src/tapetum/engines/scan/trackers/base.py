@@ -68,7 +68,7 @@ def together(parts: Sequence[SeenBatch]) -> SeenBatch:
     samples = torch.cat([part.samples for part in parts])
     seen = SeenBatch(torch.zeros(len(samples), parts[0].peak.shape[1], 0, 0), samples)
     peak, where = (torch.cat([getattr(part, name) for part in parts]) for name in ("peak", "where"))
-    vars(seen).update(_peaks=(peak, where), mean=torch.cat([part.mean for part in parts]))  # what is cached is not computed
+    vars(seen).update(_peaks=(peak, where), mean=torch.cat([part.mean for part in parts]))  # cached, so never computed
     return seen
 
 

@@ -37,7 +37,7 @@ ROWS = 1 << (53 - 2 * BITS)
 
 @dataclass(frozen=True)
 class CoActivation:
-    """Which units have high scores on the same pictures: Pearson's correlation of their scores over the data set.
+    """Keeps which units have high scores on the same pictures: Pearson's correlation of their scores over the data set.
 
     correlation_ij = c_ij / sqrt(c_ii c_jj), c_ij = sum_p (s_pi - mean_i) (s_pj - mean_j) over pictures p. Scores are rounded
     to steps between 2^-15 and 2^-19 of the largest magnitude in their picture; sums are exact, so that the result has the

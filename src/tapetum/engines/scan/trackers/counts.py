@@ -19,7 +19,7 @@ LOWEST, HIGHEST = -10, 14
 def lattice() -> Tensor:
     """Returns the bins' edges (e,) float64, ascending."""
     positive = 2.0 ** (torch.arange(LOWEST * PER_OCTAVE, HIGHEST * PER_OCTAVE + 1, dtype=torch.float64) / PER_OCTAVE)
-    positive = positive.float().double()  # scores are float32: an edge that they can equal
+    positive = positive.float().double()  # rounded to float32, as scores are
     return torch.cat([-positive.flip(0), positive.new_zeros(1), positive])
 
 

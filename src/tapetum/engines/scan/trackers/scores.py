@@ -14,7 +14,7 @@ from tapetum.types import ScoreKind, ScoresResult
 
 @dataclass(frozen=True)
 class Scores:
-    """Every unit's score on every picture, as a table: which units fire on a picture, and how rare that is.
+    """Keeps every unit's score on every picture, as a table: which units fire on a picture, and how rare that is.
 
     score    the maximum over the places of a unit's map, or the mean
     memory   4 bytes x pictures x units: for data sets of up to some ten thousand pictures
