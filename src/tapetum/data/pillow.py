@@ -24,7 +24,7 @@ from tapetum.types import ImageError
 MAX_PIXELS = 64_000_000
 
 MAX_SIDE = 100_000
-"""Pixels of a file's longer side: rows are worked on whole."""
+"""Most pixels of a picture's longer side, since whole rows are held in memory."""
 
 # Raster formats whose files begin with a signature. Left out: EPS (starts Ghostscript), TGA (noise would pass as one).
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI")
@@ -35,7 +35,7 @@ _LOOKS_LIKE = {
     b"version https://git-lfs": "a Git LFS pointer, not the file itself",
 }  # fmt: skip
 _PIECE = 40_000_000
-"""Bytes per piece of a picture that is freed during conversion: above 32 MB, malloc returns each piece at once."""
+"""Bytes of each piece of a picture, which is freed after conversion: malloc returns blocks above 32 MB at once."""
 
 _PNM, _PNM_HEADER, _PLAIN = re.compile(rb"P[1-7fF]\s"), 65_536, 8_000_000
 """Start of a PPM file, most bytes of its header, and most pixels if written as text, which takes seconds."""

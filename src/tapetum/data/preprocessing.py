@@ -31,10 +31,10 @@ Size = tuple[int, int]
 """Height and width in px."""
 
 Resize = int | Literal["crop", "squash"]
-"""Step before the central crop, see `Preprocessing`."""
+"""How a picture is resized before the central crop; see `Preprocessing`."""
 
 MARGIN = 8 / 7
-"""Large pictures are resized to this multiple of `size` along the shorter side, as 256 for 224."""
+"""The shorter side of large pictures is resized to this multiple of `size`: 256 px for a `size` of 224."""
 
 
 def size_of(images: Tensor) -> Size:

@@ -17,7 +17,7 @@ from tapetum.files import Layout, array_in, layout_of, some_of
 from tapetum.types import ImageError
 
 WHOLE = 64_000_000
-"""Bytes up to which an array is read at once."""
+"""Largest array in bytes that is read at once; larger ones are read in blocks of rows."""
 
 
 def saved_array(file: io.BufferedReader | io.BytesIO, name: str, channels: int, span: ValueSpan | None, most: int) -> Strips:

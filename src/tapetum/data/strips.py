@@ -17,7 +17,7 @@ from tapetum.data.planes import ValueSpan, accepted, check_values, in_color, in_
 from tapetum.types import ImageError
 
 AT_ONCE = 1 << 21
-"""Values that are converted at once."""
+"""Number of values that are converted to floats at once."""
 
 # EXIF orientation: (whether to swap rows and columns first, axes to flip then) (TIFF 6.0 specification, tag 274)
 _UPRIGHT = {2: (False, [-1]), 3: (False, [-2, -1]), 4: (False, [-2]), 5: (True, []), 6: (True, [-1]),

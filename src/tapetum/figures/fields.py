@@ -25,10 +25,10 @@ COLORS = ("#0b6e66", "#d98e04", "#b1182b", "#4a5fc1", "#7a3b8f", "#5c625f")
 BLOB_IN = 1.9
 BEYOND = 0.6  # of the image's side: larger squares are cut off, so that the photograph does not become tiny
 WIDE = 13
-"""Letters of a layer's name up to which two entries of the legend stand beside each other."""
+"""Longest layer name, in letters, for which the legend has two columns."""
 
 FULL_AT = 0.25
-"""Exponent of the energy in blobs: the fourth root makes the tail visible beside the peak."""
+"""Exponent applied to the squared gradient before it is drawn: the fourth root makes small values visible."""
 
 
 @draw.register

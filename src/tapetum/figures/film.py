@@ -22,7 +22,7 @@ from tapetum.types import Rendering, Run, TapetumError
 MAX_PICTURES = 16  # side by side in one frame
 LAST_FRAME_MS = 1500  # the finished picture stays so long before the animation begins again
 MARK = "tapetum"
-"""Generator's name: a GIF's comment and a WebP's XMP begin with it, a page has it in its head."""
+"""Name of this program in written files: at the start of a GIF's comment and a WebP's XMP, and in the head of a page."""
 
 
 @dataclass(frozen=True, eq=False)

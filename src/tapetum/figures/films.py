@@ -12,7 +12,7 @@ from tapetum.figures.words import WORDS
 from tapetum.types import Attribution
 
 MOST = 8
-"""Slices in a row, evenly chosen."""
+"""Most slices in a row, chosen at even distances."""
 
 ROWS = 8
 

@@ -19,7 +19,7 @@ ROBUST_QUANTILE = 0.995
 """The colour scale ends at this quantile of the magnitudes: a few extreme pixels must not darken all the others."""
 
 ROWS = 512
-"""Rows of a photograph that are processed at once: whole vectors of a processor, so that results do not depend on it."""
+"""Rows of a photograph that are processed at once; a multiple of a processor's vector length, so results are the same."""
 
 COVER: dict[Reduce, float] = {"sum": 0.5, "positive": 1.0, "max_abs": 0.65}
 """Exponent of the opacity: maps of single pixels are sparse and need more colour than smooth ones."""

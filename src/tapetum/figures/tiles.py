@@ -82,7 +82,7 @@ def _has_grid(rendering: Rendering) -> bool:
 
 
 FEW = 16
-"""Up to so many pictures of a layout have room for their names."""
+"""Most pictures of a layout that have room for their names."""
 
 
 def is_mosaic(rendering: Rendering) -> bool:

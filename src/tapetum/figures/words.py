@@ -15,7 +15,7 @@ WORDS: dict[Status, str] = {
     "constant": "the map is constant",
     "non_finite": "the map contains NaN or infinity",
 }
-"""Outcomes of maps that cannot be shown."""
+"""Text for each status of a map that cannot be shown."""
 
 UNITS: dict[Reduce, str] = {
     "sum": "signed share of the score (red for, blue against)",

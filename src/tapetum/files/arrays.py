@@ -23,13 +23,13 @@ from tapetum.files.words import shown
 from tapetum.types import DamagedError, TapetumError
 
 ROOM, RATIO = 512_000_000, 20
-"""An archive may unpack to so many bytes, and to so many times its own size: maps are mostly noise, counts mostly zeros."""
+"""An archive may unpack to ROOM bytes plus RATIO times its own size. Maps hardly compress, counts are mostly zeros."""
 
 KINDS = "biufcUS"
-"""Booleans, numbers and texts of a fixed length: no objects, no records, no dates."""
+"""Allowed kinds of dtypes: booleans, numbers and texts of a fixed length; no objects, records or dates."""
 
 HEADER = 10_000
-"""Bytes of a header at most, as in numpy."""
+"""Most bytes of a .npy header, as in numpy."""
 
 
 def arrays_in(source: str | os.PathLike[str] | bytes, name: str | None = None) -> dict[str, NDArray[Any]]:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, cast
 from tapetum import types
 
 LARGEST = 1 << 64
-"""Bound of whole numbers, above every index, count and seed that we write."""
+"""Bound for whole numbers in files, above every index, count and seed that tapetum writes."""
 
 
 def misfit(kind: type, values: Mapping[str, Any]) -> str:

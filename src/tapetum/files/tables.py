@@ -11,13 +11,13 @@ from tapetum.files.words import shown
 from tapetum.types import DamagedError, TapetumError
 
 LIMIT = 32_000_000
-"""Bytes, unless the reader sets another limit."""
+"""Most bytes of a JSON file, unless its reader sets another limit."""
 
 ROOM = 1_200_000_000
-"""Bytes that a text may take as objects: 32 MB of empty lists take 0.7 GB, the names of a million pictures a tenth of that."""
+"""Most bytes that parsed JSON may take: 32 MB of empty lists take 0.7 GB, names of a million pictures a tenth of that."""
 
 DEPTH = 60
-"""Nesting of tables: ours have some ten levels. Readers are recursive."""
+"""Deepest nesting of JSON that is accepted: tapetum's files have about ten levels, and their readers are recursive."""
 
 
 def table_in(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[TapetumError] = DamagedError) -> dict[str, Any]:

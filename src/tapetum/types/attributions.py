@@ -16,7 +16,7 @@ from tapetum.types.results import Result, axes
 from tapetum.types.text import table
 
 Status: TypeAlias = Literal["ok", "no_positive_evidence", "constant", "non_finite"]
-"""Outcome of one map: `ok`; nothing speaks for the target; no structure at all; NaN or infinity inside."""
+"""Outcome of one map, in this order: `ok`; no evidence for the target; a constant map; NaN or infinity in the map."""
 
 Reduce: TypeAlias = Literal["sum", "positive", "max_abs"]
 """How channels become one heatmap: the sum; the sum's positive part (CAMs); the largest magnitude (sensitivities)."""

@@ -12,7 +12,7 @@ from tapetum.types.checks import listed
 from tapetum.types.results import Result, axes
 
 SMALL = 4
-"""Up to so many cells a side every number of a map is written out, in texts and in figures."""
+"""Largest side of a map, in cells, whose numbers are all written out in texts and figures."""
 
 
 @dataclass(frozen=True, eq=False)

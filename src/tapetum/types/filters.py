@@ -12,7 +12,7 @@ from tapetum.types.results import Result, axes
 from tapetum.types.text import table
 
 DEAD = 1e-3
-"""Filters shorter than this share of the layer's longest are dead: training has driven their weights to zero."""
+"""A filter is dead if its norm is below this share of the layer's largest: training has driven its weights to zero."""
 
 
 @dataclass(frozen=True, eq=False)

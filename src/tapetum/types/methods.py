@@ -10,10 +10,10 @@ from tapetum.types.attributions import Reduce
 from tapetum.types.targets import Scale
 
 Batch: TypeAlias = Annotated[int | Literal["auto"], 'images per pass, or "auto".']
-"""Images a forward pass; "auto" fits the measured memory of the model to what is free."""
+"""Images per forward pass; "auto" measures the memory that the model needs and uses what is free."""
 
 Precision: TypeAlias = Annotated[Literal["exact", "fast"], "exact, or fast (bfloat16 in the network)."]
-"""exact: the model's own numbers. fast: bfloat16 in the network (autocast); what a loop optimizes stays as it is."""
+"""exact: the model's own precision. fast: bfloat16 in the network (autocast); optimized pictures keep their precision."""
 
 FourQuestions: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
 

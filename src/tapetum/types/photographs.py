@@ -10,7 +10,7 @@ from tapetum.types.results import Result, axes, saved
 from tapetum.types.text import table
 
 MAX_SIDE_PX = 1024
-"""Steps of larger photographs are kept as smaller copies: they are there to be looked at."""
+"""Longest side in px of the kept pictures: steps of larger photographs are kept as smaller copies, for display only."""
 
 COLORS = ("red", "green", "blue")
 

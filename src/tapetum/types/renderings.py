@@ -12,7 +12,7 @@ from tapetum.types.results import WHOLE, Result, axes
 from tapetum.types.text import table
 
 Made: TypeAlias = Literal["ok", "silent", "non_finite"]
-"""Outcome of one picture: `ok`; no gradient ever reached it, so it is the noise it began as; NaN or infinity came up."""
+"""Outcome of one picture: `ok`; "silent": no gradient reached it, so it is still the initial noise; NaN or infinity arose."""
 
 
 @dataclass(frozen=True, eq=False)

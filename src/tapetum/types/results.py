@@ -17,7 +17,7 @@ R = TypeVar("R", bound="Result")
 T = TypeVar("T", bound=type)
 
 kinds: dict[str, type] = {}
-"""{name: class} of all that a file may name: results, their parts and targets."""
+"""{name: class} of all classes that a saved file may name: results, their parts and targets."""
 
 
 def saved(kind: T) -> T:
@@ -35,10 +35,10 @@ def axes(names: str) -> dict[str, str]:
 
 
 WHOLE = {"whole": True}
-"""Metadata of a field about all rows together: some of the rows have its default instead."""
+"""Metadata of a field that describes all rows together: in a selection of rows, the field has its default."""
 
 PARTS = {"parts": True}
-"""Metadata of a field whose elements are the rows, each a result or a part of its own."""
+"""Metadata of a field whose elements are the rows of the result; each is a result or a part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Result:
     """
 
     alone: ClassVar[type[Any] | None] = None
-    """Kind of the rows, where it is a simpler one."""
+    """Class of the rows, where it is a simpler one than the class of the whole result."""
 
     def __init_subclass__(cls, kept: bool = True) -> None:
         super().__init_subclass__()

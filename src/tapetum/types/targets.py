@@ -21,7 +21,7 @@ Scale: TypeAlias = Literal["logit", "probability", "log_probability"]
 Number: TypeAlias = int | float
 
 WORDS: dict[str, Scale] = {"logit": "logit", "probability": "probability", "log-probability": "log_probability"}
-"""Scales as texts spell them."""
+"""Scales by the words that texts use for them."""
 
 Outputs: TypeAlias = Literal["auto", "logits", "probabilities", "log_probabilities", "sigmoid", "numbers"]
 """Meaning of the numbers in a model's output: logits of classes that exclude each other (softmax); probabilities in [0, 1], as

@@ -10,10 +10,10 @@ from torch import Tensor
 from tapetum.types.checks import listed
 
 LONGEST = 60
-"""Letters of one value in a line of many."""
+"""Most letters of one value in a line with several values."""
 
 FEW = 8
-"""Numbers that are written out."""
+"""Most numbers of a tensor that are written out."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: bool = False) -> str:

@@ -23,7 +23,7 @@ from tapetum.types import ImageError, Result
 from tapetum.types.results import axes
 
 VERSION = 1
-"""Version of the drawing code: raised whenever a picture of the same settings would change."""
+"""Version of the drawing code: increased whenever the pictures for given settings change."""
 
 
 @dataclass(frozen=True, eq=False)

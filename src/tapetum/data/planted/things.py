@@ -128,4 +128,4 @@ THINGS: Mapping[str, Mapping[str, tuple[Piece, ...]]] = {"shapes": SHAPES, "obje
 DEFAULT = {"shapes": tuple(SHAPES), "objects": tuple(OBJECTS)[:8]}
 """Default classes: without husky and wolf, which look alike and must be requested."""
 TILT_DEG = {"shapes": 180.0, "objects": 20.0}
-"""Largest rotation to either side: a house on its roof is no house."""
+"""Largest rotation to either side in degrees; objects stay nearly upright."""
