@@ -105,7 +105,7 @@ def compared(module: nn.Module, twin: nn.Module, run: RunModule, image: Tensor) 
 
 
 def _told_apart(image: Tensor) -> Tensor:
-    """Returns the image, or noise of its shape where all its values are equal: different networks may answer alike to that."""
+    """Returns the image, or noise in place of a blank one, to which different networks may give the same answer."""
     if bool((image == image.flatten()[0]).all()):
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
         return noise.to(image.device, image.dtype)
@@ -149,7 +149,7 @@ def _calls() -> Generator[_Calls]:
 
 
 def _put_tensors_back(before: list[tuple[Tensor, Tensor]]) -> set[int]:
-    """Restores tensors to their earlier values, the first of several, and returns the ids of those that had changed."""
+    """Restores tensors from (tensor, old value) pairs, of several for one tensor the first; returns ids of changed tensors."""
     changed = set[int]()
     for tensor, old in reversed(before):
         if tensor.shape == old.shape and not _close(tensor, old, exactly=True):

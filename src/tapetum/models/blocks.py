@@ -80,7 +80,7 @@ class _Blocks:
 
 
 def _plain(survey: Survey) -> list[str]:
-    """Layers of a network without blocks: the activation behind each convolution, and behind each module that joins branches.
+    """Returns the layers of a network without blocks: the activation behind each convolution and each join of branches.
 
     A convolution counts if it looks at several places, unless its map has the grid of a join: then it lies in a branch.
     """

@@ -138,7 +138,7 @@ def _is_readout(survey: Survey, name: str) -> bool:
 
 
 def _uniform(survey: Survey, name: str) -> bool:
-    """Whether all children of a container that give maps have the container's grid; True for modules that are no container."""
+    """Whether all maps of a container's children have the container's grid; True for a module that is no container."""
     if name not in survey.containers:
         return True
     depth = name.count(".") + 1
@@ -165,9 +165,10 @@ def extended(survey: Survey, chosen: str) -> str:
 
 
 def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
-    """Returns the module that reads a sum, if `chosen` is one branch of the sum: its map has the same places, of all branches.
+    """Returns the module behind a sum, if `chosen` is one branch of the sum: that module's map sees all branches.
 
-    The branches may be joined by an operation or by a module that does nothing else. Returns `chosen` where there is no sum.
+    The branches may be joined by an operation or by a module that does nothing else. Returns `chosen` if there is no sum, or
+    the module's map has another grid.
     """
     end = survey.events.index(Event("end", chosen))
     after = [event for event in survey.events[end + 1 :] if event.kind not in ("end", "identity")]

@@ -42,8 +42,8 @@ def _rows(name: Any, given: Any) -> Tensor:
 def beside(extra: Extra, rows: Sequence[int] | None, n: int, like: Tensor) -> dict[str, Tensor]:
     """Returns each further input's rows for a pass of n images, on the device of `like`.
 
-    `rows` are the numbers of the explained images that the pass was made from; None: one row per image, in order. A single
-    number serves all n images (as when they are variants of one image), and so does an input that has only one row.
+    `rows` are the indices of the explained images from which the pass was made; None: one row per image, in order. A single
+    index serves all n images, as when they are variants of one image; so does an input that has only one row.
     """
     return {name: _placed(_chosen(name, one, rows, n), like) for name, one in extra.items()}
 

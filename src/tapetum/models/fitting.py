@@ -25,7 +25,7 @@ USUAL = (224, 32, 28, 64, 96, 128, 256, 299, 384, 227, 48, 512, 16, 100, 112, 15
 CLAIMS = ("img_size", "image_size")  # timm, torchvision, Hugging Face, open_clip
 
 Outcome = Literal["yes", "rows", "no"]
-"""Outcome of a pass: one row per image; rows, but not one per image (`view(-1, 400)` of another size); an error."""
+"""Outcome of a trial pass: "yes", one row per image; "rows", another number, as by `view(-1, 400)`; "no", an error."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def fit(model: Network) -> Fit:
     for one in wanted:
         if trials.outcome(one.size) == "yes":
             return one
-    if trials.blind:  # it needs real numbers, or fails for a reason that has nothing to do with size
+    if trials.blind:  # the network needs real numbers, or fails for a reason other than the size
         return next((one for one in wanted if trials.really(one.size) == "yes"), Fit(assumed, None))
     for side in USUAL:
         if trials.outcome((side, side)) == "yes":
@@ -121,7 +121,7 @@ def _called(model: Network) -> str:
 
 
 def claims(module: nn.Module, channels: int) -> Iterator[Fit]:
-    """Yields sizes that a network's attributes, outermost first, and its first weights suggest; it may not run at them."""
+    """Yields sizes that a network's attributes, outermost first, and its first weights suggest; none is tried here."""
     for part in module.modules():
         for owner in (part, getattr(part, "config", None), getattr(getattr(part, "config", None), "vision_config", None)):
             for attribute in CLAIMS:
@@ -207,7 +207,7 @@ class Trials:
         """Outcome of a pass with real numbers, on two blank images of this size."""
         try:
             return self._run(self.model.replica, size, self.model.device)
-        except TapetumError:  # no replica
+        except TapetumError:  # the network cannot be copied
             return "no"
 
     def _run(self, module: nn.Module, size: Size, device: str | torch.device) -> Outcome:

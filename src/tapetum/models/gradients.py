@@ -1,8 +1,8 @@
 """Works around a bug of torch that makes gradients wrong; in use whenever a `VisionModel` runs with gradients.
 
 On a CPU, torch 2.14 misreads the strides of the gradient that reaches a batch-norm in evaluation mode when the batch is one
-contiguous image and the gradient comes transposed, as it does behind `flatten(2).transpose(1, 2)`. LeViT, XCiT and
-EfficientFormer have that; saliency was off by as much as its largest value. A gradient made contiguous is read right.
+contiguous image and the gradient comes transposed, as it does behind `flatten(2).transpose(1, 2)`. This happens in LeViT, XCiT
+and EfficientFormer; saliency was off by as much as its largest value. A contiguous gradient is read right.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ Margins: TypeAlias = tuple[Fraction, Fraction, Fraction, Fraction]
 """(top, bottom, left, right), in input pixels."""
 NO_MARGINS: Margins = Fraction(0), Fraction(0), Fraction(0), Fraction(0)
 
-MAX_PREFIX = 16  # class and register tokens; the largest family in use has 1 + 8
+MAX_PREFIX = 16  # class and register tokens; the most in use are 1 + 8
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def from_map(layer: LayerMap, values: Tensor, original: Tensor) -> Tensor:
 
 
 def _token_grid(layer: LayerMap, count: int, image_size: tuple[int, int]) -> tuple[int, int]:
-    """Returns the grid (h, w) of `count` patch tokens that fits the stride: the image size over it, rounded down or up."""
+    """Returns the grid (h, w) of `count` patch tokens: image size / stride, each side rounded down or up."""
     assert layer.stride is not None  # tokens that hold a map have a stride
     (h, w), (down, right) = image_size, layer.stride
     for rows in (floor(h / down), ceil(h / down)):
@@ -198,13 +198,13 @@ def min_margins(many: Sequence[Margins]) -> Margins:
 
 
 def more(margins: Margins, added: Margins) -> Margins:
-    """Adds margins, side by side."""
+    """Adds two margins, each side by itself."""
     top, bottom, left, right = (a + b for a, b in zip(margins, added, strict=True))
     return top, bottom, left, right
 
 
 def less(margins: Margins, least: Margins) -> Margins:
-    """Subtracts `least` from `margins`, side by side."""
+    """Subtracts `least` from `margins`, each side by itself."""
     top, bottom, left, right = (a - b for a, b in zip(margins, least, strict=True))
     return top, bottom, left, right
 
@@ -219,7 +219,7 @@ def _token_piece(atom: Atom, size: int, every: int, start: int) -> Axis:
 
 
 def role(part: Axis) -> str:
-    """Role of an axis: h, w, c, t (places, row by row), "" (one place) or ?."""
+    """Role of an axis: "h", "w", "c", "t" (places, row by row), "" (size 1) or "?" (unknown)."""
     names = "".join(atom.label for atom in part)
     if names in ("", "h", "w", "t"):
         return names

@@ -154,7 +154,7 @@ class Network:
     def at_rows(self, rows: Sequence[int] | None) -> Generator[None]:
         """Inside the block, says from which explained images a pass is made, so that it gets their rows of further inputs.
 
-        rows: for each image of the pass the number of the explained image; None: as outside the block.
+        rows: for each image of the pass the index of the explained image; None: as outside the block.
         """
         with self._locally(rows=getattr(self._local, "rows", None) if rows is None else tuple(rows)):
             yield

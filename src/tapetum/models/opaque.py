@@ -16,7 +16,7 @@ from tapetum.models.reaching import reach
 from tapetum.types import ModelError
 
 Shows = Literal["answers", "gradients", "operations"]
-"""Parts of a network that methods can use: each level includes those before."""
+"""What methods can use of a network; each level includes those before it."""
 
 ANSWERS = "occlusion, rise, lime or kernel_shap"
 WITH_GRADIENTS = "occlusion, rise, lime, saliency or integrated_gradients"

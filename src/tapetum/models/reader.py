@@ -90,7 +90,7 @@ class Reader(Network):
             )
 
     def _ready_batch(self, images: Tensor) -> Tensor:
-        """Checks a model-ready batch and moves it to the model's device; a batch that came from here is not checked again."""
+        """Checks a model-ready batch and moves it to the model's device; does not check a batch again that it returned."""
         (crops, raw), structure = self.batches.of(images), self.structure
         if raw is None or images.device != structure.device or images.dtype != structure.dtype:
             raw = self._check(images)

@@ -82,7 +82,7 @@ def part_with(twin: nn.Module, module: nn.Module, written: Collection[int]) -> N
 
 
 def copied(module: nn.Module, become: Callable[[Tensor], Tensor]) -> nn.Module:
-    """Copies a module with all it holds; `become` makes the copy of each tensor, which it gets detached if it has a history."""
+    """Copies a module with all it holds; `become(tensor)` makes the copy of each tensor, given detached if it has a history."""
     memo: Memo = {}
     for tensor in reach(module).tensors:
         made = become(tensor.detach() if not tensor.is_leaf else tensor).detach()

@@ -40,7 +40,7 @@ class Part:
 
 
 def sites_of(module: str, runs: Sequence[Mapping[str, object]]) -> Iterator[tuple[Site, int, str]]:
-    """Yields (site, run, output) for each run and each output of a layer that has a name of its own.
+    """Yields (site, run, output) for each single run and each single output of a layer, where there are several.
 
     runs: for each run of the layer, its outputs by name. A layer with one run and one output yields nothing.
     """

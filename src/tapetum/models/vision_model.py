@@ -16,7 +16,7 @@ from tapetum.notes import note
 from tapetum.types import ImageError, LayerError, Layers, Outputs
 
 LayersLike: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
-"""Names or globs, or modules of the network themselves."""
+"""Layers, given by names, globs or the network's own modules; one, or a sequence."""
 
 Head: TypeAlias = int | str | None
 """Names one of several outputs by its key, its attribute or its index; None: the only output, or the one that is the answer."""

@@ -92,12 +92,12 @@ def pair(spans: Iterable[Span]) -> tuple[Span, Span]:
 
 
 def spread(trace: Trace) -> Trace:
-    """Returns the trace with each place seeing, possibly, the whole image."""
+    """Returns the trace with `local` False: each place may see the whole image."""
     return replace(trace, local=False)
 
 
 def coarsened(trace: Trace) -> Trace:
-    """Returns the trace of a coarser map where places became channels (patch merging): their number becomes the stride."""
+    """Returns the trace as that of a coarser map, if places were moved into channels (patch merging); else unchanged."""
     parts = trace.axes or ()
     places = [atom for part in parts if role(part) != "c" for atom in part if atom.label in "hw"]
     steps = {atom.label: atom.step for atom in places}
@@ -115,7 +115,7 @@ def coarsened(trace: Trace) -> Trace:
 
 
 def places_of(part: Axis) -> int:
-    """The size of an axis."""
+    """Returns the size of an axis: the product of the sizes of its factors."""
     return prod(atom.size for atom in part)
 
 

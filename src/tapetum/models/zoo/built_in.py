@@ -1,4 +1,4 @@
-"""Lists the networks that `load` builds without another library's name: {name: builder}."""
+"""Lists the networks that come with the package, with functions that build them."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def huggingface_model(name: str, pretrained: bool) -> VisionModel:
     return model
 
 
-# --- settings of a module of transformers
+# --- settings of a transformers module
 
 
 @dataclass(frozen=True)

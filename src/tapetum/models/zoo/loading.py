@@ -52,7 +52,7 @@ def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionMod
             `tp.fine_tune` filled ("./dogs" where a network is called dogs, too), "net.onnx", or "file.py:factory" for a
             function of yours that returns a module or VisionModel.
         weights: "default" (the published ones; may download), "random" (by `seed`; None is the same), a .safetensors/.pth
-            file, or the folder of a network that was trained from this one: what `model.weights` says loads the same again.
+            file, or the folder of a network that was trained from this one: the value of `model.weights` loads the same.
         seed: for random weights; torch's own generator is not changed.
     """
     return loaded(name, weights, {}, seed)

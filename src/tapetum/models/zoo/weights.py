@@ -31,7 +31,7 @@ SECOND = ("ema", "momentum", "teacher", "target", "averaged", "swa", "discrimina
 
 @dataclass(frozen=True)
 class PrefixFit:
-    """How a table of tensors in a file matches the module, if a prefix of the table's names is removed.
+    """How a table of tensors in a file matches the module, once a prefix is removed from the table's names.
 
     place    where the table is in the file, with the prefix
     named    tensors for the module, {name in the module: tensor}
@@ -103,14 +103,14 @@ def _plain(name: str, own: Mapping[str, Tensor]) -> str:
 
 
 def _likely(table: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> list[str]:
-    """Returns the prefixes that stand before many of the module's names: at least half as many as before the commonest."""
+    """Returns the prefixes whose removal leaves many names of the module: at least half as many as the best prefix."""
     counts = Counter(prefix for name in table for prefix in _prefixes(name, own))
     most = max(counts.values(), default=0)
     return [prefix for prefix, count in counts.items() if count >= max(1, most // 2)] or [""]
 
 
 def _prefixes(name: str, own: Mapping[str, Tensor]) -> list[str]:
-    """Returns what stands before a name of the module: "model.net." in "model.net.conv.weight"; "" if nothing does."""
+    """Returns the prefixes whose removal leaves a name of the module: "model.net." of "model.net.conv.weight"."""
     parts = name.split(".")
     cuts = range(len(parts))
     return [".".join([*parts[:cut], ""]) if cut else "" for cut in cuts if ".".join(parts[cut:]) in own]

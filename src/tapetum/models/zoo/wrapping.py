@@ -51,18 +51,18 @@ def wrap(
 
     Args:
         module: any module that takes images (n, c, h, w). Also TorchScript, a `torch.export.ExportedProgram`, an ONNX file or
-            session, and any function of images that gives numbers (numpy's, too): what needs no layer works on them, and
-            gradients where there are some.
+            session, and any function of images that gives numbers (numpy's, too): methods that need no layer work on
+            them, and methods that need gradients if they have some.
         size: of the input in px: the side of a square, (height, width), or "64x128"; None: found.
-        mean, std: numbers, one per channel, in units of pixels in [0, 1]; one alone is every channel's.
+        mean, std: numbers, one per channel, in units of pixels in [0, 1]; a single number counts for all channels.
         labels: class names in the order of the outputs: a list or array; {0: "cat", 1: "dog"}, keys may be texts; a `Path` to
-            a file with one per line; {head: such names} for several outputs. Refused where they are not one per output. One
-            logit with two names stands for the second name.
+            a file with one per line; {head: names} for several outputs. Refused if they are not one per output. A single
+            logit may have two names: it stands for the second.
         outputs: what the network's numbers are: "logits" of classes of which one is true (softmax), "probabilities",
             "log_probabilities", "sigmoid" (logits of labels of which several may be true), "numbers" (regression); "auto"
-            finds out and says so in the notes of results; {head: that} for several outputs.
-        head: which of several outputs is the answer: a key, an attribute or a place; None: the one that its name, its
-            labels and its shape leave no doubt about.
+            finds out and says so in the notes of results; {head: kind} for several outputs.
+        head: which of several outputs is the answer: a key, an attribute or an index; None: found by name, labels and
+            shape, if these leave no doubt.
         resize: what happens before the central cut. "crop" (None means the same): large pictures are resized to 8/7 of
             `size` (256 for 224), small ones are enlarged no more than it takes, and one of exactly `size` passes unchanged;
             "squash": the whole picture is made that size, nothing is cut; a number: the shorter side in px.
@@ -177,7 +177,7 @@ def _per_channel(given: Any, channels: int) -> tuple[float, ...] | None:
     if given is None:
         return None
     try:
-        numbers = np.asarray(given, dtype=float).flatten()  # (1, c, 1, 1), too
+        numbers = np.asarray(given, dtype=float).flatten()  # arrays of shape (1, c, 1, 1) are taken, too
     except (TypeError, ValueError):
         raise ModelError(f"mean and std are one number per channel each, not {given!r}") from None
     return tuple(numbers.tolist()) * (channels if np.ndim(given) == 0 else 1)
