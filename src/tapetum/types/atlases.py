@@ -48,11 +48,11 @@ class ActivationAtlas(Result):
     samples    (m,) the picture of each vector;  places (m,) its flat position on the layer's grid;  ids: sample -> id
     members    (m,) the cell of each vector, -1 in cells that are left out
     means      (k, c) the mean vector of each cell
-    pixels     (k, 3, h, w) in [0, 1] the picture of each cell; None if none were made.  status: what became of each
-    evidence   (k, classes) each logit with the cell's mean at every place, less its mean over the cells; None without classes
+    pixels     (k, 3, h, w) in [0, 1] the picture of each cell; None if none were made.  status: outcome of each picture
+    evidence   (k, classes) each logit if all places had the cell's mean vector, minus its mean over cells; None without classes
     classes    label -> ((cell, vectors), ...), the cells with most vectors from pictures of that label first
     labelled   where labels come from: "labels" of the data set, the model's "predictions", or "nothing"
-    positions  vectors per picture
+    positions  number of vectors per picture
     """
 
     layer: str

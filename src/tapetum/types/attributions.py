@@ -28,15 +28,15 @@ class Attribution(Result):
 
     values   (n, c, h, w), signed, at the method's own resolution, on the images' device
     status   one per image; a map whose status is not `ok` is shown as its status in words, never as an invented map
-    target   explained target, one text per image
-    explains the same as `as_score` takes it: class indices, contrasts, units, or the callable
+    target   the explained target in words, one text per image
+    explains the explained target in the form that `as_score` takes: class indices, contrasts, units, or a callable
     size     (h, w) of the images, what `heatmap(size="input")` returns
     reduce   how this method's channels become a heatmap
     stderr   standard error per pixel for sampled methods, else None
     notes    remarks for the reader (a chosen layer, an input that looks unnormalised)
-    photos   the `Crop` of its photograph that each image shows; empty where the images did not come from `model.preprocess`
-    tried    of `layer="best"`: each layer's insertion - deletion, one per image
-    frames   of films and volumes, whose frames are folded into the channels, how many there are; None of images
+    photos   for each image the `Crop` of its photograph; empty where the images did not come from `model.preprocess`
+    tried    for `layer="best"`: each layer's area of insertion - area of deletion, one per image
+    frames   number of frames of films and volumes, whose frames are folded into the channels; None for images
     """
 
     values: Tensor = field(metadata=axes("n c h w"))

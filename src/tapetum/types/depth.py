@@ -152,7 +152,7 @@ class ReceptiveFields(Result):
 
     energy      (layers, h, w) the mean squared gradient at each pixel, summed over colours; divided by its largest value
     photograph  (3, h, w) in [0, 1]
-    measured_on images at which gradients were taken
+    measured_on which images the gradients were computed on, in words
     """
 
     model: str

@@ -123,8 +123,8 @@ class FilterResponses(Result):
     """Responses of some filters of a convolution, and their places on the model's input.
 
     photographs   (n, 3, H, W) in [0, 1], as the model saw them
-    maps          (n, k, h, w) the layer's own output: before any normalisation and activation that follow it
-    channels      (k,) which filters
+    maps          (n, k, h, w) the layer's own output, before any normalisation and activation that follow
+    channels      (k,) indices of the filters
     filters       their weights, in the same order
     centres       (row, column) of the input pixel at the middle of what the first cell of a map sees
     strides       (down, right) input pixels from one cell to the next

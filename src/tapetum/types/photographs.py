@@ -56,7 +56,7 @@ class PreprocessingWay:
 class PreprocessingSteps(Result):
     """Preprocessing of photographs into a network's input, in several ways.
 
-    ways   for each photograph the ways, in the same order
+    ways   for each photograph its ways, in the same order for all
     mean, std   per channel, in units of pixels in [0, 1]: normalised = (pixels - mean) / std
     """
 

@@ -143,10 +143,10 @@ class SpectrumResult(Result):
 class ScanResult(Mapping[str, Any], Result):
     """Results of a scan: a mapping from each layer to one result per tracker, in the requested order.
 
-    ids      of all samples, in the order of the source
+    ids      names of all samples, in the order of the source
     skipped  id -> why a picture was left out
     taps     layer -> "output" or "pre-activation"
-    seconds  in all, and of the workers: decoding, network, trackers
+    seconds  {part: seconds}: of the whole scan, and of decoding, network and trackers in the workers
     key      hash of weights, data, preprocessing and settings, which identifies a cached scan
     resumed  number of pictures that an earlier, interrupted run had done
     """

@@ -91,7 +91,7 @@ class UnitSpectrum(Result):
 class OfDataSet(Result, kept=False):
     """Base of results about a data set.
 
-    model, source  their names
+    model, source  names of the model and of the source of pictures
     seen           part of a picture that the model sees, in words
     score          a unit's score on a picture: the maximum over the places of its map, or the mean
     n              pictures that were scanned

@@ -82,9 +82,9 @@ class PredictionCheck(Result):
     classes      names, in the order of the confusion matrix
     confusion    (k, k) number of pictures of the row's class that were predicted as the column's
     pixels       (n, 3, h, w) in [0, 1], the pictures that are shown, as the network saw them
-    ids          their names
-    truth        (n,) their classes
-    predicted    (n,) their predicted classes
+    ids          names of the shown pictures
+    truth        (n,) true classes of the shown pictures
+    predicted    (n,) predicted classes of the shown pictures
     probability  (n,) probability of the predicted class, in [0, 1]
     shows        which pictures are shown: "any", "right" or "wrong" ones
     """
