@@ -147,7 +147,7 @@ def _checked(model: VisionModel, layer: str) -> str:
 
 
 def _charted(found: PositionsResult, grid: int | None, layout: Projection | None, positions: int, seed: int) -> ActivationAtlas:
-    """Lays the vectors out on a map, and describes its cells."""
+    """Lays activation vectors out in two dimensions, divides them into cells, and describes the cells."""
     with progress.stage("layout"):
         progress.report(0, len(found.vectors), "vectors")
         points, how = laid_out(found.vectors, seed=seed, layout=layout)
@@ -163,7 +163,7 @@ def _charted(found: PositionsResult, grid: int | None, layout: Projection | None
 
 
 def described_cells(cells: Binned, vectors: Tensor, samples: Tensor) -> tuple[MapCell, ...]:
-    """Returns the cells of a map, each with its units of highest z-score and its pictures nearest to the mean."""
+    """Returns the cells of a map, each with its 5 units of highest z-score and up to 9 pictures nearest to its mean."""
     values = vectors.double().cpu()
     sd = values.std(0, correction=0)
     z = torch.where(sd > 0, (cells.means - values.mean(0)) / torch.where(sd > 0, sd, 1), 0)

@@ -36,13 +36,13 @@ MOST_PIXELS = 32_000_000
 
 
 def told_by(folder: str | Path, said: Collection[str] = ()) -> dict[str, Any]:
-    """Returns the settings of the model from an atlas's manifest, without those that the caller sets (`said`)."""
+    """Returns the model's settings from an atlas's manifest, without those in `said`, which the caller sets anew."""
     about = read_manifest(folder).get("model", {})
     return settings_in_file(shown(Path(folder) / MANIFEST), about.get("settings"), said)
 
 
 class Asking:
-    """Analyses pictures with an atlas and its model, which is loaded for the first picture; one picture at a time."""
+    """Finds the units of an atlas that fire on new pictures, one at a time; its model is loaded for the first picture."""
 
     def __init__(self, folder: str | Path, model: Callable[[], VisionModel] | None = None) -> None:
         self.folder = Path(folder)

@@ -180,7 +180,7 @@ class _Build:
     # --- pictures of units
 
     def render(self, wanted: Literal["auto"] | list[str], minutes: float | int, workers: int | None) -> None:
-        """Renders the units of some layers; keeps pictures that exist already."""
+        """Renders pictures for the units of some layers; keeps pictures that exist already."""
         model, names = self.job.model, list(self.job.trackers)
         chosen = self._chosen(minutes, workers) if wanted == "auto" else wanted
         refused: dict[str, str] = {}

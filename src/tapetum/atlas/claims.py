@@ -63,7 +63,7 @@ def is_sprite(value: Any) -> bool:
 
 
 def _check(fields: Mapping[str, Fits], said: Mapping[str, Any], path: Path) -> None:
-    """Refuses a table with a field that is missing or of a wrong type."""
+    """Refuses a table with a missing field or a field of a wrong type."""
     for name, fits in fields.items():
         if not fits(said.get(name)):
             raise DamagedError(f"{shown(path)} is damaged: its {name} is {shown(repr(said.get(name))[:200])}")

@@ -126,7 +126,7 @@ class Binned:
 
 
 def grid_side(m: int) -> int:
-    """Returns the cells per side, from 3 to 40, for m vectors at 40 vectors per cell."""
+    """Returns the number of cells per side, 3 to 40, at which m vectors fill cells with 40 each on average."""
     return max(3, min(40, round((m / PER_CELL) ** 0.5)))
 
 

@@ -114,7 +114,7 @@ def _layer(scan: ScanResult, layer: Layer, file: str, number: Integers, labels: 
 
 
 def commonest(labels: Sequence[str | None]) -> tuple[str, int, int] | None:
-    """Returns the most frequent label as (label, count, total), ties to the stronger picture; None if no label occurs twice."""
+    """Returns (most frequent label, its count, number of labels); ties go to the first label, None if none occurs twice."""
     counts = Counter(label for label in labels if label is not None)
     label, count = next(iter(counts.most_common(1)), ("", 0))  # ties: the first one counted
     return (label, count, len(labels)) if count > 1 else None

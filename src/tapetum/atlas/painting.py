@@ -50,7 +50,7 @@ class Painted:
 
 @dataclass(frozen=True, eq=False)
 class Canvases:
-    """Pictures to render: objectives in a fixed order, all with one recipe and one size (h, w) in px."""
+    """Pictures to render by optimisation: objectives in a fixed order, with one recipe and one size (h, w) in px."""
 
     model: VisionModel
     objectives: Sequence[Objective]
@@ -90,7 +90,7 @@ class Canvases:
         }
 
     def make(self, rows: range) -> Painted:
-        """Renders one batch in the thread that calls."""
+        """Renders one batch of pictures in the calling thread."""
         with torch.inference_mode(False), torch.no_grad(), self.model.pinned():
             some = [self.objectives[row] for row in rows]
             made = render(self.model, some, self.recipe, size=self.size, seed=self.seed, batch=len(some))
@@ -129,7 +129,7 @@ Message = tuple[int, float] | tuple[int, Painted] | BaseException
 def shared_out(
     model: VisionModel, work: Callable[[int], Painted], todo: Sequence[int], sizes: Sequence[int], workers: int | None
 ) -> list[tuple[int, Painted]]:
-    """Returns (batch, result of `work`) for each batch of `todo`; reports progress, and stops within one step if cancelled."""
+    """Runs `work` for each batch of `todo` in threads; returns (batch, result) pairs, and stops within a step if cancelled."""
     if workers is not None and workers < 1:
         raise TapetumError(f"workers must be at least 1, not {workers}")
     total, done = sum(sizes), sum(sizes) - sum(sizes[i] for i in todo)

@@ -88,7 +88,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
 
 
 def _earlier(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Returns the manifest of an earlier build, and notes; without one, or if it is damaged, all but the scan is made again."""
+    """Returns the manifest of an earlier build, and notes; a damaged manifest is made again, which is noted."""
     try:
         return (read_manifest(folder) if os.path.lexists(folder / MANIFEST) else {}), ()
     except DamagedError as error:
@@ -120,7 +120,7 @@ def named(folder: Path) -> None:
 
 
 def _is_begun(folder: Path) -> bool:
-    """Checks whether an earlier build began in a folder; a folder named `site`, say, does not prove that."""
+    """Checks whether an earlier build began in a folder; a subfolder named `site`, say, does not prove that."""
     lock = folder / LOCK
     if (lock.is_file() and not lock.stat().st_size) or (folder / "scan" / "plan.json").is_file():
         return True

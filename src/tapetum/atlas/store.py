@@ -181,7 +181,7 @@ class Store:
         return self._placed(self.rows(sql, (self.layer(layer)["id"], count, first)))
 
     def columns(self, layer: int) -> list[sqlite3.Row]:
-        """Returns all units of a layer, by channel."""
+        """Returns the rows of all units of a layer, by channel; refuses them unless they are complete."""
         found = self.rows("SELECT * FROM units WHERE layer = ? ORDER BY channel", (layer,))
         first, channels = self._layers[layer]["first"], self._layers[layer]["channels"]
         if [(row["id"], row["channel"]) for row in found] != [(first + i, i) for i in range(channels)]:

@@ -1,1 +1,1 @@
-"""Keeps work: files and folders that appear whole, work that goes on after an interruption, and where a result came from."""
+"""Saves work safely: files and folders that appear only when complete, resumable work, locks, and provenance of results."""

@@ -20,7 +20,7 @@ class Logger(Protocol):
         ...
 
     def close(self) -> None:
-        """Ends the log."""
+        """Closes the log."""
         ...
 
 

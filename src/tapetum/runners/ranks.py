@@ -59,7 +59,7 @@ class Ranks:
 
     @property
     def size(self) -> int:
-        """Number of processes."""
+        """Number of ranks, over all computers."""
         return self._number(1)
 
     @property
@@ -113,7 +113,7 @@ class _Others:
         self.looked = time.monotonic()
 
     def left(self) -> list[int]:
-        """Returns the shards that no rank has done."""
+        """Returns the numbers of shards that no rank has finished; reports those newly finished by others as progress."""
         done = self.ledger.done() & self.wanted
         for shard in sorted(done - self.told - self.mine):
             self.told.add(shard)

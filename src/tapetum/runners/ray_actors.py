@@ -111,7 +111,7 @@ def _reach(address: str) -> None:
 
 
 class _Pool:
-    """Actors of a scan, and the shard that each is working on."""
+    """Pool of a scan's Ray actors, with the shard that each is working on."""
 
     def __init__(self, ray: Any, job: Job, workers: int) -> None:
         self.ray, self.job = ray, job

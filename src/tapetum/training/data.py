@@ -80,7 +80,7 @@ def read_data(data: Any, validation: Any = 0.2, seed: int = 0) -> Split:
 
 
 def part(source: Source, samples: Sequence[int], classes: Sequence[str]) -> Subset:
-    """Returns some pictures of a source as a part; refuses classes that are not among those given."""
+    """Returns the given samples of a source as a subset; refuses classes that are not among those given."""
     number = {name: i for i, name in enumerate(classes)}
     strange = sorted({label for label in (source.labels[sample] for sample in samples) if label not in number}, key=str)
     if strange:
@@ -153,7 +153,7 @@ def labelled(data: Any) -> Source:
 
 @dataclass(frozen=True)
 class Listed:
-    """Source whose pictures are read by a function of their number."""
+    """Data source that reads pictures by calling a function with their number."""
 
     name: str
     ids: tuple[str, ...] = field(repr=False)

@@ -72,7 +72,7 @@ class Work:
 
     @property
     def size(self) -> int:
-        """Pictures per epoch."""
+        """Number of pictures per epoch, for training and validation."""
         return len(self.train.labels) + len(self.validation.labels)
 
 
@@ -129,7 +129,7 @@ def _validated(work: Work, network: nn.Module, plan: TrainingPlan, done: int) ->
 
 @dataclass
 class Sums:
-    """Sums of the loss and of right answers over pictures."""
+    """Running sums of the loss and of correct predictions over pictures."""
 
     loss: float = 0.0
     right: int = 0

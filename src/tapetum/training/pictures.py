@@ -30,7 +30,7 @@ AHEAD = 2  # batches that are decoded before their turn
 
 @runtime_checkable
 class Examples(Protocol):
-    """Inputs of a network with their classes: pictures, or features computed by a frozen part of the network."""
+    """Protocol of data for an epoch: a network's inputs (pictures, or features of a frozen part) with their classes."""
 
     @property
     def labels(self) -> Tensor:

@@ -208,7 +208,7 @@ def _photographs(parts: Split, preprocessing: Preprocessing, augment: Augment, s
 
 
 def _first_look(parts: Split, size: int | None) -> Preprocessing:
-    """Returns SimpleCNN's preprocessing, from the size of the first readable picture; small square pictures are not cropped."""
+    """Returns SimpleCNN's preprocessing, by the size of the first readable picture; small square pictures are not cropped."""
     for row in range(len(parts.train)):
         try:
             height, width = parts.train.read(row).shape[-2:]
@@ -252,7 +252,7 @@ def _run(job: Training, out: str | Path | None, resume: bool, device: str | None
 
 
 def _settings(job: Training) -> dict[str, Any]:
-    """Returns the settings that must be equal to resume a training; the number of epochs only if the learning rate changes."""
+    """Returns the settings that must be equal to resume a training; epochs may differ if the learning rate is constant."""
     plan, model = job.plan, job.start.model
     found = {"arch": job.arch, "classes": list(job.parts.classes), "preprocessing": repr(model.preprocessing)}
     found |= {"batch": plan.batch, "learning_rate": plan.learning_rate, "schedule": plan.schedule, "seed": plan.seed}

@@ -49,7 +49,7 @@ class Composite:
 
 
 def composite(name: CompositeName, epsilon_value: float = 1e-6, gamma_value: float = 0.25) -> Composite:
-    """Returns a composite by name; it tells the rules of convolutions and of the first layer, linear layers have epsilon."""
+    """Returns the composite with this name; linear layers always have the epsilon rule (zero: LRP-0)."""
     linear = epsilon(0.0 if name == "zero" else epsilon_value)
     if name == "zero":
         return Composite(linear, linear, stabilizer=0.0)
@@ -78,7 +78,7 @@ _ALIASES = {
 
 
 def excitation(contrastive: bool) -> Composite:
-    """Returns excitation backprop's rules: z+ without biases; contrastive: minus the share of the negated last layer (z-)."""
+    """Returns the composite of excitation backprop: z+ without biases; if contrastive, minus z- at the last layer."""
     rule, inhibited = z_plus(bias=False), z_minus(bias=False)
 
     def contrast(a: Affine, relevance: Tensor) -> Tensor:

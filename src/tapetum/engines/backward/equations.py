@@ -59,7 +59,7 @@ def over(relevance: Tensor, z: Tensor, stabilizer: float) -> Tensor:
 
 
 def shares(apply: Apply, parts: Sequence[Addend], relevance: Tensor, stabilizer: float) -> Tensor:
-    """Returns the relevance of the inputs, sum_k x_k * W_k^T (R / z), with z = sum_k (W_k x_k + b_k)."""
+    """Returns the relevance of an operation's inputs, sum_k x_k * W_k^T (R / z), where z = sum_k (W_k x_k + b_k)."""
     with torch.enable_grad():
         xs = [x.detach().requires_grad_() for x, _, _ in parts]
         z = reduce(torch.add, [apply(x, w, b) for x, (_, w, b) in zip(xs, parts, strict=True)])
@@ -150,17 +150,17 @@ def flat(stabilizer: float = 1e-6) -> AffineRule:
 
 
 def _excitatory(a: Affine, bias: bool = True) -> list[Addend]:
-    """Returns the parts with x_i w_ij > 0: positive x with positive weights, and negative x with negative weights."""
+    """Returns the parts of an affine operation with x_i w_ij > 0: x and w both positive, and both negative."""
     return _split((a.x, a.weight, a.bias if bias else None), lambda w: w.clamp(min=0), lambda w: w.clamp(max=0))
 
 
 def _inhibitory(a: Affine, bias: bool = True) -> list[Addend]:
-    """Returns the parts with x_i w_ij < 0: positive x with negative weights, and negative x with positive weights."""
+    """Returns the parts of an affine operation with x_i w_ij < 0: x and w of opposite signs."""
     return _split((a.x, a.weight, a.bias if bias else None), lambda w: w.clamp(max=0), lambda w: w.clamp(min=0))
 
 
 def _split(part: Addend, on_positive: Callable[[Tensor], Tensor], on_negative: Callable[[Tensor], Tensor]) -> list[Addend]:
-    """Splits a part into positive inputs (with the bias) and negative inputs, each with weights changed by its function."""
+    """Splits a part (x, weight, bias) by the sign of x, with changed weights for each half; the positive half has the bias."""
     x, weight, bias = part
     parts: list[Addend] = [(x.clamp(min=0), _map(on_positive, weight), _map(on_positive, bias))]
     return [*parts, (x.clamp(max=0), _map(on_negative, weight), None)] if (x < 0).any() else parts

@@ -32,7 +32,7 @@ _CARRIES = (None, "add", "multiply", "batch_norm")
 
 
 class Propagation:
-    """One forward and backward pass under a composite: run the network in `with propagation.mode:`, then call autograd."""
+    """One LRP pass with the rules of a composite: run the network in `with propagation.mode:`, then call autograd."""
 
     def __init__(self, composite: Composite, handlers: Handlers, images: Tensor, box: tuple[Tensor, Tensor]) -> None:
         self.composite, self.handlers = composite, handlers
@@ -62,7 +62,7 @@ class Propagation:
         return output
 
     def _carry(self, call: Call, output: Tensor) -> None:
-        """Copies the mark of a gate, or of the image with its value range, from an operation's inputs to its output."""
+        """Marks an operation's output as a gate, or as a version of the image with its value range, if its inputs are."""
         inputs = [call.main] if call.name.endswith("_as") else call.inputs  # in a.expand_as(b) only the shape of b matters
         if len(inputs) == 1 and inputs[0] in self.gates:
             self.gates[output] = self.gates[inputs[0]]

@@ -54,7 +54,7 @@ def relevance(
     through: Gates | None = None,
     batch: Batch = "auto",
 ) -> Tensor:
-    """Returns the relevance at the image (n, c, h, w); notes the share of the score that arrives if it is 1 % off or more."""
+    """Returns the relevance at the image (n, c, h, w); adds a note if its sum and the score differ by over 1 %."""
 
     def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         return _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, through or {})

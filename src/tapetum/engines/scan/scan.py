@@ -1,4 +1,4 @@
-"""Runs every picture of a data set through a network once, and keeps the statistics of every unit that the trackers define."""
+"""Runs all pictures of a data set through a network once, and keeps statistics of every unit with trackers."""
 
 from __future__ import annotations
 
@@ -185,6 +185,6 @@ def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int,
 
 
 def _contexts(job: Job) -> dict[str, Context]:
-    """Returns {layer: facts about the layer that its results carry}."""
+    """Returns {layer: facts that the results of its trackers carry}."""
     ids, tapped = job.source.ids[: job.plan.count], _taps(job)
     return {layer: Context(layer, ids, job.model.survey[layer].grid, tapped[layer]) for layer in job.trackers}

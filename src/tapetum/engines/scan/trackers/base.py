@@ -74,7 +74,13 @@ def together(parts: Sequence[SeenBatch]) -> SeenBatch:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """Facts that a result carries besides its numbers: the layer, sample ids, the map's (rows, columns) or None, the tap."""
+    """Facts that a tracker's result carries besides its numbers.
+
+    layer  name of the layer
+    ids    ids of all samples
+    grid   (rows, columns) of the layer's maps; None for vectors
+    tap    "output", or "pre-activation" where values are read before the activation function
+    """
 
     layer: str
     ids: Sequence[str]
@@ -84,7 +90,7 @@ class Context:
 
 @runtime_checkable
 class Tracker(Protocol):
-    """A statistic of every unit that a scan keeps: a frozen dataclass of parameters; all that changes is in the state.
+    """Statistic that a scan keeps of every unit: a frozen dataclass of parameters, with methods that map states to states.
 
     The class attribute `sees = "scores"` declares that `update` does not read `seen.maps`.
     """
@@ -107,7 +113,7 @@ class Tracker(Protocol):
 
 
 def used_ids(samples: Sequence[Tensor], ids: Sequence[str]) -> dict[int, str]:
-    """Returns {sample: id} of all samples that occur in these tensors; -1 stands for none."""
+    """Returns {sample: id} of all samples that occur in these tensors; ignores -1, which stands for no picture."""
     found: list[int] = torch.cat([one.flatten() for one in samples]).unique().tolist()
     return {sample: ids[sample] for sample in found if sample >= 0}
 

@@ -15,7 +15,7 @@ from tapetum.types import MomentsResult
 
 @dataclass(frozen=True)
 class Moments:
-    """Keeps every unit's mean and standard deviation over the pictures, for the maximum of its map and for the map's mean.
+    """Keeps the mean and standard deviation over pictures of each unit's score: of its map's maximum, and of its map's mean.
 
     Sums of the float32 scores and of their squares are kept as whole numbers (`exact.py`), and rounded once at the end. The
     standard deviation is sqrt(mean of (score - mean)^2).

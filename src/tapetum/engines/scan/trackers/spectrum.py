@@ -101,7 +101,7 @@ def _table(scores: Tensor, places: Tensor, samples: Tensor) -> State:
 
 
 def _keys(score: Tensor, samples: Tensor) -> dict[str, Tensor]:
-    """Returns {place of the spectrum: keys (c, n)}; a key is larger the nearer its score is to that place."""
+    """Returns {group of the spectrum: keys (c, n)}; scores that rank higher in a group have larger keys there."""
     up, down = ranking.keys(score, samples), ranking.keys(-score, samples)
     return {
         "minimum": down,
@@ -118,7 +118,7 @@ def _read(state: State, group: str) -> Ranking:
 
 
 def _halves(state: State, k: int) -> tuple[Ranking, Ranking, Tensor]:
-    """Returns each kept unit's k pictures just below and just above the median of (score, sample), and the median itself."""
+    """Returns k pictures just below and k just above the median of (score, sample), and the median, for each kept unit."""
     scores, places = state["scores"].T.contiguous(), state["places"].T
     order = scores.sort(dim=1, stable=True).indices  # stable, and the samples ascend: ties by sample
     n = order.shape[1]
