@@ -1,4 +1,4 @@
-"""`methods="best"`: as many methods as a time budget allows, cheap ones first, and none may take more than its share."""
+"""`methods="best"`: runs as many methods as a time budget allows, cheap ones first, each within a share of the time."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tapetum.registry import methods
 from tapetum.types import Cancelled, MethodError
 
 SHARE = 0.5
-"""Share of the time left for one method and its evidence: a slow one cannot keep all others from their turn."""
+"""Share of the remaining time for one method and its evidence, so that a slow method leaves time for others."""
 
 
 class OutOfTimeError(MethodError):
-    """Refusal of a method that did not finish within its share of the budget."""
+    """Raised when a method does not finish within its share of the budget."""
 
 
 class Budget:
-    """Time for all methods together, from now on."""
+    """A time budget in seconds for all methods together; it starts when the object is made."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds, self.clock = seconds, clock
@@ -27,7 +27,7 @@ class Budget:
 
     @contextmanager
     def share(self, watcher: Watcher) -> Iterator[None]:
-        """Stops work in the block that reports its progress after its share of the time, with `OutOfTimeError`."""
+        """Ends the block with `OutOfTimeError` at the first progress event after the block's share of the remaining time."""
         begun = self.clock()
         end = begun + max(0.0, SHARE * (self.end - begun))
         stopped = False
@@ -52,7 +52,7 @@ class Budget:
 
 
 def cheap_first(first: Sequence[str]) -> tuple[str, ...]:
-    """Every attribution method: those of `first`, then those with a few passes, then those with many."""
+    """Returns the names of all attribution methods: those in `first`, then those with few passes, then those with many."""
     rows = [method for method in methods(kind="attribution") if "baseline" not in method.laws]
     rows.sort(key=lambda method: len({"forward_only", "sampled"} & method.laws))
     return tuple(dict.fromkeys([*first, *(method.name for method in rows)]))

@@ -1,4 +1,4 @@
-"""Puts the findings of an explanation into plain words: only sentences that the measured numbers support."""
+"""Writes the findings of an explanation as sentences; each follows from measured numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tapetum.types.explanations import Explanation, Judged, Question
 
 
 def findings(explanation: Explanation) -> tuple[str, ...]:
-    """The reader's answer, most important first."""
+    """Returns the findings of an explanation as sentences, most important first."""
     lines = [_answer(explanation)]
     for question in explanation.questions:
         lines += _about(question)
@@ -26,7 +26,7 @@ def findings(explanation: Explanation) -> tuple[str, ...]:
 
 
 def _answer(explanation: Explanation) -> str:
-    """The model's answer, in the words that fit its outputs."""
+    """Returns a sentence about the model's answer, worded for its kind of output (classes, labels, numbers, ...)."""
     kind, given = explanation.answer, explanation.predictions
     if kind == "numbers":
         shown = [f"{measure(one.value)} for {_named(one)}" for one in given[:MANY] if isinstance(one, Number)]
@@ -48,7 +48,7 @@ def _more(found: Sequence[Any]) -> str:
 
 
 def _places(question: Question) -> str:
-    """The explained class of a segmentation, and its share of the picture."""
+    """Returns a sentence about the explained class of a segmentation, with its share of the picture."""
     region = next((one for judged in question.maps for one in judged.attribution.explains if isinstance(one, Region)), None)
     if region is None or not isinstance(region.mask, Tensor):
         return f"The model gives a class to each place; explained is '{question.target}'."
@@ -59,7 +59,7 @@ def _places(question: Question) -> str:
 
 
 MANY = 4
-"""Numbers and labels that a sentence holds."""
+"""Largest number of labels or numbers in one sentence."""
 
 
 def _labels(found: list[Prediction]) -> str:
@@ -86,7 +86,7 @@ def _class(found: list[Prediction], both: bool) -> str:
 
 
 def _about(question: Question) -> list[str]:
-    """Sentences on the maps to believe for one target."""
+    """Returns sentences that say which maps of one target are better than the baselines."""
     maps, bars = measured_maps(question), measured_maps(question, baseline=True)
     better = [m for m in maps if not bars or m.faithfulness > bars[0].faithfulness]
     lines = _statuses(question)
@@ -99,7 +99,7 @@ def _about(question: Question) -> list[str]:
 
 
 def measured_maps(question: Question, *, baseline: bool = False) -> list[Judged]:
-    """The maps of methods (or of baselines) that show something and whose evidence was measured, best first."""
+    """Returns the maps of methods (or of baselines) with status "ok" and a finite faithfulness, best first."""
     found = [m for m in question.maps if m.baseline == baseline and _ok(m) and math.isfinite(m.faithfulness)]
     return sorted(found, key=lambda m: -m.faithfulness)
 
@@ -109,7 +109,7 @@ def _ok(judged: Judged) -> bool:
 
 
 def _best(question: Question, maps: list[Judged], bars: list[Judged]) -> str:
-    """The best map, its strongest place, and how many methods beat the baselines."""
+    """Returns a sentence with the best map, its strongest place, and how many methods beat the baselines."""
     heatmap = maps[0].attribution.ranking()[0].float().clamp(min=0)
     place = f": its evidence peaks at the {where(heatmap)} of the picture" if heatmap.max() > 0 else ""
     line = f"For '{question.target}', {maps[0].title} stands up best{place}."
@@ -123,7 +123,7 @@ def _best(question: Question, maps: list[Judged], bars: list[Judged]) -> str:
 
 
 def _contest(question: Question) -> list[str]:
-    """The number of methods tried, and the evidence of the best ones."""
+    """Returns a sentence with the number of methods tried and the faithfulness of the five best; [] if none are recorded."""
     if not question.tried:
         return []
     ranked = sorted((value, name) for name, value in question.tried.items() if math.isfinite(value))[::-1]
@@ -154,7 +154,7 @@ STATUSES = {
 
 
 def _statuses(question: Question) -> list[str]:
-    """Maps that show nothing, and whether all methods refused."""
+    """Returns sentences about maps that show nothing, and one if all methods refused."""
     broken = [(m.title, STATUSES[m.attribution.status[0]]) for m in question.maps if not _ok(m)]
     lines = [f"For '{question.target}', {title} {words}." for title, words in broken]
     if question.refused and all(m.baseline for m in question.maps):
@@ -163,7 +163,7 @@ def _statuses(question: Question) -> list[str]:
 
 
 def _rivals(questions: tuple[Question, ...]) -> list[str]:
-    """The overlap of the maps of the predicted class and of the runner-up."""
+    """Returns a sentence about the overlap of one method's maps for the predicted class and for the runner-up, or []."""
     if len(questions) < 2:
         return []
     first, second = questions
@@ -185,7 +185,7 @@ def _rivals(questions: tuple[Question, ...]) -> list[str]:
 
 
 def _grid(question: Question) -> list[str]:
-    """The cell size of coarse maps, for each layer that some come from."""
+    """Returns, for each layer that maps come from, a sentence with the size of the layer's cells in px."""
     by_layer: dict[str, list[Judged]] = {}
     for m in question.maps:
         if m.attribution.layer is not None:
@@ -216,7 +216,7 @@ def _sure(one: Prediction) -> str:
 
 
 def _percent(share: float) -> str:
-    """A share in percent; "0 %" and "100 %" stand for exactly that."""
+    """Formats a share in percent; "0 %" and "100 %" mean exactly that, values near them are "under 1 %", "over 99 %"."""
     if 0 < share < 0.01:
         return "under 1 %"
     return "over 99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"

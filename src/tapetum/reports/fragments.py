@@ -1,4 +1,4 @@
-"""Parts of the report's page: pictures with their alternative text, cards, bars, curves, tables."""
+"""Makes the HTML parts of a report: pictures with alternative text, cards, bars, curves, tables."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def facts(pairs: Mapping[str, str], class_: str) -> Markup:
 
 
 def bars(lines: Sequence[Prediction | Number]) -> Markup:
-    """The answer as horizontal bars, the longest first; numbers have no common scale and so no bars."""
+    """Lists predictions, with horizontal bars for probabilities; numbers of a regression have no bars (no common scale)."""
     items: list[Markup] = []
     for one in lines:
         words = [tag("span", line_name(one), class_="name"), tag("span", line_value(one), class_="value")]
@@ -37,7 +37,7 @@ def bars(lines: Sequence[Prediction | Number]) -> Markup:
 
 
 def found(maps: ActivationMaps, depth: str) -> Markup:
-    """The channels of one layer as tiles at the layer's own resolution."""
+    """Shows the selected channels of one layer as tiles at the layer's resolution; `depth` is a heading such as "early"."""
     colors = "; red is positive, blue negative" if signs(maps.values) == "sum" else ""
     tiles = [_tile(maps, i) for i in range(maps.values.shape[1])]
     title = tag("h4", tag("span", depth, class_="depth") if depth else None, tag("code", maps.layer))
@@ -57,7 +57,7 @@ PLACES = {"best": "Best tested", "best unproven": "Best, yet below a baseline"}
 
 
 def card(explanation: Explanation, question: Question, judged: Judged, place: str, crop_class: str) -> Markup:
-    """One map of one question: the picture, the method's summary, and how well the map stands up."""
+    """Makes the card of one map: the picture, the method's summary, and the evidence for the map."""
     first = tag("p", PLACES[place], class_="place") if place else None
     mark = tag("span", "baseline", class_="tag") if judged.baseline else None
     title = tag("h5", judged.title, mark)
@@ -68,7 +68,7 @@ def card(explanation: Explanation, question: Question, judged: Judged, place: st
 
 
 def map_picture(explanation: Explanation, question: Question, judged: Judged, crop_class: str) -> Markup:
-    """The overlay above the bare crop (a shared background), so that fading the one shows the other."""
+    """Shows a map's overlay above the plain crop, a background shared by all maps, so that fading the overlay reveals it."""
     height, width = explanation.pixels.shape[-2:]
     alt = f"{judged.title} map for {question.target} over the photograph: {describe(judged.attribution)}."
     source = data_uri(picture(judged.attribution, explanation.pixels[0]))
@@ -77,9 +77,9 @@ def map_picture(explanation: Explanation, question: Question, judged: Judged, cr
 
 
 def _span(question: Question) -> tuple[float, float]:
-    """The lowest and highest point of all curves of a question, a common scale for their small charts.
+    """Returns (low, high) of all curves of a question, the common scale of its small charts.
 
-    Probabilities begin at 0; a number in its own units has no such place.
+    For probabilities low is 0; for scores in other units it is the smallest value.
     """
     curves = [e.curve.nan_to_num(0, 0, 0) for judged in question.maps for e in judged.curves.values()]
     high = max((float(curve.max()) for curve in curves), default=1.0)
@@ -88,7 +88,7 @@ def _span(question: Question) -> tuple[float, float]:
 
 
 def evidence(judged: Judged, question: Question, known: Sequence[str] = ()) -> Markup:
-    """Deletion, insertion, their difference and the time beside the curves, and the notes that are not `known` yet."""
+    """Shows a map's curves, deletion, insertion, their difference and the time, and those of its notes not in `known`."""
     shown = {
         "deletion ↓": number(judged.evidence.get("deletion", float("nan"))),
         "insertion ↑": number(judged.evidence.get("insertion", float("nan"))),
@@ -103,7 +103,7 @@ def evidence(judged: Judged, question: Question, known: Sequence[str] = ()) -> M
 
 
 def curves(evaluations: Mapping[str, Evaluation], title: str, span: tuple[float, float]) -> Markup | None:
-    """The deletion and insertion curves as one small chart, or None if neither was measured."""
+    """Draws the deletion and insertion curves as one small chart; returns None if neither was measured."""
     drawn = {name: evaluations[name] for name in ("deletion", "insertion") if name in evaluations}
     if not drawn:
         return None
@@ -129,7 +129,7 @@ COLUMNS = ("method", "layer", "deletion ↓", "insertion ↑", "difference ↑",
 
 
 def table(question: Question) -> Markup:
-    """All numbers of one question."""
+    """Makes a table of one question: a row per map with layer, deletion, insertion, difference, time and status."""
     names = [tag("th", name, scope="col", class_="words" if i < 2 else None) for i, name in enumerate(COLUMNS)]
     head = tag("thead", tag("tr", names))
     body = tag("tbody", [_row(judged) for judged in question.maps])

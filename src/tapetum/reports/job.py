@@ -1,4 +1,4 @@
-"""Explains one photograph: the model's answer, maps of what mattered, a test of every map, and the findings in words."""
+"""Explains one photograph: predictions, attribution maps, a faithfulness test of every map, and findings in words."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from tapetum.types import Attribution, Evaluation, LayerError, Method, MethodErr
 from tapetum.types.explanations import AnswerKind, Explanation, Judged, Question
 
 AUTO = ("grad_cam", "layer_cam", "ablation_cam", "occlusion", "integrated_gradients", "smooth_grad", "guided_backprop")
-"""The default: quick, and each from another idea, so that agreement between them means something."""
+"""The default methods: quick, and based on different ideas, so that agreement between their maps is informative."""
 
 BASELINES = ("random_attribution", "edge_attribution")
 
 FEWER = 4
-"""Methods for the runner-up when the methods are chosen automatically: those that stood up best for the first class."""
+"""Number of methods for the runner-up if methods are chosen automatically: the most faithful ones for the first class."""
 
 FINALISTS = 3
-"""Maps that are kept of the methods tried by "best"."""
+"""Number of maps that are kept of the methods tried by "best"."""
 
 BUDGET_S = 60.0
 
 DRAWS = 3
-"""Random maps are measured as the mean of so many: one alone can reach .1 by luck (insertion - deletion, measured)."""
+"""Number of random maps that are averaged for the random baseline: one alone can reach insertion - deletion = .1 by luck."""
 
 FOUND = 0.5
-"""A label that may be true beside others is found from this probability on."""
+"""Probability from which a label of a multi-label model counts as found."""
 
-PHOTO_PX = 1024  # the longer side of the photograph that is kept: reports of hundreds of images must fit into memory
+PHOTO_PX = 1024  # longer side of the photograph kept in an explanation: a report may have hundreds
 
 
 @dataclass(frozen=True)
 class JobPlan:
-    """The settings of `explain`, the same for every image; with a `budget_s` the best FINALISTS of `methods` are kept."""
+    """The settings of `explain`, the same for every image; with `budget_s` only the best FINALISTS of `methods` are kept."""
 
     target: Any = None
     methods: Sequence[str] = AUTO
@@ -95,8 +95,8 @@ def explain(
 
 
 def origin(model: VisionModel, file: str, plan: JobPlan) -> Provenance:
-    """The provenance that an explanation will have, before it is made."""
-    program = model.source.rpartition(":")[0]  # the file of a model's code: other code is another model
+    """Returns the provenance of an explanation before it is computed, to compare with a saved one."""
+    program = model.source.rpartition(":")[0]  # the file with the model's code, if any: its checksum is recorded
     further = [str(one) for one in (plan.target, *model.settings.get("extra", {}).values())]
     parameters = {
         "target": plain(plan.target),
@@ -113,7 +113,7 @@ def origin(model: VisionModel, file: str, plan: JobPlan) -> Provenance:
 
 
 def planned(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, **settings: Any) -> JobPlan:
-    """The plan for "auto", "best", or the names of attribution methods."""
+    """Makes the plan for "auto", "best", or names of attribution methods; `settings` are further fields of `JobPlan`."""
     if wanted != "best":
         names = AUTO if wanted == "auto" else (wanted,) if isinstance(wanted, str) else tuple(wanted)
         for name in names:
@@ -129,7 +129,7 @@ def planned(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, **settings:
 
 
 def explain_one(model: VisionModel, source: Any, plan: JobPlan, progress: Watcher | None = None) -> Explanation:
-    """Explains one image by a plan; a `TapetumError` says why it cannot be done."""
+    """Explains one image by a plan; raises a `TapetumError` if that is not possible."""
     with nullcontext() if progress is None else watching(progress):
         return _explained(model, source, plan)
 
@@ -148,11 +148,11 @@ def _explained(model: VisionModel, source: Any, plan: JobPlan) -> Explanation:
 
 
 OF_IMAGES = ("classes", "labels", "binary", "numbers")
-"""Answers that are about the whole image."""
+"""Kinds of answer that apply to the whole image, not to places or boxes in it."""
 
 
 def answer_in_words(model: VisionModel, images: Tensor, target: Any = None) -> tuple[AnswerKind, str]:
-    """The kind of answer, and the meaning of its numbers; with a target that the user gives, any kind is accepted."""
+    """Returns the kind of the model's answer and what its numbers mean; refuses an unknown kind unless a target is given."""
     if model.encode_text is not None:
         return "other", "an embedding"
     try:
@@ -169,10 +169,10 @@ def answer_in_words(model: VisionModel, images: Tensor, target: Any = None) -> t
 def _targets(
     model: VisionModel, images: Tensor, plan: JobPlan, predictions: Sequence[Prediction | Number], kind: AnswerKind
 ) -> list[tuple[Any, str]]:
-    """(target, role) of each question."""
+    """Returns (target, role) of each question; roles are "asked", "predicted", "also found" and "runner-up"."""
     if plan.target is not None:
         return [(as_score(model, images, plan.target).explains(1)[0], "asked")]
-    if kind not in ("classes", "labels", "binary"):  # the surest detection, the largest region, the one number
+    if kind not in ("classes", "labels", "binary"):  # the usual target: surest detection, largest region, or the one number
         return [(as_score(model, images).explains(1)[0], "predicted")]
     first, *others = predictions
     asked = [(first.index, "predicted")]
@@ -186,7 +186,7 @@ def _targets(
 def _answered(
     model: VisionModel, images: Tensor, plan: JobPlan, targets: Sequence[tuple[Any, str]]
 ) -> tuple[tuple[Question, ...], tuple[Any, ...]]:
-    """The maps for every target, and what the layers found."""
+    """Computes the maps for every target, and activation maps of some layers."""
     names = tuple(dict.fromkeys([*plan.methods, *BASELINES]))
     choosing = plan.budget_s is not None or names == (*AUTO, *BASELINES)
     later = min(len(names), FEWER + len(BASELINES)) if choosing else len(names)
@@ -202,13 +202,13 @@ def _answered(
         try:
             found = tuple(activation_maps(model, images))
         except LayerError:
-            found = ()  # a network without maps: the report says nothing rather than something made up
+            found = ()  # a network without maps: that part of the report is left out
         stages.finish()
     return questions, found
 
 
 def _finalists(question: Question) -> Question:
-    """Keeps the best maps and the baselines; the measurements of all methods stay in `tried`."""
+    """Returns the question with only the best maps and the baselines; `tried` has the faithfulness of all methods."""
     methods = [judged for judged in question.maps if not judged.baseline]
     tried = {judged.title: judged.faithfulness for judged in methods} | dict(question.tried)
     kept = tuple(one for one in question.maps if one.baseline or one in methods[:FINALISTS])
@@ -217,7 +217,7 @@ def _finalists(question: Question) -> Question:
 
 @dataclass(frozen=True)
 class _ExplainJob:
-    """The explanation of one photograph, as the model sees it, by a plan."""
+    """Computes the parts of one explanation: preprocessed image, plan, and progress in stages."""
 
     model: VisionModel
     images: Tensor
@@ -225,12 +225,12 @@ class _ExplainJob:
     stages: Stages
 
     def question(self, target: Any, role: str, names: Sequence[str], budget: Budget | None = None) -> Question:
-        """The maps of one target, best first."""
+        """Runs the named methods for one target; returns their maps, best first, with refusals and methods out of time."""
         maps: list[Judged] = []
         refused: dict[str, str] = {}
         late: dict[str, float] = {}
         for name in names:
-            timed = None if name in BASELINES else budget  # without the baselines there is nothing to beat
+            timed = None if name in BASELINES else budget  # baselines always run: maps are compared with them
             with self.stages.stage():
                 try:
                     with nullcontext() if timed is None else timed.share(self.stages):
@@ -246,7 +246,7 @@ class _ExplainJob:
         return Question(name, index, probability, role, tuple(maps), refused, late, value)
 
     def _judged(self, target: Any, name: str) -> Judged:
-        """The map of one method, and how well it stands up."""
+        """Runs one method and measures deletion and insertion of its map."""
         method = lookup(name)
         keywords = dict(self.plan.parameters.get(name, {}))
         if any(parameter.name == "seed" for parameter in parameters(method)):
@@ -262,7 +262,7 @@ class _ExplainJob:
         return Judged(done.value, name, method.summary, spent, numbers, curves, baseline, done.provenance)
 
     def _curves(self, attribution: Attribution, method: Method) -> dict[str, Evaluation]:
-        """Deletion and insertion of a map; of a random one the mean over several draws, since one alone may be lucky."""
+        """Measures deletion and insertion of a map; for the random baseline, the mean over several random maps."""
         draws = [attribution]
         if {"baseline", "sampled"} <= method.laws:
             seeds = range(self.plan.seed + 1, self.plan.seed + DRAWS)
@@ -277,7 +277,7 @@ class _ExplainJob:
         return curves
 
     def _measured(self, score: ModelScore) -> tuple[float | None, float | None]:
-        """The target's probability, or else its score: the number that deletion and insertion follow."""
+        """Returns (probability, None) of the target, or (None, score) if it has none: what deletion and insertion measure."""
         followed = as_probability(self.model, self.images, score.explains(1))
         with torch.no_grad():
             value = float(followed(self.images)[0])
@@ -285,5 +285,5 @@ class _ExplainJob:
 
 
 def _each(target: Any) -> Any:
-    """A target for a batch of one image."""
+    """Returns a target for a batch of one image: a callable unchanged, anything else in a list."""
     return target if callable(target) else [target]

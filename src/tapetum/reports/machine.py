@@ -1,4 +1,4 @@
-"""Writes report.json: the answers of a report, for programs."""
+"""Writes report.json, which holds the content of a report for other programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ def as_json(
     versions: Mapping[str, str],
     seed: int,
 ) -> dict[str, Any]:
-    """The whole report as plain data; numbers that are not finite are null. `results` are the folders of saved results."""
+    """Returns the whole report as JSON types; numbers that are not finite become null.
+
+    names     file names of the pictures, as `pictures` returns them
+    results   folders of the saved results, one per image
+    """
     images = [_image(explanation, files) for explanation, files in zip(explanations, names, strict=True)]
     if results is not None:
         images = [{**image, "result": result} for image, result in zip(images, results, strict=True)]
@@ -33,9 +37,9 @@ def as_json(
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes JSON, complete or not at all."""
+    """Writes a JSON file; if writing fails, no partial file is left."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(path, text.encode("utf-8", "backslashreplace"), ELSEWHERE)  # bytes of a file name that are no text: \udcff
+    write_whole(path, text.encode("utf-8", "backslashreplace"), ELSEWHERE)  # for bytes in file names that are no valid text
 
 
 def _image(explanation: Explanation, names: Names) -> dict[str, Any]:
@@ -78,7 +82,7 @@ def _map(question: Question, judged: Judged, file: str) -> dict[str, Any]:
 
 
 def finite(value: Any, number: Callable[[float], float | int] = float) -> Any:
-    """Plain data in which each finite float is replaced by `number` of it, and each other float by None."""
+    """Copies nested dicts and lists, with `number(x)` for each finite float x, and None for NaN and infinity."""
     if isinstance(value, float):
         return number(value) if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""HTML that is safe by construction: texts and attributes are escaped unless they are `Markup`."""
+"""Builds HTML in which texts and attributes are always escaped unless they are `Markup`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ VOID = {"br", "img", "input", "meta"}
 
 
 class Markup(str):
-    """Text that is already HTML."""
+    """Text that is already HTML and is not escaped again."""
 
     __slots__ = ()
 
 
 def text(value: Any) -> Markup:
-    """Any value as HTML text; `Markup` stays as it is, None is nothing, lists are joined."""
+    """Converts a value to escaped HTML text; `Markup` stays unchanged, None becomes "", items of a list are joined."""
     if isinstance(value, Markup):
         return value
     if value is None:
@@ -27,7 +27,7 @@ def text(value: Any) -> Markup:
 
 
 def tag(element: str, /, *children: Any, **attributes: Any) -> Markup:
-    """One element. `class_` is class, `aria_label` aria-label; None and False leave an attribute out, True is bare."""
+    """Makes one HTML element; `class_` becomes class, `aria_label` aria-label. None and False are left out, True is bare."""
     present = {key: value for key, value in attributes.items() if value is not None and value is not False}
     written = "".join(_attribute(key, value) for key, value in present.items())
     if element in VOID:

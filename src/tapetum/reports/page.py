@@ -1,4 +1,4 @@
-"""Writes `report.html`: the explanations of some images as one page, with everything that it shows inside."""
+"""Writes `report.html`: the explanations of one or several images as one self-contained page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.words import line_name, line_value, measure, number, percent
 from tapetum.types.explanations import Explanation, Judged, Question
 
-PHOTO_PX = 1200  # the longer side of the photograph on the page
+PHOTO_PX = 1200  # longer side of the photograph on the page, in px
 THUMB_PX = 240
 
 
@@ -41,10 +41,10 @@ def write_report(
 ) -> Path:
     """Writes `folder/report.html` and returns its path. The page contains its pictures and loads nothing.
 
-    Args: `refused` the files that gave no explanation, each with the reason; `versions` library -> version.
+    `refused` lists the files that gave no explanation, each with the reason; `versions` is {library: version}.
     """
     alone = len(explanations) == 1
-    parts = [_part(explanation, i, alone) for i, explanation in enumerate(explanations, 1)]  # each is opened once, and let go
+    parts = [_part(explanation, i, alone) for i, explanation in enumerate(explanations, 1)]  # each is opened only once
     title = f"What {model} saw in {parts[0].name if alone else f'{len(parts)} photographs'}"
     options = ["--model", model, *(["--weights", weights] if weights else []), *told]
     body = (
@@ -66,7 +66,7 @@ def write_report(
 
 
 class _ImagePart(NamedTuple):
-    """The page's parts for one image."""
+    """The parts of the page that belong to one image."""
 
     name: str
     file: str
@@ -82,9 +82,9 @@ def _part(explanation: Explanation, i: int, alone: bool) -> _ImagePart:
 
 
 def write_page(path: Path, title: str, body: Sequence[Markup | None], style: str, script: str = "") -> Path:
-    """Writes an HTML page, complete or not at all, in our light and dark colors.
+    """Writes an HTML page with tapetum's light and dark colors and returns its path; a failure leaves no partial file.
 
-    Its policy allows its own script and its own pictures, and nothing else.
+    The page's security policy allows only its own script and embedded pictures.
     """
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -102,12 +102,12 @@ def write_page(path: Path, title: str, body: Sequence[Markup | None], style: str
     )
     end = tag("script", Markup(script)) if script else None
     page = "<!doctype html>\n" + tag("html", tag("head", head), tag("body", body, end), lang="en") + "\n"
-    write_whole(path, page.encode("utf-8", "replace"), ELSEWHERE)  # bytes of a file name that are no text show as "?"
+    write_whole(path, page.encode("utf-8", "replace"), ELSEWHERE)  # invalid bytes of file names become "?"
     return path
 
 
 def _style(parts: Sequence[_ImagePart]) -> str:
-    """The style sheet, the color scales, and each image's crop as a background, so that the page holds it only once."""
+    """Returns the page's CSS: style sheet, color scales, and each image's crop as a background, embedded only once."""
     ramps = {"one-sided": SEQUENTIAL, "sum": DIVERGING}
     scales = [f".ramp.{name}{{background:linear-gradient(90deg,{','.join(colors)})}}" for name, colors in ramps.items()]
     return "\n".join([_resource("page.css"), *scales, *(part.crop for part in parts)])
@@ -120,7 +120,7 @@ def _thumb(explanation: Explanation, i: int) -> Markup:
 
 
 def _answer(explanation: Explanation) -> str:
-    """The first line of the answer; for a segmentation or a detector the explained target."""
+    """Returns the top prediction with its probability or value; for a segmentation or detector, the explained target."""
     if not explanation.predictions:
         return explanation.questions[0].target
     first = explanation.predictions[0]
@@ -139,11 +139,11 @@ def _image(explanation: Explanation, i: int, alone: bool) -> Markup:
 
 
 ANSWERS = {"numbers": "Numbers", "labels": "Labels, each for itself"}
-"""Headings above the lines of an answer."""
+"""{kind of answer: heading above its predictions}; other kinds have "Predictions"."""
 
 
 def _seen(explanation: Explanation, i: int) -> Markup:
-    """The photograph, the findings, the predictions, and the crop that the model saw."""
+    """Shows the photograph, the findings, the predictions, and the crop that the model saw."""
     height, width = explanation.photo.shape[-2:]
     source = data_uri(thumbnail(explanation.photo, PHOTO_PX)[0])
     alt = f"The photograph {explanation.name}; the model's answer is {_answer(explanation)}"
@@ -192,14 +192,14 @@ def _question(explanation: Explanation, question: Question, i: int) -> Markup:
 
 
 def _slider(target: str) -> Markup:
-    """A slider that fades all maps of a question into the photo; hidden unless the script runs."""
+    """Makes a slider that fades all maps of a question over the photo; hidden unless the page's script runs."""
     label = f"How strongly the maps for {target} are shown"
     bar = tag("input", type="range", min=0, max=100, value=100, aria_label=label)
     return tag("div", tag("span", "photo"), bar, tag("span", "map"), class_="mix", hidden=True)
 
 
 def _legend(question: Question) -> Markup:
-    """The colour scales that the maps below use."""
+    """Explains the colour scales and the curves of a question's maps."""
     kinds = {"sum" if m.attribution.reduce == "sum" else "one-sided" for m in question.maps}
     one = tag("span", "low ", tag("i", class_="ramp one-sided", aria_hidden="true"), " high")
     two = tag("span", "against ", tag("i", class_="ramp sum", aria_hidden="true"), " for")
@@ -217,13 +217,13 @@ def _legend(question: Question) -> Markup:
 
 
 def _reasons(title: Markup, refused: Mapping[str, str], element: str = "div") -> Markup | None:
-    """A list of refusals with their reasons, or None if there are none."""
+    """Lists refusals with their reasons under a title; returns None if there are none."""
     items = [tag("div", tag("dt", name), tag("dd", why)) for name, why in refused.items()]
     return tag(element, title, tag("dl", items), class_="refused") if items else None
 
 
 def _trust(explanation: Explanation) -> Markup:
-    """An explanation of the numbers, and whether the best map beats maps that know nothing."""
+    """Explains deletion and insertion, and says for each question whether the best map beats the baselines."""
     what = f"the {explanation.questions[0].measured_by}"
     how = (
         f"Deletion removes the pixels a map calls important, most important first, and follows {what} of the target: if the "
@@ -235,13 +235,13 @@ def _trust(explanation: Explanation) -> Markup:
 
 
 def _best(question: Question) -> tuple[Judged | None, Judged | None]:
-    """The maps with the largest insertion - deletion among the methods and among the baselines; None if none was tested."""
+    """Returns the map of a method and that of a baseline with the largest insertion - deletion; None if none was tested."""
     maps, bars = measured_maps(question), measured_maps(question, baseline=True)
     return next(iter(maps), None), next(iter(bars), None)
 
 
 def verdict(question: Question) -> str:
-    """Whether the best map of a question beats the baselines, in one sentence."""
+    """Returns a sentence that says whether the best map of a question beats the baselines."""
     best, bar = _best(question)
     if best is None:
         return f"For {question.target}, no map could be tested, so none of them is shown to be right."

@@ -1,4 +1,4 @@
-"""Picture files beside the page, PNG with their provenance inside, and safe names for files."""
+"""Writes the picture files of a report, PNG with provenance inside, and makes safe file names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tapetum.figures import picture
 from tapetum.reports.provenance import of_file, write_picture
 from tapetum.types.explanations import Explanation
 
-NAME_LENGTH = 60  # characters: at most 240 bytes, file systems allow 255
+NAME_LENGTH = 60  # in characters: at most 240 bytes, where file systems allow 255
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(1, 10))}
 
 Names = tuple[tuple[str, ...], ...]
@@ -19,10 +19,10 @@ Names = tuple[tuple[str, ...], ...]
 
 
 def pictures(folder: Path, explanations: Iterable[Explanation], stems: Iterable[str]) -> tuple[Names, ...]:
-    """Saves every map over its photo as a PNG with its provenance; returns the names relative to `folder`.
+    """Saves every map over its photo as a PNG with its provenance; returns the file names relative to `folder`.
 
     The names are aligned with the explanations, their questions and their maps: `names[0][1][2]` is the first image's
-    second question's third map. The pictures of an explanation lie in the folder of its stem.
+    second question's third map. The pictures of each explanation lie in a subfolder named by its stem.
     """
     found: list[Names] = []
     for explanation, stem in zip(explanations, stems, strict=True):
@@ -40,19 +40,19 @@ def pictures(folder: Path, explanations: Iterable[Explanation], stems: Iterable[
 
 
 def stems(files: Iterable[str]) -> list[str]:
-    """ "photo-stem" for each file: unique, also where case is ignored, and safe on every file system."""
-    taken = {"results"}  # the folder of what is kept
+    """Returns a name for each file, from its name without suffix: safe on every file system, and unique also without case."""
+    taken = {"results"}  # the name of the folder of saved results
     return [unique(safe(PurePath(file.replace("\\", "/")).stem), taken) for file in files]
 
 
 def safe(name: str) -> str:
-    """A file name's letters, digits, "_" and "-", in any alphabet; everything else becomes "-"."""
+    """Returns a name with only letters and digits of any alphabet, "_" and "-"; all other characters become "-"."""
     plain = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", name)).strip("-_")[:NAME_LENGTH].rstrip("-_")
     return f"{plain}-image" if plain.lower() in RESERVED else plain or "image"
 
 
 def unique(name: str, taken: set[str]) -> str:
-    """The name, or the first of name-2, name-3... that is not taken; it is taken from then on."""
+    """Returns the name, or the first of name-2, name-3, ... that is not in `taken`, and adds it there."""
     candidate, number = name, 2
     while candidate.casefold() in taken:
         candidate, number = f"{name}-{number}", number + 1

@@ -1,4 +1,4 @@
-"""Provenance inside a picture's own file: a PNG text chunk with JSON, and checksums that show changes of either.
+"""Provenance inside a PNG file: JSON in a text chunk, with checksums that reveal changes of pixels or provenance.
 
 {...the fields of `Provenance`, "row": 0, "pixels_sha256": ..., "sha256": of all the rest}
 """
@@ -30,11 +30,11 @@ PROVENANCE_KEY = "tapetum"
 """The keyword of the PNG text chunk that holds the provenance as JSON."""
 
 MAX_BYTES, MAX_PIXELS = 200_000_000, 32_000_000
-"""Limits for a file that is read: three copies of its pixels are held for a moment."""
+"""Limits of size for a PNG that is read, since three copies of its pixels are in memory for a moment."""
 
 
 def of_model(model: VisionModel) -> dict[str, Any]:
-    """Fields of a provenance about the model that gave a result, and about the machine."""
+    """Returns the provenance fields that describe the model, the software versions and the machine."""
     return {
         "model": model.source,
         "weights": model.weights,
@@ -48,18 +48,18 @@ def of_model(model: VisionModel) -> dict[str, Any]:
 
 
 def of_file(provenance: Provenance, file: str) -> Provenance:
-    """Adds its file to the provenance of a run on the tensor of one image."""
+    """Returns the provenance of a run on an image tensor, completed with the file that the image was read from."""
     lost = tuple(name for name in provenance.lost if name != "images")
     return replace(provenance, subject=(file,), files={**hashed_files([file]), **provenance.files}, lost=lost)
 
 
 def write_picture(path: Path, pixels: Tensor, provenance: Provenance, **more: Any) -> None:
-    """Writes a PNG (3 | 4, h, w) that carries its provenance, complete or not at all."""
+    """Writes pixels (3 | 4, h, w) as a PNG with its provenance inside; a failure leaves no partial file."""
     write_png(path, pixels, {PROVENANCE_KEY: signed({**asdict(provenance), **more, "pixels_sha256": pixels_sha256(pixels)})})
 
 
 def write_figure(path: Path, figure: Any, content: Mapping[str, Any]) -> None:
-    """Writes a figure as a PNG that carries a description of its content, complete or not at all."""
+    """Writes a figure as a PNG with a description of its content inside; a failure leaves no partial file."""
     from tapetum.figures.page import rendered
 
     with Image.open(io.BytesIO(rendered(figure))) as drawn:
@@ -69,25 +69,25 @@ def write_figure(path: Path, figure: Any, content: Mapping[str, Any]) -> None:
 
 
 def signed(content: Mapping[str, Any]) -> str:
-    """JSON with the checksum of all its other fields; values that JSON does not know become text."""
+    """Returns the fields as JSON, with their checksum as a further field; values of other types become text."""
     plain = json.loads(json.dumps(content, default=_plain))
     return json.dumps({**plain, "sha256": checksum(plain)})
 
 
 def checksum(content: Mapping[str, Any]) -> str:
-    """sha256 of the fields in any order, without the checksum itself."""
+    """Returns the SHA-256 of the fields, whatever their order, without the checksum field."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def pixels_sha256(pixels: Tensor | np.ndarray) -> str:
-    """sha256 of the 8-bit values as a PNG holds them (h, w, 3 | 4)."""
+    """Returns the SHA-256 of the 8-bit pixels (h, w, 3 | 4) as a PNG stores them."""
     levels = to_uint8(pixels) if isinstance(pixels, Tensor) else pixels
     return hashlib.sha256(f"{levels.shape} ".encode() + levels.tobytes()).hexdigest()
 
 
 def carried(file: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The provenance that a PNG carries; None for any other file, or one that was changed."""
+    """Returns the provenance inside a PNG; None for any other file, or if pixels or provenance were changed."""
     try:
         return read_picture(file)[0]
     except TapetumError:
@@ -95,7 +95,7 @@ def carried(file: str | os.PathLike[str]) -> dict[str, Any] | None:
 
 
 def read_picture(file: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarray]:
-    """The provenance inside a PNG, and its pixels (h, w, 3 | 4) uint8; refused if either was changed."""
+    """Returns the provenance inside a PNG and its pixels (h, w, 3 | 4) uint8; refuses a file where either was changed."""
     name = shown(file)
     text, levels = _opened(file)
     if text is None:
@@ -121,7 +121,7 @@ def _opened(file: str | os.PathLike[str]) -> tuple[str | None, np.ndarray]:
                 return getattr(picture, "text", {}).get(PROVENANCE_KEY), levels
         except TapetumError:
             raise
-        except Exception as error:  # whatever Pillow stumbles over in a file that is no PNG, or is cut off
+        except Exception as error:  # any error of Pillow, for files that are no PNG or incomplete
             raise TapetumError(f"{shown(file)} is no PNG file that can be read ({type(error).__name__})") from error
 
 

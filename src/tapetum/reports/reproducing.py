@@ -1,4 +1,4 @@
-"""`reproduce`: runs a method again as a picture's provenance describes it, and compares pixel for pixel."""
+"""`reproduce`: runs a method again as the provenance of a saved picture describes, and compares the pixels."""
 
 from __future__ import annotations
 
@@ -28,13 +28,16 @@ from tapetum.reports.subjects import check_provenance, checked_subject, inputs_o
 from tapetum.types import ModelLike, Rendering, Run, TapetumError
 
 NOT_REPEATED = ("units", "frames", "generator")
-"""Parameters that are not given again: the subject is in a field of its own, frames on the way change nothing."""
+"""Parameters that are not passed again: the subject has its own field, and intermediate frames change nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reproduction:
-    """A picture made again: whether its pixels are the `same`, in `words`, the new `pixels` (3 | 4, h, w), and the run.
+    """A picture made again, compared with the saved one.
 
+    same          True if all pixels are equal
+    words         the comparison as a sentence
+    pixels        the new picture, (3 | 4, h, w)
     differences   changes since the first picture was made: versions, weights, processor
     """
 
@@ -85,14 +88,14 @@ def reproduce(
 
 
 def told_by(file: str | os.PathLike[str], said: Collection[str] = ()) -> dict[str, Any]:
-    """The model's settings in a picture's provenance, without those `said` now."""
+    """Returns the model's settings in a picture's provenance, without those named in `said`, which are given anew."""
     content, name = read_picture(file)[0], shown(file)
     check_provenance(content, name)
     return settings_in_file(name, content.get("settings"), said, inputs_of(content))
 
 
 def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None) -> None:
-    """Refuses to replace any file but another picture of ours."""
+    """Refuses an output path without a folder, or that of an existing file other than another picture by tapetum."""
     if out is None:
         return
     if not os.path.isdir(Path(out).absolute().parent):
@@ -104,16 +107,16 @@ def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None)
 
 
 def _model(file: str | os.PathLike[str], said: Mapping[str, Any], model: ModelLike) -> VisionModel:
-    """The given model, or the named one of the zoo."""
+    """Returns the given model, or loads the one that the provenance names."""
     name, settings, inputs = shown(file), said.get("settings"), inputs_of(said)
     if model is not None:
-        given = as_model(model)  # settings given now win over those in the file
+        given = as_model(model)  # settings of the given model override those in the file
         return given if given.settings else with_settings(given, settings_in_file(name, settings, vouched=inputs))
     return loaded(*named_in_file(name, said["model"], said["weights"], settings, beside=Path(file).parent, vouched=inputs))
 
 
 def _pixels(done: Run, model: VisionModel, subject: Sequence[str], row: int | None, whole: bool) -> Tensor:
-    """The saved pixels: a picture as it is, a layout as one, a map over the model's crop or over the `whole` photograph."""
+    """Returns pixels (3 | 4, h, w) as they are saved: a rendering, or a map over the model's crop or the `whole` photograph."""
     if row is not None and not (isinstance(row, int) and 0 <= row < len(done.value)):
         raise TapetumError(f"{done.provenance.method} made {len(done.value)} pictures, none of them is number {row}")
     if isinstance(done.value, Rendering):

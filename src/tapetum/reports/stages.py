@@ -1,4 +1,4 @@
-"""Progress of a job in stages: methods report their own steps, the watcher sees one count for the whole job."""
+"""Progress of a job in stages: methods report their own steps, and the watcher gets one count for the whole job."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from tapetum.progress import Progress, report
 
 
 class Stages:
-    """Turns the steps of each stage into one rising count for the whole job, in thousandths.
+    """Converts the progress of each stage to one rising count for the whole job, in thousandths of a stage.
 
-    Reports to the watcher at the time it was made, who may stop the job by returning False.
+    Reports to the watcher that was active when the object was made; that watcher may stop the job by returning False.
     """
 
     def __init__(self, count: int) -> None:
@@ -25,19 +25,19 @@ class Stages:
         step = self.share / self.times
         inside = step * event.done / max(1, event.total)
         self._tell(self.begun + inside)
-        if event.done == event.total and self.times > 1:  # one of several rounds is over
+        if event.done == event.total and self.times > 1:  # one of several repetitions is finished
             self.begun, self.share, self.times = self.begun + step, self.share - step, self.times - 1
 
     @contextmanager
     def stage(self) -> Iterator[None]:
-        """One of `count` equal stages, finished at the end of the block."""
+        """Marks the block as the next of `count` equal stages; it counts as finished at the end of the block."""
         end = int(self.begun) + 1.0
         yield
         self._reach(end)
 
     @contextmanager
     def part(self, share: float, times: int = 1) -> Iterator[None]:
-        """A share of the stage, in which the steps inside the block are repeated `times` times."""
+        """Maps the progress of the block to a share (0 to 1) of the stage; its steps are expected to run `times` times."""
         end = self.begun + share
         self.share, self.times = share, times
         yield
@@ -52,6 +52,6 @@ class Stages:
 
     def _tell(self, done: float) -> None:
         now = min(round(1000 * done), 1000 * self.count)
-        if now > self.told:  # a method may go through its steps more than once
+        if now > self.told:  # never backwards, if a method repeats its steps
             self.told = now
             self.outside.run(report, now, 1000 * self.count, "thousandths of the job")

@@ -1,8 +1,8 @@
-"""Inputs named in a picture's provenance: files are read if their checksums are there and right, addresses never.
+"""Checks the inputs that a picture's provenance names: files need a matching checksum, URLs are never opened.
 
-A picture from elsewhere may name any file of this computer, or an address inside somebody's network. Its author learns nothing:
-a file is only used if its checksum agrees with the one in the picture, so that the author must have known it; addresses are
-opened only if the user names them.
+A picture from elsewhere may name any file of this computer, or a URL inside a private network. So that its author learns
+nothing, a file is used only if its checksum agrees with the one in the picture (the author must have known the file), and
+URLs are opened only if the user gives them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tapetum.registry import lookup
 from tapetum.types import TapetumError
 
 MOST = 500
-"""Images or units of one picture: a text of a kilobyte must not ask for gigabytes."""
+"""Largest number of images or units of one picture, so that a small file cannot cause a huge computation."""
 
 
 def check_provenance(said: Mapping[str, Any], name: str) -> None:
-    """Refuses pictures that cannot be made again, and fields of a wrong type."""
+    """Refuses provenance of pictures that cannot be made again, and fields of a wrong type; `name` is the file in the error."""
     if "pictures" in said:
         pictures = said["pictures"] if isinstance(said["pictures"], list) else []
         first = ", ".join(shown(one) for one in pictures[:3])
@@ -46,7 +46,7 @@ def check_provenance(said: Mapping[str, Any], name: str) -> None:
 
 
 def _are_parameters(value: Any) -> bool:
-    """Whether these are keywords of a method, whose own types `run` checks, with a target that a text can hold."""
+    """Returns whether the value is a dictionary of method keywords whose target is text, int or None; `run` checks the rest."""
     targets = value.get("target") if isinstance(value, dict) else None
     many = targets if isinstance(targets, list) else [targets]
     plain = all(one is None or (isinstance(one, (int, str)) and not isinstance(one, bool)) for one in many)
@@ -54,7 +54,7 @@ def _are_parameters(value: Any) -> bool:
 
 
 TAKEN = {"name", "model", "subject", "progress"}
-"""Parameters of `run` itself."""
+"""Names of the parameters of `run` itself, which are no keywords of a method."""
 
 
 def _is_table_of_texts(value: Any) -> bool:
@@ -74,7 +74,7 @@ FIELDS = {
 
 
 def checked_subject(said: Mapping[str, Any], images: str | Sequence[str] | None) -> Any:
-    """Units as texts, or the image files, which must be unchanged; `images` are their present places."""
+    """Returns the subject: units as texts, or paths of image files with matching checksums; `images` are their new paths."""
     takes = lookup(said["method"]).takes
     places: list[str] = [images] if isinstance(images, str) else list(images or said["subject"])
     if len(places) != len(said["subject"]):
@@ -95,7 +95,7 @@ def checked_subject(said: Mapping[str, Any], images: str | Sequence[str] | None)
 
 
 def inputs_of(said: Mapping[str, Any]) -> list[str]:
-    """The files of a model's further inputs that the provenance names with checksums, which must be right."""
+    """Returns the files of a model's further inputs that have checksums in the provenance; refuses files that differ."""
     settings, files = said.get("settings"), said["files"]
     extra = settings.get("extra") if isinstance(settings, dict) else None
     found = [text for text in extra.values() if isinstance(text, str) and text in files] if isinstance(extra, dict) else []
@@ -113,7 +113,7 @@ def _check_file(name: str, place: str, digest: str) -> None:
 
 
 def _check_word(word: str, files: Mapping[str, str]) -> None:
-    """Refuses a parameter that is an address, or a file of this computer without its checksum."""
+    """Refuses a parameter's text if it is a URL, or names an existing file without a checksum in `files`."""
     if "://" in word:
         raise TapetumError(
             f"the picture was made with {shown(word)}; addresses are only asked where you name them: run its method again"

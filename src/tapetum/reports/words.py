@@ -1,4 +1,4 @@
-"""Numbers and answers as texts of a report."""
+"""Formats numbers and answers for a report."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from tapetum.types import Number, Prediction
 
 
 def number(value: float) -> str:
-    """A number with a true minus sign; a dash for NaN."""
+    """Formats a number with three decimals and a true minus sign; NaN becomes a dash."""
     return f"{value:.3f}".replace("-", "−") if isfinite(value) else "–"
 
 
 def seconds(value: float) -> str:
-    """ "45 ms" below a second, else "3.2 s"."""
+    """Formats seconds: "45 ms" below a second, else "3.2 s"."""
     if value < 0.001:
         return "< 1 ms"
     return f"{1000 * value:.0f} ms" if value < 1 else f"{value:.1f} s"
 
 
 def percent(value: float) -> str:
-    """A probability in [0, 1] as "43.2 %"; "< 0.1 %" if it is small but not 0."""
+    """Formats a probability in [0, 1] as "43.2 %", or "< 0.1 %" if it is small but not 0."""
     return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
 
 
 def measure(value: float) -> str:
-    """A number in its own units: 58.2, 1,250, −0.0312."""
+    """Formats a number with three significant digits, from 1000 on as a whole number: 58.2, 1,250, −0.0312."""
     return (f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}").replace("-", "−")
 
 
 def line_name(one: Prediction | Number) -> str:
-    """Label of a class or an output, or its number where it has none."""
+    """Returns the label of a class or an output, or its index where it has none."""
     return one.label or f"{'output' if isinstance(one, Number) else 'class'} {one.index}"
 
 
 def line_value(one: Prediction | Number) -> str:
-    """A probability in percent, a number as it is."""
+    """Formats the probability of a prediction in percent, or the value of a regression output."""
     return measure(one.value) if isinstance(one, Number) else percent(one.probability)

@@ -1,1 +1,1 @@
-"""Contributions: how much each value moved the score away from its reference."""
+"""Contributions: how much each pixel value moved the score away from that of a reference image."""

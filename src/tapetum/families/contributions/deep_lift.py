@@ -1,4 +1,4 @@
-"""DeepLIFT: the differences from a reference, carried back through the network."""
+"""DeepLIFT: propagates the difference of the score from a reference back through the network."""
 
 from __future__ import annotations
 

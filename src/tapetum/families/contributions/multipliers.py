@@ -1,8 +1,8 @@
 """Multipliers of differences (DeepLIFT): the part of a score's change from a reference that is due to each value.
 
-The network runs on the reference first, and what its nonlinear operations get there is noted. Then it runs on the image,
-where every such operation is replaced by its value there plus a linear map that is zero there, whose slope carries the
-operation's change between the two runs exactly. So the ordinary gradient of the second run is the multiplier:
+The network first runs on the reference, and the inputs of its nonlinear operations are recorded. Then it runs on the image,
+and each nonlinear operation is replaced by its value plus a linear map that is zero at the image and whose slope is exactly
+the operation's change between the two runs, per change of its input. So the gradient of the second run is the multiplier:
 
     f(z), element by element     (f(z) - f(z0)) / (z - z0), and f'(z) where z = z0
     a * b, a @ b                 (b + b0) / 2 for a, (a + a0) / 2 for b
@@ -45,7 +45,7 @@ WEIGHTED = CONVOLUTIONS | MATRIX_PRODUCTS | words("linear mul div addcmul addmm 
 
 
 def contributions(score: ModelScore, images: Tensor, baseline: Tensor) -> Tensor:
-    """Multipliers times the difference from the baseline, (n, c, h, w); each image's add up to its score's change."""
+    """Returns multipliers times (image - baseline), (n, c, h, w); per image they sum to the change of the score."""
     with torch.enable_grad():
         leaf0, leaf = (one.detach().clone().requires_grad_() for one in (baseline, images))
         with Differences() as reference:
@@ -58,7 +58,7 @@ def contributions(score: ModelScore, images: Tensor, baseline: Tensor) -> Tensor
 
 
 def _check(score: ModelScore, values: Tensor, change: Tensor) -> None:
-    """Refuses values that do not sum to the change: the rest was lost where no operation shows it, as in a comparison."""
+    """Refuses values that do not sum to the change of the score, as when a network decides by comparisons."""
     missing = (values.flatten(1).sum(1) - change).abs()
     tolerance = max(1e-4, 100 * torch.finfo(values.dtype).eps) * values.abs().flatten(1).sum(1)
     if (missing > tolerance).any():
@@ -69,9 +69,9 @@ def _check(score: ModelScore, values: Tensor, change: Tensor) -> None:
 
 
 class Differences(Following):
-    """The run on the reference, or with what that one noted the run on the image, whose gradients are multipliers.
+    """Follows the run on the reference, or, given its records, the run on the image, whose gradients are multipliers.
 
-    noted   name and inputs of the nonlinear operations in the run on the reference, in the order of their calls
+    noted   (name, inputs) of each nonlinear operation in the run on the reference, in the order of the calls
     """
 
     def __init__(self, noted: Sequence[tuple[str, tuple[Tensor, ...]]] | None = None) -> None:
@@ -98,7 +98,7 @@ class Differences(Following):
         return call() if _is_linear(call) else self._other(call)
 
     def _replaced(self, call: Call, slope: Slope, name: str, before: Sequence[Tensor]) -> Any:
-        """Runs an operation with its slope; `name` and `before` are those of the run on the reference."""
+        """Returns an operation's value plus its linear map; `name` and `before` are its record from the reference run."""
         signals = call.signals
         if name != call.name or [one.shape for one in before] != [one.shape for one in signals]:
             raise MethodError("the network takes another way for the baseline than for the image; use integrated_gradients")
@@ -108,7 +108,7 @@ class Differences(Following):
         with torch.no_grad():
             value = call.with_signals(first, *now[1:])()
         linear = slope(call, now, before, zeros)
-        return signals[0].copy_(value + linear) if value is first else value + linear  # the first: worked in place
+        return signals[0].copy_(value + linear) if value is first else value + linear  # the operation works in place
 
     def _other(self, call: Call) -> Any:
         """Follows Python functions inside, ignores operations without a gradient, and refuses everything else."""
@@ -128,7 +128,7 @@ def _is_linear(call: Call) -> bool:
     return (own or call.name in WEIGHTED) and len(call.signals) == 1
 
 
-# --- operations that are spelled out as others
+# --- operations that are rewritten as several others
 
 
 def _norm(x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, *, ord: Any = 2, **_: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""Slopes: the change of an operation between two runs as a linear map, here of tensors that are zero and carry the graph."""
+"""Slopes: linear maps that equal an operation's change between two runs, applied to zeros that carry the autograd graph."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Slope = Callable[[Call, Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]], T
 
 
 def slope_of(call: Call) -> Slope | None:
-    """Slope of an operation that is not linear; None where it is linear, or has no rule."""
+    """Returns the slope function of a nonlinear operation; None if it is linear or has no rule."""
     signals = len(call.signals)
     if call.name in FUNCTIONS and signals == 1:
         return _elementwise
@@ -43,7 +43,7 @@ def slope_of(call: Call) -> Slope | None:
 
 
 def _slope(change: Tensor, difference: Tensor, scale: Tensor, otherwise: Tensor) -> Tensor:
-    """Returns change / difference; where the difference is no more than rounding, the derivative."""
+    """Returns change / difference; where the difference is only rounding error, `otherwise` (the derivative)."""
     same = difference.abs() <= 8 * torch.finfo(difference.dtype).eps * scale
     return torch.where(same, otherwise, change / difference.masked_fill(same, 1)).nan_to_num(0, 0, 0)
 
@@ -64,7 +64,7 @@ def _product(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros:
 
 
 def _softmax(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    """Takes e / s or z - c - log s apart, e = exp(z - c), s = sum of e, with one c for both runs: it cancels."""
+    """Splits softmax e / s, or log-softmax z - c - log s, e = exp(z - c), s = sum of e; c is the same in both runs."""
     (z,), (z0,), dim = now, before, call.get(1, "dim")
     zero = zeros[0].nan_to_num(0)  # of masked places, -inf in both runs
     c = torch.maximum(z, z0).amax(dim, keepdim=True)
@@ -78,7 +78,7 @@ def _softmax(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros:
 
 
 def _normalisation(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    """Takes c * r * weight apart, c = z - mean, r = 1 / sqrt(mean of c^2 + eps); an RMS norm leaves the mean."""
+    """Splits c * r * weight, c = z - mean, r = 1 / sqrt(mean of c^2 + eps); an RMS norm does not subtract the mean."""
     norm = norm_of(call)
     assert norm is not None  # as `slope_of` found
     c, c0, change = (norm.centre(one[0]) for one in (now, before, zeros))
@@ -89,10 +89,10 @@ def _normalisation(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], 
 
 
 def _scaled(c: Tensor, c0: Tensor, r: Tensor, r0: Tensor, change_c: Tensor, change_r: Tensor) -> Tensor:
-    """Change of c * r, r > 0 a normaliser: that of c at the smaller r, and that of r at the c of the other run.
+    """Splits the change of c * r, r > 0 a normaliser: change of c times the smaller r, change of r times the other run's c.
 
-    Both add up to the whole, and both stay bounded: on a flat reference r0 is 1 / sqrt(eps), and the halves of the usual
-    rule for products would be huge and cancel.
+    The two add up to the whole change and stay bounded: on a flat reference r0 is 1 / sqrt(eps), and the two terms of the
+    usual product rule would be huge and cancel.
     """
     return torch.minimum(r, r0) * change_c + torch.where(r > r0, c, c0) * change_r
 

@@ -1,4 +1,4 @@
-"""Methods that go through a network layer by layer: shapes and sparsity, receptive fields, and the effect of a hidden part.
+"""Methods that compare the layers of a network: shapes, sparsity, receptive fields, and the effect of a hidden box.
 
 tables      one row per layer: shapes, parameters, fields, sparsity
 means       the mean over channels at every stage, and how active the layers are

@@ -1,4 +1,4 @@
-"""Measured receptive fields: squared gradients of a layer's middle place at the pixels, and squares that hold them.
+"""Measured receptive fields: squared gradients of a layer's middle place with respect to the pixels, and their extent.
 
 energy = gradient_energy(model, ["layer1", "layer4"], images, generator)     # {layer: (h, w)}
 support(energy["layer4"])                  # the rows and columns with any gradient at all
@@ -24,7 +24,7 @@ ROUNDING = 1 - 1e-12
 def gradient_energy(
     model: VisionModel, layers: Sequence[str], images: Tensor, generator: torch.Generator
 ) -> dict[str, tuple[Tensor, tuple[int, int]]]:
-    """Per layer the mean squared gradient (h, w) of its middle place, and the (row, column) of that place.
+    """Returns, per layer, the mean squared gradient (h, w) of its middle place, and (row, column) of that place.
 
     The gradient is d/dx of sum_c s_c a_c(middle); its square is summed over colours and averaged over images. The signs s_c
     are drawn anew for each image, so that channels cannot cancel: the expectation is sum_c sum_colours (da_c/dx)².
@@ -40,14 +40,14 @@ def gradient_energy(
                 values = acts[layer][0, :, row, column]
                 signs = (torch.rand(len(values), generator=generator) < 0.5).to(values) * 2 - 1
                 (gradient,) = torch.autograd.grad((values * signs).sum(), x, retain_graph=layer != layers[-1])
-                # in float64: the squares of small gradients would be zero before the gradients are
+                # in float64: in float32 the squares of small gradients underflow to zero
                 energy = gradient.double().square().sum((0, 1)) / len(images)
                 found[layer] = found[layer][0] + energy if layer in found else energy, (row, column)
     return found
 
 
 def support(energy: Tensor) -> Window | None:
-    """(top, bottom, left, right), ends included, of the smallest box around all values that are not zero; None for zeros."""
+    """Returns (top, bottom, left, right), ends included, of the smallest box around all nonzero values; None for zeros."""
     rows, columns = (_ends(energy.sum(dim)) for dim in (1, 0))
     return None if rows is None or columns is None else (*rows, *columns)
 
@@ -58,7 +58,7 @@ def _ends(values: Tensor) -> tuple[int, int] | None:
 
 
 def smallest_square(energy: Tensor, share: float) -> Window | None:
-    """The smallest square that holds `share` of the energy (h, w); of several, the one nearest to the centre of mass."""
+    """Returns the smallest square that holds `share` of the energy (h, w); of several, that nearest to the centre of mass."""
     total = float(energy.sum())
     if not total > 0:
         return None
@@ -82,11 +82,11 @@ def _centre_of_mass(energy: Tensor) -> Tensor:
 
 
 def _held(cumulated: Tensor, side: int) -> Tensor:
-    """The energy in every square of that side that lies in the image."""
+    """Returns the energy in every square of a side in px, from the cumulated energy; squares lie fully in the image."""
     h, w = (min(side, size - 1) for size in cumulated.shape)
     return cumulated[h:, w:] - cumulated[:-h, w:] - cumulated[h:, :-w] + cumulated[:-h, :-w]
 
 
 def within(inner: Window, outer: Window) -> bool:
-    """Whether `inner` lies in `outer`."""
+    """Returns whether the window `inner` lies in the window `outer`."""
     return outer[0] <= inner[0] and inner[1] <= outer[1] and outer[2] <= inner[2] and inner[3] <= outer[3]

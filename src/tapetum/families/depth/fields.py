@@ -1,4 +1,4 @@
-"""Receptive fields of the middle place of a layer: by the network's windows, and measured with gradients."""
+"""Receptive fields of the middle place of a layer: computed from kernels and strides, and measured with gradients."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _words(on: str, n: int, images: int) -> str:
 def measured(
     model: VisionModel, layers: Sequence[str], size: tuple[int, int], n: int, seed: int, images: Tensor | None = None
 ) -> tuple[tuple[Field, ...], Tensor]:
-    """The fields of layers for images of a size, and their energy maps (layers, h, w), each divided by its largest value.
+    """Measures the receptive fields of layers; also returns energy maps (layers, h, w), each divided by its largest value.
 
     Measured on n images of noise, or n times on the given images.
     """

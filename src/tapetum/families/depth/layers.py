@@ -1,4 +1,4 @@
-"""Layers that methods of depth look at by default, and the one pass that visits them."""
+"""Default layers of the methods in this folder, and a pass that computes something at each layer."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ FEW = 5
 
 
 def named_or_blocks(model: VisionModel, layers: Sequence[str] | str | None) -> list[str]:
-    """The named layers, all with a map; None: the output of every block."""
+    """Returns the named layers, refusing those without a map; for None, the outputs of all blocks."""
     return list(block_layers(model.survey)) if layers is None else layers_with_maps(model, layers)
 
 
 def named_or_five(model: VisionModel, layers: Sequence[str] | str | None) -> list[str]:
-    """The named layers, all with a map; None: five from early to deep, of five different grids where there are as many."""
+    """Returns the named layers, refusing those without a map; for None, five depths, with different grids if possible."""
     if layers is not None:
         return layers_with_maps(model, layers)
     ends = depths(model, FEW)
@@ -40,7 +40,7 @@ def named_or_five(model: VisionModel, layers: Sequence[str] | str | None) -> lis
 def at_layers(
     model: VisionModel, images: Tensor, layers: Sequence[str], compute: Callable[[Tensor], T], *, raw: bool = False
 ) -> dict[str, T]:
-    """{layer: compute(activation)} from one pass that keeps no activation; `raw`: also of layers without a map."""
+    """Returns {layer: compute(activation)} from one pass without storing activations; `raw` allows layers without a map."""
     found: dict[str, T] = {}
 
     def visit(name: str, activation: Tensor) -> None:

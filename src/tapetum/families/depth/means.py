@@ -1,4 +1,4 @@
-"""Means over channels, a picture of each stage, and means over places, how active the stages are."""
+"""Mean activations: over channels, which gives a picture of each layer, and over places, which gives its activity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A hidden box, and the change that it causes at every layer."""
+"""Hides a box of the image and measures the change of the activation at every layer."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def occlusion_probe(
 
 
 def _as_box(box: Sequence[int] | str | None, size: Size) -> Window:
-    """(top, bottom, left, right) with both ends included; a box that does not lie in the image is refused."""
+    """Converts a box to (top, bottom, left, right) with both ends included; refuses a box outside the image."""
     height, width = size
     if box is None:
         sides = (height, height, width, width)
@@ -119,13 +119,13 @@ def _words(model: VisionModel, fill: Hiding) -> str:
 
 
 def _changes(model: VisionModel, before: Tensor, after: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
-    """{layer: mean over channels of the change (n, h, w)}, exactly 0 where nothing changes: both passes have one shape."""
+    """Returns {layer: mean over channels of |after - before|, (n, h, w)}; exactly 0 where no hidden pixel has influence."""
     original, changed = (at_layers(model, images, layers, torch.clone) for images in (before, after))
     return {name: (changed[name] - original[name]).abs().mean(1) for name in layers}
 
 
 def _under(survey: Survey, layer: str, change: Tensor, box: Window, size: Size) -> Window:
-    """The places whose own pixels touch the box: a place owns one stride's width around the middle of its field."""
+    """Returns the window of places whose own pixels touch the box: one stride wide around the centre of the receptive field."""
     ends: list[int] = []
     for axis, first, last in ((0, box[0], box[1]), (1, box[2], box[3])):
         cells = int(change.shape[1 + axis])
@@ -140,7 +140,7 @@ def _under(survey: Survey, layer: str, change: Tensor, box: Window, size: Size) 
 
 
 def reached(survey: Survey, layer: str, box: Window, grid: Size) -> Window | None:
-    """The places of a layer that can see a pixel of the box; None where all may; last before first where none can."""
+    """Returns the window of places whose receptive field touches the box; None if all may; empty (last < first) if none."""
     if layer not in survey.spans or layer in survey.pooled:
         return None
     ends: list[int] = []
@@ -152,7 +152,7 @@ def reached(survey: Survey, layer: str, box: Window, grid: Size) -> Window | Non
 
 
 def _shares(changes: dict[str, Tensor], windows: Sequence[Window | None]) -> Tensor:
-    """(layers, n): the share of each change that lies inside its window; NaN where nothing changed."""
+    """Returns (layers, n): the share of each layer's change that lies inside its window; NaN where nothing changed."""
     shares: list[Tensor] = []
     for change, window in zip(changes.values(), windows, strict=True):
         top, bottom, left, right = window or (0, change.shape[1] - 1, 0, change.shape[2] - 1)
@@ -164,9 +164,9 @@ def _shares(changes: dict[str, Tensor], windows: Sequence[Window | None]) -> Ten
 def _answers(
     model: VisionModel, before: Tensor, after: Tensor
 ) -> tuple[tuple[tuple[str, str], ...], Tensor] | tuple[None, None]:
-    """Names and probabilities of each image's top class before and after; None where the model gives no such classes.
+    """Returns the names of each image's top class before and after hiding, and probabilities; (None, None) without classes.
 
-    The probabilities (n, 3): of the first top class before and after, and of the second one after.
+    The probabilities (n, 3) are: the first top class before and after, and the second top class after.
     """
     if not gives_classes(model, before):
         return None, None

@@ -20,7 +20,7 @@ from tapetum.types import DepthProperties, DepthRow, Field, LayerError, LayerRow
 
 
 class _Activity(NamedTuple):
-    """A layer's output on the images: shape without the batch, shares of zero and of not positive values, mean per image."""
+    """Statistics of a layer's output: shape without batch, shares of values = 0 and <= 0, and mean per image."""
 
     shape: tuple[int, ...]
     zeros: float
@@ -54,7 +54,7 @@ def layer_table(model: VisionModel, images: Tensor, *, layers: Sequence[str] | s
 
 
 def _computing(survey: Survey) -> list[str]:
-    """The layers that compute something, not those that pass their input on: identities, dropout in eval mode, flattening."""
+    """Lists layers that compute something; leaves out identities, dropout in eval mode and flattening."""
     kinds = kinds_of_operations(survey.events)
     return [name for name in survey.order if "start" not in kinds[name] and not kinds[name] <= {"view", "identity"}]
 

@@ -1,4 +1,4 @@
-"""Dreams: photographs that a network redraws. Each begins with a picture, not with noise, and shows the change.
+"""Dreams: renderings that start from a photograph instead of noise and change it by gradient steps.
 
 octaves   more of whatever a layer sees, at several scales
 styles    the layout of one picture with the textures of another

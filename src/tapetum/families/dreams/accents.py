@@ -1,4 +1,4 @@
-"""Feature accentuation: a photograph moved towards a unit, while its activation in an early layer is held."""
+"""Feature accentuation: changes a photograph to excite a unit while its activation in an early layer stays similar."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def accentuate(
 
 
 def _objectives(model: VisionModel, pictures: Sequence[Tensor], units: Any) -> list[O.Objective]:
-    """One objective per picture: the given ones, or the class that the model predicts."""
+    """Returns one objective per picture: the given ones, or the class that the model predicts for the picture."""
     if units is None:
         answers = forward_logits(model, torch.cat([model.preprocess(one) for one in pictures]))
         units = answers.argmax(1).tolist()
@@ -121,7 +121,7 @@ def _objectives(model: VisionModel, pictures: Sequence[Tensor], units: Any) -> l
 
 @dataclass(eq=False)
 class _Accent:
-    """One picture that is moved towards its unit and held where layer `held` sees it."""
+    """The optimisation of one picture: raises its objective and holds the activation in layer `held` near the photograph's."""
 
     model: VisionModel
     objective: O.Objective
@@ -138,7 +138,7 @@ class _Accent:
         self.moved, self.shown_to = torch.zeros_like(self.picture), torch.zeros_like(self.picture)
 
     def made(self, start: Start, done: int, total: int) -> Tensor:
-        """Makes all steps, after `done` of `total` for other pictures; the finished picture (1, 3, h, w), without alpha."""
+        """Makes all steps and returns the finished picture (1, 3, h, w), without alpha; `done`, `total`: steps for progress."""
         with torch.enable_grad():
             canvas = canvas_for(self.model, self.recipe.parametrization, start)
         assert self.recipe.optimizer is not None
@@ -161,7 +161,7 @@ class _Accent:
         return finished
 
     def ascent(self, pixels: Tensor, generator: Generator) -> Tensor:
-        """The gradient of objective - hold x balance x distance at the pixels; zeros where it is not finite."""
+        """Returns the gradient of objective - hold x balance x distance with respect to the pixels; zeros where not finite."""
         both = torch.cat([pixels, self.picture])  # the same views of the picture and of the photograph
         views = [T.transformed(both, self.recipe.transforms, generator) for _ in range(self.recipe.views)]
         now, before = (torch.cat([view[i : i + 1] for view in views]) for i in (0, 1))
@@ -179,7 +179,7 @@ class _Accent:
         return ascent
 
     def back(self, seen: O.Seen, before: Tensor, pixels: Tensor, up: Tensor) -> Tensor:
-        """The weighed gradient of the distance from the photograph in the held layer."""
+        """Returns the gradient of hold x balance x distance from the photograph, measured in the held layer."""
         was = acts_of(self.model, before, [self.held], self.recipe)[self.held]
         pairs = zip(seen[self.held], was, strict=True)
         distance = torch.stack([(a - b).norm() / b.norm().clamp(min=torch.finfo(b.dtype).tiny) for a, b in pairs]).mean()
@@ -189,12 +189,12 @@ class _Accent:
         return self.hold * (self.balance or 0.0) * away
 
     def shown(self, pixels: Tensor) -> Tensor:
-        """The picture; with `transparency`, what the objective has not touched so far is faded out."""
+        """Returns the picture; with `transparency`, alpha hides places that the objective has not changed so far."""
         return torch.cat([pixels, clearness(self.moved, self.shown_to)], 1) if self.transparency else pixels
 
 
 def clearness(moved: Tensor, shown_to: Tensor) -> Tensor:
-    """Alpha (n, 1, h, w) in [0, 1] from accumulated gradients and how often views showed each pixel, both (n, 3, h, w)."""
+    """Returns alpha (n, 1, h, w) in [0, 1] from accumulated gradients and counts of views per pixel, both (n, 3, h, w)."""
     often = shown_to.sum(1, keepdim=True)
     often = often.clamp(min=RARE * float(often.max())).clamp(min=torch.finfo(often.dtype).tiny)
     flat = blurred(moved.sum(1, keepdim=True) / often, max(1.0, min(moved.shape[-2:]) / 32))

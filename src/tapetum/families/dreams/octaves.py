@@ -98,7 +98,7 @@ def _objective(model: VisionModel, layer: str | None, units: Any) -> O.Objective
 
 
 def octave_sizes(size: Size, n_octaves: int, octave_scale: float) -> list[Size]:
-    """(h, w) of each octave, the smallest first: both sides divided by octave_scale^k and rounded, none below 32 px.
+    """Returns (h, w) of each octave, smallest first: both sides divided by octave_scale^k and rounded, none below 32 px.
 
     A picture that is itself smaller than 32 px has one octave.
     """
@@ -107,7 +107,7 @@ def octave_sizes(size: Size, n_octaves: int, octave_scale: float) -> list[Size]:
 
 
 def _taken(model: VisionModel, sizes: Sequence[Size], n_octaves: int) -> list[Size]:
-    """The sizes that the network takes; the last, the picture's own, was checked before."""
+    """Returns the octave sizes that the network takes; the last, the picture's own, was checked before."""
     taken = [*(one for one in sizes[:-1] if takes(model, one)), sizes[-1]]
     if len(taken) < n_octaves:
         note(f"{n_octaves - len(taken)} of {n_octaves} octaves are too small, or no size that {model.name} takes")
@@ -116,7 +116,7 @@ def _taken(model: VisionModel, sizes: Sequence[Size], n_octaves: int) -> list[Si
 
 @dataclass(frozen=True, eq=False)
 class _Dreamer:
-    """Everything that the dreams of all pictures have in common; `total` is the number of all their steps."""
+    """The settings of deep dream for all pictures; `total` is the number of steps of all pictures together."""
 
     model: VisionModel
     objective: O.Objective
@@ -127,7 +127,7 @@ class _Dreamer:
     total: int
 
     def dream(self, picture: Tensor, done: int) -> PictureRun:
-        """One picture through all octaves, when `done` steps were made for others."""
+        """Dreams one picture through all octaves; `done` is the number of steps already made for other pictures."""
         run = PictureRun(picture, frames=[picture] if 0 in self.frames else [])
         detail = torch.zeros_like(picture)
         for octave, size in enumerate(self.sizes):

@@ -1,4 +1,4 @@
-"""Steps that dreams share: pictures of a size the network takes, a usual layer, and the record of a run per picture."""
+"""Shared by the dream methods: start pictures of a suitable size, the default layer, and the record of each run."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ DEPTHS = 5
 
 
 def begun_with(model: VisionModel, pictures: Sequence[Tensor], size: Any, longest_px: int, *, whole: bool = True) -> Tensor:
-    """Pictures (n, 3, h, w) in [0, 1] to begin with: at `size`, or at their own size up to a longer side of longest_px.
+    """Returns start pictures (n, 3, h, w) in [0, 1]: at `size`, or at their own size, shrunk to a longer side of longest_px.
 
-    A network that does not take this size gets its own: the middle part of the picture, which is noted. Pictures are
-    enlarged only if `size` asks for it; pictures of several sizes are refused without `size`. `whole`: the network sees
-    pictures as they are, not views at its own size.
+    If the network does not take that size, the middle of the picture at the network's size is used, with a note. Pictures
+    are enlarged only to reach `size`; pictures of different sizes are refused without `size`. `whole` means that the network
+    is given the whole picture, not views of it at the network's own size.
     """
     wanted = _shrunk(pictures, longest_px) if size is None else as_size(model, size)
     if whole and not takes(model, wanted):
@@ -39,7 +39,7 @@ def begun_with(model: VisionModel, pictures: Sequence[Tensor], size: Any, longes
 
 
 def _shrunk(pictures: Sequence[Tensor], longest_px: int) -> Size:
-    """The common size of the pictures, its longer side at most longest_px."""
+    """Returns the common (h, w) of the pictures, shrunk to a longer side of at most longest_px; refuses different sizes."""
     sizes = sorted({size_of(one) for one in pictures})
     if len(sizes) > 1:
         raise ImageError(
@@ -55,14 +55,14 @@ def _shrunk(pictures: Sequence[Tensor], longest_px: int) -> Size:
 
 
 def resized(pictures: Tensor, size: Size) -> Tensor:
-    """Pictures (n, c, h, w) at another size: bilinear, with antialiasing when they get smaller."""
+    """Resizes pictures (n, c, h, w): bilinear, with antialiasing when they get smaller."""
     if tuple(pictures.shape[-2:]) == tuple(size):
         return pictures
     return F.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def named_or_usual(model: VisionModel, layer: str | None, place: int, words: str) -> str:
-    """The named layer; None: that at a place (0: the earliest) of five depths, which is noted in these words."""
+    """Returns the named layer; for None, the one at `place` (0: the earliest) of five depths, and adds a note with `words`."""
     if layer is not None:
         return one_layer(model, layer)
     usual = depths(model, DEPTHS)
@@ -73,10 +73,10 @@ def named_or_usual(model: VisionModel, layer: str | None, place: int, words: str
 
 @dataclass
 class PictureRun:
-    """One picture that is worked on, and what its steps left.
+    """The record of optimising one picture.
 
     values    the objective at each step
-    frames    the pictures at the steps that were asked for
+    frames    the pictures at the requested steps
     answered  whether any gradient has reached the picture
     broken    number of steps whose gradient was not finite
     """
@@ -95,7 +95,7 @@ class PictureRun:
 def joined(
     runs: Sequence[PictureRun], objectives: Sequence[object], kept: Sequence[int], scores: Tensor, before: Tensor
 ) -> Rendering:
-    """One rendering of all runs; `scores` of the finished pictures, and `before` of the photographs, are (n,)."""
+    """Joins the runs into one rendering; `scores` (n,) are of the finished pictures, `before` (n,) of the photographs."""
     values = torch.stack([torch.cat(run.values) for run in runs], 1)
     return Rendering(
         pixels=torch.cat([run.pixels for run in runs]),

@@ -99,7 +99,7 @@ def _layers(model: VisionModel, content: str | None, styles: Sequence[str] | str
 
 
 def _style(model: VisionModel, style: Any) -> Tensor:
-    """The one picture of the style, (1, 3, H, W) in [0, 1]."""
+    """Reads the style picture as (1, 3, H, W) in [0, 1]; refuses several."""
     found = as_pictures(model, style)
     if len(found) != 1:
         raise ImageError(f"one picture gives the style, not {len(found)}")
@@ -109,13 +109,13 @@ def _style(model: VisionModel, style: Any) -> Tensor:
 def _distances(
     model: VisionModel, picture: Tensor, painted: Tensor, content: str, styles: Sequence[str]
 ) -> tuple[O.Objective, O.Objective]:
-    """C and S of one picture; each layer's distance from the style is divided by that of the photograph."""
+    """Returns the content and the style loss of one picture; style distances are relative to those of the photograph."""
     there, wanted = acts_of(model, picture, [content, *styles]), acts_of(model, painted, styles)
     total = None
     for layer in styles:
         distance = O.style_distance(layer, wanted[layer])
         first = float(measure(model, distance, picture))
-        part = distance / (first * len(styles)) if first > 0 else distance * 0.0  # the same style: nothing to do
+        part = distance / (first * len(styles)) if first > 0 else distance * 0.0  # the photograph already has this style
         total = part if total is None else total + part
     assert total is not None  # `find_layers` gives one or more
     return O.content_distance(content, there[content]), total

@@ -1,4 +1,4 @@
-"""Gradients integrated along a path that ends at the image: the values sum to the change of the score along it."""
+"""Gradients integrated along a path that ends at the image; the values sum to the change of the score along the path."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ GAP = 0.01
 
 
 def _complete(score: ModelScore, images: Tensor, start: Tensor, values: Tensor, batch: Batch) -> Tensor:
-    """Returns the values, and notes by how much their sums miss score(image) - score(start) if that is more than 1 %."""
+    """Returns the values; adds a note if their sums differ from score(image) - score(start) by more than 1 %."""
     size = batch_size(score.model, batch)
     change = scores(score, images, batch=size) - scores(score, start, batch=size)
     gap = float(((values.sum((1, 2, 3)) - change).abs() / change.abs().clamp(min=1e-12)).max())
@@ -103,7 +103,7 @@ def blur_integrated_gradients(
 
 
 class _Blur:
-    """Gaussian blurs of images with mirrored borders, and their derivative by sigma, both factors in the cosine basis."""
+    """Gaussian blurs of images with mirrored borders, and derivatives by sigma, computed in the cosine basis."""
 
     def __init__(self, images: Tensor) -> None:
         self.dtype = images.dtype
@@ -116,7 +116,7 @@ class _Blur:
         return self._image(self.spectrum[row] * self._factor(sigma_px))
 
     def speed(self, row: int, sigma_px: float) -> Tensor:
-        """The derivative of the blurred image by sigma, (c, h, w)."""
+        """Returns the derivative of a blurred image with respect to sigma, (c, h, w)."""
         return self._image(self.spectrum[row] * self._factor(sigma_px) * self.frequency2 * -sigma_px)
 
     def _factor(self, sigma_px: float) -> Tensor:
@@ -127,7 +127,7 @@ class _Blur:
 
 
 def _cosines(side: int, like: Tensor) -> Tensor:
-    """The orthonormal cosine transform (DCT-II) as a matrix, at least in single precision."""
+    """Returns the orthonormal cosine transform (DCT-II) as a matrix (side, side), at least in single precision."""
     dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
     k, i = torch.arange(side, dtype=dtype)[:, None], torch.arange(side, dtype=dtype) + 0.5
     matrix = (math.pi / side * k * i).cos() * math.sqrt(2 / side)
@@ -173,15 +173,15 @@ def guided_integrated_gradients(
 
 
 def guided_step(here: Tensor, grad: Tensor, start: Tensor, end: Tensor, share: float, fraction: float, reach: float) -> Tensor:
-    """The next point of the path from start to end, (c, h, w), at `share` of its length.
+    """Returns the next point (c, h, w) of the path from start to end, at `share` of the path's length.
 
-    Every value stays between share - reach and share + reach of its own way; within that, those with the smallest gradient
-    move first.
+    Each value stays between share - reach and share + reach of its way from start to end; within these limits, values with
+    the smallest gradient move first.
     """
     least, most = (torch.lerp(start, end, min(max(share + by, 0), 1)) for by in (-reach, reach))
     way = (end - start).abs()
     here = torch.where((here - start).abs() < (least - start).abs(), least, here)
-    left = (end - here).abs().sum() - (1 - share) * way.sum()  # what this step still has to go
+    left = (end - here).abs().sum() - (1 - share) * way.sum()  # distance that is left in this step
     steepness = grad.abs().masked_fill(here == most, math.inf)
     place = math.floor(fraction * (grad.numel() - 1)) + 1
     while left > 0 and bool((steepness < math.inf).any()):

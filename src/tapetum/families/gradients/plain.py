@@ -1,4 +1,4 @@
-"""Attributions from one gradient, at the image itself."""
+"""Attributions from a single gradient, taken at the image itself."""
 
 from __future__ import annotations
 

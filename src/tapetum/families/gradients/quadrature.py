@@ -10,7 +10,7 @@ Quadrature: TypeAlias = Literal["gauss_legendre", "middle", "trapezoid", "left",
 
 
 def nodes(rule: Quadrature, n: int) -> tuple[list[float], list[float]]:
-    """n points in [0, 1] and their weights. Gauss-Legendre is exact for polynomials up to degree 2n - 1."""
+    """Returns n points in [0, 1] and their weights. Gauss-Legendre is exact for polynomials up to degree 2n - 1."""
     if rule == "gauss_legendre":
         points, weights = np.polynomial.legendre.leggauss(n)
         return ((points + 1) / 2).tolist(), (weights / 2).tolist()

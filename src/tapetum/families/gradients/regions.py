@@ -69,7 +69,7 @@ def xrai(
 
 
 def _regions(pixels: Tensor, min_size_px: int, dilation_px: int) -> Tensor:
-    """The grown segments of all scales, (m, h, w), True inside."""
+    """Returns the segments of all scales, each grown by `dilation_px`, as masks (m, h, w) bool."""
     # the authors cut pictures in [-1, 1], whose differences are twice as large
     cuts = [felzenszwalb(2 * pixels - 1, scale, sigma=0.8, min_size=min_size_px) for scale in SCALES]
     return torch.cat(
@@ -78,14 +78,14 @@ def _regions(pixels: Tensor, min_size_px: int, dilation_px: int) -> Tensor:
 
 
 def _grown(masks: Tensor, radius_px: int) -> Tensor:
-    """Boolean masks (m, h, w), each grown by all places at most `radius_px` away."""
+    """Grows boolean masks (m, h, w) by all pixels at most `radius_px` away."""
     reach = torch.arange(-radius_px, radius_px + 1, device=masks.device)
     disk = (reach[:, None] ** 2 + reach**2 <= radius_px**2).float()[None, None]
     return torch.cat([F.conv2d(some[:, None].float(), disk, padding=radius_px)[:, 0] > 0.5 for some in masks.split(64)])
 
 
 def _ranked(amounts: Tensor, regions: Tensor, min_new_px: int) -> Tensor:
-    """The map (h, w) of means over regions, added greedily by their mean over pixels that are not yet covered."""
+    """Returns a map (h, w): regions are added greedily by their mean over uncovered pixels, and these get that mean."""
     flat, masks = amounts.flatten(), regions.flatten(1)
     left = torch.ones_like(flat, dtype=torch.bool)
     values = torch.empty_like(flat)

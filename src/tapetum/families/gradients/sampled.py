@@ -111,7 +111,7 @@ def _noisy(
     tolerance: float | None,
     batch: Batch,
 ) -> list[S]:
-    """A statistic of the gradients at noisy copies, one per image; the noise is sigma times the image's range."""
+    """Computes a statistic of gradients at noisy copies, one per image; noise has sd sigma * (max - min of the image)."""
     spread = sigma * (images.amax((1, 2, 3)) - images.amin((1, 2, 3)))
 
     def noisy(row: int, k: int) -> Tensor:

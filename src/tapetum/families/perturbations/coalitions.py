@@ -1,7 +1,6 @@
-"""Segments of the picture as players of a game: the contribution of each to the score, over coalitions of the others.
+"""Contributions of image segments to the score, estimated from scores with subsets (coalitions) of the segments visible.
 
-Every method paints a segment's value on all of its pixels. Each image is a game of its own, in which no coalition is computed
-twice.
+Every method gives all pixels of a segment the same value. For each image, the score of a coalition is computed only once.
 """
 
 from __future__ import annotations

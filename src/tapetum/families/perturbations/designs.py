@@ -1,4 +1,4 @@
-"""Designs of random masks over a grid of cells, and estimates of each cell's influence from the scores under them."""
+"""Designs of random masks over a grid of cells, and estimators of each cell's influence from the scores under the masks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def sobol_design(n: int, cells: int, generator: torch.Generator) -> Tensor:
-    """(n (d + 1), d) in [0, 1], d = cells^2: n points of A, then for each cell the same points with that cell from B.
+    """Returns points (n (d + 1), d) in [0, 1], d = cells^2: n points A, then for each cell the points A with that cell from B.
 
     A and B are the two halves of one Sobol sequence of 2 d dimensions, scrambled (Owen) differently for each seed.
     """
@@ -18,7 +18,7 @@ def sobol_design(n: int, cells: int, generator: torch.Generator) -> Tensor:
 
 
 def jansen(scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """Total Sobol indices (d,) from the scores of a `sobol_design`, and their standard errors.
+    """Estimates total Sobol indices (d,) and their standard errors from the scores of a `sobol_design`.
 
     S_i = mean_j (f(A_j) - f(A_j with cell i of B))^2 / (2 Var f(A)): the share of the variance that cell i takes part in,
     alone or with others (Jansen, 1999). Zero where the score does not vary.
@@ -33,12 +33,12 @@ def jansen(scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
 
 
 def balanced_design(n: int, cells: int, generator: torch.Generator) -> Tensor:
-    """(n, d) of zeros and ones: each cell is seen in a random half of the n masks (a rounded Latin hypercube)."""
+    """Returns n masks of zeros and ones, (n, d), d = cells^2: each cell is 1 (seen) in a random half of the masks."""
     return (torch.rand(n, cells**2, generator=generator).argsort(0) < n // 2).double()
 
 
 def hsic_binary(design: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The Hilbert-Schmidt independence criterion (d,) between each binary column and the scores, with standard errors.
+    """Estimates the Hilbert-Schmidt independence criterion (d,) between each column and the scores, with standard errors.
 
     tr(K H L H) / (n - 1)^2 with k(x, x') = 1/2 - (x - x')^2 and l(y, y') = exp(-(y - y')^2 / (2 s^2)), s the median distance
     of two scores. Centred, k is 2 (x - mean x)(x' - mean x'), so no n x n matrix of masks is needed.
@@ -50,5 +50,5 @@ def hsic_binary(design: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     kernel = (-((distances / width) ** 2) / 2).exp()
     kernel = kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
     x = design - design.mean(0)
-    each = 2 * x * (kernel @ x) * n / (n - 1) ** 2  # its mean over samples is the estimate
+    each = 2 * x * (kernel @ x) * n / (n - 1) ** 2  # the mean over samples is the estimate
     return each.mean(0), 2 * each.std(0) / n**0.5

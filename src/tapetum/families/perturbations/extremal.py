@@ -1,4 +1,4 @@
-"""Optimised masks: a small part of the image that alone gives the model's answer."""
+"""Optimised masks: finds a small part of the image that alone is enough for the model's answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of the image are hidden one after another, and the drop of the score is measured."""
+"""Occlusion attributions: hide parts of the image one after another and measure the drop of the score."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def feature_ablation(
     """
 
     def drops(game: Game) -> Tensor:
-        values = game(torch.cat([torch.ones(1, game.players), 1 - torch.eye(game.players)]))  # all, then all without each
+        values = game(torch.cat([torch.ones(1, game.players), 1 - torch.eye(game.players)]))  # all, then each left out
         return game.paint(values[0] - values[1:])
 
     return torch.stack([drops(game) for game in games(score, images, segments, fill, batch)])

@@ -1,4 +1,4 @@
-"""Random smooth masks over the whole image, and how the score depends on each place."""
+"""Attributions from random smooth masks over the whole image: how the score depends on each place."""
 
 from __future__ import annotations
 

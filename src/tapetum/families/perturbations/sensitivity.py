@@ -92,7 +92,7 @@ def estimated(
     batch: Batch,
     estimate: Callable[[Tensor], tuple[Tensor, Tensor]],
 ) -> tuple[Tensor, Tensor]:
-    """The estimate (d,) and its error from each image's scores under the masks of a design, as (n, 1, cells, cells)."""
+    """Scores each image under the masks of a design and applies `estimate`; returns values and errors, (n, 1, cells, cells)."""
     height, width = images.shape[-2:]
     if cells > min(height, width):
         raise MethodError(f"a grid of {cells} cells a side does not fit into an image of {height} x {width} px")

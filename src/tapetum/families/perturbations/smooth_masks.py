@@ -1,4 +1,4 @@
-"""Smooth masks of a given area that maximise a score: smooth masks, blur pyramid, and gradient ascent."""
+"""Optimises smooth masks of a given area to maximise a score: mask parametrisation, blur pyramid, gradient ascent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIED = 0.01
 
 
 class SmoothMask:
-    """Turns controls (n, 1, rows, columns), one every `step` px, into masks without details finer than about sigma px.
+    """Turns a grid of control values (n, 1, rows, columns), one every `step` px, into masks smooth at a scale of sigma px.
 
     m(u) = smooth maximum over controls v of k(|u - v|) c(v), k(d) = exp(-2 max(0, d / sigma - 1/2)^2). The mask extends about
     sigma px beyond the image, so that a place at its border costs as much area as one in the middle.
@@ -44,7 +44,7 @@ class SmoothMask:
         self._kernel = (-2 * (distance / sigma - 0.5).clamp(min=0) ** 2).exp().flatten(0, 1)
 
     def __call__(self, controls: Tensor) -> Tensor:
-        """The masks (n, H, W) on the image and the margin around it."""
+        """Returns the masks on the image and on the margin around it, (n, H, W)."""
         side, around = 2 * self._reach + 1, self._margin + self._reach
         near = F.unfold(controls, side, padding=around)
         cells = (self.rows + 2 * self._margin, self.columns + 2 * self._margin)
@@ -54,7 +54,7 @@ class SmoothMask:
         return most.reshape(len(controls), cells[0] * self._step, cells[1] * self._step)
 
     def cut(self, whole: Tensor) -> Tensor:
-        """The part of masks that lies on the image, (n, 1, h, w)."""
+        """Returns the part of the masks that lies on the image, (n, 1, h, w)."""
         start, (height, width) = self._margin * self._step, self._size
         return whole[:, None, start : start + height, start : start + width]
 
@@ -72,9 +72,9 @@ def blur_pyramid(images: Tensor, sigma_px: float) -> Callable[[Tensor], Tensor]:
 
 
 def area_reference(whole: Tensor, kept: int) -> Tensor:
-    """The target (n, p) of mask values if `kept` of the p shall be 1: 1 for the largest, 0 for the others.
+    """Returns target values (n, p) for masks `whole` (n, p): 1 for the `kept` largest values of each mask, 0 for the others.
 
-    Values tied (within TIED) with the smallest one that is kept get the share that is left for all of them.
+    Values equal (within TIED) to the smallest that is kept share the remaining ones equally.
     """
     order = whole.sort(1).values
     below = torch.searchsorted(order, whole - TIED)
@@ -85,7 +85,7 @@ def area_reference(whole: Tensor, kept: int) -> Tensor:
 def extremal_mask(
     reward: Callable[[Tensor, int], Tensor], mask: SmoothMask, n: int, kept: int, n_steps: int, like: Tensor
 ) -> Tensor:
-    """Masks (n, 1, h, w) by ascent of reward(mask, step) - weight * mean (mask - area_reference)^2; the weight grows."""
+    """Maximises reward(mask, step) - weight * mean (mask - area_reference)^2 with a growing weight; returns (n, 1, h, w)."""
     controls, velocity = like.new_ones(n, 1, mask.rows, mask.columns), None
     weight = float(AREA_WEIGHT)
     for step in track(range(n_steps), n_steps, "steps"):
