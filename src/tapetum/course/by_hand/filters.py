@@ -81,12 +81,12 @@ def _several(kernel: Any) -> list[Any]:
 
 
 def _is_rows(one: Any) -> bool:
-    """Whether this is a kernel rather than a row of one."""
+    """Returns whether the value is a whole kernel (rows of numbers) and not a single row."""
     return isinstance(one, Sequence) and any(isinstance(row, (Sequence, Tensor)) for row in cast("Sequence[Any]", one))
 
 
 def _response(pixels: Tensor, name: str, kernel: Tensor, border: Border) -> Tensor:
-    """Response (1, H, W) of the luma, or (3, H, W) of the colours."""
+    """Returns the response of a kernel: (1, H, W) to the luma if its weights sum to zero, else (3, H, W) to each colour."""
     luma = (pixels * pixels.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
     if name == GRADIENT:
         across, down = (correlate(luma, one, border)[0] for one in kernel)

@@ -52,7 +52,7 @@ def grad_cam_by_hand(
 
 
 def _weights(maps: Tensor, weights: Any, gradients: Any) -> tuple[Tensor, Tensor | None]:
-    """Weights (m, c) for maps (c, h, w), and the gradients (m, c, h, w), if given, whose means they are."""
+    """Returns weights (m, c) for maps (c, h, w), and the gradients (m, c, h, w) whose means they are, or None."""
     if (weights is None) == (gradients is None):
         raise MethodError("give either weights (c,) or (m, c), or gradients (c, h, w) or (m, c, h, w)")
     if gradients is None:

@@ -1,4 +1,4 @@
-"""Correlates pictures with kernels, some of which have names, and computes the size of the result."""
+"""Correlates pictures with kernels, given or predefined, and computes the size of a convolution's output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GRADIENT = "gradient_magnitude"
 
 
 def correlate(picture: Tensor, kernel: Tensor, border: Border = "reflect") -> Tensor:
-    """Σ_ij kernel[i, j] · picture[y + i - middle, x + j - middle] for each channel of (n, c, h, w), of the same size.
+    """Returns Σ_ij kernel[i, j] · picture[y + i - middle, x + j - middle] for each channel of (n, c, h, w), of the same size.
 
     Correlation as in torch's convolutions: the kernel is not turned by 180°.
     """
@@ -41,7 +41,7 @@ def correlate(picture: Tensor, kernel: Tensor, border: Border = "reflect") -> Te
 
 
 def as_kernel(numbers: object) -> Tensor:
-    """Checks the user's own kernel, (h, w) float64 with odd sides."""
+    """Converts the user's own kernel to (h, w) float64; refuses one without odd sides."""
     try:
         kernel = torch.as_tensor(numbers, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError, RuntimeError) as error:

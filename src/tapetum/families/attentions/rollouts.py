@@ -53,13 +53,13 @@ def attention_rollout(
 
 
 def identity(layer: Attention) -> Tensor:
-    """Identity matrix over the tokens, one per image."""
+    """Returns an identity matrix over the tokens for each image, (n, t, t)."""
     tokens = layer.raw.shape[-1]
     return torch.eye(tokens, dtype=layer.raw.dtype, device=layer.raw.device).expand(layer.n, -1, -1)
 
 
 def _kept(fused: Tensor, discard: float) -> Tensor:
-    """Weights (n, q, k) without the smallest `discard` of them, image by image."""
+    """Returns attention weights (n, q, k) with each image's smallest share `discard` of them set to 0."""
     count = int(fused[0].numel() * discard)
     flat = fused.flatten(1)
     return flat.scatter(1, flat.topk(count, 1, largest=False).indices, 0).view_as(fused)

@@ -1,4 +1,4 @@
-"""Relevance of tokens: passes of attention methods, in batches, on the grid of the patches."""
+"""Computes the relevance of tokens for attention methods, in batches, and places it on the grid of patches."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import Batch, LayerError, MethodError
 
 Relevance = Callable[[Tensor, list[Attention]], Tensor]
-"""The scores (n,) of one pass and its attentions, first to last, to the relevance of each token (n, t)."""
+"""Function from the scores (n,) of a pass and its attentions, first to last, to the relevance of each token (n, t)."""
 
 
 class _FoldedError(Exception):
-    """Heads and images share an axis: which of the two is outside cannot be seen, except in a batch of one."""
+    """Raised when heads and images share an axis of the attention weights: their order is known only in a batch of one."""
 
 
 def token_relevance(score: ModelScore, images: Tensor, relevance: Relevance, *, batch: Batch = "auto") -> Tensor:
-    """`relevance` of passes whose attentions follow each other over one grid of tokens, (n, 1, h, w)."""
+    """Applies `relevance` to batches of images; returns (n, 1, h, w). Refuses parallel attentions and several token grids."""
 
     def work(rows: Sequence[int]) -> Tensor:
         some = images[rows[0] : rows[-1] + 1].detach()
@@ -37,17 +37,17 @@ def token_relevance(score: ModelScore, images: Tensor, relevance: Relevance, *, 
         places = checked_places(score.model, found, used, some)
         if values.requires_grad and not in_sequence(used):
             raise MethodError(f"{score.model.name} has attentions side by side, so there is no one way through its layers")
-        return relevance(values, used)[:, places].to(images.dtype)  # a softmax may have a type of its own
+        return relevance(values, used)[:, places].to(images.dtype)  # a softmax may compute in another type
 
     return _mapped(score, images, work, batch)
 
 
 def gradients_by_layer(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
-    """ReLU of the gradient of each layer's own score at its attention: (n, layers, h, w), the last layer first.
+    """Returns ReLU of the gradient of each layer's score at its attention, (n, layers, h, w), the last layer first.
 
-    A layer's own score is what the network's own head says of the layer's tokens: behind the last block the tokens of all
-    blocks go on as one larger batch. Averaged over heads and queries. Where the head pools by attention, the gradient is
-    taken at that one.
+    A layer's score is that of the network's head applied to the layer's tokens: after the last block, the tokens of all
+    blocks continue as one larger batch. Gradients are averaged over heads and queries; where the head pools by attention,
+    they are taken at that attention instead.
     """
     if isinstance(score, UnitScore):
         raise MethodError("the head is asked about the tokens of every layer: give a class or a callable as target, not a unit")
@@ -73,7 +73,7 @@ def gradients_by_layer(score: ModelScore, images: Tensor, *, batch: Batch = "aut
 
 
 def _keep(kept: dict[str, Tensor], block: str) -> Callable[[Tensor], Tensor]:
-    """Notes the tokens; what follows gets them without their history, so each layer's gradient is its own."""
+    """Returns an edit that stores a block's tokens and passes a detached clone on, so that gradients stay within one block."""
 
     def keep(tokens: Tensor) -> Tensor:
         kept[block] = tokens
@@ -83,12 +83,12 @@ def _keep(kept: dict[str, Tensor], block: str) -> Callable[[Tensor], Tensor]:
 
 
 def _together(kept: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
-    """The tokens of the last block with those of all others behind, the later first."""
+    """Returns an edit that appends the stored tokens of all other blocks to the last block's batch, later blocks first."""
     return lambda tokens: torch.cat([tokens, *reversed(kept.values())])
 
 
 def _mapped(score: ModelScore, images: Tensor, work: Callable[[Sequence[int]], Tensor], batch: Batch) -> Tensor:
-    """`work` on the rows of the images in batches; one by one where heads and images share an axis."""
+    """Calls `work` on row indices in batches, or one image at a time where heads and images share an axis; joins the maps."""
     try:
         maps = over_images(score.model, len(images), work, batch, gradients=True)
     except _FoldedError:
@@ -97,7 +97,7 @@ def _mapped(score: ModelScore, images: Tensor, work: Callable[[Sequence[int]], T
 
 
 def checked_places(model: VisionModel, found: Found, attentions: Sequence[Attention], images: Tensor) -> Tensor:
-    """The token of each place (h, w), for attentions over all tokens of the image; refuses any other attention."""
+    """Returns the index of the token at each place, (h, w); refuses attentions that are not over all tokens of the image."""
     if not attentions:
         raise MethodError(f"{model.name} has no attention between tokens; use grad_cam, which needs none")
     shapes = [tuple(one.raw.shape) for one in attentions]
@@ -119,34 +119,34 @@ def checked_places(model: VisionModel, found: Found, attentions: Sequence[Attent
 
 
 def _over_all_tokens(shapes: Sequence[tuple[int, ...]], tokens: int, n: int) -> bool:
-    """Whether all attentions are over all tokens; only the last may have fewer queries than tokens: a pooling by attention."""
+    """Returns whether all attentions are over all tokens; only the last, a pooling, may have fewer queries than tokens."""
     square = all(shape[-2:] == (tokens, tokens) for shape in shapes[:-1]) and shapes[-1][-1] == tokens
     return square and all(len(shape) != 4 or shape[0] == n for shape in shapes)
 
 
 def token_places(model: VisionModel, tokens: int, images: Tensor) -> Tensor | None:
-    """Number of the token at each place, (h, w), as the survey of the layers found it; None where there is no such grid."""
+    """Returns the index of the token at each place, (h, w), from the model's survey; None if no layer has this many tokens."""
     height, width = images.shape[-2:]
     numbers = torch.arange(tokens, device=images.device)[None, :, None]
     for where in model.survey.maps.values():
         if where.layout == "tokens" and where.prefix < tokens:
-            with contextlib.suppress(LayerError):  # a layer before the class token came, or of another stage
+            with contextlib.suppress(LayerError):  # a layer before the class token is added, or of another stage
                 return to_map(where, numbers, (int(height), int(width)))[0, 0]
     return None
 
 
 def read_tokens(last_gradient: Tensor) -> Tensor:
-    """The share of each query of the last attention in what the score reads, (n, q).
+    """Returns weights (n, q) of the last attention's queries: equal for all that the score depends on, 0 for the others.
 
-    A query whose weights have no gradient at all is not read: for a network that reads its class token all but that one.
-    Those that are read share equally, be it the class token alone, a second one (DeiT's distillation), or the patches.
+    The score does not depend on a query whose attention weights have no gradient. The others are the class token alone,
+    also a second one (DeiT's distillation token), or all patches.
     """
     read = (last_gradient != 0).any(3).any(1).to(last_gradient.dtype)
     return read / read.sum(1, keepdim=True).clamp(min=1)
 
 
 def _blocks(model: VisionModel, image: Tensor) -> list[str]:
-    """Outermost modules that hold one attention over all tokens each, and return tokens."""
+    """Lists the outermost modules that contain exactly one attention over all tokens and return tokens."""
     paths: list[tuple[str, ...]] = []
     with torch.no_grad(), _running(model) as running:
         note = lambda one: paths.append(tuple(running)) if one.raw.shape[-1] == one.raw.shape[-2] else None  # noqa: E731
@@ -162,7 +162,7 @@ def _blocks(model: VisionModel, image: Tensor) -> list[str]:
 
 @contextlib.contextmanager
 def _running(model: VisionModel) -> Iterator[list[str]]:
-    """Names of the layers with tokens as output that are running, outermost first."""
+    """Yields a list that holds, at any time, the running layers with tokens as output, outermost first."""
     maps, running = model.survey.maps, list[str]()
     names = [one.name for one in model.survey.layers if maps[one.name].layout == "tokens" and one.calls == 1]
     with hooked([(name, model.replica.get_submodule(name)) for name in names], running.append, lambda *_: running.pop()):

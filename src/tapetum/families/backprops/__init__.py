@@ -1,1 +1,1 @@
-"""Attributions by a changed backward pass: rules on operations, whichever way the network spells them."""
+"""Attributions by a changed backward pass: rules on operations, whether called as functions, methods or modules."""

@@ -1,4 +1,4 @@
-"""Conditions on relevance: at a layer only that of chosen channels goes on (concept relevance propagation)."""
+"""Conditions on relevance: at a layer only the relevance of chosen channels is kept (concept relevance propagation)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Through = str | Unit | Sequence[str | Unit]
 
 
 def conditions(model: VisionModel, through: Through | None, size: tuple[int, int]) -> dict[str, Callable[[Tensor], Tensor]]:
-    """{layer: function that keeps the relevance of the named channels} for images of a size (h, w)."""
+    """Returns {layer: function that keeps only the relevance of the named channels} for images of a size (h, w)."""
     units = [checked_unit(model, unit) for unit in _units(through)]
     by_layer = {unit.layer: [one for one in units if one.layer == unit.layer] for unit in units}
     return {model.survey.last_run(layer): _keep(model, layer, some, size) for layer, some in by_layer.items()}
@@ -37,7 +37,7 @@ def _keep(model: VisionModel, layer: str, units: Sequence[Unit], size: tuple[int
     def keep(arriving: Tensor) -> Tensor:
         mask = torch.zeros(1, *arriving.shape[1:], dtype=arriving.dtype, device=arriving.device)
         for unit in units:
-            if unit.position is None:  # of every place, and of class and register tokens
+            if unit.position is None:  # at every place, and in class and register tokens
                 mask.select(1 if where.layout == "nchw" else -1, unit.channel).fill_(1)
             else:
                 to_map(where, mask, size)[0, unit.channel, unit.position[0], unit.position[1]] = 1

@@ -1,4 +1,4 @@
-"""The score itself, sent back layer by layer: what arrives at a pixel is its share."""
+"""Relevance propagation: distributes the score backwards layer by layer; what arrives at a pixel is its share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ReLUs that let only helpful signals back: guided backprop and its kin."""
+"""Guided backprop and related methods: ReLUs pass back only positive signals."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def guided_grad_cam(
 
 
 def _by_relu(rule: Rule, score: ModelScore, images: Tensor, batch: Batch, name: str) -> Tensor:
-    """The gradient with another rule at the ReLUs; refuses a network without ReLUs."""
+    """Returns the gradient of the score with `rule` at the ReLUs; refuses a network without ReLUs."""
     with backward_rules({"relu": rule}) as applied:
         values = gradient(score, images, batch=batch)
     own = relus_of_its_own(score.take([0]), images[:1])

@@ -59,7 +59,7 @@ def smooth_grad_cam_plus_plus(
         report(0, n_samples, "gradients")
         for start in range(0, n_samples, CHECK):
             some = images[row] + spread[row] * noise[start : start + CHECK]
-            with watching(None):  # one stream of progress: this one
+            with watching(None):  # only this loop reports progress
                 _, grads = layer_gradient(score.take([row] * len(some)), some, layer, batch=size)
             for grad in grads:
                 moments.add(grad)
@@ -74,7 +74,7 @@ def smooth_grad_cam_plus_plus(
 
 
 class _PowerSums:
-    """Sums of g, g^2, g^3 over parts of the sample, from which the map and its standard error follow."""
+    """Accumulates g, g^2, g^3 of the gradient over parts of the sample, for the map and its jackknife standard error."""
 
     def __init__(self, maps: Tensor) -> None:
         self.maps, self.count = maps, 0
@@ -88,7 +88,7 @@ class _PowerSums:
         self.count += 1
 
     def estimate(self) -> tuple[Tensor, Tensor]:
-        """The map and its standard error so far, (1, h, w) each."""
+        """Returns the map and its standard error from the samples so far, (1, h, w) each."""
         used = [part for part in range(PARTS) if self.counts[part]]
         total = self.sums.sum(0)
         whole = self._map(total / self.count)
@@ -126,7 +126,7 @@ def finer_cam(
     Example:
         >>> tp.finer_cam(model, images, target="tabby", n_classes=2).notes
     """
-    assert isinstance(score, ClassScore)  # by its law
+    assert isinstance(score, ClassScore)  # by the law CLASS_ONLY
     classes = [one for one in score.targets if isinstance(one, int)]
     size = batch_size(score.model, batch)
     table = torch.cat(list(in_chunks(range(len(images)), size, lambda rows: _table(score.take(rows), images[list(rows)]))))
@@ -143,20 +143,20 @@ def finer_cam(
 
 
 def _table(score: ModelScore, images: Tensor) -> Tensor:
-    """The logits of a score's images."""
+    """Returns the logits of all classes for the images, (n, classes)."""
     with score.model.at_rows(score.rows):
         return forward_logits(score.model, images)
 
 
 def _closest(table: Tensor, of: int, n: int) -> list[int]:
-    """The n other classes whose logits lie closest to that of class `of`."""
+    """Returns the indices of the n other classes whose logits are closest to that of class `of`."""
     distances = (table - table[of]).abs()
     distances[of] = torch.inf
     return distances.argsort(stable=True)[: min(n, len(table) - 1)].tolist()
 
 
 def _against(score: ClassScore, of: int, similar: Sequence[int], alpha: float) -> Callable[[Any], Tensor]:
-    """Reads from a model's output the logit of a class minus `alpha` times the mean logit of similar ones."""
+    """Returns a function from a model's output to the logit of class `of` minus `alpha` times the mean logit of `similar`."""
     reading = score.answers[score.main].read
 
     def read(output: Any) -> Tensor:
@@ -204,10 +204,10 @@ def _several(score: ModelScore, images: Tensor, layers: str | Sequence[str] | No
 
 
 def _stages(score: ModelScore, images: Tensor, n: int = 3) -> list[str]:
-    """The last n stages: the usual layer of a CAM, and the last and outermost module of each larger grid before it.
+    """Lists layers at the end of the last n stages: the usual layer of a CAM, and the last outermost one of each larger grid.
 
-    Each is moved on to a layer without negative values: Grad-CAM++ takes activations for evidence, and a product multiplies
-    the errors of all stages.
+    Each is replaced by the next layer without negative values, since Grad-CAM++ takes activations as evidence, and a product
+    would multiply the errors of all stages.
     """
     survey = score.model.survey
     chosen, _ = automatic_layer(score, images, ())

@@ -1,8 +1,8 @@
-"""CAMs from principal components: the one map that explains most of the variance of a layer's channels over places.
+"""CAMs from principal components: the map that explains most variance of a layer's channels over places.
 
-A principal component has no sign: its negative explains as much. Here the model decides: of the positive and the negative part
-of the map, the one whose places alone keep the higher score at the layer is shown as positive. So neither the order nor the
-signs of the channels can turn the picture around.
+The sign of a principal component is arbitrary. Here the model decides it: of the positive and the negative part of the map,
+the one that keeps the higher score when only its places remain at the layer becomes the positive one. So the map does not
+depend on the order or the signs of the channels.
 """
 
 from __future__ import annotations
@@ -98,14 +98,14 @@ def kpca_cam(
 
 
 def _component(maps: Tensor) -> Tensor:
-    """The first principal component of channels (c, h, w) over places, (h, w); its sign is arbitrary."""
+    """Returns the first principal component (h, w) of channels (c, h, w) over places; its sign is arbitrary."""
     centred = _by_place(maps)
     _, _, right = torch.linalg.svd(centred, full_matrices=False)
     return (centred @ right[0]).view(maps.shape[1:]).to(maps)
 
 
 def _by_place(maps: Tensor) -> Tensor:
-    """Maps (c, h, w) as (places, channels) minus each channel's mean; half precision becomes single, which SVD needs."""
+    """Reshapes maps (c, h, w) to (places, channels), minus each channel's mean; half precision becomes single, for SVD."""
     rows = maps.flatten(1).T.to(torch.promote_types(maps.dtype, torch.float32))
     return rows - rows.mean(0)
 
@@ -126,7 +126,7 @@ def _kernel_component(maps: Tensor, kernel: Kernel, gamma: float) -> Tensor:
 
 
 def _with_the_models_sign(score: ModelScore, images: Tensor, layer: str, component: Callable[[int, Tensor], Tensor]) -> Tensor:
-    """component(row, activation (c, h, w)) of every image, each with the sign that keeps the higher score, (n, 1, h, w)."""
+    """Computes component(row, activation (c, h, w)) for each image, with the sign that keeps the higher score, (n, 1, h, w)."""
     signed: list[Tensor] = []
     for row in track(range(len(images)), len(images), "images"):
         tail = resume(score.take([row]), layer, images[row : row + 1])
@@ -134,6 +134,6 @@ def _with_the_models_sign(score: ModelScore, images: Tensor, layer: str, compone
         largest = found.abs().max().clamp(min=torch.finfo(found.dtype).tiny)
         parts = torch.stack([found.clamp(min=0), (-found).clamp(min=0)]) / largest
         with torch.no_grad():
-            positive, negative = tail(tail.activation * parts[:, None])  # the score with either part's places alone
+            positive, negative = tail(tail.activation * parts[:, None])  # scores of each part's places alone
         signed.append(-found if negative > positive else found)
     return torch.stack(signed)[:, None]

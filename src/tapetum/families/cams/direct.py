@@ -44,9 +44,9 @@ def cam(score: ModelScore, images: Tensor, *, layer: str, batch: Batch = "auto")
 
 
 def _check_linear_head(score: ModelScore, images: Tensor, layer: str, grads: Tensor) -> None:
-    """Refuses a head that is not linear in the means.
+    """Refuses a head that is not linear in the channels' means.
 
-    The gradient has to be equal at all places, also at activations of the first image scaled so far that biases vanish.
+    The gradient has to be equal at all places, also at the first image's activation scaled up until biases are negligible.
     """
     limit = torch.finfo(grads.dtype).eps ** 0.5 * grads.abs().amax((1, 2, 3), keepdim=True)
     equal = bool(((grads - grads.mean((2, 3), keepdim=True)).abs() <= limit).all()) and bool((limit > 0).all())

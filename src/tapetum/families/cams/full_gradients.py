@@ -1,10 +1,10 @@
-"""A score taken apart completely: what the input contributes, and what each operation adds of its own.
+"""Splits a score exactly into the contribution of the input and a bias term of each operation.
 
     score = sum of x * d score / d x  +  sum over operations of b * d score / d output
 
-b, an operation's implicit bias, is its output less the part that is proportional to its inputs: out - J in, with J its own
-Jacobian. A convolution's is its bias, batch-norm's what it shifts by, ReLU's and pooling's are zero, and a GELU, a
-softmax or a product has one, too. So the sum is exact for any network of differentiable operations, however it is spelled.
+b, an operation's implicit bias, is its output minus the part proportional to its inputs: out - J in, with J its Jacobian.
+For a convolution b is the bias, for a batch-norm its shift; for ReLU and pooling it is zero; a GELU, a softmax or a product
+also has one. So the sum is exact for any network of differentiable operations, however they are written.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ See = Callable[[Tensor], None]
 
 @dataclass
 class Parts:
-    """Score with the parts it is made of.
+    """A score and the parts that it is the sum of.
 
     score       (n,)
     from_input  x * d score / d x, (n, c, h, w)
     biases      the sum of all bias terms, (n,)
-    magnitude   the sum of the magnitudes of everything: what rounding is measured by, (n,)
-    unknown     operations that could not be taken apart: their terms are missing
+    magnitude   the sum of the magnitudes of all terms, the scale for rounding errors, (n,)
+    unknown     operations whose bias could not be computed: their terms are missing
     """
 
     score: Tensor
@@ -49,13 +49,13 @@ class Parts:
 
     @property
     def missing(self) -> Tensor:
-        """The share of the magnitude that the parts do not sum to, (n,)."""
+        """Returns the difference between score and sum of parts as a share of the magnitude, (n,)."""
         gap = self.score - self.from_input.sum((1, 2, 3)) - self.biases
         return gap.abs() / self.magnitude.clamp(min=torch.finfo(gap.dtype).tiny)
 
 
 def full_gradients(score: ModelScore, images: Tensor, see: See) -> Parts:
-    """The parts of the score of each image; `see` gets the bias terms one by one, last operations first."""
+    """Computes the parts of each image's score; calls `see` with each operation's bias term, last operations first."""
     n = len(images)
     nothing = images.new_zeros(n)
     parts = Parts(score=nothing, from_input=nothing, biases=nothing, magnitude=nothing)
@@ -83,7 +83,7 @@ def full_gradients(score: ModelScore, images: Tensor, see: See) -> Parts:
 
 @contextlib.contextmanager
 def _forward_mode() -> Iterator[None]:
-    """Prepares forward derivatives: switches fused attentions off, which have none, and silences a deprecated call of torch."""
+    """Allows forward-mode derivatives in the block: turns off fused attention, which has none, and a warning of torch."""
     with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"`torch\.jit", category=FutureWarning)
         warnings.filterwarnings("ignore", message=r"`torch\.jit", category=DeprecationWarning)
@@ -98,7 +98,7 @@ class _ImplicitBiases(Following):
         self.sink, self.unknown = sink, set[str]()
 
     def on(self, call: Call) -> Any:
-        biases = self._biases(call)  # first: what works in place changes its inputs
+        biases = self._biases(call)  # before the call, which may change its inputs in place
         output = call()
         for tensor, bias in zip(floats(output), biases, strict=False):
             if bias is not None and tensor.requires_grad:
@@ -117,14 +117,14 @@ class _ImplicitBiases(Following):
 
 
 def _along_itself(tensor: Tensor) -> Tensor:
-    """A tensor on the graph as a dual number whose tangent is the tensor itself; another one as it is."""
+    """Turns a tensor that requires grad into a dual tensor with itself as tangent; returns others unchanged."""
     if not tensor.requires_grad:
         return tensor
     return forward_ad.make_dual(tensor.detach().clone(), tensor.detach().clone())
 
 
 def _bias(output: Tensor) -> Tensor | None:
-    """out - J in, None where that is nothing but rounding."""
+    """Returns the implicit bias out - J in of a dual output; None if it is only rounding error."""
     primal, tangent = forward_ad.unpack_dual(output)
     bias = (primal if tangent is None else primal - tangent).detach()
     return bias if bias.numel() and bias.abs().max() > 100 * torch.finfo(bias.dtype).eps * primal.abs().max() else None

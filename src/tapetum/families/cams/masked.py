@@ -141,13 +141,13 @@ def ablation_cam(score: ModelScore, images: Tensor, *, layer: PositiveLayer, bat
 
 
 def _scores(score: ModelScore | Tail, image: Tensor, masks: Masks, row: int, batch: int) -> Tensor:
-    """The score of one image (or activation) under each mask, which leaves 0 where it hides, (m,)."""
+    """Returns the score (m,) of one image (or activation) times each mask: hidden values become 0."""
     stream = scores_under(score, image, masks, torch.zeros_like(image), batch=batch, row=row, unit="channels")
     return torch.cat([values for _, values in stream])
 
 
 def _of_means(channels: _Channels, table: Tensor) -> tuple[Tensor, Tensor]:
-    """The map that follows from mean scores, given scores (samples, masks), and its jackknife standard error."""
+    """Returns the map weighed by mean scores, and its jackknife standard error, from scores (samples, masks)."""
     n = len(table)
     without = (table.sum(0) - table) / max(1, n - 1)
     means = torch.cat([table.mean(0, keepdim=True), without])
@@ -157,7 +157,7 @@ def _of_means(channels: _Channels, table: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _channels(score: ModelScore, images: Tensor, layer: str, align_corners: bool, batch: Batch) -> list[_Channels]:
-    """The channels of a layer as masks, for each image."""
+    """Returns the channels of a layer as masks, one `_Channels` per image."""
     maps, seen = activations(score.model, images, layer), score.model.laid_out(images)
     size = batch_size(score.model, batch)
     return [_Channels(score, seen[row : row + 1], row, one, align_corners, size) for row, one in enumerate(maps)]
@@ -165,10 +165,10 @@ def _channels(score: ModelScore, images: Tensor, layer: str, align_corners: bool
 
 @dataclass(eq=False)
 class _Channels:
-    """The channels (c, h, w) of one image as masks; those that are the same everywhere share one, which hides everything.
+    """The channels (c, h, w) of one image as masks; constant channels share one mask, which hides everything.
 
-    order  (m,) the channel that each mask is made from
-    place  (c,) the mask of each channel
+    order  (m,) index of the channel that each mask is made from
+    place  (c,) index of the mask of each channel
     """
 
     score: ModelScore
@@ -189,7 +189,7 @@ class _Channels:
         return len(self.order)
 
     def masks(self, which: Sequence[int]) -> Tensor:
-        """Some of the masks (m, 1, H, W): channels upsampled to the image, then scaled to [0, 1]."""
+        """Returns the masks of the given indices, (m, 1, H, W): channels upsampled to the image, then scaled to [0, 1]."""
         chosen = self.maps[self.order[list(which)], None]
         large = F.interpolate(chosen, self.image.shape[-2:], mode="bilinear", align_corners=self.align_corners)
         low = large.amin((2, 3), keepdim=True)
@@ -197,7 +197,7 @@ class _Channels:
         return scaled * (chosen.amax((2, 3), keepdim=True) > chosen.amin((2, 3), keepdim=True))
 
     def scores(self, times: int, change: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """(times, masks): the image's scores under every mask, each changed by change(which time, mask (1, H, W))."""
+        """Scores the image under every mask `times` times, each changed by change(index of the time, mask); (times, masks)."""
 
         def make(start: int, stop: int) -> Tensor:
             jobs = [divmod(job, len(self)) for job in range(start, stop)]
@@ -208,6 +208,6 @@ class _Channels:
         return _scores(self.score, self.image, masks, self.row, self.batch).view(times, len(self))
 
     def weighed(self, scores: Tensor) -> Tensor:
-        """The map sum_k w_k A_k, (1, h, w), with w the softmax over channels of the scores (m,) of their masks."""
+        """Returns the map sum_k w_k A_k, (1, h, w), w the softmax over channels of the scores (m,) of the masks."""
         weights = scores[self.place].softmax(0)
         return (weights[:, None, None] * self.maps).sum(0, keepdim=True)

@@ -18,7 +18,7 @@ from tapetum.types.refusals import NO_GRADIENT
 def layer_hessian_product(
     score: ModelScore, images: Tensor, layer: str, *, batch: Batch = "auto"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(A, g = dS/dA, H A) at a layer, maps (n, c, h, w): H is the Hessian of the score in the layer's activation.
+    """Returns (A, g = dS/dA, H A) at a layer, each (n, c, h, w); H is the Hessian of the score S in the activation A.
 
     H A = d (g . A) / d A with the second A held fixed; exact, by differentiating twice.
     """
@@ -30,7 +30,7 @@ def layer_hessian_product(
 
 
 def _product(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor, Tensor]:
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # the others differentiate once
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):  # other scores are differentiated once
         values, acts = cut_at(score, images.detach(), layer)
         if not values.requires_grad:
             raise TargetError(NO_GRADIENT)
@@ -40,7 +40,7 @@ def _product(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Ten
 
 
 def _derivative(value: Tensor, leaf: Tensor, again: bool = False) -> Tensor:
-    """d value / d leaf, zeros where the value does not depend on the leaf; `again` keeps the result differentiable."""
+    """Returns d value / d leaf, zeros if the value does not depend on it; `again` keeps the result differentiable."""
     try:
         (grad,) = torch.autograd.grad(value, leaf, create_graph=again, allow_unused=True)
     except (RuntimeError, NotImplementedError) as error:

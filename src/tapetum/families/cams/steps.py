@@ -69,12 +69,12 @@ def grad_cam_steps(
 
 
 def _differentiated(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor, Tensor]:
-    """(score, activation, gradient) by one plain pass with a graph of the whole network.
+    """Returns (score, activation, gradient) from one pass with an autograd graph of the whole network.
 
-    grad_cam cuts the graph at the layer; this way does not, so that the two can be compared.
+    `grad_cam` keeps the graph only from the layer on; computing it differently here lets the two be compared.
     """
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for row in track(range(len(images)), len(images), "images"):  # one by one: the graph of a batch may not fit
+    for row in track(range(len(images)), len(images), "images"):  # one image at a time: the graph of a batch may exceed memory
         with torch.enable_grad(), capture(score.model, [layer], stop=False) as acts:
             values = score.take([row])(images[row : row + 1].detach().requires_grad_())
             maps = reached(acts, layer)
@@ -84,13 +84,13 @@ def _differentiated(score: ModelScore, images: Tensor, layer: str) -> tuple[Tens
 
 
 def steps_of(maps: Tensor, grads: Tensor | None, *, k: int, weights: Tensor | None = None, **facts: Any) -> GradCamSteps:
-    """All steps from activations (n, c, h, w) and gradients (n, m, c, h, w) or weights (n, m, c)."""
+    """Computes all Grad-CAM steps from activations (n, c, h, w) and gradients (n, m, c, h, w) or weights (n, m, c)."""
     alphas = grads.mean((3, 4)) if weights is None and grads is not None else weights
     assert alphas is not None
     amounts = alphas.abs().amax(1) * maps.abs().sum((2, 3))
     channels = amounts.topk(min(k, maps.shape[1])).indices
     if k >= maps.shape[1]:
-        channels = channels.sort(1).values  # all are shown: in their own order
+        channels = channels.sort(1).values  # all are shown: in the order of the layer
     kept = torch.stack([one[index] for one, index in zip(maps, channels, strict=True)])
     shown = torch.stack([one[:, index] for one, index in zip(alphas, channels, strict=True)])
     total = torch.einsum("nmc,nchw->nmhw", alphas, maps)

@@ -45,7 +45,7 @@ def grad_cam_plus_plus(score: ModelScore, images: Tensor, *, layer: LayerName, b
 
 
 def plus_plus(maps: Tensor, first: Tensor, second: Tensor, third: Tensor, eps: float) -> Tensor:
-    """The Grad-CAM++ map of an activation (n, c, h, w), from the powers g, g^2, g^3 of its gradient or from their means."""
+    """Returns the Grad-CAM++ map of an activation (n, c, h, w) from g, g^2, g^3 of its gradient, or from means of these."""
     alpha = second / (2 * second + maps.sum((2, 3), keepdim=True) * third + eps)
     weights = (alpha.where(second != 0, 0) * first.clamp(min=0)).sum((2, 3), keepdim=True)
     return (weights * maps).sum(1, keepdim=True)

@@ -72,12 +72,12 @@ def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel"
 def _rescaled(term: Tensor, rescale: Rescale) -> Tensor:
     axes = (2, 3) if rescale == "channel" else (1, 2, 3)
     low, high = term.abs().amin(axes, keepdim=True), term.abs().amax(axes, keepdim=True)
-    varies = high - low > CONSTANT * high  # scaled up, rounding would look like structure
+    varies = high - low > CONSTANT * high  # scaling to [0, 1] would turn rounding errors into structure
     return torch.where(varies, (term.abs() - low) / torch.where(varies, high - low, 1), 0)
 
 
 def _grids(model: VisionModel, size: tuple[int, int]) -> set[tuple[int, int]]:
-    """All (h, w) that maps of this network have for an image of this size."""
+    """Returns all grid sizes (h, w) that maps of the network have for images of a size."""
     found = {size}
     for where in model.survey.maps.values():
         if where.stride is not None:
@@ -87,7 +87,7 @@ def _grids(model: VisionModel, size: tuple[int, int]) -> set[tuple[int, int]]:
 
 
 def _as_map(term: Tensor, grids: set[tuple[int, int]], prefixes: set[int]) -> Tensor | None:
-    """An operation's output as a map (n, c, h, w), from channels first or last or tokens; None where it has no places."""
+    """Converts an operation's output (channels first, last, or tokens) to a map (n, c, h, w); None if it has no places."""
     shape = tuple(term.shape)
     if term.ndim == 4 and shape[2:] in grids:
         return term

@@ -1,4 +1,4 @@
-"""Pictures of two units: alone, against each other and together, and of the way from one to the other."""
+"""Renders two units: each alone, both together or against each other, and interpolations from one to the other."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _pair(model: VisionModel, units: Any) -> tuple[O.Objective, O.Objective]:
 
 
 def _reached(model: VisionModel, units: Sequence[O.Objective], alone: Rendering, rows: Sequence[int]) -> list[float]:
-    """By how much each unit's own picture raises its value above that of the initial noise (frame 0); 1 if not at all."""
+    """Returns how much each unit's own picture raises its value above that of the initial noise (frame 0); 1 if not at all."""
     assert alone.frames is not None
     found = []
     for one, row in zip(units, rows, strict=True):
@@ -131,7 +131,7 @@ def _reached(model: VisionModel, units: Sequence[O.Objective], alone: Rendering,
 
 
 def _values(model: VisionModel, a: O.Objective, b: O.Objective, pixels: Tensor) -> dict[str, Tensor]:
-    """The values of both units in every finished picture."""
+    """Returns {"first", "second"}: the values of units a and b in every finished picture, (n,) each."""
     return {name: measure_each(model, [one] * len(pixels), pixels) for name, one in (("first", a), ("second", b))}
 
 
@@ -141,7 +141,7 @@ def _text(x: int, a: O.Objective, y: int, b: O.Objective) -> str:
 
 
 def _aligned(model: VisionModel, layer: str, pixels: Tensor, weight: float) -> O.Objective:
-    """The alignment at a layer, relative to the mean square of its activation for given pictures."""
+    """Returns the alignment objective at a layer, relative to the mean square of its activation for `pixels`."""
     name = named_layer(model, layer)
     size = float(measure(model, O.deep_dream(name), pixels).mean())
     return O.alignment(name) * (weight / (size or 1.0))

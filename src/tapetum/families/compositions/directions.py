@@ -1,7 +1,7 @@
-"""Non-negative matrix factorisation: a few directions of channels of which the activation at every place is a mixture.
+"""Non-negative matrix factorisation: the activation at each place as a mixture of a few directions in channel space.
 
-A map (c, h, w) is read as h x w rows of c numbers. Each row is a sum of the directions with weights that are never negative:
-a direction is something that the layer found, its weights say where.
+A map (c, h, w) is treated as h x w rows of c numbers. Each row is approximated by a sum of directions with non-negative
+weights: a direction is a pattern that the layer detects, and its weights say where.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ ENOUGH = 1e-5
 
 @dataclass(frozen=True, eq=False)
 class Factors:
-    """values ~ shares @ directions, strongest direction first.
+    """The factors of values ~ shares @ directions, strongest direction first.
 
-    shares      (n, k) >= 0, how much of each direction a row has
+    shares      (n, k) >= 0, weight of each direction in each row
     directions  (k, c) >= 0, of length 1
     errors      (s,) |values - shares @ directions| / |values| after each update
     """
@@ -32,7 +32,7 @@ class Factors:
 
 
 def factorize(values: Tensor, n_groups: int, *, seed: int = 0, n_steps: int = 500) -> Factors:
-    """Non-negative factors W (n, k), H (k, c) of non-negative rows V (n, c): min |V - W H|^2, by multiplicative updates.
+    """Factorises non-negative rows V (n, c) into W (n, k), H (k, c) >= 0: min |V - W H|^2, by multiplicative updates.
 
     H <- H * (W'V) / (W'W H), W <- W * (V H') / (W H H'), from seeded noise: the error never rises (lee2001nmf). A tiny number
     in both halves of a fraction keeps that true where they are zero. Refuses negative or non-finite values, values that are
@@ -57,7 +57,7 @@ def factorize(values: Tensor, n_groups: int, *, seed: int = 0, n_steps: int = 50
 
 
 def _begin(v: Tensor, n_groups: int, seed: int) -> tuple[Tensor, Tensor]:
-    """W and H to begin with: noise in [.5, 1.5], drawn on the CPU, scaled so that W H is about as large as V."""
+    """Returns initial W and H: noise in [.5, 1.5], drawn on the CPU, scaled so that W H is about as large as V."""
     generator = torch.Generator().manual_seed(seed)
     size = (v.mean() / n_groups).sqrt()
     shapes = ((len(v), n_groups), (n_groups, v.shape[1]))

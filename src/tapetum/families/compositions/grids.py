@@ -1,6 +1,7 @@
 """Pictures of what a layer found in a photograph: one for each place, or one for each group of channels.
 
-An activation is a vector of channels at each place. A picture optimised towards this vector shows what the network sees there.
+At each place an activation is a vector over channels. A picture optimised to align with this vector shows what the network
+sees at the place.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def activation_grid(
     n, _, rows, columns = maps.shape
     if n * rows * columns > MOST_CELLS:
         raise MethodError(f"{name} has {rows} x {columns} places, {n * rows * columns} in all; up to {MOST_CELLS} are made")
-    vectors = maps.permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # sums over strides may have other last bits
+    vectors = maps.permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # contiguous: other strides may change the rounding of sums
     wanted = [_towards(name, vector, cosine_power) for vector in vectors]
     pixels = small_size(model, CELL_PX) if size is None else as_size(model, size)
     recipe = recipe_of(preset, n_steps, parametrization, transforms, precision)
@@ -139,7 +140,7 @@ def neuron_groups(
 
 
 def named_or_detailed(model: VisionModel, layer: str | None, *, positive: bool = False) -> str:
-    """The named layer; None: the last with a fine grid, which is noted. `positive`: the next without negative values."""
+    """Returns the named layer; for None the last with a fine grid (`positive`: without negative values), and adds a note."""
     if layer is not None:
         return named_layer(model, layer)
     name, reason = detailed_layer(model.survey)
@@ -152,12 +153,12 @@ def named_or_detailed(model: VisionModel, layer: str | None, *, positive: bool =
 
 
 def found_in(model: VisionModel, images: Tensor, layer: str) -> Tensor:
-    """A layer's activation (n, c, h, w), one pass per image: a batch may differ in its last bits, which many steps amplify."""
+    """Returns a layer's activation (n, c, h, w); one pass per image, since batches differ by rounding, which steps amplify."""
     return torch.cat([activations(model, one, layer) for one in images.split(1)])
 
 
 def _towards(layer: str, vector: Tensor, cosine_power: float) -> O.Objective:
-    """The objective of the direction of a vector, whatever its length; for a vector of zeros one that is 0 everywhere."""
+    """Returns the objective of a vector's direction, whatever its length; for a zero vector, an objective that is always 0."""
     length = vector.norm()
     if length == 0:
         return O.Objective(f"nothing of {layer}", (layer,), lambda seen: 0 * seen[layer].flatten(1).sum(1))
@@ -165,7 +166,7 @@ def _towards(layer: str, vector: Tensor, cosine_power: float) -> O.Objective:
 
 
 def _cells(model: VisionModel, batch: Batch, size: tuple[int, int]) -> int:
-    """Cells per batch: as many as have together the pixels of a batch of images, at most 64."""
+    """Returns the number of cells per batch: as many as have the pixels of one batch of images, at most 64."""
     if batch != "auto":
         return batch_size(model, batch)
     share = size[0] * size[1] / prod(model.size)

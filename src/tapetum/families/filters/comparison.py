@@ -109,5 +109,5 @@ def low_frequency_share(weights: Tensor, cutoff: float = 0.25) -> Tensor:
 
 
 def white_share(cutoff: float = 0.25) -> float:
-    """Low-frequency share of white noise: area of the disc of radius `cutoff` in the unit square of all frequencies."""
+    """Returns the low-frequency share of white noise: the area of a disc of radius `cutoff` in the unit frequency square."""
     return pi * cutoff**2

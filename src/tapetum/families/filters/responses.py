@@ -1,4 +1,4 @@
-"""Responses of a convolution's filters, laid over the image."""
+"""Responses of a convolution's filters to an image, shown over the image."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def filter_responses(
 def geometry(
     model: VisionModel, layer: str, size: tuple[int, int], grid: tuple[int, int]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """(row, column) of the input pixel in the middle of the first cell's field, and pixels per cell (down, right)."""
+    """Returns (row, column) of the pixel at the centre of the first cell's receptive field, and px per cell (down, right)."""
     spans = model.survey.spans.get(layer)
     if spans is None:
         note(f"a place of {layer} may see the whole image: its map is spread evenly over it")

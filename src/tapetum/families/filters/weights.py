@@ -1,4 +1,4 @@
-"""The filters of a network: the weights of any convolution, as the network stores them."""
+"""The filters of a network: reads the weights of any convolution."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def filters(model: VisionModel, *, layer: ConvolutionName | None = None, k: Anno
 
 
 def read_filters(model: VisionModel, layer: str, channels: Tensor | None = None) -> Filters:
-    """Some filters of a convolution, or all of them; channels beyond the last are left out."""
+    """Returns the filters of the given channels of a convolution, or of all; ignores channels beyond the last."""
     module = convolutions(model)[layer]
     every = _by_output(module).detach()
     kind, plain = type(module).__name__, type(module).forward in (nn.Conv2d.forward, nn.ConvTranspose2d.forward)
@@ -62,14 +62,14 @@ def read_filters(model: VisionModel, layer: str, channels: Tensor | None = None)
 
 
 def convolutions(model: VisionModel) -> dict[str, Convolution]:
-    """All convolutions that run, by name, in the order of running."""
+    """Returns {name: convolution} of those that run in a pass, in the order in which they run."""
     modules = dict(model.replica.named_modules())
     ran = {name: modules[name] for name in model.survey.order}
     return {name: module for name, module in ran.items() if isinstance(module, Convolution)}
 
 
 def first_convolution(model: VisionModel) -> str:
-    """The name of the convolution that runs first; a network without one is refused."""
+    """Returns the name of the convolution that runs first; refuses a network without convolutions."""
     name = next(iter(convolutions(model)), None)
     if name is None:
         raise LayerError(f"{model.name} has no convolution, so no filter that could be drawn: give a network that has one")
@@ -77,7 +77,7 @@ def first_convolution(model: VisionModel) -> str:
 
 
 def checked_convolution(model: VisionModel, layer: str | None) -> str:
-    """The full name of one convolution, None: the first; a `LayerError` says the layer's kind and names that would work."""
+    """Returns the full name of a convolution, for None the first; raises a `LayerError` for other layers, with suggestions."""
     if layer is None:
         return first_convolution(model)
     named, every = model.find_layers(layer), convolutions(model)
@@ -97,7 +97,7 @@ def _shown(names: list[str]) -> str:
 
 
 def _by_output(module: Convolution) -> Tensor:
-    """The weights as (channels, inputs per filter, h, w); transposed convolutions store inputs first, group by group."""
+    """Returns weights as (channels, inputs per filter, h, w), also for transposed ones, which store them by input and group."""
     weight = module.weight
     if isinstance(module, nn.Conv2d):
         return weight

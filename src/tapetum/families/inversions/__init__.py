@@ -1,1 +1,1 @@
-"""Inversion: pictures with the same activation at a layer as a photograph, which show what the layer kept of it."""
+"""Inversion: pictures that give nearly the same activation at a layer as a photograph, and show what the layer kept of it."""

@@ -1,4 +1,4 @@
-"""Likeness of two pictures (n, 3, h, w) in [0, 1]: pixel by pixel, by structure, and as a network sees them."""
+"""Similarity of pictures (n, 3, h, w) in [0, 1]: PSNR of pixels, SSIM of structure, and distance of a network's features."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ WINDOW_PX = 7
 
 
 def ssim(pictures: Tensor, others: Tensor) -> Tensor:
-    """Structural similarity in [-1, 1] (n,): the mean over windows of 7 px and over colours (wang2004ssim). 1: the same.
+    """Returns structural similarity (n,) in [-1, 1], the mean over windows of 7 px and over colours (wang2004ssim). 1: equal.
 
-    Computed by scikit-image, so it passes through NumPy; uniform windows, data range 1.
+    Computed by scikit-image on the CPU, without gradients; uniform windows, data range 1.
     """
-    from skimage.metrics import structural_similarity  # half a second that only inversions need
+    from skimage.metrics import structural_similarity  # imported here: takes half a second, and only inversions need it
 
     height, width = (int(side) for side in pictures.shape[-2:])
     side = min(WINDOW_PX, min(height, width) - 1 + min(height, width) % 2)
@@ -30,14 +30,14 @@ def ssim(pictures: Tensor, others: Tensor) -> Tensor:
 
 
 def psnr(pictures: Tensor, others: Tensor) -> Tensor:
-    """Peak signal to noise in dB (n,): -10 log10 of the mean square difference; infinity where they are the same."""
+    """Returns the peak signal-to-noise ratio (n,) in dB: -10 log10 of the mean square difference; infinity if equal."""
     return -10 * (pictures - others).square().flatten(1).mean(1).log10()
 
 
 def feature_distance(model: VisionModel, images: Tensor, others: Tensor, layers: Sequence[str]) -> Tensor:
-    """Distance (n,) between two batches of model-ready images as a network sees them, in [0, 4] ([0, 2] after ReLUs).
+    """Returns distances (n,) of two batches of preprocessed images in a network's features, in [0, 4] ([0, 2] after ReLUs).
 
-    The mean over layers and places of |u - v|^2, u and v the activations there divided by their length: LPIPS
+    The mean over layers and places of |u - v|^2, u and v the activation vectors at a place divided by their length: LPIPS
     (zhang2018lpips) without its learned weights, in the network that is explained.
     """
     seen: list[dict[str, Tensor]] = []

@@ -1,4 +1,4 @@
-"""Inversion: pictures with the same activation at a layer as a photograph, which show what the layer kept of it."""
+"""Inversion: optimises pictures to give the same activation at a layer as a photograph, to show what the layer kept."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def information_by_depth(
 
 
 def _distances(model: VisionModel, images: Tensor, pixels: Tensor) -> Tensor:
-    """(n,): distance between each picture and its photograph, as the network sees them at five depths."""
+    """Returns distances (n,) between each picture and its photograph in the network's activations at five depths."""
     layers, each = depths(model, 5), len(pixels) // len(images)
     ready = model.preprocessing.normalize(pixels).to(model.dtype).split(1)
     pairs = zip(images.repeat_interleave(each, 0).split(1), ready, strict=True)
@@ -156,7 +156,7 @@ def _distances(model: VisionModel, images: Tensor, pixels: Tensor) -> Tensor:
 
 
 def _bottleneck(ssims: Tensor, layers: Sequence[str]) -> tuple[tuple[str, str], float, float]:
-    """The two neighbouring depths between which SSIM drops most, and SSIM at both."""
+    """Returns the names of two neighbouring depths between which SSIM drops most, and SSIM at each."""
     known = torch.cat([ssims.new_ones(1), ssims])
     place = int((known[:-1] - known[1:]).argmax())
     named = ("photograph", *layers)
@@ -176,7 +176,7 @@ class _Inversion:
     frames: tuple[int, ...] = ()
 
     def terms(self, layer: str, given: Tensor, image: Tensor) -> tuple[O.Objective, O.Objective]:
-        """The negative relative feature loss and the negative penalties (summed over pixels and colours), both to be raised."""
+        """Returns two objectives to maximise: minus the relative feature loss, and minus the penalties summed over pixels."""
         tv_weight = WAYS[self.method][1] if self.tv_weight is None else self.tv_weight
         penalty = self.norm_weight * CENTRED_NORM + 4 * tv_weight * O.total_variation(beta=2)  # (2 p - 2 q)^2
         return O.feature_match(layer, given), -3 * image.shape[-2] * image.shape[-1] * penalty
@@ -188,14 +188,14 @@ CENTRED_NORM = O.Objective("power_norm(2 p - 1)", (), lambda seen: mean((2 * see
 
 @dataclass(frozen=True, eq=False)
 class _Inverted:
-    """One inverted layer: the result of the search, and the best pictures of earlier steps by their step."""
+    """One inverted layer: the result of the search, and {step: best picture so far} of the requested steps."""
 
     layer: str
     found: Best
     frames: dict[int, Tensor]
 
     def loss(self, step: int) -> Tensor:
-        """The relative feature loss of the best picture after a step; a search that ended stays as it was."""
+        """Returns the relative feature loss of the best picture after a step; after the end of the search, the last one."""
         terms = self.found.terms
         return -terms[min(step, len(terms)) - 1][0] if terms else self.found.pixels.new_tensor(float("nan"))
 
