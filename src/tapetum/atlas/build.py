@@ -81,10 +81,10 @@ def build(
     Args:
         layers: names or globs of layers; None: the output of every block.
         render: layers whose units are rendered; auto: those that fit into `minutes`, the middle one first; None: none.
-        minutes: time for rendering, with "auto".
+        minutes: time limit for rendering, if `render` is auto.
         maps: layers with an activation atlas; auto: the last that still tells the parts of a picture apart; None: none.
         workers: threads; None: one per core.
-        run: another runner for the scan.
+        run: runner for the shards of the scan; None: threads.
         resume: go on where an earlier run stopped; else everything is made again.
         limit: number of pictures to use, from the start; None: all.
     """

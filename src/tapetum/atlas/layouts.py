@@ -106,7 +106,7 @@ def _normalized(places: NDArray[Any]) -> NDArray[np.float64]:
 class Binned:
     """Vectors sorted into the cells of a grid.
 
-    rows, columns  (k,) places of the cells that are kept, row by row from the top left
+    rows, columns  (k,) rows and columns of the cells that are kept, from the top left
     members        (m,) the cell of each vector, -1 where its cell was dropped
     means          (k, c) float64, the mean vector of each cell
     counts         (k,) vectors in each cell

@@ -125,7 +125,7 @@ class FireTable:
     """Units with the most unusual scores on each picture, (p, k) each, highest z first; unit -1 where there are fewer.
 
     z           (score - mean) / sd of the unit over the data set
-    percentile  100 * (pictures with a lower score + half of those with the same) / pictures
+    percentile  100 * (number of pictures with a lower score + half of those with the same score) / number of pictures
     """
 
     unit: Integers

@@ -1,6 +1,6 @@
 """Keeps an atlas's folder during its build: records finished stages and their keys, and refuses folders with other files.
 
-manifest.json   schema, description and provenance of the atlas, and {stage: key} of finished stages
+manifest.json   schema, description and provenance of the atlas, and the keys of finished stages
 scan/           the scan's shards            embeddings/   all scores, float16
 atlas.sqlite    units, examples, pictures    pictures/     the crops that the model saw, in sheets
 units/, maps/   rendered pictures            site/         the static pages

@@ -43,12 +43,12 @@ def check_predictions(
     Args:
         model: a name for `tp.load`, a module, or a VisionModel.
         data: as for `train`.
-        n: how many pictures are shown.
+        n: number of pictures to show.
         shows: any (drawn by `seed`), wrong (the most confident mistakes first), or right (the least confident first).
         of: validation, the pictures that `train` holds out with the same `validation` and `seed`; train; or all.
         validation: the share of each class that is held out, or a data set of its own.
         seed: random seed of that draw, and of the pictures that are shown.
-        batch: pictures a pass.
+        batch: pictures per forward pass.
 
     Example:
         >>> history = tp.train("digits:test", epochs=1)

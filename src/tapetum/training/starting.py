@@ -35,8 +35,8 @@ def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing,
     """Returns the network that `train` starts from.
 
     Args:
-        arch: "simple_cnn", "simple_cnn_wide", a name for `load` (random weights), or a module or VisionModel, whose present
-            weights a private copy begins with.
+        arch: "simple_cnn", "simple_cnn_wide", a name for `load` (random weights), or a module or VisionModel, which
+            is copied with its present weights.
         classes: names in the order of the logits.
         preprocessing: preprocessing of the pictures, for networks that have none of their own.
         seed: random seed of the weights.

@@ -69,21 +69,21 @@ def train(
         data: a folder of class folders, "imagenette:160", anything `tp.as_source` takes that has labels, a pair (pixels
             (n, 3, h, w), labels), or a torch Dataset. Pictures that cannot be read are left out and listed.
         arch: "simple_cnn" (24,458 parameters for ten classes), "simple_cnn_wide", a name for `tp.load` (random weights), or
-            a module of yours, from its present weights on.
+            a module of yours, which starts from its present weights.
         epochs: passes over the training pictures.
-        batch: pictures a step.
+        batch: pictures per step.
         learning_rate: the length of Adam's steps.
         schedule: constant, or cosine: from `learning_rate` down to 0.
-        size: side of what the network sees, in px; None: its own, for SimpleCNN that of the pictures, from 32 to 128.
+        size: side of the network's input in px; None: its own, or for SimpleCNN that of the pictures, from 32 to 128.
         augment: none, flip (mirrored half of the time), or crop (also cropped at a random place).
         validation: the share of each class that is held out, or a data set of its own. A folder with train and val inside
             is split that way.
         seed: random seed for weights, order, changes and dropout.
         patience: epochs without a lower validation loss after which training stops, with the best weights; None: never.
         out: a folder for checkpoints, history.json and the trained network, which `tp.load(out)` gives.
-        resume: go on with what is in `out`; else begin again.
+        resume: continue the training in `out`; else begin again.
         device: cpu, cuda, ...; None: the CPU, or where your module is.
-        progress: called with the progress; False stops, and the finished epochs stay in `out`.
+        progress: function called with the progress; if it returns False, training stops, and finished epochs stay in `out`.
 
     Example:
         >>> history = tp.train("digits:test", epochs=1)
@@ -136,18 +136,18 @@ def fine_tune(
         data: as for `train`.
         freeze: features (all but the new head), None (nothing), or the name of a layer: all modules that run up to it.
         epochs: passes over the training pictures.
-        batch: pictures a step.
+        batch: pictures per step.
         learning_rate: the length of Adam's steps; None: 1e-3 for the head alone, 1e-4 where trained weights change, too.
         schedule: constant, or cosine: from `learning_rate` down to 0.
-        size: side of what the network sees, in px; None: its own. Smaller is quicker, and usually worse.
+        size: side of the network's input in px; None: its own. Smaller is quicker, and usually worse.
         augment: none, flip (mirrored half of the time), or crop (also cropped at a random place).
         validation: the share of each class that is held out, or a data set of its own.
         seed: random seed for the new head, order, changes and dropout.
         patience: epochs without a lower validation loss after which training stops, with the best weights; None: never.
         out: a folder for checkpoints, history.json and the trained network, which `tp.load(out)` gives.
-        resume: go on with what is in `out`; else begin again.
+        resume: continue the training in `out`; else begin again.
         device: cpu, cuda, ...; None: where the model is.
-        progress: called with the progress; False stops, and the finished epochs stay in `out`.
+        progress: function called with the progress; if it returns False, training stops, and finished epochs stay in `out`.
 
     Example:
         >>> tp.fine_tune(model, "digits:test", epochs=1).model.labels

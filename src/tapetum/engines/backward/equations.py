@@ -29,6 +29,7 @@ class Affine:
     """One executed operation that is affine in its input.
 
     apply  function of (x, weight, bias) that computes the output
+    name   name of the torch function, such as conv2d; "" for normalisations
     box    the least and the largest values that x can have, where x is the image itself; else None
     seen   function that changes the relevance arriving at the output, before it is shared out; None: no change
     """

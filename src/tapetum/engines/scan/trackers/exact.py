@@ -68,7 +68,7 @@ def total_squares(squares: Tensor) -> list[int]:
 def mean_and_deviation(sums: Tensor, squares: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Returns mean and standard deviation sqrt((n sum v v - (sum v)^2) / (n n)) of n numbers, (c,) float64 each; NaN if n = 0.
 
-    Both are rounded only once from the true value (the root once more), so they are accurate even where the mean is far
+    Both are rounded only once from the true value (the root twice), so they are accurate even where the mean is far
     larger than the deviation.
     """
     if n == 0:

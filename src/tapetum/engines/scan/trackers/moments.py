@@ -20,7 +20,7 @@ class Moments:
     Sums of the float32 scores and of their squares are kept as whole numbers (`exact.py`), and rounded once at the end. The
     standard deviation is sqrt(mean of (score - mean)^2).
 
-    memory   1.5 kB a unit, whatever the number of pictures
+    memory   1.5 kB per unit, whatever the number of pictures
     """
 
     sees: ClassVar[Sees] = "scores"

@@ -25,7 +25,7 @@ class Positions:
     dtype    "float16" halves the memory; values beyond 65504 are refused
     memory   count x units x 4 bytes per picture (2 in float16)
 
-    Source: carter2019activation draws one place a picture from a million pictures. Its published collector says "minus the
+    Source: carter2019activation draws one place per picture, from a million pictures. Its published collector says "minus the
     edges" but leaves out the first row and column only (randint(1, size)); here all four sides.
     """
 

@@ -16,8 +16,8 @@ from tapetum.types import ScoreKind, ScoresResult
 class Scores:
     """Keeps every unit's score on every picture, as a table: which units fire on a picture, and how rare that is.
 
-    score    the maximum over the places of a unit's map, or the mean
-    memory   4 bytes x pictures x units: for data sets of up to some ten thousand pictures
+    score   the maximum over the places of a unit's map, or the mean
+    memory  4 bytes x pictures x units, so for data sets of up to about ten thousand pictures
     """
 
     score: ScoreKind = "max"
