@@ -1,4 +1,4 @@
-"""Objectives at the model's answer: a class, a contrast, a number, a likeness: whatever is a target for explanations."""
+"""Objectives on the model's answer: a class, a contrast, a number, a similarity, or any other target of explanations."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from tapetum.types import Box, Contrast, Region, Scale, Scaled, Similarity, Targ
 
 
 def class_logit(label: int | str) -> Objective:
-    """The logit of a class, by index or name (n,)."""
+    """Logit (n,) of a class, given by index or name."""
     return target(label, name=call_text("class_logit", label))
 
 
 def class_probability(label: int | str) -> Objective:
-    """The probability of a class (n,): its gradient vanishes where the model is sure; `class_log_probability` keeps one."""
+    """Probability (n,) of a class. The gradient vanishes where the model is sure, unlike that of `class_log_probability`."""
     return target(Scaled(label, "probability"), name=call_text("class_probability", label))
 
 
 def class_log_probability(label: int | str) -> Objective:
-    """The logarithm of a class's probability (n,), which also asks that the other classes be unlikely."""
+    """Logarithm (n,) of the probability of a class; unlike the logit, it is high only if other classes are unlikely."""
     return target(Scaled(label, "log_probability"), name=call_text("class_log_probability", label))
 
 
 def class_contrast(a: int | str, b: int | str) -> Objective:
-    """Evidence for a rather than b (n,): the difference of their logits."""
+    """Evidence (n,) for class a rather than class b: the difference of their logits."""
     return target(Contrast(a, b), name=call_text("class_contrast", a, b))
 
 
 def target(what: Any, *, scale: Scale = "logit", name: str | None = None) -> Objective:
-    """Any target that reads the model's answer (n,): a class, `tp.probability(...)`, `tp.contrast(...)`, `tp.Output`,
-    `tp.Box` with corners, `tp.Region` with a mask, `tp.Similarity`, or a function of the output that gives (n,).
+    """Score (n,) of any target on the model's answer: a class, `tp.probability(...)`, `tp.contrast(...)`, `tp.Output`,
+    `tp.Box` with corners, `tp.Region` with a mask, `tp.Similarity`, or a function of the output that returns (n,).
 
-    Refused is what only a photograph could tell: the predicted class, the surest box.
+    Refuses targets that the model would have to find in a photograph: the predicted class, the surest box.
     """
     _check_given(what)
     scores: dict[VisionModel, ModelScore] = {}
@@ -57,7 +57,7 @@ def target(what: Any, *, scale: Scale = "logit", name: str | None = None) -> Obj
 
 
 def checked_answer(model: VisionModel, what: Any) -> Any:
-    """A target with its labels as indices and its text read, checked for a model before a picture is made."""
+    """Checks a target for a model before a picture is made; returns it with texts read and labels replaced by indices."""
     _check_given(what)
     (found,) = check_target(model, model.blank(), what)
     _check_given(found)

@@ -1,4 +1,4 @@
-"""Objectives: a name, the layers that they need, and one value per image; they add, subtract and scale."""
+"""Base of objectives, which have a name, the layers that they need, and one value per picture, and can be added and scaled."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.types import LayerError, Unit
 
 OUTPUT = ".output"
-"""Need of objectives that read the model's answer; no layer has such a name."""
+"""Entry in the `needs` of objectives that read the model's answer; no layer can have this name."""
 
 
 @dataclass(frozen=True)
 class PreActivation:
-    """Need of objectives that read a unit before the activation function that ends its layer."""
+    """Entry in the `needs` of objectives that read a unit before the activation function that ends its layer."""
 
     unit: Unit
 
 
 Need = Unit | PreActivation | str
-"""A unit, a unit before the activation function, or a layer's name."""
+"""What an objective reads: a unit, a unit before the activation function, the name of a layer, or OUTPUT."""
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Results of one pass of a batch of pictures: all that an objective may use.
+    """Results of one pass of a batch of n pictures: everything that an objective may use.
 
     pixels   (n, 3, h, w) in [0, 1], the pictures themselves, before the transforms; (n, 4, h, w) with alpha
     images   (n, c, h', w') model-ready, after the transforms: what the network saw
     acts     {layer: activation}, a map (n, c, h, w) where the layer has one
-    before   {layer: values before the activation function that ends it}, for layers requested so
+    before   {layer: values before the activation function that ends it}, for `PreActivation` needs
     output   the model's answer, None if the pass stopped at the deepest requested layer
-    step     counts from 0 to n_steps - 1, for objectives that fade in or out
+    step     number of the step, from 0 to n_steps - 1, for objectives that fade in or out
     """
 
     model: VisionModel
@@ -53,15 +53,15 @@ class Seen:
         return len(self.pixels)
 
     def __getitem__(self, layer: str) -> Tensor:
-        """Activation of a layer among the objective's needs."""
+        """Returns the activation of a layer, which must be among the needs of the objective."""
         if layer not in self.acts:
             raise LayerError(f"'{layer}' was not recorded: name it in the objective's `needs`")
         return self.acts[layer]
 
     def split(self, size: int) -> list[Seen]:
-        """Splits the pictures into groups of `size`; activations are split once, so that gradients are joined once.
+        """Splits the results by groups of `size` pictures; each tensor is split only once, so gradients are joined once.
 
-        Each part has its own memory, as for a single group: sums may depend on alignment.
+        Each part is a copy, so its memory is laid out as for a single group: sums may depend on alignment.
         """
         n = len(self) // size
         acts = {layer: in_parts(act, size) for layer, act in self.acts.items()}
@@ -87,14 +87,15 @@ Value = Callable[[Seen], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """Goal of optimised pictures: one value per picture, to be maximized. A picture's value depends on it alone, unless the
-    objective compares the pictures of one group (diversity, alignment).
+    """Goal of optimised pictures: one value per picture, which is maximized.
+
+    The value of a picture depends on no other picture, unless the objective compares those of one group (diversity, alignment).
 
         channel("blocks.3.0", 5) - 100 * total_variation()
 
-    name    as it prints, in the words that made it
-    needs   the layers and units that it looks at; OUTPUT for the model's answer
-    value   function of `Seen` that returns (n,)
+    name    text of the call that made the objective
+    needs   the layers and units that the objective reads; OUTPUT for the model's answer
+    value   function of `Seen` that returns the values (n,)
     """
 
     name: str
@@ -103,12 +104,12 @@ class Objective:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The layers that it reads, with OUTPUT if it reads the answer."""
+        """Names of the layers that the objective reads, with OUTPUT if it reads the model's answer."""
         return tuple(dict.fromkeys(map(layer_of_need, self.needs)))
 
     @property
     def signed_layers(self) -> tuple[str, ...]:
-        """The layers that it reads before the activation function that ends them."""
+        """Names of the layers that the objective reads before the activation function that ends them."""
         return tuple(dict.fromkeys(layer_of_need(need) for need in self.needs if isinstance(need, PreActivation)))
 
     def __call__(self, seen: Seen) -> Tensor:
@@ -124,7 +125,7 @@ class Objective:
         return _joined(self, other, "+", torch.add)
 
     def __radd__(self, other: float | int) -> Objective:
-        return self if other == 0 else _joined(_constant(other), self, "+", torch.add)  # sum() begins with 0
+        return self if other == 0 else _joined(_constant(other), self, "+", torch.add)  # Python's sum() begins with 0
 
     def __sub__(self, other: Objective | float | int) -> Objective:
         return _joined(self, other, "-", torch.sub)
@@ -164,7 +165,7 @@ def _joined(a: Objective, other: Objective | float | int, sign: str, join: Calla
 
 def _in_brackets(objective: Objective) -> str:
     depth = 0
-    for letter in objective.name:  # a sum outside of every bracket
+    for letter in objective.name:  # a space outside of brackets belongs to a sum
         depth += (letter in "([") - (letter in ")]")
         if letter == " " and depth == 0:
             return f"({objective.name})"
@@ -172,7 +173,7 @@ def _in_brackets(objective: Objective) -> str:
 
 
 def each(objectives: Sequence[Objective], group: int = 1) -> Objective:
-    """Assigns objectives to pictures: the first `group` pictures have the first one, and so on."""
+    """Combines objectives into one that applies the first to the first `group` pictures, the second to the next, and so on."""
     if len(objectives) == 1:
         return objectives[0]
     needs = tuple(dict.fromkeys(need for one in objectives for need in one.needs))

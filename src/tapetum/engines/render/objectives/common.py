@@ -1,4 +1,4 @@
-"""Helpers of objectives: maps of any layer, one number per picture, checked arguments, names that read as calls."""
+"""Helpers of objectives: activations as maps, one number per picture, checks of arguments, and names."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ Vector = Tensor | Sequence[float | int] | NDArray[Any]
 
 
 def maps(seen: Seen, layer: str, pre_activation: bool = False) -> Tensor:
-    """Activation of a layer as maps (n, c, h, w), at least as precise as the pixels; a vector (n, c) is a map of one place."""
+    """Returns the activation of a layer as maps (n, c, h, w), or (n, c, 1, 1) for vectors, at least as
+    precise as the pixels.
+    """
     act = seen.before[layer] if pre_activation else seen[layer]
-    act = act.to(torch.promote_types(act.dtype, seen.pixels.dtype))  # a sum of bfloat16 would keep two digits
+    act = act.to(torch.promote_types(act.dtype, seen.pixels.dtype))  # sums in bfloat16 would keep only two digits
     if act.ndim not in (2, 4):
         shape = " x ".join(map(str, act.shape))
         raise LayerError(f"{layer} gives {shape} numbers: an objective reads maps (n, c, h, w) or vectors (n, c)")
@@ -29,7 +31,7 @@ def maps(seen: Seen, layer: str, pre_activation: bool = False) -> Tensor:
 
 
 def channel_of(act: Tensor, layer: str, index: int) -> Tensor:
-    """One channel (n, h, w) of maps (n, c, h, w)."""
+    """Returns one channel (n, h, w) of maps (n, c, h, w); refuses an index that the layer does not have."""
     channels = int(act.shape[1])
     if index >= channels:
         raise TargetError(f"unit {layer}:{index} does not exist: {layer} has {channels} channels, 0 to {channels - 1}")
@@ -37,7 +39,7 @@ def channel_of(act: Tensor, layer: str, index: int) -> Tensor:
 
 
 def place_of(act: Tensor, layer: str, row: int | None, column: int | None) -> Tensor:
-    """Vectors (n, c) of maps (n, c, h, w) at one place: by default the middle, rounded up."""
+    """Returns the vectors (n, c) of maps (n, c, h, w) at one position, by default (h // 2, w // 2)."""
     height, width = (int(side) for side in act.shape[-2:])
     y, x = height // 2 if row is None else row, width // 2 if column is None else column
     if y >= height or x >= width:
@@ -46,7 +48,7 @@ def place_of(act: Tensor, layer: str, row: int | None, column: int | None) -> Te
 
 
 def along(vector: Tensor, act: Tensor, layer: str) -> Tensor:
-    """A vector (c,) in the type and shape to be multiplied with maps (n, c, ...)."""
+    """Converts a vector (c,) to the type and shape that broadcast along the channels of `act` (n, c, ...)."""
     if len(vector) != act.shape[1]:
         raise TargetError(
             f"{len(vector)} numbers were given for {layer}, which has {act.shape[1]} channels: give one a channel"
@@ -54,21 +56,21 @@ def along(vector: Tensor, act: Tensor, layer: str) -> Tensor:
     return vector.to(act.device, act.dtype).view(-1, *[1] * (act.ndim - 2))
 
 
-# --- one number per picture, computed picture by picture: sums over a batch may add in another order
+# --- one number per picture, computed picture by picture: a whole batch may add up in another order
 
 
 def sum_each(values: Tensor) -> Tensor:
-    """Sum per picture, (n, ...) to (n,)."""
+    """Returns the sum per picture, (n, ...) to (n,)."""
     return _each(values, torch.sum)
 
 
 def mean(values: Tensor) -> Tensor:
-    """Mean per picture, (n, ...) to (n,)."""
+    """Returns the mean per picture, (n, ...) to (n,)."""
     return _each(values, torch.mean)
 
 
 def norm(values: Tensor) -> Tensor:
-    """Euclidean norm per picture, (n, ...) to (n,), with gradient zero at zero."""
+    """Returns the Euclidean norm per picture, (n, ...) to (n,); its gradient at zero is zero."""
     return _each(values, torch.linalg.vector_norm)
 
 
@@ -80,21 +82,21 @@ def _each(values: Tensor, number: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def whole_number(number: Any, what: str, low: int = 0, refusal: type[TapetumError] = TargetError) -> int:
-    """Checks for a whole number from `low` up."""
+    """Returns the number as int; raises `refusal` unless it is a whole number from `low` up."""
     if isinstance(number, bool) or not hasattr(number, "__index__") or number.__index__() < low:
         raise refusal(f"{what} is a whole number from {low} up, not {number!r}")
     return number.__index__()
 
 
 def checked_place(row: Any, column: Any) -> tuple[int, int] | None:
-    """Checks a place; None if neither row nor column is given."""
+    """Returns the position (row, column), or None if neither is given; refuses one without the other."""
     if (row is None) != (column is None):
         raise TargetError("a place has a row and a column: give both, or neither for the middle")
     return None if row is None else (whole_number(row, "a row"), whole_number(column, "a column"))
 
 
 def vector_of(numbers: Any, what: str) -> Tensor:
-    """Checks for a vector (c,) of finite numbers, not all zero, and copies it."""
+    """Returns a copy of the numbers as a vector (c,); refuses numbers that are not finite, or all zero."""
     try:
         vector = numbers.detach() if isinstance(numbers, Tensor) else torch.as_tensor(numbers, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -105,7 +107,10 @@ def vector_of(numbers: Any, what: str) -> Tensor:
 
 
 def activation_of(given: Any, what: str = "the given activation") -> Tensor:
-    """Checks the activation of one picture, (1, c, h, w), (c, h, w), (1, c) or (c,), and copies it to (c, h, w)."""
+    """Returns a copy, as (c, h, w), of the activation of one picture: (1, c, h, w), (c, h, w), (1, c) or (c,).
+
+    Refuses an activation that is not finite, or zero everywhere.
+    """
     if not isinstance(given, Tensor) or not given.is_floating_point():
         raise TargetError(f"{what} is a tensor of floating-point numbers (c, h, w), not {type(given).__name__}")
     act = given.detach()
@@ -128,7 +133,7 @@ def _sound(values: Tensor, what: str) -> Tensor:
 
 
 def positive(number: Any, what: str, low: float | int = 0, *, reached: bool = False) -> float:
-    """Checks for a finite number above `low` (or equal, with `reached`)."""
+    """Returns the number as float; refuses one that is not finite and above `low`, or with `reached` at least `low`."""
     known = isinstance(number, (int, float)) and not isinstance(number, bool) and abs(number) != float("inf")
     if not known or not (number > low or (reached and number == low)):
         raise MethodError(
@@ -141,14 +146,14 @@ def positive(number: Any, what: str, low: float | int = 0, *, reached: bool = Fa
 
 
 def call_text(function: str, *arguments: Any, **options: Any) -> str:
-    """Name of an objective as a call, "neuron(layer4, 5, 3, 3)", without arguments that are None."""
+    """Returns the name of an objective as a call, such as "neuron(layer4, 5, 3, 3)", without arguments that are None."""
     words = [argument_text(one) for one in arguments if one is not None]
     words += [f"{key}={argument_text(one)}" for key, one in options.items() if one is not None]
     return f"{function}({', '.join(words)})"
 
 
 def argument_text(argument: Any) -> str:
-    """Text of an argument in a name: numbers short, tensors by their size."""
+    """Returns the text of an argument in a name: numbers in short form, tensors by their shape."""
     if isinstance(argument, Tensor):
         return f"{' x '.join(map(str, argument.shape)) or 'one'} numbers"
     return f"{argument:g}" if isinstance(argument, float) else str(argument)

@@ -1,8 +1,8 @@
-"""Objectives that compare with another picture: its activation, its style, its pixels.
+"""Objectives that compare a rendered picture with a given one: their activations, their styles, or their pixels.
 
-`given` is the activation of one picture, (c, h, w) or (c,) or either with a first axis of 1; for several pictures
-`each([...])` takes one objective per picture. Distances are positive, to be subtracted, and relative to what is given, so
-that layers of large and small values weigh the same, and a weight keeps its meaning in another model.
+`given` is the activation of one picture, (c, h, w) or (c,), or either with a first axis of 1; to compare several pictures, use
+`each([...])` with one objective per picture. Distances are positive, to be subtracted, and relative to `given`, so that
+layers of large and small values weigh the same, and a weight keeps its meaning in another model.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from tapetum.types import ImageError, LayerError
 
 
 def dot_cosine(layer: str, given: Tensor, *, cosine_power: float | int = 1) -> Objective:
-    """Exaggeration of a given activation g (n,): (a . g / |g|^2) max(.1, cos(a, g))^p over all places at once.
+    """Exaggeration (n,) of a given activation g: (a . g / |g|^2) max(.1, cos(a, g))^p, with all positions as one vector.
 
-    The objective of caricatures: p = 0 makes everything in g stronger, larger p asks for g and nothing else. 1 at a = g.
-    Lucid's cosine is a . g / |g| (it leaves out |a|); this is the cosine.
+    The objective of caricatures, 1 at a = g. With p = 0 it rewards more of anything in g; the larger p, the more it demands
+    that nothing else be active. Where Lucid divides by |g| alone, this divides by |a| |g|, which is the cosine.
     """
     g, p = activation_of(given), positive(cosine_power, "cosine_power", reached=True)
 
@@ -33,13 +33,13 @@ def dot_cosine(layer: str, given: Tensor, *, cosine_power: float | int = 1) -> O
 
 
 def cosine_similarity(layer: str, given: Tensor) -> Objective:
-    """Similarity of an activation to a given one of any length, in [-1, 1] (n,): the cosine over all places at once."""
+    """Cosine similarity (n,) in [-1, 1] of an activation and a given one, with all positions as one vector."""
     g = activation_of(given)
     return Objective(call_text("cosine_similarity", layer, g), (layer,), lambda seen: _cosine(*_together(seen, layer, g)))
 
 
 def correlation(layer: str, given: Tensor) -> Objective:
-    """Pearson's correlation of an activation with a given one, in [-1, 1] (n,): the cosine once each has mean 0."""
+    """Pearson correlation (n,) in [-1, 1] of an activation with a given one: the cosine of the two without their means."""
     g = activation_of(given)
     centred = activation_of(g - g.mean(), "the given activation without its mean")
 
@@ -55,19 +55,19 @@ def _cosine(act: Tensor, wanted: Tensor) -> Tensor:
 
 
 def feature_match(layer: str, given: Tensor) -> Objective:
-    """The same activation as a given one, place by place (n,): -|a - g|^2 / |g|^2, 0 at best, -1 for a = 0.
+    """Agreement (n,) of an activation a with a given one g at every position: -|a - g|^2 / |g|^2, at most 0, and -1 for a = 0.
 
-    The objective of inversion (mahendran2015inversion), without its penalties.
+    The objective of inversion (mahendran2015inversion), without the penalties.
     """
     g = activation_of(given)
     return Objective(call_text("feature_match", layer, g), (layer,), lambda seen: -_distance(*_together(seen, layer, g), 2))
 
 
 def content_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Objective:
-    """Distance of an activation from a given one (n,): sum |a - g|^p / sum |g|^p, to be subtracted.
+    """Distance (n,) of an activation a from a given one g: sum |a - g|^p / sum |g|^p, to be subtracted.
 
-    The content term of style transfer (gatys2016style) and the regularizer of accentuation, p = 2; p = 1 forgives
-    large differences in few places.
+    With p = 2 it is the content term of style transfer (gatys2016style) and the regularizer of accentuation; p = 1 tolerates
+    large differences at a few positions.
     """
     g, p = activation_of(given), positive(power, "power", 1, reached=True)
 
@@ -78,11 +78,11 @@ def content_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Ob
 
 
 def style_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Objective:
-    """Distance of the style from that of a given activation (n,): sum |G - G0|^p / sum |G0|^p, to be subtracted.
+    """Distance (n,) between the styles of an activation and of a given one: sum |G - G0|^p / sum |G0|^p, to be subtracted.
 
-    G = F F^T / (h w), F (c, h w): how often channels are active together, wherever. The mean over places lets the given
-    activation have another height and width; relative to G0, since gatys2016style's 1 / (4 c^2) leaves the size of the
-    activations in, so that each layer needs a weight of its own.
+    The style is the Gram matrix G = F F^T / (h w), F (c, h w): how often channels are active together, wherever in the picture.
+    It is a mean over positions, so the given activation may have another height and width. The distance is relative to G0:
+    gatys2016style's factor 1 / (4 c^2) keeps the scale of the activations, so that each layer needs a weight of its own.
     """
     g, p = activation_of(given), positive(power, "power", 1, reached=True)
     wanted = gram(g[None])[0]
@@ -99,16 +99,16 @@ def style_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Obje
 
 
 def gram(act: Tensor) -> Tensor:
-    """Gram matrices (n, c, c) of maps (n, c, h, w): means over places of products of channels."""
-    # one by one, in its own memory: products may sum in another order in a batch or at another alignment
+    """Returns the Gram matrices (n, c, c) of maps (n, c, h, w): means over positions of the products of two channels."""
+    # each picture alone, in memory of its own: a product may add up in another order in a batch or at another alignment
     flat = [one.clone(memory_format=torch.contiguous_format) for one in act.flatten(2)]
     return torch.stack([one @ one.T / one.shape[1] for one in flat])
 
 
 def input_diff(picture: Tensor) -> Objective:
-    """Distance of the pixels from a given picture (n,): the root of the mean square difference, in [0, 1], to be subtracted.
+    """Root mean square difference (n,) in [0, 1] of the pixels from a given picture, to be subtracted.
 
-    picture   (3, h, w) or (1, 3, h, w) in [0, 1], of the size that is rendered
+    picture   (3, h, w) or (1, 3, h, w) in [0, 1], of the size of the rendered pictures
     """
     wanted = activation_of(picture, "the given picture")
 
@@ -124,7 +124,7 @@ def input_diff(picture: Tensor) -> Objective:
 
 
 def _together(seen: Seen, layer: str, given: Tensor) -> tuple[Tensor, Tensor]:
-    """Activations (n, c, h, w), and the given one (c, h, w) in their type."""
+    """Returns a layer's activations (n, c, h, w), and the given one (c, h, w) in their type; refuses one of another shape."""
     act = maps(seen, layer)
     if act.shape[1:] != given.shape:
         here, there = (" x ".join(map(str, shape)) for shape in (act.shape[1:], given.shape))
@@ -136,5 +136,5 @@ def _together(seen: Seen, layer: str, given: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _distance(values: Tensor, wanted: Tensor, power: float | int) -> Tensor:
-    """Relative distances (n,) of v (n, ...) from w (...): sum |v - w|^p / sum |w|^p."""
+    """Returns the relative distances (n,) of values v (n, ...) from w (...): sum |v - w|^p / sum |w|^p."""
     return sum_each((values - wanted).abs() ** power) / sum_each(wanted[None].abs() ** power)

@@ -1,9 +1,9 @@
-"""Objectives along directions: combinations of channels, weighted by how purely the activation points that way.
+"""Objectives along directions in the space of channels.
 
     dot x max(.1, cosine)^p
 
-The dot product alone (p = 0) is large wherever the activation is long; the cosine asks that it be nothing else. The floor of
-.1 keeps two negative factors from making a positive one.
+The dot product of activation and direction alone (p = 0) is large wherever the activation is large; the cosine demands that
+the activation point in no other direction. The floor of .1 keeps two negative factors from making a positive product.
 """
 
 from __future__ import annotations
@@ -27,14 +27,19 @@ from tapetum.engines.render.objectives.common import (
 from tapetum.types import TargetError
 
 FLOOR = 0.1
-"""The least cosine that counts in dot x cosine^p, as in Lucid."""
+"""Smallest value of the cosine in dot x cosine^p, as in Lucid."""
 
 SHORT = 1e-4
-"""Activations shorter than this share of the direction count as this long in a cosine, so that its gradient is finite."""
+"""Shortest length of an activation in a cosine, relative to the direction; shorter ones count as this, to keep gradients
+finite.
+"""
 
 
 def direction(layer: str, vector: Vector, *, cosine_power: float | int = 0) -> Objective:
-    """A direction in the space of channels (n,): the mean over the map of (a . v) max(.1, cos(a, v))^p, v as it is given."""
+    """Activation (n,) along a direction v in the space of channels: the mean over the map of (a . v) max(.1, cos(a, v))^p.
+
+    v is not normalized.
+    """
     v, p = vector_of(vector, "a direction"), positive(cosine_power, "cosine_power", reached=True)
 
     def value(seen: Seen) -> Tensor:
@@ -47,7 +52,7 @@ def direction(layer: str, vector: Vector, *, cosine_power: float | int = 0) -> O
 def direction_neuron(
     layer: str, vector: Vector, row: int | None = None, column: int | None = None, *, cosine_power: float | int = 0
 ) -> Objective:
-    """A direction at one place (n,): (a . v) max(.1, cos(a, v))^p; without row and column the middle of the map."""
+    """Activation (n,) along a direction v at one position of the map, by default its middle: (a . v) max(.1, cos(a, v))^p."""
     v, p = vector_of(vector, "a direction"), positive(cosine_power, "cosine_power", reached=True)
     checked_place(row, column)
 
@@ -59,9 +64,9 @@ def direction_neuron(
 
 
 def cosine_direction(layer: str, vector: Vector) -> Objective:
-    """Alignment of a layer with a direction, in [-1, 1] (n,): the mean over the map of cos(a, v); 0 where a is zero.
+    """Cosine (n,) in [-1, 1] between activations a and a direction v: the mean over the map of cos(a, v), 0 where a is zero.
 
-    Lucent's `direction` is this one.
+    The same as Lucent's `direction`.
     """
     v = vector_of(vector, "a direction")
 
@@ -73,9 +78,9 @@ def cosine_direction(layer: str, vector: Vector) -> Objective:
 
 
 def tensor_direction(layer: str, tensor: Tensor, *, cosine_power: float | int = 0) -> Objective:
-    """A direction for each place (n,): the mean over places of (a . v) max(.1, cos(a, v))^p, v of `tensor` (c, h', w').
+    """Activation (n,) along a direction v of its own at each position: the mean of (a . v) max(.1, cos(a, v))^p.
 
-    A tensor smaller than the map stands in its middle; a larger one is refused.
+    The directions are `tensor` (c, h', w'). A tensor smaller than the map is compared with the middle of the map; a larger one is refused.
     """
     given, p = activation_of(tensor, "a direction for each place"), positive(cosine_power, "cosine_power", reached=True)
 
@@ -87,7 +92,7 @@ def tensor_direction(layer: str, tensor: Tensor, *, cosine_power: float | int = 
 
 
 def _middle(act: Tensor, given: Tensor, layer: str) -> Tensor:
-    """Middle part of maps (n, c, h, w), as large as a tensor (c, h', w')."""
+    """Returns the middle part of maps (n, c, h, w), as large as `given` (c, h', w'); refuses a `given` that does not fit."""
     channels, height, width = (int(side) for side in given.shape)
     if channels != act.shape[1] or height > act.shape[-2] or width > act.shape[-1]:
         here = " x ".join(map(str, act.shape[1:]))
@@ -99,13 +104,13 @@ def _middle(act: Tensor, given: Tensor, layer: str) -> Tensor:
 
 
 def dot_times_cosine(act: Tensor, v: Tensor, power: float | int) -> Tensor:
-    """(a . v) max(.1, cos(a, v))^power at each place, (n, c, ...) to (n, ...)."""
+    """Returns (a . v) max(.1, cos(a, v))^power at each position, (n, c, ...) to (n, ...)."""
     dot = (act * v).sum(1)
     return dot if power == 0 else dot * cosine(act, v).clamp(min=FLOOR) ** power
 
 
 def cosine(act: Tensor, v: Tensor) -> Tensor:
-    """Cosine a . v / (|a| |v|) at each place, (n, c, ...) to (n, ...); 0 where one of them is zero."""
+    """Returns the cosine a . v / (|a| |v|) at each position, (n, c, ...) to (n, ...); 0 where a or v is zero."""
     v = v.expand_as(act)
     lengths = torch.linalg.vector_norm(act, dim=1), torch.linalg.vector_norm(v, dim=1)
     product = torch.maximum(lengths[0], SHORT * lengths[1]) * lengths[1]

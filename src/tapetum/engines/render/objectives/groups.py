@@ -1,6 +1,6 @@
-"""Objectives that compare the pictures of one group: different ones, aligned ones, a path from one to another.
+"""Objectives that compare the pictures of one group: to differ, to be aligned, or to lead from one objective to another.
 
-They compare all pictures of a batch; `each(objectives, group=g)` gives each objective the g pictures of its own group.
+They take all pictures of a batch for one group; `each(objectives, group=g)` gives each objective g pictures as its group.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from tapetum.types import MethodError
 
 
 def diversity(layer: str) -> Objective:
-    """Pictures that differ in style from the others of their group (n,): -sum over the others of G_i . G_j / (|G_i| |G_j|).
+    """Difference (n,) in style of each picture from the others of its group: -sum over the others of G_i . G_j / (|G_i| |G_j|).
 
-    G the Gram matrix of the layer; from -(g - 1), all g alike, to 0. The mean over the group is olah2017feature's number, the
-    sum over all ordered pairs divided by the group's size. To be ADDED, `channel(...) + w * diversity(...)`: what Lucid and
-    Lucent call diversity is the likeness, which they subtract.
+    G_i is the Gram matrix of the layer for picture i. Values range from -(g - 1), if all g pictures are alike, to 0. Their mean
+    over the group is olah2017feature's number, the sum over all ordered pairs divided by g. To be ADDED, as in
+    `channel(...) + w * diversity(...)`; Lucid and Lucent call the similarity diversity, and subtract it.
     """
 
     def value(seen: Seen) -> Tensor:
         _check_group(seen, "diversity")
         grams = gram(maps(seen, layer))
         lengths = norm(grams).view(-1, 1, 1)
-        sides = grams / torch.where(lengths > 0, lengths, 1)  # a picture with zero activation resembles no other
+        sides = grams / torch.where(lengths > 0, lengths, 1)  # a picture with zero activation is similar to none
         return -(sides * (sides.sum(0) - sides)).flatten(1).sum(1)
 
     return Objective(call_text("diversity", layer), (layer,), value)
 
 
 def alignment(layer: str, *, decay: float | int = 2, distances: Sequence[int] = (1, 2, 3, 4)) -> Objective:
-    """Pictures like their neighbours in the group (n,): -sum over those d before and d after of mean((a_i - a_j)^2) / decay^d.
+    """Similarity (n,) of each picture to its neighbours in the group, to be added: -sum of mean((a_i - a_j)^2) / decay^d.
 
-    For paths whose pictures should show things at the same place; to be added. Every pair counts for both of its pictures:
-    Lucid's number is half the sum over the group.
+    The sum is over the pictures j = i - d and j = i + d for all `distances` d. For paths whose pictures should show things at
+    the same position. Every pair counts for both of its pictures; Lucid's number is half the sum over the group.
     """
     base = positive(decay, "decay")
     steps = tuple(dict.fromkeys(whole_number(one, "a distance", 1, MethodError) for one in distances))
@@ -62,7 +62,9 @@ def alignment(layer: str, *, decay: float | int = 2, distances: Sequence[int] = 
 
 
 def interpolate(a: Objective, b: Objective) -> Objective:
-    """A path from one objective to another (n,): (1 - t) a + t b, t from 0 at the group's first picture to 1 at its last."""
+    """Mixture (n,) of two objectives, (1 - t) a + t b, where t goes from 0 at the first picture of the
+    group to 1 at the last.
+    """
 
     def value(seen: Seen) -> Tensor:
         n = _check_group(seen, "interpolate")
@@ -74,7 +76,7 @@ def interpolate(a: Objective, b: Objective) -> Objective:
 
 
 def channel_interpolate(layer_a: str, index_a: int, layer_b: str, index_b: int) -> Objective:
-    """A path from one channel to another across the group, (n,)."""
+    """Mixture (n,) of two channels, from the one at the first picture of the group to the other at the last."""
     path = interpolate(channel(layer_a, index_a), channel(layer_b, index_b))
     return Objective(call_text("channel_interpolate", layer_a, index_a, layer_b, index_b), path.needs, path.value)
 

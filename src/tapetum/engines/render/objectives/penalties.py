@@ -1,8 +1,8 @@
 """Penalties on the picture itself: positive numbers to subtract, as in `channel(...) - 100 * total_variation()`.
 
-Each is a mean over pixels and channels, as the mean of a channel is one over places, so that a weight means the same at
-every size. Where a paper or Lucid has the sum, its weight is that of here divided by 3 h w. What weight shows depends on how
-large the objective is: for channel 5 of blocks.3.0 of EfficientNet-Lite0, whose pictures of 96 px reach 33, a weight of 100
+Each is a mean over pixels and colour channels, so that a weight means the same at every size of picture. Where a paper or Lucid
+uses a sum, its weights are those used here divided by 3 h w. Which weight has a visible effect depends on how large the
+objective is: for channel 5 of blocks.3.0 of EfficientNet-Lite0, which reaches 33 with pictures of 96 px, a weight of 100
 halves the total variation, and one of 1000 halves the blur difference; both leave the channel at 32 or more.
 
     of   "colors": red, green and blue in [0, 1];   "alpha": transparency;   "model_ready": colours as the network gets them
@@ -22,14 +22,14 @@ from tapetum.engines.render.objectives.common import call_text, mean, positive, 
 from tapetum.types import MethodError
 
 Of = Literal["colors", "alpha", "model_ready"]
-"""Values of a picture to be penalized."""
+"""Which values of a picture are penalized."""
 
 
 def total_variation(*, beta: float | int = 1, of: Of = "colors") -> Objective:
-    """Total variation, the differences of neighbouring pixels (n,): the mean of (dx^2 + dy^2)^(beta / 2), 0 for one colour.
+    """Total variation (n,): the mean of (dx^2 + dy^2)^(beta / 2), dx and dy the differences to the pixels right and below.
 
-    Isotropic (rudin1992tv; mahendran2015inversion with beta 2): edges in all directions cost the same. Lucid and Lucent add
-    |dx| + |dy|. Differences are to the right and down, 0 beyond the border.
+    0 for a picture of one colour; differences across the border count as 0. Isotropic (rudin1992tv; mahendran2015inversion with
+    beta 2): edges in all directions cost the same. Lucid and Lucent use |dx| + |dy|.
     """
     power = positive(beta, "beta", 1, reached=True)
 
@@ -45,17 +45,17 @@ def total_variation(*, beta: float | int = 1, of: Of = "colors") -> Objective:
 
 
 def l1(*, constant: float | int = 0.5, of: Of = "colors") -> Objective:
-    """Distance of pixels from a grey (n,): the mean of |x - constant|."""
+    """Mean distance (n,) of pixel values from a grey: the mean of |x - constant|."""
     return _penalty("l1", of, lambda seen: mean((_values(seen, of) - constant).abs()), constant=_unless(constant, 0.5))
 
 
 def l2(*, constant: float | int = 0.5, of: Of = "colors") -> Objective:
-    """Squared distance of pixels from a grey (n,): the mean of (x - constant)^2. Lucid's is the root of the sum."""
+    """Mean squared distance (n,) of pixel values from a grey: the mean of (x - constant)^2. Lucid uses the root of the sum."""
     return _penalty("l2", of, lambda seen: mean((_values(seen, of) - constant) ** 2), constant=_unless(constant, 0.5))
 
 
 def power_norm(*, power: float | int = 6, of: Of = "model_ready") -> Objective:
-    """Size of values, above all of extreme ones (n,): the mean of |x|^power (mahendran2015inversion: 6)."""
+    """Mean (n,) of |x|^power, which penalizes extreme values above all; mahendran2015inversion uses a power of 6."""
     p = positive(power, "power", 1, reached=True)
     name = call_text("power_norm", power=_unless(p, 6), of=_unless(of, "model_ready"))
     _check_of(of)
@@ -63,11 +63,11 @@ def power_norm(*, power: float | int = 6, of: Of = "model_ready") -> Objective:
 
 
 def blur_difference(*, sigma_px: float | int = 1, of: Of = "colors") -> Objective:
-    """Part of a picture that a blur removes (n,): the mean of (x - blur(x))^2, large for high frequencies.
+    """Mean squared difference (n,) of a picture from its blurred version, (x - blur(x))^2; large for high frequencies.
 
-    Subtracting it lowers high frequencies; old notebooks add it, which raises them. The blur is Gaussian, over what lies
-    inside the picture at its edge. Lucid's `blur_input_each_step` takes the blurred picture for a constant; here the gradient
-    is that of the number.
+    Subtracting it lowers high frequencies; old notebooks add it, which raises them. The blur is Gaussian; at the edge it
+    averages only pixels inside the picture. Lucid's `blur_input_each_step` treats the blurred picture as a constant; here the
+    gradient flows through the blur as well.
     """
     sigma = positive(sigma_px, "sigma_px")
 
@@ -81,8 +81,8 @@ def blur_difference(*, sigma_px: float | int = 1, of: Of = "colors") -> Objectiv
 def boundary_complexity(*, width_px: int = 20, constant: float | int = 0.5) -> Objective:
     """Roughness of the border and its distance from grey (n,): the mean of (x - blur(x))^2 + .8 (x - constant)^2.
 
-    The border is what lies within width_px of an edge; a picture that is all border is refused. Lucid's
-    `penalize_boundary_complexity` is minus the sum, to be added, with a blur of 5 px where this one has a sigma of 1 px.
+    The border is made of the pixels within width_px of an edge; a picture that is all border is refused. The blur is Gaussian
+    with a sigma of 1 px. Lucid's `penalize_boundary_complexity` is minus the sum, to be added, with a blur of 5 px.
     """
     border = whole_number(width_px, "width_px", 1, MethodError)
 
@@ -96,7 +96,7 @@ def boundary_complexity(*, width_px: int = 20, constant: float | int = 0.5) -> O
 
 
 def _inside(x: Tensor, border: int) -> Tensor:
-    """Mask (h, w) of the pixels inside the border."""
+    """Returns a mask (h, w) of the pixels that do not belong to the border; refuses a border that fills the picture."""
     height, width = (int(side) for side in x.shape[-2:])
     if 2 * border >= min(height, width):
         raise MethodError(f"a border of {border} px fills the picture of {height} x {width} px: give a smaller width_px")
@@ -106,12 +106,12 @@ def _inside(x: Tensor, border: int) -> Tensor:
 
 
 def alpha_mean() -> Objective:
-    """Opacity of a transparent picture (n,): the mean of its alpha, in [0, 1]."""
+    """Opacity (n,) in [0, 1] of pictures with transparency: the mean of alpha."""
     return Objective("alpha_mean()", (), lambda seen: mean(_values(seen, "alpha")))
 
 
 def blurred(x: Tensor, sigma_px: float | int) -> Tensor:
-    """Blurs (..., h, w) with a Gaussian, cut at 3 sigma; at the edge, weights are renormalized over existing pixels."""
+    """Blurs x (..., h, w) with a Gaussian that ends at 3 sigma; at the edge, weights are normalized over the pixels inside."""
     reach = math.ceil(3 * sigma_px)
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / sigma_px) ** 2).tolist()
@@ -119,7 +119,7 @@ def blurred(x: Tensor, sigma_px: float | int) -> Tensor:
 
 
 def _blurred_across(x: Tensor, weights: list[float]) -> Tensor:
-    """Blurs along the last axis by adding shifts: a convolution may add in another order for another batch."""
+    """Blurs along the last axis by adding shifted copies, since a convolution may add up in another order in another batch."""
     width, reach = x.shape[-1], len(weights) // 2
     wide, ones = F.pad(x, (reach, reach)), F.pad(torch.ones_like(x[(0,) * (x.ndim - 1)]), (reach, reach))
     values = sum(weight * wide[..., i : i + width] for i, weight in enumerate(weights))
@@ -148,5 +148,5 @@ def _check_of(of: Any) -> None:
 
 
 def _unless(value: Any, usual: Any) -> Any:
-    """The value, or None if it is the default, which names leave out."""
+    """Returns the value, or None if it is the default, which names of objectives leave out."""
     return None if value == usual else value

@@ -1,7 +1,7 @@
 """Reads objectives from what users write: units, ranges of units, classes, targets, and objectives themselves.
 
-as_objective(model, "blocks.3.0:5")       # a channel; "blocks.3.0:5@7,7" a place of it; 281 or "tabby" a class
-as_objectives(model, "blocks.3.0:0-15")   # sixteen of them; "blocks.3.0:3,5,7", "blocks.3.0:*", or a list
+as_objective(model, "blocks.3.0:5")       # a channel; "blocks.3.0:5@7,7" one position of it; 281 or "tabby" a class
+as_objectives(model, "blocks.3.0:0-15")   # sixteen channels; also "blocks.3.0:3,5,7", "blocks.3.0:*", or a list
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ UNITS = re.compile(
 )
 
 FORMS = 'units as "layer:5", "layer:5@row,column", "layer:0-15", "layer:3,5,7" or "layer:*"'
-"""Forms of objectives, for help and refusals."""
+"""Forms of texts that mean units, for help and error messages."""
 
 
 def as_objective(model: VisionModel, thing: Any) -> Objective:
-    """Reads one objective: of a unit (`Unit` or text), a class (index or label), any target of the answer, or as it is."""
+    """Returns the objective that is given, or that of a unit (`Unit` or text), a class (index or label) or another target."""
     found = as_objectives(model, thing)
     if isinstance(thing, (list, tuple, range)) or len(found) != 1:
         raise TargetError(f"{thing!r} means {len(found)} objectives, where one is asked for")
@@ -40,7 +40,10 @@ def as_objective(model: VisionModel, thing: Any) -> Objective:
 
 
 def as_objectives(model: VisionModel, things: Any) -> list[Objective]:
-    """Reads several objectives, texts such as "layer:0-15" in their order; checks layers and channels for the model."""
+    """Returns the objectives of one thing or a list of things; checks that the model has their layers and channels.
+
+    A text may mean several: "layer:0-15" means sixteen, in order.
+    """
     with model.pinned():
         many = _listed(things)
         found = [one for thing in many for one in _read(model, thing)]
@@ -50,7 +53,7 @@ def as_objectives(model: VisionModel, things: Any) -> list[Objective]:
 
 
 def _listed(things: Any) -> list[Any]:
-    """Lists the items of lists, ranges, tensors and arrays of class indices."""
+    """Returns the items of a list, range, tensor or array, or a list of one thing."""
     things = things.tolist() if isinstance(things, (Tensor, np.ndarray)) else things
     return list(things) if isinstance(things, (list, tuple, range)) else [things]
 
@@ -80,7 +83,9 @@ def _answer(model: VisionModel, thing: Any) -> Objective:
 
 
 def units_in(model: VisionModel, text: str) -> list[Unit]:
-    """Units that a text means, none if it means something else; a layer may be a glob."""
+    """Returns the units that a text such as "layer:0-15" means, or an empty list if it means something else; layers may be
+    globs.
+    """
     words = text.strip()
     if text in (model.labels or ()):
         return []
@@ -98,7 +103,7 @@ def units_in(model: VisionModel, text: str) -> list[Unit]:
 
 
 def _check_no_layer(model: VisionModel, text: str) -> None:
-    """Refuses a layer without a channel, and a misspelled unit."""
+    """Refuses a text that names a layer without a channel, or that misspells a unit."""
     layer, colon, _ = text.partition(":")
     if layer not in (row.name for row in model.survey.layers):
         return
@@ -108,7 +113,7 @@ def _check_no_layer(model: VisionModel, text: str) -> None:
 
 
 def _channels(text: str, n: int) -> list[int]:
-    """Reads "*", "3,5,7" or "0-15" as indices, each once."""
+    """Reads "*", "3,5,7" or "0-15" as indices of n channels, each once."""
     if text == "*":
         return list(range(n))
     found: list[int] = []
@@ -117,12 +122,12 @@ def _channels(text: str, n: int) -> list[int]:
         low, high = int(first), int(last or first)
         if high < low:
             raise TargetError(f"'{part.strip()}' is an empty range of channels: write the smaller number first")
-        found += range(low, min(high, max(n, low)) + 1)  # one too many suffices for the refusal
+        found += range(low, min(high, max(n, low)) + 1)  # a single index beyond the last suffices for the error
     return list(dict.fromkeys(found))
 
 
 def n_channels(model: VisionModel, layer: str) -> int:
-    """Number of units of a layer: channels of a map, or entries of a vector."""
+    """Returns the number of units of a layer: channels of a map, or entries of a vector."""
     units = model.survey[layer].units
     if units is None:
         raise LayerError(f"{layer} of {model.name} has no map and so no units")
@@ -130,7 +135,7 @@ def n_channels(model: VisionModel, layer: str) -> int:
 
 
 def one_layer(model: VisionModel, layer: str) -> str:
-    """The full name of the one layer that a name or glob means."""
+    """Returns the full name of the layer that a name or glob means; refuses one that means several."""
     found = model.find_layers(layer)
     if len(found) > 1:
         raise LayerError(f"'{layer}' means {len(found)} layers of {model.name} ({', '.join(found[:3])}, ...): give one")
@@ -138,9 +143,9 @@ def one_layer(model: VisionModel, layer: str) -> str:
 
 
 def check_unit(model: VisionModel, one: Unit) -> Unit:
-    """Completes the layer's name of a unit; refuses a channel that the layer does not have.
+    """Returns a unit with the full name of its layer; refuses a channel that the layer does not have.
 
-    A position is checked once the picture's size is known: a larger one has a larger map.
+    A position is checked only when pictures are made, since larger pictures have larger maps.
     """
     full = dataclasses.replace(one, layer=one_layer(model, one.layer))
     n = n_channels(model, full.layer)
@@ -159,7 +164,7 @@ def check_needs(model: VisionModel, objective: Objective) -> None:
         if layer == OUTPUT:
             continue
         if layer not in names:
-            found = model.find_layers(layer)  # refuses with close names
+            found = model.find_layers(layer)  # its error suggests similar names
             raise MethodError(f"an objective looks at layers by their full names, not '{layer}': such as {found[0]}")
         if not isinstance(need, str):
             check_unit(model, need.unit if isinstance(need, PreActivation) else need)

@@ -1,4 +1,4 @@
-"""Splits a model's answer of any type into groups of pictures."""
+"""Splits a model's answer of any type by groups of pictures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from torch import Tensor
 
 
 def split_answer(output: Any, size: int, groups: int) -> list[Any]:
-    """Splits the answer for n = size x groups pictures into parts of `size`: every tensor with n rows, also inside tuples,
-    dicts and dataclasses, and every list of n items, as from detectors. Everything else is repeated.
+    """Splits the answer for n = size x groups pictures into one answer per group of `size` pictures.
+
+    Splits every tensor with n rows, also inside tuples, dicts and dataclasses, and every list of n items, as from detectors;
+    everything else is the same in every part.
     """
     n = size * groups
     if isinstance(output, Tensor):
@@ -32,5 +34,5 @@ def split_answer(output: Any, size: int, groups: int) -> list[Any]:
 
 
 def in_parts(rows: Tensor, size: int) -> list[Tensor]:
-    """Copies of `size` rows each."""
+    """Returns copies of consecutive parts of `size` rows."""
     return [one.clone() for one in rows.split(size)]

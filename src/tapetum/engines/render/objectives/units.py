@@ -1,4 +1,4 @@
-"""Objectives inside the network: the activation of a unit, some places or a whole layer."""
+"""Objectives inside the network: the activation of a unit, of part of a map, or of a whole layer."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tapetum.types import TargetError, Unit
 
 
 def channel(layer: str, index: int, pre_activation: bool = False) -> Objective:
-    """The mean of a channel over its map, (n,). `-channel(layer, index)` looks for what speaks against it.
+    """Mean (n,) of a channel over its map. `-channel(layer, index)` finds what suppresses the channel.
 
-    With `pre_activation` what the channel was before the activation function that ends the layer: behind a ReLU a channel
-    that is silent everywhere cannot answer less. A layer that ends otherwise is looked at as it is.
+    With `pre_activation`, the channel is read before the activation function that ends the layer: behind a ReLU, a channel that
+    is 0 everywhere cannot fall further. Of a layer that ends otherwise, the output is read.
     """
     index = whole_number(index, "a channel")
     name = call_text("channel", layer, index, pre_activation=pre_activation or None)
@@ -36,9 +36,9 @@ def channel(layer: str, index: int, pre_activation: bool = False) -> Objective:
 
 
 def neuron(layer: str, index: int, row: int | None = None, column: int | None = None) -> Objective:
-    """A channel at one place of its map (n,): without row and column the middle one, of an even number the later one.
+    """Activation (n,) of a channel at one position of its map (h, w), by default (h // 2, w // 2).
 
-    Rows and columns count from 0 in the layer's map at the size of the picture that is rendered.
+    Rows and columns count from 0 in the map that the layer has for the rendered size of pictures.
     """
     index, place = whole_number(index, "a channel"), checked_place(row, column)
 
@@ -49,14 +49,14 @@ def neuron(layer: str, index: int, row: int | None = None, column: int | None = 
 
 
 def unit(one: Unit) -> Objective:
-    """The channel, or with a position the neuron, that a unit names."""
+    """Objective of a unit: `channel`, or `neuron` if the unit has a position."""
     return channel(one.layer, one.channel) if one.position is None else neuron(one.layer, one.channel, *one.position)
 
 
 def channel_weight(layer: str, weights: Vector) -> Objective:
-    """Channels together (n,): the mean over the map of sum_c w_c a_c; a weight of one channel alone is `channel`.
+    """Weighted sum (n,) of channels: the mean over the map of sum_c w_c a_c.
 
-    Lucent takes the mean over channels where this takes the sum, so its values are c times smaller.
+    With a single weight of 1 it equals `channel`. Lucent takes the mean over the c channels instead of the sum, so its values are c times smaller.
     """
     vector = vector_of(weights, "a weight")
 
@@ -67,7 +67,7 @@ def channel_weight(layer: str, weights: Vector) -> Objective:
 
 
 def neuron_weight(layer: str, weights: Vector, row: int | None = None, column: int | None = None) -> Objective:
-    """Channels together at one place (n,): sum_c w_c a_c; without row and column the middle of the map."""
+    """Weighted sum (n,) of channels, sum_c w_c a_c, at one position of the map, by default its middle."""
     vector = vector_of(weights, "a weight")
     checked_place(row, column)
 
@@ -78,9 +78,9 @@ def neuron_weight(layer: str, weights: Vector, row: int | None = None, column: i
 
 
 def local_group(layer: str, channels: int | Vector | None, row: int, column: int, height: int = 1, width: int = 1) -> Objective:
-    """A rectangle of the map (n,): the mean over its places of one channel, of sum_c w_c a_c, or (None) of all channels.
+    """Mean (n,) over a rectangle of the map, of one channel, of the weighted sum sum_c w_c a_c, or with None of all channels.
 
-    The rectangle begins at (row, column), counted from 0, and must lie in the map.
+    The upper left corner of the rectangle is (row, column), counted from 0; it must lie in the map.
     """
     y, x = whole_number(row, "a row"), whole_number(column, "a column")
     h, w = whole_number(height, "a height", 1), whole_number(width, "a width", 1)
@@ -99,7 +99,9 @@ def local_group(layer: str, channels: int | Vector | None, row: int, column: int
 
 
 def _channels(layer: str, channels: Any) -> tuple[Any, tuple[Unit | str, ...], int | Tensor | None]:
-    """Function that reads maps (n, c, h, w), its needs, and its name."""
+    """Returns a function that reads the channels from maps (n, c, h, w), the needs of the objective, and the channels as
+    checked.
+    """
     if channels is None:
         return (lambda act: act), (layer,), None
     if isinstance(channels, int):
@@ -110,10 +112,10 @@ def _channels(layer: str, channels: Any) -> tuple[Any, tuple[Unit | str, ...], i
 
 
 def _weighted(act: Tensor, layer: str, vector: Tensor) -> Tensor:
-    """Weighted sum over channels, (n, c, ...) to (n, ...)."""
+    """Returns the weighted sum over channels, (n, c, ...) to (n, ...)."""
     return (act * along(vector, act, layer)).sum(1)
 
 
 def deep_dream(layer: str) -> Objective:
-    """Whatever a layer sees, more of it (n,): the mean square of its activation (mordvintsev2015inceptionism)."""
+    """Mean square (n,) of a layer's activation, which amplifies whatever the layer detects (mordvintsev2015inceptionism)."""
     return Objective(call_text("deep_dream", layer), (layer,), lambda seen: mean(torch.square(maps(seen, layer))))
