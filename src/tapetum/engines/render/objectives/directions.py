@@ -80,7 +80,8 @@ def cosine_direction(layer: str, vector: Vector) -> Objective:
 def tensor_direction(layer: str, tensor: Tensor, *, cosine_power: float | int = 0) -> Objective:
     """Activation (n,) along a direction v of its own at each position: the mean of (a . v) max(.1, cos(a, v))^p.
 
-    The directions are `tensor` (c, h', w'). A tensor smaller than the map is compared with the middle of the map; a larger one is refused.
+    The directions are `tensor` (c, h', w'). One smaller than the map is compared with the middle of the map; a larger one is
+    refused.
     """
     given, p = activation_of(tensor, "a direction for each place"), positive(cosine_power, "cosine_power", reached=True)
 

@@ -1,4 +1,4 @@
-"""Base of parametrizations: the start, the optimised numbers, and the pictures that they define."""
+"""Base of parametrizations: the start of pictures, the optimised numbers, and the pictures that these define."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tapetum.types import MethodError
 
 @dataclass(frozen=True)
 class Start:
-    """Start of a batch of pictures: size (h, w), number type, and rows of the whole job.
+    """What a parametrization needs to start a batch of n pictures: their size (h, w), type, device and random numbers.
 
-    variants   number of each picture within its group: pictures of one objective start differently, and pictures of
-               different objectives alike, so a batch of B equals B single runs
-    rows       index of each picture in the whole job, for parametrizations that start from given pictures
-    channels   three, or the number of bands of the network
+    variants   (n,) number of each picture within its group, which decides its noise: pictures of one objective start
+               differently, those of different objectives alike, so a batch of B equals B single runs
+    rows       (n,) index of each picture among all that are rendered, for parametrizations that start from given pictures
+    channels   3, or the number of bands of the network
     """
 
     size: tuple[int, int]
@@ -31,7 +31,7 @@ class Start:
     channels: int = 3
 
     def in_colors(self, name: str) -> None:
-        """Refuses networks with many bands, for parametrizations of colours only."""
+        """Refuses a network that does not take three colours, for the parametrization `name`."""
         if self.channels != 3:
             raise MethodError(f"{name} makes colours, and this network sees {self.channels} bands: use fourier or pixel")
 
@@ -39,7 +39,7 @@ class Start:
         return len(self.variants)
 
     def noise(self, *shape: int) -> Tensor:
-        """Standard normal noise (n, *shape), drawn per variant, the same on every device."""
+        """Draws standard normal noise (n, *shape), the same for equal variants and on every device."""
         drawn: dict[int, Tensor] = {}
         for variant in set(self.variants):
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + variant)  # a prime, so that seeds do not collide
@@ -47,18 +47,20 @@ class Start:
         return torch.stack([drawn[variant] for variant in self.variants]).to(self.device, self.dtype)
 
     def of_rows(self, pictures: Tensor) -> Tensor:
-        """Selects these rows of given pictures (1 or all, c, h, w)."""
+        """Selects the given picture for each row of the batch, from pictures (N, c, h, w) for all rows, or (1, c, h, w) for
+        any.
+        """
         chosen = pictures.expand(len(self), -1, -1, -1) if len(pictures) == 1 else pictures[list(self.rows)]
         return chosen.to(self.device, self.dtype)
 
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """Optimised numbers, and the pictures (n, 3, h, w) in [0, 1] that they define ((n, 4, h, w) with alpha).
+    """Optimised numbers, and the pictures that they define.
 
-    A parameter whose first axis is n has one row per picture; any other is shared by all.
-
-    sized   draws the same pictures at another size (h, w), not resampled; None if the numbers depend on the size
+    parameters   the optimised tensors; one whose first axis is n has a row per picture, any other is shared by all
+    pixels       returns the pictures (n, 3, h, w) in [0, 1], or (n, 4, h, w) with alpha
+    sized        draws the same pictures at another size (h, w), without resampling; None if the numbers depend on the size
     """
 
     parameters: tuple[Tensor, ...]
@@ -68,7 +70,7 @@ class Canvas:
 
 @dataclass(frozen=True, eq=False)
 class Parametrization:
-    """A parametrization: it creates canvases, and knows the optimizer that suits its numbers."""
+    """Parametrization of pictures: creates a canvas for a start, and names the optimizer that suits its numbers."""
 
     name: str
     begin: Callable[[Start], Canvas]

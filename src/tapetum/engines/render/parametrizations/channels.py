@@ -13,9 +13,9 @@ from tapetum.engines.render.parametrizations.images import fourier, frequencies
 
 
 def with_alpha(base: Parametrization | None = None, *, sd: float | int = 0.01, decay: float | int = 1.0) -> Parametrization:
-    """Pictures with transparency (n, 4, h, w): the base's colours, and alpha = sigmoid(fourier of one channel), half at first.
+    """Pictures with transparency (n, 4, h, w): colours from `base`, and alpha = sigmoid(`fourier` of one channel), 0.5 at first.
 
-    The network sees them over a background that changes at every step, so what stays opaque is what the objective needs.
+    The network sees them over a random background that changes at every step, so only what the objective needs stays opaque.
     Source: the transparent pictures of mordvintsev2018differentiable.
     """
     base = fourier() if base is None else base
@@ -23,7 +23,7 @@ def with_alpha(base: Parametrization | None = None, *, sd: float | int = 0.01, d
     def begin(at: Start) -> Canvas:
         at.in_colors("alpha")
         colors = base(at)
-        other = replace(at, seed=-1 - at.seed)  # other noise than that of the colours
+        other = replace(at, seed=-1 - at.seed)  # not the noise of the colours
         alpha, values = frequencies(other, channels=1, sd=sd, decay=decay)
         return Canvas((*colors.parameters, alpha), lambda: torch.cat([colors.pixels(), one_by_one(torch.sigmoid, values())], 1))
 
@@ -31,11 +31,11 @@ def with_alpha(base: Parametrization | None = None, *, sd: float | int = 0.01, d
 
 
 def grayscale(base: Parametrization | None = None) -> Parametrization:
-    """Pictures without colour: the mean of the base's three channels, in all three; alpha stays as it is."""
+    """Grey pictures: all three colour channels are the mean of those of `base`; alpha is unchanged."""
     base = fourier() if base is None else base
 
     def grey(pixels: Tensor) -> Tensor:
-        mean = (pixels[:, :1] + pixels[:, 1:2] + pixels[:, 2:3]) / 3  # in this order whatever the batch
+        mean = (pixels[:, :1] + pixels[:, 1:2] + pixels[:, 2:3]) / 3  # adds up in the same order in every batch
         return torch.cat([*[mean] * 3, pixels[:, 3:]], 1)
 
     def begin(at: Start) -> Canvas:

@@ -1,4 +1,4 @@
-"""Chooses parametrizations by name, for keywords and the command line."""
+"""Chooses parametrizations by name, for keyword arguments and the command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARAMETRIZATIONS: dict[str, Callable[[], Parametrization]] = {
 
 
 def as_parametrization(given: Any) -> Parametrization:
-    """A parametrization, or its name; "gan:FILE" is a generator's weights file."""
+    """Returns the parametrization that is given, or named; "gan:FILE" names a generator by its file of weights."""
     if isinstance(given, Parametrization):
         return given
     if isinstance(given, str) and given in PARAMETRIZATIONS:

@@ -1,4 +1,4 @@
-"""A generator as a prior: optimises the code of a network that was trained to draw natural pictures."""
+"""Pictures from a generator: optimises the input code of a network that was trained to draw natural pictures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ _TAIL = {
     "conv5_1": (256, 512, 3), "deconv4": (512, 256, 4), "conv4_1": (256, 256, 3), "deconv3": (256, 128, 4),
     "conv3_1": (128, 128, 3), "deconv2": (128, 64, 4), "deconv1": (64, 32, 4), "deconv0": (32, 3, 4),
 }  # fmt: skip
-"""{name: (channels in, channels out, kernel)} of transposed convolutions; those of kernel 4 double the size."""
+"""{name: (channels in, channels out, kernel)} of transposed convolutions; kernel 4 doubles the size of the picture."""
 
 CODES: dict[str, tuple[int, ...]] = {"fc6": (4096,), "fc7": (4096,), "fc8": (1000,), "pool5": (256, 6, 6)}
-"""Shape of a picture's code, by the layer of CaffeNet that it inverts."""
+"""Shape of the code of one picture, by the layer of CaffeNet that the generator inverts."""
 
 
 class CodeGenerator(nn.Module):
-    """Code (n, *code) to pictures (n, 3, 256, 256): the generators of dosovitskiy2016deepsim, LeakyReLU .3 between layers.
+    """Generators of dosovitskiy2016deepsim: codes (n, *code) to pictures (n, 3, 256, 256) in [0, 1].
+
+    Layers, by the inverted layer of CaffeNet, with LeakyReLU(.3) in between; for convolutions (channels, kernel, stride):
 
     fc6, fc7, fc8   defc7 (4096 or 1000 -> 4096), defc6, defc5 (4096 -> 4096), as 256 x 4 x 4; deconv5 (256 -> 256, 4, /2)
     pool5           Rconv6 (256 -> 512, 3), Rconv7 (512 -> 512, 3), Rconv8 (512 -> 512, 3, no padding); deconv5 (512 -> 256)
@@ -48,17 +50,17 @@ class CodeGenerator(nn.Module):
             code = code.unflatten(1, (256, 4, 4)) if name == "deconv5" and code.ndim == 2 else code
             code = layer(code)
             code = code if name == "deconv0" else nn.functional.leaky_relu(code, 0.3)
-        # differences from this colour, in 0 to 255, blue first
+        # the network gives differences from this mean colour, from 0 to 255, in the order blue, green, red
         mean = torch.tensor((123.0, 117.0, 104.0), device=code.device, dtype=code.dtype)[:, None, None]
         return ((code.flip(1) + mean) / 255).clamp(0, 1)
 
 
 def gan(weights: str | Path, *, sd: float | int = 1.0) -> Parametrization:
-    """The code of a generator (n, *code): p = G(x), its middle cut to the canvas's proportions and resized.
+    """Pictures G(x) of a generator G, whose codes x (n, *code) are optimised, cropped and resized to the canvas.
 
-    weights: a file of a generator for fc6, fc7, fc8 or pool5 of CaffeNet (dosovitskiy2016deepsim, as PyTorch tensors; names
-    such as "defc7.1.weight" are read as "defc7.weight"). Codes start from N(0, sd^2). Used for units: nguyen2016synthesizing.
-    Refuses files that are no such generator, and says which tensor does not fit.
+    weights: file of a generator for fc6, fc7, fc8 or pool5 of CaffeNet (dosovitskiy2016deepsim), as PyTorch tensors; names such
+    as "defc7.1.weight" are read as "defc7.weight". Codes start from N(0, sd^2). nguyen2016synthesizing visualizes units so.
+    Refuses a file of anything else, and names the tensor that does not fit.
     """
     generator = load_generator(Path(weights))
 
@@ -68,7 +70,7 @@ def gan(weights: str | Path, *, sd: float | int = 1.0) -> Parametrization:
         code = sd * at.noise(*generator.code)
 
         def pixels() -> Tensor:
-            # one by one: matrix products may sum in another order for another batch
+            # picture by picture: a matrix product may add up in another order in another batch
             return covering(torch.cat([functional_call(generator, tensors, (one[None],)) for one in code]), at.size)
 
         return Canvas((code,), pixels)
@@ -77,7 +79,7 @@ def gan(weights: str | Path, *, sd: float | int = 1.0) -> Parametrization:
 
 
 def load_generator(path: Path) -> CodeGenerator:
-    """Loads the generator in a file; the shape of its first layer tells its kind."""
+    """Loads a generator from a file of weights; the first layer tells for which layer of CaffeNet it was made."""
     tensors = {name.replace(".1.", "."): tensor for name, tensor in read_tensors(path).items()}
     if "Rconv6.weight" in tensors:
         code = CODES["pool5"]

@@ -1,4 +1,4 @@
-"""Pictures as their pixels, and as their frequencies."""
+"""Pictures parametrized by their pixels or by their frequencies."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from tapetum.engines.render.parametrizations.base import Canvas, Parametrization
 from tapetum.engines.render.parametrizations.colors import from_colors, to_colors
 
 SCALE = 0.25
-"""Frequencies are divided by 4, as in olah2017feature, which scales the optimizer's steps."""
+"""Factor of all frequencies, 1/4 as in olah2017feature; it scales the effect of the optimizer's steps."""
 
 
 def pixel(*, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | None = None) -> Parametrization:
-    """One number a pixel and channel: p = sigmoid(M x), x from N(0, sd^2), or from the picture `start` (1 or n, 3, h, w)."""
+    """Pictures by one number x per pixel and channel: p = sigmoid(M x), M the colour matrix.
+
+    x starts from N(0, sd^2), or from the picture `start` (1 or n, 3, h, w) in [0, 1].
+    """
 
     def begin(at: Start) -> Canvas:
         free = sd * at.noise(at.channels, *at.size) if start is None else free_of(start, at, decorrelated)
@@ -25,11 +28,11 @@ def pixel(*, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | 
 
 
 def as_it_is(start: Tensor) -> Parametrization:
-    """The pixels themselves, p = x, from the picture `start` (1 or n, 3, h, w): for optimizers that keep them in [0, 1]."""
+    """Pictures by the pixels themselves, from `start` (1 or n, 3, h, w), for optimizers that keep them in [0, 1]."""
 
     def begin(at: Start) -> Canvas:
         free = fitted(at.of_rows(start), at.size).clone()
-        return Canvas((free,), free.clone)  # a copy: callers may keep the pictures of a step
+        return Canvas((free,), free.clone)  # a copy, since callers may keep the pictures of a step
 
     return Parametrization("pixels as they are", begin)
 
@@ -37,10 +40,11 @@ def as_it_is(start: Tensor) -> Parametrization:
 def fourier(
     *, sd: float | int = 0.01, decay: float | int = 1.0, decorrelated: bool = True, start: Tensor | None = None
 ) -> Parametrization:
-    """One complex number a frequency: p = sigmoid(M irfft2(x / max(f, 1/max(h, w))^decay) / 4), f in cycles a pixel.
+    """Pictures by one complex number x per frequency f: p = sigmoid(M irfft2(x / max(f, 1/max(h, w))^decay) / 4).
 
-    All frequencies of the picture move alike at a step, where pixels favour the high ones. x from N(0, sd^2), or from the
-    picture `start` (1 or n, 3, h, w) in [0, 1]. Source: olah2017feature; decay 1 is the spectrum of natural images.
+    f is in cycles per pixel, M the colour matrix. A step moves all frequencies alike, while with pixels it favours high ones. x
+    starts from N(0, sd^2), or from the picture `start` (1 or n, 3, h, w) in [0, 1]. A decay of 1 gives the spectrum of natural
+    images. Source: olah2017feature.
     """
 
     def begin(at: Start) -> Canvas:
@@ -55,7 +59,11 @@ def fourier(
 def frequencies(
     at: Start, *, channels: int | None = None, sd: float | int = 0.01, decay: float | int = 1.0, given: Tensor | None = None
 ) -> tuple[Tensor, Callable[[], Tensor]]:
-    """The numbers x of `fourier` (n, channels, h, w // 2 + 1, 2; None: the canvas's), and their function before the colours."""
+    """Returns the numbers x of `fourier` (n, channels, h, w // 2 + 1, 2), and a function that computes pictures from them.
+
+    The function returns (n, channels, h, w), before `to_colors`. Without `channels`, as many as the canvas has; x starts from noise, or
+    from the values `given`.
+    """
     scale = frequency_scale(at, decay)
     if given is None:
         numbers = sd * at.noise(channels or at.channels, *scale.shape, 2)
@@ -69,32 +77,34 @@ def frequencies(
 
 
 def frequency_scale(at: Start, decay: float) -> Tensor:
-    """Scale (h, w // 2 + 1) of frequencies: 1 / max(f, 1/max(h, w))^decay, f in cycles per pixel."""
+    """Returns the factor (h, w // 2 + 1) of each frequency f, in cycles per pixel: 1 / max(f, 1/max(h, w))^decay."""
     f = cycles(at.size).clamp(min=1 / max(at.size))
     return (f**-decay).to(at.device, at.dtype)
 
 
 def cycles(size: tuple[int, int]) -> Tensor:
-    """Frequency (h, w // 2 + 1), float64, of each number of `rfft2`, in cycles per pixel."""
+    """Returns the frequency (h, w // 2 + 1), float64, of each number that `rfft2` returns, in cycles per pixel."""
     down = torch.fft.fftfreq(size[0], dtype=torch.float64)[:, None]
     across = torch.fft.rfftfreq(size[1], dtype=torch.float64)[None]
     return (down**2 + across**2).sqrt()
 
 
 def free_of(start: Tensor, at: Start, decorrelated: bool = True) -> Tensor:
-    """Free numbers (n, 3, h, w) of the given pictures of these rows, at the canvas's size."""
+    """Returns the unbounded numbers (n, 3, h, w), before `to_colors`, of the given picture of each row, at the size of the
+    canvas.
+    """
     return from_colors(fitted(at.of_rows(start), at.size), decorrelated)
 
 
 def fitted(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resizes given pictures to the canvas's size."""
+    """Resizes pictures to a size (h, w), which may change their proportions."""
     if tuple(pictures.shape[-2:]) == tuple(size):
         return pictures
     return torch.nn.functional.interpolate(pictures, size, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def covering(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """Crops pictures to the canvas's proportions around the middle, and resizes them to its size."""
+    """Crops pictures around the middle to the proportions of a size (h, w), and resizes them to it."""
     height, width = pictures.shape[-2:]
     share = min(height / size[0], width / size[1])
     h, w = (max(1, min(side, round(share * wanted))) for side, wanted in zip((height, width), size, strict=True))
@@ -103,5 +113,5 @@ def covering(pictures: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def from_a_picture(start: Tensor | None) -> str:
-    """Text about the start in a name."""
+    """Returns the end of a parametrization's name, which tells whether it starts from a picture."""
     return "" if start is None else " from a picture"

@@ -1,4 +1,4 @@
-"""Pictures drawn by a small network from coordinates: smooth at any size."""
+"""Pictures drawn by a small network from the coordinates of pixels, and so smooth at any size."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from tapetum.engines.render.parametrizations.base import Canvas, Parametrization
 from tapetum.engines.render.parametrizations.colors import to_colors
 
 REACH = 3**0.5
-"""Coordinates range from -sqrt 3 to sqrt 3 along the longer side, so that those of a square have variance 1."""
+"""Largest coordinate: from -sqrt 3 to sqrt 3 along the longer side, the coordinates of a square have variance 1."""
 
 
 def cppn(*, hidden: int = 24, layers: int = 8, decorrelated: bool = True) -> Parametrization:
-    """A network of the place: p = sigmoid(M (W_L a_L + b_L)), a_l = [t / .67, t^2 / .6], t = atan(W_l a + b_l), a_0 = (x, y).
+    """Pictures by a network that maps the coordinates (x, y) of a pixel to its colour p, and whose weights are optimised.
 
-    Each picture has weights of its own. The last layer starts at zero: pictures start grey. What is optimised does not know
-    the canvas's size: `Canvas.sized` draws a finished picture at any other. Source: stanley2007cppn in the form of
-    mordvintsev2018differentiable. There the outermost pixels lie on the ends of the square; here places are the middles of
-    pixels, so that a larger drawing shows the same values at the same places, and other proportions no stretched ones. There
-    colours are plain sigmoids; decorrelated ones look calmer and excite units as much.
+    p = sigmoid(M (W_L a_L + b_L)), a_l = [t / .67, t^2 / .6], t = atan(W_l a_(l-1) + b_l), a_0 = (x, y), M the colour matrix.
+
+    Each picture has weights of its own. The last layer starts at zero, so pictures start grey. Weights do not depend on the
+    size of the canvas: `Canvas.sized` draws a finished picture at any other size. Source: stanley2007cppn in the form of
+    mordvintsev2018differentiable, with two differences. There the outermost pixels lie on the border of the square; here
+    coordinates are those of pixel centres, so a larger drawing has the same values at the same positions, and other proportions
+    do not stretch it. There colours are plain sigmoids; decorrelated colours look calmer and excite units as much.
     """
 
     def begin(at: Start) -> Canvas:
         weights = _weights(at, hidden, layers)
 
         def sized(size: tuple[int, int]) -> Tensor:
-            # one by one, from copies: matrix products are rounded differently in a batch or at another alignment
+            # picture by picture, from copies: a matrix product rounds differently in a batch or at another alignment
             own = ([one.clone() for one in some] for some in zip(*weights, strict=True))
             return torch.cat([to_colors(_drawn(some, size)[None], decorrelated) for some in own])
 
@@ -40,7 +42,9 @@ def cppn(*, hidden: int = 24, layers: int = 8, decorrelated: bool = True) -> Par
 
 
 def _weights(at: Start, hidden: int, layers: int) -> list[Tensor]:
-    """Weights W (n, out, in) and b (n, out, 1), alternating: W from N(0, 1 / in), biases and the last layer zero."""
+    """Returns initial weights W (n, out, in) and b (n, out, 1), alternating: W from N(0, 1 / in), biases and the last layer
+    zero.
+    """
     widths = [2] + [2 * hidden] * (layers - 1)
     noise = at.noise(sum(hidden * width for width in widths)).split([hidden * width for width in widths], 1)
     weights: list[Tensor] = []
@@ -50,7 +54,7 @@ def _weights(at: Start, hidden: int, layers: int) -> list[Tensor]:
 
 
 def _drawn(weights: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-    """One picture (3, h, w) before the colours, from its weights."""
+    """Computes one picture (3, h, w) before `to_colors` from the weights of its network."""
     values = coordinates(size).to(weights[0]).flatten(1)
     for w, b in zip(weights[:-2:2], weights[1:-2:2], strict=True):
         t = torch.addmm(b, w, values).atan()
@@ -59,6 +63,6 @@ def _drawn(weights: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
 
 
 def coordinates(size: tuple[int, int]) -> Tensor:
-    """Coordinates (2, h, w), float64, of pixel centres: x to the right and y down."""
+    """Returns the coordinates (2, h, w), float64, of pixel centres: x to the right and y down, 0 in the middle."""
     y, x = ((2 * torch.arange(side, dtype=torch.float64) + 1 - side) * REACH / max(size) for side in size)
     return torch.stack([x.expand(size), y[:, None].expand(size)])

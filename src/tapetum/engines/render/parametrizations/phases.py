@@ -1,4 +1,4 @@
-"""MACO: pictures with the spectrum of natural images, of which only the phases are free."""
+"""MACO: pictures with the magnitude spectrum of natural images, of which only the phases are optimised."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def maco(
     sd: float | int = math.pi,
     start: Tensor | None = None,
 ) -> Parametrization:
-    """Pictures with the magnitudes of natural images, only the phases move: p = sigmoid(M irfft2(S exp(i phase))).
+    """Pictures by the phases of a fixed magnitude spectrum S: p = sigmoid(M irfft2(S exp(i phase))), M the colour matrix.
 
-    S      a spectrum (`spectrum_of` your images, or a function of the size (h, w) that gives (3, h, w // 2 + 1)); without
-           one that of the picture to begin with, and without that the shipped one
-    phase  from N(0, sd^2) (pi: all alike), or that of the picture `start` (1 or n, 3, h, w)
+    S      `spectrum`: `spectrum_of` your images, or a function of the size (h, w) that returns (3, h, w // 2 + 1); by default
+           the spectrum of `start`, or if there is none the natural one that is shipped
+    phase  starts from N(0, sd^2), for pi nearly uniform, or from the phases of the picture `start` (1 or n, 3, h, w)
 
-    The four frequencies at most that are real by symmetry, the mean colour among them, are S cos(phase); the mean starts at
-    grey. Source: fel2023maco, which makes phases and pictures have standard deviation 1 at every step; here S keeps the
-    contrast of the photographs that were measured, and phases are left as they are. There they move at a rate of 1; here at
-    .2, which after 128 steps excited units of EfficientNet-Lite0 twice as much.
+    The frequencies that are real by symmetry, at most four including the mean colour, are S cos(phase); the mean starts at
+    grey. Source: fel2023maco, which scales phases and pictures to standard deviation 1 at every step; here S keeps the contrast
+    of the measured photographs, and phases are not scaled. There the learning rate is 1; here it is 0.2, which after 128 steps
+    excited units of EfficientNet-Lite0 twice as much.
     """
 
     def begin(at: Start) -> Canvas:
@@ -56,14 +56,16 @@ def maco(
 
 
 def with_phases(magnitude: Tensor, phase: Tensor, mirror: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures (n, 3, h, w) with that spectrum, before the colours."""
-    # of two numbers for one frequency of a real picture, the second is the conjugate of the first
+    """Returns pictures (n, 3, h, w) before `to_colors`, with given magnitudes and phases (..., h, w // 2 + 1)."""
+    # where two numbers stand for one frequency of a real picture, the second must be the conjugate of the first
     phase = torch.where(mirror, -phase.flip(-2).roll(1, -2), phase)
     real, imaginary = (magnitude * one_by_one(part, phase) for part in (torch.cos, torch.sin))
     return torch.fft.irfft2(torch.complex(real, imaginary), s=size, norm="ortho")
 
 
 def is_mirrored(size: tuple[int, int]) -> Tensor:
-    """Mask (h, w // 2 + 1) of the numbers of `rfft2` that are conjugates of others: the lower half of the outer columns."""
+    """Returns a mask (h, w // 2 + 1) of the numbers of `rfft2` that are conjugates of others: the lower half of the outer
+    columns.
+    """
     rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1] // 2 + 1)[None]
     return (rows > size[0] // 2) & ((columns == 0) | (2 * columns == size[1]))

@@ -1,4 +1,4 @@
-"""Pictures as sums of coarse and fine parts, and pictures that share their coarse parts."""
+"""Pictures as sums of coarse and fine parts, and groups of pictures that share coarse parts."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from tapetum.engines.render.parametrizations.colors import to_colors
 from tapetum.engines.render.parametrizations.images import free_of, frequencies, from_a_picture
 
 SHARED = ((2, 1), (4, 1), (8, 1), (8, 2), (16, 1), (16, 2))
-"""Levels as (times smaller, number along the group), as in the aligned interpolations of mordvintsev2018differentiable."""
+"""Levels of `shared`, (times smaller, pictures per group), from the aligned interpolations of mordvintsev2018differentiable."""
 
 
 def laplacian(
     *, levels: int = 4, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | None = None
 ) -> Parametrization:
-    """A sum of `levels` pictures, each half as large as the one before and enlarged: p = sigmoid(M sum_k up(x_k)).
+    """Pictures as sums of `levels` parts x_k, each half as large as the one before: p = sigmoid(M sum_k up(x_k)).
 
-    Coarse parts move many pixels at once, so pictures are smoother than by pixels. x from N(0, sd^2), or from the picture
-    `start` (1 or n, 3, h, w): each level holds what the coarser ones leave. Source: the Laplacian pyramid of lucid
-    (olah2017feature); enlarging is bilinear.
+    up enlarges bilinearly to the canvas, M is the colour matrix. A number in a coarse part moves many pixels, so pictures are
+    smoother than with `pixel`. x starts from N(0, sd^2), or from the picture `start` (1 or n, 3, h, w), of which each
+    level holds what the coarser ones leave. Source: the Laplacian pyramid of lucid (olah2017feature).
     """
 
     def begin(at: Start) -> Canvas:
@@ -42,12 +42,12 @@ def laplacian(
 def shared(
     *, levels: Sequence[tuple[int, int]] = SHARED, sd: float | int = 0.01, decay: float | int = 1.0, decorrelated: bool = True
 ) -> Parametrization:
-    """Pictures of a group with the same large forms in the same places: p_i = sigmoid(M (fourier_i + sum_k up(s_k(i)))).
+    """Groups of pictures with the same large forms at the same positions: p_i = sigmoid(M (fourier_i + sum_k up(s_k(i)))).
 
-    A level (k, 1) is one picture k times smaller than the canvas, added to all pictures of the group. A level (k, 2) is two:
-    from the first picture of the group to the last, the one fades into the other. The picture's own part begins as in
-    `fourier`, and the shared ones at zero (mordvintsev2018differentiable: at N(0, sd^2); own parts differ anyway). A picture
-    depends on the others of its group, and on no other.
+    A level (k, 1) is one shared part, k times smaller than the canvas, added to all pictures of the group. A level (k, 2) has
+    two parts: from the first picture of the group to the last, the first part fades into the second. The part fourier_i that
+    belongs to one picture starts as in `fourier`, shared parts at zero (in mordvintsev2018differentiable from N(0, sd^2), which
+    is not needed, since the other parts differ). A picture depends on those of its group, but on no others.
     """
 
     def begin(at: Start) -> Canvas:
@@ -68,7 +68,7 @@ def shared(
 
 
 def groups_of(at: Start) -> list[int]:
-    """Sizes of the groups: a group begins where the number within the group does not increase."""
+    """Returns the sizes of the groups in a batch: a new group begins where the variant is not the one before plus 1."""
     sizes: list[int] = []
     for i, variant in enumerate(at.variants):
         if i and variant == at.variants[i - 1] + 1:
@@ -79,12 +79,12 @@ def groups_of(at: Start) -> list[int]:
 
 
 def smaller(size: tuple[int, int], factor: int) -> tuple[int, int]:
-    """Size divided by a factor, rounded up."""
+    """Returns a size (h, w) divided by a factor, rounded up."""
     return -(-size[0] // factor), -(-size[1] // factor)
 
 
 def _faded(part: Tensor, n: int) -> Tensor:
-    """Expands (1 or 2, 3, h, w) to (n, 3, h, w): one for all, or a fade from the first to the second."""
+    """Expands a shared part (1 or 2, 3, h, w) to n pictures: the same for all, or a fade from the first to the second."""
     if len(part) == 1:
         return part.expand(n, -1, -1, -1)
     t = torch.linspace(0, 1, n, device=part.device, dtype=part.dtype)[:, None, None, None]
@@ -103,7 +103,10 @@ def _enlarged(part: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _taken_apart(free: Tensor, sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """Decomposes pictures into residuals from coarse to fine, whose sum is the picture."""
+    """Decomposes pictures into parts of the given sizes, the finest first, whose enlarged sum is the picture.
+
+    Each part is what the coarser ones leave.
+    """
     parts: list[Tensor] = []
     for size in reversed(sizes[1:]):
         parts.append(interpolate(free, size, mode="bilinear", antialias=True, align_corners=False))

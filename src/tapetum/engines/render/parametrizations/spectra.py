@@ -1,4 +1,4 @@
-"""Magnitude spectra of natural images: measured on the user's images, or the one shipped."""
+"""Magnitude spectra of natural images: measured on the user's images, or the one that is shipped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHA256 = "2575bbee2298d82ae0f6e038badf9e3b95015b21567fad0fedba314fa95bbaed"
 
 @dataclass(frozen=True, eq=False)
 class FourierSpectrum:
-    """Strength of each frequency in a kind of pictures: mean |rfft2| of their decorrelated free numbers, ortho norm.
+    """Mean magnitude of each frequency in a set of pictures: |rfft2| (norm "ortho") of M^-1 logit(p), M the colour matrix.
 
     magnitude   (3, h, w // 2 + 1), float64
     size        (h, w) of the measured pictures
@@ -38,26 +38,28 @@ class FourierSpectrum:
     size: tuple[int, int]
 
     def __call__(self, size: tuple[int, int]) -> Tensor:
-        """Magnitudes (3, h, w // 2 + 1) for pictures of another size that show the same scene.
+        """Returns magnitudes (3, h, w // 2 + 1) for pictures of another size that show the same scene.
 
-        Equal strength at equal cycles per picture (a square of the same area), times the ratio of sides for the norm; log
-        strengths are interpolated. Beyond the measured frequencies, they follow 1/f.
+        Magnitudes are equal at equal cycles per picture (per square of the same area), times the ratio of sides because of the
+        norm; their logarithms are interpolated. Beyond the measured frequencies, they fall as 1/f.
         """
         if tuple(size) == self.size:
             return self.magnitude
         larger = math.sqrt(math.prod(size) / math.prod(self.size))
         down = torch.fft.fftfreq(size[0], dtype=torch.float64)[:, None] * larger * self.size[0]
         across = torch.fft.rfftfreq(size[1], dtype=torch.float64)[None] * larger * self.size[1]
-        last = (self.size[0] - 1) // 2, max(1, self.size[1] // 2)  # the last measured, in cycles per picture
+        last = (self.size[0] - 1) // 2, max(1, self.size[1] // 2)  # highest measured frequencies, in cycles per picture
         beyond = torch.maximum(down.abs() / max(1, last[0]), across / last[1]).clamp(min=1)
         found = self._between(down / beyond, across / beyond) / beyond
         found[:, 0, 0] = self.magnitude[:, 0, 0]
         return larger * found
 
     def _between(self, down: Tensor, across: Tensor) -> Tensor:
-        """Interpolates the logs bilinearly, at cycles per picture (h', w')."""
+        """Interpolates the logarithms of magnitudes bilinearly, at vertical and horizontal frequencies in
+        cycles per picture.
+        """
         strength = self.magnitude.clone()
-        strength[:, 0, 0] = strength[:, [0, 1, -1], [1, 0, 0]].mean(1)  # the mean colour is not a frequency
+        strength[:, 0, 0] = strength[:, [0, 1, -1], [1, 0, 0]].mean(1)  # the mean colour is replaced by the mean of neighbours
         rows = strength.clamp(min=1e-12).log().roll(self.size[0] // 2, 1)
         x = 2 * across / (rows.shape[2] - 1) - 1
         y = 2 * (down + self.size[0] // 2) / (rows.shape[1] - 1) - 1
@@ -66,11 +68,12 @@ class FourierSpectrum:
 
 
 def spectrum_of(images: Any, size: tuple[int, int] = (256, 256)) -> FourierSpectrum:
-    """Measures the mean magnitude spectrum of pictures: a folder, files, or anything `read_image` takes, also in a list.
+    """Measures the mean magnitude spectrum of pictures: a folder, files, or anything that `read_image` takes, also in a list.
 
-    S = mean_i |rfft2(periodic(M^-1 logit(p_i)))|, ortho norm, of the largest middle part with the proportions of `size`.
-    A transform takes pictures for periodic; the jump at their frame would be a cross of strong frequencies, so only the
-    periodic part is measured (moisan2011periodic; fel2023maco does not say).
+    S = mean_i |rfft2(periodic(M^-1 logit(p_i)))|, norm "ortho", M the colour matrix. Each picture p_i is cropped around the
+    middle to the proportions of `size` and resized. A Fourier transform treats pictures as periodic, so jumps between opposite
+    edges would add a cross of strong frequencies; therefore only the periodic part is measured (moisan2011periodic; fel2023maco
+    does not tell).
     """
     sources = _sources(images)
     total = torch.zeros(3, size[0], size[1] // 2 + 1, dtype=torch.float64)
@@ -92,7 +95,9 @@ def _sources(images: Any) -> Sequence[Any]:
 
 
 def periodic(free: Tensor) -> Tensor:
-    """Removes from (n, c, h, w) the smooth part s due to jumps between opposite edges: u - s, laplace(s) = the jumps."""
+    """Returns the periodic part u - s of pictures u (n, c, h, w); s is the smooth part whose Laplacian is the jumps between
+    edges.
+    """
     height, width = free.shape[-2:]
     jumps = torch.zeros_like(free)
     jumps[..., 0, :] = free[..., -1, :] - free[..., 0, :]
@@ -109,9 +114,9 @@ def periodic(free: Tensor) -> Tensor:
 
 
 def natural_spectrum() -> FourierSpectrum:
-    """Loads the shipped spectrum: rings of the spectra of free photographs (`docs/builder/make_spectrum.py`), 256 x 256.
+    """Loads the shipped spectrum of freely licensed photographs, 256 x 256 (made by `docs/builder/make_spectrum.py`).
 
-    Strengths depend on cycles per picture only: four photographs are too few to measure directions.
+    Magnitudes depend on the frequency alone, not on its direction: four photographs are too few to measure directions.
     """
     data = resources.files(__package__ or "").joinpath(FILE).read_bytes()
     found = hashlib.sha256(data).hexdigest()
