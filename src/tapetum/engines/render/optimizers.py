@@ -1,4 +1,4 @@
-"""Optimizers of a canvas's parameters. Each works picture by picture, so those of a batch do not influence each other."""
+"""Optimizers of a canvas's parameters. Each works picture by picture, so the pictures of a batch do not interact."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def noted_steps(n_steps: int) -> tuple[int, ...]:
 
 
 def _batch(model: VisionModel, batch: Batch, size: tuple[int, int], recipe: Recipe) -> int:
-    """Returns the number of pictures per batch: twice that of other gradient passes, fewer for large pictures or many views."""
+    """Returns the number of pictures per batch: twice `batch_size`, fewer for large pictures or many views."""
     if batch != "auto":
         return batch_size(model, batch)
     share = size[0] * size[1] * recipe.views / prod(model.size)

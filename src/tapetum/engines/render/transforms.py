@@ -84,7 +84,7 @@ def random_rotate(degrees: float | int = 10) -> Transform:
 def random_view(size: int | tuple[int, int], low: float | int = 0.5, high: float | int = 1.0) -> Transform:
     """Crops a random part with the proportions of `size` and resizes it to `size` px.
 
-    The sides of the part are a random share, between low and high, of those of the largest part that fits into the picture.
+    The part is smaller than the largest one that fits into the picture by a random factor between low and high per side.
     size: a side, or (height, width).
     For pictures of another size than the one that a network takes; where the part shrinks, its pixels are averaged.
     """

@@ -119,9 +119,7 @@ def answers_for(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> d
 
 
 def _say(model: VisionModel, given: Answer, *, probable: bool = False) -> None:
-    """Tells the user how the outputs are read; that they are logits is the usual case and is told only if probabilities are
-    needed.
-    """
+    """Tells the user how the outputs are read; logits, the usual case, are mentioned only if probabilities are needed."""
     if given.reading is not None and given.reading.why and (probable or given.reading.numbers != "logits"):
         note(f"{model.name} gives {given.reading.words}")
 

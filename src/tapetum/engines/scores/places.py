@@ -65,8 +65,9 @@ def best_box(model: VisionModel, found: Detections, label: int | None = None) ->
 
 
 def seen_box(model: VisionModel, image: Tensor, box: Box) -> Box:
-    """Gives a box without corners those of the surest detection in the image (1, c, h, w); refuses one that overlaps no
-    detection.
+    """Completes a box without corners by the surest detection in the image (1, c, h, w).
+
+    Refuses a box that overlaps no detection of its label.
     """
     (found,) = detections(asked(model, image), model.name)
     assert isinstance(box.label, int)  # labels have been replaced by indices

@@ -103,7 +103,9 @@ class Reading:
         return given.softmax(dim) if self.numbers == "logits" and not self.binary else given.sigmoid()
 
     def _given(self, table: Tensor, dim: int) -> Tensor:
-        """Returns the network's numbers, one per class: to one number with two class names it adds that of the first name."""
+        """Returns the network's numbers, one per class: for one number with two class names it adds the number of the first
+        name.
+        """
         if not self.binary:
             return table
         if self.numbers == "probabilities":

@@ -22,7 +22,9 @@ def class_logit(label: int | str) -> Objective:
 
 
 def class_probability(label: int | str) -> Objective:
-    """Probability (n,) of a class. The gradient vanishes where the model is sure, unlike that of `class_log_probability`."""
+    """Probability (n,) of a class. Its gradient vanishes where the model is sure; the gradient of `class_log_probability` does
+    not.
+    """
     return target(Scaled(label, "probability"), name=call_text("class_probability", label))
 
 

@@ -89,7 +89,7 @@ Value = Callable[[Seen], Tensor]
 class Objective:
     """Goal of optimised pictures: one value per picture, which is maximized.
 
-    The value of a picture depends on no other picture, unless the objective compares those of one group (diversity, alignment).
+    The value of a picture depends on no other picture, unless the objective compares a group of pictures (diversity).
 
         channel("blocks.3.0", 5) - 100 * total_variation()
 

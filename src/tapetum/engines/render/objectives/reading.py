@@ -32,7 +32,9 @@ FORMS = 'units as "layer:5", "layer:5@row,column", "layer:0-15", "layer:3,5,7" o
 
 
 def as_objective(model: VisionModel, thing: Any) -> Objective:
-    """Returns the objective that is given, or that of a unit (`Unit` or text), a class (index or label) or another target."""
+    """Returns the objective of a unit (`Unit` or text), a class (index or label) or another target, or a given objective
+    itself.
+    """
     found = as_objectives(model, thing)
     if isinstance(thing, (list, tuple, range)) or len(found) != 1:
         raise TargetError(f"{thing!r} means {len(found)} objectives, where one is asked for")

@@ -56,7 +56,7 @@ def unit(one: Unit) -> Objective:
 def channel_weight(layer: str, weights: Vector) -> Objective:
     """Weighted sum (n,) of channels: the mean over the map of sum_c w_c a_c.
 
-    With weight 1 for one channel alone it equals `channel`. Lucent takes the mean over the c channels instead of the sum, so its
+    With weight 1 for one channel alone it equals `channel`. Lucent takes the mean over the c channels, not the sum, so its
     values are c times smaller.
     """
     vector = vector_of(weights, "a weight")

@@ -13,7 +13,7 @@ from tapetum.engines.render.parametrizations.images import fourier, frequencies
 
 
 def with_alpha(base: Parametrization | None = None, *, sd: float | int = 0.01, decay: float | int = 1.0) -> Parametrization:
-    """Pictures with transparency (n, 4, h, w): colours from `base`, and alpha = sigmoid(`fourier` of one channel), 0.5 at first.
+    """Pictures with transparency (n, 4, h, w): colours from `base`, alpha = sigmoid(`fourier` of one channel), 0.5 at first.
 
     The network sees them over a random background that changes at every step, so only what the objective needs stays opaque.
     Source: the transparent pictures of mordvintsev2018differentiable.
@@ -31,7 +31,7 @@ def with_alpha(base: Parametrization | None = None, *, sd: float | int = 0.01, d
 
 
 def grayscale(base: Parametrization | None = None) -> Parametrization:
-    """Grey pictures: all three colour channels are the mean of those of `base`; alpha is unchanged."""
+    """Grey pictures: all three colour channels are the mean of the three channels of `base`; alpha is unchanged."""
     base = fourier() if base is None else base
 
     def grey(pixels: Tensor) -> Tensor:

@@ -61,8 +61,8 @@ def frequencies(
 ) -> tuple[Tensor, Callable[[], Tensor]]:
     """Returns the numbers x of `fourier` (n, channels, h, w // 2 + 1, 2), and a function that computes pictures from them.
 
-    The function returns (n, channels, h, w), before `to_colors`. Without `channels`, as many as the canvas has; x starts from noise, or
-    from the values `given`.
+    The function returns (n, channels, h, w), before `to_colors`. By default there are as many channels as in the canvas. x
+    starts from noise, or from the values `given`.
     """
     scale = frequency_scale(at, decay)
     if given is None:

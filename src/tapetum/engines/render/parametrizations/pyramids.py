@@ -13,7 +13,7 @@ from tapetum.engines.render.parametrizations.colors import to_colors
 from tapetum.engines.render.parametrizations.images import free_of, frequencies, from_a_picture
 
 SHARED = ((2, 1), (4, 1), (8, 1), (8, 2), (16, 1), (16, 2))
-"""Levels of `shared`, (times smaller, pictures per group), from the aligned interpolations of mordvintsev2018differentiable."""
+"""Levels of `shared`, (times smaller, parts per group), as in the aligned interpolations of mordvintsev2018differentiable."""
 
 
 def laplacian(
@@ -47,7 +47,7 @@ def shared(
     A level (k, 1) is one shared part, k times smaller than the canvas, added to all pictures of the group. A level (k, 2) has
     two parts: from the first picture of the group to the last, the first part fades into the second. The part fourier_i that
     belongs to one picture starts as in `fourier`, shared parts at zero (in mordvintsev2018differentiable from N(0, sd^2), which
-    is not needed, since the other parts differ). A picture depends on those of its group, but on no others.
+    is not needed, since the other parts differ). A picture depends on the other pictures of its group alone.
     """
 
     def begin(at: Start) -> Canvas:
