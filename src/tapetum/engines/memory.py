@@ -43,8 +43,8 @@ def container_bytes(root: Path = Path("/")) -> Iterator[int]:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Yields the folders of the memory controller, from the process's own group up to the root, which a container may see
-    alone.
+    """Yields the folders of the memory controller, from the process's own group up to the root; a container may see only the
+    root.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()

@@ -1,6 +1,4 @@
-"""Running mean and variance of a stream of tensors, with standard errors, rules for stopping, and
-random numbers for samples.
-"""
+"""Running mean and variance of tensors with standard errors, rules for stopping, and random numbers for samples."""
 
 from __future__ import annotations
 
@@ -76,7 +74,7 @@ def settled(values: Tensor, stderr: Tensor, tolerance: float | None) -> bool:
 
 
 def checks(n: int, tolerance: float | None) -> list[tuple[int, int]]:
-    """Divides n samples into rounds (start, stop) of CHECK samples, after each of which sampling may end; one round if no
+    """Divides n samples into rounds (start, stop) of CHECK samples, after each of which sampling may end; one round without a
     tolerance.
     """
     step = max(n, 1) if tolerance is None else CHECK

@@ -55,7 +55,7 @@ def games(score: ModelScore, images: Tensor, segments: Tensor, fill: Tensor, bat
 
 
 def replayed(generator: torch.Generator) -> Callable[[], torch.Generator]:
-    """Returns a function that creates generators of one seed, so that draws for an image do not depend on those before."""
+    """Returns a function that creates generators with one seed, so that draws do not depend on the images before."""
     seed = int(torch.randint(2**62, (1,), generator=generator, device=generator.device))
     return lambda: torch.Generator().manual_seed(seed)
 

@@ -64,7 +64,7 @@ def converge(
 ) -> Best:
     """Maximizes the sum of the terms by L-BFGS (nocedal1980lbfgs) with strong Wolfe line searches; keeps the best picture.
 
-    start    start of a single picture: L-BFGS would mix the curvatures of several
+    start    start of a single picture: L-BFGS would mix the curvatures of several pictures
     watch    called after each step with the number of the step, from 1, and the best picture so far
 
     The search ends after `n_steps`, at a zero gradient, when a line search finds nothing better, or at a value that is not

@@ -134,7 +134,7 @@ def _values(
 def look(model: VisionModel, objective: Objective, pixels: Tensor, recipe: Recipe | None = None, step: int = 1_000_000) -> Seen:
     """Runs the network on pictures (n, 3, h, w) in [0, 1], up to the deepest layer that the objective needs.
 
-    In the first `recipe.redirect` steps ReLUs are redirected; a network whose operations do not allow that runs without.
+    In the first `recipe.redirect` steps ReLUs are redirected; if its operations do not allow that, they are not redirected.
     """
     images = model.laid_out(model.preprocessing.normalize(pixels).to(model.dtype))
     fast = recipe is not None and recipe.precision == "fast"

@@ -1,4 +1,4 @@
-"""Named recipes, which differ in parametrization and transforms, on which the clarity of a unit's picture depends."""
+"""Named recipes. They differ in parametrization and transforms, which decide how clear the picture of a unit is."""
 
 from __future__ import annotations
 

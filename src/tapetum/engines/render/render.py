@@ -55,7 +55,9 @@ def render(
 
 
 def kept_steps(frames: Sequence[int] | int, n_steps: int) -> tuple[int, ...]:
-    """Returns the steps whose pictures are kept, sorted: those in `frames`, or so many, spaced evenly from 0 to the last."""
+    """Returns the steps whose pictures are kept, sorted: those in `frames`, or for a number as many,
+    evenly from 0 to the last.
+    """
     if isinstance(frames, int):
         if frames < 0:
             raise MethodError(f"frames are steps, or a number of pictures to keep, not {frames}")

@@ -1,4 +1,4 @@
-"""Parametrizations: pictures as functions of the numbers that are optimised, which decides how the pictures look."""
+"""Parametrizations: pictures as functions of the optimised numbers. The choice of the function decides how they look."""
 
 from tapetum.engines.render.parametrizations.base import Canvas, Parametrization, Start
 from tapetum.engines.render.parametrizations.channels import grayscale, with_alpha

@@ -56,10 +56,10 @@ class CodeGenerator(nn.Module):
 
 
 def gan(weights: str | Path, *, sd: float | int = 1.0) -> Parametrization:
-    """Pictures G(x) of a generator G, whose codes x (n, *code) are optimised, cropped and resized to the canvas.
+    """Parametrizes pictures G(x) by the codes x (n, *code) of a generator G; pictures are cropped and resized to the canvas.
 
     weights: file of a generator for fc6, fc7, fc8 or pool5 of CaffeNet (dosovitskiy2016deepsim), as PyTorch tensors; names such
-    as "defc7.1.weight" are read as "defc7.weight". Codes start from N(0, sd^2). nguyen2016synthesizing visualizes units so.
+    as "defc7.1.weight" are read as "defc7.weight". Codes start from N(0, sd^2). Source for units: nguyen2016synthesizing.
     Refuses a file of anything else, and names the tensor that does not fit.
     """
     generator = load_generator(Path(weights))

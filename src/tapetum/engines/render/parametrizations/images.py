@@ -15,7 +15,7 @@ SCALE = 0.25
 
 
 def pixel(*, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | None = None) -> Parametrization:
-    """Pictures by one number x per pixel and channel: p = sigmoid(M x), M the colour matrix.
+    """Parametrizes pictures by one number x per pixel and channel: p = sigmoid(M x), M the colour matrix.
 
     x starts from N(0, sd^2), or from the picture `start` (1 or n, 3, h, w) in [0, 1].
     """
@@ -28,7 +28,9 @@ def pixel(*, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | 
 
 
 def as_it_is(start: Tensor) -> Parametrization:
-    """Pictures by the pixels themselves, from `start` (1 or n, 3, h, w), for optimizers that keep them in [0, 1]."""
+    """Parametrizes pictures by the pixels themselves, from `start` (1 or n, 3, h, w), for optimizers
+    that keep them in [0, 1].
+    """
 
     def begin(at: Start) -> Canvas:
         free = fitted(at.of_rows(start), at.size).clone()
@@ -40,7 +42,7 @@ def as_it_is(start: Tensor) -> Parametrization:
 def fourier(
     *, sd: float | int = 0.01, decay: float | int = 1.0, decorrelated: bool = True, start: Tensor | None = None
 ) -> Parametrization:
-    """Pictures by one complex number x per frequency f: p = sigmoid(M irfft2(x / max(f, 1/max(h, w))^decay) / 4).
+    """Parametrizes pictures by a complex number x per frequency f: p = sigmoid(M irfft2(x / max(f, 1/max(h, w))^decay) / 4).
 
     f is in cycles per pixel, M the colour matrix. A step moves all frequencies alike, while with pixels it favours high ones. x
     starts from N(0, sd^2), or from the picture `start` (1 or n, 3, h, w) in [0, 1]. A decay of 1 gives the spectrum of natural

@@ -17,7 +17,7 @@ REACH = 3**0.5
 
 
 def cppn(*, hidden: int = 24, layers: int = 8, decorrelated: bool = True) -> Parametrization:
-    """Pictures by a network that maps the coordinates (x, y) of a pixel to its colour p, and whose weights are optimised.
+    """Parametrizes pictures by the weights of a network that maps the coordinates (x, y) of a pixel to its colour p.
 
     p = sigmoid(M (W_L a_L + b_L)), a_l = [t / .67, t^2 / .6], t = atan(W_l a_(l-1) + b_l), a_0 = (x, y), M the colour matrix.
 

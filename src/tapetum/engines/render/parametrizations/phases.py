@@ -21,10 +21,10 @@ def maco(
     sd: float | int = math.pi,
     start: Tensor | None = None,
 ) -> Parametrization:
-    """Pictures by the phases of a fixed magnitude spectrum S: p = sigmoid(M irfft2(S exp(i phase))), M the colour matrix.
+    """Parametrizes pictures by the phases of a fixed spectrum S: p = sigmoid(M irfft2(S exp(i phase))), M the colour matrix.
 
     S      `spectrum`: `spectrum_of` your images, or a function of the size (h, w) that returns (3, h, w // 2 + 1); by default
-           the spectrum of `start`, or if there is none the natural one that is shipped
+           the spectrum of `start`, or without `start` the natural spectrum that is shipped
     phase  starts from N(0, sd^2), for pi nearly uniform, or from the phases of the picture `start` (1 or n, 3, h, w)
 
     The frequencies that are real by symmetry, at most four including the mean colour, are S cos(phase); the mean starts at

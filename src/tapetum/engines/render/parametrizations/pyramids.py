@@ -19,7 +19,7 @@ SHARED = ((2, 1), (4, 1), (8, 1), (8, 2), (16, 1), (16, 2))
 def laplacian(
     *, levels: int = 4, sd: float | int = 0.01, decorrelated: bool = True, start: Tensor | None = None
 ) -> Parametrization:
-    """Pictures as sums of `levels` parts x_k, each half as large as the one before: p = sigmoid(M sum_k up(x_k)).
+    """Parametrizes pictures as sums of `levels` parts x_k, each half as large as the one before: p = sigmoid(M sum_k up(x_k)).
 
     up enlarges bilinearly to the canvas, M is the colour matrix. A number in a coarse part moves many pixels, so pictures are
     smoother than with `pixel`. x starts from N(0, sd^2), or from the picture `start` (1 or n, 3, h, w), of which each
