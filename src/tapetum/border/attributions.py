@@ -20,10 +20,10 @@ from tapetum.notes import note
 from tapetum.types import Attribution, Method, MethodError, Reduce, Status, TargetLike
 
 AT_IMAGE = "at_image"
-"""Law of methods that evaluate the score only on the given images, so that the predicted class needs no extra pass."""
+"""Law (property) of methods that evaluate the score only on the images, so that the predicted class needs no extra pass."""
 
 CLASS_ONLY = "class_only"
-"""Law of methods that explain only classes, no other targets."""
+"""Law (property) of methods that explain only classes, no other targets."""
 
 NEEDS: Mapping[str, Literal["layers", "operations", "gradients"]] = {
     "cams": "layers", "backprops": "operations", "contributions": "operations", "attentions": "operations",

@@ -25,14 +25,14 @@ from tapetum.notes import note
 from tapetum.types import LayerError
 
 POSITIVE = "positive_layer"
-"""The law of methods that take a channel's activation for evidence: at a layer with negative values a channel that helps
-by being negative would count against its own place."""
+"""Law (property) of methods that treat a channel's activation as evidence: at a layer with negative values, a channel that
+raises the score by being negative would count against its own place."""
 
 TARGET_FREE = "target_free"
-"""The law of methods whose map of a layer does not depend on the target."""
+"""Law (property) of methods whose map of a layer does not depend on the target."""
 
 POOLED = "pooled_layer"
-"""The law of methods that need the map that the classification head pools."""
+"""Law (property) of methods that need the map that the classification head pools."""
 
 TRIED = 16
 """Largest number of layers that are tried if none is named; each costs a pass of one image."""
@@ -91,7 +91,7 @@ def named_layer(model: VisionModel, layer: str) -> str:
 
 
 def layer_of(score: ModelScore, images: Tensor, layer: str | None, laws: Collection[str] = ()) -> str:
-    """Returns the named layer, or chooses one that suits a method with these laws and adds a note that says why."""
+    """Returns the named layer, or chooses one for a method with the given laws (its properties) and notes the reason."""
     score = any_answer(score) if TARGET_FREE in laws else score
     if layer is not None:
         return _fed_layer(score, images, layer)
@@ -159,7 +159,7 @@ def _that_work(score: ModelScore, images: Tensor, name: str) -> list[str]:
 
 
 def automatic_layer(score: ModelScore, images: Tensor, laws: Collection[str]) -> tuple[str, str]:
-    """Chooses a layer for a method with these laws; returns its name and the reason in words."""
+    """Chooses a layer for a method with the given laws (its properties); returns the layer's name and the reason in words."""
     found = next(_fed(score, images), None)
     if found is None:
         first, _ = choose_layer(score.model.survey)

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _status(words: Sequence[str]) -> int:
     """Runs the command line `words`, prints an error in one line, and returns the exit status."""
     try:
-        command = get_command(app)  # called directly: Typer's `main` boxes errors and leaves global hooks behind
+        command = get_command(app)  # not by Typer's `main`, which frames errors and installs global hooks
         with _warnings_as_notes(), command.make_context("tapetum", list(words) or ["--help"]) as context:
             command.invoke(context)
         sys.stdout.flush()

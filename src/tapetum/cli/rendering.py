@@ -34,7 +34,7 @@ AT_ONCE = 16
 FRAMES = 25  # of an animation
 
 SEPARATE = "separate"
-"""The law of methods whose pictures do not depend on each other, so that each can be made alone."""
+"""Law (property) of methods whose pictures do not depend on each other, so that each can be made alone."""
 
 
 def render_subjects(

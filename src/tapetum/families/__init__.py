@@ -1,4 +1,4 @@
-"""Methods, one family per file or folder, each a few lines on an engine. Importing this package fills the registry."""
+"""All methods, one family per file or folder. Importing this package adds them to the registry."""
 
 import importlib
 import pkgutil

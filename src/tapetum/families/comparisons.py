@@ -18,10 +18,10 @@ from tapetum.progress import track
 from tapetum.types import Attribution, ImagesLike, MapComparison, MethodError, ModelLike
 
 CELLS = 14
-"""Maps of all resolutions are compared on this grid: 16 px of 224, about the finest that a CAM of such a net resolves."""
+"""Cells per side of the grid on which maps are compared: 16 px at 224 px, about the finest detail of a CAM."""
 
 TOP = 0.2
-"""Share of the picture that counts as a map's claim."""
+"""Share of the picture, ranked highest by a map, that is compared with other maps."""
 
 
 def compare_maps(

@@ -178,7 +178,7 @@ def _targets(
     asked = [(first.index, "predicted")]
     if kind == "labels":
         return asked + [(one.index, "also found") for one in others[:1] if plan.runner_up and one[2] >= FOUND]
-    if kind == "binary" or not plan.runner_up:  # the other name's map is this one with the signs changed
+    if kind == "binary" or not plan.runner_up:  # a map of the other class would be the same with opposite signs
         return asked
     return asked + [(one.index, "runner-up") for one in others[:1]]
 

@@ -1,4 +1,4 @@
-"""Attention rollout and its relatives with gradients."""
+"""Attention rollout and related methods that also use gradients."""
 
 from __future__ import annotations
 

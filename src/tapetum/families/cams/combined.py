@@ -23,7 +23,7 @@ from tapetum.progress import report, track, watching
 from tapetum.types import Batch, LayerError, Range
 
 PARTS = 8
-"""Parts of a sample for the jackknife; each keeps the sums of three powers of the gradient."""
+"""Number of parts of the sample for the jackknife; each keeps the sums of three powers of the gradient."""
 
 
 @attribution(cite="omeiza2019smoothgradcampp", reduce="positive", laws=("class_sensitive", "map_of_layer", "sampled"))

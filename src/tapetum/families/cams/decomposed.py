@@ -24,7 +24,7 @@ from tapetum.types import Batch, MethodError, Range
 Kernel: TypeAlias = Literal["sigmoid", "rbf", "linear", "cosine"]
 
 MOST_PLACES = 4096
-"""Places up to which kernel PCA compares all pairs: 64 x 64 of them make a matrix of 128 MiB."""
+"""Largest number of places for kernel PCA, which compares all pairs: 64 x 64 places make a matrix of 128 MiB."""
 
 
 @attribution(cite="muhammad2020eigencam", reduce="positive", laws=("map_of_layer", "forward_only"))

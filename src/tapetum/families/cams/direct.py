@@ -19,7 +19,7 @@ from tapetum.engines.scores import ModelScore
 from tapetum.types import Batch, MethodError, Range
 
 TARGET_FREE = "target_free"
-"""The law of methods that do not use the score: every class has the same map."""
+"""Law (property) of methods that do not use the score: every class has the same map."""
 
 
 @attribution(cite="zhou2016cam", reduce="positive", laws=("class_sensitive", "map_of_layer", "linear_in_score", POOLED))
@@ -52,7 +52,7 @@ def _check_linear_head(score: ModelScore, images: Tensor, layer: str, grads: Ten
     equal = bool(((grads - grads.mean((2, 3), keepdim=True)).abs() <= limit).all()) and bool((limit > 0).all())
     if equal:
         tail = resume(score.take([0]), layer, images[:1])
-        others = torch.cat([1000 * tail.activation, -1000 * tail.activation])  # any ReLU is open at one and shut at the other
+        others = torch.cat([1000 * tail.activation, -1000 * tail.activation])  # each ReLU is active at one of the two
         with torch.enable_grad():
             leaf = others.requires_grad_()
             equal = bool(((derivative(tail(leaf), leaf) - grads[:1]).abs() <= limit[:1]).all())

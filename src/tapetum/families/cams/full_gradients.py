@@ -27,7 +27,7 @@ from tapetum.models.operations.following import Following
 from tapetum.models.operations.nested import floats
 
 See = Callable[[Tensor], None]
-"""Takes the bias term b * d score / d output of one operation, in the output's own shape (n, ...)."""
+"""Function called with the bias term b * d score / d output of each operation, in the shape of the output (n, ...)."""
 
 
 @dataclass

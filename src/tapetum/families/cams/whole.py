@@ -21,10 +21,10 @@ from tapetum.types import Batch, MethodError
 Rescale: TypeAlias = Literal["channel", "layer"]
 
 INCOMPLETE = 1e-3
-"""Share of the terms' total magnitude by which their sum may miss the score; single precision leaves 1e-6."""
+"""Largest difference between score and sum of terms, as a share of their total magnitude; 1e-6 in single precision."""
 
 CONSTANT = 1e-4
-"""Share of its largest magnitude: a channel that varies by less is constant but for rounding, and adds nothing to the map."""
+"""A channel that varies by less than this share of its largest magnitude counts as constant and adds nothing to the map."""
 
 
 @attribution(cite="srinivas2019fullgrad", reduce="max_abs", laws=("class_sensitive", AT_IMAGE))

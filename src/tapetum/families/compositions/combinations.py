@@ -22,7 +22,7 @@ from tapetum.types import Batch, MethodError, Precision, Range, Rendering, Unit
 from tapetum.types.results import joined
 
 SIGNS = ((-1, 0), (1, 0), (0, -1), (0, 1), (1, 1), (1, -1), (-1, 1), (-1, -1))
-"""The weights of A and B in the pictures of `neuron_interaction`."""
+"""(weight of unit A, weight of unit B) for each picture of `neuron_interaction`."""
 
 
 @rendering(cite="olah2017feature", takes="units")

@@ -14,7 +14,7 @@ from torch import Tensor
 from tapetum.types import MethodError
 
 ENOUGH = 1e-5
-"""Share of the error: updates end when ten of them lower it by less."""
+"""Updates end when ten of them lower the error by less than this share of it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,10 +29,10 @@ from tapetum.notes import note
 from tapetum.types import Batch, MethodError, Precision, Range, Rendering
 
 CELLS = 64
-"""Small pictures per batch: larger batches save no more time per picture (measured at 48 px on a CPU)."""
+"""Largest number of small pictures per batch: larger batches are no faster (measured at 48 px on a CPU)."""
 
 CELL_PX = 48
-"""Side of a cell's picture: enough for a form, and small enough for a whole grid on a page."""
+"""Default side of a cell's picture in px: shapes are visible, and a whole grid fits on a page."""
 
 MOST_CELLS = 4096
 

@@ -41,7 +41,7 @@ LINEAR = SUMS | AVERAGES | MOVES | JOINS | CASTS | DROPOUTS | words(
     requires_grad"""
 )  # fmt: skip
 WEIGHTED = CONVOLUTIONS | MATRIX_PRODUCTS | words("linear mul div addcmul addmm baddbmm lerp")
-"""Linear as long as only one argument depends on the image: weights usually do not."""
+"""Operations that are linear if only one argument depends on the image, as usual for weights."""
 
 
 def contributions(score: ModelScore, images: Tensor, baseline: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ def contributions(score: ModelScore, images: Tensor, baseline: Tensor) -> Tensor
     with torch.enable_grad():
         leaf0, leaf = (one.detach().clone().requires_grad_() for one in (baseline, images))
         with Differences() as reference:
-            before = score(leaf0.clone()).detach()  # clones: networks may work in place
+            before = score(leaf0.clone()).detach()  # clones, since networks may change their input in place
         with Differences(reference.noted):
             now = score(leaf.clone())
         values = derivative(now, leaf) * (images - baseline)

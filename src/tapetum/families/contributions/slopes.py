@@ -66,7 +66,7 @@ def _product(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros:
 def _softmax(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
     """Splits softmax e / s, or log-softmax z - c - log s, e = exp(z - c), s = sum of e; c is the same in both runs."""
     (z,), (z0,), dim = now, before, call.get(1, "dim")
-    zero = zeros[0].nan_to_num(0)  # of masked places, -inf in both runs
+    zero = zeros[0].nan_to_num(0)  # for masked places, -inf in both runs
     c = torch.maximum(z, z0).amax(dim, keepdim=True)
     e, e0 = (z - c).exp(), (z0 - c).exp()
     s, s0 = e.sum(dim, keepdim=True), e0.sum(dim, keepdim=True)

@@ -18,7 +18,7 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.progress import track
 
 ROUNDING = 1 - 1e-12
-"""Factor that allows for rounding: a square that holds everything would miss its share by the last bit."""
+"""Factor on the required share that allows for rounding, so that a square with all the energy reaches a share of 1."""
 
 
 def gradient_energy(

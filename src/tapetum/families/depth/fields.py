@@ -19,7 +19,7 @@ from tapetum.notes import note
 from tapetum.types import Field, Range, ReceptiveFields
 
 SHARE = 0.95
-"""Share of the squared gradient that the effective receptive field holds."""
+"""Share of the squared gradient inside the effective receptive field."""
 
 
 @inspection(cite="luo2016understanding", takes="images")

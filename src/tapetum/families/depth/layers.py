@@ -18,7 +18,7 @@ from tapetum.models.vision_model import VisionModel
 T = TypeVar("T")
 
 FEW = 5
-"""Number of layers in methods for which each layer costs passes of its own."""
+"""Default number of layers in methods where each layer needs additional passes."""
 
 
 def named_or_blocks(model: VisionModel, layers: Sequence[str] | str | None) -> list[str]:

@@ -22,7 +22,7 @@ from tapetum.notes import note
 from tapetum.types import ImageError, MethodError, OcclusionProbe
 
 USUAL, USUAL_SIDE = (50, 150, 60, 160), 224
-"""The box that is hidden by default (top, bottom, left, right), and the side of the image it is meant for, in px."""
+"""Default hidden box (top, bottom, left, right), and the side of the image that it refers to, in px."""
 
 Hiding = Literal["black", "grey", "blur", "noise"]
 

@@ -62,7 +62,7 @@ def _computing(survey: Survey) -> list[str]:
 def _activity(values: Tensor, n: int) -> _Activity:
     values = values if values.is_floating_point() else values.float()
     zeros, not_positive = (float(where.double().mean()) for where in (values == 0, values <= 0))
-    # a layer may hold the windows of an image in its batch, one image after the other
+    # the batch axis of a layer may hold windows, image by image
     means = values.reshape(n, -1).mean(1) if values.numel() % n == 0 else values.new_full((n,), float("nan"))
     return _Activity(tuple(values.shape[1:]), zeros, not_positive, means)
 

@@ -26,16 +26,16 @@ from tapetum.progress import report
 from tapetum.types import MethodError, Precision, Range, Rendering
 
 EARLY = 1
-"""Place of the layer that holds the picture, the second of five depths: edges and textures are seen there."""
+"""Index among five depths of the layer whose activation is held (the second), which responds to edges and textures."""
 
 FADED, CLEAR = 0.2, 0.8
 """Quantiles of the accumulated gradient: pixels below the first are transparent, pixels above the second opaque."""
 
 RARE = 0.1
-"""Share of the most frequent pixel's views: rarer pixels (corners) count as shown this often, so few views do not suffice."""
+"""Least number of views that a pixel counts with, as a share of the most frequent pixel's; corners are rarely in a view."""
 
 PARAMETRIZATIONS = {"fourier": fourier, "phase": maco, "pixel": pixel}
-"""Parametrizations that can begin with a picture; phase keeps the strength of each frequency, and moves where it is."""
+"""Parametrizations that can start from a picture; "phase" keeps the magnitude of each frequency and changes its phase."""
 
 
 @rendering(cite="hamblin2024feature", takes="pictures")

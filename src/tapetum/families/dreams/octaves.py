@@ -26,10 +26,10 @@ from tapetum.progress import report
 from tapetum.types import MethodError, Precision, Range, Rendering
 
 SMALLEST_PX = 32
-"""Shorter side of the smallest octave: a network that halves its grid five times has one place left there."""
+"""Least shorter side of an octave in px: a network that halves its grid five times has one place left."""
 
 USUAL = 3
-"""Place of the usual layer, the fourth of five depths: parts of things are seen there (eyes, snouts, wheels)."""
+"""Index of the default layer among five depths (the fourth), which responds to parts of things (eyes, snouts, wheels)."""
 
 
 @rendering(cite="mordvintsev2015inceptionism", takes="pictures")

@@ -20,7 +20,7 @@ from tapetum.notes import note
 from tapetum.types import ImageError, Made, Rendering
 
 DEPTHS = 5
-"""Depths of a network from which a usual layer is taken."""
+"""Number of depths of a network among which default layers are chosen."""
 
 
 def begun_with(model: VisionModel, pictures: Sequence[Tensor], size: Any, longest_px: int, *, whole: bool = True) -> Tensor:

@@ -26,7 +26,7 @@ from tapetum.notes import note
 from tapetum.types import Batch, ImageError, Precision, Range, Rendering
 
 CONTENT = 2
-"""Place of the usual content layer, the third of five depths; the usual style layers are the first four."""
+"""Index of the default content layer among five depths (the third); the default style layers are the first four."""
 
 
 @rendering(cite="gatys2016style", takes="pictures")

@@ -19,11 +19,11 @@ from tapetum.notes import note
 from tapetum.types import FilterComparison, LayerError, ModelLike, Range
 
 CUTOFF = 0.25
-"""Cycles per cell below which a change counts as slow: half of the highest frequency that a grid of cells can hold."""
+"""Frequency in cycles per cell below which a change counts as slow: half of the highest that a grid can hold."""
 
 
 def untrained(model: ModelLike, seed: int = 0) -> VisionModel:
-    """The same architecture with new random weights, as a private copy: your model stays as it is.
+    """Returns a copy of the model with new random weights; your model stays unchanged.
 
     Every module draws its weights as when it is created (`reset_parameters`), by the seed; the statistics of batch-norms are
     those before any image. Parameters that no module draws (class tokens, position embeddings, scales) have their values
@@ -94,7 +94,7 @@ def compare_filters(
 
 
 def low_frequency_share(weights: Tensor, cutoff: float = 0.25) -> Tensor:
-    """Share of each filter's energy below `cutoff` cycles per cell, over all inputs: (k,) in [0, 1] for (k, inputs, h, w).
+    """Returns the share (k,) in [0, 1] of each filter's energy below `cutoff` cycles per cell, for (k, inputs, h, w).
 
     ∫_{|f| <= cutoff} |W(f)|² df / ∫ |W(f)|² df = Σ_ij w_i w_j K(|x_i - x_j|) / Σ_i w_i², W the Fourier transform of the
     filter with zeros around it, x_i the place of weight w_i, K(r) = cutoff · J1(2π · cutoff · r) / r the transform of the disc,

@@ -51,7 +51,7 @@ def integrated_gradients(
 
 
 GAP = 0.01
-"""Share of the score's change: a larger gap of the sum is noted."""
+"""If the sum of the values misses the score's change by more than this share of it, a note is added."""
 
 
 def _complete(score: ModelScore, images: Tensor, start: Tensor, values: Tensor, batch: Batch) -> Tensor:

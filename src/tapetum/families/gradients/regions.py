@@ -70,7 +70,7 @@ def xrai(
 
 def _regions(pixels: Tensor, min_size_px: int, dilation_px: int) -> Tensor:
     """Returns the segments of all scales, each grown by `dilation_px`, as masks (m, h, w) bool."""
-    # the authors cut pictures in [-1, 1], whose differences are twice as large
+    # the authors segment pictures in [-1, 1], with differences twice as large
     cuts = [felzenszwalb(2 * pixels - 1, scale, sigma=0.8, min_size=min_size_px) for scale in SCALES]
     return torch.cat(
         [_grown(labels == torch.arange(int(labels.max()) + 1).to(labels)[:, None, None], dilation_px) for labels in cuts]

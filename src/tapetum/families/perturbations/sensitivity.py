@@ -1,4 +1,4 @@
-"""Sensitivity analysis: the cells of a grid as random inputs, and how much the score depends on each."""
+"""Sensitivity analysis: varies the cells of a grid at random and estimates how much the score depends on each."""
 
 from __future__ import annotations
 

@@ -14,16 +14,16 @@ from tapetum.engines.perturb.fills import gaussian_blurred
 from tapetum.progress import track
 
 COLDNESS = 20
-"""1 / temperature of the smooth maximum."""
+"""Inverse temperature of the smooth maximum."""
 
 LEVELS = 8
-"""Levels of the blur pyramid, with the image itself."""
+"""Number of levels of the blur pyramid, including the image itself."""
 
 LEARNING_RATE, MOMENTUM, AREA_WEIGHT, AREA_GROWTH = 0.01, 0.9, 300, 1.0035
 """Settings of the ascent, as in the authors' code."""
 
 TIED = 0.01
-"""Mask values that differ by less share their rank: else rounding would decide which of them is kept."""
+"""Mask values that differ by less than this share their rank, so that rounding does not decide which is kept."""
 
 
 class SmoothMask:
