@@ -109,7 +109,7 @@ def _chosen(score: ModelScore, images: Tensor, laws: Collection[str], fact: str 
     model, found = score.model, automatic_layer(score, images, laws)
     name, reason = found
     notes = [f"layer {name} was chosen: {reason}", *model.runs_of(name)]
-    if not model.survey.map_of(name).prefix and passed_by(score, images, name):  # a class token: always
+    if not model.survey.map_of(name).prefix and passed_by(score, images, name):  # with a class token this is always so
         notes.append(f"the answer also reads the image on ways past {name} (a skip, another branch), which this map leaves out")
     if fact is not None and found == model.remember("layers to choose from", lambda: _to_choose_from(model))[0]:
         model.remember(fact, lambda: (name, tuple(notes)))
@@ -220,7 +220,10 @@ def _gives(model: VisionModel, layer: str, output: Tensor, wanted: Tensor) -> bo
 
 
 def first_positive(score: ModelScore, images: Tensor, name: str, reason: str) -> tuple[str, str]:
-    """Returns (layer, reason): the first from `name` on with its grid, no negative values, and an effect on the score."""
+    """Returns (layer, reason) of a layer that is never negative.
+
+    It is the first from `name` on with the same grid and an effect on the score; if there is none, `name` itself.
+    """
     positive = next((one for one in positive_layers(score.model, name) if read_of(score, images, one) == "map"), None)
     if positive == name:
         return name, reason
