@@ -34,6 +34,7 @@ from tapetum.models.blocks import block_layers
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Progress, Watcher, watching
 from tapetum.reports.machine import write_json
+from tapetum.runners.ranks import Ranks, found_launcher
 from tapetum.types import Cancelled, ScanResult, TapetumError
 
 SUMMARY = "scan.json"
@@ -81,7 +82,7 @@ def scan_folder(
     _save(folder, result, many)
     write_json(folder / SUMMARY, summary)
     _tell(folder, result, summary, as_json)
-    crash = getattr(run, "launcher", None) == "torchrun"  # torchrun would stop or restart all ranks for any status but 0
+    crash = found_launcher() == "torchrun"  # torchrun would stop or restart all ranks for any status but 0
     return 1 if result.skipped and not crash else 0
 
 
@@ -90,8 +91,6 @@ def scan_folder(
 
 def runner(ray: str | None, workers: int | None) -> tuple[Runner, bool]:
     """Chooses Ray, ranks (if a launcher started this process) or threads; also returns whether this process saves results."""
-    from tapetum.runners.ranks import Ranks, found_launcher
-
     if ray is not None:
         from tapetum.runners.ray_actors import Ray
 
