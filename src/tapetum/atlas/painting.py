@@ -136,7 +136,7 @@ def shared_out(
     progress.report(done, total, "pictures")
     if not todo:
         return []
-    model.survey, model.weights_sha256  # noqa: B018 (computed once, before several threads need it)
+    _ = model.survey, model.weights_sha256  # computed once, before several threads need them
     many = min(workers or (cores() if model.device.type == "cpu" else 1), len(todo))
     events: queue.SimpleQueue[Message] = queue.SimpleQueue()
     stopped, threads = threading.Event(), torch.get_num_threads()
