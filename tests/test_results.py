@@ -11,14 +11,7 @@ import torch.nn.functional as F
 from zoo import pictures, shared
 
 import tapetum as tp
-from tapetum.types import (
-    Attribution,
-    Example,
-    Histogram,
-    TapetumError,
-    UnitExamples,
-    UnitSpectrum,
-)
+from tapetum.types import Attribution, Example, Histogram, TapetumError, UnitExamples, UnitSpectrum
 
 N = 3
 

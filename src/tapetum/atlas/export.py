@@ -167,11 +167,7 @@ class _SiteData:
             "data": {**about["data"], "skipped": skipped[:SKIPPED], "skipped_count": len(skipped), "labels": self.labels},
             "notes": all_notes(about),
             "layers": [self._about(layer) for layer in self.layers],
-            "pictures": {
-                "count": count,
-                "chunk": PICTURES,
-                **Sprite(tile=TILE_PX, columns=COLUMNS, rows=ROWS, sheets=sheets),
-            },
+            "pictures": {"count": count, "chunk": PICTURES, **Sprite(tile=TILE_PX, columns=COLUMNS, rows=ROWS, sheets=sheets)},
             "served": False,
         }
 

@@ -1,5 +1,3 @@
 """The command line: `tapetum`, also `python -m tapetum`."""
 
 from tapetum.cli.main import main
-
-__all__ = ["main"]

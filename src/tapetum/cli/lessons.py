@@ -27,15 +27,7 @@ def list_lessons() -> int:
     return 0
 
 
-def run_lesson(
-    number: int,
-    *,
-    model: ModelChoice | None,
-    image: str | None,
-    data: str | None,
-    quick: bool,
-    out: Path,
-) -> int:
+def run_lesson(number: int, *, model: ModelChoice | None, image: str | None, data: str | None, quick: bool, out: Path) -> int:
     """Runs one lesson, prints its checks and the path of its page; returns 1 if a cell failed, where the page ends, else 0."""
     chosen = lesson(number)
     own = {"--model": model and model.name, "--image": image, "--data": data}

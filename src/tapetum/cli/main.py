@@ -183,11 +183,7 @@ def demo(
 
 @app.command()
 @asks_for_model()
-def predict(
-    images: Images,
-    model: Any = USUAL,
-    k: Annotated[int, typer.Option(help="Classes per image.", min=1)] = 5,
-) -> None:
+def predict(images: Images, model: Any = USUAL, k: Annotated[int, typer.Option(help="Classes per image.", min=1)] = 5) -> None:
     """Lists the most probable classes of each image."""
     from tapetum.cli.explaining import predict_files
 

@@ -24,14 +24,7 @@ from tapetum.types import GROUPS, UnitExamples, UnitSpectrum
 
 
 def show_units(
-    name: str,
-    *,
-    units: list[str],
-    data: str,
-    model: ModelChoice,
-    out: Path,
-    scan: Path | None,
-    keywords: Mapping[str, Any],
+    name: str, *, units: list[str], data: str, model: ModelChoice, out: Path, scan: Path | None, keywords: Mapping[str, Any]
 ) -> int:
     """Writes a figure and arrays per unit, and report.json, all or nothing; returns status 0, or 1 if pictures were skipped."""
     folder = checked_folder(out)

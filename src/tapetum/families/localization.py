@@ -68,11 +68,7 @@ def pointing_game(
 
 
 def _measured(
-    metric: str,
-    attribution: Attribution,
-    inside: Tensor,
-    maps: Tensor,
-    measure: Callable[[Tensor, Tensor], Tensor],
+    metric: str, attribution: Attribution, inside: Tensor, maps: Tensor, measure: Callable[[Tensor, Tensor], Tensor]
 ) -> Localization:
     status: tuple[Inside, ...] = tuple(
         _status(attribution, row, heatmap, mask) for row, (heatmap, mask) in enumerate(zip(maps, inside, strict=True))

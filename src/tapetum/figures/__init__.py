@@ -10,5 +10,3 @@ from tapetum.figures.overlay import colorize, overlay, picture
 for _module in pkgutil.iter_modules(__path__, f"{__name__}."):  # each module registers its `draw`
     if not _module.name.endswith(".page"):  # `page` imports matplotlib, so it is imported with the first figure
         importlib.import_module(_module.name)
-
-__all__ = ["animate", "colorize", "draw", "has_figure", "html", "overlay", "picture", "png", "show"]

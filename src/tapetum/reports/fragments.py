@@ -13,12 +13,7 @@ from tapetum.reports.words import line_name, line_value, number, seconds
 from tapetum.types import ActivationMaps, Evaluation, Number, Prediction
 from tapetum.types.explanations import Explanation, Judged, Question
 
-STATUS_WORDS = {
-    "ok": "ok",
-    "no_positive_evidence": "no positive evidence",
-    "constant": "constant",
-    "non_finite": "NaN inside",
-}
+STATUS_WORDS = {"ok": "ok", "no_positive_evidence": "no positive evidence", "constant": "constant", "non_finite": "NaN inside"}
 DEPTHS = {1: ("",), 2: ("Early", "Deep"), 3: ("Early", "Middle", "Deep")}
 
 

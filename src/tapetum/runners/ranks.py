@@ -18,10 +18,7 @@ from tapetum.engines.scan.local import cores
 from tapetum.engines.scan.shards import Tick
 from tapetum.types import Cancelled, TapetumError
 
-LAUNCHERS = {
-    "torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"),
-    "SLURM": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
-}
+LAUNCHERS = {"torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"), "SLURM": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")}
 """{launcher: environment variables for this process's rank, the number of processes, and its rank on this computer}."""
 
 LOOK_S = 2.0

@@ -2,5 +2,3 @@
 
 from tapetum.training.checking import check_predictions
 from tapetum.training.training import fine_tune, train
-
-__all__ = ["check_predictions", "fine_tune", "train"]

@@ -2,5 +2,3 @@
 
 from tapetum.engines.backward.modes import Applied, backward_rules
 from tapetum.engines.backward.rules import deconvolved, guided
-
-__all__ = ["Applied", "backward_rules", "deconvolved", "guided"]

@@ -4,8 +4,3 @@ from tapetum.engines.perturb.fills import Fill, as_fill
 from tapetum.engines.perturb.masks import Masks, random_grids, staircase, windows
 from tapetum.engines.perturb.superpixels import Segmentation, coalitions, segment, segments_painted
 from tapetum.engines.perturb.under import mixed, scores, scores_under
-
-__all__ = [
-    "Fill", "Masks", "Segmentation", "as_fill", "coalitions", "mixed", "random_grids", "scores", "scores_under", "segment",
-    "segments_painted", "staircase", "windows",
-]  # fmt: skip

@@ -70,12 +70,7 @@ class Step:
 
 
 def optimize(
-    model: VisionModel,
-    objective: Objective,
-    recipe: Recipe,
-    start: Start,
-    *,
-    before: Callable[[Tensor], object] | None = None,
+    model: VisionModel, objective: Objective, recipe: Recipe, start: Start, *, before: Callable[[Tensor], object] | None = None
 ) -> Iterator[Step]:
     """Yields the steps of gradient ascent on the objective, which has one value per picture.
 

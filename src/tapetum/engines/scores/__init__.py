@@ -6,13 +6,7 @@ score.take([0])                              # the score of the first image alon
 """
 
 from tapetum.engines.scores.base import ModelScore, TargetScore
-from tapetum.engines.scores.building import (
-    PredictedScore,
-    answers_for,
-    as_score,
-    check_target,
-    n_classes,
-)
+from tapetum.engines.scores.building import PredictedScore, answers_for, as_score, check_target, n_classes
 from tapetum.engines.scores.classes import ClassScore, OutputScore, class_name
 from tapetum.engines.scores.embeddings import SimilarityScore
 from tapetum.engines.scores.inside import CallableScore, UnitScore

@@ -44,9 +44,7 @@ def score_cam(
 
 
 @attribution(
-    cite="wang2020sscam",
-    reduce="positive",
-    laws=("class_sensitive", "map_of_layer", "forward_only", "sampled", POSITIVE),
+    cite="wang2020sscam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only", "sampled", POSITIVE)
 )
 def ss_cam(
     score: ModelScore,

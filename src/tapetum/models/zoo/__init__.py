@@ -3,5 +3,3 @@
 from tapetum.models.zoo.loading import known_models, load
 from tapetum.models.zoo.simple_cnn import SimpleCNN
 from tapetum.models.zoo.wrapping import wrap
-
-__all__ = ["SimpleCNN", "known_models", "load", "wrap"]

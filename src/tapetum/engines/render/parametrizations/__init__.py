@@ -11,22 +11,6 @@ from tapetum.engines.render.parametrizations.pyramids import laplacian, shared
 from tapetum.engines.render.parametrizations.spectra import FourierSpectrum, natural_spectrum, spectrum_of
 
 __all__ = [
-    "PARAMETRIZATIONS",
-    "Canvas",
-    "FourierSpectrum",
-    "Parametrization",
-    "Start",
-    "as_it_is",
-    "as_parametrization",
-    "cppn",
-    "fourier",
-    "gan",
-    "grayscale",
-    "laplacian",
-    "maco",
-    "natural_spectrum",
-    "pixel",
-    "shared",
-    "spectrum_of",
-    "with_alpha",
+    "PARAMETRIZATIONS", "Canvas", "FourierSpectrum", "Parametrization", "Start", "as_it_is", "as_parametrization", "cppn",
+    "fourier", "gan", "grayscale", "laplacian", "maco", "natural_spectrum", "pixel", "shared", "spectrum_of", "with_alpha",
 ]  # fmt: skip
