@@ -165,7 +165,7 @@ def argument_help(docstring: str) -> dict[str, str]:
 
 
 def check_parameters(method: Method, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns {keyword: value}, given or default; refuses unknown names, numbers out of range, words that are no choice."""
+    """Returns {keyword: value}, given or default; refuses unknown names, numbers out of range, words that are not a choice."""
     if not given and (defaults := _defaults(method)):
         return dict(defaults)
     known = {parameter.name: parameter for parameter in parameters(method)}

@@ -74,7 +74,7 @@ def activation_atlas(
     out: str | Path | None = None,
     resume: Resume = True,
 ) -> ActivationAtlas:
-    """A map of a layer's activation vectors over a data set: similar ones near, with a picture for every cell.
+    """A map of a layer's activation vectors over a data set: similar vectors lie close together, and every cell has a picture.
 
     Vectors at random positions of every picture are laid out in two dimensions (UMAP, cosine distance), a grid is laid over
     them, and the vectors of each cell are averaged (carter2019activation). A cell with fewer than 5 is left out. Its picture
@@ -252,7 +252,7 @@ def _painted(
 
 
 def directions(means: Tensor, metric: Tensor | None) -> Tensor:
-    """Returns S v / |S v| for each mean v (k, c), the direction in which its picture is optimised; S is `metric`, None: 1."""
+    """Returns S v / |S v| for each mean v (k, c), the direction in which its picture is optimised; S is `metric` (None: I)."""
     wanted = means if metric is None else means @ metric
     lengths = wanted.norm(dim=1, keepdim=True)
     return (wanted / torch.where(lengths > 0, lengths, 1)).float()

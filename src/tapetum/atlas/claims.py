@@ -98,7 +98,7 @@ def _with(**fields: Fits) -> Fits:
 
 
 def _pairs(first: Fits) -> Fits:
-    """Returns a check that a value is a list of pairs, each a name or a number and its value, or None."""
+    """Returns a check that a value is None or a list of pairs, each of a name or number and a numeric value."""
     return _or_none(_list(lambda pair: isinstance(pair, list) and len(pair) == 2 and first(pair[0]) and is_number(pair[1])))
 
 

@@ -102,7 +102,7 @@ class Room:
 
     @contextlib.asynccontextmanager
     async def patience(self, seconds: float) -> AsyncIterator[None]:
-        """Waits for the client in the block: TimeoutError after `seconds`, ConnectionError if another client gets its place."""
+        """Limits the waiting in the block: TimeoutError after `seconds`, ConnectionError if another client gets its place."""
         wait = asyncio.timeout(seconds)
         try:
             async with wait:

@@ -29,7 +29,7 @@ def evidence(model: VisionModel, layer: str, means: Tensor) -> Tensor:
 
     In the forward pass of a grey image, the layer's map is replaced by one that is v_k everywhere; before a linear head the
     evidence is w_c . (v_k - mean v). carter2019activation instead averages h . dlogit/dh over a cell's vectors h. That takes
-    zero as a neutral value, which is wrong where outputs are signed, and slopes as effects, which is wrong behind a ReLU6: at
+    zero as a neutral value, which is wrong where outputs are signed, and slopes as effects, which is wrong after a ReLU6: at
     blocks.5.0 of EfficientNet-Lite0 it ranked a photograph's own class 983rd of 1000 (median of 48 photographs). With the
     evidence here, 403 of 500 classes have more evidence in the cells of their own photographs than on average; with the
     paper's, 180.

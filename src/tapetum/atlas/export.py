@@ -261,7 +261,7 @@ def broken(site: Path) -> list[str]:
 
 
 def given(path: Path) -> Any:
-    """Returns the value in a data file."""
+    """Returns the value that a data file of the site (a call with JSON) holds."""
     text = path.read_text("ascii")
     return json.loads(text[text.index(",") + 1 : text.rindex(")")])
 

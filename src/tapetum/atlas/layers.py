@@ -49,6 +49,6 @@ def among(model: VisionModel, names: Sequence[str], wanted: Sequence[str] | None
 
 
 def usual_map(model: VisionModel, names: Sequence[str]) -> str:
-    """Returns the layer to map by default: the last whose grid still tells the parts of a picture apart, else the last."""
+    """Returns the layer to map by default: the last one with a grid fine enough to show parts of a picture, else the last."""
     fine = [name for name in names if min(model.survey[name].grid or (1,)) >= DETAILED]
     return (fine or list(names))[-1]

@@ -150,7 +150,7 @@ def binned(points: Tensor, vectors: Tensor, side: int) -> Binned:
 def whitening(vectors: Tensor) -> Tensor:
     """Returns the inverse (c, c) of the shrunk second moments of vectors: ((1 - s) C + s tr(C)/c I)^-1, C = V'V / m.
 
-    C is not centred, as in Lucid's recipe. s in [0, 1] minimizes the expected error (ledoit2004well), so that directions in
+    C is not centred, as in Lucid's recipe. s in [0, 1] minimises the expected error (ledoit2004well), so that directions in
     which the sample hardly varies do not become the largest.
     """
     v = vectors.double().cpu()

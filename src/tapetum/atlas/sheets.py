@@ -23,7 +23,7 @@ QUALITY = 85
 
 
 class Sprite(TypedDict):
-    """Where tiles are on sheets: side of a tile in px, columns and rows of each sheet, names of the sheets' files."""
+    """Arrangement of tiles on sheets: side of a tile in px, columns and rows of each sheet, names of the sheets' files."""
 
     tile: int
     columns: int
@@ -34,7 +34,7 @@ class Sprite(TypedDict):
 def write_sheets(tiles: NDArray[np.uint8], folder: Path, stem: str) -> Sprite:
     """Writes tiles (n, t, t, 3) to folder/STEM-000.webp, ... in sheets of 16 x 16; a single sheet has only the rows it needs.
 
-    Empty places have the color of paper. Each file appears only when complete; further sheets of an earlier run are deleted.
+    Empty places have the colour of paper. Each file appears only when complete; further sheets of an earlier run are deleted.
     """
     n, tile = len(tiles), tiles.shape[1]
     rows = min(ROWS, max(1, -(-n // COLUMNS)))
@@ -50,7 +50,7 @@ def write_sheets(tiles: NDArray[np.uint8], folder: Path, stem: str) -> Sprite:
 
 
 def tile_sheet(tiles: NDArray[np.uint8], background: NDArray[np.uint8], rows: int = ROWS) -> NDArray[np.uint8]:
-    """Returns a sheet with tile i at column i % 16 of row i // 16; empty places have the background's color."""
+    """Returns a sheet with tile i at column i % 16 of row i // 16; empty places have the background's colour."""
     tile = tiles.shape[1]
     page = np.empty((rows * tile, COLUMNS * tile, 3), np.uint8)
     page[:] = background
@@ -75,5 +75,5 @@ def as_tiles(pixels: NDArray[np.uint8], status: Sequence[Made], tile: int) -> ND
 
 
 def paper() -> NDArray[np.uint8]:
-    """Returns the background color (3,) uint8 of empty tiles."""
+    """Returns the background colour (3,) uint8 of empty tiles."""
     return (np.array(rgb(LIGHT.paper)) * 255).round().astype(np.uint8)

@@ -50,7 +50,7 @@ def write_sprites(model: VisionModel, source: Source, samples: Sequence[int], fo
 
 
 def tile(model: VisionModel, source: Source, sample: int) -> NDArray[np.uint8]:
-    """Returns a tile (128, 128, 3) of the crop that the model sees; a gray one if the picture cannot be read."""
+    """Returns a tile (128, 128, 3) of the crop that the model sees; a grey one if the picture cannot be read."""
     try:
         with picture_of(source, sample, model.preprocessing) as pixels:
             seen = viewable(model.preprocessing.crop(pixels))

@@ -151,7 +151,7 @@ class Store:
         return self._placed(found)
 
     def _check_numbers(self, what: str, rows: list[sqlite3.Row], first: int, **below: int) -> None:
-        """Refuses rows that were not requested, as a damaged index gives them, and numbers of things that do not exist.
+        """Refuses rows that were not requested (from a damaged index), and numbers of units or pictures that do not exist.
 
         what   the kind of row, for the message
         first  least value of the first column in `below`

@@ -80,7 +80,7 @@ def render_units(
     """Renders all (or some) units of a layer into sheets folder/FILE-positive-000.webp, ... and an index FILE-units.json.
 
     A unit's picture is optimised from noise to raise (negative: to lower) the mean of its channel over the map
-    (olah2017feature). In a layer that ends in an activation function, this is the mean before that function, since behind a
+    (olah2017feature). In a layer that ends in an activation function, this is the mean before that function, since after a
     ReLU nothing could be lowered below zero. Complete sheets of the same weights and settings are kept, other ones replaced;
     a killed run continues after the batches that it had finished. Pictures have the same bits for any number of workers.
 

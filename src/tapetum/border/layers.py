@@ -117,7 +117,7 @@ def _chosen(score: ModelScore, images: Tensor, laws: Collection[str], fact: str 
 
 
 def _fed_layer(score: ModelScore, images: Tensor, layer: str) -> str:
-    """Returns the layer if the score depends on its map, else a submodule with the same map on which it does; else refuses."""
+    """Returns the layer, or a submodule with the same map, if the score depends on its map; refuses if there is none."""
     name = named_layer(score.model, layer)
     read = read_of(score, images, name)
     if read == "map":
@@ -130,7 +130,7 @@ def _fed_layer(score: ModelScore, images: Tensor, layer: str) -> str:
 
 
 def refuse_unread(score: ModelScore, images: Tensor, layers: Iterable[str]) -> None:
-    """Refuses layers on whose output the score does not depend, neither on the map nor on class or register tokens."""
+    """Refuses layers whose output does not affect the score, neither through the map nor through class or register tokens."""
     for name in layers:
         if (read := read_of(score, images, name)) == "nothing":
             raise LayerError(_why_not(score, images, name, read))
@@ -147,7 +147,7 @@ def _why_not(score: ModelScore, images: Tensor, name: str, read: str) -> str:
 
 
 def _that_work(score: ModelScore, images: Tensor, name: str) -> list[str]:
-    """Lists layers to suggest instead: the automatic choice, and maps in or inside `name` that the score depends on."""
+    """Lists layers to suggest in place of `name`: the automatic choice, and its other outputs and submodules that work."""
     inner = [one for one in reversed(score.model.survey.order) if one.startswith(f"{name}.")]
     found = [one for one in inner if score.model.survey[one].grid is not None][:4]
     works = [one for one in found if read_of(score, images, one) == "map"][:2]

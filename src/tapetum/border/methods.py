@@ -115,7 +115,7 @@ def _plainly(
 
 @dataclass(frozen=True)
 class _Row:
-    """What is specific to a kind of method: its question, how to build the public signature, and how to call the body."""
+    """Properties of a kind of method: its question, how to build the public signature, and how to call the body."""
 
     question: FourQuestions
     signature: Callable[[Callable[..., Any]], inspect.Signature]

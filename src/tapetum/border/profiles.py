@@ -1,4 +1,4 @@
-"""How other libraries and papers define a method: a table of their defaults and of their processing of the values.
+"""Definitions of methods in other libraries and papers: a table of their defaults and of their processing of the values.
 
     tp.grad_cam(model, images, like="grad-cam")      # ReLU, scaled to [0, 1], at the input's size, as that library returns it
 
@@ -23,7 +23,7 @@ MapStep: TypeAlias = Callable[[Tensor, tuple[int, int]], Tensor]
 
 @dataclass(frozen=True)
 class Profile:
-    """What a library does differently from tapetum.
+    """Differences between a library's definition of a method and tapetum's.
 
     defaults   the library's values for keywords that the user does not give
     each       steps applied to the values of each layer

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         keep_large_blocks()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job queue's time limit acts like Ctrl-C
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file's name may be no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file's name may not be text
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]
     token = debugging.set(words != given)
@@ -109,7 +109,7 @@ def _words_for(error: Exception) -> str:
 
 def _close_output() -> None:
     """Redirects standard output to nowhere after its reader has closed it, so that Python does not complain on exit."""
-    with contextlib.suppress(OSError, ValueError):  # standard output is no file
+    with contextlib.suppress(OSError, ValueError):  # standard output is not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -18,7 +18,7 @@ from tapetum.types import ModelError, Outputs, TapetumError
 T = TypeVar("T")
 
 HIDDEN = ("generator", "run", "progress")
-"""Keywords that are no command-line options, since only Python can give their values."""
+"""Keywords that are not command-line options, since only Python can give their values."""
 
 FLAGS = {"n_steps": ("--n-steps", "--steps"), "maps": ("--map",)}
 """{keyword: option flags} where the option has another name than the keyword."""

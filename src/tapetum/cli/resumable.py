@@ -94,7 +94,7 @@ def _has_frames(run: Run, wanted: Mapping[str, Any]) -> bool:
 
 
 def write(folder: Path, task: Task, run: Run) -> list[str]:
-    """Saves a task's result, then its pictures, no file in part; returns the names of the picture files."""
+    """Saves a task's result, then its pictures, each file completely or not at all; returns the names of the picture files."""
     films = [folder / f"{task.stem}{suffix}" for suffix in WRITERS]  # also deletes animations made with other settings
     for file in (*_files(folder, task), *films):
         if file.is_file() and is_ours(file):

@@ -63,7 +63,7 @@ def unexpected(error: Exception) -> str:
 
 @contextmanager
 def bar(title: str) -> Iterator[Watcher]:
-    """Yields a watcher that draws a progress bar on standard error; it draws nothing if that is no terminal."""
+    """Yields a watcher that draws a progress bar on standard error; it draws nothing if that is not a terminal."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),  # a file may be called [bold].png

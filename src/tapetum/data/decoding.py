@@ -86,7 +86,7 @@ def header(file: io.BytesIO) -> tuple[str, int, int]:
 
 
 def _levels(data: bytes) -> Tensor:
-    """Pixels (3, H, W) uint8, channels last in memory.
+    """Decodes a JPEG to pixels (3, H, W) uint8, channels last in memory.
 
     Calls the operator behind torchvision.io.decode_jpeg, since that function is deprecated and warns; `_agrees` tests that the
     operator is there.

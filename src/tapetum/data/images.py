@@ -40,7 +40,7 @@ def read_image(source: Any) -> Tensor:
     its channels first, a tensor (H, W), (1 | 3 | 4, H, W) or with its channels last, each also with a leading axis of 1; a .npy
     file is an array. Arrays and tensors: uint8, uint16, bool, or float in [0, 1]; tensors keep their device. Transparency is
     composited over white. EXIF orientation is applied, ICC profiles are ignored. An animation gives its first frame (a PIL
-    image: its current one). Grey keeps 16 bits; color has 8.
+    image: its current one). Grey keeps 16 bits; colour has 8.
     """
     with strips_of(source) as strips:
         return strips.whole(torch.float32)

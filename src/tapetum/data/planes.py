@@ -96,7 +96,7 @@ def _hint(ndim: int) -> str:
 
 
 def check_values(parts: Callable[[], Iterable[Tensor]], name: str, span: ValueSpan | None = None) -> None:
-    """Refuses values that cannot be pixels: a wrong type, NaN, or out of range; `parts` yields the values anew at each call."""
+    """Refuses values that cannot be pixels: a wrong type, NaN, or out of range; `parts` yields all values at each call."""
     dtype = next(iter(parts())).dtype
     if dtype.is_complex:
         raise ImageError(f"{name}: complex numbers are no pixels; use uint8, or float in [0, 1]")

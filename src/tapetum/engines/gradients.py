@@ -127,7 +127,7 @@ def sampled_gradients(
     tolerance: float | None = None,
     batch: Batch = "auto",
 ) -> list[S]:
-    """Returns for each image a statistic, such as the mean, of the gradients at its points(row, k), k from 0 to n_points - 1.
+    """Returns for each image a statistic (such as the mean) of its gradients at points(row, k), k = 0 .. n_points - 1.
 
     With a tolerance, the sampling of an image ends when the standard error of its statistic is small enough.
     """
@@ -167,7 +167,7 @@ def gathered(
 
 
 def layer_gradient(score: ModelScore, images: Tensor, layer: str, *, batch: Batch = "auto") -> tuple[Tensor, Tensor]:
-    """Returns the activation A of a layer and dS/dA, both maps (n, c, h, w); only the part behind the layer keeps a graph."""
+    """Returns the activation A of a layer and dS/dA, both maps (n, c, h, w); only the part after the layer keeps a graph."""
 
     def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         values, activation = cut_at(score.take(rows), images[rows[0] : rows[-1] + 1].detach(), layer)

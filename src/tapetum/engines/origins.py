@@ -31,7 +31,7 @@ ARITHMETIC = (FUNCTIONS - ACTIVATIONS) | SUMS | {"mul", "div", "neg"}
 
 @dataclass(frozen=True, eq=False)
 class Note:
-    """How to make the pre-activation of a result.
+    """Recipe for the pre-activation of a result.
 
     make       returns the pre-activation, computed only when needed, since concatenations cost a copy
     rests_on   the tensors from which `make` computes, each with its version
@@ -50,9 +50,7 @@ class Note:
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """Link from a result to `source`, of which alone it is an elementwise function; `bounded` tells whether the function is
-    bounded.
-    """
+    """Link from a result to `source`, the one tensor of which it is an elementwise function, `bounded` or not."""
 
     source: Tensor
     version: int  # of the source

@@ -38,7 +38,7 @@ Edit = Callable[[Tensor], Tensor | None]
 
 @dataclass(eq=False)
 class _LayerWatch:
-    """Counts how often the watched layers have run in a pass; `done` tells when all have run as often as needed."""
+    """Counts how often the watched layers have run in a pass; `done` is true once all have run as often as needed."""
 
     model: VisionModel
     stop: bool

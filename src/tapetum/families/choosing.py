@@ -25,7 +25,7 @@ DEPTHS = 4
 def best_layer(
     method: Method, model: VisionModel, images: Tensor, target: TargetLike, keywords: Mapping[str, Any]
 ) -> Attribution:
-    """Returns the map at the layer with the highest mean of insertion - deletion over the images; `tried` has every layer's."""
+    """Returns the map at the layer with the highest mean of insertion - deletion over the images; `tried` has all means."""
     found: dict[str, Attribution] = {}
     tried: dict[str, tuple[float, ...]] = {}
     for layer in candidates(method, as_score(model, images, target, method.scale), images):

@@ -51,7 +51,7 @@ def relevance_rank(attribution: Attribution, masks: Tensor) -> Localization:
 def pointing_game(
     attribution: Attribution, masks: Tensor, *, tolerance_px: Annotated[float, Range(0, 10_000)] = 15
 ) -> Localization:
-    """Whether a map's highest pixel hits the object's mask, or a pixel near it.
+    """Hit or miss of a map's highest pixel: whether it lies in the object's mask, or near it.
 
     value = 1 if the highest pixel is at most `tolerance_px` from the mask, else 0; of several that are equally high, the
     share that hits. The mean over images is the accuracy of the paper. NaN as in `relevance_mass`.

@@ -83,7 +83,7 @@ def activation_spectrum(
     limit: Limit = None,
     precision: Precision = "exact",
 ) -> UnitSpectra:
-    """Pictures from those that units are against to those that they look for: made ones at the ends, real ones between.
+    """Pictures from those that lower a unit's activation most to those that raise it most, optimised ones at both ends.
 
     Per unit: the picture made so that it answers least; the k pictures of the data set with the lowest scores, with the
     scores nearest below and nearest above the threshold, and with the highest; the picture made so that it answers most.
@@ -130,7 +130,7 @@ def top_examples(
     limit: Limit = None,
     precision: Precision = "exact",
 ) -> TopExamples:
-    """The k pictures of a data set on which units answer most, and where in them.
+    """The k pictures of a data set that activate units most, and the place in each that does.
 
     As `tp.scan` finds them with `tp.TopK`, by falling score. A crop is a square around the centre of the unit's strongest
     place, moved into the picture where it would lie outside: of the side of the layer's receptive field, at most half of what

@@ -56,7 +56,7 @@ COLORS: dict[Group, str] = dict(zip(GROUPS, (DIVERGING[0], DIVERGING[2], DIVERGI
 def _(result: UnitSpectra) -> Figure:
     """Draws one band per unit: six columns of pictures, and a histogram of its scores below them.
 
-    The columns are: optimized against the unit, minimum, slightly negative, slightly positive, maximum, optimized for it.
+    The columns are: optimised against the unit, minimum, slightly negative, slightly positive, maximum, optimised for it.
     """
     shown = result.units[:MAX_UNITS]
     made = any(one.optimized is not None for one in shown)

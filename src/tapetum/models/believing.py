@@ -105,7 +105,7 @@ def compared(module: nn.Module, twin: nn.Module, run: RunModule, image: Tensor) 
 
 
 def _told_apart(image: Tensor) -> Tensor:
-    """Returns the image, or noise in place of a blank one, to which different networks may give the same answer."""
+    """Returns the image, or noise in place of a blank image, for which different networks may give the same answer."""
     if bool((image == image.flatten()[0]).all()):
         noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
         return noise.to(image.device, image.dtype)
@@ -149,7 +149,7 @@ def _calls() -> Generator[_Calls]:
 
 
 def _put_tensors_back(before: list[tuple[Tensor, Tensor]]) -> set[int]:
-    """Restores tensors from (tensor, old value) pairs, of several for one tensor the first; returns ids of changed tensors."""
+    """Restores tensors from (tensor, old value) pairs, the first of each tensor; returns the ids of changed tensors."""
     changed = set[int]()
     for tensor, old in reversed(before):
         if tensor.shape == old.shape and not _close(tensor, old, exactly=True):
@@ -161,7 +161,7 @@ def _put_tensors_back(before: list[tuple[Tensor, Tensor]]) -> set[int]:
 def _strangers(
     theirs: list[nn.Module], twin: nn.Module, first: Mapping[int, nn.Module], second: Mapping[int, nn.Module]
 ) -> str:
-    """Says which module the copy wrongly runs: one of the user's, or one in training mode that it does not hold; "" if none."""
+    """Names the module that the copy wrongly runs: the user's, or one in training mode that it does not hold; "" if none."""
     users, own = {id(part) for part in theirs}, {id(part) for part in reach(twin).modules}
     shared = [part for key, part in first.items() if key in users and key not in own]
     if shared:
@@ -189,7 +189,7 @@ def _difference(module: nn.Module, twin: nn.Module, run: RunModule, image: Tenso
 
 
 def _uncompiled() -> AbstractContextManager[Any]:
-    """Inside the block, parts under torch.compile run uncompiled; torch's compiler is not imported if nobody has used it."""
+    """Runs parts under torch.compile uncompiled inside the block; does not import torch's compiler if nobody has used it."""
     return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
@@ -218,7 +218,7 @@ def _left_alone(module: nn.Module) -> Generator[None]:
 
 
 def _alone(run: RunModule, twin: nn.Module, image: Tensor, answer: Any, rounding: float) -> bool:
-    """Whether the image has the same answer in a batch with another image as alone; True if only single images are taken."""
+    """Checks whether an image gets the same answer in a batch of two as alone; True if the network takes only single images."""
     both = torch.cat([image, image.flip(-1) * 0.5 + image.mean()])
     try:
         beside = _seeded(run, twin, both, 0)
@@ -230,7 +230,7 @@ def _alone(run: RunModule, twin: nn.Module, image: Tensor, answer: Any, rounding
 
 
 def alike(one: Any, other: Any, rounding: float = 0.0) -> bool:
-    """Whether two answers hold the same tensors, up to rounding of their number type, or a coarser machine eps `rounding`."""
+    """Checks whether two answers hold the same tensors, up to rounding of their type, or a coarser machine eps `rounding`."""
     ours, theirs = list(tensors(one)), list(tensors(other))
     return len(ours) == len(theirs) and all(_close(a, b, rounding) for a, b in zip(ours, theirs, strict=True))
 

@@ -14,7 +14,7 @@ def block_layers(survey: Survey) -> tuple[str, ...]:
 
     A block is a module whose output is a map and that holds at least two learned layers, one of which looks at several places
     (a residual block, an inception module, a block of a transformer). Where a larger module (a stage, an encoder) lines up
-    blocks, these are taken, not the larger module. For a network without blocks (VGG, AlexNet) the activation behind each
+    blocks, these are taken, not the larger module. For a network without blocks (VGG, AlexNet) the activation after each
     convolution is taken; without convolutions, the layer that `choose_layer` gives.
     """
     blocks = _Blocks(survey).inside("")
@@ -52,7 +52,7 @@ class _Blocks:
         return name in self.survey.containers or self._is_row(name)
 
     def _is_row(self, name: str) -> bool:
-        """Whether a module only runs blocks one after the other, as nn.Sequential does, by a class of the network's own."""
+        """Checks whether a module only runs blocks one after the other, as nn.Sequential does, but has a class of its own."""
         children = self.children.get(name, [])
         if any(child in self.survey.containers for child in children):
             return False
@@ -60,7 +60,7 @@ class _Blocks:
         return bool(same) and all(self._is_block(child) for child in children)
 
     def _lines_up(self, name: str) -> bool:
-        """Whether a container somewhere inside the module holds blocks."""
+        """Checks whether a container somewhere inside the module holds blocks."""
         return any(
             (self._is_container(child) and any(map(self._is_block, self.children.get(child, [])))) or self._lines_up(child)
             for child in self.children.get(name, [])
@@ -80,7 +80,7 @@ class _Blocks:
 
 
 def _plain(survey: Survey) -> list[str]:
-    """Returns the layers of a network without blocks: the activation behind each convolution and each join of branches.
+    """Returns the layers of a network without blocks: the activation after each convolution and each join of branches.
 
     A convolution counts if it looks at several places, unless its map has the grid of a join: then it lies in a branch.
     """

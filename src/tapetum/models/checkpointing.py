@@ -30,7 +30,7 @@ _originals: dict[str, Any] = {
 
 @contextmanager
 def uncheckpointed() -> Generator[None]:
-    """Inside the block, in this thread, functions under gradient checkpointing are called directly."""
+    """Switches gradient checkpointing off inside the block, in this thread: functions under it are called directly."""
     outer = getattr(_here, "plain", False)
     _here.plain = True
     _count(+1)

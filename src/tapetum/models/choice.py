@@ -24,8 +24,8 @@ def candidates(survey: Survey) -> Iterator[tuple[str, str]]:
     The first is found from the last layer that looks at more than one place (a convolution wider than 1 x 1, attention, token
     mixing; no pooling) and gives a map of more than one cell, unless this map is already the answer (a map of classes). Modules
     around this layer that give the same map are preferred to it, then the normalisation and activation that directly follow.
-    Where the end of the network reads only the class token, the patches behind the last attention no longer count, and the
-    layer that feeds this attention is taken. Where several maps are added or concatenated next, the module behind the sum is
+    Where the end of the network reads only the class token, the patches after the last attention no longer count, and the
+    layer that feeds this attention is taken. Where several maps are added or concatenated next, the module after the sum is
     taken; where the branches of a module have a map but their sum is one cell, the input of this module. In a detector only
     the trunk counts, since its heads read several maps. The candidates after the first, for networks that do not read the
     first, come in the same way from earlier layers that look at several places.
@@ -130,7 +130,7 @@ def _climb(survey: Survey, mixer: str, readout: bool, trunk: str, *, again: bool
 
 
 def _is_readout(survey: Survey, name: str) -> bool:
-    """Whether a module's output, straight from a convolution or linear layer, is the network's answer: a map of classes."""
+    """Checks whether the output of a convolution or linear layer is the network's answer, unchanged: a map of classes."""
     end = survey.events.index(Event("end", name))
     inside = [kind for kind, _ in survey.events[:end] if kind not in ("start", "end", "identity", "view")]
     after = {kind for kind, _ in survey.events[end:]}
@@ -138,7 +138,7 @@ def _is_readout(survey: Survey, name: str) -> bool:
 
 
 def _uniform(survey: Survey, name: str) -> bool:
-    """Whether all maps of a container's children have the container's grid; True for a module that is no container."""
+    """Checks whether all maps of a container's children have the container's grid; True for other modules."""
     if name not in survey.containers:
         return True
     depth = name.count(".") + 1
@@ -165,7 +165,7 @@ def extended(survey: Survey, chosen: str) -> str:
 
 
 def _behind_sum(survey: Survey, chosen: str, readout: bool) -> str:
-    """Returns the module behind a sum, if `chosen` is one branch of the sum: that module's map sees all branches.
+    """Returns the module after a sum, if `chosen` is one branch of the sum: that module's map sees all branches.
 
     The branches may be joined by an operation or by a module that does nothing else. Returns `chosen` if there is no sum, or
     the module's map has another grid.
@@ -218,7 +218,7 @@ def _before_one_cell(survey: Survey, chosen: str) -> tuple[str, str] | None:
 
 
 def _reads_class_token(survey: Survey, mixer: str, chosen: str) -> bool:
-    """Whether the end of the network reads the class token: a prefix token is taken out, and the patches are never pooled."""
+    """Checks whether the network's end reads the class token: a prefix token is taken out, and the patches are never pooled."""
     tokens = next((name for name in (mixer, chosen) if name in survey.maps and survey.maps[name].prefix), None)
     if tokens is None:
         return False

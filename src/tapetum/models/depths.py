@@ -29,7 +29,7 @@ def depths(model: VisionModel, n: int = 3) -> list[str]:
 
 
 def _is_feature(layer: Layer) -> bool:
-    """Whether a layer gives a map of more than one row and column, and is no pooling, permutation, dropout or the like."""
+    """Checks whether a layer gives a map of more than one row and column, and is not pooling, permutation or dropout."""
     passes_on = ("Pool", "Permute", "Dropout", "Identity", "Flatten")
     return layer.grid is not None and min(layer.grid) > 1 and not any(word in layer.kind for word in passes_on)
 

@@ -89,7 +89,7 @@ def refusal(model: Network, size: Size) -> ImageError | None:
 
 @contextmanager
 def in_plain_words(model: Network, size: Size) -> Generator[None]:
-    """Inside the block, turns an error of the network into a plain refusal if the network takes no images of this size."""
+    """Turns an error of the network inside the block into a plain refusal if the network takes no images of this size."""
     try:
         yield
     except (TapetumError, MemoryError, torch.OutOfMemoryError):
@@ -192,7 +192,7 @@ class Trials:
 
     @property
     def blind(self) -> bool:
-        """Whether trial passes failed for another reason than a wrong size, such as the missing numbers."""
+        """Checks whether trial passes failed for another reason than a wrong size, such as the missing numbers."""
         shapes = (RuntimeError, ValueError, AssertionError)  # what a wrong size causes; "meta": numbers are missing
         return self.module is None or any(
             not isinstance(error, shapes) or "meta" in str(error).lower() for error in self.errors
@@ -204,7 +204,7 @@ class Trials:
         return self.seen[size]
 
     def really(self, size: Size) -> Outcome:
-        """Outcome of a pass with real numbers, on two blank images of this size."""
+        """Returns the outcome of a pass on two blank images of this size with real numbers, on the model's device."""
         try:
             return self._run(self.model.replica, size, self.model.device)
         except TapetumError:  # the network cannot be copied
@@ -236,7 +236,7 @@ class Trials:
         return found[:most]
 
     def _cells(self, size: Size) -> tuple[int, int] | None:
-        """How many cells the map must have before the linear layer that fails, and the distance of cells in px; or None."""
+        """Returns the number of cells that the map before the failing linear layer must have, and px per cell; or None."""
         maps: list[Tensor] = []
         wanted: list[int] = []
 
@@ -272,6 +272,6 @@ def input_channels(module: nn.Module) -> int:
 
 
 def _is_flat(module: nn.Module) -> bool:
-    """Whether all layers with weights are linear layers, norms or PReLU, so that the network has no patches or tokens."""
+    """Checks whether all layers with weights are linear layers, norms or PReLU, so that there are no patches or tokens."""
     learned: Sequence[nn.Module] = [part for part in module.modules() if any(True for _ in part.parameters(recurse=False))]
     return all(isinstance(part, (nn.Linear, nn.BatchNorm1d, nn.LayerNorm, nn.PReLU)) for part in learned)

@@ -52,7 +52,7 @@ def film_channels(module: nn.Module) -> int | None:
 
 
 def check_frames(module: nn.Module, frames: Any, named: bool) -> None:
-    """Refuses a network for films without a number of frames, unless `named`, and a number of frames that is no count."""
+    """Refuses a network for films without a number of frames, unless `named`, and a number of frames that is not a count."""
     if frames is None and film_channels(module) is not None and not named:
         raise ModelError(
             f"{type(module).__name__} takes films or volumes (n, c, t, h, w): say how many frames or slices they have with "

@@ -1,7 +1,7 @@
 """Works around a bug of torch that makes gradients wrong; in use whenever a `VisionModel` runs with gradients.
 
 On a CPU, torch 2.14 misreads the strides of the gradient that reaches a batch-norm in evaluation mode when the batch is one
-contiguous image and the gradient comes transposed, as it does behind `flatten(2).transpose(1, 2)`. This happens in LeViT, XCiT
+contiguous image and the gradient comes transposed, as it does after `flatten(2).transpose(1, 2)`. This happens in LeViT, XCiT
 and EfficientFormer; saliency was off by as much as its largest value. A contiguous gradient is read right.
 """
 
@@ -20,7 +20,7 @@ _BATCH_NORMS = frozenset((F.batch_norm, torch.batch_norm))
 
 
 class SoundGradients(TorchFunctionMode):
-    """Inside the block, makes the gradient that reaches a batch-norm contiguous wherever the batch-norm's output is."""
+    """Makes, inside the block, the gradient that reaches a batch-norm contiguous wherever the batch-norm's output is."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -16,7 +16,7 @@ End = Callable[[str, tuple[Any, ...], Any], object]
 
 @contextmanager
 def hooked(parts: Iterable[tuple[str, nn.Module]], start: Start | None = None, end: End | None = None) -> Iterator[None]:
-    """Inside the block, calls `start(name)` before each run of one of the modules, `end(name, inputs, output)` after it."""
+    """Calls, inside the block, `start(name)` before each run of one of the modules, `end(name, inputs, output)` after it."""
 
     def before(name: str, *_: Any) -> None:
         if start is not None:

@@ -42,7 +42,7 @@ class Survey:
     activation_bytes  bytes of all innermost modules' outputs for one image: an estimate for a pass that reuses no memory
     device            "meta" if the pass was made without numbers; "real" if the network needs real numbers to run
     spans             receptive field along h and w, for layers whose places do not see the whole image
-    pooled            layers behind a normalisation by the image's own statistics: each place depends a little on all
+    pooled            layers after a normalisation by the image's own statistics: each place depends a little on all
     parts             {name: single run or output of a layer}, as "trunk[0]", "backbone/1", "trunk[0]/map"
     """
 

@@ -25,7 +25,7 @@ MAX_PREFIX = 16  # class and register tokens; the most in use are 1 + 8
 
 @dataclass(frozen=True)
 class LayerMap:
-    """How a layer's output holds a map.
+    """Description of how a layer's output holds a map.
 
     layout   "nchw", "nhwc", "tokens" (n, t, c), or "none": the output has no places
     prefix   class and register tokens ahead of the patches, 0 unless the layout is "tokens"
@@ -198,13 +198,13 @@ def min_margins(many: Sequence[Margins]) -> Margins:
 
 
 def more(margins: Margins, added: Margins) -> Margins:
-    """Adds two margins, each side by itself."""
+    """Adds two margins, separately for each side."""
     top, bottom, left, right = (a + b for a, b in zip(margins, added, strict=True))
     return top, bottom, left, right
 
 
 def less(margins: Margins, least: Margins) -> Margins:
-    """Subtracts `least` from `margins`, each side by itself."""
+    """Subtracts `least` from `margins`, separately for each side."""
     top, bottom, left, right = (a - b for a, b in zip(margins, least, strict=True))
     return top, bottom, left, right
 

@@ -69,7 +69,7 @@ class Network:
 
     @property
     def structure(self) -> Structure:
-        """How the user's module is built now; inside `pinned` or a pass, as it was built when that began."""
+        """Snapshot of how the user's module is built now, or, inside `pinned` or a pass, was built when that began."""
         pinned = getattr(self._local, "pinned", None)
         if pinned is not None:
             return pinned
@@ -127,7 +127,7 @@ class Network:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether a part of the network runs once for each image of a pass, in a loop."""
+        """Checks whether a part of the network runs once for each image of a pass, in a loop."""
         return self._believed(self.blank()).one_by_one
 
     # --- passes
@@ -152,7 +152,7 @@ class Network:
 
     @contextmanager
     def at_rows(self, rows: Sequence[int] | None) -> Generator[None]:
-        """Inside the block, says from which explained images a pass is made, so that it gets their rows of further inputs.
+        """Records from which explained images passes in the block are made, so that these get their rows of further inputs.
 
         rows: for each image of the pass the index of the explained image; None: as outside the block.
         """
@@ -187,7 +187,7 @@ class Network:
 
     @contextmanager
     def seeing(self, images: Any) -> Generator[None]:
-        """Inside the block, in this thread, makes the size of these images the one at which facts about layers are found."""
+        """Finds facts about layers at the size of these images inside the block, in this thread."""
         given = getattr(self._local, "given", None)
         if isinstance(images, Tensor) and images.ndim == 4:
             given = int(images.shape[-2]), int(images.shape[-1])

@@ -87,7 +87,7 @@ class Opaque(nn.Module):
             yield from ((str(i), tensor) for i, tensor in enumerate(reach(self.function).tensors))
 
     def refusal(self, name: str, needs: str) -> str:
-        """Error message for a method that needs what this network does not show, with methods that work."""
+        """Error message for a method that needs layers or gradients, which this network hides; it names methods that work."""
         usable = ANSWERS if self.sees == "answers" else WITH_GRADIENTS
         return f"{name} runs as {self.words}, which has no {needs} to look at: use {usable}"
 
@@ -141,7 +141,7 @@ def opaque(given: Any) -> Opaque | None:
 
 
 def is_onnx_file(given: Any) -> bool:
-    """Whether a value is the path of an ONNX file."""
+    """Checks whether a value is the path of an ONNX file."""
     return isinstance(given, (str, os.PathLike)) and os.fspath(given).endswith(".onnx")
 
 
@@ -159,7 +159,7 @@ def _scripted(module: torch.jit.ScriptModule) -> Opaque:
 def _exported(module: torch.fx.GraphModule, state: dict[str, Tensor]) -> Opaque:
     """Wraps the module of an exported program, which has no modes and refuses eval()."""
     first: Any = next(node.meta.get("val") for node in module.graph.nodes if node.op == "placeholder")
-    shape = [one if isinstance(one, int) else None for one in first.shape]  # a side that is no int may vary
+    shape = [one if isinstance(one, int) else None for one in first.shape]  # a side that is not an int may vary
     like = next((one for one in state.values() if one.is_floating_point()), None)
     return Opaque(
         Held(module), "an exported program", "gradients", like=like, batch=shape[0], shape=_shape(shape), tensors=state
@@ -167,7 +167,7 @@ def _exported(module: torch.fx.GraphModule, state: dict[str, Tensor]) -> Opaque:
 
 
 def _is_exported(module: nn.Module) -> TypeGuard[torch.fx.GraphModule]:
-    """Whether a module comes from `ExportedProgram.module()`: a graph whose modes were replaced by a refusal."""
+    """Checks whether a module comes from `ExportedProgram.module()`: a graph whose modes were replaced by a refusal."""
     return isinstance(module, torch.fx.GraphModule) and {"train", "eval"} <= vars(module).keys()
 
 

@@ -57,7 +57,7 @@ class Passes(threading.local):
 
     @property
     def edited(self) -> bool:
-        """Whether some observer of the pass may change outputs of layers: any but `ToTheEnd`."""
+        """Checks whether some observer of the pass may change outputs of layers: any but `ToTheEnd`."""
         return any(not isinstance(one, ToTheEnd) for one in self.watches)
 
     @contextmanager

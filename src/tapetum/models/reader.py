@@ -79,7 +79,7 @@ class Reader(Network):
         return self.preprocess(source)
 
     def _refuse_one_image(self, image: Tensor) -> None:
-        """Refuses a tensor (c, h, w) with values outside [0, 1]: it is no picture, and model-ready images have a batch axis."""
+        """Refuses a tensor (c, h, w) with values outside [0, 1]: it is not a picture, and images have a batch axis."""
         if not image.is_floating_point() or not image.numel() or not torch.isfinite(image).all() or self.preprocessing.range:
             return
         low, high = (float(end) for end in image.detach().aminmax())
@@ -100,7 +100,7 @@ class Reader(Network):
         return images
 
     def _check(self, images: Tensor) -> bool:
-        """Refuses a tensor that is no batch of this model's images; returns whether its pixels look as if not normalised."""
+        """Refuses a tensor that is not a batch of this model's images; returns whether its pixels look as if not normalised."""
         if len(images) == 0:
             raise ImageError("an empty batch was given: no images")
         means, stds = self.preprocessing.mean, self.preprocessing.std
@@ -120,7 +120,7 @@ class Reader(Network):
         return self.looks_raw(images) and float(images.min()) < 0.1 and float(images.max()) > 0.5
 
     def looks_raw(self, images: Tensor) -> bool:
-        """Whether all values lie in [0, 1] although the model expects normalised ones: the commonest silent mistake."""
+        """Checks whether all values lie in [0, 1] although the model expects normalised ones: the commonest silent mistake."""
         mean, std = self.preprocessing.mean, self.preprocessing.std
         normalised = all(m == 0 for m in mean) and all(s == 1 for s in std)
         return not normalised and images.numel() > 0 and float(images.min()) >= 0 and float(images.max()) <= 1

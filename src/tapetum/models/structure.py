@@ -38,7 +38,7 @@ class Structure:
         self.believed: Believed | None = None
 
     def stands(self) -> bool:
-        """Whether the module still has the same parts, tensors, settings and hooks: no `.to()`, no new head since.
+        """Checks whether the module still has the same parts, tensors, settings and hooks: no `.to()`, no new head since.
 
         Runs at every call of the model, so it looks at each place only once.
         """

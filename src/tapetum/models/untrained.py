@@ -1,4 +1,4 @@
-"""Draws a network's weights anew, as they are before training."""
+"""Draws new random weights for a network, as it had them before training."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
 
 
 def _draw(module: nn.Module) -> None:
-    """Lets every module draw its weights anew, inner modules first, and sets batch-norm statistics to their first values."""
+    """Lets every module draw new weights, inner modules first, and sets batch-norm statistics to their first values."""
     for part in _inner_first(module):
         again = getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
         if callable(again):

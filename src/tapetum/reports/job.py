@@ -172,7 +172,7 @@ def _targets(
     """Returns (target, role) of each question; roles are "asked", "predicted", "also found" and "runner-up"."""
     if plan.target is not None:
         return [(as_score(model, images, plan.target).explains(1)[0], "asked")]
-    if kind not in ("classes", "labels", "binary"):  # the usual target: surest detection, largest region, or the one number
+    if kind not in ("classes", "labels", "binary"):  # the usual target: best detection, largest region, or the one number
         return [(as_score(model, images).explains(1)[0], "predicted")]
     first, *others = predictions
     asked = [(first.index, "predicted")]

@@ -39,7 +39,7 @@ def as_json(
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file; if writing fails, no partial file is left."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(path, text.encode("utf-8", "backslashreplace"), ELSEWHERE)  # for bytes in file names that are no valid text
+    write_whole(path, text.encode("utf-8", "backslashreplace"), ELSEWHERE)  # for bytes in file names that are not valid text
 
 
 def _image(explanation: Explanation, names: Names) -> dict[str, Any]:

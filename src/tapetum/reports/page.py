@@ -82,7 +82,7 @@ def _part(explanation: Explanation, i: int, alone: bool) -> _ImagePart:
 
 
 def write_page(path: Path, title: str, body: Sequence[Markup | None], style: str, script: str = "") -> Path:
-    """Writes an HTML page with tapetum's light and dark colors and returns its path; a failure leaves no partial file.
+    """Writes an HTML page with tapetum's light and dark colours and returns its path; a failure leaves no partial file.
 
     The page's security policy allows only its own script and embedded pictures.
     """
@@ -107,7 +107,7 @@ def write_page(path: Path, title: str, body: Sequence[Markup | None], style: str
 
 
 def _style(parts: Sequence[_ImagePart]) -> str:
-    """Returns the page's CSS: style sheet, color scales, and each image's crop as a background, embedded only once."""
+    """Returns the page's CSS: style sheet, colour scales, and each image's crop as a background, embedded only once."""
     ramps = {"one-sided": SEQUENTIAL, "sum": DIVERGING}
     scales = [f".ramp.{name}{{background:linear-gradient(90deg,{','.join(colors)})}}" for name, colors in ramps.items()]
     return "\n".join([_resource("page.css"), *scales, *(part.crop for part in parts)])

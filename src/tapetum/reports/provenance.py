@@ -121,7 +121,7 @@ def _opened(file: str | os.PathLike[str]) -> tuple[str | None, np.ndarray]:
                 return getattr(picture, "text", {}).get(PROVENANCE_KEY), levels
         except TapetumError:
             raise
-        except Exception as error:  # any error of Pillow, for files that are no PNG or incomplete
+        except Exception as error:  # any error of Pillow, for files that are not PNGs or incomplete
             raise TapetumError(f"{shown(file)} is no PNG file that can be read ({type(error).__name__})") from error
 
 

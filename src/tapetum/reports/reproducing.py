@@ -88,7 +88,7 @@ def reproduce(
 
 
 def told_by(file: str | os.PathLike[str], said: Collection[str] = ()) -> dict[str, Any]:
-    """Returns the model's settings in a picture's provenance, without those named in `said`, which are given anew."""
+    """Returns the model's settings in a picture's provenance, without those named in `said`, which the caller gives."""
     content, name = read_picture(file)[0], shown(file)
     check_provenance(content, name)
     return settings_in_file(name, content.get("settings"), said, inputs_of(content))

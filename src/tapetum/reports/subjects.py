@@ -54,7 +54,7 @@ def _are_parameters(value: Any) -> bool:
 
 
 TAKEN = {"name", "model", "subject", "progress"}
-"""Names of the parameters of `run` itself, which are no keywords of a method."""
+"""Names of the parameters of `run` itself, which are not keywords of a method."""
 
 
 def _is_table_of_texts(value: Any) -> bool:

@@ -59,7 +59,7 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class Work:
-    """What an epoch needs besides its state and settings: both parts of the data, and how to run the network.
+    """Resources of an epoch, besides its state and settings: both parts of the data, and how to run the network.
 
     forward        function (module, inputs) -> output that calls the network
     training_mode  function that puts the network in training mode, except its frozen parts

@@ -24,7 +24,7 @@ Reduce: TypeAlias = Literal["sum", "positive", "max_abs"]
 
 @dataclass(frozen=True, eq=False)
 class Attribution(Result):
-    """How much each place of an image mattered for a target.
+    """Map of how much each place of an image mattered for a target.
 
     values   (n, c, h, w), signed, at the method's own resolution, on the images' device
     status   one per image; a map whose status is not `ok` is shown as its status in words, never as an invented map

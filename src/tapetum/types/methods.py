@@ -13,7 +13,7 @@ Batch: TypeAlias = Annotated[int | Literal["auto"], 'images per pass, or "auto".
 """Images per forward pass; "auto" measures the memory that the model needs and uses what is free."""
 
 Precision: TypeAlias = Annotated[Literal["exact", "fast"], "exact, or fast (bfloat16 in the network)."]
-"""exact: the model's own precision. fast: bfloat16 in the network (autocast); optimized pictures keep their precision."""
+"""exact: the model's own precision. fast: bfloat16 in the network (autocast); optimised pictures keep their precision."""
 
 FourQuestions: TypeAlias = Literal["looks_for", "found", "mattered", "trust"]
 

@@ -45,7 +45,7 @@ class Layer:
     """One row of `model.layers()`.
 
     Shapes and strides hold for the model's own input size. `grid` is the (h, w) of the layer's map, None where its
-    output is no map. `receptive_field` and `stride` are theoretical, in input pixels: None where they are not defined
+    output is not a map. `receptive_field` and `stride` are theoretical, in input pixels: None where they are not defined
     (after attention or flattening the layer may see everything).
     """
 

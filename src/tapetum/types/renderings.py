@@ -1,4 +1,4 @@
-"""Pictures made by optimization, for units or from photographs."""
+"""Pictures made by optimisation, for units or from photographs."""
 
 from __future__ import annotations
 

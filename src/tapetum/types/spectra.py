@@ -54,7 +54,7 @@ class UnitExamples(Result):
 
 @dataclass(frozen=True, eq=False)
 class UnitSpectrum(Result):
-    """Activation spectrum of one unit: optimized pictures for and against it, and real pictures at four places between.
+    """Activation spectrum of one unit: optimised pictures for and against it, and real pictures at four places between.
 
     minimum, slightly_negative, slightly_positive, maximum   the pictures, best first, as `SpectrumResult` has them
     threshold, around   score that slightly negative and slightly positive pictures are near: zero, or the

@@ -25,7 +25,7 @@ WORDS: dict[str, Scale] = {"logit": "logit", "probability": "probability", "log-
 
 Outputs: TypeAlias = Literal["auto", "logits", "probabilities", "log_probabilities", "sigmoid", "numbers"]
 """Meaning of the numbers in a model's output: logits of classes that exclude each other (softmax); probabilities in [0, 1], as
-they are; their logarithms; logits of labels of which several may be true (sigmoid each); numbers that are no probability, as
+they are; their logarithms; logits of labels of which several may be true (sigmoid each); numbers that are not probabilities, as
 in regression. "auto" finds out."""
 
 
@@ -220,7 +220,7 @@ class Unit:
 
     @classmethod
     def parse(cls, text: str) -> Unit:
-        """Reads the text that `str(unit)` writes; a `TargetError` quotes a text that is no unit."""
+        """Reads the text that `str(unit)` writes; a `TargetError` quotes a text that is not a unit."""
         match = cls._pattern.fullmatch(text.strip())
         if match is None:
             raise TargetError(f'"{text}" is no unit; write layer:channel or layer:channel@row,column')

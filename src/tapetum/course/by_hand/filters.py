@@ -71,7 +71,7 @@ def filter_image(
 
 
 def _several(kernel: Any) -> list[Any]:
-    """Lists the kernels: names, rows of numbers, tensors."""
+    """Returns the kernels as a list, from one kernel (a name, rows of numbers or a tensor) or several."""
     if isinstance(kernel, (str, Tensor)) or not isinstance(kernel, Sequence):
         return [kernel]
     many = list(cast("Sequence[Any]", kernel))

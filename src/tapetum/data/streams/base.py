@@ -53,7 +53,7 @@ class Source(Protocol):
         ...
 
     def read(self, sample: int) -> Tensor:
-        """Pixels (1, 3, H, W) of a sample, float32 in [0, 1], as from `read_image`; an `ImageError` where it is no picture."""
+        """Pixels (1, 3, H, W) of a sample, float32 in [0, 1], as from `read_image`; an `ImageError` if it is not a picture."""
         ...
 
 
@@ -66,7 +66,7 @@ class Encoded(ABC):
 
     @abstractmethod
     def place(self, sample: int) -> str:
-        """Where a picture comes from, in words, for error messages."""
+        """Origin of a picture in words, for error messages."""
 
     def read(self, sample: int) -> Tensor:
         """Pixels (1, 3, H, W) of a sample, float32 in [0, 1]."""
@@ -146,7 +146,7 @@ def folder_labels(ids: Sequence[str]) -> tuple[str | None, ...]:
 
 
 def _passed_by(parts: Sequence[Sequence[str]]) -> bool:
-    """Returns whether the first folder of all paths is no class: a split ("train"), or one folder around everything."""
+    """Returns whether the first folder of all paths is not a class: a split ("train"), or one folder around everything."""
     if not parts or any(len(part) < 2 for part in parts):
         return False
     folders = {part[0] for part in parts}

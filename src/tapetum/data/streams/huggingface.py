@@ -46,7 +46,7 @@ class HuggingFace(Encoded):
         return _content(self.rows.row(sample)[self.image], self.place(sample))
 
     def place(self, sample: int) -> str:
-        """Where a picture comes from, in words, for error messages."""
+        """Origin of a picture in words, for error messages."""
         return f"{self.name}, picture {self.ids[sample]}"
 
 

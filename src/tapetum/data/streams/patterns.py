@@ -15,7 +15,7 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def is_pattern(text: str) -> bool:
-    """Returns whether a text is a pattern; where a file or folder has this very name, it is none."""
+    """Returns whether a text is a pattern; a text that is the name of an existing file or folder is not."""
     return not os.path.exists(text) and (_BRACES.search(text) is not None or glob.has_magic(text))
 
 

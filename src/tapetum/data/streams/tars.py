@@ -40,7 +40,7 @@ class Member(NamedTuple):
 class Tars(Encoded):
     """Pictures inside uncompressed tar archives, read by position.
 
-    `left_out` maps the names of members that are no samples to reasons.
+    `left_out` maps the names of members that are not samples to reasons.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Tars(Encoded):
             return file.read(size)
 
     def place(self, sample: int) -> str:
-        """Where a picture comes from, in words, for error messages."""
+        """Origin of a picture in words, for error messages."""
         return f"{self.paths[self.members[sample].tar]}:{self.ids[sample]}"
 
 

@@ -49,7 +49,7 @@ class Composite:
 
 
 def composite(name: CompositeName, epsilon_value: float = 1e-6, gamma_value: float = 0.25) -> Composite:
-    """Returns the composite with this name; linear layers always have the epsilon rule (zero: LRP-0)."""
+    """Returns the composite with this name; linear layers always have the epsilon rule, in "zero" with epsilon 0 (LRP-0)."""
     linear = epsilon(0.0 if name == "zero" else epsilon_value)
     if name == "zero":
         return Composite(linear, linear, stabilizer=0.0)

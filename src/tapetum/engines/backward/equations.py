@@ -84,7 +84,7 @@ def z_minus(stabilizer: float = 1e-6, bias: bool = True) -> AffineRule:
 
 
 def alpha_beta(alpha: float, stabilizer: float = 1e-6) -> AffineRule:
-    """R_i = sum_j (alpha (x_i w_ij)+ / z_j+ - beta (x_i w_ij)- / z_j-) R_j with alpha - beta = 1 (Bach et al. 2015)."""
+    """Alpha-beta rule: R_i = sum_j (alpha (x_i w_ij)+ / z_j+ - beta (x_i w_ij)- / z_j-) R_j (Bach et al. 2015)."""
 
     def rule(a: Affine, relevance: Tensor) -> Tensor:
         excited = shares(a.apply, _excitatory(a), relevance, stabilizer)

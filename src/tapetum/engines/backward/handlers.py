@@ -101,7 +101,7 @@ def _multiply(pass_: Propagation, call: Call) -> Any:
 
 
 def _signal(pass_: Propagation, a: Tensor, b: Tensor) -> Tensor | None:
-    """Returns the factor of a product that is no gate, by the operation that made it, else the larger one; None if unclear."""
+    """Returns the factor of a product that is not a gate, by the operation that made it, else the larger; None if unclear."""
     if a is b:
         return None
     rank_a, rank_b = (int(pass_.gates.get(one) or 0) for one in (a, b))

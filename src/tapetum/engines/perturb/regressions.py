@@ -16,7 +16,7 @@ def cosine_kernel(present: Tensor, width: float) -> Tensor:
 
 
 def weighted_ridge(present: Tensor, values: Tensor, weights: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Returns the coefficients b (k,) that minimize sum_j w_j (v_j - b_0 - z_j . b)^2 + alpha |b|^2, and their standard errors.
+    """Returns the coefficients b (k,) that minimise sum_j w_j (v_j - b_0 - z_j . b)^2 + alpha |b|^2, and their standard errors.
 
     z is `present`, v `values` and w `weights`. The weights tell where the fit should be good, not how noisy the values are, so
     the errors are White's sandwich estimates with the factor n / (n - k - 1); they are infinite for n <= k + 1 coalitions.

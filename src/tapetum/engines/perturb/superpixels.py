@@ -30,7 +30,7 @@ Pixels: TypeAlias = NDArray[Any]
 
 
 def segment(pixels: Float[Tensor, "n c h w"], kind: Segmentation = "slic", n: int = 50) -> Int[Tensor, "n h w"]:
-    """Returns the labels of about `n` segments per picture, one label per pixel; quickshift finds a number of its own."""
+    """Returns the labels of about `n` segments per picture, one label per pixel; quickshift chooses the number itself."""
     height, width = pixels.shape[-2:]
     cut: dict[str, Callable[[Tensor], Tensor]] = {
         "slic": lambda one: slic(one, n),

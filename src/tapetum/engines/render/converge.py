@@ -1,4 +1,4 @@
-"""`converge`: maximizes an objective over one picture by L-BFGS, for inversions of a representation.
+"""`converge`: maximises an objective over one picture by L-BFGS, for inversions of a representation.
 
 Without random transforms the objective is a smooth function of the picture with a definite maximum, and its curvature gives
 the step length: no learning rate has to be chosen, whatever the scale of the layer.
@@ -21,7 +21,7 @@ from tapetum.types import Made
 
 
 class _Enough(Exception):
-    """Ends an L-BFGS search from inside the function that it evaluates, since a line search has no fixed number of passes."""
+    """Raised to end an L-BFGS search from inside the function that it evaluates; its line searches have no limit of passes."""
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""Lists the operations of torch that may round a picture's numbers differently in another batch, and tells when they do not."""
+"""Lists the torch operations that may round a picture's numbers differently in another batch, and checks when they do not."""
 
 from __future__ import annotations
 

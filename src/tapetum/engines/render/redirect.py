@@ -15,7 +15,7 @@ from tapetum.models.operations.call import Call
 
 @contextmanager
 def redirected_relus() -> Iterator[None]:
-    """Inside the block, a ReLU that blocks all of an image's gradient passes the gradient that would open it instead.
+    """Makes a ReLU in the block that blocks all of an image's gradient pass the gradient that would open it instead.
 
     With the input x and the gradient G of the objective at the output, it passes back G * (0 < x < 6); where this is zero at
     every position of an image, it passes back G * (x <= 0 and G > 0, or x >= 6 and G < 0). The bound 6 applies to ReLU6.

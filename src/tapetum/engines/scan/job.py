@@ -27,7 +27,8 @@ from tapetum.types import ImageError, LayerError
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """All that a worker needs to compute shards; can be pickled. Finished shards go to `ledger`; None: they are returned."""
+    """All that a worker needs to compute shards; can be pickled. Finished shards go to `ledger`; without one they are
+    returned."""
 
     model: VisionModel
     source: Source

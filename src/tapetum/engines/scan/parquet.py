@@ -151,7 +151,7 @@ class ParquetLedger:
 
 
 def _file(files: Any, path: str, name: str) -> bytes:
-    """Returns the bytes of a regular file; refuses links, pipes and the like, and files larger than `LARGEST`."""
+    """Returns the bytes of a regular file; refuses links, pipes and other special files, and files larger than `LARGEST`."""
     try:
         about = files.info(path)
         if about.get("islink") or about.get("type") != "file" or (about.get("size") or 0) > LARGEST:

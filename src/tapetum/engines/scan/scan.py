@@ -118,7 +118,7 @@ def _same_kind(results: Iterable[ShardResult], notes: list[str]) -> Iterator[Sha
 
 
 def _prepare(job: Job) -> None:
-    """Computes once what each worker's thread would otherwise compute again."""
+    """Runs the trackers' start and the cached checks of the model once, before several threads would each run them."""
     job.start()
     if len(job.source.ids) == 0:
         raise TapetumError(f"{job.source.name} has no pictures")

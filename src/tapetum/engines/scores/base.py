@@ -56,7 +56,7 @@ class ModelScore(ABC):
 
     @property
     def is_probability(self) -> bool:
-        """Whether the values of this score are probabilities."""
+        """Checks whether the values of this score are probabilities."""
         return False
 
 
@@ -82,7 +82,7 @@ def one_each(targets: Sequence[Any], n: int) -> None:
 
 
 def index_name(model: VisionModel, target: int | str) -> str:
-    """Returns the name of a class, "tabby", or "class 281" if the model has no labels; "output 0" for a number that is no
+    """Returns the name of a class, "tabby", or "class 281" if the model has no labels; "output 0" for a number that is not a
     class.
     """
     if isinstance(target, str):

@@ -80,7 +80,7 @@ class PredictedScore(ModelScore):
 def as_score(model: VisionModel, images: Tensor, target: TargetLike = None, scale: Scale = "logit") -> ModelScore:
     """Checks the targets and builds their score; None means what the model predicts for each image.
 
-    The prediction is a class, the surest detection of a detector, or the largest region of a segmentation network.
+    The prediction is a class, the most confident detection of a detector, or the largest region of a segmentation network.
     """
     return _score_built(model, images, target, scale).take(range(len(images)))
 
@@ -273,7 +273,7 @@ def _to(given: Answer) -> str:
 
 
 def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[Answer, tuple[Any, ...]]:
-    """Returns the kind of answer, and what the output predicts for each image: a class, the surest box or largest region."""
+    """Returns the kind of answer, and what the output predicts per image: a class, the most confident box or largest region."""
     if model.encode_text is not None:
         raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
     given = answer_in(model, output, size)

@@ -47,7 +47,7 @@ class ClassScore(TargetScore):
 
     @property
     def is_probability(self) -> bool:
-        """Whether the values of this score are probabilities; measurements never are."""
+        """Checks whether the values of this score are probabilities; measurements never are."""
         heads = {head for one in self.targets for head in heads_in(one, self.main)}
         return self.scale == "probability" and not any(self.answers[head].read.measured for head in heads)
 

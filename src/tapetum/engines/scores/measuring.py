@@ -27,7 +27,7 @@ def measures(score: ModelScore) -> Literal["probability", "score"]:
 
 
 def gives_classes(model: VisionModel, images: Tensor) -> bool:
-    """Checks whether the model's answer is a table: classes, labels or numbers for the whole image."""
+    """Checks whether the model's answer is a table (n, k): one number per class, label or measurement for each image."""
     return model.encode_text is None and answer(model, images).kind == "table"
 
 

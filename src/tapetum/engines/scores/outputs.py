@@ -167,7 +167,7 @@ def output_parts(output: Any) -> dict[Any, Any]:
 
 
 def _which(model: VisionModel, output: Any) -> Head:
-    """Returns the key of the answer among the parts of an output; refuses an output in which nothing tells which it is."""
+    """Returns the key of the answer among the parts of an output; refuses an output for which this is ambiguous."""
     parts = output_parts(output)
     if model.head is not None:
         _at(output, model.head, model.name)

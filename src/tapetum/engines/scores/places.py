@@ -51,7 +51,7 @@ def _likeness(found: Detections, box: Box) -> Tensor:
 
 
 def best_box(model: VisionModel, found: Detections, label: int | None = None) -> Box:
-    """Returns the box of the surest detection in one image, with the given label or with any."""
+    """Returns the box of the most confident detection in one image, with the given label or with any."""
     boxes, labels, scores = (found[key].detach() for key in ("boxes", "labels", "scores"))
     if label is not None:
         boxes, labels, scores = (part[found["labels"] == label] for part in (boxes, labels, scores))
@@ -65,7 +65,7 @@ def best_box(model: VisionModel, found: Detections, label: int | None = None) ->
 
 
 def seen_box(model: VisionModel, image: Tensor, box: Box) -> Box:
-    """Completes a box without corners by the surest detection in the image (1, c, h, w).
+    """Completes a box without corners by the most confident detection in the image (1, c, h, w).
 
     Refuses a box that overlaps no detection of its label.
     """
@@ -102,7 +102,7 @@ class RegionScore(TargetScore):
 
     @property
     def is_probability(self) -> bool:
-        """Whether the values of this score are probabilities; measurements such as depth never are."""
+        """Checks whether the values of this score are probabilities; measurements such as depth never are."""
         return self.scale == "probability" and not self.answer.read.measured
 
 

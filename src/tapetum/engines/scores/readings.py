@@ -50,7 +50,7 @@ class Reading:
 
     @property
     def measured(self) -> bool:
-        """Whether the numbers are measurements, which have no probabilities."""
+        """Checks whether the numbers are measurements, which have no probabilities."""
         return self.numbers == "numbers"
 
     def on(self, scale: Scale, table: Tensor, dim: int = 1) -> Tensor:

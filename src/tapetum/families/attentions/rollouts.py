@@ -94,7 +94,7 @@ def gradient_attention(score: ModelScore, images: Tensor, *, batch: Batch = "aut
 def le_grad(
     score: ModelScore, images: Tensor, *, n_layers: Annotated[int | None, Range(1, 1000)] = None, batch: Batch = "auto"
 ) -> Tensor:
-    """The patches to which more attention, in any layer, would raise what that layer already says for the target.
+    """The patches to which more attention, in any layer, would raise the target's score as computed from that layer's tokens.
 
     values = sum over layers l of mean over heads and queries of ReLU(d s_l / d A_l), at each patch, at least 0. A_l is the
     attention of layer l, s_l the score that the network's own head gives to the tokens of layer l; gradients do not reach

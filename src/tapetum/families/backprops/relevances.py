@@ -46,7 +46,7 @@ def lrp(
     photographs (efficientnet_lite0, 10 maps) .81 of the positive relevance lay on the class asked for with epsilon_plus, .82
     with the two gamma composites, .69 with epsilon_alpha2_beta1 and .33 with epsilon; knowing nothing gives .25.
 
-    A batch-norm behind a convolution or linear layer is merged into it. Activations (ReLU, GELU, SiLU, ...) pass relevance on;
+    A batch-norm after a convolution or linear layer is merged into it. Activations (ReLU, GELU, SiLU, ...) pass relevance on;
     sums, means and average pools share it in proportion; of a product of two activations the gate is held constant
     (squeeze-and-excitation), and so are attention weights and the deviations of layer norms (achtibat2024attnlrp).
     Softmax, products of two signals, and every operation without a rule are refused: a gradient would not be relevance.

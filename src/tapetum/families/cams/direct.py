@@ -24,12 +24,12 @@ TARGET_FREE = "target_free"
 
 @attribution(cite="zhou2016cam", reduce="positive", laws=("class_sensitive", "map_of_layer", "linear_in_score", POOLED))
 def cam(score: ModelScore, images: Tensor, *, layer: str, batch: Batch = "auto") -> Tensor:
-    """The layer's channels weighed by the class weights of the linear layer that reads their means.
+    """The layer's channels weighted by the class weights of the linear layer that reads their means.
 
     values = sum_k w_k A_k, where score = sum_k w_k mean(A_k) + b: the mean of the values over places is the score without
     the bias. The weights are not looked up by a layer's name: they are h w d score / d A, so a batch-norm or dropout on the
     way is taken into account. That derivative must be one number a channel, whatever the activation; a network with
-    anything but global average pooling and linear layers behind the layer is refused.
+    anything but global average pooling and linear layers after the layer is refused.
 
     Args:
         layer: name or None: the last layer with a map, which is what the head pools (the choice is in `notes`).

@@ -30,7 +30,7 @@ AlignCorners: TypeAlias = Annotated[
 def score_cam(
     score: ModelScore, images: Tensor, *, layer: PositiveLayer, align_corners: AlignCorners = True, batch: Batch = "auto"
 ) -> Tensor:
-    """Each channel weighed by the score of the image seen through it; no gradients.
+    """Each channel weighted by the score of the image seen through it; no gradients.
 
     H_k = A_k upsampled to the image, scaled to [0, 1]; w = softmax over k of score(x * H_k); values = sum_k w_k A_k. The
     mask of a channel that is the same everywhere hides everything: all such channels share one pass, which is exact (the
@@ -116,9 +116,9 @@ def is_cam(
 
 @attribution(cite="desai2020ablationcam", reduce="positive", laws=("class_sensitive", "map_of_layer", "forward_only", POSITIVE))
 def ablation_cam(score: ModelScore, images: Tensor, *, layer: PositiveLayer, batch: Batch = "auto") -> Tensor:
-    """Each channel weighed by how much the score drops without it; no gradients.
+    """Each channel weighted by how much the score drops without it; no gradients.
 
-    w_k = (y - y_k) / |y| with y_k the score when A_k is set to zero; values = sum_k w_k A_k. Only the network behind the
+    w_k = (y - y_k) / |y| with y_k the score when A_k is set to zero; values = sum_k w_k A_k. Only the network after the
     layer is computed again for each channel. The paper divides by y, which turns the map around where the score is
     negative; for a positive score the two are the same.
 
@@ -145,7 +145,7 @@ def _scores(score: ModelScore | Tail, image: Tensor, masks: Masks, row: int, bat
 
 
 def _of_means(channels: _Channels, table: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the map weighed by mean scores, and its jackknife standard error, from scores (samples, masks)."""
+    """Returns the map weighted by mean scores, and its jackknife standard error, from scores (samples, masks)."""
     n = len(table)
     without = (table.sum(0) - table) / max(1, n - 1)
     means = torch.cat([table.mean(0, keepdim=True), without])
@@ -195,7 +195,7 @@ class _Channels:
         return scaled * (chosen.amax((2, 3), keepdim=True) > chosen.amin((2, 3), keepdim=True))
 
     def scores(self, times: int, change: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Scores the image under every mask `times` times, each changed by change(index of the time, mask); (times, masks)."""
+        """Returns scores (times, masks) of the image, `times` per mask, with change(index of the time, mask) for the mask."""
 
         def make(start: int, stop: int) -> Tensor:
             jobs = [divmod(job, len(self)) for job in range(start, stop)]

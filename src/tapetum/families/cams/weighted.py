@@ -69,7 +69,7 @@ def xgrad_cam(score: ModelScore, images: Tensor, *, layer: PositiveLayer, batch:
     """Grad-CAM in which a place counts towards a channel's weight as much as the channel is active there.
 
     values = sum_k w_k A_k with w_k = (sum over places of g_k A_k) / (sum over places of A_k), g = d score / d A. On a
-    network of ReLUs without biases behind the layer, the values sum to the score (the paper's sensitivity axiom). The paper
+    network of ReLUs without biases after the layer, the values sum to the score (the paper's sensitivity axiom). The paper
     assumes activations that are never negative: sums that cancel make weights explode, so without `layer` one without negative
     values is chosen.
 
@@ -85,7 +85,7 @@ def xgrad_cam(score: ModelScore, images: Tensor, *, layer: PositiveLayer, batch:
 def hires_cam(score: ModelScore, images: Tensor, *, layer: LayerName, batch: Batch = "auto") -> Tensor:
     """The contribution of each place of the layer to the score, without averaging gradients over places.
 
-    values = sum_k d score / d A_k * A_k, element by element: where the network behind the layer is linear, exactly the
+    values = sum_k d score / d A_k * A_k, element by element: where the network after the layer is linear, exactly the
     contribution of each place to the score (up to the bias). Behind global average pooling it is Grad-CAM. In front of a
     normalisation of each place over its channels (LayerNorm, as in transformers) the sum is zero but for rounding, since
     the score does not change when a place's channels are scaled together: such a layer is refused.
@@ -110,7 +110,7 @@ def shapley_cam(score: ModelScore, images: Tensor, *, layer: LayerName, batch: B
 
     values = sum_k w_k A_k with w_k = mean over places of (g - H A / 2)_k, g = d score / d A and H A the product of the
     score's Hessian with the activation: the Taylor expansion of the score around the layer, taken back to A = 0. Where the
-    network behind the layer is piecewise linear (ReLU, pooling), H = 0 and this is Grad-CAM.
+    network after the layer is piecewise linear (ReLU, pooling), H = 0 and this is Grad-CAM.
 
     Example:
         >>> tp.shapley_cam(model, images, layer="blocks.5")

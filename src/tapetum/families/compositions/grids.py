@@ -102,7 +102,7 @@ def neuron_groups(
     batch: Batch = "auto",
     precision: Precision = "exact",
 ) -> Rendering:
-    """Findings of a layer in an image, as a few groups of channels: a picture of each, and where in the image it is.
+    """Patterns that a layer found in an image, as a few groups of channels: a picture of each, and where in the image it is.
 
     The activation A (places, channels) >= 0 is factorised, A ~ W H, W (places, k) >= 0 and H (k, channels) >= 0, for each image
     separately; the picture of group g raises the mean over its map of (a . h_g) max(.1, cos(a, h_g))^p. pixels
@@ -153,7 +153,7 @@ def named_or_detailed(model: VisionModel, layer: str | None, *, positive: bool =
 
 
 def found_in(model: VisionModel, images: Tensor, layer: str) -> Tensor:
-    """Returns a layer's activation (n, c, h, w); one pass per image, since batches differ by rounding, which steps amplify."""
+    """Returns a layer's activation (n, c, h, w); one pass per image, as optimisation amplifies the rounding of batches."""
     return torch.cat([activations(model, one, layer) for one in images.split(1)])
 
 

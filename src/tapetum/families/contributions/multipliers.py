@@ -139,7 +139,7 @@ def _norm(x: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, *, ord:
 
 
 def _amax(x: Tensor, dim: int | Sequence[int] = (), keepdim: bool = False) -> Tensor:
-    """Computes a maximum over axes as one window over them."""
+    """Computes a maximum over axes as max pooling with one window over them."""
     dims = [d % x.ndim for d in ((dim,) if isinstance(dim, int) else dim)] or list(range(x.ndim))
     rest = [d for d in range(x.ndim) if d not in dims]
     flat = x.permute(*rest, *dims).reshape(1, -1, torch.Size(x.shape[d] for d in dims).numel())

@@ -37,7 +37,7 @@ def receptive_fields(
     theory: the rows and columns that windows, strides and paddings let it see (they may lie outside the image). energy
     (layers, h, w), the mean over passes of sum_colours (d/dx sum_c s_c a_c(middle))² with random signs s_c, so that channels
     cannot cancel. measured: all pixels where the energy is not zero, never more than the theory. effective: the smallest square
-    that holds 95 % of the energy, which is usually much smaller. Sides in px. A layer behind attention or a gate from the whole
+    that holds 95 % of the energy, which is usually much smaller. Sides in px. A layer after attention or a gate from the whole
     image has no theoretical field, only a measured one.
 
     Args:

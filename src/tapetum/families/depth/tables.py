@@ -78,7 +78,7 @@ def _layer_row(survey: Survey, name: str, found: _Activity) -> LayerRow:
 def depth_properties(
     model: VisionModel, images: Tensor, *, layers: MapLayers = None, n: Annotated[int, Range(1, 1000)] = 2, seed: Seed = 0
 ) -> DepthProperties:
-    """Changes of layers with depth: fewer places, more channels, larger receptive fields, more zeros.
+    """The properties of layers by depth: ever fewer places, more channels, larger receptive fields, more zeros.
 
     All numbers are those of this network and these images: grid (places), channels, values per pixel c h w / (H W), the
     theoretical receptive field and the measured ones (as in `receptive_fields`, on noise), the share of exact zeros and of

@@ -59,9 +59,9 @@ def accentuate(
     precision: Precision = "exact",
     frames: Frames = (),
 ) -> Rendering:
-    """Changes of a photograph that would make a unit answer more, and where.
+    """The changes of a photograph that would make a unit respond more strongly, and where they are.
 
-    Steps of Adam on the picture x, parametrised by its frequencies and started at the photograph p, raise
+    Steps of Adam on the picture x, parametrized by its frequencies and started at the photograph p, raise
     value(x) = mean over views v of [objective(v(x)) - hold b |F(v(x)) - F(v(p))| / |F(v(p))|], F the activation of an early
     layer. Views are random squares of the picture at the network's own size, with a little noise, the same for x and p.
     b = |grad objective|_1 / |grad distance|_1 after the first step, which is free, so that hold 1 pulls back as strongly as

@@ -35,7 +35,7 @@ def filter_responses(
 
     Args:
         k: number of filters.
-        by: strength: those with the largest standard deviation over all places of the images (a constant is no answer);
+        by: strength: those with the largest standard deviation over all places of the images (a constant is not an answer);
             order: the first ones.
 
     Example:

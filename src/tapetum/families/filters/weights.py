@@ -23,7 +23,7 @@ def filters(model: VisionModel, *, layer: ConvolutionName | None = None, k: Anno
 
     A filter has one weight for each input channel and each place of its window: weights (k, inputs, h, w), as the network
     stores them, no unit. Where the inputs are red, green and blue, a filter is a small colour picture, 0 drawn as mid grey.
-    That holds for the first layer alone: the inputs of deeper filters are no colours, so the figure shows the mean over the
+    That holds for the first layer alone: the inputs of deeper filters are not colours, so the figure shows the mean over the
     inputs (red positive, blue negative), which hides the differences between them. A 1 x 1 filter has no pattern in space: the
     figure shows its weights as one row of a matrix. Any convolution will do (grouped, depthwise, transposed, patch embedding);
     other layers are refused.

@@ -31,7 +31,7 @@ def xrai(
     dilation_px: Annotated[int, Range(0, 100)] = 5,
     batch: Batch = "auto",
 ) -> Tensor:
-    """Which regions of the picture hold most of the score for their size, ranked one after the other.
+    """The regions of the picture that hold most of the score for their size, ranked one after the other.
 
     Integrated gradients from black and from white are averaged, summed over channels: A. The picture is cut by graph-based
     segmentation (`felzenszwalb2004graph`, sigma 0.8) at six scales, each segment grown by a disk. Step by step, the region

@@ -47,7 +47,7 @@ def lime(
 
     Args:
         n_samples: coalitions; the lime package: 1000.
-        kernel_width: width of the fit's neighborhood, in cosine distance; the lime package: 0.25.
+        kernel_width: width of the fit's neighbourhood, in cosine distance; the lime package: 0.25.
         alpha: the ridge penalty; the lime package: 1.
         segments: slic, quickshift (with the settings of lime), felzenszwalb, grid, or labels (h, w) or (n, h, w).
 

@@ -1,4 +1,4 @@
-"""Optimises smooth masks of a given area to maximise a score: mask parametrisation, blur pyramid, gradient ascent."""
+"""Optimises smooth masks of a given area to maximise a score: mask parametrization, blur pyramid, gradient ascent."""
 
 from __future__ import annotations
 

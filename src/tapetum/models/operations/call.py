@@ -59,7 +59,7 @@ class Call:
 
     @property
     def main(self) -> Any:
-        """The first argument."""
+        """First argument of the call, which most operations act on."""
         return self.get(0, "input")
 
     @property
@@ -79,7 +79,7 @@ class Call:
 
     @property
     def active(self) -> bool:
-        """Whether a backward pass will come through this call: gradients are on, and an argument requires one."""
+        """Checks whether a backward pass will come through this call: gradients are on, and an argument requires one."""
         return torch.is_grad_enabled() and any(one.requires_grad for one in self.tensors)
 
     # --- the same call with other arguments

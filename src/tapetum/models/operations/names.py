@@ -43,7 +43,7 @@ def spelled(function: Callable[..., Any]) -> str:
 
 
 def in_place(function: Callable[..., Any]) -> bool:
-    """Whether a function overwrites its first argument, judged by its name, as `relu_`, `__iadd__`, `__setitem__`."""
+    """Checks whether a function overwrites its first argument, by its name, such as `relu_`, `__iadd__`, `__setitem__`."""
     name = getattr(function, "__name__", "")
     if name.startswith("__") and name.endswith("__"):
         return name == "__setitem__" or name.strip("_") in _OPERATORS

@@ -88,12 +88,12 @@ def repeated(value: Any, times: int) -> Any:
 
 
 def is_single(value: Any) -> bool:
-    """Whether every tensor inside a value has batch size 1 and no unknown object may hold more, so that `repeated` is right."""
+    """Checks whether every tensor inside a value has batch size 1 and no unknown object may hold more, as `repeated` needs."""
     return _is_plain(value) and all(tensor.ndim > 0 and tensor.shape[0] == 1 for tensor in tensors(value))
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether `mapped` reaches every tensor inside: there is no object of another class, as a detector's list of images."""
+    """Checks whether `mapped` reaches every tensor inside: no object has another class, such as a detector's list of images."""
     if isinstance(value, Mapping):
         return all(map(_is_plain, value.values()))
     if isinstance(value, (tuple, list)):

@@ -51,12 +51,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Trace:
-    """What is known of a tensor that depends on the image: the meaning of its axes, and receptive fields.
+    """Description of a tensor that depends on the image: the meaning of its axes, and receptive fields.
 
     axes    labels of the axes; None after an operation that could not be followed
     spans   receptive fields along h and w
     local   False once a place may see the whole image: then only `jump` of the spans counts
-    pooled  True behind a normalisation by the image's own statistics, which makes each place depend a little on all; the
+    pooled  True after a normalisation by the image's own statistics, which makes each place depend a little on all; the
             spans do not count this
     """
 
@@ -178,13 +178,13 @@ class TracedStep(Call):
 
 
 def pointwise(step: TracedStep) -> Trace:
-    """Returns the trace behind an element-wise operation; its kind is "join" if several arguments depend on the image."""
+    """Returns the trace after an element-wise operation; its kind is "join" if several arguments depend on the image."""
     kind = "join" if len({id(trace) for trace, _ in step.traced}) > 1 else "pointwise"
     return step.done(kind, broadcast(step.traced, step.outputs[0].shape))
 
 
 def other(step: TracedStep) -> list[Trace]:
-    """Returns the traces behind an operation without a rule: a place may see the whole image.
+    """Returns the traces after an operation without a rule: a place may see the whole image.
 
     Axis labels are kept for outputs of the same shape as the input.
     """

@@ -1,7 +1,7 @@
-"""Holds the rules that give the trace behind each kind of operation, and the table of operations by rule.
+"""Holds the rules that give the trace after each kind of operation, and the table of operations by rule.
 
 Operations are followed as they are executed, not modules, so functional calls, residual sums and branches count. A
-normalisation layer counts as element-wise; what lies behind one that takes its statistics from the image itself is marked
+normalisation layer counts as element-wise; what lies after one that takes its statistics from the image itself is marked
 (`Trace.pooled`).
 """
 
@@ -50,7 +50,7 @@ def _identity(step: TracedStep) -> Trace:
 
 
 def pools_statistics(step: TracedStep) -> bool:
-    """Whether the operation normalises by the mean and variance of the image's own places."""
+    """Checks whether the operation normalises by the mean and variance of the image's own places."""
     if step.name == "layer_norm":
         axes, over = step.trace.axes, len(step.get(1, "normalized_shape"))
         return axes is not None and any(is_spatial(part) for part in axes[-over:])
@@ -67,7 +67,7 @@ def _softmax(step: TracedStep) -> Trace:
 
 
 def _view(step: TracedStep) -> list[Trace]:
-    """Returns the traces behind a view or reshape: the same call on a contiguous meta tensor shows where each axis went."""
+    """Returns the traces after a view or reshape: the same call on a contiguous meta tensor shows where each axis went."""
     step.note("view")
     index = step.get(1, "")
     parts = index if isinstance(index, tuple) else (index,)
@@ -99,7 +99,7 @@ class _JoinedPart(NamedTuple):
 
 
 def _cat(step: TracedStep) -> Trace:
-    """Returns the trace behind a concatenation: of channels, of class tokens and patches, or of places."""
+    """Returns the trace after a concatenation: of channels, of class tokens and patches, or of places."""
     dim = step.get(1, "dim", 0) % step.outputs[0].ndim
     parts = [_part(step.find(tensor), tensor.shape[dim], dim) for tensor in step.get(0, "tensors")]
     if any(part.trace and part.trace.axes is None for part in parts):
@@ -162,7 +162,7 @@ def _cat_axis(parts: Sequence[_JoinedPart]) -> Axis:
 
 
 def _linear(step: TracedStep) -> Trace:
-    """Returns the trace behind a linear layer: over channels it acts as a 1 x 1 convolution, over places it mixes these."""
+    """Returns the trace after a linear layer: over channels it acts as a 1 x 1 convolution, over places it mixes all places."""
     trace, out = coarsened(step.trace), step.outputs[0]
     if trace.axes is None:
         return step.done("mix", spread(trace))
@@ -174,7 +174,7 @@ def _linear(step: TracedStep) -> Trace:
 
 
 def _matmul(step: TracedStep) -> Trace:
-    """Returns the trace behind (..., i, j) @ (..., j, k): axis i keeps its places; if j has places, the sum mixes them."""
+    """Returns the trace after (..., i, j) @ (..., j, k): axis i keeps its places; if j has places, the sum mixes them."""
     left, right = (step.find(tensor) for tensor in step.tensors[:2])
     if left is None or left.axes is None:
         return step.done("mix", spread(replace(step.trace, axes=None)))
@@ -189,7 +189,7 @@ def _matmul(step: TracedStep) -> Trace:
 
 
 def _einsum(step: TracedStep) -> Trace:
-    """Returns the trace behind an einsum: each letter has an axis label; a sum over a letter with places mixes these."""
+    """Returns the trace after an einsum: each letter has an axis label; a sum over a letter with places mixes all places."""
     equation = step.args[0].replace(" ", "")
     inputs, result = equation.split("->")
     letters: dict[str, Axis] = {}
@@ -208,7 +208,7 @@ def _einsum(step: TracedStep) -> Trace:
 
 
 def _attention(step: TracedStep) -> Trace | list[Trace]:
-    """Returns the traces behind attention (scaled dot product, multi-head): the queries' places, each sees all keys' places."""
+    """Returns the traces after attention (scaled dot product, multi-head): the queries' places, each sees all keys' places."""
     query, value = step.find(step.get(0, "query")), step.find(step.get(2, "value"))
     known = query or value
     if known is None:

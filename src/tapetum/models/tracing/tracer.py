@@ -22,7 +22,7 @@ CONSTANTS = words(
     "zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full new_tensor"
 )
 REGIONS = words("roi_align roi_pool ps_roi_align")
-"""Operations that cut out the regions a detector proposes: behind them there is no longer one map per image."""
+"""Operations that cut out the regions a detector proposes: after them there is no longer one map per image."""
 
 NOT_FOLLOWED = CONSTANTS | REGIONS
 

@@ -1,4 +1,4 @@
-"""Holds the rules for the trace behind operations with a window: convolution, pooling, resizing, padding, reduction.
+"""Holds the rules for the trace after operations with a window: convolution, pooling, resizing, padding, reduction.
 
 A place at the border is treated as one in the middle, as if the image went on where it is padded.
 """
@@ -30,7 +30,7 @@ def convolution(step: TracedStep) -> Trace:
 
 
 def _through(trace: Trace, *window: Sequence[int]) -> tuple[Span, Span]:
-    """Returns the fields behind a window along h and w.
+    """Returns the fields after a window along h and w.
 
     window: sizes, strides, paddings in front, and dilations, each for h and w.
     """
@@ -38,7 +38,7 @@ def _through(trace: Trace, *window: Sequence[int]) -> tuple[Span, Span]:
 
 
 def _over_tokens(step: TracedStep, trace: Trace, sizes: Sequence[int]) -> Trace:
-    """Returns the trace behind a convolution over anything but a map.
+    """Returns the trace after a convolution over anything but a map.
 
     A kernel of size 1 along tokens keeps their places, and so does a convolution over maps whose places are in the batch axis.
     """
@@ -103,7 +103,7 @@ def interpolation(step: TracedStep) -> Trace:
 
 
 def _resized(span: Span, old: int, new: int, taps: int) -> Span:
-    """Returns the field behind resizing from `old` to `new` places with `taps` places read for each.
+    """Returns the field after resizing from `old` to `new` places with `taps` places read for each.
 
     Which places are read changes from place to place, so the field is loose by some steps of the coarser grid.
     """
@@ -116,7 +116,7 @@ def _resized(span: Span, old: int, new: int, taps: int) -> Span:
 
 
 def unfolding(step: TracedStep) -> Trace:
-    """Returns the trace behind `F.unfold`, (n, c·k·k, windows): each window's values are channels, windows go row by row.
+    """Returns the trace after `F.unfold`, (n, c·k·k, windows): each window's values are channels, windows go row by row.
 
     The method `Tensor.unfold` is another operation.
     """
@@ -148,7 +148,7 @@ def padding(step: TracedStep) -> Trace:
 
 
 def reduction(step: TracedStep) -> Trace | list[Trace]:
-    """Returns the trace behind a mean, sum, maximum or the like over axes; over all places, as behind a kernel of map size."""
+    """Returns the trace after a mean, sum, maximum or similar over axes; over all places, as after a kernel of map size."""
     trace, shape = step.traced[0]
     dims = step.get(1, "dim", step.kwargs.get("axis"))
     if trace.axes is None or dims is None or isinstance(dims, Tensor):
@@ -171,7 +171,7 @@ def _reduced_spans(spans: Sequence[Span], over: Sequence[Atom], axes: Axes) -> t
 
 
 def _reduced(span: Span, over: Sequence[Atom], partly: bool) -> Span:
-    """Returns the field behind a reduction over the atoms `over` of one image axis.
+    """Returns the field after a reduction over the atoms `over` of one image axis.
 
     partly: whether other atoms of the axis are left; their steps then hold the stride already.
     """

@@ -36,7 +36,7 @@ def detector_preprocessing(module: nn.Module) -> Preprocessing:
 
 
 def normalises_itself(module: nn.Module) -> bool:
-    """Whether a module begins with torchvision's transform for detectors, which normalises images."""
+    """Checks whether a module begins with torchvision's transform for detectors, which normalises images."""
     return isinstance(getattr(module, "transform", None), GeneralizedRCNNTransform)
 
 

@@ -51,7 +51,7 @@ def with_head(model: VisionModel, name: str, classes: int) -> nn.Module:
 
 
 def head_inputs(model: VisionModel, name: str) -> int:
-    """Number of values that the layer called `name` takes; a `ModelError` if it is no linear layer or 1x1 convolution."""
+    """Number of values that the layer called `name` takes; a `ModelError` if it is not a linear layer or 1x1 convolution."""
     part = dict(model.module.named_modules()).get(name)
     if not name or part is None or _width(part) is None:
         raise ModelError(f"{model.name} has no linear layer or 1x1 convolution '{shown(name)}' that could be replaced")
@@ -80,7 +80,7 @@ def logits_in(output: object) -> Tensor | None:
 
 
 def _width(part: nn.Module) -> int | None:
-    """Number of values that a linear layer or 1x1 convolution gives; None for other layers, which can be no head."""
+    """Number of values that a linear layer or 1x1 convolution gives; None for other layers, which cannot be a head."""
     if isinstance(part, nn.Linear):
         return part.out_features
     return part.out_channels if isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1) and part.groups == 1 else None

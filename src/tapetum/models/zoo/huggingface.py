@@ -121,7 +121,7 @@ PLAIN = re.compile(r"(Model|Backbone|WithProjection)$")
 
 
 def is_backbone(module: nn.Module) -> bool:
-    """Whether a transformers module is a plain backbone that returns features, judged by its class name."""
+    """Checks whether a transformers module is a plain backbone that returns features, judged by its class name."""
     return PLAIN.search(type(module).__name__) is not None
 
 
@@ -207,7 +207,7 @@ def _untold(where: str, why: str = "") -> str:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a network's files are: a folder (`local`) or a name on the hub; `offline` if only this disk can be read."""
+    """Location of a network's files: a folder (`local`) or a name on the hub; `offline` if only this disk can be read."""
 
     where: str
     local: bool
@@ -232,7 +232,7 @@ def _place(name: str) -> Place:
 
 
 def _reachable() -> bool:
-    """Whether the hub answers within five seconds; its own client would try for half a minute."""
+    """Checks whether the hub answers within five seconds; its own client would try for half a minute."""
     hub = importlib.import_module("huggingface_hub")
     try:
         hub.utils.get_session().head(hub.constants.ENDPOINT, timeout=5)
@@ -250,7 +250,7 @@ def _transformers() -> Any:
 
 @contextmanager
 def _plain_refusals(name: str, offline: bool) -> Iterator[None]:
-    """Inside the block, turns errors of transformers into one-line refusals."""
+    """Turns errors of transformers inside the block into one-line refusals."""
     try:
         yield
     except ModelError:

@@ -35,7 +35,7 @@ def preprocessing_of(processor: Any, size: Size) -> tuple[Preprocessing, tuple[s
 
 
 def flips_channels(processor: Any) -> bool:
-    """Whether the processor turns RGB into BGR, so that the network was trained on BGR."""
+    """Checks whether the processor turns RGB into BGR, so that the network was trained on BGR."""
     return bool(getattr(processor, "do_flip_channel_order", False))
 
 

@@ -48,7 +48,7 @@ def named_in_file(
 
 
 def in_zoo(name: str) -> bool:
-    """Whether a name means a network that every user has, not a path or a file's code.
+    """Checks whether a name means a network that every user has, not a path or a file's code.
 
     Of the names on the Hugging Face hub, those count that were downloaded to this computer before.
     """
@@ -60,7 +60,7 @@ def in_zoo(name: str) -> bool:
 
 
 def settings_in_file(by: str, settings: Any, said: Collection[str] = (), vouched: Collection[str] = ()) -> dict[str, Any]:
-    """Checks a model's settings from a file and returns them as plain data, without those that the user gives now, `said`."""
+    """Returns checked settings of a model from a file, as plain data, without those in `said`, which the user gives now."""
     if settings is None:
         return {}
     if not isinstance(settings, dict):
@@ -78,7 +78,7 @@ def settings_in_file(by: str, settings: Any, said: Collection[str] = (), vouched
 
 
 def is_setting(name: str, value: Any) -> bool:
-    """Whether a value has the form in which `plain_settings` writes this setting."""
+    """Checks whether a value has the form in which `plain_settings` writes this setting."""
     return name in _PLAIN and _PLAIN[name](value)
 
 
@@ -146,17 +146,17 @@ def _check_extra(by: str, extra: dict[Any, Any], vouched: Collection[str]) -> No
 
 
 def is_number(value: Any, low: float | int = -math.inf, high: float | int = math.inf) -> bool:
-    """Whether a value is a finite number from `low` to `high`, and no bool."""
+    """Checks whether a value is a finite number from `low` to `high`, and not a bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high and abs(value) <= 1e300
 
 
 def is_count(value: Any, most: int) -> bool:
-    """Whether a value is a whole number from 1 to `most`."""
+    """Checks whether a value is a whole number from 1 to `most`."""
     return isinstance(value, int) and is_number(value, 1, most)
 
 
 def is_texts(value: Any) -> bool:
-    """Whether a value is a list or tuple of strings."""
+    """Checks whether a value is a list or tuple of strings."""
     return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
 
 

@@ -38,7 +38,7 @@ SMALL = 1_000_000
 
 
 def is_trained(folder: str | Path) -> bool:
-    """Whether a folder holds a network that was trained with this library: it has a model.json."""
+    """Checks whether a folder holds a network that was trained with this library: it has a model.json."""
     return os.path.isfile(os.path.join(folder, ABOUT))
 
 

@@ -23,7 +23,7 @@ WRAPPERS = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module."
 
 DERIVED = ("num_batches_tracked", "total_ops", "total_params", "n_averaged", "position_ids", "relative_position_index",
            "relative_coords_table", "attn_mask")  # fmt: skip
-"""Last parts of the names of buffers that are no weights: counters, and tables that networks compute anew."""
+"""Last parts of the names of buffers that are not weights: counters, and tables that networks recompute."""
 
 SECOND = ("ema", "momentum", "teacher", "target", "averaged", "swa", "discriminator")
 """Words in the names of second networks, such as averages, that trainers store beside the network itself."""
@@ -31,7 +31,7 @@ SECOND = ("ema", "momentum", "teacher", "target", "averaged", "swa", "discrimina
 
 @dataclass(frozen=True)
 class PrefixFit:
-    """How a table of tensors in a file matches the module, once a prefix is removed from the table's names.
+    """Match of a table of tensors in a file with the module, once a prefix is removed from the table's names.
 
     place    where the table is in the file, with the prefix
     named    tensors for the module, {name in the module: tensor}
@@ -54,7 +54,7 @@ class PrefixFit:
 
     @property
     def first(self) -> bool:
-        """Whether the table is, by its name, the network itself, not a second one such as an average."""
+        """Checks whether the table is, by its name, the network itself, not a second one such as an average."""
         return not any(word in SECOND for word in self.place.lower().replace(".", "_").split("_"))
 
 

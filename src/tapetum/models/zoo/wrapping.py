@@ -67,7 +67,7 @@ def wrap(
             `size` (256 for 224), small ones are enlarged no more than it takes, and one of exactly `size` passes unchanged;
             "squash": the whole picture is made that size, nothing is cut; a number: the shorter side in px.
         interpolation: of that resizing; None: the network's own, or bilinear.
-        range: (low, high), the raw values that stand for black and white where pictures are no 8 or 16 bits: (0, 4095), a CT
+        range: (low, high), the raw values that stand for black and white of pictures without 8 or 16 bits: (0, 4095), a CT
             window (-160, 240), reflectances (0, .4); values beyond are clipped.
         frames: of a network of films or volumes (n, c, t, h, w), how many frames or slices t they have. Images are then
             (n, c t, h, w) inside; films are taken as they are, and `Attribution.films` has the maps of each frame.

@@ -1,4 +1,4 @@
-"""Objectives: what pictures are optimised for. Each has one value per picture, which is maximized; they add and scale.
+"""Objectives: what pictures are optimised for. Each has one value per picture, which is maximised; they add and scale.
 
 from tapetum import objectives
 objectives.channel("blocks.3.0", 5) - 100 * objectives.total_variation()

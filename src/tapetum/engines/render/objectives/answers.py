@@ -42,7 +42,7 @@ def target(what: Any, *, scale: Scale = "logit", name: str | None = None) -> Obj
     """Score (n,) of any target on the model's answer: a class, `tp.probability(...)`, `tp.contrast(...)`, `tp.Output`,
     `tp.Box` with corners, `tp.Region` with a mask, `tp.Similarity`, or a function of the output that returns (n,).
 
-    Refuses targets that the model would have to find in a photograph: the predicted class, the surest box.
+    Refuses targets that the model would have to find in a photograph: the predicted class, the most confident box.
     """
     _check_given(what)
     scores: dict[VisionModel, ModelScore] = {}

@@ -87,7 +87,7 @@ Value = Callable[[Seen], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """Goal of optimised pictures: one value per picture, which is maximized.
+    """Goal of optimised pictures: one value per picture, which is maximised.
 
     The value of a picture depends on no other picture, unless the objective compares a group of pictures (diversity).
 

@@ -38,7 +38,7 @@ finite.
 def direction(layer: str, vector: Vector, *, cosine_power: float | int = 0) -> Objective:
     """Activation (n,) along a direction v in the space of channels: the mean over the map of (a . v) max(.1, cos(a, v))^p.
 
-    v is not normalized.
+    v is not normalised.
     """
     v, p = vector_of(vector, "a direction"), positive(cosine_power, "cosine_power", reached=True)
 
@@ -78,7 +78,7 @@ def cosine_direction(layer: str, vector: Vector) -> Objective:
 
 
 def tensor_direction(layer: str, tensor: Tensor, *, cosine_power: float | int = 0) -> Objective:
-    """Activation (n,) along a direction v of its own at each position: the mean of (a . v) max(.1, cos(a, v))^p.
+    """Activation (n,) along a separate direction v at each position: the mean of (a . v) max(.1, cos(a, v))^p.
 
     The directions are `tensor` (c, h', w'). One smaller than the map is compared with the middle of the map; a larger one is
     refused.

@@ -22,7 +22,7 @@ from tapetum.engines.render.objectives.common import call_text, mean, positive, 
 from tapetum.types import MethodError
 
 Of = Literal["colors", "alpha", "model_ready"]
-"""Which values of a picture are penalized."""
+"""Which values of a picture are penalised."""
 
 
 def total_variation(*, beta: float | int = 1, of: Of = "colors") -> Objective:
@@ -55,7 +55,7 @@ def l2(*, constant: float | int = 0.5, of: Of = "colors") -> Objective:
 
 
 def power_norm(*, power: float | int = 6, of: Of = "model_ready") -> Objective:
-    """Mean (n,) of |x|^power, which penalizes extreme values above all; mahendran2015inversion uses a power of 6."""
+    """Mean (n,) of |x|^power, which penalises extreme values above all; mahendran2015inversion uses a power of 6."""
     p = positive(power, "power", 1, reached=True)
     name = call_text("power_norm", power=_unless(p, 6), of=_unless(of, "model_ready"))
     _check_of(of)
@@ -111,7 +111,7 @@ def alpha_mean() -> Objective:
 
 
 def blurred(x: Tensor, sigma_px: float | int) -> Tensor:
-    """Blurs x (..., h, w) with a Gaussian that ends at 3 sigma; at the edge, weights are normalized over the pixels inside."""
+    """Blurs x (..., h, w) with a Gaussian that ends at 3 sigma; at the edge, weights are normalised over the pixels inside."""
     reach = math.ceil(3 * sigma_px)
     offsets = torch.arange(-reach, reach + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / sigma_px) ** 2).tolist()

@@ -26,7 +26,7 @@ from tapetum.types import TargetError, Unit
 def channel(layer: str, index: int, pre_activation: bool = False) -> Objective:
     """Mean (n,) of a channel over its map. `-channel(layer, index)` finds what suppresses the channel.
 
-    With `pre_activation`, the channel is read before the activation function that ends the layer: behind a ReLU, a channel that
+    With `pre_activation`, the channel is read before the activation function that ends the layer: after a ReLU, a channel that
     is 0 everywhere cannot fall further. Of a layer that ends otherwise, the output is read.
     """
     index = whole_number(index, "a channel")

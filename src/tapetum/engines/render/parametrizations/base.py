@@ -14,7 +14,7 @@ from tapetum.types import MethodError
 
 @dataclass(frozen=True)
 class Start:
-    """What a parametrization needs to start a batch of n pictures: their size (h, w), type, device and random numbers.
+    """Input of a parametrization for a batch of n pictures: their size (h, w), type, device and random numbers.
 
     variants   (n,) number of each picture within its group, which decides its noise: pictures of one objective start
                differently, those of different objectives alike, so a batch of B equals B single runs
