@@ -21,10 +21,8 @@ from typing import Any
 def _homes() -> dict[str, str]:
     """Returns {public name: module that defines it}, as read from `__init__.pyi`."""
     stub = ast.parse(pkgutil.get_data(__name__, "__init__.pyi") or b"")
-    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
-    return {
-        one.name: node.module for node in imports if node.module and node.module.startswith("tapetum") for one in node.names
-    }
+    ours = [node for node in stub.body if isinstance(node, ast.ImportFrom) and str(node.module).startswith("tapetum")]
+    return {one.name: str(node.module) for node in ours for one in node.names}
 
 
 _HOMES = _homes()

@@ -105,7 +105,7 @@ def test_what_is_no_batch_is_refused_in_words(batch: object, words: str) -> None
             r"a dict is no image; .*, such as its \['pixel_values'\]",
         ),
         ([torch.rand(3, 16, 16), 1], "an int is no image"),
-        (torch.zeros(2, 3, 4, 16, 16), r"a network of films or volumes is tp.wrap\(..., frames=4\)"),
+        (torch.zeros(2, 3, 4, 16, 16), r"for films or volumes, tp.wrap\(..., frames=4\)"),
         (LEVELS.to(torch.int16), "has no known range"),
     ],
 )

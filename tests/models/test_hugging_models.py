@@ -265,7 +265,7 @@ def test_a_folder_that_cannot_be_loaded_is_refused_in_one_line(tmp_path: Path) -
     name = saved(tmp_path, vit())
     for changes, match in (
         ({"architectures": ["ViTForMaskedImageModeling"]}, "is a ViTForMaskedImageModeling: image classifiers, .* are loaded"),
-        ({"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}, "code of its own, which is not run"),
+        ({"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}, "its own code, which is not run"),
         ({"model_type": "bert", "architectures": ["BertModel"]}, "not pictures"),
         ({"num_hidden_layers": 3}, "no weights for .* of ViTForImageClassification"),
     ):

@@ -212,7 +212,7 @@ def test_any_flipped_byte_or_cut_gives_weights_or_a_refusal(suffix: str, tmp_pat
 def test_nan_in_weights_is_said(tmp_path: Path) -> None:
     torch.save({**GOOD, "0.bias": torch.tensor([1.0, torch.nan, 2.0, torch.inf])}, tmp_path / "w.pth")
     (note,) = load_weights(network(), tmp_path / "w.pth")
-    assert note == "w.pth holds NaN in 1 of its tensors (0.bias): what reads them is NaN as well"
+    assert note == "w.pth holds NaN in 1 of its tensors (0.bias): what reads them is NaN too"
 
 
 def test_further_inputs_are_read_like_arrays_from_others(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_method_that_takes_more_than_its_share_is_stopped_and_one_that_does_no
     with budget.share(seen.append):
         steps(10)
     assert len(seen) == 10
-    with pytest.raises(OutOfTimeError, match="not done within its share"), budget.share(seen.append):
+    with pytest.raises(OutOfTimeError, match="not done in its share"), budget.share(seen.append):
         steps(1000)
     assert 40 < len(seen) - 10 < 50  # half of what was left
 

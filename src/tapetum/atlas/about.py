@@ -53,9 +53,7 @@ def notes(job: Job, result: ScanResult) -> list[str]:
     before = [layer for layer, tap in result.taps.items() if tap == "pre-activation"]
     if before:
         which = "all layers" if len(before) == len(result.taps) else ", ".join(before)
-        said.append(
-            f"Values of {which} are those before the activation function that ends the layer, so that they have a sign."
-        )
+        said.append(f"Values of {which} are those before the activation function that ends the layer, so they have a sign.")
     if result.images > sprites.MOST:
         said.append(f"{sprites.MOST:,} of {result.images:,} pictures are shown: the examples, and others from the start.")
     if len(job.source.ids) > job.plan.count:

@@ -172,9 +172,8 @@ def described_cells(cells: Binned, vectors: Tensor, samples: Tensor) -> tuple[Ma
     for i in range(len(cells)):
         units = zip(strongest.indices[i, :UNITS].tolist(), strongest.values[i, :UNITS].tolist(), strict=True)
         mine = (cells.members == i).nonzero().flatten()
-        nearest = mine[
-            torch.nn.functional.cosine_similarity(values[mine], cells.means[i : i + 1]).argsort(descending=True, stable=True)
-        ]
+        likeness = torch.nn.functional.cosine_similarity(values[mine], cells.means[i : i + 1])
+        nearest = mine[likeness.argsort(descending=True, stable=True)]
         pictures = tuple(dict.fromkeys(samples[nearest].tolist()))[:PICTURES]
         described.append(MapCell(int(cells.rows[i]), int(cells.columns[i]), len(mine), (), tuple(units), pictures))
     return tuple(described)

@@ -94,7 +94,7 @@ class Asking:
         for layer, found in zip(self.layers, scores, strict=True):
             if found.shape[1] != layer["channels"]:
                 raise ModelError(
-                    f"{shown(layer['name'])} has {found.shape[1]} channels here, and {layer['channels']} in this atlas"
+                    f"{shown(layer['name'])} has {found.shape[1]} channels here, and {layer['channels']} in the atlas"
                 )
         return [one[0].float().double().cpu().numpy() for one in scores], predictions
 

@@ -35,9 +35,7 @@ def check_finished(said: Mapping[str, Any], folder: str | Path) -> None:
     """Refuses the manifest of a build that stopped before its store was finished."""
     lacking = [name for name in NEEDED if name not in said]
     if lacking:
-        raise DamagedError(
-            f"{shown(folder)} holds an atlas that is not finished (no {lacking[0]}): the same build goes on with it"
-        )
+        raise DamagedError(f"{shown(folder)} holds an unfinished atlas (no {lacking[0]}): the same build goes on with it")
 
 
 def map_in(folder: Path, file: str, pictures: int) -> dict[str, Any]:

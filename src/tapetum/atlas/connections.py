@@ -90,9 +90,7 @@ class Room:
         if self._free <= 0:
             longest = next((wait for wait in self._waits if not wait.expired()), None)
             if longest is None:
-                raise RefusedRequest(
-                    HTTPStatus.SERVICE_UNAVAILABLE, "too much is asked at once; ask again in a moment", Retry_After="2"
-                )
+                raise RefusedRequest(HTTPStatus.SERVICE_UNAVAILABLE, "too much at once; ask again in a moment", Retry_After="2")
             self._end(longest)
         self._free -= 1
         try:
@@ -134,9 +132,7 @@ class Line:
             async with self._room.patience(HEAD_S):
                 head = await self._reader.readexactly(1)  # browsers open connections in advance
                 if not head.isalpha():
-                    raise RefusedRequest(
-                        HTTPStatus.BAD_REQUEST, "this is no request of HTTP/1.1; an address here begins with http://"
-                    )
+                    raise RefusedRequest(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request; addresses begin with http://")
                 head += await self._reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
             text = f"the request has more than {HEAD_BYTES // 1000} kB of headers"
@@ -202,9 +198,7 @@ def request_in(head: bytes) -> HttpRequest:
     first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
     line = _LINE.fullmatch(first)
     if line is None:
-        raise RefusedRequest(
-            HTTPStatus.BAD_REQUEST, "this is no request of HTTP/1.1 for a path of this server, such as /index.html"
-        )
+        raise RefusedRequest(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request for a path of this server (/index.html)")
     headers: dict[str, str] = {}
     for text in lines:
         found = _FIELD.fullmatch(text)

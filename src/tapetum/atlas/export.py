@@ -184,9 +184,7 @@ class _SiteData:
     def _layer(self, layer: Any) -> None:
         file, rows = layer["file"], self.store.columns(layer["id"])
         sprites = {sign: _within("units", self._sprite(layer["name"], sign)) for sign in SIGNS}
-        columns: dict[str, Any] = {
-            name: [row[name] for row in rows] for name in ("mean", "sd", "sparsity", "minimum", "maximum")
-        }
+        columns: dict[str, Any] = {key: [row[key] for row in rows] for key in ("mean", "sd", "sparsity", "minimum", "maximum")}
         columns["non_negative"] = [int(row["minimum"] >= 0) for row in rows]
         columns["top"] = [self.store.top(row) for row in rows]
         columns["labels"] = [_label(row) for row in rows] if self.labels else None

@@ -26,9 +26,7 @@ def check_memory(model: VisionModel, names: Sequence[str], pictures: int) -> Non
     needed, there = 2 * 4 * pictures * units / 1e9, memory_gb()
     if needed > there:
         hint = "name fewer --layers, or give a --limit"
-        raise TapetumError(
-            f"scores of {pictures:,} pictures at {units:,} units take {needed:.0f} GB of {there:.0f} here; {hint}"
-        )
+        raise TapetumError(f"scores of {pictures:,} pictures at {units:,} units take {needed:.0f} of {there:.0f} GB; {hint}")
 
 
 def memory_gb() -> float:

@@ -81,9 +81,7 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     manifest = manifest_in(folder)
     schema = manifest.get("schema") if "stages" in manifest else None
     if schema != SCHEMA:
-        raise TapetumError(
-            f"{shown(folder)} holds no atlas of version {SCHEMA} (but {schema}): build it again with --no-resume"
-        )
+        raise TapetumError(f"{shown(folder)} holds no atlas of version {SCHEMA} (but {schema}): build again with --no-resume")
     return manifest
 
 

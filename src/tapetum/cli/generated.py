@@ -76,11 +76,7 @@ def _rendering(method: Method) -> Command:
     return command_for(method.function, partial(render_subjects, method.name), *around, without=("frames",))
 
 
-MAKERS: Mapping[str, Callable[[Method], Command]] = {
-    "attribution": _attribution,
-    "inspection": _inspection,
-    "rendering": _rendering,
-}
+MAKERS = {"attribution": _attribution, "inspection": _inspection, "rendering": _rendering}
 """{kind: maker of the command} of the methods that make pictures."""
 
 

@@ -31,9 +31,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(typer.Typer(cls=RunGroup), name="run", help=HELP)
-app.add_typer(
-    atlas, name="atlas", help="Builds and shows a microscope for a model: each unit with what it looks for in a data set."
-)
+app.add_typer(atlas, name="atlas", help="Builds and shows a microscope for a model: what each unit looks for in a data set.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -162,9 +160,7 @@ def explain(
 DEMO = ("cat", "coffee")
 """One photograph on which the network hesitates between three kinds of cat, and one on which it is sure."""
 
-PHOTO_HELP = (
-    "Photograph: cat, coffee, astronaut or rocket, shipped by scikit-image; repeat for more; by default cat and coffee."
-)
+PHOTO_HELP = "Photograph: cat, coffee, astronaut or rocket, from scikit-image; repeat for more; by default cat and coffee."
 
 
 @app.command()

@@ -80,9 +80,8 @@ def say_kept(there: int, of: int) -> None:
 
 def _settings(content: Mapping[str, Any]) -> dict[str, Any]:
     """Returns {name: value} of all settings in a provenance that a result depends on, as JSON types."""
-    plain = json.loads(
-        json.dumps({key: content.get(key) for key in ("parameters", "versions", "subject", "files", "settings")}, default=str)
-    )
+    read = {key: content.get(key) for key in ("parameters", "versions", "subject", "files", "settings")}
+    plain = json.loads(json.dumps(read, default=str))
     parameters = {key: value for key, value in _table(plain["parameters"]).items() if key not in FREE}
     versions = {key: _table(plain["versions"]).get(key) for key in DECISIVE}
     rest = {key: content.get(key) for key in ("method", "model", "weights", "weights_sha256", "dtype")}

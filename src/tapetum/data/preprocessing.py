@@ -71,7 +71,7 @@ class Preprocessing:
             raise ImageError(f'resize is the shorter side in px, "crop" or "squash", not {self.resize!r}')
         if isinstance(self.resize, int) and self.resize < min(self.size):
             raise ImageError(
-                f"a picture resized to {self.resize} px holds no crop of {as_text(self.size)} px: resize must not be smaller"
+                f"a picture resized to {self.resize} px holds no crop of {as_text(self.size)} px: make resize larger"
             )
 
     @property
@@ -241,11 +241,7 @@ def as_pair(size: Any) -> Size:
         numbers = [int(part) for part in parts if float(part) < math.inf]
     except (TypeError, ValueError, OverflowError):
         numbers = []
-    whole = (
-        len(numbers) in (1, 2)
-        and len(numbers) == len(parts)
-        and all(float(a) == b for a, b in zip(parts, numbers, strict=True))
-    )
+    whole = len(parts) == len(numbers) in (1, 2) and all(float(a) == b for a, b in zip(parts, numbers, strict=True))
     if not whole or min(numbers) < 1:
         raise ImageError(f"a size is a side in px, or height x width such as 96x160, not {size!r}")
     return numbers[0], numbers[-1]

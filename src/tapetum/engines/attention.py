@@ -173,9 +173,7 @@ def gradients(values: Tensor, attentions: Sequence[Attention]) -> list[Tensor]:
         raise TargetError(NO_GRADIENT)
     raw = [one.raw for one in attentions]
     grads = torch.autograd.grad(values, raw, torch.ones_like(values), allow_unused=True)
-    return [
-        one.by_head(torch.zeros_like(one.raw) if grad is None else grad) for one, grad in zip(attentions, grads, strict=True)
-    ]
+    return [a.by_head(torch.zeros_like(a.raw) if grad is None else grad) for a, grad in zip(attentions, grads, strict=True)]
 
 
 def heard(values: Tensor, attentions: Sequence[Attention]) -> list[Attention]:

@@ -7,6 +7,7 @@ relevance is, not whether the map is faithful: a network that looks at the backg
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -28,9 +29,8 @@ def relevance_mass(attribution: Attribution, masks: Tensor) -> Localization:
     Example:
         >>> tp.relevance_mass(tp.grad_cam(model, images), images[:, 0] > 0).value
     """
-    return _measured(
-        "relevance_mass", attribution, masks, attribution.heatmap().clamp(min=0), lambda r, mask: r[mask].sum() / r.sum()
-    )
+    positive = attribution.heatmap().clamp(min=0)
+    return _measured("relevance_mass", attribution, masks, positive, lambda maps, mask: maps[mask].sum() / maps.sum())
 
 
 @metric(cite="arras2022clevrxai")
@@ -62,9 +62,7 @@ def pointing_game(
     Example:
         >>> tp.pointing_game(tp.grad_cam(model, images), images[:, 0] > 0, tolerance_px=4).value
     """
-    return _measured(
-        "pointing_game", attribution, masks, attribution.ranking(), lambda ranking, mask: _pointing(ranking, mask, tolerance_px)
-    )
+    return _measured("pointing_game", attribution, masks, attribution.ranking(), partial(_pointing, tolerance_px))
 
 
 def _measured(
@@ -103,7 +101,7 @@ def _rank(ranking: Tensor, mask: Tensor) -> Tensor:
     return ((above & mask).sum() + shared) / k
 
 
-def _pointing(ranking: Tensor, mask: Tensor, tolerance_px: float | int) -> Tensor:
+def _pointing(tolerance_px: float | int, ranking: Tensor, mask: Tensor) -> Tensor:
     peaks, inside = (ranking == ranking.max()).nonzero().double(), mask.nonzero().double()
     nearest = torch.cat([torch.cdist(some, inside).amin(1) for some in peaks.split(64)])
     return (nearest <= tolerance_px).double().mean()

@@ -91,10 +91,9 @@ def frame(axes: Axes, box: tuple[float, float, float, float]) -> None:
     from matplotlib.patches import Rectangle
 
     top, left, bottom, right = box
+    place = (left, top), right - left, bottom - top
     for width, color in ((2.6, LIGHT.card), (1.3, LIGHT.accent)):
-        axes.add_patch(
-            Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=color, linewidth=width, clip_on=False)
-        )
+        axes.add_patch(Rectangle(*place, fill=False, edgecolor=color, linewidth=width, clip_on=False))
 
 
 def _text(figure: Figure, x: float, y: float, words: str, size: float, color: str, **style) -> None:

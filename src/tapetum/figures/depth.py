@@ -116,9 +116,8 @@ def _named(axes: Any, layers: Sequence[str]) -> None:
 def _(result: MeanActivations) -> Figure:
     """Draws the mean by depth as a line, the middle 80 % of the channels as a band, and each image as a dot."""
     d, n = len(result.layers), len(result.means[0])
-    subtitle = "line: mean over channels and images · band: the middle 80 % of the channels" + (
-        " · dots: images" if n > 1 else ""
-    )
+    subtitle = "line: mean over channels and images · band: the middle 80 % of the channels"
+    subtitle += " · dots: images" if n > 1 else ""
     figure = canvas.page(max(6.4, 0.42 * d + 1.6), 3.4, f"How active the layers of {result.model} are", subtitle)
     axes = figure.subplots()
     channels = [one.detach().double().mean(0).cpu() for one in result.means]

@@ -23,9 +23,8 @@ def slices(result: Attribution) -> Figure:
     rows, frames = min(len(maps), ROWS), maps.shape[1]
     chosen = evenly(frames, MOST)
     title = f"{result.method}: {result.target[0]}" if len(result) == 1 else f"{result.method}, {rows} of {len(result)} films"
-    figure = canvas.page(
-        max(len(chosen) * 1.6, 5.2), rows * 1.9, title, f"{len(chosen)} of {frames} frames, one scale per film; {SCALE}"
-    )
+    subtitle = f"{len(chosen)} of {frames} frames, one scale per film; {SCALE}"
+    figure = canvas.page(max(len(chosen) * 1.6, 5.2), rows * 1.9, title, subtitle)
     panels = figure.subplots(rows, len(chosen), squeeze=False)
     for row, line in enumerate(panels):
         top = limit(maps[row])

@@ -181,9 +181,8 @@ def _steps(result: Rendering) -> Figure:
     rows = min(len(result), MAX_LINES)
     ratio = result.pixels.shape[-2] / result.pixels.shape[-1]
     page = max(len(chosen) * 1.35 + 0.3, 4.6), rows * (1.35 * ratio + 0.12) + 0.25
-    figure = canvas.page(
-        *page, f"{result.method or 'pictures'}, step by step{some(rows, len(result), 'pictures')}", caption(result, "")
-    )
+    title = f"{result.method or 'pictures'}, step by step{some(rows, len(result), 'pictures')}"
+    figure = canvas.page(*page, title, caption(result, ""))
     panels = figure.subplots(rows, len(chosen), squeeze=False)
     for row in range(rows):
         for axes, frame in zip(panels[row], chosen, strict=True):

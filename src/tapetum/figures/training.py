@@ -146,10 +146,9 @@ def _matrix(axes: Any, result: PredictionCheck) -> None:
     axes.spines[:].set(visible=True, color=LIGHT.line)
     places = list(range(len(result.classes)))
     if len(places) <= MAX_NAMES:
-        axes.set_xticks(
-            places, result.classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=NOTE_PT, parse_math=False
-        )
-        axes.set_yticks(places, result.classes, fontsize=NOTE_PT, parse_math=False)
+        plain = {"fontsize": NOTE_PT, "parse_math": False}
+        axes.set_xticks(places, result.classes, rotation=45, ha="right", rotation_mode="anchor", **plain)
+        axes.set_yticks(places, result.classes, **plain)
         axes.tick_params(colors=LIGHT.muted, length=0)
     if len(places) <= MAX_NUMBERS:
         for row, column in counts.nonzero().tolist():

@@ -185,9 +185,5 @@ def _damaged(name: str, refusal: type[TapetumError] = DamagedError) -> Generator
     try:
         yield
     except Exception as error:
-        why = (
-            shown(error)
-            if isinstance(error, _WrongArray)
-            else f"no arrays can be read ({type(error).__name__}: {shown(error)[:80]})"
-        )
-        raise refusal(f"{name} is damaged: {why}") from error
+        unreadable = f"no arrays can be read ({type(error).__name__}: {shown(error)[:80]})"
+        raise refusal(f"{name} is damaged: {shown(error) if isinstance(error, _WrongArray) else unreadable}") from error

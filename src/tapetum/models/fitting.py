@@ -81,9 +81,7 @@ def refusal(model: Network, size: Size) -> ImageError | None:
     if not found:
         return ImageError(_nowhere(model, size))
     takes = " or ".join(as_text(one) for one in found)
-    hint = (
-        "photographs are cut to that by model.preprocess" if taken == own else "tp.wrap(..., size=(height, width)) says which"
-    )
+    hint = "model.preprocess cuts photographs to that" if taken == own else "tp.wrap(..., size=(height, width)) says which"
     return ImageError(f"{model.name} takes no images of {as_text(size)} px but {takes}: {hint}")
 
 

@@ -33,9 +33,7 @@ def folded(films: Tensor, channels: int, frames: int | None) -> Tensor:
     """
     shape = tuple(films.shape)
     if frames is None:
-        raise ImageError(
-            f"images are (n, c, h, w), not {shape}: a network of films or volumes is tp.wrap(..., frames={shape[2]})"
-        )
+        raise ImageError(f"images are (n, c, h, w), not {shape}: for films or volumes, tp.wrap(..., frames={shape[2]})")
     each = channels // frames
     if shape[1:3] == (each, frames):
         return films.flatten(1, 2)

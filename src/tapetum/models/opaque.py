@@ -190,9 +190,7 @@ def _onnx(given: Any) -> Opaque:
     inputs, names = session.get_inputs(), [one.name for one in session.get_outputs()]
     kinds = {"tensor(float)": torch.float32, "tensor(double)": torch.float64, "tensor(float16)": torch.float16}
     if inputs[0].type not in kinds or len(inputs[0].shape) != 4:
-        raise ModelError(
-            f"the network's first input '{inputs[0].name}' is {inputs[0].type} {inputs[0].shape}, not images (n, c, h, w)"
-        )
+        raise ModelError(f"the first input '{inputs[0].name}' is {inputs[0].type} {inputs[0].shape}, not images (n, c, h, w)")
     shape = [one if isinstance(one, int) else None for one in inputs[0].shape]
 
     def run(images: Tensor, **extra: Tensor) -> Any:

@@ -46,9 +46,7 @@ class Budget:
         except Cancelled as error:
             if not stopped:
                 raise
-            raise OutOfTimeError(
-                f"stopped after {self.clock() - begun:.0f} s: not done within its share of the time"
-            ) from error
+            raise OutOfTimeError(f"stopped after {self.clock() - begun:.0f} s: not done in its share of the time") from error
 
 
 def cheap_first(first: Sequence[str]) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def _check_word(word: str, files: Mapping[str, str]) -> None:
     """Refuses a parameter's text if it is a URL, or names an existing file without a checksum in `files`."""
     if "://" in word:
         raise TapetumError(
-            f"the picture was made with {shown(word)}; addresses are only asked where you name them: run its method again"
+            f"the picture was made with {shown(word)}; only addresses that you name are opened: run its method again"
         )
     for name in (word, word.partition(":")[2]):
         if name and name not in files and os.path.lexists(name) and not os.path.isdir(name):

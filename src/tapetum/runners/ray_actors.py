@@ -156,9 +156,7 @@ class _Pool:
         except self.ray.exceptions.RayActorError as error:
             if error.actor_init_failed:
                 reason = str(error).strip().splitlines()[-1].strip()
-                raise TapetumError(
-                    f"a Ray worker cannot begin ({reason}); it needs tapetum and the model's own modules"
-                ) from error
+                raise TapetumError(f"a Ray worker cannot begin ({reason}); it needs tapetum and the model's modules") from error
             deaths[shard] += 1
             if deaths[shard] == TRIES:
                 samples = self.job.plan.samples(shard)

@@ -71,15 +71,11 @@ def private(given: Any) -> VisionModel:
         raise ModelError(f"a network to train is a name, a torch.nn.Module or a VisionModel, not {type(given).__name__}")
     model = given if isinstance(given, VisionModel) else wrap(given)
     if model.extra:
-        raise ModelError(
-            f"{model.name} has further inputs ({', '.join(model.extra)}), which a data set of pictures does not give"
-        )
+        raise ModelError(f"{model.name} has further inputs ({', '.join(model.extra)}), which no data set of pictures gives")
     try:
         module = copied(model.module, torch.clone)
     except Exception as error:
-        raise ModelError(
-            f"{model.name} cannot be copied ({type(error).__name__}: {error}), and is not changed itself"
-        ) from error
+        raise ModelError(f"{model.name} cannot be copied ({type(error).__name__}: {error}), and is never changed") from error
     module.requires_grad_(True)
     own = model.around(module.eval())
     own.notes = tuple(note for note in model.notes if not is_caution(note))  # its constants are trained as they are

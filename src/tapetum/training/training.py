@@ -201,7 +201,7 @@ def _photographs(parts: Split, preprocessing: Preprocessing, augment: Augment, s
     if preprocessing.range is not None or preprocessing.channels not in (1, 3):
         what = "raw values" if preprocessing.range is not None else f"{preprocessing.channels} bands"
         raise TrainingError(
-            f"pictures are trained on in 8 bits, grey or in colour, and this network takes {what}: use your own loop"
+            f"training is on 8-bit pictures, grey or in colour, and this network takes {what}: use your own loop"
         )
     held = Photographs(parts.validation, preprocessing, "none", seed, KEEP_BYTES)
     return [Photographs(parts.train, preprocessing, augment, seed, KEEP_BYTES), held]

@@ -67,11 +67,4 @@ from tapetum.types.targets import (
     union,
 )
 from tapetum.types.training import Epoch, History, PredictionCheck
-from tapetum.types.unit_statistics import (
-    CoActivationResult,
-    Fires,
-    MomentsResult,
-    PositionsResult,
-    ScoresResult,
-    SparsityResult,
-)
+from tapetum.types.unit_statistics import CoActivationResult, MomentsResult, PositionsResult, ScoresResult, SparsityResult

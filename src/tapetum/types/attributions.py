@@ -91,9 +91,8 @@ class Attribution(Result):
         if size is None:
             return flat[:, 0]
         shape = self.size if isinstance(size, str) and size == "input" else checked_size(size)
-        return (
-            F.interpolate(flat, shape, mode="bilinear", align_corners=False)[:, 0] if flat.shape[-2:] != shape else flat[:, 0]
-        )
+        resized = flat if flat.shape[-2:] == shape else F.interpolate(flat, shape, mode="bilinear", align_corners=False)
+        return resized[:, 0]
 
     def ranking(self, size: Literal["input"] | tuple[int, int] | int | None = "input") -> Tensor:
         """Returns values (n, h, w) that rank pixels by importance; signed where the heatmap shows only the positive part."""

@@ -76,9 +76,8 @@ class GradCamSteps(Result):
         return (self.total - self.reference).abs().amax((2, 3)) / largest.where(largest > 0, 1)
 
     def __str__(self) -> str:
-        return "\n\n".join(
-            _story(self, row, column) for row in range(len(self.targets)) for column in range(self.weights.shape[1])
-        )
+        n, m = self.weights.shape[:2]
+        return "\n\n".join(_story(self, row, column) for row in range(n) for column in range(m))
 
 
 def _story(steps: GradCamSteps, row: int, column: int) -> str:
@@ -135,9 +134,7 @@ def _beside(parts: Sequence[tuple[str, Tensor]]) -> list[str]:
     if parts[0][1].shape[-1] > 8:
         return [line for block in blocks for line in block]
     widths = [max(map(len, block)) for block in blocks]
-    return [
-        "  ".join(line.ljust(w) for line, w in zip(lines, widths, strict=True)).rstrip() for lines in zip(*blocks, strict=True)
-    ]
+    return ["  ".join(map(str.ljust, lines, widths)).rstrip() for lines in zip(*blocks, strict=True)]
 
 
 def _rows(values: Tensor) -> list[str]:

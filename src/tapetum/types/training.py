@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.types.checks import listed
 from tapetum.types.results import PARTS, Result, axes, saved
 from tapetum.types.text import table
 
@@ -108,9 +109,7 @@ class PredictionCheck(Result):
 
     def __str__(self) -> str:
         right, total = int(self.confusion.diagonal().sum()), int(self.confusion.sum())
-        rows = [
-            (name, int(row[i]), int(row.sum())) for i, (name, row) in enumerate(zip(self.classes, self.confusion, strict=True))
-        ]
+        rows = list(zip(self.classes, listed(self.confusion.diagonal()), listed(self.confusion.sum(1)), strict=True))
         width = max(len(name) for name, _, _ in rows)
         lines = [f"{name.ljust(width)}  {hits} of {of} right" + _mistaken(self, name) for name, hits, of in rows if of]
         return "\n".join([f"{self.model}: {right} of {total} pictures right ({self.accuracy:.1%})", *lines])

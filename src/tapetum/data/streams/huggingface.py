@@ -145,10 +145,8 @@ def _chosen_split(text: str, split: str | None, there: Sequence[str]) -> str:
 
 def _source(name: str, dataset: Any, number: int | None, options: dict[str, str], version: str | None) -> HuggingFace:
     features = dataset.features or dataset._resolve_features().features
-    image, (label, names) = (
-        _image_column(name, features, options.get("image")),
-        _label_column(name, features, options.get("label")),
-    )
+    image = _image_column(name, features, options.get("image"))
+    label, names = _label_column(name, features, options.get("label"))
     undecoded = dataset.cast_column(image, _library().Image(decode=False)).select_columns([image, *([label] if label else [])])
     limit = int(options["limit"]) if "limit" in options else None
     if hasattr(dataset, "__len__"):

@@ -19,13 +19,7 @@ _LARGEST_LABEL = _LONGEST_ABOUT = 1_000_000
 _LONGEST_END = 256_000_000
 """Most bytes after the last member: tapes are padded to whole records."""
 
-_ABOUT_THE_NEXT = (
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-)
+_ABOUT_NEXT = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 
 
 class Member(NamedTuple):
@@ -145,7 +139,7 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:
         """Parses a header; refuses a negative size, or an extension header (such as a long name) of impossible size."""
         found = super().frombuf(buf, encoding, errors)
-        if found.size < 0 or (found.type in _ABOUT_THE_NEXT and found.size > _LONGEST_ABOUT):
+        if found.size < 0 or (found.type in _ABOUT_NEXT and found.size > _LONGEST_ABOUT):
             raise tarfile.HeaderError(f"a header of {found.size} bytes")
         return found
 

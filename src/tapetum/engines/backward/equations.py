@@ -103,15 +103,11 @@ def gamma(value: float = 0.25, stabilizer: float = 1e-6) -> AffineRule:
     def rule(a: Affine, relevance: Tensor) -> Tensor:
         z = a.apply(a.x, a.weight, a.bias)
         whole = (a.x, a.weight, a.bias)
-        raised = shares(
-            a.apply, _split(whole, _favoured(value, low=0.0), _favoured(value, high=0.0)), relevance * (z > 0), stabilizer
-        )
+        up, down = _favoured(value, low=0.0), _favoured(value, high=0.0)
+        raised = shares(a.apply, _split(whole, up, down), relevance * (z > 0), stabilizer)
         if not (z < 0).any():
             return raised
-        sunk = shares(
-            a.apply, _split(whole, _favoured(value, high=0.0), _favoured(value, low=0.0)), relevance * (z < 0), stabilizer
-        )
-        return raised + sunk
+        return raised + shares(a.apply, _split(whole, down, up), relevance * (z < 0), stabilizer)
 
     return rule
 

@@ -68,7 +68,5 @@ class OperationMode(Following):
         while tensor in self.newer:
             tensor = self.newer[tensor]
         if tensor.requires_grad and tensor.untyped_storage().data_ptr() in self.overwritten:
-            raise MethodError(
-                "a view of a tensor was overwritten in place: backward rules cannot follow that; write it as a sum"
-            )
+            raise MethodError("a view was overwritten in place: backward rules cannot follow that; write it as a sum")
         return tensor

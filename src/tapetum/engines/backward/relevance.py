@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.backward.composites import Composite
 from tapetum.engines.backward.handlers import HANDLERS
 from tapetum.engines.backward.propagation import Propagation, refuse_unknown
@@ -98,9 +99,7 @@ def relevance_at(
         _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, {last: watch})
         if not seen:
             raise MethodError(f"no relevance reaches layer {layer} of {score.model.name}: the score does not depend on it")
-        return to_map(
-            score.model.survey.map_of(layer), torch.stack(seen).sum(0), (int(images.shape[-2]), int(images.shape[-1]))
-        )
+        return to_map(score.model.survey.map_of(layer), torch.stack(seen).sum(0), size_of(images))
 
     return over_images(score.model, len(images), work, batch, gradients=True)
 
@@ -131,9 +130,7 @@ def _propagated(
         values = score(leaf)
     outputs, seeds = _seeds(values, answers, seed)
     if not any(one.requires_grad for one in outputs):
-        raise MethodError(
-            f"no relevance reaches the image: {score.model.name} answers without a gradient, or its answer ignores the image"
-        )
+        raise MethodError(f"no relevance reaches the image: the answer of {score.model.name} has no gradient, or ignores it")
     if composite.supposes_relu and propagation.relus == 0:
         raise MethodError(f"{score.model.name} has no ReLU, and excitation backprop supposes activations from zero up; use lrp")
     refuse_unknown(outputs, score.model.name)

@@ -134,9 +134,7 @@ class ParquetLedger:
         except ImportError as error:
             raise TapetumError(f"{self.url} needs a package that is missing: {error}") from error
         except ValueError as error:
-            raise TapetumError(
-                f"{self.url} cannot be understood ({error}); give s3://, gs://, file://, ... or a folder"
-            ) from error
+            raise TapetumError(f"{self.url} cannot be understood ({error}); give s3://, gs://, file:// or a folder") from error
 
     @contextlib.contextmanager
     def _reached(self, what: str) -> Iterator[None]:

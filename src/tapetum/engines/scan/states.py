@@ -60,10 +60,8 @@ def _misshapen(tensor: Tensor, nothing: Tensor) -> str:
     """Describes a table of impossible type or shape, else ""; a first axis of 0 may grow, and other axes may become shorter."""
     if tensor.dtype != nothing.dtype or tensor.ndim != nothing.ndim:
         return f"{tensor.dtype} with {tensor.ndim} axes"
-    sides = list(zip(tensor.shape, nothing.shape, strict=True))
-    fine = all(
-        side == start or (axis == 0 and start == 0) or (axis and side < start) for axis, (side, start) in enumerate(sides)
-    )
+    sides = enumerate(zip(tensor.shape, nothing.shape, strict=True))
+    fine = all(side == start or (axis == 0 and start == 0) or (axis and side < start) for axis, (side, start) in sides)
     return "" if fine else f"a table of shape {tuple(tensor.shape)}"
 
 

@@ -72,9 +72,8 @@ def guided_grad_cam(
     signal = _by_relu(guided, score, images, batch, "guided Grad-CAM")
     maps, grads = layer_gradient(score, images, layer, batch=batch)
     cam = (grads.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).clamp(min=0)
-    return signal * F.interpolate(
-        cam, images.shape[-2:], mode=upsampling, align_corners=None if upsampling == "nearest" else False
-    )
+    corners = None if upsampling == "nearest" else False
+    return signal * F.interpolate(cam, images.shape[-2:], mode=upsampling, align_corners=corners)
 
 
 def _by_relu(rule: Rule, score: ModelScore, images: Tensor, batch: Batch, name: str) -> Tensor:

@@ -80,9 +80,7 @@ def style_transfer(
     objectives = [-(c + s * style_weight) for c, s in parts]
     if smoothness:
         objectives = [one - O.total_variation() * smoothness for one in objectives]
-    recipe = Recipe(
-        as_it_is(begun), (T.roll(jitter_px),), bounded_adam(step_size), n_steps=n_steps, redirect=0, precision=precision
-    )
+    recipe = Recipe(as_it_is(begun), (T.roll(jitter_px),), bounded_adam(step_size), n_steps, redirect=0, precision=precision)
     made = render(model, objectives, recipe, size=size_of(begun), seed=seed, batch=batch, frames=frames)
     names = ("content", "style")
     numbers = {name: measure_each(model, ends, made.pixels) for name, ends in zip(names, zip(*parts, strict=True), strict=True)}

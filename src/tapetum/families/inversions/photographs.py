@@ -83,9 +83,8 @@ def invert(
         >>> tp.invert(model, images, layer="blocks.1", n_steps=5).numbers["ssim"]
     """
     names = depths(model) if layer is None else all_layers(model, layer)
-    return _inversions(
-        _Inversion(model, method, n_steps, norm_weight, tv_weight, seed, kept_steps(frames, n_steps)), images, names
-    )
+    kept = kept_steps(frames, n_steps)
+    return _inversions(_Inversion(model, method, n_steps, norm_weight, tv_weight, seed, kept), images, names)
 
 
 def _inversions(task: _Inversion, images: Tensor, layers: Sequence[str]) -> Rendering:

@@ -111,10 +111,9 @@ def kernel_shap(
         phi, error = images.new_zeros(k), images.new_zeros(k)
         for _, stop in checks(len(pairs), tolerance):
             known = game(torch.cat([listed, pairs[:stop].flatten(0, 1)])) if len(listed) + stop else everybody[None][:0]
-            of_pairs = known[len(listed) :].view(-1, 2)
-            phi, error = shapley_regression(
-                (listed, known[: len(listed)], weights), (pairs[:stop], of_pairs, rest), nobody, everybody
-            )
+            exact = listed, known[: len(listed)], weights
+            sampled = pairs[:stop], known[len(listed) :].view(-1, 2), rest
+            phi, error = shapley_regression(exact, sampled, nobody, everybody)
             if settled(phi, error, tolerance):
                 break
         return game.paint(phi), game.paint(error)

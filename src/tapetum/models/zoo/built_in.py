@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tapetum.data.labels import imagenet_labels, inception_labels
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.models.vision_model import VisionModel
@@ -26,12 +24,7 @@ def _simple_cnn(pretrained: bool) -> VisionModel:
     return VisionModel(SimpleCNN().eval(), "simple_cnn", ready, outputs="logits")
 
 
-BUILT_IN: dict[str, Callable[[bool], VisionModel]] = {
-    "efficientnet_lite0": _lite0,
-    "inception_v1": _inception_v1,
-    "simple_cnn": _simple_cnn,
-}
-
+BUILT_IN = {"efficientnet_lite0": _lite0, "inception_v1": _inception_v1, "simple_cnn": _simple_cnn}
 
 UNTRAINED = ("simple_cnn",)
 """Networks without published weights: they are meant to be trained, and their `weights` are "random" until then."""

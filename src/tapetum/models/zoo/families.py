@@ -59,9 +59,8 @@ def timm_preprocessing(module: nn.Module) -> Preprocessing:
     """Preprocessing from timm's configuration of a network."""
     config = resolve_data_config({}, model=module)
     size = as_pair(config["input_size"][-2:])
-    interpolation: Interpolation = (
-        config["interpolation"] if config["interpolation"] in ("bilinear", "bicubic", "nearest") else "bicubic"
-    )
+    given = config["interpolation"]
+    interpolation: Interpolation = given if given in ("bilinear", "bicubic", "nearest") else "bicubic"
     resize = "squash" if config["crop_mode"] == "squash" else int(min(size) / config["crop_pct"])
     return Preprocessing(size, resize, interpolation, tuple(config["mean"]), tuple(config["std"]))
 

@@ -258,9 +258,7 @@ def _plain_refusals(name: str, offline: bool) -> Iterator[None]:
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
         if "trust_remote_code" in str(error):
-            raise ModelError(
-                f"{name} needs code of its own, which is not run here: build it and give tp.wrap(module)"
-            ) from error
+            raise ModelError(f"{name} needs its own code, which is not run here: build it and give tp.wrap(module)") from error
         if isinstance(error, (OSError, ConnectionError, TimeoutError)) and offline and not Path(name).is_dir():
             raise ModelError(f"{name} is not on this disk, and the hub cannot be reached: {WORKS}; so does "
                              "efficientnet_lite0, which is built in") from error  # fmt: skip

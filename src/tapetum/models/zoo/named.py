@@ -70,10 +70,8 @@ def settings_in_file(by: str, settings: Any, said: Collection[str] = (), vouched
         if name == "extra" and isinstance(value, dict):
             _check_extra(by, value, vouched)
         if not is_setting(name, value):
-            what = f"its model's {shown(name)} is {shown(repr(value))}"
-            raise ModelError(
-                f"{by} is damaged: {what}; say it yourself, --{name}" if name in _PLAIN else f"{by} is damaged: {what}"
-            )
+            hint = f"; say it yourself, --{name}" if name in _PLAIN else ""
+            raise ModelError(f"{by} is damaged: its model's {shown(name)} is {shown(repr(value))}{hint}")
     return kept
 
 

@@ -23,9 +23,7 @@ def as_labels(labels: Any) -> tuple[str, ...]:
     if isinstance(labels, Path):
         return _from_file(labels)
     if isinstance(labels, str):
-        raise ModelError(
-            f"labels are one text, {_short(labels)}: give a list of names, or pathlib.Path(file) with one per line"
-        )
+        raise ModelError(f"labels are one text, {_short(labels)}: give a list, or pathlib.Path(file) with one name per line")
     if isinstance(labels, (set, frozenset)):
         raise ModelError("labels are a set, which has no order: give a list in the order of the outputs")
     if isinstance(labels, Mapping):

@@ -156,9 +156,7 @@ def _preprocessing(saved: Mapping[str, Any]) -> Preprocessing:
     """Reads saved preprocessing, also in the first format: one number for a square size, no `resize` for "squash"."""
     size, resize = list(as_pair(saved["size"])), saved["resize"] or "squash"
     plain = {**saved, "size": size, "resize": resize}
-    wrong = [
-        name for name in plain if name != "interpolation" and plain[name] is not None and not is_setting(name, plain[name])
-    ]
+    wrong = [key for key, one in plain.items() if key != "interpolation" and one is not None and not is_setting(key, one)]
     if wrong or saved["interpolation"] not in get_args(Interpolation) or len(saved["mean"]) != len(saved["std"]):
         raise ValueError(", ".join(wrong) or "interpolation, mean, std")
     made: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in plain.items()}

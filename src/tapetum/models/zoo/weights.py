@@ -182,9 +182,7 @@ def _notes(chosen: PrefixFit, found: Sequence[PrefixFit], name: str) -> list[str
     # infinity may be intended, as in attention masks; NaN never is
     broken = [name for name, one in chosen.named.items() if one.is_floating_point() and bool(one.float().isnan().any())]
     if broken:
-        notes.append(
-            f"{name} holds NaN in {len(broken)} of its tensors ({', '.join(broken[:3])}): what reads them is NaN as well"
-        )
+        notes.append(f"{name} holds NaN in {len(broken)} of its tensors ({', '.join(broken[:3])}): what reads them is NaN too")
     if chosen.left:
         first = ", ".join(map(shown, chosen.left[:3])) + (", ..." if len(chosen.left) > 3 else "")
         many = "1 tensor" if len(chosen.left) == 1 else f"{len(chosen.left)} tensors"

@@ -82,10 +82,8 @@ def _check_given(what: Any) -> None:
     if isinstance(what, Unit):
         raise TargetError(f"{what} is inside the network: unit({what}) is its objective")
     if what is None or (isinstance(what, Scaled) and what.of is None):
-        raise TargetError("a picture that is still to be made has no predicted class: name one")
+        raise TargetError("a picture that is yet to be made has no predicted class: name one")
     if isinstance(what, Box) and what.corners is None:
-        raise TargetError(
-            f"a picture that is still to be made has no surest box: give the corners, Box({what.label!r}, x1, ...)"
-        )
+        raise TargetError(f"a picture yet to be made has no surest box: give the corners, Box({what.label!r}, x1, ...)")
     if isinstance(what, Region) and what.mask is None:
-        raise TargetError(f"a picture that is still to be made has no region of {what.label}: give its mask or corners")
+        raise TargetError(f"a picture that is yet to be made has no region of {what.label}: give its mask or corners")

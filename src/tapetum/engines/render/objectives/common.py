@@ -43,16 +43,14 @@ def place_of(act: Tensor, layer: str, row: int | None, column: int | None) -> Te
     height, width = (int(side) for side in act.shape[-2:])
     y, x = height // 2 if row is None else row, width // 2 if column is None else column
     if y >= height or x >= width:
-        raise TargetError(f"place {y}, {x} does not exist: the map of {layer} has {height} x {width} at this size of picture")
+        raise TargetError(f"place {y}, {x} does not exist: the map of {layer} has {height} x {width} at this picture size")
     return act[:, :, y, x]
 
 
 def along(vector: Tensor, act: Tensor, layer: str) -> Tensor:
     """Converts a vector (c,) to the type and shape that broadcast along the channels of `act` (n, c, ...)."""
     if len(vector) != act.shape[1]:
-        raise TargetError(
-            f"{len(vector)} numbers were given for {layer}, which has {act.shape[1]} channels: give one a channel"
-        )
+        raise TargetError(f"{len(vector)} numbers were given for {layer} with {act.shape[1]} channels: give one per channel")
     return vector.to(act.device, act.dtype).view(-1, *[1] * (act.ndim - 2))
 
 

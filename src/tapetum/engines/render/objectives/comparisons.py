@@ -90,9 +90,7 @@ def style_distance(layer: str, given: Tensor, *, power: float | int = 2) -> Obje
     def value(seen: Seen) -> Tensor:
         act = maps(seen, layer)
         if act.shape[1] != len(wanted):
-            raise LayerError(
-                f"the given activation has {len(wanted)} channels, {layer} has {act.shape[1]}: take it from {layer}"
-            )
+            raise LayerError(f"the given activation has {len(wanted)} channels, {layer} has {act.shape[1]}: take it from there")
         return _distance(gram(act), wanted.to(act.device, act.dtype), p)
 
     return Objective(call_text("style_distance", layer, g, power=None if p == 2 else p), (layer,), value)

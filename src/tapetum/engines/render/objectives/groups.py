@@ -83,7 +83,5 @@ def channel_interpolate(layer_a: str, index_a: int, layer_b: str, index_b: int) 
 
 def _check_group(seen: Seen, name: str, least: int = 2) -> int:
     if len(seen) < least:
-        raise MethodError(
-            f"{name} compares the pictures of a group: it needs {least} or more of one objective, not {len(seen)}"
-        )
+        raise MethodError(f"{name} compares pictures of a group: it needs {least} or more of one objective, not {len(seen)}")
     return len(seen)

@@ -91,9 +91,7 @@ def local_group(layer: str, channels: int | Vector | None, row: int, column: int
         act = maps(seen, layer)
         if y + h > act.shape[-2] or x + w > act.shape[-1]:
             shape = f"{act.shape[-2]} x {act.shape[-1]}"
-            raise TargetError(
-                f"{h} x {w} places from {y}, {x} do not lie in the map of {layer}, {shape} at this size of picture"
-            )
+            raise TargetError(f"{h} x {w} places from {y}, {x} do not lie in the map of {layer}, {shape} at this picture size")
         return mean(read(act[:, :, y : y + h, x : x + w]))
 
     return Objective(call_text("local_group", layer, "all" if which is None else which, y, x, h, w), needs, value)

@@ -42,8 +42,7 @@ def grayscale(base: Parametrization | None = None) -> Parametrization:
         at.in_colors("grayscale")
         colors = base(at)
         sized = colors.sized
-        return Canvas(
-            colors.parameters, lambda: grey(colors.pixels()), None if sized is None else lambda size: grey(sized(size))
-        )
+        grey_sized = None if sized is None else lambda size: grey(sized(size))
+        return Canvas(colors.parameters, lambda: grey(colors.pixels()), grey_sized)
 
     return Parametrization(f"grayscale({base})", begin, base.mover)

@@ -50,9 +50,8 @@ def fourier(
     """
 
     def begin(at: Start) -> Canvas:
-        numbers, values = frequencies(
-            at, sd=sd, decay=decay, given=start if start is None else free_of(start, at, decorrelated)
-        )
+        given = None if start is None else free_of(start, at, decorrelated)
+        numbers, values = frequencies(at, sd=sd, decay=decay, given=given)
         return Canvas((numbers,), lambda: to_colors(values(), decorrelated))
 
     return Parametrization(f"fourier{'' if decay == 1 else f'(decay={decay:g})'}" + from_a_picture(start), begin)

@@ -56,16 +56,10 @@ class CoActivation:
     def start(self, channels: int) -> State:
         if channels > MOST:
             raise TapetumError(f"CoActivation takes at most {MOST} units, not {channels}: correlate some columns of tp.Scores")
-        none = torch.zeros(0, dtype=torch.int64)
+        none, sums = torch.zeros(0, dtype=torch.int64), torch.zeros(0, channels, dtype=torch.int64)
         waiting: State = {"samples": none, "scores": torch.zeros(0, channels)}
-        sums = torch.zeros(0, channels, dtype=torch.int64)
-        return {
-            **waiting,
-            "levels": none,
-            "counts": none,
-            "sums": sums,
-            "products": sums[:, None].expand(0, channels, channels),
-        }
+        products = sums[:, None].expand(0, channels, channels)
+        return {**waiting, "levels": none, "counts": none, "sums": sums, "products": products}
 
     def update(self, state: State, seen: SeenBatch) -> State:
         one = self.start(seen.peak.shape[1])

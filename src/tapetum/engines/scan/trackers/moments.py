@@ -41,9 +41,5 @@ class Moments:
 
 
 def _sums(peak: Tensor, mean: Tensor) -> State:
-    return {
-        "sum": exact.sums(peak),
-        "square": exact.squares(peak),
-        "mean sum": exact.sums(mean),
-        "mean square": exact.squares(mean),
-    }
+    peaks = {"sum": exact.sums(peak), "square": exact.squares(peak)}
+    return {**peaks, "mean sum": exact.sums(mean), "mean square": exact.squares(mean)}

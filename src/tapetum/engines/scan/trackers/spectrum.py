@@ -112,9 +112,8 @@ def _keys(score: Tensor, samples: Tensor) -> dict[str, Tensor]:
 
 
 def _read(state: State, group: str) -> Ranking:
-    return ranking.ranking(
-        state[f"{group} key"], state[f"{group} place"].clone(), negated=group in ("minimum", "slightly_positive")
-    )
+    negated = group in ("minimum", "slightly_positive")
+    return ranking.ranking(state[f"{group} key"], state[f"{group} place"].clone(), negated=negated)
 
 
 def _halves(state: State, k: int) -> tuple[Ranking, Ranking, Tensor]:
