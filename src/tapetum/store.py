@@ -154,7 +154,7 @@ def _is_finite(array: NDArray[Any]) -> bool:
 
 
 class _WrongManifest(Exception):
-    """A manifest does not describe a result; the message says why."""
+    """Raised for a manifest that does not describe a result; the message says why."""
 
 
 @dataclasses.dataclass

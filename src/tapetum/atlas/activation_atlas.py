@@ -85,7 +85,7 @@ def activation_atlas(
 
     Args:
         positions: vectors per picture; None: 1 from 20,000 pictures on (the paper's), else up to 16, for about 8,000 in all.
-        grid: cells a side; None: so many that 40 vectors fall to each on average.
+        grid: cells per side; None: so many that each has 40 vectors on average.
         layout: umap or pca; None: UMAP where umap-learn is there.
         pictures: False: no pictures, the map alone.
         whiten: whether the space is unstretched.

@@ -199,7 +199,7 @@ class _Build:
         self.stages.save()
 
     def _chosen(self, minutes: float | int, workers: int | None) -> list[str]:
-        """Returns the layers that can be rendered in the time; measured once, so that a resumed build makes the same choice."""
+        """Returns the layers that can be rendered within the time limit; measured once, so that a resumed build agrees."""
         names = list(self.job.trackers)
         key = _key(weights=self.job.model.weights_sha256, layers=names, minutes=minutes)
         earlier = self.stages.about.get("chosen", {}).get("layers", [])

@@ -74,7 +74,7 @@ class Reply:
 
 
 def answer_of(body: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK, **headers: str) -> Reply:
-    """Returns a response with a text; headers are given with underscores, such as Cache_Control="no-store"."""
+    """Returns a text as a response; headers are keywords with underscores, such as Cache_Control="no-store"."""
     return Reply(io.BytesIO(body), len(body), kind, status, {name.replace("_", "-"): text for name, text in headers.items()})
 
 

@@ -163,7 +163,7 @@ def shared_out(
 
 
 def _one(work: Callable[[int], Painted], i: int, events: queue.SimpleQueue[Message], stopped: threading.Event) -> None:
-    """Renders a batch in a worker's thread; each step is reported as an event, and may be the last once `stopped` is set."""
+    """Renders a batch in a worker's thread; reports each step as an event, and ends after a step once `stopped` is set."""
 
     def watch(step: progress.Progress) -> bool:
         events.put((i, min(0.999, step.done / max(1, step.total))))

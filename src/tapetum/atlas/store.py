@@ -171,7 +171,7 @@ class Store:
     def tiles(
         self, layer: str, by: str = "channel", *, descending: bool = False, first: int = 0, count: int = 200
     ) -> list[sqlite3.Row]:
-        """Returns a page of a layer's units, sorted by one of `SORTS`: channel, statistics, label, strongest pictures."""
+        """Returns a page of a layer's units, sorted by one of `SORTS`, each with statistics, label and strongest pictures."""
         if by not in SORTS:
             raise TapetumError(f"units are sorted by {', '.join(SORTS)}, not '{by}'")
         way = "DESC" if descending else "ASC"

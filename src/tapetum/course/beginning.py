@@ -121,7 +121,7 @@ class Here:
 
 
 def start(number: int) -> Here:
-    """Starts a lesson: reads the quick setting and the learner's own model and data from the environment."""
+    """Starts a lesson: reads from the environment whether to run quickly, and the learner's own model and data."""
     keep_large_blocks()
     fast = os.environ.get(FAST, "") not in ("", "0")
     image = os.environ.get(IMAGE) or None

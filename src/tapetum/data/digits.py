@@ -77,7 +77,7 @@ def digits(split: Literal["train", "test"] | None = None, size: int = 32) -> Dig
 
     Args:
         split: "train" (1,438), "test" (359), or None for both.
-        size: pixels a side, 8 (as they are) to 1024.
+        size: pixels per side, 8 (as they are) to 1024.
 
     Example:
         >>> tp.digits("test").pixels.shape

@@ -142,7 +142,7 @@ class Preprocessing:
         return [side, other] if tight == 0 else [other, side]
 
     def wider(self) -> Preprocessing:
-        """Returns the same preprocessing with a larger `size`, from which random crops can be cut: all of the shorter side."""
+        """Returns the same preprocessing with a larger `size`, all of the shorter side, from which random crops can be cut."""
         if self.resize == "squash":
             return self
         share = MARGIN if self.resize == "crop" else self.resize / min(self.size)

@@ -50,7 +50,7 @@ class Note:
 
 @dataclass(frozen=True, eq=False)
 class Link:
-    """Link from a result to `source`, the one tensor of which it is an elementwise function, `bounded` or not."""
+    """Link from a result to `source`, the only tensor of which it is an elementwise function, `bounded` or not."""
 
     source: Tensor
     version: int  # of the source

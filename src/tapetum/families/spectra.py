@@ -89,7 +89,7 @@ def activation_spectrum(
     scores nearest below and nearest above the threshold, and with the highest; the picture made so that it answers most.
     The examples are the true ones of the data set, as `tp.scan` finds them with `tp.Spectrum`. Pictures are made for the
     mean over the unit's map, as `tp.visualize` does, so that the highest value of one made against it may lie above zero.
-    Layers that end in an activation function are looked at in front of it (`tap`), so that negative values exist, and made
+    Layers that end in an activation function are read before it (`tap`), so that negative values exist, and made
     pictures are those of the same values. The threshold is zero; of a unit that is never negative the median. Units are
     whole channels: a place ("layer:5@3,3") is refused. `tp.show` draws the six columns (olah2017feature) with a histogram
     of the scores.

@@ -38,7 +38,7 @@ class Film:
 def animate(result: Rendering | Run, file: str | Path, *, seconds: float | int = 4, note: str = "") -> Path:
     """Writes the making of pictures as an animation, or as a page with a slider; returns the file.
 
-    The suffix decides: .gif (256 colours a frame), .webp, or .html (one file that opens offline, with every frame and a
+    The suffix decides: .gif (256 colours per frame), .webp, or .html (one file that opens offline, with every frame and a
     slider). Frames are those that the method kept (`frames=25`); a result without frames shows its pictures one after the
     other, as `interpolate` makes them. Up to 16 pictures move side by side. The file appears when it is complete.
 

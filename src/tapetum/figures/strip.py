@@ -22,7 +22,7 @@ def strip_page(
     seconds: float | int,
     note: str = "",
 ) -> str:
-    """Returns the HTML. Without scripts the page is a table: one row per picture, one column per frame, captions with each.
+    """Returns the HTML. Without scripts the page is a table: one row per picture, one column per frame, and captions.
 
     Args: `frames` a picture (3, h, w) for each moment and name; `note` kept in the page's head as its description.
     """

@@ -1,4 +1,4 @@
-"""Optimised pictures for display: on a checkerboard where transparent, words where there is no picture, and grids."""
+"""Prepares optimised pictures for display: a checkerboard under transparent ones, words in place of failed ones, grids."""
 
 from __future__ import annotations
 

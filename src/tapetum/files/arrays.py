@@ -98,7 +98,7 @@ def some_of(
 
 
 class _WrongArray(Exception):
-    """Something is wrong with an array; the message says what."""
+    """Raised for an array with something wrong, which the message names."""
 
 
 def may_unpack(n_bytes: int, size: int) -> bool:

@@ -80,7 +80,7 @@ class Network:
 
     @contextmanager
     def pinned(self) -> Generator[None]:
-        """Keeps the module's structure fixed inside the block, a method's work; no observer from outside ends a pass there."""
+        """Keeps the module's structure fixed inside the block; observers from outside the block cannot end a pass early."""
         with self._locally(pinned=self.structure), self.passes.watched(ToTheEnd()):
             yield
 
@@ -187,7 +187,7 @@ class Network:
 
     @contextmanager
     def seeing(self, images: Any) -> Generator[None]:
-        """Finds facts about layers at the size of these images inside the block, in this thread."""
+        """Makes facts about layers be found at the size of these images, for passes in the block and in this thread."""
         given = getattr(self._local, "given", None)
         if isinstance(images, Tensor) and images.ndim == 4:
             given = int(images.shape[-2]), int(images.shape[-1])

@@ -82,7 +82,7 @@ def part_with(twin: nn.Module, module: nn.Module, written: Collection[int]) -> N
 
 
 def copied(module: nn.Module, become: Callable[[Tensor], Tensor]) -> nn.Module:
-    """Copies a module with all it holds; `become(tensor)` makes the copy of each tensor, given detached if it has a history."""
+    """Copies a module with all it holds; `become` makes the copy of each tensor, from a detached one if it has a history."""
     memo: Memo = {}
     for tensor in reach(module).tensors:
         made = become(tensor.detach() if not tensor.is_leaf else tensor).detach()
@@ -123,7 +123,7 @@ def _twin(module: nn.Module, memo: Memo) -> nn.Module:
 
 
 def _share_what_cannot_be_copied(value: Any, memo: Memo, seen: set[int]) -> None:
-    """Enters locks, files, generators and the like anywhere inside a value into the memo, so that the copy shares them."""
+    """Enters locks, files, generators and similar objects inside a value into the memo, so that the copy shares them."""
     if id(value) in seen or id(value) in memo or _is_copied(value, memo):
         return
     seen.add(id(value))

@@ -61,7 +61,7 @@ def reproduce(
 ) -> Reproduction:
     """Makes a saved picture again from the provenance inside its file, and says whether it has the same pixels.
 
-    Works for what `tapetum run`, `explain`, `render` and the like save as PNG. Refused in one line: a file without provenance,
+    Works for every PNG that `tapetum run`, `explain`, `render` etc. save. Refused in one line: a file without provenance,
     provenance or pixels that were changed, photographs that are no longer the same, parameters that no text can hold.
 
     Args:

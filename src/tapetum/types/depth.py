@@ -202,7 +202,7 @@ class DepthRow:
 
 @dataclass(frozen=True, eq=False)
 class DepthProperties(Result):
-    """Resolution, channels, receptive fields and sparsity by depth, all computed.
+    """Resolution, channels, receptive fields and sparsity of a network's layers, by depth.
 
     means  (layers, n) mean activation of each image
     """

@@ -13,7 +13,7 @@ from tapetum.types.text import words
 
 @dataclass(frozen=True, eq=False)
 class Evaluation(Result):
-    """A faithfulness metric of one attribution.
+    """Result of a faithfulness metric for one attribution.
 
     value      (n,) the area under the curve
     curve      (n, steps + 1) the target's probability after each step, or its score

@@ -92,7 +92,7 @@ class Result:
         return next((tuple(getattr(self, one.name)) for one in known if "parts" in one.metadata), (self,))
 
     def _told(self) -> list[tuple[Field[Any], Any]]:
-        """Pairs of a field and its value, without empty fields; they are printed."""
+        """Pairs of a field and its value to print, without empty fields."""
         pairs = ((one, getattr(self, one.name)) for one in fields(type(self)) if one.repr)
         return [(one, value) for one, value in pairs if isinstance(value, (Tensor, Result)) or value not in (None, (), {}, "")]
 

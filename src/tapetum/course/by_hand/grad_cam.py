@@ -25,8 +25,8 @@ def grad_cam_by_hand(
     do not fit together are refused, and so are weights and gradients at once.
 
     Args:
-        activations: nested lists or a tensor (c, h, w), one map a channel.
-        weights: one number a channel, or one list a class.
+        activations: nested lists or a tensor (c, h, w), one map per channel.
+        weights: one number per channel, or one list per class.
         gradients: d score / d A, in place of weights.
         names: of the classes; None: "class A", "class B".
 

@@ -225,14 +225,14 @@ def planted(
 ) -> Planted:
     """Synthetic pictures of which everything is known: an object on a textured background, with its exact mask.
 
-    One object a picture, wholly inside it, of random size, place, angle and colour, independent of its class. With a
+    One object per picture, wholly inside it, of random size, place, angle and colour, independent of its class. With a
     `shortcut`, one cue goes with the class: P(cue of the own class) = rate, else the cue of another class, each as often.
 
     Args:
         kind: "shapes" (disc, square, triangle, star, ring, cross, heart, moon; turned by any angle) or "objects" (house,
             tree, fish, car, cup, boat, mushroom, flower, and on demand husky, wolf; turned by up to 20 degrees).
         n: how many pictures, of each class equally many (to within one).
-        size: pixels a side, 16 to 1024.
+        size: pixels per side, 16 to 1024.
         classes: names of the classes, in the order of their indices; None: the first eight of the kind.
         shortcut: "background" (each class has one), "watermark" (a plate with three letters in a corner), "border" (a
             coloured frame), "color" (of the object), or None.

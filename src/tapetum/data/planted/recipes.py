@@ -93,7 +93,7 @@ def scene(settings: PlantedSettings, i: int) -> Scene:
 
 
 def _cue(settings: PlantedSettings, label: int, u: float, v: float) -> int | None:
-    """Class that the cue suggests: the picture's own with the probability `rate`, else one of the others, each as often.
+    """Class that the cue suggests: the picture's own with the probability `rate`, else any other with equal probability.
 
     `u` and `v` are random numbers in [0, 1) that decide; None without a cue.
     """

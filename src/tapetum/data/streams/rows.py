@@ -61,7 +61,7 @@ class Stream:
         self._go_to(0)
 
     def _go_to(self, sample: int) -> None:
-        """Moves to the row `sample`, or to the last stored state before it. Reads a copy: reading changes a data set."""
+        """Moves to the row `sample`, or to the last stored state before it; reads a copy, since reading changes the state."""
         start = max((mark for mark in self._marks if mark <= sample), default=0)
         live = _copied(self._dataset)
         if start:

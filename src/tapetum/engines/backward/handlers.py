@@ -49,7 +49,7 @@ def _activation(pass_: Propagation, call: Call) -> Tensor:
     """Runs an activation function; relevance passes through unchanged, R_in = R_out."""
     output = replaced(call, lambda relevance: (relevance,), call.main)
     if call.operation == "squash" or call.name in ("relu6", "hardtanh", "clamp"):
-        # sigmoids and the like are gates, a bounded ReLU may be one (relu6(x + 3) / 6)
+        # sigmoids and similar functions are gates, a bounded ReLU may be one (relu6(x + 3) / 6)
         pass_.gates[output] = 2 if call.operation == "squash" else 1
     return output
 

@@ -15,7 +15,7 @@ from tapetum.models.operations.call import Call
 
 @contextmanager
 def redirected_relus() -> Iterator[None]:
-    """Makes a ReLU in the block that blocks all of an image's gradient pass the gradient that would open it instead.
+    """Redirects ReLUs inside the block: instead of blocking all of an image's gradient, a ReLU passes what would open it.
 
     With the input x and the gradient G of the objective at the output, it passes back G * (0 < x < 6); where this is zero at
     every position of an image, it passes back G * (x <= 0 and G > 0, or x >= 6 and G < 0). The bound 6 applies to ReLU6.

@@ -166,7 +166,7 @@ def _run(job: Job, run: Runner, todo: Sequence[int], before: int) -> Iterable[Sh
 
 
 def _folded(job: Job, results: Iterable[ShardResult]) -> tuple[States, dict[int, str], dict[str, float]]:
-    """Merges all shards in pairs of equal size (1 + 1, 2 + 2, ...), so that each state is copied few times."""
+    """Merges all shards in pairs of equal size (1 + 1, 2 + 2, ...), so that each state is copied only a few times."""
     stack: list[tuple[int, States]] = []
     skipped: dict[int, str] = {}
     seconds: dict[str, float] = {}

@@ -35,7 +35,7 @@ class BoxScore(TargetScore):
 
     @property
     def is_probability(self) -> bool:
-        """True, since the score of a detection is in [0, 1]."""
+        """Returns True, since the score of a detection is in [0, 1]."""
         return True
 
     def describe(self, n: int) -> tuple[str, ...]:

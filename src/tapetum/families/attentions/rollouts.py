@@ -29,7 +29,7 @@ def attention_rollout(
     R = product over layers, the last on the left, of (A_l + I) / 2, rows scaled to sum to 1, with A_l the attention of layer
     l, its heads fused. values = the row of R of the token that the network reads (its class token; the mean of the rows
     where it reads several, such as all patches) at each patch, in [0, 1]. A pooling by attention at the end is one more
-    factor, without I. No class is asked for: the map says what was looked at, not what spoke for the target, which only
+    factor, without I. No class is explained: the map shows what was looked at, not what spoke for the target, which only
     decides which tokens are read.
 
     Args:
@@ -99,7 +99,7 @@ def le_grad(
     values = sum over layers l of mean over heads and queries of ReLU(d s_l / d A_l), at each patch, at least 0. A_l is the
     attention of layer l, s_l the score that the network's own head gives to the tokens of layer l; gradients do not reach
     into earlier layers. Where the head pools by attention (SigLIP), the gradient is at that pooling, as in the paper, which
-    also scales the map to [0, 1] at the end. The authors' code for CLIP differs: it averages all tokens in front of the
+    also scales the map to [0, 1] at the end. The authors' code for CLIP differs: it averages all tokens before the
     head, where the network reads its class token, and takes the last two layers.
 
     Args:

@@ -43,8 +43,8 @@ def lrp(
 
     A composite gives linear layers the first rule of its name, convolutions the second, and the layer that sees the image
     the third. sequential_preset_a, _b are iNNvestigate's names of epsilon_plus and epsilon_alpha2_beta1. On mosaics of four
-    photographs (efficientnet_lite0, 10 maps) .81 of the positive relevance lay on the class asked for with epsilon_plus, .82
-    with the two gamma composites, .69 with epsilon_alpha2_beta1 and .33 with epsilon; knowing nothing gives .25.
+    photographs (efficientnet_lite0, 10 maps) .81 of the positive relevance lay on the explained class with epsilon_plus, .82
+    with the two gamma composites, .69 with epsilon_alpha2_beta1 and .33 with epsilon; chance is .25.
 
     A batch-norm after a convolution or linear layer is merged into it. Activations (ReLU, GELU, SiLU, ...) pass relevance on;
     sums, means and average pools share it in proportion; of a product of two activations the gate is held constant
@@ -92,7 +92,7 @@ def concept_relevance(
     Where nothing of the score comes through the layer, the text and the figure say so.
 
     Args:
-        k: channels an image.
+        k: channels per image.
         composite: which rule each kind of layer gets, as in `lrp`.
 
     Example:

@@ -28,7 +28,7 @@ def cam(score: ModelScore, images: Tensor, *, layer: str, batch: Batch = "auto")
 
     values = sum_k w_k A_k, where score = sum_k w_k mean(A_k) + b: the mean of the values over places is the score without
     the bias. The weights are not looked up by a layer's name: they are h w d score / d A, so a batch-norm or dropout on the
-    way is taken into account. That derivative must be one number a channel, whatever the activation; a network with
+    way is taken into account. That derivative must be one number per channel, whatever the activation; a network with
     anything but global average pooling and linear layers after the layer is refused.
 
     Args:

@@ -32,7 +32,7 @@ See = Callable[[Tensor], None]
 
 @dataclass
 class Parts:
-    """A score and the parts that it is the sum of.
+    """Exact decomposition of a score into a sum of parts.
 
     score       (n,)
     from_input  x * d score / d x, (n, c, h, w)

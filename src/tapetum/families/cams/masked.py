@@ -139,7 +139,7 @@ def ablation_cam(score: ModelScore, images: Tensor, *, layer: PositiveLayer, bat
 
 
 def _scores(score: ModelScore | Tail, image: Tensor, masks: Masks, row: int, batch: int) -> Tensor:
-    """Returns the score (m,) of one image (or activation) times each mask: hidden values become 0."""
+    """Returns the scores (m,) of one image (or activation) times each mask: hidden values become 0."""
     stream = scores_under(score, image, masks, torch.zeros_like(image), batch=batch, row=row, unit="channels")
     return torch.cat([values for _, values in stream])
 

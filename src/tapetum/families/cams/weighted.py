@@ -86,7 +86,7 @@ def hires_cam(score: ModelScore, images: Tensor, *, layer: LayerName, batch: Bat
     """The contribution of each place of the layer to the score, without averaging gradients over places.
 
     values = sum_k d score / d A_k * A_k, element by element: where the network after the layer is linear, exactly the
-    contribution of each place to the score (up to the bias). Behind global average pooling it is Grad-CAM. In front of a
+    contribution of each place to the score (up to the bias). Before global average pooling it is Grad-CAM. Before a
     normalisation of each place over its channels (LayerNorm, as in transformers) the sum is zero but for rounding, since
     the score does not change when a place's channels are scaled together: such a layer is refused.
 

@@ -1,4 +1,4 @@
-"""Compositions: pictures of several units at once, in the proportions of an image's activation, or of two units.
+"""Compositions: pictures of several units at once, in the proportions of an image's activation, or of two units combined.
 
 caricatures   everything that a layer found in an image, exaggerated
 grids         the same place by place, and in a few groups of channels

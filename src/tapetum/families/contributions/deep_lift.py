@@ -23,7 +23,7 @@ def deep_lift(score: ModelScore, images: Tensor, *, baseline: Baseline, batch: B
     the place of the larger of the two maxima. values: signed, (n, c, h, w), in units of the score; they sum to score(x) -
     score(x0) exactly, at the cost of two passes and one backward.
 
-    Beyond the paper: a product of two activations (gates, attention) passes (b + b0) / 2 * (a - a0) to a and the like to b;
+    Beyond the paper: a product of two activations (gates, attention) passes (b + b0) / 2 * (a - a0) to a and likewise to b;
     in normalisations and softmax, c * r with r the normaliser, the change of c counts at the smaller r and that of r at the
     other c, which stays bounded where the baseline is flat. Operations are followed however they are spelled. One without a
     rule is refused by name, and so is a network whose values do not add up, since it decides by comparisons.

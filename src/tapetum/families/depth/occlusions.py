@@ -36,7 +36,7 @@ def occlusion_probe(
     fill: Hiding = "black",
     layers: MapLayers = None,
 ) -> OcclusionProbe:
-    """The change that a hidden box causes at each layer: where it is, how much of it lies under the box, and in the answer.
+    """The change that a hidden box causes in the answer and at each layer: where it is, and how much of it lies under the box.
 
     changes (n, h, w) for each layer, the mean over channels of |a_after - a_before|. share_under and share_reached
     (layers, n): the share of the change at the places whose own pixels are hidden, and at those that can see a hidden pixel

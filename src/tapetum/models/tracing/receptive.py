@@ -76,7 +76,7 @@ class Trace:
 
 
 def margins(trace: Trace, inner: Trace) -> Margins:
-    """Returns by how many pixels the field of `inner` is smaller than that of `trace`: (top, bottom, left, right)."""
+    """Returns by how many pixels the receptive field of `inner` is smaller than that of `trace`: (top, bottom, left, right)."""
     (h, w), (own_h, own_w) = trace.spans, inner.spans
     return own_h.low - h.low, h.high - own_h.high, own_w.low - w.low, w.high - own_w.high
 

@@ -124,7 +124,7 @@ def _with_axis(axes: Axes | None, dim: int, one: Axis) -> Axes:
 
 
 def _places_joined(rest: Sequence[Trace], parts: Sequence[_JoinedPart]) -> Trace:
-    """Returns the trace of tensors joined along an axis of places, with the field of the first tensor with places there.
+    """Returns the trace of tensors joined along an axis of places, with the field of the first tensor that has places there.
 
     If several of the tensors depend on the image, each place may see the whole image.
     """

@@ -48,7 +48,7 @@ BLOCKS = {
 """{block: numbers of channels of its `PARTS`}. mixed4a gives 508 channels, in which TensorFlow differs from the paper."""
 
 POOLED = {"mixed4a": "maxpool4", "mixed5a": "maxpool10"}
-"""{block: name of the pooling in front of it}."""
+"""{block: name of the pooling before it}."""
 
 SPREAD = 70
 """About the standard deviation of pixels in 0 to 255; dividing by it gives activations near 1 with random weights."""
@@ -60,8 +60,8 @@ class InceptionV1(nn.Module):
     """InceptionV1, nine blocks of four branches: images (n, 3, h, w) with values 255 x - 117 to logits (n, 1008).
 
     7,066,380 parameters in 116 tensors. Layers have the published names: conv2d0 to conv2d2 and mixed3a to mixed5b give their
-    maps after the ReLU, mixed3a_3x3 is a branch after its ReLU, mixed3a_3x3_pre_relu_conv the branch in front of it. Only the
-    name mixed3a_pre_relu, all branches in front of the ReLU, is new here. Each layer lies on the way to the logits, so changes
+    maps after the ReLU, mixed3a_3x3 is a branch after its ReLU, mixed3a_3x3_pre_relu_conv the branch before it. Only the
+    name mixed3a_pre_relu, all branches before the ReLU, is new here. Each layer lies on the way to the logits, so changes
     of its output take effect, and gradients reach it.
 
     The last pooling is the mean over all places, which for 224 px is the graph's 7 x 7; larger images give one row each too.
@@ -103,7 +103,7 @@ class InceptionV1(nn.Module):
         return x
 
     def _block(self, name: str, x: Tensor) -> Tensor:
-        """Runs a block: concatenates its branches in front of their ReLU, then again after it, and returns the latter."""
+        """Runs a block: concatenates its branches before their ReLU, then again after it, and returns the latter."""
         maps = {branch: self._through(x, *steps) for branch, steps in _branches(name)}
         before = self.get_submodule(f"{name}_pre_relu")(*(maps[branch] for branch in BRANCHES))
         parts = before.split([maps[branch].shape[1] for branch in BRANCHES], 1)

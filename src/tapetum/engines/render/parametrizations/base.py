@@ -31,7 +31,7 @@ class Start:
     channels: int = 3
 
     def in_colors(self, name: str) -> None:
-        """Refuses a network that does not take three colours, for the parametrization `name`."""
+        """Refuses a network without three colour channels; `name` is the parametrization that needs them."""
         if self.channels != 3:
             raise MethodError(f"{name} makes colours, and this network sees {self.channels} bands: use fourier or pixel")
 

@@ -24,7 +24,7 @@ CODES: dict[str, tuple[int, ...]] = {"fc6": (4096,), "fc7": (4096,), "fc8": (100
 
 
 class CodeGenerator(nn.Module):
-    """Generators of dosovitskiy2016deepsim: codes (n, *code) to pictures (n, 3, 256, 256) in [0, 1].
+    """Generator of dosovitskiy2016deepsim: maps codes (n, *code) to pictures (n, 3, 256, 256) in [0, 1].
 
     Layers, by the inverted layer of CaffeNet, with LeakyReLU(.3) in between; for convolutions (channels, kernel, stride):
 
