@@ -24,7 +24,7 @@ def processor(device: torch.device | None = None) -> str:
 
 @functools.cache
 def _name() -> str:
-    """Returns the CPU's model name as Linux reports it, without cores and clock speed; elsewhere the machine type."""
+    """Returns the CPU's model name as Linux reports it, without cores and clock speed; on other systems the machine type."""
     try:
         known = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:

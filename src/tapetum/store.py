@@ -74,7 +74,7 @@ def _save(result: Any, target: Path, *, replaces: bool = False) -> Path:
 
 
 def seal(tree: Any, arrays: Path) -> str:
-    """Returns one SHA-256 over the manifest's result and the arrays file: it shows a change, or files of different results."""
+    """Returns one SHA-256 over the manifest's result and the arrays file; reveals changes, and files of different results."""
     return checksum(arrays, json.dumps(tree, separators=(",", ":")).encode())
 
 

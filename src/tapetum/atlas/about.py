@@ -1,4 +1,4 @@
-"""Collects the provenance of an atlas and notes for its reader, which its manifest and front page show."""
+"""Collects an atlas's provenance and notes for its reader, which its manifest and its front page show."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class _Build:
     # --- the scan's results, into the store
 
     def look(self) -> None:
-        """Scans the data set, compares the units, and writes the store; does nothing if that was done."""
+        """Scans the data set, compares the units, and writes the store; does nothing if that is done already."""
         if self.stages.is_done("store", self.store_key) and self._has_store():
             return
         with self._stage("scan", self.scan_key):
@@ -248,7 +248,7 @@ class _Build:
     # --- pictures and pages
 
     def pictures(self) -> None:
-        """Writes sheets of the pictures as the model saw them; does nothing if that was done."""
+        """Writes sheets of the pictures as the model saw them; does nothing if they exist already."""
         key = _key(store=self.store_key.hash, tile=sprites.TILE_PX, quality=sprites.QUALITY)
         if self.stages.is_done("pictures", key):
             return

@@ -90,7 +90,7 @@ def explain_files(
 
 
 def report_folder(out: str | Path) -> Path:
-    """Returns the path of an output folder; refuses one with other files than an earlier report, finished or not."""
+    """Returns the path of an output folder; refuses one with files not from an earlier report, finished or not."""
 
     def ours(folder: Path) -> set[Path]:
         pictures = {path for path in folder.glob("*/*.png") if is_picture(path)}

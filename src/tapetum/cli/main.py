@@ -255,7 +255,7 @@ def lesson(
     quick: Annotated[bool, typer.Option("--quick", help="Use smaller numbers, for a first look.")] = False,
     out: Annotated[Path, typer.Option(help="Output folder for the lesson's page.")] = Path("tapetum-lessons"),
 ) -> None:
-    """Runs a lesson on your own model and picture: its text, checks and pictures as one page. Lists all without a number."""
+    """Runs a lesson on your own model and picture: text, checks and pictures as one page. Without a number, lists lessons."""
     from tapetum.cli.lessons import list_lessons, run_lesson
 
     if number is None:

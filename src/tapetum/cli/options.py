@@ -21,7 +21,7 @@ HIDDEN = ("generator", "run", "progress")
 """Keywords that are not command-line options, since only Python can give their values."""
 
 FLAGS = {"n_steps": ("--n-steps", "--steps"), "maps": ("--map",)}
-"""{keyword: option flags} where the option has another name than the keyword."""
+"""{keyword: option flags} where the option's name differs from the keyword."""
 
 USUAL = "efficientnet_lite0"
 MODEL_HELP = "Model: a name that `tapetum models` lists, or file.py:factory."

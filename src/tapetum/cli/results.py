@@ -63,7 +63,7 @@ def kept(folder: Path, task: Task, kind: type) -> Run | None:
 
 
 def check_same(task: Task, content: Mapping[str, Any], place: str, what: Literal["result", "picture"]) -> None:
-    """Refuses to replace a result or picture whose provenance (`content`) has other settings than the task."""
+    """Refuses to replace a result or picture whose provenance (`content`) has settings that differ from the task's."""
     if difference(task, content):
         raise TapetumError(Key(_settings(task.wanted)).refusal(place, what, _settings(content)))
 

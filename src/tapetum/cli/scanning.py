@@ -165,7 +165,7 @@ def _names(many: Sequence[Any]) -> list[str]:
 
 
 def safe(layer: str) -> str:
-    """Turns a layer name into a folder name: other characters than letters, digits, "_", ".", "-" become codes such as %2f."""
+    """Turns a layer name into a folder name: characters other than letters, digits, "_", ".", "-" become codes such as %2f."""
     return re.sub(r"[^\w.\-]", lambda found: f"%{ord(found[0]):02x}", layer)
 
 

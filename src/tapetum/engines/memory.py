@@ -19,7 +19,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def machine_bytes(root: Path = Path("/")) -> int:
-    """Returns the bytes that Linux reports as available on the whole machine, elsewhere half of the physical memory."""
+    """Returns the bytes that Linux reports as available on the whole machine, on other systems half of the physical memory."""
     try:
         with (root / "proc/meminfo").open() as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

@@ -39,7 +39,7 @@ def deletion(
 
     Args:
         n_steps: equal steps from nothing to everything hidden (the paper: one per 224 px).
-        cells: hide whole squares of a grid of so many cells per side, ranked by their mean; None: single pixels, as in the
+        cells: hide whole squares of a grid with this many cells per side, ranked by their mean; None: single pixels, as in the
             paper, where fine maps profit from making adversarial noise.
         fill: replacement of hidden pixels: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
 
@@ -66,7 +66,7 @@ def insertion(
 
     Args:
         n_steps: equal steps from nothing to everything shown (the paper: one per 224 px).
-        cells: show whole squares of a grid of so many cells per side, ranked by their mean; None: single pixels.
+        cells: show whole squares of a grid with this many cells per side, ranked by their mean; None: single pixels.
         fill: what the image is inserted into: blur (sigma a twentieth of the side; the paper: 5 px), zero, mean, ...
 
     Example:

@@ -78,7 +78,7 @@ def shorten(words: str, most: int) -> str:
 
 
 def layer_name(name: str, most: int = 20) -> str:
-    """Shortens a layer's name to `most` letters; segments go from the front, since the end tells layers apart."""
+    """Shortens a layer's name to `most` letters by dropping segments from the front, since the end tells layers apart."""
     if len(name) <= most:
         return name
     kept = name

@@ -54,7 +54,7 @@ def array_in(
 
 
 def mapped_in(path: str | os.PathLike[str], kinds: str = "f") -> NDArray[Any]:
-    """Memory-maps the array of a .npy file; refuses one with another size than its header says, or a dtype not in `kinds`."""
+    """Memory-maps the array of a .npy file; refuses one of a size other than its header says, or a dtype not in `kinds`."""
     with opened(path) as file, _damaged(shown(path)):
         size = os.fstat(file.fileno()).st_size
         found = _layout(file, size)

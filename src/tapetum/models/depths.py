@@ -12,8 +12,7 @@ from tapetum.types import Layer, LayerError
 
 
 def depths(model: VisionModel, n: int = 3) -> list[str]:
-    """Returns n layer names, evenly spread from early to deep: the last layer of each grid size, or the largest group of
-    blocks.
+    """Returns n layer names, evenly spread from early to deep: the last layer of each grid size, or neighbouring blocks.
 
     The blocks are used where the network has fewer than n grid sizes; there may be fewer than n names then.
     """

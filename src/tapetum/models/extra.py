@@ -71,7 +71,7 @@ def _placed(values: Tensor, like: Tensor) -> Tensor:
 
 
 def refuse_extra(extra: Extra, what: str, name: str) -> None:
-    """Refuses a method, `what`, that works on other images than the explained ones, if further inputs have a row per image."""
+    """Refuses a method, `what`, that works on images other than the explained ones, if further inputs have a row per image."""
     if any(len(one) > 1 for one in extra.values()):
         raise ModelError(
             f"{name} has further inputs ({', '.join(extra)}) that belong to certain images, and {what} others: give one row "

@@ -43,7 +43,7 @@ class Survey:
     device            "meta" if the pass was made without numbers; "real" if the network needs real numbers to run
     spans             receptive field along h and w, for layers whose places do not see the whole image
     pooled            layers after a normalisation by the image's own statistics: each place depends a little on all
-    parts             {name: single run or output of a layer}, as "trunk[0]", "backbone/1", "trunk[0]/map"
+    parts             {name: single run or output of a layer}, such as "trunk[0]", "backbone/1", "trunk[0]/map"
     """
 
     name: str
@@ -96,11 +96,11 @@ class Survey:
         return site, calls - 1 if site.run is None else site.run, None if where.layout == "none" else where
 
     def last_run(self, name: str) -> str:
-        """Name of the last run of a layer that runs several times, as "trunk[2]"; for other layers `name` itself."""
+        """Name of the last run of a layer that runs several times, such as "trunk[2]"; for other layers `name` itself."""
         return self.runs(name)[-1]
 
     def runs(self, name: str) -> list[str]:
-        """Names of the single runs of a layer that runs several times, as "trunk[0]"; for other layers only `name` itself."""
+        """Names of single runs of a layer that runs several times, such as "trunk[0]"; for other layers only `name` itself."""
         site = self.site(name)
         calls = self[site.module].calls
         return [name] if calls == 1 or site.run is not None else [str(replace(site, run=run)) for run in range(calls)]
@@ -110,7 +110,7 @@ class Survey:
         return self.order.index(self.site(name).module)
 
     def others(self, name: str) -> list[str]:
-        """Names of all outputs of a layer that gives several, as "backbone/1"."""
+        """Names of all outputs of a layer that gives several, such as "backbone/1"."""
         site = self.site(name)
         return [other for other, part in self.parts.items() if part.site.output and replace(part.site, output=None) == site]
 

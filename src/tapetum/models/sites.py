@@ -55,7 +55,7 @@ def sites_of(module: str, runs: Sequence[Mapping[str, object]]) -> Iterator[tupl
 
 
 def from_the_start(name: str, calls: Mapping[str, int]) -> str:
-    """Rewrites a run counted from the end, as "trunk[-1]", as counted from the start; returns other names unchanged.
+    """Rewrites a run counted from the end, such as "trunk[-1]", as counted from the start; returns other names unchanged.
 
     calls: how often each module runs.
     """

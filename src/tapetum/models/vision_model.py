@@ -78,7 +78,7 @@ class VisionModel(Reader):
     def __call__(self, images: Tensor) -> Any:
         """Returns the network's output in eval mode; None when a probe stopped the pass early.
 
-        Refuses an output (rows, k) with another number of rows than images, as `view(-1, 400)` gives it for images of a wrong
+        Refuses an output (rows, k) whose rows are not as many as the images, as `view(-1, 400)` gives it for images of a wrong
         size; not while an observer may change layers, which can change the batch size.
         """
         output = super().__call__(images)

@@ -65,7 +65,7 @@ class Ranks:
 
     @property
     def device(self) -> str:
-        """Accelerator of this rank, by its rank on this computer, as "cuda:1"; "cpu" where there is none."""
+        """Accelerator of this rank, by its rank on this computer, such as "cuda:1"; "cpu" where there is none."""
         count = torch.cuda.device_count()
         return f"cuda:{self._number(2) % count}" if count else "cpu"
 

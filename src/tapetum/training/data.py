@@ -163,7 +163,7 @@ class Listed:
     print: Callable[[], str] = field(repr=False)
 
     def fingerprint(self) -> str:
-        """Returns a hash that changes with the pictures or labels, as far as the data allows to tell."""
+        """Returns a hash that changes with the pictures or labels, as far as the data show such changes."""
         return digest(self.print(), (self.ids, self.labels))
 
     def read(self, sample: int) -> Tensor:

@@ -86,7 +86,7 @@ def random_view(size: int | tuple[int, int], low: float | int = 0.5, high: float
 
     The part is smaller than the largest one that fits into the picture by a random factor between low and high per side.
     size: a side, or (height, width).
-    For pictures of another size than the network takes; when a part is reduced, its pixels are averaged.
+    For pictures of a size that the network does not take; when a part is reduced, its pixels are averaged.
     """
 
     def apply(pixels: Tensor, generator: Generator) -> Tensor:

@@ -67,7 +67,7 @@ class Scanning:
 
 
 def ledger_of(out: str | Path | Ledger | None) -> Ledger | None:
-    """Returns the ledger for finished shards: for a folder, Parquet files at a URL, or a ledger given as such."""
+    """Returns the ledger for finished shards: for a folder, Parquet files at a URL, or the given ledger itself."""
     if isinstance(out, str) and "://" in out:
         return ParquetLedger(out)
     return FolderLedger(out) if isinstance(out, str | Path) else out

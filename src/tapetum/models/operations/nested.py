@@ -1,6 +1,6 @@
 """Finds tensors inside the outputs of layers: tensors, tuples, lists, dicts or dataclasses of them.
 
-The main tensor is the first floating point one; others are named by their path inside, as "pooler_output", "1" or "maps.0".
+The main tensor is the first floating point one; others are named by their path, such as "pooler_output", "1" or "maps.0".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tapetum.types import LayerError
 
 
 def main_tensor(output: Any, layer: str = "this layer", way: str | None = None) -> Tensor:
-    """Returns the first floating point tensor in a layer's output, or the one at the path `way`, as "maps.0"."""
+    """Returns the first floating point tensor in a layer's output, or the one at the path `way`, such as "maps.0"."""
     if way is None and isinstance(output, Tensor) and output.is_floating_point():
         return output
     for found, tensor in outputs(output):

@@ -117,7 +117,7 @@ def _prefixes(name: str, own: Mapping[str, Tensor]) -> list[str]:
 
 
 def _outer(own: Mapping[str, Tensor]) -> str:
-    """Returns the longest path, as "net.", that all of the module's names begin with; "" if there is none."""
+    """Returns the longest path, such as "net.", that all of the module's names begin with; "" if there is none."""
     split = [name.split(".")[:-1] for name in own]
     shared: list[str] = []
     for level in zip(*split, strict=False):
