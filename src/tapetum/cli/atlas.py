@@ -47,7 +47,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port; 0 for any that is free.", min=0, max=65535)] = 7870,
     model: Annotated[Any, typer.Option(help="Place of the model, if it has moved.")] = None,
 ) -> None:
-    """Serves an atlas to a browser, where it also answers which units fire on any picture; Ctrl-C ends it."""
+    """Serves an atlas to a browser, where it also shows which units fire on any picture; Ctrl-C ends it."""
     from tapetum.atlas.asking import Asking, told_by
     from tapetum.atlas.serve import Server
 

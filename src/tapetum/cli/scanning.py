@@ -185,8 +185,7 @@ def _about(data: str, source: Source, network: VisionModel) -> dict[str, Any]:
 
 
 def _counts(network: VisionModel, result: ScanResult, many: Sequence[Any]) -> dict[str, Any]:
-    """Returns the part of scan.json about the result; seconds are sums over workers and runs, but "in all" is this run
-    alone."""
+    """Returns the part of scan.json about the result; seconds are sums over workers and runs, only "in all" is for this run."""
     new, in_all = len(result.ids) - result.resumed, result.seconds["in all"]
     return {
         "layers": {

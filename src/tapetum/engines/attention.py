@@ -39,7 +39,7 @@ PASSING = DROPOUTS | CASTS | RESHAPES | {"contiguous", "clone"}
 
 @dataclass(eq=False)
 class Attention:
-    """One attention of one pass.
+    """One attention operation of a forward pass.
 
     raw    output of the softmax as the network computed it, part of the graph
     used   whether it has been multiplied with something
@@ -64,7 +64,7 @@ class Attention:
 
 @dataclass(eq=False)
 class Found:
-    """Attentions of a pass.
+    """Attention operations of a forward pass.
 
     seen       every softmax over the last of three or more axes
     used       the ones that were multiplied with something, in the order of the products: the attentions

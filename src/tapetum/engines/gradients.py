@@ -100,7 +100,7 @@ def gradients_at(
 def weighted_gradient(
     score: ModelScore, n: int, points: Callable[[int, int], Tensor], weights: Sequence[float], *, batch: Batch = "auto"
 ) -> Tensor:
-    """Returns sum_k weights[k] * d score / d points(row, k), (n, c, h, w): with fit weights, the integral along a path."""
+    """Returns sum_k weights[k] * d score / d points(row, k), (n, c, h, w): with suitable weights, the integral along a path."""
     total = torch.stack([torch.zeros_like(points(row, 0)) for row in range(n)])
     for row, k, grad in gradients_at(score, n, points, len(weights), batch=batch):
         total[row] += weights[k] * grad

@@ -42,7 +42,8 @@ def uncheckpointed() -> Generator[None]:
 
 
 def _count(by: int) -> None:
-    """Counts uses of `uncheckpointed` in all threads; the first puts the stand-ins into torch, the last torch's own back."""
+    """Counts uses of `uncheckpointed` in all threads; the first puts the stand-ins into torch, the last restores torch's
+    own."""
     global _users
     with _lock:
         _users += by

@@ -36,7 +36,7 @@ class InformationByDepth(Study):
 
 @dataclass(frozen=True, eq=False)
 class FilterSpecialization(Study):
-    """Optimized pictures of the filters most active on a photograph: (m * d * k), by photograph, layer and rank.
+    """Optimised pictures of the filters most active on a photograph: (m * d * k), by photograph, layer and rank.
 
     channels      (m, d, k) the most active channels of each layer, the most active first
     maps          for each layer where these channels are active, (m, k, h, w)

@@ -1,4 +1,4 @@
-"""Feature visualization: makes pictures by optimisation, with one loop and exchangeable parts."""
+"""Feature visualisation: makes pictures by optimisation, with one loop and exchangeable parts."""
 
 from tapetum.engines.render.optimize import Recipe, Step, measure, measure_each, optimize
 from tapetum.engines.render.render import render

@@ -62,7 +62,7 @@ def converge(
     n_steps: int,
     watch: Callable[[int, Best], None] | None = None,
 ) -> Best:
-    """Maximizes the sum of the terms by L-BFGS (nocedal1980lbfgs) with strong Wolfe line searches; keeps the best picture.
+    """Maximises the sum of the terms by L-BFGS (nocedal1980lbfgs) with strong Wolfe line searches; keeps the best picture.
 
     start    start of a single picture: L-BFGS would mix the curvatures of several pictures
     watch    called after each step with the number of the step, from 1, and the best picture so far

@@ -102,7 +102,7 @@ def random_view(size: int | tuple[int, int], low: float | int = 0.5, high: float
 
 
 def pad(px: int, fill: Padding = "grey") -> Transform:
-    """Adds px pixels at every side, filled with grey (0.5), the mirrored picture, or uniform noise."""
+    """Adds px pixels on every side, filled with grey (0.5), the mirrored picture, or uniform noise."""
 
     def apply(pixels: Tensor, generator: Generator) -> Tensor:
         if fill == "reflect":

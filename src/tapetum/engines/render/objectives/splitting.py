@@ -34,5 +34,5 @@ def split_answer(output: Any, size: int, groups: int) -> list[Any]:
 
 
 def in_parts(rows: Tensor, size: int) -> list[Tensor]:
-    """Returns copies of consecutive parts of `size` rows."""
+    """Returns copies of a tensor's consecutive parts of `size` rows each."""
     return [one.clone() for one in rows.split(size)]

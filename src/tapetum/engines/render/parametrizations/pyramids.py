@@ -68,7 +68,7 @@ def shared(
 
 
 def groups_of(at: Start) -> list[int]:
-    """Returns the sizes of the groups in a batch: a new group begins where the variant is not the one before plus 1."""
+    """Returns the sizes of the groups in a batch: a new group begins where the variant is not the previous one plus 1."""
     sizes: list[int] = []
     for i, variant in enumerate(at.variants):
         if i and variant == at.variants[i - 1] + 1:

@@ -95,7 +95,7 @@ def _sources(images: Any) -> Sequence[Any]:
 
 
 def periodic(free: Tensor) -> Tensor:
-    """Returns the periodic part u - s of pictures u (n, c, h, w); s is the smooth part whose Laplacian is the jumps between
+    """Returns the periodic part u - s of pictures u (n, c, h, w); the Laplacian of s, smooth, is the jumps between opposite
     edges.
     """
     height, width = free.shape[-2:]
