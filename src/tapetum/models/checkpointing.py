@@ -42,8 +42,7 @@ def uncheckpointed() -> Generator[None]:
 
 
 def _count(by: int) -> None:
-    """Counts uses of `uncheckpointed` in all threads; the first puts the stand-ins into torch, the last restores torch's
-    own."""
+    """Counts uses of `uncheckpointed` in all threads; the first puts in the stand-ins, the last restores torch's functions."""
     global _users
     with _lock:
         _users += by

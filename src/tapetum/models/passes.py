@@ -26,7 +26,7 @@ class Watch(Protocol):
 
 
 class ToTheEnd:
-    """Observer that never ends a pass: while it is the innermost, no outer observer ends a pass of a method's own."""
+    """Observer that never ends a pass: while it is the innermost, no outer observer can end a method's own pass."""
 
     stop = False
 

@@ -12,7 +12,7 @@ from tapetum.types.results import Result, axes
 
 @dataclass(frozen=True, eq=False)
 class ConceptRelevance(Result):
-    """The k channels of a layer that carry most of a score, of n images.
+    """The k channels of a layer that carry most of the score, for each of n images.
 
     values        (n, k, h, w) the relevance of each place of those channels, in units of the score
     channels      (n, k) indices of these channels, the most relevant first

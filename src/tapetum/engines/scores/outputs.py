@@ -39,7 +39,7 @@ class Answer:
 
     @property
     def read(self) -> Reading:
-        """Reading of a table or of maps, never None."""
+        """Reading of the numbers, for answers that are a table or maps."""
         assert self.reading is not None, "detections are not read as numbers"
         return self.reading
 

@@ -89,7 +89,7 @@ def _normalisation(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], 
 
 
 def _scaled(c: Tensor, c0: Tensor, r: Tensor, r0: Tensor, change_c: Tensor, change_r: Tensor) -> Tensor:
-    """Splits the change of c * r, r > 0 a normaliser: change of c times the smaller r, change of r times the other run's c.
+    """Splits the change of c * r, r > 0 a normaliser, into that of c times the smaller r and that of r times the other run's c.
 
     The two add up to the whole change and stay bounded: on a flat reference r0 is 1 / sqrt(eps), and the two terms of the
     usual product rule would be huge and cancel.
