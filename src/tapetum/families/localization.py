@@ -35,7 +35,7 @@ def relevance_mass(attribution: Attribution, masks: Tensor) -> Localization:
 
 @metric(cite="arras2022clevrxai")
 def relevance_rank(attribution: Attribution, masks: Tensor) -> Localization:
-    """The share of a map's highest pixels that lie inside the object's mask, as many pixels as the mask has.
+    """The share of a map's highest pixels, as many as the mask has, that lie inside the object's mask.
 
     value = |the K highest pixels inside the mask| / K, in [0, 1], K = pixels of the mask. Pixels that are equally high at
     the K-th place count by their mean: what a random order of them would give. It does not see how high they are, so a

@@ -196,7 +196,7 @@ class Network:
 
     @property
     def size(self) -> Size:
-        """(h, w) in px of the images that a method was given; outside a method the model's own size."""
+        """Height and width (h, w) in px of the images that a method was given; outside a method the model's own size."""
         return getattr(self._local, "given", None) or self.preprocessing.size
 
     @property
