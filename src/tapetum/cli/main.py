@@ -234,7 +234,7 @@ def reproduce(
     ] = None,
     image: Annotated[list[str] | None, typer.Option(help="Photograph, if it has moved; repeat for more.")] = None,
 ) -> None:
-    """Makes a saved picture again from the provenance inside its file: 0 the same pixels, 1 others (and why), 2 refused."""
+    """Makes a saved picture again from the provenance in it. Exit status: 0 the same pixels, 1 others (and why), 2 refused."""
     from tapetum.reports.reproducing import reproduce as made_again
     from tapetum.reports.reproducing import told_by
 

@@ -47,7 +47,7 @@ class Cancelled(TapetumError):
 
 
 class TrainingError(TapetumError):
-    """Raised for a training that cannot begin, go on, or be continued."""
+    """Raised for a training that cannot start, proceed or be resumed."""
 
 
 def imported(module: str, refusal: str) -> Any:

@@ -195,7 +195,7 @@ class _Channels:
         return scaled * (chosen.amax((2, 3), keepdim=True) > chosen.amin((2, 3), keepdim=True))
 
     def scores(self, times: int, change: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """Returns scores (times, masks) of the image, `times` per mask, with change(index of the time, mask) for the mask."""
+        """Returns scores (times, masks) of the image under each mask, changed `times` times by change(repetition, mask)."""
 
         def make(start: int, stop: int) -> Tensor:
             jobs = [divmod(job, len(self)) for job in range(start, stop)]
