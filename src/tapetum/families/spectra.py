@@ -38,25 +38,9 @@ from tapetum.engines.signed import capture_signed, taps
 from tapetum.families.scanning import scan
 from tapetum.families.visualizations import visualize
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import (
-    GROUPS,
-    Example,
-    ModelLike,
-    Precision,
-    Range,
-    Rendering,
-    ScanResult,
-    ScoreKind,
-    SpectrumResult,
-    TapetumError,
-    TargetError,
-    TopExamples,
-    TopKResult,
-    Unit,
-    UnitExamples,
-    UnitSpectra,
-    UnitSpectrum,
-)
+from tapetum.types import ModelLike, Precision, Range, Rendering, TapetumError, TargetError, Unit
+from tapetum.types.scans import GROUPS, Example, ScanResult, ScoreKind, SpectrumResult, TopKResult
+from tapetum.types.spectra import TopExamples, UnitExamples, UnitSpectra, UnitSpectrum
 
 BINS = 48
 """Most bins of a unit's histogram."""

@@ -16,8 +16,8 @@ from tapetum.figures.draw import draw
 from tapetum.figures.overlay import colorize
 from tapetum.figures.theme import NOTE_PT, Figure
 from tapetum.figures.words import layer_name, some
-from tapetum.types import Field, OcclusionProbe, ReceptiveFields
-from tapetum.types.depth import Window
+from tapetum.types import OcclusionProbe, ReceptiveFields
+from tapetum.types.depth import Field, Window
 
 COLORS = ("#0b6e66", "#d98e04", "#b1182b", "#4a5fc1", "#7a3b8f", "#5c625f")
 """Colours of layers, distinct in hue and lightness; used again from the seventh layer on."""

@@ -15,19 +15,9 @@ from tapetum.figures.draw import draw
 from tapetum.figures.theme import DIVERGING, LABEL_PT, LIGHT, NOTE_PT, Figure, rgb
 from tapetum.figures.tiles import tile
 from tapetum.figures.words import some
-from tapetum.types import (
-    GROUPS,
-    Example,
-    Group,
-    OfDataSet,
-    SpectrumResult,
-    TapetumError,
-    TopExamples,
-    TopKResult,
-    UnitExamples,
-    UnitSpectra,
-    UnitSpectrum,
-)
+from tapetum.types import TapetumError
+from tapetum.types.scans import GROUPS, Example, Group, SpectrumResult, TopKResult
+from tapetum.types.spectra import OfDataSet, TopExamples, UnitExamples, UnitSpectra, UnitSpectrum
 
 MAX_UNITS = 4  # in one figure; the title says when there are more
 ACROSS = 3  # pictures side by side in a column, and in rows

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from tapetum.files.words import shown
@@ -43,16 +44,7 @@ def opened(path: str | os.PathLike[str], refusal: type[TapetumError] = DamagedEr
 
 def contents(path: str | os.PathLike[str], limit: int = LIMIT, refusal: type[TapetumError] = DamagedError) -> bytes:
     """Returns all bytes of a regular file; refuses one of more than `limit` bytes."""
-    with opened(path, refusal) as file:
-        if os.fstat(file.fileno()).st_size > limit:
-            raise refusal(f"{shown(path)}: larger than {limit / 1e6:g} MB, the most that is read")
-        try:
-            data = file.read(limit + 1)
-        except OSError as error:
-            raise refusal(f"{shown(path)}: cannot be read ({error.strerror})") from error
-    if len(data) > limit:
-        raise refusal(f"{shown(path)}: larger than {limit / 1e6:g} MB, the most that is read")
-    return data
+    return b"".join(_blocks(path, limit, limit + 1, refusal, f"{limit / 1e6:g} MB, the most that is read"))
 
 
 def checksum(path: str | os.PathLike[str], before: bytes = b"", refusal: type[TapetumError] = DamagedError) -> str:
@@ -60,20 +52,26 @@ def checksum(path: str | os.PathLike[str], before: bytes = b"", refusal: type[Ta
 
     Larger files are refused: even an empty hole of a terabyte takes an hour to read.
     """
-    whole, total = hashlib.sha256(before), 0
-    large = f"{shown(path)}: larger than {HASHED / 1e9:g} GB, the most that is compared by its checksum"
+    whole = hashlib.sha256(before)
+    for block in _blocks(path, HASHED, 1 << 20, refusal, f"{HASHED / 1e9:g} GB, the most that is compared by its checksum"):
+        whole.update(block)
+    return whole.hexdigest()
+
+
+def _blocks(path: str | os.PathLike[str], limit: int, size: int, refusal: type[TapetumError], most: str) -> Iterator[bytes]:
+    """Yields the bytes of a regular file in blocks of `size`; refuses one of more than `limit` bytes, `most` in words."""
+    total = 0
     with opened(path, refusal) as file:
-        if os.fstat(file.fileno()).st_size > HASHED:
-            raise refusal(large)
+        large = os.fstat(file.fileno()).st_size > limit
         try:
-            while block := file.read(1 << 20):
-                whole.update(block)
+            while not large and (block := file.read(size)):
+                yield block
                 total += len(block)
-                if total > HASHED:  # files in /proc have no size, and some never end
-                    raise refusal(large)
+                large = total > limit  # files in /proc have no size, and some never end
         except OSError as error:
             raise refusal(f"{shown(path)}: cannot be read ({error.strerror})") from error
-    return whole.hexdigest()
+    if large:
+        raise refusal(f"{shown(path)}: larger than {most}")
 
 
 def _check(mode: int, path: str | os.PathLike[str], refusal: type[TapetumError], what: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -14,6 +15,14 @@ from tapetum.types import ModelError
 
 STATISTICS = {"running_mean": 0.0, "running_var": 1.0, "num_batches_tracked": 0}
 """{buffer of a batch-norm: its value before training}."""
+
+
+@contextmanager
+def torch_seed(seed: int, device: torch.device | None = None) -> Generator[None]:
+    """Seeds torch's random generators inside the block, that of a GPU too, and restores them afterwards."""
+    with torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
@@ -27,8 +36,7 @@ def reset(model: VisionModel, seed: int) -> tuple[VisionModel, list[str]]:
     except Exception as error:
         raise ModelError(f"{model.name} cannot be copied ({type(error).__name__}: {error}): give a module that can") from error
     before = {name: weight.detach().clone() for name, weight in module.named_parameters()}
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+    with torch_seed(seed), torch.no_grad():
         for weight in module.parameters():
             if weight.is_floating_point():
                 weight.fill_(math.nan)  # parameters that are still NaN later were not drawn

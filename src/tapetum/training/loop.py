@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tapetum.models.untrained import torch_seed
 from tapetum.models.zoo.heads import logits_in
 from tapetum.progress import report, stage
 from tapetum.training.data import seed_of, seeded
@@ -103,7 +103,7 @@ def _trained(work: Work, state: TrainingState, plan: TrainingPlan, number: int, 
         rate = learning_rate(plan, (number - 1 + place / len(orders)) / plan.epochs)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        with own_randomness(seed_of(plan.seed, "step", number, place), inputs.device), torch.enable_grad():
+        with torch_seed(seed_of(plan.seed, "step", number, place), inputs.device), torch.enable_grad():
             labels = labels.to(inputs.device)
             table = _table(work.forward(state.network, inputs))
             loss = F.cross_entropy(table, labels)
@@ -144,14 +144,6 @@ class Sums:
         if self.n == 0:
             raise TrainingError("none of the pictures could be read")
         return self.loss / self.n, self.right / self.n
-
-
-@contextmanager
-def own_randomness(seed: int, device: torch.device) -> Generator[None]:
-    """Seeds torch's random generators inside the block (for dropout, for example), and restores them afterwards."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
 
 
 def _table(output: object) -> Tensor:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
 from tapetum.data.preprocessing import Preprocessing
 from tapetum.models.replica import copied
+from tapetum.models.untrained import torch_seed
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo import SimpleCNN, load, wrap
 from tapetum.models.zoo.heads import find_head, n_outputs, with_head
 from tapetum.notes import is_caution
 from tapetum.types import ModelError
-
-T = TypeVar("T")
 
 SIMPLE: Mapping[str, Mapping[str, Any]] = {"simple_cnn": {}, "simple_cnn_wide": {"widths": (32, 64, 128), "hidden": 512}}
 """{name: settings} of the networks that are small enough to train from random weights within a minute or two."""
@@ -42,7 +41,8 @@ def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing,
         seed: random seed of the weights.
     """
     if isinstance(arch, str) and arch in SIMPLE:
-        module = drawn(lambda: SimpleCNN(len(classes), **SIMPLE[arch]), seed)
+        with torch_seed(seed):
+            module = SimpleCNN(len(classes), **SIMPLE[arch])
         return StartingNetwork(VisionModel(module.eval(), arch, preprocessing, classes, outputs="logits"), None)
     if isinstance(arch, str):
         return with_new_head(load(arch, weights=None, seed=seed), classes, seed)
@@ -60,7 +60,8 @@ def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing,
 def with_new_head(model: VisionModel, classes: Sequence[str], seed: int) -> StartingNetwork:
     """Replaces a model's last layer in place by one with as many outputs as there are classes, with weights drawn by `seed`."""
     head = find_head(model)
-    drawn(lambda: with_head(model, head, len(classes)), seed)
+    with torch_seed(seed):
+        with_head(model, head, len(classes))
     model.labels = tuple(classes)
     return StartingNetwork(model, head)
 
@@ -86,13 +87,6 @@ def resized(model: VisionModel, size: int | None) -> None:
     """Changes the size in px of pictures that a model takes, cropped in the same proportion; None changes nothing."""
     if size is not None:
         model.preprocessing = model.preprocessing.at(size)
-
-
-def drawn(build: Callable[[], T], seed: int) -> T:
-    """Returns the result of `build`, run with torch's generator set to `seed`; restores the generator afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build()
 
 
 @dataclass

@@ -8,17 +8,7 @@ from tapetum.types.cam_steps import GradCamSteps
 from tapetum.types.concepts import ConceptRelevance
 from tapetum.types.consistency import ConsistentChannels
 from tapetum.types.crops import Crop
-from tapetum.types.depth import (
-    DepthProperties,
-    DepthRow,
-    Field,
-    LayerProgression,
-    LayerRow,
-    LayerTable,
-    MeanActivations,
-    OcclusionProbe,
-    ReceptiveFields,
-)
+from tapetum.types.depth import DepthProperties, LayerProgression, LayerTable, MeanActivations, OcclusionProbe, ReceptiveFields
 from tapetum.types.evaluations import Evaluation
 from tapetum.types.explanations import Explanation, Judged, Question
 from tapetum.types.filters import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity

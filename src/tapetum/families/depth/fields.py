@@ -16,7 +16,8 @@ from tapetum.families.depth.layers import named_or_five
 from tapetum.models.layers import Survey
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
-from tapetum.types import Field, Range, ReceptiveFields
+from tapetum.types import Range, ReceptiveFields
+from tapetum.types.depth import Field
 
 SHARE = 0.95
 """Share of the squared gradient inside the effective receptive field."""

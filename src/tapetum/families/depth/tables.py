@@ -16,7 +16,8 @@ from tapetum.families.depth.fields import measured
 from tapetum.families.depth.layers import at_layers, named_or_five
 from tapetum.models.layers import Survey, kinds_of_operations
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import DepthProperties, DepthRow, Field, LayerError, LayerRow, LayerTable, Range
+from tapetum.types import DepthProperties, LayerError, LayerTable, Range
+from tapetum.types.depth import DepthRow, Field, LayerRow
 
 
 class _Activity(NamedTuple):

@@ -14,15 +14,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import timm
-import torch
 from torch import nn
 from torchvision.models import list_models
 
 from tapetum.files import shown
 from tapetum.models.opaque import is_onnx_file, opaque
+from tapetum.models.untrained import torch_seed
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.built_in import BUILT_IN, UNTRAINED
 from tapetum.models.zoo.dense import TORCHVISION, torchvision_builders
@@ -37,7 +37,6 @@ from tapetum.models.zoo.wrapping import wrap
 from tapetum.types import ModelError
 
 Weights = Literal["default", "random"] | str | Path | None
-T = TypeVar("T")
 
 
 def load(name: str, *, weights: Weights = "default", seed: int = 0) -> VisionModel:
@@ -64,9 +63,11 @@ def loaded(name: str, weights: Weights, settings: Settings, seed: int = 0) -> Vi
         raise ModelError(f"a model's name is a text such as efficientnet_lite0, not {name!r}")
     said = plain_settings(settings)
     own = weights not in (None, "default", "random")
-    if own and is_trained(cast("str | Path", weights)):
-        return with_settings(_seeded(lambda: _filled(name, str(weights), said), seed), said)
-    model = _seeded(lambda: _build(name, pretrained=weights == "default", settings=said), seed)
+    trained = own and is_trained(cast("str | Path", weights))
+    with torch_seed(seed):
+        model = _filled(name, str(weights), said) if trained else _build(name, weights == "default", said)
+    if trained:
+        return with_settings(model, said)
     if weights is None or weights == "random":
         model.weights = "random"
     elif own:
@@ -84,12 +85,6 @@ def known_models() -> dict[str, list[str]]:
         **{group: [f"torchvision:{name}" for name in list_models(module=module)] for group, (module, _) in TORCHVISION.items()},
         "timm": [f"timm:{name}" for name in timm.list_models()],
     }
-
-
-def _seeded(build: Callable[[], T], seed: int) -> T:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build()
 
 
 def _build(name: str, pretrained: bool, settings: Settings = MappingProxyType({})) -> VisionModel:

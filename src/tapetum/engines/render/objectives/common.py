@@ -50,7 +50,7 @@ def place_of(act: Tensor, layer: str, row: int | None, column: int | None) -> Te
 def along(vector: Tensor, act: Tensor, layer: str) -> Tensor:
     """Converts a vector (c,) to the type and shape that broadcast along the channels of `act` (n, c, ...)."""
     if len(vector) != act.shape[1]:
-        raise TargetError(f"{len(vector)} numbers were given for {layer} with {act.shape[1]} channels: give one per channel")
+        raise TargetError(f"{len(vector)} numbers were given for {layer}, which has {act.shape[1]} channels: give one each")
     return vector.to(act.device, act.dtype).view(-1, *[1] * (act.ndim - 2))
 
 
