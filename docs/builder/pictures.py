@@ -13,7 +13,7 @@ from gallery import PHOTOS, figure, figures, write_picture
 from skimage import data
 
 import tapetum
-from tapetum.figures.tiles import tile, unit_words, whole
+from tapetum.figures.tiles import mosaic, tile, unit_words
 from tapetum.types import Rendering
 
 EARLY, MIDDLE, DEEP = "blocks.2.1", "blocks.4.2", "blocks.6.0"
@@ -130,7 +130,7 @@ def _made(shelf: Shelf, number: int, model: tapetum.VisionModel, site: Path) -> 
     made = tapetum.lookup(shelf.method).function(model, about, **keywords)
     seconds = time.perf_counter() - start
     files = []
-    grid = whole(made) if len(made) > FEW else None
+    grid = mosaic(made) if len(made) > FEW else None
     pictures = [tile(made, row) for row in range(len(made))] if grid is None else [grid]
     for row, pixels in enumerate(pictures):
         file = f"images/pictures/{number:02d}-{shelf.method}-{row}.webp"

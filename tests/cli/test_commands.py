@@ -17,7 +17,7 @@ from typer.main import get_command
 import tapetum as tp
 from tapetum.cli.generated import RunGroup, every_command
 from tapetum.cli.main import app
-from tapetum.cli.options import SETTINGS, converted, sentence
+from tapetum.cli.options import SETTINGS, as_value, sentence
 from tapetum.cli.terminal import bar
 from tapetum.progress import Progress
 from tapetum.registry import parameters
@@ -96,12 +96,12 @@ def test_run_lists_every_attribution(tapetum: CommandLine) -> None:
 
 def test_a_union_takes_a_number_or_a_word_and_a_layer_stays_text() -> None:
     by_name = {p.name: p for p in parameters(tp.lookup("occlusion"))}
-    assert converted(by_name["fill"], "0.5") == 0.5
-    assert converted(by_name["fill"], "blur") == "blur"
-    assert converted(by_name["batch"], "4") == 4
-    assert converted(by_name["batch"], "auto") == "auto"
+    assert as_value(by_name["fill"], "0.5") == 0.5
+    assert as_value(by_name["fill"], "blur") == "blur"
+    assert as_value(by_name["batch"], "4") == 4
+    assert as_value(by_name["batch"], "auto") == "auto"
     (layer,) = [p for p in parameters(tp.lookup("grad_cam")) if p.name == "layer"]
-    assert converted(layer, "4") == "4"
+    assert as_value(layer, "4") == "4"
 
 
 def test_run_saves_what_the_method_gives(tapetum: CommandLine, place: Path) -> None:

@@ -104,14 +104,14 @@ def test_what_is_no_result_at_all_stays_and_is_named(kind: str, tapetum: Any, pl
 def test_a_picture_that_says_odd_things_of_itself_is_not_replaced(tapetum: Any, place: Path) -> None:
     from PIL.PngImagePlugin import PngInfo
 
-    from tapetum.reports.provenance import PROVENANCE_KEY, read_picture, signed
+    from tapetum.reports.provenance import PROVENANCE_KEY, read_picture, with_checksum
 
     assert tapetum(*RENDER).status == 0
     file = place / "out" / "features-1-0-1.png"
     said, levels = read_picture(file)
     for field, value in (("parameters", [1]), ("versions", "none"), ("subject", 3), ("settings", [])):
         info = PngInfo()
-        info.add_text(PROVENANCE_KEY, signed({**said, field: value}))
+        info.add_text(PROVENANCE_KEY, with_checksum({**said, field: value}))
         Image.fromarray(levels).save(file, pnginfo=info)
         answer = tapetum(*RENDER)
         assert "unexpected" not in answer.err

@@ -183,8 +183,8 @@ def test_every_tracker_of_the_package_has_a_name_and_settings_reach_it() -> None
 
 
 def test_odd_names_of_layers_make_folders_of_their_own() -> None:
-    assert scanning.safe("a/b:c") == "a%2fb%3ac"
-    assert scanning.safe("blocks.3.0") == "blocks.3.0"
+    assert scanning.folder_name("a/b:c") == "a%2fb%3ac"
+    assert scanning.folder_name("blocks.3.0") == "blocks.3.0"
 
 
 def test_the_bar_shows_pictures_a_second() -> None:

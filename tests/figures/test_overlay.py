@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tapetum.figures import colorize, overlay, picture, theme
-from tapetum.figures.overlay import limit, say
+from tapetum.figures.overlay import limit, with_words
 from tapetum.figures.words import WORDS, describe, half_area, where
 from tapetum.types import Attribution, Reduce, TapetumError
 
@@ -101,7 +101,7 @@ def test_the_sequential_ramp_is_inferno_to_a_few_hundredths() -> None:
 def test_what_is_no_map_is_words_over_the_dimmed_photo(status: str) -> None:
     broken = attribution(torch.full((1, 1, 7, 7), float("nan")), status=status)
     shown = picture(broken, photo())
-    torch.testing.assert_close(shown, say(photo(), WORDS[status]))
+    torch.testing.assert_close(shown, with_words(photo(), WORDS[status]))
     assert shown.isfinite().all()
     assert shown.max() > 0.5, "no words were written; the photo alone stays below 0.3"
     torch.testing.assert_close(shown[0], shown[2])  # no colour, so no heatmap

@@ -21,9 +21,9 @@ from zoo import shared
 
 import tapetum as tp
 from tapetum.figures import draw, png
-from tapetum.figures.renderings import evenly, spread
+from tapetum.figures.renderings import evenly, moved_apart
 from tapetum.figures.theme import DARK, LIGHT
-from tapetum.figures.tiles import checkerboard, collage, tile, unit_words, whole
+from tapetum.figures.tiles import checkerboard, collage, mosaic, tile, unit_words
 from tapetum.types import Provenance, Rendering, Run, TapetumError
 
 
@@ -83,13 +83,13 @@ def test_transparency_shows_the_checkerboard_and_opacity_hides_it() -> None:
 
 def test_a_layout_is_one_picture_edge_to_edge() -> None:
     made = replace(rendering(6), layout=(2, 3))
-    grid = whole(made)
+    grid = mosaic(made)
     assert grid is not None
     assert grid.shape == (3, 48, 96)
     for row in range(6):
         top, left = 24 * (row // 3), 32 * (row % 3)
         assert torch.equal(grid[:, top : top + 24, left : left + 32], made.pixels[row])
-    assert whole(rendering(6)) is None
+    assert mosaic(rendering(6)) is None
 
 
 def test_a_collage_leaves_the_page_between_and_in_empty_cells() -> None:
@@ -178,7 +178,7 @@ def test_the_curve_is_that_of_the_values() -> None:
 
 
 def test_labels_keep_apart_and_frames_are_chosen_evenly() -> None:
-    assert spread([1.0, 1.1, 5.0], 0.5) == [1.0, 1.5, 5.0]
+    assert moved_apart([1.0, 1.1, 5.0], 0.5) == [1.0, 1.5, 5.0]
     assert evenly(12, 4) == [0, 4, 7, 11]
     assert evenly(3, 8) == [0, 1, 2]
 

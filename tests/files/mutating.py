@@ -27,7 +27,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from tapetum import store
-from tapetum.reports.provenance import PROVENANCE_KEY, signed
+from tapetum.reports.provenance import PROVENANCE_KEY, with_checksum
 from tapetum.training.checkpoints import _digest
 from tapetum.types import TapetumError
 
@@ -247,7 +247,7 @@ def _png(data: bytes, chance: random.Random, outside: Path) -> tuple[bytes, str]
         changed, what = table_changed(said, chance, outside)
         info, buffer = PngInfo(), io.BytesIO()
         try:
-            info.add_text(PROVENANCE_KEY, signed(changed) if isinstance(changed, dict) else json.dumps(changed))
+            info.add_text(PROVENANCE_KEY, with_checksum(changed) if isinstance(changed, dict) else json.dumps(changed))
         except (ValueError, RecursionError):
             info.add_text(PROVENANCE_KEY, "[" * 100_000)
         picture.save(buffer, "PNG", pnginfo=info)

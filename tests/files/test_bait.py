@@ -28,7 +28,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import nn
 
 import tapetum as tp
-from tapetum.atlas.asking import Asking, told_by
+from tapetum.atlas.asking import Asking, settings_of_atlas
 from tapetum.atlas.build import build
 from tapetum.atlas.export import export
 from tapetum.atlas.stages import MANIFEST, STORE
@@ -38,7 +38,7 @@ from tapetum.files import checksum
 from tapetum.models.zoo.loading import loaded
 from tapetum.models.zoo.named import in_zoo, named_in_file
 from tapetum.models.zoo.trained import ABOUT
-from tapetum.reports.provenance import PROVENANCE_KEY, read_picture, signed, write_picture
+from tapetum.reports.provenance import PROVENANCE_KEY, read_picture, with_checksum, write_picture
 from tapetum.store import seal
 from tapetum.types import ModelError, TapetumError
 
@@ -330,7 +330,7 @@ def test_a_description_that_is_none_is_one_line(field: str, value: Any, tmp_path
 def rewritten(file: Path, content: Any) -> Path:
     """Beside a picture of ours another one, of the same pixels, that says something else."""
     info = PngInfo()
-    info.add_text(PROVENANCE_KEY, signed({key: value for key, value in content.items() if key != "sha256"}))
+    info.add_text(PROVENANCE_KEY, with_checksum({key: value for key, value in content.items() if key != "sha256"}))
     Image.fromarray(read_picture(file)[1]).save(file.with_name("other.png"), pnginfo=info)
     return file.with_name("other.png")
 
@@ -467,15 +467,15 @@ def test_an_atlas_of_ones_own_is_asked_where_its_model_is_named(trap: Trap) -> N
     with pytest.raises(ModelError, match=r"--model mine\.py:build"):
         asked(Path("atlas"))
     assert not Path("mine").exists()
-    asking = Asking("atlas", lambda: loaded("mine.py:build", "default", told_by("atlas")))
+    asking = Asking("atlas", lambda: loaded("mine.py:build", "default", settings_of_atlas("atlas")))
     assert asking.fires(Path("photos/0.png").read_bytes())["fires"]
     asking.close()
-    assert told_by("atlas") == {"size": [24, 32], "mean": [0.5], "std": [0.5]}
-    assert told_by("atlas", {"size", "std"}) == {"mean": [0.5]}
+    assert settings_of_atlas("atlas") == {"size": [24, 32], "mean": [0.5], "std": [0.5]}
+    assert settings_of_atlas("atlas", {"size", "std"}) == {"mean": [0.5]}
     told = json.loads(Path("atlas", MANIFEST).read_text())
     Path("atlas", MANIFEST).write_text(json.dumps(changed(told, ("model", "settings"), {"labels": "/etc/passwd"})))
     with pytest.raises(ModelError, match="say it yourself, --labels"):
-        told_by("atlas")
+        settings_of_atlas("atlas")
 
 
 # --- results and scans

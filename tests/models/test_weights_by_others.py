@@ -20,7 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 import tapetum as tp
-from tapetum.models.zoo.settings import rows_of
+from tapetum.models.zoo.settings import extra_rows
 from tapetum.models.zoo.weights import load_weights
 from tapetum.types import ModelError
 
@@ -217,16 +217,16 @@ def test_nan_in_weights_is_said(tmp_path: Path) -> None:
 
 def test_further_inputs_are_read_like_arrays_from_others(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(6, dtype=">f4").reshape(2, 3))
-    assert torch.equal(rows_of(str(tmp_path / "a.npy")), torch.arange(6.0).reshape(2, 3))
+    assert torch.equal(extra_rows(str(tmp_path / "a.npy")), torch.arange(6.0).reshape(2, 3))
     np.save(tmp_path / "texts.npy", np.array(["a"]))
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     os.mkfifo(tmp_path / "pipe.npy")
     (tmp_path / "cut.npy").write_bytes((tmp_path / "a.npy").read_bytes()[:-1])
     for name, words in (("texts", "holds texts"), ("objects", "is damaged"), ("pipe", "a pipe"), ("cut", "cut off")):
         with pytest.raises(ModelError, match=words):
-            rows_of(str(tmp_path / f"{name}.npy"))
+            extra_rows(str(tmp_path / f"{name}.npy"))
     with pytest.raises(ModelError, match="too large"):
-        rows_of("1," + "9" * 30)
+        extra_rows("1," + "9" * 30)
 
 
 # --- ONNX

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tapetum.reports.markup import Markup, tag, text
 from tapetum.reports.page import verdict, write_report
-from tapetum.reports.pictures import pictures, safe, stems
+from tapetum.reports.pictures import pictures, safe_name, stems
 from tapetum.reports.words import number, percent
 from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Provenance, UnwritableError
 from tapetum.types.explanations import Explanation, Judged, Question
@@ -204,8 +204,8 @@ def test_two_maps_of_one_method_get_two_names(tmp_path: Path) -> None:
     "name", ["../../etc", "a/b", "con", "NUL", "", "...", "x" * 500, "a\0b", "猫 の 写真", "a:b*c?", "-rf"]
 )
 def test_a_safe_name_is_one_plain_part_of_a_path(name: str) -> None:
-    assert re.fullmatch(r"\w[\w-]{0,66}", safe(name))
-    assert safe(name).lower() not in {"con", "nul"}
+    assert re.fullmatch(r"\w[\w-]{0,66}", safe_name(name))
+    assert safe_name(name).lower() not in {"con", "nul"}
 
 
 def test_numbers_are_written_for_readers() -> None:

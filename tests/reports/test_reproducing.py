@@ -19,7 +19,7 @@ import tapetum as tp
 from tapetum.data.images import write_png
 from tapetum.figures import picture
 from tapetum.figures.tiles import finished
-from tapetum.reports.provenance import PROVENANCE_KEY, carried, checksum, read_picture, signed, write_picture
+from tapetum.reports.provenance import PROVENANCE_KEY, carried, content_sha256, read_picture, with_checksum, write_picture
 from tapetum.types import TapetumError
 
 UNITS = ["three:1", "three:2"]
@@ -87,7 +87,7 @@ def rewritten(file: Path, change: Any, *, sign: bool) -> None:
     """The same PNG with other provenance."""
     content, levels = read_picture(file)
     change(content)
-    text = signed(content) if sign else json.dumps(content)
+    text = with_checksum(content) if sign else json.dumps(content)
     info = PngInfo()
     info.add_text(PROVENANCE_KEY, text)
     Image.fromarray(levels).save(file, pnginfo=info)
@@ -159,8 +159,8 @@ def test_objects_without_a_text_are_marked_as_lost(tmp_path: Path) -> None:
 
 def test_the_checksum_does_not_depend_on_the_order_of_fields() -> None:
     run = tp.run("saliency", shared("reused"), pictures(1), target=1)
-    content = json.loads(signed(asdict(run.provenance)))
-    assert content["sha256"] == checksum(dict(reversed(content.items())))
+    content = json.loads(with_checksum(asdict(run.provenance)))
+    assert content["sha256"] == content_sha256(dict(reversed(content.items())))
 
 
 @pytest.mark.parametrize(

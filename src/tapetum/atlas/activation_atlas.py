@@ -192,12 +192,12 @@ def _labelled(atlas: ActivationAtlas, model: VisionModel, source: Source) -> Act
         if found:
             names, kind = {sample: label_or_number(model, index) for sample, index in found.items()}, "predictions"
             note("the data set has no labels: those shown are the classes that the model predicts")
-    counts = counted(atlas.members, atlas.samples, names)
+    counts = labels_per_cell(atlas.members, atlas.samples, names)
     cells = tuple(replace(cell, labels=tuple(mine.most_common(LABELS))) for cell, mine in zip(atlas.cells, counts, strict=True))
     return replace(atlas, cells=cells, classes=by_class(counts), labelled=kind, class_names=model.labels)
 
 
-def counted(members: Tensor, samples: Tensor, names: Mapping[int, str]) -> list[Counter[str]]:
+def labels_per_cell(members: Tensor, samples: Tensor, names: Mapping[int, str]) -> list[Counter[str]]:
     """Returns per cell {label: number of its vectors from pictures with that label}, in alphabetical order."""
     counts = [Counter[str]() for _ in range(int(members.max()) + 1)]
     for cell, sample in zip(members.tolist(), samples.tolist(), strict=True):

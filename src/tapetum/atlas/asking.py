@@ -35,7 +35,7 @@ MOST_PIXELS = 32_000_000
 """Most pixels of a decoded picture, since anybody may send one."""
 
 
-def told_by(folder: str | Path, said: Collection[str] = ()) -> dict[str, Any]:
+def settings_of_atlas(folder: str | Path, said: Collection[str] = ()) -> dict[str, Any]:
     """Returns the model's settings from an atlas's manifest, without those named in `said`, which the caller gives."""
     about = read_manifest(folder).get("model", {})
     return settings_in_file(shown(Path(folder) / MANIFEST), about.get("settings"), said)

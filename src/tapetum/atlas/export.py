@@ -18,13 +18,13 @@ from tapetum.atlas.about import all_notes
 from tapetum.atlas.claims import check_finished, map_in
 from tapetum.atlas.sheets import COLUMNS, ROWS, Sprite
 from tapetum.atlas.sprites import TILE_PX, sheet_names
-from tapetum.atlas.stages import STORE, named, read_manifest
+from tapetum.atlas.stages import STORE, check_name, read_manifest
 from tapetum.atlas.store import Store
 from tapetum.atlas.units import SIGNS
 from tapetum.files import contents, inside, opened, shown
 from tapetum.keeping.places import writable
 from tapetum.keeping.whole import whole_folder
-from tapetum.reports.machine import finite
+from tapetum.reports.machine import nan_as_null
 from tapetum.types import DamagedError, TapetumError
 
 SCHEMA = 1
@@ -70,7 +70,7 @@ def export(folder: str | Path, out: str | Path | None = None) -> Path:
 
 def check_site(target: Path) -> None:
     """Refuses a folder that holds anything but an earlier site, since it will be replaced."""
-    named(target)
+    check_name(target)
     with writable(target):
         if target.exists() and not target.is_dir():
             raise TapetumError(f"{shown(target)} is a file; give a folder for the site")
@@ -153,7 +153,7 @@ class _SiteData:
     def _give(self, key: str, value: Any, name: str | None = None) -> None:
         path = self.work / "data" / f"{name or key}.js"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"atlas({json.dumps(key)},{as_json(value)});\n", "ascii")
+        path.write_text(f"atlas({json.dumps(key)},{json_text(value)});\n", "ascii")
 
     # --- parts
 
@@ -227,9 +227,9 @@ def _label(row: Any) -> str | None:
     return None if row["label"] is None else f"{row['label']} {row['label_count']}/{row['label_of']}"
 
 
-def as_json(value: Any) -> str:
+def json_text(value: Any) -> str:
     """Returns a value as ASCII JSON, whatever the page's encoding: numbers with five significant digits, null if not finite."""
-    return json.dumps(finite(value, _short), separators=(",", ":"), allow_nan=False)
+    return json.dumps(nan_as_null(value, _short), separators=(",", ":"), allow_nan=False)
 
 
 def _short(value: float) -> float | int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tapetum.reports.pictures import safe, unique
+from tapetum.reports.pictures import safe_name, unique
 from tapetum.types import GROUPS, Layer, ScanResult
 
 Floats = NDArray[np.floating]
@@ -81,7 +81,7 @@ def layer_numbers(
     number = np.full(len(scan.ids) + 1, -1, dtype=np.int64)  # the last entry stands for sample -1, no picture
     number[np.asarray(shown, dtype=np.int64)] = np.arange(len(shown))
     taken: set[str] = set()
-    return [_layer(scan, layer, unique(safe(layer.name), taken), number, labels) for layer in layers]
+    return [_layer(scan, layer, unique(safe_name(layer.name), taken), number, labels) for layer in layers]
 
 
 def _layer(scan: ScanResult, layer: Layer, file: str, number: Integers, labels: Sequence[str | None]) -> LayerNumbers:

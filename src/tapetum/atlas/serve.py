@@ -175,7 +175,7 @@ class Server:
 
 async def _json_by(threads: ThreadPoolExecutor, work: Callable[[], Any]) -> Reply:
     """Returns the result of `work`, done in one of the threads, as a JSON response."""
-    from tapetum.atlas.export import as_json
+    from tapetum.atlas.export import json_text
 
-    body = await asyncio.get_running_loop().run_in_executor(threads, lambda: as_json(work()).encode())
+    body = await asyncio.get_running_loop().run_in_executor(threads, lambda: json_text(work()).encode())
     return answer_of(body, JSON, Cache_Control="no-store")

@@ -44,12 +44,12 @@ def write_sprites(model: VisionModel, source: Source, samples: Sequence[int], fo
             file = folder / name
             if file.is_symlink() or not file.is_file() or not file.stat().st_size:
                 mine = samples[number * SHEET : (number + 1) * SHEET]
-                tiles = np.stack(list(readers.map(lambda sample: tile(model, source, sample), mine)))
+                tiles = np.stack(list(readers.map(lambda sample: crop_tile(model, source, sample), mine)))
                 kept.write(name, webp(tile_sheet(tiles, np.full(3, MISSING, np.uint8)), QUALITY))
     progress.report(len(samples), len(samples), "pictures")
 
 
-def tile(model: VisionModel, source: Source, sample: int) -> NDArray[np.uint8]:
+def crop_tile(model: VisionModel, source: Source, sample: int) -> NDArray[np.uint8]:
     """Returns a tile (128, 128, 3) of the crop that the model sees; a grey one if the picture cannot be read."""
     try:
         with picture_of(source, sample, model.preprocessing) as pixels:

@@ -95,7 +95,7 @@ def _earlier(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 def check_folder(folder: Path) -> None:
     """Refuses a folder that is neither new, empty nor an atlas, so that no other files are overwritten."""
-    named(folder)
+    check_name(folder)
     with writable(folder):
         if folder.exists() and not folder.is_dir():
             raise TapetumError(f"{shown(folder)} is a file; give a folder for the atlas")
@@ -108,7 +108,7 @@ def check_folder(folder: Path) -> None:
             _check_kind(folder / name, name)
 
 
-def named(folder: Path) -> None:
+def check_name(folder: Path) -> None:
     """Refuses a path that no folder can have on this system."""
     try:
         with contextlib.suppress(OSError):

@@ -48,10 +48,10 @@ def serve(
     model: Annotated[Any, typer.Option(help="Place of the model, if it has moved.")] = None,
 ) -> None:
     """Serves an atlas to a browser, where it also shows which units fire on any picture; Ctrl-C ends it."""
-    from tapetum.atlas.asking import Asking, told_by
+    from tapetum.atlas.asking import Asking, settings_of_atlas
     from tapetum.atlas.serve import Server
 
-    asking = Asking(folder, None if model is None else lambda: model.load(told_by(folder, model.settings)))
+    asking = Asking(folder, None if model is None else lambda: model.load(settings_of_atlas(folder, model.settings)))
     with Server(asking, host, port) as server:
         for sign in (signal.SIGINT, signal.SIGTERM):
             signal.signal(sign, lambda *_: os._exit(0))  # ends at once, also during a request: nothing is written

@@ -8,7 +8,7 @@ from typing import Any
 from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import placed, writing
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.terminal import bar, note, one_line, say
+from tapetum.cli.terminal import bar, one_line, remark, say
 from tapetum.keeping.places import GOES_ON
 from tapetum.progress import watching
 
@@ -27,11 +27,11 @@ def build_atlas(*, data: str, model: ModelChoice, out: Path, ray: str | None, ke
             with watching(watcher), writing(placed(out), GOES_ON):
                 done = build(network, data, out, **keywords)
         except KeyboardInterrupt:
-            note(f"finished parts are kept in {one_line(out)}: the same command goes on from there")
+            remark(f"finished parts are kept in {one_line(out)}: the same command goes on from there")
             raise
     for text in done.notes:
-        note(text)
+        remark(text)
     say_skipped(done.skipped.items())
-    note(f"{done.units:,} units over {done.pictures:,} pictures")
+    remark(f"{done.units:,} units over {done.pictures:,} pictures")
     say(str(done.index))
     return 1 if done.skipped else 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from tapetum.cli.terminal import bar, debugging, fail, note, one_line, unexpected
+from tapetum.cli.terminal import bar, debugging, fail, one_line, remark, unexpected
 from tapetum.data.sources import find_images
 from tapetum.files import shown
 from tapetum.progress import Watcher
@@ -28,7 +28,7 @@ def images_of(paths: Sequence[str]) -> tuple[list[str], Refused]:
         try:
             files += find_images([path])
         except ImageError as error:
-            refused.append(refusal(path, str(error)))
+            refused.append(print_refusal(path, str(error)))
     return find_images(files), refused  # again over all, which drops files that were named twice
 
 
@@ -49,10 +49,10 @@ def for_each(
         except KeyboardInterrupt:
             if not done:
                 raise
-            note(f"stopped: {len(done)} of {len(files)} images are done{stopped}")
+            remark(f"stopped: {len(done)} of {len(files)} images are done{stopped}")
             return done, refused + [(left, NOT_DONE) for left in files[i:]]
         except Exception as error:  # one image that fails must not end the work on the others
-            refused.append(refusal(file, reason_of(error)))
+            refused.append(print_refusal(file, reason_of(error)))
     return done, refused
 
 
@@ -72,7 +72,7 @@ def reason_of(error: Exception) -> str:
     return unexpected(error)
 
 
-def refusal(subject: str, reason: str) -> tuple[str, str]:
+def print_refusal(subject: str, reason: str) -> tuple[str, str]:
     """Prints that `subject` is refused and why; returns (subject, reason)."""
     fail(_naming(subject, reason))
     return subject, reason

@@ -15,7 +15,7 @@ from tapetum.cli.folders import checked_folder, files_named, is_picture, report_
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.results import RESULTS, Task, keep, kept, kept_files, say_kept
 from tapetum.cli.resumable import is_ours
-from tapetum.cli.terminal import note, one_line, say, say_file
+from tapetum.cli.terminal import one_line, remark, say, say_file
 from tapetum.engines import scores
 from tapetum.families.inspections import predict
 from tapetum.keeping.locks import alone
@@ -76,7 +76,7 @@ def explain_files(
             content = _write(folder, done, refused, network, plan, model.words)
     without = dict.fromkeys((one["method"], one["reason"]) for image in content["images"] for one in image["refused"])
     for method, reason in () if methods == "best" else without:
-        note(f"no map from {method}: {reason}")
+        remark(f"no map from {method}: {reason}")
     if as_json:
         say_file(folder / "report.json")
     else:

@@ -94,7 +94,7 @@ def earlier_report(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def named(folder: Path, name: Any) -> Path | None:
+def file_named(folder: Path, name: Any) -> Path | None:
     """Returns the path of a file that a report names as "a.png" or "a/b.png"; None for names that lead outside."""
     try:
         return inside(folder, *name.split("/")) if isinstance(name, str) else None
@@ -118,7 +118,7 @@ def files_named(folder: Path, content: Mapping[str, Any]) -> set[Path]:
         maps = image.get("attributions")
         names += [one.get("file") for one in (maps if isinstance(maps, list) else ()) if isinstance(one, dict)]
         names += [image.get("picture"), *(f"{image.get('result')}/{name}" for name in SAVED)]
-    return {path for path in (named(folder, name) for name in names) if path is not None}
+    return {path for path in (file_named(folder, name) for name in names) if path is not None}
 
 
 def is_picture(path: Path) -> bool:

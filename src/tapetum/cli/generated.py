@@ -197,7 +197,8 @@ class LazyGroup(TyperGroup):
         if name not in self.table:
             return self.commands[name]
         command = self.table[name].make(self.table[name].function)
-        return made(name, "\n\n".join([self.table[name].help, *help_of(vars(command)["function"]).split("\n\n")[1:]]), command)
+        paragraphs = [self.table[name].help, *help_of(vars(command)["function"]).split("\n\n")[1:]]
+        return click_command(name, "\n\n".join(paragraphs), command)
 
 
 class AtlasGroup(LazyGroup):
@@ -215,7 +216,7 @@ class RunGroup(TyperGroup):
         method = tapetum.lookup(cmd_name.replace("-", "_"))
         if method.kind not in MAKERS:
             raise MethodError(f"{method.name} makes no map and no picture; {' '.join(self.list_commands(ctx))} do")
-        return made(method.name, help_of(method.function), MAKERS[method.kind](method))
+        return click_command(method.name, help_of(method.function), MAKERS[method.kind](method))
 
 
 def help_of(function: Callable[..., Any]) -> str:
@@ -224,7 +225,7 @@ def help_of(function: Callable[..., Any]) -> str:
     return text.partition("\nArgs:")[0].partition("\nExample:")[0].strip()
 
 
-def made(name: str, help_: str, command: Command) -> Any:
+def click_command(name: str, help_: str, command: Command) -> Any:
     app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
     app.command(name, help=help_)(command)
     return get_command(app)

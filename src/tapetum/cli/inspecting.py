@@ -11,7 +11,7 @@ from tapetum.border.running import run
 from tapetum.cli.batches import for_each, images_of, listed_refusals, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
-from tapetum.cli.terminal import bar, note, say
+from tapetum.cli.terminal import bar, remark, say
 from tapetum.figures import show
 from tapetum.progress import Watcher
 from tapetum.registry import check_parameters, lookup
@@ -60,7 +60,7 @@ def inspect_files(
         if is_dataclass(one) and type(one).__str__ is not object.__str__:
             say(str(one))
         for sentence in getattr(one, "notes", ()):
-            note(sentence)
+            remark(sentence)
     for figure in figures:
         say(str(out / figure))
     return status(["done"], refused)

@@ -16,8 +16,8 @@ from typer.main import get_command
 
 from tapetum.cli.atlas import atlas
 from tapetum.cli.generated import HELP, TARGET_HELP, LazyGroup, RunGroup
-from tapetum.cli.options import MODEL_HELP, USUAL, Images, Seed, asks_for_model, listed
-from tapetum.cli.terminal import STOPPED, bar, debugging, fail, note, one_line, say, unexpected
+from tapetum.cli.options import MODEL_HELP, USUAL, Images, Seed, asks_for_model, names_in
+from tapetum.cli.terminal import STOPPED, bar, debugging, fail, one_line, remark, say, unexpected
 from tapetum.runners.allocator import keep_large_blocks
 from tapetum.types import MethodError, ModelError, TapetumError, TapetumWarning
 
@@ -84,7 +84,7 @@ def _warnings_as_notes() -> Iterator[None]:
 
     def tell(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, TapetumWarning):
-            note(f"caution: {message}")
+            remark(f"caution: {message}")
         else:
             show(message, category, *place, **more)
 
@@ -151,7 +151,7 @@ def explain(
     from tapetum.cli.explaining import explain_files
     from tapetum.cli.models import as_target
 
-    named: Any = methods if methods in ("auto", "best") else listed("methods", methods)
+    named: Any = methods if methods in ("auto", "best") else names_in("methods", methods)
     settings = {"evidence": evidence, "runner_up": runner_up, "seed": seed, "target": as_target(target)}
     work = {"model": model, "methods": named, "budget_s": budget, "out": out, "resume": resume, "as_json": as_json}
     raise SystemExit(explain_files(images, **work, settings=settings))
@@ -236,10 +236,10 @@ def reproduce(
 ) -> None:
     """Makes a saved picture again from the provenance in it. Exit status: 0 the same pixels, 1 others (and why), 2 refused."""
     from tapetum.reports.reproducing import reproduce as made_again
-    from tapetum.reports.reproducing import told_by
+    from tapetum.reports.reproducing import settings_of_picture
 
     with bar(Path(file).name) as watcher:
-        network = None if model is None else model.load(told_by(file, model.settings))
+        network = None if model is None else model.load(settings_of_picture(file, model.settings))
         again = made_again(file, out, model=network, images=image or None, progress=watcher)
     say(f"{one_line(file)}: {again.words}")
     raise SystemExit(0 if again.same else 1)

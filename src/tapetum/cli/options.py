@@ -47,7 +47,7 @@ Images = Annotated[list[str], typer.Argument(help=IMAGES_HELP, metavar="IMAGE...
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 
 
-def listed(option: str, text: str) -> list[str]:
+def names_in(option: str, text: str) -> list[str]:
     """Splits a text at commas into names; refuses a text without any. `option` is its name in the error."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
@@ -76,7 +76,7 @@ def _parameter(name: str, hint: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=hint)
 
 
-def signed(command: Callable[..., T], signature: Sequence[inspect.Parameter]) -> Callable[..., T]:
+def with_signature(command: Callable[..., T], signature: Sequence[inspect.Parameter]) -> Callable[..., T]:
     """Gives `command` a signature with these parameters, which Typer reads, and returns it."""
     vars(command)["__signature__"] = inspect.Signature(list(signature))
     command.__annotations__ = {one.name: one.annotation for one in signature}
@@ -97,13 +97,13 @@ def command_for(
     own = [one for one in keywords(function) if one.name not in (*HIDDEN, *without)]
 
     def public(**given: Any) -> None:
-        values = {one.name: converted(one, given.pop(one.name)) for one in own}
+        values = {one.name: as_value(one, given.pop(one.name)) for one in own}
         chosen = {"model": model_choice(given)} if model else {}
         raise SystemExit(work(**chosen, keywords=values, **given))
 
     taken = [one.name for one in (*own, *around)]
     vars(public)["function"] = function
-    return signed(public, [*around, *map(option, own), *(model_options(taken=taken) if model else [])])
+    return with_signature(public, [*around, *map(option, own), *(model_options(taken=taken) if model else [])])
 
 
 # --- the model
@@ -158,7 +158,7 @@ def asks_for_model(weights: str | None = None) -> Callable[[Callable[..., T]], C
         kept = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.values()]
         place = next(i for i, one in enumerate(kept) if one.name == "model")
         options = model_options(_as_text(kept[place]), weights, [one.name for one in kept])
-        return signed(public, [*kept[:place], *options, *kept[place + 1 :]])
+        return with_signature(public, [*kept[:place], *options, *kept[place + 1 :]])
 
     return decorate
 
@@ -209,7 +209,7 @@ def _cli_type(parameter: Parameter) -> Any:
     return str | None if parameter.default is None else str
 
 
-def converted(parameter: Parameter, value: Any) -> Any:
+def as_value(parameter: Parameter, value: Any) -> Any:
     """Converts an option's text to a value.
 
     For a type such as `float | "blur"`, "0.5" becomes a number; a layer called "4" stays text. If the type allows a sequence,
@@ -226,7 +226,7 @@ def converted(parameter: Parameter, value: Any) -> Any:
         return value if number is None else number
     if not inside:
         return value
-    parts = listed(parameter.name, value)
+    parts = names_in(parameter.name, value)
     numbers = [_number(part, inside) for part in parts]
     return [part if found is None else found for part, found in zip(parts, numbers, strict=True)]
 

@@ -12,18 +12,18 @@ from typing import Any
 from torch import Tensor
 
 from tapetum import store
-from tapetum.cli.batches import Refused, listed_refusals, refusal
+from tapetum.cli.batches import Refused, listed_refusals, print_refusal
 from tapetum.cli.results import RESULTS, Task
 from tapetum.cli.resumable import clear_figures, names
 from tapetum.cli.terminal import one_line, say
 from tapetum.data.planes import viewable
 from tapetum.figures.film import animate
-from tapetum.figures.renderings import MAX_LINES, MAX_TILES, draw, sheet, together
+from tapetum.figures.renderings import MAX_LINES, MAX_TILES, draw, joined_alike, sheet_of_several
 from tapetum.figures.tiles import unit_words
 from tapetum.keeping.provenance import versions
 from tapetum.models.vision_model import VisionModel
 from tapetum.reports.machine import write_json
-from tapetum.reports.provenance import signed, write_figure
+from tapetum.reports.provenance import with_checksum, write_figure
 from tapetum.types import Method, Rendering, Run, TapetumError
 
 
@@ -40,7 +40,7 @@ class PageJob:
 
     def refuse(self, subject: str, reason: str) -> None:
         """Prints that `subject` is refused and why, and adds it to the report."""
-        self.refused.append(refusal(subject, reason))
+        self.refused.append(print_refusal(subject, reason))
 
     def result(self, task: Task) -> Run:
         """Opens a task's saved result, so that not all results are in memory at once."""
@@ -108,7 +108,7 @@ def _films(job: PageJob, task: Task, result: Run, suffixes: Sequence[str]) -> li
     found: list[str] = []
     for suffix in suffixes:
         try:
-            file = animate(result, job.folder / f"{task.stem}{suffix}", note=signed(asdict(result.provenance)))
+            file = animate(result, job.folder / f"{task.stem}{suffix}", note=with_checksum(asdict(result.provenance)))
             found.append(file.name)
         except TapetumError as error:
             job.refuse(task.title, str(error))
@@ -123,7 +123,7 @@ def _sheets(job: PageJob, rows: Sequence[Mapping[str, Any]]) -> list[str]:
         photos = [_photo(job, task) for task in page] if job.method.takes != "units" else []
         title = f"{job.method.name}, {job.network.name}: {len(files)} picture{'s' if len(files) > 1 else ''}"
         name = f"sheet-{len(found) + 1}.png" if found else "sheet.png"
-        _write_figure(job, name, sheet([job.result(task).value for task in page], title, photos), files)
+        _write_figure(job, name, sheet_of_several([job.result(task).value for task in page], title, photos), files)
         found.append(name)
     return found
 
@@ -152,7 +152,7 @@ def _photo(job: PageJob, task: Task) -> Tensor:
 def _steps(job: PageJob) -> list[str]:
     """Writes intermediate steps of the first tasks' pictures into steps.png; returns its name, or [] if none were kept."""
     first = [(task, job.result(task).value) for task, _ in job.done[:MAX_LINES]]
-    made = together([value for _, value in first])
+    made = joined_alike([value for _, value in first])
     if made.frames is None:
         return []
     files = [name for task, value in first for name, _ in names(task, value)]

@@ -13,11 +13,11 @@ from tapetum.border.running import intended, run
 from tapetum.cli.batches import NOT_DONE, Refused, images_of, reason_of, status
 from tapetum.cli.folders import writing
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.options import listed
+from tapetum.cli.options import names_in
 from tapetum.cli.pages import PageJob, finish
 from tapetum.cli.results import Task, say_kept
 from tapetum.cli.resumable import earlier, parts, resumable_folder, write
-from tapetum.cli.terminal import bar, note
+from tapetum.cli.terminal import bar, remark
 from tapetum.engines.render.objectives import as_objectives
 from tapetum.engines.render.objectives.reading import units_in
 from tapetum.figures.film import WRITERS
@@ -25,7 +25,7 @@ from tapetum.keeping.locks import alone
 from tapetum.keeping.places import GOES_ON
 from tapetum.progress import Progress, Watcher
 from tapetum.registry import check_parameters, lookup, parameters
-from tapetum.reports.pictures import safe, unique
+from tapetum.reports.pictures import safe_name, unique
 from tapetum.types import MethodError, TapetumError
 
 AT_ONCE = 16
@@ -78,7 +78,7 @@ def render_subjects(
 
 
 def _suffixes(animate: str | None) -> list[str]:
-    found = [] if animate is None else [f".{word.lower().lstrip('.')}" for word in listed("animate", animate)]
+    found = [] if animate is None else [f".{word.lower().lstrip('.')}" for word in names_in("animate", animate)]
     for suffix in found:
         if suffix not in WRITERS:
             kinds = ", ".join(one[1:] for one in WRITERS)
@@ -97,10 +97,10 @@ def _tasks(job: PageJob, subjects: Sequence[str]) -> list[Task]:
         return Task(subject, unique(stem, taken), intended(job.method.name, job.network, list(subject), **job.keywords))
 
     if job.method.takes != "units":
-        return [task(safe(Path(file).stem), file) for file in subjects]
+        return [task(safe_name(Path(file).stem), file) for file in subjects]
     units = [unit for text in subjects for unit in _units(job, text)]
     if SEPARATE in job.method.laws:
-        return [task(safe(unit), unit) for unit in dict.fromkeys(units)]
+        return [task(safe_name(unit), unit) for unit in dict.fromkeys(units)]
     return [task(job.method.name, *units)] if units and not job.refused else []
 
 
@@ -128,7 +128,7 @@ def _make(job: PageJob, todo: Sequence[Task]) -> None:
             except KeyboardInterrupt:
                 if not job.done:
                     raise
-                note(f"stopped: {len(job.done)} of {len(job.done) + len(left)} are done; the same command goes on")
+                remark(f"stopped: {len(job.done)} of {len(job.done) + len(left)} are done; the same command goes on")
                 job.refused += [(task.title, NOT_DONE) for task in left]
                 return
 
@@ -166,7 +166,7 @@ def _run(job: PageJob, chunk: Sequence[Task], watcher: Watcher) -> None:
     subject = [int(text) if are_units and text.isdecimal() else text for text in texts]  # "281" is class 281
     made = run(job.method.name, job.network, subject, progress=watcher, **job.keywords)
     for words in dict.fromkeys(made.value.notes):
-        note(words)
+        remark(words)
     for task, part in zip(chunk, parts(made, chunk), strict=True):
         with writing(job.folder, GOES_ON):
             job.folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tapetum import store
 from tapetum.cli.folders import SAVED
-from tapetum.cli.terminal import note
+from tapetum.cli.terminal import remark
 from tapetum.keeping.keyed import Key
 from tapetum.types import Run, TapetumError
 
@@ -41,7 +41,7 @@ class Task:
 # --- saved earlier
 
 
-def opened(folder: Path, task: Task, kind: type) -> Run | None:
+def earlier_result(folder: Path, task: Task, kind: type) -> Run | None:
     """Returns a task's saved result; None if there is none of type `kind`, or it is damaged, which is printed."""
     place = folder / RESULTS / task.stem
     if not place.exists():
@@ -49,14 +49,14 @@ def opened(folder: Path, task: Task, kind: type) -> Run | None:
     try:
         run = store.open(place)
     except TapetumError as error:
-        note(f"{error}; it is made again")
+        remark(f"{error}; it is made again")
         return None
     return run if isinstance(run, Run) and isinstance(run.value, kind) else None
 
 
 def kept(folder: Path, task: Task, kind: type) -> Run | None:
     """Returns a task's saved result, or None; refuses one that was made with other settings."""
-    run = opened(folder, task, kind)
+    run = earlier_result(folder, task, kind)
     if run is not None:
         check_same(task, asdict(run.provenance), f"{RESULTS}/{task.stem}", "result")
     return run
@@ -75,7 +75,7 @@ def difference(task: Task, content: Mapping[str, Any]) -> str:
 
 def say_kept(there: int, of: int) -> None:
     if there:
-        note(f"{there} of {of} are there already with the same settings, and stay as they are")
+        remark(f"{there} of {of} are there already with the same settings, and stay as they are")
 
 
 def _settings(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import Any
 
 from PIL import Image
 
-from tapetum.cli.folders import checked_folder, earlier_report, is_picture, named
-from tapetum.cli.results import Task, check_same, difference, keep, kept_files, opened
+from tapetum.cli.folders import checked_folder, earlier_report, file_named, is_picture
+from tapetum.cli.results import Task, check_same, difference, earlier_result, keep, kept_files
 from tapetum.figures.film import MARK, WRITERS
 from tapetum.figures.tiles import finished, is_mosaic
 from tapetum.files import opened as opened_file
@@ -66,7 +66,7 @@ def names(task: Task, made: Rendering) -> list[tuple[str, int | None]]:
 
 def earlier(folder: Path, task: Task) -> Run | None:
     """Returns a task's result of an earlier run, or None if incomplete; refuses changed pictures and other settings."""
-    run = opened(folder, task, Rendering)
+    run = earlier_result(folder, task, Rendering)
     files = _files(folder, task) if run is None else [folder / name for name, _ in names(task, run.value)]
     for file in files:
         if not file.is_file():
@@ -109,7 +109,7 @@ def write(folder: Path, task: Task, run: Run) -> list[str]:
 def clear_figures(folder: Path) -> None:
     """Deletes the sheets and other figures of an earlier run, which may have had more than this one."""
     figures = earlier_report(folder).get("figures")
-    for file in filter(None, (named(folder, name) for name in (figures if isinstance(figures, list) else ()))):
+    for file in filter(None, (file_named(folder, name) for name in (figures if isinstance(figures, list) else ()))):
         if file.is_file() and is_ours(file):
             file.unlink()
 

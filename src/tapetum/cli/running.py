@@ -21,7 +21,7 @@ from tapetum.keeping.provenance import versions
 from tapetum.progress import Watcher
 from tapetum.registry import check_parameters, lookup
 from tapetum.reports.machine import write_json
-from tapetum.reports.pictures import safe, unique
+from tapetum.reports.pictures import safe_name, unique
 from tapetum.reports.provenance import MAX_PIXELS, of_file, write_picture
 from tapetum.store import save
 
@@ -55,7 +55,7 @@ def run_files(
             ready = network.preprocess(file)
             done = run(name, network, ready, target=as_target(target), progress=watcher, **keywords)
             seen = viewable(network.preprocessing.read(file, MAX_PIXELS)) if on == "photo" else network.denormalize(ready)
-            stem = unique(safe(Path(file).stem), taken)
+            stem = unique(safe_name(Path(file).stem), taken)
             done = replace(done, provenance=of_file(done.provenance, file))
             pixels, drawn = picture(done.value, seen[0].cpu(), on=on), work / f"{stem}.png"
             try:

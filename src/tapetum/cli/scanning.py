@@ -19,9 +19,9 @@ from tapetum import store
 from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.options import listed
+from tapetum.cli.options import names_in
 from tapetum.cli.results import RESULTS
-from tapetum.cli.terminal import STOPPED, bar, fail, note, say
+from tapetum.cli.terminal import STOPPED, bar, fail, remark, say
 from tapetum.data.streams import Source, as_source
 from tapetum.engines.scan import Runner, Threads
 from tapetum.engines.scan import trackers as known_trackers
@@ -66,9 +66,9 @@ def scan_folder(
     network, source = model.load(), as_source(data)
     if (device := getattr(run, "device", "cpu")) != "cpu":  # the accelerator of this rank
         network.module.to(device)
-    names = list(block_layers(network.survey)) if layers is None else network.find_layers(listed("layers", layers))
+    names = list(block_layers(network.survey)) if layers is None else network.find_layers(names_in("layers", layers))
     about = {"data": source.name, "model": network.source, "layers": ",".join(names), "trackers": trackers}
-    kinds = [kind for kind in dict.fromkeys(listed("log", log)) if first and kind != "none"]
+    kinds = [kind for kind in dict.fromkeys(names_in("log", log)) if first and kind != "none"]
     with closing([open_logger(kind, folder, about) for kind in kinds]) as loggers:
         throughput = Throughput(loggers)
         settings = {"out": shards or folder, "run": run, **keywords}
@@ -112,7 +112,7 @@ def tracker_classes() -> dict[str, type]:
 def made_trackers(text: str, settings: Mapping[str, Any]) -> list[Any]:
     """Makes the trackers named in a text such as "spectrum,topk", each with those `settings` that are its fields."""
     known, found = tracker_classes(), []
-    for name in map(str.lower, listed("trackers", text)):
+    for name in map(str.lower, names_in("trackers", text)):
         if name not in known:
             raise TapetumError(f"no tracker '{name}'; there are {', '.join(known)}")
         wanted = {one.name for one in fields(known[name])} & set(settings)
@@ -156,7 +156,7 @@ def _save(folder: Path, result: ScanResult, many: Sequence[Any]) -> None:
     with writable(target), whole_folder(target, replaces=True) as work:
         for layer, of_layer in result.items():
             for name, one in zip(_names(many), of_layer, strict=True):
-                store.save(one, work / safe(layer) / name)
+                store.save(one, work / folder_name(layer) / name)
         (folder / SUMMARY).unlink(missing_ok=True)  # since it would claim that the results are complete
 
 
@@ -164,7 +164,7 @@ def _names(many: Sequence[Any]) -> list[str]:
     return [f"{i}-{type(one).__name__.lower()}" for i, one in enumerate(many)]
 
 
-def safe(layer: str) -> str:
+def folder_name(layer: str) -> str:
     """Turns a layer name into a folder name: characters other than letters, digits, "_", ".", "-" become codes such as %2f."""
     return re.sub(r"[^\w.\-]", lambda found: f"%{ord(found[0]):02x}", layer)
 
@@ -193,7 +193,7 @@ def _counts(network: VisionModel, result: ScanResult, many: Sequence[Any]) -> di
                 "channels": network.survey[layer].channels,
                 "grid": network.survey[layer].grid,
                 "tap": result.taps[layer],
-                "results": [f"{RESULTS}/{safe(layer)}/{name}" for name in _names(many)],
+                "results": [f"{RESULTS}/{folder_name(layer)}/{name}" for name in _names(many)],
             }
             for layer in result
         },
@@ -212,7 +212,7 @@ def _counts(network: VisionModel, result: ScanResult, many: Sequence[Any]) -> di
 def _tell(folder: Path, result: ScanResult, summary: Mapping[str, Any], as_json: bool) -> None:
     say_skipped(result.skipped.items(), SUMMARY)
     for words in result.notes:
-        note(words)
+        remark(words)
     if as_json:
         say(json.dumps(summary, indent=1, ensure_ascii=False))
         return

@@ -11,13 +11,13 @@ import tapetum
 from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.terminal import bar, note, one_line, say
+from tapetum.cli.terminal import bar, one_line, remark, say
 from tapetum.data.streams import as_source
 from tapetum.figures import show
 from tapetum.keeping.provenance import now
 from tapetum.progress import watching
 from tapetum.reports.machine import write_json
-from tapetum.reports.pictures import safe, unique
+from tapetum.reports.pictures import safe_name, unique
 from tapetum.reports.provenance import of_model, write_figure
 from tapetum.store import save
 from tapetum.types import GROUPS, UnitExamples, UnitSpectrum
@@ -46,7 +46,7 @@ def show_units(
         ends = " to ".join(f"{one['score']:.3g}" for one in (*examples.get("minimum", [])[:1], *examples["maximum"][:1]))
         say(f"{one_line(row['unit'])}: {ends}, {out / row['picture']}")
     for words in found.notes:
-        note(words)
+        remark(words)
     say_skipped(found.skipped.items(), "report.json")
     return 1 if found.skipped else 0
 
@@ -55,7 +55,7 @@ def _written(work: Path, found: Any, about: Mapping[str, Any]) -> Iterator[dict[
     """Writes a figure and a folder of arrays for each unit, and yields the unit's entry of report.json."""
     taken: set[str] = set()
     for i, one in enumerate(found):
-        stem = unique(safe(one.unit), taken)
+        stem = unique(safe_name(one.unit), taken)
         more = {name: getattr(found, name)[i : i + 1] for name in ("crop_px", "receptive_field") if hasattr(found, name)}
         alone = replace(found, units=found.units[i : i + 1], **more)
         row = {"unit": one.unit, "picture": f"{stem}.png", "result": stem, **_numbers(one)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tapetum.files.words import plain, shown
+from tapetum.files.words import printable, shown
 from tapetum.progress import Progress as Event
 from tapetum.progress import Watcher
 
@@ -34,7 +34,7 @@ def say_file(path: Path) -> None:
     sys.stdout.buffer.flush()
 
 
-def note(text: str) -> None:
+def remark(text: str) -> None:
     """Prints a remark as one line on standard error."""
     print(one_line(text), file=sys.stderr)
 
@@ -46,7 +46,7 @@ def fail(text: str) -> None:
 
 def one_line(text: object, longest: int = 1000) -> str:
     """Returns text in one line without control characters, as errors and file names may have, cut at `longest` characters."""
-    return plain(text)[:longest]
+    return printable(text)[:longest]
 
 
 def unexpected(error: Exception) -> str:

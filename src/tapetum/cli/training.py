@@ -11,7 +11,7 @@ import tapetum
 from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder, writing
 from tapetum.cli.models import ModelChoice
-from tapetum.cli.terminal import STOPPED, bar, fail, note, say
+from tapetum.cli.terminal import STOPPED, bar, fail, remark, say
 from tapetum.figures import png
 from tapetum.keeping.places import GOES_ON
 from tapetum.keeping.whole import write_whole
@@ -52,7 +52,7 @@ def train_folder(
     say(str(history))
     say_skipped(history.skipped)
     for words in history.notes:
-        note(words)
+        remark(words)
     say(f"{out}: a model like any other, as in `tapetum explain photo.jpg --model {out}`")
     return 1 if history.skipped else 0
 

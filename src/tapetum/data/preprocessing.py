@@ -20,6 +20,7 @@ from tapetum.data.pillow import MAX_PIXELS
 from tapetum.data.planes import ValueSpan, viewable
 from tapetum.data.strips import AT_ONCE, Strips
 from tapetum.types import ImageError
+from tapetum.types.text import as_text
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)  # statistics of the ImageNet training set, as torchvision and timm document them
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -245,11 +246,6 @@ def as_pair(size: Any) -> Size:
     if not whole or min(numbers) < 1:
         raise ImageError(f"a size is a side in px, or height x width such as 96x160, not {size!r}")
     return numbers[0], numbers[-1]
-
-
-def as_text(size: Size) -> str:
-    """Writes a size (height, width) as "64 x 128"."""
-    return f"{size[0]} x {size[1]}"
 
 
 def _start(side: int, size: int) -> int:

@@ -175,7 +175,10 @@ class Origins(Following):
                 self._notes.pop(source, None)
             return moved
         rest, modules = call.args[1:], note.modules | {self.here()}
-        again = lambda: call.function(note.make(), *rest, **call.kwargs)  # noqa: E731
+
+        def again() -> Any:
+            return call.function(note.make(), *rest, **call.kwargs)
+
         if isinstance(moved, Tensor):
             self._notes[moved] = Note(again, note.rests_on, _version(moved), modules)
         else:
@@ -189,8 +192,11 @@ class Origins(Following):
         known = [note for note in notes if note is not None]
         if known and len(known) == len(notes):
             rest, named = call.args[1:], {key: one for key, one in call.kwargs.items() if key not in ("tensors", "out")}
-            again = lambda: call.function([note.make() for note in known], *rest, **named)  # noqa: E731
             rests_on = tuple(one for note in known for one in note.rests_on)
             modules = frozenset({self.here()}).union(*(note.modules for note in known))
+
+            def again() -> Any:
+                return call.function([note.make() for note in known], *rest, **named)
+
             self._notes[joined] = Note(again, rests_on, _version(joined), modules)
         return joined

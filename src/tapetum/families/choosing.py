@@ -28,7 +28,7 @@ def best_layer(
     """Returns the map at the layer with the highest mean of insertion - deletion over the images; `tried` has all means."""
     found: dict[str, Attribution] = {}
     tried: dict[str, tuple[float, ...]] = {}
-    for layer in candidates(method, as_score(model, images, target, method.scale), images):
+    for layer in layers_to_try(method, as_score(model, images, target, method.scale), images):
         try:
             one = method.function(model, images, target, **{**keywords, "layer": layer})
         except (LayerError, MethodError):
@@ -45,7 +45,7 @@ def best_layer(
     return replace(best, notes=(note, *best.notes), tried={layer: tried[layer] for layer in ranked})
 
 
-def candidates(method: Method, score: ModelScore, images: Tensor) -> list[str]:
+def layers_to_try(method: Method, score: ModelScore, images: Tensor) -> list[str]:
     """Returns the names of the layers to try: the automatic choice, then others from deep to early."""
     chosen, _ = automatic_layer(score, images, method.laws)
     return list(dict.fromkeys([chosen, *reversed(depths(score.model, DEPTHS))]))

@@ -10,7 +10,7 @@ from torch import Tensor
 from tapetum.data.preprocessing import LUMA
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import colorize, limit, overlay, say, signs
+from tapetum.figures.overlay import colorize, limit, overlay, signs, with_words
 from tapetum.figures.theme import DIVERGING, LIGHT, TITLE_PT, Figure
 from tapetum.figures.words import WORDS, grid, shorten, some
 from tapetum.types import GradCamSteps, Reduce
@@ -102,7 +102,7 @@ def _overlay(result: GradCamSteps, row: int, column: int, axes: Any, top: float)
     heatmap = result.heatmap[row, column].float().cpu()
     if not bool((heatmap > 0).any()):
         photo = torch.full((3, 224, 224), 0.5) if result.photographs is None else result.photographs[row]
-        canvas.image(axes, say(photo, WORDS["no_positive_evidence"]), "upsampled")
+        canvas.image(axes, with_words(photo, WORDS["no_positive_evidence"]), "upsampled")
     elif result.photographs is None:
         canvas.image(axes, colorize(heatmap, "positive", top), "upsampled", smooth=False)
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import limit, over, say
+from tapetum.figures.overlay import limit, over_photo, with_words
 from tapetum.figures.theme import Figure
 from tapetum.figures.words import grid
 from tapetum.types import ConceptRelevance
@@ -42,9 +42,9 @@ def _channel(axes: Any, result: ConceptRelevance, row: int, i: int) -> None:
     """Draws one channel's relevance over the photograph, with its sum and its share of the layer's total relevance."""
     photo, total = result.photographs[row].float().cpu(), float(result.total[row])
     if result.empty(row):
-        canvas.image(axes, say(photo, "nothing of the score came through this layer"), "no channel")
+        canvas.image(axes, with_words(photo, "nothing of the score came through this layer"), "no channel")
         return
     values = result.values[row].detach().float().cpu()
-    canvas.image(axes, over(photo, values[i], "sum", limit(values)), f"channel {int(result.channels[row, i])}")
+    canvas.image(axes, over_photo(photo, values[i], "sum", limit(values)), f"channel {int(result.channels[row, i])}")
     one = float(result.relevance[row, i])
     canvas.below(axes, f"{one:+.3g}" + (f", {one / total:.1%} of all" if total > 0 else ""))

@@ -6,7 +6,7 @@ from typing import Any
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import colorize, limit, over, signs
+from tapetum.figures.overlay import colorize, limit, over_photo, signs
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.words import grid, some
 from tapetum.types import ConsistentChannels
@@ -71,6 +71,6 @@ def _maps(axes: list[Any], result: ConsistentChannels, row: int, shown: int) -> 
         place = i if i < shown else k + i - shown
         channel = int((result.consistent if i < shown else result.specific)[place % k])
         name = f"{channel}, in {'all' if i < shown else 'one'}" if row == 0 else ""
-        canvas.image(axes[i + 1], over(photo, result.maps[row, place], kind, limit(result.maps[:, place])), name)
+        canvas.image(axes[i + 1], over_photo(photo, result.maps[row, place], kind, limit(result.maps[:, place])), name)
         if i >= shown and int(result.best[channel]) == row:
             canvas.below(axes[i + 1], "stands out here")

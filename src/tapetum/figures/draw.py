@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from tapetum.figures import canvas, films, several
-from tapetum.figures.overlay import SCALE, channel_picture, colorize, laid, limit, overlay, say
+from tapetum.figures.overlay import SCALE, channel_picture, colorize, laid, limit, overlay, with_words
 from tapetum.figures.theme import LIGHT, Figure
 from tapetum.figures.words import SHORT_UNITS, WORDS, caption, grid, some
 from tapetum.notes import is_caution
@@ -35,7 +35,7 @@ def draw(result: Any, **options: Any) -> Figure:
 
 
 @draw.register
-def words(result: Result) -> Figure:
+def page_of_words(result: Result) -> Figure:
     """Returns a page with the words of a result that has no picture of its own."""
     return canvas.written(type(result).__name__, str(result).splitlines())
 
@@ -43,7 +43,7 @@ def words(result: Result) -> Figure:
 def has_figure(result: Any) -> bool:
     """Returns whether a result is drawn as something other than its words."""
     inner = result.value if isinstance(result, Run) else result
-    return not isinstance(inner, (list, tuple)) and draw.dispatch(type(inner)) not in (words, draw.dispatch(object))
+    return not isinstance(inner, (list, tuple)) and draw.dispatch(type(inner)) not in (page_of_words, draw.dispatch(object))
 
 
 def html(result: Any) -> str:
@@ -61,9 +61,9 @@ def html(result: Any) -> str:
 
 def png(result: Any, *, dpi: int = 150, **options: Any) -> bytes:
     """Returns the figure of a result as a PNG file."""
-    from tapetum.figures.page import rendered
+    from tapetum.figures.page import figure_png
 
-    return rendered(show(result, **options), dpi)
+    return figure_png(show(result, **options), dpi)
 
 
 def show(result: Any, **options: Any) -> Figure:
@@ -86,7 +86,8 @@ def notes_of(result: Any) -> tuple[str, ...]:
 
 @draw.register
 def _(result: Run, **options: Any) -> Figure:
-    return draw(result.value, **options) if draw.dispatch(type(result.value)) is not draw.dispatch(object) else words(result)
+    known = draw.dispatch(type(result.value)) is not draw.dispatch(object)
+    return draw(result.value, **options) if known else page_of_words(result)
 
 
 @draw.register
@@ -158,7 +159,7 @@ def _(results: Sequence[Any], pixels: Tensor | None = None, names: Sequence[str]
     if results and all(isinstance(one, Attribution) for one in results):
         return _side_by_side(results, pixels, names)
     if results and all(isinstance(one, ActivationMaps) for one in results):
-        return draw(results[0]) if len(results) == 1 else several.depths(results)
+        return draw(results[0]) if len(results) == 1 else several.by_depth(results)
     if results and all(
         isinstance(one, list) and all(isinstance(part, (Prediction, Number)) for part in one) for one in results
     ):
@@ -201,7 +202,7 @@ def _over(result: Attribution, photos: Tensor | None, row: int) -> Tensor:
     """Returns the map over its photo, or alone without a photo; for a map that is not `ok`, the reason in words."""
     if result.status[row] != "ok":
         ground = result.values.new_full((3, *result.size), 0.5) if photos is None else photos[row]
-        return say(ground, WORDS[result.status[row]])
+        return with_words(ground, WORDS[result.status[row]])
     heatmap = result.heatmap()[row] if photos is None else laid(result, photos[row], row)
     return colorize(heatmap, result.reduce) if photos is None else overlay(photos[row], heatmap, result.reduce)
 

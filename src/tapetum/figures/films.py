@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from tapetum.figures import canvas
-from tapetum.figures.overlay import SCALE, colorize, limit, say
+from tapetum.figures.overlay import SCALE, colorize, limit, with_words
 from tapetum.figures.theme import Figure
 from tapetum.figures.tiles import evenly
 from tapetum.figures.words import WORDS
@@ -31,6 +31,6 @@ def slices(result: Attribution) -> Figure:
         for axes, frame in zip(line, chosen, strict=True):
             status = result.status[row]
             plain = torch.full((3, 96, 96), 0.5)
-            drawn = colorize(maps[row, frame], result.reduce, top) if status == "ok" else say(plain, WORDS[status])
+            drawn = colorize(maps[row, frame], result.reduce, top) if status == "ok" else with_words(plain, WORDS[status])
             canvas.image(axes, drawn, f"frame {frame}" if row == 0 else "", smooth=False)
     return figure

@@ -56,7 +56,7 @@ def channel_picture(maps: ActivationMaps, row: int, i: int) -> Tensor:
     """Returns one channel's map as colours (3, h, w) at the layer's own resolution; words if it holds NaN."""
     values = maps.values[row, i].detach().float().cpu()
     if not bool(values.isfinite().all()):
-        return say(values.new_zeros(3, 112, 112), WORDS["non_finite"])
+        return with_words(values.new_zeros(3, 112, 112), WORDS["non_finite"])
     return colorize(values, signs(maps.values))
 
 
@@ -86,7 +86,7 @@ def _overlaid(pixels: Tensor, heatmap: Tensor, kind: Reduce, top: float, opacity
     return torch.where(heatmap.detach().isnan().cpu(), 0.35 * _grey(pixels) + 0.6, over)
 
 
-def over(photo: Tensor, values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
+def over_photo(photo: Tensor, values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
     """Returns a layer's map (h, w), upsampled bilinearly, over a photo (3, H, W)."""
     heatmap = F.interpolate(values.detach()[None, None].float(), photo.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
     return overlay(photo.float(), heatmap.to(photo.device), kind, top=top)
@@ -99,7 +99,7 @@ def picture(attribution: Attribution, pixels: Tensor, row: int = 0, on: Literal[
     """
     status = attribution.status[row]
     if status != "ok":
-        return say(pixels, WORDS[status])
+        return with_words(pixels, WORDS[status])
     return overlay(pixels, attribution[row].heatmap(on=on)[0], attribution.reduce)
 
 
@@ -110,7 +110,7 @@ def laid(attribution: Attribution, pixels: Tensor, row: int) -> Tensor:
     return one.heatmap(on="photo" if whole else "crop")[0]
 
 
-def say(pixels: Tensor, words: str) -> Tensor:
+def with_words(pixels: Tensor, words: str) -> Tensor:
     """Returns the photo (3, h, w), dimmed and without colour, with words across its middle."""
     from PIL import Image, ImageDraw
 

@@ -24,10 +24,10 @@ class Page(Figure):
         self.title = title
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        return rendered(self, 2 * SCREEN_DPI), {"width": round(self.get_figwidth() * SCREEN_DPI)}
+        return figure_png(self, 2 * SCREEN_DPI), {"width": round(self.get_figwidth() * SCREEN_DPI)}
 
 
-def rendered(figure: Figure, dpi: int = 150) -> bytes:
+def figure_png(figure: Figure, dpi: int = 150) -> bytes:
     """Returns the figure as a PNG file that contains its title."""
     file = io.BytesIO()
     title = " ".join(getattr(figure, "title", "").split())

@@ -16,7 +16,7 @@ from tapetum.data.images import read_image
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
-from tapetum.figures.tiles import across, evenly, is_mosaic, shown_tiles, tile, unit_words, whole
+from tapetum.figures.tiles import across, evenly, is_mosaic, mosaic, shown_tiles, tile, unit_words
 from tapetum.figures.words import some
 from tapetum.types import Rendering, TapetumError
 
@@ -55,24 +55,26 @@ def _(result: Rendering, pixels: Any = None, view: View | None = None) -> Figure
         return _steps(result)
     if chosen == "values":
         return _values(result)
-    grid = whole(result) if is_mosaic(result) else None
+    grid = mosaic(result) if is_mosaic(result) else None
+    if grid is not None:
+        return _grid(result, grid)
     columns = result.layout[1] if result.layout is not None and len(result) % result.layout[1] == 0 else None
-    return _sheet(_tiles(result, pixels), _title(result), caption(result), columns) if grid is None else _grid(result, grid)
+    return _sheet(_tiles(result, pixels), _title(result), rendering_caption(result), columns)
 
 
-def sheet(results: Sequence[Rendering], title: str, photos: Sequence[Tensor | None] = ()) -> Figure:
+def sheet_of_several(results: Sequence[Rendering], title: str, photos: Sequence[Tensor | None] = ()) -> Figure:
     """Draws the pictures of several results, of any sizes, on one page, each after its photo; a mosaic is one picture."""
     tiles: list[Tile] = []
     for result, photo in itertools.zip_longest(results, photos):
-        grid = whole(result) if is_mosaic(result) else None
+        grid = mosaic(result) if is_mosaic(result) else None
         if grid is not None:
             tiles.append(Tile(grid, f"{len(result)} pictures", "", photo))
         else:
             tiles += _tiles(result, photo)
-    return _sheet(tiles, title, caption(results[0]))
+    return _sheet(tiles, title, rendering_caption(results[0]))
 
 
-def together(results: Sequence[Rendering]) -> Rendering:
+def joined_alike(results: Sequence[Rendering]) -> Rendering:
     """Joins the results that have the first one's picture size and frame steps into one; others are left out."""
     first = results[0]
     alike = [one for one in results if one.pixels.shape[1:] == first.pixels.shape[1:] and one.frame_steps == first.frame_steps]
@@ -89,7 +91,7 @@ def together(results: Sequence[Rendering]) -> Rendering:
     )
 
 
-def caption(result: Rendering, what: str = "score: the objective of the finished picture") -> str:
+def rendering_caption(result: Rendering, what: str = "score: the objective of the finished picture") -> str:
     """Caption of a rendering: picture size, number of steps, and the meaning of its numbers."""
     height, width = result.pixels.shape[-2:]
     steps = f"{result.steps[-1]} steps · " if result.steps else ""
@@ -182,7 +184,7 @@ def _steps(result: Rendering) -> Figure:
     ratio = result.pixels.shape[-2] / result.pixels.shape[-1]
     page = max(len(chosen) * 1.35 + 0.3, 4.6), rows * (1.35 * ratio + 0.12) + 0.25
     title = f"{result.method or 'pictures'}, step by step{some(rows, len(result), 'pictures')}"
-    figure = canvas.page(*page, title, caption(result, ""))
+    figure = canvas.page(*page, title, rendering_caption(result, ""))
     panels = figure.subplots(rows, len(chosen), squeeze=False)
     for row in range(rows):
         for axes, frame in zip(panels[row], chosen, strict=True):
@@ -202,7 +204,7 @@ def _values(result: Rendering) -> Figure:
         raise TapetumError("no values were noted on the way to these pictures")
     n = min(len(result), MAX_LINES)
     word, of = LOSS if "feature_loss" in result.numbers else ("objective", "of the pictures as the transforms showed them")
-    subtitle = caption(result, of)
+    subtitle = rendering_caption(result, of)
     figure = canvas.page(6.4, 3.4, f"{result.method or 'pictures'}: the {word}{some(n, len(result), 'pictures')}", subtitle)
     axes = figure.subplots()
     values = result.values[:, :n].detach().float().cpu().numpy()
@@ -210,7 +212,7 @@ def _values(result: Rendering) -> Figure:
         axes.plot(result.steps, values[:, row], color=LIGHT.accent, linewidth=1.5, alpha=1 - 0.6 * row / n)
     finite = [row for row in range(n) if values[-1, row] == values[-1, row]]
     low, high = axes.get_ylim()
-    heights = spread([float(values[-1, row]) for row in finite], (high - low) / 16)
+    heights = moved_apart([float(values[-1, row]) for row in finite], (high - low) / 16)
     for row, height in zip(finite, heights, strict=True):
         words = _short(unit_words(result.objectives[row]), 30).partition("\n")[0]
         place = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
@@ -220,7 +222,7 @@ def _values(result: Rendering) -> Figure:
     return figure
 
 
-def spread(heights: Sequence[float], apart: float) -> list[float]:
+def moved_apart(heights: Sequence[float], apart: float) -> list[float]:
     """Returns the heights of labels, moved up where two would be closer than `apart`."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     placed = list(heights)

@@ -19,7 +19,7 @@ TILE_IN, PHOTO_IN, BARS_IN = 1.5, 1.5, 4.2
 NAME_CHARACTERS = 44
 
 
-def depths(results: Sequence[ActivationMaps]) -> Figure:
+def by_depth(results: Sequence[ActivationMaps]) -> Figure:
     """Draws the channels of the first image, one row per layer from early to deep, each channel on its own scale."""
     rows, columns = min(len(results), MAX_ROWS), min(max(one.values.shape[1] for one in results), MAX_COLUMNS)
     more = [f"{rows} of {len(results)} layers"] * (rows < len(results)) + ["the first image"] * (len(results[0].values) > 1)

@@ -7,7 +7,7 @@ from typing import Any
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.overlay import over
+from tapetum.figures.overlay import over_photo
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.tiles import tile
 from tapetum.figures.words import some
@@ -84,7 +84,7 @@ def _(result: FilterSpecialization) -> Figure:
             place = band * k + i
             canvas.image(top[i + 1], tile(result, place), f"channel {int(result.channels[row, layer, i])}")
             extent = float(result.numbers["extent"][place])
-            answer = over(photo, result.maps[layer][row, i].clamp(min=0), "positive")
+            answer = over_photo(photo, result.maps[layer][row, i].clamp(min=0), "positive")
             canvas.image(below[i + 1], answer, note=f"{extent:.0%} of places")
     return figure
 

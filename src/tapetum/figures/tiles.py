@@ -9,7 +9,7 @@ from math import ceil, sqrt
 import torch
 from torch import Tensor
 
-from tapetum.figures.overlay import say
+from tapetum.figures.overlay import with_words
 from tapetum.figures.theme import LIGHT, rgb
 from tapetum.types import Made, Rendering, TapetumError
 
@@ -35,7 +35,7 @@ def tile(rendering: Rendering, row: int, frame: int | None = None) -> Tensor:
 def finished(rendering: Rendering, row: int | None) -> Tensor:
     """Returns a picture for a file, with alpha; words in place of one that is not `ok`. Row None: the layout as one picture."""
     if row is None:
-        grid = whole(rendering)
+        grid = mosaic(rendering)
         if grid is None:
             raise TapetumError(f"the pictures of {rendering.method} have no layout that makes them one")
         return grid
@@ -57,7 +57,7 @@ def shown_tiles(pixels: Tensor, status: Made = "ok") -> Tensor:
     """
     picture = pixels.detach().float().cpu()
     if status != "ok":
-        return say(torch.full((3, *picture.shape[-2:]), 0.5), WORDS[status])
+        return with_words(torch.full((3, *picture.shape[-2:]), 0.5), WORDS[status])
     if len(picture) == 4:
         colors, alpha = picture[:3].clamp(0, 1), picture[3:].clamp(0, 1)
         picture = colors * alpha + checkerboard(*picture.shape[-2:]) * (1 - alpha)
@@ -70,7 +70,7 @@ def checkerboard(height: int, width: int) -> Tensor:
     return torch.where((down + across) % 2 == 0, LIGHT_SQUARE, DARK_SQUARE)[None]
 
 
-def whole(rendering: Rendering) -> Tensor | None:
+def mosaic(rendering: Rendering) -> Tensor | None:
     """Joins the pictures of a layout edge to edge, (3, rows * h, columns * w); None where there is no layout."""
     if not _has_grid(rendering) or rendering.layout is None:
         return None

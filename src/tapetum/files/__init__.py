@@ -11,4 +11,4 @@ from tapetum.files.fields import fits, misfit
 from tapetum.files.opening import checksum, contents, opened
 from tapetum.files.paths import inside, is_plain
 from tapetum.files.tables import parsed, table_in
-from tapetum.files.words import plain, shown
+from tapetum.files.words import printable, shown

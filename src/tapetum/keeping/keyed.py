@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tapetum.files import plain, table_in
+from tapetum.files import printable, table_in
 from tapetum.keeping.places import removed, writable
 from tapetum.keeping.whole import clear_leftovers, write_whole
 from tapetum.types import DamagedError
@@ -49,7 +49,7 @@ def _text(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    text = plain(value)
+    text = printable(value)
     return text if len(text) <= 40 else f"{text[:24]}...{text[-12:]}"
 
 

@@ -12,11 +12,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from tapetum.data.preprocessing import Size, as_pair, as_text
+from tapetum.data.preprocessing import Size, as_pair
 from tapetum.models.layers import meta_copy
 from tapetum.models.network import Network
 from tapetum.models.operations.nested import tensors
 from tapetum.types import ImageError, ModelError, TapetumError
+from tapetum.types.text import as_text
 
 USUAL = (224, 32, 28, 64, 96, 128, 256, 299, 384, 227, 48, 512, 16, 100, 112, 150, 160, 192, 200, 240, 300, 320, 448, 518, 40,
          56, 80, 8, 12, 20, 24)  # fmt: skip

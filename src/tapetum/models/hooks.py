@@ -9,13 +9,15 @@ from typing import Any
 
 from torch import nn
 
-Start = Callable[[str], object]
-End = Callable[[str, tuple[Any, ...], Any], object]
+Before = Callable[[str], object]
+"""Called before a module runs, with its name."""
+
+After = Callable[[str, tuple[Any, ...], Any], object]
 """Called after a module has run, with its (name, inputs, output)."""
 
 
 @contextmanager
-def hooked(parts: Iterable[tuple[str, nn.Module]], start: Start | None = None, end: End | None = None) -> Iterator[None]:
+def hooked(parts: Iterable[tuple[str, nn.Module]], start: Before | None = None, end: After | None = None) -> Iterator[None]:
     """Calls, inside the block, `start(name)` before each run of one of the modules, `end(name, inputs, output)` after it."""
 
     def before(name: str, *_: Any) -> None:

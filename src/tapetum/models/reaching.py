@@ -72,7 +72,7 @@ def parts_of(value: Any) -> Iterator[Any]:
     elif isinstance(value, CONTAINERS):
         yield from value
     elif isinstance(value, FunctionType):
-        yield from (contents(cell) for cell in value.__closure__ or ())
+        yield from (cell_content(cell) for cell in value.__closure__ or ())
         yield from value.__defaults__ or ()
         yield from (value.__kwdefaults__ or {}).values()
     elif isinstance(value, MethodType):
@@ -83,7 +83,7 @@ def parts_of(value: Any) -> Iterator[Any]:
         yield from getattr(value, "__dict__", {}).values()
 
 
-def contents(cell: CellType) -> Any:
+def cell_content(cell: CellType) -> Any:
     """Returns the content of a closure's cell; None while the cell is empty."""
     try:
         return cell.cell_contents

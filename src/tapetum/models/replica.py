@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.models.opaque import Opaque
-from tapetum.models.reaching import CONTAINERS, TELLING, contents, parts_of, reach
+from tapetum.models.reaching import CONTAINERS, TELLING, cell_content, parts_of, reach
 
 Memo = dict[int, Any]
 """{id of an original: its copy}, the memo of `copy.deepcopy`."""
@@ -207,8 +207,8 @@ def _function(function: FunctionType, memo: Memo) -> FunctionType:
     twin.__kwdefaults__ = defaults and {name: _of_copy(one, memo) for name, one in defaults.items()}
     vars(twin).update(vars(function))
     for old, new in zip(function.__closure__ or (), cells, strict=True):
-        if new is not old and contents(new) is None:
-            new.cell_contents = _of_copy(contents(old), memo)
+        if new is not old and cell_content(new) is None:
+            new.cell_contents = _of_copy(cell_content(old), memo)
     return twin
 
 

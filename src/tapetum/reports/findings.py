@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tapetum.families.comparisons import TOP, overlap
 from tapetum.figures.words import where
-from tapetum.reports.words import line_name, measure
+from tapetum.reports.words import line_name, three_digits
 from tapetum.types import Number, Prediction, Region
 from tapetum.types.explanations import Explanation, Judged, Question
 
@@ -29,7 +29,7 @@ def _answer(explanation: Explanation) -> str:
     """Returns a sentence about the model's answer, worded for its kind of output (classes, labels, numbers, ...)."""
     kind, given = explanation.answer, explanation.predictions
     if kind == "numbers":
-        shown = [f"{measure(one.value)} for {_named(one)}" for one in given[:MANY] if isinstance(one, Number)]
+        shown = [f"{three_digits(one.value)} for {_named(one)}" for one in given[:MANY] if isinstance(one, Number)]
         return f"The model gives {', '.join(shown)}{_more(given)}."
     found = [one for one in given if isinstance(one, Prediction)]
     if kind == "maps":

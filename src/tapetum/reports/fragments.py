@@ -57,7 +57,7 @@ def card(explanation: Explanation, question: Question, judged: Judged, place: st
     mark = tag("span", "baseline", class_="tag") if judged.baseline else None
     title = tag("h5", judged.title, mark)
     summary = tag("p", judged.summary, class_="summary")
-    body = tag("div", first, title, summary, evidence(judged, question, known=explanation.notes), class_="body")
+    body = tag("div", first, title, summary, shown_evidence(judged, question, known=explanation.notes), class_="body")
     classes = "card baseline" if judged.baseline else f"card {place}".strip()
     return tag("article", map_picture(explanation, question, judged, crop_class), body, class_=classes)
 
@@ -82,7 +82,7 @@ def _span(question: Question) -> tuple[float, float]:
     return low, high if high > low else low + 1
 
 
-def evidence(judged: Judged, question: Question, known: Sequence[str] = ()) -> Markup:
+def shown_evidence(judged: Judged, question: Question, known: Sequence[str] = ()) -> Markup:
     """Shows a map's curves, deletion, insertion, their difference and the time, and those of its notes not in `known`."""
     shown = {
         "deletion ↓": number(judged.evidence.get("deletion", float("nan"))),
@@ -123,7 +123,7 @@ def _shape(name: str, evaluation: Evaluation, span: tuple[float, float]) -> Mark
 COLUMNS = ("method", "layer", "deletion ↓", "insertion ↑", "difference ↑", "time", "map")
 
 
-def table(question: Question) -> Markup:
+def maps_table(question: Question) -> Markup:
     """Makes a table of one question: a row per map with layer, deletion, insertion, difference, time and status."""
     names = [tag("th", name, scope="col", class_="words" if i < 2 else None) for i, name in enumerate(COLUMNS)]
     head = tag("thead", tag("tr", names))

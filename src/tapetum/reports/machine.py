@@ -33,7 +33,7 @@ def as_json(
     if results is not None:
         images = [{**image, "result": result} for image, result in zip(images, results, strict=True)]
     skipped = [{"file": file, "reason": reason} for file, reason in refused]
-    return finite({"model": model, "images": images, "refused": skipped, "versions": dict(versions), "seed": seed})
+    return nan_as_null({"model": model, "images": images, "refused": skipped, "versions": dict(versions), "seed": seed})
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -81,10 +81,10 @@ def _map(question: Question, judged: Judged, file: str) -> dict[str, Any]:
     }
 
 
-def finite(value: Any, number: Callable[[float], float | int] = float) -> Any:
+def nan_as_null(value: Any, number: Callable[[float], float | int] = float) -> Any:
     """Copies nested dicts and lists, with `number(x)` for each finite float x, and None for NaN and infinity."""
     if isinstance(value, float):
         return number(value) if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: finite(part, number) for key, part in value.items()}
-    return [finite(part, number) for part in value] if isinstance(value, (list, tuple)) else value
+        return {key: nan_as_null(part, number) for key, part in value.items()}
+    return [nan_as_null(part, number) for part in value] if isinstance(value, (list, tuple)) else value

@@ -18,9 +18,9 @@ from tapetum.keeping.places import ELSEWHERE
 from tapetum.keeping.whole import write_whole
 from tapetum.notes import is_caution
 from tapetum.reports.findings import measured_maps
-from tapetum.reports.fragments import DEPTHS, bars, card, facts, found, table
+from tapetum.reports.fragments import DEPTHS, bars, card, facts, found, maps_table
 from tapetum.reports.markup import Markup, tag, text
-from tapetum.reports.words import line_name, line_value, measure, number, percent
+from tapetum.reports.words import line_name, line_value, number, percent, three_digits
 from tapetum.types.explanations import Explanation, Judged, Question
 
 PHOTO_PX = 1200  # longer side of the photograph on the page, in px
@@ -179,7 +179,7 @@ def _mattered(explanation: Explanation, i: int) -> Markup:
 
 
 def _question(explanation: Explanation, question: Question, i: int) -> Markup:
-    size = f", {measure(question.value)}" if question.value is not None else ""
+    size = f", {three_digits(question.value)}" if question.value is not None else ""
     size = f", {percent(question.probability)}" if question.probability is not None else size
     ask = tag("h4", "Why ", tag("em", question.target), "?", tag("span", f"{question.role}{size}", class_="role"))
     best, bar = _best(question)
@@ -187,7 +187,7 @@ def _question(explanation: Explanation, question: Question, i: int) -> Markup:
     place = "best" if proven else "best unproven"
     cards = [card(explanation, question, m, place if m is best else "", f"crop-{i}") for m in question.maps]
     refused = _reasons(tag("h5", "Methods that gave no map"), question.refused)
-    parts = (_legend(question), tag("div", cards, class_="cards"), table(question), refused)
+    parts = (_legend(question), tag("div", cards, class_="cards"), maps_table(question), refused)
     return tag("section", tag("header", ask, _slider(question.target)), parts, class_="question")
 
 

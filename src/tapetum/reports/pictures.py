@@ -29,7 +29,7 @@ def pictures(folder: Path, explanations: Iterable[Explanation], stems: Iterable[
         taken: set[str] = set()
         names: list[tuple[str, ...]] = []
         for question in explanation.questions:
-            titles = [safe(f"{question.role}-{judged.attribution.method}") for judged in question.maps]
+            titles = [safe_name(f"{question.role}-{judged.attribution.method}") for judged in question.maps]
             names.append(tuple(f"{stem}/{unique(title, taken)}.png" for title in titles))
             for judged, name in zip(question.maps, names[-1], strict=True):
                 (folder / stem).mkdir(parents=True, exist_ok=True)
@@ -42,10 +42,10 @@ def pictures(folder: Path, explanations: Iterable[Explanation], stems: Iterable[
 def stems(files: Iterable[str]) -> list[str]:
     """Returns a name for each file, from its name without suffix: safe on every file system, and unique also without case."""
     taken = {"results"}  # the name of the folder of saved results
-    return [unique(safe(PurePath(file.replace("\\", "/")).stem), taken) for file in files]
+    return [unique(safe_name(PurePath(file.replace("\\", "/")).stem), taken) for file in files]
 
 
-def safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """Returns a name with only letters and digits of any alphabet, "_" and "-"; all other characters become "-"."""
     plain = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", name)).strip("-_")[:NAME_LENGTH].rstrip("-_")
     return f"{plain}-image" if plain.lower() in RESERVED else plain or "image"

@@ -55,26 +55,30 @@ def of_file(provenance: Provenance, file: str) -> Provenance:
 
 def write_picture(path: Path, pixels: Tensor, provenance: Provenance, **more: Any) -> None:
     """Writes pixels (3 | 4, h, w) as a PNG with its provenance inside; a failure leaves no partial file."""
-    write_png(path, pixels, {PROVENANCE_KEY: signed({**asdict(provenance), **more, "pixels_sha256": pixels_sha256(pixels)})})
+    _write(path, pixels, {**asdict(provenance), **more})
 
 
 def write_figure(path: Path, figure: Any, content: Mapping[str, Any]) -> None:
     """Writes a figure as a PNG with a description of its content inside; a failure leaves no partial file."""
-    from tapetum.figures.page import rendered
+    from tapetum.figures.page import figure_png
 
-    with Image.open(io.BytesIO(rendered(figure))) as drawn:
+    with Image.open(io.BytesIO(figure_png(figure))) as drawn:
         levels = np.array(drawn.convert("RGB"))
-    pixels = torch.from_numpy(levels).permute(2, 0, 1) / 255
-    write_png(path, pixels, {PROVENANCE_KEY: signed({**content, "pixels_sha256": pixels_sha256(pixels)})})
+    _write(path, torch.from_numpy(levels).permute(2, 0, 1) / 255, content)
 
 
-def signed(content: Mapping[str, Any]) -> str:
+def _write(path: Path, pixels: Tensor, content: Mapping[str, Any]) -> None:
+    text = with_checksum({**content, "pixels_sha256": pixels_sha256(pixels)})
+    write_png(path, pixels, {PROVENANCE_KEY: text})
+
+
+def with_checksum(content: Mapping[str, Any]) -> str:
     """Returns the fields as JSON, with their checksum as a further field; values of other types become text."""
     plain = json.loads(json.dumps(content, default=_plain))
-    return json.dumps({**plain, "sha256": checksum(plain)})
+    return json.dumps({**plain, "sha256": content_sha256(plain)})
 
 
-def checksum(content: Mapping[str, Any]) -> str:
+def content_sha256(content: Mapping[str, Any]) -> str:
     """Returns the SHA-256 of the fields, whatever their order, without the checksum field."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -103,7 +107,7 @@ def read_picture(file: str | os.PathLike[str]) -> tuple[dict[str, Any], np.ndarr
     content = parsed(text, f"{name}: its provenance", TapetumError)
     if not isinstance(content, dict) or "sha256" not in content:
         raise TapetumError(f"{name}: its provenance has no checksum, an earlier version wrote it; make the picture again")
-    if content["sha256"] != checksum(content):
+    if content["sha256"] != content_sha256(content):
         raise TapetumError(f"{name}: its provenance was changed after it was written (the checksum differs)")
     if "pixels_sha256" in content and content["pixels_sha256"] != pixels_sha256(levels):
         raise TapetumError(f"{name}: its pixels were changed after it was written (the checksum differs)")

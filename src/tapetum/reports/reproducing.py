@@ -87,7 +87,7 @@ def reproduce(
     return Reproduction(same, words, pixels, done, differences)
 
 
-def told_by(file: str | os.PathLike[str], said: Collection[str] = ()) -> dict[str, Any]:
+def settings_of_picture(file: str | os.PathLike[str], said: Collection[str] = ()) -> dict[str, Any]:
     """Returns the model's settings in a picture's provenance, without those named in `said`, which the caller gives."""
     content, name = read_picture(file)[0], shown(file)
     check_provenance(content, name)

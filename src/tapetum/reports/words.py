@@ -24,7 +24,7 @@ def percent(value: float) -> str:
     return "< 0.1 %" if 0 < value < 0.0005 else f"{100 * value:.1f} %"
 
 
-def measure(value: float) -> str:
+def three_digits(value: float) -> str:
     """Formats a number with three significant digits, from 1000 on as a whole number: 58.2, 1,250, −0.0312."""
     return (f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}").replace("-", "−")
 
@@ -36,4 +36,4 @@ def line_name(one: Prediction | Number) -> str:
 
 def line_value(one: Prediction | Number) -> str:
     """Formats the probability of a prediction in percent, or the value of a regression output."""
-    return measure(one.value) if isinstance(one, Number) else percent(one.probability)
+    return three_digits(one.value) if isinstance(one, Number) else percent(one.probability)

@@ -83,7 +83,7 @@ def private(given: Any) -> VisionModel:
     return own
 
 
-def resized(model: VisionModel, size: int | None) -> None:
+def set_size(model: VisionModel, size: int | None) -> None:
     """Changes the size in px of pictures that a model takes, cropped in the same proportion; None changes nothing."""
     if size is not None:
         model.preprocessing = model.preprocessing.at(size)

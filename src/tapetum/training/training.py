@@ -30,7 +30,7 @@ from tapetum.training.starting import (
     freeze_parts,
     new_network,
     private,
-    resized,
+    set_size,
     with_new_head,
 )
 from tapetum.types import History, ImageError, ModelLike, TrainingError
@@ -99,7 +99,7 @@ def train(
             start = new_network(arch, parts.classes, cut, seed)
         else:
             start = new_network(arch, parts.classes, Preprocessing(), seed)
-            resized(start.model, size)
+            set_size(start.model, size)
             photographs = _photographs(parts, start.model.preprocessing, augment, seed)
         job = Training(start, Frozen(), parts, photographs, plan, _arch_name(arch), {"augment": augment})
         return _run(job, out, resume, device)
@@ -157,7 +157,7 @@ def fine_tune(
     with _quietly(progress):
         parts = read_data(data, validation, seed)
         start = with_new_head(load(model) if isinstance(model, str) else private(model), parts.classes, seed)
-        resized(start.model, size)
+        set_size(start.model, size)
         frozen = freeze_parts(start, freeze)
         photographs = _photographs(parts, start.model.preprocessing, augment, seed)
         job = Training(start, frozen, parts, photographs, plan, _arch_name(model), {"augment": augment, "freeze": freeze})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from tapetum.types.checks import listed
 from tapetum.types.results import Result, axes, saved
-from tapetum.types.text import dash, table
+from tapetum.types.text import as_text, dash, table
 
 Window: TypeAlias = tuple[int, int, int, int]
 """(top, bottom, left, right): first and last row and column, all included."""
@@ -58,7 +57,7 @@ class LayerTable(Result):
         head = ("layer", "kind", "shape", "parameters", "field", "stride", "zeros", "<= 0", "mean")
         rows = [
             (one.name, one.kind, " x ".join(map(str, one.shape)), f"{one.parameters:,}", dash(one.receptive_field),
-             dash(one.stride), percent(one.zeros), percent(one.not_positive), f"{one.mean:.3g}")
+             dash(one.stride), _percent(one.zeros), _percent(one.not_positive), f"{one.mean:.3g}")
             for one in self.rows
         ]  # fmt: skip
         return table(head, rows)
@@ -83,7 +82,7 @@ class LayerProgression(Result):
     def __str__(self) -> str:
         head = ("layer", "channels", "grid", "lowest mean", "highest mean")
         rows = [
-            (layer, str(channels), grid(maps.shape), f"{float(maps.min()):.3g}", f"{float(maps.max()):.3g}")
+            (layer, str(channels), as_text(maps.shape), f"{float(maps.min()):.3g}", f"{float(maps.max()):.3g}")
             for layer, channels, maps in zip(self.layers, self.channels, self.maps, strict=True)
         ]
         return table(head, rows)
@@ -170,7 +169,7 @@ class ReceptiveFields(Result):
     def __str__(self) -> str:
         head = ("layer", "grid", "stride", "theory px", "measured px", "95 % of it px")
         rows = [
-            (one.layer, grid(one.grid), dash(one.stride), whole(one.side), one.extent(self.size), str(one.effective_side))
+            (one.layer, as_text(one.grid), dash(one.stride), _side(one.side), one.extent(self.size), str(one.effective_side))
             for one in self.fields
         ]
         return table(head, rows)
@@ -216,8 +215,8 @@ class DepthProperties(Result):
     def __str__(self) -> str:
         head = ("layer", "grid", "channels", "values per pixel", "theory px", "measured px", "95 % of it px", "zeros", "<= 0")
         rows = [
-            (one.layer, grid(one.grid), str(one.channels), f"{one.per_pixel:.3g}", whole(one.field), str(one.measured),
-             str(one.effective), percent(one.zeros), percent(one.not_positive))
+            (one.layer, as_text(one.grid), str(one.channels), f"{one.per_pixel:.3g}", _side(one.field), str(one.measured),
+             str(one.effective), _percent(one.zeros), _percent(one.not_positive))
             for one in self.rows
         ]  # fmt: skip
         return table(head, rows)
@@ -278,12 +277,12 @@ class OcclusionProbe(Result):
     def _cells(self, i: int) -> tuple[str, ...]:
         h, w = self.changes[i].shape[-2:]
         reach = (0, h - 1, 0, w - 1) if self.reach[i] is None else self.reach[i]
-        under, reached = (percent(places(window) / (h * w)) for window in (self.under[i], reach))
-        shares = (percent(float(share[i].mean())) for share in (self.share_under, self.share_reached))
-        return self.layers[i], grid((h, w)), under, next(shares), reached, next(shares)
+        under, reached = (_percent(n_places(window) / (h * w)) for window in (self.under[i], reach))
+        shares = (_percent(float(share[i].mean())) for share in (self.share_under, self.share_reached))
+        return self.layers[i], as_text((h, w)), under, next(shares), reached, next(shares)
 
 
-def places(window: Window | None) -> int:
+def n_places(window: Window | None) -> int:
     """Returns the number of places in a window; 0 without one."""
     return 0 if window is None else max(0, window[1] - window[0] + 1) * max(0, window[3] - window[2] + 1)
 
@@ -299,14 +298,9 @@ def longer_side(window: Window | None) -> int:
     return 0 if window is None else max(window[1] - window[0], window[3] - window[2]) + 1
 
 
-def grid(shape: Sequence[int]) -> str:
-    """Writes the size of the last two axes, such as "7 x 7"."""
-    return f"{shape[-2]} x {shape[-1]}"
-
-
-def percent(share: float) -> str:
+def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def whole(number: int | None) -> str:
+def _side(number: int | None) -> str:
     return "whole image" if number is None else str(number)

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from tapetum.types.results import Result, axes
-from tapetum.types.text import words
+from tapetum.types.text import in_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,4 +30,4 @@ class Evaluation(Result):
     measures: Literal["probability", "score"] = "probability"
 
     def __str__(self) -> str:
-        return f"{self.metric}, area under the {self.measures} of the target, {self.better} is better: {words(self.value)}"
+        return f"{self.metric}, area under the {self.measures} of the target, {self.better} is better: {in_words(self.value)}"

@@ -62,7 +62,7 @@ class FilteredPicture(Result):
 
     def __str__(self) -> str:
         rows = [
-            (name, "x".join(map(str, kernel.shape[-2:])), of, f"{float(kernel.sum()):g}", *spread(response))
+            (name, "x".join(map(str, kernel.shape[-2:])), of, f"{float(kernel.sum()):g}", *summary(response))
             for name, kernel, response in zip(self.names, self.kernels, self.responses, strict=True)
             for of in ["each colour" if len(response) == 3 else "luma"]
         ]
@@ -149,7 +149,7 @@ class FilterResponses(Result):
         size = "x".join(map(str, self.filters.size))
         lines = [f"{self.filters.layer} of {self.filters.model}: filters of {size}, maps of {h}x{w}, chosen by {self.by}"]
         rows = [
-            (str(i), str(int(channel)), *spread(one), f"{float(one.std(correction=0)):.3g}", place(heat))
+            (str(i), str(int(channel)), *summary(one), f"{float(one.std(correction=0)):.3g}", place(heat))
             for i, (answers, heats) in enumerate(zip(self.maps, self.heatmaps(), strict=True))
             for channel, one, heat in zip(self.channels, answers, heats, strict=True)
         ]
@@ -183,7 +183,7 @@ class FilterComparison(Result):
 
     def __str__(self) -> str:
         rows = [
-            (name, f"{float(low.mean()):.3f}", *spread(low)[:2], f"{int((low > self.expected).sum())} of {len(low)}")
+            (name, f"{float(low.mean()):.3f}", *summary(low)[:2], f"{int((low > self.expected).sum())} of {len(low)}")
             for name, every in zip(self.names, (self.low_random, self.low_learned), strict=True)
             for low in [every[~every.isnan()]]
         ]
@@ -213,7 +213,7 @@ def place(heatmap: Tensor) -> str:
     return f"({row}, {column})"
 
 
-def spread(values: Tensor) -> tuple[str, str, str]:
+def summary(values: Tensor) -> tuple[str, str, str]:
     """Writes the smallest value, the largest value and the mean magnitude."""
     return f"{float(values.min()):.3g}", f"{float(values.max()):.3g}", f"{float(values.abs().mean()):.3g}"
 

@@ -100,7 +100,7 @@ class ColorChannels(Result):
     def __str__(self) -> str:
         given = self.images if self.images.shape[1] == 3 else self.images.expand(-1, 3, -1, -1)
         rows = [
-            (str(i), color, *numbers(pixels[c]), *numbers(values[c]))
+            (str(i), color, *mean_and_range(pixels[c]), *mean_and_range(values[c]))
             for i, (pixels, values) in enumerate(zip(self.photographs, given, strict=True))
             for c, color in enumerate(COLORS)
         ]
@@ -109,7 +109,7 @@ class ColorChannels(Result):
         return f"{h} x {w} x 3 = {h * w * 3:,} numbers per image\n{table(head, rows)}"
 
 
-def numbers(values: Tensor) -> tuple[str, str, str]:
+def mean_and_range(values: Tensor) -> tuple[str, str, str]:
     """Writes the mean, the smallest and the largest value."""
     return f"{float(values.mean()):.3f}", f"{float(values.min()):.3f}", f"{float(values.max()):.3f}"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tapetum.types.checks import cut, rows_of
-from tapetum.types.text import brief, table, words
+from tapetum.types.text import brief, in_words, table
 
 R = TypeVar("R", bound="Result")
 T = TypeVar("T", bound=type)
@@ -72,7 +72,7 @@ class Result:
         return (self[row] for row in range(len(self)))
 
     def __str__(self) -> str:
-        return table((type(self).__name__, ""), [(one.name, words(value)) for one, value in self._told()])
+        return table((type(self).__name__, ""), [(one.name, in_words(value)) for one, value in self._told()])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{one.name}={brief(value)}' for one, value in self._told())})"

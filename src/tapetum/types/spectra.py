@@ -13,7 +13,7 @@ from tapetum.types.histograms import Histogram
 from tapetum.types.renderings import Rendering
 from tapetum.types.results import PARTS, Result, axes
 from tapetum.types.scans import GROUPS, Example, Group, ScoreKind
-from tapetum.types.text import table, words
+from tapetum.types.text import in_words, table
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class UnitExamples(Result):
     tap: str = "output"
 
     def __str__(self) -> str:
-        rows = [(one.id, f"{one.score:.4g}", words(one.position)) for one in self.examples]
+        rows = [(one.id, f"{one.score:.4g}", in_words(one.position)) for one in self.examples]
         return table((f"{self.unit} ({self.tap})", "score", "place"), rows)
 
     @property

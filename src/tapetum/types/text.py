@@ -38,7 +38,7 @@ def brief(value: Any) -> str:
     return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
-def words(value: Any) -> str:
+def in_words(value: Any) -> str:
     """Writes a value for a table: the numbers of a short tensor, the shape and range of a larger one."""
     if not isinstance(value, Tensor):
         return value if isinstance(value, str) and len(value) <= 2 * LONGEST else brief(value)
@@ -46,6 +46,11 @@ def words(value: Any) -> str:
     if value.ndim == 1 and len(value) <= FEW:
         return ", ".join(f"{one:.4g}" for one in listed(value.float()))
     return f"{sides} from {float(value.min()):.4g} to {float(value.max()):.4g}" if value.numel() else sides
+
+
+def as_text(shape: Sequence[int]) -> str:
+    """Writes a size (height, width), or the last two sides of a shape, as "64 x 128"."""
+    return f"{shape[-2]} x {shape[-1]}"
 
 
 def dash(number: int | None) -> str:

@@ -124,17 +124,17 @@ def test_a_damaged_file_never_gives_other_numbers(folder: Path, tmp_path: Path) 
     whole = scanned(folder, f"file://{out}")
     file = out / "shards" / "000002.parquet"
     data, order = file.read_bytes(), random.Random(0)
-    expected = parquet.unpacked(data, "it", whole.key)
+    expected = parquet.from_parquet(data, "it", whole.key)
     refused = 0
     for _ in range(150):
         broken = bytearray(data)
         broken[order.randrange(len(data))] ^= 1 << order.randrange(8)
         try:
-            found = parquet.unpacked(bytes(broken), "it", whole.key)
+            found = parquet.from_parquet(bytes(broken), "it", whole.key)
         except tp.TapetumError:
             refused += 1
         else:  # a bit that says nothing of the content, such as a page's statistics
-            assert parquet.packed(found, whole.key) == parquet.packed(expected, whole.key)
+            assert parquet.as_parquet(found, whole.key) == parquet.as_parquet(expected, whole.key)
     assert refused > 50
     file.write_bytes(data[: len(data) // 2])
     again = scanned(folder, f"file://{out}")
@@ -176,7 +176,7 @@ def test_what_cannot_work_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPa
 def test_rows_hold_the_line_about_the_shard_first(folder: Path) -> None:
     keeper = ParquetLedger(f"memory://{uuid.uuid4().hex}")
     result = scanned(folder, keeper)
-    data = parquet.packed(keeper.read(1), result.key)
+    data = parquet.as_parquet(keeper.read(1), result.key)
     first = pyarrow.parquet.read_table(io.BytesIO(data)).to_pylist()[0]
     assert first["name"] == "about"
     assert b'"skipped": [[11, ' in first["bytes"]

@@ -306,10 +306,10 @@ def test_sealed_nonsense_in_parquet_is_refused(
     monkeypatch.setattr(parquet, "MOST_ROWS", 1000)
     keeper = FolderLedger(whole[1])
     keeper.key = whole[0].key
-    data = ROWS[kind](rows_of(parquet.packed(keeper.read(1), keeper.key)))
+    data = ROWS[kind](rows_of(parquet.as_parquet(keeper.read(1), keeper.key)))
     assert len(data) < 2_000_000
     with pytest.raises(tp.TapetumError, match=r"^it is damaged"):
-        parquet.unpacked(data, "it", keeper.key)
+        parquet.from_parquet(data, "it", keeper.key)
 
 
 def test_a_url_goes_on_over_folders_pipes_and_nonsense(folder: Path, whole: tuple[Any, Path], tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.types import ImageError, MethodError
+from tapetum.types.text import as_text
 
 Border = Literal["reflect", "replicate", "zero"]
 """Values outside the picture: its mirror image, its last row and column repeated, or black."""
@@ -35,7 +36,9 @@ def correlate(picture: Tensor, kernel: Tensor, border: Border = "reflect") -> Te
     channels, (h, w) = picture.shape[1], kernel.shape
     margins = [w // 2, w // 2, h // 2, h // 2]
     if border == "reflect" and (h // 2 >= picture.shape[-2] or w // 2 >= picture.shape[-1]):
-        raise ImageError(f"a picture of {_size(picture)} is too small for a kernel of {_size(kernel)}: give a larger picture")
+        raise ImageError(
+            f"a picture of {as_text(picture.shape)} is too small for a kernel of {as_text(kernel.shape)}: give a larger one"
+        )
     ground = F.pad(picture, margins, mode="constant" if border == "zero" else border)
     return F.conv2d(ground, kernel.to(picture).expand(channels, 1, h, w), groups=channels)
 
@@ -88,7 +91,3 @@ def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilat
     if reach > room:
         raise MethodError(f"a kernel that reaches over {reach} px does not fit into {room} px (size and padding): pad more")
     return (room - reach) // stride + 1
-
-
-def _size(tensor: Tensor) -> str:
-    return f"{tensor.shape[-2]} x {tensor.shape[-1]}"

@@ -123,7 +123,7 @@ def stamp(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def readable(path: str) -> str:
+def path_id(path: str) -> str:
     """Id of a relative path: / between folders; bytes that are not UTF-8 become \\xff, so that any text file can hold it."""
     return os.fsencode(path).decode("utf-8", "backslashreplace").replace(os.sep, "/")
 

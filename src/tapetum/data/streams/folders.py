@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tapetum.data.sources import LARGEST, find_images, is_address
-from tapetum.data.streams.base import Encoded, digest, folder_labels, readable, stamp
+from tapetum.data.streams.base import Encoded, digest, folder_labels, path_id, stamp
 from tapetum.files import contents, shown
 from tapetum.types import ImageError
 
@@ -62,6 +62,6 @@ def files(paths: Sequence[str | os.PathLike[str]]) -> Files:
 
 
 def _files(name: str, root: str, paths: Sequence[str]) -> Files:
-    pairs = sorted((readable(path), path) for path in paths)
+    pairs = sorted((path_id(path), path) for path in paths)
     ids = tuple(one for one, _ in pairs)
     return Files(name, root, tuple(path for _, path in pairs), ids, folder_labels(ids))

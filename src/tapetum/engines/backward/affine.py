@@ -6,7 +6,7 @@ from torch import Tensor
 
 from tapetum.engines.backward.equations import Affine
 from tapetum.models.operations.call import Call
-from tapetum.models.operations.norms import norm_of, parameters
+from tapetum.models.operations.norms import norm_of, norm_tensors
 
 
 def weighted(call: Call) -> Affine:
@@ -22,7 +22,7 @@ def weighted(call: Call) -> Affine:
 
 def batch_norm_scale(call: Call) -> tuple[Tensor, Tensor] | None:
     """Returns factor and shift (c,) of a batch-norm in eval mode; None where it uses the statistics of its batch."""
-    own = parameters(call)
+    own = norm_tensors(call)
     mean, variance, weight, bias = own["running_mean"], own["running_var"], own["weight"], own["bias"]
     if mean is None or variance is None or call.get(5, "training", False):
         return None

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from tapetum.data.preprocessing import as_pair, as_text
+from tapetum.data.preprocessing import as_pair
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import MethodError
+from tapetum.types.text import as_text
 
 SMALLEST_PX = 8
 

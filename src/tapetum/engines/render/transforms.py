@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from tapetum.data.preprocessing import as_pair, as_text
+from tapetum.data.preprocessing import as_pair
 from tapetum.types import MethodError
+from tapetum.types.text import as_text
 
 Padding = Literal["reflect", "grey", "noise"]
 Change = Callable[[Tensor, Generator], Tensor]

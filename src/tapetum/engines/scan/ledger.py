@@ -122,7 +122,7 @@ def plan_read(data: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and isinstance(found.get("facts"), dict) else None
 
 
-def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[str, int, str, NDArray[Any]]]]:
+def shard_rows(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[str, int, str, NDArray[Any]]]]:
     """Returns a shard as plain data: facts about it, and its arrays as (layer, number of the tracker, name, array) rows."""
     about = {
         "key": key,
@@ -140,7 +140,7 @@ def rows_of(result: ShardResult, key: str) -> tuple[dict[str, Any], list[tuple[s
 
 
 def result_of(about: bytes, rows: Iterable[tuple[str, int, str, NDArray[Any]]], place: str, key: str) -> ShardResult:
-    """Rebuilds a shard from what `rows_of` returned; refuses shards of another scan, and rows that no shard has."""
+    """Rebuilds a shard from what `shard_rows` returned; refuses shards of another scan, and rows that no shard has."""
     told = parsed(about, place)
     if not isinstance(told, dict) or not _is_about(cast("dict[str, Any]", told)):
         raise DamagedError(f"{place} is damaged: it does not say which shard it is")
@@ -157,7 +157,7 @@ def result_of(about: bytes, rows: Iterable[tuple[str, int, str, NDArray[Any]]], 
 
 
 def _is_about(told: dict[str, Any]) -> bool:
-    """Checks whether the facts about a shard have the names and types that `rows_of` writes."""
+    """Checks whether the facts about a shard have the names and types that `shard_rows` writes."""
     if told.keys() != {"key", "shard", "skipped", "seconds", "processor"} or not isinstance(told["skipped"], list):
         return False
     pairs = [tuple(one) if isinstance(one, list) else one for one in told["skipped"]]
@@ -176,7 +176,7 @@ def packed(result: ShardResult, key: str) -> bytes:
     numpy can read these bytes. The archive's own checksums do not cover its lists of names, hence the SHA-256. Counts and sums
     are mostly zeros: compressed they take a fifth of the space, for two per cent of the time of the forward passes.
     """
-    about, rows = rows_of(result, key)
+    about, rows = shard_rows(result, key)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         _add(archive, "about", np.frombuffer(json.dumps(about).encode(), dtype=np.uint8))

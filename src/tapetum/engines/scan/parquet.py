@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tapetum.engines.scan.ledger import DTYPES, PLAN, plan_read, plan_text, result_of, rows_of
+from tapetum.engines.scan.ledger import DTYPES, PLAN, plan_read, plan_text, result_of, shard_rows
 from tapetum.engines.scan.shards import ShardResult
 from tapetum.files import may_unpack
 from tapetum.keeping.keyed import Key
@@ -76,14 +76,14 @@ class ParquetLedger:
 
     def write(self, result: ShardResult) -> None:
         with self._reached("written"):
-            self._put(self._name(result.shard), packed(result, self.key))
+            self._put(self._name(result.shard), as_parquet(result, self.key))
 
     def read(self, shard: int) -> ShardResult:
         files, place = self._connected()
         name = self._name(shard)
         with self._reached("read"):
             data = _file(files, posixpath.join(place, name), f"{self.url}/{name}")
-        return unpacked(data, f"{self.url}/{name}", self.key)
+        return from_parquet(data, f"{self.url}/{name}", self.key)
 
     def forget(self, shard: int) -> None:
         files, place = self._connected()
@@ -161,9 +161,9 @@ def _file(files: Any, path: str, name: str) -> bytes:
         raise
 
 
-def packed(result: ShardResult, key: str) -> bytes:
+def as_parquet(result: ShardResult, key: str) -> bytes:
     arrow, parquet = imported("pyarrow", MISSING), imported("pyarrow.parquet", MISSING)
-    about, arrays = rows_of(result, key)
+    about, arrays = shard_rows(result, key)
     line = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
     rows = [_row(*ABOUT, line), *(_row(*row) for row in arrays)]
     columns = dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
@@ -190,7 +190,7 @@ def _digest(rows: list[tuple[Any, ...]]) -> str:
     return whole.hexdigest()
 
 
-def unpacked(data: bytes, place: str, key: str) -> ShardResult:
+def from_parquet(data: bytes, place: str, key: str) -> ShardResult:
     try:
         rows = _rows(data)
         about, *states = [(layer, tracker, name, _array(*rest)) for layer, tracker, name, *rest in rows]

@@ -148,10 +148,13 @@ def read_tokens(last_gradient: Tensor) -> Tensor:
 def _blocks(model: VisionModel, image: Tensor) -> list[str]:
     """Lists the outermost modules that contain exactly one attention over all tokens and return tokens."""
     paths: list[tuple[str, ...]] = []
-    with torch.no_grad(), _running(model) as running:
-        note = lambda one: paths.append(tuple(running)) if one.raw.shape[-1] == one.raw.shape[-2] else None  # noqa: E731
-        with attention_weights(inside=note) as found:
-            model(image)
+
+    def record(one: Attention) -> None:
+        if one.raw.shape[-1] == one.raw.shape[-2]:
+            paths.append(tuple(running))
+
+    with torch.no_grad(), _running(model) as running, attention_weights(inside=record) as found:
+        model(image)
     checked_places(model, found, found.used, image)
     holds = Counter(name for path in paths for name in path)
     blocks = [next((name for name in path if holds[name] == 1), None) for path in paths]

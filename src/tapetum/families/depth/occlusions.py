@@ -59,7 +59,7 @@ def occlusion_probe(
     changes = _changes(model, images, changed, names)
     survey = model.survey_at(size)
     under = tuple(_under(survey, name, changes[name], hidden, size) for name in names)
-    reach = tuple(reached(survey, name, hidden, size_of(changes[name])) for name in names)
+    reach = tuple(window_reached(survey, name, hidden, size_of(changes[name])) for name in names)
     everywhere = [name for name, window in zip(names, reach, strict=True) if window is None]
     if everywhere:
         note(f"{', '.join(everywhere)}: every place may see the whole image, so the box reaches all of them")
@@ -139,7 +139,7 @@ def _under(survey: Survey, layer: str, change: Tensor, box: Window, size: Size) 
     return ends[0], ends[1], ends[2], ends[3]
 
 
-def reached(survey: Survey, layer: str, box: Window, grid: Size) -> Window | None:
+def window_reached(survey: Survey, layer: str, box: Window, grid: Size) -> Window | None:
     """Returns the window of places whose receptive field touches the box; None if all may; empty (last < first) if none."""
     if layer not in survey.spans or layer in survey.pooled:
         return None

@@ -20,7 +20,7 @@ from tapetum.engines.render.optimizers import adam
 from tapetum.engines.render.parametrizations import Start, fourier, maco, pixel
 from tapetum.engines.render.render import kept_steps
 from tapetum.engines.scores import forward_logits
-from tapetum.families.dreams.pictures import PictureRun, begun_with, joined, named_or_usual
+from tapetum.families.dreams.pictures import PictureRun, as_rendering, begun_with, named_or_usual
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import report
 from tapetum.types import MethodError, Precision, Range, Rendering
@@ -105,7 +105,7 @@ def accentuate(
         for row, one in enumerate(accents)
     ])  # fmt: skip
     scores, before = (measure_each(model, objectives, model.preprocessing.crop(pixels)) for pixels in (finished, begun))
-    return joined([one.run for one in accents], objectives, kept, scores, before)
+    return as_rendering([one.run for one in accents], objectives, kept, scores, before)
 
 
 def _objectives(model: VisionModel, pictures: Sequence[Tensor], units: Any) -> list[O.Objective]:

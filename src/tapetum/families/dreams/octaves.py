@@ -19,7 +19,7 @@ from tapetum.engines.render.optimizers import normalized
 from tapetum.engines.render.parametrizations import Start, as_it_is
 from tapetum.engines.render.render import kept_steps
 from tapetum.engines.render.sizes import takes
-from tapetum.families.dreams.pictures import PictureRun, begun_with, joined, named_or_usual, resized
+from tapetum.families.dreams.pictures import PictureRun, as_rendering, begun_with, named_or_usual, resized
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import report
@@ -86,7 +86,7 @@ def deep_dream(
     runs = [dreamer.dream(picture, row * len(sizes) * n_steps) for row, picture in enumerate(begun.split(1))]
     wanted = [objective] * len(runs)
     scores, before = (measure_each(model, wanted, pixels) for pixels in (torch.cat([run.pixels for run in runs]), begun))
-    return joined(runs, wanted, kept, scores, before)
+    return as_rendering(runs, wanted, kept, scores, before)
 
 
 def _objective(model: VisionModel, layer: str | None, units: Any) -> O.Objective:

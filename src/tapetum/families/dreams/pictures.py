@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tapetum.data.preprocessing import Size, as_text, size_of
+from tapetum.data.preprocessing import Size, size_of
 from tapetum.engines.render.objectives.reading import one_layer
 from tapetum.engines.render.parametrizations.images import covering
 from tapetum.engines.render.sizes import as_size, takes
@@ -18,6 +18,7 @@ from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.types import ImageError, Made, Rendering
+from tapetum.types.text import as_text
 
 DEPTHS = 5
 """Number of depths of a network among which default layers are chosen."""
@@ -92,7 +93,7 @@ class PictureRun:
         return "non_finite" if self.broken > len(self.values) // 2 else "ok" if self.answered else "silent"
 
 
-def joined(
+def as_rendering(
     runs: Sequence[PictureRun], objectives: Sequence[object], kept: Sequence[int], scores: Tensor, before: Tensor
 ) -> Rendering:
     """Joins the runs into one rendering; `scores` (n,) are of the finished pictures, `before` (n,) of the photographs."""

@@ -47,7 +47,7 @@ def norm_of(call: Call) -> Norm | None:
     if call.name == "group_norm":
         return _grouped(x, call.get(1, "num_groups"), call.get(2, "weight"), call.get(3, "bias"), call.get(4, "eps", 1e-5))
     if call.name == "instance_norm" and call.get(5, "use_input_stats", True):
-        own = parameters(call)
+        own = norm_tensors(call)
         return _grouped(x, x.shape[1], own["weight"], own["bias"], call.get(7, "eps", 1e-5))
     return None
 
@@ -68,7 +68,7 @@ _ORDERS = {
 }
 
 
-def parameters(call: Call) -> dict[str, Tensor | None]:
+def norm_tensors(call: Call) -> dict[str, Tensor | None]:
     """Returns weight, bias and running statistics of a batch or instance norm by name; their order differs in torch and F."""
     names = _ORDERS.get(call.function, ("running_mean", "running_var", "weight", "bias"))
     return {name: call.get(place, name) for place, name in enumerate(names, 1)}

@@ -7,11 +7,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from tapetum.data.preprocessing import as_text
 from tapetum.files import shown
 from tapetum.models.hooks import hooked
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ModelError
+from tapetum.types.text import as_text
 
 
 def find_head(model: VisionModel) -> str:

@@ -19,12 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapetum.data.preprocessing import Preprocessing, Size, as_pair, as_text
+from tapetum.data.preprocessing import Preprocessing, Size, as_pair
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.families import timm_preprocessing
 from tapetum.models.zoo.image_processors import flips_channels, preprocessing_of
 from tapetum.notes import ASSUMED
 from tapetum.types import ModelError, Outputs, TargetError
+from tapetum.types.text import as_text
 
 WORKS = "a folder that save_pretrained wrote works offline: hf:./folder"
 LOADS = "image classifiers, semantic segmentation, towers of images and texts like CLIP's, and plain backbones are loaded"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tapetum.data.preprocessing import Interpolation, Preprocessing, Resize, Size, as_text
+from tapetum.data.preprocessing import Interpolation, Preprocessing, Resize, Size
+from tapetum.types.text import as_text
 
 RESAMPLES: dict[int, Interpolation] = {0: "nearest", 2: "bilinear", 3: "bicubic"}
 """{PIL's number: interpolation}; Lanczos, box and Hamming are missing, since tensors cannot be resized by them."""

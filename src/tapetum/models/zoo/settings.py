@@ -51,7 +51,7 @@ def with_settings(model: VisionModel, given: Settings) -> VisionModel:
     twin.labels = tuple(settings["labels"]) if "labels" in settings else model.labels
     twin.outputs = settings.get("outputs", model.outputs)
     twin.head = settings.get("head", model.head)
-    twin.extra = {**model.extra, **checked_extra({name: rows_of(text) for name, text in settings.get("extra", {}).items()})}
+    twin.extra = {**model.extra, **checked_extra({name: extra_rows(text) for name, text in settings.get("extra", {}).items()})}
     twin.notes = tuple(_notes(model, twin.preprocessing, settings))
     return twin
 
@@ -157,11 +157,11 @@ def _extra(given: Any) -> dict[str, str]:
             raise ModelError(f"--extra is name=value, as in age=58.0 or age=ages.npy, not {wrong[0]!r}")
         pairs = {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in texts)}
     for text in pairs.values():
-        rows_of(text)
+        extra_rows(text)
     return pairs
 
 
-def rows_of(text: str) -> Tensor:
+def extra_rows(text: str) -> Tensor:
     """Reads a further input from a text: a .npy file (n, ...); one number, as (1,) for all images; k numbers, as (1, k)."""
     if text.endswith(".npy"):
         return _array(text)
