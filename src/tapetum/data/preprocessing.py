@@ -111,7 +111,7 @@ class Preprocessing:
         return central.clamp(0, 1)  # bicubic resizing leaves [0, 1]
 
     def resized(self, pixels: Tensor) -> Tensor:
-        """Resizes whole pictures to the size from which `crop` cuts, in [0, 1]; beyond 8 : 1, only their middle."""
+        """Resizes whole pictures to the size from which `crop` cuts, in [0, 1]; of pictures beyond 8 : 1 only the middle."""
         window = self._window(*pixels.shape[-2:])
         return self._at_once(_whole(pixels, window), self._resized(*window[2:])).clamp(0, 1)
 
@@ -119,7 +119,7 @@ class Preprocessing:
         return TF.resize(pixels, target, interpolation=InterpolationMode(self.interpolation), antialias=True)
 
     def _window(self, height: int, width: int) -> Patch:
-        """Central part (top, left, height, width) of at most 8 : 1.
+        """Central part (top, left, height, width) of a picture, with proportions of at most 8 : 1.
 
         Resized whole, a picture of 10 x 20,000 px would need gigabytes.
         """

@@ -30,7 +30,7 @@ def deletion(
     fill: Tensor | float | str = "zero",
     batch: Batch = "auto",
 ) -> Evaluation:
-    """Speed at which the target's probability falls when the pixels that the map calls most important are hidden first.
+    """Speed at which the target's probability falls when the pixels that the map ranks highest are hidden first.
 
     value = area under p(share of pixels hidden), in [0, 1], low is good. p is the softmax probability of the target,
     whatever scale was explained; of a box its similarity to the best detection, of a region the mean probability in it.
@@ -60,7 +60,7 @@ def insertion(
     fill: Tensor | float | str = "blur",
     batch: Batch = "auto",
 ) -> Evaluation:
-    """Speed at which the target's probability rises when the pixels that the map calls most important are shown first.
+    """Speed at which the target's probability rises when the pixels that the map ranks highest are shown first.
 
     value = area under p(share of pixels shown), in [0, 1], high is good, starting from a blurred image.
 

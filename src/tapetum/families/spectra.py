@@ -114,7 +114,7 @@ def top_examples(
     limit: Limit = None,
     precision: Precision = "exact",
 ) -> TopExamples:
-    """The k pictures of a data set that activate units most, and the place in each that does.
+    """The k pictures of a data set that activate units most, and the place of the maximum in each.
 
     As `tp.scan` finds them with `tp.TopK`, by falling score. A crop is a square around the centre of the unit's strongest
     place, moved into the picture where it would lie outside: of the side of the layer's receptive field, at most half of what

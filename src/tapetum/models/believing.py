@@ -1,4 +1,4 @@
-"""Compares the private copy of a network with the user's: it must give the same answer, and run no module of the user's.
+"""Compares the private copy of a network with the user's: it must give the same answer, and run none of the user's modules.
 
 Also finds out whether an image's answer is the same every time and beside other images. The comparison is made once for each
 structure of a network, on one image, in a thread of its own, where no torch mode or hook of the library is on. The user's
@@ -149,7 +149,7 @@ def _calls() -> Generator[_Calls]:
 
 
 def _put_tensors_back(before: list[tuple[Tensor, Tensor]]) -> set[int]:
-    """Restores tensors from (tensor, old value) pairs, the first of each tensor; returns the ids of changed tensors."""
+    """Restores tensors from (tensor, old value) pairs, the first pair of each; returns the ids of changed tensors."""
     changed = set[int]()
     for tensor, old in reversed(before):
         if tensor.shape == old.shape and not _close(tensor, old, exactly=True):

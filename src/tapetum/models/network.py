@@ -187,7 +187,7 @@ class Network:
 
     @contextmanager
     def seeing(self, images: Any) -> Generator[None]:
-        """Makes facts about layers be found at the size of these images, for passes in the block and in this thread."""
+        """Uses the size of these images for facts about layers that are found inside the block, in this thread."""
         given = getattr(self._local, "given", None)
         if isinstance(images, Tensor) and images.ndim == 4:
             given = int(images.shape[-2]), int(images.shape[-1])

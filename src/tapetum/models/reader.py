@@ -126,7 +126,7 @@ class Reader(Network):
         return not normalised and images.numel() > 0 and float(images.min()) >= 0 and float(images.max()) <= 1
 
     def caution(self, notes: Sequence[str]) -> None:
-        """Warns with those of the notes which mean that results may be wrong, with each once for this model."""
+        """Warns about those notes which mean that results may be wrong, about each of them once per model."""
         for sentence in filter(is_caution, notes):
             caution(sentence, self._warned)
 

@@ -34,7 +34,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Method:
-    """One entry of the registry of methods. Parameters are read from the function's signature, the summary from its docs."""
+    """Entry of the registry of methods. Parameters are read from the function's signature, the summary from its docstring."""
 
     name: str
     family: str

@@ -24,7 +24,7 @@ def attention_rollout(
     discard: Annotated[float, Range(0, 0.99)] = 0.0,
     batch: Batch = "auto",
 ) -> Tensor:
-    """The patches from which information can have reached the answer, following the attention through all layers.
+    """The patches from which information can have reached the answer through the attention of all layers.
 
     R = product over layers, the last on the left, of (A_l + I) / 2, rows scaled to sum to 1, with A_l the attention of layer
     l, its heads fused. values = the row of R of the token that the network reads (its class token; the mean of the rows
@@ -67,7 +67,7 @@ def _kept(fused: Tensor, discard: float) -> Tensor:
 
 @attribution(cite="chefer2021generic", reduce="positive", laws=(AT_IMAGE, "class_sensitive"))
 def gradient_attention(score: ModelScore, images: Tensor, *, batch: Batch = "auto") -> Tensor:
-    """The patches whose attention raises the score, following it through all layers.
+    """The patches whose attention raises the score, followed through all layers.
 
     R starts as I; at each layer R = R + mean over heads of ReLU(A * d score / d A) @ R. values = the row of R - I of the
     token that the network reads (its class token; the mean of the rows where it reads several, such as all patches) at each

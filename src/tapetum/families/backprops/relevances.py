@@ -84,7 +84,7 @@ def concept_relevance(
     composite: CompositeName = "epsilon_plus",
     batch: Batch = "auto",
 ) -> ConceptRelevance:
-    """Channels of a layer that the score went through: the k most relevant ones of each image, where, and how much.
+    """The k channels of a layer through which most of the score of an image passes: which, where, and how much.
 
     values (n, k, h, w): what `lrp` sends to each channel at each place, in units of the score, most relevant channel first;
     relevance (n, k) = their sums over places (without that of a class token, which has no place), total (n,) = the sum over

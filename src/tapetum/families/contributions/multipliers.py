@@ -111,7 +111,7 @@ class Differences(Following):
         return signals[0].copy_(value + linear) if value is first else value + linear  # the operation works in place
 
     def _other(self, call: Call) -> Any:
-        """Follows Python functions inside, ignores operations without a gradient, and refuses everything else."""
+        """Looks inside Python functions, runs operations without a gradient unchanged, and refuses all others."""
         if isinstance(call.function, FunctionType):
             with self:
                 return entered(call.function)(*call.args, **call.kwargs)

@@ -64,7 +64,8 @@ def _product(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros:
 
 
 def _softmax(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    """Splits softmax e / s, or log-softmax z - c - log s, e = exp(z - c), s = sum of e; c is the same in both runs."""
+    """Splits the change of softmax e / s, or log-softmax z - c - log s, e = exp(z - c), s = sum of e, c the same in both
+    runs."""
     (z,), (z0,), dim = now, before, call.get(1, "dim")
     zero = zeros[0].nan_to_num(0)  # for masked places, -inf in both runs
     c = torch.maximum(z, z0).amax(dim, keepdim=True)
@@ -78,7 +79,7 @@ def _softmax(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros:
 
 
 def _normalisation(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    """Splits c * r * weight, c = z - mean, r = 1 / sqrt(mean of c^2 + eps); an RMS norm does not subtract the mean."""
+    """Splits the change of c * r * weight, c = z - mean (but in an RMS norm z), r = 1 / sqrt(mean of c^2 + eps)."""
     norm = norm_of(call)
     assert norm is not None  # as `slope_of` found
     c, c0, change = (norm.centre(one[0]) for one in (now, before, zeros))

@@ -1,4 +1,4 @@
-"""Shared by the dream methods: start pictures of a suitable size, the default layer, and the record of each run."""
+"""Parts that the dream methods share: start pictures of a suitable size, the default layer, and the record of each run."""
 
 from __future__ import annotations
 

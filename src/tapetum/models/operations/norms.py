@@ -69,6 +69,6 @@ _ORDERS = {
 
 
 def norm_tensors(call: Call) -> dict[str, Tensor | None]:
-    """Returns weight, bias and running statistics of a batch or instance norm by name; their order differs in torch and F."""
+    """Returns weight, bias and running statistics of a batch or instance norm by name; torch and F differ in their order."""
     names = _ORDERS.get(call.function, ("running_mean", "running_var", "weight", "bias"))
     return {name: call.get(place, name) for place, name in enumerate(names, 1)}

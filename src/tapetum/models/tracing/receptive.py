@@ -67,7 +67,7 @@ class Trace:
 
     @property
     def receptive_field(self) -> int | None:
-        """Side of the receptive field in px, the larger of h and w; None if it is the whole image or no whole number."""
+        """Side of the receptive field in px, the larger of h and w; None if it is the whole image or not a whole number."""
         return _whole(max(span.high - span.low for span in self.spans) + 1) if self.local else None
 
     @property

@@ -267,7 +267,7 @@ def _plain_refusals(name: str, offline: bool) -> Iterator[None]:
 
 
 def _loaded(factory: Any, whole: bool, place: Place) -> nn.Module:
-    """Loads a module with its weights; converts half precision to single, since maps of gradients need the digits.
+    """Loads a module with its weights; converts half precision to single, since maps of gradients need the precision.
 
     whole: refuse a file that lacks any weight; else the weights of a pooling layer may be missing.
     """

@@ -92,7 +92,7 @@ def _three(numbers: Any) -> list[float]:
 
 
 def _pair(lengths: dict[str, int]) -> Size | None:
-    """Returns (height, width) from both lengths, or a square of the shorter side; None if there are neither."""
+    """Returns (height, width) from both lengths, or a square of the shorter side; None if neither is given."""
     if "height" in lengths and "width" in lengths:
         return lengths["height"], lengths["width"]
     edge = lengths.get("shortest_edge")

@@ -1,4 +1,4 @@
-"""Reads and applies settings of a model that its name or factory does not bring, as texts or as `wrap` takes them.
+"""Reads and applies settings that a model's name or factory leaves open, given as texts or as `wrap` takes them.
 
     with_settings(load("net.py:build"), {"labels": "names.txt", "size": "64x128", "outputs": "sigmoid"})
 
