@@ -95,7 +95,7 @@ def settings_of_picture(file: str | os.PathLike[str], said: Collection[str] = ()
 
 
 def _check_out(file: str | os.PathLike[str], out: str | os.PathLike[str] | None) -> None:
-    """Refuses an output path without a folder, or that of an existing file other than another picture by tapetum."""
+    """Refuses an output path in a missing folder, and an existing file unless that is another picture by tapetum."""
     if out is None:
         return
     if not os.path.isdir(Path(out).absolute().parent):

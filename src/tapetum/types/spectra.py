@@ -44,8 +44,7 @@ class UnitExamples(Result):
         return self.pictures.float() / 255
 
     def crop(self, row: int) -> Tensor:
-        """Returns the square (3, side, side) around a picture's strongest place, in [0, 1]; without places, the whole
-        picture."""
+        """Returns the square (3, side, side) around a picture's strongest place, in [0, 1]; all of it without places."""
         (row,) = range(len(self))[rows_of(row, len(self), "picture")]
         if self.boxes is None:
             return self.pixels[row]

@@ -64,8 +64,7 @@ def _product(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros:
 
 
 def _softmax(call: Call, now: Sequence[Tensor], before: Sequence[Tensor], zeros: Sequence[Tensor]) -> Tensor:
-    """Splits the change of softmax e / s, or log-softmax z - c - log s, e = exp(z - c), s = sum of e, c the same in both
-    runs."""
+    """Splits the change of softmax e / s, or log-softmax z - c - log s: e = exp(z - c), s = sum of e, one c for both runs."""
     (z,), (z0,), dim = now, before, call.get(1, "dim")
     zero = zeros[0].nan_to_num(0)  # for masked places, -inf in both runs
     c = torch.maximum(z, z0).amax(dim, keepdim=True)
