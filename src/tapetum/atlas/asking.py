@@ -32,7 +32,7 @@ from tapetum.types import DamagedError, ModelError, Prediction, TapetumError
 FIRES = 24
 PREDICTIONS = 5
 MOST_PIXELS = 32_000_000
-"""Most pixels of a decoded picture, since anybody may send one."""
+"""Largest number of pixels of a decoded picture, since anybody may send one."""
 
 
 def settings_of_atlas(folder: str | Path, said: Collection[str] = ()) -> dict[str, Any]:

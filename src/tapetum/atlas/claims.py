@@ -17,9 +17,9 @@ from tapetum.types import DamagedError
 MANIFEST = "manifest.json"
 SCHEMA = 1
 LARGEST = 400_000_000
-"""Most bytes of a manifest, which names every skipped picture."""
+"""Largest size in bytes of a manifest, which names every skipped picture."""
 SHEETS = 20_000
-"""Most sheets of one kind."""
+"""Largest number of sheets of one kind."""
 
 Fits = Callable[[Any], bool]
 

@@ -17,7 +17,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 HEAD_BYTES = 32_000
-"""Most bytes of a request line and its headers; browsers also send cookies of other servers on the same computer."""
+"""Largest size in bytes of a request line and its headers; browsers also send cookies of the computer's other servers."""
 HEAD_S = 10
 LINGER_S = 2
 SLOWEST = 500_000

@@ -20,19 +20,19 @@ from tapetum.files import opened, shown
 from tapetum.types import DamagedError, TapetumError
 
 LIMIT_S = 30.0
-"""Most seconds of a query; in an atlas of 200,000 units, queries take milliseconds."""
+"""Longest time in seconds of a query; in an atlas of 200,000 units, queries take milliseconds."""
 
 STEPS = 100_000
 """Number of SQLite's virtual machine instructions between two checks of the time."""
 
 LONGEST = 1_000_000
-"""Most bytes of a text or a blob; names of files are the longest."""
+"""Largest size in bytes of a text or a blob; names of files are the longest."""
 
 AT_ONCE = 2_000
 """Number of rows that are fetched at once."""
 
 TEXTS_ROOM = 16
-"""Most bytes of all texts and blobs that a query returns, in multiples of the file's size."""
+"""Largest size in bytes of all texts and blobs that a query returns, in multiples of the file's size."""
 
 LARGEST = 1 << 53
 """Upper bound of whole numbers; JavaScript holds numbers up to this exactly."""

@@ -34,10 +34,10 @@ UNITS = 64
 PICTURES = 256
 """Number of pictures per data file."""
 SKIPPED = 100
-"""Most skipped pictures that the site names."""
+"""Largest number of skipped pictures that the site names."""
 
 MOST_BYTES = 64_000_000
-"""Most bytes of a sheet; a sheet of noise has about three million."""
+"""Largest size in bytes of a sheet; a sheet of noise has about three million."""
 INDEX = b'atlas("index",'
 """First bytes of data/index.js, which every page reads first and by which a site is recognised."""
 

@@ -21,13 +21,13 @@ MIN_DIST = 0.05
 """UMAP's settings in Lucid's recipe (carter2019activation), with cosine distances."""
 
 FEW = 100
-"""Least number of vectors for UMAP, since 50 neighbours would be most of fewer; those get principal components."""
+"""Smallest number of vectors for UMAP, since 50 neighbours would be most of fewer; those get principal components."""
 
 PERCENTILES = (1, 99)
 MARGIN = 0.1
 
 LEAST = 5
-"""Least number of vectors in a cell; cells with fewer are dropped, since their means are mostly noise."""
+"""Smallest number of vectors in a cell; cells with fewer are dropped, since their means are mostly noise."""
 
 PER_CELL = 40
 """Average number of vectors per cell; since they are not spread evenly, a full cell has two to three times as many."""

@@ -11,7 +11,7 @@ from tapetum.atlas.units import SIDE_PX, file_stem
 from tapetum.types import ActivationAtlas
 
 CLASSES = 1_000
-"""Most labels that a page offers; those with most vectors are kept."""
+"""Largest number of labels that a page offers; those with most vectors are kept."""
 
 
 def map_data(atlas: ActivationAtlas, folder: str | Path, numbers: Mapping[int, int], *, tile: int = SIDE_PX) -> dict[str, Any]:

@@ -28,9 +28,9 @@ from tapetum.files import inside, opened
 from tapetum.types import ModelError, TapetumError
 
 MAX_BYTES = 30_000_000
-"""Most bytes of a picture that is sent."""
+"""Largest size in bytes of a picture that is sent."""
 CONNECTIONS, PICTURES = 256, 8
-"""Most simultaneous connections and pictures; none of them occupies a thread while it waits."""
+"""Largest number of simultaneous connections and pictures; none of them occupies a thread while it waits."""
 BACKLOG = 128
 TYPES = {
     ".html": "text/html; charset=utf-8",

@@ -25,7 +25,7 @@ from tapetum.types import ImageError
 TILE_PX = 128
 QUALITY = 80
 MOST = 20_000
-"""Most pictures that an atlas shows; they take 79 sheets, about a hundred megabytes."""
+"""Largest number of pictures that an atlas shows; they take 79 sheets, about a hundred megabytes."""
 
 MISSING = 128
 """Gray level of empty places, and of pictures that have become unreadable since the scan."""

@@ -24,7 +24,7 @@ from tapetum.types import ImageError
 MAX_PIXELS = 64_000_000
 
 MAX_SIDE = 100_000
-"""Most pixels of a picture's longer side, since whole rows are held in memory."""
+"""Largest length in px of a picture's longer side, since whole rows are held in memory."""
 
 # Raster formats whose files begin with a signature. Left out: EPS (starts Ghostscript), TGA (noise would pass as one).
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000", "QOI")
@@ -38,11 +38,11 @@ _PIECE = 40_000_000
 """Bytes of each piece of a picture, which is freed after conversion: malloc returns blocks above 32 MB at once."""
 
 _PNM, _PNM_HEADER, _PLAIN = re.compile(rb"P[1-7fF]\s"), 65_536, 8_000_000
-"""Start of a PPM file, most bytes of its header, and most pixels if written as text, which takes seconds."""
+"""Start of a PPM file, largest size in bytes of its header, and number of pixels if written as text, which takes seconds."""
 
 _DECODERS = {"WEBP": 32_000_000, "AVIF": 32_000_000, "JPEG2000": 24_000_000}
 _PROGRESSIVE, _TILE = 48_000_000, 270_000_000
-"""Most pixels for decoders that need 0.6 GB for them (measured: 16, 14, 23 and 11 bytes each), and bytes of a TIFF tile."""
+"""Numbers of pixels for which decoders need 0.6 GB (measured: 16, 14, 23 and 11 bytes each), and bytes of a TIFF tile."""
 
 _readers = 0
 _readers_lock = threading.Lock()

@@ -21,10 +21,10 @@ from tapetum.files import shown
 from tapetum.types import ImageError
 
 LARGEST = 600_000_000
-"""Most bytes of a picture file that is read whole: 64 million pixels of four times 16 bits, and a little more."""
+"""Largest size in bytes of a picture file that is read whole: 64 million pixels of four times 16 bits, and a little more."""
 
 MAX_BYTES = 100_000_000
-"""Most bytes that are fetched from an address."""
+"""Largest number of bytes that are fetched from an address."""
 
 TIMEOUT_S, TOTAL_S = 20, 120
 """Seconds to wait for each answer of a server, and for a whole picture."""

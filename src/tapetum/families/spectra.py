@@ -43,7 +43,7 @@ from tapetum.types.scans import GROUPS, Example, ScanResult, ScoreKind, Spectrum
 from tapetum.types.spectra import TopExamples, UnitExamples, UnitSpectra, UnitSpectrum
 
 BINS = 48
-"""Most bins of a unit's histogram."""
+"""Largest number of bins of a unit's histogram."""
 
 
 @survey(cite="olah2017feature", question="looks_for")

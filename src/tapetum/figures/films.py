@@ -12,7 +12,7 @@ from tapetum.figures.words import WORDS
 from tapetum.types import Attribution
 
 MOST = 8
-"""Most slices in a row, chosen at even distances."""
+"""Largest number of slices in a row, chosen at even distances."""
 
 ROWS = 8
 

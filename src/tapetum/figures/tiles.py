@@ -82,7 +82,7 @@ def _has_grid(rendering: Rendering) -> bool:
 
 
 FEW = 16
-"""Most pictures of a layout that have room for their names."""
+"""Largest number of pictures of a layout that have room for their names."""
 
 
 def is_mosaic(rendering: Rendering) -> bool:

@@ -18,7 +18,7 @@ from tapetum.types import History, PredictionCheck, TapetumError
 MAX_FILTERS, MAX_STAGES = 16, 7
 MAX_PICTURES, COLUMNS = 32, 8
 MAX_NUMBERS, MAX_NAMES = 12, 24
-"""Most classes for which a confusion matrix has room for numbers, and for class names."""
+"""Largest number of classes for which a confusion matrix has room for numbers, and for class names."""
 RIGHT, WRONG = "\N{CHECK MARK}", "\N{BALLOT X}"
 """Signs beside the colours, for readers who cannot tell those apart."""
 

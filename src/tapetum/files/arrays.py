@@ -29,7 +29,7 @@ KINDS = "biufcUS"
 """Allowed kinds of dtypes: booleans, numbers and texts of a fixed length; no objects, records or dates."""
 
 HEADER = 10_000
-"""Most bytes of a .npy header, as in numpy."""
+"""Largest size in bytes of a .npy header, as in numpy."""
 
 
 def arrays_in(source: str | os.PathLike[str] | bytes, name: str | None = None) -> dict[str, NDArray[Any]]:

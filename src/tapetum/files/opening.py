@@ -13,10 +13,10 @@ from tapetum.files.words import shown
 from tapetum.types import DamagedError, TapetumError
 
 LIMIT = 1_000_000_000
-"""Most bytes of a file that is read whole, unless its reader sets another limit."""
+"""Largest size in bytes of a file that is read whole, unless its reader sets another limit."""
 
 HASHED = 8_000_000_000
-"""Most bytes of a file whose checksum is computed, which takes some seconds."""
+"""Largest size in bytes of a file whose checksum is computed, which takes some seconds."""
 
 _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)

@@ -11,10 +11,10 @@ from tapetum.files.words import shown
 from tapetum.types import DamagedError, TapetumError
 
 LIMIT = 32_000_000
-"""Most bytes of a JSON file, unless its reader sets another limit."""
+"""Largest size in bytes of a JSON file, unless its reader sets another limit."""
 
 ROOM = 1_200_000_000
-"""Most bytes that parsed JSON may take: 32 MB of empty lists take 0.7 GB, names of a million pictures a tenth of that."""
+"""Largest size in bytes of parsed JSON: 32 MB of empty lists take 0.7 GB, names of a million pictures a tenth of that."""
 
 DEPTH = 60
 """Deepest nesting of JSON that is accepted: tapetum's files have about ten levels, and their readers are recursive."""

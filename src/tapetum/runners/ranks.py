@@ -22,7 +22,7 @@ LAUNCHERS = {"torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"), "SLURM": ("SLURM_
 """{launcher: environment variables for this process's rank, the number of processes, and its rank on this computer}."""
 
 LOOK_S = 2.0
-"""Least seconds between two checks of which shards the other ranks have done."""
+"""Shortest time in seconds between two checks of which shards the other ranks have done."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ OWN = re.compile(r"epoch_[0-9]{3,9}\.safetensors|history\.json|model\.(safetenso
 """Names of the files that a training writes into its folder."""
 AT_HAND = 2  # number of epochs' files that are kept, so that a damaged last one does not end the training
 LARGEST = 16_000_000_000
-"""Most bytes of an epoch's file; hashing that many takes about ten seconds."""
+"""Largest size in bytes of an epoch's file; hashing that many takes about ten seconds."""
 
 ADAM = {"step", "exp_avg", "exp_avg_sq"}
 """Names in Adam's state of each weight: a number, and two tensors of the weight's shape."""

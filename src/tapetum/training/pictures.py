@@ -23,7 +23,7 @@ Augment = Literal["none", "flip", "crop"]
 """Random changes of a training picture: none; mirrored left to right; or mirrored, and cropped at a random place."""
 
 KEEP_BYTES = 1_000_000_000
-"""Most bytes of 8-bit pictures kept in memory; more are decoded again in every epoch."""
+"""Largest size in bytes of 8-bit pictures kept in memory; more are decoded again in every epoch."""
 
 AHEAD = 2  # batches that are decoded before their turn
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from tapetum.types.checks import listed
 
 LONGEST = 60
-"""Most letters of one value in a line with several values."""
+"""Largest number of letters of one value in a line with several values."""
 
 FEW = 8
-"""Most numbers of a tensor that are written out."""
+"""Largest number of numbers of a tensor that are written out."""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: bool = False) -> str:

@@ -17,7 +17,7 @@ from tapetum.types import DamagedError, ImageError, TapetumError
 _MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # first bytes of gzip, bzip2, xz and zstandard files
 _LARGEST_LABEL = _LONGEST_ABOUT = 1_000_000
 _LONGEST_END = 256_000_000
-"""Most bytes after the last member: tapes are padded to whole records."""
+"""Largest number of bytes after the last member: tapes are padded to whole records."""
 
 _ABOUT_NEXT = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
 

@@ -32,7 +32,7 @@ from tapetum.types import DamagedError, TapetumError
 PLAN = "plan.json"
 DIGEST = hashlib.sha256().digest_size
 LARGEST = 16_000_000_000
-"""Most bytes of a shard; hashing that many takes about ten seconds."""
+"""Largest size in bytes of a shard; hashing that many takes about ten seconds."""
 
 DTYPES = frozenset(np.dtype(name).newbyteorder("<").str for name in (
     "bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"

@@ -34,10 +34,10 @@ MISSING = "shards at a URL need pyarrow and fsspec: pip install 'tapetum[scale]'
 COLUMNS = ("layer", "tracker", "name", "dtype", "shape", "bytes")
 ABOUT = ("", -1, "about")
 MOST_ROWS = 100_000
-"""Most rows of a file; a tracker has about ten tables per layer."""
+"""Largest number of rows of a file; a tracker has about ten tables per layer."""
 
 LARGEST = 1_900_000_000
-"""Most bytes of a file, since it is read into memory as a whole."""
+"""Largest size in bytes of a file, since it is read into memory as a whole."""
 
 WHOLE_PUTS = {"memory", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "r2", "hf"}
 """Protocols of stores where objects appear only when complete; elsewhere a file is written under another name and renamed."""

@@ -32,7 +32,7 @@ FADED, CLEAR = 0.2, 0.8
 """Quantiles of the accumulated gradient: pixels below the first are transparent, pixels above the second opaque."""
 
 RARE = 0.1
-"""Least number of views that a pixel counts with, as a share of the most frequent pixel's; corners are rarely in a view."""
+"""Smallest number of views that a pixel counts with, as a share of the most frequent pixel's; corners are rarely in a view."""
 
 PARAMETRIZATIONS = {"fourier": fourier, "phase": maco, "pixel": pixel}
 """Parametrizations that can start from a picture; "phase" keeps the magnitude of each frequency and changes its phase."""

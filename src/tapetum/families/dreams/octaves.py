@@ -26,7 +26,7 @@ from tapetum.progress import report
 from tapetum.types import MethodError, Precision, Range, Rendering
 
 SMALLEST_PX = 32
-"""Least shorter side of an octave in px: a network that halves its grid five times has one place left."""
+"""Smallest shorter side of an octave in px: a network that halves its grid five times has one place left."""
 
 USUAL = 3
 """Index of the default layer among five depths (the fourth), which responds to parts of things (eyes, snouts, wheels)."""
