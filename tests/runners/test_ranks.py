@@ -57,7 +57,7 @@ def test_any_rank_alone_comes_to_the_end_and_only_the_first_returns_it(folder: P
         assert FolderLedger(out).done() == set(range(8))
         if rank:
             assert not result
-            assert result.notes == ("the result is that of rank 0",)
+            assert result.notes == ("rank 0 has the result",)
         else:
             assert arrays(result) == arrays(whole)
             assert result.skipped == whole.skipped

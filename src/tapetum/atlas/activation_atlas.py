@@ -23,11 +23,11 @@ from tapetum.atlas.units import PRESET, side_of
 from tapetum.border.methods import survey
 from tapetum.border.sentences import Limit, OtherRunner, Resume, Seed, Workers
 from tapetum.data.streams import Source
-from tapetum.engines.render import objectives as O
 from tapetum.engines.render.presets import preset as named_preset
 from tapetum.engines.scan import Scanning
 from tapetum.engines.scan.scan import key_of as scan_key
 from tapetum.engines.scan.trackers import Positions
+from tapetum.families.compositions.grids import towards
 from tapetum.keeping.keyed import Kept, Key
 from tapetum.keeping.places import removed
 from tapetum.models.vision_model import VisionModel
@@ -243,7 +243,7 @@ def _painted(
     canvases: Canvases, layer: str, wanted: Tensor, power: float | int, parts: Path | None, workers: int | None, resume: bool
 ) -> Painted:
     """Renders a picture for each of the wanted directions (k, c); keeps finished batches in the folder `parts`."""
-    job = replace(canvases, objectives=[_objective(layer, one, power) for one in wanted])
+    job = replace(canvases, objectives=[towards(layer, one, power) for one in wanted])
     digest = hashlib.sha256(wanted.numpy().tobytes()).hexdigest()
     key = Key({**job.facts(), "vectors": digest, "cosine_power": float(power)})
     with progress.stage("pictures"), nullcontext(parts) if parts else TemporaryDirectory() as folder:
@@ -255,12 +255,6 @@ def directions(means: Tensor, metric: Tensor | None) -> Tensor:
     wanted = means if metric is None else means @ metric
     lengths = wanted.norm(dim=1, keepdim=True)
     return (wanted / torch.where(lengths > 0, lengths, 1)).float()
-
-
-def _objective(layer: str, vector: Tensor, power: float | int) -> O.Objective:
-    if not bool(vector.any()):
-        return O.Objective(f"nothing of {layer}", (layer,), lambda seen: 0 * seen[layer].flatten(1).sum(1))
-    return O.direction(layer, vector, cosine_power=power)
 
 
 # --- on the disk

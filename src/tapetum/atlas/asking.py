@@ -93,9 +93,7 @@ class Asking:
         scores = [acts[name].flatten(2).amax(2) if acts[name].ndim > 2 else acts[name] for name in names]
         for layer, found in zip(self.layers, scores, strict=True):
             if found.shape[1] != layer["channels"]:
-                raise ModelError(
-                    f"{shown(layer['name'])} has {found.shape[1]} channels here, and {layer['channels']} in the atlas"
-                )
+                raise ModelError(f"{shown(layer['name'])} has {found.shape[1]} channels here, {layer['channels']} in the atlas")
         return [one[0].float().double().cpu().numpy() for one in scores], predictions
 
     @cached_property

@@ -207,9 +207,8 @@ def request_in(head: bytes) -> HttpRequest:
         name, value = found[1].lower(), found[2].rstrip(" \t")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     if line[1] not in METHODS:
-        raise RefusedRequest(
-            HTTPStatus.METHOD_NOT_ALLOWED, f"this server answers {', '.join(METHODS)}", Allow=", ".join(METHODS)
-        )
+        known = ", ".join(METHODS)
+        raise RefusedRequest(HTTPStatus.METHOD_NOT_ALLOWED, f"this server answers {known}", Allow=known)
     if not _HOST.fullmatch(headers.get("host", "")):
         raise RefusedRequest(HTTPStatus.BAD_REQUEST, "a request has one Host header with a name or an address")
     return HttpRequest(line[1], line[2], headers, _length(headers, line[1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,7 @@ from tapetum.figures.renderings import MAX_LINES, MAX_TILES, draw, joined_alike,
 from tapetum.figures.tiles import unit_words
 from tapetum.keeping.provenance import versions
 from tapetum.models.vision_model import VisionModel
-from tapetum.reports.machine import write_json
+from tapetum.reports.machine import nan_as_null, write_json
 from tapetum.reports.provenance import with_checksum, write_figure
 from tapetum.types import Method, Rendering, Run, TapetumError
 
@@ -88,20 +87,15 @@ def _rows(task: Task, made: Rendering, was_there: bool) -> list[dict[str, Any]]:
             "subject": task.title,
             "objective": made.objectives[row or 0],
             "status": made.status[row] if row is not None else "ok" if "ok" in made.status else made.status[0],
-            "score": None if row is None else _number(made.scores[row]),
+            "score": None if row is None else nan_as_null(float(made.scores[row])),
             "file": name,
             "result": f"{RESULTS}/{task.stem}",
             "was_there": was_there,
         }
         if row is not None and made.numbers:
-            entry["numbers"] = {key: _number(each[row]) for key, each in made.numbers.items() if each.ndim == 1}
+            entry["numbers"] = {key: nan_as_null(float(each[row])) for key, each in made.numbers.items() if each.ndim == 1}
         rows.append(entry)
     return rows
-
-
-def _number(value: Any) -> float | None:
-    """Converts a number to float for JSON; NaN and infinity become None."""
-    return float(value) if math.isfinite(float(value)) else None
 
 
 def _films(job: PageJob, task: Task, result: Run, suffixes: Sequence[str]) -> list[str]:

@@ -103,10 +103,8 @@ def runner(ray: str | None, workers: int | None) -> tuple[Runner, bool]:
 
 def tracker_classes() -> dict[str, type]:
     """Returns {lower-case name: class} of all trackers: the dataclasses of their package that have a `result`."""
-    found = (
-        one for one in vars(known_trackers).values() if isinstance(one, type) and is_dataclass(one) and hasattr(one, "result")
-    )
-    return {one.__name__.lower(): one for one in found}
+    kinds = (one for one in vars(known_trackers).values() if isinstance(one, type))
+    return {one.__name__.lower(): one for one in kinds if is_dataclass(one) and hasattr(one, "result")}
 
 
 def made_trackers(text: str, settings: Mapping[str, Any]) -> list[Any]:

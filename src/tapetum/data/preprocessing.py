@@ -71,9 +71,7 @@ class Preprocessing:
         if isinstance(self.resize, str) and self.resize not in ("crop", "squash"):
             raise ImageError(f'resize is the shorter side in px, "crop" or "squash", not {self.resize!r}')
         if isinstance(self.resize, int) and self.resize < min(self.size):
-            raise ImageError(
-                f"a picture resized to {self.resize} px holds no crop of {as_text(self.size)} px: make resize larger"
-            )
+            raise ImageError(f"a picture of {self.resize} px holds no crop of {as_text(self.size)} px: make resize larger")
 
     @property
     def channels(self) -> int:

@@ -91,9 +91,8 @@ def _way(
     normalised = how.normalize(steps[-1][1])
     every = [*steps, ("normalised", normalised), ("back again", how.denormalize(normalised))]
     top, left, bottom, right = map(float, box)
-    return PreprocessingWay(
-        name, tuple(_step(name, values[0]) for name, values in every), (top, left, bottom, right), float(stretched)
-    )
+    shown = tuple(_step(name, values[0]) for name, values in every)
+    return PreprocessingWay(name, shown, (top, left, bottom, right), float(stretched))
 
 
 def _step(name: str, values: Tensor) -> PreprocessingStep:

@@ -31,12 +31,7 @@ HEAD_PX = 10  # gap below the bar at the top of a column
 WIDTH_PX, HEIGHT_PX = ACROSS * (TILE_PX + GAP_PX) - GAP_PX, ACROSS * (TILE_PX + NOTE_PX + GAP_PX) - GAP_PX  # of a column
 RATIO = 0.93 * (HEIGHT_PX + HEAD_PX) / WIDTH_PX  # height of a column's pictures by its width, which has a margin
 
-TITLES: dict[Group, str] = {
-    "minimum": "Minimum",
-    "slightly_negative": "Slightly negative",
-    "slightly_positive": "Slightly positive",
-    "maximum": "Maximum",
-}
+TITLES: dict[Group, str] = {group: group.replace("_", " ").capitalize() for group in GROUPS}
 BY_MEDIAN = {"slightly_negative": "Slightly below the median", "slightly_positive": "Slightly above the median"}
 MADE = ("Negative optimized", "Positive optimized")
 COLORS: dict[Group, str] = dict(zip(GROUPS, (DIVERGING[0], DIVERGING[2], DIVERGING[6], DIVERGING[8]), strict=True))

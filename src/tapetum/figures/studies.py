@@ -93,6 +93,4 @@ def _held(result: FilterSpecialization) -> str:
     shape = result.channels.shape
     extents = result.numbers["extent"].view(*shape).mean((0, 2)).tolist()
     places = ", ".join(f"{layer} {extent:.0%}" for layer, extent in zip(result.layers, extents, strict=True))
-    return (
-        f"above: the picture that drives the channel most; below: where it answered · places above half of the peak: {places}"
-    )
+    return f"above: the picture that drives the channel most; below: where it answered · places above half the peak: {places}"

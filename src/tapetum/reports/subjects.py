@@ -115,9 +115,7 @@ def _check_file(name: str, place: str, digest: str) -> None:
 def _check_word(word: str, files: Mapping[str, str]) -> None:
     """Refuses a parameter's text if it is a URL, or names an existing file without a checksum in `files`."""
     if "://" in word:
-        raise TapetumError(
-            f"the picture was made with {shown(word)}; only addresses that you name are opened: run its method again"
-        )
+        raise TapetumError(f"the picture was made with {shown(word)}; only addresses that you name are opened: run it again")
     for name in (word, word.partition(":")[2]):
         if name and name not in files and os.path.lexists(name) and not os.path.isdir(name):
             raise TapetumError(f"the picture's parameters name {shown(name)}, a file here without its checksum: it is not read")

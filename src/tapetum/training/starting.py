@@ -45,7 +45,7 @@ def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing,
             module = SimpleCNN(len(classes), **SIMPLE[arch])
         return StartingNetwork(VisionModel(module.eval(), arch, preprocessing, classes, outputs="logits"), None)
     if isinstance(arch, str):
-        return with_new_head(load(arch, weights=None, seed=seed), classes, seed)
+        return new_head(load(arch, weights=None, seed=seed), classes, seed)
     model = private(arch)
     outputs = n_outputs(model)
     if outputs != len(classes):
@@ -57,7 +57,7 @@ def new_network(arch: Any, classes: Sequence[str], preprocessing: Preprocessing,
     return StartingNetwork(model, None)
 
 
-def with_new_head(model: VisionModel, classes: Sequence[str], seed: int) -> StartingNetwork:
+def new_head(model: VisionModel, classes: Sequence[str], seed: int) -> StartingNetwork:
     """Replaces a model's last layer in place by one with as many outputs as there are classes, with weights drawn by `seed`."""
     head = find_head(model)
     with torch_seed(seed):
@@ -132,9 +132,8 @@ def _done_after(model: VisionModel, layer: str) -> set[str]:
     if layer not in model.find_layers(layer):
         raise ModelError(f'freeze is "features", or the full name of one layer, not "{layer}"')
     done: list[str] = []
-    handles = [
-        part.register_forward_hook(lambda *_, name=one: done.append(name)) for one, part in model.replica.named_modules()
-    ]
+    modules = model.replica.named_modules()
+    handles = [part.register_forward_hook(lambda *_, name=one: done.append(name)) for one, part in modules]
     try:
         n_outputs(model)
     finally:

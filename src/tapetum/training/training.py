@@ -23,16 +23,7 @@ from tapetum.training.data import Split, read_data
 from tapetum.training.features import Features, called, features_of
 from tapetum.training.loop import Schedule, TrainingPlan, TrainingState, Work, run_epoch
 from tapetum.training.pictures import KEEP_BYTES, Augment, Photographs
-from tapetum.training.starting import (
-    SIMPLE,
-    Frozen,
-    StartingNetwork,
-    freeze_parts,
-    new_network,
-    private,
-    set_size,
-    with_new_head,
-)
+from tapetum.training.starting import SIMPLE, Frozen, StartingNetwork, freeze_parts, new_head, new_network, private, set_size
 from tapetum.types import History, ImageError, ModelLike, TrainingError
 
 SMALLEST, LARGEST = 32, 128
@@ -156,7 +147,7 @@ def fine_tune(
     plan = _plan(epochs, batch, rate, schedule, seed, patience)
     with _quietly(progress):
         parts = read_data(data, validation, seed)
-        start = with_new_head(load(model) if isinstance(model, str) else private(model), parts.classes, seed)
+        start = new_head(load(model) if isinstance(model, str) else private(model), parts.classes, seed)
         set_size(start.model, size)
         frozen = freeze_parts(start, freeze)
         photographs = _photographs(parts, start.model.preprocessing, augment, seed)
@@ -200,9 +191,7 @@ def _photographs(parts: Split, preprocessing: Preprocessing, augment: Augment, s
         raise TrainingError(f"augment is none, flip or crop, not {augment!r}")
     if preprocessing.range is not None or preprocessing.channels not in (1, 3):
         what = "raw values" if preprocessing.range is not None else f"{preprocessing.channels} bands"
-        raise TrainingError(
-            f"training is on 8-bit pictures, grey or in colour, and this network takes {what}: use your own loop"
-        )
+        raise TrainingError(f"training is on 8-bit pictures, grey or colour, and this network takes {what}: use your own loop")
     held = Photographs(parts.validation, preprocessing, "none", seed, KEEP_BYTES)
     return [Photographs(parts.train, preprocessing, augment, seed, KEEP_BYTES), held]
 

@@ -36,9 +36,8 @@ def correlate(picture: Tensor, kernel: Tensor, border: Border = "reflect") -> Te
     channels, (h, w) = picture.shape[1], kernel.shape
     margins = [w // 2, w // 2, h // 2, h // 2]
     if border == "reflect" and (h // 2 >= picture.shape[-2] or w // 2 >= picture.shape[-1]):
-        raise ImageError(
-            f"a picture of {as_text(picture.shape)} is too small for a kernel of {as_text(kernel.shape)}: give a larger one"
-        )
+        small, large = as_text(picture.shape), as_text(kernel.shape)
+        raise ImageError(f"a picture of {small} is too small for a kernel of {large}: give a larger picture")
     ground = F.pad(picture, margins, mode="constant" if border == "zero" else border)
     return F.conv2d(ground, kernel.to(picture).expand(channels, 1, h, w), groups=channels)
 

@@ -189,12 +189,8 @@ def _add(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
     file = io.BytesIO()
     np.save(file, array, allow_pickle=False)
     deflated = np.issubdtype(array.dtype, np.integer)  # floats hardly shrink
-    archive.writestr(
-        zipfile.ZipInfo(f"{name}.npy"),
-        file.getvalue(),
-        zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED,
-        1 if deflated else None,
-    )
+    packing = (zipfile.ZIP_DEFLATED, 1) if deflated else (zipfile.ZIP_STORED, None)
+    archive.writestr(zipfile.ZipInfo(f"{name}.npy"), file.getvalue(), *packing)
 
 
 def unpacked(source: Path | bytes, place: str, key: str) -> ShardResult:

@@ -44,9 +44,7 @@ def scan(job: Job, run: Runner, *, resume: bool = True) -> ScanResult:
     if job.ledger is not None:
         deque(fresh, maxlen=0)  # computes all shards; their results go to the ledger
     if not getattr(run, "collects", True):  # only rank 0 of several returns the result
-        return ScanResult(
-            {}, tuple(job.source.ids[: job.plan.count]), {}, {}, {}, key, before, ("the result is that of rank 0",)
-        )
+        return ScanResult({}, tuple(job.source.ids[: job.plan.count]), {}, {}, {}, key, before, ("rank 0 has the result",))
     notes: list[str] = []
     if job.ledger is None:
         return _whole(job, fresh, notes, key, before, begun)

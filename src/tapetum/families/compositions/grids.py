@@ -77,7 +77,7 @@ def activation_grid(
     if n * rows * columns > MOST_CELLS:
         raise MethodError(f"{name} has {rows} x {columns} places, {n * rows * columns} in all; up to {MOST_CELLS} are made")
     vectors = maps.permute(0, 2, 3, 1).flatten(0, 2).contiguous()  # contiguous: other strides may change the rounding of sums
-    wanted = [_towards(name, vector, cosine_power) for vector in vectors]
+    wanted = [towards(name, _unit(vector), cosine_power) for vector in vectors]
     pixels = small_size(model, CELL_PX) if size is None else as_size(model, size)
     recipe = recipe_of(preset, n_steps, parametrization, transforms, precision)
     made = render(model, wanted, recipe, size=pixels, seed=seed, batch=_cells(model, batch, pixels))
@@ -157,12 +157,16 @@ def found_in(model: VisionModel, images: Tensor, layer: str) -> Tensor:
     return torch.cat([activations(model, one, layer) for one in images.split(1)])
 
 
-def _towards(layer: str, vector: Tensor, cosine_power: float) -> O.Objective:
-    """Returns the objective of a vector's direction, whatever its length; for a zero vector, an objective that is always 0."""
+def _unit(vector: Tensor) -> Tensor:
     length = vector.norm()
-    if length == 0:
+    return vector / length if length else torch.zeros_like(vector)
+
+
+def towards(layer: str, direction: Tensor, cosine_power: float) -> O.Objective:
+    """Returns the objective of a direction; for a vector of zeros, which has none, an objective that is always 0."""
+    if not direction.any():
         return O.Objective(f"nothing of {layer}", (layer,), lambda seen: 0 * seen[layer].flatten(1).sum(1))
-    return O.direction(layer, vector / length, cosine_power=cosine_power)
+    return O.direction(layer, direction, cosine_power=cosine_power)
 
 
 def _cells(model: VisionModel, batch: Batch, size: tuple[int, int]) -> int:

@@ -44,10 +44,9 @@ def integrated_gradients(
         >>> tp.integrated_gradients(model, images, baseline="black").values.sum()
     """
     points, weights = nodes(quadrature, n_steps)
-    path = weighted_gradient(
-        score, len(images), lambda i, k: baseline[i] + points[k] * (images[i] - baseline[i]), weights, batch=batch
-    )
-    return _complete(score, images, baseline, (images - baseline) * path, batch)
+    change = images - baseline
+    path = weighted_gradient(score, len(images), lambda i, k: baseline[i] + points[k] * change[i], weights, batch=batch)
+    return _complete(score, images, baseline, change * path, batch)
 
 
 GAP = 0.01

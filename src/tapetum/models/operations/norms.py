@@ -62,10 +62,7 @@ def _grouped(x: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None,
     return Norm((len(x), groups, -1), (2,), weight, bias, eps)
 
 
-_ORDERS = {
-    torch.batch_norm: ("weight", "bias", "running_mean", "running_var"),
-    torch.instance_norm: ("weight", "bias", "running_mean", "running_var"),
-}
+_ORDERS = dict.fromkeys((torch.batch_norm, torch.instance_norm), ("weight", "bias", "running_mean", "running_var"))
 
 
 def norm_tensors(call: Call) -> dict[str, Tensor | None]:

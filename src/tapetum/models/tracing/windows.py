@@ -110,9 +110,8 @@ def _resized(span: Span, old: int, new: int, taps: int) -> Span:
     if old == new:
         return span
     ratio = Fraction(old, new)
-    return replace(
-        span.kernel(taps), jump=span.jump * ratio, loose=span.loose + span.jump * (Fraction(taps, 2) + max(1, ratio))
-    )
+    loose = span.loose + span.jump * (Fraction(taps, 2) + max(1, ratio))
+    return replace(span.kernel(taps), jump=span.jump * ratio, loose=loose)
 
 
 def unfolding(step: TracedStep) -> Trace:

@@ -177,9 +177,8 @@ class SameMaxPool2d(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Maps (n, c, h, w) to (n, c, ceil(h / 2), ceil(w / 2))."""
-        return F.max_pool2d(
-            input, self.kernel_size, self.stride, (input.shape[-2] % 2, input.shape[-1] % 2), ceil_mode=self.ceil_mode
-        )
+        odd = input.shape[-2] % 2, input.shape[-1] % 2
+        return F.max_pool2d(input, self.kernel_size, self.stride, odd, ceil_mode=self.ceil_mode)
 
 
 class ResponseNorm(nn.LocalResponseNorm):

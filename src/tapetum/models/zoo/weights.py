@@ -176,9 +176,8 @@ def _same(a: PrefixFit, b: PrefixFit) -> bool:
 
 def _notes(chosen: PrefixFit, found: Sequence[PrefixFit], name: str) -> list[str]:
     others = [shown(fit.place or "the file itself") for fit in found if fit is not chosen and not _same(fit, chosen)]
-    notes = (
-        [f"of {name} the weights under {shown(chosen.place)} were taken, not those under {', '.join(others)}"] if others else []
-    )
+    place = shown(chosen.place)
+    notes = [f"of {name} the weights under {place} were taken, not those under {', '.join(others)}"] if others else []
     # infinity may be intended, as in attention masks; NaN never is
     broken = [name for name, one in chosen.named.items() if one.is_floating_point() and bool(one.float().isnan().any())]
     if broken:

@@ -97,9 +97,7 @@ def _middle(act: Tensor, given: Tensor, layer: str) -> Tensor:
     channels, height, width = (int(side) for side in given.shape)
     if channels != act.shape[1] or height > act.shape[-2] or width > act.shape[-1]:
         here = " x ".join(map(str, act.shape[1:]))
-        raise TargetError(
-            f"{channels} x {height} x {width} numbers do not fit {layer}, {here} (c x h x w) at this picture size"
-        )
+        raise TargetError(f"{channels} x {height} x {width} numbers do not fit {layer}, {here} (c x h x w) at this size")
     y, x = act.shape[-2] // 2 - height // 2, act.shape[-1] // 2 - width // 2
     return act[:, :, y : y + height, x : x + width]
 

@@ -52,11 +52,8 @@ class Spectrum:
         kept = (score >= 0).all(0)
         kept = kept if self.around == "auto" else torch.full_like(kept, self.around == "median")
         counts = Counts(self.score)
-        new: State = {
-            **counts.update(counts.start(score.shape[1]), seen),
-            **_table(score[:, kept], seen.where[:, kept], seen.samples),
-            "kept": kept,
-        }
+        table = _table(score[:, kept], seen.where[:, kept], seen.samples)
+        new: State = {**counts.update(counts.start(score.shape[1]), seen), **table, "kept": kept}
         for group, key in _keys(score.T, seen.samples).items():
             new[f"{group} key"], new[f"{group} place"] = key, seen.where.T
         return self.merge(state, new)
