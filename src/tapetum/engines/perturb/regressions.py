@@ -34,7 +34,7 @@ def weighted_ridge(present: Tensor, values: Tensor, weights: Tensor, alpha: floa
 def shapley_regression(
     listed: tuple[Tensor, Tensor, Tensor], drawn: tuple[Tensor, Tensor, float], nobody: Tensor, everybody: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Returns Shapley values (k,), fitted by least squares to sum to everybody - nobody, and their standard errors.
+    """Returns Shapley values (k,), fitted by least squares with the sum `everybody` - `nobody`, and their standard errors.
 
     listed: coalitions (e, k), their values (e,) and weights (e,).
     drawn: random coalitions in pairs with their complements (p, 2, k), their values (p, 2), and their total weight. Without
