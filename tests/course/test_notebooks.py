@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from docs_builder import BUILDER, module_of
 
 from tapetum.course import scripts
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILDER = ROOT / "docs" / "builder"
 
 TEXT = """# %% [markdown]
 # # {n} · Numbers
@@ -33,14 +31,6 @@ images = model.preprocess(here.picture("cat"))
 here.holds(len(images) == {images}, "one image")
 tp.show(tp.edge_attribution(model, images, target=0))
 """
-
-
-def _module(name: str) -> Any:
-    sys.path.insert(0, str(BUILDER))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(BUILDER))
 
 
 @pytest.fixture
@@ -76,7 +66,7 @@ def execute(course: Path, out: Path, *numbers: str) -> subprocess.CompletedProce
 def test_lessons_run_once_and_again_when_their_script_or_settings_change(
     course: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notebooks, out = _module("notebooks"), tmp_path / "out"
+    notebooks, out = module_of("notebooks"), tmp_path / "out"
     done = execute(course, out)
     assert done.returncode == 0, done.stderr
     assert [line[:8] for line in done.stdout.splitlines()] == ["1 of 2: ", "2 of 2: "]
@@ -109,13 +99,13 @@ def test_a_cell_that_fails_is_named_and_leaves_no_notebook(course: Path, tmp_pat
 
 
 def test_a_lesson_that_is_not_there_is_named(course: Path) -> None:
-    notebooks = _module("notebooks")
+    notebooks = module_of("notebooks")
     with pytest.raises(notebooks.LessonFailed, match=r"no lesson 9; there are 1, 2"):
         notebooks.chosen([1, 9])
 
 
 def test_the_clean_notebook_is_the_same_each_time_and_has_no_outputs(course: Path, tmp_path: Path) -> None:
-    notebooks = _module("notebooks")
+    notebooks = module_of("notebooks")
     (lesson,) = notebooks.chosen([1])
     first = notebooks.write_clean(lesson, tmp_path / "a").read_bytes()
     assert first == notebooks.write_clean(lesson, tmp_path / "b").read_bytes()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import fcntl
-import importlib
 import inspect
 import json
 import os
@@ -14,12 +13,12 @@ import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
 import pytest
 import torch
+from docs_builder import BUILDER, module_of
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import VisionTransformer
@@ -30,7 +29,6 @@ from tapetum.registry import parameters
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-BUILDER = DOCS / "builder"
 SOURCES = [*(ROOT / "src").rglob("*.py")]
 METHODS = {method.name: method for method in tp.methods()}
 GUIDES = ("questions", "choosing", "networks", "targets", "objectives", "scanning", "scale", "atlas", "limits")
@@ -39,16 +37,7 @@ SLOW = ("rise", "score_cam", "ss_cam", "is_cam")
 """Examples that take more than a second or two on the small network."""
 
 
-def _module(name: str) -> ModuleType:
-    """A file of docs/, which is no package."""
-    sys.path.insert(0, str(BUILDER))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(BUILDER))
-
-
-REFERENCES = _module("bibtex").references()
+REFERENCES = module_of("bibtex").references()
 
 
 class Page(HTMLParser):
@@ -191,7 +180,7 @@ def test_the_site_has_both_palettes_of_the_figures_theme(site: Path) -> None:
 
 
 def test_a_link_that_leads_nowhere_ends_the_build() -> None:
-    build = _module("build")
+    build = module_of("build")
     file = DOCS / "limits.md"
     for link in ("api:no_such_name", "nowhere.md", "https://example.org"):
         if "://" in link:
@@ -205,7 +194,7 @@ def test_a_link_that_leads_nowhere_ends_the_build() -> None:
 def test_text_of_docstrings_is_shown_as_it_is() -> None:
     from markdown_it import MarkdownIt
 
-    markup = _module("markup")
+    markup = module_of("markup")
     text = "- a_k * b_k < 2 | `x|y` $5 [n] {z} ~c~ #1 & *p*"
     shown = MarkdownIt("commonmark").render(markup.inline(text))
     assert shown == "<p>- a_k * b_k &lt; 2 | <code>x|y</code> $5 [n] {z} ~c~ #1 &amp; *p*</p>\n"
@@ -216,7 +205,7 @@ def test_text_of_docstrings_is_shown_as_it_is() -> None:
 
 def test_every_declared_law_is_explained() -> None:
     declared = set().union(*(method.laws for method in METHODS.values()))
-    assert declared == set(_module("pages").LAWS)
+    assert declared == set(module_of("pages").LAWS)
 
 
 # --- references
@@ -477,14 +466,14 @@ def test_the_example_of_the_docstring_runs_and_gives_what_it_says(thing: Any, sc
 
 
 def test_a_formula_with_an_unknown_command_is_refused() -> None:
-    formula = _module("mathml").formula
+    formula = module_of("mathml").formula
     assert "<msup>" in formula("x^{2} \\leq \\lVert y \\rVert", "inline")
     with pytest.raises(ValueError, match="frobnicate is not understood"):
         formula("x \\frobnicate y", "block")
 
 
 def test_a_number_at_the_start_of_a_text_begins_no_list() -> None:
-    escaped = _module("markup").escaped
+    escaped = module_of("markup").escaped
     assert [escaped(text) for text in ("0.6 a", "12) b", "- c", "a-1.5", "x_y")] == [
         "0\\.6 a",
         "12\\) b",

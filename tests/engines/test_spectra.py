@@ -1,12 +1,12 @@
 """Spectra, and MACO, which keeps them while the phases move."""
 
-import importlib.util
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from docs_builder import module_of
 from skimage import data
 from torch import Tensor
 from zoo import pictures
@@ -22,8 +22,6 @@ from tapetum.engines.render.parametrizations.images import covering, cycles
 from tapetum.engines.render.parametrizations.phases import is_mirrored, with_phases
 from tapetum.engines.render.parametrizations.spectra import periodic
 from tapetum.types import ImageError, MethodError
-
-BUILDER = Path(__file__).parents[2] / "docs" / "builder"
 
 
 def own_sign(size: tuple[int, int]) -> Tensor:
@@ -170,11 +168,7 @@ def test_the_shipped_spectrum_falls_like_that_of_photographs() -> None:
 @pytest.mark.bits
 def test_the_shipped_spectrum_is_what_the_script_measures() -> None:
     """`docs/builder/make_spectrum.py` on scikit-image's photographs."""
-    spec = importlib.util.spec_from_file_location("make_spectrum", BUILDER / "make_spectrum.py")
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = module_of("make_spectrum")
     with np.load(script.FILE) as shipped:
         found = script.measured()
         assert set(found) == set(shipped)

@@ -18,7 +18,7 @@ from torch import nn
 import tapetum as tp
 from tapetum.families.spectra import as_units, box_around
 from tapetum.figures import draw
-from tapetum.figures.spectra import number
+from tapetum.figures.spectra import short_number
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import GROUPS, LayerError, TapetumError, TargetError
 
@@ -114,7 +114,10 @@ def test_a_layer_that_ends_in_a_relu_is_looked_at_in_front_of_it(model: VisionMo
     assert one.optimized_scores is not None
     low, high = one.optimized_scores.tolist()
     figure = words(draw(replace(found, units=(one,), score="mean")))
-    assert {f"mean {number(float(-one.optimized.scores[0]))}", f"mean {number(float(one.optimized.scores[1]))}"} <= set(figure)
+    assert {
+        f"mean {short_number(float(-one.optimized.scores[0]))}",
+        f"mean {short_number(float(one.optimized.scores[1]))}",
+    } <= set(figure)
     assert low < one.minimum.examples[0].score
     assert high > one.maximum.examples[0].score
     green = one.optimized.pixels[:, 1]

@@ -130,9 +130,9 @@ def _made(axes: Any, one: UnitSpectrum, row: int, result: OfDataSet) -> None:
     tall = min(HEIGHT_PX - NOTE_PX, WIDTH_PX * picture.shape[-2] / picture.shape[-1])
     _place(axes, picture, 0, 0, tall * picture.shape[-1] / picture.shape[-2], tall)
     mean = (-1) ** (row + 1) * float(one.optimized.scores[row])
-    most = f" · highest {number(float(one.optimized_scores[row]))}" if result.score == "max" else ""
+    most = f" · highest {short_number(float(one.optimized_scores[row]))}" if result.score == "max" else ""
     status = one.optimized.status[row].replace("_", " ")
-    _note(axes, 0, tall, f"mean {number(mean)}{most}" if status == "ok" else status)
+    _note(axes, 0, tall, f"mean {short_number(mean)}{most}" if status == "ok" else status)
 
 
 def _real(axes: Any, one: UnitSpectrum, group: Group, title: str) -> None:
@@ -146,7 +146,7 @@ def _real(axes: Any, one: UnitSpectrum, group: Group, title: str) -> None:
     for i, example in enumerate(examples.examples[: ACROSS**2]):
         left, top = (i % ACROSS) * (TILE_PX + GAP_PX), (i // ACROSS) * (TILE_PX + NOTE_PX + GAP_PX)
         _place(axes, examples.pixels[i], left, top, TILE_PX, TILE_PX)
-        _note(axes, left, top + TILE_PX, number(example.score))
+        _note(axes, left, top + TILE_PX, short_number(example.score))
 
 
 def _place(axes: Any, pixels: Tensor, left: float | int, top: float | int, width: float | int, height: float | int) -> None:
@@ -168,7 +168,7 @@ def _histogram(axes: Any, one: UnitSpectrum, result: OfDataSet) -> None:
     axes.stairs(density, one.histogram.edges.tolist(), fill=True, color=LIGHT.wash, edgecolor=LIGHT.accent, linewidth=0.8)
     top = max(density, default=1.0) or 1.0
     axes.axvline(one.threshold, color=LIGHT.ink, linewidth=0.9, linestyle=(0, (4, 2)))
-    words = "zero" if one.around == "zero" else f"median {number(one.threshold)}, since no score is negative"
+    words = "zero" if one.around == "zero" else f"median {short_number(one.threshold)}, since no score is negative"
     axes.annotate(words, (one.threshold, 1.02), xycoords=("data", "axes fraction"), va="bottom", ha="center",
                   fontsize=NOTE_PT, color=LIGHT.ink, parse_math=False)  # fmt: skip
     for group in GROUPS:
@@ -218,7 +218,7 @@ def _top(above: Any, below: Any, unit: UnitExamples, row: int, example: Example,
         axes.set_title(head, fontsize=NOTE_PT if axes is below else LABEL_PT, color=LIGHT.muted if axes is below else LIGHT.ink,
                        loc="left", parse_math=False, pad=4)  # fmt: skip
     style = {"color": LIGHT.muted, "loc": "left", "labelpad": 2, "parse_math": False}
-    above.set_xlabel(number(example.score), fontsize=NOTE_PT, **style)
+    above.set_xlabel(short_number(example.score), fontsize=NOTE_PT, **style)
     below.set_xlabel(name, fontsize=NOTE_PT - 1, **style)
     if unit.boxes is not None:
         top, left, bottom, right = unit.boxes[row].tolist()
@@ -227,7 +227,7 @@ def _top(above: Any, below: Any, unit: UnitExamples, row: int, example: Example,
                                       linewidth=width))  # fmt: skip
 
 
-def number(value: float | int) -> str:
+def short_number(value: float | int) -> str:
     """Formats a number with three digits, and a true minus sign."""
     text = f"{value:.3g}" if 1e-3 <= abs(value) < 1000 or value == 0 else f"{value:.1e}" if abs(value) < 1 else f"{value:.0f}"
     return text.replace("-", "\N{MINUS SIGN}")

@@ -260,7 +260,7 @@ def _work(job: Training, features: list[Features] | None, network: nn.Module) ->
     return Work(train, held, lambda module, images: called(model, module, images), lambda: job.frozen.training_mode(network))
 
 
-def first_convolution(model: VisionModel) -> str | None:
+def first_conv2d(model: VisionModel) -> str | None:
     """Returns the name of the first 2-D convolution that runs; None if there is none."""
     parts = dict(model.module.named_modules())
     return next((name for name in model.survey.order if isinstance(parts[name], nn.Conv2d)), None)
@@ -268,7 +268,7 @@ def first_convolution(model: VisionModel) -> str | None:
 
 def _snapshot(model: VisionModel) -> list[Tensor]:
     """Returns a list with a copy of the first convolution's weights; empty if they are not trained."""
-    name = first_convolution(model)
+    name = first_conv2d(model)
     weight = None if name is None else model.module.get_submodule(name).weight
     return [weight.detach().cpu().clone()] if isinstance(weight, Tensor) and weight.requires_grad else []
 
@@ -314,7 +314,7 @@ def _history(job: Training, state: TrainingState, folder: Path | None, went_on: 
         notes.append(f"{len(skipped)} pictures were left out, {skipped[0][0]} first: {skipped[0][1]}")
     counts = len(job.parts.train), len(job.parts.validation)
     snapshots = torch.stack(state.snapshots) if len(state.snapshots) > 1 else torch.zeros(0, 0, 0, 0, 0)
-    layer = first_convolution(model) if len(state.snapshots) > 1 else None
+    layer = first_conv2d(model) if len(state.snapshots) > 1 else None
     return History(
         job.arch, job.parts.classes, tuple(state.epochs), state.kept, counts, snapshots, layer, skipped, model, tuple(notes)
     )

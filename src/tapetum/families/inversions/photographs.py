@@ -119,7 +119,7 @@ def information_by_depth(
     tv_weight: TvWeight | None = None,
     seed: Seed = 0,
 ) -> InformationByDepth:
-    """What is left of a photograph at each depth: inversions at several layers, compared with the photograph.
+    """The part of a photograph that is left at each depth: inversions at several layers, compared with the photograph.
 
     As `invert`, at seven depths. numbers (n,), one per picture: feature_loss, ssim and psnr as there, and feature_distance in
     [0, 4], the distance between picture and photograph as the network sees them: the mean over five layers and all places of

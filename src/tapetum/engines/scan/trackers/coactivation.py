@@ -67,7 +67,7 @@ class CoActivation:
 
     def merge(self, a: State, b: State) -> State:
         """Merges two states; a state holds raw scores up to as many pictures as units, and sums of products beyond that."""
-        waiting = tables.joined(*({name: one[name] for name in ("samples", "scores")} for one in (a, b)))
+        waiting = tables.merged(*({name: one[name] for name in ("samples", "scores")} for one in (a, b)))
         folded = _added(a, b)
         counted = int(folded["counts"].sum())
         if counted + len(waiting["samples"]) > PICTURES:

@@ -67,7 +67,7 @@ class Positions:
         return torch.randperm(places, generator=torch.Generator().manual_seed(seed))[: self.count]
 
     def merge(self, a: State, b: State) -> State:
-        return tables.joined(a, b)
+        return tables.merged(a, b)
 
     def result(self, state: State, context: Context) -> PositionsResult:
         samples = state["samples"]

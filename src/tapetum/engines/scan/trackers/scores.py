@@ -33,7 +33,7 @@ class Scores:
         return self.merge(state, {"samples": seen.samples, "scores": seen.score(self.score) + 0.0})
 
     def merge(self, a: State, b: State) -> State:
-        return tables.joined(a, b)
+        return tables.merged(a, b)
 
     def result(self, state: State, context: Context) -> ScoresResult:
         ids = used_ids([state["samples"]], context.ids)

@@ -65,7 +65,7 @@ class Spectrum:
             merged[f"{group} key"], merged[f"{group} place"] = ranking.first(self.k, *parts)
         kept = a["kept"] & b["kept"]
         tabled = [_table(s["scores"][:, kept[s["kept"]]], s["places"][:, kept[s["kept"]]], s["samples"]) for s in (a, b)]
-        table = tables.joined(tabled[0], tabled[1])
+        table = tables.merged(tabled[0], tabled[1])
         return {**merged, **table, "kept": kept}
 
     def result(self, state: State, context: Context) -> SpectrumResult:

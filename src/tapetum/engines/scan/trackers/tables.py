@@ -9,7 +9,7 @@ from tapetum.engines.scan.trackers.base import State
 SAMPLES = "samples"
 
 
-def joined(a: State, b: State) -> State:
+def merged(a: State, b: State) -> State:
     """Joins the rows of two tables that have no sample in common, sorted by sample; rows of one sample keep their order."""
     if not len(a[SAMPLES]) or not len(b[SAMPLES]):
         return dict(b if len(b[SAMPLES]) else a)
