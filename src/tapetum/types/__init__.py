@@ -10,13 +10,13 @@ from tapetum.types.consistency import ConsistentChannels
 from tapetum.types.crops import Crop
 from tapetum.types.depth import DepthProperties, LayerProgression, LayerTable, MeanActivations, OcclusionProbe, ReceptiveFields
 from tapetum.types.evaluations import Evaluation
-from tapetum.types.explanations import Explanation, Judged, Question
+from tapetum.types.explanations import Explanation
 from tapetum.types.filters import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
 from tapetum.types.histograms import Histogram, HistogramResult
 from tapetum.types.localization import Inside, Localization
 from tapetum.types.map_comparison import MapComparison, names_of_maps
 from tapetum.types.methods import Batch, FourQuestions, Kind, Method, Precision, Range, Takes
-from tapetum.types.models import Images, ImagesLike, Layer, Layers, ModelLike, Number, Prediction
+from tapetum.types.models import ImagesLike, Layer, Layers, ModelLike, Number, Prediction
 from tapetum.types.photographs import ColorChannels, PreprocessingStep, PreprocessingSteps, PreprocessingWay
 from tapetum.types.refusals import (
     Cancelled,

@@ -1,5 +1,4 @@
 """Planted pictures: synthetic ones, whose label, object, background and shortcut are known for every pixel."""
 
 from tapetum.data.planted.dataset import Planted, from_text, planted
-from tapetum.data.planted.recipes import PlantedSettings, Scene
 from tapetum.data.planted.things import OBJECTS, SHAPES
