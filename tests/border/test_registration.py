@@ -221,8 +221,8 @@ def test_the_version_and_the_marker_of_types_are_there() -> None:
 
 # --- how far a call travels
 
-MOST = 95
-"""Functions of tapetum that a warm Grad-CAM passes (measured; 158 before facts were looked up)."""
+MOST = 60
+"""Functions of tapetum that a warm Grad-CAM passes (measured; 158 before facts were looked up, each added one is a choice)."""
 
 
 def passed(call: Callable[[], Any]) -> set[tuple[str, str]]:
@@ -242,13 +242,16 @@ def passed(call: Callable[[], Any]) -> set[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("net", ["efficientnet_lite0", "residual"])
-def test_grad_cam_is_not_far_from_its_formula(net: str) -> None:
+@pytest.mark.parametrize(
+    ("net", "n", "most"), [("efficientnet_lite0", 1, MOST), ("residual", 1, MOST), ("residual", 2, MOST + 8)]
+)
+def test_grad_cam_is_not_far_from_its_formula(net: str, n: int, most: int) -> None:
+    """Several images pass the functions that find out the free memory, too."""
     model = tp.load(net) if net == "efficientnet_lite0" else shared(net)
-    images: Tensor = torch.randn(1, 3, 224, 224) if net == "efficientnet_lite0" else pictures(1)
+    images: Tensor = torch.randn(n, 3, 224, 224) if net == "efficientnet_lite0" else pictures(n)
     for _ in range(2):
         tp.grad_cam(model, images)
-    assert len(passed(lambda: tp.grad_cam(model, images))) <= MOST
+    assert len(passed(lambda: tp.grad_cam(model, images))) <= most
 
 
 def test_a_checked_batch_is_checked_once_and_again_when_it_was_changed() -> None:
@@ -256,7 +259,7 @@ def test_a_checked_batch_is_checked_once_and_again_when_it_was_changed() -> None
     ready = model.as_images(pictures(2))
     assert model.as_images(ready) is ready
     checks = {name for _, name in passed(lambda: tp.evaluate(model, ready, tp.saliency(model, ready, 1)))}
-    assert "Reader._ready_batch" in checks
+    assert "Reader.as_images" in checks
     assert "Reader._check" not in checks
     ready[0, 0, 0, 0] = torch.nan
     with pytest.raises(tp.TapetumError, match="NaN or infinity"):

@@ -63,7 +63,7 @@ def test_a_batch_is_estimated_at_the_size_of_the_images(monkeypatch: pytest.Monk
     monkeypatch.setattr(batching, "free_bytes", lambda _: 200 * 64 * 64 * 64)
     model = tp.wrap(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=64)
     assert batch_size(model, "auto") == USUAL
-    with model.seeing(torch.zeros(1, 3, 256, 128)):  # 8 times as many pixels: 80 images of 64 x 64 are 10
+    with model.pinned(torch.zeros(1, 3, 256, 128)):  # 8 times as many pixels: 80 images of 64 x 64 are 10
         assert batch_size(model, "auto") == 9  # the pooled vector takes a few bytes, too
         assert batch_size(model, "auto", gradients=True) == 4
     assert batch_size(model, "auto") == USUAL

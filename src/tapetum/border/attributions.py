@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from tapetum.border.fusion import by_largest, fused
 from tapetum.border.keywords import CHOOSERS, Request, converted
 from tapetum.border.layers import named_layers
 from tapetum.border.profiles import Profile, profile, through
-from tapetum.engines.scores import ClassScore, ModelScore, PredictedScore, answer, as_score
+from tapetum.engines.scores import ClassScore, ModelScore, as_score, predicted_score
 from tapetum.models.opaque import unseen
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
@@ -38,15 +38,18 @@ def attributed(
     """Computes the map of one call; `given` has all keywords with defaults, `keywords` only those that the user gave."""
     model, images, target = about["model"], about["images"], about["target"]
     needs = NEEDS.get(method.name) or NEEDS.get(method.family)
-    refusal = None if needs is None else unseen(model.module, model.name, needs)
-    if refusal is not None:
+    if needs and (refusal := model.remember(f"shows no {needs}", lambda: unseen(model.module, model.name, needs))):
         raise MethodError(refusal)
-    layer = given.get("layer")
+    layer, like = given.get("layer"), given.get("like")
     if isinstance(layer, str) and layer in CHOOSERS:
         return CHOOSERS[layer](method, model, images, target, keywords)
-    score = _score(model, images, target, method)
-    made = _made(body, Request(score, images, given, method.laws), profile(method.name, given.get("like")))
-    height, width = int(images.shape[-2]), int(images.shape[-1])
+    predicted = target is None and AT_IMAGE in method.laws
+    score = predicted_score(model, images) if predicted else _score(model, images, target, method)
+    size = int(images.shape[-2]), int(images.shape[-1])
+    layers = [None] if layer is None else named_layers(layer)
+    parts = [_at_layer(body, Request(score, images, given, method.laws), one) for one in layers]
+    plain = like is None and len(parts) == 1
+    made = parts[0] if plain else _joined(parts, profile(method.name, like), given.get("fuse", "mean"), size)
     folded = model.frames is not None and made.values.shape[1] == images.shape[1]
     if model.frames is not None and not folded:
         note(f"this map is of all {model.frames} frames together")
@@ -56,7 +59,7 @@ def attributed(
         status=status_of(made.raw, method.reduce),
         target=score.describe(len(images)),
         explains=score.explains(len(images)),
-        size=(height, width),
+        size=size,
         reduce=method.reduce,
         layer=made.layer,
         stderr=made.stderr,
@@ -66,10 +69,6 @@ def attributed(
 
 
 def _score(model: VisionModel, images: Tensor, target: TargetLike, method: Method) -> ModelScore:
-    if target is None and AT_IMAGE in method.laws:
-        if model.outputs != "logits" and model.encode_text is None:
-            answer(model, images)  # cached here, since the network cannot run again inside the method's own pass
-        return PredictedScore(model, rows=tuple(range(len(images))))
     score = as_score(model, images, target, method.scale)
     classes = isinstance(score, ClassScore) and all(isinstance(one, int) for one in score.targets)
     if CLASS_ONLY in method.laws and not classes:
@@ -90,25 +89,24 @@ class _Outcome:
     layer: str | None
 
 
-def _made(body: Callable[..., Any], request: Request, like: Profile) -> _Outcome:
-    size = int(request.images.shape[-2]), int(request.images.shape[-1])
-    parts: list[_Outcome] = []
-    for layer in named_layers(request.given.get("layer")):
-        given = {**request.given, "layer": layer} if "layer" in request.given else request.given
-        keywords = converted(body, replace(request, given=given))
-        result = body(request.score, request.images, **keywords)
-        values, stderr = result if isinstance(result, tuple) else (result, None)
-        raw = values.detach()
-        parts.append(_Outcome(raw, through(like.each, raw, size), stderr, keywords.get("layer")))
+def _at_layer(body: Callable[..., Any], request: Request, layer: str | None) -> _Outcome:
+    given = {**request.given, "layer": layer} if "layer" in request.given else request.given
+    keywords = converted(body, replace(request, given=given))
+    result = body(request.score, request.images, **keywords)
+    values, stderr = result if isinstance(result, tuple) else (result, None)
+    raw = values.detach()
+    return _Outcome(raw, raw, stderr, keywords.get("layer"))
+
+
+def _joined(parts: Sequence[_Outcome], like: Profile, fuse: Literal["mean", "max"], size: tuple[int, int]) -> _Outcome:
+    """Applies the steps of a library's profile, and fuses the maps of several layers."""
+    each = [through(like.each, part.values, size) for part in parts]
     if len(parts) == 1:
-        return replace(parts[0], values=through(like.after, parts[0].values, size))
-    fuse = request.given["fuse"]
-    maps = [through(like.join, part.values, size) if like.each else by_largest(part.values) for part in parts]
-    joined = through(like.after, fused(maps, fuse), size)
+        return replace(parts[0], values=through(like.after, each[0], size))
+    maps = [through(like.join, one, size) if like.each else by_largest(one) for one in each]
     note(f"{len(parts)} layers are fused by their {fuse}")
-    return _Outcome(
-        fused([by_largest(part.raw) for part in parts], fuse), joined, None, ", ".join(str(one.layer) for one in parts)
-    )
+    raw = fused([by_largest(part.raw) for part in parts], fuse)
+    return _Outcome(raw, through(like.after, fused(maps, fuse), size), None, ", ".join(str(one.layer) for one in parts))
 
 
 # --- the outcome

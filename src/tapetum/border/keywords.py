@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from tapetum.border.fusion import Fuse
-from tapetum.border.layers import POSITIVE, layer_of
+from tapetum.border.layers import layer_of
 from tapetum.border.profiles import PROFILES
 from tapetum.border.sentences import Generator, Seed
 from tapetum.engines.perturb import Segmentation, as_fill, segment
 from tapetum.engines.perturb.superpixels import own_segments
-from tapetum.engines.probe import activations
 from tapetum.engines.scores import ModelScore
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
@@ -60,13 +59,6 @@ class Request:
         return self.score.model
 
 
-def _layer(request: Request, layer: str | None) -> str:
-    name = layer_of(request.score, request.images, layer, request.laws)
-    if layer is not None and POSITIVE in request.laws and activations(request.model, request.images, name).min() < 0:
-        note(f"layer {name} has negative activations: channels that help by being negative count against their own place")
-    return name
-
-
 def _fill(request: Request, fill: Any) -> Tensor:
     return as_fill(request.model, request.images, fill)
 
@@ -95,7 +87,9 @@ class _Conversion:
 
 
 CONVERTED = {
-    "layer": _Conversion(_layer, str | Sequence[str] | None),
+    "layer": _Conversion(
+        lambda request, layer: layer_of(request.score, request.images, layer, request.laws), str | Sequence[str] | None
+    ),
     "fill": _Conversion(_fill, Tensor | float | str, "zero"),
     "baseline": _Conversion(_fill, Tensor | float | str, "zero"),
     "generator": _Conversion(_generator, torch.Generator | None),

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapetum.engines.feeding import any_answer, part_of, passed_by, read_of
-from tapetum.engines.probe import capture
+from tapetum.engines.feeding import any_answer, passed_by, read_of
+from tapetum.engines.probe import activations, capture
 from tapetum.engines.scores import ModelScore
 from tapetum.models.choice import candidates, choose_layer
 from tapetum.models.layers import to_map
@@ -41,10 +41,8 @@ TRIED = 16
 # --- by name
 
 
-def named_layers(layer: str | Sequence[str] | None) -> list[str | None]:
-    """Splits a layer argument into names or globs, of which a text may hold several with commas between; None gives [None]."""
-    if layer is None:
-        return [None]
+def named_layers(layer: str | Sequence[str]) -> list[str]:
+    """Splits a layer argument into names or globs, of which a text may hold several with commas between."""
     several = isinstance(layer, (list, tuple, set, frozenset))
     names = [part.strip() for part in layer.split(",")] if isinstance(layer, str) else list(layer) if several else []
     if not names or not all(isinstance(name, str) and name for name in names):
@@ -54,7 +52,7 @@ def named_layers(layer: str | Sequence[str] | None) -> list[str | None]:
 
 def all_layers(model: VisionModel, layers: str | Sequence[str]) -> list[str]:
     """Returns the full names of all layers that match names or globs; a text may hold several, separated by commas."""
-    return model.find_layers([name for name in named_layers(layers) if name])
+    return model.find_layers(named_layers(layers))
 
 
 def layers_with_maps(model: VisionModel, layers: str | Sequence[str]) -> list[str]:
@@ -94,10 +92,10 @@ def layer_of(score: ModelScore, images: Tensor, layer: str | None, laws: Collect
     """Returns the named layer, or chooses one for a method with the given laws (its properties) and notes the reason."""
     score = any_answer(score) if TARGET_FREE in laws else score
     if layer is not None:
-        return _fed_layer(score, images, layer)
-    part, size = part_of(score, images), tuple(images.shape[-2:])
+        return _checked_layer(score, images, layer, laws)
+    part, size = score.part, tuple(images.shape[-2:])
     fact = f"usual layer of {part} at {size}"
-    usual = None if part is None or POOLED in laws or POSITIVE in laws else score.model.recall(fact)
+    usual = None if part is None or POOLED in laws or POSITIVE in laws else score.model.remember(fact)
     name, notes = usual or _chosen(score, images, laws, fact if part else None)
     for sentence in notes:
         note(sentence)
@@ -114,6 +112,14 @@ def _chosen(score: ModelScore, images: Tensor, laws: Collection[str], fact: str 
     if fact is not None and found == model.remember("layers to choose from", lambda: _to_choose_from(model))[0]:
         model.remember(fact, lambda: (name, tuple(notes)))
     return name, tuple(notes)
+
+
+def _checked_layer(score: ModelScore, images: Tensor, layer: str, laws: Collection[str]) -> str:
+    """Returns the layer that `_fed_layer` finds; adds a note where its negative activations mislead the method."""
+    name = _fed_layer(score, images, layer)
+    if POSITIVE in laws and activations(score.model, images, name).min() < 0:
+        note(f"layer {name} has negative activations: channels that help by being negative count against their own place")
+    return name
 
 
 def _fed_layer(score: ModelScore, images: Tensor, layer: str) -> str:

@@ -28,8 +28,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
@@ -153,14 +152,19 @@ def register(
     row, name = KINDS[kind], body.__name__
     signature = row.signature(body)
     places = {p.name: p.default for p in signature.parameters.values() if p.kind is not p.KEYWORD_ONLY}
+    subject = next((place for place in places if place != "model"), "")
 
     @functools.wraps(body)
     def public(*positional: Any, **keywords: Any) -> Any:
         about = _placed(name, places, positional, keywords)
         like = profile(name, keywords["like"]).defaults if "like" in keywords else {}
         given = check_parameters(method, {**like, **keywords})
-        with noting() as said, _converted(about, takes) as (network, ready):
-            made = row.make(method, body, ready, given if network is None else by_name(network, given), keywords)
+        with noting() as said:
+            if "model" not in places:
+                return _with_notes(row.make(method, body, about, given, keywords), said)
+            with border(about["model"], about.get(subject), takes) as (network, ready):
+                about |= {"model": network, **({subject: ready} if subject else {})}
+                made = row.make(method, body, about, by_name(network, given) if keywords else given, keywords)
         return _with_notes(made, said)
 
     vars(public)["__signature__"] = signature
@@ -200,17 +204,6 @@ def _placed(name: str, places: Mapping[str, Any], positional: Sequence[Any], key
         *some, last = [ARTICLES.get(place, place) for place in needed]
         raise TypeError(f"{name}() takes {' and '.join([', '.join(some), last] if some else [last])}, the rest by keyword")
     return {**places, **found}
-
-
-@contextmanager
-def _converted(about: About, takes: Takes) -> Generator[tuple[Any, About]]:
-    """Yields (model or None, {positional parameter: value}) with the model and the first other argument converted."""
-    if "model" not in about:
-        yield None, about
-        return
-    subject = next((place for place in about if place != "model"), None)
-    with border(about["model"], about.get(subject or ""), takes) as (network, ready):
-        yield network, {**about, "model": network, **({subject: ready} if subject else {})}
 
 
 def _with_notes(made: Any, said: Sequence[str]) -> Any:

@@ -43,7 +43,7 @@ def border(model: ModelLike, subject: Any, takes: Takes = "images") -> Generator
     If the network fails on images of that size, torch's error is replaced by a refusal that names the size it takes.
     """
     with torch.inference_mode(False), torch.no_grad():
-        network = as_model(model, subject if takes == "images" else None)
+        network = model if isinstance(model, VisionModel) else as_model(model, subject if takes == "images" else None)
         for sentence in network.notes:
             note(sentence)
         with network.pinned():
@@ -52,7 +52,7 @@ def border(model: ModelLike, subject: Any, takes: Takes = "images") -> Generator
                 ready = ready.clone() if ready.is_inference() else ready
                 if network.extra:
                     check_rows(network.extra, len(ready))
-            with network.seeing(ready), in_plain_words(network, network.size):
+            with network.pinned(ready), in_plain_words(network, network.size):
                 yield network, ready
 
 

@@ -44,8 +44,8 @@ def run_files(
         return 2
     network = model.load()
     check_target(network, as_target(target))
-    for layer in named_layers(keywords.get("layer")):
-        if layer not in (None, BEST):
+    for layer in named_layers(keywords.get("layer") or BEST):
+        if layer != BEST:
             network.find_layers(layer)  # a wrong name is wrong for every image
     taken: set[str] = set()
 

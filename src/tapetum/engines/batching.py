@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from tapetum.engines.memory import free_bytes
+from tapetum.engines.scores import ModelScore
 from tapetum.models.vision_model import VisionModel
-from tapetum.progress import track
+from tapetum.progress import report
 from tapetum.types import Batch, MethodError
 
 T = TypeVar("T")
@@ -41,20 +42,32 @@ def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: 
     return max(1, min(fits, usual // 2 if gradients else usual))
 
 
-def over_images(model: VisionModel, n: int, work: Callable[[Sequence[int]], R], batch: Batch, *, gradients: bool = False) -> R:
-    """Calls `work` with the row numbers of each batch of n images, and joins the results: a tensor (n, ...), or a tuple of
-    tensors.
+def over_images(
+    score: ModelScore, images: Tensor, work: Callable[..., R], batch: Batch, *beside: Tensor, gradients: bool = False
+) -> R:
+    """Calls `work` with the score and the images of each batch, and joins the results: a tensor (n, ...), or a tuple of them.
+
+    beside: tensors (n, ...) whose rows `work` gets, too.
     """
-    size = batch_size(model, batch, gradients=gradients, n=n)
-    chunks = in_chunks(range(n), size, lambda rows: (len(rows), work(rows)))
-    parts: list[Any] = [part for _, part in track(chunks, n, "images", size=lambda one: one[0])]
+
+    def some(rows: Sequence[int]) -> R:
+        parts = (one[rows[0] : rows[-1] + 1] for one in (images, *beside))
+        return work(score if len(rows) == len(images) else score.take(rows), *parts)
+
+    size = batch_size(score.model, batch, gradients=gradients, n=len(images))
+    parts: list[Any] = list(in_chunks(range(len(images)), size, some, "images"))
     joined: Any = torch.cat(parts) if isinstance(parts[0], Tensor) else tuple(map(torch.cat, zip(*parts, strict=True)))
     return joined
 
 
-def in_chunks(items: Sequence[T], size: int, work: Callable[[Sequence[T]], R]) -> Iterator[R]:
-    """Yields the results of `work` on chunks of at most `size` items; halves `size` and tries again if memory runs out."""
+def in_chunks(items: Sequence[T], size: int, work: Callable[[Sequence[T]], R], unit: str | None = None) -> Iterator[R]:
+    """Yields the results of `work` on chunks of at most `size` items; halves `size` and tries again if memory runs out.
+
+    With a `unit`, reports progress after the caller has handled each result.
+    """
     start = 0
+    if unit is not None:
+        report(0, len(items), unit)
     while start < len(items):
         try:
             result = work(items[start : start + size])
@@ -64,4 +77,6 @@ def in_chunks(items: Sequence[T], size: int, work: Callable[[Sequence[T]], R]) -
             size //= 2
             continue
         yield result
-        start += size
+        start = min(start + size, len(items))
+        if unit is not None:
+            report(start, len(items), unit)

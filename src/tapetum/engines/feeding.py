@@ -14,17 +14,7 @@ from torch import Tensor
 
 from tapetum.engines.gradients import cut_at
 from tapetum.engines.probe import edit, map_of
-from tapetum.engines.scores import (
-    BoxScore,
-    CallableScore,
-    ClassScore,
-    ModelScore,
-    OutputScore,
-    PredictedScore,
-    RegionScore,
-    UnitScore,
-    answer,
-)
+from tapetum.engines.scores import CallableScore, ModelScore
 from tapetum.models.operations.nested import tensors
 
 FEW = 3
@@ -40,11 +30,11 @@ def read_of(score: ModelScore, images: Tensor, layer: str) -> Read:
     Returns "map" as well for a score that is the same for every image, which is not the layer's fault: methods report it
     themselves.
     """
-    part, size = part_of(score, images), tuple(images.shape[-2:])
+    part, size = score.part, tuple(images.shape[-2:])
     if part is None:  # the user's function may need all images at once
         return _read_of(score, images.detach(), layer)
     fact = f"{layer} at {size} is read by {part}"
-    if score.model.recall(fact):
+    if score.model.remember(fact):
         return "map"
     found: Read = "nothing"
     for row in range(min(len(images), FEW)):  # one image may be of a class whose weights are all 0
@@ -59,7 +49,7 @@ def passed_by(score: ModelScore, images: Tensor, layer: str) -> bool:
     """Checks whether the score of the first image also depends on paths around the layer: a skip
     connection, a second branch.
     """
-    part, size = part_of(score, images), tuple(images.shape[-2:])
+    part, size = score.part, tuple(images.shape[-2:])
     alone, image = score.take([0]), images[:1].detach()
     if part is None:
         return _passed_by(alone, image, layer)
@@ -71,23 +61,6 @@ def _passed_by(score: ModelScore, image: Tensor, layer: str) -> bool:
     with torch.enable_grad(), edit(score.model, {last: lambda activation: activation.detach().clone()}, raw=True):
         values = score(leaf)
     return _has_gradient(values, leaf)
-
-
-def part_of(score: ModelScore, images: Tensor) -> str | None:
-    """Returns a cache key for the part of the answer that a score reads: scores with the same key read the same layers.
-
-    None for the user's functions.
-    """
-    if isinstance(score, CallableScore):
-        return None
-    if isinstance(score, OutputScore):
-        return f"outputs {sorted({str(one.head) for one in score.targets})}"
-    if isinstance(score, UnitScore):
-        return f"units of {sorted({one.layer for one in score.targets})}"
-    if isinstance(score, PredictedScore):  # becomes one of these classes of score
-        known = answer(score.model, images)
-        return {"table": ClassScore, "maps": RegionScore, "detections": BoxScore}[known.kind].__name__
-    return type(score).__name__
 
 
 def any_answer(score: ModelScore) -> ModelScore:

@@ -6,7 +6,7 @@ through the network in small batches, while other libraries put all of them into
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -83,15 +83,14 @@ def gradients_at(
     starts = range(0, n_points, CHECK)
     jobs = [(row, k) for start in starts for row in range(n) for k in range(start, min(start + CHECK, n_points))]
 
-    def work(chunk: Sequence[tuple[int, int]]) -> tuple[int, Sequence[tuple[int, int]], Tensor]:
+    def work(chunk: Sequence[tuple[int, int]]) -> tuple[Sequence[tuple[int, int]], Tensor]:
         going = [(row, k) for row, k in chunk if row not in stopped]
         if not going:
-            return len(chunk), [], torch.empty(0)
+            return [], torch.empty(0)
         stacked = torch.stack([points(row, k) for row, k in going])
-        return len(chunk), going, _gradient(score.take([row for row, _ in going]), stacked)
+        return going, _gradient(score.take([row for row, _ in going]), stacked)
 
-    chunks = in_chunks(jobs, batch_size(score.model, batch, gradients=True), work)
-    for _, going, grads in track(chunks, len(jobs), "gradients", size=lambda part: part[0]):
+    for going, grads in in_chunks(jobs, batch_size(score.model, batch, gradients=True), work, "gradients"):
         for (row, k), grad in zip(going, grads, strict=True):
             if row not in stopped:
                 yield row, k, grad
@@ -169,17 +168,17 @@ def gathered(
 def layer_gradient(score: ModelScore, images: Tensor, layer: str, *, batch: Batch = "auto") -> tuple[Tensor, Tensor]:
     """Returns the activation A of a layer and dS/dA, both maps (n, c, h, w); only the part after the layer keeps a graph."""
 
-    def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        values, activation = cut_at(score.take(rows), images[rows[0] : rows[-1] + 1].detach(), layer)
+    def work(part: ModelScore, some: Tensor) -> tuple[Tensor, Tensor]:
+        values, activation = cut_at(part, some.detach(), layer)
         with torch.enable_grad():
             return activation.detach(), derivative(values, activation)
 
-    return over_images(score.model, len(images), work, batch)
+    return over_images(score, images, work, batch)
 
 
 def cut_at(score: ModelScore, images: Tensor, layer: str, *, raw: bool = False) -> tuple[Tensor, Tensor]:
     """Returns the scores and the activation of a layer, with a graph from the activation to the scores alone."""
-    kept: dict[str, Tensor] = {}
+    kept = BeforeTarget()
 
     def cut(activation: Tensor) -> Tensor:
         kept[layer] = activation.detach().requires_grad_()
@@ -187,11 +186,11 @@ def cut_at(score: ModelScore, images: Tensor, layer: str, *, raw: bool = False) 
 
     with torch.enable_grad(), edit(score.model, {layer: cut}, raw=raw):
         values = score(images)
-    return values, reached(kept, layer)
+    return values, kept[layer]
 
 
-def reached(kept: Mapping[str, Tensor], layer: str) -> Tensor:
-    """Returns the recorded output of the layer; refuses a layer that did not run, because the target is a unit before it."""
-    if layer not in kept:
+class BeforeTarget(dict[str, Tensor]):
+    """Recorded outputs {layer: activation}; refuses a layer that did not run, because the target is a unit before it."""
+
+    def __missing__(self, layer: str) -> Tensor:
         raise LayerError(f"{layer} runs after the target and so has no part in it: give a layer= in front of the unit")
-    return kept[layer]

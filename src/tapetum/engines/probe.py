@@ -95,29 +95,31 @@ class _Hook:
         changed, passes = None, self.watch.model.passes
         if self.watch not in passes.watches:  # another pass of the model, during the watched one
             return None
-        if self.site.run in (None, self.watch.run(self.name)):
+        counted = self.watch.stop or self.site.run is not None
+        if self.site.run in (None, self.watch.run(self.name) if counted else None):
             tensor = main_tensor(output, self.name, self.site.output)
-            changed = self.function(self._seen(tensor))
+            if _functorch.is_functorch_wrapped_tensor(tensor):
+                raise self._hidden()
+            seen = tensor if self.where is None else to_map(self.where, tensor, passes.image_size)
+            if len(seen) < passes.images and (self.where is not None or self.watch.model.one_by_one):
+                raise self._partial(len(seen))
+            changed = self.function(seen)
             if changed is not None:
-                changed = changed if self.where is None else from_map(self.where, changed, tensor)
-                changed = with_main_tensor(output, changed, self.site.output)
-        passes.stop_if_enough()
+                changed = changed if seen is tensor or self.where is None else from_map(self.where, changed, tensor)
+                changed = changed if tensor is output else with_main_tensor(output, changed, self.site.output)
+        if self.watch.stop:
+            passes.stop_if_enough()
         return changed
 
-    def _seen(self, tensor: Tensor) -> Tensor:
-        """Returns the activation in the form in which the function gets it; refuses one that does not hold all images of the
-        pass.
-        """
-        name, model = self.name, self.watch.model
-        if _functorch.is_functorch_wrapped_tensor(tensor):
-            raise LayerError(f"{name} runs inside torch.func (vmap, grad), where nothing can be looked at: use another layer")
-        seen = tensor if self.where is None else to_map(self.where, tensor, model.passes.image_size)
-        if len(seen) < model.passes.images and (self.where is not None or model.one_by_one):
-            raise LayerError(
-                f"{name} gives maps of {len(seen)} of the {model.passes.images} images of a pass, since {model.name} takes "
-                "them one by one: give one image, or batch=1"
-            )
-        return seen
+    def _hidden(self) -> LayerError:
+        return LayerError(f"{self.name} runs inside torch.func (vmap, grad), where nothing can be looked at: use another layer")
+
+    def _partial(self, n: int) -> LayerError:
+        model = self.watch.model
+        return LayerError(
+            f"{self.name} gives maps of {n} of the {model.passes.images} images of a pass, since {model.name} takes them one "
+            "by one: give one image, or batch=1"
+        )
 
 
 class Activations(dict[str, Tensor]):

@@ -79,9 +79,15 @@ class Network:
         return known
 
     @contextmanager
-    def pinned(self) -> Generator[None]:
-        """Keeps the module's structure fixed inside the block; observers from outside the block cannot end a pass early."""
-        with self._locally(pinned=self.structure), self.passes.watched(ToTheEnd()):
+    def pinned(self, images: Any = None) -> Generator[None]:
+        """Keeps the module's structure fixed inside the block; observers from outside the block cannot end a pass early.
+
+        With images (n, c, h, w), their size is the one at which facts about layers are found.
+        """
+        given = getattr(self._local, "given", None)
+        if isinstance(images, Tensor) and images.ndim == 4:
+            given = int(images.shape[-2]), int(images.shape[-1])
+        with self._locally(pinned=self.structure, given=given), self.passes.watched(ToTheEnd()):
             yield
 
     @contextmanager
@@ -121,23 +127,25 @@ class Network:
         return known
 
     def _compared(self, image: Tensor, row: int) -> Believed:
-        self.passes.begin(image.shape)
         with self.at_rows([row]):
             return compared(self.module, self.replica, self.run, image)
 
     @property
     def one_by_one(self) -> bool:
         """Checks whether a part of the network runs once for each image of a pass, in a loop."""
-        return self._believed(self.blank()).one_by_one
+        return (self.structure.believed or self._believed(self.blank())).one_by_one
 
     # --- passes
 
-    def __call__(self, images: Tensor) -> Any:
-        """Returns the network's output in eval mode; None when a probe stopped the pass early."""
-        with self._locally(pinned=self.structure):
+    def __call__(self, images: Tensor, rows: Sequence[int] | None = None) -> Any:
+        """Returns the network's output in eval mode; None when a probe stopped the pass early.
+
+        rows: for each image of the pass the index of the explained image, whose further inputs it gets; None: as around.
+        """
+        around = getattr(self._local, "rows", None)
+        with self._locally(pinned=self.structure, rows=around if rows is None else tuple(rows)):
             if self._believed(images).changes_images:
                 images = images.clone()
-            self.passes.begin(images.shape)
             try:
                 with SoundGradients() if torch.is_grad_enabled() else nullcontext():
                     return self.run(self.replica, images)
@@ -145,17 +153,16 @@ class Network:
                 return None
 
     def run(self, module: nn.Module, images: Tensor) -> Any:
-        """Runs `module`, the replica or another copy, on images with their further inputs, and returns its output."""
+        """Begins a pass: runs `module`, the replica or another copy, on images with their further inputs."""
+        passes, size = self.passes, (images.shape[-2], images.shape[-1])
+        passes.images, passes.image_size, passes.this = len(images), size, object()
         rows = beside(self.extra, getattr(self._local, "rows", None), len(images), images) if self.extra else {}
         with uncheckpointed():
             return module(images, **rows) if self.call is None else self.call(module, images, **rows)
 
     @contextmanager
     def at_rows(self, rows: Sequence[int] | None) -> Generator[None]:
-        """Records from which explained images passes in the block are made, so that these get their rows of further inputs.
-
-        rows: for each image of the pass the index of the explained image; None: as outside the block.
-        """
+        """Gives passes inside the block the further inputs of explained images, as `rows` of a call does."""
         with self._locally(rows=getattr(self._local, "rows", None) if rows is None else tuple(rows)):
             yield
 
@@ -184,15 +191,6 @@ class Network:
         return True
 
     # --- the images of its passes
-
-    @contextmanager
-    def seeing(self, images: Any) -> Generator[None]:
-        """Uses the size of these images for facts about layers that are found inside the block, in this thread."""
-        given = getattr(self._local, "given", None)
-        if isinstance(images, Tensor) and images.ndim == 4:
-            given = int(images.shape[-2]), int(images.shape[-1])
-        with self._locally(given=given):
-            yield
 
     @property
     def size(self) -> Size:
@@ -233,17 +231,14 @@ class Network:
 
     # --- facts
 
-    def remember(self, fact: str, find_out: Callable[[], T], size: Size | None = None) -> T:
+    def remember(self, fact: str, find_out: Callable[[], T] | None = None, size: Size | None = None) -> T:
         """Returns a fact about the network's structure at an image size; found out once, again after parts were replaced.
 
-        size: (h, w); None: `self.size`. Passes inside `find_out` get the first row of the further inputs.
+        Without `find_out`, a fact that has not been found out is None. size: (h, w); None: `self.size`. Passes inside
+        `find_out` get the first row of the further inputs.
         """
         facts, key = self.structure.facts, (fact, size or self.size)
-        if key not in facts:
+        if find_out is not None and key not in facts:
             with self.at_rows([0]), self.passes.aside():
                 facts[key] = find_out()
-        return facts[key]
-
-    def recall(self, fact: str) -> Any:
-        """Returns a fact that `remember` has found out at the current image size, else None."""
-        return self.structure.facts.get((fact, self.size))
+        return facts.get(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -50,10 +50,6 @@ class Passes(threading.local):
 
     def __reduce__(self) -> tuple[type[Passes], tuple[()]]:
         return Passes, ()
-
-    def begin(self, shape: Sequence[int]) -> None:
-        """Notes that a pass begins on images of shape (n, c, h, w)."""
-        self.images, self.image_size, self.this = shape[0], (shape[-2], shape[-1]), object()
 
     @property
     def edited(self) -> bool:

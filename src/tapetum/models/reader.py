@@ -14,7 +14,7 @@ from tapetum.data.strips import Strips
 from tapetum.models.folding import folded
 from tapetum.models.network import Network
 from tapetum.notes import RAW, caution, is_caution, note
-from tapetum.types import ImageError
+from tapetum.types import Crop, ImageError
 
 
 class Reader(Network):
@@ -73,7 +73,13 @@ class Reader(Network):
         if isinstance(source, Tensor) and source.ndim == 5:
             source = folded(source, self.channels, self.frames)
         if isinstance(source, Tensor) and source.ndim == 4 and source.is_floating_point():
-            return self._ready_batch(source)
+            (crops, raw), structure = self.batches.of(source), self.structure
+            here = source.device == structure.device and source.dtype == structure.dtype and not source.requires_grad
+            if raw is None or not here:
+                source, raw = self._checked(source, crops)
+            if raw:
+                self.caution([RAW])
+            return source
         if isinstance(source, Tensor) and source.ndim == 3:
             self._refuse_one_image(source)
         return self.preprocess(source)
@@ -89,15 +95,12 @@ class Reader(Network):
                 "images have a batch axis: x[None]"
             )
 
-    def _ready_batch(self, images: Tensor) -> Tensor:
-        """Checks a model-ready batch and moves it to the model's device; does not check a batch again that it returned."""
-        (crops, raw), structure = self.batches.of(images), self.structure
-        if raw is None or images.device != structure.device or images.dtype != structure.dtype:
-            raw = self._check(images)
-            images = self.batches.keep(images.detach().to(structure.device, structure.dtype), crops, raw)
-        if raw:
-            self.caution([RAW])
-        return images
+    def _checked(self, images: Tensor, crops: tuple[Crop, ...]) -> tuple[Tensor, bool]:
+        """Returns a model-ready batch on the model's device, checked, and whether it looks raw; remembers both batches."""
+        raw, structure = self._check(images), self.structure
+        self.batches.keep(images, crops, raw)
+        ready = images.detach() if images.requires_grad else images
+        return self.batches.keep(ready.to(structure.device, structure.dtype), crops, raw), raw
 
     def _check(self, images: Tensor) -> bool:
         """Refuses a tensor that is not a batch of this model's images; returns whether its pixels look as if not normalised."""

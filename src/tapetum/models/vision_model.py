@@ -75,13 +75,13 @@ class VisionModel(Reader):
 
     # --- the answer
 
-    def __call__(self, images: Tensor) -> Any:
+    def __call__(self, images: Tensor, rows: Sequence[int] | None = None) -> Any:
         """Returns the network's output in eval mode; None when a probe stopped the pass early.
 
         Refuses an output (rows, k) whose rows are not as many as the images, as `view(-1, 400)` gives it for images of a wrong
         size; not while an observer may change layers, which can change the batch size.
         """
-        output = super().__call__(images)
+        output = super().__call__(images, rows)
         if isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images) and not self.passes.edited:
             images_of = f"{len(images)} image{'s' * (len(images) > 1)} of {as_text(self.passes.image_size)} px"
             raise fitting.refusal(self, self.passes.image_size) or ImageError(

@@ -22,7 +22,7 @@ def relus_of_its_own(score: ModelScore, images: Tensor) -> tuple[str, ...]:
 
     They are recognised by what they do with the gradient of this score, not by their code.
     """
-    if score.model.recall(NONE):
+    if score.model.remember(NONE):
         return ()
     gates: set[str] = set()
 

@@ -57,10 +57,10 @@ def relevance(
 ) -> Tensor:
     """Returns the relevance at the image (n, c, h, w); adds a note if its sum and the score differ by over 1 %."""
 
-    def work(rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        return _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, through or {})
+    def work(part: ModelScore, some: Tensor) -> tuple[Tensor, Tensor]:
+        return _relevance(part, some, composite, seed, through or {})
 
-    arrived, started = over_images(score.model, len(images), work, batch, gradients=True)
+    arrived, started = over_images(score, images, work, batch, gradients=True)
     if seed is of_score and not through:
         _note_share(arrived, started)
     return arrived
@@ -88,7 +88,7 @@ def relevance_at(
 ) -> Tensor:
     """Returns the relevance at a layer's output, as a map (n, c, h, w)."""
 
-    def work(rows: Sequence[int]) -> Tensor:
+    def work(part: ModelScore, some: Tensor) -> Tensor:
         seen: list[Tensor] = []
 
         def watch(arriving: Tensor) -> Tensor:
@@ -96,12 +96,12 @@ def relevance_at(
             return arriving
 
         last = score.model.survey.last_run(layer)
-        _relevance(score.take(rows), images[rows[0] : rows[-1] + 1], composite, seed, {last: watch})
+        _relevance(part, some, composite, seed, {last: watch})
         if not seen:
             raise MethodError(f"no relevance reaches layer {layer} of {score.model.name}: the score does not depend on it")
         return to_map(score.model.survey.map_of(layer), torch.stack(seen).sum(0), size_of(images))
 
-    return over_images(score.model, len(images), work, batch, gradients=True)
+    return over_images(score, images, work, batch, gradients=True)
 
 
 def _relevance(

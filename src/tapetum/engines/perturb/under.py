@@ -9,7 +9,6 @@ from torch import Tensor
 
 from tapetum.engines.batching import in_chunks
 from tapetum.engines.perturb.masks import Masks
-from tapetum.progress import track
 from tapetum.types import Score
 
 
@@ -46,5 +45,4 @@ def scores_under(
         with torch.no_grad():
             return some, score.take([row] * len(some))(mixed(image, some, fill))
 
-    chunks = in_chunks(range(masks.count), batch, work)
-    yield from track(chunks, masks.count, unit, size=lambda part: len(part[1]))
+    return in_chunks(range(masks.count), batch, work, unit)

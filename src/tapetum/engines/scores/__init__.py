@@ -6,7 +6,7 @@ score.take([0])                              # the score of the first image alon
 """
 
 from tapetum.engines.scores.base import ModelScore, TargetScore
-from tapetum.engines.scores.building import PredictedScore, answers_for, as_score, check_target, n_classes
+from tapetum.engines.scores.building import PredictedScore, answers_for, as_score, check_target, n_classes, predicted_score
 from tapetum.engines.scores.classes import ClassScore, OutputScore, class_name
 from tapetum.engines.scores.embeddings import SimilarityScore
 from tapetum.engines.scores.inside import CallableScore, UnitScore
@@ -19,6 +19,6 @@ from tapetum.engines.scores.texts import FORMS
 __all__ = [
     "FORMS", "Answer", "BoxScore", "CallableScore", "ClassScore", "ModelScore", "OutputScore", "PredictedScore", "Reading",
     "RegionScore", "SimilarityScore", "TargetScore", "UnitScore", "answer", "answers_for", "as_probability", "as_score",
-    "check_target", "class_name", "forward_logits", "forward_table", "gives_classes", "measures", "n_classes", "probabilities",
-    "table_of",
+    "check_target", "class_name", "forward_logits", "forward_table", "gives_classes", "measures", "n_classes",
+    "predicted_score", "probabilities", "table_of",
 ]  # fmt: skip

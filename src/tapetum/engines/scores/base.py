@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from tapetum.engines.scores.outputs import known_answer
+from tapetum.engines.scores.outputs import Answer, fact_of
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import TargetError
 
@@ -29,13 +29,16 @@ class ModelScore(ABC):
 
     per_image: ClassVar[tuple[str, ...]] = ()
 
-    def __call__(self, images: Tensor, /) -> Tensor:
-        return self.read(self.output(images))
+    @property
+    def part(self) -> str | None:
+        """Cache key of the part of the answer that this score reads: scores with the same key read the same layers.
 
-    def output(self, images: Tensor) -> Any:
-        """Runs the model on the images of this score."""
-        with self.model.at_rows(self.rows):
-            return self.model(images)
+        None for the user's functions.
+        """
+        return type(self).__name__
+
+    def __call__(self, images: Tensor, /) -> Tensor:
+        return self.read(self.model(images, self.rows))
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""
@@ -89,6 +92,6 @@ def index_name(model: VisionModel, target: int | str) -> str:
         return target
     if model.labels is not None and target < len(model.labels):
         return model.labels[target]
-    known = known_answer(model)
+    known: Answer | None = model.remember(fact_of(model))
     number = known is not None and known.reading is not None and (known.reading.measured or known.reading.columns == 1)
     return f"output {target}" if number else f"class {target}"

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tapetum.data.labels import find_label
 from tapetum.data.preprocessing import size_of
-from tapetum.engines.scores.base import ModelScore
-from tapetum.engines.scores.classes import ClassScore, OutputScore, heads_in
+from tapetum.engines.scores.base import ModelScore, index_name
+from tapetum.engines.scores.classes import CLASSES, ClassScore, OutputScore, heads_in
 from tapetum.engines.scores.embeddings import SimilarityScore, embedded
 from tapetum.engines.scores.inside import CallableScore, UnitScore, checked_unit
 from tapetum.engines.scores.outputs import (
@@ -25,6 +25,7 @@ from tapetum.engines.scores.outputs import (
     forward_logits,
     head_answer,
     maps_of,
+    no_classes,
     table_of,
 )
 from tapetum.engines.scores.places import (
@@ -38,6 +39,7 @@ from tapetum.engines.scores.places import (
     seen_region,
 )
 from tapetum.engines.scores.plain import plain_row, plain_target
+from tapetum.engines.scores.readings import Reading
 from tapetum.engines.scores.texts import FORMS, read_text
 from tapetum.models.vision_model import Head, VisionModel
 from tapetum.notes import note
@@ -46,35 +48,42 @@ from tapetum.types import AnyOf, Box, Contrast, Output, Region, Scale, Scaled, S
 
 @dataclass(frozen=True, eq=False)
 class PredictedScore(ModelScore):
-    """Score of what the model predicts for each image, found in the first pass over the image.
+    """Logit of the class that the model predicts for each image, found in the first pass over the image.
 
     Saves a pass for methods that evaluate the score only on the given images.
     """
 
-    found: dict[int, Any] = field(default_factory=dict)
-    answers: dict[Head, Answer] = field(default_factory=dict)
-    size: list[tuple[int, int]] = field(default_factory=list)
-
-    def output(self, images: Tensor) -> Any:
-        """Runs the model on the images of this score."""
-        self.size[:] = [(images.shape[-2], images.shape[-1])]
-        with self.model.at_rows(self.rows):
-            return self.model(images)
+    reading: Reading
+    head: Head
+    found: dict[int, int] = field(default_factory=dict)
+    part = CLASSES
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""
-        given, targets = predicted(self.model, output, self.size[0])
-        self.answers[given.head] = given
-        for row, target in zip(self.rows or (), targets, strict=True):
+        table = finite(table_of(output, self.head, self.model.name), self.model)
+        scores = self.reading.on("logit", table)
+        for row, target in zip(self.rows or (), scores.argmax(1).tolist(), strict=True):
             self.found.setdefault(row, target)
-        _say(self.model, given)
-        return score_of(self.model, self.explains(0), self.answers).read(output)
+        return scores[list(range(len(scores))), list(self.explains(0))]
 
-    def explains(self, n: int) -> tuple[Any, ...]:
+    def explains(self, n: int) -> tuple[int, ...]:
         return tuple(self.found[row] for row in self.rows or ())
 
     def describe(self, n: int) -> tuple[str, ...]:
-        return score_of(self.model, self.explains(0), self.answers).describe(n)
+        return tuple(index_name(self.model, target) for target in self.explains(n))
+
+
+def predicted_score(model: VisionModel, images: Tensor) -> ModelScore:
+    """Builds the score of what the model predicts for each image, for methods that evaluate it only on these images."""
+    if model.encode_text is not None:
+        raise no_classes(model)
+    given = answer(model, images)
+    if given.reading is None or given.kind != "table":
+        return as_score(model, images)
+    if given.reading.numbers != "logits":
+        _refuse_measurements(model, given)
+        _say(model, given)
+    return PredictedScore(model, given.reading, given.head, rows=tuple(range(len(images))))
 
 
 def as_score(model: VisionModel, images: Tensor, target: TargetLike = None, scale: Scale = "logit") -> ModelScore:
@@ -90,7 +99,7 @@ def _score_built(model: VisionModel, images: Tensor, target: TargetLike, scale: 
         return CallableScore(model, target)
     many = check_target(model, images, target)
     if all(one is None for one in many):
-        _, many = predicted(model, asked(model, images), size_of(images))
+        many = predicted(model, asked(model, images), size_of(images))
     answers = answers_for(model, images, many)
     probable = scale != "logit" or any(isinstance(one, Scaled) and one.scale != "logit" for one in many)
     for one in answers.values():
@@ -272,22 +281,27 @@ def _to(given: Answer) -> str:
 # --- what the model finds in the images
 
 
-def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[Answer, tuple[Any, ...]]:
-    """Returns the kind of answer, and what the output predicts per image: a class, the most confident box or largest region."""
+def predicted(model: VisionModel, output: Any, size: tuple[int, int]) -> tuple[Any, ...]:
+    """Returns what the output predicts per image: a class, the most confident box, or the largest region."""
     if model.encode_text is not None:
-        raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
+        raise no_classes(model)
     given = answer_in(model, output, size)
     if given.kind == "detections":
-        return given, tuple(best_box(model, found) for found in detections(output, model.name))
+        return tuple(best_box(model, found) for found in detections(output, model.name))
     if given.kind == "maps":
         maps = given.read.on("logit", maps_of(output, given.head, model.name).detach())
-        return given, tuple(predicted_region(model, given.read, one, size) for one in maps)
+        return tuple(predicted_region(model, given.read, one, size) for one in maps)
     table = finite(table_of(output, given.head, model.name), model)
+    _refuse_measurements(model, given)
+    return tuple(given.read.on("logit", table).argmax(1).tolist())
+
+
+def _refuse_measurements(model: VisionModel, given: Answer) -> None:
+    """Refuses to name a prediction where the answer is several measurements."""
     if given.read.measured and given.read.columns > 1:
         raise TargetError(
             f"{model.name} gives {given.read.columns} numbers, none of which is its answer: give a target, tp.Output(index)"
         )
-    return given, tuple(given.read.on("logit", table).argmax(1).tolist())
 
 
 def _seen(model: VisionModel, images: Tensor, targets: Sequence[Any]) -> tuple[Any, ...]:

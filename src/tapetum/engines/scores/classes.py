@@ -15,6 +15,9 @@ from tapetum.engines.scores.outputs import Answer, table_of
 from tapetum.models.vision_model import Head, VisionModel
 from tapetum.types import AnyOf, Contrast, Output, Scale, Scaled, TargetError
 
+CLASSES = "classes"
+"""Cache key of the part of an answer that scores of classes read."""
+
 
 @dataclass(frozen=True, eq=False)
 class ClassScore(TargetScore):
@@ -26,6 +29,7 @@ class ClassScore(TargetScore):
 
     answers: dict[Head, Answer]
     scale: Scale = "logit"
+    part = CLASSES
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""
@@ -130,6 +134,10 @@ class OutputScore(TargetScore):
     """Score that is one number of the model's output, unchanged; `main` is the head of targets that name none."""
 
     main: Head = None
+
+    @property
+    def part(self) -> str:
+        return f"outputs {sorted({str(one.head) for one in self.targets})}"
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""

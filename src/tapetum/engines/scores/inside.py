@@ -26,6 +26,7 @@ class CallableScore(ModelScore):
     """
 
     function: Callable[..., Tensor]
+    part = None
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""
@@ -56,12 +57,16 @@ def _asks_for_rows(function: Callable[..., Tensor]) -> bool:
 class UnitScore(TargetScore):
     """Score (n,) of a unit inside the network: its activation at a position, or without one the mean over its map."""
 
+    @property
+    def part(self) -> str:
+        return f"units of {sorted({one.layer for one in self.targets})}"
+
     def __call__(self, images: Tensor, /) -> Tensor:
         one_each(self.targets, len(images))
         seen: dict[str, Tensor] = {}
         edits = {unit.layer: partial(_keep_copy, seen, unit.layer) for unit in self.targets}
         with edit(self.model, edits, stop=True):
-            self.output(images)
+            self.model(images, self.rows)
         return torch.stack([_unit_value(seen[unit.layer][row], unit) for row, unit in enumerate(self.targets)])
 
 

@@ -46,27 +46,22 @@ class Answer:
 
 def answer(model: VisionModel, images: Tensor) -> Answer:
     """Finds the kind of the model's answer in one pass, and caches it until the model's structure changes."""
-    return model.remember(_fact(model), lambda: _answer_in(model, asked(model, images[:1]), size_of(images)))
+    return model.remember(fact_of(model), lambda: _answer_in(model, asked(model, images[:1]), size_of(images)))
 
 
 def answer_in(model: VisionModel, output: Any, size: tuple[int, int]) -> Answer:
     """Finds the kind of answer in a given output for images of `size` (h, w); the result is cached."""
-    return model.remember(_fact(model), lambda: _answer_in(model, output, size))
+    return model.remember(fact_of(model), lambda: _answer_in(model, output, size))
 
 
 def head_answer(model: VisionModel, images: Tensor, head: Head) -> Answer:
     """Describes one head of a network with several, in one pass; the result is cached."""
     return model.remember(
-        f"{_fact(model)} at {head!r}", lambda: _answer_at(model, asked(model, images[:1]), head, size_of(images))
+        f"{fact_of(model)} at {head!r}", lambda: _answer_at(model, asked(model, images[:1]), head, size_of(images))
     )
 
 
-def known_answer(model: VisionModel) -> Answer | None:
-    """Returns the cached description of the model's answer, or None if it has not been found yet."""
-    return model.recall(_fact(model))
-
-
-def _fact(model: VisionModel) -> str:
+def fact_of(model: VisionModel) -> str:
     """Returns the cache key of the answer, which changes with the model's labels, head and `outputs` setting."""
     return f"answer {model.outputs} {model.head!r} {hash(model.labels)} {hash(tuple(model.head_labels.items()))}"
 
@@ -294,10 +289,15 @@ def embedding(output: Any, name: str) -> Tensor:
 def forward_table(model: VisionModel, images: Tensor) -> tuple[Tensor, Reading]:
     """Returns the network's answer as a table (n, k), without gradients, and its reading; refuses NaN and infinity."""
     if model.encode_text is not None:
-        raise TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
+        raise no_classes(model)
     output = asked(model, images)
     found = answer_in(model, output, size_of(images))
     return finite(table_of(output, found.head, model.name), model), found.read
+
+
+def no_classes(model: VisionModel) -> TargetError:
+    """Returns the refusal of a prediction of a network that gives embeddings."""
+    return TargetError(f"{model.name} gives embeddings, no classes: give a text or tp.Similarity(text or image)")
 
 
 def forward_logits(model: VisionModel, images: Tensor) -> Tensor:

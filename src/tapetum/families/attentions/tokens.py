@@ -29,10 +29,9 @@ class _FoldedError(Exception):
 def token_relevance(score: ModelScore, images: Tensor, relevance: Relevance, *, batch: Batch = "auto") -> Tensor:
     """Applies `relevance` to batches of images; returns (n, 1, h, w). Refuses parallel attentions and several token grids."""
 
-    def work(rows: Sequence[int]) -> Tensor:
-        some = images[rows[0] : rows[-1] + 1].detach()
+    def work(part: ModelScore, some: Tensor) -> Tensor:
         with torch.enable_grad(), attention_weights() as found:
-            values = score.take(rows)(some)
+            values = part(some)
         used = heard(values, found.used)
         places = checked_places(score.model, found, used, some)
         if values.requires_grad and not in_sequence(used):
@@ -53,18 +52,18 @@ def gradients_by_layer(score: ModelScore, images: Tensor, *, batch: Batch = "aut
         raise MethodError("the head is asked about the tokens of every layer: give a class or a callable as target, not a unit")
     blocks = score.model.remember("attention blocks", lambda: _blocks(score.model, images[:1]))
 
-    def work(rows: Sequence[int]) -> Tensor:
-        some, kept = images[rows[0] : rows[-1] + 1].detach(), dict[str, Tensor]()
+    def work(part: ModelScore, some: Tensor) -> Tensor:
+        kept = dict[str, Tensor]()
         edits = {block: _keep(kept, block) for block in blocks} | {blocks[-1]: _together(kept)}
         with torch.enable_grad(), attention_weights(cut=True) as found, edit(score.model, edits, raw=True):
-            values = score.take([*rows] * len(blocks)).read(score.take(rows).output(some))
+            values = part.take([*range(len(some))] * len(blocks)).read(part.model(some, part.rows))
         layers, pooling = found.used[: len(blocks)], heard(values, found.used[len(blocks) :])
         places = checked_places(score.model, found, layers, some)
-        if len(values) != len(blocks) * len(rows):
+        if len(values) != len(blocks) * len(some):
             raise MethodError("the head is asked about the tokens of every layer: the target must take batches of any size")
         if pooling:
             pooling[0].n = len(values)
-            own = gradients(values, pooling[:1])[0].clamp(min=0).mean((1, 2)).unflatten(0, (len(blocks), len(rows)))
+            own = gradients(values, pooling[:1])[0].clamp(min=0).mean((1, 2)).unflatten(0, (len(blocks), len(some)))
         else:
             own = torch.stack([grad.clamp(min=0).mean((1, 2)) for grad in gradients(values, layers)[::-1]])
         return own.transpose(0, 1)[:, :, places].to(images.dtype)
@@ -87,12 +86,12 @@ def _together(kept: dict[str, Tensor]) -> Callable[[Tensor], Tensor]:
     return lambda tokens: torch.cat([tokens, *reversed(kept.values())])
 
 
-def _mapped(score: ModelScore, images: Tensor, work: Callable[[Sequence[int]], Tensor], batch: Batch) -> Tensor:
-    """Calls `work` on row indices in batches, or one image at a time where heads and images share an axis; joins the maps."""
+def _mapped(score: ModelScore, images: Tensor, work: Callable[[ModelScore, Tensor], Tensor], batch: Batch) -> Tensor:
+    """Calls `work` on batches, or on one image at a time where heads and images share an axis; joins the maps."""
     try:
-        maps = over_images(score.model, len(images), work, batch, gradients=True)
+        maps = over_images(score, images.detach(), work, batch, gradients=True)
     except _FoldedError:
-        maps = over_images(score.model, len(images), work, 1)
+        maps = over_images(score, images.detach(), work, 1)
     return maps if maps.ndim == 4 else maps[:, None]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -79,11 +78,11 @@ def fem(
         >>> tp.fem(model, images, k=1)
     """
 
-    def work(rows: Sequence[int]) -> Tensor:
-        with score.model.at_rows(rows):
-            maps = activations(score.model, images[rows[0] : rows[-1] + 1], layer)
+    def work(part: ModelScore, some: Tensor) -> Tensor:
+        with part.model.at_rows(part.rows):
+            maps = activations(part.model, some, layer)
         spread = maps.std((2, 3), correction=0, keepdim=True)
         peaks = maps > maps.mean((2, 3), keepdim=True) + k * spread
         return (peaks.to(maps.dtype).mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True)
 
-    return over_images(score.model, len(images), work, batch)
+    return over_images(score, images, work, batch)

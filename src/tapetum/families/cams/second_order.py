@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -22,11 +20,7 @@ def layer_hessian_product(
 
     H A = d (g . A) / d A with the second A held fixed; exact, by differentiating twice.
     """
-
-    def work(rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        return _product(score.take(rows), images[rows[0] : rows[-1] + 1], layer)
-
-    return over_images(score.model, len(images), work, batch, gradients=True)
+    return over_images(score, images, lambda part, some: _product(part, some, layer), batch, gradients=True)
 
 
 def _product(score: ModelScore, images: Tensor, layer: str) -> tuple[Tensor, Tensor, Tensor]:

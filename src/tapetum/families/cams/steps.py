@@ -10,7 +10,7 @@ from torch import Tensor
 from tapetum.border.layers import layer_of
 from tapetum.border.methods import inspection
 from tapetum.border.sentences import LayerName
-from tapetum.engines.gradients import derivative, reached
+from tapetum.engines.gradients import BeforeTarget, derivative
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.cams.weighted import grad_cam
@@ -77,7 +77,7 @@ def _differentiated(score: ModelScore, images: Tensor, layer: str) -> tuple[Tens
     for row in track(range(len(images)), len(images), "images"):  # one image at a time: the graph of a batch may exceed memory
         with torch.enable_grad(), capture(score.model, [layer], stop=False) as acts:
             values = score.take([row])(images[row : row + 1].detach().requires_grad_())
-            maps = reached(acts, layer)
+            maps = BeforeTarget(acts)[layer]
             parts.append((values.detach(), maps.detach(), derivative(values, maps)))
     values, maps, grads = (torch.cat(part) for part in zip(*parts, strict=True))
     return values, maps, grads

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import ceil, floor
 from typing import Literal, TypeAlias
 
@@ -48,8 +47,8 @@ def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel"
     size = int(images.shape[-2]), int(images.shape[-1])
     grids, prefixes = _grids(score.model, size), {where.prefix for where in score.model.survey.maps.values()}
 
-    def work(rows: Sequence[int]) -> Tensor:
-        maps = images.new_zeros(len(rows), 1, *size)
+    def work(part: ModelScore, some: Tensor) -> Tensor:
+        maps = images.new_zeros(len(some), 1, *size)
 
         def see(term: Tensor) -> None:
             nonlocal maps
@@ -57,7 +56,7 @@ def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel"
             if places is not None:
                 maps = maps + upsampled(_rescaled(places, rescale).sum(1, keepdim=True), size)
 
-        parts = full_gradients(score.take(rows), images[rows[0] : rows[-1] + 1], see)
+        parts = full_gradients(part, some, see)
         if (parts.missing > INCOMPLETE).any():
             raise MethodError(
                 f"full_grad: the terms of {score.model.name} do not sum to its score; operations that cannot be taken apart: "
@@ -66,7 +65,7 @@ def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel"
         see(parts.from_input)
         return maps - maps.amin((2, 3), keepdim=True)
 
-    return over_images(score.model, len(images), work, batch, gradients=True)
+    return over_images(score, images, work, batch, gradients=True)
 
 
 def _rescaled(term: Tensor, rescale: Rescale) -> Tensor:

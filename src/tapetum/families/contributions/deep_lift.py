@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from tapetum.border.methods import attribution
@@ -31,9 +29,4 @@ def deep_lift(score: ModelScore, images: Tensor, *, baseline: Baseline, batch: B
     Example:
         >>> tp.deep_lift(model, images, baseline="blur").values.sum()
     """
-
-    def work(rows: Sequence[int]) -> Tensor:
-        part = slice(rows[0], rows[-1] + 1)
-        return contributions(score.take(rows), images[part], baseline[part])
-
-    return over_images(score.model, len(images), work, batch, gradients=True)
+    return over_images(score, images, contributions, batch, baseline, gradients=True)
