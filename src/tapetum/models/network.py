@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -231,7 +231,11 @@ class Network:
 
     # --- facts
 
-    def remember(self, fact: str, find_out: Callable[[], T] | None = None, size: Size | None = None) -> T:
+    @overload
+    def remember(self, fact: str) -> Any: ...
+    @overload
+    def remember(self, fact: str, find_out: Callable[[], T], size: Size | None = None) -> T: ...
+    def remember(self, fact: str, find_out: Callable[[], T] | None = None, size: Size | None = None) -> Any:
         """Returns a fact about the network's structure at an image size; found out once, again after parts were replaced.
 
         Without `find_out`, a fact that has not been found out is None. size: (h, w); None: `self.size`. Passes inside

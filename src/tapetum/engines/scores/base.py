@@ -21,21 +21,16 @@ class ModelScore(ABC):
 
     `read` turns the model's output into one value per image. A subclass is a frozen dataclass that names its fields with one
     entry per image in `per_image`. After `take`, `rows` holds the original index of each image, by which further inputs of the
-    network (`wrap(extra=...)`) are selected and repeated like the images.
+    network (`wrap(extra=...)`) are selected and repeated like the images. `part` is a cache key of the part of the answer that
+    is read, None for the user's functions: scores with the same key read the same layers.
     """
 
     model: VisionModel
     rows: tuple[int, ...] | None = field(default=None, kw_only=True)
 
+    part: str | None = field(default=None, init=False)
+
     per_image: ClassVar[tuple[str, ...]] = ()
-
-    @property
-    def part(self) -> str | None:
-        """Cache key of the part of the answer that this score reads: scores with the same key read the same layers.
-
-        None for the user's functions.
-        """
-        return type(self).__name__
 
     def __call__(self, images: Tensor, /) -> Tensor:
         return self.read(self.model(images, self.rows))

@@ -56,7 +56,7 @@ class PredictedScore(ModelScore):
     reading: Reading
     head: Head
     found: dict[int, int] = field(default_factory=dict)
-    part = CLASSES
+    part: str | None = field(default=CLASSES, init=False)
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""

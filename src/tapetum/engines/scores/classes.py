@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
@@ -29,7 +29,7 @@ class ClassScore(TargetScore):
 
     answers: dict[Head, Answer]
     scale: Scale = "logit"
-    part = CLASSES
+    part: str | None = field(default=CLASSES, init=False)
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""
@@ -135,9 +135,8 @@ class OutputScore(TargetScore):
 
     main: Head = None
 
-    @property
-    def part(self) -> str:
-        return f"outputs {sorted({str(one.head) for one in self.targets})}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "part", f"outputs {sorted({str(one.head) for one in self.targets})}")
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +18,8 @@ from tapetum.types import Similarity, TargetError
 @dataclass(frozen=True, eq=False)
 class SimilarityScore(TargetScore):
     """Cosine similarity (n,) between the embedding of each image and the given embedding of its target."""
+
+    part: str | None = field(default="embeddings", init=False)
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""

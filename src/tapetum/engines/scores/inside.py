@@ -26,7 +26,6 @@ class CallableScore(ModelScore):
     """
 
     function: Callable[..., Tensor]
-    part = None
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""
@@ -57,9 +56,8 @@ def _asks_for_rows(function: Callable[..., Tensor]) -> bool:
 class UnitScore(TargetScore):
     """Score (n,) of a unit inside the network: its activation at a position, or without one the mean over its map."""
 
-    @property
-    def part(self) -> str:
-        return f"units of {sorted({one.layer for one in self.targets})}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "part", f"units of {sorted({one.layer for one in self.targets})}")
 
     def __call__(self, images: Tensor, /) -> Tensor:
         one_each(self.targets, len(images))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -26,6 +26,8 @@ class BoxScore(TargetScore):
 
     The gradient flows through the score and the corners of the detection with the largest product.
     """
+
+    part: str | None = field(default="boxes", init=False)
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""
@@ -89,6 +91,7 @@ class RegionScore(TargetScore):
 
     answer: Answer
     scale: Scale = "logit"
+    part: str | None = field(default="regions", init=False)
 
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""
