@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.data.streams.base import digest
-from tapetum.types import ImageError, TapetumError
+from tapetum.types import ImageError
+from tapetum.types.refusals import imported
 
 SPLITS = ("train", "test")
 TEST_SHARE = 0.2
@@ -99,11 +100,8 @@ def digits(split: Literal["train", "test"] | None = None, size: int = 32) -> Dig
 
 def _table() -> tuple[np.ndarray, np.ndarray]:
     """Pictures (1797, 8, 8) with values 0 to 16, and their digits."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise TapetumError("the digits come with scikit-learn: pip install 'tapetum[lessons]'") from None
-    table: Any = load_digits()
+    sklearn = imported("sklearn.datasets", "the digits come with scikit-learn: pip install 'tapetum[lessons]'")
+    table = sklearn.load_digits()
     return table.images, table.target
 
 

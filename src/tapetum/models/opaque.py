@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from tapetum.files import shown
 from tapetum.models.reaching import reach
 from tapetum.types import ModelError
+from tapetum.types.refusals import imported
 
 Shows = Literal["answers", "gradients", "operations"]
 """What methods can use of a network; each level includes those before it."""
@@ -172,10 +173,8 @@ def _is_exported(module: nn.Module) -> TypeGuard[torch.fx.GraphModule]:
 
 
 def _onnx(given: Any) -> Opaque:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ModelError("ONNX networks run by onnxruntime, which is not there: pip install tapetum[onnx]") from None
+    why = "ONNX networks run by onnxruntime, which is not there: pip install tapetum[onnx]"
+    onnxruntime = imported("onnxruntime", why, ModelError)
     session = given
     if not isinstance(given, onnxruntime.InferenceSession):
         source = os.fspath(given) if is_onnx_file(given) else given.SerializeToString()

@@ -50,12 +50,12 @@ class TrainingError(TapetumError):
     """Raised for a training that cannot start, proceed or be resumed."""
 
 
-def imported(module: str, refusal: str) -> Any:
-    """Imports a module of an optional package; raises a `TapetumError` with the message `refusal` if it is missing."""
+def imported(module: str, refusal: str, kind: type[TapetumError] = TapetumError) -> Any:
+    """Imports a module of an optional package; raises an error of that kind with the message `refusal` if it is missing."""
     try:
         return import_module(module)
     except ImportError as error:
-        raise TapetumError(refusal) from error
+        raise kind(refusal) from error
 
 
 NO_GRADIENT = (

@@ -25,6 +25,7 @@ from tapetum.models.zoo.families import timm_preprocessing
 from tapetum.models.zoo.image_processors import flips_channels, preprocessing_of
 from tapetum.notes import ASSUMED
 from tapetum.types import ModelError, Outputs, TargetError
+from tapetum.types.refusals import imported
 from tapetum.types.text import as_text
 
 WORKS = "a folder that save_pretrained wrote works offline: hf:./folder"
@@ -243,10 +244,7 @@ def _reachable() -> bool:
 
 
 def _transformers() -> Any:
-    try:
-        return importlib.import_module("transformers")
-    except ImportError:
-        raise ModelError("transformers is not installed: pip install transformers") from None
+    return imported("transformers", "transformers is not installed: pip install transformers", ModelError)
 
 
 @contextmanager

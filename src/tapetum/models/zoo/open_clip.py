@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +11,12 @@ from tapetum.data.preprocessing import Preprocessing, as_pair
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.families import built
 from tapetum.types import ModelError
+from tapetum.types.refusals import imported
 
 
 def open_clip_model(name: str, pretrained: bool) -> VisionModel:
     """Loads a network by its name in open_clip, "ViT-B-32", or with the name of weights, "ViT-B-32/laion2b_s34b_b79k"."""
-    library = _library()
+    library = imported("open_clip", "open_clip is not installed: pip install open_clip_torch", ModelError)
     architecture, _, tag = name.partition("/")
     if architecture not in library.list_models():
         raise ModelError(f"open_clip has no model '{architecture}'; open_clip.list_models() lists them")
@@ -34,13 +34,6 @@ def open_clip_model(name: str, pretrained: bool) -> VisionModel:
 
 def _encode_image(network: Any, images: Tensor) -> Tensor:
     return network.encode_image(images)
-
-
-def _library() -> Any:
-    try:
-        return importlib.import_module("open_clip")
-    except ImportError:
-        raise ModelError("open_clip is not installed: pip install open_clip_torch") from None
 
 
 def _published(library: Any, architecture: str) -> str:
