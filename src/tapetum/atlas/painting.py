@@ -7,11 +7,9 @@ interruption.
 from __future__ import annotations
 
 import io
-import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -26,11 +24,11 @@ from tapetum import progress
 from tapetum.engines.render import render
 from tapetum.engines.render.objectives import Objective
 from tapetum.engines.render.optimize import Recipe
-from tapetum.engines.scan.local import cores
+from tapetum.engines.threads import check_workers, side_by_side, usual_workers
 from tapetum.files import arrays_in, shown
 from tapetum.keeping.keyed import Kept
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import DamagedError, Made, TapetumError
+from tapetum.types import DamagedError, Made
 
 BATCH = 16
 """Pictures per batch, which is also what a killed run loses per worker; the time per picture does not fall beyond 8."""
@@ -123,63 +121,36 @@ def paint(job: Canvases, kept: Kept, *, workers: int | None = None) -> Painted:
 
 # --- several batches side by side
 
-Message = tuple[int, float] | tuple[int, Painted] | BaseException
-
 
 def shared_out(
     model: VisionModel, work: Callable[[int], Painted], todo: Sequence[int], sizes: Sequence[int], workers: int | None
 ) -> list[tuple[int, Painted]]:
     """Runs `work` for each batch of `todo` in threads; returns (batch, result) pairs, and stops within a step if cancelled."""
-    if workers is not None and workers < 1:
-        raise TapetumError(f"workers must be at least 1, not {workers}")
+    check_workers(workers)
     total, done = sum(sizes), sum(sizes) - sum(sizes[i] for i in todo)
     progress.report(done, total, "pictures")
     if not todo:
         return []
     _ = model.survey, model.weights_sha256  # computed once, before several threads need them
-    many = min(workers or (cores() if model.device.type == "cpu" else 1), len(todo))
-    events: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    stopped, threads = threading.Event(), torch.get_num_threads()
-    pool = ThreadPoolExecutor(many, initializer=torch.set_num_threads, initargs=(1,))
     shares: dict[int, float] = {}
     found: list[tuple[int, Painted]] = []
-    try:
-        for i in todo:
-            pool.submit(_one, work, i, events, stopped)
-        while len(found) < len(todo):
-            event = events.get()
-            if isinstance(event, BaseException):
-                raise event
-            i, what = event
+
+    def one(i: int, tell: Callable[[tuple[int, Painted | float]], None]) -> tuple[int, Painted | float]:
+        with progress.watching(lambda step: tell((i, min(0.999, step.done / max(1, step.total))))):
+            return i, work(i)
+
+    with closing(side_by_side(one, todo, workers or usual_workers(model.device))) as events:
+        for i, what in events:
             if isinstance(what, Painted):
                 found.append((i, what))
             shares[i] = float(sizes[i]) if isinstance(what, Painted) else what * sizes[i]
             progress.report(done + int(sum(shares.values())), total, "pictures")
-    finally:
-        stopped.set()
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
     return found
-
-
-def _one(work: Callable[[int], Painted], i: int, events: queue.SimpleQueue[Message], stopped: threading.Event) -> None:
-    """Renders a batch in a worker's thread; reports each step as an event, and ends after a step once `stopped` is set."""
-
-    def watch(step: progress.Progress) -> bool:
-        events.put((i, min(0.999, step.done / max(1, step.total))))
-        return not stopped.is_set()
-
-    try:
-        if not stopped.is_set():
-            with progress.watching(watch):
-                events.put((i, work(i)))
-    except BaseException as error:  # after a stop nobody reads it
-        events.put(error)
 
 
 def seconds_each(job: Canvases, workers: int | None = None, steps: int = 4) -> float:
     """Measures the seconds per picture of a job with all workers busy, on a few steps of a batch for each worker."""
-    many = workers or (cores() if job.model.device.type == "cpu" else 1)
+    many = workers or usual_workers(job.model.device)
     rows = job.batches[0]
     short, first = (replace(job, recipe=replace(job.recipe, n_steps=n, redirect=0)) for n in (steps, 1))
     with progress.watching(None):

@@ -17,7 +17,7 @@ from tapetum.data.images import to_uint8, webp
 from tapetum.data.planes import viewable
 from tapetum.data.streams import Source
 from tapetum.data.streams.base import picture_of
-from tapetum.engines.scan.local import cores
+from tapetum.engines.threads import cores
 from tapetum.keeping.keyed import Kept, Key
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import ImageError

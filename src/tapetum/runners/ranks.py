@@ -14,8 +14,8 @@ from typing import ClassVar
 import torch
 
 from tapetum.engines.scan import Job, Ledger, ShardResult, Threads
-from tapetum.engines.scan.local import cores
 from tapetum.engines.scan.shards import Tick
+from tapetum.engines.threads import cores
 from tapetum.types import Cancelled, TapetumError
 
 LAUNCHERS = {"torchrun": ("RANK", "WORLD_SIZE", "LOCAL_RANK"), "SLURM": ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID")}

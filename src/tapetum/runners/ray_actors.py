@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from tapetum.engines.scan import Job, ShardResult
-from tapetum.engines.scan.local import cores
 from tapetum.engines.scan.shards import Tick
+from tapetum.engines.threads import check_workers, cores
 from tapetum.runners.allocator import keep_large_blocks
 from tapetum.types import TapetumError
 from tapetum.types.refusals import imported
@@ -61,8 +61,7 @@ class Ray:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise TapetumError(f"workers must be at least 1, not {self.workers}")
+        check_workers(self.workers)
 
     def __call__(self, job: Job, shards: Sequence[int], tick: Tick, /) -> Iterator[ShardResult]:
         if not shards:
