@@ -334,7 +334,7 @@ def test_values_of_other_types_are_a_line_or_a_site(place: Path) -> None:
         (b"[1]", "holds no table"),
         (b"[" * 100_000, "more than 60 deep"),
         (b'{"schema": 1}', "holds no atlas of version 1"),
-        (b'{"schema": 1, "stages": {}}', "not finished"),
+        (b'{"schema": 1, "stages": {}}', "unfinished"),
         (b'{"schema": 1, "stages": {"store": "x"}}', "its stages is"),
         (b'{"schema": 2, "stages": {}}', "holds no atlas of version 1"),
         (b'{"schema": [], "stages": {}}', "its schema is"),

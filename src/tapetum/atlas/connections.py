@@ -132,7 +132,7 @@ class Line:
             async with self._room.patience(HEAD_S):
                 head = await self._reader.readexactly(1)  # browsers open connections in advance
                 if not head.isalpha():
-                    raise RefusedRequest(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request; addresses begin with http://")
+                    raise RefusedRequest(HTTPStatus.BAD_REQUEST, "this is no HTTP/1.1 request; an address begins with http://")
                 head += await self._reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
             text = f"the request has more than {HEAD_BYTES // 1000} kB of headers"
