@@ -116,7 +116,7 @@ def concept_relevance(
 
 @attribution(cite="zhang2018excitation", reduce="positive", laws=("class_sensitive", AT_IMAGE, "linear_in_score"))
 def excitation_backprop(score: ModelScore, images: Tensor, *, at: str | None = None, batch: Batch = "auto") -> Tensor:
-    """Where a winner-take-all walk from the target down the excitatory connections ends: a probability map.
+    """The places where a winner-take-all walk from the target down the excitatory connections ends: a probability map.
 
     P_in = sum_k x_k * W_k^T (P_out / z) over excitatory contributions (x_i w_ij > 0) alone and without biases, the marginal
     winning probability; the target starts with 1. values: (n, c, h, w) at the image or at the layer `at`; for a class they
@@ -138,7 +138,7 @@ def excitation_backprop(score: ModelScore, images: Tensor, *, at: str | None = N
 def contrastive_excitation_backprop(
     score: ModelScore, images: Tensor, *, at: str | None = None, batch: Batch = "auto"
 ) -> Tensor:
-    """Where excitation of the target exceeds that of its opposite, the same unit with negated weights: what sets it apart.
+    """The places where excitation of the target exceeds that of its opposite, the same unit with negated weights.
 
     values = P(target) - P(target with negated weights of the last linear layer), each summing to 1: the difference is taken
     at that layer's input and sent on by the excitation rule, which is linear. Signed, (n, c, h, w) at the image or at the

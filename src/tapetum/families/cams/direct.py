@@ -66,7 +66,7 @@ def _check_linear_head(score: ModelScore, images: Tensor, layer: str, grads: Ten
 def fem(
     score: ModelScore, images: Tensor, *, layer: PositiveLayer, k: Annotated[float, Range(0, 10)] = 2.0, batch: Batch = "auto"
 ) -> Tensor:
-    """Where the layer's channels have their peaks, for any class: what the network found, not what it decided.
+    """The places where the layer's channels have their peaks, for any class: what the network found, not what it decided.
 
     values = sum_k w_k A_k, at least 0 on a layer without negative values; w_k is the share of places at which channel k
     exceeds its own mean by more than `k` standard deviations. The target plays no part: every class has the same map.

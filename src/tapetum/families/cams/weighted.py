@@ -18,7 +18,7 @@ LAWS = ("class_sensitive", "map_of_layer")
 
 @attribution(cite="selvaraju2017gradcam", reduce="positive", laws=(*LAWS, AT_IMAGE, "linear_in_score"))
 def grad_cam(score: ModelScore, images: Tensor, *, layer: LayerName, batch: Batch = "auto") -> Tensor:
-    """Where the layer's channels that raise the score are active.
+    """The places where the layer's channels that raise the score are active.
 
     values = sum_k a_k A_k with a_k = mean over places of d score / d A_k; heatmap = ReLU(values).
 
@@ -53,7 +53,7 @@ def plus_plus(maps: Tensor, first: Tensor, second: Tensor, third: Tensor, eps: f
 
 @attribution(cite="jiang2021layercam", reduce="positive", laws=(*LAWS, AT_IMAGE))
 def layer_cam(score: ModelScore, images: Tensor, *, layer: LayerName, batch: Batch = "auto") -> Tensor:
-    """Where single activations raise the score, place by place: also sharp at early layers.
+    """The single activations that raise the score, place by place: also sharp at early layers.
 
     values = sum_k ReLU(d score / d A_k) * A_k, each place with its own weight.
 
