@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure, rgb
+from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure, as_pixel
 from tapetum.figures.tiles import shown_tiles
 from tapetum.types import ActivationAtlas
 
@@ -64,7 +64,7 @@ def _page(result: ActivationAtlas, strengths: list[float]) -> Tensor:
     rows, columns = result.grid
     pixels = result.pixels
     tile = 24 if pixels is None else int(pixels.shape[-1])
-    ground = torch.tensor(rgb(LIGHT.paper))[:, None, None]
+    ground = as_pixel(LIGHT.paper)
     page = ground.expand(3, rows * tile, columns * tile).clone()
     most = max(cell.count for cell in result.cells)
     for i, (cell, strength) in enumerate(zip(result.cells, strengths, strict=True)):
@@ -76,7 +76,7 @@ def _page(result: ActivationAtlas, strengths: list[float]) -> Tensor:
 
 def _square(share: float, tile: int) -> Tensor:
     """Returns a square picture (3, tile, tile) whose opacity grows with a cell's share of vectors."""
-    ink, paper = (torch.tensor(rgb(color))[:, None, None] for color in (LIGHT.accent, LIGHT.paper))
+    ink, paper = as_pixel(LIGHT.accent), as_pixel(LIGHT.paper)
     square = paper.expand(3, tile, tile).clone()
     square[:, 1:-1, 1:-1] = (0.15 + 0.85 * share) * ink + (0.85 - 0.85 * share) * paper
     return square

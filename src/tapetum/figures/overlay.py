@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.data.preprocessing import LUMA
-from tapetum.figures.theme import LIGHT, anchors, rgb
+from tapetum.figures.theme import LIGHT, anchors, as_pixel
 from tapetum.figures.words import WORDS, grid
 from tapetum.types import ActivationMaps, Attribution, Reduce, TapetumError
 
@@ -44,7 +44,7 @@ def colorize(values: Tensor, kind: Reduce, top: float | None = None) -> Tensor:
     """
     strength = _strength(values, kind, top)
     colors = _ramp((strength + 1) / 2 if kind == "sum" else strength, anchors(kind))
-    return torch.where(values.detach().isnan().cpu(), torch.tensor(rgb(LIGHT.line))[:, None, None], colors)
+    return torch.where(values.detach().isnan().cpu(), as_pixel(LIGHT.line), colors)
 
 
 def signs(values: Tensor) -> Reduce:

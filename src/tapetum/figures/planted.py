@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from tapetum.data.planted import Planted
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
-from tapetum.figures.theme import LIGHT, Figure, rgb
+from tapetum.figures.theme import LIGHT, Figure, as_pixel
 from tapetum.figures.tiles import collage
 
 MAX_PICTURES = 16
@@ -54,10 +53,7 @@ def _truth(mask: Tensor, cue_mask: Tensor) -> Tensor:
     Where the cue is the object's colour, and both masks are equal, the object is in a lighter tone of the colour.
     """
     picture = torch.full((3, *mask.shape), 0.12)
-    picture[:, cue_mask] = _column(LIGHT.accent)
-    picture[:, mask] = _column(LIGHT.accent) * 0.35 + 0.65 if torch.equal(mask, cue_mask) else torch.ones(3, 1)
+    accent = as_pixel(LIGHT.accent)[..., 0]
+    picture[:, cue_mask] = accent
+    picture[:, mask] = accent * 0.35 + 0.65 if torch.equal(mask, cue_mask) else torch.ones(3, 1)
     return picture
-
-
-def _column(color: str) -> Any:
-    return torch.tensor(rgb(color))[:, None]

@@ -68,6 +68,11 @@ def rgb(color: str) -> tuple[float, float, float]:
     return red / 255, green / 255, blue / 255
 
 
+def as_pixel(color: str) -> Tensor:
+    """Converts "#rrggbb" to one pixel (3, 1, 1) in [0, 1]."""
+    return torch.tensor(rgb(color))[:, None, None]
+
+
 def css_variables(palette: Palette) -> str:
     """Returns the palette as CSS custom properties: "--paper: #faf9f6; ..."."""
     return " ".join(f"--{name}: {color};" for name, color in asdict(palette).items())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tapetum.figures.overlay import with_words
-from tapetum.figures.theme import LIGHT, rgb
+from tapetum.figures.theme import LIGHT, as_pixel
 from tapetum.types import Made, Rendering, TapetumError
 
 WORDS: dict[Made, str] = {"silent": "no gradient ever reached this picture", "non_finite": "NaN or infinity came up"}
@@ -95,7 +95,7 @@ def collage(tiles: Sequence[Tensor], columns: int, gap_px: int = GAP_PX) -> Tens
     height, width = tiles[0].shape[-2:]
     rows = ceil(len(tiles) / columns)
     size = rows * (height + gap_px) - gap_px, columns * (width + gap_px) - gap_px
-    page = torch.tensor(rgb(LIGHT.card))[:, None, None].expand(3, *size).clone()
+    page = as_pixel(LIGHT.card).expand(3, *size).clone()
     for i, one in enumerate(tiles):
         top, left = (i // columns) * (height + gap_px), (i % columns) * (width + gap_px)
         page[:, top : top + height, left : left + width] = one

@@ -11,7 +11,7 @@ from torch import Tensor
 from tapetum.figures import canvas
 from tapetum.figures.draw import draw
 from tapetum.figures.filters import enlarged, painted
-from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure, rgb
+from tapetum.figures.theme import LABEL_PT, LIGHT, NOTE_PT, Figure, as_pixel
 from tapetum.figures.tiles import collage, evenly
 from tapetum.types import History, PredictionCheck, TapetumError
 
@@ -139,8 +139,7 @@ def _matrix(axes: Any, result: PredictionCheck) -> None:
     """Draws the confusion matrix: one row per class, one column per prediction; shades are shares of the row."""
     counts = result.confusion.float()
     share = counts / counts.sum(1, keepdim=True).clamp(min=1)
-    paper, accent = torch.tensor(rgb(LIGHT.card)), torch.tensor(rgb(LIGHT.accent))
-    canvas.image(axes, torch.lerp(paper[:, None, None], accent[:, None, None], share), "", smooth=False)
+    canvas.image(axes, torch.lerp(as_pixel(LIGHT.card), as_pixel(LIGHT.accent), share), "", smooth=False)
     axes.set_title("pictures of each class (row) by prediction (column)", fontsize=LABEL_PT, color=LIGHT.ink, pad=6)
     axes.set_anchor("N")
     axes.spines[:].set(visible=True, color=LIGHT.line)

@@ -15,6 +15,7 @@ from tapetum.data.streams.base import Encoded, digest, stamp
 from tapetum.data.streams.rows import DatasetRows, Stream, passed
 from tapetum.files import contents, shown
 from tapetum.types import ImageError, TapetumError
+from tapetum.types.refusals import imported
 
 OPTIONS = ("config", "revision", "data_dir", "data_files", "limit", "image", "label")
 _LABEL_NAMES = ("label", "labels", "fine_label", "class", "category", "cls")
@@ -113,11 +114,7 @@ def is_dataset(value: Any) -> bool:
 
 
 def _library() -> Any:
-    try:
-        import datasets
-    except ImportError as error:
-        raise ImageError("data sets of Hugging Face need the package datasets: pip install 'tapetum[hf]'") from error
-    return datasets
+    return imported("datasets", "data sets of Hugging Face need the package datasets: pip install 'tapetum[hf]'", ImageError)
 
 
 def _parsed(text: str) -> tuple[str, str | None, dict[str, str]]:
