@@ -22,14 +22,11 @@ from tapetum.files import array_in, opened, shown
 from tapetum.models.extra import checked_extra
 from tapetum.models.vision_model import VisionModel
 from tapetum.models.zoo.naming import as_labels
-from tapetum.models.zoo.wrapping import assumed, checked_outputs
+from tapetum.models.zoo.wrapping import BY_TRIAL, assumed, checked_outputs
 from tapetum.notes import is_caution
 from tapetum.types import ModelError
 
 Settings = Mapping[str, Any]
-
-BY_TRIAL = "; size= in tp.wrap says another"
-"""End of the note on an image size that was found by trial."""
 
 
 def plain_settings(given: Settings) -> dict[str, Any]:

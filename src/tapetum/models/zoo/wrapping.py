@@ -24,6 +24,9 @@ from tapetum.models.zoo.naming import as_labels, by_head, own_labels
 from tapetum.notes import ASSUMED
 from tapetum.types import ModelError, Outputs
 
+BY_TRIAL = "; size= in tp.wrap says another"
+"""End of the note on an image size that was found by trial."""
+
 
 def wrap(
     module: Any,
@@ -124,7 +127,7 @@ def wrap(
     if size is None and not normalises_itself(module):
         found = fit(model)
         model.preprocessing = preprocessing.at(found.size)
-        model.notes += (f"{model.name}: {found.words}; size= in tp.wrap says another",) if found.words else ()
+        model.notes += (f"{model.name}: {found.words}{BY_TRIAL}",) if found.words else ()
     return model
 
 
