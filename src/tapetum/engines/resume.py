@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.probe import edit, map_of
 from tapetum.engines.scores import ModelScore
 from tapetum.models.hooks import hooked
@@ -160,7 +161,7 @@ def _tail(score: ModelScore, layer: str, image: Tensor, record: _Recording) -> T
     site = score.model.survey.site(layer)
     raw = main_tensor(once[site.module], layer, site.output) if site.module in once else record.last
     layer_map = map_of(score.model, layer)
-    size = (int(image.shape[-2]), int(image.shape[-1]))
+    size = size_of(image)
     activation = raw if layer_map is None else to_map(layer_map, raw, size)
     outputs = once if site.module in once else {}
     return Tail(score, layer, image, activation, raw, outputs, changed)

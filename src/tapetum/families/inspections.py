@@ -11,6 +11,7 @@ from torch import Tensor
 from tapetum.border.layers import layers_with_maps
 from tapetum.border.methods import inspection
 from tapetum.border.subjects import border
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import answer, forward_table
 from tapetum.models.depths import depths
@@ -67,8 +68,7 @@ def activation_maps(
     names = depths(model) if layers is None else layers_with_maps(model, layers)
     with capture(model, names) as acts:
         model(images)
-    height, width = images.shape[-2:]
-    return [_top_channels(acts[name], name, (int(height), int(width)), k, by) for name in names]
+    return [_top_channels(acts[name], name, size_of(images), k, by) for name in names]
 
 
 def _top_channels(maps: Tensor, layer: str, size: tuple[int, int], k: int, by: str) -> ActivationMaps:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tapetum.border.methods import metric
 from tapetum.border.subjects import border
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import as_fill, scores_under, staircase
 from tapetum.engines.scores import as_probability, measures
@@ -121,7 +122,7 @@ def _curve(
 ) -> Evaluation:
     """Measures one curve per image: hides the most important pixels first (deletion), or shows them first (insertion)."""
     score = as_probability(model, images, attribution.explains)
-    ranking = attribution.ranking((int(images.shape[-2]), int(images.shape[-1])))
+    ranking = attribution.ranking(size_of(images))
     seen, blank = model.laid_out(images), model.laid_out(fill)
     curves, size = [], batch_size(model, batch)
     for row, importance in enumerate(ranking if cells is None else _in_cells(ranking, cells)):
@@ -140,7 +141,7 @@ def _curve(
 
 def _in_cells(ranking: Tensor, cells: int) -> Tensor:
     """Replaces each pixel of rankings (n, h, w) by the mean of its square in a cells x cells grid."""
-    height, width = int(ranking.shape[-2]), int(ranking.shape[-1])
+    height, width = size_of(ranking)
     means = F.adaptive_avg_pool2d(ranking, (min(cells, height), min(cells, width)))
     return F.interpolate(means[:, None], (height, width), mode="nearest-exact")[:, 0]
 

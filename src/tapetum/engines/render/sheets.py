@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.render.optimize import over_background
 from tapetum.types import MethodError, Rendering
 
@@ -62,7 +63,7 @@ def _cell(picture: Tensor, share: float, show: str) -> Tensor:
         return picture
     if show == "opacity":
         return share * picture + (1 - share)
-    height, width = (int(side) for side in picture.shape[-2:])
+    height, width = size_of(picture)
     h, w = (max(1, round(side * math.sqrt(share))) for side in (height, width))
     small = F.interpolate(picture[None], (h, w), mode="bilinear", antialias=True, align_corners=False)[0]
     top, left = (height - h) // 2, (width - w) // 2

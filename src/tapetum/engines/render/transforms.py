@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from tapetum.data.preprocessing import as_pair
+from tapetum.data.preprocessing import as_pair, size_of
 from tapetum.types import MethodError
 from tapetum.types.text import as_text
 
@@ -91,7 +91,7 @@ def random_view(size: int | tuple[int, int], low: float | int = 0.5, high: float
     """
 
     def apply(pixels: Tensor, generator: Generator) -> Tensor:
-        height, width = (int(side) for side in pixels.shape[-2:])
+        height, width = size_of(pixels)
         largest = min(height / h, width / w) * (low + (high - low) * _uniform(generator))
         rows, columns = (max(1, round(largest * side)) for side in (h, w))
         top, left = (round(_uniform(generator) * (whole - part)) for whole, part in ((height, rows), (width, columns)))
@@ -152,7 +152,7 @@ def transformed(pixels: Tensor, transforms: Sequence[Transform], generator: Gene
     waiting: Tensor | None = None
     for one in transforms:
         if one.matrix is not None:
-            step = one.matrix((int(pixels.shape[-2]), int(pixels.shape[-1])), generator)
+            step = one.matrix(size_of(pixels), generator)
             waiting = step if waiting is None else waiting @ step
             continue
         pixels = pixels if waiting is None else sampled(pixels, waiting)

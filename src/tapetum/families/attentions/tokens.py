@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.attention import Attention, Found, attention_weights, gradients, heard, in_sequence
 from tapetum.engines.batching import over_images
 from tapetum.engines.probe import edit
@@ -125,12 +126,11 @@ def _over_all_tokens(shapes: Sequence[tuple[int, ...]], tokens: int, n: int) -> 
 
 def token_places(model: VisionModel, tokens: int, images: Tensor) -> Tensor | None:
     """Returns the index of the token at each place, (h, w), from the model's survey; None if no layer has this many tokens."""
-    height, width = images.shape[-2:]
     numbers = torch.arange(tokens, device=images.device)[None, :, None]
     for where in model.survey.maps.values():
         if where.layout == "tokens" and where.prefix < tokens:
             with contextlib.suppress(LayerError):  # a layer before the class token is added, or of another stage
-                return to_map(where, numbers, (int(height), int(width)))[0, 0]
+                return to_map(where, numbers, size_of(images))[0, 0]
     return None
 
 

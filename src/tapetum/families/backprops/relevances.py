@@ -11,6 +11,7 @@ from tapetum.border.attributions import AT_IMAGE
 from tapetum.border.layers import automatic_layer, layer_of, refuse_unread
 from tapetum.border.methods import attribution, inspection
 from tapetum.border.sentences import LayerName
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.backward import composites
 from tapetum.engines.backward.composites import CompositeName
 from tapetum.engines.backward.relevance import of_one, relevance, relevance_at
@@ -67,7 +68,7 @@ def lrp(
         >>> tp.lrp(model, images, target="tabby", composite="epsilon_gamma_box")
     """
     rules = composites.composite(composite, epsilon, gamma)
-    size = (int(images.shape[-2]), int(images.shape[-1]))
+    size = size_of(images)
     on_the_way = conditions(score.model, through, size)
     refuse_unread(score, images, on_the_way)
     return relevance(score, images, rules, through=on_the_way, batch=batch)

@@ -10,6 +10,7 @@ from torch import Tensor
 from tapetum.border.layers import layer_of
 from tapetum.border.methods import inspection
 from tapetum.border.sentences import LayerName
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.gradients import BeforeTarget, derivative
 from tapetum.engines.probe import capture
 from tapetum.engines.scores import ModelScore, as_score
@@ -61,7 +62,7 @@ def grad_cam_steps(
         k=k,
         targets=tuple(texts),
         scores=torch.stack([values for values, _, _ in passes], 1),
-        size=(int(images.shape[-2]), int(images.shape[-1])),
+        size=size_of(images),
         layer=name,
         reference=torch.cat(reference, 1),
         photographs=model.denormalize(images),

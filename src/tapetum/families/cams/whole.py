@@ -11,6 +11,7 @@ from torch import Tensor
 from tapetum.border.attributions import AT_IMAGE
 from tapetum.border.fusion import upsampled
 from tapetum.border.methods import attribution
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.batching import over_images
 from tapetum.engines.scores import ModelScore
 from tapetum.families.cams.full_gradients import full_gradients
@@ -44,7 +45,7 @@ def full_grad(score: ModelScore, images: Tensor, *, rescale: Rescale = "channel"
     Example:
         >>> tp.full_grad(model, images, rescale="layer")
     """
-    size = int(images.shape[-2]), int(images.shape[-1])
+    size = size_of(images)
     grids, prefixes = _grids(score.model, size), {where.prefix for where in score.model.survey.maps.values()}
 
     def work(part: ModelScore, some: Tensor) -> Tensor:

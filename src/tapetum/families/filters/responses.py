@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tapetum.border.methods import inspection
 from tapetum.border.sentences import ConvolutionName
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.probe import activations
 from tapetum.families.filters.weights import checked_convolution, read_filters
 from tapetum.models.vision_model import VisionModel
@@ -47,7 +48,7 @@ def filter_responses(
     maps = activations(model, images, name)
     rank = maps.var((0, 2, 3), correction=0) if by == "strength" else -torch.arange(maps.shape[1], device=maps.device)
     channels = rank.topk(min(k, maps.shape[1])).indices
-    centres, strides = geometry(model, name, (int(images.shape[-2]), int(images.shape[-1])), (maps.shape[-2], maps.shape[-1]))
+    centres, strides = geometry(model, name, size_of(images), size_of(maps))
     return FilterResponses(
         photographs=model.denormalize(images),
         maps=maps[:, channels].clone(),

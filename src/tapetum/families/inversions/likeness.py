@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.probe import capture
 from tapetum.models.vision_model import VisionModel
 
@@ -21,7 +22,7 @@ def ssim(pictures: Tensor, others: Tensor) -> Tensor:
     """
     from skimage.metrics import structural_similarity  # imported here: takes half a second, and only inversions need it
 
-    height, width = (int(side) for side in pictures.shape[-2:])
+    height, width = size_of(pictures)
     side = min(WINDOW_PX, min(height, width) - 1 + min(height, width) % 2)
     arrays = ([one.detach().double().cpu().numpy() for one in some] for some in (pictures, others))
     pairs = zip(*arrays, strict=True)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.render.objectives.base import Seen
 from tapetum.types import LayerError, MethodError, TapetumError, TargetError
 
@@ -40,7 +41,7 @@ def channel_of(act: Tensor, layer: str, index: int) -> Tensor:
 
 def place_of(act: Tensor, layer: str, row: int | None, column: int | None) -> Tensor:
     """Returns the vectors (n, c) of maps (n, c, h, w) at one position, by default (h // 2, w // 2)."""
-    height, width = (int(side) for side in act.shape[-2:])
+    height, width = size_of(act)
     y, x = height // 2 if row is None else row, width // 2 if column is None else column
     if y >= height or x >= width:
         raise TargetError(f"place {y}, {x} does not exist: the map of {layer} has {height} x {width} at this picture size")

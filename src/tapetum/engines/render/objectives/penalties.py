@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tapetum.data.preprocessing import size_of
 from tapetum.engines.render.objectives.base import Objective, Seen
 from tapetum.engines.render.objectives.common import call_text, mean, positive, sum_each, whole_number
 from tapetum.types import MethodError
@@ -97,7 +98,7 @@ def boundary_complexity(*, width_px: int = 20, constant: float | int = 0.5) -> O
 
 def _inside(x: Tensor, border: int) -> Tensor:
     """Returns a mask (h, w) of the pixels that do not belong to the border; refuses a border that fills the picture."""
-    height, width = (int(side) for side in x.shape[-2:])
+    height, width = size_of(x)
     if 2 * border >= min(height, width):
         raise MethodError(f"a border of {border} px fills the picture of {height} x {width} px: give a smaller width_px")
     inside = torch.zeros(height, width, dtype=torch.bool, device=x.device)
