@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from tapetum.types import TapetumError
+from tapetum.types import ScoreKind, TapetumError
 
 State = dict[str, Tensor]
 
@@ -121,6 +121,17 @@ def used_ids(samples: Sequence[Tensor], ids: Sequence[str]) -> dict[int, str]:
 def check_score(kind: str) -> None:
     if kind not in ("max", "mean"):
         raise TapetumError(f'score is "max" or "mean" over the places, not {kind!r}')
+
+
+@dataclass(frozen=True)
+class OfScores:
+    """Base of trackers of scores alone: a unit's score on a picture is the maximum over its map's places, or the mean."""
+
+    score: ScoreKind = "max"
+    sees: ClassVar[Sees] = "scores"
+
+    def __post_init__(self) -> None:
+        check_score(self.score)
 
 
 def check_k(k: int) -> None:

@@ -10,14 +10,13 @@ Each level has one table of products; a data set has few levels, and their table
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from tapetum.engines.scan.trackers import tables
-from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State, check_score
-from tapetum.types import CoActivationResult, ScoreKind, TapetumError
+from tapetum.engines.scan.trackers.base import Context, OfScores, SeenBatch, State
+from tapetum.types import CoActivationResult, TapetumError
 
 MOST = 8192
 """Largest number of units: the table of products takes 8 bytes x units x units."""
@@ -36,7 +35,7 @@ ROWS = 1 << (53 - 2 * BITS)
 
 
 @dataclass(frozen=True)
-class CoActivation:
+class CoActivation(OfScores):
     """Keeps which units have high scores on the same pictures: Pearson's correlation of their scores over the data set.
 
     correlation_ij = c_ij / sqrt(c_ii c_jj), c_ij = sum_p (s_pi - mean_i) (s_pj - mean_j) over pictures p. Scores are rounded
@@ -46,12 +45,6 @@ class CoActivation:
     memory   8 bytes x units x units per level of scale (most data sets have one or two); as long as there are fewer pictures
              than units, the scores themselves. More than 8192 units are refused.
     """
-
-    score: ScoreKind = "max"
-    sees: ClassVar[Sees] = "scores"
-
-    def __post_init__(self) -> None:
-        check_score(self.score)
 
     def start(self, channels: int) -> State:
         if channels > MOST:

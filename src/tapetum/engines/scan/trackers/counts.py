@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State, check_score
-from tapetum.types import HistogramResult, ScoreKind
+from tapetum.engines.scan.trackers.base import Context, OfScores, SeenBatch, State
+from tapetum.types import HistogramResult
 
 PER_OCTAVE = 16
 LOWEST, HIGHEST = -10, 14
@@ -24,14 +23,8 @@ def lattice() -> Tensor:
 
 
 @dataclass(frozen=True)
-class Counts:
+class Counts(OfScores):
     """Keeps the distribution of every unit's scores: counts between fixed edges, the lowest and highest score."""
-
-    score: ScoreKind = "max"
-    sees: ClassVar[Sees] = "scores"
-
-    def __post_init__(self) -> None:
-        check_score(self.score)
 
     def start(self, channels: int) -> State:
         return {

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
 from tapetum.engines.scan.trackers import tables
-from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State, check_score, used_ids
-from tapetum.types import ScoreKind, ScoresResult
+from tapetum.engines.scan.trackers.base import Context, OfScores, SeenBatch, State, used_ids
+from tapetum.types import ScoresResult
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scores(OfScores):
     """Keeps every unit's score on every picture, as a table: which units fire on a picture, and how rare that is.
 
     score   the maximum over the places of a unit's map, or the mean
     memory  4 bytes x pictures x units, so for data sets of up to about ten thousand pictures
     """
-
-    score: ScoreKind = "max"
-    sees: ClassVar[Sees] = "scores"
-
-    def __post_init__(self) -> None:
-        check_score(self.score)
 
     def start(self, channels: int) -> State:
         return {"samples": torch.zeros(0, dtype=torch.int64), "scores": torch.zeros(0, channels)}
