@@ -18,14 +18,14 @@ from torch import Tensor
 
 from tapetum.data.images import read_image
 from tapetum.data.sources import PHOTOGRAPHS, packaged_photo
-from tapetum.engines.render.parametrizations import spectra
+from tapetum.engines.render.parametrizations import natural
 
 SIDE, RINGS, SHARE = 256, 16, 2 / 3  # rings up to SIDE cycles: 2 ** (RINGS / 2)
-FILE = Path(spectra.__file__).parent / spectra.FILE
+FILE = Path(natural.__file__).parent / natural.FILE
 
 
 def main() -> None:
-    """Measures, writes, and prints the checksum for spectra.py."""
+    """Measures, writes, and prints the checksum for natural.py."""
     np.savez(FILE, **measured())
     print(f"{FILE.name}: {FILE.stat().st_size} bytes, sha256 {hashlib.sha256(FILE.read_bytes()).hexdigest()}")
 
@@ -33,8 +33,8 @@ def main() -> None:
 def measured() -> dict[str, NDArray[np.float32]]:
     """Cycles per picture (rings,), strength (3, rings), and that of the mean colour (3,)."""
     parts = [part for name in PHOTOGRAPHS for part in _parts(read_image(packaged_photo(name)))]
-    magnitude = spectra.spectrum_of(parts, (SIDE, SIDE)).magnitude
-    k = spectra.cycles((SIDE, SIDE)) * SIDE
+    magnitude = natural.spectrum_of(parts, (SIDE, SIDE)).magnitude
+    k = natural.cycles((SIDE, SIDE)) * SIDE
     squares = k.square().round().long()  # whole numbers: many frequencies lie on an edge, and a root may be rounded off it
     rings = [(squares >= 2**i) & (squares < 2 ** (i + 1)) for i in range(RINGS)]
     strength = torch.stack([magnitude[:, ring].mean(1) for ring in rings], 1)

@@ -16,11 +16,11 @@ from tapetum.data.images import write_png
 from tapetum.engines.render import Recipe, optimize
 from tapetum.engines.render.objectives import channel
 from tapetum.engines.render.optimizers import nadam
-from tapetum.engines.render.parametrizations import FourierSpectrum, Start, maco, natural_spectrum, spectra, spectrum_of
+from tapetum.engines.render.parametrizations import FourierSpectrum, Start, maco, natural, natural_spectrum, spectrum_of
 from tapetum.engines.render.parametrizations.colors import from_colors, to_colors
 from tapetum.engines.render.parametrizations.images import covering, cycles
+from tapetum.engines.render.parametrizations.natural import periodic
 from tapetum.engines.render.parametrizations.phases import is_mirrored, with_phases
-from tapetum.engines.render.parametrizations.spectra import periodic
 from tapetum.types import ImageError, MethodError
 
 
@@ -179,7 +179,7 @@ def test_the_shipped_spectrum_is_what_the_script_measures() -> None:
 
 
 def test_a_spectrum_file_that_was_changed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spectra, "SHA256", "0" * 64)
+    monkeypatch.setattr(natural, "SHA256", "0" * 64)
     with pytest.raises(MethodError, match=r"natural_spectrum\.npz is not the one .* reinstall tapetum"):
         natural_spectrum()
 

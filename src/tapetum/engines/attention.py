@@ -29,7 +29,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from tapetum.engines.gradients import graph_nodes
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
-from tapetum.models.operations.tables import CASTS, DROPOUTS, MATRIX_PRODUCTS, RESHAPES
+from tapetum.models.operations.kinds import CASTS, DROPOUTS, MATRIX_PRODUCTS, RESHAPES
 from tapetum.types import TargetError
 from tapetum.types.refusals import NO_GRADIENT
 

@@ -19,8 +19,8 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
+from tapetum.models.operations.kinds import ACTIVATIONS, FUNCTIONS, JOINS, MOVES, SUMS
 from tapetum.models.operations.names import in_place
-from tapetum.models.operations.tables import ACTIVATIONS, FUNCTIONS, JOINS, MOVES, SUMS
 
 ACTIVATION = ("relu", "activation", "squash")
 """The kinds of operations that are activation functions: one value in, one value out."""

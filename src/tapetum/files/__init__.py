@@ -10,5 +10,5 @@ from tapetum.files.arrays import Layout, array_in, arrays_in, layout_of, mapped_
 from tapetum.files.fields import fits, misfit
 from tapetum.files.opening import checksum, contents, opened
 from tapetum.files.paths import inside, is_plain
-from tapetum.files.tables import parsed, table_in
+from tapetum.files.untrusted import parsed, table_in
 from tapetum.files.words import printable, shown

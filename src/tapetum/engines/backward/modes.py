@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from tapetum.engines.backward.rules import Rule
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
-from tapetum.models.operations.tables import Operation
+from tapetum.models.operations.kinds import Operation
 from tapetum.types import MethodError
 
 

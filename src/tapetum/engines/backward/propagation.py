@@ -24,7 +24,7 @@ from tapetum.engines.backward.modes import OperationMode
 from tapetum.engines.backward.rules import replaced
 from tapetum.engines.gradients import graph_nodes
 from tapetum.models.operations.call import Call
-from tapetum.models.operations.tables import Operation
+from tapetum.models.operations.kinds import Operation
 from tapetum.types import MethodError
 
 _CARRIES = (None, "add", "multiply", "batch_norm")

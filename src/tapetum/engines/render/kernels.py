@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.models.operations.call import Call
+from tapetum.models.operations.kinds import CONVOLUTIONS
 from tapetum.models.operations.names import in_place
-from tapetum.models.operations.tables import CONVOLUTIONS
 
 LINE = 64
 """Bytes of a cache line, to which torch aligns memory; kernels for products may depend on alignment."""

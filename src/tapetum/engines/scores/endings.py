@@ -11,7 +11,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
-from tapetum.models.operations.tables import CASTS, JOINS, MOVES, words
+from tapetum.models.operations.kinds import CASTS, JOINS, MOVES, words
 from tapetum.models.vision_model import VisionModel
 
 PASSED_ON = MOVES | JOINS | CASTS | words("mean clamp interpolate")

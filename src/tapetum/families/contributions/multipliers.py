@@ -30,9 +30,9 @@ from tapetum.engines.scores import ModelScore
 from tapetum.families.contributions.slopes import Slope, slope_of
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
+from tapetum.models.operations.kinds import AVERAGES, CASTS, CONVOLUTIONS, DROPOUTS, JOINS, MATRIX_PRODUCTS, MOVES, SUMS, words
 from tapetum.models.operations.names import in_place
 from tapetum.models.operations.nested import tensors
-from tapetum.models.operations.tables import AVERAGES, CASTS, CONVOLUTIONS, DROPOUTS, JOINS, MATRIX_PRODUCTS, MOVES, SUMS, words
 from tapetum.types import MethodError
 
 LINEAR = SUMS | AVERAGES | MOVES | JOINS | CASTS | DROPOUTS | words(

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.models.operations.call import Call
+from tapetum.models.operations.kinds import FUNCTIONS, MATRIX_PRODUCTS, NORMALISATIONS, SOFTMAXES
 from tapetum.models.operations.norms import norm_of
-from tapetum.models.operations.tables import FUNCTIONS, MATRIX_PRODUCTS, NORMALISATIONS, SOFTMAXES
 
 PRODUCTS = MATRIX_PRODUCTS | {"mul"}
 MAXIMA: dict[str, tuple[Callable[..., Any], int]] = {

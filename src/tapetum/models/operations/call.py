@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapetum.models.operations.kinds import OPERATIONS, Operation
 from tapetum.models.operations.names import out_of_place, spelled
 from tapetum.models.operations.nested import mapped, tensors
-from tapetum.models.operations.tables import OPERATIONS, Operation
 
 
 @dataclass(frozen=True, eq=False)

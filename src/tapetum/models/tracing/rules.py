@@ -30,8 +30,8 @@ from tapetum.models.maps import (
     view_start,
     without_insets,
 )
+from tapetum.models.operations.kinds import CASTS, COMPARISONS, COPIES, DROPOUTS, FUNCTIONS, NORMALISATIONS, SUMS, VIEWS, words
 from tapetum.models.operations.nested import tensors
-from tapetum.models.operations.tables import CASTS, COMPARISONS, COPIES, DROPOUTS, FUNCTIONS, NORMALISATIONS, SUMS, VIEWS, words
 from tapetum.models.tracing.receptive import Trace, TracedStep, broadcast, coarsened, margins, other, pointwise, spread
 from tapetum.models.tracing.windows import (
     adaptive_pooling,

@@ -13,8 +13,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 from tapetum.models.maps import axis, guess_axes, read_layout, role
 from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
+from tapetum.models.operations.kinds import words
 from tapetum.models.operations.nested import tensors
-from tapetum.models.operations.tables import words
 from tapetum.models.tracing.receptive import Span, Trace, TracedStep, coarsened, other, pair
 from tapetum.models.tracing.rules import RULES, pools_statistics
 

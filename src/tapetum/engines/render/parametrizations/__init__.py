@@ -5,10 +5,10 @@ from tapetum.engines.render.parametrizations.channels import grayscale, with_alp
 from tapetum.engines.render.parametrizations.choice import PARAMETRIZATIONS, as_parametrization
 from tapetum.engines.render.parametrizations.generators import gan
 from tapetum.engines.render.parametrizations.images import as_it_is, fourier, pixel
+from tapetum.engines.render.parametrizations.natural import FourierSpectrum, natural_spectrum, spectrum_of
 from tapetum.engines.render.parametrizations.networks import cppn
 from tapetum.engines.render.parametrizations.phases import maco
 from tapetum.engines.render.parametrizations.pyramids import laplacian, shared
-from tapetum.engines.render.parametrizations.spectra import FourierSpectrum, natural_spectrum, spectrum_of
 
 __all__ = [
     "PARAMETRIZATIONS", "Canvas", "FourierSpectrum", "Parametrization", "Start", "as_it_is", "as_parametrization", "cppn",

@@ -12,7 +12,7 @@ from tapetum.engines.render.optimizers import nadam
 from tapetum.engines.render.parametrizations.base import Canvas, Parametrization, Start
 from tapetum.engines.render.parametrizations.colors import one_by_one, to_colors
 from tapetum.engines.render.parametrizations.images import free_of, from_a_picture
-from tapetum.engines.render.parametrizations.spectra import FourierSpectrum, natural_spectrum
+from tapetum.engines.render.parametrizations.natural import FourierSpectrum, natural_spectrum
 
 
 def maco(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tapetum.engines.scan.trackers import tables
+from tapetum.engines.scan.trackers import sample_rows
 from tapetum.engines.scan.trackers.base import Context, OfScores, SeenBatch, State
 from tapetum.types import CoActivationResult, TapetumError
 
@@ -60,7 +60,7 @@ class CoActivation(OfScores):
 
     def merge(self, a: State, b: State) -> State:
         """Merges two states; a state holds raw scores up to as many pictures as units, and sums of products beyond that."""
-        waiting = tables.merged(*({name: one[name] for name in ("samples", "scores")} for one in (a, b)))
+        waiting = sample_rows.merged(*({name: one[name] for name in ("samples", "scores")} for one in (a, b)))
         folded = _added(a, b)
         counted = int(folded["counts"].sum())
         if counted + len(waiting["samples"]) > PICTURES:

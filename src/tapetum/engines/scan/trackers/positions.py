@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from tapetum.engines.scan.trackers import tables
+from tapetum.engines.scan.trackers import sample_rows
 from tapetum.engines.scan.trackers.base import Context, SeenBatch, State, used_ids
 from tapetum.types import PositionsResult, TapetumError
 
@@ -67,7 +67,7 @@ class Positions:
         return torch.randperm(places, generator=torch.Generator().manual_seed(seed))[: self.count]
 
     def merge(self, a: State, b: State) -> State:
-        return tables.merged(a, b)
+        return sample_rows.merged(a, b)
 
     def result(self, state: State, context: Context) -> PositionsResult:
         samples = state["samples"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from tapetum.engines.scan.trackers import tables
+from tapetum.engines.scan.trackers import sample_rows
 from tapetum.engines.scan.trackers.base import Context, OfScores, SeenBatch, State, used_ids
 from tapetum.types import ScoresResult
 
@@ -26,7 +26,7 @@ class Scores(OfScores):
         return self.merge(state, {"samples": seen.samples, "scores": seen.score(self.score) + 0.0})
 
     def merge(self, a: State, b: State) -> State:
-        return tables.merged(a, b)
+        return sample_rows.merged(a, b)
 
     def result(self, state: State, context: Context) -> ScoresResult:
         ids = used_ids([state["samples"]], context.ids)

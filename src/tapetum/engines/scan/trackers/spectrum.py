@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from tapetum.engines.scan.trackers import ranking, tables
+from tapetum.engines.scan.trackers import ranking, sample_rows
 from tapetum.engines.scan.trackers.base import Context, SeenBatch, Sees, State, check_k, check_score, used_ids
 from tapetum.engines.scan.trackers.counts import Counts
 from tapetum.types import GROUPS, Ranking, ScoreKind, SpectrumResult, TapetumError
@@ -65,7 +65,7 @@ class Spectrum:
             merged[f"{group} key"], merged[f"{group} place"] = ranking.first(self.k, *parts)
         kept = a["kept"] & b["kept"]
         tabled = [_table(s["scores"][:, kept[s["kept"]]], s["places"][:, kept[s["kept"]]], s["samples"]) for s in (a, b)]
-        table = tables.merged(tabled[0], tabled[1])
+        table = sample_rows.merged(tabled[0], tabled[1])
         return {**merged, **table, "kept": kept}
 
     def result(self, state: State, context: Context) -> SpectrumResult:
