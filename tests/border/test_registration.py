@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -264,6 +265,25 @@ def test_a_checked_batch_is_checked_once_and_again_when_it_was_changed() -> None
     ready[0, 0, 0, 0] = torch.nan
     with pytest.raises(tp.TapetumError, match="NaN or infinity"):
         model.as_images(ready)
+
+
+def test_a_batch_is_checked_again_where_its_values_may_have_changed_unseen() -> None:
+    model, array = shared("residual"), pictures(1).numpy().copy()
+    images = torch.from_numpy(array)
+    tp.saliency(model, images, 1)
+    array[:] = np.nan
+    with pytest.raises(tp.TapetumError, match="NaN or infinity"):
+        tp.saliency(model, images, 1)
+    ours = pictures(1).clone()
+    tp.saliency(model, ours, 1)
+    ours.data = torch.full_like(ours, torch.inf)
+    with pytest.raises(tp.TapetumError, match="NaN or infinity"):
+        tp.saliency(model, ours, 1)
+    lent = pictures(1).clone()
+    tp.saliency(model, lent, 1)
+    lent.numpy()[:] = 200
+    with pytest.raises(tp.TapetumError, match=r"look like 0\.\.255 values"):
+        tp.saliency(model, lent, 1)
 
 
 def test_images_that_were_not_normalised_are_noted_by_every_result() -> None:

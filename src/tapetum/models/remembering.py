@@ -32,10 +32,16 @@ class Batches:
 
     def keep(self, images: Tensor, crops: tuple[Crop, ...], raw: bool | None = None) -> Tensor:
         if not images.is_inference():  # an inference tensor has no version, so changes would go unnoticed
-            self._known[images] = images._version, crops if len(crops) == len(images) else (), raw
+            seen = images._version, images.data_ptr()
+            self._known[images] = seen, crops if len(crops) == len(images) else (), raw
         return images
 
     def of(self, images: Tensor) -> tuple[tuple[Crop, ...], bool | None]:
-        """Returns the crops of a batch, and whether it looks raw (unnormalised); (), None where nothing is known of it."""
-        version, crops, raw = (None, (), None) if images.is_inference() else self._known.get(images, (None, (), None))
-        return (crops, raw) if version is not None and version == images._version else ((), None)
+        """Returns the crops of a batch, and whether it looks raw (unnormalised); (), None where nothing is known of it.
+
+        Values in memory that torch shares, such as a numpy array's, can change unseen: whether these look raw is not known.
+        """
+        seen, crops, raw = (None, (), None) if images.is_inference() else self._known.get(images, (None, (), None))
+        if seen is None or seen != (images._version, images.data_ptr()):
+            return (), None
+        return crops, raw if images.untyped_storage().resizable() else None
