@@ -36,9 +36,12 @@ def _taken(handle: int) -> bool | None:
 
 @contextmanager
 def held(path: Path, *, folder: bool = False) -> Generator[None]:
-    """Makes a file or a folder and keeps it locked until the block ends."""
+    """Makes a file or a folder and keeps it locked until the block ends.
+
+    Another process that clears leftovers may find it before it is locked, and delete it: then it is made again.
+    """
     handle = _made(path, folder)
-    while handle is not None and _taken(handle) and not os.path.lexists(path):  # deleted before it was locked
+    while handle is not None and not _stays(handle, path):
         os.close(handle)
         handle = _made(path, folder)
     try:
@@ -48,10 +51,20 @@ def held(path: Path, *, folder: bool = False) -> Generator[None]:
             os.close(handle)
 
 
+def _stays(handle: int, path: Path) -> bool:
+    """Locks a new file or folder, after waiting for a process that deletes it; returns whether it is still there."""
+    if fcntl is not None and _taken(handle) is False:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    return os.path.lexists(path)
+
+
 def _made(path: Path, folder: bool) -> int | None:
-    if folder:
+    while folder:
         path.mkdir()
-        return None if fcntl is None else os.open(path, os.O_RDONLY)
+        if fcntl is None:
+            return None
+        with suppress(FileNotFoundError):  # deleted before it was opened
+            return os.open(path, os.O_RDONLY)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     return os.close(handle) if fcntl is None else handle  # Windows renames no file that is open
 
