@@ -283,7 +283,10 @@ def test_beginnings_of_requests_hold_no_more_connections_than_there_are_places(t
         for _ in range(CONNECTIONS + 300):
             open_ones.enter_context(target.line(b"GET / HT"))
         assert target.ask(PAGE).startswith(b"HTTP/1.1 200 ")
-        assert target.open_files() < CONNECTIONS + 100
+        end = time.monotonic() + 5  # the last that were dropped are closed a moment later
+        while target.open_files() >= CONNECTIONS + 100:
+            assert time.monotonic() < end
+            time.sleep(0.05)
 
 
 def test_pictures_that_drip_keep_no_picture_out(target: Target) -> None:
