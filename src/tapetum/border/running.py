@@ -78,13 +78,20 @@ def _decisive(name: str, model: VisionModel, subject: Any, parameters: Mapping[s
     return {
         "method": name,
         "parameters": {key: plain(one) for key, one in parameters.items()},
+        **network_and_versions(model),
+        **_origin(model, subject, lookup(name).takes, parameters),
+    }
+
+
+def network_and_versions(model: VisionModel) -> dict[str, Any]:
+    """Returns the provenance fields that describe the model and the versions of the software."""
+    return {
         "model": model.source,
         "weights": model.weights,
         "settings": model.settings,
         "weights_sha256": model.weights_sha256,
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": versions(),
-        **_origin(model, subject, lookup(name).takes, parameters),
     }
 
 

@@ -7,13 +7,14 @@ from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 
-from tapetum.data.preprocessing import Preprocessing, as_text
+from tapetum.data.preprocessing import Preprocessing
 from tapetum.models import fitting
 from tapetum.models.layers import Survey, resolve, survey
 from tapetum.models.opaque import Opaque
 from tapetum.models.reader import Reader
 from tapetum.notes import note
 from tapetum.types import ImageError, LayerError, Layers, Outputs
+from tapetum.types.text import as_text
 
 LayersLike: TypeAlias = str | nn.Module | Sequence[str | nn.Module]
 """Layers, given by names, globs or the network's own modules; one, or a sequence."""

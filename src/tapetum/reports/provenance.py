@@ -19,10 +19,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tapetum.border.running import network_and_versions
 from tapetum.data.images import to_uint8, write_png
 from tapetum.data.pillow import check_size, strict_pillow
 from tapetum.files import opened, parsed, shown
-from tapetum.keeping.provenance import hashed_files, machine, versions
+from tapetum.keeping.provenance import hashed_files, machine
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Provenance, TapetumError
 
@@ -35,16 +36,7 @@ MAX_BYTES, MAX_PIXELS = 200_000_000, 32_000_000
 
 def of_model(model: VisionModel) -> dict[str, Any]:
     """Returns the provenance fields that describe the model, the software versions and the machine."""
-    return {
-        "model": model.source,
-        "weights": model.weights,
-        "settings": model.settings,
-        "weights_sha256": model.weights_sha256,
-        "device": str(model.device),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "versions": versions(),
-        "machine": machine(),
-    }
+    return {**network_and_versions(model), "device": str(model.device), "machine": machine()}
 
 
 def of_file(provenance: Provenance, file: str) -> Provenance:

@@ -15,10 +15,3 @@ from tapetum.engines.scores.outputs import Answer, answer, forward_logits, forwa
 from tapetum.engines.scores.places import BoxScore, RegionScore
 from tapetum.engines.scores.readings import Reading
 from tapetum.engines.scores.texts import FORMS
-
-__all__ = [
-    "FORMS", "Answer", "BoxScore", "CallableScore", "ClassScore", "ModelScore", "OutputScore", "PredictedScore", "Reading",
-    "RegionScore", "SimilarityScore", "TargetScore", "UnitScore", "answer", "answers_for", "as_probability", "as_score",
-    "check_target", "class_name", "forward_logits", "forward_table", "gives_classes", "measures", "n_classes",
-    "predicted_score", "probabilities", "table_of",
-]  # fmt: skip
