@@ -10,6 +10,7 @@ import tapetum as tp
 from tapetum.models.zoo import SimpleCNN
 from tapetum.progress import watching
 from tapetum.reports.job import AUTO, BASELINES, FEWER, PHOTO_PX
+from tapetum.types import MethodError
 
 LABELS = ["tabby", "tiger cat", "dog", "house"]
 
@@ -85,6 +86,22 @@ def test_the_predicted_class_and_the_runner_up_are_asked_about(model: Any, photo
     best = [judged.attribution.method for judged in first.maps if not judged.baseline][:FEWER]
     assert methods_of(second) == {*best, *BASELINES}
     assert first.probability == pytest.approx(found.predictions[0].probability, abs=1e-6)
+
+
+def test_methods_are_named_in_one_text_or_in_several(model: Any, photo: Any) -> None:
+    plain = {"runner_up": False, "evidence": False}
+    in_one = tp.explain(model, photo, methods="saliency, grad_cam", **plain)
+    apart = tp.explain(model, photo, methods=["saliency", "grad_cam"], **plain)
+    assert [one.title for one in in_one.questions[0].maps] == [one.title for one in apart.questions[0].maps]
+    assert {"saliency", "grad_cam"} <= {one.title for one in in_one.questions[0].maps}
+    with pytest.raises(MethodError, match="methods names nothing"):
+        tp.explain(model, photo, methods=" , ")
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_fewer_than_one_prediction_is_refused(model: Any, photo: Any, k: int) -> None:
+    with pytest.raises(MethodError, match=f"k is a number of classes from 1 up, not {k}"):
+        tp.predict(model, photo, k=k)
 
 
 def test_methods_that_were_asked_for_are_all_asked_for_both_classes(model: Any, photo: Any) -> None:

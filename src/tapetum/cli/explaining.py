@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 from tapetum import store
 from tapetum.cli.batches import Refused, for_each, images_of, status
 from tapetum.cli.folders import checked_folder, files_named, is_picture, report_files, take_away, writing
-from tapetum.cli.models import ModelChoice
+from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.results import RESULTS, Task, keep, kept, kept_files, say_kept
 from tapetum.cli.resumable import is_ours
 from tapetum.cli.terminal import one_line, remark, say, say_file
@@ -32,20 +32,21 @@ from tapetum.types import Explanation, Provenance, Run
 
 
 def explain_files(
-    paths: Sequence[str],
+    images: Sequence[str],
     *,
     model: ModelChoice,
-    methods: Sequence[str] | Literal["auto", "best"],
-    budget_s: float = BUDGET_S,
-    out: str,
+    out: str | Path,
+    target: str | None = None,
     resume: bool = True,
     as_json: bool = False,
-    settings: Mapping[str, Any] = MappingProxyType({}),
+    keywords: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
     """Explains every image and writes the report; returns exit status 0, 1 if something was refused, 2 if nothing was done."""
-    plan = planned(methods, budget_s, **settings)
+    settings = {"methods": "auto", **keywords, "target": as_target(target)}
+    methods = settings["methods"]
+    plan = planned(settings.pop("methods"), settings.pop("budget_s", BUDGET_S), **settings)
     folder = report_folder(out)
-    files, missing = images_of(paths)
+    files, missing = images_of(images)
     if not files:
         return 2
     network = model.load()
@@ -156,15 +157,15 @@ def _facts(model: VisionModel, outputs: str) -> dict[str, str]:
     }
 
 
-def predict_files(paths: Sequence[str], *, model: ModelChoice, k: int) -> int:
+def predict_files(images: Sequence[str], *, model: ModelChoice, k: int, keywords: Mapping[str, Any]) -> int:
     """Prints the k most probable classes of every image; returns the exit status as `explain_files` does."""
-    files, missing = images_of(paths)
+    files, missing = images_of(images)
     if not files:
         return 2
     network = model.load()
 
     def work(file: str, watcher: object) -> None:
-        best = predict(network, network.preprocess(file), k)[0]
+        best = predict(network, network.preprocess(file), k, **keywords)[0]
         answers = "  ".join(f"{one.label or one.index} {one[2]:.3f}" for one in best)
         say(f"{one_line(file)}: {answers}")
 

@@ -145,6 +145,41 @@ def _training(name: str) -> Command:
     return command_for(function, partial(train_folder, function), *around, without=("out",), model=name != "train")
 
 
+# --- photographs
+
+
+def _explain(_: str) -> Command:
+    from tapetum.cli.explaining import explain_files
+
+    around = [
+        IMAGES,
+        TARGET,
+        out_option(Path("tapetum-report"), "an earlier report, which goes on"),
+        plain_option("resume", bool, True, "Continue with what is in --out, or explain all images again."),
+        plain_option("as_json", bool, False, "Print report.json to standard output as well.", "--json"),
+    ]
+    return command_for(tapetum.explain, explain_files, *around, without=("target", "parameters"))
+
+
+def _predict(_: str) -> Command:
+    from tapetum.cli.explaining import predict_files
+
+    return command_for(tapetum.predict, predict_files, IMAGES, plain_option("k", int, 5, "Classes per image."))
+
+
+def _reproduce(_: str) -> Command:
+    from tapetum.cli.reproducing import reproduce_file
+
+    text = "Model in place of the one that the file names; file.py:factory has to be given."
+    around = [
+        argument("file", "FILE", "PNG file that tapetum saved.", str),
+        plain_option("out", Path | None, None, "File for the new picture; by default it is only compared."),
+        plain_option("image", list[str] | None, None, "Photograph, if it has moved; repeat for more."),
+    ]
+    model = plain_option("model", str | None, None, text)
+    return command_for(tapetum.reproduce, reproduce_file, *around, without=("model", "images"), model=model)
+
+
 # --- the commands
 
 
@@ -157,6 +192,13 @@ class Named(NamedTuple):
 
 
 COMMANDS: Mapping[str, Named] = {
+    "explain": Named(
+        "explain", "Explains images: predictions, what was found, what mattered, and tests of every map.", _explain
+    ),
+    "predict": Named("predict", "Lists the most probable classes of each image.", _predict),
+    "reproduce": Named(
+        "reproduce", "Makes a saved picture again. Exit status: 0 same pixels, 1 others, 2 refused.", _reproduce
+    ),
     "render": Named("visualize", "Renders pictures of what units of the network would most like to see."),
     "invert": Named("invert", "Renders pictures with a photograph's activation at a layer: the part of it that was kept."),
     "dream": Named("deep_dream", "Changes photographs so that a layer finds more of what it finds."),
@@ -179,7 +221,7 @@ class LazyGroup(TyperGroup):
     table: ClassVar[Mapping[str, Named]] = COMMANDS
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *self.table]
+        return [*self.table, *super().list_commands(ctx)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Returns a command with only its line of help, enough for the list of commands; imports no method."""

@@ -15,9 +15,9 @@ import typer
 from typer.main import get_command
 
 from tapetum.cli.atlas import atlas
-from tapetum.cli.generated import HELP, TARGET_HELP, LazyGroup, RunGroup
-from tapetum.cli.options import MODEL_HELP, USUAL, Images, Seed, asks_for_model, names_in
-from tapetum.cli.terminal import STOPPED, bar, debugging, fail, one_line, remark, say, unexpected
+from tapetum.cli.generated import HELP, LazyGroup, RunGroup
+from tapetum.cli.options import MODEL_HELP, USUAL, asks_for_model
+from tapetum.cli.terminal import STOPPED, debugging, fail, remark, say, unexpected
 from tapetum.runners.allocator import keep_large_blocks
 from tapetum.types import MethodError, ModelError, TapetumError, TapetumWarning
 
@@ -132,31 +132,6 @@ def _start(
 # --- commands
 
 
-@app.command()
-@asks_for_model()
-def explain(
-    images: Images,
-    model: Any = USUAL,
-    target: Annotated[str | None, typer.Option(help=TARGET_HELP)] = None,
-    methods: Annotated[str, typer.Option(help="Methods: names with commas between, auto, or best (within --budget).")] = "auto",
-    budget: Annotated[float, typer.Option(help="Seconds per image for --methods best.")] = 60.0,
-    out: Annotated[str, typer.Option(help="Output folder: report.html, report.json and the pictures.")] = "tapetum-report",
-    resume: Annotated[bool, typer.Option(help="Continue with what is in --out, or explain all images again.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print report.json to standard output as well.")] = False,
-    evidence: Annotated[bool, typer.Option(help="Measure deletion and insertion of every map.")] = True,
-    runner_up: Annotated[bool, typer.Option(help="Explain the second class as well.")] = True,
-    seed: Seed = 0,
-) -> None:
-    """Explains images: predictions, what the layers found, what mattered, and how well each map stands up to tests."""
-    from tapetum.cli.explaining import explain_files
-    from tapetum.cli.models import as_target
-
-    named: Any = methods if methods in ("auto", "best") else names_in("methods", methods)
-    settings = {"evidence": evidence, "runner_up": runner_up, "seed": seed, "target": as_target(target)}
-    work = {"model": model, "methods": named, "budget_s": budget, "out": out, "resume": resume, "as_json": as_json}
-    raise SystemExit(explain_files(images, **work, settings=settings))
-
-
 DEMO = ("cat", "coffee")
 """One photograph on which the network hesitates between three kinds of cat, and one on which it is sure."""
 
@@ -174,16 +149,7 @@ def demo(
     from tapetum.data.sources import packaged_photo
 
     photos = [str(packaged_photo(name)) for name in photo or DEMO]
-    raise SystemExit(explain_files(photos, model=ModelChoice(USUAL), methods="auto", out=out, resume=False))
-
-
-@app.command()
-@asks_for_model()
-def predict(images: Images, model: Any = USUAL, k: Annotated[int, typer.Option(help="Classes per image.", min=1)] = 5) -> None:
-    """Lists the most probable classes of each image."""
-    from tapetum.cli.explaining import predict_files
-
-    raise SystemExit(predict_files(images, model=model, k=k))
+    raise SystemExit(explain_files(photos, model=ModelChoice(USUAL), out=out, resume=False))
 
 
 @app.command()
@@ -222,27 +188,6 @@ def methods(family: Annotated[str | None, typer.Argument(help="Family of methods
     if family is not None and family not in families:
         raise MethodError(f"no family '{family}'; there are {', '.join(families)}")
     say(str(tapetum.methods(family=family)))
-
-
-@app.command()
-@asks_for_model()
-def reproduce(
-    file: Annotated[str, typer.Argument(help="PNG file that tapetum saved.", metavar="FILE")],
-    out: Annotated[Path | None, typer.Option(help="File for the new picture; by default it is only compared.")] = None,
-    model: Annotated[
-        Any, typer.Option(help="Model in place of the one that the file names; file.py:factory has to be given.")
-    ] = None,
-    image: Annotated[list[str] | None, typer.Option(help="Photograph, if it has moved; repeat for more.")] = None,
-) -> None:
-    """Makes a saved picture again from the provenance in it. Exit status: 0 the same pixels, 1 others (and why), 2 refused."""
-    from tapetum.reports.reproducing import reproduce as made_again
-    from tapetum.reports.reproducing import settings_of_picture
-
-    with bar(Path(file).name) as watcher:
-        network = None if model is None else model.load(settings_of_picture(file, model.settings))
-        again = made_again(file, out, model=network, images=image or None, progress=watcher)
-    say(f"{one_line(file)}: {again.words}")
-    raise SystemExit(0 if again.same else 1)
 
 
 @app.command()

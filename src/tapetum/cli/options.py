@@ -20,7 +20,7 @@ T = TypeVar("T")
 HIDDEN = ("generator", "run", "progress")
 """Keywords that are not command-line options, since only Python can give their values."""
 
-FLAGS = {"n_steps": ("--n-steps", "--steps"), "maps": ("--map",)}
+FLAGS = {"n_steps": ("--n-steps", "--steps"), "maps": ("--map",), "budget_s": ("--budget",)}
 """{keyword: option flags} where the option's name differs from the keyword."""
 
 USUAL = "efficientnet_lite0"
@@ -43,8 +43,6 @@ SETTINGS: Mapping[str, tuple[Any, str]] = {
 PANEL = "The model"
 
 IMAGES_HELP = "Files, folders or URLs."
-Images = Annotated[list[str], typer.Argument(help=IMAGES_HELP, metavar="IMAGE...")]
-Seed = Annotated[int, typer.Option(help="Random seed.")]
 
 
 def names_in(option: str, text: str) -> list[str]:
@@ -88,11 +86,12 @@ def command_for(
     work: Callable[..., int],
     *around: inspect.Parameter,
     without: Collection[str] = (),
-    model: bool = True,
+    model: bool | inspect.Parameter = True,
 ) -> Callable[..., None]:
     """Makes a command whose options are the keywords of `function`, the parameters `around`, and those of the model.
 
     `work` gets the keywords as one dictionary, all other options as arguments of their names; it returns the exit status.
+    `model` is a parameter in place of the usual --model, or False for a command without a model.
     """
     own = [one for one in keywords(function) if one.name not in (*HIDDEN, *without)]
 
@@ -103,7 +102,8 @@ def command_for(
 
     taken = [one.name for one in (*own, *around)]
     vars(public)["function"] = function
-    return with_signature(public, [*around, *map(option, own), *(model_options(taken=taken) if model else [])])
+    chosen = model_options(None if model is True else model, taken=taken) if model else []
+    return with_signature(public, [*around, *map(option, own), *chosen])
 
 
 # --- the model

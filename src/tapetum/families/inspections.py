@@ -16,7 +16,7 @@ from tapetum.engines.probe import capture
 from tapetum.engines.scores import answer, forward_table
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import ActivationMaps, ImagesLike, ModelLike, Number, Prediction, Range
+from tapetum.types import ActivationMaps, ImagesLike, MethodError, ModelLike, Number, Prediction, Range
 
 L = TypeVar("L", Prediction, Number)
 
@@ -28,6 +28,8 @@ def predict(model: ModelLike, images: ImagesLike, k: int = 5) -> list[list[Predi
     or probabilities as the network gives them. One logit with two names gives both. A model of numbers (regression) gives
     `tp.Number(index, label, value)`, in their order.
     """
+    if k < 1:
+        raise MethodError(f"k is a number of classes from 1 up, not {k}")
     with border(model, images) as (network, ready):
         table, reading = forward_table(network, ready)
         labels = network.labels_of(answer(network, ready).head) or network.labels

@@ -82,9 +82,10 @@ def explain(
         model: a VisionModel, a module, or a name that `load` takes.
         source: what `read_image` takes.
         target: as for any method; None: the predicted class and, with `runner_up`, the second one.
-        methods: a name or several of attribution methods, "auto", or "best": as many as the budget allows, of which those
-            that stand up best are kept. The random and edge baselines are always added.
-        budget_s: seconds for "best", for the first target.
+        methods: attribution methods by name, several with commas between or as a sequence, "auto", or "best": as many as the
+            budget allows, of which those that stand up best are kept. The random and edge baselines are always added.
+        budget_s: seconds per image for the methods "best", for the first target.
+        runner_up: explain the second class as well.
         evidence: measure deletion and insertion of every map.
         seed: random seed.
         parameters: {method: its own keywords}.
@@ -115,7 +116,10 @@ def origin(model: VisionModel, file: str, plan: JobPlan) -> Provenance:
 def planned(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, **settings: Any) -> JobPlan:
     """Makes the plan for "auto", "best", or names of attribution methods; `settings` are further fields of `JobPlan`."""
     if wanted != "best":
-        names = AUTO if wanted == "auto" else (wanted,) if isinstance(wanted, str) else tuple(wanted)
+        given = [name.strip() for name in wanted.split(",") if name.strip()] if isinstance(wanted, str) else wanted
+        names = AUTO if wanted == "auto" else tuple(given)
+        if not names:
+            raise MethodError("methods names nothing; give names of attribution methods, auto, or best")
         for name in names:
             if lookup(name).kind != "attribution":
                 known = ", ".join(method.name for method in methods(kind="attribution"))
