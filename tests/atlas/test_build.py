@@ -244,10 +244,10 @@ def test_a_build_that_is_stopped_anywhere_goes_on(model: VisionModel, folder: Pa
     while True:
         seen = 0
 
-        def watcher(_: Progress) -> bool:
+        def watcher(_: Progress, allowed: int = events) -> bool:
             nonlocal seen
             seen += 1
-            return seen <= events  # noqa: B023
+            return seen <= allowed
 
         try:
             with watching(watcher):

@@ -18,8 +18,9 @@ from torch import Tensor
 from zoo import pictures, shared
 
 import tapetum as tp
+from tapetum.engines.scores import as_score
 from tapetum.registry import places
-from tapetum.types import MethodError
+from tapetum.types import MethodError, TargetError
 
 MASKS = torch.zeros(2, 16, 16, dtype=torch.bool)
 MASKS[:, 3:9, 4:12] = True
@@ -253,6 +254,14 @@ def test_grad_cam_is_not_far_from_its_formula(net: str, n: int, most: int) -> No
     for _ in range(2):
         tp.grad_cam(model, images)
     assert len(passed(lambda: tp.grad_cam(model, images))) <= most
+
+
+def test_a_score_of_a_unit_is_not_read_from_the_output() -> None:
+    model, images = shared("residual"), pictures(1)
+    score = as_score(model, images, tp.Unit(model.layers()[0].name, 0))
+    assert score(images).shape == (1,)
+    with pytest.raises(TargetError, match="a unit is read while the network runs"):
+        score.read(model(images))
 
 
 def test_a_checked_batch_is_checked_once_and_again_when_it_was_changed() -> None:

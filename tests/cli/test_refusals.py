@@ -60,6 +60,7 @@ WRONG = {
     "unknown method": ([*EXPLAIN, "cat.png", "--methods", "grad_cams"], "no method 'grad_cams'; close names: grad_cam"),
     "no method": ([*EXPLAIN, "cat.png", "--methods", ","], "--methods names nothing"),
     "a metric for a method": ([*EXPLAIN, "cat.png", "--methods", "deletion"], "deletion makes no map"),
+    "no prediction": (["predict", "cat.png", "--model", "net.py:build", "--k", "0"], "Invalid value for '--k'"),
     "unknown method to run": (["run", "gradcam", "cat.png"], "no method 'gradcam'; close names: grad_cam"),
     "a metric to run": (["run", "insertion", "cat.png"], "insertion makes no map"),
     "no method to run": (["run"], "Missing command; see tapetum run --help"),

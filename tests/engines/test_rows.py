@@ -1,4 +1,4 @@
-"""Inside `rowwise` a picture's numbers and gradients are those that it has alone, whatever kernels the processor takes."""
+"""Inside `RowWise` a picture's numbers and gradients are those that it has alone, whatever kernels the processor takes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tapetum.engines.render.rows import rowwise
+from tapetum.engines.render.rows import RowWise
 
 pytestmark = pytest.mark.bits
 
@@ -95,7 +95,7 @@ def threads() -> Iterator[None]:
 def through(step: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
     """What comes of the images, and the gradient of a sum of it that weighs each number otherwise."""
     moving = images.clone().requires_grad_()
-    with rowwise(len(images)):
+    with RowWise(len(images)):
         made = step(moving * 1.5)
     weighed = made * weights(made, *made.shape[1:]) if made.ndim > 1 else made
     return made.detach(), torch.autograd.grad(weighed.sum(), moving)[0]

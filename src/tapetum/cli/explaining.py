@@ -43,8 +43,8 @@ def explain_files(
 ) -> int:
     """Explains every image and writes the report; returns exit status 0, 1 if something was refused, 2 if nothing was done."""
     settings = {"methods": "auto", **keywords, "target": as_target(target)}
-    methods = settings["methods"]
-    plan = planned(settings.pop("methods"), settings.pop("budget_s", BUDGET_S), **settings)
+    methods = settings.pop("methods")
+    plan = planned(methods, settings.pop("budget_s", BUDGET_S), **settings)
     folder = report_folder(out)
     files, missing = images_of(images)
     if not files:

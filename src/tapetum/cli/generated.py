@@ -164,7 +164,7 @@ def _explain(_: str) -> Command:
 def _predict(_: str) -> Command:
     from tapetum.cli.explaining import predict_files
 
-    return command_for(tapetum.predict, predict_files, IMAGES, plain_option("k", int, 5, "Classes per image."))
+    return command_for(tapetum.predict, predict_files, IMAGES, plain_option("k", int, 5, "Classes per image.", least=1))
 
 
 def _reproduce(_: str) -> Command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments is None:
         keep_large_blocks()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job queue's time limit acts like Ctrl-C
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file's name may not be text
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may not be text
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = [word for word in given if word != "--debug"]
     token = debugging.set(words != given)

@@ -14,6 +14,7 @@ import typer
 
 from tapetum.registry import Parameter, keywords
 from tapetum.types import ModelError, Outputs, TapetumError
+from tapetum.types.text import split_names
 
 T = TypeVar("T")
 
@@ -47,7 +48,7 @@ IMAGES_HELP = "Files, folders or URLs."
 
 def names_in(option: str, text: str) -> list[str]:
     """Splits a text at commas into names; refuses a text without any. `option` is its name in the error."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = split_names(text)
     if not names:
         raise TapetumError(f"--{option} names nothing; give names with commas between")
     return names
@@ -56,9 +57,9 @@ def names_in(option: str, text: str) -> list[str]:
 # --- parameters for Typer
 
 
-def plain_option(name: str, kind: Any, default: Any, help_: str, *flags: str) -> inspect.Parameter:
+def plain_option(name: str, kind: Any, default: Any, help_: str, *flags: str, least: int | None = None) -> inspect.Parameter:
     """Makes an option from its name, type, default and help; it is required if `default` is `inspect.Parameter.empty`."""
-    return _parameter(name, Annotated[kind, typer.Option(*flags, help=help_)], default)
+    return _parameter(name, Annotated[kind, typer.Option(*flags, help=help_, min=least)], default)
 
 
 def argument(name: str, metavar: str, help_: str, kind: Any = list[str]) -> inspect.Parameter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import threading
 from collections.abc import Iterator
@@ -102,8 +103,7 @@ def _agrees() -> bool:
     buffer = io.BytesIO()
     Image.fromarray(noise).save(buffer, format="JPEG", quality=60, subsampling="4:2:0")
     try:
-        import torchvision.io  # noqa: F401 (registers torch.ops.image)
-
+        importlib.import_module("torchvision.io")  # registers torch.ops.image
         return torch.equal(_levels(buffer.getvalue()), torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1))
     except (ImportError, AttributeError, RuntimeError):  # a torchvision without its image library
         return False

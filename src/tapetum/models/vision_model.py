@@ -80,7 +80,8 @@ class VisionModel(Reader):
         """Returns the network's output in eval mode; None when a probe stopped the pass early.
 
         Refuses an output (rows, k) whose rows are not as many as the images, as `view(-1, 400)` gives it for images of a wrong
-        size; not while an observer may change layers, which can change the batch size.
+        size; not while an observer may change layers, which can change the batch size. rows: as of `Network`, for each image
+        of the pass the index of the explained image whose further inputs it gets; None: those of the images in their order.
         """
         output = super().__call__(images, rows)
         if isinstance(output, Tensor) and output.ndim == 2 and len(output) != len(images) and not self.passes.edited:

@@ -27,6 +27,7 @@ from tapetum.reports.provenance import of_model
 from tapetum.reports.stages import Stages
 from tapetum.types import Attribution, Evaluation, LayerError, Method, MethodError, Number, Prediction, Provenance, TargetError
 from tapetum.types.explanations import AnswerKind, Explanation, Judged, Question
+from tapetum.types.text import split_names
 
 AUTO = ("grad_cam", "layer_cam", "ablation_cam", "occlusion", "integrated_gradients", "smooth_grad", "guided_backprop")
 """The default methods: quick, and based on different ideas, so that agreement between their maps is informative."""
@@ -116,8 +117,7 @@ def origin(model: VisionModel, file: str, plan: JobPlan) -> Provenance:
 def planned(wanted: Sequence[str] | str, budget_s: float = BUDGET_S, **settings: Any) -> JobPlan:
     """Makes the plan for "auto", "best", or names of attribution methods; `settings` are further fields of `JobPlan`."""
     if wanted != "best":
-        given = [name.strip() for name in wanted.split(",") if name.strip()] if isinstance(wanted, str) else wanted
-        names = AUTO if wanted == "auto" else tuple(given)
+        names = AUTO if wanted == "auto" else tuple(split_names(wanted) if isinstance(wanted, str) else wanted)
         if not names:
             raise MethodError("methods names nothing; give names of attribution methods, auto, or best")
         for name in names:

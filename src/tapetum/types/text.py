@@ -24,6 +24,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: bool = Fals
     return "\n".join("  ".join(map(align, line, widths)).rstrip() for line in lines)
 
 
+def split_names(text: str) -> list[str]:
+    """Splits a text at its commas into names, without the space around them; skips empty ones."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def brief(value: Any) -> str:
     """Writes a value as one short line: a tensor as its shape, a long list as its length."""
     if isinstance(value, Tensor):

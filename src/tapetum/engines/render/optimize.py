@@ -20,7 +20,7 @@ from tapetum.engines.render.objectives.base import OUTPUT, Objective, Seen
 from tapetum.engines.render.optimizers import Mover
 from tapetum.engines.render.parametrizations import Canvas, Parametrization, Start, fourier, grayscale
 from tapetum.engines.render.redirect import redirected_relus
-from tapetum.engines.render.rows import rowwise
+from tapetum.engines.render.rows import RowWise
 from tapetum.engines.render.transforms import STANDARD, Transform, transformed
 from tapetum.engines.signed import capture_signed
 from tapetum.models.operations.nested import tensors
@@ -155,7 +155,7 @@ def _seen(model: VisionModel, objective: Objective, pixels: Tensor, images: Tens
         if fast:
             blocks.enter_context(torch.autocast(images.device.type, torch.bfloat16))
         elif images.device.type == "cpu":  # a GPU needs large batches, and its sums are not reproducible anyway
-            blocks.enter_context(rowwise(len(images)))
+            blocks.enter_context(RowWise(len(images)))
         signed = objective.signed_layers
         before = blocks.enter_context(capture_signed(model, signed, stop=False)) if signed else {}
         blocks.enter_context(edit(model, {layer: partial(_keep_copy, acts, layer) for layer in layers}, stop=not whole))
@@ -185,7 +185,7 @@ def _keep_copy(acts: dict[str, Tensor], layer: str, activation: Tensor) -> None:
 
 def measure(model: VisionModel, objective: Objective, pixels: Tensor) -> Tensor:
     """Returns the objective (n,) of pictures, computed without transforms."""
-    with torch.inference_mode(False), torch.enable_grad():  # as in a step: `rowwise` takes tensors without gradient for weights
+    with torch.inference_mode(False), torch.enable_grad():  # as in a step: `RowWise` takes tensors without gradient for weights
         moving = pixels.detach().clone().requires_grad_()
         opaque = over_background(moving, None, model.preprocessing.channels)
         return objective(replace(look(model, objective, opaque), pixels=moving)).detach()

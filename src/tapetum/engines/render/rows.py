@@ -1,4 +1,4 @@
-"""Makes pictures independent of their batch: inside `rowwise`, an image's numbers are the same bits in any batch.
+"""Makes pictures independent of their batch: inside `RowWise`, an image's numbers are the same bits in any batch.
 
 The kernel that torch chooses depends on the size of the batch, memory alignment and the number of threads, and optimisation
 amplifies a difference in the last bit: after some steps a picture made in a batch would differ from the same picture made
@@ -43,7 +43,7 @@ _alike: dict[Any, bool] = {}
 """For each product with its shapes, whether the rows of a whole batch have the same bits as a row in a pair on this machine."""
 
 
-class rowwise(Following):  # noqa: N801 (used as a block: `with rowwise(n):`)
+class RowWise(Following):
     """Makes every operation in the block give the same bits for each of n images as for the image alone."""
 
     def __init__(self, n: int) -> None:

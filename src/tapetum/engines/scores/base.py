@@ -35,9 +35,9 @@ class ModelScore(ABC):
     def __call__(self, images: Tensor, /) -> Tensor:
         return self.read(self.model(images, self.rows))
 
+    @abstractmethod
     def read(self, output: Any) -> Tensor:
         """Returns the score (n,) of each image, read from the model's output."""
-        raise NotImplementedError  # not needed for scores of a layer
 
     def take(self, rows: Sequence[int], /) -> ModelScore:
         """Returns the score of the images `rows` alone, in that order; an index may occur several times."""

@@ -67,6 +67,10 @@ class UnitScore(TargetScore):
             self.model(images, self.rows)
         return torch.stack([_unit_value(seen[unit.layer][row], unit) for row, unit in enumerate(self.targets)])
 
+    def read(self, output: Any) -> Tensor:
+        """Refuses: the network's output does not hold the activation of a unit."""
+        raise TargetError("a unit is read while the network runs, not from its output: call the score on images")
+
 
 def _keep_copy(seen: dict[str, Tensor], layer: str, activation: Tensor) -> None:
     seen[layer] = activation.clone()

@@ -25,6 +25,7 @@ from tapetum.models.zoo.naming import as_labels
 from tapetum.models.zoo.wrapping import BY_TRIAL, assumed, checked_outputs
 from tapetum.notes import is_caution
 from tapetum.types import ModelError
+from tapetum.types.text import split_names
 
 Settings = Mapping[str, Any]
 
@@ -98,7 +99,7 @@ def _labels(given: Any) -> list[str]:
         return list(as_labels(given))
     if os.path.isfile(given):
         return list(as_labels(Path(given)))
-    names = [name.strip() for name in given.split(",") if name.strip()]
+    names = split_names(given)
     if not names or (len(names) == 1 and ("." in given or "/" in given)):
         raise ModelError(f"--labels: there is no file {given}; give a file with a name per line, or names with commas between")
     return names
