@@ -15,7 +15,8 @@ from skimage import data
 
 import tapetum
 from tapetum.data.images import to_uint8
-from tapetum.families.metrics import EVIDENCE, evaluate
+from tapetum.families.metrics.curves import EVIDENCE
+from tapetum.families.metrics.evaluating import evaluate
 from tapetum.figures.overlay import picture
 from tapetum.types import Method, TapetumError
 
@@ -124,7 +125,7 @@ def figure(file: str, alt: str, caption: str = "", *, wide: bool = False, width_
 
 
 def _photo_figure(photo: str) -> str:
-    (best, *_), *_ = tapetum.predict("efficientnet_lite0", PHOTOS[photo]())
+    best: Any = tapetum.predict("efficientnet_lite0", PHOTOS[photo]())[0][0]
     return figure(_file("photo", photo), "The photograph", f"{photo}: {best.label}, probability {best.probability:.2f}")
 
 

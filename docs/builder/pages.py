@@ -16,7 +16,7 @@ import tapetum
 from tapetum.cli.generated import COMMANDS, HELP, MAKERS, RunGroup, every_command
 from tapetum.cli.main import app
 from tapetum.cli.options import HIDDEN
-from tapetum.families.metrics import EVIDENCE
+from tapetum.families.metrics.curves import EVIDENCE
 from tapetum.registry import Parameter, parameters
 from tapetum.types import Method
 
@@ -206,7 +206,7 @@ def toctree(pages: Sequence[str], *, hidden: bool = False, caption: str = "", de
 
 def python_page(cited: Cited) -> str:
     """Page of all public names with signature and docstring; methods have their own pages."""
-    names = {name: getattr(tapetum, name) for name in tapetum.__all__}
+    names = {name: getattr(tapetum, name) for name in vars(tapetum)["__all__"]}
     functions = {name: one for name, one in names.items() if not inspect.isclass(one) and not inspect.ismodule(one)}
     classes = {name: one for name, one in names.items() if inspect.isclass(one)}
     registered = {method.name for method in tapetum.methods()}

@@ -33,7 +33,7 @@ from tapetum.families.inspections import predict as predict
 from tapetum.families.localization import (
     pointing_game as pointing_game, relevance_mass as relevance_mass, relevance_rank as relevance_rank,
 )
-from tapetum.families.metrics import evaluate as evaluate
+from tapetum.families.metrics.evaluating import evaluate as evaluate
 from tapetum.families.scanning import scan as scan
 from tapetum.families.spectra import activation_spectrum as activation_spectrum, top_examples as top_examples
 from tapetum.figures import animate as animate, draw as draw, show as show

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from zoo import pictures, shared, vision_model
 
 import tapetum as tp
-from tapetum.families.metrics import faithfulness
+from tapetum.families.metrics.curves import faithfulness
 from tapetum.types import LayerError, MethodError
 
 BOTH = ["features.2", "features.6"]
@@ -35,7 +35,9 @@ def test_several_layers_are_fused_on_the_finest_grid_each_by_its_largest_magnitu
 def test_a_layer_without_any_evidence_adds_nothing_instead_of_dividing_by_zero() -> None:
     model = vision_model("in_place")
     with torch.no_grad():
-        model.module.features[4].weight.zero_()  # the deep layer still has a map, and no gradient gets behind it
+        model.module.get_parameter(
+            "features.4.weight"
+        ).zero_()  # the deep layer still has a map, and no gradient gets behind it
     result = tp.grad_cam(model, pictures(1), 1, layer=BOTH)
     assert torch.isfinite(result.values).all()
 

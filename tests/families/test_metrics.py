@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zoo import SIDE, net, pictures, shared, wrapped
 
 import tapetum as tp
-from tapetum.families.metrics import faithfulness
+from tapetum.families.metrics.curves import faithfulness
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, MethodError, TapetumError, Unit
 
@@ -24,8 +24,9 @@ def linear(classes: int = 5, strength: float = 1.0) -> VisionModel:
     """One weight per value; strong enough that the probability moves."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = nn.Sequential(nn.Flatten(), nn.Linear(3 * PIXELS, classes)).double()
-    module[1].weight.data *= strength
+        last = nn.Linear(3 * PIXELS, classes, dtype=torch.float64)
+    last.weight.data *= strength
+    module = nn.Sequential(nn.Flatten(), last)
     return wrapped(module, outputs="sigmoid" if classes == 1 else "logits")
 
 
@@ -34,9 +35,15 @@ def given(values: Tensor, explains: tuple[Any, ...], **more: Any) -> Attribution
     return Attribution(values, "given", ("ok",) * n, ("target",) * n, (SIDE, SIDE), explains, **more)
 
 
+def last_layer(model: VisionModel) -> nn.Linear:
+    last = model.module.get_submodule("1")
+    assert isinstance(last, nn.Linear)
+    return last
+
+
 def probability(model: VisionModel, image: np.ndarray, target: int) -> float:
     """By hand, in numpy: softmax, or for one output the sigmoid."""
-    layer = model.module[1]
+    layer = last_layer(model)
     table = layer.weight.detach().numpy() @ image.ravel() + layer.bias.detach().numpy()
     if len(table) == 1:
         return float(1 / (1 + np.exp(-table[0])))
@@ -81,9 +88,9 @@ def test_faithfulness_hides_and_shows_fourteen_squares_a_side_one_row_of_them_a_
     """By hand for 28 px: squares of 2 px, fourteen of the 196 a step, a blur of 1.4 px by scipy."""
     side, squares = 28, 14
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Flatten(), nn.Linear(3 * side * side, 5)).double()
-    module[1].weight.data *= 3
-    model = tp.wrap(module, size=side, mean=(0.0,) * 3, std=(1.0,) * 3)
+    last = nn.Linear(3 * side * side, 5, dtype=torch.float64)
+    last.weight.data *= 3
+    model = tp.wrap(nn.Sequential(nn.Flatten(), last), size=side, mean=(0.0,) * 3, std=(1.0,) * 3)
     images, values = pictures(1, side), pictures(1, side, seed=5)[:, :1]
     image = images[0].numpy()
     blank = gaussian_filter(image, (0, side / 20, side / 20), mode="mirror", radius=(0, 4, 4))
@@ -119,7 +126,7 @@ def test_hiding_a_share_equals_showing_the_rest_of_the_reversed_map() -> None:
 
 def test_the_perfect_map_beats_noise_which_beats_the_reversed_map() -> None:
     model, images = linear(strength=3), pictures(1)
-    weights = model.module[1].weight.detach().view(5, 3, SIDE, SIDE)
+    weights = last_layer(model).weight.detach().view(5, 3, SIDE, SIDE)
     target = 2
     share = ((weights[target] - weights.mean(0)) * images).sum(1, keepdim=True)
     noise = pictures(1, seed=9)[:, :1]
@@ -244,4 +251,4 @@ def test_evaluate_gives_every_metric_by_name() -> None:
     attribution = tp.saliency(model, images)
     both = tp.evaluate(model, images, attribution, n_steps=4)
     assert list(both) == ["deletion", "insertion"]
-    assert torch.equal(both["deletion"].curve, tp.deletion(model, images, attribution, n_steps=4).curve)
+    assert torch.equal(vars(both["deletion"])["curve"], tp.deletion(model, images, attribution, n_steps=4).curve)

@@ -12,7 +12,7 @@ from torch import Tensor
 from tapetum.border.keywords import BEST, chooser
 from tapetum.border.layers import automatic_layer
 from tapetum.engines.scores import ModelScore, as_score
-from tapetum.families.metrics import faithfulness
+from tapetum.families.metrics.curves import faithfulness
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, LayerError, Method, MethodError, TargetLike

@@ -12,7 +12,7 @@ from torch import Tensor
 from tapetum.border.subjects import border
 from tapetum.engines.scores import as_score, measures
 from tapetum.families.baselines import edge_attribution, random_attribution
-from tapetum.families.metrics import EVIDENCE, deletion, insertion
+from tapetum.families.metrics.curves import EVIDENCE, deletion, insertion
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import track
 from tapetum.types import Attribution, ImagesLike, MapComparison, MethodError, ModelLike

@@ -16,7 +16,8 @@ from tapetum.border.subjects import as_model
 from tapetum.data.preprocessing import thumbnail
 from tapetum.engines.scores import ModelScore, answer, as_probability, as_score
 from tapetum.families.inspections import activation_maps, predict
-from tapetum.families.metrics import EVIDENCE, evaluate
+from tapetum.families.metrics.curves import EVIDENCE
+from tapetum.families.metrics.evaluating import evaluate
 from tapetum.keeping.provenance import hashed_files
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Watcher, watching

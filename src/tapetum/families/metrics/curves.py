@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import torch
@@ -10,14 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.methods import metric
-from tapetum.border.subjects import border
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import as_fill, scores_under, staircase
 from tapetum.engines.scores import as_probability, measures
 from tapetum.models.vision_model import VisionModel
-from tapetum.registry import lookup, methods, places
-from tapetum.types import Attribution, Batch, Evaluation, ImagesLike, Localization, MethodError, ModelLike, Range
+from tapetum.types import Attribution, Batch, Evaluation, ImagesLike, ModelLike, Range
 
 
 @metric(cite="petsiuk2018rise")
@@ -76,26 +74,6 @@ def insertion(
     return _curve("insertion", model, images, attribution, as_fill(model, images, fill), n_steps, cells, batch)
 
 
-def evaluate(
-    model: ModelLike,
-    images: ImagesLike,
-    attribution: Attribution,
-    metrics: Sequence[str] = ("deletion", "insertion"),
-    masks: Any = None,
-    **params: Any,
-) -> dict[str, Evaluation | Localization]:
-    """Returns {metric: result} for an attribution; metrics of localization need `masks` (n, h, w) of the objects."""
-    rows = [lookup(name) for name in metrics]
-    for row in rows:
-        if row.kind != "metric":
-            raise MethodError(f"{row.name} is no metric; there are {', '.join(one.name for one in methods(kind='metric'))}")
-        if masks is None and "masks" in places(row):
-            raise MethodError(f"{row.name} needs masks (n, h, w) of the objects: tp.evaluate(..., masks=masks)")
-    with border(model, images) as (network, ready):
-        about = {"model": network, "images": ready, "attribution": attribution, "masks": masks}
-        return {row.name: row.function(**{place: about[place] for place in places(row)}, **params) for row in rows}
-
-
 EVIDENCE: Mapping[str, Mapping[str, Any]] = {
     "deletion": {"cells": 14, "n_steps": 14, "fill": "blur"},
     "insertion": {"cells": 14, "n_steps": 14, "fill": "blur"},
@@ -106,8 +84,8 @@ that act as adversarial noise, and grey squares give images unlike any that a ne
 
 def faithfulness(model: ModelLike, images: ImagesLike, attribution: Attribution) -> Tensor:
     """Returns insertion - deletion of each image's map, (n,) in [-1, 1]; higher is better. Maps and layers are ranked by it."""
-    areas = {name: evaluate(model, images, attribution, [name], **given)[name].value for name, given in EVIDENCE.items()}
-    return areas["insertion"] - areas["deletion"]
+    shown, hidden = (metric(model, images, attribution, **EVIDENCE[metric.__name__]).value for metric in (insertion, deletion))
+    return shown - hidden
 
 
 def _curve(
