@@ -14,10 +14,10 @@ from torch import Tensor
 
 from tapetum.figures import canvas, films, several
 from tapetum.figures.overlay import SCALE, channel_picture, colorize, laid, limit, overlay, with_words
-from tapetum.figures.theme import LIGHT, Figure
+from tapetum.figures.theme import Figure
 from tapetum.figures.words import SHORT_UNITS, WORDS, caption, grid, some
 from tapetum.notes import is_caution
-from tapetum.types import ActivationMaps, Attribution, Evaluation, Number, Prediction, Result, Run, TapetumError, names_of_maps
+from tapetum.types import ActivationMaps, Attribution, Number, Prediction, Result, Run, TapetumError, names_of_maps
 
 MAX_ROWS = 8  # images in one figure; the title says when there are more
 SIDE_IN = 2.6  # inches of one panel
@@ -126,26 +126,6 @@ def _(result: ActivationMaps) -> Figure:
         for i in range(k):
             axes = panels[row * ceil(k / columns) + i // columns, i % columns]
             canvas.image(axes, channel_picture(result, row, i), f"channel {int(result.channels[row, i])}", smooth=False)
-    return figure
-
-
-@draw.register
-def _(result: Evaluation) -> Figure:
-    """Draws the curve of each image; the filled area under it is the metric's value."""
-    n = min(len(result.curve), MAX_ROWS)
-    low, high = float(result.value.min()), float(result.value.max())
-    areas = f"{low:.3f}" if len(result) == 1 else f"{low:.3f} to {high:.3f}"
-    subtitle = f"area under the curve {areas} · {result.better} is better"
-    figure = canvas.page(5.2, 3.2, f"{result.metric}{some(n, len(result.curve))}", subtitle)
-    axes = figure.subplots()
-    fraction = result.fraction.cpu().numpy()
-    for curve in result.curve[:n].cpu().numpy():
-        axes.fill_between(fraction, curve, color=LIGHT.accent, alpha=0.18 / n, linewidth=0)
-        axes.plot(fraction, curve, color=LIGHT.accent, linewidth=1.6, alpha=1 if n == 1 else 0.6)
-    axes.set(xlim=(0, 1))
-    if result.measures == "probability":
-        axes.set(ylim=(0, 1))
-    canvas.plot(axes, "share of the pixels changed", f"{result.measures} of the target")
     return figure
 
 

@@ -12,10 +12,11 @@ from torch import Tensor
 from tapetum.border.methods import metric
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.batching import batch_size
-from tapetum.engines.perturb import as_fill, scores_under, staircase
-from tapetum.engines.scores import as_probability, measures
+from tapetum.engines.perturb import scores_under, staircase
+from tapetum.engines.scores import as_probability
+from tapetum.families.metrics.measuring import evaluated, fills, outcomes
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Attribution, Batch, Evaluation, ImagesLike, ModelLike, Range
+from tapetum.types import Attribution, Batch, Better, Evaluation, ImagesLike, ModelLike, Range
 
 
 @metric(cite="petsiuk2018rise")
@@ -45,7 +46,7 @@ def deletion(
     Example:
         >>> tp.deletion(model, images, tp.grad_cam(model, images)).value
     """
-    return _curve("deletion", model, images, attribution, as_fill(model, images, fill), n_steps, cells, batch)
+    return _curve("deletion", model, images, attribution, fills(model, images, fill), n_steps, cells, batch)
 
 
 @metric(cite="petsiuk2018rise")
@@ -71,7 +72,7 @@ def insertion(
     Example:
         >>> tp.insertion(model, images, tp.grad_cam(model, images)).value
     """
-    return _curve("insertion", model, images, attribution, as_fill(model, images, fill), n_steps, cells, batch)
+    return _curve("insertion", model, images, attribution, fills(model, images, fill), n_steps, cells, batch)
 
 
 EVIDENCE: Mapping[str, Mapping[str, Any]] = {
@@ -107,14 +108,15 @@ def _curve(
         order = _descending(importance)
         first, second = (seen, blank) if name == "deletion" else (blank, seen)
         masks = staircase(order, (importance.shape[0], importance.shape[1]), n_steps)
-        image, fills = first[row : row + 1], second[row : row + 1]
-        stream = scores_under(score, image, masks, fills, batch=size, row=row, unit="steps")
+        image, other = first[row : row + 1], second[row : row + 1]
+        stream = scores_under(score, image, masks, other, batch=size, row=row, unit="steps")
         curves.append(torch.cat([values for _, values in stream]))
     curve = torch.stack(curves)
     fraction = torch.linspace(0, 1, n_steps + 1, device=curve.device, dtype=curve.dtype)
-    area = torch.trapezoid(curve, fraction)
-    area = area.masked_fill(torch.tensor([s == "non_finite" for s in attribution.status], device=area.device), torch.nan)
-    return Evaluation(name, area, curve, fraction, "lower" if name == "deletion" else "higher", measures(score))
+    area, status = torch.trapezoid(curve, fraction), outcomes(attribution)
+    better: Better = "lower" if name == "deletion" else "higher"
+    limits = (0.0, 1.0) if score.is_probability else (None, None)
+    return evaluated(name, area, status, better, limits, score=score, curve=curve, fraction=fraction)
 
 
 def _in_cells(ranking: Tensor, cells: int) -> Tensor:
