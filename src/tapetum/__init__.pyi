@@ -34,6 +34,7 @@ from tapetum.families.localization import (
     pointing_game as pointing_game, relevance_mass as relevance_mass, relevance_rank as relevance_rank,
 )
 from tapetum.families.metrics.evaluating import evaluate as evaluate
+from tapetum.families.sanity import sanity_check as sanity_check
 from tapetum.families.scanning import scan as scan
 from tapetum.families.spectra import activation_spectrum as activation_spectrum, top_examples as top_examples
 from tapetum.figures import animate as animate, draw as draw, show as show
@@ -57,7 +58,8 @@ from tapetum.types import (
     MeanActivations as MeanActivations, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,
     Prediction as Prediction, PredictionCheck as PredictionCheck, PreprocessingSteps as PreprocessingSteps,
     probability as probability, Provenance as Provenance, ReceptiveFields as ReceptiveFields, Region as Region,
-    Rendering as Rendering, Result as Result, Run as Run, Scaled as Scaled, ScanResult as ScanResult, Similarity as Similarity,
+    Rendering as Rendering, Result as Result, Run as Run, Sanity as Sanity, Scaled as Scaled, ScanResult as ScanResult,
+    Similarity as Similarity,
     SpectrumResult as SpectrumResult, TapetumError as TapetumError, TapetumWarning as TapetumWarning,
     TopExamples as TopExamples, ToySelectivity as ToySelectivity, union as union, Unit as Unit, UnitExamples as UnitExamples,
     UnitSpectra as UnitSpectra, UnitSpectrum as UnitSpectrum,

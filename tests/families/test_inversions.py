@@ -16,7 +16,8 @@ from tapetum.engines.probe import activations
 from tapetum.engines.render import objectives as O
 from tapetum.engines.render.converge import converge
 from tapetum.engines.render.parametrizations import Start, fourier
-from tapetum.families.inversions.likeness import feature_distance, psnr, ssim
+from tapetum.engines.similarity import ssim
+from tapetum.families.inversions.likeness import feature_distance, psnr
 from tapetum.models.zoo import wrap
 
 

@@ -49,6 +49,7 @@ def made(folder: Path) -> Iterator[Any]:
     mask[:, 3:9, 4:12] = True
     yield run, tp.evaluate(model, images, run.value, n_steps=2), tp.relevance_mass(run.value, mask)
     yield tp.compare_maps(model, images, [run.value, tp.saliency(model, images, [1, 2, 3])])
+    yield tp.sanity_check(model, images, "saliency, grad_cam", seeds=2, steps=2)
     yield tp.toy_selectivity(), tp.filter_image(pictures(1)[0].clamp(0, 1).float(), "sobel_x")
     yield from of_data(folder)
 

@@ -161,6 +161,18 @@ def _explain(_: str) -> Command:
     return command_for(tapetum.explain, explain_files, *around, without=("target", "parameters"))
 
 
+def _sanity(_: str) -> Command:
+    from tapetum.cli.sanity import check_files
+
+    around = [
+        IMAGES,
+        plain_option("methods", str, "saliency,guided_backprop,grad_cam", "Methods with commas between."),
+        TARGET,
+        out_option(Path("tapetum-sanity"), "an earlier report"),
+    ]
+    return command_for(tapetum.sanity_check, check_files, *around, without=("target",))
+
+
 def _predict(_: str) -> Command:
     from tapetum.cli.explaining import predict_files
 
@@ -196,6 +208,9 @@ COMMANDS: Mapping[str, Named] = {
         "explain", "Explains images: predictions, what was found, what mattered, and tests of every map.", _explain
     ),
     "predict": Named("predict", "Lists the most probable classes of each image.", _predict),
+    "sanity-check": Named(
+        "sanity_check", "Checks whether the maps of methods depend on the model's weights, the class, the picture.", _sanity
+    ),
     "reproduce": Named(
         "reproduce", "Makes a saved picture again. Exit status: 0 same pixels, 1 others, 2 refused.", _reproduce
     ),

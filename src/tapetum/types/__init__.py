@@ -34,6 +34,7 @@ from tapetum.types.refusals import (
 from tapetum.types.renderings import Made, Rendering
 from tapetum.types.results import Result
 from tapetum.types.runs import Provenance, Run
+from tapetum.types.sanity import Sanity
 from tapetum.types.scans import GROUPS, Example, Group, Ranking, ScanResult, ScoreKind, SpectrumResult, TopKResult
 from tapetum.types.scores import Score
 from tapetum.types.spectra import OfDataSet, TopExamples, UnitExamples, UnitSpectra, UnitSpectrum

@@ -20,7 +20,8 @@ from tapetum.engines.render.objectives.common import mean
 from tapetum.engines.render.optimize import canvas_for
 from tapetum.engines.render.parametrizations import Parametrization, Start, fourier, pixel
 from tapetum.engines.render.render import kept_steps, noted_steps
-from tapetum.families.inversions.likeness import feature_distance, psnr, ssim
+from tapetum.engines.similarity import ssim
+from tapetum.families.inversions.likeness import feature_distance, psnr
 from tapetum.models.depths import depths
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note

@@ -1,4 +1,4 @@
-"""Similarity of pictures (n, 3, h, w) in [0, 1]: PSNR of pixels, SSIM of structure, and distance of a network's features."""
+"""Similarity of pictures (n, 3, h, w) in [0, 1]: PSNR of pixels, and distance of a network's features."""
 
 from __future__ import annotations
 
@@ -7,27 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tapetum.data.preprocessing import size_of
 from tapetum.engines.probe import capture
 from tapetum.models.vision_model import VisionModel
-
-WINDOW_PX = 7
-"""Side of the windows that SSIM compares, as in scikit-image; smaller pictures use the largest odd side that fits."""
-
-
-def ssim(pictures: Tensor, others: Tensor) -> Tensor:
-    """Returns structural similarity (n,) in [-1, 1], the mean over windows of 7 px and over colours (wang2004ssim). 1: equal.
-
-    Computed by scikit-image on the CPU, without gradients; uniform windows, data range 1.
-    """
-    from skimage.metrics import structural_similarity  # imported here: takes half a second, and only inversions need it
-
-    height, width = size_of(pictures)
-    side = min(WINDOW_PX, min(height, width) - 1 + min(height, width) % 2)
-    arrays = ([one.detach().double().cpu().numpy() for one in some] for some in (pictures, others))
-    pairs = zip(*arrays, strict=True)
-    values = [structural_similarity(a, b, win_size=side, data_range=1.0, channel_axis=0) for a, b in pairs]
-    return torch.tensor(values, dtype=torch.float64).to(pictures)
 
 
 def psnr(pictures: Tensor, others: Tensor) -> Tensor:
