@@ -1,6 +1,6 @@
-"""`make bench`: speed against the peers, the grid-pointing table, pictures, scans; `sweep` and `quality` are asked for by name.
+"""`make bench`: speed against the peers, grid pointing, pictures, scans, the exam; `sweep` and `quality` are asked for by name.
 
-python -m benchmarks [speed] [pointing] [renderings] [scan] [sweep] [quality]
+python -m benchmarks [speed] [pointing] [renderings] [scan] [exam] [sweep] [quality]
     [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
@@ -15,8 +15,8 @@ import torch
 
 from tapetum.runners.allocator import keep_large_blocks
 
-TABLES = ("speed", "pointing", "renderings", "scan", "sweep", "quality")
-USUAL = ("speed", "pointing", "renderings", "scan")
+TABLES = ("speed", "pointing", "renderings", "scan", "exam", "sweep", "quality")
+USUAL = ("speed", "pointing", "renderings", "scan", "exam")
 
 
 def main(arguments: list[str]) -> int:
@@ -43,6 +43,10 @@ def main(arguments: list[str]) -> int:
             from benchmarks import scans
 
             codes.append(scans.run(given.photos, given.only))
+        elif name == "exam":
+            from benchmarks import exam
+
+            codes.append(exam.run(given.only))
         elif name == "quality":
             from benchmarks import quality
 

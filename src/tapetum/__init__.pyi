@@ -28,6 +28,9 @@ from tapetum.engines.scan.trackers import (
 )
 from tapetum.engines.scores import as_score as as_score
 from tapetum.families.comparisons import compare_maps as compare_maps
+from tapetum.families.exams.networks import exam_networks as exam_networks, ExamNetwork as ExamNetwork
+from tapetum.families.exams.of_methods import exam_methods as exam_methods
+from tapetum.families.exams.of_metrics import exam_metrics as exam_metrics
 from tapetum.families.filters.comparison import untrained as untrained
 from tapetum.families.inspections import predict as predict
 from tapetum.families.localization import (
@@ -55,7 +58,8 @@ from tapetum.types import (
     Filters as Filters, FilterSpecialization as FilterSpecialization, GradCamSteps as GradCamSteps, History as History,
     InformationByDepth as InformationByDepth, Layer as Layer, LayerProgression as LayerProgression, LayerTable as LayerTable,
     Localization as Localization, log_probability as log_probability, logit as logit, MapComparison as MapComparison,
-    MeanActivations as MeanActivations, Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,
+    MeanActivations as MeanActivations, MethodExam as MethodExam, MetricExam as MetricExam,
+    Number as Number, OcclusionProbe as OcclusionProbe, Output as Output,
     Prediction as Prediction, PredictionCheck as PredictionCheck, PreprocessingSteps as PreprocessingSteps,
     probability as probability, Provenance as Provenance, ReceptiveFields as ReceptiveFields, Region as Region,
     Rendering as Rendering, Result as Result, Run as Run, Sanity as Sanity, Scaled as Scaled, ScanResult as ScanResult,

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SOURCES = [*(ROOT / "src").rglob("*.py")]
 METHODS = {method.name: method for method in tp.methods()}
-GUIDES = ("questions", "choosing", "networks", "targets", "objectives", "scanning", "scale", "atlas", "limits")
+GUIDES = ("questions", "choosing", "exam", "networks", "targets", "objectives", "scanning", "scale", "atlas", "limits")
 HOWTO = sorted((DOCS / "howto").glob("*.md"))
 SLOW = ("rise", "score_cam", "ss_cam", "is_cam")
 """Examples that take more than a second or two on the small network."""
@@ -103,7 +103,7 @@ def test_every_method_has_a_page_with_its_formula_parameters_and_reference(site:
 
 def test_every_public_name_is_in_the_reference(site: Path, pages: dict[Path, Page]) -> None:
     there = pages[site / "reference" / "python.html"].ids
-    named = {name for name in tp.__all__ if not inspect.ismodule(getattr(tp, name))}
+    named = {name for name in vars(tp)["__all__"] if not inspect.ismodule(getattr(tp, name))}
     assert {f"tapetum.{name}" for name in named - METHODS.keys()} <= there
 
 
@@ -448,7 +448,7 @@ def scope(photos: Path) -> dict[str, Any]:
 def _examples() -> Iterator[Any]:
     for name, method in METHODS.items():
         yield pytest.param(method.function, id=name, marks=[pytest.mark.slow] if name in SLOW else [])
-    for name in tp.__all__:
+    for name in vars(tp)["__all__"]:
         if ">>>" in (getattr(tp, name).__doc__ or "") and name not in METHODS:
             yield pytest.param(getattr(tp, name), id=name)
 

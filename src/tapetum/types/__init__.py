@@ -10,6 +10,7 @@ from tapetum.types.consistency import ConsistentChannels
 from tapetum.types.crops import Crop
 from tapetum.types.depth import DepthProperties, LayerProgression, LayerTable, MeanActivations, OcclusionProbe, ReceptiveFields
 from tapetum.types.evaluations import Better, Evaluation
+from tapetum.types.exams import MethodExam, MetricExam
 from tapetum.types.explanations import Explanation
 from tapetum.types.filters import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
 from tapetum.types.histograms import Histogram, HistogramResult

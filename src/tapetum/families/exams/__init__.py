@@ -1,0 +1,1 @@
+"""An exam for methods and metrics: networks whose weights are set by hand, so that the true explanation is known."""

@@ -1,0 +1,59 @@
+"""Marks of one map against the truth of a network that was set by hand."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tapetum.families.exams.networks import CELLS, SIDE, ExamNetwork, by_place
+from tapetum.types import Attribution
+from tapetum.types.attributions import Reduce
+
+CLEAR = 0.05
+"""Least margin by which a place must stand above another to be told apart, as a share of the map's largest place."""
+
+DRAWS = 99
+"""Random maps that the mass on the truth is compared with."""
+
+
+def claimed(network: ExamNetwork, reduce: Reduce) -> Tensor:
+    """Returns the sign (n, 4, 4) that a map of this kind should have at each place: a map of magnitudes has no signs."""
+    truth = network.places
+    return (truth.abs() if reduce == "max_abs" else truth.clamp(min=0) if reduce == "positive" else truth).sign()
+
+
+def margins(network: ExamNetwork, attribution: Attribution) -> Tensor:
+    """Returns by how much the places that count stand above the others, (n,), as a share of the map's largest place.
+
+    The least difference between a place that speaks for the answer and any other, and between any other and a place that
+    speaks against; 0 for a map without a value.
+    """
+    maps = by_place(attribution.heatmap().double()).flatten(1).nan_to_num()
+    largest = maps.abs().amax(1)
+    return torch.stack(
+        [
+            _least_gap(row, sign) / top if top > 0 else top
+            for row, sign, top in zip(maps, claimed(network, attribution.reduce).flatten(1), largest, strict=True)
+        ]
+    )
+
+
+def _least_gap(values: Tensor, sign: Tensor) -> Tensor:
+    gaps = [values[sign >= level].min() - values[sign < level].max() for level in (0, 1) if (sign < level).any()]
+    return torch.stack(gaps).min()
+
+
+def mass(network: ExamNetwork, attribution: Attribution) -> Tensor:
+    """Returns the share (n,) of the map's magnitude that lies on the places that count, with the right sign; 0 for none."""
+    heatmap = attribution.heatmap().double().nan_to_num()
+    sign = claimed(network, attribution.reduce).repeat_interleave(SIDE, 1).repeat_interleave(SIDE, 2)
+    whole = heatmap.abs().sum((1, 2))
+    return ((heatmap * sign).clamp(min=0) * sign.abs()).sum((1, 2)) / whole.clamp(min=torch.finfo(torch.float64).tiny)
+
+
+def chance(network: ExamNetwork, seed: int) -> Tensor:
+    """Returns the largest mass that one of 99 random maps has on the truth, mean over pictures."""
+    generator = torch.Generator().manual_seed(seed)
+    n = len(network.images)
+    noise = torch.rand(DRAWS, n, 1, CELLS, CELLS, generator=generator, dtype=torch.float64)
+    return torch.stack([mass(network, network.as_map(one)).mean() for one in noise]).max()
