@@ -105,7 +105,7 @@ def _curve(
     seen, blank = model.laid_out(images), model.laid_out(fill)
     curves, size = [], batch_size(model, batch)
     for row, importance in enumerate(ranking if cells is None else _in_cells(ranking, cells)):
-        order = _descending(importance)
+        order = descending(importance)
         first, second = (seen, blank) if name == "deletion" else (blank, seen)
         masks = staircase(order, (importance.shape[0], importance.shape[1]), n_steps)
         image, other = first[row : row + 1], second[row : row + 1]
@@ -126,7 +126,7 @@ def _in_cells(ranking: Tensor, cells: int) -> Tensor:
     return F.interpolate(means[:, None], (height, width), mode="nearest-exact")[:, 0]
 
 
-def _descending(importance: Tensor) -> Tensor:
+def descending(importance: Tensor) -> Tensor:
     """Returns flat pixel indices, most important first; equally important pixels in a fixed random order, not by position."""
     generator = torch.Generator().manual_seed(0)
     shuffled = torch.randperm(importance.numel(), generator=generator).to(importance.device)
