@@ -32,6 +32,7 @@ from tapetum.families.exams.networks import exam_networks as exam_networks, Exam
 from tapetum.families.exams.of_methods import exam_methods as exam_methods
 from tapetum.families.exams.of_metrics import exam_metrics as exam_metrics
 from tapetum.families.filters.comparison import untrained as untrained
+from tapetum.families.health.doctor import doctor as doctor
 from tapetum.families.inspections import predict as predict
 from tapetum.families.localization import (
     pointing_game as pointing_game, relevance_mass as relevance_mass, relevance_rank as relevance_rank,
@@ -53,7 +54,8 @@ from tapetum.types import (
     ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attribution as Attribution,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, ConceptRelevance as ConceptRelevance,
     ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,
-    DepthProperties as DepthProperties, Epoch as Epoch, Evaluation as Evaluation, Example as Example,
+    DepthProperties as DepthProperties, Diagnosis as Diagnosis, Epoch as Epoch, Evaluation as Evaluation, Example as Example,
+    Finding as Finding,
     FilterComparison as FilterComparison, FilteredPicture as FilteredPicture, FilterResponses as FilterResponses,
     Filters as Filters, FilterSpecialization as FilterSpecialization, GradCamSteps as GradCamSteps, History as History,
     InformationByDepth as InformationByDepth, Layer as Layer, LayerProgression as LayerProgression, LayerTable as LayerTable,

@@ -67,10 +67,10 @@ def any_answer(score: ModelScore) -> ModelScore:
     """Replaces the user's function by a score of the whole answer, for methods that do not need the score of a target."""
     if not isinstance(score, CallableScore):
         return score
-    return CallableScore(score.model, _magnitude, rows=score.rows)
+    return CallableScore(score.model, magnitude, rows=score.rows)
 
 
-def _magnitude(output: Any) -> Tensor:
+def magnitude(output: Any) -> Tensor:
     """Returns the sum of squares (n,) of the numbers in an answer; their plain sum would be 1 for every
     image after a softmax.
     """

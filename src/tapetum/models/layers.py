@@ -44,6 +44,7 @@ class Survey:
     spans             receptive field along h and w, for layers whose places do not see the whole image
     pooled            layers after a normalisation by the image's own statistics: each place depends a little on all
     parts             {name: single run or output of a layer}, such as "trunk[0]", "backbone/1", "trunk[0]/map"
+    guessed           layers behind an operation that could not be followed, whose layout was guessed from their shape
     """
 
     name: str
@@ -58,6 +59,7 @@ class Survey:
     events: tuple[Event, ...] = field(repr=False, default=())
     containers: frozenset[str] = field(repr=False, default=frozenset())
     parts: Mapping[str, Part] = field(repr=False, default_factory=dict[str, Part])
+    guessed: frozenset[str] = field(repr=False, default=frozenset())
 
     def window(self, name: str, place: tuple[int, int]) -> Window | None:
         """Part of the image that a place (row, column) of a layer can see: (top, bottom, left, right) in px, ends included.
@@ -162,7 +164,7 @@ class _PassRecord:
         if not found:
             return
         (way, tensor), *others = found
-        seen = {way: _SeenOutput(tuple(tensor.shape), self.tracer.trace_output(tensor, inputs))}
+        seen = {way: _SeenOutput(tuple(tensor.shape), self.tracer.trace_output(name, tensor, inputs))}
         for way, other in others:
             trace = self.tracer.trace(other)
             seen[way] = _SeenOutput(tuple(other.shape), trace and coarsened(trace))
@@ -183,9 +185,11 @@ class _PassRecord:
         spans = {path: trace.spans for path, trace in traces.items() if trace.local and maps[path].grid}
         pooled = frozenset(path for path, trace in traces.items() if trace.pooled)
         parts = {str(part.site): part for path, one in modules.items() for part in self._parts(path, one)}
+        guessed = frozenset(self.tracer.guessed)
         return Survey(
-            name, self.tracer.image_size, layers, maps, tuple(self.runs), size, device, spans, pooled, events, containers, parts
-        )
+            name, self.tracer.image_size, layers, maps, tuple(self.runs), size, device, spans, pooled, events, containers,
+            parts, guessed,
+        )  # fmt: skip
 
     def _parts(self, path: str, module: nn.Module) -> Iterator[Part]:
         for site, run, way in sites_of(path, self.runs[path]):

@@ -119,6 +119,10 @@ class Reader(Network):
         if brightest > 20:  # 8-bit values that were not divided by 255 end near 58 with the usual constants
             what = "0..255" if self.preprocessing.range is None else "raw"
             raise ImageError(f"the images look like {what} values; use model.preprocess, which makes them model-ready")
+        return self.seems_raw(images)
+
+    def seems_raw(self, images: Tensor) -> bool:
+        """Checks whether images lie in [0, 1] and use that range, although the model expects normalised ones."""
         # a bright picture normalised by .5 and .5 lies in [0, 1], too, but hardly reaches down to 0
         return self.looks_raw(images) and float(images.min()) < 0.1 and float(images.max()) > 0.5
 

@@ -49,6 +49,7 @@ class Tracer(Following):
         self.grid: tuple[int, int] | None = None
         self.events: list[Event] = []
         self.running: list[str] = []
+        self.guessed: set[str] = set()
         self._traces = WeakIdKeyDictionary()
         self._traces[images] = Trace(((), axis("c", c), axis("h", h), axis("w", w)), (Span(), Span()))
 
@@ -59,14 +60,18 @@ class Tracer(Following):
         """Returns the trace of a tensor; None if it does not depend on the image, or an operation hid that it does."""
         return self._traces.get(tensor) if isinstance(tensor, Tensor) else None
 
-    def trace_output(self, tensor: Tensor, inputs: Iterable[Any]) -> Trace | None:
-        """Returns the trace of a module's output; guesses it from the shape if an operation inside could not be followed."""
+    def trace_output(self, module: str, tensor: Tensor, inputs: Iterable[Any]) -> Trace | None:
+        """Returns the trace of a module's output; guesses it from the shape if an operation inside could not be followed.
+
+        `guessed` holds the modules for which that was so.
+        """
         found = self.trace(tensor)
         if found is None or found.axes is None:
             known = [trace for trace in map(self.trace, inputs) if trace]
             if not found and not known:
                 return None
             axes = guess_axes(tensor.shape, self.grid)
+            self.guessed.add(module)
             found = Trace(axes, (found or known[0]).spans, local=False)
             grid = read_layout(axes)[2]
             if grid:
