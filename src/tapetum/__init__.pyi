@@ -35,7 +35,8 @@ from tapetum.families.filters.comparison import untrained as untrained
 from tapetum.families.health.doctor import doctor as doctor
 from tapetum.families.inspections import predict as predict
 from tapetum.families.localization import (
-    pointing_game as pointing_game, relevance_mass as relevance_mass, relevance_rank as relevance_rank,
+    localization_auc as localization_auc, pointing_game as pointing_game, relevance_mass as relevance_mass,
+    relevance_rank as relevance_rank, top_k_intersection as top_k_intersection,
 )
 from tapetum.families.metrics.evaluating import evaluate as evaluate
 from tapetum.families.sanity import sanity_check as sanity_check

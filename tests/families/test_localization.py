@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from zoo import pictures, shared
 
 import tapetum as tp
-from tapetum.types import Attribution, MethodError
+from tapetum.types import Attribution, MethodError, Reduce, Status
 
 
-def maps(values: torch.Tensor, reduce="sum", status=None) -> Attribution:
+def maps(values: torch.Tensor, reduce: Reduce = "sum", status: tuple[Status, ...] | None = None) -> Attribution:
     """Attributions (n, h, w) as a method would give them."""
     n, height, width = values.shape
-    given = status or tuple("ok" for _ in range(n))
-    return Attribution(values[:, None].double(), "by_hand", given, ("a",) * n, size=(height, width), reduce=reduce)
+    return Attribution(
+        values[:, None].double(), "by_hand", status or ("ok",) * n, ("a",) * n, size=(height, width), reduce=reduce
+    )
 
 
 ROW = torch.tensor([[[3.0, 1.0, -5.0, 0.0]]])
@@ -149,3 +150,56 @@ def test_masks_of_another_size_or_kind_are_refused() -> None:
         tp.relevance_rank(maps(ROW), torch.tensor([[0.0, 0.5, 1.0, 0.0]]))
     with pytest.raises(MethodError, match="must be from 0 to 10000, not -1"):
         tp.pointing_game(maps(ROW), torch.ones(1, 1, 4), tolerance_px=-1)
+
+
+def test_auc_is_the_share_of_pairs_in_the_right_order() -> None:
+    """A second derivation: all pairs of a pixel inside and one outside, with whole numbers so that many are equal."""
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randint(-3, 4, (4, 5, 7), generator=generator).double()
+    mask = torch.rand(4, 5, 7, generator=generator) < 0.3
+    for one, inside, found in zip(values, mask, tp.localization_auc(maps(values), mask).value, strict=True):
+        pairs = one[inside][:, None] - one[~inside][None]
+        assert found.item() == pytest.approx(((pairs > 0).double() + (pairs == 0).double() / 2).mean().item())
+
+
+def test_auc_is_one_for_the_mask_itself_and_zero_for_its_opposite() -> None:
+    mask = torch.zeros(1, 4, 4, dtype=torch.bool)
+    mask[0, 1:3, 1:] = True
+    assert tp.localization_auc(maps(mask.double()), mask).value.tolist() == [1]
+    opposite = maps((~mask).double())
+    assert tp.localization_auc(opposite, mask).value.tolist() == [0]
+
+
+def test_auc_has_no_number_where_nothing_is_outside_and_top_k_has() -> None:
+    values, whole = torch.arange(16.0).view(1, 4, 4), torch.ones(1, 4, 4, dtype=torch.bool)
+    found = tp.localization_auc(maps(values), whole)
+    assert found.status == ("full_mask",)
+    assert found.value.isnan().all()
+    assert "a mask of the whole picture" in str(found)
+    assert tp.top_k_intersection(maps(values), whole, k=3).value.tolist() == [1]
+
+
+def test_top_k_is_the_share_of_the_k_highest_pixels_and_with_the_masks_size_it_is_the_relevance_rank() -> None:
+    row, mask = torch.tensor([[[5.0, 4.0, 3.0, 2.0, 1.0]]]), torch.tensor([[False, True, True, False, False]])
+    values = [tp.top_k_intersection(maps(row), mask, k=k).value.item() for k in range(1, 6)]
+    assert values == pytest.approx([0, 1 / 2, 2 / 3, 1 / 2, 2 / 5])
+    assert tp.top_k_intersection(maps(row), mask, k=2).value == tp.relevance_rank(maps(row), mask).value
+    equal = torch.tensor([[[2.0, 1.0, 1.0, 1.0, 0.0]]])  # the second place is shared by three pixels, two of them inside
+    assert tp.top_k_intersection(maps(equal), mask, k=2).value.item() == pytest.approx((2 / 3) / 2)
+
+
+def test_top_k_counts_two_percent_of_the_pixels_unless_told_and_no_more_than_there_are() -> None:
+    values, mask = torch.arange(400.0).view(1, 20, 20), torch.zeros(1, 20, 20, dtype=torch.bool)
+    mask.view(-1)[-6:] = True
+    assert tp.top_k_intersection(maps(values), mask).value.item() == pytest.approx(6 / 8)
+    with pytest.raises(MethodError, match="have 400 pixels, fewer than k = 401"):
+        tp.top_k_intersection(maps(values), mask, k=401)
+
+
+@pytest.mark.parametrize("metric", ["top_k_intersection", "localization_auc"])
+def test_maps_and_masks_without_a_number_have_a_reason_in_the_new_ones_too(metric: str) -> None:
+    values, mask = torch.rand(4, 4, 4), torch.ones(4, 4, 4, dtype=torch.bool)
+    values[1], values[2, 0, 0], mask[:, 0], mask[3] = 0, torch.nan, False, False
+    found = getattr(tp, metric)(maps(values, status=("ok", "constant", "non_finite", "ok")), mask)
+    assert found.status == ("ok", "constant", "non_finite", "empty_mask")
+    assert found.value.isnan().tolist() == [False, True, True, True]

@@ -15,7 +15,11 @@ from torch import Tensor
 
 from tapetum.border.attributions import status_of
 from tapetum.border.methods import metric
-from tapetum.types import Attribution, Inside, Localization, Range
+from tapetum.engines.similarity import ranks
+from tapetum.types import Attribution, Inside, Localization, MethodError, Range
+
+SHARE = 0.02
+"""Share of the pixels that `top_k_intersection` counts: about the paper's 1000 of 224 x 224."""
 
 
 @metric(cite="arras2022clevrxai")
@@ -65,11 +69,54 @@ def pointing_game(
     return _measured("pointing_game", attribution, masks, attribution.ranking(), partial(_pointing, tolerance_px))
 
 
-def _measured(
-    metric: str, attribution: Attribution, inside: Tensor, maps: Tensor, measure: Callable[[Tensor, Tensor], Tensor]
+@metric(cite="theiner2022interpretable")
+def top_k_intersection(
+    attribution: Attribution, masks: Tensor, *, k: Annotated[int | None, Range(1, 1_000_000_000)] = None
 ) -> Localization:
+    """The share of a map's k highest pixels that lie inside the object's mask.
+
+    value = |the k highest pixels inside the mask| / k, in [0, 1]. Pixels that are equally high at the k-th place count by
+    their mean, as in `relevance_rank`, which takes as many pixels as the mask has. With fewer than k pixels in the mask the
+    value cannot reach 1. NaN as in `relevance_mass`.
+
+    Args:
+        k: number of pixels of the masks' size (the paper: 1000); None: 2 % of them, 1004 of 224 x 224. No more than there are.
+
+    Example:
+        >>> tp.top_k_intersection(tp.grad_cam(model, images), images[:, 0] > 0, k=100).value
+    """
+    pixels = masks[0].numel()
+    most = max(1, round(SHARE * pixels)) if k is None else k
+    if most > pixels:
+        raise MethodError(f"top_k_intersection: the maps have {pixels} pixels, fewer than k = {most}")
+    return _measured("top_k_intersection", attribution, masks, attribution.ranking(), partial(_highest, most))
+
+
+@metric(cite="fawcett2006roc")
+def localization_auc(attribution: Attribution, masks: Tensor) -> Localization:
+    """The chance that a map ranks a pixel of the object above a pixel outside of it.
+
+    value = area under the ROC curve of the map as a detector of the mask's pixels = P(R_inside > R_outside) + P(equal) / 2,
+    in [0, 1]; .5 is chance whatever the size of the mask, 1 a map whose every pixel inside is higher than all outside. NaN as
+    in `relevance_mass`, and where the mask covers the whole picture.
+
+    Example:
+        >>> tp.localization_auc(tp.grad_cam(model, images), images[:, 0] > 0).value
+    """
+    return _measured("localization_auc", attribution, masks, attribution.ranking(), _auc, full="full_mask")
+
+
+def _measured(
+    metric: str,
+    attribution: Attribution,
+    inside: Tensor,
+    maps: Tensor,
+    measure: Callable[[Tensor, Tensor], Tensor],
+    full: Inside = "ok",
+) -> Localization:
+    """Makes the result of a measure; `full` is the outcome of a mask of all pixels."""
     status: tuple[Inside, ...] = tuple(
-        _status(attribution, row, heatmap, mask) for row, (heatmap, mask) in enumerate(zip(maps, inside, strict=True))
+        _status(attribution, row, heatmap, mask, full) for row, (heatmap, mask) in enumerate(zip(maps, inside, strict=True))
     )
     nan = torch.tensor(torch.nan, dtype=torch.float64)
     value = [
@@ -80,7 +127,7 @@ def _measured(
     return Localization(metric, torch.stack(value), area.cpu(), status, maps, inside, attribution.method, attribution.target)
 
 
-def _status(attribution: Attribution, row: int, heatmap: Tensor, mask: Tensor) -> Inside:
+def _status(attribution: Attribution, row: int, heatmap: Tensor, mask: Tensor, full: Inside) -> Inside:
     """Returns the first status that is not "ok", of the map, of its heatmap, or of the mask; else "ok"."""
     own = attribution.status[row]
     if own != "ok":
@@ -90,11 +137,15 @@ def _status(attribution: Attribution, row: int, heatmap: Tensor, mask: Tensor) -
         return "no_positive_evidence"
     if reduced != "ok":
         return reduced
-    return "ok" if bool(mask.any()) else "empty_mask"
+    return "empty_mask" if not bool(mask.any()) else full if bool(mask.all()) else "ok"
 
 
 def _rank(ranking: Tensor, mask: Tensor) -> Tensor:
-    k = int(mask.sum())
+    return _highest(int(mask.sum()), ranking, mask)
+
+
+def _highest(k: int, ranking: Tensor, mask: Tensor) -> Tensor:
+    """Returns the share of the k highest pixels inside the mask; those that are equal at the k-th place count by their mean."""
     least = ranking.flatten().topk(k).values[-1]
     above, level = ranking > least, ranking == least
     shared = (k - above.sum()) * (level & mask).sum().double() / level.sum()
@@ -105,3 +156,9 @@ def _pointing(tolerance_px: float | int, ranking: Tensor, mask: Tensor) -> Tenso
     peaks, inside = (ranking == ranking.max()).nonzero().double(), mask.nonzero().double()
     nearest = torch.cat([torch.cdist(some, inside).amin(1) for some in peaks.split(64)])
     return (nearest <= tolerance_px).double().mean()
+
+
+def _auc(ranking: Tensor, mask: Tensor) -> Tensor:
+    order = ranks(ranking.flatten()[None])[0]
+    m, n = mask.sum().double(), (~mask).sum().double()
+    return (order[mask.flatten()].sum() - m * (m - 1) / 2) / (m * n)  # Mann and Whitney's U

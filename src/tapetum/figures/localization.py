@@ -22,6 +22,8 @@ WIDE_IN = 2.6  # of one panel, where there are few pictures
 MEANS = {
     "relevance_mass": "the share of the positive relevance inside the outline",
     "relevance_rank": "the share of the highest pixels that are inside the outline",
+    "top_k_intersection": "the share of the k highest pixels that are inside the outline",
+    "localization_auc": "the chance that a pixel inside the outline is ranked above one outside",
     "pointing_game": "1 if the highest pixel hits the outlined object",
 }
 

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from tapetum.types.results import Result, axes
 
-Inside: TypeAlias = Literal["ok", "empty_mask", "no_positive_evidence", "constant", "non_finite"]
+Inside: TypeAlias = Literal["ok", "empty_mask", "full_mask", "no_positive_evidence", "constant", "non_finite"]
 """Outcome per image: ok, or why its number is NaN (empty mask, no positive value, a constant map, NaN in the map)."""
 
 UNDEFINED: dict[Inside, str] = {
     "empty_mask": "empty mask",
+    "full_mask": "a mask of the whole picture",
     "no_positive_evidence": "no positive evidence",
     "constant": "constant map",
     "non_finite": "NaN in the map",
