@@ -65,7 +65,14 @@ def attributed(
         stderr=made.stderr,
         photos=model.batches.of(images)[0],
         frames=model.frames if folded else None,
+        parameters={name: value for name, value in keywords.items() if _restorable(value)},
     )
+
+
+def _restorable(value: Any) -> bool:
+    """Returns whether a keyword is a number, a text or None, or a list of such: a call with it can be made again."""
+    parts: Sequence[Any] = value if isinstance(value, (list, tuple)) else [value]
+    return all(one is None or isinstance(one, (bool, int, float, str)) for one in parts)
 
 
 def _score(model: VisionModel, images: Tensor, target: TargetLike, method: Method) -> ModelScore:

@@ -37,6 +37,7 @@ class Attribution(Result):
     photos   for each image the `Crop` of its photograph; empty where the images did not come from `model.preprocess`
     tried    for `layer="best"`: each layer's area of insertion - area of deletion, one per image
     frames   number of frames of films and volumes, whose frames are folded into the channels; None for images
+    parameters  keywords that were given to the method, where they are numbers, texts or lists of them; others are left out
     """
 
     values: Tensor = field(metadata=axes("n c h w"))
@@ -52,6 +53,7 @@ class Attribution(Result):
     tried: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]], metadata=axes("n"))
     photos: tuple[Crop, ...] = field(default=(), metadata=axes("n"))
     frames: int | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __str__(self) -> str:
         """Returns a table of each image's target, with the range of its map."""

@@ -18,6 +18,7 @@ Outcome: TypeAlias = Literal[
     "impossible",
     "certain",
     "non_finite_output",
+    "not_repeated",
 ]
 """Outcome per image: ok, or the reason why its number is NaN, in the words of `REASONS`."""
 
@@ -31,6 +32,7 @@ REASONS: Mapping[Outcome, str] = {
     "impossible": "probability 0 from the start",
     "certain": "probability 1 from the start",
     "non_finite_output": "NaN in the output",
+    "not_repeated": "a map that its method does not give again",
 }
 
 

@@ -81,7 +81,8 @@ def road(
     removed pixel becomes the weighted mean of its eight neighbours, removed ones among them (sides 1/6, corners 1/12: one
     linear system), plus noise: the shape of what was removed can hardly be read from the picture, unlike that of grey or black
     pixels. `parts` has both curves. The paper counts how many images of a data set keep their class; p of one image is finer.
-    Quantus gives such counts alone, for the highest first, as a mean over the images of its last batch.
+    Quantus 0.6.0 gives such counts alone, for the highest first, of the images of its first batch; it counts values of channels
+    as pixels, so that colour images end in an IndexError.
 
     Args:
         shares: shares of the pixels to remove, each above 0 and below 1 (the paper: 0.1 to 0.9).
