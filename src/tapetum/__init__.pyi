@@ -42,6 +42,7 @@ from tapetum.families.metrics.evaluating import evaluate as evaluate
 from tapetum.families.sanity import sanity_check as sanity_check
 from tapetum.families.scanning import scan as scan
 from tapetum.families.spectra import activation_spectrum as activation_spectrum, top_examples as top_examples
+from tapetum.families.verdicts import judge as judge
 from tapetum.figures import animate as animate, draw as draw, show as show
 from tapetum.models.vision_model import VisionModel as VisionModel
 from tapetum.models.zoo import known_models as known_models, load as load, wrap as wrap
@@ -69,7 +70,7 @@ from tapetum.types import (
     Similarity as Similarity,
     SpectrumResult as SpectrumResult, TapetumError as TapetumError, TapetumWarning as TapetumWarning,
     TopExamples as TopExamples, ToySelectivity as ToySelectivity, union as union, Unit as Unit, UnitExamples as UnitExamples,
-    UnitSpectra as UnitSpectra, UnitSpectrum as UnitSpectrum,
+    UnitSpectra as UnitSpectra, UnitSpectrum as UnitSpectrum, Verdict as Verdict, Verdicts as Verdicts,
 )
 
 __version__: str

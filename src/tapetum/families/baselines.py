@@ -42,6 +42,11 @@ def edge_attribution(score: ModelScore, images: Tensor) -> Tensor:
     Example:
         >>> tp.edge_attribution(model, images)
     """
+    return edges_of(images)
+
+
+def edges_of(images: Tensor) -> Tensor:
+    """Returns the strength (n, 1, h, w) of the edges of images: the length of the Sobel gradient of the mean over channels."""
     sobel = images.new_tensor([[1, 0, -1], [2, 0, -2], [1, 0, -1]]) / 8
     grey = F.pad(images.mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
     return F.conv2d(grey, torch.stack([sobel, sobel.T])[:, None]).norm(dim=1, keepdim=True)

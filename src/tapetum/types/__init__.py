@@ -61,3 +61,4 @@ from tapetum.types.targets import (
 )
 from tapetum.types.training import Epoch, History, PredictionCheck
 from tapetum.types.unit_statistics import CoActivationResult, MomentsResult, PositionsResult, ScoresResult, SparsityResult
+from tapetum.types.verdicts import Verdict, Verdicts

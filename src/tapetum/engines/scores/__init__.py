@@ -15,3 +15,4 @@ from tapetum.engines.scores.outputs import Answer, answer, forward_logits, forwa
 from tapetum.engines.scores.places import BoxScore, RegionScore
 from tapetum.engines.scores.readings import Reading
 from tapetum.engines.scores.texts import FORMS
+from tapetum.engines.scores.together import Together

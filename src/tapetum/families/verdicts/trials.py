@@ -1,0 +1,145 @@
+"""Trials: hides and shows parts of one image in the order of maps, and measures how the targets' scores change.
+
+    L(top s)     level of the score with only the share s that a map ranks highest shown, the rest filled
+    L(bottom s)  the same with the share s that it ranks lowest
+    faithfulness = mean over s of L(top s) - L(bottom s), divided by L(whole image) - L(nothing shown)
+
+A level is the log-odds of a probability, or the score itself where the target has none. Showing the bottom s is deleting the
+rest first, so this is insertion - deletion in log-odds, as a share of the range. A map and its reverse have opposite values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tapetum.data.preprocessing import size_of
+from tapetum.engines.batching import batch_size
+from tapetum.engines.perturb import Cells, as_fill, descending, scores_under
+from tapetum.engines.scores import ModelScore, Together
+from tapetum.families.baselines import edges_of
+from tapetum.models.vision_model import VisionModel
+
+CELLS = 14
+"""Cells per side: 16 px at 224 px, about the finest detail of a CAM; hiding single pixels would act as adversarial noise."""
+
+SHARES = (1 / 14, 3 / 14, 5 / 14, 9 / 14)
+"""Shares of the image that are shown. Small ones tell good maps apart, one above a half keeps the bottom from being empty."""
+
+FILLS = ("blur", "zero")
+"""What hidden parts are replaced by: one keeps tone and colour, one keeps nothing."""
+
+LEAST = 1 / 3000
+"""Probabilities are clamped to LEAST and 1 - LEAST before their log-odds, 8 either way: beyond that they decide nothing."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way of hiding parts: the fill, and the shift of the grid in cells."""
+
+    fill: str
+    shift: tuple[float, float]
+
+
+ORDERING = Setting("blur", (0.0, 0.0))
+"""Setting by which maps are ordered and the best is chosen; no verdict is measured with it."""
+
+JUDGING = (
+    Setting("blur", (0.5, 0.5)), Setting("zero", (0.5, 0.5)), Setting("blur", (0.5, 0.0)), Setting("zero", (0.5, 0.0)),
+    Setting("blur", (0.0, 0.5)), Setting("zero", (0.0, 0.5)),
+)  # fmt: skip
+"""Settings of verdicts. Random maps are tried with the first; comparisons with edges and centre are paired over all."""
+
+
+class Trials:
+    """One image on trial with its targets' scores; what does not depend on a map is measured once and kept.
+
+    whole    (scores,) the scores of the image
+    hidden   {fill: (scores,)} the scores with everything replaced
+    """
+
+    def __init__(self, model: VisionModel, image: Tensor, scores: Sequence[ModelScore], seed: int = 0) -> None:
+        self.size, self.seed = size_of(image), seed
+        self.probable = [one.is_probability for one in scores]
+        self._score = Together(model, rows=scores[0].rows, scores=tuple(scores))
+        self._image, self._batch = model.laid_out(image), batch_size(model, "auto")
+        self._fills = {fill: model.laid_out(as_fill(model, image, fill)) for fill in FILLS}
+        self._grids: dict[tuple[float, float], Cells] = {}
+        self._random: dict[int, tuple[torch.Generator, Tensor]] = {}
+        self._known: dict[tuple[str, Setting], Tensor] = {}
+        everything = torch.ones(1, self.grid(ORDERING).count, dtype=torch.bool)
+        self.whole = self._scores(everything, ORDERING)[0]
+        self.hidden = {fill: self._scores(~everything, Setting(fill, (0.0, 0.0)))[0] for fill in FILLS}
+        self.edges, self.centre = edges_of(image)[0, 0], _blob(self.size).to(image.device)
+
+    def grid(self, setting: Setting) -> Cells:
+        if setting.shift not in self._grids:
+            self._grids[setting.shift] = Cells.over(*self.size, CELLS, setting.shift)
+        return self._grids[setting.shift]
+
+    def faithfulness(self, maps: Tensor, setting: Setting) -> Tensor:
+        """Returns the faithfulness (m, scores) of maps (m, h, w) that rank the pixels, under one setting."""
+        levels = self._levels(self.curves(maps, setting))
+        top, bottom = levels[:, 0::2].mean(1), levels[:, 1::2].mean(1)
+        span = self._levels(self.whole) - self._levels(self.hidden[setting.fill])
+        return (top - bottom) / torch.where(span > 0, span, torch.nan)
+
+    def curves(self, maps: Tensor, setting: Setting) -> Tensor:
+        """Returns the scores (m, 2 * shares, scores): top and bottom of the first share, top and bottom of the second, ..."""
+        grid = self.grid(setting)
+        kept = torch.stack([one for ranking in grid.means(maps.cpu()) for one in _ends(ranking)])
+        return self._scores(kept, setting).unflatten(0, (len(maps), -1))
+
+    def baseline(self, name: str, setting: Setting) -> Tensor:
+        """Returns the faithfulness (scores,) of the image's edges ("edges"), or of a blob in its middle ("centre")."""
+        if (name, setting) not in self._known:
+            self._known[name, setting] = self.faithfulness(getattr(self, name)[None], setting)[0]
+        return self._known[name, setting]
+
+    def random(self, cells: int, count: int) -> Tensor:
+        """Returns the faithfulness (at least count, scores) of random maps of cells x cells values, upsampled bilinearly.
+
+        The first maps are the same however many are asked for.
+        """
+        if cells not in self._random:
+            nothing = torch.empty(0, len(self.probable), dtype=torch.float64, device=self.whole.device)
+            self._random[cells] = (torch.Generator().manual_seed(1000 * self.seed + cells), nothing)
+        generator, known = self._random[cells]
+        if count > len(known):
+            noise = torch.rand(count - len(known), 1, cells, cells, generator=generator)
+            maps = F.interpolate(noise, self.size, mode="bilinear", align_corners=False)[:, 0]
+            known = torch.cat([known, self.faithfulness(maps, JUDGING[0])])
+            self._random[cells] = (generator, known)
+        return known
+
+    def _scores(self, kept: Tensor, setting: Setting) -> Tensor:
+        """Returns the scores (m, scores) with the cells `kept` (m, cells) shown."""
+        masks = self.grid(setting).masks(kept.to(self._image.device))
+        stream = scores_under(self._score, self._image, masks, self._fills[setting.fill], batch=self._batch)
+        return torch.cat([values for _, values in stream]).double()
+
+    def _levels(self, scores: Tensor) -> Tensor:
+        """Returns the levels of scores (..., scores): log-odds of probabilities, other scores unchanged."""
+        odds = torch.logit(scores, eps=LEAST)
+        return torch.where(torch.tensor(self.probable, device=scores.device), odds, scores)
+
+
+def _ends(ranking: Tensor) -> list[Tensor]:
+    """Returns for each share the cells (cells,) bool that are ranked highest, then those that are ranked lowest."""
+    order, n = descending(ranking), ranking.numel()
+    ends: list[Tensor] = []
+    for share in SHARES:
+        k = max(1, round(share * n))
+        for some in (order[:k], order[n - k :]):
+            ends.append(torch.zeros(n, dtype=torch.bool).scatter(0, some, True))
+    return ends
+
+
+def _blob(size: tuple[int, int]) -> Tensor:
+    """Returns a map (h, w) that falls off from the middle of the image; as a ranking, ellipses around the middle."""
+    down, across = (torch.linspace(-1, 1, side) if side > 1 else torch.zeros(1) for side in size)
+    return -(down[:, None] ** 2 + across[None] ** 2)
