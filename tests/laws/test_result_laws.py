@@ -186,17 +186,17 @@ def test_every_result_is_the_same_in_another_process(tmp_path: Path) -> None:
 
 def test_a_new_kind_is_saved_opened_and_shown_without_a_list(tmp_path: Path) -> None:
     @dataclass(frozen=True, eq=False)
-    class Verdict(Result):
+    class Opinion(Result):
         """Of a user."""
 
         answer: str
         sure: float = 0.5
 
     try:
-        verdict = Verdict("<yes> & no")
+        verdict = Opinion("<yes> & no")
         assert same(tp.open(tp.save(verdict, tmp_path / "a")), verdict)
-        assert repr(verdict) == "Verdict(answer='<yes> & no', sure=0.5)"
-        assert verdict._repr_html_() == "<pre>Verdict\nanswer   &lt;yes&gt; &amp; no\nsure     0.5</pre>"
+        assert repr(verdict) == "Opinion(answer='<yes> & no', sure=0.5)"
+        assert verdict._repr_html_() == "<pre>Opinion\nanswer   &lt;yes&gt; &amp; no\nsure     0.5</pre>"
         assert same(verdict[0], verdict)
     finally:
-        del kinds["Verdict"]
+        del kinds["Opinion"]
