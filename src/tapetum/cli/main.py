@@ -134,6 +134,8 @@ def _start(
 # --- commands
 
 
+PICTURES_HELP = "Photographs like those of the training: files, folders or URLs; without any, some checks are left out."
+
 DEMO = ("cat", "coffee")
 """One photograph on which the network hesitates between three kinds of cat, and one on which it is sure."""
 
@@ -179,6 +181,22 @@ def layers(
 
     network = model.load()
     say(str(Layers(network.survey[name] for name in network.find_layers(pattern))))
+
+
+@app.command()
+@asks_for_model()
+def doctor(
+    model: Annotated[Any, typer.Argument(help=MODEL_HELP)],
+    images: Annotated[list[str] | None, typer.Argument(help=PICTURES_HELP, metavar="[IMAGE...]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON in place of words.")] = False,
+) -> None:
+    """Examines a model for faults that spoil explanations: what was found, what tapetum does about it, what you should do.
+
+    Exit status: 0 healthy or only notes, 1 an error or a warning was found or an image was refused, 2 nothing was examined.
+    """
+    from tapetum.cli.examining import examine
+
+    raise SystemExit(examine(model=model, images=images or [], as_json=as_json))
 
 
 @app.command()

@@ -74,9 +74,8 @@ def magnitude(output: Any) -> Tensor:
     """Returns the sum of squares (n,) of the numbers in an answer; their plain sum would be 1 for every
     image after a softmax.
     """
-    return torch.stack([one.flatten(1).square().sum(1) for one in tensors(output) if one.ndim and one.is_floating_point()]).sum(
-        0
-    )
+    floats = [one for one in tensors(output) if one.ndim and one.is_floating_point()]
+    return torch.stack([one.reshape(len(one), -1).square().sum(1) for one in floats]).sum(0)
 
 
 def _read_of(score: ModelScore, images: Tensor, layer: str) -> Read:

@@ -35,7 +35,7 @@ HALF = 0.5
 def activation_functions(patient: Patient) -> Iterator[Finding]:
     """Notes activations that are functional, reused or in place, on which other tools fail without a word."""
     inner = {name: part for name, part in patient.model.module.named_modules() if not any(True for _ in part.children())}
-    active = {name for name, part in inner.items() if type(part).__name__.lower() in _MODULES}
+    active = [name for name, part in inner.items() if type(part).__name__.lower() in _MODULES]
     calls = {layer.name: layer.calls for layer in patient.model.survey.layers}
     functional = Counter(one.module for one in patient.recording.operations
                          if one.kind in FUNCTIONS and one.name != "neg" and one.module not in inner)  # fmt: skip
@@ -120,7 +120,7 @@ def dead_channels(patient: Patient) -> Iterator[Finding]:
     bad = [(one, n) for one, n in dead if n >= HALF * len(one.low)]
     told = [f"{n} of {len(one.low)} channels behind {one.module} ({one.places:,} values each)"
             for one, n in sorted(bad or dead, key=lambda pair: -pair[1] / len(pair[0].low))]  # fmt: skip
-    done = "dead channels add nothing to any map; pictures rendered for them say `not activated`"
+    done = "dead channels add nothing to any map; nothing else is done about them"
     if bad:
         what = f"at least half of the channels of {counted(len(bad), 'layer')} never change {on}: {listed(told)}"
         advice = (

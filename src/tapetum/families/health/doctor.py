@@ -70,20 +70,22 @@ def _read(network: VisionModel, images: ImagesLike) -> tuple[list[Finding], Tens
 def _diagnosed(patient: Patient, findings: list[Finding], checks: Sequence[Check]) -> Diagnosis:
     broken = list(_failing(patient))
     findings = [*findings, *broken]
-    made, left = list[str](), list[str]()
+    made, left = list[str](), dict[str, list[str]]()
     for one in track(checks, len(checks), "checks"):
         if one.passes and broken:
-            left.append(f"{one.title}: the network does not run")
+            left.setdefault("the network does not run", []).append(one.title)
         elif patient.n < one.pictures:
-            left.append(f"{one.title}: needs {one.pictures} photograph{'s' * (one.pictures > 1)} or more, {patient.n} given")
+            needs = f"needs {one.pictures} photograph{'s' * (one.pictures > 1)} or more, {patient.n} given"
+            left.setdefault(needs, []).append(one.title)
         else:
             try:
                 findings += one.body(patient)
                 made.append(one.name)
             except TapetumError as refusal:
-                left.append(f"{one.title}: {refusal}")
+                left.setdefault(str(refusal), []).append(one.title)
     findings.sort(key=lambda found: SEVERITIES.index(found.severity))
-    return Diagnosis(tuple(findings), patient.model.name, patient.n, tuple(made), tuple(left))
+    told = tuple(f"{', '.join(titles)}: {why}" for why, titles in left.items())
+    return Diagnosis(tuple(findings), patient.model.name, patient.n, tuple(made), told)
 
 
 def _failing(patient: Patient) -> Iterator[Finding]:

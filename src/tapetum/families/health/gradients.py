@@ -12,6 +12,7 @@ from tapetum.engines.scores.inside import CallableScore
 from tapetum.families.health.patient import Patient, check, listed
 from tapetum.families.health.recording import SEARCHES, Operation, Recording
 from tapetum.models.believing import alike
+from tapetum.models.opaque import ANSWERS
 from tapetum.types import Finding, TapetumError
 
 WITHOUT = "occlusion, rise, feature_ablation and kernel_shap need no gradient"
@@ -22,6 +23,12 @@ TRIED = 6
 @check(quick=True)
 def gradient_at_the_image(patient: Patient) -> Iterator[Finding]:
     """Reports an answer whose gradient at the image is zero or missing although the answer depends on the image."""
+    if patient.without_gradients:
+        done = "methods that need gradients are refused in a line"
+        yield Finding(
+            "no_gradients", "warning", patient.without_gradients, done, f"use {ANSWERS}, or the network as torch runs it"
+        )
+        return
     found = patient.recording
     if found.failure:
         what = f"the backward pass fails {patient.on}: {found.failure}"

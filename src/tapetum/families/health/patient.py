@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tapetum.engines.batching import batch_size
 from tapetum.engines.scores import Answer, answer, forward_table
 from tapetum.families.health.recording import Recording, record
-from tapetum.models.opaque import Opaque
+from tapetum.models.opaque import unseen
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Finding, LayerError
 
@@ -53,10 +53,16 @@ class Patient:
 
     @cached_property
     def recording(self) -> Recording:
-        """One pass with gradients on `some`; of a network that shows no operations, a `LayerError`."""
-        if isinstance(self.model.module, Opaque) and self.model.module.sees == "answers":
-            raise LayerError(f"{self.model.name} runs as {self.model.module.words}, which shows no operations and no gradients")
+        """One pass with gradients on `some`; a `LayerError` for a network that has none."""
+        refusal = self.without_gradients
+        if refusal:
+            raise LayerError(refusal)
         return record(self.model, self.some)
+
+    @property
+    def without_gradients(self) -> str:
+        """Says why there are no gradients through the network as a whole; "" where there are."""
+        return (unseen(self.model.module, self.model.name, "gradients") or "").partition(": use ")[0]
 
     @cached_property
     def answer(self) -> Answer:

@@ -134,7 +134,7 @@ def _differentiate(found: Recording, output: Any, leaf: Tensor, kept: dict[str, 
         return
     try:
         grads = torch.autograd.grad(values.sum(), [leaf, *kept.values()], allow_unused=True)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:  # an operation without a backward pass
         found.failure = " ".join(str(error).split())[:200]
         return
     reached = [grad is not None and bool((grad != 0).any()) for grad in grads]
