@@ -252,3 +252,15 @@ def test_evaluate_gives_every_metric_by_name() -> None:
     both = tp.evaluate(model, images, attribution, n_steps=4)
     assert list(both) == ["deletion", "insertion"]
     assert torch.equal(vars(both["deletion"])["curve"], tp.deletion(model, images, attribution, n_steps=4).curve)
+
+
+def test_evaluate_gives_each_metric_its_own_keywords_and_shares_those_that_several_have() -> None:
+    model, images = shared("reused"), pictures(1)
+    attribution = tp.saliency(model, images)
+    own = tp.evaluate(model, images, attribution, {"deletion": {"n_steps": 4}, "completeness": {}})
+    shared_ = tp.evaluate(model, images, attribution, "deletion, completeness", n_steps=4)
+    assert list(own) == list(shared_) == ["deletion", "completeness"]
+    assert torch.equal(own["deletion"].value, shared_["deletion"].value)
+    assert len(vars(shared_["deletion"])["curve"][0]) == 5
+    with pytest.raises(MethodError, match=r"^no parameter 'steps' of deletion, insertion; did you mean 'n_steps'\?$"):
+        tp.evaluate(model, images, attribution, steps=4)

@@ -161,6 +161,22 @@ def _explain(_: str) -> Command:
     return command_for(tapetum.explain, explain_files, *around, without=("target", "parameters"))
 
 
+def _evaluate(_: str) -> Command:
+    from tapetum.cli.evaluating import evaluate_files
+
+    settings = "Parameter: name=value for all that have it, or METHOD.name=value, such as road.noise=0; repeat for more."
+    around = [
+        argument("method", "METHOD", "Method whose maps are measured, or several with commas between.", str),
+        IMAGES,
+        plain_option("metrics", str, "deletion,insertion", "Metrics with commas between, or all."),
+        plain_option("settings", list[str] | None, None, settings, "--set"),
+        TARGET,
+        out_option(Path("tapetum-evaluation"), "an earlier report"),
+        plain_option("as_json", bool, False, "Print report.json to standard output as well.", "--json"),
+    ]
+    return command_for(tapetum.evaluate, evaluate_files, *around)
+
+
 def _sanity(_: str) -> Command:
     from tapetum.cli.sanity import check_files
 
@@ -208,6 +224,7 @@ COMMANDS: Mapping[str, Named] = {
         "explain", "Explains images: predictions, what was found, what mattered, and tests of every map.", _explain
     ),
     "predict": Named("predict", "Lists the most probable classes of each image.", _predict),
+    "evaluate": Named("evaluate", "Measures how far the maps of methods can be trusted, by metrics.", _evaluate),
     "sanity-check": Named(
         "sanity_check", "Checks whether the maps of methods depend on the model's weights, the class, the picture.", _sanity
     ),
