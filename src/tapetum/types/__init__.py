@@ -18,7 +18,7 @@ from tapetum.types.histograms import Histogram, HistogramResult
 from tapetum.types.localization import Inside, Localization
 from tapetum.types.map_comparison import MapComparison, names_of_maps
 from tapetum.types.methods import Batch, FourQuestions, Kind, Method, Precision, Range, Takes
-from tapetum.types.models import ImagesLike, Layer, Layers, ModelLike, Number, Prediction
+from tapetum.types.models import ImagesLike, Layer, Layers, ModelLike, Near, Number, Prediction
 from tapetum.types.photographs import ColorChannels, PreprocessingStep, PreprocessingSteps, PreprocessingWay
 from tapetum.types.refusals import (
     Cancelled,

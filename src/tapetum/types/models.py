@@ -40,6 +40,15 @@ class Number(NamedTuple):
 
 
 @saved
+class Near(NamedTuple):
+    """A class that a network hardly tells apart from another: class index, name (None without labels), likeness up to 1."""
+
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride] (as in Prediction)
+    label: str | None
+    likeness: float
+
+
+@saved
 @dataclass(frozen=True)
 class Layer:
     """One row of `model.layers()`.
