@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo import CLASSES, pictures, shared
 
 import tapetum as tp
-from tapetum.families.sanity import likeness, magnitude, other_classes, similarities
+from tapetum.families.map_similarity import likeness, magnitude, other_classes, similarities
 from tapetum.progress import watching
 from tapetum.types import Attribution, Cancelled, MethodError, Sanity
 from tapetum.types.sanity import DEPENDS, HARDLY, UNSAID, UPPER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from zoo import NETS, SIDE, pictures, shared, vision_model
 
 import tapetum as tp
@@ -46,15 +46,17 @@ def test_chosen_stretches_are_random_all_others_are_the_users_and_come_back(name
     before = {key: one.clone() for key, one in model.module.state_dict().items()}
     answer = model(images)
     layers, fresh = stretches(model, 4), tp.untrained(model, seed=3).module.state_dict()
-    copy = Randomized(model, images)
+    copy = Randomized(model)
     for chosen in (layers[:2], layers[1:2], layers):
-        made = copy.randomize(chosen, 3).module.state_dict()
+        copy.randomize(chosen, 3)
+        made = copy.fit(images).module.state_dict()
         inside = {owner for one in chosen for owner in one.owners}
         for key, value in made.items():
             owner, _, held = key.rpartition(".")
             if not held.startswith(("running", "num_")):
                 assert torch.equal(value, (fresh if owner in inside else before)[key]), key
-    back = copy.randomize((), 3)
+    copy.randomize((), 3)
+    back = copy.fit(images)
     assert all(torch.equal(one, before[key]) for key, one in back.module.state_dict().items())
     assert all(torch.equal(one, before[key]) for key, one in model.module.state_dict().items())
     assert str(back(images)) == str(answer)
@@ -62,9 +64,14 @@ def test_chosen_stretches_are_random_all_others_are_the_users_and_come_back(name
 
 def test_the_passes_see_the_new_weights_and_the_seed_decides() -> None:
     model, images = vision_model("residual"), pictures(2)
-    copy, layers = Randomized(model, images), stretches(model, 3)
+    copy, layers = Randomized(model), stretches(model, 3)
     own = model(images)
-    one, again, other = (copy.randomize(layers, seed)(images).clone() for seed in (1, 1, 2))
+
+    def answer(seed: int) -> Tensor:
+        copy.randomize(layers, seed)
+        return copy.fit(images)(images).clone()
+
+    one, again, other = map(answer, (1, 1, 2))
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
     assert not torch.allclose(one, own)
@@ -88,8 +95,9 @@ def deep() -> nn.Module:
 def test_batch_norms_behind_random_layers_fit_again_so_that_numbers_keep_their_size(alone: bool) -> None:
     model, images = tp.wrap(deep(), size=SIDE), pictures(4)
     layers = stretches(model, 6)
-    copy = Randomized(model, images)
-    network = copy.randomize(layers[3:4] if alone else layers, 0)
+    copy = Randomized(model)
+    copy.randomize(layers[3:4] if alone else layers, 0)
+    network = copy.fit(images)
     names = [name for name, part in model.module.named_modules() if isinstance(part, nn.BatchNorm2d)]
     first = 0 if not alone else names.index(next(name for name in names if name in layers[3].owners))
     with tp.capture(network, names) as seen:

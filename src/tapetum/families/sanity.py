@@ -14,14 +14,16 @@ from torch import Tensor
 from tapetum.border.subjects import border
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.scores import n_classes
-from tapetum.engines.similarity import rank_correlation, ssim
+from tapetum.engines.similarity import rank_correlation
 from tapetum.families.baselines import edge_attribution
+from tapetum.families.map_similarity import likeness, magnitude, other_classes, similarities
+from tapetum.families.remaking import Remade, targets_of
 from tapetum.models.randomizing import Randomized, Stretch, stretches
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.progress import stage, track
-from tapetum.registry import lookup, parameters
-from tapetum.types import Attribution, ImagesLike, Method, MethodError, ModelLike, Range, Sanity, TargetLike
+from tapetum.registry import lookup
+from tapetum.types import Attribution, ImagesLike, MethodError, ModelLike, Range, Sanity, TargetLike
 from tapetum.types.text import split_names
 
 MOST = 32
@@ -91,30 +93,6 @@ def _asked(methods: str | Sequence[str] | Mapping[str, Mapping[str, Any]]) -> Ma
     return asked
 
 
-@dataclass(frozen=True, eq=False)
-class _Subject:
-    """A method with the maps of the trained network, and what it takes to make them again on another network."""
-
-    method: Method
-    keywords: Mapping[str, Any]
-    trained: Attribution
-
-    def maps(self, model: VisionModel, images: Tensor, targets: Any = None) -> Attribution:
-        """Returns the maps of another network, or of other targets."""
-        same = _targets(self.trained[: len(images)])
-        return self.method.function(model, images, same if targets is None else targets, **self.keywords)
-
-    def compare(self, other: Attribution) -> Tensor:
-        """Returns the similarities (2, p) of another network's maps, rank correlation and SSIM, to those of the trained one."""
-        return similarities(self.trained[: len(other)], other)
-
-
-def _targets(attribution: Attribution) -> Any:
-    """Returns the explained targets in the form that methods take: a callable alone, or one target per image."""
-    first = attribution.explains[0]
-    return first if callable(first) else list(attribution.explains)
-
-
 def _checked(
     model: VisionModel,
     images: Tensor,
@@ -127,10 +105,14 @@ def _checked(
     layers, p = stretches(model, steps), min(p, len(images))
     clock = time.perf_counter()
     subjects = [_subject(model, images, name, given, target) for name, given in asked.items()]
-    seconds = (time.perf_counter() - clock) / len(images) * p
-    nets = seeds * (2 * len(layers) - 1)
+    made = time.perf_counter()
+    for one in subjects:  # what each network will cost: maps of p images, their comparison, and a pass of all images
+        _compared(one, one.first[:p])
+    with torch.no_grad():
+        model(images)
+    seconds, nets = (made - clock) / len(images) * p + time.perf_counter() - made, seeds * (2 * len(layers) - 1)
     with stage(f"{nets} networks x {len(subjects)} methods, about {_duration(seconds * nets)}"):
-        random = _random(Randomized(model, images), images[:p], subjects, layers, seeds)
+        random = _random(Randomized(model), images, subjects, layers, seeds, p)
     others = torch.stack([_other_classes(model, images[:p], one, seeds) for one in subjects])
     return Sanity(
         methods=tuple(asked),
@@ -138,12 +120,12 @@ def _checked(
         cascading=_by_measure(random.cascading),
         independent=_by_measure(random.independent),
         other_class=_by_measure(others),
-        unrelated=_by_measure(torch.stack([_unrelated(one.trained) for one in subjects])),
-        edges=torch.stack([_edges(model, images[:p], one.trained[:p]) for one in subjects]),
-        likeness=torch.stack([likeness(one.trained) for one in subjects]),
+        unrelated=_by_measure(torch.stack([_unrelated(one.first) for one in subjects])),
+        edges=torch.stack([_edges(model, images[:p], one.first[:p]) for one in subjects]),
+        likeness=torch.stack([likeness(one.first) for one in subjects]),
         maps=random.maps,
         photograph=model.denormalize(images[:1])[0],
-        targets=subjects[0].trained.target[:p],
+        targets=subjects[0].first.target[:p],
         model=model.name,
     )
 
@@ -153,7 +135,7 @@ def _by_measure(values: Tensor) -> dict[str, Tensor]:
     return {name: values[:, i] for i, name in enumerate(MEASURES)}
 
 
-def _subject(model: VisionModel, images: Tensor, name: str, given: Mapping[str, Any], target: TargetLike) -> _Subject:
+def _subject(model: VisionModel, images: Tensor, name: str, given: Mapping[str, Any], target: TargetLike) -> Remade:
     """Makes the trained network's maps; a layer that the method chose is named for the maps of all other networks."""
     method = lookup(name)
     trained = method.function(model, images, target, **given)
@@ -161,9 +143,7 @@ def _subject(model: VisionModel, images: Tensor, name: str, given: Mapping[str, 
         note(f"{name}: {sentence}")
     if lost := [str(i + 1) for i, status in enumerate(trained.status) if status != "ok"]:
         note(f"{name} has no map of image {', '.join(lost)}, which is left out")
-    names = {one.name for one in parameters(method)}
-    layer = {"layer": trained.layer} if trained.layer is not None and "layer" in names else {}
-    return _Subject(method, {**given, **layer}, trained)
+    return Remade.of(method, given, trained)
 
 
 # --- random weights
@@ -178,15 +158,18 @@ class _Random:
     maps: Tensor
 
 
-def _random(copy: Randomized, images: Tensor, subjects: Sequence[_Subject], layers: Sequence[Stretch], seeds: int) -> _Random:
-    d, shape = len(layers), (len(subjects), 2, seeds, len(images), len(layers))
+def _random(
+    copy: Randomized, images: Tensor, subjects: Sequence[Remade], layers: Sequence[Stretch], seeds: int, p: int
+) -> _Random:
+    d, shape = len(layers), (len(subjects), 2, seeds, p, len(layers))
     cascading, independent = (torch.full(shape, torch.nan, dtype=torch.float64) for _ in range(2))
-    shown = [[magnitude(one.trained)[0]] for one in subjects]
+    shown = [[magnitude(one.first)[0]] for one in subjects]
     for seed, depth, alone in track(list(_plan(seeds, d)), seeds * (2 * d - 1), "networks"):
-        network = copy.randomize(layers[depth : depth + 1] if alone else layers[: depth + 1], seed)
+        copy.randomize(layers[depth : depth + 1] if alone else layers[: depth + 1], seed)
+        network = copy.fit(images)
         for i, one in enumerate(subjects):
-            other = one.maps(network, images)
-            found = one.compare(other)
+            other = one.maps(network, images[:p])
+            found = _compared(one, other)
             if alone or depth == 0:
                 independent[i, :, seed, :, depth] = found
             if not alone:
@@ -210,40 +193,22 @@ def _duration(seconds: float) -> str:
 # --- similarity
 
 
-def magnitude(attribution: Attribution, size: Any = "input") -> Tensor:
-    """Returns the magnitudes (n, h, w) of the heatmaps, each scaled to a maximum of 1; zeros where all are zero."""
-    found = attribution.heatmap(size).abs().double()
-    return found / found.flatten(1).amax(1).clamp(min=1e-300)[:, None, None]
+def _compared(one: Remade, other: Attribution) -> Tensor:
+    """Returns the similarities (2, p) of maps, rank correlation and SSIM, to those of the trained network."""
+    return similarities(one.first[: len(other)], other)
 
 
-def similarities(trained: Attribution, other: Attribution) -> Tensor:
-    """Returns (2, n) rank correlations and SSIM of the magnitudes of two attributions of the same images, on the CPU.
-
-    0 where the other map is blank or constant, NaN where the trained one is not `ok` or the other is not finite.
-    """
-    ranked = rank_correlation(magnitude(trained, None), magnitude(other, None)).nan_to_num(nan=0.0)
-    both = torch.stack([ranked, ssim(magnitude(trained)[:, None], magnitude(other)[:, None])]).cpu()
-    broken = [a != "ok" or b == "non_finite" for a, b in zip(trained.status, other.status, strict=True)]
-    return both.masked_fill(torch.tensor(broken), torch.nan)
-
-
-def _other_classes(model: VisionModel, images: Tensor, one: _Subject, seeds: int) -> Tensor:
+def _other_classes(model: VisionModel, images: Tensor, one: Remade, seeds: int) -> Tensor:
     """Returns (2, s, p) similarities to the maps of other classes, drawn by the seed; NaN where targets are no classes."""
-    own = one.trained.explains[: len(images)]
+    own = one.first.explains[: len(images)]
     k = n_classes(model, images) if all(type(target) is int for target in own) else None
     if k is None or k < 2:
         note(f"{one.method.name}: the targets are no classes, so that none was exchanged")
         return torch.full((2, seeds, len(images)), torch.nan, dtype=torch.float64)
     drawn = [other_classes(own, k, seed) for seed in range(seeds)]
     with stage("other classes"):
-        found = [one.compare(one.maps(model, images, some)) for some in track(drawn, seeds, "classes")]
+        found = [_compared(one, one.maps(model, images, some)) for some in track(drawn, seeds, "classes")]
     return torch.stack(found, 1)
-
-
-def other_classes(own: Sequence[int], k: int, seed: int) -> list[int]:
-    """Draws for each target another of k classes, all with the same chance."""
-    shifts = torch.randint(1, k, (len(own),), generator=torch.Generator().manual_seed(seed)).tolist()
-    return [(target + shift) % k for target, shift in zip(own, shifts, strict=True)]
 
 
 def _unrelated(trained: Attribution) -> Tensor:
@@ -264,20 +229,6 @@ def replace_rows(attribution: Attribution, rows: Sequence[int]) -> Attribution:
 def _edges(model: VisionModel, images: Tensor, trained: Attribution) -> Tensor:
     """Returns (p,) rank correlations of the maps with the edges of their pictures, at the resolution of the maps."""
     maps = magnitude(trained, None)
-    edges = F.adaptive_avg_pool2d(edge_attribution(model, images, _targets(trained)).values, size_of(maps))[:, 0]
+    edges = F.adaptive_avg_pool2d(edge_attribution(model, images, targets_of(trained)).values, size_of(maps))[:, 0]
     broken = torch.tensor([status != "ok" for status in trained.status])
     return rank_correlation(maps, edges).cpu().masked_fill(broken, torch.nan)
-
-
-def likeness(attribution: Attribution) -> Tensor:
-    """Returns the rank correlation (n,) of each map with the mean of the others, all scaled to a maximum of 1.
-
-    NaN for maps that are not `ok`, which do not count for the mean either, and where there is no other map.
-    """
-    fine = torch.tensor([status == "ok" for status in attribution.status])
-    found = torch.full((len(fine),), torch.nan, dtype=torch.float64)
-    maps = magnitude(attribution, None)[fine]
-    if len(maps) > 1:
-        others = (maps.sum(0, keepdim=True) - maps) / (len(maps) - 1)
-        found[fine] = rank_correlation(maps, others).cpu()
-    return found

@@ -116,14 +116,14 @@ class Randomized:
 
     New weights are those of `reset`: each layer draws its own as when it was made, by the seed; the same seed draws the same
     weights for all sets of stretches. Behind changed weights the statistics of batch-norms no longer fit, so that the numbers
-    of a pass may explode or die out: those of all batch-norms that run at or after the first changed layer are measured again
-    on the given images (mean and variance of each channel in one pass of them all).
+    of a pass may explode or die out: `fit` measures those of all batch-norms again that run at or after the first changed
+    layer, as mean and variance of each channel in one pass of the given images.
 
     model   the copy as a model; its weights change with every call of `randomize`
     """
 
-    def __init__(self, model: VisionModel, images: Tensor) -> None:
-        self._images, self._theirs = images, model
+    def __init__(self, model: VisionModel) -> None:
+        self._theirs = model
         try:
             module = copied(model.module, lambda tensor: tensor.clone())
         except Exception as error:
@@ -132,41 +132,38 @@ class Randomized:
             ) from error
         self.model = model.around(module)
         self._order = owners(model)
-        self._norms = [name for name in self._order if "running_var" in dict(_part(module, name).named_buffers(recurse=False))]
+        self._norms = [
+            name for name in self._order if "running_var" in dict(module.get_submodule(name).named_buffers(recurse=False))
+        ]
+        self._stale: list[str] = []
         self._drawn: tuple[int, nn.Module] | None = None
 
-    def randomize(self, chosen: Collection[Stretch], seed: int) -> VisionModel:
-        """Gives the layers of these stretches random weights and all others their own; returns `model`."""
+    def randomize(self, chosen: Collection[Stretch], seed: int) -> None:
+        """Gives the layers of these stretches random weights and all others their own; `fit` has to follow."""
         names = {owner for one in chosen for owner in one.owners}
         trained, drawn = self._theirs.module, self._drawing(seed) if names else self._theirs.module
         with torch.no_grad():
             for name, part in self.model.module.named_modules():
-                source = _held(_part(drawn if name in names else trained, name))
+                source = _held((drawn if name in names else trained).get_submodule(name))
                 for key, tensor in _held(part).items():
                     tensor.copy_(source[key])
-        if names:
-            self._measure_again(min(map(self._order.index, names)))
+        first = min(map(self._order.index, names), default=len(self._order))
+        self._stale = [name for name in self._norms if self._order.index(name) >= first]
+
+    def fit(self, images: Tensor) -> VisionModel:
+        """Fits the statistics of batch-norms behind changed weights to images (n, c, h, w); returns `model`."""
+        if self._stale:
+            parts = dict(self.model.replica.named_modules())
+            with torch.no_grad(), ExitStack() as handles:
+                for name in self._stale:
+                    handles.enter_context(parts[name].register_forward_pre_hook(_fit_statistics))
+                self.model(images)
         return self.model
 
     def _drawing(self, seed: int) -> nn.Module:
         if self._drawn is None or self._drawn[0] != seed:
             self._drawn = seed, reset(self._theirs, seed)[0].module
         return self._drawn[1]
-
-    def _measure_again(self, first: int) -> None:
-        """Sets the statistics of batch-norms from the layer with index `first` on, while the images pass through them."""
-        stale = [name for name in self._norms if self._order.index(name) >= first]
-        if not stale:
-            return
-        parts = dict(self.model.replica.named_modules())
-        with torch.no_grad(), ExitStack() as handles:
-            for name in stale:
-                handles.enter_context(parts[name].register_forward_pre_hook(_fit_statistics))
-            self.model(self._images)
-
-
-def _part(module: nn.Module, name: str) -> nn.Module:
-    return module.get_submodule(name)
 
 
 def _fit_statistics(part: Any, inputs: tuple[Tensor, ...]) -> None:
