@@ -34,8 +34,7 @@ def average_drop(
     m x is mixed with the fill where m < 1. The mean over images is the paper's average drop, there in percent. A map without
     positive values shows nothing, a constant positive one everything (a drop of 0): a map that highlights all of the picture
     cannot lose, so read this number beside the gain, or with the share that a map shows (`parts`). NaN where p(x) is 0, and for
-    NaN in the map. torch-cam and pytorch-grad-cam stretch maps from their minimum to their maximum instead, which is the same
-    where a map has a value of 0 or less.
+    NaN in the map. torch-cam and pytorch-grad-cam stretch maps from their minimum to their maximum before they enlarge them.
 
     Args:
         fill: what is mixed in: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
