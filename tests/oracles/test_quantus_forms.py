@@ -9,8 +9,11 @@ import pytest
 import quantus
 import torch
 from torch import Tensor
+from zoo import pictures, shared
 
 import tapetum as tp
+from tapetum.engines.scores import as_score
+from tapetum.families.metrics.mosaics import mosaics
 from tapetum.types import Attribution
 
 pytestmark = pytest.mark.oracle
@@ -69,3 +72,16 @@ def test_auc_of_equal_pixels_is_that_of_quantus_too() -> None:
     ours = Attribution(coarse[:, None], "by_hand", ("ok",) * N, ("a",) * N, size=(SIDE, SIDE))
     theirs = quantus.AUC(**QUIET).evaluate_batch(a_batch=coarse.numpy()[:, None], s_batch=masks().numpy()[:, None])
     np.testing.assert_allclose(tp.localization_auc(ours, masks()).value.numpy(), theirs, rtol=1e-12)
+
+
+def test_focus_of_a_mosaics_map_is_that_of_quantus() -> None:
+    model, images = shared("residual"), pictures(1)
+    maps = tp.input_x_gradient(model, images, [1])
+    strangers = pictures(3)[1:]
+    found = tp.focus(model, images, maps, others=strangers)
+    lowest = as_score(model, strangers, 1)(strangers).argsort()
+    made, _ = mosaics(images, strangers[lowest])
+    heat = tp.input_x_gradient(model, made, 1).heatmap().numpy()[:, None]
+    positions = np.array([[1, 0, 0, 1], [0, 1, 1, 0]])  # of the class: upper left, upper right, lower left, lower right
+    theirs = quantus.Focus(**QUIET).evaluate_batch(a_batch=heat, c_batch=positions)
+    np.testing.assert_allclose(found.parts["share"][0].numpy(), theirs, rtol=1e-6)

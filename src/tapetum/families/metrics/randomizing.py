@@ -7,9 +7,8 @@ are drawn as `sanity_check` says, which also judges a method on many pictures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -18,18 +17,13 @@ from tapetum.border.methods import metric
 from tapetum.engines.scores import n_classes
 from tapetum.engines.similarity import rank_correlation
 from tapetum.families.map_similarity import magnitude, other_classes, similarities
-from tapetum.families.metrics.measuring import evaluated, outcomes
-from tapetum.families.remaking import Remade
-from tapetum.models.randomizing import Randomized, stretches
+from tapetum.families.metrics.measuring import evaluated
+from tapetum.families.metrics.subjects import MadeWith, Subject, statuses
+from tapetum.models.randomizing import stretches
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import track
-from tapetum.registry import lookup
 from tapetum.types import Attribution, Evaluation, MethodError, Range
-from tapetum.types.outcomes import Outcome
 
-MadeWith = Annotated[
-    Mapping[str, Any] | None, "parameters with which the map was made, {name: value}; None: the method's defaults."
-]
 Seeds = Annotated[int, Range(1, 1000), "number of draws, whose mean is taken."]
 Steps = Annotated[int, Range(1, 1000), "stretches of layers from the output to the input; the first is the last layer alone."]
 
@@ -57,7 +51,7 @@ def parameter_randomization(
         >>> tp.parameter_randomization(model, images, tp.saliency(model, images), steps=2, seeds=1).value
     """
     alone = order == "independent"
-    subject = _Subject.of("parameter_randomization", model, images, attribution, parameters)
+    subject = Subject.of("parameter_randomization", model, images, attribution, parameters)
     layers = stretches(model, steps)
     plan = [
         (seed, layers[depth : depth + 1] if alone else layers[: depth + 1])
@@ -95,7 +89,7 @@ def smooth_parameter_randomization(
     Example:
         >>> tp.smooth_parameter_randomization(model, images, tp.saliency(model, images), n_samples=2, steps=2).value
     """
-    subject = _Subject.of("smooth_parameter_randomization", model, images, attribution, parameters)
+    subject = Subject.of("smooth_parameter_randomization", model, images, attribution, parameters)
     layers = stretches(model, steps)
 
     def mean(row: int, network: VisionModel, image: Tensor) -> Tensor:
@@ -133,7 +127,7 @@ def efficient_parameter_randomization(
     Example:
         >>> tp.efficient_parameter_randomization(model, images, tp.saliency(model, images), seeds=1).value
     """
-    subject = _Subject.of("efficient_parameter_randomization", model, images, attribution, parameters)
+    subject = Subject.of("efficient_parameter_randomization", model, images, attribution, parameters)
 
     def rise(row: int, trained: Attribution, network: VisionModel, image: Tensor) -> Tensor:
         before, after = (discrete_entropy(magnitude(one)[0], bins) for one in (trained, subject.map(row, network, image)))
@@ -155,7 +149,7 @@ def random_logit(
     Example:
         >>> tp.random_logit(model, images, tp.saliency(model, images), seeds=1).value
     """
-    subject = _Subject.of("random_logit", model, images, attribution, parameters)
+    subject = Subject.of("random_logit", model, images, attribution, parameters)
     k = n_classes(model, images) if all(type(target) is int for target in attribution.explains) else 0
     if k < 2:
         raise MethodError("random_logit explains another class, and these maps explain no classes of several")
@@ -198,80 +192,4 @@ def _result(
     better: Literal["higher", "lower"] = "lower",
     limits: tuple[float | None, float | None] = (-1.0, 1.0),
 ) -> Evaluation:
-    return evaluated(name, value, _statuses(attribution), better, limits, parts=parts)
-
-
-def _statuses(attribution: Attribution) -> list[Outcome]:
-    own = outcomes(attribution, constant="constant", zero="zero")
-    return [said if found == "ok" else found for found, said in zip(own, attribution.status, strict=True)]
-
-
-@dataclass(frozen=True, eq=False)
-class _Subject:
-    """Maps of images, each with the method that makes it again for this image alone; images without a usual map have none.
-
-    models  {row: the model with the further inputs of that image alone}
-    made    {row: its map, made again and found equal to the given one}
-    """
-
-    model: VisionModel
-    images: Tensor
-    models: Mapping[int, VisionModel]
-    made: Mapping[int, Remade]
-
-    @classmethod
-    def of(
-        cls, name: str, model: VisionModel, images: Tensor, attribution: Attribution, parameters: Mapping[str, Any] | None
-    ) -> _Subject:
-        rows = [row for row, one in enumerate(_statuses(attribution)) if one == "ok"]
-        models = {row: _alone(model, row, len(images)) for row in rows}
-        made = {row: _again(name, models[row], images[row : row + 1], attribution[row], parameters or {}) for row in rows}
-        return cls(model, images, models, made)
-
-    @property
-    def measured(self) -> list[int]:
-        return list(self.made)
-
-    def map(self, row: int, network: VisionModel, images: Tensor) -> Attribution:
-        """Returns the maps of copies (m, c, h, w) of one image on another network."""
-        one = self.made[row]
-        targets = one.first.explains[0] if callable(one.first.explains[0]) else [one.first.explains[0]] * len(images)
-        return one.maps(network, images, targets)
-
-    def on_random(
-        self, plan: list[tuple[int, Any]], measure: Callable[[int, Attribution, VisionModel, Tensor], Tensor]
-    ) -> Tensor:
-        """Returns (n, m) a number per image and random network of the plan, (seed, stretches); NaN for images without a map."""
-        copy, found = Randomized(self.model), torch.full((len(self.images), len(plan)), torch.nan, dtype=torch.float64)
-        for place, (seed, chosen) in enumerate(track(plan, len(plan), "networks")):
-            copy.randomize(chosen, seed)
-            for row, one in self.made.items():
-                image = self.images[row : row + 1]
-                copy.model.extra = self.models[row].extra
-                found[row, place] = measure(row, one.first, copy.fit(image), image)
-        return found
-
-
-def _alone(model: VisionModel, row: int, n: int) -> VisionModel:
-    """Returns the model for one image of n: with that image's further inputs, where it has any."""
-    if not model.extra:
-        return model
-    twin = model.around(model.module)
-    twin.extra = {name: rows[row : row + 1] if len(rows) == n else rows for name, rows in model.extra.items()}
-    return twin
-
-
-def _again(name: str, model: VisionModel, image: Tensor, one: Attribution, parameters: Mapping[str, Any]) -> Remade:
-    """Makes the map of one image again, and refuses if it is another one than the given map."""
-    try:
-        method = lookup(one.method)
-    except MethodError as error:
-        raise MethodError(f"{name} makes the map again, and no method is called '{one.method}'") from error
-    subject = Remade.of(method, parameters, one)
-    values = subject.maps(model, image).values
-    if values.shape != one.values.shape or bool((values - one.values).abs().max() > 1e-3 * one.values.abs().max()):
-        how = f"parameters={dict(parameters)!r}" if parameters else "its defaults"
-        raise MethodError(
-            f"{name} makes the map again, and {one.method} with {how} gives another: say how it was made, parameters="
-        )
-    return replace(subject, first=replace(one, values=values))
+    return evaluated(name, value, statuses(attribution), better, limits, parts=parts)
