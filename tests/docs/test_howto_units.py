@@ -37,3 +37,12 @@ def test_the_page_on_examples_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     names = run("scan.md")
     assert [unit.unit for unit in names["tops"]] == ["features.2:5", "features.2:6"]
     assert float(names["higher"].max()) > 0.5
+
+
+def test_the_page_on_ranking_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tp.planted("objects", n=8, size=48).write(tmp_path / "drawn")
+    (tmp_path / "drawn" / "pictures").rename(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    names = run("rank.md")
+    assert len(names["ranking"].pictures) == 6
+    assert str(names["again"]) == str(names["ranking"])

@@ -71,6 +71,7 @@ def of_data(folder: Path) -> Iterator[Any]:
     yield tp.top_examples(model, folder, ["first:0", "first:1"], k=2, workers=1)
     yield tp.activation_atlas(model, folder, "second", positions=8, grid=2, layout="pca", n_steps=1)
     yield tp.explain(model, pictures(1)[0].clamp(0, 1).float(), methods="grad_cam", evidence=False)
+    yield tp.rank_methods(model, folder, methods="saliency,random_attribution", n=3, workers=1)
     history = tp.train(folder, epochs=2, batch=4, size=SIDE)
     yield replace(history, model=None), tp.check_predictions(history.model, folder, n=3)
 

@@ -120,6 +120,18 @@ def _scan(name: str) -> Command:
     return command_for(getattr(tapetum, name), scan_folder, *around, without=("out", "shard"))
 
 
+def _rank(name: str) -> Command:
+    from tapetum.cli.ranking import rank_folder
+
+    around = [
+        DATA,
+        out_option(Path("tapetum-ranking"), "an earlier report"),
+        plain_option("kept", Path | None, None, "Folder that keeps finished pictures, so that a stopped run goes on there."),
+        plain_option("ray", str | None, None, RAY_HELP),
+    ]
+    return command_for(getattr(tapetum, name), rank_folder, *around, without=("out",))
+
+
 def _atlas(_: str) -> Command:
     from tapetum.atlas.build import build
     from tapetum.cli.atlas_build import build_atlas
@@ -239,6 +251,7 @@ COMMANDS: Mapping[str, Named] = {
     "scan": Named("scan", "Records what every unit responds to in a data set; shared out under torchrun or SLURM.", _scan),
     "spectrum": Named("activation_spectrum", "Shows what units answer to in a data set, from least to most.", _units),
     "examples": Named("top_examples", "Shows the pictures of a data set on which units answer most, and where.", _units),
+    "rank": Named("rank_methods", "Ranks methods on your pictures, and says what cannot be told apart.", _rank),
     "train": Named("train", "Trains a network from nothing on pictures with classes; the folder is then a model.", _training),
     "fine-tune": Named("fine_tune", "Teaches a trained network your classes: a new last layer, or all of it.", _training),
 }

@@ -20,6 +20,7 @@ from tapetum.types.map_comparison import MapComparison, names_of_maps
 from tapetum.types.methods import Batch, FourQuestions, Kind, Method, Precision, Range, Takes
 from tapetum.types.models import ImagesLike, Layer, Layers, ModelLike, Near, Number, Prediction
 from tapetum.types.photographs import ColorChannels, PreprocessingStep, PreprocessingSteps, PreprocessingWay
+from tapetum.types.rankings import MethodRanking
 from tapetum.types.refusals import (
     Cancelled,
     DamagedError,

@@ -85,7 +85,7 @@ def picture_of(source: Source, sample: int, how: Preprocessing) -> Iterator[Tens
     Raw values and bands beyond colour are read from the sample's file, since `Source.read` returns colours.
     """
     if how.range is None and how.channels in (1, 3):
-        own = _opened_of(source)
+        own = opener(source)
         with contextlib.nullcontext(source.read(sample)) if own is None else own(sample) as pixels:
             yield pixels
         return
@@ -97,7 +97,7 @@ def picture_of(source: Source, sample: int, how: Preprocessing) -> Iterator[Tens
         yield strips
 
 
-def _opened_of(source: Source) -> Callable[[int], contextlib.AbstractContextManager[Strips]] | None:
+def opener(source: Source) -> Callable[[int], contextlib.AbstractContextManager[Strips]] | None:
     """Returns the source's `opened` method, or None.
 
     A subclass that overrides `read` alone gets None, so that its `read` is used.

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,6 +23,9 @@ from tapetum.engines.signed import capture_signed
 from tapetum.models.vision_model import VisionModel
 from tapetum.processor import processor
 from tapetum.types import ImageError, LayerError
+
+Decoded: TypeAlias = Iterator[tuple[int, Tensor, list[int]]]
+"""(number of pictures, readable ones as images, their samples) for each batch of a shard."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,20 +67,24 @@ class Job:
         """Computes one shard from its pictures; callers set torch to one thread, since their number affects the last bits."""
         seconds = {"decoding": 0.0, "network": 0.0, "trackers": 0.0}
         states, skipped = self.start(), {}
-        scored: list[dict[str, SeenBatch]] = []
         with torch.no_grad(), self.model.pinned():
-            for pictures, images, samples in self._decoded(shard, skipped, seconds):
-                if samples:
-                    scored.append(self._look(images, samples, states, skipped, seconds))
-                tick(pictures)
-        with timed(seconds, "trackers"):
-            if scored:
-                self._update(states, {layer: together([one[layer] for one in scored]) for layer in states}, "scores")
+            self.fill(states, self._decoded(shard, skipped, seconds), skipped, seconds, tick)
         result = ShardResult(shard, states, skipped, seconds, processor(self.model.device))
         if self.ledger is None:
             return result
         self.ledger.write(result)
         return replace(result, states={})
+
+    def fill(self, states: States, decoded: Decoded, skipped: dict[int, str], seconds: dict[str, float], tick: Tick) -> None:
+        """Updates the states with the batches of a shard; records pictures that are left out, and the seconds spent."""
+        scored: list[dict[str, SeenBatch]] = []
+        for pictures, images, samples in decoded:
+            if samples:
+                scored.append(self._look(images, samples, states, skipped, seconds))
+            tick(pictures)
+        with timed(seconds, "trackers"):
+            if scored:
+                self._update(states, {layer: together([one[layer] for one in scored]) for layer in states}, "scores")
 
     def _look(
         self, images: Tensor, samples: list[int], states: States, skipped: dict[int, str], seconds: dict[str, float]
@@ -109,21 +116,20 @@ class Job:
 
     # --- decoding, beside the network
 
-    def _decoded(
-        self, shard: int, skipped: dict[int, str], seconds: dict[str, float]
-    ) -> Iterator[tuple[int, Tensor, list[int]]]:
+    def _decoded(self, shard: int, skipped: dict[int, str], seconds: dict[str, float]) -> Decoded:
         """Yields (number of pictures, readable ones as images, their samples) per batch; decodes the next batch meanwhile."""
         with ThreadPoolExecutor(1) as decoder:
             batches = list(self.plan.batches(shard))
-            pending = decoder.submit(self._read, batches[0], seconds)
+            pending = decoder.submit(self.read, batches[0], seconds)
             for i in range(len(batches)):
                 images, samples, refused = pending.result()
                 skipped.update(refused)
                 if i + 1 < len(batches):
-                    pending = decoder.submit(self._read, batches[i + 1], seconds)
+                    pending = decoder.submit(self.read, batches[i + 1], seconds)
                 yield len(batches[i]), images, samples
 
-    def _read(self, batch: range, seconds: dict[str, float]) -> tuple[Tensor, list[int], dict[int, str]]:
+    def read(self, batch: range, seconds: dict[str, float]) -> tuple[Tensor, list[int], dict[int, str]]:
+        """Returns the readable pictures of a batch as images, their samples, and why others are left out."""
         images, samples, refused = [], [], {}
         with timed(seconds, "decoding"):
             for sample in batch:
