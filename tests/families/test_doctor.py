@@ -69,7 +69,7 @@ def fault(found: Diagnosis) -> Finding:
     return found.serious[0]
 
 
-def with_weights(module: nn.Module, change: Callable[[Any], None]) -> nn.Module:
+def with_weights(module: nn.Module, change: Callable[[Any], object]) -> nn.Module:
     with torch.no_grad():
         change(module)
     return module
@@ -163,6 +163,9 @@ def test_a_saturated_softmax_masks_gradients() -> None:
 
 def test_an_answer_without_the_image_is_told() -> None:
     assert fault(examined(small(behind=torch.zeros_like))).name == "constant_answer"
+    fresh = examined(with_weights(small(), lambda net: [one.zero_() for one in net.head.parameters()]))
+    assert [one.severity for one in fresh.findings if one.name == "constant_answer"] == ["note"]
+    assert "all numbers of head.weight are 0" in str(fresh)
 
 
 class Detached(Small):
@@ -231,14 +234,17 @@ def test_a_layout_that_fits_twice_is_told() -> None:
 
 
 class HandMade(nn.Module):
-    """Attention whose weights are no softmax that torch sees."""
+    """Attention whose weights are no softmax that torch sees; or linear attention, which has none."""
 
-    def __init__(self) -> None:
+    def __init__(self, linear: bool = False) -> None:
         super().__init__()
-        self.queries, self.keys = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.queries, self.keys, self.linear = nn.Linear(8, 8), nn.Linear(8, 8), linear
 
     def forward(self, maps: Tensor) -> Tensor:
         x = maps.flatten(2).transpose(1, 2)
+        if self.linear:
+            x = self.queries(x).relu() @ (self.keys(x).relu().transpose(1, 2) @ x) / 1000
+            return x.transpose(1, 2).reshape(maps.shape)
         weights = torch.exp(self.queries(x) @ self.keys(x).transpose(1, 2) / 8)
         x = (weights / weights.sum(2, keepdim=True)) @ x
         return x.transpose(1, 2).reshape(maps.shape)
@@ -248,6 +254,9 @@ def test_attention_that_cannot_be_watched_is_told() -> None:
     found = fault(examined(small(between=HandMade())))
     assert found.name == "hidden_attention"
     assert "watched: between" in found.what
+    linear = examined(small(between=HandMade(linear=True)))
+    assert linear.healthy
+    assert "this may be linear attention" in " ".join(str(linear).split())
 
 
 def test_functional_reused_and_inplace_activations_are_noted() -> None:

@@ -61,7 +61,7 @@ def softmax_inside(patient: Patient) -> Iterator[Finding]:
             "warning",
             f"the network ends in a softmax: its answer is {reading.words}",
             "it reads the numbers as probabilities and adds no second softmax; a map then explains the probability, whose "
-            "gradient is p (1 - p) times that of the logit and vanishes where the network is sure",
+            "gradient vanishes where the network is sure",
             "give the network without its last softmax (it then returns logits), or ask with target=tp.log_probability(class)",
         )
         return

@@ -13,6 +13,7 @@ from tapetum.families.health.patient import Patient, check, listed
 from tapetum.families.health.recording import SEARCHES, Operation, Recording
 from tapetum.models.believing import alike
 from tapetum.models.opaque import ANSWERS
+from tapetum.models.operations.nested import floats
 from tapetum.types import Finding, TapetumError
 
 WITHOUT = "occlusion, rise, feature_ablation and kernel_shap need no gradient"
@@ -26,7 +27,7 @@ def gradient_at_the_image(patient: Patient) -> Iterator[Finding]:
     if patient.without_gradients:
         done = "methods that need gradients are refused in a line"
         yield Finding(
-            "no_gradients", "warning", patient.without_gradients, done, f"use {ANSWERS}, or the network as torch runs it"
+            "no_gradient", "warning", patient.without_gradients, done, f"use {ANSWERS}, or the network as torch runs it"
         )
         return
     found = patient.recording
@@ -39,10 +40,7 @@ def gradient_at_the_image(patient: Patient) -> Iterator[Finding]:
     if found.image or found.decides:
         return
     if not _saturation(patient) and not _answer_changes(patient):
-        what = f"the answer does not depend on the image: it is the same {patient.on} and on their mirrored negatives"
-        done = "maps have the status `constant`"
-        advice = "look at what the forward pass returns: it may be a constant, or saturated"
-        yield Finding("constant_answer", "error", what, done, advice)
+        yield _constant(patient)
         return
     stop = _stop(found)
     why = f": {_how(stop)}" if stop else _saturation(patient)
@@ -52,6 +50,18 @@ def gradient_at_the_image(patient: Patient) -> Iterator[Finding]:
     done = f"methods of gradients at the image are refused or give a `constant` map; {WITHOUT}{works}"
     advice = "take that operation out of the network, or put a differentiable one in its place"
     yield Finding("zero_gradient", "error", what, done, advice)
+
+
+def _constant(patient: Patient) -> Finding:
+    """Describes an answer without the image; a network whose last layer starts with zeros has only not been trained yet."""
+    weights = [name for name, one in patient.model.module.named_parameters() if one.ndim > 1 and not bool(one.any())]
+    fresh = bool(weights) and not any(bool(one.any()) for one in floats(patient.model(patient.some)))
+    why = f", since all numbers of {weights[-1]} are 0" if weights else ""
+    what = f"the answer does not depend on the image: it is the same {patient.on} and on their mirrored negatives{why}"
+    advice = "look at what the forward pass returns: it may be a constant, or saturated"
+    if fresh:
+        advice = "train it, or load trained weights: some networks begin with a last layer of zeros"
+    return Finding("constant_answer", "note" if fresh else "error", what, "maps have the status `constant`", advice)
 
 
 def _answer_changes(patient: Patient) -> bool:
@@ -106,15 +116,15 @@ def gradient_at_the_layers(patient: Patient) -> Iterator[Finding]:
         return
     last = read[0]
     stop = found.stop_after(found.finished[last])
-    by = f": {stop.place} stops it" if stop else ""
+    by = f": {stop.place} stops it" if stop else "; no operation stops it, so activations behind it are dead there"
     yield Finding(
         "blocked_gradient",
-        "warning",
+        "warning" if stop else "note",
         f"no gradient comes back to {last} {patient.on}, although the answer changes with its output{by}"
         + (f" (the same for {listed(read[1:])})" if read[1:] else ""),
         "Grad-CAM and its relatives give a `constant` map there; maps at the image leave this way out",
         "name another layer, or use ablation_cam or occlusion; "
-        + ("take the operation out" if stop else "look for a detach or a rounding behind it"),
+        + ("take the operation out" if stop else "look at more pictures"),
     )
 
 

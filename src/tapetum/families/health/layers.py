@@ -9,7 +9,7 @@ import torch
 
 from tapetum.engines.attention import Attention, attention_weights
 from tapetum.families.health.patient import Patient, check, counted, listed
-from tapetum.families.health.recording import signal_products
+from tapetum.families.health.recording import Operation, signal_products
 from tapetum.models.choice import choose_layer
 from tapetum.models.hooks import hooked
 from tapetum.models.maps import LayerMap
@@ -67,25 +67,34 @@ def _other_layout(shape: Sequence[int], found: LayerMap) -> str:
 @check()
 def attention(patient: Patient) -> Iterator[Finding]:
     """Reports attention whose weights cannot be watched: two products of signals in a module, and no softmax between them."""
-    products = {name for name, n in signal_products(patient.recording).items() if n >= 2}
+    products = {name: found for name, found in signal_products(patient.recording).items() if len(found) >= 2}
     if not products:
         return
     seen = _watched(patient)
-    hidden = sorted(name for name in products if name not in seen)
+    hidden = {name: _between_places(patient, name, found[0]) for name, found in products.items() if name not in seen}
     if not hidden:
         return
-    named = [name or "the forward of the network itself" for name in hidden]
-    some = f"; that of {counted(len(seen), 'module')} can" if seen else ""
-    done = "attention_rollout and gradient_attention see only the rest, so a rollout is incomplete" if seen else (
-        "attention_rollout and gradient_attention are refused; all other methods work")  # fmt: skip
+    done = "attention_rollout and gradient_attention are refused, other methods work"
+    if seen:
+        rest = counted(len(seen), "other module")
+        done = f"attention_rollout and gradient_attention see only the {rest}, so a rollout is incomplete"
     yield Finding(
         "hidden_attention",
-        "warning",
+        "warning" if any(hidden.values()) else "note",
         f"{counted(len(hidden), 'module')} multiply two signals twice, as attention does, but no softmax over keys is seen "
-        f"there, so the weights cannot be watched: {listed(named)}{some}",
+        f"there, so weights cannot be watched: {listed(name or 'the forward of the network itself' for name in hidden)}"
+        + ("" if any(hidden.values()) else " (the products are not of places with places: this may be linear attention)"),
         done,
         "compute the weights by softmax(dim=-1) or scaled_dot_product_attention; linear attention has no weights to show",
     )
+
+
+def _between_places(patient: Patient, module: str, product: Operation) -> bool:
+    """Checks whether the first product of a module has a number for each pair of places, or its number of places is unknown."""
+    maps = patient.model.survey.maps
+    around = [module.rsplit(".", depth)[0] for depth in range(module.count(".") + 1)]
+    where = next((maps[name] for name in (module, *around) if name in maps and maps[name].grid), None)
+    return where is None or product.shape[-1] == prod(where.grid or ()) + where.prefix
 
 
 def _watched(patient: Patient) -> set[str]:

@@ -34,6 +34,7 @@ class Operation:
     cuts         whether it gets a tensor with a gradient and gives floating or cast numbers without one
     signals      number of its inputs that depend on the image
     training     the argument `training` of a dropout; False for others
+    shape        of the output of a matrix product; () for others
     """
 
     name: str
@@ -43,6 +44,7 @@ class Operation:
     cuts: bool
     signals: int
     training: bool = False
+    shape: tuple[int, ...] = ()
 
     @property
     def stops(self) -> bool:
@@ -99,7 +101,8 @@ class _Watch(Following):
         if signals or call.name in DRAWS | SEARCHES:
             cuts = bool(signals and made) and not any(one.requires_grad for one in made)
             module = self.running[-1] if self.running else ""
-            self.operations.append(Operation(call.name, call.operation, module, overwrites, cuts, signals, training))
+            shape = tuple(output.shape) if call.name in MATRIX_PRODUCTS and isinstance(output, Tensor) else ()
+            self.operations.append(Operation(call.name, call.operation, module, overwrites, cuts, signals, training, shape))
         return output
 
 
@@ -141,10 +144,10 @@ def _differentiate(found: Recording, output: Any, leaf: Tensor, kept: dict[str, 
     found.image, found.gradients = reached[0], dict(zip(kept, reached[1:], strict=True))
 
 
-def signal_products(found: Recording) -> dict[str, int]:
-    """Returns {module: number of matrix products of two tensors that both depend on the image}, as attention makes them."""
-    counts: dict[str, int] = {}
+def signal_products(found: Recording) -> dict[str, list[Operation]]:
+    """Returns {module: its matrix products of two tensors that both depend on the image}, as attention makes them."""
+    products: dict[str, list[Operation]] = {}
     for one in found.operations:
         if one.name in MATRIX_PRODUCTS and one.signals >= 2:
-            counts[one.module] = counts.get(one.module, 0) + 1
-    return counts
+            products.setdefault(one.module, []).append(one)
+    return products
