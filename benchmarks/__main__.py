@@ -1,6 +1,6 @@
 """`make bench`: speed against the peers, grid pointing, pictures, scans, the exam; `sweep` and `quality` are asked for by name.
 
-python -m benchmarks [speed] [pointing] [renderings] [scan] [exam] [sweep] [quality]
+python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [sweep] [quality]
     [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
@@ -9,14 +9,16 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
+from benchmarks.harness import Pair, Row, measure, table
 from tapetum.runners.allocator import keep_large_blocks
 
-TABLES = ("speed", "pointing", "renderings", "scan", "exam", "sweep", "quality")
-USUAL = ("speed", "pointing", "renderings", "scan", "exam")
+TABLES = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "sweep", "quality")
+USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam")
 
 
 def main(arguments: list[str]) -> int:
@@ -30,7 +32,13 @@ def main(arguments: list[str]) -> int:
     codes = [0]
     for name in given.tables or USUAL:
         if name == "speed":
-            codes.append(_speed(given.slow, given.strict))
+            from benchmarks import attributions
+
+            codes.append(_speed(attributions.pairs(slow=given.slow), given.strict))
+        elif name == "metrics":
+            from benchmarks import metrics
+
+            codes.append(_speed(metrics.pairs(), given.strict))
         elif name == "pointing":
             from benchmarks import pointing
 
@@ -62,7 +70,7 @@ def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("tables", nargs="*", metavar="|".join(TABLES), help=f"none: {', '.join(USUAL)}")
     parser.add_argument("--slow", action="store_true", help="speed: also the pairs whose peer takes minutes")
-    parser.add_argument("--strict", action="store_true", help="speed: fail below a target")
+    parser.add_argument("--strict", action="store_true", help="speed, metrics: fail below a target")
     parser.add_argument("--photos", type=Path, help="pointing, renderings, scan, quality: a folder with photos.csv and photos/")
     parser.add_argument("--cache", type=Path, default=Path("build/benchmarks"), help="where finished cells are kept")
     parser.add_argument("--seconds", type=float, default=8, help="pointing: for one method")
@@ -73,13 +81,11 @@ def _options() -> argparse.ArgumentParser:
     return parser
 
 
-def _speed(slow: bool, strict: bool) -> int:
-    from benchmarks.attributions import pairs
-    from benchmarks.harness import Row, measure, table
+def _speed(pairs: Iterable[Pair], strict: bool) -> int:
 
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, cpu; medians of runs in turn", flush=True)
     rows: list[Row] = []
-    for pair in pairs(slow=slow):
+    for pair in pairs:
         rows.append(measure(pair))
         print(table(rows).splitlines()[-1], flush=True)
     print(f"\n{table(rows)}")
