@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from scipy.stats import t as student
 from torch import Tensor
 from zoo import CLASSES, pictures, shared
 
@@ -148,7 +150,7 @@ def made(similar: list[float], spread: float, unrelated: float = 0.0, seeds: int
     [
         ([0.9, 0.8, 0.7, 0.3], 0.02, 0.0, UPPER),  # the upper half, two of four, leaves .8
         ([0.9, 0.45, 0.2, 0.1], 0.02, 0.0, DEPENDS),
-        ([0.9, 0.45, 0.2, 0.1], 0.03, 0.0, UNSAID),  # .45 + 2 * .03 > .5
+        ([0.9, 0.45, 0.2, 0.1], 0.03, 0.0, UNSAID),  # .45 + 2.27 * .03 > .5
         ([0.9, 0.55, 0.2, 0.1], 0.03, 0.0, UNSAID),
         ([0.9, 0.8, 0.7, 0.6], 0.02, 0.0, HARDLY),
         ([0.9, 0.6, 0.55, 0.5], 0.02, 0.5, DEPENDS),  # (.6 - .5) / (1 - .5) = .2 is kept
@@ -157,7 +159,7 @@ def made(similar: list[float], spread: float, unrelated: float = 0.0, seeds: int
         ([1.0, 1.0, 1.0, 1.0], 0.0, 1.0, HARDLY),  # nothing beyond other pictures, but the same to the last place
     ],
 )
-def test_verdicts_follow_what_is_kept_by_two_standard_errors(
+def test_verdicts_follow_what_is_kept_in_the_whole_interval(
     similar: list[float], spread: float, unrelated: float, verdict: str
 ) -> None:
     found = made(similar, spread, unrelated)
@@ -168,8 +170,17 @@ def test_verdicts_follow_what_is_kept_by_two_standard_errors(
     assert verdict in str(found)
 
 
-def test_one_seed_is_no_evidence() -> None:
+def test_one_seed_is_no_evidence_and_two_are_little() -> None:
     assert made([0.9, 0.1, 0.1, 0.1], 0.0, seeds=1).verdicts == (UNSAID,)
+    assert made([0.9, 0.1, 0.1, 0.1], 0.04, seeds=2).verdicts == (UNSAID,)  # .1 + 12.7 * .04 > .5
+    assert made([0.9, 0.1, 0.1, 0.1], 0.04, seeds=4).verdicts == (DEPENDS,)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 4, 6, 10, 12, 40, 1000])
+def test_the_margin_is_students_quantile_or_a_little_more(seeds: int) -> None:
+    exact = float(student.ppf(0.975, seeds - 1))
+    values = {name: torch.zeros(1, seeds, 1, 1) for name in ("rank", "ssim")}
+    assert exact <= replace(made([0.0], 0.0), cascading=values).margin < 1.01 * exact
 
 
 def test_rows_are_methods() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 import tapetum as tp
 from tapetum.data.sources import PHOTOGRAPHS, packaged_photo
-from tapetum.types.sanity import DEPENDS, ERRORS, UPPER
+from tapetum.types.sanity import DEPENDS, UPPER
 
 
 @pytest.mark.weights
@@ -17,9 +17,9 @@ def test_guided_backprop_hardly_changes_under_random_upper_layers_gradient_and_g
     found = tp.sanity_check(model, images, "saliency, guided_backprop, grad_cam", seeds=3, steps=4)
     assert found.verdicts == (DEPENDS, UPPER, DEPENDS)
     (mean, error), upper = found.curve(), found.upper
-    high, low = mean + ERRORS * error, mean - ERRORS * error
+    high, low = mean + found.margin * error, mean - found.margin * error
     gradient, guided, cam = range(3)
-    for depth in range(upper):  # the first steps of the cascade: apart by more than two standard errors of both
+    for depth in range(upper):  # the first steps of the cascade: their 95 % intervals lie apart
         assert low[guided, depth] > max(high[gradient, depth], high[cam, depth])
     # measured with these four photographs: .957 +- .001, .355 +- .002, -.016 +- .041, and .360 +- .007
     assert low[guided, upper - 1] > 0.9

@@ -163,7 +163,7 @@ def _random(
 ) -> _Random:
     d, shape = len(layers), (len(subjects), 2, seeds, p, len(layers))
     cascading, independent = (torch.full(shape, torch.nan, dtype=torch.float64) for _ in range(2))
-    shown = [[magnitude(one.first)[0]] for one in subjects]
+    shown = [[_shown(one.first)] for one in subjects]
     for seed, depth, alone in track(list(_plan(seeds, d)), seeds * (2 * d - 1), "networks"):
         copy.randomize(layers[depth : depth + 1] if alone else layers[: depth + 1], seed)
         network = copy.fit(images)
@@ -175,8 +175,12 @@ def _random(
             if not alone:
                 cascading[i, :, seed, :, depth] = found
             if not alone and seed == 0:
-                shown[i].append(magnitude(other)[0])
+                shown[i].append(_shown(other))
     return _Random(cascading, independent, torch.stack([torch.stack(one) for one in shown]).cpu())
+
+
+def _shown(attribution: Attribution) -> Tensor:
+    return magnitude(attribution)[0].nan_to_num(nan=0.0)
 
 
 def _plan(seeds: int, d: int) -> Iterator[tuple[int, int, bool]]:

@@ -14,7 +14,7 @@ from tapetum.figures.overlay import colorize, limit
 from tapetum.figures.theme import LIGHT, NOTE_PT, Figure
 from tapetum.figures.words import some
 from tapetum.types import Sanity
-from tapetum.types.sanity import ERRORS, Measure, Order
+from tapetum.types.sanity import Measure, Order
 
 MOST_METHODS = len(COLORS)
 SIDE_IN = 1.2
@@ -33,7 +33,7 @@ def _(result: Sanity) -> Figure:
     width, height = max((d + 2) * (SIDE_IN + 0.1), 10.5), n * (SIDE_IN + 0.28)
     title = f"Do the maps depend on the weights of {result.model or 'the model'}?{some(n, len(result.methods), 'methods')}"
     numbers = f"{len(result.targets)} picture{'s' * (len(result.targets) > 1)}, {result.seeds} draws of random weights"
-    subtitle = f"above: magnitudes for {result.targets[0]}; below: means over {numbers}, bands of {ERRORS} standard errors"
+    subtitle = f"above: magnitudes for {result.targets[0]}; below: means over {numbers}, bands: 95 % intervals"
     figure = canvas.page(width, height + CHART_IN + 1.1, title, subtitle)
     parts: Any = figure.subfigures(2, 1, height_ratios=[height, CHART_IN + 1.1])
     for part in parts:
@@ -67,7 +67,7 @@ def _curves(axes: Any, result: Sanity, n: int, order: Order, measure: Measure, w
     places = list(range(len(result.layers) + (order == "cascading")))
     mean, error = (one.float().cpu() for one in result.curve(order, measure))
     for i in range(n):
-        values, band = mean[i], ERRORS * error[i].nan_to_num(posinf=0.0)
+        values, band = mean[i], result.margin * error[i].nan_to_num(posinf=0.0)
         if order == "cascading":  # the trained network is itself
             values, band = _from(1.0, values), _from(0.0, band)
         axes.plot(places, values.numpy(), color=COLORS[i], linewidth=1.5, marker="o", markersize=3, label=result.methods[i])

@@ -34,8 +34,8 @@ SAME = 0.95
 ALIKE = 0.8
 """Correlation above which two maps look much the same: with the mean map of other pictures, a map says little about its own."""
 
-ERRORS = 2
-"""Number of standard errors by which a verdict has to be clear."""
+STUDENT = (12.71, 4.31, 3.19, 2.78, 2.58, 2.45, 2.37, 2.31, 2.27)
+"""97.5 % quantiles of Student's t for 1 to 9 degrees of freedom, rounded up."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,15 @@ class Sanity(Result):
         """Number of stretches that count as the upper layers: the upper half, rounded down, at least one."""
         return max(1, len(self.layers) // 2)
 
+    @property
+    def margin(self) -> float:
+        """Number of standard errors to each side of a mean that make its 95 % interval, for this number of seeds.
+
+        The quantile of Student's t: 12.7 for two seeds, 2.3 for ten; beyond ten 1.96 + 2.7 / (seeds - 1), hardly too much.
+        """
+        free = self.seeds - 1
+        return STUDENT[free - 1] if 1 <= free <= len(STUDENT) else 1.96 + 2.7 / max(free, 1)
+
     def curve(self, order: Order = "cascading", measure: Measure = "rank") -> tuple[Tensor, Tensor]:
         """Returns the mean similarity (n, d) over seeds and pictures, and its standard error over the seeds."""
         return over_seeds((self.cascading if order == "cascading" else self.independent)[measure])
@@ -102,8 +111,8 @@ class Sanity(Result):
 
         "hardly depends on the weights": more than half of the map is `kept` when all are random. "hardly depends on the upper
         layers' weights": the same when those of the upper half are. "depends on the weights": less than half is kept then.
-        Each by two standard errors over the seeds; "cannot be said" otherwise. A similarity above .95 counts as kept, one
-        above .8 never as lost, since maps of a method may be alike for all pictures.
+        Each for all of the 95 % interval over the seeds (`margin`); "cannot be said" otherwise. A similarity above .95 counts
+        as kept, one above .8 never as lost, since maps of a method may be alike for all pictures.
         """
         mean, error = self.curve()
         every, upper = self._stays(mean[:, -1], error[:, -1]), self._stays(mean[:, self.upper - 1], error[:, self.upper - 1])
@@ -124,8 +133,8 @@ class Sanity(Result):
         return tuple(UNSAID if isnan(one) else words[one > ALIKE] for one in means)
 
     def _stays(self, mean: Tensor, error: Tensor) -> list[bool | None]:
-        """Returns whether more than half of a map is kept (True), less (False), or neither is clear by two errors (None)."""
-        low, high = mean - ERRORS * error, mean + ERRORS * error
+        """Returns whether more than half of a map is kept (True), less (False), or neither in the whole interval (None)."""
+        low, high = mean - self.margin * error, mean + self.margin * error
         kept = (low >= SAME) | (self.kept(low) > HALF)
         lost = (high < ALIKE) & (self.kept(high) < HALF)
         return [True if a else False if b else None for a, b in zip(listed(kept), listed(lost), strict=True)]
