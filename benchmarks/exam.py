@@ -57,6 +57,11 @@ worse), and the share of random maps that lose, both by a twentieth of the dista
 one. **Bold**: nine of ten in both. A metric passes that does so on all six networks; the others may be computed, but no
 verdict uses them. Beside a failure stands the kind of map that came closest, or was better.
 
+A failure need not be a fault. Measures of form know no places, those of stability and of completeness no truth: a map of decoys
+is as sparse, as stable and as complete as the true one. A metric that hides one place after the other cannot see that one of
+two is enough. Metrics that make the map again on other weights or for another class cannot be asked about a truth that no
+method made; the two sensitivities are given a method that always returns the same map.
+
 `tp.exam_metrics(["deletion"])` runs it.
 
 {table}
@@ -120,7 +125,7 @@ def metric_rows(exam: tp.MetricExam | None) -> list[str]:
     for row, name in enumerate(exam.metrics):
         cells = _cells(exam.wins[row], exam.loses[row], exam.each[row], exam.n_pictures)
         failed = [not bool(one) for one in exam.each[row]]
-        rivals = [f" {why}" if bad else "" for why, bad in zip(exam.rivals[row], failed, strict=True)]
+        rivals = [f" {why}" if bad and why else "" for why, bad in zip(exam.rivals[row], failed, strict=True)]
         passed = "**yes**" if bool(exam.passed[row]) else "no"
         lines.append([name, *(f"{cell}{rival}" for cell, rival in zip(cells, rivals, strict=True)), passed])
     return list(_table(["metric", *exam.networks, "passed"], lines))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +126,13 @@ class _Mean(torch.nn.Module):
         return torch.cat([mean, 1 - mean], 1)
 
 
+def test_a_method_without_numbers_is_named(folder: Path) -> None:
+    ranking = tp.rank_methods(NETWORK.model, folder, methods=["grad_cam", "saliency"], n=3, workers=1)
+    nothing = torch.full_like(ranking.mean, torch.nan)
+    empty = replace(ranking, counted=(0, 0), mean=nothing, ranks=nothing, critical=(math.inf, math.inf), p_values=(1.0, 1.0))
+    assert empty.said("deletion") == "deletion: on no picture has every method a number; leave out those that the notes name"
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_refusals_name_what_works(folder: Path) -> None:
     with pytest.raises(MethodError, match="visualize makes no maps"):
@@ -136,3 +146,33 @@ def test_refusals_name_what_works(folder: Path) -> None:
         ranking.said("road")
     with pytest.raises(TapetumError, match='view="ranks" or "record"'):
         tp.draw(ranking, view="rank")
+
+
+class _SecondOfTwo:
+    """Runner of a process that computes and leaves the result to the first."""
+
+    collects = False
+
+    def __call__(self, job: Any, shards: Any, tick: Any) -> Any:
+        self.back = pickle.loads(pickle.dumps(job))  # as another process gets it
+        for shard in shards:
+            yield self.back.work(shard, tick)
+
+
+def test_a_process_that_is_not_the_first_gets_an_empty_ranking(folder: Path, tmp_path: Path) -> None:
+    given: dict[str, Any] = {"methods": METHODS, "n": 5}
+    ranking = tp.rank_methods(NETWORK.model, folder, run=_SecondOfTwo(), out=tmp_path / "shared", **given)
+    assert ranking.pictures == ()
+    assert ranking.mean.isnan().all()
+    assert "rank 0 has the result" in ranking.notes
+    assert str(ranking)
+    whole = tp.rank_methods(NETWORK.model, folder, out=tmp_path / "shared", run=_Never(), **given)
+    assert same(numbers(whole), numbers(tp.rank_methods(NETWORK.model, folder, workers=1, **given)))
+
+
+class _Never:
+    """Runner that has nothing to do."""
+
+    def __call__(self, job: Any, shards: Any, tick: Any) -> Any:
+        assert not shards
+        yield from ()

@@ -78,8 +78,10 @@ class MethodRanking(Result):
         column, order = self._column(metric), self.order(metric)
         if len(self.methods) < 2:
             return f"{metric}: one method has no other to be compared with"
+        n = self.counted[column]
+        if n == 0:
+            return f"{metric}: on no picture has every method a number; leave out those that the notes name"
         if self.p_values[column] >= 0.05:
-            n = self.counted[column]
             return f"{metric}: {n} pictures tell no method from another (p = {self.p_values[column]:.2g}); take more"
         best = self.methods[order[0]]
         tied, worst = self.tied(metric, best), [self.methods[i] for i in order]

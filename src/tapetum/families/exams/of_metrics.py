@@ -11,12 +11,15 @@ from torch import Tensor
 from tapetum.families.baselines import edge_attribution
 from tapetum.families.exams.networks import SIDE, ExamNetwork, exam_networks
 from tapetum.progress import track
-from tapetum.registry import lookup, methods, places
-from tapetum.types import Method, MethodError, MetricExam, TapetumError
+from tapetum.registry import lookup, methods, parameters, places
+from tapetum.types import Attribution, Method, MethodError, MetricExam, TapetumError
 from tapetum.types.exams import nan_marks
 
 FOR_SMALL: Mapping[str, Mapping[str, Any]] = {"pointing_game": {"tolerance_px": 1}}
 """Settings in pixels, made smaller as the pictures are: 32 px where the paper's have 500."""
+
+ABOUT = ("model", "images", "attribution", "masks")
+"""Positional parameters of metrics that the exam can give."""
 
 TELLING = 0.05
 """Least difference in value that counts, in distances between the true map and the median random map."""
@@ -134,18 +137,31 @@ def _examined(
 
 def _values(metric: Method, network: ExamNetwork, maps: Sequence[Tensor]) -> Tensor:
     """Returns the metric's value of each of m maps of n pictures, (m, n), so that higher is better."""
-    n, m = len(network.images), len(maps)
-    about = {
-        "model": network.model,
-        "images": network.images.repeat(m, 1, 1, 1),
-        "attribution": network.as_map(torch.cat(list(maps))),
-        "masks": network.masks.repeat(m, 1, 1),
-    }
-    unknown = [place for place in places(metric) if place not in about]
+    unknown = [place for place in places(metric) if place not in ABOUT]
     if unknown:
         raise MethodError(f"{metric.name} asks for {', '.join(unknown)}, which the exam does not have")
-    found = metric.function(**{place: about[place] for place in places(metric)}, **FOR_SMALL.get(metric.name, {}))
-    values = found.value.double().reshape(m, n)
+    n, m = len(network.images), len(maps)
+    if any(one.name == "method" for one in parameters(metric)):
+        rows = [_repeated(metric, network, one, row) for one in maps for row in range(n)]
+        return torch.cat(rows).reshape(m, n)
+    many, masks = network.images.repeat(m, 1, 1, 1), network.masks.repeat(m, 1, 1)
+    return _measured(metric, network, many, torch.cat(list(maps)), masks).reshape(m, n)
+
+
+def _repeated(metric: Method, network: ExamNetwork, maps: Tensor, row: int) -> Tensor:
+    """Returns the value (1,) of one map by a metric that makes it again: a truth, and a wrong map, stays under small noise."""
+
+    def method(model: Any, images: Tensor, target: Any) -> Attribution:
+        return network.as_map(maps[row : row + 1].expand(len(images), -1, -1, -1))
+
+    one = slice(row, row + 1)
+    return _measured(metric, network, network.images[one], maps[one], network.masks[one], method=method)
+
+
+def _measured(metric: Method, network: ExamNetwork, images: Tensor, maps: Tensor, masks: Tensor, **more: Any) -> Tensor:
+    about = {"model": network.model, "images": images, "attribution": network.as_map(maps), "masks": masks}
+    found = metric.function(**{place: about[place] for place in places(metric)}, **FOR_SMALL.get(metric.name, {}), **more)
+    values = found.value.double().cpu()
     return -values if getattr(found, "better", "higher") == "lower" else values
 
 
