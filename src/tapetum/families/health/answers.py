@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from tapetum.families.health.patient import Patient, check, counted
 from tapetum.families.health.recording import DRAWS
 from tapetum.models.believing import BATCH, RANDOM
 from tapetum.models.hooks import hooked
 from tapetum.models.operations.nested import floats, max_difference
+from tapetum.models.untrained import torch_seed
 from tapetum.types import Finding, TapetumError, TargetError
 
 CERTAIN = 1e-7
@@ -98,11 +100,11 @@ def saturated(patient: Patient) -> Iterator[Finding]:
 @check(quick=True)
 def random_answers(patient: Patient) -> Iterator[Finding]:
     """Reports answers that differ between two passes, or that depend on the other images of a batch."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        first = list(floats(patient.model(patient.some)))
-        torch.manual_seed(1)
-        second = list(floats(patient.model(patient.some)))
+    passes: list[list[Tensor]] = []
+    for seed in range(2):
+        with torch_seed(seed, patient.model.device):
+            passes.append(list(floats(patient.model(patient.some))))
+    first, second = passes
     same_shapes = [one.shape for one in first] == [one.shape for one in second]
     apart = (
         max((max_difference(a, b) for a, b in zip(first, second, strict=True) if a.numel()), default=0.0)

@@ -5,9 +5,9 @@ photographs are from that is a Kullback-Leibler divergence of normal distributio
 
     D = (v / v' + (m - m')² / v' - 1 - log(v / v')) / 2        m, v: of the photographs, m', v': of the training
 
-At the first batch norm D is below .2 for three photographs with the right constants (two networks, 1000 classes), and from .27
-up with each other usual choice. The order of the channels hardly changes D there; over the first third of the batch norms it
-does, by .9 standard deviations of single photographs.
+At the first batch norm D of three photographs was at most .16 with the right constants (EfficientNet-Lite0 and Lite1), mostly
+above .4 with each other usual choice. The order of the channels hardly changes D there; over the first third of batch norms
+it does, by .9 standard deviations of single photographs. docs/howto/doctor.md has the rates on other photographs.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from tapetum.types import Finding, TapetumError
 
 FAR, NEAR, TIMES = 0.25, 0.3, 2.5
 """Wrong constants are claimed where D is above FAR and other constants have less than NEAR and TIMES less."""
+
+BATCHES = 50
+"""Batches after which the usual momentum of .1 leaves half a percent of the start in the statistics."""
 
 SURE = 3.0
 """Standard errors by which the mean difference between two orders of the channels must lie above zero."""
@@ -151,7 +154,14 @@ def _trained(patient: Patient) -> list[str]:
         return []
     order = patient.model.survey.order
     ran = sorted((name for name in patient.norms if name in order), key=order.index)
-    return [name for name in ran if bool((patient.norms[name]._buffers["running_var"] != 1).any())]
+    return [name for name in ran if _settled(patient.norms[name])]
+
+
+def _settled(norm: nn.Module) -> bool:
+    """Checks whether the statistics of a batch norm are of a training; after a few batches they still hold their start."""
+    counted = norm._buffers.get("num_batches_tracked")
+    seen = 0 if counted is None else int(counted)  # 0: files of weights may lack the count
+    return bool((norm.get_buffer("running_var") != 1).any()) and (seen == 0 or seen >= BATCHES)
 
 
 def _pixels(patient: Patient) -> Tensor:

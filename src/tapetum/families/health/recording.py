@@ -14,6 +14,7 @@ from tapetum.models.operations.call import Call
 from tapetum.models.operations.following import Following
 from tapetum.models.operations.kinds import CASTS, MATRIX_PRODUCTS, words
 from tapetum.models.operations.nested import outputs, tensors
+from tapetum.models.untrained import torch_seed
 from tapetum.models.vision_model import VisionModel
 
 STEPS = words("round floor ceil trunc sign heaviside floor_divide argmax argmin one_hot")
@@ -120,8 +121,7 @@ def record(model: VisionModel, images: Tensor) -> Recording:
             kept[name] = main
 
     inside = [(name, part) for name, part in model.replica.named_modules() if part is not model.replica]
-    with torch.enable_grad(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with torch.enable_grad(), torch_seed(0, model.device):
         with hooked(inside, watch.running.append, end), watch:
             output = model(leaf)
         found.operations = watch.operations

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from tapetum.families.health.patient import Patient, check, counted, listed
 from tapetum.models.opaque import Opaque
 from tapetum.models.operations.nested import floats, max_difference
 from tapetum.models.replica import copied
+from tapetum.models.untrained import torch_seed
 from tapetum.types import Finding
 
 
@@ -29,7 +29,7 @@ def training_mode(patient: Patient) -> Iterator[Finding]:
     advice = "call model.eval() before you compare them with answers of your own code"
     changes = _change_in_training(patient)
     if changes is None:
-        what = f"{where}, and there it does not answer {patient.on}"
+        what = f"{where}, and its answer in that mode could not be measured on a copy"
     elif changes > 1e-4:
         what = f"{where}, where its answer {patient.on} differs from that of eval mode by {changes:.2g} of the largest number"
     else:
@@ -44,8 +44,7 @@ def _change_in_training(patient: Patient) -> float | None:
     rows = list(range(len(patient.some))) if patient.images is not None else [0] * len(patient.some)
     try:
         twin = copied(model.module, _own_buffers)
-        with torch.random.fork_rng(devices=[]), model.at_rows(rows):
-            torch.manual_seed(0)
+        with torch_seed(0, model.device), model.at_rows(rows):
             there = list(floats(model.run(twin, patient.some.clone())))
         here = list(floats(model(patient.some, rows)))
         return max((max_difference(a, b) for a, b in zip(there, here, strict=True) if a.numel()), default=0.0)
