@@ -138,7 +138,7 @@ def test_where_there_is_no_correlation_the_result_says_why(metric: str) -> None:
     found = measured(metric, linear(), pictures(4), given(values, (1, 1, 1, 1)))
     assert found.status == ("constant", "constant", "non_finite", "ok")
     assert found.value.isnan().tolist() == [True, True, True, False]
-    assert "without a number: 1 NaN in the map, 2 constant map" in str(found)
+    assert "without a number: 2 constant map, 1 NaN in the map" in str(found)
     deaf = measured(metric, wrapped(Deaf()), pictures(1), given(values[3:], (1,)))
     assert (deaf.status, str(deaf).partition(": ")[2]) == (
         ("no_change",),

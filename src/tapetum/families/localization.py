@@ -16,7 +16,8 @@ from torch import Tensor
 from tapetum.border.attributions import status_of
 from tapetum.border.methods import metric
 from tapetum.engines.similarity import ranks
-from tapetum.types import Attribution, Inside, Localization, MethodError, Range
+from tapetum.types import Attribution, Localization, MethodError, Range
+from tapetum.types.outcomes import Outcome
 
 SHARE = 0.02
 """Share of the pixels that `top_k_intersection` counts: about the paper's 1000 of 224 x 224."""
@@ -112,10 +113,10 @@ def _measured(
     inside: Tensor,
     maps: Tensor,
     measure: Callable[[Tensor, Tensor], Tensor],
-    full: Inside = "ok",
+    full: Outcome = "ok",
 ) -> Localization:
     """Makes the result of a measure; `full` is the outcome of a mask of all pixels."""
-    status: tuple[Inside, ...] = tuple(
+    status: tuple[Outcome, ...] = tuple(
         _status(attribution, row, heatmap, mask, full) for row, (heatmap, mask) in enumerate(zip(maps, inside, strict=True))
     )
     nan = torch.tensor(torch.nan, dtype=torch.float64)
@@ -127,7 +128,7 @@ def _measured(
     return Localization(metric, torch.stack(value), area.cpu(), status, maps, inside, attribution.method, attribution.target)
 
 
-def _status(attribution: Attribution, row: int, heatmap: Tensor, mask: Tensor, full: Inside) -> Inside:
+def _status(attribution: Attribution, row: int, heatmap: Tensor, mask: Tensor, full: Outcome) -> Outcome:
     """Returns the first status that is not "ok", of the map, of its heatmap, or of the mask; else "ok"."""
     own = attribution.status[row]
     if own != "ok":

@@ -13,7 +13,7 @@ from tapetum.figures.overlay import colorize, overlay
 from tapetum.figures.theme import LIGHT, Figure
 from tapetum.figures.words import some
 from tapetum.types import Localization, TapetumError
-from tapetum.types.localization import UNDEFINED
+from tapetum.types.outcomes import REASONS
 
 MAX_MAPS = 16
 ACROSS = 8
@@ -45,7 +45,7 @@ def _(result: Localization, pixels: Tensor | None = None) -> Figure:
     for i in range(n):
         axes = panels[i // columns, i % columns]
         status = result.status[i]
-        number = f"{float(result.value[i]):.2f}" if status == "ok" else UNDEFINED[status]
+        number = f"{float(result.value[i]):.2f}" if status == "ok" else REASONS[status]
         canvas.image(axes, _picture(result, pixels, i), number, note=result.target[i])
         _outline(axes, result.masks[i])
     return figure

@@ -15,7 +15,7 @@ from tapetum.types.exams import MethodExam, MetricExam
 from tapetum.types.explanations import Explanation
 from tapetum.types.filters import FilterComparison, FilteredPicture, FilterResponses, Filters, ToySelectivity
 from tapetum.types.histograms import Histogram, HistogramResult
-from tapetum.types.localization import Inside, Localization
+from tapetum.types.localization import Localization
 from tapetum.types.map_comparison import MapComparison, names_of_maps
 from tapetum.types.methods import Batch, FourQuestions, Kind, Method, Precision, Range, Takes
 from tapetum.types.models import ImagesLike, Layer, Layers, ModelLike, Near, Number, Prediction

@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import isnan
-from typing import Literal, TypeAlias
 
 from torch import Tensor
 
+from tapetum.types.outcomes import Outcome, mean_in_words
 from tapetum.types.results import Result, axes
-
-Inside: TypeAlias = Literal["ok", "empty_mask", "full_mask", "no_positive_evidence", "constant", "non_finite"]
-"""Outcome per image: ok, or why its number is NaN (empty mask, no positive value, a constant map, NaN in the map)."""
-
-UNDEFINED: dict[Inside, str] = {
-    "empty_mask": "empty mask",
-    "full_mask": "a mask of the whole picture",
-    "no_positive_evidence": "no positive evidence",
-    "constant": "constant map",
-    "non_finite": "NaN in the map",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +24,7 @@ class Localization(Result):
     metric: str
     value: Tensor = field(metadata=axes("n"))
     area: Tensor = field(metadata=axes("n"))
-    status: tuple[Inside, ...] = field(metadata=axes("n"))
+    status: tuple[Outcome, ...] = field(metadata=axes("n"))
     maps: Tensor = field(metadata=axes("n h w"))
     masks: Tensor = field(metadata=axes("n h w"))
     method: str
@@ -56,11 +44,7 @@ class Localization(Result):
     @property
     def words(self) -> str:
         """Describes the values in words: "0.83 on average of 16 images; without a number: 2 empty mask"."""
-        counts = {word: self.status.count(status) for status, word in UNDEFINED.items() if status in self.status}
-        lost = ", ".join(f"{number} {word}" for word, number in counts.items())
-        number = "undefined" if isnan(self.mean) else f"{self.mean:.2f}"
-        of = f" on average of {self.defined} images" if self.defined > 1 else ""
-        return number + of + (f"; without a number: {lost}" if lost else "")
+        return mean_in_words(self.value, self.status, ".2f")
 
     def __str__(self) -> str:
         """Returns the mean value and the mean area of the masks in words."""

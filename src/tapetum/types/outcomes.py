@@ -9,11 +9,12 @@ from torch import Tensor
 
 Outcome: TypeAlias = Literal[
     "ok",
-    "non_finite",
+    "empty_mask",
+    "full_mask",
+    "no_positive_evidence",
     "constant",
     "zero",
-    "no_positive_evidence",
-    "empty_mask",
+    "non_finite",
     "no_change",
     "impossible",
     "certain",
@@ -23,11 +24,12 @@ Outcome: TypeAlias = Literal[
 """Outcome per image: ok, or the reason why its number is NaN, in the words of `REASONS`."""
 
 REASONS: Mapping[Outcome, str] = {
-    "non_finite": "NaN in the map",
+    "empty_mask": "empty mask",
+    "full_mask": "a mask of the whole picture",
+    "no_positive_evidence": "no positive evidence",
     "constant": "constant map",
     "zero": "a map of zeros",
-    "no_positive_evidence": "no positive evidence",
-    "empty_mask": "empty mask",
+    "non_finite": "NaN in the map",
     "no_change": "an output that does not change",
     "impossible": "probability 0 from the start",
     "certain": "probability 1 from the start",
@@ -36,10 +38,10 @@ REASONS: Mapping[Outcome, str] = {
 }
 
 
-def mean_in_words(value: Tensor, status: Sequence[Outcome]) -> str:
+def mean_in_words(value: Tensor, status: Sequence[Outcome], form: str = "#.3g") -> str:
     """Describes numbers (n,) in words: "0.83 on average of 16 images; without a number: 2 constant map"."""
     known = value[~value.isnan()]
-    number = f"{float(known.double().mean()):#.3g}" if len(known) else "undefined"
+    number = f"{float(known.double().mean()):{form}}" if len(known) else "undefined"
     of = f" on average of {len(known)} images" if len(known) > 1 else ""
     counts = {word: status.count(one) for one, word in REASONS.items() if one in status}
     lost = ", ".join(f"{count} {word}" for word, count in counts.items())

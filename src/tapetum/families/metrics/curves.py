@@ -13,7 +13,7 @@ from tapetum.border.methods import metric
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import scores_under, staircase
-from tapetum.engines.scores import as_probability
+from tapetum.engines.scores import ModelScore, as_probability
 from tapetum.families.metrics.measuring import evaluated, fills, outcomes
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, Batch, Better, Evaluation, ImagesLike, ModelLike, Range
@@ -100,23 +100,39 @@ def _curve(
     batch: Batch,
 ) -> Evaluation:
     """Measures one curve per image: hides the most important pixels first (deletion), or shows them first (insertion)."""
-    score = as_probability(model, images, attribution.explains)
-    ranking = attribution.ranking(size_of(images))
-    seen, blank = model.laid_out(images), model.laid_out(fill)
-    curves, size = [], batch_size(model, batch)
-    for row, importance in enumerate(ranking if cells is None else _in_cells(ranking, cells)):
-        order = descending(importance)
-        first, second = (seen, blank) if name == "deletion" else (blank, seen)
-        masks = staircase(order, (importance.shape[0], importance.shape[1]), n_steps)
-        image, other = first[row : row + 1], second[row : row + 1]
-        stream = scores_under(score, image, masks, other, batch=size, row=row, unit="steps")
-        curves.append(torch.cat([values for _, values in stream]))
-    curve = torch.stack(curves)
-    fraction = torch.linspace(0, 1, n_steps + 1, device=curve.device, dtype=curve.dtype)
-    area, status = torch.trapezoid(curve, fraction), outcomes(attribution)
+    first, second = (images, fill) if name == "deletion" else (fill, images)
+    score, curve, fraction = replaced_in_order(model, images, attribution, first, second, n_steps, cells, batch)
     better: Better = "lower" if name == "deletion" else "higher"
     limits = (0.0, 1.0) if score.is_probability else (None, None)
-    return evaluated(name, area, status, better, limits, score=score, curve=curve, fraction=fraction)
+    area = torch.trapezoid(curve, fraction)
+    return evaluated(name, area, outcomes(attribution), better, limits, score=score, curve=curve, fraction=fraction)
+
+
+def replaced_in_order(
+    model: VisionModel,
+    images: Tensor,
+    attribution: Attribution,
+    first: Tensor,
+    second: Tensor,
+    n_steps: int,
+    cells: int | None,
+    batch: Batch,
+) -> tuple[ModelScore, Tensor, Tensor]:
+    """Turns each image of `first` into that of `second`, the most important pixels first, in equal steps.
+
+    Returns the score, its curves (n, n_steps + 1), and the share of pixels changed (n_steps + 1,).
+    """
+    score = as_probability(model, images, attribution.explains)
+    ranking = attribution.ranking(size_of(images))
+    before, after, size = model.laid_out(first), model.laid_out(second), batch_size(model, batch)
+    curves = list[Tensor]()
+    for row, importance in enumerate(ranking if cells is None else _in_cells(ranking, cells)):
+        masks = staircase(descending(importance), (importance.shape[0], importance.shape[1]), n_steps)
+        one = slice(row, row + 1)
+        stream = scores_under(score, before[one], masks, after[one], batch=size, row=row, unit="steps")
+        curves.append(torch.cat([values for _, values in stream]))
+    curve = torch.stack(curves)
+    return score, curve, torch.linspace(0, 1, n_steps + 1, device=curve.device, dtype=curve.dtype)
 
 
 def _in_cells(ranking: Tensor, cells: int) -> Tensor:

@@ -12,10 +12,10 @@ from tapetum.border.methods import metric
 from tapetum.border.sentences import Seed
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.batching import batch_size
-from tapetum.engines.perturb import scores, scores_under, staircase
+from tapetum.engines.perturb import scores
 from tapetum.engines.perturb.imputation import imputed
 from tapetum.engines.scores import as_probability
-from tapetum.families.metrics.curves import descending
+from tapetum.families.metrics.curves import descending, replaced_in_order
 from tapetum.families.metrics.measuring import evaluated, fills, outcomes
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, Batch, Evaluation, MethodError, Range
@@ -47,16 +47,8 @@ def pixel_flipping(
     Example:
         >>> tp.pixel_flipping(model, images, tp.grad_cam(model, images)).value
     """
-    score, maps = as_probability(model, images, attribution.explains), attribution.ranking(size_of(images))
-    seen, blank, size = model.laid_out(images), model.laid_out(fills(model, images, fill)), batch_size(model, batch)
-    curves = list[Tensor]()
-    for row, importance in enumerate(maps):
-        masks = staircase(descending(importance), (importance.shape[0], importance.shape[1]), n_steps)
-        one = slice(row, row + 1)
-        stream = scores_under(score, seen[one], masks, blank[one], batch=size, row=row, unit="steps")
-        curves.append(torch.cat([values for _, values in stream]))
-    curve = torch.stack(curves)
-    fraction = torch.linspace(0, 1, n_steps + 1, device=curve.device, dtype=curve.dtype)
+    blank = fills(model, images, fill)
+    score, curve, fraction = replaced_in_order(model, images, attribution, images, blank, n_steps, None, batch)
     limits = (-1.0, 1.0) if score.is_probability else (None, None)
     value = (curve[:, :1] - curve[:, 1:]).mean(1)
     return evaluated(
