@@ -26,7 +26,7 @@ def _(result: Evaluation) -> Figure:
 
 def _page(result: Evaluation, height_in: float, shown: int) -> Figure:
     title = f"{result.metric.replace('_', ' ').capitalize()}{some(shown, len(result))}"
-    return canvas.page(5.2, height_in, title, f"{result.words} · {result.better} is better")
+    return canvas.page(6.4, height_in, title, f"{result.better} is better · {result.words}")
 
 
 def _curves(result: Evaluation) -> Figure:
