@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from scipy.stats import t as student
-from torch import Tensor
+from torch import Tensor, nn
 from zoo import CLASSES, pictures, shared
 
 import tapetum as tp
@@ -220,3 +220,54 @@ def test_other_things_than_methods_are_refused(methods: Any, words: str) -> None
 def test_numbers_below_one_are_refused(name: str) -> None:
     with pytest.raises(MethodError, match=f"{name} must be a whole number from 1"):
         tp.sanity_check(shared("residual"), pictures(1), "saliency", **{name: 0})
+
+
+class Brittle(nn.Module):
+    """Gives numbers with its own weights, and NaN with any others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 3)
+        self.own = self.last.weight.detach().clone().double()
+
+    def forward(self, images: Tensor) -> Tensor:
+        broken = 1.0 if torch.equal(self.last.weight, self.own) else torch.nan
+        return self.last(self.first(images).relu().mean((2, 3))) * broken
+
+
+def test_networks_that_break_give_no_verdict_and_do_not_end_the_check() -> None:
+    torch.manual_seed(0)
+    model, images = tp.wrap(Brittle().double(), size=16), pictures(2)
+    found = tp.sanity_check(model, images, ["saliency", "full_grad"], seeds=2, steps=2)
+    assert found.cascading["rank"].isnan().all()
+    assert found.independent["rank"][..., 0].isnan().all()
+    assert not found.independent["rank"][..., 1].isnan().any()  # the first layer alone: the last has its own weights
+    assert found.verdicts == (UNSAID, UNSAID)
+    assert tp.draw(found).get_axes()
+    assert "nan" not in str(found)
+    assert "some networks with random weights answer with NaN or infinity, and are left out" in found.notes
+    measured = tp.parameter_randomization(model, images, tp.full_grad(model, images), seeds=2, steps=1)
+    assert measured.status == ("non_finite_output", "non_finite_output")
+
+
+def test_a_method_that_refuses_a_random_network_leaves_it_out_and_says_so() -> None:
+    class Refusing(nn.Module):
+        """Has no gradient at the image but with its own weights: methods of gradients refuse the others."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(3 * 16 * 16, 3).double()
+            self.own = self.linear.weight.detach().clone()
+
+        def forward(self, images: Tensor) -> Tensor:
+            kept = torch.equal(self.linear.weight, self.own)
+            return self.linear(images.flatten(1) if kept else images.detach().flatten(1))
+
+    found = tp.sanity_check(tp.wrap(Refusing(), size=16), pictures(2), ["saliency", "edge_attribution"], seeds=2, steps=1)
+    assert found.verdicts == (UNSAID, HARDLY)
+    assert any(one.startswith("saliency refused some networks with random weights") for one in found.notes)
+
+
+def test_a_model_with_random_weights_is_named() -> None:
+    found = tp.sanity_check(tp.untrained(shared("residual")), pictures(1), "saliency", seeds=1, steps=1)
+    assert any("has random weights itself" in one for one in found.notes)

@@ -23,7 +23,17 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note, noting
 from tapetum.progress import stage, track
 from tapetum.registry import lookup
-from tapetum.types import Attribution, ImagesLike, MethodError, ModelLike, Range, Sanity, TargetLike
+from tapetum.types import (
+    Attribution,
+    ImagesLike,
+    LayerError,
+    MethodError,
+    ModelLike,
+    Range,
+    Sanity,
+    TargetError,
+    TargetLike,
+)
 from tapetum.types.text import split_names
 
 MOST = 32
@@ -103,6 +113,8 @@ def _checked(
     p: int,
 ) -> Sanity:
     layers, p = stretches(model, steps), min(p, len(images))
+    if model.weights == "random":
+        note(f"{model.name} has random weights itself: it has learned nothing that a map could depend on")
     clock = time.perf_counter()
     subjects = [_subject(model, images, name, given, target) for name, given in asked.items()]
     made = time.perf_counter()
@@ -163,19 +175,26 @@ def _random(
 ) -> _Random:
     d, shape = len(layers), (len(subjects), 2, seeds, p, len(layers))
     cascading, independent = (torch.full(shape, torch.nan, dtype=torch.float64) for _ in range(2))
-    shown = [[_shown(one.first)] for one in subjects]
+    shown = [[own := _shown(one.first), *[torch.zeros_like(own)] * d] for one in subjects]
     for seed, depth, alone in track(list(_plan(seeds, d)), seeds * (2 * d - 1), "networks"):
         copy.randomize(layers[depth : depth + 1] if alone else layers[: depth + 1], seed)
         network = copy.fit(images)
+        if not copy.answers(images[:p]):
+            note("some networks with random weights answer with NaN or infinity, and are left out")
+            continue
         for i, one in enumerate(subjects):
-            other = one.maps(network, images[:p])
+            try:
+                other = one.maps(network, images[:p])
+            except (MethodError, LayerError, TargetError) as error:  # hours of work must not end here: NaN, and a note
+                note(f"{one.method.name} refused some networks with random weights, which are left out: {error}")
+                continue
             found = _compared(one, other)
             if alone or depth == 0:
                 independent[i, :, seed, :, depth] = found
             if not alone:
                 cascading[i, :, seed, :, depth] = found
             if not alone and seed == 0:
-                shown[i].append(_shown(other))
+                shown[i][depth + 1] = _shown(other)
     return _Random(cascading, independent, torch.stack([torch.stack(one) for one in shown]).cpu())
 
 

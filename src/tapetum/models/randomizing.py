@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tapetum.models.blocks import block_layers
+from tapetum.models.operations.nested import tensors
 from tapetum.models.replica import copied
 from tapetum.models.tracing.tracer import Event
 from tapetum.models.untrained import reset
@@ -159,6 +160,11 @@ class Randomized:
                     handles.enter_context(parts[name].register_forward_pre_hook(_fit_statistics))
                 self.model(images)
         return self.model
+
+    def answers(self, images: Tensor) -> bool:
+        """Checks whether all numbers of the network's answer to images (n, c, h, w) are finite with its weights of now."""
+        with torch.no_grad():
+            return all(bool(one.isfinite().all()) for one in tensors(self.model(images)))
 
     def _drawing(self, seed: int) -> nn.Module:
         if self._drawn is None or self._drawn[0] != seed:

@@ -153,8 +153,8 @@ class Sanity(Result):
             with_error(mean[i, self.upper - 1], error[i, self.upper - 1]),
             with_error(mean[i, -1], error[i, -1]),
             with_error(other[i], spread[i]),
-            f"{float(self.unrelated['rank'][i]):.2f}",
-            f"{float(self.likeness[i].nanmean()):.2f}",
+            _number(self.unrelated["rank"][i]),
+            _number(self.likeness[i].nanmean()),
         )
         more = [one for one in (self.on_class[i], self.on_pictures[i]) if one.startswith(("hardly", "says"))]
         return (self.methods[i], *numbers, "; ".join((self.verdicts[i], *more)))
@@ -171,4 +171,8 @@ def over_seeds(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def with_error(mean: Tensor, error: Tensor) -> str:
-    return f"{float(mean):.2f} ±{float(error):.2f}"
+    return "-" if bool(mean.isnan()) else f"{float(mean):.2f} ±{float(error):.2f}"
+
+
+def _number(value: Tensor) -> str:
+    return "-" if bool(value.isnan()) else f"{float(value):.2f}"

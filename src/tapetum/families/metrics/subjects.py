@@ -71,7 +71,9 @@ class Subject:
             for row, one in self.made.items():
                 image = self.images[row : row + 1]
                 copy.model.extra = self.models[row].extra
-                found[row, place] = measure(row, one.first, copy.fit(image), image)
+                network = copy.fit(image)
+                if copy.answers(image):  # else NaN: a broken network says nothing about the map
+                    found[row, place] = measure(row, one.first, network, image)
         return found
 
 
