@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,6 +161,23 @@ def test_a_saturated_softmax_masks_gradients() -> None:
     names = {one.name: one for one in examined(small(behind=lambda x: (1e5 * x).softmax(1))).serious}
     assert set(names) == {"softmax_inside", "saturated", "zero_gradient"}
     assert "softmax or sigmoid at its end is saturated" in names["zero_gradient"].what
+
+
+def test_what_tapetum_is_said_to_do_about_hidden_gradients_is_what_it_does() -> None:
+    rounding, cutting, beside = (wrapped(one) for one in (
+        small(before=lambda x: (x * 8).round() / 8), small(before=torch.detach), small(Detached),
+    ))  # fmt: skip
+    images = rounding.preprocess(photographs())
+    assert set(tp.saliency(rounding, images).status) == {"constant"}
+    for model, layer in ((cutting, None), (beside, "way")):
+        with pytest.raises(tp.TapetumError, match="no gradient"):
+            tp.saliency(model, images) if layer is None else tp.grad_cam(model, images, layer=layer)
+    working = [
+        *(tp.grad_cam(model, images, layer="one") for model in (rounding, cutting)),
+        *(tp.occlusion(model, images, window=8, stride=8) for model in (rounding, cutting)),
+        tp.ablation_cam(beside, images, layer="way"),
+    ]
+    assert {status for one in working for status in one.status} == {"ok"}
 
 
 def test_an_answer_without_the_image_is_told() -> None:
@@ -375,6 +394,15 @@ def test_what_is_no_model_is_refused() -> None:
 
 
 # --- the result
+
+
+def test_every_finding_has_its_row_on_the_page_and_every_row_its_finding() -> None:
+    root = Path(__file__).parents[2]
+    files = (root / "src" / "tapetum" / "families" / "health").glob("*.py")
+    made = {name for file in files for name in re.findall(r'(?:Finding|_handled)\(\s*"([a-z_]+)"', file.read_text("utf-8"))}
+    rows = re.findall(r"^\| (`.+?) \|", (root / "docs" / "howto" / "doctor.md").read_text("utf-8"), re.MULTILINE)
+    assert {name for row in rows for name in re.findall(r"`([a-z_]+)`", row)} == made
+    assert len(made) > 20
 
 
 def test_findings_are_sorted_and_can_be_unpacked() -> None:

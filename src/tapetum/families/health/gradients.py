@@ -61,7 +61,9 @@ def _constant(patient: Patient) -> Finding:
     advice = "look at what the forward pass returns: it may be a constant, or saturated"
     if fresh:
         advice = "train it, or load trained weights: some networks begin with a last layer of zeros"
-    return Finding("constant_answer", "note" if fresh else "error", what, "maps have the status `constant`", advice)
+    return Finding(
+        "constant_answer", "note" if fresh else "error", what, "maps are refused or have the status `constant`", advice
+    )
 
 
 def _answer_changes(patient: Patient) -> bool:
@@ -122,7 +124,7 @@ def gradient_at_the_layers(patient: Patient) -> Iterator[Finding]:
         "warning" if stop else "note",
         f"no gradient comes back to {last} {patient.on}, although the answer changes with its output{by}"
         + (f" (the same for {listed(read[1:])})" if read[1:] else ""),
-        "Grad-CAM and its relatives give a `constant` map there; maps at the image leave this way out",
+        "Grad-CAM and its relatives are refused or give a `constant` map there; maps at the image leave this way out",
         "name another layer, or use ablation_cam or occlusion; "
         + ("take the operation out" if stop else "look at more pictures"),
     )
