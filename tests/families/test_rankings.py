@@ -176,3 +176,18 @@ class _Never:
     def __call__(self, job: Any, shards: Any, tick: Any) -> Any:
         assert not shards
         yield from ()
+
+
+def test_a_point_of_the_record_has_five_pictures_or_none(folder: Path) -> None:
+    few = tp.rank_methods(NETWORK.model, folder, methods=["grad_cam"], n=4, workers=1)
+    assert few.calibration.isnan().all()
+    many = tp.rank_methods(NETWORK.model, folder, methods=["grad_cam"], n=None, workers=1)
+    predicted = many.predicted[0]
+    for bin_, (mean, measured, low, high) in enumerate(many.calibration[0].tolist()):
+        inside = (predicted * 5).floor().clamp(max=4) == bin_
+        if int(inside.any(1).sum()) < 5:
+            assert math.isnan(measured)
+        else:
+            assert mean == pytest.approx(float(predicted[inside].mean()))
+            assert measured == pytest.approx(float(many.measured[0][inside].mean()))
+            assert low <= measured <= high

@@ -16,6 +16,9 @@ from tapetum.types.text import table
 BINS = 5
 """Number of bins of predicted drops, each a fifth of [0, 1]."""
 
+FEWEST = 5
+"""Least number of pictures with a prediction in a bin that is shown."""
+
 NEAR = 0.1
 """Largest difference between the predicted and the measured drop of a prediction that came true."""
 
@@ -33,8 +36,10 @@ class MethodRanking(Result):
     better       which direction of each metric is good
     predicted    (n, p, 3) drop of the probability that the map predicts when its highest 1, 2 and 4 fourteenths are hidden
     measured     (n, p, 3) the drop that came
-    true         (n,) share of predictions that came true, to within .1, and its interval `true_interval` (n, 2)
-    calibration  (n, 5, 4) for predicted drops of 0 to .2, .2 to .4, ...: mean predicted, mean measured, and its interval
+    true         (n,) share of predictions that came true, to within .1, and its interval `true_interval` (n, 2); a map that
+                 promises little is easily right, so that only what goes beyond random maps is a merit
+    calibration  (n, 5, 4) for predicted drops of 0 to .2, .2 to .4, ...: mean predicted, mean measured, and its interval;
+                 NaN where fewer than five pictures have such a prediction
     pictures     (p,) names; skipped: {name: why a picture was left out}
     seconds      {kind of work: seconds}
     """
@@ -103,7 +108,8 @@ class MethodRanking(Result):
         ]
         order: list[int] = listed(self.true.nan_to_num(nan=-1).argsort(descending=True, stable=True))
         rows = [[self.methods[i], f"{float(self.true[i]):.2f}", _span(self.true_interval[i], ".2f")] for i in order]
-        return "\n".join([*lines, table(["method", "true", "95 %"], rows)])
+        last = "a map that promises little is easily right: what random maps reach is no merit"
+        return "\n".join([*lines, table(["method", "true", "95 %"], rows), last])
 
     def _line(self, i: int, column: int) -> list[str]:
         span = _span(self.interval[i, column], "+.3f")

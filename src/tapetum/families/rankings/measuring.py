@@ -29,12 +29,13 @@ MISSING = float("inf")
 class MapNumbers:
     """Keeps a row of numbers per picture: per method its metrics, its predicted and its measured drops.
 
-    The names are parameters of the tracker, so that shards of other methods, metrics or seeds are not taken for these.
+    The names and the settings of metrics are parameters of the tracker, so that shards of others are not taken for these.
     """
 
     methods: tuple[str, ...]
     metrics: tuple[str, ...]
     seed: int = 0
+    settings: str = repr({name: dict(given) for name, given in EVIDENCE.items()})
 
     @property
     def width(self) -> int:

@@ -26,7 +26,7 @@ from tapetum.notes import note
 from tapetum.progress import stage
 from tapetum.registry import lookup
 from tapetum.types import Better, Evaluation, MethodError, MethodRanking, Range, ScanResult, TapetumError
-from tapetum.types.rankings import BINS, NEAR
+from tapetum.types.rankings import BINS, FEWEST, NEAR
 from tapetum.types.text import split_names
 
 USUAL = (
@@ -202,13 +202,17 @@ def _record(predicted: Tensor, measured: Tensor, times: Tensor) -> tuple[Tensor,
 
 
 def _curve(predicted: Tensor, measured: Tensor, times: Tensor) -> Tensor:
-    """Returns (5, 4): of each bin of predicted drops (p, 3) the mean predicted, the mean measured, and its interval."""
+    """Returns (5, 4): of each bin of predicted drops (p, 3) the mean predicted, the mean measured, and its interval.
+
+    NaN for bins with predictions of too few pictures, whose interval would be too narrow.
+    """
     place = (predicted * BINS).floor().clamp(0, BINS - 1).nan_to_num(nan=-1)
     inside = place[:, None] == torch.arange(BINS)[None, :, None]  # (p, 5, 3)
     counts = inside.sum(2)
     sums = [torch.where(inside, one[:, None], 0.0).sum(2) for one in (predicted, measured)]
     means = [one.sum(0) / counts.sum(0) for one in sums]
-    return torch.cat([torch.stack(means, 1), interval(sums[1], counts, times)], 1)
+    found = torch.cat([torch.stack(means, 1), interval(sums[1], counts, times)], 1)
+    return found.masked_fill(((counts > 0).sum(0) < FEWEST)[:, None], torch.nan)
 
 
 def _lost(numbers: MapNumbers, values: Tensor) -> list[str]:
