@@ -10,7 +10,7 @@ import pytest
 import torch
 from test_metrics import SIDE, linear
 from test_metrics_that_hide import measured, weights
-from torch import Tensor
+from torch import Tensor, nn
 from zoo import pictures, shared
 
 import tapetum as tp
@@ -83,3 +83,26 @@ def test_a_callable_target_is_kept() -> None:
     model, images = shared("residual"), pictures(2)
     maps = tp.saliency(model, images, lambda output: output[:, 1] * 2)
     assert measured("average_sensitivity", model, images, maps, n_samples=2).status == ("ok", "ok")
+
+
+class WithAge(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.last = nn.Conv2d(3, 4, 3), nn.Linear(5, 3)
+
+    def forward(self, images: Tensor, age: Tensor) -> Tensor:
+        return self.last(torch.cat([self.convolution(images).relu().mean((2, 3)), age], 1))
+
+
+def test_a_further_input_of_one_row_goes_with_every_copy_and_several_are_refused() -> None:
+    ages = torch.tensor([[0.3], [0.9]], dtype=torch.float64)
+    torch.manual_seed(0)
+    net = WithAge().double()
+    for n in (1, 2):
+        model = tp.wrap(net, size=SIDE, mean=(0.0,) * 3, std=(1.0,) * 3, extra={"age": ages[:n]})
+        maps = tp.input_x_gradient(model, pictures(n), 1)
+        if n == 1:
+            assert measured("max_sensitivity", model, pictures(1), maps, n_samples=2).status == ("ok",)
+        else:
+            with pytest.raises(MethodError, match=r"^max_sensitivity explains copies of an image, so the further input 'age'"):
+                measured("max_sensitivity", model, pictures(2), maps, n_samples=2)

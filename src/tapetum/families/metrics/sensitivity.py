@@ -93,6 +93,10 @@ def _changes(
     seed: int,
 ) -> tuple[Tensor, list[Outcome]]:
     """Returns the relative changes (n, n_samples) of each map, and one status per image; every image has the same noise."""
+    if several := [one for one, rows in model.extra.items() if len(rows) > 1]:
+        raise MethodError(
+            f"{name} explains copies of an image, so the further input '{several[0]}' must be one row: explain one image"
+        )
     again, status = method or remaking(name, attribution), outcomes(attribution, zero="zero")
     generator = torch.Generator().manual_seed(seed)
     unit = torch.rand(n_samples, *images.shape[1:], generator=generator, dtype=torch.float64)
