@@ -71,7 +71,7 @@ def rank_methods(
         methods: names, several with commas between or as a sequence.
         metrics: names of metrics that need no masks.
         n: pictures, drawn at random; None: all.
-        seed: of the drawn pictures, of sampled methods, and of the intervals.
+        seed: random seed of the drawn pictures, of sampled methods, and of the intervals.
         batch: pictures that a method explains at once, which decides the last bits.
 
     Example:
