@@ -184,7 +184,7 @@ network = here.model()
 photograph = network.preprocess(here.picture("coffee"))
 asked = ["grad_cam", "guided_backprop", "edge_attribution"]
 sanity = tp.sanity_check(
-    network, photograph, asked, seeds=here.quick(2, full=3), steps=2, n_images=1
+    network, photograph, asked, seeds=here.quick(3, full=5), steps=2, n_images=1
 )
 print(sanity)
 kept = dict(zip(asked, sanity.curve()[0][:, 0].tolist(), strict=True))
