@@ -57,7 +57,7 @@ def _record(result: MethodRanking) -> Figure:
     across = min(ACROSS, len(order))
     rows = ceil(len(order) / across)
     words = "hide a map's highest places: by how much the probability falls, predicted by the map and measured\n"
-    words += "on the line: predictions come true; bars: 95 % by resampling pictures; points of fewer than five are left out"
+    words += "on the line: they come true; bars: 95 %; no point from fewer than five pictures"
     width = max(WIDTH_IN, across * SIDE_IN + 0.4)
     figure = canvas.page(width, rows * (SIDE_IN + 0.3), "Do maps keep what they promise?", words)
     panels = canvas.panels(figure, rows, across)
