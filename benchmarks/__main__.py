@@ -1,6 +1,6 @@
-"""`make bench`: speed against the peers, grid pointing, pictures, scans, the exam; `sweep` and `quality` are asked for by name.
+"""`make bench`: speed against the peers, grid pointing, pictures, scans, the exam, verdicts; `sweep`, `quality` by name.
 
-python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [sweep] [quality]
+python -m benchmarks [speed] [metrics] [pointing] [renderings] [scan] [exam] [verdicts] [sweep] [quality]
     [--slow] [--strict] [--photos DIR] [--cache DIR] [--seconds S] [--only WORD ...]
 """
 
@@ -17,8 +17,8 @@ import torch
 from benchmarks.harness import Pair, Row, measure, table
 from tapetum.runners.allocator import keep_large_blocks
 
-TABLES = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "sweep", "quality")
-USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam")
+TABLES = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts", "sweep", "quality")
+USUAL = ("speed", "metrics", "pointing", "renderings", "scan", "exam", "verdicts")
 
 
 def main(arguments: list[str]) -> int:
@@ -55,6 +55,10 @@ def main(arguments: list[str]) -> int:
             from benchmarks import exam
 
             codes.append(exam.run(given.only))
+        elif name == "verdicts":
+            from benchmarks import verdicts
+
+            codes.append(verdicts.run(given.photos, given.cache, given.only))
         elif name == "quality":
             from benchmarks import quality
 
@@ -71,7 +75,9 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("tables", nargs="*", metavar="|".join(TABLES), help=f"none: {', '.join(USUAL)}")
     parser.add_argument("--slow", action="store_true", help="speed: also the pairs whose peer takes minutes")
     parser.add_argument("--strict", action="store_true", help="speed, metrics: fail below a target")
-    parser.add_argument("--photos", type=Path, help="pointing, renderings, scan, quality: a folder with photos.csv and photos/")
+    parser.add_argument(
+        "--photos", type=Path, help="pointing, renderings, scan, verdicts, quality: a folder with photos.csv and photos/"
+    )
     parser.add_argument("--cache", type=Path, default=Path("build/benchmarks"), help="where finished cells are kept")
     parser.add_argument("--seconds", type=float, default=8, help="pointing: for one method")
     parser.add_argument(
