@@ -8,7 +8,7 @@
 # - hide parts of a picture and measure what the answer loses;
 # - see that "hidden" is a choice, and what depends on it;
 # - sample random masks, and fit a small linear model to a large network;
-# - put maps to the test against two baselines that know nothing.
+# - put maps to the test against maps that know nothing.
 
 # %%
 import torch
@@ -143,15 +143,16 @@ here.see(len(weights) < n_samples, "a linear model of fewer weights than samples
 #
 # Nobody knows the true map. But a map makes a claim that can be tested: *these places matter most*. So hide them first
 # (deletion: the probability should fall at once) or show them first (insertion: it should rise at once). The area under the
-# curve is a number. Two baselines know nothing of the decision: random cells, and the edges of the picture. A map that is not
-# above both has shown nothing, however convincing it looks.
+# curve is a number. Some maps know nothing of the decision: random maps, the edges of the picture, and a blob in its middle,
+# where photographers put things. A map *stands up* if it is more faithful than all of them: than random ones with a probability
+# of at most one in twenty that chance did it, for all the maps together. [Lesson 17](lesson:17) is about that verdict.
 #
-# **Predict.** Edges find the rim of the cup. Will they beat random cells?
+# **Predict.** The cup is in the middle. Which is harder to beat: the edges, or the blob?
 #
 # <details><summary>Answer</summary>
 #
-# Here they hardly do, if at all. On other pictures edges are a hard baseline: where the object fills the picture (the cat of
-# [lesson 8](lesson:8)), no map of ours beats them. That is worth knowing before one believes a map.
+# The line of each map below says it. On many photographs it is the blob: a map that only says "the middle" is right
+# surprisingly often. That is worth knowing before one believes a map.
 #
 # </details>
 
@@ -162,15 +163,17 @@ print(compared)
 tp.show(compared)
 
 # %%
-best = float(compared.faithfulness[:4].max())
-here.see(best > compared.bar + 0.1, "the best map beats both baselines clearly")
+tp.show(compared.verdicts)
+
+# %%
+here.see(bool(compared.verdicts.stands.any()), "at least one map stands up")
 here.see(
     float(compared.agreement[0, 3]) > 0.2,
     "occlusion and Grad-CAM, made in different ways, agree more than chance",
 )
 
 # %% [markdown]
-# Two maps that were made by different ideas, that beat the baselines, and that point to the same place: that is as much
+# Two maps that were made by different ideas, that stand up, and that point to the same place: that is as much
 # evidence as one picture can give. [tp.evaluate](api:evaluate) measures one map; here is the deletion of the best one alone.
 
 # %%
@@ -217,7 +220,7 @@ tp.show(deletion)
 # ## On your own picture
 #
 # `tapetum lesson 10 --model resnet50 --image dog.jpg`, or the whole test at once: `tapetum explain dog.jpg --out report`. Which
-# maps beat the baselines on your picture? Do they agree?
+# maps stand up on your picture? Do they agree?
 #
 # ## References
 #

@@ -19,6 +19,7 @@ import tapetum as tp
 from tapetum.data.images import to_uint8
 from tapetum.figures.overlay import picture
 from tapetum.figures.theme import LIGHT
+from tapetum.reports.fragments import in_order
 from tapetum.types.explanations import Explanation, Judged, Question
 
 STRIP = Path(__file__).parents[1] / "images" / "strip.webp"
@@ -86,14 +87,15 @@ def _crop_panel(found: Explanation) -> Panel:
 
 
 def _map_panels(question: Question, pixels: Tensor) -> list[Panel]:
-    """The best maps, each with its faithfulness beside that of the best map that knows nothing of the model."""
-    floor = max(judged.faithfulness for judged in question.maps if judged.baseline)
-    best = [judged for judged in question.maps if not judged.baseline][:MAPS]
-    return [_map_panel(judged, floor, pixels) for judged in best]
+    """The best maps, each with its verdict."""
+    best = [judged for judged in in_order(question) if not judged.baseline][:MAPS]
+    return [_map_panel(judged, pixels) for judged in best]
 
 
-def _map_panel(judged: Judged, floor: float, pixels: Tensor) -> Panel:
-    words = f"{judged.faithfulness:+.2f}; best baseline {floor:+.2f}".replace("-", "\N{MINUS SIGN}")
+def _map_panel(judged: Judged, pixels: Tensor) -> Panel:
+    verdict = judged.verdict
+    assert verdict is not None  # the strip is made with evidence
+    words = "stands up" if verdict.stands else "does not stand up"
     return _square(picture(judged.attribution, pixels)), judged.title, words
 
 

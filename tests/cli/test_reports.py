@@ -1,6 +1,7 @@
 """report.json holds what the contract says, its numbers are right, and its files exist."""
 
 import json
+import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 from command_line import CommandLine, odd_pictures, png_text
 
 import tapetum as tp
-from tapetum.reports.job import AUTO, BASELINES
+from tapetum.engines.scores import as_probability
+from tapetum.families.verdicts import Trials, ask
+from tapetum.reports.plan import AUTO, BASELINES
 
 QUICK = ("explain", "--model", "net.py:build", "--methods", "grad_cam,saliency", "--out", "out")
 
@@ -62,14 +65,20 @@ def test_the_probabilities_are_those_of_a_direct_forward_pass(report: Any, place
             assert one["label"] == model.labels[one["index"]]
 
 
-def test_the_evidence_is_that_of_the_metrics(report: Any, place: Path) -> None:
+def test_evidence_and_verdict_are_those_of_the_map_alone(report: Any, place: Path) -> None:
     model = tp.load("net.py:build")
     images = model.preprocess(tp.read_image("cat.png"))
     (one,) = [a for a in report["images"][0]["attributions"] if (a["method"], a["role"]) == ("occlusion", "predicted")]
     attribution = tp.occlusion(model, images)
-    for name in ("deletion", "insertion"):
-        value = tp.evaluate(model, images, attribution, [name], cells=14, n_steps=14, fill="blur")[name].value
-        assert one["evidence"][name] == pytest.approx(float(value[0]), abs=1e-5)
+    trials = Trials(model, images, [as_probability(model, images, attribution.explains)])
+    first, curves = trials.evidence(attribution.ranking(trials.size)[0], 0)
+    for name, curve in curves.items():
+        assert one["evidence"][name] == pytest.approx(float(curve.value), abs=1e-5)
+    assert one["evidence"].get("faithfulness") == (None if math.isnan(first) else pytest.approx(first, abs=1e-4))
+    judged = ask(trials, [attribution], [0], 0.05)[0]
+    assert one["verdict"]["outcome"] in (judged.outcome, "random")  # the report corrects for all methods
+    hidden = report["images"][0]["hidden"][0]
+    assert hidden["hidden"] == pytest.approx(judged.hidden, abs=1e-5)
 
 
 def test_every_picture_carries_its_provenance(report: Any, place: Path) -> None:
@@ -142,7 +151,8 @@ def test_a_name_that_is_no_text_is_kept_in_the_report(tapetum: CommandLine, plac
 def test_what_people_read_ends_with_the_place_of_the_report(tapetum: CommandLine, place: Path) -> None:
     answer = tapetum(*QUICK, "cat.png")
     assert answer.err == ""
-    assert answer.out.startswith("cat.png\n  The model answers '")
+    assert answer.out.startswith("cat.png\n  ")
+    assert "\n  The model answers '" in answer.out
     assert answer.out.endswith("\nreport: out/report.html\n")
 
 

@@ -44,16 +44,21 @@ def halves() -> tuple[Attribution, Attribution]:
     return a_map(left, like), a_map(1 - left, like)
 
 
-def test_the_map_of_where_the_network_looks_beats_the_baselines_and_its_opposite_does_not() -> None:
+def test_the_map_of_where_the_network_looks_stands_up_and_its_opposite_does_not() -> None:
     true, false = halves()
     found = tp.compare_maps(model(), bright(), [true, false], n_steps=8)
     right, wrong = found.faithfulness[:2].tolist()
-    assert right > found.bar > wrong
+    assert right > 0 > wrong
     # hiding the right half changes nothing: the curve of the wrong map is flat for half of its way
     assert (found.deletion[1, :, 0] - found.deletion[1, :, 4]).abs().max() < 1e-12
     assert found.agreement[0, 1] == 0
-    assert "yes" in str(found).splitlines()[2]
-    assert "no" in next(line for line in str(found).splitlines() if line.startswith("made_up 2"))
+    alone = tp.judge(model(), bright(), [true, false])
+    assert torch.equal(found.verdicts.stands, alone.stands)
+    assert not alone.stands[:, 1].any()
+    standing = int(alone.stands[:, 0].sum())
+    assert f"stands up on {standing} of 2" in str(found).splitlines()[2]
+    assert "stands up on 0 of 2" in next(line for line in str(found).splitlines() if line.startswith("made_up 2"))
+    assert "baseline" in next(line for line in str(found).splitlines() if line.startswith("edge_attribution"))
 
 
 def test_the_areas_are_those_of_evaluate() -> None:
@@ -103,7 +108,7 @@ def test_maps_that_cannot_be_compared_are_refused() -> None:
         tp.compare_maps(model(), bright(), [])
 
 
-def test_it_is_kept_and_drawn_with_the_names_and_the_bar(tmp_path: Path) -> None:
+def test_it_is_kept_and_drawn_with_the_names_and_the_verdicts(tmp_path: Path) -> None:
     true, false = halves()
     found = tp.compare_maps(model(), bright(), [true, false, tp.saliency(model(), bright(), 0)], n_steps=2)
     tp.save(found, tmp_path / "found")
@@ -113,7 +118,7 @@ def test_it_is_kept_and_drawn_with_the_names_and_the_bar(tmp_path: Path) -> None
     titles = [axes.get_title(loc="left") for axes in figure.get_axes()]
     for name in ("made_up 1", "made_up 2", "saliency", "edge_attribution", "random_attribution"):
         assert any(title.startswith(f"{name}\n") for title in titles)
-    assert any(f"to beat {found.bar:+.2f}" in text.get_text() for text in figure.texts)
+    assert any(title == f"made_up 2\n{found.standing(1)}" for title in titles)
 
 
 def test_maps_side_by_side_are_called_by_what_tells_them_apart() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from zoo import SIDE, net, pictures, shared, wrapped
 
 import tapetum as tp
-from tapetum.families.metrics.curves import faithfulness
+from tapetum.families.metrics.curves import EVIDENCE
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, MethodError, TapetumError, Unit
 
@@ -84,7 +84,7 @@ def test_the_area_is_that_of_a_plain_loop(metric: str, classes: int, steps: int)
     assert result.better == {"deletion": "lower", "insertion": "higher"}[metric]
 
 
-def test_faithfulness_hides_and_shows_fourteen_squares_a_side_one_row_of_them_a_step_against_a_blur() -> None:
+def test_evidence_hides_and_shows_fourteen_squares_a_side_one_row_of_them_a_step_against_a_blur() -> None:
     """By hand for 28 px: squares of 2 px, fourteen of the 196 a step, a blur of 1.4 px by scipy."""
     side, squares = 28, 14
     torch.manual_seed(0)
@@ -102,7 +102,8 @@ def test_faithfulness_hides_and_shows_fourteen_squares_a_side_one_row_of_them_a_
         np.trapezoid([probability(model, one, 2) for one in curve], dx=1 / squares) for curve in (hidden, shown)
     )
     attribution = Attribution(values, "given", ("ok",), ("target",), (side, side), (2,))
-    np.testing.assert_allclose(faithfulness(model, images, attribution), [insertion - deletion], rtol=1e-5)
+    found = {name: tp.lookup(name).function(model, images, attribution, **given).value for name, given in EVIDENCE.items()}
+    np.testing.assert_allclose(found["insertion"] - found["deletion"], [insertion - deletion], rtol=1e-5)
 
 
 def test_both_curves_begin_and_end_where_they_must() -> None:

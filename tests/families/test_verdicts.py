@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 from zoo import pictures, shared
 
 import tapetum as tp
-from tapetum.engines.perturb import Cells
+from tapetum.engines.perturb import Cells, as_fill
 from tapetum.engines.scores import as_probability, as_score
-from tapetum.families.verdicts.judging import FEWEST, holm
+from tapetum.families.verdicts import judging
+from tapetum.families.verdicts.judging import RANDOM, holm
 from tapetum.families.verdicts.trials import JUDGING, ORDERING, SHARES, Trials
 from tapetum.types import Attribution, MethodError
 
@@ -157,9 +159,47 @@ def test_the_p_value_counts_random_maps_and_reverses() -> None:
     verdict = tp.judge(network(OnePlace()), noise(), a_map(coarse(5))).of(0)
     k = len(verdict.null) // 2
     further = sum(abs(float(one)) >= abs(verdict.faithfulness) for one in verdict.null[:k])
+    assert further > 0  # else the tail is extrapolated
     half = (1 + further) / (2 * (k + 1))
     assert verdict.p_value == pytest.approx(half if verdict.faithfulness > 0 else 1 - half)
     assert torch.equal(verdict.null[:k], -verdict.null[k:])
+
+
+@pytest.mark.parametrize("freedom", [16, 50])
+@pytest.mark.parametrize("t", [1.5, 2.5, 3.5, 5.0])
+def test_the_extrapolated_tail_is_that_of_students_t(freedom: int, t: float) -> None:
+    assert judging._tail(t, freedom) == pytest.approx(float(stats.t.sf(t, freedom)), rel=0.04)
+
+
+def test_where_many_maps_are_tried_noise_does_not_stand_up() -> None:
+    image, model = noise(), network(OnePlace())
+    found = tp.judge(model, image, [a_map(truth()), *(a_map(coarse(seed)) for seed in range(39))])
+    assert found.of(0, 0).p_value == found.p_value.min()
+    assert not found.stands[0, 1:].any()
+
+
+# --- curves
+
+
+def test_curves_of_a_map_are_the_scores_with_its_highest_cells_shown_and_hidden() -> None:
+    image, weights = noise(), torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(1)).double()
+    model = linear(weights)
+    trials = Trials(model, image, [as_score(model, image, tp.Output(0)).take([0])])
+    ranking = torch.rand(SIDE, SIDE, generator=torch.Generator().manual_seed(2)).double()
+    first, curves = trials.evidence(ranking, 0)
+    blurred = as_fill(model, image, "blur")
+    order = ranking.view(14, 2, 14, 2).mean((1, 3)).flatten().argsort(descending=True)
+    for name, start, instead in (("deletion", image, blurred), ("insertion", blurred, image)):
+        curve = curves[name]
+        assert curve.fraction[0] == 0
+        assert curve.fraction[-1] == 1
+        for share, value in zip(curve.fraction.tolist(), curve.curve[0].tolist(), strict=True):
+            changed = torch.zeros(196, dtype=torch.bool)
+            changed[order[: round(share * 196)]] = True
+            mask = changed.view(14, 14).repeat_interleave(2, 0).repeat_interleave(2, 1)
+            assert value == pytest.approx(float(model(torch.where(mask, instead, start))), rel=1e-5)
+        assert float(curve.value) == pytest.approx(float(np.trapezoid(curve.curve[0], curve.fraction)))
+    assert first == pytest.approx(float(trials.faithfulness(ranking[None], ORDERING)), nan_ok=True)
 
 
 # --- verdicts
@@ -169,6 +209,7 @@ def test_the_true_place_stands_up_and_its_reverse_edges_and_middle_do_not() -> N
     image, model = noise(), network(OnePlace())
     middle = -((torch.linspace(-1, 1, SIDE)[:, None] ** 2) + torch.linspace(-1, 1, SIDE)[None] ** 2)
     found = tp.judge(model, image, [a_map(truth()), a_map(-truth()), a_map(middle)])
+    assert found.of(0, 0).p_value < 0.05
     assert found.stands.tolist() == [[True, False, False]]
     assert found.of(0, 0).faithfulness > 0.9
     assert found.best[0] is found.of(0, 0)
@@ -192,15 +233,16 @@ def test_more_maps_raise_the_p_value() -> None:
     image, model = noise(), network(OnePlace())
     alone = tp.judge(model, image, a_map(truth()))
     among = tp.judge(model, image, [a_map(truth()), *(a_map(coarse(seed)) for seed in range(5))])
-    assert alone.of(0).p_value == 1 / (2 * (FEWEST + 1))
-    assert among.of(0, 0).p_value == pytest.approx(6 / (2 * (60 + 1)))
-    assert among.stands[0, 0]
+    null = alone.of(0).null[:RANDOM]
+    beyond = float(stats.t.sf(alone.of(0).faithfulness / float(null.pow(2).mean().sqrt()), RANDOM))
+    assert alone.of(0).p_value == pytest.approx(min(beyond, 1 / (2 * (RANDOM + 1))), rel=0.02)
+    assert among.of(0, 0).p_value == pytest.approx(6 * alone.of(0).p_value)
 
 
 def test_the_null_ends_early_where_random_maps_beat_every_map() -> None:
     model, image = network(OnePlace()), noise()
-    assert len(tp.judge(model, image, a_map(-truth())).of(0).null) < 2 * FEWEST
-    assert len(tp.judge(model, image, a_map(truth())).of(0).null) >= 2 * FEWEST
+    assert len(tp.judge(model, image, a_map(-truth())).of(0).null) < 2 * RANDOM
+    assert len(tp.judge(model, image, a_map(truth())).of(0).null) == 2 * RANDOM
 
 
 @pytest.mark.parametrize(("module", "target", "outcome"), [
@@ -222,7 +264,7 @@ def test_maps_without_a_test_keep_their_status_and_are_not_counted() -> None:
     broken = [replace(a_map(truth()), status=(status,)) for status in ("constant", "non_finite", "no_positive_evidence")]
     found = tp.judge(model, image, [a_map(truth()), *broken])
     assert [one.outcome for one in found.each] == ["stands", "constant", "non_finite", "no_positive_evidence"]
-    assert found.of(0, 0).p_value == 1 / (2 * (FEWEST + 1))
+    assert found.of(0, 0).p_value == tp.judge(model, image, a_map(truth())).of(0).p_value
 
 
 def test_targets_without_a_probability_are_judged_by_their_score() -> None:

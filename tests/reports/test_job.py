@@ -7,9 +7,11 @@ import pytest
 import torch
 
 import tapetum as tp
+from tapetum.families.nearness import near_among
 from tapetum.models.zoo import SimpleCNN
 from tapetum.progress import watching
-from tapetum.reports.job import AUTO, BASELINES, FEWER, PHOTO_PX
+from tapetum.reports.job import PHOTO_PX
+from tapetum.reports.plan import AUTO, BASELINES, FEWER
 from tapetum.types import MethodError
 
 LABELS = ["tabby", "tiger cat", "dog", "house"]
@@ -75,17 +77,50 @@ def test_a_job_that_was_stopped_leaves_the_model_as_it_was(model: Any, photo: An
     assert not any(module._forward_hooks for module in model.module.modules())
 
 
-def test_the_predicted_class_and_the_runner_up_are_asked_about(model: Any, photo: Any) -> None:
+def test_the_predicted_class_near_classes_and_a_rival_are_asked_about(model: Any, photo: Any) -> None:
     found = tp.explain(model, photo)
-    first, second = found.questions
-    assert [(q.role, q.index) for q in found.questions] == [
-        ("predicted", found.predictions[0].index),
-        ("runner-up", found.predictions[1].index),
-    ]
+    first, *others = found.questions
+    near = near_among(model, found.predictions)
+    rival = found.predictions[1].probability > found.predictions[0].probability / 4
+    roles = ["near classes together"] * bool(near) + ["runner-up"] * rival
+    assert [q.role for q in found.questions] == ["predicted", *roles]
+    assert rival  # this network is not sure
+    assert (first.index, others[-1].index) == (found.predictions[0].index, found.predictions[1].index)
     assert methods_of(first) == {*AUTO, *BASELINES}
-    best = [judged.attribution.method for judged in first.maps if not judged.baseline][:FEWER]
-    assert methods_of(second) == {*best, *BASELINES}
+    assert len(methods_of(others[-1])) == FEWER + len(BASELINES)
     assert first.probability == pytest.approx(found.predictions[0].probability, abs=1e-6)
+
+
+class Sure(torch.nn.Module):
+    """Three logits with a mean that is sure of the first class, and two near classes where the picture is dark."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = torch.nn.Linear(3, 3)
+        self.head.weight.data = torch.tensor([[9.0, 9.0, 9.0], [8.0, 9.0, 9.0], [-9.0, -9.0, -9.0]])
+        self.head.bias.data = torch.tensor([4.0, 0.0, 0.0])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(images.mean((2, 3)))
+
+
+def test_a_second_class_that_is_no_rival_is_not_explained() -> None:
+    sure = tp.wrap(Sure(), size=32, mean=(0.5,) * 3, std=(0.5,) * 3)
+    found = tp.explain(sure, torch.full((1, 3, 32, 32), 0.6), methods="saliency")
+    assert found.predictions[1].probability < found.predictions[0].probability / 4
+    assert [q.role for q in found.questions] == ["predicted"]
+
+
+def test_a_split_answer_is_explained_together_as_well() -> None:
+    split = Sure()
+    split.head.bias.data[1] = 4.0
+    found = tp.explain(
+        tp.wrap(split, size=32, mean=(0.5,) * 3, std=(0.5,) * 3), torch.full((1, 3, 32, 32), 0.6), methods="saliency"
+    )
+    assert [q.role for q in found.questions] == ["predicted", "near classes together", "runner-up"]
+    together = found.questions[1]
+    assert together.probability == pytest.approx(sum(one.probability for one in found.predictions[:2]), abs=1e-5)
+    assert any("split among classes that this network hardly tells apart" in line for line in found.findings)
 
 
 def test_methods_are_named_in_one_text_or_in_several(model: Any, photo: Any) -> None:
@@ -106,7 +141,7 @@ def test_fewer_than_one_prediction_is_refused(model: Any, photo: Any, k: int) ->
 
 def test_methods_that_were_asked_for_are_all_asked_for_both_classes(model: Any, photo: Any) -> None:
     found = tp.explain(model, photo, methods=["saliency", "grad_cam", "saliency"], evidence=False)
-    assert [methods_of(q) for q in found.questions] == [{"saliency", "grad_cam", *BASELINES}] * 2
+    assert [methods_of(q) for q in found.questions] == [{"saliency", "grad_cam", *BASELINES}] * len(found.questions)
 
 
 def test_maps_come_best_first(model: Any, photo: Any) -> None:
@@ -114,20 +149,20 @@ def test_maps_come_best_first(model: Any, photo: Any) -> None:
         values = [judged.faithfulness for judged in question.maps if judged.faithfulness == judged.faithfulness]
         assert values == sorted(values, reverse=True)
         for judged in question.maps:
-            if judged.evidence:
-                assert judged.faithfulness == pytest.approx(judged.evidence["insertion"] - judged.evidence["deletion"])
+            if judged.verdict is not None and judged.evidence:
+                assert judged.faithfulness == pytest.approx(judged.verdict.first, nan_ok=True)
 
 
-def test_the_random_map_is_measured_as_the_mean_of_three_seeds(model: Any, photo: Any) -> None:
-    found = tp.explain(model, photo, methods="saliency", runner_up=False, seed=4)
-    (noise,) = [judged for judged in found.questions[0].maps if judged.title == "random_attribution"]
-    images, best = model.preprocess(photo), found.predictions[0].index
-    draws = [tp.random_attribution(model, images, best, seed=seed) for seed in (4, 5, 6)]
-    for metric in ("deletion", "insertion"):
-        measure = tp.lookup(metric).function
-        areas = [float(measure(model, images, draw, cells=14, n_steps=14, fill="blur").value) for draw in draws]
-        assert len(set(areas)) == 3
-        assert noise.evidence[metric] == pytest.approx(sum(areas) / 3, abs=1e-6)
+def test_verdicts_are_those_of_judge_corrected_for_all_methods_tried(model: Any, photo: Any) -> None:
+    found = tp.explain(model, photo, methods="saliency, grad_cam, occlusion", seed=4)
+    question = found.questions[0]
+    own = [judged for judged in question.maps if not judged.baseline]
+    alone = tp.judge(model, model.preprocess(photo), [judged.attribution for judged in own], seed=4)
+    for judged, verdict in zip(own, alone.each, strict=True):
+        assert judged.verdict is not None
+        assert (judged.verdict.outcome, judged.verdict.tried) == (verdict.outcome, 3)
+        assert judged.verdict.p_value == pytest.approx(verdict.p_value, nan_ok=True)
+    assert question.hidden == pytest.approx(alone.of(0, 0).hidden, abs=1e-6)
 
 
 @pytest.mark.parametrize(

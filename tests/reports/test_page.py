@@ -17,11 +17,12 @@ from tapetum.reports.pictures import pictures, safe_name, stems
 from tapetum.reports.words import number, percent
 from tapetum.types import ActivationMaps, Attribution, Evaluation, Prediction, Provenance, UnwritableError
 from tapetum.types.explanations import Explanation, Judged, Question
+from tapetum.types.verdicts import Verdict
 
 EVIL = '<script>alert("1")</script>'
 
 
-def judged(method="grad_cam", faithfulness=0.5, baseline=False, status="ok", target="cat"):
+def judged(method="grad_cam", faithfulness=0.5, baseline=False, status="ok", target="cat", outcome="stands", overlap=None):
     values = torch.rand(1, 1, 7, 7, generator=torch.Generator().manual_seed(1))
     attribution = Attribution(
         values=values,
@@ -39,12 +40,16 @@ def judged(method="grad_cam", faithfulness=0.5, baseline=False, status="ok", tar
     )
     evidence = {"deletion": 0.1, "insertion": 0.1 + faithfulness, "faithfulness": faithfulness}
     evidence, curves = (evidence, {"insertion": curve}) if status == "ok" else ({}, {})
-    return Judged(attribution, method.title(), f"Shows {target}.", 0.1, evidence, curves, baseline, provenance)
+    null, hidden = torch.linspace(-0.9, 0.9, 100), {"blur": 0.01, "zero": 0.01}
+    known = Verdict(method, target, 0, outcome if status == "ok" else status, 0.0, 0.01, null, 0.1, 0.2, 0.7, hidden, tried=3)
+    said = (None if baseline else known, overlap)
+    return Judged(attribution, method.title(), f"Shows {target}.", 0.1, evidence, curves, baseline, provenance, *said)
 
 
 def explanation(file="cat.png", label="cat"):
     photo = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(2))
     maps = (
+        judged("lrp", target=label, outcome="random"),
         judged(target=label),
         judged("random_attribution", 0.1, baseline=True, target=label),
         judged("score_cam", status="no_positive_evidence", target=label),
@@ -146,15 +151,25 @@ def test_baselines_refusals_seed_and_versions_are_on_the_page(tmp_path: Path) ->
         assert part in words
 
 
-def test_a_verdict_says_whether_the_baselines_are_beaten() -> None:
-    def question(*maps):
-        return Question("cat", 3, 0.7, "predicted", maps)
+def test_a_verdict_says_whether_a_map_stands_up() -> None:
+    def said(*maps):
+        return verdict(Question("cat", 3, 0.7, "predicted", maps))
 
     random = judged("random_attribution", 0.2, baseline=True)
-    assert "it beats" in verdict(question(judged(faithfulness=0.5), random))
-    assert "does not beat" in verdict(question(random, judged(faithfulness=0.1)))
-    assert "no baseline" in verdict(question(judged()))
-    assert "no map could be tested" in verdict(question(judged(status="constant")))
+    assert said(judged(), random) == "For cat, Grad_Cam leads and stands up (p = 0.01, of 3 tried)."
+    assert said(judged(outcome="edges"), random) == "For cat, no map stands up. Do not rely on these maps."
+    assert "hardly depend on the class" in said(judged(overlap=0.9))
+    assert "no map was tested: cannot be tested: hiding everything changes little." in said(judged(outcome="no_range"))
+    assert "none is shown to be right" in said(random)
+
+
+def test_the_map_that_leads_comes_first_and_each_card_has_its_badge(tmp_path: Path) -> None:
+    page = written(tmp_path, [explanation()])
+    words = Reader(page).words
+    for badge in ("Stands up, best", "No better than random maps", "better than 50 of 100 random maps"):
+        assert badge in words
+    assert page.index("Stands up, best") < page.index("No better than random maps")
+    assert page.count('class="null"') == 4  # two tested maps, each on its card and under Trust
 
 
 def test_a_failed_write_leaves_the_old_page_and_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +195,7 @@ def test_no_image_at_all_still_gives_a_page_with_the_reasons(tmp_path: Path) -> 
 
 def test_saved_pictures_carry_their_provenance(tmp_path: Path) -> None:
     names = pictures(tmp_path, [explanation()], ["cat"])
-    assert names[0][0][0] == "cat/predicted-grad_cam.png"
+    assert names[0][0][0] == "cat/predicted-lrp.png"
     with Image.open(tmp_path / names[0][0][0]) as picture:
         assert picture.size == (32, 32)
         provenance = json.loads(picture.text["tapetum"])

@@ -25,9 +25,10 @@ from tapetum.models.vision_model import VisionModel
 from tapetum.notes import is_caution
 from tapetum.progress import Watcher
 from tapetum.reports import machine
-from tapetum.reports.job import BUDGET_S, JobPlan, explain_one, origin, planned
+from tapetum.reports.job import explain_one, origin
 from tapetum.reports.page import write_report
 from tapetum.reports.pictures import pictures, stems
+from tapetum.reports.plan import BUDGET_S, JobPlan, planned
 from tapetum.types import Explanation, Provenance, Run
 
 

@@ -1,4 +1,4 @@
-"""Compares several maps of one prediction: faithfulness of each, of two model-free baselines, and overlap of the maps."""
+"""Compares several maps of one prediction: verdicts, curves beside two model-free baselines, and overlap of the maps."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.subjects import border
-from tapetum.engines.scores import as_score, measures
+from tapetum.engines.scores import as_probability, measures
 from tapetum.families.baselines import edge_attribution, random_attribution
 from tapetum.families.metrics.curves import EVIDENCE, deletion, insertion
+from tapetum.families.verdicts import judge
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import track
 from tapetum.types import Attribution, ImagesLike, MapComparison, MethodError, ModelLike
@@ -25,20 +26,28 @@ TOP = 0.2
 
 
 def compare_maps(
-    model: ModelLike, images: ImagesLike, maps: Sequence[Attribution], *, n_steps: int = 14, draws: int = 3
+    model: ModelLike,
+    images: ImagesLike,
+    maps: Sequence[Attribution],
+    *,
+    n_steps: int = 14,
+    draws: int = 3,
+    level: float = 0.05,
+    seed: int = 0,
 ) -> MapComparison:
-    """Compares maps of the same images: deletion, insertion, two baselines that ignore the model, and agreement.
+    """Compares maps of the same images: verdicts, curves of deletion and insertion, two baselines, and agreement.
 
-    Deletion hides squares of a 14 x 14 grid, most important first, insertion shows them, both against a blurred image (as the
-    report of `explain` does). faithfulness = area under insertion - area under deletion, in [-1, 1], high is good; the bar is
-    the better of two baselines: random cells (curves averaged over `draws`, since one can be lucky) and the edges of the image.
-    agreement (m, m) is the share of the top fifth of the picture that two maps have in common, 0.2 by chance. Maps of other
-    images, or of different targets, are refused.
+    Which maps stand up is judged as by `judge`, corrected for all of them. The curves hide, or show, squares of a 14 x 14 grid
+    against a blurred image, most important first; beside them are those of random cells (averaged over `draws`, since one can
+    be lucky) and of the edges of the image. agreement (m, m) is the share of the top fifth of the picture that two maps have in
+    common, 0.2 by chance. Maps of other images, or of different targets, are refused.
 
     Args:
         maps: attributions of these images, all of the same targets.
         n_steps: steps of a curve; each costs a pass per image and map, for both curves.
-        draws: random maps that the first baseline is the mean of.
+        draws: random maps that the curve of the first baseline is the mean of.
+        level: largest probability that a random map stands up, of all maps of an image together.
+        seed: random seed of the verdicts' random maps.
 
     Example:
         >>> print(tp.compare_maps(model, images, [tp.grad_cam(model, images), tp.saliency(model, images)], n_steps=2))
@@ -58,7 +67,8 @@ def compare_maps(
             agreement=torch.tensor([[overlap(a, b) for b in shown] for a in shown]),
             photographs=network.denormalize(ready),
             n_baselines=2,
-            measures=measures(as_score(network, ready, list(like.explains))),
+            measures=measures(as_probability(network, ready, like.explains)),
+            verdicts=judge(network, ready, maps, level=level, seed=seed),
         )
 
 

@@ -27,8 +27,8 @@ def _(result: MapComparison) -> Figure:
     bands = ceil((m + 1) / across)
     title = f"{m - result.n_baselines} maps and {result.n_baselines} baselines: {result.maps[0].target[0]}"
     n, width = len(result.photographs), max(across * SIDE_IN, 9.6)
-    of = "" if n == 1 else f" · first of {n} images; numbers are means over all"
-    subtitle = f"below each name: insertion − deletion, to beat {result.bar:+.2f} · each map on its own scale, {SCALE}{of}"
+    of = "" if n == 1 else f" · first of {n} images; curves are means over all"
+    subtitle = f"below each name: the verdict on the map · each map on its own scale, {SCALE}{of}"
     figure = canvas.page(width, bands * (SIDE_IN + 0.35) + 3.3, title, subtitle)
     parts: Any = figure.subfigures(2, 1, height_ratios=[bands * (SIDE_IN + 0.35), 3.3])
     above, below = parts
@@ -37,7 +37,7 @@ def _(result: MapComparison) -> Figure:
     panels = canvas.panels(above, bands, across)
     canvas.image(panels.flat[0], result.photographs[0], "what the model saw")
     for i, one in enumerate(result.maps):
-        words = f"{result.names[i]}\n{float(result.faithfulness[i]):+.2f}"
+        words = f"{result.names[i]}\n{result.standing(i)}"
         canvas.image(panels.flat[i + 1], picture(one, result.photographs[0]), words)
     deletion, insertion, agreement = below.subplots(1, 3, width_ratios=[1, 1, 1.1])
     _lines(deletion, result, result.deletion, "deletion: low is good", "share of the picture hidden")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,14 +13,17 @@ from tapetum.families.comparisons import TOP, overlap
 from tapetum.figures.words import where
 from tapetum.reports.words import line_name, three_digits
 from tapetum.types import Number, Prediction, Region
-from tapetum.types.explanations import Explanation, Judged, Question
+from tapetum.types.explanations import SAME, Explanation, Judged, Question
+from tapetum.types.verdicts import LEAST_RANGE, SHORT
 
 
 def findings(explanation: Explanation) -> tuple[str, ...]:
     """Returns the findings of an explanation as sentences, most important first."""
-    lines = [_answer(explanation)]
+    first = explanation.questions[0]
+    unplaced = _unplaced(first)
+    lines = [unplaced, _answer(explanation), _split(explanation)]
     for question in explanation.questions:
-        lines += _about(question)
+        lines += [line for line in _about(question) if line != unplaced]
     lines += _rivals(explanation.questions)
     lines += _grid(explanation.questions[0])
     return tuple(line for line in lines if line)
@@ -85,17 +89,71 @@ def _class(found: list[Prediction], both: bool) -> str:
     return f"The model answers {_sure(first)}; next is {_sure(others[0])}{tail}."
 
 
+def _split(explanation: Explanation) -> str:
+    """Returns a sentence about the near classes among which the answer is split, or ""."""
+    together = next((one for one in explanation.questions if one.role == "near classes together"), None)
+    if together is None or together.probability is None:
+        return ""
+    return (
+        f"The answer is split among classes that this network hardly tells apart: {together.target} together have "
+        f"{_percent(together.probability)}."
+    )
+
+
 def _about(question: Question) -> list[str]:
-    """Returns sentences that say which maps of one target are better than the baselines."""
-    maps, bars = measured_maps(question), measured_maps(question, baseline=True)
-    better = [m for m in maps if not bars or m.faithfulness > bars[0].faithfulness]
+    """Returns sentences that say which maps of one target stand up."""
+    judged = [one for one in question.maps if one.verdict is not None and _ok(one)]
+    tested = [one for one in judged if one.verdict is not None and one.verdict.tested]
     lines = _statuses(question)
-    if not maps:
+    if not judged:
         return lines
-    if not better:
-        failed = f"No map of '{question.target}' beats the baselines, which know nothing of the model: do not rely on them."
-        return [failed, *lines]
-    return [_best(question, maps, bars), *_contest(question), *_agreement(question, better), *lines]
+    if not tested:
+        return [_unplaced(question) or _improbable(question), *lines]
+    standing = [one for one in tested if one.stands]
+    if not standing:
+        return [_none_stands(question, tested), *_contest(question), *lines]
+    reasons = [one for one in standing if one.is_reason]
+    return [
+        _best(question, tested),
+        *_contest(question),
+        *_agreement(question, reasons),
+        *_no_reasons(question, standing),
+        *lines,
+    ]
+
+
+FILLS = {"blur": "a blur", "zero": "zero"}
+"""{fill: how a sentence calls it}."""
+
+
+def _unplaced(question: Question) -> str:
+    """Returns a sentence that says that hiding the whole picture hardly changes the answer, or "" if it does."""
+    verdict = next((one.verdict for one in question.maps if one.verdict and one.verdict.outcome == "no_range"), None)
+    if verdict is None:
+        return ""
+    fell = {fill: verdict.whole - value >= LEAST_RANGE for fill, value in verdict.hidden.items()}
+    show = _percent if verdict.measures == "probability" else three_digits
+    left = " and ".join(f"{show(value)} under {FILLS[fill]}" for fill, value in verdict.hidden.items())
+    start = f"Hiding the whole picture leaves '{question.target}' at {left} (whole: {show(verdict.whole)})"
+    if fell.get("zero"):
+        return f"{start}: the answer does not hang on any place. Colour or coarse tone is enough; no map is ranked."
+    return (
+        f"{start}: no place of this picture was needed, the network gives this answer to an empty one, too; no map is ranked."
+    )
+
+
+def _improbable(question: Question) -> str:
+    share = _percent(question.probability or 0)
+    return (
+        f"'{question.target}' has a probability of {share}, too small to fall when places are hidden: its maps are not judged."
+    )
+
+
+def _none_stands(question: Question, tested: list[Judged]) -> str:
+    """Returns a sentence that says why none of the tested maps stands up."""
+    counts = Counter(SHORT[one.verdict.outcome] for one in tested if one.verdict)
+    told = [f"{count} {'is' if count == 1 else 'are'} {words}" for words, count in counts.items()]
+    return f"No map of '{question.target}' stands up: {_joined(told)}. Do not rely on them."
 
 
 def measured_maps(question: Question, *, baseline: bool = False) -> list[Judged]:
@@ -108,18 +166,27 @@ def _ok(judged: Judged) -> bool:
     return judged.attribution.status[0] == "ok"
 
 
-def _best(question: Question, maps: list[Judged], bars: list[Judged]) -> str:
-    """Returns a sentence with the best map, its strongest place, and how many methods beat the baselines."""
-    heatmap = maps[0].attribution.ranking()[0].float().clamp(min=0)
+def _best(question: Question, tested: list[Judged]) -> str:
+    """Returns a sentence with the leading map, its strongest place, its place among random maps, and how many stand up."""
+    best, standing = question.leader, [one for one in tested if one.stands]
+    if best is None or best.verdict is None:
+        only = _joined([one.title for one in standing])
+        return f"No map of '{question.target}' that depends on the class stands up (only {only}). Do not rely on them."
+    heatmap = best.attribution.ranking()[0].float().clamp(min=0)
     place = f": its evidence peaks at the {where(heatmap)} of the picture" if heatmap.max() > 0 else ""
-    line = f"For '{question.target}', {maps[0].title} stands up best{place}."
-    if not bars:
-        return line
-    values = [value for value in question.tried.values() if math.isfinite(value)] or [m.faithfulness for m in maps]
-    bar = bars[0].faithfulness
-    rivals = "the baseline" if len(bars) == 1 else "both baselines"
-    higher = sum(value > bar for value in values)
-    return f"{line} {higher} of {len(values)} methods beat {rivals} (insertion - deletion above {bar:+.2f})."
+    counted = f"{len(standing)} of {best.verdict.tried} maps stand{'s' * (len(standing) == 1)} up"
+    return f"For '{question.target}', {best.title} stands up best{place}. It is {best.verdict.words}. {counted}."
+
+
+def _no_reasons(question: Question, standing: list[Judged]) -> list[str]:
+    """Returns a sentence about the maps that stand up but hardly depend on the class, or []."""
+    others = [f"{one.title} ({_percent(one.class_overlap)})" for one in standing if not one.is_reason and one.class_overlap]
+    if not others:
+        return []
+    return [
+        f"Not a reason for '{question.target}': {_joined(others)} points to the same place for an unlikely class "
+        f"(share of the top fifth in common; by chance {_percent(TOP)})."
+    ]
 
 
 def _contest(question: Question) -> list[str]:
@@ -131,7 +198,7 @@ def _contest(question: Question) -> list[str]:
     late = len(question.tried) - len(ranked)
     rest = f"; {late} more did not finish within the time" if late else ""
     more = ", ..." if len(ranked) > 5 else ""
-    return [f"{len(ranked)} methods were tried (insertion - deletion: {numbers}{more}){rest}."]
+    return [f"{len(ranked)} methods were tried (faithfulness: {numbers}{more}){rest}."]
 
 
 def _agreement(question: Question, better: list[Judged]) -> list[str]:
@@ -163,24 +230,27 @@ def _statuses(question: Question) -> list[str]:
 
 
 def _rivals(questions: tuple[Question, ...]) -> list[str]:
-    """Returns a sentence about the overlap of one method's maps for the predicted class and for the runner-up, or []."""
-    if len(questions) < 2:
+    """Returns a sentence about the overlap of the leading map with the runner-up's map of that method, or [].
+
+    Both maps stand up, and the method's map of an unlikely class lies elsewhere.
+    """
+    first, second = questions[0], next((one for one in questions if one.role == "runner-up"), None)
+    best = first.leader
+    if best is None or second is None or best.class_overlap is None:
         return []
-    first, second = questions
-    best = next(iter(measured_maps(first)), None)
-    other = next((m for m in second.maps if best and m.title == best.title and _ok(m)), None)
-    if best is None or other is None:
+    other = next((m for m in second.maps if m.title == best.title and m.stands), None)
+    if other is None:
         return []
     share = overlap(best.attribution, other.attribution)
-    if share > 0.6:
+    if share > SAME:
         verdict = "the network uses the same evidence for both"
     elif share < 0.35:
         verdict = "the network looks at different places for each"
     else:
         verdict = "the evidence is partly shared"
     return [
-        f"The {best.title} maps of '{first.target}' and '{second.target}' overlap by {_percent(share)} of their top fifth: "
-        f"{verdict}."
+        f"The {best.title} maps of '{first.target}' and '{second.target}' overlap by {_percent(share)} of their top fifth "
+        f"(with an unlikely class: {_percent(best.class_overlap)}): {verdict}."
     ]
 
 

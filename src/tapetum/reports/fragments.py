@@ -12,6 +12,7 @@ from tapetum.reports.markup import Markup, tag
 from tapetum.reports.words import line_name, line_value, number, seconds
 from tapetum.types import ActivationMaps, Evaluation, Number, Prediction
 from tapetum.types.explanations import Explanation, Judged, Question
+from tapetum.types.verdicts import SHORT
 
 STATUS_WORDS = {"ok": "ok", "no_positive_evidence": "no positive evidence", "constant": "constant", "non_finite": "NaN inside"}
 DEPTHS = {1: ("",), 2: ("Early", "Deep"), 3: ("Early", "Middle", "Deep")}
@@ -48,18 +49,58 @@ def _tile(maps: ActivationMaps, i: int) -> Markup:
     return tag("figure", tag("img", src=source, alt=alt, class_="grid"), tag("figcaption", f"channel {channel}"))
 
 
-PLACES = {"best": "Best tested", "best unproven": "Best, yet below a baseline"}
+def in_order(question: Question) -> list[Judged]:
+    """Returns the maps of a question for the page: the leading one, others that stand up, then the rest, baselines last."""
+    leader = question.leader
+    return sorted(question.maps, key=lambda one: (one is not leader, one.baseline, not one.stands, not one.is_reason))
 
 
-def card(explanation: Explanation, question: Question, judged: Judged, place: str, crop_class: str) -> Markup:
-    """Makes the card of one map: the picture, the method's summary, and the evidence for the map."""
-    first = tag("p", PLACES[place], class_="place") if place else None
+def place(judged: Judged, question: Question) -> tuple[str, str]:
+    """Returns the badge of a map, in words, and its class: "stands", "shown" (no better than chance) or "untested"."""
+    if judged.verdict is None:
+        return "", ""
+    if judged.stands and not judged.is_reason:
+        return "Not a reason: the same for an unlikely class", "shown"
+    words = SHORT[judged.verdict.outcome]
+    words = f"{words[0].upper()}{words[1:]}{', best' if judged is question.leader else ''}"
+    return words, "stands" if judged.stands else "shown" if judged.verdict.tested else "untested"
+
+
+def card(explanation: Explanation, question: Question, judged: Judged, crop_class: str) -> Markup:
+    """Makes the card of one map: the picture, the verdict, the method's summary, and the evidence for the map."""
+    words, kind = place(judged, question)
+    first = tag("p", words, class_="place") if words else None
     mark = tag("span", "baseline", class_="tag") if judged.baseline else None
     title = tag("h5", judged.title, mark)
     summary = tag("p", judged.summary, class_="summary")
     body = tag("div", first, title, summary, shown_evidence(judged, question, known=explanation.notes), class_="body")
-    classes = "card baseline" if judged.baseline else f"card {place}".strip()
+    leads = "best " if judged is question.leader else ""
+    classes = "card baseline" if judged.baseline else f"card {leads}{kind}".strip()
     return tag("article", map_picture(explanation, question, judged, crop_class), body, class_=classes)
+
+
+def null_strip(judged: Judged) -> Markup | None:
+    """Draws the place of a map among random maps, the edges and a blob in the middle; None if it was not tested."""
+    verdict = judged.verdict
+    if verdict is None or not verdict.tested:
+        return None
+
+    def x(value: float) -> float:
+        return 100 + 94 * min(max(value, -1.0), 1.0) if isfinite(value) else 100
+
+    dots = [
+        tag("circle", cx=f"{x(one):.1f}", cy=f"{9 + 8 * ((0.618 * i) % 1 - 0.5):.1f}", r="1.1", class_="random")
+        for i, one in enumerate(sorted(verdict.null.tolist()))
+    ]
+    edges, centre, own = x(verdict.edges), x(verdict.centre), x(verdict.faithfulness)
+    marks = (
+        tag("path", d="M100 1V17", class_="axis"),
+        tag("path", d=f"M{edges:.1f} 5.5l3.4 6.4h-6.8z", class_="known"),
+        tag("circle", cx=f"{centre:.1f}", cy="9", r="3.2", class_="known"),
+        tag("path", d=f"M{own:.1f} 4.6l4.4 4.4l-4.4 4.4l-4.4-4.4z", class_="own stands" if verdict.stands else "own"),
+    )
+    label = f"{judged.title}: {verdict.words}; p = {verdict.p_value:.2g}"
+    return tag("svg", dots, marks, viewBox="0 0 200 18", role="img", aria_label=label, class_="null")
 
 
 def map_picture(explanation: Explanation, question: Question, judged: Judged, crop_class: str) -> Markup:
@@ -83,18 +124,18 @@ def _span(question: Question) -> tuple[float, float]:
 
 
 def shown_evidence(judged: Judged, question: Question, known: Sequence[str] = ()) -> Markup:
-    """Shows a map's curves, deletion, insertion, their difference and the time, and those of its notes not in `known`."""
+    """Shows the evidence for a map and the time it took, and those of its notes not in `known`."""
     shown = {
         "deletion ↓": number(judged.evidence.get("deletion", float("nan"))),
         "insertion ↑": number(judged.evidence.get("insertion", float("nan"))),
-        "difference": number(judged.faithfulness),
+        "faithfulness ↑": number(judged.faithfulness),
         "time": seconds(judged.seconds),
     }
     origin = tag("p", caption(judged.attribution), class_="note")
     notes = [tag("p", note, class_="note") for note in judged.attribution.notes if note not in known]
     what = "Probability of the target" if question.probability is not None else "The number that is explained"
     chart = curves(judged.curves, f"{what} as pixels change, {judged.title}", _span(question))
-    return tag("div", chart, facts(shown, "numbers"), origin, notes, class_="evidence")
+    return tag("div", null_strip(judged), chart, facts(shown, "numbers"), origin, notes, class_="evidence")
 
 
 def curves(evaluations: Mapping[str, Evaluation], title: str, span: tuple[float, float]) -> Markup | None:
@@ -120,12 +161,12 @@ def _shape(name: str, evaluation: Evaluation, span: tuple[float, float]) -> Mark
     return tag("g", area, stroke, class_=name)
 
 
-COLUMNS = ("method", "layer", "deletion ↓", "insertion ↑", "difference ↑", "time", "map")
+COLUMNS = ("method", "layer", "deletion ↓", "insertion ↑", "faithfulness ↑", "p", "verdict", "time")
 
 
 def maps_table(question: Question) -> Markup:
-    """Makes a table of one question: a row per map with layer, deletion, insertion, difference, time and status."""
-    names = [tag("th", name, scope="col", class_="words" if i < 2 else None) for i, name in enumerate(COLUMNS)]
+    """Makes a table of one question: a row per map with layer, deletion, insertion, faithfulness, p, verdict and time."""
+    names = [tag("th", name, scope="col", class_="words" if i in (0, 1, 6) else None) for i, name in enumerate(COLUMNS)]
     head = tag("thead", tag("tr", names))
     body = tag("tbody", [_row(judged) for judged in question.maps])
     title = tag("caption", f"All maps for {question.target}, best first")
@@ -138,8 +179,17 @@ def _row(judged: Judged) -> Markup:
     layer = tag("td", tag("code", judged.attribution.layer) if judged.attribution.layer else "–", class_="words")
     deletion, insertion = (judged.evidence.get(key, float("nan")) for key in ("deletion", "insertion"))
     cells = [_cell(value, number(value)) for value in (deletion, insertion, judged.faithfulness)]
-    status = tag("td", STATUS_WORDS[judged.attribution.status[0]])
-    row = [name, layer, *cells, _cell(judged.seconds, seconds(judged.seconds)), status]
+    p = judged.verdict.p_value if judged.verdict is not None else float("nan")
+    said = STATUS_WORDS[judged.attribution.status[0]] if judged.verdict is None else SHORT[judged.verdict.outcome]
+    verdict = tag("td", "not a reason" if judged.stands and not judged.is_reason else said, class_="words")
+    row = [
+        name,
+        layer,
+        *cells,
+        _cell(p, f"{p:.2g}" if isfinite(p) else "–"),
+        verdict,
+        _cell(judged.seconds, seconds(judged.seconds)),
+    ]
     return tag("tr", row, class_="baseline" if judged.baseline else None)
 
 

@@ -12,6 +12,7 @@ from tapetum.keeping.places import ELSEWHERE
 from tapetum.keeping.whole import write_whole
 from tapetum.reports.pictures import Names
 from tapetum.types.explanations import Explanation, Judged, Question
+from tapetum.types.verdicts import Verdict
 
 
 def as_json(
@@ -59,6 +60,7 @@ def _image(explanation: Explanation, names: Names) -> dict[str, Any]:
             {"target": q.target, "method": name, "faithfulness": value} for q, _ in questions for name, value in q.tried.items()
         ],
         "found": [{"layer": maps.layer, "channels": maps.channels[0].tolist()} for maps in explanation.found],
+        "hidden": [{"target": q.target, "probability": q.probability, "hidden": dict(q.hidden)} for q, _ in questions],
         "findings": list(explanation.findings),
     }
 
@@ -74,10 +76,28 @@ def _map(question: Question, judged: Judged, file: str) -> dict[str, Any]:
         "baseline": judged.baseline,
         "seconds": judged.seconds,
         "evidence": dict(judged.evidence),
+        "verdict": None if judged.verdict is None else _verdict(judged.verdict),
+        "class_overlap": judged.class_overlap,
         "grid": list(attribution.values.shape[-2:]),
         "parameters": dict(judged.provenance.parameters),
         "notes": list(attribution.notes),
         "file": file,
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "stands": verdict.stands,
+        "outcome": verdict.outcome,
+        "p_value": verdict.p_value,
+        "faithfulness": verdict.faithfulness,
+        "random_maps": len(verdict.null),
+        "random_maps_below": verdict.beaten(verdict.faithfulness) if verdict.tested else None,
+        "edges": verdict.edges,
+        "centre": verdict.centre,
+        "margins": {name: {"difference": one, "error": error} for name, (one, error) in verdict.margins.items()},
+        "tried": verdict.tried,
+        "level": verdict.level,
     }
 
 

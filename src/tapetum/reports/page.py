@@ -17,11 +17,11 @@ from tapetum.figures.theme import DARK, DIVERGING, LIGHT, SEQUENTIAL, css_variab
 from tapetum.keeping.places import ELSEWHERE
 from tapetum.keeping.whole import write_whole
 from tapetum.notes import is_caution
-from tapetum.reports.findings import measured_maps
-from tapetum.reports.fragments import DEPTHS, bars, card, facts, found, maps_table
+from tapetum.reports.fragments import DEPTHS, bars, card, facts, found, in_order, maps_table, null_strip
 from tapetum.reports.markup import Markup, tag, text
-from tapetum.reports.words import line_name, line_value, number, percent, three_digits
-from tapetum.types.explanations import Explanation, Judged, Question
+from tapetum.reports.words import line_name, line_value, percent, three_digits
+from tapetum.types.explanations import Explanation, Question
+from tapetum.types.verdicts import SHORT
 
 PHOTO_PX = 1200  # longer side of the photograph on the page, in px
 THUMB_PX = 240
@@ -173,7 +173,7 @@ def _found(explanation: Explanation) -> Markup:
 
 
 def _mattered(explanation: Explanation, i: int) -> Markup:
-    lead = "Which places of the picture made the answer, according to each method. The best tested map comes first."
+    lead = "Which places of the picture made the answer, according to each method. A map that stands up comes first."
     questions = [_question(explanation, question, i) for question in explanation.questions]
     return tag("section", tag("h3", "Mattered"), tag("p", lead, class_="lead"), questions, class_="mattered")
 
@@ -182,10 +182,7 @@ def _question(explanation: Explanation, question: Question, i: int) -> Markup:
     size = f", {three_digits(question.value)}" if question.value is not None else ""
     size = f", {percent(question.probability)}" if question.probability is not None else size
     ask = tag("h4", "Why ", tag("em", question.target), "?", tag("span", f"{question.role}{size}", class_="role"))
-    best, bar = _best(question)
-    proven = best is not None and (bar is None or best.faithfulness > bar.faithfulness)
-    place = "best" if proven else "best unproven"
-    cards = [card(explanation, question, m, place if m is best else "", f"crop-{i}") for m in question.maps]
+    cards = [card(explanation, question, m, f"crop-{i}") for m in in_order(question)]
     refused = _reasons(tag("h5", "Methods that gave no map"), question.refused)
     parts = (_legend(question), tag("div", cards, class_="cards"), maps_table(question), refused)
     return tag("section", tag("header", ask, _slider(question.target)), parts, class_="question")
@@ -223,35 +220,51 @@ def _reasons(title: Markup, refused: Mapping[str, str], element: str = "div") ->
 
 
 def _trust(explanation: Explanation) -> Markup:
-    """Explains deletion and insertion, and says for each question whether the best map beats the baselines."""
+    """Explains the verdict, and shows for each question the place of every map among random maps."""
     what = f"the {explanation.questions[0].measured_by}"
     how = (
-        f"Deletion removes the pixels a map calls important, most important first, and follows {what} of the target: if the "
-        "map is right it falls fast, so a small area under the curve is good. Insertion starts from an emptied picture and "
-        f"puts the same pixels back: {what} should rise fast, so a large area is good."
+        f"Squares of the picture are shown in the order of a map, and in the reverse order, while {what} of the target is "
+        "followed. Faithfulness is how much more the first do than the last: 1 at best, 0 by chance. A map stands up if it is "
+        "more faithful than random maps (at most one in twenty would pass, of all methods that were tried together), than the "
+        "edges of the picture, and than a blob in its middle, where photographers put things. The verdict is measured on a "
+        "grid of its own."
     )
-    verdicts = [tag("p", verdict(question), class_="verdict") for question in explanation.questions]
+    verdicts = [
+        part
+        for question in explanation.questions
+        for part in (tag("p", verdict(question), class_="verdict"), _places(question))
+    ]
     return tag("section", tag("h3", "Trust"), tag("p", how, class_="lead"), verdicts, class_="trust")
 
 
-def _best(question: Question) -> tuple[Judged | None, Judged | None]:
-    """Returns the map of a method and that of a baseline with the largest insertion - deletion; None if none was tested."""
-    maps, bars = measured_maps(question), measured_maps(question, baseline=True)
-    return next(iter(maps), None), next(iter(bars), None)
+def _places(question: Question) -> Markup | None:
+    """Shows each tested map's place among random maps, the edges and the blob."""
+    tested = [one for one in in_order(question) if one.verdict is not None and one.verdict.tested]
+    if not tested:
+        return None
+    key = tag("p", "Grey: random maps; triangle: edges; circle: blob in the middle; diamond: the map.", class_="note")
+    rows = [
+        tag("div", tag("dt", one.title), tag("dd", null_strip(one), tag("span", one.verdict.words)))
+        for one in tested
+        if one.verdict
+    ]
+    return tag("div", key, tag("dl", rows), class_="places")
 
 
 def verdict(question: Question) -> str:
-    """Returns a sentence that says whether the best map of a question beats the baselines."""
-    best, bar = _best(question)
-    if best is None:
-        return f"For {question.target}, no map could be tested, so none of them is shown to be right."
-    claim = f"For {question.target}, the best map is {best.title} with a difference of {number(best.faithfulness)}"
-    if bar is None:
-        return f"{claim}; no baseline was run to compare it with."
-    other = f"the best baseline, {bar.title} ({number(bar.faithfulness)}), which knows nothing of the model."
-    if best.faithfulness > bar.faithfulness:
-        return f"{claim}; it beats {other}"
-    return f"{claim}; it does not beat {other} Do not rely on these maps."
+    """Returns a sentence that says whether a map of a question stands up."""
+    judged = [one.verdict for one in question.maps if one.verdict is not None]
+    best, target = question.leader, question.target
+    if best is not None and best.verdict is not None:
+        return (
+            f"For {target}, {best.title} leads and stands up (p = {best.verdict.p_value:.2g}, of {best.verdict.tried} tried)."
+        )
+    if any(one.stands for one in judged):
+        return f"For {target}, only maps that hardly depend on the class stand up: they are no reason for it."
+    if any(one.tested for one in judged):
+        return f"For {target}, no map stands up. Do not rely on these maps."
+    reasons = list(dict.fromkeys(SHORT[one.outcome] for one in judged))
+    return f"For {target}, no map was tested" + (f": {'; '.join(reasons)}." if reasons else ", so none is shown to be right.")
 
 
 def _footer(options: Sequence[str], names: Sequence[str], versions: Mapping[str, str], seed: int) -> Markup:

@@ -35,7 +35,7 @@ class Attribution(Result):
     stderr   standard error per pixel for sampled methods, else None
     notes    remarks for the reader (a chosen layer, an input that looks unnormalised)
     photos   for each image the `Crop` of its photograph; empty where the images did not come from `model.preprocess`
-    tried    for `layer="best"`: each layer's area of insertion - area of deletion, one per image
+    tried    for `layer="best"`: each layer's faithfulness (see `judge`), one per image
     frames   number of frames of films and volumes, whose frames are folded into the channels; None for images
     parameters  keywords that were given to the method, where they are numbers, texts or lists of them; others are left out
     """

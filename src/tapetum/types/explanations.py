@@ -15,19 +15,25 @@ from tapetum.types.evaluations import Evaluation
 from tapetum.types.models import Number, Prediction
 from tapetum.types.results import PARTS, Result, saved
 from tapetum.types.runs import Provenance
+from tapetum.types.verdicts import Verdict
 
 AnswerKind = Literal["classes", "labels", "binary", "numbers", "maps", "detections", "other"]
 """Kind of a model's output: one of several classes, independent labels, yes or no, numbers, a segmentation, detections."""
 
 
+SAME = 0.6
+"""Share of the top fifth of two maps in common above which they point to the same place; by chance 0.2."""
+
+
 @saved
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """One method's map of one target, with its time and its faithfulness.
+    """One method's map of one target, with its time, its evidence, and the verdict on it.
 
     `evidence` maps "deletion" (low is good) and "insertion" (high is good) to areas under the probability curve, and
-    "faithfulness" to insertion - deletion, which orders the maps. `baseline` marks the random and edge maps, which know nothing
-    of the model's decision and show what any method must exceed.
+    "faithfulness" to insertion - deletion in log-odds as a share of the range, which orders the maps. `baseline` marks the
+    random and edge maps, which know nothing of the model's decision. `class_overlap` is the share of its top fifth that the map
+    has in common with the same method's map of an unlikely class; None where that was not measured.
     """
 
     attribution: Attribution
@@ -38,6 +44,18 @@ class Judged:
     curves: Mapping[str, Evaluation]
     baseline: bool
     provenance: Provenance
+    verdict: Verdict | None = None
+    class_overlap: float | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Whether the map stands up against random maps, edges and a blob in the middle."""
+        return self.verdict is not None and self.verdict.stands
+
+    @property
+    def is_reason(self) -> bool:
+        """Whether the map depends on the class, as far as that was measured; one that does not is no reason for the class."""
+        return self.class_overlap is None or self.class_overlap <= SAME
 
     @property
     def faithfulness(self) -> float:
@@ -50,19 +68,27 @@ class Question:
     """One target and all of its maps, best first, with the baselines.
 
     probability, value  of the target in the image: its probability where it has one, else its score in its own units
+    hidden   target's probability (or score) with everything hidden, {fill: value}; empty where no evidence was measured
     refused  {method: why it gave no map}
-    tried    of methods="best": {method: insertion - deletion} for every method that was tried, also if its map is not
+    tried    of methods="best": {method: faithfulness} for every method that was tried, also if its map is not
              kept; NaN where time ran out
     """
 
     target: str
     index: int | None
     probability: float | None
-    role: str  # "predicted", "runner-up", "also found" or "asked"
+    role: str  # "predicted", "near classes together", "runner-up", "also found" or "asked"
     maps: tuple[Judged, ...]
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
     tried: Mapping[str, float] = field(default_factory=dict[str, float])
     value: float | None = None
+    hidden: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def leader(self) -> Judged | None:
+        """The first map, in the order of faithfulness, that stands up and depends on the class; None where none does."""
+        found = [one for one in self.maps if one.stands and one.is_reason and not one.baseline]
+        return max(found, key=lambda one: one.faithfulness, default=None)
 
     @property
     def measured_by(self) -> str:

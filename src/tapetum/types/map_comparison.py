@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from tapetum.types.attributions import Attribution
 from tapetum.types.checks import listed
 from tapetum.types.results import PARTS, Result
 from tapetum.types.text import table
+from tapetum.types.verdicts import SHORT, Verdicts
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,7 @@ class MapComparison(Result):
     agreement    (m, m) the share of the top fifth of the picture that two maps have in common, mean over images; chance: 0.2
     photographs  (n, 3, H, W) in [0, 1] as the model saw them
     measures     "score" where the target has no probability: curves are in its own units
+    verdicts     on the maps that are no baselines, those of the first image first
     """
 
     maps: tuple[Attribution, ...] = field(metadata=PARTS)
@@ -37,6 +40,7 @@ class MapComparison(Result):
     n_baselines: int
     measures: Literal["probability", "score"] = "probability"
     notes: tuple[str, ...] = ()
+    verdicts: Verdicts = field(default_factory=lambda: Verdicts(()))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -50,26 +54,30 @@ class MapComparison(Result):
 
     @property
     def faithfulness(self) -> Tensor:
-        """Faithfulness of each map (m,): area of insertion - area of deletion, mean over images; high is good."""
-        return (self.areas["insertion"] - self.areas["deletion"]).mean(1)
+        """Faithfulness of each map (m,), by which maps are ordered, mean over images; NaN for the baselines."""
+        known = torch.tensor([one.first for one in self.verdicts.each], dtype=torch.float64).view(-1, self.verdicts.maps)
+        return torch.cat([known.nanmean(0), known.new_full((self.n_baselines,), torch.nan)])
 
-    @property
-    def bar(self) -> float:
-        """Faithfulness of the best baseline, which a map has to exceed."""
-        return float(self.faithfulness[len(self.maps) - self.n_baselines :].max())
+    def standing(self, i: int) -> str:
+        """Verdict on map i in words: for one image its outcome, for several how many of them it stands up on."""
+        if i >= len(self.maps) - self.n_baselines:
+            return "baseline"
+        verdicts = [self.verdicts.of(image, i) for image in range(len(self.photographs))]
+        if len(verdicts) == 1:
+            return SHORT[verdicts[0].outcome]
+        return f"stands up on {sum(one.stands for one in verdicts)} of {len(verdicts)}"
 
     def __str__(self) -> str:
         n = self.deletion.shape[1]
-        head = ["map", "insertion", "deletion", "insertion - deletion", "beats the baselines", "status"]
+        head = ["map", "insertion", "deletion", "faithfulness", "verdict", "status"]
         order = listed(self.faithfulness.nan_to_num(nan=-9).argsort(descending=True, stable=True))
         what = f"of the {self.measures} of {self.maps[0].target[0]}" if n == 1 else f"means over {n} images"
         return f"areas under the curves, {what}; chance agreement of two maps is 0.2\n{table(head, map(self._row, order))}"
 
     def _row(self, i: int) -> list[str]:
         areas = [f"{float(self.areas[name][i].mean()):.3f}" for name in ("insertion", "deletion")]
-        beats = "baseline" if i >= len(self.maps) - self.n_baselines else "yes" if self.faithfulness[i] > self.bar else "no"
-        status = ", ".join(dict.fromkeys(self.maps[i].status))
-        return [self.names[i], *areas, f"{float(self.faithfulness[i]):+.3f}", beats, status]
+        status, value = ", ".join(dict.fromkeys(self.maps[i].status)), float(self.faithfulness[i])
+        return [self.names[i], *areas, "" if isnan(value) else f"{value:+.3f}", self.standing(i), status]
 
 
 def names_of_maps(maps: Sequence[Attribution]) -> tuple[str, ...]:

@@ -22,6 +22,9 @@ no_range    cannot be tested: hiding the whole image hardly changes the score
 improbable  cannot be tested: the target's probability is too small for hiding to lower it
 others      the map's own status: there is no map to test"""
 
+Bar: TypeAlias = Literal["edges", "centre"]
+"""Maps that a map is compared with beside random ones: the edges of the image, and a blob in its middle."""
+
 SHORT: Mapping[Outcome, str] = {
     "stands": "stands up",
     "random": "no better than random maps",
@@ -65,7 +68,7 @@ class Verdict(Result):
     whole: float
     hidden: Mapping[str, float]
     first: float = float("nan")
-    margins: Mapping[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
+    margins: Mapping[Bar, tuple[float, float]] = field(default_factory=dict[Bar, tuple[float, float]])
     tried: int = 1
     level: float = 0.05
     measures: Literal["probability", "score"] = "probability"

@@ -16,7 +16,7 @@ from tapetum.engines.perturb import scores_under, staircase
 from tapetum.engines.scores import ModelScore, as_probability
 from tapetum.families.metrics.measuring import evaluated, fills, outcomes
 from tapetum.models.vision_model import VisionModel
-from tapetum.types import Attribution, Batch, Better, Evaluation, ImagesLike, ModelLike, Range
+from tapetum.types import Attribution, Batch, Better, Evaluation, Range
 
 
 @metric(cite="petsiuk2018rise")
@@ -81,12 +81,6 @@ EVIDENCE: Mapping[str, Mapping[str, Any]] = {
 }
 """Settings for comparing maps: squares of 16 px (in images of 224 px), fourteen per step. Hiding single pixels favours maps
 that act as adversarial noise, and grey squares give images unlike any that a network was trained on."""
-
-
-def faithfulness(model: ModelLike, images: ImagesLike, attribution: Attribution) -> Tensor:
-    """Returns insertion - deletion of each image's map, (n,) in [-1, 1]; higher is better. Maps and layers are ranked by it."""
-    shown, hidden = (metric(model, images, attribution, **EVIDENCE[metric.__name__]).value for metric in (insertion, deletion))
-    return shown - hidden
 
 
 def _curve(

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from tapetum.border.subjects import border
 from tapetum.engines.scores import as_probability
-from tapetum.families.verdicts.trials import JUDGING, ORDERING, Setting, Trials
+from tapetum.families.verdicts.trials import BARS, JUDGING, ORDERING, Setting, Trials
 from tapetum.types import Attribution, ImagesLike, MethodError, ModelLike
-from tapetum.types.verdicts import LEAST_RANGE, Outcome, Verdict, Verdicts
+from tapetum.types.verdicts import LEAST_RANGE, Bar, Outcome, Verdict, Verdicts
 
 GRID = 7
 """Values per side of random maps, or as many as a coarser map has. Finer random maps differ less, so they pass more rarely."""
 
-FEWEST = 50
-"""Fewest random maps, 100 with their reverses."""
+RANDOM = 50
+"""Random maps, 100 with their reverses."""
 
 FIRST = 16
 """Random maps that are tried first; where they beat all maps, no more are needed."""
@@ -39,7 +38,8 @@ def judge(
     over four shares of (log-odds with the highest cells shown - log-odds with the lowest shown) / (log-odds of the image -
     log-odds with nothing shown): insertion - deletion, 1 at best, about 0 for random maps. `p_value` is the probability that
     a random map of 7 x 7 values (or of the map's own grid, if coarser) reaches it: (1 + random maps at least as far from 0) /
-    (2 (1 + k)), since a map and its reverse have opposite values; corrected for all given maps by Holm's method. A map stands
+    (2 (1 + k)), k = 50, since a map and its reverse have opposite values, and beyond all of them by the tail of Student's t;
+    corrected for all given maps by Holm's method. A map stands
     up if p <= level and if it exceeds the edges and the blob by more than one standard error of the difference, paired over
     two fills and three grids. Nothing is tested, and the outcome says so, where hiding everything lowers the probability by
     less than 0.1, by blur or by zero. Of scores without a probability, levels are the scores, and the fall is relative.
@@ -65,34 +65,49 @@ def judge(
             scores = [as_probability(network, ready, one.explains).take([row]) for one in targets.values()]
             trials = Trials(network, ready[row : row + 1], scores, seed)
             which = [list(targets).index(one.explains[row]) for one in maps]
-            found += ask(trials, [one[row] for one in maps], which, level, row)
+            found += ask(trials, [one[row] for one in maps], which, level, image=row)
     return Verdicts(tuple(found), len(maps))
 
 
-def ask(trials: Trials, maps: Sequence[Attribution], which: Sequence[int], level: float, image: int = 0) -> list[Verdict]:
-    """Returns the verdicts on maps of one image, each of the score `which` of the trials, corrected for all of them."""
-    case = _Case(trials, maps, which, level, image)
+def ask(
+    trials: Trials,
+    maps: Sequence[Attribution],
+    which: Sequence[int],
+    level: float,
+    *,
+    image: int = 0,
+    more: int = 0,
+    first: Sequence[float] | None = None,
+) -> list[Verdict]:
+    """Returns the verdicts on maps of one image, each of the score `which` of the trials, corrected for all of them.
+
+    more: number of further maps that were tried and given up; first: faithfulness under `ORDERING`, if it was measured before.
+    """
+    case = _Case(trials, maps, which, level, image, more, first)
     early: list[Outcome | None] = [case.untestable(i) for i in range(len(maps))]
     tested = [i for i, outcome in enumerate(early) if outcome is None]
     values = dict(zip(tested, case.measured(tested, JUDGING[0]), strict=True))
     nulls = _nulls(case, values)
-    p_values = dict(zip(tested, holm([_p_value(values[i], nulls[i]) for i in tested]), strict=True))
+    p_values = dict(zip(tested, holm([_p_value(values[i], nulls[i]) for i in tested], more), strict=True))
+    margins = case.margins({i: values[i] for i in tested if p_values[i] <= level})
     found: list[Verdict] = []
     for i, outcome in enumerate(early):
         if outcome is not None:
             found.append(case.verdict(i, outcome))
             continue
-        margins = case.margins(i) if p_values[i] <= level else {}
-        null = torch.cat([nulls[i], -nulls[i]])
-        found.append(case.verdict(i, _outcome(p_values[i], level, margins), values[i], p_values[i], null, margins))
+        of, null = margins.get(i, {}), torch.cat([nulls[i], -nulls[i]])
+        found.append(case.verdict(i, _outcome(p_values[i], level, of), values[i], p_values[i], null, of))
     return found
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Returns p-values corrected by Holm's step-down method: the k-th smallest of m times m - k + 1, made monotone."""
+def holm(p_values: Sequence[float], more: int = 0) -> list[float]:
+    """Returns p-values corrected by Holm's step-down method: the k-th smallest of m times m - k + 1, made monotone.
+
+    more: number of further tests whose p-values are unknown and count as the largest.
+    """
     corrected, largest = [math.nan] * len(p_values), 0.0
     for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        largest = max(largest, min(1.0, (len(p_values) + more - rank) * p_values[i]))
         corrected[i] = largest
     return corrected
 
@@ -100,8 +115,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
 class _Case:
     """The maps of one image with their trials."""
 
-    def __init__(self, trials: Trials, maps: Sequence[Attribution], which: Sequence[int], level: float, image: int) -> None:
+    def __init__(
+        self,
+        trials: Trials,
+        maps: Sequence[Attribution],
+        which: Sequence[int],
+        level: float,
+        image: int,
+        more: int,
+        first: Sequence[float] | None,
+    ) -> None:
         self.trials, self.maps, self.which, self.level, self.image = trials, maps, which, level, image
+        self.tried, self.known = len(maps) + more, first
         self.rankings = [one.ranking(trials.size)[0].detach().double() for one in maps]
         self.whole = trials.whole.tolist()
         self.hidden = {fill: values.tolist() for fill, values in trials.hidden.items()}
@@ -123,28 +148,37 @@ class _Case:
         values = self.trials.faithfulness(torch.stack([self.rankings[i] for i in some]), setting)
         return [float(values[row, self.which[i]]) for row, i in enumerate(some)]
 
-    def margins(self, i: int) -> dict[str, tuple[float, float]]:
-        """Returns the mean difference from each baseline with its standard error, paired over settings, within each fill."""
-        own = torch.tensor([self.measured([i], setting)[0] for setting in JUDGING])
-        found: dict[str, tuple[float, float]] = {}
-        for name in BARS:
-            known = [float(self.trials.baseline(name, setting)[self.which[i]]) for setting in JUDGING]
-            found[name] = _paired(own - torch.tensor(known))
+    def margins(self, values: Mapping[int, float]) -> dict[int, dict[Bar, tuple[float, float]]]:
+        """Returns for some maps the mean difference from each baseline with its standard error, paired over settings.
+
+        values: {map: its faithfulness under the first setting}.
+        """
+        rows = list(values)
+        own = [list(values.values()), *(self.measured(rows, setting) for setting in JUDGING[1:] if rows)]
+        found: dict[int, dict[Bar, tuple[float, float]]] = {i: {} for i in rows}
+        for row, i in enumerate(rows):
+            for name in BARS:
+                known = [float(self.trials.baselines(setting)[name][self.which[i]]) for setting in JUDGING]
+                found[i][name] = _paired(torch.tensor([some[row] for some in own]) - torch.tensor(known))
         return found
 
+    def first(self, i: int) -> float:
+        """Returns the faithfulness of a map under `ORDERING`, also where it cannot be judged; NaN for a broken map."""
+        if self.maps[i].status[0] not in ("ok", "no_positive_evidence"):
+            return math.nan
+        return self.measured([i], ORDERING)[0] if self.known is None else self.known[i]
+
     def verdict(self, i: int, outcome: Outcome, value: float = math.nan, p: float = math.nan, null: Tensor | None = None,
-                margins: dict[str, tuple[float, float]] | None = None) -> Verdict:  # fmt: skip
+                margins: Mapping[Bar, tuple[float, float]] | None = None) -> Verdict:  # fmt: skip
         one, score, tested = self.maps[i], self.which[i], null is not None
-        known = {name: float(self.trials.baseline(name, JUDGING[0])[score]) if tested else math.nan for name in BARS}
+        bars = self.trials.baselines(JUDGING[0]) if tested else {}
+        known = {name: float(bars[name][score]) if tested else math.nan for name in BARS}
         return Verdict(
             one.method, one.target[0], self.image, outcome, value, p, torch.empty(0) if null is None else null, **known,
             whole=self.whole[score], hidden={fill: values[score] for fill, values in self.hidden.items()},
-            first=self.measured([i], ORDERING)[0] if tested else math.nan, margins=margins or {}, tried=len(self.maps),
-            level=self.level, measures="probability" if self.trials.probable[score] else "score",
+            first=self.first(i), margins=dict(margins or {}), tried=self.tried, level=self.level,
+            measures="probability" if self.trials.probable[score] else "score",
         )  # fmt: skip
-
-
-BARS: tuple[Literal["edges", "centre"], ...] = ("edges", "centre")
 
 
 def _paired(differences: Tensor) -> tuple[float, float]:
@@ -158,16 +192,20 @@ def _paired(differences: Tensor) -> tuple[float, float]:
 
 def _nulls(case: _Case, values: dict[int, float]) -> dict[int, Tensor]:
     """Returns the faithfulness of random maps that belong to each tested map; fewer where no map can stand up any more."""
-    many = max(FEWEST, math.ceil(len(values) / (2 * case.level)))
-    grids = {i: min(GRID, *case.maps[i].values.shape[-2:]) for i in values}
-    for count in (FIRST, many):
-        nulls = {i: case.trials.random(max(2, grids[i]), count)[:, case.which[i]] for i in values}
-        hopeful = any(
-            _hits(values[i], nulls[i]) + 1 <= 2 * (many + 1) * case.level / len(values) for i in values if values[i] > 0
-        )
-        if not hopeful:
+    tried = case.tried - len(case.maps) + len(values)
+    grids = {i: max(2, min(GRID, *case.maps[i].values.shape[-2:])) for i in values}
+    nulls: dict[int, Tensor] = {}
+    for count in (FIRST, RANDOM):
+        nulls = {i: case.trials.random(grids[i], count)[:, case.which[i]] for i in values}
+        if not any(_hopeful(values[i], nulls[i], case.level / tried) for i in values):
             break
     return nulls
+
+
+def _hopeful(value: float, null: Tensor, level: float) -> bool:
+    """Whether a map may still reach the level, uncorrected, if no further random map exceeds it."""
+    hits = _hits(value, null)
+    return value > 0 and (hits == 0 or hits + 1 <= 2 * (RANDOM + 1) * level)
 
 
 def _hits(value: float, null: Tensor) -> int:
@@ -175,14 +213,26 @@ def _hits(value: float, null: Tensor) -> int:
 
 
 def _p_value(value: float, null: Tensor) -> float:
-    """Returns the one-sided p-value of a value under a null that is symmetric around 0."""
+    """Returns the one-sided p-value of a value under a null that is symmetric around 0.
+
+    Beyond all random maps, the tail of Student's t is followed, with their root mean square for a scale. Random maps have
+    lighter tails than that (a benchmark holds it), so the p-value is not too small.
+    """
     if math.isnan(value):
         return 1.0
     half = (1 + _hits(value, null)) / (2 * (1 + len(null)))
+    if _hits(value, null) == 0:
+        half = min(half, _tail(abs(value) / float(null.pow(2).mean().sqrt()), len(null)))
     return half if value > 0 else 1 - half
 
 
-def _outcome(p: float, level: float, margins: dict[str, tuple[float, float]]) -> Outcome:
+def _tail(t: float, freedom: int) -> float:
+    """Returns the probability that Student's t exceeds t > 0 (Wallace's transformation to a normal deviate)."""
+    z = (8 * freedom + 1) / (8 * freedom + 3) * math.sqrt(freedom * math.log1p(t * t / freedom))
+    return 0.5 * math.erfc(z / math.sqrt(2))
+
+
+def _outcome(p: float, level: float, margins: Mapping[Bar, tuple[float, float]]) -> Outcome:
     if p > level:
         return "random"
     below: list[Outcome] = [name for name in BARS if not margins[name][0] > margins[name][1]]

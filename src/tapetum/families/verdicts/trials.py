@@ -10,8 +10,9 @@ rest first, so this is insertion - deletion in log-odds, as a share of the range
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,12 +24,17 @@ from tapetum.engines.perturb import Cells, as_fill, descending, scores_under
 from tapetum.engines.scores import ModelScore, Together
 from tapetum.families.baselines import edges_of
 from tapetum.models.vision_model import VisionModel
+from tapetum.types import Evaluation
+from tapetum.types.verdicts import Bar
 
 CELLS = 14
 """Cells per side: 16 px at 224 px, about the finest detail of a CAM; hiding single pixels would act as adversarial noise."""
 
 SHARES = (1 / 14, 3 / 14, 5 / 14, 9 / 14)
 """Shares of the image that are shown. Small ones tell good maps apart, one above a half keeps the bottom from being empty."""
+
+EARLY = SHARES[:2]
+"""Shares that are hidden for the curve of deletion alone, beside those that follow from `SHARES`."""
 
 FILLS = ("blur", "zero")
 """What hidden parts are replaced by: one keeps tone and colour, one keeps nothing."""
@@ -55,6 +61,9 @@ JUDGING = (
 """Settings of verdicts. Random maps are tried with the first; comparisons with edges and centre are paired over all."""
 
 
+BARS: tuple[Bar, ...] = ("edges", "centre")
+
+
 class Trials:
     """One image on trial with its targets' scores; what does not depend on a map is measured once and kept.
 
@@ -70,11 +79,11 @@ class Trials:
         self._fills = {fill: model.laid_out(as_fill(model, image, fill)) for fill in FILLS}
         self._grids: dict[tuple[float, float], Cells] = {}
         self._random: dict[int, tuple[torch.Generator, Tensor]] = {}
-        self._known: dict[tuple[str, Setting], Tensor] = {}
+        self._known: dict[Setting, Tensor] = {}
         everything = torch.ones(1, self.grid(ORDERING).count, dtype=torch.bool)
         self.whole = self._scores(everything, ORDERING)[0]
         self.hidden = {fill: self._scores(~everything, Setting(fill, (0.0, 0.0)))[0] for fill in FILLS}
-        self.edges, self.centre = edges_of(image)[0, 0], _blob(self.size).to(image.device)
+        self._edges, self._centre = edges_of(image)[0, 0].double(), _blob(self.size).to(image.device).double()
 
     def grid(self, setting: Setting) -> Cells:
         if setting.shift not in self._grids:
@@ -83,7 +92,10 @@ class Trials:
 
     def faithfulness(self, maps: Tensor, setting: Setting) -> Tensor:
         """Returns the faithfulness (m, scores) of maps (m, h, w) that rank the pixels, under one setting."""
-        levels = self._levels(self.curves(maps, setting))
+        return self._faithful(self.curves(maps, setting), setting)
+
+    def _faithful(self, curves: Tensor, setting: Setting) -> Tensor:
+        levels = self._levels(curves)
         top, bottom = levels[:, 0::2].mean(1), levels[:, 1::2].mean(1)
         span = self._levels(self.whole) - self._levels(self.hidden[setting.fill])
         return (top - bottom) / torch.where(span > 0, span, torch.nan)
@@ -94,11 +106,30 @@ class Trials:
         kept = torch.stack([one for ranking in grid.means(maps.cpu()) for one in _ends(ranking)])
         return self._scores(kept, setting).unflatten(0, (len(maps), -1))
 
-    def baseline(self, name: str, setting: Setting) -> Tensor:
-        """Returns the faithfulness (scores,) of the image's edges ("edges"), or of a blob in its middle ("centre")."""
-        if (name, setting) not in self._known:
-            self._known[name, setting] = self.faithfulness(getattr(self, name)[None], setting)[0]
-        return self._known[name, setting]
+    def evidence(self, ranking: Tensor, score: int) -> tuple[float, dict[str, Evaluation]]:
+        """Returns the faithfulness of one map (h, w) under `ORDERING`, and its curves of deletion and insertion.
+
+        Showing the lowest s is hiding the highest 1 - s; two more points are measured where little is hidden.
+        """
+        means = self.grid(ORDERING).means(ranking[None].cpu())[0]
+        order = descending(means)
+        few = [_only(order[max(1, round(share * len(order))) :], len(order)) for share in EARLY]
+        values = self._scores(torch.stack([*_ends(means), *few]), ORDERING)
+        values, early = values[None, : -len(EARLY)], values[-len(EARLY) :, score]
+        tops, bottoms = values[0, 0::2, score], values[0, 1::2, score]
+        whole, hidden = self.whole[score], self.hidden[ORDERING.fill][score]
+        gone = {0.0: whole, **dict(zip(EARLY, early, strict=True)), 1.0: hidden}
+        gone |= {1 - share: one for share, one in zip(SHARES, bottoms, strict=True)}
+        shown = {0.0: hidden, **dict(zip(SHARES, tops, strict=True)), 1.0: whole}
+        measures = "probability" if self.probable[score] else "score"
+        curves = {"deletion": _curve("deletion", gone, measures), "insertion": _curve("insertion", shown, measures)}
+        return float(self._faithful(values, ORDERING)[0, score]), curves
+
+    def baselines(self, setting: Setting) -> dict[Bar, Tensor]:
+        """Returns the faithfulness (scores,) of the image's edges and of a blob in its middle."""
+        if setting not in self._known:
+            self._known[setting] = self.faithfulness(torch.stack([self._edges, self._centre]), setting)
+        return dict(zip(BARS, self._known[setting], strict=True))
 
     def random(self, cells: int, count: int) -> Tensor:
         """Returns the faithfulness (at least count, scores) of random maps of cells x cells values, upsampled bilinearly.
@@ -135,8 +166,21 @@ def _ends(ranking: Tensor) -> list[Tensor]:
     for share in SHARES:
         k = max(1, round(share * n))
         for some in (order[:k], order[n - k :]):
-            ends.append(torch.zeros(n, dtype=torch.bool).scatter(0, some, True))
+            ends.append(_only(some, n))
     return ends
+
+
+def _only(chosen: Tensor, n: int) -> Tensor:
+    """Returns a mask (n,) bool that is True at the chosen indices."""
+    return torch.zeros(n, dtype=torch.bool).scatter(0, chosen, True)
+
+
+def _curve(name: Literal["deletion", "insertion"], points: Mapping[float, Tensor], measures: Any) -> Evaluation:
+    """Returns a curve and the area under it from {share of the image changed: score}."""
+    fraction = torch.tensor(sorted(points), dtype=torch.float64)
+    curve = torch.stack([points[share] for share in sorted(points)])[None].cpu()
+    better = "lower" if name == "deletion" else "higher"
+    return Evaluation(name, torch.trapezoid(curve, fraction), curve, fraction, better, measures)
 
 
 def _blob(size: tuple[int, int]) -> Tensor:
