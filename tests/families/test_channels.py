@@ -19,7 +19,11 @@ from tapetum.types import ImageError, MethodError, TapetumError, TrainingError
 
 SIZE = (24, 32)
 QUICK = {"n_steps": 2, "n_samples": 80, "n_masks": 8, "n_views": 1, "n_iterations": 2, "n_octaves": 1}
-REFUSALS = ("has no attention between tokens", "color_channels is about red, green and blue")
+REFUSALS = (
+    "has no attention between tokens",
+    "color_channels is about red, green and blue",
+    "focus needs others=, images of other things",
+)
 
 
 def network(channels: int) -> tp.VisionModel:

@@ -62,6 +62,14 @@ Fill: TypeAlias = Annotated[
     "replacement of hidden pixels: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a "
     "tensor.",
 ]
+AnyFill: TypeAlias = Annotated[
+    Tensor | float | str,
+    "replacement of hidden pixels: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.",
+]
+MixedIn: TypeAlias = Annotated[
+    Tensor | float | str,
+    "what is mixed in: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.",
+]
 Baseline: TypeAlias = Annotated[
     Tensor,
     "reference image x0: zero (the mean colour of a normalised model), mean, black, white, blur, noise, a number, a tensor.",

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.methods import metric
+from tapetum.border.sentences import AnyFill
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import scores_under, staircase
@@ -27,7 +28,7 @@ def deletion(
     *,
     n_steps: Annotated[int, Range(1, 10_000)] = 32,
     cells: Annotated[int | None, Range(1, 10_000)] = None,
-    fill: Tensor | float | str = "zero",
+    fill: AnyFill = "zero",
     batch: Batch = "auto",
 ) -> Evaluation:
     """Speed at which the target's probability falls when the pixels that the map ranks highest are hidden first.
@@ -41,7 +42,6 @@ def deletion(
         n_steps: equal steps from nothing to everything hidden (the paper: one per 224 px).
         cells: hide whole squares of a grid with this many cells per side, ranked by their mean; None: single pixels, as in the
             paper, where fine maps profit from making adversarial noise.
-        fill: replacement of hidden pixels: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
 
     Example:
         >>> tp.deletion(model, images, tp.grad_cam(model, images)).value

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tapetum.border.methods import metric
-from tapetum.border.sentences import Seed
+from tapetum.border.sentences import AnyFill, Seed
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.scores import ModelScore, as_score
 from tapetum.families.metrics.effects import (
@@ -115,7 +115,7 @@ def sensitivity_n(
     n_sizes: Annotated[int, Range(2, 1_000)] = 5,
     n_samples: Annotated[int, Range(2, 100_000)] = 20,
     cells: Annotated[int | None, Range(2, 10_000)] = 14,
-    fill: Tensor | float | str = "zero",
+    fill: AnyFill = "zero",
     seed: Seed = 0,
     batch: Batch = "auto",
 ) -> Evaluation:
@@ -132,7 +132,6 @@ def sensitivity_n(
         n_sizes: sizes of sets.
         n_samples: random sets of each size (the paper: 100), each costs a forward pass.
         cells: squares per side of a grid; None: single pixels, as in the paper.
-        fill: replacement of hidden pixels: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
 
     Example:
         >>> tp.sensitivity_n(model, images, tp.grad_cam(model, images), n_sizes=2, n_samples=8).value

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tapetum.border.methods import metric
+from tapetum.border.sentences import MixedIn
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.batching import batch_size
 from tapetum.engines.perturb import Masks, scores_under
@@ -25,7 +26,7 @@ def average_drop(
     images: Tensor,
     attribution: Attribution,
     *,
-    fill: Tensor | float | str = "zero",
+    fill: MixedIn = "zero",
     batch: Batch = "auto",
 ) -> Evaluation:
     """Share of the target's probability that is lost when only what the map highlights is shown.
@@ -35,9 +36,6 @@ def average_drop(
     positive values shows nothing, a constant positive one everything (a drop of 0): a map that highlights all of the picture
     cannot lose, so read this number beside the gain, or with the share that a map shows (`parts`). NaN where p(x) is 0, and for
     NaN in the map. torch-cam and pytorch-grad-cam stretch maps from their minimum to their maximum before they enlarge them.
-
-    Args:
-        fill: what is mixed in: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
 
     Example:
         >>> tp.average_drop(model, images, tp.grad_cam(model, images)).value
@@ -53,16 +51,13 @@ def average_increase(
     images: Tensor,
     attribution: Attribution,
     *,
-    fill: Tensor | float | str = "zero",
+    fill: MixedIn = "zero",
     batch: Batch = "auto",
 ) -> Evaluation:
     """Whether the target's probability is higher when only what the map highlights is shown.
 
     value = 1 if p(m x) > p(x), else 0, with m x as in `average_drop`; high is good. The mean over images is the paper's
     increase in confidence. Equal probabilities are no increase: a map that shows everything has 0, and so has p(x) = 1.
-
-    Args:
-        fill: what is mixed in: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
 
     Example:
         >>> tp.average_increase(model, images, tp.grad_cam(model, images)).value
@@ -77,16 +72,13 @@ def average_gain(
     images: Tensor,
     attribution: Attribution,
     *,
-    fill: Tensor | float | str = "zero",
+    fill: MixedIn = "zero",
     batch: Batch = "auto",
 ) -> Evaluation:
     """Share of the missing probability that is won when only what the map highlights is shown.
 
     value = max(0, p(m x) - p(x)) / (1 - p(x)), in [0, 1], high is good, with m x as in `average_drop`, whose counterpart it is:
     a map that shows everything drops nothing, but gains nothing either. NaN where p(x) is 1, and for NaN in the map.
-
-    Args:
-        fill: what is mixed in: zero (as in the paper), mean, black, white, blur, noise, a number, a tensor.
 
     Example:
         >>> tp.average_gain(model, images, tp.grad_cam(model, images)).value

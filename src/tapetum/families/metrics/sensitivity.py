@@ -22,6 +22,13 @@ Remake: TypeAlias = Callable[..., Attribution]
 SAME = 1e-2
 """Share of a map's norm by which the same map may differ when it is made again, in a batch of another size."""
 
+Radius: TypeAlias = Annotated[
+    float, Range(1e-6, 100), "largest change of a value, in units of the model's input (captum: 0.02)."
+]
+AnotherMethod: TypeAlias = Annotated[
+    Remake | None, "function (model, images, target) that makes the map again; None: the map's own, with its parameters."
+]
+
 
 @metric(cite="yeh2019infidelity", laws=("sampled",))
 def max_sensitivity(
@@ -29,9 +36,9 @@ def max_sensitivity(
     images: Tensor,
     attribution: Attribution,
     *,
-    radius: Annotated[float, Range(1e-6, 100)] = 0.02,
+    radius: Radius = 0.02,
     n_samples: Annotated[int, Range(1, 10_000)] = 10,
-    method: Remake | None = None,
+    method: AnotherMethod = None,
     seed: Seed = 0,
 ) -> Evaluation:
     """Largest change of a map when the picture changes by noise that nobody sees.
@@ -44,9 +51,7 @@ def max_sensitivity(
     `method`. Quantus draws noise from [0, 0.2] instead, 200 times.
 
     Args:
-        radius: largest change of a value, in units of the model's input (captum: 0.02).
         n_samples: changed pictures per image (captum: 10).
-        method: function (model, images, target) that makes the map again; None: the map's own, with its parameters.
 
     Example:
         >>> tp.max_sensitivity(model, images, tp.saliency(model, images), n_samples=2).value
@@ -61,9 +66,9 @@ def average_sensitivity(
     images: Tensor,
     attribution: Attribution,
     *,
-    radius: Annotated[float, Range(1e-6, 100)] = 0.02,
+    radius: Radius = 0.02,
     n_samples: Annotated[int, Range(1, 10_000)] = 10,
-    method: Remake | None = None,
+    method: AnotherMethod = None,
     seed: Seed = 0,
 ) -> Evaluation:
     """Mean change of a map when the picture changes by noise that nobody sees.
@@ -71,9 +76,7 @@ def average_sensitivity(
     value = mean over samples of |R(x + e) - R(x)| / |R(x)|, at least 0, low is good; all else as in `max_sensitivity`.
 
     Args:
-        radius: largest change of a value, in units of the model's input (captum: 0.02).
         n_samples: changed pictures per image.
-        method: function (model, images, target) that makes the map again; None: the map's own, with its parameters.
 
     Example:
         >>> tp.average_sensitivity(model, images, tp.saliency(model, images), n_samples=2).value
