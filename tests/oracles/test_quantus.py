@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 import tapetum as tp
 from tapetum.engines.perturb.imputation import imputed
+from tapetum.engines.similarity import correlation
 from tapetum.families.metrics.effects import hidden_effects, places, random_squares
-from tapetum.families.metrics.measuring import pearson
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, Evaluation
 
@@ -130,7 +130,7 @@ def test_faithfulness_correlation_of_the_same_sets() -> None:
         picture, score = images()[row : row + 1], tp.as_score(model(), images(), list(TARGETS)).take([row])
         ranking = maps().values[row : row + 1, 0]
         effects = hidden_effects(score, picture, ranking, places(picture, None), sets, 0 * picture, 16)
-        np.testing.assert_allclose(pearson(effects.attributed, effects.drop), theirs[row : row + 1], **CLOSE)
+        np.testing.assert_allclose(correlation(effects.attributed, effects.drop), theirs[row : row + 1], **CLOSE)
 
 
 @pytest.mark.parametrize("normalize", [False, True])

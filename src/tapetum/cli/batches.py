@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tapetum.cli.terminal import bar, debugging, fail, one_line, remark, unexpected
+from tapetum.data.preprocessing import Preprocessing
 from tapetum.data.sources import find_images
 from tapetum.files import shown
 from tapetum.progress import Watcher
@@ -30,6 +31,16 @@ def images_of(paths: Sequence[str]) -> tuple[list[str], Refused]:
         except ImageError as error:
             refused.append(print_refusal(path, str(error)))
     return find_images(files), refused  # again over all, which drops files that were named twice
+
+
+def readable(files: Sequence[str], preprocessing: Preprocessing) -> tuple[list[str], Refused]:
+    """Returns the files that can be read as photographs, and the others with reasons; none is kept in memory."""
+
+    def read(file: str, _: Watcher) -> str:
+        with preprocessing.opened(file):
+            return file
+
+    return for_each(files, read)
 
 
 def for_each(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from tapetum.cli.batches import for_each, images_of, listed_refusals
+from tapetum.cli.batches import images_of, listed_refusals, readable
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, say
 from tapetum.families.health.doctor import doctor
-from tapetum.progress import Watcher, watching
+from tapetum.progress import watching
 
 
 def examine(*, model: ModelChoice, images: Sequence[str], as_json: bool) -> int:
@@ -20,11 +20,7 @@ def examine(*, model: ModelChoice, images: Sequence[str], as_json: bool) -> int:
     files, refused = images_of(images)
     network = model.load()
 
-    def readable(file: str, _: Watcher) -> str:
-        with network.preprocessing.opened(file):
-            return file
-
-    files, unread = for_each(files, readable)
+    files, unread = readable(files, network.preprocessing)
     refused += unread
     if images and not files:
         return 2

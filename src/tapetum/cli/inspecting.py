@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tapetum.border.running import run
-from tapetum.cli.batches import for_each, images_of, listed_refusals, status
+from tapetum.cli.batches import images_of, listed_refusals, readable, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.terminal import bar, remark, say
 from tapetum.figures import show
-from tapetum.progress import Watcher
 from tapetum.registry import check_parameters, lookup
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import write_figure
@@ -36,11 +35,7 @@ def inspect_files(
     files, refused = images_of(images)
     network = model.load()
 
-    def readable(file: str, watcher: Watcher) -> str:
-        with network.preprocessing.opened(file):
-            return file
-
-    files, unread = for_each(files, readable)
+    files, unread = readable(files, network.preprocessing)
     refused += unread
     if not files and method.takes != "model":
         return 2

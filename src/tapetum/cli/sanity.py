@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tapetum.cli.batches import for_each, images_of, listed_refusals, status
+from tapetum.cli.batches import images_of, listed_refusals, readable, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.options import names_in
@@ -28,11 +28,7 @@ def check_files(
     files, refused = images_of(images)
     network, started = model.load(), now()
 
-    def readable(file: str, watcher: Watcher) -> str:
-        with network.preprocessing.opened(file):
-            return file
-
-    files, unread = for_each(files, readable)
+    files, unread = readable(files, network.preprocessing)
     refused += unread
     if not files:
         return 2

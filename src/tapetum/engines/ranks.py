@@ -7,16 +7,15 @@ import math
 import torch
 from torch import Tensor
 
+from tapetum.engines.similarity import ranks
+
 DRAWS = 1000
 """Resamples of a bootstrap interval."""
 
 
 def ranked(values: Tensor, higher: bool) -> Tensor:
     """Returns the ranks (n, m) of m methods on each of n pictures: 1 is the best; equal values share their mean rank."""
-    signed = values if higher else -values
-    above = (signed[:, None, :] > signed[:, :, None]).sum(2)
-    equal = (signed[:, None, :] == signed[:, :, None]).sum(2)
-    return 1 + above + (equal - 1) / 2
+    return 1 + ranks(-values if higher else values)
 
 
 def friedman(ranks: Tensor) -> float:

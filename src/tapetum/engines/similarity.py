@@ -20,10 +20,10 @@ def ranks(values: Tensor) -> Tensor:
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Returns Pearson's correlation (n,) of the rows of (n, k) and (n, k); NaN where a row is constant or not finite."""
-    first, second = (one.double() - one.double().mean(1, keepdim=True) for one in (a, b))
-    spread = first.square().sum(1) * second.square().sum(1)
-    found = (first * second).sum(1) / spread.sqrt()
+    """Returns Pearson's correlation (...,) of the rows of (..., k) and (..., k); NaN where a row is constant or not finite."""
+    first, second = (one.double() - one.double().mean(-1, keepdim=True) for one in (a, b))
+    spread = first.square().sum(-1) * second.square().sum(-1)
+    found = (first * second).sum(-1) / spread.sqrt()
     return found.clamp(-1, 1).where((spread > 0) & spread.isfinite(), torch.nan)
 
 

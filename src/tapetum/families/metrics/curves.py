@@ -13,7 +13,7 @@ from tapetum.border.methods import metric
 from tapetum.border.sentences import AnyFill
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.batching import batch_size
-from tapetum.engines.perturb import scores_under, staircase
+from tapetum.engines.perturb import descending, scores_under, staircase
 from tapetum.engines.scores import ModelScore, as_probability
 from tapetum.families.metrics.measuring import evaluated, fills, outcomes
 from tapetum.models.vision_model import VisionModel
@@ -134,10 +134,3 @@ def _in_cells(ranking: Tensor, cells: int) -> Tensor:
     height, width = size_of(ranking)
     means = F.adaptive_avg_pool2d(ranking, (min(cells, height), min(cells, width)))
     return F.interpolate(means[:, None], (height, width), mode="nearest-exact")[:, 0]
-
-
-def descending(importance: Tensor) -> Tensor:
-    """Returns flat pixel indices, most important first; equally important pixels in a fixed random order, not by position."""
-    generator = torch.Generator().manual_seed(0)
-    shuffled = torch.randperm(importance.numel(), generator=generator).to(importance.device)
-    return shuffled[importance.flatten()[shuffled].argsort(descending=True, stable=True)]

@@ -12,10 +12,10 @@ from tapetum.border.methods import metric
 from tapetum.border.sentences import Seed
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.batching import batch_size
-from tapetum.engines.perturb import scores
+from tapetum.engines.perturb import descending, scores
 from tapetum.engines.perturb.imputation import imputed
 from tapetum.engines.scores import as_probability
-from tapetum.families.metrics.curves import descending, replaced_in_order
+from tapetum.families.metrics.curves import replaced_in_order
 from tapetum.families.metrics.measuring import evaluated, fills, outcomes
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, Batch, Evaluation, MethodError, Range

@@ -19,6 +19,7 @@ from tapetum.border.methods import metric
 from tapetum.border.sentences import AnyFill, Seed
 from tapetum.data.preprocessing import size_of
 from tapetum.engines.scores import ModelScore, as_score
+from tapetum.engines.similarity import correlation, rank_correlation
 from tapetum.families.metrics.effects import (
     Effects,
     count,
@@ -29,7 +30,7 @@ from tapetum.families.metrics.effects import (
     ranking,
     unmoved,
 )
-from tapetum.families.metrics.measuring import evaluated, explained, fills, level, outcomes, pearson, spearman
+from tapetum.families.metrics.measuring import evaluated, explained, fills, level, outcomes
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attribution, Batch, Evaluation, Range
 from tapetum.types.outcomes import Outcome
@@ -66,7 +67,7 @@ def single_deletion(
     effects = hidden_effects(
         score, images, ranking(images, attribution), labels, torch.eye(count(labels)), fills(model, images, fill), batch
     )
-    return _correlated("single_deletion", attribution, score, effects, images.dtype, spearman)
+    return _correlated("single_deletion", attribution, score, effects, images.dtype, rank_correlation)
 
 
 @metric(cite="bhatt2020evaluating", laws=("sampled",))
@@ -103,7 +104,7 @@ def faithfulness_correlation(
     many = count(labels)
     hidden = random_sets(many, [max(1, min(many - 1, round(share * many)))] * n_samples, seed)
     effects = hidden_effects(score, images, ranking(images, attribution), labels, hidden, fills(model, images, fill), batch)
-    return _correlated("faithfulness_correlation", attribution, score, effects, images.dtype, pearson)
+    return _correlated("faithfulness_correlation", attribution, score, effects, images.dtype, correlation)
 
 
 @metric(cite="ancona2018towards", laws=("sampled",))
@@ -144,7 +145,7 @@ def sensitivity_n(
     effects = hidden_effects(score, images, ranking(images, attribution), labels, hidden, fills(model, images, fill), batch)
     attributed, drop = (one.unflatten(1, (n_sizes, n_samples)) for one in (effects.attributed, effects.drop))
     flat = level(attributed) | unmoved(drop, effects.whole[:, None], images.dtype)
-    found = pearson(attributed, drop).masked_fill(flat, torch.nan)
+    found = correlation(attributed, drop).masked_fill(flat, torch.nan)
     status = _status(attribution, effects, images.dtype)
     parts = {"correlation": found, "share": torch.tensor(sizes, dtype=torch.float64).expand_as(found) / many}
     return evaluated("sensitivity_n", found.nanmean(1), status, "higher", (-1.0, 1.0), score=score, parts=parts)

@@ -76,27 +76,6 @@ def evaluated(
     )
 
 
-# --- correlations of two rows of numbers
-
-
-def pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Returns the correlation (...,) of the last axes of two tensors (..., m) in [-1, 1]; NaN where one of them is constant."""
-    a, b = (one.double() - one.double().mean(-1, keepdim=True) for one in (a, b))
-    return ((a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1))).clamp(-1, 1)
-
-
-def spearman(a: Tensor, b: Tensor) -> Tensor:
-    """Returns the correlation (...,) of the ranks of two tensors (..., m); equal values share their mean rank."""
-    return pearson(ranks(a), ranks(b))
-
-
-def ranks(values: Tensor) -> Tensor:
-    """Returns the ranks (..., m) of values along the last axis, from 0; equal values share their mean rank."""
-    below = (values[..., None, :] < values[..., None]).sum(-1)
-    equal = (values[..., None, :] == values[..., None]).sum(-1)
-    return below + (equal - 1) / 2
-
-
 def level(values: Tensor, least: float = 1e-9) -> Tensor:
     """Returns whether rows (..., m) are constant but for rounding: their range is at most `least` of the largest magnitude."""
     return values.amax(-1) - values.amin(-1) <= least * values.abs().amax(-1)
