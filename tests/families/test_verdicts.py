@@ -284,6 +284,17 @@ def test_a_batch_is_judged_as_its_images_alone() -> None:
     assert [one.image for one in together.each] == [0, 0, 1, 1, 2, 2]
 
 
+def test_the_verdict_passes_the_exam_the_truth_stands_up_its_opposite_and_noise_do_not() -> None:
+    lucky = 0
+    for one in tp.exam_networks(n=3):
+        drawn = one.as_map(torch.rand(3, 1, 7, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+        found = tp.judge(one.model, one.images, [one.perfect, one.as_map(-one.truth), drawn])
+        assert found.stands[:, 0].all(), one.name
+        assert not found.stands[:, 1].any(), one.name
+        lucky += int(found.stands[:, 2].sum())
+    assert lucky <= 3  # of 18; more has a probability of 0.01 where each has 0.05
+
+
 def test_networks_of_any_kind_are_judged() -> None:
     for name in ("residual", "vit_token", "as_dict", "branches"):
         model, images = shared(name), pictures(1)

@@ -46,7 +46,8 @@ LEAST_RANGE = 0.1
 class Verdict(Result):
     """Verdict on one map of one image.
 
-    faithfulness  insertion - deletion in log-odds as a share of the range, 1 at best, 0 for random maps on average
+    faithfulness  insertion - deletion in log-odds as a share of the range: about 1 for a perfect map (more where places
+                  speak against the target), 0 for random maps on average
     p_value       probability that a random map is at least as faithful, corrected for all maps that were tried (Holm)
     null          (k,) faithfulness of random maps and of their reverses
     edges, centre faithfulness of the image's edges, and of a blob in its middle

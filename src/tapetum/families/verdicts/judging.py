@@ -36,13 +36,13 @@ def judge(
 
     Cells of a 14 x 14 grid are shown in the order of the map, and in the reverse order, the rest blurred. faithfulness = mean
     over four shares of (log-odds with the highest cells shown - log-odds with the lowest shown) / (log-odds of the image -
-    log-odds with nothing shown): insertion - deletion, 1 at best, about 0 for random maps. `p_value` is the probability that
-    a random map of 7 x 7 values (or of the map's own grid, if coarser) reaches it: (1 + random maps at least as far from 0) /
-    (2 (1 + k)), k = 50, since a map and its reverse have opposite values, and beyond all of them by the tail of Student's t;
-    corrected for all given maps by Holm's method. A map stands
-    up if p <= level and if it exceeds the edges and the blob by more than one standard error of the difference, paired over
-    two fills and three grids. Nothing is tested, and the outcome says so, where hiding everything lowers the probability by
-    less than 0.1, by blur or by zero. Of scores without a probability, levels are the scores, and the fall is relative.
+    log-odds with nothing shown): insertion - deletion, about 1 for a perfect map, about 0 for random maps. `p_value` is the
+    probability that a random map of 7 x 7 values (or of the map's own grid, if coarser) reaches it: (1 + random maps at least
+    as far from 0) / (2 (1 + k)), k = 50, since a map and its reverse have opposite values, and beyond all of them by the tail
+    of Student's t; corrected for all given maps by Holm's method. A map stands up if p <= level and if it exceeds the edges
+    and the blob by more than one standard error of the difference, paired over two fills and three grids. Nothing is tested,
+    and the outcome says so, where hiding everything lowers the probability by less than 0.1, by blur or by zero. Of scores
+    without a probability, levels are the scores, and the fall is relative.
 
     Args:
         level: largest probability that a random map passes, of all maps of an image together, in (0, 1).
@@ -215,8 +215,8 @@ def _hits(value: float, null: Tensor) -> int:
 def _p_value(value: float, null: Tensor) -> float:
     """Returns the one-sided p-value of a value under a null that is symmetric around 0.
 
-    Beyond all random maps, the tail of Student's t is followed, with their root mean square for a scale. Random maps have
-    lighter tails than that (a benchmark holds it), so the p-value is not too small.
+    Beyond all random maps, the tail of Student's t is followed, with their root mean square for a scale. Random maps had
+    lighter tails than a normal variable on the photographs on which the method was chosen (kurtosis 2.4; normal: 3).
     """
     if math.isnan(value):
         return 1.0
