@@ -59,8 +59,11 @@ verdict uses them. Beside a failure stands the kind of map that came closest, or
 
 A failure need not be a fault. Measures of form know no places, those of stability and of completeness no truth: a map of decoys
 is as sparse, as stable and as complete as the true one. A metric that hides one place after the other cannot see that one of
-two is enough. Metrics that make the map again on other weights or for another class cannot be asked about a truth that no
-method made; the two sensitivities are given a method that always returns the same map.
+two is enough. Metrics that make the map again, on other weights or for another class, are not given maps but methods:
+`deep_lift`, which finds the truth on all six, against random maps and edges, which know nothing of a network. `random_logit`
+fails, since it looks at magnitudes, and here what speaks for one class speaks as much against the other; `focus`, since its
+mosaics halve the pictures, and at half the size the patterns are gone. The two sensitivities are given a method that always
+returns the same map.
 
 `tp.exam_metrics(["deletion"])` runs it.
 

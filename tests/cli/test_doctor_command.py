@@ -36,3 +36,17 @@ def test_pictures_that_cannot_be_read_are_named(tapetum: CommandLine, place: Pat
     assert (some.status, "broken.png" in some.err, some.out.startswith("tiny on 1 picture")) == (1, True, True)
     assert tapetum("doctor", "net.py:build", "broken.png").status == 2
     assert tapetum("doctor", "no_such_network").status == 2
+
+
+def test_near_classes_are_those_of_python(tapetum: CommandLine, place: Path) -> None:
+    model = tp.load("net.py:build")
+    wanted = tp.near_classes(model, "dog", 2)
+    answer = tapetum("near-classes", "net.py:build", "dog", "-k", "2")
+    assert answer.status == 0, answer.err
+    assert [line.split()[0] for line in answer.out.splitlines()[1:]] == [str(one.index) for one in wanted]
+    assert all(f"{one.likeness:.2f}" in answer.out for one in wanted)
+    by_answers = tapetum("near-classes", "net.py:build", str(wanted[0].index), "cat.png", "missing.png", "-k", "1")
+    near = tp.near_classes(model, wanted[0].index, 1, model.preprocess(["cat.png"]))[0]
+    assert by_answers.status == 1
+    assert f"{near.index}" in by_answers.out.splitlines()[1]
+    assert "no label" in tapetum("near-classes", "net.py:build", "zebra").err

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import CommandLine
+from PIL import Image
 
 import tapetum as tp
 
@@ -43,9 +45,32 @@ def test_all_metrics_are_those_without_masks_and_a_refusal_is_a_line(tapetum: Co
     assert "refused" not in answer.out
 
 
+def test_masks_are_cut_and_resized_as_the_picture_is(tapetum: CommandLine, place: Path) -> None:
+    height, width = tp.read_image(place / "cat.png").shape[-2:]
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 4 : height // 2, width // 3 :] = 255
+    (place / "masks").mkdir()
+    Image.fromarray(mask).save(place / "masks" / "cat.bmp")
+    words = ["evaluate", "saliency", "cat.png", "--metrics", "relevance_mass,pointing_game", "--target", "dog", *NET]
+    for i, given in enumerate(("masks", "masks/cat.bmp")):
+        answer = tapetum(*words, "--masks", given, "--out", f"out{i}")
+        assert answer.status == 0, answer.err
+        report = json.loads((place / f"out{i}" / "report.json").read_text())
+        model = tp.load("net.py:build")
+        where = model.denormalize(model.preprocess(Image.fromarray(mask))).mean(1) > 0.5
+        images = model.preprocess("cat.png")
+        wanted = float(tp.relevance_mass(tp.saliency(model, images, "dog"), where).value)
+        assert report["images"][0]["maps"][0]["metrics"][0]["value"] == wanted
+    Image.fromarray(mask[:-1]).save(place / "masks" / "cat.bmp")
+    answer = tapetum(*words, "--masks", "masks", "--out", "out2")
+    assert answer.status == 2
+    assert f"its mask has {width} x {height - 1} px, the picture {width} x {height}" in answer.err
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
+        (["--metrics", "relevance_mass", "--masks", "none"], "no file or folder none: --masks takes pictures"),
         (["--metrics", "grad_cam"], "grad_cam is no metric; there are deletion"),
         (["--metrics", "relevance_mass"], "relevance_mass needs masks of the objects"),
         (["--metrics", "deletoin"], "no method 'deletoin'; close names: deletion"),

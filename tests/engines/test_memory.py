@@ -67,3 +67,11 @@ def test_a_batch_is_estimated_at_the_size_of_the_images(monkeypatch: pytest.Monk
         assert batch_size(model, "auto") == 9  # the pooled vector takes a few bytes, too
         assert batch_size(model, "auto", gradients=True) == 4
     assert batch_size(model, "auto") == USUAL
+
+
+@pytest.mark.parametrize(("side", "n"), [(64, 16), (512, 10), (1024, 4)])
+def test_large_layers_get_smaller_batches_but_never_fewer_than_four_images(side: int, n: int) -> None:
+    """Two channels of float32 are 8 bytes a pixel; the largest block is 20 MiB, ten images of 512 x 512."""
+    model = tp.wrap(nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=side)
+    assert batch_size(model, "auto") == n
+    assert batch_size(model, "auto", gradients=True) == USUAL // 2

@@ -137,3 +137,10 @@ def test_the_metrics_of_a_verdict_pass_the_exam() -> None:
     names = ["deletion", "insertion", "relevance_mass"]
     assert set(names) <= PASSED
     assert tp.exam_metrics(names, n=2).passed.all()
+
+
+def test_metrics_that_make_the_map_again_are_given_methods() -> None:
+    exam = tp.exam_metrics(["efficient_parameter_randomization", "random_logit"], n=2)
+    assert exam.passed.tolist() == [True, False]  # the other class's logit is the opposite: the same magnitudes
+    assert exam.refusals == ("", "")
+    assert float(exam.wins[1].max()) == 0

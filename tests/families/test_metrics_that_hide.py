@@ -120,10 +120,14 @@ def test_infidelity_of_the_exact_map_is_zero_and_of_zeros_the_mean_squared_fall(
 
 def test_scaled_infidelity_does_not_see_the_scale_of_a_map() -> None:
     model, images, maps = shared("residual"), pictures(2), pictures(2, seed=5)[:, :1]
-    one, other = (measured("infidelity", model, images, given(factor * maps, (1, 3))) for factor in (1, -30))
+    exact = tp.input_x_gradient(model, images, [1, 3]).values.sum(1, keepdim=True)
+    maps = exact + exact.std() * maps
+    one, other, opposite = (measured("infidelity", model, images, given(b * maps, (1, 3))) for b in (1, 30, -1))
     torch.testing.assert_close(one.value, other.value)
     plain = measured("infidelity", model, images, given(maps, (1, 3)), scaled=False)
     assert bool((plain.value > one.value).all())
+    torch.testing.assert_close(opposite.value, one.parts["drop"].square().mean(1))  # no better than forecasting no change
+    assert bool((opposite.value > one.value).all())
 
 
 class Deaf(nn.Module):

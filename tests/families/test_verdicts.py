@@ -316,3 +316,9 @@ def test_words_say_the_place_among_random_maps() -> None:
     found = tp.judge(network(OnePlace()), noise(), a_map(truth()))
     assert "better than 100 of 100 random maps; the edges: " in found.of(0).words
     assert "stands up" in str(found)
+
+
+def test_a_result_without_verdicts_is_printed_and_drawn() -> None:
+    none = tp.Verdicts(())
+    assert none.best == ()
+    assert any("no verdicts" in text.get_text() for text in tp.draw(none).texts)

@@ -116,6 +116,7 @@ def test_survey_counts_calls_parameters_and_bytes() -> None:
     assert found["relu"].calls == 2
     assert found.order == ("stem", "left", "right", "relu", "head")
     assert found.activation_bytes == 4 * (8 * 16 * 16 * 5 + 5)
+    assert found.largest_bytes == 4 * 8 * 16 * 16
     assert found.device == "meta"
 
 

@@ -6,8 +6,10 @@ Quantus counts each value of each channel as a place, so most comparisons are on
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import captum.attr
 import captum.metrics
 import numpy as np
 import pytest
@@ -140,10 +142,12 @@ def test_infidelity_of_slopes_is_captum_s(normalize: bool) -> None:
     def removed(inputs: Tensor) -> tuple[Tensor, Tensor]:
         return squares * inputs, inputs - squares * inputs
 
+    slopes = captum.attr.Saliency(network(3)).attribute(images(3), torch.tensor(TARGETS), abs=False)
+    given = replace(maps(3), values=slopes + slopes.std() * maps(3).values)  # in the right direction: ours takes b >= 0
     theirs = captum.metrics.infidelity(
-        network(3), removed, images(3), maps(3).values, target=torch.tensor(TARGETS), n_perturb_samples=10, normalize=normalize
+        network(3), removed, images(3), given.values, target=torch.tensor(TARGETS), n_perturb_samples=10, normalize=normalize
     )
-    ours = measured("infidelity", maps(3), 3, values="slopes", scaled=normalize, n_samples=10, seed=3)
+    ours = measured("infidelity", given, 3, values="slopes", scaled=normalize, n_samples=10, seed=3)
     np.testing.assert_allclose(ours.value, theirs, **CLOSE)
 
 

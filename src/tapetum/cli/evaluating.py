@@ -16,7 +16,9 @@ from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.options import as_value, names_in
 from tapetum.cli.terminal import one_line, remark, say, say_file
+from tapetum.data.images import read_image
 from tapetum.families.metrics.evaluating import evaluate
+from tapetum.files import shown
 from tapetum.keeping.provenance import now
 from tapetum.models.vision_model import VisionModel
 from tapetum.progress import Watcher, watching
@@ -25,7 +27,7 @@ from tapetum.reports.machine import write_json
 from tapetum.reports.pictures import safe_name, unique
 from tapetum.reports.provenance import of_model
 from tapetum.store import save
-from tapetum.types import Attribution, MethodError, TapetumError
+from tapetum.types import Attribution, ImageError, MethodError, TapetumError
 from tapetum.types.outcomes import REASONS
 from tapetum.types.text import table
 
@@ -38,6 +40,7 @@ def evaluate_files(
     method: str,
     images: Sequence[str],
     metrics: str,
+    masks: Path | None,
     settings: Sequence[str] | None,
     target: str | None,
     model: ModelChoice,
@@ -46,7 +49,7 @@ def evaluate_files(
     keywords: Mapping[str, Any],
 ) -> int:
     """Measures maps of every image; returns exit status 0, 1 if some images were refused, 2 if nothing was done."""
-    names, measured = names_in("method", method), _metrics(metrics)
+    names, measured = names_in("method", method), _metrics(metrics, masks)
     given = _settings(settings or (), [*names, *measured])
     for name in (*names, *measured):
         check_parameters(lookup(name), given.get(name, {}))
@@ -63,7 +66,9 @@ def evaluate_files(
         def one(file: str, watcher: Watcher) -> dict[str, Any]:
             stem = unique(safe_name(Path(file).stem), taken)
             with watching(watcher):
-                return {"file": file, "maps": _measured(network, file, names, measured, given, target, work / stem, told)}
+                mask = None if masks is None else mask_of(network, file, masks)
+                maps = _measured(network, file, mask, names, measured, given, target, work / stem, told)
+                return {"file": file, "maps": maps}
 
         done, failed = for_each(files, one, "evaluate ")
         if not done:
@@ -82,21 +87,35 @@ def evaluate_files(
     return status(done, refused + failed)
 
 
-def _metrics(text: str) -> list[str]:
-    """Returns the names of metrics; "all" are those that need no masks."""
+def _metrics(text: str, masks: Path | None) -> list[str]:
+    """Returns the names of metrics; without masks, "all" are those that need none."""
     every: Table = methods(kind="metric")
+    if masks is not None and not masks.exists():
+        raise TapetumError(f"no file or folder {shown(masks)}: --masks takes pictures that are white on the object")
     if text.strip() == "all":
-        return [row.name for row in every if "masks" not in places(row)]
+        return [row.name for row in every if masks is not None or "masks" not in places(row)]
     names = names_in("metrics", text)
     for name in names:
         row = lookup(name)
         if row.kind != "metric":
             raise MethodError(f"{name} is no metric; there are {', '.join(one.name for one in every)}")
-        if "masks" in places(row):
-            raise MethodError(
-                f"{name} needs masks of the objects, which the command line does not take: use tp.evaluate in Python"
-            )
+        if masks is None and "masks" in places(row):
+            raise MethodError(f"{name} needs masks of the objects: --masks FILE, or a folder with a mask for every picture")
     return names
+
+
+def mask_of(network: VisionModel, file: str, masks: Path) -> Tensor:
+    """Returns where a picture's mask is lighter than mid-grey, (1, h, w) bool, cut and resized as the network's pictures are.
+
+    masks: the mask, or a folder with one of the picture's name, whatever its ending.
+    """
+    own = masks if masks.is_file() else next((one for one in sorted(masks.iterdir()) if one.stem == Path(file).stem), None)
+    if own is None:
+        raise ImageError(f"no mask for it in {shown(masks)}: a picture of the same name, white on the object")
+    of_mask, of_picture = (tuple(read_image(one).shape[-2:]) for one in (own, file))
+    if of_mask != of_picture:
+        raise ImageError(f"its mask has {of_mask[1]} x {of_mask[0]} px, the picture {of_picture[1]} x {of_picture[0]}")
+    return network.denormalize(network.preprocess(own)).mean(1) > 0.5
 
 
 def _settings(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -118,6 +137,7 @@ def _settings(texts: Sequence[str], names: Sequence[str]) -> dict[str, dict[str,
 def _measured(
     network: VisionModel,
     file: str,
+    mask: Tensor | None,
     names: Sequence[str],
     metrics: Sequence[str],
     given: Settings,
@@ -132,7 +152,7 @@ def _measured(
         results: dict[str, Any] = {}
         for metric in metrics:
             try:
-                results |= evaluate(network, ready, made, {metric: given.get(metric, {})})
+                results |= evaluate(network, ready, made, {metric: given.get(metric, {})}, mask)
             except MethodError as error:
                 told[f"{metric} of {name}: {error}"] = None
         if not results:

@@ -1,4 +1,4 @@
-"""`tapetum doctor MODEL [IMAGE...]`: examines a model and prints what was found."""
+"""`tapetum doctor MODEL [IMAGE...]` and `tapetum near-classes MODEL CLASS [IMAGE...]`: print what was found on a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from tapetum.cli.batches import images_of, listed_refusals, readable
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.terminal import bar, say
 from tapetum.families.health.doctor import doctor
+from tapetum.families.nearness import near_classes
 from tapetum.progress import watching
+from tapetum.types.text import table
 
 
 def examine(*, model: ModelChoice, images: Sequence[str], as_json: bool) -> int:
@@ -33,3 +35,17 @@ def examine(*, model: ModelChoice, images: Sequence[str], as_json: bool) -> int:
     else:
         say(str(found))
     return 0 if found.healthy and not refused else 1
+
+
+def list_near(*, model: ModelChoice, of: str, images: Sequence[str], k: int) -> int:
+    """Prints the k classes nearest to one; returns exit status 0, 1 if an image was refused, 2 if none can be read."""
+    files, refused = images_of(images)
+    network = model.load()
+
+    files, unread = readable(files, network.preprocessing)
+    refused += unread
+    if images and not files:
+        return 2
+    found = near_classes(network, int(of) if of.isdecimal() else of, k, files or None)
+    say(table(("class", "label", "likeness"), [(str(one.index), one.label or "", f"{one.likeness:.2f}") for one in found]))
+    return 1 if refused else 0

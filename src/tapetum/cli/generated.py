@@ -181,6 +181,7 @@ def _evaluate(_: str) -> Command:
         argument("method", "METHOD", "Method whose maps are measured, or several with commas between.", str),
         IMAGES,
         plain_option("metrics", str, "deletion,insertion", "Metrics with commas between, or all."),
+        plain_option("masks", Path | None, None, "Picture that is white on the object, or a folder with one per image."),
         plain_option("settings", list[str] | None, None, settings, "--set"),
         TARGET,
         out_option(Path("tapetum-evaluation"), "an earlier report"),

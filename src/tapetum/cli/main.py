@@ -199,6 +199,20 @@ def doctor(
     raise SystemExit(examine(model=model, images=images or [], as_json=as_json))
 
 
+@app.command("near-classes")
+@asks_for_model()
+def near_classes(
+    model: Annotated[Any, typer.Argument(help=MODEL_HELP)],
+    of: Annotated[str, typer.Argument(help="Class, by its label or index.", metavar="CLASS")],
+    images: Annotated[list[str] | None, typer.Argument(help="Photographs whose answers decide.", metavar="[IMAGE...]")] = None,
+    k: Annotated[int, typer.Option("-k", help="Number of classes.")] = 5,
+) -> None:
+    """Lists the classes that a model hardly tells apart from one, by its class weights or by its answers to pictures."""
+    from tapetum.cli.examining import list_near
+
+    raise SystemExit(list_near(model=model, of=of, images=images or [], k=k))
+
+
 @app.command()
 def methods(family: Annotated[str | None, typer.Argument(help="Family of methods to list.")] = None) -> None:
     """Lists the methods, with what their pictures show."""

@@ -20,6 +20,10 @@ R = TypeVar("R")
 USUAL = 16
 """Largest batch on a CPU, where larger ones do not fit the caches; 4 to 16 images per pass were quickest (ResNet-50)."""
 
+FEWEST, BLOCK = 4, 20 * 2**20
+"""Batches of more than 4 images keep the largest output of a layer below 20 MiB on a CPU: glibc maps blocks of more than 32 MiB
+anew each time, so that their pages are filled with zeros again (EfficientNet-Lite0: 16 images took 1.4 times as long as 4)."""
+
 SHARE = 0.4
 """Share of the free memory that is used; the rest is a reserve for what the estimate does not count."""
 
@@ -27,8 +31,9 @@ SHARE = 0.4
 def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: int | None = None) -> int:
     """Returns the number of images per pass; "auto" gives at most 16 (on a GPU 64), fewer where memory is short.
 
-    With gradients, "auto" gives at most half as many. Always 1 if there is one image (n = 1), or if the network itself takes
-    images one by one, since a layer then holds the output of one image at a time.
+    On a CPU, networks with large layers get fewer, but at least 4. With gradients, "auto" gives at most half of 16 or 64. It is
+    always 1 if there is one image (n = 1), or if the network itself takes images one by one, since a layer then holds the
+    output of one image at a time.
     """
     if batch != "auto" and batch < 1:
         raise MethodError(f"batch must be at least 1, not {batch}")
@@ -39,7 +44,11 @@ def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: 
     one = max(1, model.survey.activation_bytes) * (2 if gradients else 1)
     fits = int(free_bytes(model.device) * SHARE / one)
     usual = USUAL if model.device.type == "cpu" else 4 * USUAL
-    return max(1, min(fits, usual // 2 if gradients else usual))
+    if gradients:
+        return max(1, min(fits, usual // 2))
+    if model.device.type == "cpu":
+        usual = min(usual, max(FEWEST, BLOCK // max(1, model.survey.largest_bytes)))
+    return max(1, min(fits, usual))
 
 
 def over_images(

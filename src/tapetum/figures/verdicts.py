@@ -30,10 +30,10 @@ def _(result: Verdicts) -> Figure:
     shown = result.each[:MOST]
     standing = sum(one.stands for one in result.each)
     title = f"{standing} of {len(result.each)} maps stand{'s' * (standing == 1)} up{some(len(shown), len(result.each))}"
+    if not shown:
+        return canvas.page(8.6, 0.75, "No maps were judged", "there are no verdicts in this result")
     tried = f", corrected for {result.maps} maps tried" if result.maps > 1 else ""
-    return _drawn(
-        shown, title, f"p at most {result.each[0].level:g} against random maps{tried}; above the edges and the middle"
-    )
+    return _drawn(shown, title, f"p at most {shown[0].level:g} against random maps{tried}; above the edges and the middle")
 
 
 def _drawn(shown: Any, title: str, subtitle: str) -> Figure:

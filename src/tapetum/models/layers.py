@@ -40,6 +40,7 @@ class Survey:
     maps              {layer name: how the layer's output holds a map}
     order             layer names in the order in which the layers finish; the last run counts if there are several
     activation_bytes  bytes of all innermost modules' outputs for one image: an estimate for a pass that reuses no memory
+    largest_bytes     bytes of the largest of them
     device            "meta" if the pass was made without numbers; "real" if the network needs real numbers to run
     spans             receptive field along h and w, for layers whose places do not see the whole image
     pooled            layers after a normalisation by the image's own statistics: each place depends a little on all
@@ -53,6 +54,7 @@ class Survey:
     maps: Mapping[str, LayerMap]
     order: tuple[str, ...]
     activation_bytes: int
+    largest_bytes: int
     device: Literal["meta", "real"]
     spans: Mapping[str, tuple[Span, Span]] = field(repr=False, default_factory=dict[str, tuple[Span, Span]])
     pooled: frozenset[str] = field(repr=False, default=frozenset())
@@ -179,7 +181,8 @@ class _PassRecord:
         events = tuple(self.tracer.events)
         kinds = kinds_of_operations(events)
         leaves = [path for path in kinds if "start" not in kinds[path] and not kinds[path] <= {"view", "identity"}]
-        size = sum(self.sizes[path] for path in leaves)
+        sizes = [self.sizes[path] for path in leaves]
+        largest = max((self.sizes[path] // len(self.runs[path]) for path in leaves if path in self.runs), default=0)
         containers = frozenset(path for path, part in modules.items() if type(part) in CONTAINERS)
         traces = {path: one.trace for path, one in seen.items() if one.trace}
         spans = {path: trace.spans for path, trace in traces.items() if trace.local and maps[path].grid}
@@ -187,8 +190,8 @@ class _PassRecord:
         parts = {str(part.site): part for path, one in modules.items() for part in self._parts(path, one)}
         guessed = frozenset(self.tracer.guessed)
         return Survey(
-            name, self.tracer.image_size, layers, maps, tuple(self.runs), size, device, spans, pooled, events, containers,
-            parts, guessed,
+            name, self.tracer.image_size, layers, maps, tuple(self.runs), sum(sizes), largest, device, spans, pooled, events,
+            containers, parts, guessed,
         )  # fmt: skip
 
     def _parts(self, path: str, module: nn.Module) -> Iterator[Part]:

@@ -24,11 +24,17 @@ ABOUT = ("model", "images", "attribution", "masks")
 TELLING = 0.05
 """Least difference in value that counts, in distances between the true map and the median random map."""
 
-WRONG = ("decoys", "opposite")
-"""Kinds of maps that show nothing of the truth."""
+DRAWN, WRONG = ("noise", "shuffled"), ("decoys", "opposite")
+"""Kinds of maps that are drawn at random, and that show nothing of the truth."""
 
 N_RANDOM = 20
 """Random maps per picture: half of them noise, half of them the truth with its places shuffled."""
+
+KNOWING = "deep_lift"
+"""Method whose maps are the truth on all six networks, for metrics that make the map again: no method is asked for a map."""
+
+N_AGAIN = 3
+"""Random maps per picture for such metrics, each made again many times."""
 
 
 def exam_metrics(names: str | Sequence[str] | None = None, *, n: int = 10, seed: int = 0) -> MetricExam:
@@ -39,8 +45,10 @@ def exam_metrics(names: str | Sequence[str] | None = None, *, n: int = 10, seed:
     the distance in value between the true map and the median random map. wins = share of the pictures where no map is better
     than the true one by more than a twentieth of it, and the last two are worse: the test of the perfect explanation.
     loses = share of the random maps that are worse by more than a twentieth: the test of the random one. A map that shows half
-    of the truth may do as well as the whole: with one of two places hidden, an AND is gone. A metric passes that reaches .9
-    in both on every network; only such metrics may be part of a verdict (`PASSED`).
+    of the truth may do as well as the whole: with one of two places hidden, an AND is gone. Metrics that make the map again
+    are given `deep_lift`, which finds the truth on all six, against `random_attribution` and `edge_attribution`, all of which
+    have to be worse. A metric passes that reaches .9 in both on every network; only such metrics may be part of a verdict
+    (`PASSED`).
 
     Args:
         names: metrics; None: all.
@@ -120,19 +128,37 @@ def _examined(
 ) -> tuple[tuple[Tensor, Tensor], tuple[str, ...], str]:
     """Returns (wins, loses) (k,), the strongest rival on each network, and why the metric refused a network, else ""."""
     wins, loses, best, said = nan_marks(len(networks)), nan_marks(len(networks)), [""] * len(networks), ""
+    again = any(one.name == "parameters" for one in parameters(metric))
     for i, (network, kinds) in enumerate(zip(networks, rivals, strict=True)):
         try:
-            values = _values(metric, network, [network.truth, *(one for maps in kinds.values() for one in maps)])
+            names, values = _of_methods(metric, network) if again else _of_maps(metric, network, kinds)
         except TapetumError as refusal:
             said = str(refusal)
             continue
-        names = [name for name, maps in kinds.items() for _ in maps]
-        ahead = _ahead(values[0], values[1:])
-        wrong = torch.tensor([name in WRONG for name in names])
+        drawn = torch.tensor([name in DRAWN for name in names])
+        wrong = torch.tensor([again or name in WRONG for name in names])
+        ahead = _ahead(values[0], values[1:], drawn)
         wins[i] = ((ahead >= -TELLING).all(0) & (ahead[wrong] > TELLING).all(0)).double().mean()
-        loses[i] = (ahead[:N_RANDOM] > TELLING).double().mean()
+        loses[i] = (ahead[drawn] > TELLING).double().mean()
         best[i] = _strongest(names, ahead)
     return (wins, loses), tuple(best), said
+
+
+def _of_maps(metric: Method, network: ExamNetwork, kinds: Mapping[str, list[Tensor]]) -> tuple[list[str], Tensor]:
+    """Returns the kinds of the wrong maps, and the values (1 + maps, n) of the true map and of these."""
+    names = [name for name, maps in kinds.items() for _ in maps]
+    return names, _values(metric, network, [network.truth, *(one for maps in kinds.values() for one in maps)])
+
+
+def _of_methods(metric: Method, network: ExamNetwork) -> tuple[list[str], Tensor]:
+    """Returns the same of methods in place of maps: one that finds the truth, and two that know nothing of the network."""
+    asked = [(KNOWING, {}), *(("random_attribution", {"seed": seed}) for seed in range(N_AGAIN)), ("edge_attribution", {})]
+    rows: list[Tensor] = []
+    for name, given in asked:
+        made = lookup(name).function(network.model, network.images, network.target, **given)
+        found = metric.function(network.model, network.images, made, parameters=given)
+        rows.append(_higher_is_better(found))
+    return ["noise"] * N_AGAIN + ["edges"], torch.stack(rows)
 
 
 def _values(metric: Method, network: ExamNetwork, maps: Sequence[Tensor]) -> Tensor:
@@ -161,17 +187,21 @@ def _repeated(metric: Method, network: ExamNetwork, maps: Tensor, row: int) -> T
 def _measured(metric: Method, network: ExamNetwork, images: Tensor, maps: Tensor, masks: Tensor, **more: Any) -> Tensor:
     about = {"model": network.model, "images": images, "attribution": network.as_map(maps), "masks": masks}
     found = metric.function(**{place: about[place] for place in places(metric)}, **FOR_SMALL.get(metric.name, {}), **more)
+    return _higher_is_better(found)
+
+
+def _higher_is_better(found: Any) -> Tensor:
     values = found.value.double().cpu()
     return -values if getattr(found, "better", "higher") == "lower" else values
 
 
-def _ahead(truth: Tensor, rivals: Tensor) -> Tensor:
+def _ahead(truth: Tensor, rivals: Tensor, drawn: Tensor) -> Tensor:
     """Returns by how much the true map is better than each of r maps of n pictures, (r, n).
 
     The unit is the distance to the median random map. Minus infinity where the true map has no value, or none better than
     the median; infinity where the other map has none.
     """
-    unit = truth - rivals[:N_RANDOM].nanmedian(0).values
+    unit = truth - rivals[drawn].nanmedian(0).values
     ahead = ((truth - rivals) / unit).masked_fill(rivals.isnan(), torch.inf)
     return ahead.masked_fill(~(unit > 1e-9 * truth.abs().clamp(min=1e-3)), -torch.inf)
 

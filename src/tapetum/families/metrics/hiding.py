@@ -168,8 +168,9 @@ def infidelity(
     """Error of a map as a forecast of how far the score falls when random squares are removed.
 
     value = mean over random squares S of (b a_S - (f(x) - f(x with S replaced)))^2, at least 0, low is good, in squared units
-    of the score; a_S is the sum of R in S. b = 1, or with `scaled` the b that makes the error least, since maps of most methods
-    have a scale of their own (captum: normalize=True). Of values that are slopes, such as a gradient, a_S is the sum of
+    of the score; a_S is the sum of R in S. b = 1, or with `scaled` the b >= 0 that makes the error least, since maps of most
+    methods have a scale of their own (captum's normalize=True takes b < 0, too, and so gives a map and its opposite the same
+    error). Of values that are slopes, such as a gradient, a_S is the sum of
     R (x - x with S replaced), as in captum and Quantus, which take every map for slopes. A map of zeros has the error of
     forecasting no change. NaN for a map with NaN.
 
@@ -191,7 +192,7 @@ def infidelity(
     hidden = random_squares(size_of(images), max(1, round(side * min(size_of(images)))), n_samples, seed)
     effects = hidden_effects(score, images, importance, places(images, None), hidden, replaced, batch)
     a, drop = effects.attributed, effects.drop
-    best = ((a * drop).sum(1, keepdim=True) / a.square().sum(1, keepdim=True)).nan_to_num(0)
+    best = ((a * drop).sum(1, keepdim=True) / a.square().sum(1, keepdim=True)).nan_to_num(0).clamp(min=0)
     error = ((best if scaled else 1) * a - drop).square().mean(1)
     parts = {"attributed": a, "drop": drop}
     return evaluated("infidelity", error, outcomes(attribution), "lower", (0.0, None), score=score, parts=parts)
