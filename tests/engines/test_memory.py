@@ -70,8 +70,13 @@ def test_a_batch_is_estimated_at_the_size_of_the_images(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("side", "n"), [(64, 16), (512, 10), (1024, 4)])
-def test_large_layers_get_smaller_batches_but_never_fewer_than_four_images(side: int, n: int) -> None:
+def test_large_layers_get_smaller_batches_but_never_fewer_than_four_images(
+    side: int, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two channels of float32 are 8 bytes a pixel; the largest block is 20 MiB, ten images of 512 x 512."""
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
     model = tp.wrap(nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), size=side)
     assert batch_size(model, "auto") == n
     assert batch_size(model, "auto", gradients=True) == USUAL // 2
+    monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(1 << 30))  # as after `keep_large_blocks`
+    assert batch_size(model, "auto") == USUAL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -31,9 +32,9 @@ SHARE = 0.4
 def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: int | None = None) -> int:
     """Returns the number of images per pass; "auto" gives at most 16 (on a GPU 64), fewer where memory is short.
 
-    On a CPU, networks with large layers get fewer, but at least 4. With gradients, "auto" gives at most half of 16 or 64. It is
-    always 1 if there is one image (n = 1), or if the network itself takes images one by one, since a layer then holds the
-    output of one image at a time.
+    On a CPU, networks with large layers get fewer, but at least 4, unless the process keeps large blocks. With gradients, it
+    gives at most half of 16 or 64. It is always 1 if there is one image (n = 1), or if the network itself takes images one by
+    one, since a layer then holds the output of one image at a time.
     """
     if batch != "auto" and batch < 1:
         raise MethodError(f"batch must be at least 1, not {batch}")
@@ -46,9 +47,15 @@ def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: 
     usual = USUAL if model.device.type == "cpu" else 4 * USUAL
     if gradients:
         return max(1, min(fits, usual // 2))
-    if model.device.type == "cpu":
+    if model.device.type == "cpu" and not _keeps_blocks():
         usual = min(usual, max(FEWEST, BLOCK // max(1, model.survey.largest_bytes)))
     return max(1, min(fits, usual))
+
+
+def _keeps_blocks() -> bool:
+    """Whether glibc was told to keep blocks of this size (`keep_large_blocks` says so to child processes, too)."""
+    threshold = os.environ.get("MALLOC_MMAP_THRESHOLD_", "")
+    return threshold.isdecimal() and int(threshold) > USUAL * BLOCK
 
 
 def over_images(

@@ -20,7 +20,7 @@ from tapetum.registry import lookup, parameters
 from tapetum.reports.budget import Budget, OutOfTimeError
 from tapetum.reports.plan import BASELINES, FINALISTS, JobPlan
 from tapetum.reports.stages import Stages
-from tapetum.types import LayerError, MethodError
+from tapetum.types import Attribution, LayerError, MethodError
 from tapetum.types.explanations import Judged, Question
 
 LEVEL = 0.05
@@ -42,7 +42,7 @@ class Inquiry:
         self.names = [score.describe(1)[0] for score in built]
         self.scores = [as_probability(model, images, score.explains(1)) for score in built]
         self.trials = Trials(model, images, self.scores, plan.seed) if plan.evidence else None
-        self.unlikely = self._unlikely()
+        self.unlikely, self._of_unlikely = self._unlikely(), dict[str, Attribution]()
 
     def question(self, i: int, role: str, names: Sequence[str], budget: Budget | None = None) -> Question:
         """Runs the named methods for target i; returns their maps, most faithful first, with refusals and late methods."""
@@ -119,7 +119,9 @@ class Inquiry:
         if self.unlikely is None:
             return None
         try:
-            return overlap(judged.attribution, self._run(judged.title, self.unlikely).value)
+            if judged.title not in self._of_unlikely:
+                self._of_unlikely[judged.title] = self._run(judged.title, self.unlikely).value
+            return overlap(judged.attribution, self._of_unlikely[judged.title])
         except (MethodError, LayerError):
             return None
 

@@ -13,7 +13,7 @@ from tapetum.families.comparisons import TOP, overlap
 from tapetum.figures.words import where
 from tapetum.reports.words import line_name, three_digits
 from tapetum.types import Number, Prediction, Region
-from tapetum.types.explanations import SAME, Explanation, Judged, Question
+from tapetum.types.explanations import SAME, TOGETHER, Explanation, Judged, Question
 from tapetum.types.verdicts import LEAST_RANGE, SHORT
 
 
@@ -91,7 +91,7 @@ def _class(found: list[Prediction], both: bool) -> str:
 
 def _split(explanation: Explanation) -> str:
     """Returns a sentence about the near classes among which the answer is split, or ""."""
-    together = next((one for one in explanation.questions if one.role == "near classes together"), None)
+    together = next((one for one in explanation.questions if one.role == TOGETHER), None)
     if together is None or together.probability is None:
         return ""
     return (

@@ -26,7 +26,7 @@ from tapetum.reports.plan import AUTO, BASELINES, BUDGET_S, FEWER, JobPlan, plan
 from tapetum.reports.provenance import of_model
 from tapetum.reports.stages import Stages
 from tapetum.types import LayerError, Number, Prediction, Provenance, TargetError, union
-from tapetum.types.explanations import AnswerKind, Explanation, Question
+from tapetum.types.explanations import TOGETHER, AnswerKind, Explanation, Question
 
 RIVAL = 0.25
 """Share of the highest probability above which the second class is a rival, and is explained, too."""
@@ -143,7 +143,7 @@ def _targets(
     if kind == "binary":  # a map of the other class would be the same with opposite signs
         return asked
     near = near_among(model, [one for one in predictions if isinstance(one, Prediction)])
-    asked += [(union(*near), "near classes together")] if near else []
+    asked += [(union(*near), TOGETHER)] if near else []
     return asked + [(one.index, "runner-up") for one in others[:1] if plan.runner_up and one[2] > RIVAL * first[2]]
 
 
@@ -153,16 +153,17 @@ def _answered(
     """Computes the maps for every target with their verdicts, and activation maps of some layers."""
     names = tuple(dict.fromkeys([*plan.methods, *BASELINES]))
     choosing = plan.budget_s is not None or names == (*AUTO, *BASELINES)
-    later = min(len(names), FEWER + len(BASELINES)) if choosing else len(names)
-    stages = Stages(len(names) + later * (len(targets) - 1) + len(targets) + 1)
+    counts = [min(len(names), few + len(BASELINES)) if choosing else len(names) for few in FEWER[: len(targets) - 1]]
+    stages = Stages(len(names) + sum(counts) + len(targets) + 1)
     with watching(stages):
         inquiry = Inquiry(model, images, plan, stages, [target for target, _ in targets])
         budget = None if plan.budget_s is None else Budget(plan.budget_s)
         first = inquiry.question(0, targets[0][1], names, budget)
         own = sorted((judged for judged in first.maps if not judged.baseline), key=lambda judged: not judged.is_reason)
         best = [judged.attribution.method for judged in own]
-        fewer = (*best[:FEWER], *BASELINES) if choosing else names
-        questions = (first, *(inquiry.question(i, role, fewer) for i, (_, role) in enumerate(targets) if i))
+        further = [(*best[:few], *BASELINES) if choosing else names for few in FEWER]
+        rest = enumerate(zip(targets[1:], further, strict=False), 1)
+        questions = (first, *(inquiry.question(i, role, fewer) for i, ((_, role), fewer) in rest))
         try:
             found = tuple(activation_maps(model, images))
         except LayerError:

@@ -16,8 +16,8 @@ AUTO = ("grad_cam", "layer_cam", "ablation_cam", "occlusion", "integrated_gradie
 
 BASELINES = ("random_attribution", "edge_attribution")
 
-FEWER = 4
-"""Number of methods for further targets if methods are chosen automatically: the most faithful ones for the first."""
+FEWER = (4, 2)
+"""Numbers of methods for a second and a third target if methods are chosen automatically: the most faithful for the first."""
 
 FINALISTS = 3
 """Number of maps that are kept of the methods tried by "best"."""

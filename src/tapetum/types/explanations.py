@@ -62,6 +62,10 @@ class Judged:
         return self.evidence.get("faithfulness", float("nan"))
 
 
+TOGETHER = "near classes together"
+"""Role of a question about the union of classes that the network hardly tells apart."""
+
+
 @saved
 @dataclass(frozen=True, eq=False)
 class Question:
@@ -77,7 +81,7 @@ class Question:
     target: str
     index: int | None
     probability: float | None
-    role: str  # "predicted", "near classes together", "runner-up", "also found" or "asked"
+    role: str  # "predicted", `TOGETHER`, "runner-up", "also found" or "asked"
     maps: tuple[Judged, ...]
     refused: Mapping[str, str] = field(default_factory=dict[str, str])
     tried: Mapping[str, float] = field(default_factory=dict[str, float])
