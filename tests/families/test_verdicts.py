@@ -219,6 +219,30 @@ def test_the_true_place_stands_up_and_its_reverse_edges_and_middle_do_not() -> N
     assert not alone.stands.any()
 
 
+def test_a_blob_in_the_middle_never_stands_up_whatever_its_outline_and_precision() -> None:
+    down, across = torch.linspace(-1, 1, SIDE)[:, None], torch.linspace(-1, 1, SIDE)[None]
+    disc, square = -(down**2 + across**2), -torch.maximum(down.abs(), across.abs())
+    for seed in range(4):
+        place = torch.rand(2, generator=torch.Generator().manual_seed(seed))
+        module = OnePlace()
+        rows, columns = (slice(int(6 + 8 * p), int(14 + 8 * p)) for p in place)
+        module.forward = lambda images, rows=rows, columns=columns: _contrast(images[:, :, rows, columns])
+        for blob in (disc, square, (-disc).exp().reciprocal().half().double()):
+            assert not tp.judge(network(module), noise(), a_map(blob)).stands.any()
+
+
+def _contrast(inside: Tensor) -> Tensor:
+    seen = 40 * (inside[..., 1:] - inside[..., :-1]).abs().mean((1, 2, 3)) - 4
+    return torch.stack([seen, -seen, torch.zeros_like(seen) - 6], 1)
+
+
+def test_maps_of_a_segmentation_are_judged_of_one_region_or_of_several() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Upsample((SIDE, SIDE))).double()
+    model, image = tp.wrap(module, size=SIDE, mean=(0.0,) * 3, std=(1.0,) * 3, outputs="logits"), noise()
+    maps = [tp.saliency(model, image), tp.saliency(model, image), tp.saliency(model, image, [tp.Region(1)])]
+    assert len(tp.judge(model, image, maps)) == 3
+
+
 def test_random_maps_stand_up_at_most_as_often_as_the_level_says() -> None:
     image, model = noise(), network(OnePlace())
     alone = [tp.judge(model, image, a_map(coarse(seed)), level=0.2).stands.item() for seed in range(60)]

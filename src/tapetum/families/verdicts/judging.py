@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from tapetum.border.subjects import border
 from tapetum.engines.scores import as_probability
-from tapetum.families.verdicts.trials import BARS, JUDGING, ORDERING, Setting, Trials
-from tapetum.types import Attribution, ImagesLike, MethodError, ModelLike
+from tapetum.families.verdicts.trials import BARS, FURTHER, JUDGING, ORDERING, Setting, Trials
+from tapetum.types import Attribution, ImagesLike, MethodError, ModelLike, Region
 from tapetum.types.verdicts import LEAST_RANGE, Bar, Outcome, Verdict, Verdicts
 
 GRID = 7
@@ -19,6 +20,9 @@ GRID = 7
 
 RANDOM = 50
 """Random maps, 100 with their reverses."""
+
+TINY = 1e-6
+"""Difference that rounding may make between equal maps."""
 
 FIRST = 16
 """Random maps that are tried first; where they beat all maps, no more are needed."""
@@ -36,13 +40,14 @@ def judge(
 
     Cells of a 14 x 14 grid are shown in the order of the map, and in the reverse order, the rest blurred. faithfulness = mean
     over four shares of (log-odds with the highest cells shown - log-odds with the lowest shown) / (log-odds of the image -
-    log-odds with nothing shown): insertion - deletion, about 1 for a perfect map, about 0 for random maps. `p_value` is the
-    probability that a random map of 7 x 7 values (or of the map's own grid, if coarser) reaches it: (1 + random maps at least
-    as far from 0) / (2 (1 + k)), k = 50, since a map and its reverse have opposite values, and beyond all of them by the tail
-    of Student's t; corrected for all given maps by Holm's method. A map stands up if p <= level and if it exceeds the edges
-    and the blob by more than one standard error of the difference, paired over two fills and three grids. Nothing is tested,
-    and the outcome says so, where hiding everything lowers the probability by less than 0.1, by blur or by zero. Of scores
-    without a probability, levels are the scores, and the fall is relative.
+    log-odds with nothing shown): insertion - deletion, about 1 for a perfect map, about 0 for random maps; probabilities are
+    clamped to [0.01, 0.99]. `p_value` is the probability that a random map of 7 x 7 values (or of the map's own grid, if
+    coarser) reaches it: (1 + random maps at least as far from 0) / (2 (1 + k)), k = 50, since a map and its reverse have
+    opposite values, and beyond all of them by the tail of Student's t; corrected for all given maps by Holm's method. A map
+    stands up if p <= level and if it exceeds the edges and the blobs (a disc and a square) by more than one standard error of
+    the difference, paired over two fills and three grids, six where that is not clear. Nothing is tested, and the outcome says
+    so, where hiding everything lowers the probability by less than 0.1, by blur or by zero. Of scores without a probability,
+    levels are the scores, and the fall is relative.
 
     Args:
         level: largest probability that a random map passes, of all maps of an image together, in (0, 1).
@@ -61,12 +66,29 @@ def judge(
             raise MethodError(f"maps of {', '.join(str(len(one)) for one in maps)} images were given for {len(ready)} images")
         found: list[Verdict] = []
         for row in range(len(ready)):
-            targets = {one.explains[row]: one for one in maps}
-            scores = [as_probability(network, ready, one.explains).take([row]) for one in targets.values()]
+            which = _targets([one.explains[row] for one in maps])
+            scores = [as_probability(network, ready, maps[i].explains).take([row]) for i in dict.fromkeys(which)]
             trials = Trials(network, ready[row : row + 1], scores, seed)
-            which = [list(targets).index(one.explains[row]) for one in maps]
+            which = [list(dict.fromkeys(which)).index(i) for i in which]
             found += ask(trials, [one[row] for one in maps], which, level, image=row)
     return Verdicts(tuple(found), len(maps))
+
+
+def _targets(explained: Sequence[Any]) -> list[int]:
+    """Returns for each target the index of the first that equals it."""
+    return [next(i for i, other in enumerate(explained) if _same(one, other)) for one in explained]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two targets are equal; regions with masks are, if their masks are."""
+    if (
+        isinstance(one, Region)
+        and isinstance(other, Region)
+        and isinstance(one.mask, Tensor)
+        and isinstance(other.mask, Tensor)
+    ):
+        return one.label == other.label and torch.equal(one.mask, other.mask)
+    return one is other or (type(one) is type(other) and bool(one == other))
 
 
 def ask(
@@ -151,15 +173,26 @@ class _Case:
     def margins(self, values: Mapping[int, float]) -> dict[int, dict[Bar, tuple[float, float]]]:
         """Returns for some maps the mean difference from each baseline with its standard error, paired over settings.
 
-        values: {map: its faithfulness under the first setting}.
+        values: {map: its faithfulness under the first setting}. Maps that are not clearly above all, or clearly below one of
+        them, are measured under more settings.
         """
-        rows = list(values)
-        own = [list(values.values()), *(self.measured(rows, setting) for setting in JUDGING[1:] if rows)]
-        found: dict[int, dict[Bar, tuple[float, float]]] = {i: {} for i in rows}
-        for row, i in enumerate(rows):
-            for name in BARS:
-                known = [float(self.trials.baselines(setting)[name][self.which[i]]) for setting in JUDGING]
-                found[i][name] = _paired(torch.tensor([some[row] for some in own]) - torch.tensor(known))
+        measured = {i: [value] for i, value in values.items()}
+        found: dict[int, dict[Bar, tuple[float, float]]] = {}
+        for settings in (JUDGING, FURTHER):
+            rows = [i for i in measured if i not in found or not _clear(found[i])]
+            for setting in settings[settings is JUDGING :]:
+                for i, value in zip(rows, self.measured(rows, setting), strict=True):
+                    measured[i].append(value)
+            found |= {i: self._above(i, measured[i]) for i in rows}
+        return found
+
+    def _above(self, i: int, own: Sequence[float]) -> dict[Bar, tuple[float, float]]:
+        """Returns the differences of one map's values, one per setting, from the hardest baseline of each kind."""
+        settings, found = (*JUDGING, *FURTHER)[: len(own)], dict[Bar, tuple[float, float]]()
+        for name, bar in BARS.items():
+            known = [float(self.trials.baselines(setting)[name][self.which[i]]) for setting in settings]
+            one = _paired(settings, torch.tensor(own, dtype=torch.float64) - torch.tensor(known, dtype=torch.float64))
+            found[bar] = min(found.get(bar, one), one, key=lambda pair: pair[0] - pair[1])
         return found
 
     def first(self, i: int) -> float:
@@ -172,7 +205,9 @@ class _Case:
                 margins: Mapping[Bar, tuple[float, float]] | None = None) -> Verdict:  # fmt: skip
         one, score, tested = self.maps[i], self.which[i], null is not None
         bars = self.trials.baselines(JUDGING[0]) if tested else {}
-        known = {name: float(bars[name][score]) if tested else math.nan for name in BARS}
+        known: dict[Bar, float] = {}
+        for name, bar in BARS.items():
+            known[bar] = max(known.get(bar, -math.inf), float(bars[name][score])) if tested else math.nan
         return Verdict(
             one.method, one.target[0], self.image, outcome, value, p, torch.empty(0) if null is None else null, **known,
             whole=self.whole[score], hidden={fill: values[score] for fill, values in self.hidden.items()},
@@ -181,10 +216,19 @@ class _Case:
         )  # fmt: skip
 
 
-def _paired(differences: Tensor) -> tuple[float, float]:
-    """Returns mean and standard error of differences, one per setting of `JUDGING`; fills are fixed, grids are drawn."""
+CLEAR = 2.5
+"""Standard errors that make a difference clear, so that no more settings are measured."""
+
+
+def _clear(margins: Mapping[Bar, tuple[float, float]]) -> bool:
+    above = [difference > CLEAR * error for difference, error in margins.values()]
+    return all(above) or any(difference < -CLEAR * error for difference, error in margins.values())
+
+
+def _paired(settings: Sequence[Setting], differences: Tensor) -> tuple[float, float]:
+    """Returns mean and standard error of differences, one per setting; fills are fixed, grids are drawn."""
     groups: dict[str, list[float]] = {}
-    for setting, value in zip(JUDGING, differences.tolist(), strict=True):
+    for setting, value in zip(settings, differences.tolist(), strict=True):
         groups.setdefault(setting.fill, []).append(value)
     within = sum(float(torch.tensor(some).var()) for some in groups.values()) / len(groups)
     return float(differences.mean()), math.sqrt(within / len(differences))
@@ -235,5 +279,5 @@ def _tail(t: float, freedom: int) -> float:
 def _outcome(p: float, level: float, margins: Mapping[Bar, tuple[float, float]]) -> Outcome:
     if p > level:
         return "random"
-    below: list[Outcome] = [name for name in BARS if not margins[name][0] > margins[name][1]]
+    below: list[Outcome] = [bar for bar, (difference, error) in margins.items() if not difference > error + TINY]
     return below[0] if below else "stands"

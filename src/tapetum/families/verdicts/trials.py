@@ -30,17 +30,18 @@ from tapetum.types.verdicts import Bar
 CELLS = 14
 """Cells per side: 16 px at 224 px, about the finest detail of a CAM; hiding single pixels would act as adversarial noise."""
 
-SHARES = (1 / 14, 3 / 14, 5 / 14, 9 / 14)
-"""Shares of the image that are shown. Small ones tell good maps apart, one above a half keeps the bottom from being empty."""
+SHARES = (2 / 14, 4 / 14, 7 / 14, 11 / 14)
+"""Shares of the image that are shown: with small ones a map must know the best places, with large ones the worst."""
 
-EARLY = SHARES[:2]
+EARLY = (1 / 14, 2 / 14)
 """Shares that are hidden for the curve of deletion alone, beside those that follow from `SHARES`."""
 
 FILLS = ("blur", "zero")
 """What hidden parts are replaced by: one keeps tone and colour, one keeps nothing."""
 
-LEAST = 1 / 3000
-"""Probabilities are clamped to LEAST and 1 - LEAST before their log-odds, 8 either way: beyond that they decide nothing."""
+LEAST = 0.01
+"""Probabilities are clamped to LEAST and 1 - LEAST before their log-odds: else a fall from .001 to .0001, which nobody would
+notice, would count as much as one from .5 to .09."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,14 @@ class Setting:
 ORDERING = Setting("blur", (0.0, 0.0))
 """Setting by which maps are ordered and the best is chosen; no verdict is measured with it."""
 
-JUDGING = (
-    Setting("blur", (0.5, 0.5)), Setting("zero", (0.5, 0.5)), Setting("blur", (0.5, 0.0)), Setting("zero", (0.5, 0.0)),
-    Setting("blur", (0.0, 0.5)), Setting("zero", (0.0, 0.5)),
-)  # fmt: skip
+JUDGING = tuple(Setting(fill, shift) for shift in ((0.5, 0.5), (0.5, 0.0), (0.0, 0.5)) for fill in FILLS)
 """Settings of verdicts. Random maps are tried with the first; comparisons with edges and centre are paired over all."""
 
+FURTHER = tuple(Setting(fill, shift) for shift in ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75)) for fill in FILLS)
+"""More settings, for comparisons that are not clear after `JUDGING`."""
 
-BARS: tuple[Bar, ...] = ("edges", "centre")
+BARS: Mapping[str, Bar] = {"edges": "edges", "disc": "centre", "square": "centre"}
+"""{map that a map is compared with beside random ones: what it stands for}: blobs in the middle have two outlines."""
 
 
 class Trials:
@@ -80,10 +81,11 @@ class Trials:
         self._grids: dict[tuple[float, float], Cells] = {}
         self._random: dict[int, tuple[torch.Generator, Tensor]] = {}
         self._known: dict[Setting, Tensor] = {}
+        self._seen: dict[tuple[Setting, bytes], Tensor] = {}
         everything = torch.ones(1, self.grid(ORDERING).count, dtype=torch.bool)
         self.whole = self._scores(everything, ORDERING)[0]
         self.hidden = {fill: self._scores(~everything, Setting(fill, (0.0, 0.0)))[0] for fill in FILLS}
-        self._edges, self._centre = edges_of(image)[0, 0].double(), _blob(self.size).to(image.device).double()
+        self._bars = torch.stack([edges_of(image)[0, 0].cpu().double(), *_blobs(self.size)])
 
     def grid(self, setting: Setting) -> Cells:
         if setting.shift not in self._grids:
@@ -112,7 +114,7 @@ class Trials:
         Showing the lowest s is hiding the highest 1 - s; two more points are measured where little is hidden.
         """
         means = self.grid(ORDERING).means(ranking[None].cpu())[0]
-        order = descending(means)
+        order = _order(means)
         few = [_only(order[max(1, round(share * len(order))) :], len(order)) for share in EARLY]
         values = self._scores(torch.stack([*_ends(means), *few]), ORDERING)
         values, early = values[None, : -len(EARLY)], values[-len(EARLY) :, score]
@@ -125,10 +127,10 @@ class Trials:
         curves = {"deletion": _curve("deletion", gone, measures), "insertion": _curve("insertion", shown, measures)}
         return float(self._faithful(values, ORDERING)[0, score]), curves
 
-    def baselines(self, setting: Setting) -> dict[Bar, Tensor]:
-        """Returns the faithfulness (scores,) of the image's edges and of a blob in its middle."""
+    def baselines(self, setting: Setting) -> dict[str, Tensor]:
+        """Returns the faithfulness (scores,) of each map in `BARS`: the image's edges, a disc and a square in its middle."""
         if setting not in self._known:
-            self._known[setting] = self.faithfulness(torch.stack([self._edges, self._centre]), setting)
+            self._known[setting] = self.faithfulness(self._bars, setting)
         return dict(zip(BARS, self._known[setting], strict=True))
 
     def random(self, cells: int, count: int) -> Tensor:
@@ -148,10 +150,15 @@ class Trials:
         return known
 
     def _scores(self, kept: Tensor, setting: Setting) -> Tensor:
-        """Returns the scores (m, scores) with the cells `kept` (m, cells) shown."""
-        masks = self.grid(setting).masks(kept.to(self._image.device))
-        stream = scores_under(self._score, self._image, masks, self._fills[setting.fill], batch=self._batch)
-        return torch.cat([values for _, values in stream]).double()
+        """Returns the scores (m, scores) with the cells `kept` (m, cells) shown; equal ones are measured once."""
+        keys = [(setting, row.numpy().tobytes()) for row in kept.cpu()]
+        new = {key: i for i, key in enumerate(keys) if key not in self._seen}
+        if new:
+            masks = self.grid(setting).masks(kept[list(new.values())].to(self._image.device))
+            stream = scores_under(self._score, self._image, masks, self._fills[setting.fill], batch=self._batch)
+            found = torch.cat([values for _, values in stream]).double()
+            self._seen.update(zip(new, found, strict=True))
+        return torch.stack([self._seen[key] for key in keys])
 
     def _levels(self, scores: Tensor) -> Tensor:
         """Returns the levels of scores (..., scores): log-odds of probabilities, other scores unchanged."""
@@ -161,13 +168,19 @@ class Trials:
 
 def _ends(ranking: Tensor) -> list[Tensor]:
     """Returns for each share the cells (cells,) bool that are ranked highest, then those that are ranked lowest."""
-    order, n = descending(ranking), ranking.numel()
+    order, n = _order(ranking), ranking.numel()
     ends: list[Tensor] = []
     for share in SHARES:
         k = max(1, round(share * n))
         for some in (order[:k], order[n - k :]):
             ends.append(_only(some, n))
     return ends
+
+
+def _order(means: Tensor) -> Tensor:
+    """Returns the indices of cells, most important first; means that differ only by rounding are equal, on any processor."""
+    scale = means.abs().max()
+    return descending((means / scale).round(decimals=6) if bool(scale > 0) else means)
 
 
 def _only(chosen: Tensor, n: int) -> Tensor:
@@ -183,7 +196,7 @@ def _curve(name: Literal["deletion", "insertion"], points: Mapping[float, Tensor
     return Evaluation(name, torch.trapezoid(curve, fraction), curve, fraction, better, measures)
 
 
-def _blob(size: tuple[int, int]) -> Tensor:
-    """Returns a map (h, w) that falls off from the middle of the image; as a ranking, ellipses around the middle."""
-    down, across = (torch.linspace(-1, 1, side) if side > 1 else torch.zeros(1) for side in size)
-    return -(down[:, None] ** 2 + across[None] ** 2)
+def _blobs(size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Returns two maps (h, w) that fall off from the middle of the image, along ellipses and along rectangles."""
+    down, across = (torch.linspace(-1, 1, side, dtype=torch.float64) if side > 1 else torch.zeros(1).double() for side in size)
+    return -(down[:, None] ** 2 + across[None] ** 2), -torch.maximum(down[:, None].abs(), across[None].abs())
