@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,10 @@ def test_large_layers_get_smaller_batches_but_never_fewer_than_four_images(
     assert batch_size(model, "auto", gradients=True) == USUAL // 2
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", str(1 << 30))  # as after `keep_large_blocks`
     assert batch_size(model, "auto") == USUAL
+
+
+def test_who_keeps_large_blocks_says_so_to_child_processes() -> None:
+    says = "'MALLOC_MMAP_THRESHOLD_' in os.environ"
+    code = f"import os; from tapetum.runners import keep_large_blocks; print(keep_large_blocks() == ({says}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True"]  # on Linux with glibc both, elsewhere neither

@@ -187,13 +187,22 @@ class _Case:
         return found
 
     def _above(self, i: int, own: Sequence[float]) -> dict[Bar, tuple[float, float]]:
-        """Returns the differences of one map's values, one per setting, from the hardest baseline of each kind."""
-        settings, found = (*JUDGING, *FURTHER)[: len(own)], dict[Bar, tuple[float, float]]()
+        """Returns the differences of one map's values, one per setting, from the hardest baseline of each kind.
+
+        Baselines that the map is clearly above after `JUDGING` are not measured again.
+        """
+        found = dict[Bar, tuple[float, float]]()
         for name, bar in BARS.items():
-            known = [float(self.trials.baselines(setting)[name][self.which[i]]) for setting in settings]
-            one = _paired(settings, torch.tensor(own, dtype=torch.float64) - torch.tensor(known, dtype=torch.float64))
+            one = self._from(name, i, own[: len(JUDGING)])
+            if len(own) > len(JUDGING) and not _is_above(one):
+                one = self._from(name, i, own)
             found[bar] = min(found.get(bar, one), one, key=lambda pair: pair[0] - pair[1])
         return found
+
+    def _from(self, name: str, i: int, own: Sequence[float]) -> tuple[float, float]:
+        settings = (*JUDGING, *FURTHER)[: len(own)]
+        known = [float(self.trials.baseline(name, setting)[self.which[i]]) for setting in settings]
+        return _paired(settings, torch.tensor(own, dtype=torch.float64) - torch.tensor(known, dtype=torch.float64))
 
     def first(self, i: int) -> float:
         """Returns the faithfulness of a map under `ORDERING`, also where it cannot be judged; NaN for a broken map."""
@@ -204,10 +213,8 @@ class _Case:
     def verdict(self, i: int, outcome: Outcome, value: float = math.nan, p: float = math.nan, null: Tensor | None = None,
                 margins: Mapping[Bar, tuple[float, float]] | None = None) -> Verdict:  # fmt: skip
         one, score, tested = self.maps[i], self.which[i], null is not None
-        bars = self.trials.baselines(JUDGING[0]) if tested else {}
-        known: dict[Bar, float] = {}
-        for name, bar in BARS.items():
-            known[bar] = max(known.get(bar, -math.inf), float(bars[name][score])) if tested else math.nan
+        bars = {name: float(self.trials.baseline(name, JUDGING[0])[score]) if tested else math.nan for name in BARS}
+        known = {bar: max(bars[name] for name, of in BARS.items() if of == bar) for bar in BARS.values()}
         return Verdict(
             one.method, one.target[0], self.image, outcome, value, p, torch.empty(0) if null is None else null, **known,
             whole=self.whole[score], hidden={fill: values[score] for fill, values in self.hidden.items()},
@@ -220,9 +227,12 @@ CLEAR = 2.5
 """Standard errors that make a difference clear, so that no more settings are measured."""
 
 
+def _is_above(pair: tuple[float, float]) -> bool:
+    return pair[0] > CLEAR * pair[1]
+
+
 def _clear(margins: Mapping[Bar, tuple[float, float]]) -> bool:
-    above = [difference > CLEAR * error for difference, error in margins.values()]
-    return all(above) or any(difference < -CLEAR * error for difference, error in margins.values())
+    return all(map(_is_above, margins.values())) or any(_is_above((-mean, error)) for mean, error in margins.values())
 
 
 def _paired(settings: Sequence[Setting], differences: Tensor) -> tuple[float, float]:

@@ -80,7 +80,7 @@ class Trials:
         self._fills = {fill: model.laid_out(as_fill(model, image, fill)) for fill in FILLS}
         self._grids: dict[tuple[float, float], Cells] = {}
         self._random: dict[int, tuple[torch.Generator, Tensor]] = {}
-        self._known: dict[Setting, Tensor] = {}
+        self._known: dict[tuple[str, Setting], Tensor] = {}
         self._seen: dict[tuple[Setting, bytes], Tensor] = {}
         everything = torch.ones(1, self.grid(ORDERING).count, dtype=torch.bool)
         self.whole = self._scores(everything, ORDERING)[0]
@@ -127,11 +127,13 @@ class Trials:
         curves = {"deletion": _curve("deletion", gone, measures), "insertion": _curve("insertion", shown, measures)}
         return float(self._faithful(values, ORDERING)[0, score]), curves
 
-    def baselines(self, setting: Setting) -> dict[str, Tensor]:
-        """Returns the faithfulness (scores,) of each map in `BARS`: the image's edges, a disc and a square in its middle."""
-        if setting not in self._known:
-            self._known[setting] = self.faithfulness(self._bars, setting)
-        return dict(zip(BARS, self._known[setting], strict=True))
+    def baseline(self, name: str, setting: Setting) -> Tensor:
+        """Returns the faithfulness (scores,) of a map in `BARS`: the image's edges, a disc or a square in its middle."""
+        if (name, setting) not in self._known:
+            some = list(BARS) if setting in JUDGING else [name]  # these are all needed, and further ones one by one
+            found = self.faithfulness(self._bars[[list(BARS).index(one) for one in some]], setting)
+            self._known |= {(one, setting): values for one, values in zip(some, found, strict=True)}
+        return self._known[name, setting]
 
     def random(self, cells: int, count: int) -> Tensor:
         """Returns the faithfulness (at least count, scores) of random maps of cells x cells values, upsampled bilinearly.
