@@ -47,8 +47,9 @@ def batch_size(model: VisionModel, batch: Batch, *, gradients: bool = False, n: 
     usual = USUAL if model.device.type == "cpu" else 4 * USUAL
     if gradients:
         return max(1, min(fits, usual // 2))
-    if model.device.type == "cpu" and not _keeps_blocks():
-        usual = min(usual, max(FEWEST, BLOCK // max(1, model.survey.largest_bytes)))
+    largest = model.survey.largest_bytes
+    if model.device.type == "cpu" and usual * largest > BLOCK and not _keeps_blocks():
+        usual = max(FEWEST, BLOCK // largest)
     return max(1, min(fits, usual))
 
 
