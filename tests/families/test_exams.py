@@ -85,7 +85,15 @@ def test_the_truth_has_full_marks_and_its_opposite_and_random_maps_none(name: st
 
 
 def test_failures_that_are_known_beforehand_are_found() -> None:
-    names = ["saliency", "grad_cam", "hires_cam", "integrated_gradients", "feature_ablation", "random_attribution"]
+    names = [
+        "saliency",
+        "grad_cam",
+        "hires_cam",
+        "integrated_gradients",
+        "feature_ablation",
+        "ablation_cam",
+        "random_attribution",
+    ]
     exam = tp.exam_methods(names, n=3)
     passed = {
         name: dict(zip(exam.networks, row, strict=True)) for name, row in zip(exam.methods, exam.passed.tolist(), strict=True)
@@ -94,6 +102,7 @@ def test_failures_that_are_known_beforehand_are_found() -> None:
     assert not any(passed["random_attribution"].values())
     assert [name for name, good in passed["saliency"].items() if not good] == ["saturation"]  # no slope where it is clipped
     assert [name for name, good in passed["feature_ablation"].items() if not good] == ["saturation"]  # either alone is enough
+    assert not passed["ablation_cam"]["saturation"]
     assert [name for name, good in passed["grad_cam"].items() if not good] == [
         "saturation",
         "position",
@@ -144,3 +153,9 @@ def test_metrics_that_make_the_map_again_are_given_methods() -> None:
     assert exam.passed.tolist() == [True, False]  # the other class's logit is the opposite: the same magnitudes
     assert exam.refusals == ("", "")
     assert float(exam.wins[1].max()) == 0
+
+
+def test_what_rounding_leaves_of_a_map_finds_nothing() -> None:
+    for one in tp.exam_networks(n=2):
+        tiny = one.as_map(1e-14 * one.truth / one.truth.abs().max())  # the truth in shape, in size what an exact 0 becomes
+        assert float(margins(one, tiny).abs().max()) == float(mass(one, tiny).max()) == 0

@@ -12,6 +12,9 @@ from tapetum.types.attributions import Reduce
 CLEAR = 0.05
 """Least margin by which a place must stand above another to be told apart, as a share of the map's largest place."""
 
+ROUNDING = 1e-12
+"""Largest value that rounding may leave where a map of these networks, whose logits are about 1 in double precision, is 0."""
+
 DRAWS = 99
 """Random maps that the mass on the truth is compared with."""
 
@@ -28,7 +31,7 @@ def margins(network: ExamNetwork, attribution: Attribution) -> Tensor:
     The least difference between a place that speaks for the answer and any other, and between any other and a place that
     speaks against; 0 for a map without a value.
     """
-    maps = by_place(attribution.heatmap().double()).flatten(1).nan_to_num()
+    maps = by_place(_heatmap(attribution)).flatten(1)
     largest = maps.abs().amax(1)
     return torch.stack(
         [
@@ -38,6 +41,12 @@ def margins(network: ExamNetwork, attribution: Attribution) -> Tensor:
     )
 
 
+def _heatmap(attribution: Attribution) -> Tensor:
+    """Returns the heatmap (n, h, w) in double precision; NaN, and what rounding leaves, are 0, or luck would decide."""
+    heatmap = attribution.heatmap().double().nan_to_num()
+    return heatmap.masked_fill(heatmap.abs() <= ROUNDING, 0)
+
+
 def _least_gap(values: Tensor, sign: Tensor) -> Tensor:
     gaps = [values[sign >= level].min() - values[sign < level].max() for level in (0, 1) if (sign < level).any()]
     return torch.stack(gaps).min()
@@ -45,7 +54,7 @@ def _least_gap(values: Tensor, sign: Tensor) -> Tensor:
 
 def mass(network: ExamNetwork, attribution: Attribution) -> Tensor:
     """Returns the share (n,) of the map's magnitude that lies on the places that count, with the right sign; 0 for none."""
-    heatmap = attribution.heatmap().double().nan_to_num()
+    heatmap = _heatmap(attribution)
     sign = claimed(network, attribution.reduce).repeat_interleave(SIDE, 1).repeat_interleave(SIDE, 2)
     whole = heatmap.abs().sum((1, 2))
     return ((heatmap * sign).clamp(min=0) * sign.abs()).sum((1, 2)) / whole.clamp(min=torch.finfo(torch.float64).tiny)

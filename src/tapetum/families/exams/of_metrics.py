@@ -31,7 +31,7 @@ N_RANDOM = 20
 """Random maps per picture: half of them noise, half of them the truth with its places shuffled."""
 
 KNOWING = "deep_lift"
-"""Method whose maps are the truth on all six networks, for metrics that make the map again: no method is asked for a map."""
+"""Method whose maps are the truth on all six networks, for metrics that make the map again and so need a method."""
 
 N_AGAIN = 3
 """Random maps per picture for such metrics, each made again many times."""
