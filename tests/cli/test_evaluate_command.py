@@ -65,6 +65,13 @@ def test_masks_are_cut_and_resized_as_the_picture_is(tapetum: CommandLine, place
     answer = tapetum(*words, "--masks", "masks", "--out", "out2")
     assert answer.status == 2
     assert f"its mask has {width} x {height - 1} px, the picture {width} x {height}" in answer.err
+    Image.fromarray(mask).save(place / "masks" / "cat.png")
+    assert "2 masks (cat.bmp, cat.png) for it in masks" in tapetum(*words, "--masks", "masks", "--out", "out3").err
+    two = tapetum("evaluate", "saliency", "cat.png", "white.png", *words[3:], "--masks", "masks/cat.png", "--out", "out4")
+    assert "--masks names one mask for 2 images" in two.err
+    (place / "masks" / "cat.bmp").unlink()
+    (place / "masks" / "cat.png").unlink()
+    assert "no mask for it in masks" in tapetum(*words, "--masks", "masks", "--out", "out5").err
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def evaluate_files(
         check_parameters(lookup(name), given.get(name, {}))
     folder = checked_folder(out)
     files, refused = images_of(images)
+    if masks is not None and masks.is_file() and len(files) > 1:
+        raise TapetumError(f"--masks names one mask for {len(files)} images: give a folder with a mask of each picture's name")
     if not files:
         return 2
     network, started = model.load(), now()
@@ -109,9 +111,11 @@ def mask_of(network: VisionModel, file: str, masks: Path) -> Tensor:
 
     masks: the mask, or a folder with one of the picture's name, whatever its ending.
     """
-    own = masks if masks.is_file() else next((one for one in sorted(masks.iterdir()) if one.stem == Path(file).stem), None)
-    if own is None:
-        raise ImageError(f"no mask for it in {shown(masks)}: a picture of the same name, white on the object")
+    found = [masks] if masks.is_file() else [one for one in sorted(masks.iterdir()) if one.stem == Path(file).stem]
+    if len(found) != 1:
+        many = "no mask" if not found else f"{len(found)} masks ({', '.join(one.name for one in found)})"
+        raise ImageError(f"{many} for it in {shown(masks)}: give one picture of the same name, white on the object")
+    own = found[0]
     of_mask, of_picture = (tuple(read_image(one).shape[-2:]) for one in (own, file))
     if of_mask != of_picture:
         raise ImageError(f"its mask has {of_mask[1]} x {of_mask[0]} px, the picture {of_picture[1]} x {of_picture[0]}")

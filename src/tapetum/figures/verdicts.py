@@ -28,10 +28,10 @@ def _(result: Verdict) -> Figure:
 def _(result: Verdicts) -> Figure:
     """Draws a row per map: grey marks are random maps, the filled one is the map."""
     shown = result.each[:MOST]
-    standing = sum(one.stands for one in result.each)
-    title = f"{standing} of {len(result.each)} maps stand{'s' * (standing == 1)} up{some(len(shown), len(result.each))}"
     if not shown:
         return canvas.page(8.6, 0.75, "No maps were judged", "there are no verdicts in this result")
+    standing = sum(one.stands for one in result.each)
+    title = f"{standing} of {len(result.each)} maps stand{'s' * (standing == 1)} up{some(len(shown), len(result.each))}"
     tried = f", corrected for {result.maps} maps tried" if result.maps > 1 else ""
     return _drawn(shown, title, f"p at most {shown[0].level:g} against random maps{tried}; above the edges and the middle")
 

@@ -161,8 +161,8 @@ def _answered(
         first = inquiry.question(0, targets[0][1], names, budget)
         own = sorted((judged for judged in first.maps if not judged.baseline), key=lambda judged: not judged.is_reason)
         best = [judged.attribution.method for judged in own]
-        further = [(*best[:few], *BASELINES) if choosing else names for few in FEWER]
-        rest = enumerate(zip(targets[1:], further, strict=False), 1)
+        further = [(*best[:few], *BASELINES) if choosing else names for few in FEWER[: len(targets) - 1]]
+        rest = enumerate(zip(targets[1:], further, strict=True), 1)
         questions = (first, *(inquiry.question(i, role, fewer) for i, ((_, role), fewer) in rest))
         try:
             found = tuple(activation_maps(model, images))
