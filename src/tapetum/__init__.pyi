@@ -69,6 +69,7 @@ from tapetum.types import (
     Prediction as Prediction, PredictionCheck as PredictionCheck, PreprocessingSteps as PreprocessingSteps,
     probability as probability, Provenance as Provenance, ReceptiveFields as ReceptiveFields, Region as Region,
     Rendering as Rendering, Result as Result, Run as Run, Sanity as Sanity, Scaled as Scaled, ScanResult as ScanResult,
+    ShapeTexture as ShapeTexture,
     Similarity as Similarity,
     SpectrumResult as SpectrumResult, TapetumError as TapetumError, TapetumWarning as TapetumWarning,
     TopExamples as TopExamples, ToySelectivity as ToySelectivity, union as union, Unit as Unit, UnitExamples as UnitExamples,

@@ -132,6 +132,14 @@ def _rank(name: str) -> Command:
     return command_for(getattr(tapetum, name), rank_folder, *around, without=("out",))
 
 
+def _cues(name: str) -> Command:
+    from tapetum.cli.cues import answer_cues
+
+    data = argument("data", "DATA", "Folder of pictures called SHAPEn-TEXTUREm.png.", str)
+    around = [data, out_option(Path("tapetum-shape-texture"), "an earlier report")]
+    return command_for(getattr(tapetum, name), answer_cues, *around, without=("categories",))
+
+
 def _atlas(_: str) -> Command:
     from tapetum.atlas.build import build
     from tapetum.cli.atlas_build import build_atlas
@@ -253,6 +261,9 @@ COMMANDS: Mapping[str, Named] = {
     "spectrum": Named("activation_spectrum", "Shows what units answer to in a data set, from least to most.", _units),
     "examples": Named("top_examples", "Shows the pictures of a data set on which units answer most, and where.", _units),
     "rank": Named("rank_methods", "Ranks methods on your pictures, and says what cannot be told apart.", _rank),
+    "shape-texture": Named(
+        "shape_or_texture", "Tells whether a network answers shapes or textures, where they disagree.", _cues
+    ),
     "train": Named("train", "Trains a network from nothing on pictures with classes; the folder is then a model.", _training),
     "fine-tune": Named("fine_tune", "Teaches a trained network your classes: a new last layer, or all of it.", _training),
 }

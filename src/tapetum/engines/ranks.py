@@ -75,7 +75,7 @@ def interval(sums: Tensor, counts: Tensor, times: Tensor) -> Tensor:
     sums, counts   (n, ...) of each picture; those of a picture are drawn together
     times          (draws, n) as `resamples` returns
     """
-    flat, numbers = sums.flatten(1).double(), counts.flatten(1).double()
+    flat, numbers = (one.reshape(len(one), -1).double() for one in (sums, counts))
     means = (times @ flat) / (times @ numbers)  # NaN where no drawn picture counts
     points = torch.nanquantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64), 0)
     return points.T.reshape(*sums.shape[1:], 2)

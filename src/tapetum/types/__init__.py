@@ -8,6 +8,7 @@ from tapetum.types.cam_steps import GradCamSteps
 from tapetum.types.concepts import ConceptRelevance
 from tapetum.types.consistency import ConsistentChannels
 from tapetum.types.crops import Crop
+from tapetum.types.cues import ShapeTexture
 from tapetum.types.depth import DepthProperties, LayerProgression, LayerTable, MeanActivations, OcclusionProbe, ReceptiveFields
 from tapetum.types.diagnoses import SEVERITIES, Diagnosis, Finding, Severity
 from tapetum.types.evaluations import Better, Evaluation

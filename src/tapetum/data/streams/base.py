@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from tapetum.data.decoding import strips_in
@@ -95,6 +96,20 @@ def picture_of(source: Source, sample: int, how: Preprocessing) -> Iterator[Tens
         raise ImageError(f"{source.name} gives colours in [0, 1], and this model takes {what}: give a folder of files")
     with how.opened(content(sample)) as strips:
         yield strips
+
+
+def read_images(source: Source, samples: Iterable[int], how: Preprocessing) -> tuple[Tensor, list[int], dict[int, str]]:
+    """Returns the readable ones of some samples as images (n, c, h, w), which these are, and why others are left out."""
+    images, readable, refused = [], [], {}
+    for sample in samples:
+        try:
+            with picture_of(source, sample, how) as pixels:
+                images.append(how(pixels))
+        except ImageError as error:
+            refused[sample] = str(error)
+        else:
+            readable.append(sample)
+    return torch.cat(images) if images else torch.zeros(0), readable, refused
 
 
 def opener(source: Source) -> Callable[[int], contextlib.AbstractContextManager[Strips]] | None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from tapetum.data.streams import Source
-from tapetum.data.streams.base import picture_of
+from tapetum.data.streams.base import read_images
 from tapetum.engines.probe import capture
 from tapetum.engines.scan.ledger import Ledger
 from tapetum.engines.scan.plan import Plan
@@ -22,7 +22,7 @@ from tapetum.engines.scan.trackers import SeenBatch, Sees, Tracker, together
 from tapetum.engines.signed import capture_signed
 from tapetum.models.vision_model import VisionModel
 from tapetum.processor import processor
-from tapetum.types import ImageError, LayerError
+from tapetum.types import LayerError
 
 Decoded: TypeAlias = Iterator[tuple[int, Tensor, list[int]]]
 """(number of pictures, readable ones as images, their samples) for each batch of a shard."""
@@ -130,17 +130,8 @@ class Job:
 
     def read(self, batch: range, seconds: dict[str, float]) -> tuple[Tensor, list[int], dict[int, str]]:
         """Returns the readable pictures of a batch as images, their samples, and why others are left out."""
-        images, samples, refused = [], [], {}
         with timed(seconds, "decoding"):
-            for sample in batch:
-                try:
-                    with picture_of(self.source, sample, self.model.preprocessing) as pixels:
-                        images.append(self.model.preprocessing(pixels))
-                except ImageError as error:
-                    refused[sample] = str(error)
-                else:
-                    samples.append(sample)
-        return torch.cat(images) if images else torch.zeros(0), samples, refused
+            return read_images(self.source, batch, self.model.preprocessing)
 
 
 def _places(maps: Tensor) -> Tensor:
