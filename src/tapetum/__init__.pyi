@@ -55,11 +55,13 @@ from tapetum.reports.reproducing import reproduce as reproduce
 from tapetum.store import open as open, save as save
 from tapetum.training import check_predictions as check_predictions, fine_tune as fine_tune, train as train
 from tapetum.types import (
-    ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attribution as Attribution,
+    ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, Answer as Answer, AnyOf as AnyOf,
+    Attribution as Attribution,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, ConceptRelevance as ConceptRelevance,
     ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,
-    DepthProperties as DepthProperties, Diagnosis as Diagnosis, Epoch as Epoch, Evaluation as Evaluation, Example as Example,
-    Finding as Finding,
+    DepthCurve as DepthCurve, DepthProperties as DepthProperties, Diagnosis as Diagnosis,
+    Epoch as Epoch, Evaluation as Evaluation, Example as Example,
+    Finding as Finding, FiveAnswers as FiveAnswers,
     FilterComparison as FilterComparison, FilteredPicture as FilteredPicture, FilterResponses as FilterResponses,
     Filters as Filters, FilterSpecialization as FilterSpecialization, GradCamSteps as GradCamSteps, History as History,
     InformationByDepth as InformationByDepth, Layer as Layer, LayerProgression as LayerProgression, LayerTable as LayerTable,

@@ -72,6 +72,11 @@ def of_data(folder: Path) -> Iterator[Any]:
     yield tp.activation_atlas(model, folder, "second", positions=8, grid=2, layout="pca", n_steps=1)
     yield tp.explain(model, pictures(1)[0].clamp(0, 1).float(), methods="grad_cam", evidence=False)
     yield tp.rank_methods(model, folder, methods="saliency,random_attribution", n=3, workers=1)
+    many = folder.with_name("many")
+    many.mkdir(exist_ok=True)
+    for i in range(20):
+        Image.fromarray(generator.integers(0, 255, (20, 24, 3), dtype=np.uint8)).save(many / f"{i}.png")
+    yield tp.five_questions(model, many, twins=2, inverted=1, n_steps=1)
     conflicts = folder.with_name("conflicts")
     conflicts.mkdir(exist_ok=True)
     for name in ("cat1-dog1", "dog1-cat2", "cat2-dog2"):

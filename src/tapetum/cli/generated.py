@@ -132,6 +132,17 @@ def _rank(name: str) -> Command:
     return command_for(getattr(tapetum, name), rank_folder, *around, without=("out",))
 
 
+def _questions(name: str) -> Command:
+    from tapetum.cli.questions import ask_folder
+
+    around = [
+        DATA,
+        out_option(Path("tapetum-questions"), "an earlier report"),
+        plain_option("as_json", bool, False, "Print report.json to standard output in place of words.", "--json"),
+    ]
+    return command_for(getattr(tapetum, name), ask_folder, *around)
+
+
 def _cues(name: str) -> Command:
     from tapetum.cli.cues import answer_cues
 
@@ -261,6 +272,9 @@ COMMANDS: Mapping[str, Named] = {
     "spectrum": Named("activation_spectrum", "Shows what units answer to in a data set, from least to most.", _units),
     "examples": Named("top_examples", "Shows the pictures of a data set on which units answer most, and where.", _units),
     "rank": Named("rank_methods", "Ranks methods on your pictures, and says what cannot be told apart.", _rank),
+    "questions": Named(
+        "five_questions", "Answers five questions about a network by measuring it on your pictures.", _questions
+    ),
     "shape-texture": Named(
         "shape_or_texture", "Tells whether a network answers shapes or textures, where they disagree.", _cues
     ),

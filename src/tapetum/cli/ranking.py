@@ -10,12 +10,12 @@ from tapetum.cli.batches import say_skipped
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice
 from tapetum.cli.scanning import runner
-from tapetum.cli.terminal import STOPPED, bar, fail, remark, say
+from tapetum.cli.terminal import STOPPED, bar, fail, remark, say, telling
 from tapetum.data.streams import as_source
 from tapetum.families.rankings.ranking import rank_methods
 from tapetum.figures import show
 from tapetum.keeping.provenance import now
-from tapetum.progress import Progress, Watcher, watching
+from tapetum.progress import Progress, watching
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import of_model, write_figure
 from tapetum.store import save
@@ -42,7 +42,7 @@ def rank_folder(
 
     try:
         with bar("rank") as drawn, watching(watch):
-            told = _telling(drawn)
+            told = telling(drawn, "pictures")
             found = rank_methods(network, source, run=run, out=kept, **keywords)
     except (KeyboardInterrupt, Cancelled):
         again = "the same command goes on" if kept else "with --kept FOLDER a stopped run goes on there"
@@ -59,19 +59,6 @@ def rank_folder(
         say(str(out / f"{view}.png"))
     say_skipped(found.skipped.items(), "report.json")
     return 1 if found.skipped else 0
-
-
-def _telling(watcher: Watcher) -> Watcher:
-    """Says once what the work will cost, before it begins, also where no bar is drawn; then passes all events on."""
-    said: list[str] = []
-
-    def watch(event: Progress) -> bool | None:
-        if event.unit == "pictures" and event.stage and event.stage not in said:
-            said.append(event.stage)
-            remark(event.stage)
-        return watcher(event)
-
-    return watch
 
 
 def _write(folder: Path, found: MethodRanking, facts: Mapping[str, Any]) -> None:

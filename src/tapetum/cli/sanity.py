@@ -10,11 +10,11 @@ from tapetum.cli.batches import images_of, listed_refusals, readable, status
 from tapetum.cli.folders import checked_folder, complete
 from tapetum.cli.models import ModelChoice, as_target
 from tapetum.cli.options import names_in
-from tapetum.cli.terminal import bar, remark, say
+from tapetum.cli.terminal import bar, remark, say, telling
 from tapetum.families.sanity import sanity_check
 from tapetum.figures import show
 from tapetum.keeping.provenance import now
-from tapetum.progress import Progress, Watcher, watching
+from tapetum.progress import watching
 from tapetum.reports.machine import write_json
 from tapetum.reports.provenance import of_model, write_figure
 from tapetum.store import save
@@ -33,7 +33,7 @@ def check_files(
     if not files:
         return 2
     about = {} if target is None else {"target": as_target(target)}
-    with bar("sanity-check") as watcher, watching(_told(watcher)):
+    with bar("sanity-check") as watcher, watching(telling(watcher, "networks")):
         found = sanity_check(network, files, names, **about, **keywords)
     facts = {**of_model(network), "method": "sanity_check", "methods": names, "parameters": dict(keywords), "started": started}
     verdicts = [
@@ -53,16 +53,3 @@ def check_files(
         remark(sentence)
     say(str(out / "sanity.png"))
     return status(["done"], refused)
-
-
-def _told(watcher: Watcher) -> Watcher:
-    """Says once what the work will cost, before it begins, also where no bar is drawn; then passes all events on."""
-    said: list[str] = []
-
-    def watch(event: Progress) -> bool | None:
-        if event.unit == "networks" and event.stage and event.stage not in said:
-            said.append(event.stage)
-            remark(event.stage)
-        return watcher(event)
-
-    return watch

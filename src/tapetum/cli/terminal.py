@@ -84,6 +84,22 @@ def bar(title: str) -> Iterator[Watcher]:
         yield watch
 
 
+def telling(watcher: Watcher, unit: str) -> Watcher:
+    """Returns a watcher that prints each stage with events of this unit once, such as what the work will cost.
+
+    It does so where no bar is drawn, too; all events go on to `watcher`.
+    """
+    said: list[str] = []
+
+    def watch(event: Event) -> bool | None:
+        if event.unit == unit and event.stage and event.stage not in said:
+            said.append(event.stage)
+            remark(event.stage)
+        return watcher(event)
+
+    return watch
+
+
 def rate(event: Event) -> str:
     """Returns the text beside the bar: pictures per second, the loss of a training, or ""."""
     if event.unit == "examples" and event.value is not None:

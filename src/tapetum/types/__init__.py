@@ -2,6 +2,7 @@
 
 # pyright: reportUnusedImport=false
 from tapetum.types.activation_maps import ActivationMaps
+from tapetum.types.answers import Answer, DepthCurve, FiveAnswers
 from tapetum.types.atlases import ActivationAtlas, MapCell
 from tapetum.types.attributions import Attribution, Reduce, Status
 from tapetum.types.cam_steps import GradCamSteps
