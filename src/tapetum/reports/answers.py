@@ -40,14 +40,17 @@ def write_answers(folder: Path, found: FiveAnswers, *, words: Sequence[str], abo
     )
     folder.mkdir(parents=True, exist_ok=True)
     style = "\n".join(files("tapetum.reports").joinpath(name).read_text("utf-8") for name in ("page.css", "answers.css"))
-    return write_page(folder / "report.html", title, body, f"{style}\nnav li{{padding:0.2rem 0}}")
+    return write_page(folder / "report.html", title, body, style)
 
 
 def _answer(answer: Answer) -> Markup:
     """Shows one question: the verdict, the sentence, charts, inversions, what was measured, and all numbers."""
     shown = [_chart(panel, figure) for panel, figure in charts(answer).items()]
     how = tag(
-        "dl", _pair("What was measured", answer.measured), _pair("What would make it false", answer.false_if), class_="how"
+        "dl",
+        _pair("What was measured", answer.measured),
+        _pair("What would make it false", f"if {answer.false_if}"),
+        class_="how",
     )
     lost = [tag("p", f"Left out: {one}.", class_="note caution") for one in answer.left_out]
     parts = (

@@ -104,11 +104,12 @@ def _inverted(model: VisionModel, images: Tensor, layers: tuple[str, ...], n_ste
 
 
 def _by_depth(values: Tensor, layers: tuple[str, ...]) -> dict[str, Estimate]:
-    """Returns {layer: mean over pictures, with Student's interval}, from values (pictures, layers)."""
+    """Returns {layer: mean over pictures, with Student's interval inside [-1, 1]; none for fewer than three pictures}."""
     n = len(values)
-    half = student(n - 1) * values.std(0) / n**0.5 if n > 1 else torch.full_like(values[0], torch.nan)
+    half = student(n - 1) * values.std(0) / n**0.5 if n > 2 else torch.full_like(values[0], torch.nan)
     mean = values.mean(0)
-    return {name: Estimate(*(float(one[i]) for one in (mean, mean - half, mean + half))) for i, name in enumerate(layers)}
+    ends = (mean, (mean - half).clamp(min=-1), (mean + half).clamp(max=1))
+    return {name: Estimate(*(float(one[i]) for one in ends)) for i, name in enumerate(layers)}
 
 
 def _left(subject: Subject, made: InformationByDepth, layers: tuple[str, ...]) -> Tensor:

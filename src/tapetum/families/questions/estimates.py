@@ -31,12 +31,12 @@ class Estimate(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})" if self.low == self.low else f"{self.value:.2f}"
 
     @property
     def percent(self) -> str:
         value, low, high = (100 * max(one, 0.0) for one in self)  # an estimate without bias may be below 0
-        return f"{value:.0f} % ({low:.0f} to {high:.0f})"
+        return f"{value:.0f} % ({low:.0f} to {high:.0f})" if self.low == self.low else f"{value:.0f} %"
 
 
 def points(share: float) -> int:

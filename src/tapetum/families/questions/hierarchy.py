@@ -51,13 +51,11 @@ def hierarchy(subject: Subject, own: Mapping[str, Seen], others: Others) -> Answ
     rise = jackknifed(lambda some: _rise(own, layers, rows[some], labels[some]), len(rows))
     theirs = of_random(others, lambda one: _rise(one, layers, rows, labels))
     holds = rise.low > 0 and rise.value > theirs.high
-    said = (
-        f"{'There is a hierarchy' if holds else 'No hierarchy is shown'}: the class explains {shares[first].percent} of what "
-    )
+    said = f"{'There is a hierarchy' if holds else 'No hierarchy is shown'}: a picture is more like one of its class than like "
     said += (
-        f"differs at {first} and {shares[last].percent} at {last}, random weights raise it by {points(theirs.value)} points "
+        f"another in {shares[first].percent} of cases at {first} and {shares[last].percent} at {last}; random weights raise "
     )
-    said += f"({points(theirs.low)} to {points(theirs.high)}); {falls}."
+    said += f"it by {points(theirs.value)} points ({points(theirs.low)} to {points(theirs.high)}); {falls}."
     numbers |= {"rise": rise.value, "rise_low": rise.low, "rise_high": rise.high, "rise_random": theirs.value}
     pixels = _shares({PIXELS: thumbnails(subject.pixels)[rows]}, labels)
     own_curve = curve(CLASS, OWN, {**pixels, **shares})
