@@ -40,7 +40,7 @@ else:
     history = tp.train(training, schedule="cosine", validation=0.1, **how)
     network = history.model
     print(f"{history.epochs[-1].validation_accuracy:.0%} right on held out pictures")
-how = {"n": here.quick(60, full=100), "twins": here.quick(3, full=5)}
+how = {"n": here.quick(60, full=100), "twins": 5}
 how |= {"inverted": 3, "n_steps": here.quick(10, full=40)}
 answers = tp.five_questions(network, pictures, **how)
 here.holds(len(answers) == 5, "five questions have five answers")
@@ -81,14 +81,15 @@ tp.show(hierarchy)
 # answer. Then we ask the other way round: does what follows care? The places of a layer are shuffled like cards, and the
 # answers are compared with those before.
 #
-# **Predict.** This network ends in a mean over all places. How much do the answers change when the places of its last map
-# are shuffled?
+# **Predict.** This network ends in a pooling of neighbours and a mean over all places. How much do the answers change when the
+# places of its last map are shuffled?
 #
 # <details><summary>Answer</summary>
 #
-# Not at all, to the last digits: a mean does not know an order. Yet the last map itself still tells where the thing is. Space
-# is not lost step by step by the many small poolings: it is there until the one operation that throws it away, with random
-# weights as well. Why is that good? Husky is husky wherever it stands, and nobody had to learn that.
+# Hardly: a mean does not know an order (without the pooling before it, they would be the same to the last digits). Yet the
+# last map itself still tells where the thing is. Space is not lost step by step by the many small poolings: it is there
+# until the one operation that throws it away, with random weights as well. Why is that good? Husky is husky wherever it
+# stands, and nobody had to learn that.
 #
 # </details>
 
@@ -138,12 +139,20 @@ tp.show(abstraction)
 #
 # The simplest use: find the most similar other picture. Is it of the same class? Chance, the bare pixels and random weights
 # are the bars to beat. Whoever beats them has features on which a small classifier for your classes can be built.
+#
+# Look at the bars before you praise the features: of these drawn animals, pixels and random filters tell most apart already.
+# What is above *their* line was learned.
 
 # %%
 uses = answers.of("uses")
 print(uses.sentence)
+ours, bars = (
+    uses.numbers["same_class"],
+    [uses.numbers[bar] for bar in ("pixels", "random")],
+)
 here.see(
-    uses.verdict == "yes", "the features tell the classes apart, and pixels do not"
+    ours > max(bars),
+    "the features tell the classes apart better than pixels and random weights",
 )
 tp.show(uses)
 
@@ -161,7 +170,7 @@ claims = [
     for one in nothing
     if one.verdict == "yes" and one.topic in ("hierarchy", "uses")
 ]
-here.see(not claims, "it has no hierarchy, and is good for nothing")
+here.see(not claims, "it has no hierarchy, and is good for nothing beyond the bars")
 tp.show(nothing.of("uses"))
 
 # %% [markdown]

@@ -441,7 +441,28 @@ def scope(photos: Path) -> dict[str, Any]:
         torch.manual_seed(0)
         model = tp.wrap(Small(), mean=(0.5,) * 3, std=(0.5,) * 3, labels=["tabby", "tiger cat", "lynx"])
         vit = tp.wrap(VisionTransformer(224, 56, 2, 2, 8, 16, num_classes=3), labels=["tabby", "tiger cat", "lynx"])
-        return {"tp": tp, "model": model, "vit": vit, "images": torch.randn(1, 3, 224, 224), "folder": photos}
+        given = {"tp": tp, "model": model, "vit": vit, "images": torch.randn(1, 3, 224, 224), "folder": photos}
+        return {
+            **given,
+            "photographs": twenty(photos.with_name("twenty")),
+            "conflicts": conflicts(photos.with_name("conflicts")),
+        }
+
+
+def twenty(place: Path) -> Path:
+    """A folder of twenty pictures of two classes."""
+    for i, picture in enumerate(torch.rand(20, 32, 32, 3, generator=torch.Generator().manual_seed(1))):
+        (place / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((picture * 255).byte().numpy()).save(place / "ab"[i % 2] / f"{i}.png")
+    return place
+
+
+def conflicts(place: Path) -> Path:
+    """A folder of pictures that are called as those with the shape of one thing and the texture of another."""
+    place.mkdir()
+    for name in ("cat1-dog1", "dog2-cat1"):
+        Image.new("RGB", (32, 32), (len(name), 90, 200)).save(place / f"{name}.png")
+    return place
 
 
 def _examples() -> Iterator[Any]:

@@ -39,6 +39,15 @@ def test_the_page_on_examples_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert float(names["higher"].max()) > 0.5
 
 
+def test_the_page_on_five_questions_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tp.planted("objects", n=24, size=48).write(tmp_path / "drawn")
+    (tmp_path / "drawn" / "pictures").rename(tmp_path / "photos")
+    monkeypatch.chdir(tmp_path)
+    names = run("questions.md")
+    assert [one.topic for one in names["answers"]] == ["hierarchy", "space", "redundancy", "abstraction", "uses"]
+    assert names["answers"].of("hierarchy").verdict != "yes"  # random weights
+
+
 def test_the_page_on_ranking_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tp.planted("objects", n=8, size=48).write(tmp_path / "drawn")
     (tmp_path / "drawn" / "pictures").rename(tmp_path / "photos")

@@ -52,8 +52,7 @@ def shape_or_texture(
             labels where they are the categories' names.
 
     Example:
-        >>> print(tp.shape_or_texture(model, conflicts, categories={"cat": [0, 1], "dog": [2]}).bias)
-        0.0
+        >>> print(tp.shape_or_texture(model, conflicts, categories={"cat": [0, 1], "dog": [2]}))
     """
     cues, skipped = _conflicts(source)
     names = tuple(dict.fromkeys(name for one in cues.values() for name in (one.shape, one.texture)))

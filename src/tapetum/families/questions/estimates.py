@@ -31,7 +31,8 @@ class Estimate(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})" if self.low == self.low else f"{self.value:.2f}"
+        value, low, high = (round(one, 2) + 0.0 for one in self)  # no minus zero
+        return f"{value:.2f} ({low:.2f} to {high:.2f})" if low == low else f"{value:.2f}"
 
     @property
     def percent(self) -> str:
@@ -69,6 +70,13 @@ def next_of(values: Sequence[float]) -> Estimate:
     found, n = torch.tensor(values, dtype=torch.float64), len(values)
     half = student(n - 1) * float(found.std()) * (1 + 1 / n) ** 0.5 if n > 1 else float("nan")
     return Estimate(float(found.mean()), float(found.mean()) - half, float(found.mean()) + half)
+
+
+def next_share(values: Sequence[float], n: int) -> Estimate:
+    """Returns `next_of` for shares of n pictures, on the scale of their log-odds: the interval stays inside [0, 1]."""
+    odds = torch.logit((torch.tensor(values, dtype=torch.float64) * n + 0.5) / (n + 1))
+    _, low, high = torch.tensor(next_of(odds.tolist()), dtype=torch.float64).sigmoid().tolist()
+    return Estimate(sum(values) / len(values), low, high)
 
 
 # --- classes and properties

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from tapetum.families.questions.curves import OWN, Others, as_share, curve, of_either, of_one_twin
-from tapetum.families.questions.estimates import Estimate, beyond_chance, neighbours, next_of, over_pictures, points
+from tapetum.families.questions.curves import OWN, Others, curve, of_either, of_one_twin
+from tapetum.families.questions.estimates import Estimate, beyond_chance, neighbours, next_share, over_pictures, points
 from tapetum.families.questions.subjects import PIXELS, Seen, Subject, thumbnails
 from tapetum.types.answers import Answer
 
@@ -42,14 +42,14 @@ def uses(subject: Subject, own: Mapping[str, Seen], others: Others) -> Answer:
         [{name: _right(neighbours(one[name].pooled[rows]), labels) for name in layers} for one in group] for group in others
     ]
     best = _best(right)
-    random = _range([[float(one[_best(one)].mean()) for one in group] for group in twins])
+    random = _range([[float(one[_best(one)].mean()) for one in group] for group in twins], len(rows))
     p, chance = beyond_chance(list(nearest.values()), labels, seed)
     share, pixels = over_pictures(right[best], seed), over_pictures(by_pixels, seed)
     ahead = over_pictures(right[best] - torch.stack([one[_best(one)] for one in twins[0]]).mean(0), seed)
     over = over_pictures(right[best] - by_pixels, seed)
     holds = p <= LEVEL and ahead.low > 0 and share.value > random.high and over.low > 0
     own_curve = curve(SAME, OWN, {PIXELS: pixels, **{name: over_pictures(one, seed) for name, one in right.items()}})
-    theirs = {name: _range([[float(one[name].mean()) for one in group] for group in twins]) for name in layers}
+    theirs = {name: _range([[float(one[name].mean()) for one in group] for group in twins], len(rows)) for name in layers}
     compared = f"by pixels {pixels.percent}, with random weights {random.percent}, by chance {points(chance)} % (p = {p:.2g})"
     what = f"by the features of {best} the most similar picture is of the same class for {share.percent}, {compared}."
     k = len(subject.classes)
@@ -68,9 +68,9 @@ def _best(right: Mapping[str, Tensor]) -> str:
     return max(right, key=lambda name: float(right[name].mean()))
 
 
-def _range(groups: Sequence[Sequence[float]]) -> Estimate:
-    """Returns the mean share of random networks, and where another one's would lie, of either kind."""
-    return as_share(of_either([next_of(group) for group in groups]))
+def _range(groups: Sequence[Sequence[float]], n: int) -> Estimate:
+    """Returns the mean share of n pictures of random networks, and where another one's would lie, of either kind."""
+    return of_either([next_share(group, n) for group in groups])
 
 
 def _right(nearest: Tensor, labels: Tensor) -> Tensor:
