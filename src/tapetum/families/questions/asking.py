@@ -51,10 +51,10 @@ def five_questions(
     it, too. Answers about classes need class folders (at least two, with four pictures each), and are left out with the reason
     otherwise.
 
-    Of classes: order = mean over i of P(s_ij > s_ik | y_j = y_i != y_k), s cosines of features, y classes. Of places y:
-    R^2 = 1 - sum |y - reader's|^2 / sum |y - mean|^2. Of c channels: directions in use = (sum l)^2 / (c sum l^2), l variances
-    along principal directions. All shares are in [0, 1] up to noise. At least 20 pictures are needed; progress says first what the work will cost. docs/howto/questions.md
-    tells how to read the page that `tapetum questions` writes.
+    Of classes: order = mean over i of P(s_ij > s_ik | y_j = y_i != y_k), s cosines of features, y classes. Of places y: R^2 =
+    1 - sum |y - reader's|^2 / sum |y - mean|^2. Of c channels: directions in use = (sum l)^2 / (c sum l^2), l variances along
+    principal directions. All shares are in [0, 1] up to noise. At least 20 pictures are needed; progress says first what the
+    work will cost. docs/howto/questions.md tells how to read the page that `tapetum questions` writes.
 
     Args:
         layers: names or globs of layers with a map; None: five depths, with different grids if possible.
