@@ -21,7 +21,7 @@ from tapetum.families.questions import estimates
 from tapetum.families.questions.hierarchy import hierarchy, properties
 from tapetum.families.questions.redundancy import in_use, near_copies
 from tapetum.families.questions.space import SHOWN, placed, space
-from tapetum.families.questions.subjects import Subject, beside, look, random_networks
+from tapetum.families.questions.subjects import NO_ANSWERS, Subject, beside, look, random_networks
 from tapetum.families.questions.uses import uses
 from tapetum.models.zoo import wrap
 from tapetum.types import ImageError
@@ -308,8 +308,12 @@ def test_a_network_with_one_number_is_answered_as_far_as_it_goes(tmp_path: Path)
     maps = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 4, 1)).double()
     segmenting = wrap(maps.eval(), size=SIDE, mean=(0.5,) * 3, std=(0.25,) * 3)
     without = tp.five_questions(segmenting, tmp_path / "codes", **QUICK)
-    assert without.of("space").left_out == ("answers: the network's answer is no table of numbers for each picture",)
+    assert without.of("space").left_out == (f"answers: {NO_ANSWERS}",)
     assert without.of("redundancy").left_out[0].startswith("kept answers:")
+    with torch.no_grad():
+        module[4].weight.zero_()
+    constant = tp.five_questions(wrap(module, size=SIDE, mean=0.5, std=0.25, outputs="numbers"), tmp_path / "codes", **QUICK)
+    assert constant.of("space").left_out == (f"answers: {NO_ANSWERS}",)
 
 
 def test_too_few_pictures_and_broken_ones_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tapetum.families.questions.curves import OWN, Others, curve, of_one_twin, of_twins, plain
 from tapetum.families.questions.estimates import Estimate, agreement, jackknifed, points
-from tapetum.families.questions.subjects import Seen, Subject, answers, edited
+from tapetum.families.questions.subjects import NO_ANSWERS, Seen, Subject, edited, varied_answers
 from tapetum.models.vision_model import VisionModel
 from tapetum.types.answers import Answer
 
@@ -53,7 +53,8 @@ def redundancy(subject: Subject, own: Mapping[str, Seen], others: Others, twin: 
     if found:
         theirs = {name: _kept(subject, twin, others[0][0][name], name) for name in layers}
         curves.append(curve(KEEP, OWN, plain({name: one[0] for name, one in found.items()})))
-        curves.append(of_one_twin(KEEP, plain({name: one[0] for name, one in theirs.items() if one is not None})))
+        shares = {name: one[0] for name, one in theirs.items() if one is not None}
+        curves += [of_one_twin(KEEP, plain(shares))] if shares else []
     least = min(layers, key=lambda name: used[name].value)
     differs = not random[least].low <= used[least].value <= random[least].high
     said = f"Channels are redundant most at {least}: they use {used[least].percent} of their directions, with random weights "
@@ -71,7 +72,7 @@ def redundancy(subject: Subject, own: Mapping[str, Seen], others: Others, twin: 
         FALSE_IF,
         numbers,
         tuple(curves),
-        () if found else ("kept answers: the network's answer is no table of numbers for each picture",),
+        () if found else (f"kept answers: {NO_ANSWERS}",),
     )
 
 
@@ -103,7 +104,7 @@ def _covariance(samples: Tensor) -> Tensor:
 def _kept(subject: Subject, model: VisionModel, seen: Seen, layer: str) -> tuple[float, Estimate] | None:
     """Returns the smallest share of principal directions that keeps the answers, and their agreement; None without answers."""
     images = subject.images[:ASKED]
-    whole = answers(model, images)
+    whole = varied_answers(model, images)
     if whole is None or subject.model.survey[layer].grid is None:
         return None
     samples = seen.places.flatten(0, 1)

@@ -14,7 +14,7 @@ from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.probe import capture
 from tapetum.families.questions.curves import OWN, curve, of_one_twin
 from tapetum.families.questions.estimates import Estimate, agreement, explained, read_linearly
-from tapetum.families.questions.subjects import ANSWER, Subject, answers, edited
+from tapetum.families.questions.subjects import ANSWER, NO_ANSWERS, Subject, edited, varied_answers
 from tapetum.models.vision_model import VisionModel
 from tapetum.types.answers import Answer
 
@@ -57,7 +57,8 @@ def space(subject: Subject, twin: VisionModel) -> Answer:
     kept, theirs_kept = (_shuffled(subject, model) for model in (subject.model, twin))
     curves = [curve(WHERE, OWN, own), of_one_twin(WHERE, theirs), curve(POOLED, OWN, own_pooled)]
     curves += [of_one_twin(POOLED, theirs_pooled)]
-    curves += [curve(ORDER, OWN, kept), of_one_twin(ORDER, theirs_kept)] if kept else []
+    curves += [curve(ORDER, OWN, kept)] if kept else []
+    curves += [of_one_twin(ORDER, theirs_kept)] if kept and theirs_kept else []
     ends = pairwise(own) if len(own) > 1 else [(next(iter(own)),) * 2]
     before, after = max(ends, key=lambda ends: own[ends[0]].value - own[ends[1]].value)
     said = _said(own, theirs, before, after)
@@ -74,7 +75,7 @@ def space(subject: Subject, twin: VisionModel) -> Answer:
         FALSE_IF,
         numbers,
         tuple(curves),
-        () if kept else ("answers: the network's answer is no table of numbers for each picture",),
+        () if kept else (f"answers: {NO_ANSWERS}",),
     )
 
 
@@ -129,7 +130,7 @@ def _read(
         maps = torch.cat([part[name] for part in parts]).double()
         found[name] = _explained(maps.flatten(1), wanted, subject.seed)
         pooled[name] = _explained(maps.flatten(2).mean(2), wanted, subject.seed)
-    table = answers(model, images)
+    table = varied_answers(model, images)
     if table is not None:
         found[ANSWER] = _explained(table, wanted, subject.seed)
     return found, pooled
@@ -162,7 +163,7 @@ def _explained(features: Tensor, wanted: Tensor, seed: int) -> Estimate:
 def _shuffled(subject: Subject, model: VisionModel) -> dict[str, Estimate]:
     """Returns {layer: correlation of the answers with those before its places were shuffled}; {} without answers."""
     images = subject.images[:ASKED]
-    whole = answers(model, images)
+    whole = varied_answers(model, images)
     if whole is None:
         return {}
     found = dict[str, Estimate]()

@@ -161,6 +161,17 @@ def answers(model: VisionModel, images: Tensor) -> Tensor | None:
         return None
 
 
+NO_ANSWERS = "the network's answer is no table of numbers for each picture, or the same for all"
+
+
+def varied_answers(model: VisionModel, images: Tensor) -> Tensor | None:
+    """Returns the network's numbers (n, k); None where they are no table, or do not depend on the picture."""
+    table = answers(model, images)
+    if table is None or not bool(table.isfinite().all()):
+        return None
+    return table if float(table.std(0).max()) > 1e-9 * float(table.abs().max()) else None
+
+
 def _table(model: VisionModel, images: Tensor, rows: Sequence[int]) -> Tensor:
     with torch.no_grad():
         table, reading = forward_table(model, images[rows[0] : rows[-1] + 1])
