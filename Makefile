@@ -74,4 +74,5 @@ $(BIN)/python:
 
 .venv/.dev: .venv/.core
 	$(BIN)/python -m pip install -e ".[dev]"
+	$(BIN)/python -m pip install --no-deps torchattacks==3.5.1 # an oracle that pins a requests of 2021
 	@touch $@

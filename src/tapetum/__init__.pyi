@@ -56,6 +56,7 @@ from tapetum.store import open as open, save as save
 from tapetum.training import check_predictions as check_predictions, fine_tune as fine_tune, train as train
 from tapetum.types import (
     ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, Answer as Answer, AnyOf as AnyOf,
+    ActivationAtlas as ActivationAtlas, ActivationMaps as ActivationMaps, AnyOf as AnyOf, Attack as Attack,
     Attribution as Attribution,
     Box as Box, Cancelled as Cancelled, ColorChannels as ColorChannels, ConceptRelevance as ConceptRelevance,
     ConsistentChannels as ConsistentChannels, contrast as contrast, Contrast as Contrast, Crop as Crop,

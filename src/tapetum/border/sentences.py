@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -76,6 +76,19 @@ Baseline: TypeAlias = Annotated[
 ]
 Segments: TypeAlias = Annotated[Tensor, "slic, quickshift, felzenszwalb, grid, or labels (h, w) or (n, h, w)."]
 NumberOfSegments: TypeAlias = Annotated[int, Range(1, 10_000), "about how many; quickshift finds its own number."]
+
+# --- how far an attack may go
+
+Budgets: TypeAlias = Annotated[
+    float | str | Sequence[float | str],
+    'size of the change in units of pixels, in [0, 1]: a number, a text such as "4/255", or several, for a curve.',
+]
+BudgetNorm: TypeAlias = Annotated[
+    Literal["inf", "2"], "size that eps limits: inf, the largest change of a value, or 2, the root of the sum of squares."
+]
+Truth: TypeAlias = Annotated[
+    int | str | Sequence[int | str] | None, "true classes, which the attack leaves; None: it leaves the network's own answers."
+]
 
 # --- optimised pictures
 

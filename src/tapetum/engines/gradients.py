@@ -34,12 +34,15 @@ def _gradient(score: Score, points: Tensor) -> Tensor:
         return derivative(score(leaf), leaf)
 
 
-def derivative(values: Tensor, leaf: Tensor) -> Tensor:
-    """Returns d values.sum() / d leaf, zeros if the values do not depend on the leaf; refuses values without a gradient."""
+def derivative(values: Tensor, leaf: Tensor, *, again: bool = False) -> Tensor:
+    """Returns d values.sum() / d leaf, zeros if the values do not depend on the leaf; refuses values without a gradient.
+
+    again: keep the graph, since another derivative of the same pass follows.
+    """
     if not values.requires_grad:
         raise TargetError(NO_GRADIENT)
     try:
-        (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+        (grad,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True, retain_graph=again)
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:

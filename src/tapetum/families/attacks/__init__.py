@@ -1,0 +1,1 @@
+"""Attacks in pixel space, what they disturb inside the network, and the fewest units that repair it."""
