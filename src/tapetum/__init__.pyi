@@ -27,6 +27,8 @@ from tapetum.engines.scan.trackers import (
     Sparsity as Sparsity, Spectrum as Spectrum, TopK as TopK,
 )
 from tapetum.engines.scores import as_score as as_score
+from tapetum.families.attacks.disturbance import disturbance as disturbance
+from tapetum.families.attacks.repair import shortest_repair as shortest_repair
 from tapetum.families.comparisons import compare_maps as compare_maps
 from tapetum.families.exams.networks import exam_networks as exam_networks, ExamNetwork as ExamNetwork
 from tapetum.families.exams.of_methods import exam_methods as exam_methods
@@ -63,6 +65,8 @@ from tapetum.types import (
     DepthCurve as DepthCurve, DepthProperties as DepthProperties, Diagnosis as Diagnosis,
     Epoch as Epoch, Evaluation as Evaluation, Example as Example,
     Finding as Finding, FiveAnswers as FiveAnswers,
+    DepthProperties as DepthProperties, Diagnosis as Diagnosis, Disturbance as Disturbance,
+    Epoch as Epoch, Evaluation as Evaluation, Example as Example, Finding as Finding,
     FilterComparison as FilterComparison, FilteredPicture as FilteredPicture, FilterResponses as FilterResponses,
     Filters as Filters, FilterSpecialization as FilterSpecialization, GradCamSteps as GradCamSteps, History as History,
     InformationByDepth as InformationByDepth, Layer as Layer, LayerProgression as LayerProgression, LayerTable as LayerTable,
@@ -73,6 +77,7 @@ from tapetum.types import (
     probability as probability, Provenance as Provenance, ReceptiveFields as ReceptiveFields, Region as Region,
     Rendering as Rendering, Result as Result, Run as Run, Sanity as Sanity, Scaled as Scaled, ScanResult as ScanResult,
     ShapeTexture as ShapeTexture,
+    ShortestRepair as ShortestRepair,
     Similarity as Similarity,
     SpectrumResult as SpectrumResult, TapetumError as TapetumError, TapetumWarning as TapetumWarning,
     TopExamples as TopExamples, ToySelectivity as ToySelectivity, union as union, Unit as Unit, UnitExamples as UnitExamples,

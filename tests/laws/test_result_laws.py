@@ -51,6 +51,8 @@ def made(folder: Path) -> Iterator[Any]:
     yield tp.compare_maps(model, images, [run.value, tp.saliency(model, images, [1, 2, 3])])
     yield tp.sanity_check(model, images, "saliency, grad_cam", seeds=2, steps=2)
     yield tp.doctor(model, images)
+    attack = tp.fgsm(model, images, eps=0.3)
+    yield tp.disturbance(model, images, attack, draws=2, frames=2), tp.shortest_repair(model, images, attack, draws=2)
     judged = tp.judge(model, images, [run.value, tp.saliency(model, images, [1, 2, 3])], level=0.4)
     yield judged, judged.of(0, 1)
     yield tp.toy_selectivity(), tp.filter_image(pictures(1)[0].clamp(0, 1).float(), "sobel_x")

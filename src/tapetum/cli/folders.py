@@ -117,7 +117,7 @@ def files_named(folder: Path, content: Mapping[str, Any]) -> set[Path]:
     for image in images:
         maps = image.get("attributions")
         names += [one.get("file") for one in (maps if isinstance(maps, list) else ()) if isinstance(one, dict)]
-        names += [image.get("picture"), *(f"{image.get('result')}/{name}" for name in SAVED)]
+        names += [image.get("picture"), image.get("attacked"), *(f"{image.get('result')}/{name}" for name in SAVED)]
     return {path for path in (file_named(folder, name) for name in names) if path is not None}
 
 

@@ -221,6 +221,20 @@ def _sanity(_: str) -> Command:
     return command_for(tapetum.sanity_check, check_files, *around, without=("target",))
 
 
+def _attack(name: str) -> Command:
+    from tapetum.cli.attacking import attack_files
+
+    methods = Literal["pgd", "fgsm", "deep_fool", "noise_attack"]
+    goal = "Class to lead to, by index or name; by default away from the answer, to any other class."
+    around = [
+        IMAGES,
+        plain_option("method", methods, name, "Attack; the options below are those of pgd, of which others take some."),
+        plain_option("target", str | None, None, goal),
+        out_option(Path("tapetum-attack"), "an earlier report"),
+    ]
+    return command_for(getattr(tapetum, name), attack_files, *around)
+
+
 def _predict(_: str) -> Command:
     from tapetum.cli.explaining import predict_files
 
@@ -260,6 +274,7 @@ COMMANDS: Mapping[str, Named] = {
     "sanity-check": Named(
         "sanity_check", "Checks whether the maps of methods depend on the model's weights, the class, the picture.", _sanity
     ),
+    "attack": Named("pgd", "Changes photographs a little so that the answer changes, and shows what breaks inside.", _attack),
     "reproduce": Named(
         "reproduce", "Makes a saved picture again. Exit status: 0 same pixels, 1 others, 2 refused.", _reproduce
     ),

@@ -193,7 +193,10 @@ def sentence(text: str) -> str:
 
 def _kinds(parameter: Parameter) -> set[Any]:
     """Returns the members of a parameter's union type, or its one type; a sequence such as list[str] is one member."""
-    hint = parameter.type
+    return _members(parameter.type)
+
+
+def _members(hint: Any) -> set[Any]:
     united = typing.get_origin(hint) in (typing.Union, types.UnionType)
     return set(typing.get_args(hint)) if united else {hint}
 
@@ -222,7 +225,8 @@ def as_value(parameter: Parameter, value: Any) -> Any:
     if value == "none" and type(None) in kinds and parameter.default is not None:
         return None
     number = _number(value, kinds)
-    inside = {one for kind in kinds if typing.get_origin(kind) in (Sequence, list, tuple) for one in typing.get_args(kind)}
+    sequences = [kind for kind in kinds if typing.get_origin(kind) in (Sequence, list, tuple)]
+    inside = {one for kind in sequences for part in typing.get_args(kind) for one in _members(part)}
     if number is not None or Any in kinds or (str in kinds and not (str in inside and "," in value)):
         return value if number is None else number
     if not inside:

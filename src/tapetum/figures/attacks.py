@@ -53,12 +53,16 @@ def _row(axes: Sequence[Any], result: Attack, row: int) -> None:
     canvas.image(axes[2], viewable(result.pixels[row][None])[0], "attacked", note=f"{result.labels[row]}, p = {after:.2f}")
 
 
-def change_picture(clean: Tensor, changed: Tensor) -> tuple[Tensor, float]:
-    """Returns grey + fold * change (3, h, w), and the fold, a whole number where the change is small; grey means no change."""
+def change_picture(clean: Tensor, changed: Tensor, fold: float | None = None) -> tuple[Tensor, float]:
+    """Returns grey + fold * change (3, h, w), and the fold, a whole number where the change is small; grey means no change.
+
+    Without `fold` the largest change reaches black or white.
+    """
     change = (changed - clean).detach().float().cpu()
-    largest = float(change.abs().max())
-    fold = 1.0 if largest == 0 else 0.5 / largest
-    fold = float(int(fold)) if fold >= 2 else round(fold, 2)
+    if fold is None:
+        largest = float(change.abs().max())
+        fold = 1.0 if largest == 0 else 0.5 / largest
+        fold = float(int(fold)) if fold >= 2 else round(fold, 2)
     return viewable((0.5 + fold * change).clamp(0, 1)[None])[0], fold
 
 

@@ -4,7 +4,7 @@
 from tapetum.types.activation_maps import ActivationMaps
 from tapetum.types.answers import Answer, DepthCurve, FiveAnswers
 from tapetum.types.atlases import ActivationAtlas, MapCell
-from tapetum.types.attacks import Attack
+from tapetum.types.attacks import Attack, Disturbance, ShortestRepair
 from tapetum.types.attributions import Attribution, Reduce, Status
 from tapetum.types.cam_steps import GradCamSteps
 from tapetum.types.concepts import ConceptRelevance

@@ -16,6 +16,10 @@ from tapetum.types import MethodError
 from tapetum.types.attacks import Norm
 
 
+INWARDS = 1 - 1e-14
+"""Share of a length that may be used, so that it is within the budget in whatever order its squares are summed."""
+
+
 def numbers_of(eps: Any, norm: Norm) -> tuple[float, ...]:
     """Returns budgets, sorted and each once, from a number, a text such as "4/255", or several; refuses others."""
     many = eps if isinstance(eps, (list, tuple)) or (isinstance(eps, Sequence) and not isinstance(eps, str)) else [eps]
@@ -76,7 +80,7 @@ class Ball:
         sizes = length(change)
         factor, less = self.eps / sizes.clamp(min=self.eps or 1), 8 * torch.finfo(change.dtype).eps
         made = self._shortened(change, factor)
-        while bool((far := length(made.double() - self.clean.double()) > self.eps).any()):  # by rounding
+        while bool((far := length(made.double() - self.clean.double()) > self.eps * INWARDS).any()):  # by rounding
             factor = torch.where(far, factor * (1 - less), factor)
             less = min(4 * less, 1.0)
             made = self._shortened(change, factor)
@@ -117,4 +121,4 @@ class Ball:
 
 def length(change: Tensor) -> Tensor:
     """Returns the root of the sum of squares (n,) of each image's values."""
-    return change.flatten(1).norm(dim=1)
+    return change.flatten(1).square().sum(1).sqrt()
