@@ -15,7 +15,6 @@ from torch import Tensor
 from tapetum.types import MethodError
 from tapetum.types.attacks import Norm
 
-
 INWARDS = 1 - 1e-14
 """Share of a length that may be used, so that it is within the budget in whatever order its squares are summed."""
 
