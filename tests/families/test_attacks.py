@@ -207,6 +207,25 @@ REFUSED: dict[str, tuple[nn.Module, dict[str, Any], str]] = {
 }
 
 
+class Detached(nn.Module):
+    """A network that nobody can follow back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(768, 3)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.linear(images.detach().flatten(1))
+
+
+@pytest.mark.parametrize("method", ["fgsm", "pgd", "deep_fool"])
+def test_a_network_without_gradients_is_refused_and_noise_needs_none(method: str) -> None:
+    model = wrapped(Detached().double().requires_grad_(False))
+    with pytest.raises(TargetError, match=r"no gradient from the picture to the answer.*noise_attack needs none"):
+        attacked(method, model, photos())
+    assert tp.noise_attack(model, photos()).labels
+
+
 @pytest.mark.parametrize("kind", REFUSED)
 @pytest.mark.parametrize("method", ATTACKS)
 def test_other_answers_than_one_class_per_image_are_refused(method: str, kind: str) -> None:

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from tapetum.border.methods import inspection
 from tapetum.border.sentences import Budgets, Truth
-from tapetum.engines.gradients import derivative
 from tapetum.families.attacks.budgets import Ball, length, numbers_of
-from tapetum.families.attacks.problem import Problem, finished, posed
+from tapetum.families.attacks.problem import Problem, finished, followed, posed
 from tapetum.models.vision_model import VisionModel
 from tapetum.types import Attack, Batch, Range, TargetLike
 
@@ -86,7 +85,7 @@ class _Crossing:
             m, best = len(here), torch.full((len(here),), torch.inf, dtype=here.dtype, device=here.device)
             step = torch.zeros_like(here)
             for j in range(ahead.shape[1]):
-                slope = derivative(ahead[:, j], leaf, again=j + 1 < ahead.shape[1])
+                slope = followed(self.problem.model, ahead[:, j], leaf, again=j + 1 < ahead.shape[1])
                 size, far = length(slope), ahead[:, j].detach().abs().to(here.dtype)
                 distance = torch.where(size > 0, far / size, torch.inf)
                 nearer, best = distance < best, torch.minimum(distance, best)

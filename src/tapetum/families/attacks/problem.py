@@ -12,6 +12,7 @@ from torch import Tensor
 from tapetum.engines.batching import batch_size, in_chunks
 from tapetum.engines.gradients import derivative
 from tapetum.families.attacks.classes import Classes, classes_of, indices_of
+from tapetum.models.opaque import unseen
 from tapetum.models.vision_model import VisionModel
 from tapetum.notes import note
 from tapetum.progress import stage
@@ -58,13 +59,11 @@ class Problem:
         return Seen(logs, -value, ~same) if self.aim is None else Seen(logs, value, same)
 
     def climb(self, pixels: Tensor, rows: Sequence[int]) -> tuple[Seen, Tensor]:
-        """Returns what the network says, and d loss / d pixels (m, c, h, w); refuses a gradient of NaN or infinity."""
+        """Returns what the network says, and d loss / d pixels (m, c, h, w)."""
         with torch.enable_grad():
             leaf = pixels.detach().requires_grad_()
             seen = self.see(leaf, rows)
-            slope = derivative(seen.loss, leaf)
-        if not bool(slope.isfinite().all()):
-            raise TargetError(f"{self.model.name} has a gradient of NaN or infinity, so that an attack cannot follow it")
+            slope = followed(self.model, seen.loss, leaf)
         return Seen(*(one.detach() for one in seen)), slope
 
     def solve(self, attack: Callable[[Sequence[int]], Tensor], what: str, *, gradients: bool = True) -> Tensor:
@@ -82,6 +81,21 @@ class Problem:
 
 def _chunks(n: int, size: int) -> list[range]:
     return [range(start, min(start + size, n)) for start in range(0, n, size)]
+
+
+def followed(model: VisionModel, values: Tensor, leaf: Tensor, *, again: bool = False) -> Tensor:
+    """Returns d values.sum() / d leaf; refuses networks without gradients, and a gradient of NaN or infinity."""
+    if refusal := model.remember("shows no gradients", lambda: unseen(model.module, model.name, "gradients")):
+        raise MethodError(f"{refusal.partition(':')[0]}, and an attack follows them: noise_attack needs none")
+    if not values.requires_grad:
+        raise TargetError(
+            f"{model.name} has no gradient from the picture to the answer (it detaches it, or works without one), and an "
+            "attack follows it: noise_attack needs none"
+        )
+    slope = derivative(values, leaf, again=again)
+    if not bool(slope.isfinite().all()):
+        raise TargetError(f"{model.name} has a gradient of NaN or infinity, so that an attack cannot follow it")
+    return slope
 
 
 def posed(model: VisionModel, images: Tensor, target: TargetLike, truth: TargetLike = None, batch: Batch = "auto") -> Problem:

@@ -12,13 +12,12 @@ from torch import Tensor
 from tapetum.border.sentences import MapLayers
 from tapetum.border.subjects import border
 from tapetum.engines.batching import batch_size
-from tapetum.engines.gradients import derivative
 from tapetum.engines.resume import Tail, resume
 from tapetum.engines.scores import ModelScore
 from tapetum.engines.scores.base import TargetScore, one_each
 from tapetum.families.attacks.classes import Classes
 from tapetum.families.attacks.disturbance import attacked_pixels
-from tapetum.families.attacks.problem import Problem, posed
+from tapetum.families.attacks.problem import Problem, followed, posed
 from tapetum.families.depth.layers import named_or_five
 from tapetum.notes import note, noting
 from tapetum.progress import track
@@ -148,7 +147,7 @@ class _Patching:
         """Returns the gain of the margin (c,) by patching each channel, to first order; -inf for patched ones."""
         with torch.enable_grad():
             leaf = self._patched(chosen[None]).detach().requires_grad_()
-            slope = derivative(self.tail(leaf.clone()), leaf)
+            slope = followed(self.tail.score.model, self.tail(leaf.clone()), leaf)
         gains = (slope * (self.clean - self.tail.activation)).sum((0, 2, 3))
         return gains.masked_fill(chosen, -torch.inf)
 
